@@ -6,5 +6,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod address;
 pub mod header;
+pub mod merkle;
+pub mod template;
 pub mod units;

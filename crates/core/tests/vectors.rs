@@ -1,11 +1,15 @@
 //! Golden data made by hsd (`vectors/generate.js`), every field of it, and the share of a real
 //! device. Where hsd is not the oracle, a second implementation or plain arithmetic is.
 
+use hstratum_core::address::{Address, Network};
 use hstratum_core::header::{
     HeaderFields, HeaderHasher, Proof, decode_header, encode_header, extra_nonce, header_hash,
     mask_hash,
 };
-use hstratum_core::units::{Difficulty, Hash, Target, hex, parse_hex_u32, unhex};
+use hstratum_core::template::{
+    Coinbase, RawTransactions, Template, TemplateError, TemplateParts, encode_block,
+};
+use hstratum_core::units::{Difficulty, Hash, Height, Target, hex, parse_hex_u32, unhex};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -109,6 +113,233 @@ fn targets_are_those_of_hsd() {
     }
 }
 
+fn hashes(vector: &Value, key: &str) -> Vec<Hash> {
+    let list = vector[key].as_array().expect("a list of hashes");
+    let read = |text: &Value| Hash::from_hex(text.as_str()?);
+    let hashes: Option<Vec<Hash>> = list.iter().map(read).collect();
+    hashes.expect("hashes of 64 digits")
+}
+
+fn parts_of(vector: &Value) -> TemplateParts {
+    let txids = hashes(vector, "txids");
+    let witness_hashes = hashes(vector, "witness_hashes");
+    assert_eq!(txids.len(), witness_hashes.len());
+    let pairs = txids.iter().zip(&witness_hashes);
+    TemplateParts {
+        id: 7,
+        height: Height(small(vector, "height")),
+        version: small(vector, "version"),
+        bits: small(vector, "bits"),
+        time: number(vector, "time"),
+        mtp: number(vector, "mtp"),
+        time_min: number(vector, "mtp") + 1,
+        time_max: number(vector, "time") + 7200,
+        prev_block: hash(vector, "prev_block"),
+        tree_root: hash(vector, "tree_root"),
+        reserved_root: hash(vector, "reserved_root"),
+        merkle_root: hash(vector, "merkle_root"),
+        witness_root: hash(vector, "witness_root"),
+        coinbase: bytes(vector, "coinbase"),
+        leaves: pairs.flat_map(|(a, b)| [a.0, b.0].concat()).collect(),
+    }
+}
+
+fn fields_of(template: &Template, coinbase: &Coinbase, mask: &Hash) -> HeaderFields {
+    HeaderFields {
+        prev_block: template.prev_block,
+        tree_root: template.tree_root,
+        reserved_root: template.reserved_root,
+        witness_root: template.witness_root(coinbase),
+        merkle_root: template.merkle_root,
+        version: template.version,
+        bits: template.bits,
+        mask_hash: mask_hash(&template.prev_block, mask),
+    }
+}
+
+#[test]
+fn templates_are_checked_and_their_coinbases_read() {
+    let vectors = load(include_str!("vectors/templates.json"));
+    assert_eq!(vectors.len(), 7);
+    for vector in &vectors {
+        let parts = parts_of(vector);
+        let template = Template::new(parts.clone()).expect("hsd's own template");
+        let coinbase = &template.coinbase;
+        assert_eq!(hex(coinbase.as_bytes()), text(vector, "coinbase"));
+        assert_eq!(coinbase.txid(), hash(vector, "coinbase_txid"));
+        assert_eq!(
+            coinbase.witness_hash(),
+            hash(vector, "coinbase_witness_hash")
+        );
+        assert_eq!(coinbase.value(), number(vector, "reward"));
+        assert_eq!(
+            number(vector, "reward"),
+            2_000_000_000 + number(vector, "fees")
+        );
+        assert_eq!(coinbase.locktime(), small(vector, "height"));
+        assert_eq!(coinbase.address().version(), 0);
+        assert_eq!(coinbase.address().hash(), &coinbase.as_bytes()[56..76]);
+        assert_eq!(
+            (
+                template.id,
+                template.height,
+                template.version,
+                template.bits
+            ),
+            (7, parts.height, parts.version, parts.bits)
+        );
+        assert_eq!(
+            (
+                template.time,
+                template.mtp,
+                template.time_min,
+                template.time_max
+            ),
+            (parts.time, parts.mtp, parts.time_min, parts.time_max)
+        );
+        assert_eq!(template.txids, hashes(vector, "txids"));
+        assert_eq!(template.merkle_root, hash(vector, "merkle_root"));
+        assert_eq!(
+            template.merkle_branch.root(&coinbase.txid()),
+            parts.merkle_root
+        );
+        assert_eq!(
+            template.witness_root(coinbase),
+            hash(vector, "witness_root")
+        );
+        assert_eq!(Some(template.target), Target::from_compact(parts.bits));
+    }
+}
+
+#[test]
+fn solved_templates_give_the_blocks_of_hsd() {
+    let mut whole = 0;
+    for vector in &load(include_str!("vectors/templates.json")) {
+        let template = Template::new(parts_of(vector)).expect("hsd's own template");
+        let solved = &vector["solved"];
+        let mask = hash(solved, "mask");
+        let proof = Proof {
+            nonce: small(solved, "nonce"),
+            time: template.time,
+            extra_nonce: bytes(solved, "extra_nonce").try_into().expect("24 bytes"),
+        };
+        let fields = fields_of(&template, &template.coinbase, &mask);
+        let share_hash = HeaderHasher::new(&fields).share_hash(&proof);
+        assert_eq!(share_hash, hash(solved, "share_hash"));
+        assert_eq!(share_hash.xor(&mask), hash(solved, "pow_hash"));
+        assert_eq!(
+            header_hash(&fields, &proof, &mask),
+            hash(solved, "block_hash")
+        );
+        // Blocks of more than seven transactions are in the vectors as a hash only.
+        let Some(block) = solved["block"].as_str() else {
+            continue;
+        };
+        let block = unhex(block).expect("a raw block");
+        let rest = HEADER_AND_COUNT_BYTES + template.coinbase.as_bytes().len();
+        let transactions = RawTransactions {
+            count: template.txids.len(),
+            bytes: block[rest..].to_vec(),
+        };
+        let raw = encode_header(&fields, &proof, &mask);
+        let ours = encode_block(&raw, &template.coinbase, &transactions);
+        assert_eq!(hex(&ours), hex(&block));
+        assert_eq!(Hash::blake2b(&[&ours]), hash(solved, "block_blake2b"));
+        whole += 1;
+    }
+    assert_eq!(whole, 5);
+}
+
+/// The header and a count of one byte.
+const HEADER_AND_COUNT_BYTES: usize = 237;
+
+#[test]
+fn count_of_a_big_block_takes_three_bytes() {
+    let vector = &load(include_str!("vectors/templates.json"))[6];
+    let template = Template::new(parts_of(vector)).expect("hsd's own template");
+    let bytes = vec![0xee; 10];
+    let transactions = RawTransactions { count: 333, bytes };
+    let block = encode_block(&[0; 236], &template.coinbase, &transactions);
+    assert_eq!(block[236..239], [0xfd, 0x4e, 0x01]);
+    let coinbase_end = 239 + template.coinbase.as_bytes().len();
+    assert_eq!(&block[239..coinbase_end], template.coinbase.as_bytes());
+    assert_eq!(block[coinbase_end..], [0xee; 10]);
+}
+
+#[test]
+fn witness_nonce_changes_the_witness_hash_alone() {
+    for vector in &load(include_str!("vectors/templates.json")) {
+        let template = Template::new(parts_of(vector)).expect("hsd's own template");
+        let node = &template.coinbase;
+        let other = node.with_witness_nonce(*b"eight by");
+        let again = Coinbase::parse(other.as_bytes().to_vec());
+        assert_eq!(again.as_ref(), Some(&other));
+        assert_eq!(other.txid(), node.txid());
+        assert_ne!(other.witness_hash(), node.witness_hash());
+        assert_ne!(template.witness_root(&other), template.witness_root(node));
+        let differing = node.as_bytes().iter().zip(other.as_bytes());
+        assert!(differing.filter(|(a, b)| a != b).count() <= 8);
+        let at = node.as_bytes().len() - 17;
+        assert_eq!(other.as_bytes()[at..at + 8], *b"eight by");
+        let back = other.with_witness_nonce(node.as_bytes()[at..at + 8].try_into().unwrap());
+        assert_eq!(&back, node);
+    }
+}
+
+#[test]
+fn templates_that_contradict_themselves_are_refused() {
+    let vector = &load(include_str!("vectors/templates.json"))[3];
+    let check = |error: TemplateError, change: fn(&mut TemplateParts)| {
+        let mut parts = parts_of(vector);
+        change(&mut parts);
+        assert_eq!(Template::new(parts).unwrap_err(), error, "{error}");
+    };
+    check(TemplateError::BadCoinbase, |parts| parts.coinbase.push(0));
+    check(TemplateError::BadLeaves, |parts| parts.leaves.push(0));
+    check(TemplateError::MerkleRootMismatch, |parts| {
+        parts.leaves[0] ^= 1;
+    });
+    check(TemplateError::MerkleRootMismatch, |parts| {
+        parts.merkle_root.0[0] ^= 1;
+    });
+    check(TemplateError::MerkleRootMismatch, |parts| {
+        parts.leaves.truncate(64);
+    });
+    check(TemplateError::WitnessRootMismatch, |parts| {
+        parts.leaves[32] ^= 1;
+    });
+    check(TemplateError::WitnessRootMismatch, |parts| {
+        parts.witness_root.0[31] ^= 1;
+    });
+    check(TemplateError::BadBits, |parts| parts.bits = 0);
+    check(TemplateError::HeightMismatch, |parts| parts.height.0 += 1);
+    check(TemplateError::TimeBounds, |parts| {
+        parts.time_min = parts.mtp;
+    });
+    check(TemplateError::TimeBounds, |parts| {
+        parts.time = parts.time_min - 1;
+    });
+    check(TemplateError::TimeBounds, |parts| {
+        parts.time = parts.time_max + 1;
+    });
+    check(TemplateError::TimeBounds, |parts| {
+        parts.time = 1 << 32;
+        parts.time_max = 1 << 32;
+    });
+}
+
+#[test]
+fn addresses_are_those_of_hsd() {
+    for vector in &load(include_str!("vectors/addresses.json")) {
+        let network = Network::from_name(text(vector, "network")).expect("a network");
+        assert_eq!(network.name(), text(vector, "network"));
+        let address = Address::parse(text(vector, "text"), network).expect("an address");
+        assert_eq!(u64::from(address.version()), number(vector, "version"));
+        assert_eq!(hex(address.hash()), text(vector, "hash"));
+        assert_eq!(address.encode(network), text(vector, "text"));
+    }
+}
+
 #[test]
 fn share_of_a_real_device_has_the_hash_it_was_mined_for() {
     let wire = include_str!("transcripts/hs1-mainnet.txt");
@@ -156,5 +387,17 @@ proptest! {
         let share_hash = HeaderHasher::new(&fields).share_hash(&proof);
         prop_assert_eq!(share_hash.0, theirs.share_hash().into_bytes());
         prop_assert_eq!(header_hash(&fields, &proof, &mask).0, theirs.pow_hash().into_bytes());
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_a_coinbase_or_refused(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let raw = bytes(&load(include_str!("vectors/templates.json"))[0], "coinbase");
+        let mut changed = raw.clone();
+        let at = at.index(raw.len());
+        changed[at] = byte;
+        if let Some(coinbase) = Coinbase::parse(changed.clone()) {
+            prop_assert_eq!(coinbase.as_bytes(), &changed[..]);
+        }
+        prop_assert_eq!(Coinbase::parse(raw[..cut.index(raw.len())].to_vec()), None);
     }
 }

@@ -1,0 +1,196 @@
+//! Handshake addresses: a version and a hash, as bech32 text or inside an output.
+//!
+//! Every version is bech32, never bech32m, and versions go to 31, unlike Bitcoin's (hsd
+//! lib/primitives/address.js). An `Address` that exists can be paid to: nothing else is checked,
+//! so a version without a meaning yet, and 31, which can never be spent, are the caller's concern.
+
+use bech32::primitives::decode::CheckedHrpstring;
+use bech32::{Bech32, ByteIterExt, Fe32, Fe32IterExt, Hrp};
+use std::ops::RangeInclusive;
+
+/// Size of an address hash in bytes.
+pub const ADDRESS_HASH_BYTES: RangeInclusive<usize> = 2..=40;
+
+const VERSION_MAX: u8 = 31;
+
+/// The networks hsd knows (hsd lib/protocol/networks.js).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The one with value.
+    Main,
+    /// Public test network.
+    Testnet,
+    /// Private test network that mines blocks at will.
+    Regtest,
+    /// Private test network with retargeting.
+    Simnet,
+}
+
+impl Network {
+    /// The network hsd calls by this name; `None` for any other name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Main, Self::Testnet, Self::Regtest, Self::Simnet]
+            .into_iter()
+            .find(|network| network.name() == name)
+    }
+
+    /// hsd's name for it: `main`, `testnet`, `regtest` or `simnet`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Testnet => "testnet",
+            Self::Regtest => "regtest",
+            Self::Simnet => "simnet",
+        }
+    }
+
+    /// What the text of an address begins with, before the `1`.
+    #[must_use]
+    pub fn hrp(self) -> &'static str {
+        match self {
+            Self::Main => "hs",
+            Self::Testnet => "ts",
+            Self::Regtest => "rs",
+            Self::Simnet => "ss",
+        }
+    }
+}
+
+/// Where an output pays to. Version and hash have lengths and values hsd accepts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    version: u8,
+    hash: Vec<u8>,
+}
+
+impl Address {
+    /// `None` unless the version is at most 31 and the hash has 2 to 40 bytes; for version 0 it
+    /// must have 20 (of a public key) or 32 (of a script).
+    #[must_use]
+    pub fn new(version: u8, hash: Vec<u8>) -> Option<Self> {
+        let size_fits = match version {
+            0 => matches!(hash.len(), 20 | 32),
+            1..=VERSION_MAX => ADDRESS_HASH_BYTES.contains(&hash.len()),
+            _ => false,
+        };
+        size_fits.then_some(Self { version, hash })
+    }
+
+    /// 0 to 31.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// 2 to 40 bytes.
+    #[must_use]
+    pub fn hash(&self) -> &[u8] {
+        &self.hash
+    }
+
+    /// Reads the text of an address of this network, all lower or all upper case. `None` if it is
+    /// none: also for another network's address and for a bech32m checksum.
+    #[must_use]
+    pub fn parse(text: &str, network: Network) -> Option<Self> {
+        let checked = CheckedHrpstring::new::<Bech32>(text).ok()?;
+        if checked.hrp() != hrp_of(network) {
+            return None;
+        }
+        // The crate's own rules for versions are Bitcoin's, which end at 16.
+        let mut digits = checked.fe32_iter();
+        let version = digits.next()?.to_u8();
+        let digits: Vec<Fe32> = digits.collect();
+        // Bits left over when eights are made of fives must be fewer than five, and zero.
+        let spare = digits.len() * 5 % 8;
+        let last = digits.last()?.to_u8();
+        if spare > 4 || last & ((1 << spare) - 1) != 0 {
+            return None;
+        }
+        Self::new(version, digits.into_iter().fes_to_bytes().collect())
+    }
+
+    /// The text of this address on the network, in lower case.
+    #[must_use]
+    pub fn encode(&self, network: Network) -> String {
+        let version = Fe32::try_from(self.version).expect("a version is at most 31");
+        let hrp = hrp_of(network);
+        let digits = self.hash.iter().copied().bytes_to_fes();
+        std::iter::once(version)
+            .chain(digits)
+            .with_checksum::<Bech32>(&hrp)
+            .chars()
+            .collect()
+    }
+}
+
+fn hrp_of(network: Network) -> Hrp {
+    Hrp::parse_unchecked(network.hrp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "hs1qeqj7ltuelujxtrh0m88ccwzfndwf8798n3wkwy";
+
+    #[test]
+    fn only_addresses_of_the_network_are_read() {
+        let address = Address::parse(TEXT, Network::Main).unwrap();
+        let upper = TEXT.to_uppercase();
+        assert_eq!(Address::parse(&upper, Network::Main), Some(address));
+        assert_eq!(Address::parse(TEXT, Network::Testnet), None);
+        let mixed = TEXT.replace("hs1", "HS1");
+        for bad in [
+            &TEXT[1..],
+            &TEXT[..41],
+            &mixed,
+            "",
+            "hs1",
+            "1",
+            "hs1é",
+            "hs12fcgh",
+        ] {
+            assert_eq!(Address::parse(bad, Network::Main), None, "{bad:?}");
+        }
+        assert_eq!(Network::from_name("regtest"), Some(Network::Regtest));
+        assert_eq!(Network::from_name("mainnet"), None);
+    }
+
+    #[test]
+    fn every_version_and_size_comes_back() {
+        for version in 0..=40 {
+            for size in 0..=44 {
+                let fits = match version {
+                    0 => size == 20 || size == 32,
+                    _ => version <= 31 && (2..=40).contains(&size),
+                };
+                let address = Address::new(version, vec![0xa5; size]);
+                assert_eq!(address.is_some(), fits, "{version} {size}");
+                let Some(address) = address else { continue };
+                let text = address.encode(Network::Simnet);
+                assert_eq!(Address::parse(&text, Network::Simnet), Some(address));
+            }
+        }
+    }
+
+    fn checked<Checksum: bech32::Checksum>(digits: &[u8]) -> String {
+        let hrp = hrp_of(Network::Main);
+        let digits = digits.iter().map(|digit| Fe32::try_from(*digit).unwrap());
+        digits.with_checksum::<Checksum>(&hrp).chars().collect()
+    }
+
+    #[test]
+    fn bech32m_and_loose_padding_are_refused() {
+        let mut digits = [1; 33];
+        digits[0] = 2;
+        let parse = |text: String| Address::parse(&text, Network::Main);
+        assert!(parse(checked::<Bech32>(&digits)).is_some());
+        assert!(parse(checked::<bech32::Bech32m>(&digits)).is_none());
+        // 20 bits are two bytes and four spare bits; 30 are three bytes and six, a digit too many.
+        assert!(parse(checked::<Bech32>(&[2, 1, 1, 1, 16])).is_some());
+        assert!(parse(checked::<Bech32>(&[2, 1, 1, 1, 17])).is_none());
+        assert!(parse(checked::<Bech32>(&[2, 1, 1, 1, 1, 1, 0])).is_none());
+    }
+}
