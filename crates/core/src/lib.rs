@@ -5,3 +5,6 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+pub mod password;
+pub mod summary;
