@@ -6,5 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod header;
 pub mod password;
 pub mod summary;
+pub mod units;

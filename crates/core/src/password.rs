@@ -8,6 +8,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::units::{Hash, hex};
+
 /// The longest PHC string that is accepted, in bytes.
 pub const PHC_BYTES_MAX: usize = 256;
 
@@ -31,13 +33,13 @@ impl StoredPassword {
             let fits = text.len() <= PHC_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
             return fits.then(|| Self::Argon2id(text.to_owned()));
         }
-        parse_hex32(text).map(Self::Hash256)
+        Hash::from_hex(text).map(|hash| Self::Hash256(hash.0))
     }
 
     /// The text that [`StoredPassword::parse`] reads back.
     pub fn to_text(&self) -> String {
         match self {
-            Self::Hash256(hash) => hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Self::Hash256(hash) => hex(hash),
             Self::Argon2id(phc) => phc.clone(),
         }
     }
@@ -65,22 +67,6 @@ impl fmt::Debug for StoredPassword {
 /// Double SHA-256 (`bcrypto lib/hash256.js, digest`).
 pub fn hash256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(bytes)).into()
-}
-
-fn parse_hex32(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::units::Hash;
+
 /// The shares of the round that a block of the pool closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dump {
@@ -14,14 +16,14 @@ pub struct Dump {
     pub network: String,
     /// The block's height.
     pub height: u32,
-    /// The block's hash, in memory order.
-    pub block: [u8; 32],
+    /// The block's hash.
+    pub block: Hash,
     /// The block's time, in unix seconds.
     pub ts: u64,
     /// When the round was closed, in unix seconds.
     pub time: u64,
-    /// The coinbase's txid, in memory order.
-    pub txid: [u8; 32],
+    /// The coinbase's txid.
+    pub txid: Hash,
     /// The address that coinbase output 0 pays.
     pub address: String,
     /// The value of coinbase output 0, in base units.
@@ -35,7 +37,7 @@ pub struct Dump {
 impl Dump {
     /// The file's name, `[height]-[hash].json`.
     pub fn file_name(&self) -> String {
-        format!("{}-{}.json", self.height, hex(&self.block))
+        format!("{}-{}.json", self.height, self.block)
     }
 
     /// The file's content: JSON, two spaces deep.
@@ -54,10 +56,10 @@ impl Serialize for Dump {
         let mut dump = serializer.serialize_struct("Dump", 11)?;
         dump.serialize_field("network", &self.network)?;
         dump.serialize_field("height", &self.height)?;
-        dump.serialize_field("block", &hex(&self.block))?;
+        dump.serialize_field("block", &self.block.to_string())?;
         dump.serialize_field("ts", &self.ts)?;
         dump.serialize_field("time", &self.time)?;
-        dump.serialize_field("txid", &hex(&self.txid))?;
+        dump.serialize_field("txid", &self.txid.to_string())?;
         dump.serialize_field("address", &self.address)?;
         dump.serialize_field("reward", &self.reward)?;
         dump.serialize_field("size", &shares.len())?;
@@ -84,10 +86,6 @@ impl Serialize for Number {
     }
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,10 +94,10 @@ mod tests {
         Dump {
             network: "regtest".into(),
             height: 123,
-            block: [0xab; 32],
+            block: Hash([0xab; 32]),
             ts: 1_795_350_965,
             time: 1_795_350_967,
-            txid: [0x01; 32],
+            txid: Hash([0x01; 32]),
             address: "rs1qexample".into(),
             reward: 2_000_000_000,
             total: 24.5,
