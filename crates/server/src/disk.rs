@@ -39,6 +39,10 @@ pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Resul
     let temporary = dir.join(format!(".{name}.tmp"));
     write_synced(&temporary, bytes)
         .and_then(|()| fs::rename(&temporary, &path))
+        .inspect_err(|_| {
+            // Room for the next attempt, if the disk is full.
+            let _ = fs::remove_file(&temporary);
+        })
         .with_context(|| format!("failed to write {}", path.display()))?;
     sync_dir(dir)
 }
