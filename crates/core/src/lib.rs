@@ -6,8 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod address;
 pub mod header;
-pub mod merkle;
-pub mod template;
+pub mod password;
+pub mod summary;
 pub mod units;

@@ -1,3 +1,10 @@
 //! The I/O shell around `hstratum-core`: sockets, files, threads and the clock.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod disk;
+pub mod dump;
+pub mod password;
+pub mod spool;
+pub mod users;

@@ -1,0 +1,155 @@
+//! What is written to `shares/[height]-[hash].json` when a block of the pool is accepted.
+//!
+//! The fields, their names and their order are the JavaScript ancestor's: payout scripts in the
+//! field read these files.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::units::Hash;
+
+/// The shares of the round that a block of the pool closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dump {
+    /// The network's name as hsd has it: `main`, `testnet`, `regtest`, `simnet`.
+    pub network: String,
+    /// The block's height.
+    pub height: u32,
+    /// The block's hash.
+    pub block: Hash,
+    /// The block's time, in unix seconds.
+    pub ts: u64,
+    /// When the round was closed, in unix seconds.
+    pub time: u64,
+    /// The coinbase's txid.
+    pub txid: Hash,
+    /// The address that coinbase output 0 pays.
+    pub address: String,
+    /// The value of coinbase output 0, in base units.
+    pub reward: u64,
+    /// The sum of all shares, in difficulty.
+    pub total: f64,
+    /// Account to difficulty. Sorted, so that the same round gives the same bytes.
+    pub shares: BTreeMap<String, f64>,
+}
+
+impl Dump {
+    /// The file's name, `[height]-[hash].json`.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}.json", self.height, self.block)
+    }
+
+    /// The file's content: JSON, two spaces deep.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("keys are strings and numbers are plain")
+    }
+}
+
+impl Serialize for Dump {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shares: BTreeMap<&str, Number> = self
+            .shares
+            .iter()
+            .map(|(account, difficulty)| (account.as_str(), Number(*difficulty)))
+            .collect();
+        let mut dump = serializer.serialize_struct("Dump", 11)?;
+        dump.serialize_field("network", &self.network)?;
+        dump.serialize_field("height", &self.height)?;
+        dump.serialize_field("block", &self.block.to_string())?;
+        dump.serialize_field("ts", &self.ts)?;
+        dump.serialize_field("time", &self.time)?;
+        dump.serialize_field("txid", &self.txid.to_string())?;
+        dump.serialize_field("address", &self.address)?;
+        dump.serialize_field("reward", &self.reward)?;
+        dump.serialize_field("size", &shares.len())?;
+        dump.serialize_field("total", &Number(self.total))?;
+        dump.serialize_field("shares", &shares)?;
+        dump.end()
+    }
+}
+
+/// A number as JavaScript prints it: 8 and not 8.0.
+struct Number(f64);
+
+/// Above 2^53 not every integer is a double, so that an integer would promise too much.
+const INTEGER_MAX: f64 = (1u64 << 53) as f64;
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = self.0;
+        if value.fract() == 0.0 && (0.0..INTEGER_MAX).contains(&value) {
+            serializer.serialize_u64(value as u64)
+        } else {
+            serializer.serialize_f64(value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump() -> Dump {
+        Dump {
+            network: "regtest".into(),
+            height: 123,
+            block: Hash([0xab; 32]),
+            ts: 1_795_350_965,
+            time: 1_795_350_967,
+            txid: Hash([0x01; 32]),
+            address: "rs1qexample".into(),
+            reward: 2_000_000_000,
+            total: 24.5,
+            shares: BTreeMap::from([("bob".into(), 16.5), ("alice".into(), 8.0)]),
+        }
+    }
+
+    #[test]
+    fn file_is_named_by_height_and_hash() {
+        assert_eq!(dump().file_name(), format!("123-{}.json", "ab".repeat(32)));
+    }
+
+    #[test]
+    fn json_is_the_ancestors() {
+        let expected = format!(
+            r#"{{
+  "network": "regtest",
+  "height": 123,
+  "block": "{}",
+  "ts": 1795350965,
+  "time": 1795350967,
+  "txid": "{}",
+  "address": "rs1qexample",
+  "reward": 2000000000,
+  "size": 2,
+  "total": 24.5,
+  "shares": {{
+    "alice": 8,
+    "bob": 16.5
+  }}
+}}"#,
+            "ab".repeat(32),
+            "01".repeat(32)
+        );
+        assert_eq!(dump().to_json(), expected);
+    }
+
+    #[test]
+    fn only_whole_numbers_below_2_to_the_53_are_integers() {
+        let print = |value| serde_json::to_string(&Number(value)).expect("a number");
+        assert_eq!(print(0.0), "0");
+        assert_eq!(print(0.001), "0.001");
+        assert_eq!(print(9_007_199_254_740_991.0), "9007199254740991");
+        assert!(print(9_007_199_254_740_992.0).contains('.'));
+    }
+
+    #[test]
+    fn hostile_account_name_stays_inside_its_string() {
+        let mut dump = dump();
+        dump.shares.insert("\",\"x\n\u{0}".into(), 1.0);
+        let back: serde_json::Value = serde_json::from_str(&dump.to_json()).expect("valid JSON");
+        assert_eq!(back["shares"]["\",\"x\n\u{0}"], 1);
+        assert_eq!(back["size"], 3);
+    }
+}

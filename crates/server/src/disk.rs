@@ -1,0 +1,69 @@
+//! Writing files so that a power cut leaves the old state or the new one, never half of either.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Creates a directory with its parents, each of them synced into the one above.
+pub(crate) fn create_dir(dir: &Path) -> anyhow::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = parent(dir) {
+        create_dir(parent)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("failed to create {}", dir.display()));
+        }
+        _ => {}
+    }
+    parent(dir).map_or(Ok(()), sync_dir)
+}
+
+/// Makes names created, renamed or removed in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
+    File::open(dir)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("failed to sync {}", dir.display()))
+}
+
+/// Writes `dir/name` whole: to a temporary name, synced, renamed, the directory synced.
+///
+/// A temporary left by a crash is overwritten by the next attempt and read by nobody.
+pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    create_dir(dir)?;
+    let path = dir.join(name);
+    let temporary = dir.join(format!(".{name}.tmp"));
+    write_synced(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, &path))
+        .inspect_err(|_| {
+            // Room for the next attempt, if the disk is full.
+            let _ = fs::remove_file(&temporary);
+        })
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    sync_dir(dir)
+}
+
+/// The directory a path is in; `None` for a root.
+pub(crate) fn parent(path: &Path) -> Option<&Path> {
+    path.parent().map(|parent| {
+        if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        }
+    })
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

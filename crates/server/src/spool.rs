@@ -1,0 +1,237 @@
+//! Found blocks, whole, from the moment they are found until the node has answered.
+//!
+//! One file a block, `<hash>.block`, named by the block's hash in hex. A file is there complete or
+//! not at all; one that is damaged all the same is set aside, never deleted.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
+use hstratum_core::units::Hash;
+
+use crate::disk;
+
+const SUFFIX: &str = ".block";
+
+/// The largest file that is read back. hsd's blocks are at most 1 MB without and 4 MB with their
+/// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE).
+const BLOCK_BYTES_MAX: u64 = 8 << 20;
+
+/// How many damaged files of one name are kept apart.
+const TORN_PER_NAME_MAX: u32 = 1000;
+
+/// The directory of found blocks.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+}
+
+/// A block that the node has not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpooledBlock {
+    /// The block's hash.
+    pub hash: Hash,
+    /// The whole block as the node reads it.
+    pub raw: Vec<u8>,
+}
+
+impl Spool {
+    /// Opens or creates the directory and reads the blocks that an earlier run left, ordered by
+    /// hash. The last value holds a line for each file that is no such block: it was renamed to
+    /// `<name>.torn`, or left where it is if it could not be read at all.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be created or listed, or a damaged file cannot be renamed.
+    pub fn open(dir: impl Into<PathBuf>) -> anyhow::Result<(Self, Vec<SpooledBlock>, Vec<String>)> {
+        let dir = dir.into();
+        disk::create_dir(&dir)?;
+        let names =
+            block_names(&dir).with_context(|| format!("failed to list {}", dir.display()))?;
+        let mut blocks = Vec::new();
+        let mut problems = Vec::new();
+        for name in names {
+            let path = dir.join(&name);
+            match read_bounded(&path) {
+                Err(error) => {
+                    problems.push(format!("failed to read {}: {error}", path.display()));
+                }
+                Ok(raw) => match check(&name, &raw) {
+                    Some(hash) => blocks.push(SpooledBlock { hash, raw }),
+                    None => problems.push(set_aside(&dir, &name)?),
+                },
+            }
+        }
+        Ok((Self { dir }, blocks, problems))
+    }
+
+    /// Keeps a block. It is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written and synced.
+    pub fn put(&self, hash: &Hash, raw: &[u8]) -> anyhow::Result<()> {
+        disk::write_whole(&self.dir, &file_name(hash), raw)
+    }
+
+    /// Forgets a block that the node has answered; one that is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there and could not be removed.
+    pub fn remove(&self, hash: &Hash) -> anyhow::Result<()> {
+        let path = self.dir.join(file_name(hash));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Not synced: a block that comes back after a power cut is offered once more, which is
+            // harmless.
+            removed => removed.with_context(|| format!("failed to remove {}", path.display())),
+        }
+    }
+}
+
+fn file_name(hash: &Hash) -> String {
+    format!("{hash}{SUFFIX}")
+}
+
+/// The names that end as blocks do, sorted. Temporaries and torn files do not.
+fn block_names(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry?.file_name().into_string()
+            && name.ends_with(SUFFIX)
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// One byte more than a block may have is enough to see that a file is none.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    File::open(path)?
+        .take(BLOCK_BYTES_MAX + 1)
+        .read_to_end(&mut raw)?;
+    Ok(raw)
+}
+
+/// The block's hash, if the name says the same.
+fn check(name: &str, raw: &[u8]) -> Option<Hash> {
+    let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
+    let hash = header_hash(&fields, &proof, &mask);
+    (raw.len() as u64 <= BLOCK_BYTES_MAX && name == file_name(&hash)).then_some(hash)
+}
+
+fn set_aside(dir: &Path, name: &str) -> anyhow::Result<String> {
+    let path = dir.join(name);
+    for number in 0..TORN_PER_NAME_MAX {
+        let torn = match number {
+            0 => dir.join(format!("{name}.torn")),
+            _ => dir.join(format!("{name}.torn-{number}")),
+        };
+        // A rename would replace an earlier one.
+        if torn.symlink_metadata().is_err() {
+            fs::rename(&path, &torn)
+                .with_context(|| format!("failed to rename {}", path.display()))?;
+            disk::sync_dir(dir)?;
+            return Ok(format!(
+                "{} does not hold the block of its name, renamed to {}",
+                path.display(),
+                torn.display()
+            ));
+        }
+    }
+    bail!("failed to rename {}: too many torn files", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(nonce: u8) -> SpooledBlock {
+        let mut raw = vec![7; HEADER_BYTES + 100];
+        raw[0] = nonce;
+        let (fields, proof, mask) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
+        SpooledBlock {
+            hash: header_hash(&fields, &proof, &mask),
+            raw,
+        }
+    }
+
+    fn open(dir: &Path) -> (Spool, Vec<SpooledBlock>, Vec<String>) {
+        Spool::open(dir).expect("opened")
+    }
+
+    #[test]
+    fn block_is_there_after_a_restart_until_it_is_removed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("stratum/spool");
+        let (spool, blocks, problems) = open(&dir);
+        assert!(blocks.is_empty() && problems.is_empty());
+        let mut put = vec![block(1), block(2)];
+        for block in &put {
+            spool.put(&block.hash, &block.raw).expect("put");
+        }
+        spool.put(&put[0].hash, &put[0].raw).expect("put again");
+
+        let (spool, blocks, problems) = open(&dir);
+        put.sort_by_key(|block| block.hash);
+        assert_eq!(blocks, put);
+        assert!(problems.is_empty());
+
+        spool.remove(&put[0].hash).expect("removed");
+        spool.remove(&put[0].hash).expect("nothing to remove");
+        assert_eq!(open(&dir).1, put[1..]);
+    }
+
+    #[test]
+    fn temporaries_and_foreign_files_are_ignored() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = file_name(&block(1).hash);
+        fs::write(dir.path().join(format!(".{name}.tmp")), "torn").expect("written");
+        fs::write(dir.path().join("README"), "mine").expect("written");
+        let (_, blocks, problems) = open(dir.path());
+        assert!(blocks.is_empty() && problems.is_empty());
+    }
+
+    #[test]
+    fn damaged_block_is_set_aside_and_never_deleted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = file_name(&block(1).hash);
+        for (number, raw) in [vec![], block(2).raw, block(1).raw[..200].to_vec()]
+            .iter()
+            .enumerate()
+        {
+            fs::write(dir.path().join(&name), raw).expect("written");
+            let (_, blocks, problems) = open(dir.path());
+            assert!(blocks.is_empty());
+            assert_eq!(problems.len(), 1);
+            assert!(problems[0].contains(&name), "{}", problems[0]);
+            let torn = match number {
+                0 => format!("{name}.torn"),
+                _ => format!("{name}.torn-{number}"),
+            };
+            assert_eq!(&fs::read(dir.path().join(torn)).expect("kept"), raw);
+        }
+        assert!(open(dir.path()).2.is_empty());
+    }
+
+    #[test]
+    fn name_that_is_no_hash_and_file_that_is_no_block_are_problems() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("mine.block"), block(1).raw).expect("written");
+        fs::create_dir(dir.path().join("folder.block")).expect("created");
+        let file = File::create(dir.path().join("huge.block")).expect("created");
+        file.set_len(BLOCK_BYTES_MAX * 2).expect("sparse");
+        let (_, blocks, problems) = open(dir.path());
+        assert!(blocks.is_empty());
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(dir.path().join("mine.block.torn").exists());
+        assert!(dir.path().join("folder.block").exists());
+    }
+}

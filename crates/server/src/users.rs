@@ -1,0 +1,276 @@
+//! The accounts file `users.json`: one JSON object a line, appended, never rewritten.
+//!
+//! An account is acknowledged only after [`UsersFile::append`] has returned, and then it survives a
+//! power cut. What a cut leaves behind at the end of the file is repaired at the next start.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use hstratum_core::password::StoredPassword;
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+
+/// How much of a malformed line an error shows, in characters.
+const FOUND_CHARS_MAX: usize = 80;
+
+/// An account as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The account's name.
+    pub name: String,
+    /// Its password.
+    pub password: StoredPassword,
+}
+
+/// What was done to a last line without a newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The record was whole: the newline was added.
+    Completed,
+    /// The line was torn: its bytes were moved to this file.
+    Cut(PathBuf),
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub struct UsersFile {
+    path: PathBuf,
+    /// A failed append that could not be taken back yet: the file and the length it must have.
+    broken: Option<(File, u64)>,
+    /// Replaced by tests that need a disk which fails.
+    sync: fn(&File) -> io::Result<()>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    username: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    password: std::borrow::Cow<'a, str>,
+}
+
+impl UsersFile {
+    /// Reads the file and repairs its end. One record a name is returned, in the order in which the
+    /// names first appear; the last line for a name counts. A missing file has no accounts and is
+    /// created by the first append.
+    ///
+    /// `now_s` (unix seconds) names the file that torn bytes are kept in.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or repaired, and, with the line's number, when a line that ends
+    /// in a newline is not a record.
+    pub fn open(
+        path: impl Into<PathBuf>,
+        now_s: u64,
+    ) -> anyhow::Result<(Self, Vec<UserRecord>, Option<Repair>)> {
+        let path = path.into();
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        let whole = bytes
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let (whole, tail) = bytes.split_at(whole);
+        let mut records = parse_lines(whole)
+            .map_err(|error| anyhow!("failed to read {}: {error}", path.display()))?;
+        let mut repair = None;
+        if !tail.is_empty() {
+            match parse_line(tail) {
+                Some(record) => {
+                    add_newline(&path)?;
+                    records.extend(record);
+                    repair = Some(Repair::Completed);
+                }
+                None => repair = Some(cut_tail(&path, whole.len() as u64, tail, now_s)?),
+            }
+        }
+        let file = Self {
+            path,
+            broken: None,
+            sync: File::sync_all,
+        };
+        Ok((file, last_of_each(records), repair))
+    }
+
+    /// Adds an account, or gives one a new password. It is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When the line could not be written and synced. The file is then as it was before, or is made
+    /// so by the next append; the account is not to be acknowledged.
+    pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
+        self.try_append(name, password)
+            .with_context(|| format!("failed to write {}", self.path.display()))
+    }
+
+    fn try_append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
+        self.take_back()?;
+        // Opened by name each time: an operator's editor may have replaced the file.
+        let (mut file, length, created) = open_for_append(&self.path)?;
+        let mut line = String::new();
+        if length > 0 && !ends_in_newline(&mut file)? {
+            line.push('\n');
+        }
+        line.push_str(&serde_json::to_string(&Line {
+            username: name.into(),
+            password: password.to_text().into(),
+        })?);
+        line.push('\n');
+
+        let written = file
+            .write_all(line.as_bytes())
+            .and_then(|()| (self.sync)(&file))
+            .map_err(anyhow::Error::from)
+            .and_then(|()| match disk::parent(&self.path) {
+                Some(dir) if created => disk::sync_dir(dir),
+                _ => Ok(()),
+            });
+        if written.is_err() {
+            self.broken = Some((file, length));
+            // If this fails too, the next append tries again before it writes.
+            let _ = self.take_back();
+        }
+        written
+    }
+
+    /// Cuts off what a failed append left, so that no unacknowledged account comes to life later.
+    fn take_back(&mut self) -> anyhow::Result<()> {
+        if let Some((file, length)) = &self.broken {
+            file.set_len(*length)
+                .and_then(|()| (self.sync)(file))
+                .context("failed to take back an earlier line")?;
+            self.broken = None;
+        }
+        Ok(())
+    }
+}
+
+fn parse_lines(bytes: &[u8]) -> anyhow::Result<Vec<UserRecord>> {
+    let mut records = Vec::new();
+    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let Some(record) = parse_line(line) else {
+            bail!(
+                "line {}: expected {{\"username\": …, \"password\": …}}, found {:?}",
+                index + 1,
+                shown(line)
+            );
+        };
+        records.extend(record);
+    }
+    Ok(records)
+}
+
+/// `Some(None)` is an empty line.
+fn parse_line(line: &[u8]) -> Option<Option<UserRecord>> {
+    let text = std::str::from_utf8(line).ok()?;
+    if text.trim().is_empty() {
+        return Some(None);
+    }
+    let line: Line<'_> = serde_json::from_str(text).ok()?;
+    Some(Some(UserRecord {
+        name: line.username.into_owned(),
+        password: StoredPassword::parse(&line.password)?,
+    }))
+}
+
+/// A line for an error, cut; and without its password, since errors end up in logs.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let end = text
+        .find("\"password\"")
+        .map(|at| at + "\"password\"".len())
+        .unwrap_or(text.len());
+    let mut shown: String = text[..end].chars().take(FOUND_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn last_of_each(records: Vec<UserRecord>) -> Vec<UserRecord> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut last: Vec<UserRecord> = Vec::new();
+    for record in records {
+        match places.get(&record.name) {
+            Some(&place) => last[place] = record,
+            None => {
+                places.insert(record.name.clone(), last.len());
+                last.push(record);
+            }
+        }
+    }
+    last
+}
+
+fn add_newline(path: &Path) -> anyhow::Result<()> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(b"\n")?;
+            file.sync_all()
+        })
+        .with_context(|| format!("failed to repair {}", path.display()))
+}
+
+/// Keeps the torn bytes durably before it cuts them off.
+fn cut_tail(path: &Path, whole: u64, tail: &[u8], now_s: u64) -> anyhow::Result<Repair> {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(format!(".torn-{now_s}"));
+    let kept = PathBuf::from(kept);
+    // Appended, so that a repair which is cut short and tried again destroys nothing.
+    create_options()
+        .open(&kept)
+        .and_then(|mut file| {
+            file.write_all(tail)?;
+            file.sync_all()
+        })
+        .with_context(|| format!("failed to write {}", kept.display()))?;
+    disk::parent(path).map_or(Ok(()), disk::sync_dir)?;
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|file| {
+            file.set_len(whole)?;
+            file.sync_all()
+        })
+        .with_context(|| format!("failed to repair {}", path.display()))?;
+    Ok(Repair::Cut(kept))
+}
+
+/// The file, its length, and whether it is new.
+fn open_for_append(path: &Path) -> anyhow::Result<(File, u64, bool)> {
+    let created = !path.exists();
+    if let (true, Some(dir)) = (created, disk::parent(path)) {
+        disk::create_dir(dir)?;
+    }
+    let file = create_options().open(path)?;
+    let length = file.metadata()?.len();
+    // An empty one may be what a failed first append left: its name may not be durable yet.
+    Ok((file, length, created || length == 0))
+}
+
+fn create_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600);
+    options
+}
+
+fn ends_in_newline(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+#[cfg(test)]
+#[path = "users_tests.rs"]
+mod tests;
