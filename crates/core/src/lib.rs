@@ -6,7 +6,23 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod account;
+pub mod address;
+pub mod block;
+pub mod event;
 pub mod header;
+pub mod job;
+pub mod ledger;
+pub mod limits;
+pub mod line;
+pub mod merkle;
+pub mod message;
 pub mod password;
+pub mod pool;
+pub mod redirect;
+mod request;
+mod session;
+pub mod share;
 pub mod summary;
+pub mod template;
 pub mod units;

@@ -42,24 +42,36 @@ impl Coinbase {
     /// and nothing after them. `None` if it is no coinbase with an output, or its first witness is
     /// not at most 20 bytes of flags, eight bytes, and whatever follows.
     #[must_use]
-    pub fn parse(raw: Vec<u8>) -> Option<Self> {
-        let mut reader = Reader(&raw);
+    pub fn parse(raw: &[u8]) -> Option<Self> {
+        let (coinbase, rest) = Self::read(raw)?;
+        rest.is_empty().then_some(coinbase)
+    }
+
+    /// Reads the first transaction of a whole raw block, as [`encode_block`] writes it.
+    #[must_use]
+    pub fn of_block(block: &[u8]) -> Option<Self> {
+        let mut reader = Reader(block.get(HEADER_BYTES..)?);
+        let _count = reader.varint()?;
+        Self::read(reader.0).map(|(coinbase, _)| coinbase)
+    }
+
+    /// A transaction at the start of `bytes`, and what follows it.
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut reader = Reader(bytes);
         let _version = reader.u32()?;
         let input_count = reader.varint()?;
         read_inputs(&mut reader, input_count)?;
         let (value, address) = read_outputs(&mut reader)?;
         let locktime = reader.u32()?;
-        let base_bytes = raw.len() - reader.0.len();
-        let nonce_at = raw.len() - read_first_witness(&mut reader)?;
+        let base_bytes = bytes.len() - reader.0.len();
+        let nonce_at = bytes.len() - read_first_witness(&mut reader)?;
         for _ in 1..input_count {
             reader.skip_items()?;
         }
-        if !reader.0.is_empty() {
-            return None;
-        }
+        let raw = bytes[..bytes.len() - reader.0.len()].to_vec();
         let txid = Hash::blake2b(&[&raw[..base_bytes]]);
         let witness_hash = witness_hash(&txid, &raw[base_bytes..]);
-        Some(Self {
+        let coinbase = Self {
             raw,
             base_bytes,
             nonce_at,
@@ -68,7 +80,8 @@ impl Coinbase {
             locktime,
             txid,
             witness_hash,
-        })
+        };
+        Some((coinbase, reader.0))
     }
 
     /// The same transaction with other eight bytes as the second item of its first witness: the
@@ -302,7 +315,7 @@ impl Template {
     ///
     /// The first thing found wrong, in the order of `TemplateError`.
     pub fn new(parts: TemplateParts) -> Result<Self, TemplateError> {
-        let coinbase = Coinbase::parse(parts.coinbase).ok_or(TemplateError::BadCoinbase)?;
+        let coinbase = Coinbase::parse(&parts.coinbase).ok_or(TemplateError::BadCoinbase)?;
         let (txids, witness_hashes) =
             split_leaves(&parts.leaves).ok_or(TemplateError::BadLeaves)?;
         let merkle_branch = Branch::of_first(txids.iter().copied());

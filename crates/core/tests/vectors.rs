@@ -272,7 +272,7 @@ fn witness_nonce_changes_the_witness_hash_alone() {
         let template = Template::new(parts_of(vector)).expect("hsd's own template");
         let node = &template.coinbase;
         let other = node.with_witness_nonce(*b"eight by");
-        let again = Coinbase::parse(other.as_bytes().to_vec());
+        let again = Coinbase::parse(other.as_bytes());
         assert_eq!(again.as_ref(), Some(&other));
         assert_eq!(other.txid(), node.txid());
         assert_ne!(other.witness_hash(), node.witness_hash());
@@ -395,9 +395,9 @@ proptest! {
         let mut changed = raw.clone();
         let at = at.index(raw.len());
         changed[at] = byte;
-        if let Some(coinbase) = Coinbase::parse(changed.clone()) {
+        if let Some(coinbase) = Coinbase::parse(&changed) {
             prop_assert_eq!(coinbase.as_bytes(), &changed[..]);
         }
-        prop_assert_eq!(Coinbase::parse(raw[..cut.index(raw.len())].to_vec()), None);
+        prop_assert_eq!(Coinbase::parse(&raw[..cut.index(raw.len())]), None);
     }
 }

@@ -1,0 +1,235 @@
+//! Names, accounts and who may use them.
+//!
+//! A name on the wire is an account or `account.worker`. Credit belongs to the account. Passwords
+//! of the slow kind are not checked here: [`Login::Ask`] says that somebody else must.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::address::{Address, Network};
+use crate::limits::NAME_BYTES_MAX;
+use crate::password::StoredPassword;
+
+/// The account that an admin password creates.
+pub const ADMIN: &str = "admin";
+
+/// Who may mine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Known accounts only.
+    Users,
+    /// Any name; a known account needs its password.
+    Open,
+    /// The account is a Handshake address of this network.
+    Address,
+}
+
+/// A name without control characters; `None` when nothing or too much is left.
+pub fn clean_name(raw: &str) -> Option<String> {
+    let name: String = raw.chars().filter(|c| !c.is_control()).collect();
+    (1..=NAME_BYTES_MAX).contains(&name.len()).then_some(name)
+}
+
+/// Who is paid, and which machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The whole name, cleaned.
+    pub name: Box<str>,
+    /// Who is paid.
+    pub account: Arc<str>,
+    /// Which machine, where the name says so.
+    pub worker: Option<Box<str>>,
+}
+
+/// The answer to a name and a password.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The user may mine.
+    Yes(User),
+    /// The user may not.
+    No,
+    /// Whoever hashes passwords must say whether this one is the account's.
+    Ask(User, StoredPassword),
+}
+
+/// The known accounts.
+pub struct Accounts {
+    auth: Auth,
+    network: Network,
+    /// Keys the digests of verified passwords, so that they are worth nothing outside this process.
+    secret: [u8; 32],
+    known: HashMap<Arc<str>, Account>,
+}
+
+struct Account {
+    password: StoredPassword,
+    /// Digest of the password that was last found right, so that the slow hash runs once.
+    verified: Option<[u8; 32]>,
+}
+
+impl Accounts {
+    /// No accounts yet; `secret` is random.
+    pub fn new(auth: Auth, network: Network, secret: [u8; 32]) -> Self {
+        Self {
+            auth,
+            network,
+            secret,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Whether `name` is a known account.
+    pub fn contains(&self, name: &str) -> bool {
+        self.known.contains_key(name)
+    }
+
+    /// Adds an account, or replaces its password.
+    pub fn insert(&mut self, name: &str, password: StoredPassword) {
+        let account = Account {
+            password,
+            verified: None,
+        };
+        self.known.insert(name.into(), account);
+    }
+
+    /// Splits a cleaned name: a known account counts whole, else the part before the first dot is
+    /// the account.
+    pub fn user(&self, name: &str) -> User {
+        let split = name
+            .split_once('.')
+            .filter(|(account, _)| !account.is_empty() && !self.contains(name));
+        let (account, worker) = match split {
+            Some((account, worker)) => (account, (!worker.is_empty()).then(|| worker.into())),
+            None => (name, None),
+        };
+        let account = match self.known.get_key_value(account) {
+            Some((known, _)) => known.clone(),
+            None => account.into(),
+        };
+        User {
+            name: name.into(),
+            account,
+            worker,
+        }
+    }
+
+    /// Judges a cleaned name and a password.
+    pub fn login(&self, name: &str, password: &str) -> Login {
+        let user = self.user(name);
+        let Some(account) = self.known.get(&user.account) else {
+            let open = match self.auth {
+                Auth::Users => false,
+                Auth::Open => true,
+                Auth::Address => Address::parse(&user.account, self.network).is_some(),
+            };
+            return if open { Login::Yes(user) } else { Login::No };
+        };
+        match account.password.matches_hash256(password) {
+            Some(true) => Login::Yes(user),
+            Some(false) => Login::No,
+            None if account.was_verified(&self.digest(password)) => Login::Yes(user),
+            None => Login::Ask(user, account.password.clone()),
+        }
+    }
+
+    /// Remembers that `password` was found to be the account's.
+    pub fn verified(&mut self, account: &str, password: &str) {
+        let digest = self.digest(password);
+        if let Some(account) = self.known.get_mut(account) {
+            account.verified = Some(digest);
+        }
+    }
+
+    fn digest(&self, password: &str) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(self.secret)
+            .chain_update(password.as_bytes())
+            .finalize()
+            .into()
+    }
+}
+
+impl Account {
+    fn was_verified(&self, digest: &[u8; 32]) -> bool {
+        self.verified
+            .is_some_and(|verified| verified.ct_eq(digest).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::password::hash256;
+
+    fn accounts(auth: Auth) -> Accounts {
+        let mut accounts = Accounts::new(auth, Network::Regtest, [7; 32]);
+        accounts.insert("alice", StoredPassword::Hash256(hash256(b"pw")));
+        accounts.insert("b.c", StoredPassword::Hash256(hash256(b"pw")));
+        accounts
+    }
+
+    #[test]
+    fn a_name_is_split_at_its_first_dot_unless_it_is_an_account() {
+        let accounts = accounts(Auth::Open);
+        for (name, account, worker) in [
+            ("alice", "alice", None),
+            ("alice.rig", "alice", Some("rig")),
+            ("alice.rig.2", "alice", Some("rig.2")),
+            ("alice.", "alice", None),
+            ("b.c", "b.c", None),
+            ("b.d", "b", Some("d")),
+            (".x", ".x", None),
+        ] {
+            let user = accounts.user(name);
+            assert_eq!((&*user.account, user.worker.as_deref()), (account, worker));
+        }
+    }
+
+    #[test]
+    fn names_lose_control_characters_and_nothing_else() {
+        assert_eq!(
+            clean_name("a\tl\u{7}i ce\u{85}é").as_deref(),
+            Some("ali ceé")
+        );
+        assert_eq!(clean_name("\t\n"), None);
+        assert_eq!(clean_name(&"x".repeat(NAME_BYTES_MAX + 1)), None);
+    }
+
+    #[test]
+    fn a_known_account_needs_its_password_in_every_mode() {
+        for auth in [Auth::Users, Auth::Open, Auth::Address] {
+            let accounts = accounts(auth);
+            assert!(matches!(accounts.login("alice.rig", "pw"), Login::Yes(_)));
+            assert_eq!(accounts.login("alice.rig", "no"), Login::No);
+        }
+    }
+
+    #[test]
+    fn an_unknown_account_is_judged_by_the_mode() {
+        let address = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54.rig";
+        let main = "hs1qeqj7ltuelujxtrh0m88ccwzfndwf8798n3wkwy";
+        for (auth, name, yes) in [
+            (Auth::Users, "bob", false),
+            (Auth::Open, "bob", true),
+            (Auth::Address, "bob", false),
+            (Auth::Address, address, true),
+            (Auth::Address, main, false),
+        ] {
+            let login = accounts(auth).login(name, "");
+            assert_eq!(matches!(login, Login::Yes(_)), yes, "{auth:?} {name}");
+        }
+    }
+
+    #[test]
+    fn a_slow_password_is_asked_for_once() {
+        let mut accounts = accounts(Auth::Users);
+        accounts.insert("carol", StoredPassword::Argon2id("$argon2id$x".into()));
+        assert!(matches!(accounts.login("carol", "pw"), Login::Ask(..)));
+        accounts.verified("carol", "pw");
+        assert!(matches!(accounts.login("carol", "pw"), Login::Yes(_)));
+        assert!(matches!(accounts.login("carol", "other"), Login::Ask(..)));
+    }
+}

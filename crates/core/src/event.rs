@@ -1,0 +1,238 @@
+//! What goes into the pool and what comes out of it.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::block::Solution;
+use crate::header::{HEADER_BYTES, decode_header, header_hash};
+use crate::ledger::Credit;
+use crate::password::StoredPassword;
+use crate::template::{Coinbase, RawTransactions, Template};
+use crate::units::{ConnId, Hash, Height, Seq};
+
+/// The two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds that never go back.
+    pub ms: u64,
+    /// Unix seconds.
+    pub unix_s: u64,
+}
+
+/// Names a question to whoever hashes passwords and writes users.
+pub type Ticket = u64;
+
+/// Everything that can happen to a pool.
+pub enum Event<'a> {
+    /// The chain has a new tip.
+    Tip(Hash),
+    /// The node offers a template on its tip.
+    Template(Box<Template>),
+    /// The raw transactions of a template, after its job has left.
+    Transactions(u64, RawTransactions),
+    /// Why there can be no job.
+    NoTemplate(String),
+    /// The node has answered a found block.
+    BlockResult(Hash, Verdict),
+    /// A block of an earlier run that the node had not answered.
+    Spooled(Box<FoundBlock>),
+    /// A miner has connected.
+    Connected(ConnId, IpAddr),
+    /// Bytes from a miner.
+    Received(ConnId, &'a [u8]),
+    /// The connection is gone.
+    Closed(ConnId),
+    /// Everything up to here survives a crash.
+    Durable(Seq),
+    /// Whether the password was right.
+    PasswordChecked(Ticket, bool),
+    /// The user as it was written to disk, if it could be.
+    UserAdded(Ticket, Option<StoredPassword>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the node says of a found block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on the main chain.
+    Accepted,
+    /// It is valid and stored, on a side chain.
+    Side,
+    /// It is not in the chain, for this reason.
+    Refused(String),
+    /// The node could not say: the block stays in the spool.
+    Unknown(String),
+}
+
+/// A block that waits for the node's verdict.
+#[derive(Clone)]
+pub struct FoundBlock {
+    /// Its hash.
+    pub hash: Hash,
+    /// Its height.
+    pub height: Height,
+    /// Its time, Unix seconds.
+    pub time: u64,
+    /// Its coinbase: whom it pays, and how much.
+    pub coinbase: Coinbase,
+}
+
+impl FoundBlock {
+    /// Reads a whole raw block; `None` when it is none.
+    pub fn parse(raw: &[u8]) -> Option<Self> {
+        let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
+        let coinbase = Coinbase::of_block(raw)?;
+        Some(Self {
+            hash: header_hash(&fields, &proof, &mask),
+            height: Height(coinbase.locktime()),
+            time: proof.time,
+            coinbase,
+        })
+    }
+
+    /// What is kept of a solution.
+    pub fn of(solution: &Solution) -> Self {
+        Self {
+            hash: solution.hash,
+            height: solution.template.height,
+            time: solution.proof.time,
+            coinbase: solution.coinbase.clone(),
+        }
+    }
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseHow {
+    /// At once and with a reset, which every miner notices.
+    Reset,
+    /// After what was sent has left, as HTTP wants it.
+    Flushed,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something is lost or broken.
+    Error,
+    /// Something is wrong and will be worse.
+    Warning,
+    /// A change that the operator wants to see.
+    Info,
+    /// Everything else.
+    Debug,
+}
+
+/// Everything a pool can want.
+pub enum Action {
+    /// Offer a block to the node. Always the first action of its event.
+    SubmitBlock(Arc<Solution>),
+    /// Keep a found block, whole, until the node has answered.
+    Spool(Arc<Solution>, Arc<RawTransactions>),
+    /// The node has answered: the spool may forget the block.
+    Unspool(Hash),
+    /// Make a share durable, then say [`Event::Durable`].
+    Record(Credit),
+    /// A block of ours is on the main chain: close its round and write the dump.
+    CloseRound(Box<FoundBlock>),
+    /// Send bytes of [`Actions::bytes`]: whole lines.
+    Send(ConnId, Range<usize>),
+    /// Send a line that many get.
+    SendShared(ConnId, Arc<[u8]>),
+    /// Read no more from a connection.
+    Pause(ConnId),
+    /// Read again.
+    Resume(ConnId),
+    /// End a connection; no [`Event::Closed`] follows.
+    Close(ConnId, CloseHow),
+    /// Take connections, or refuse them.
+    Listen(Listening),
+    /// Is this the password? Answered by [`Event::PasswordChecked`].
+    CheckPassword(Ticket, StoredPassword, String),
+    /// Hash the password and write the user. Answered by [`Event::UserAdded`].
+    AddUser(Ticket, NewUser),
+    /// Say something to the operator.
+    Log(Level, String),
+}
+
+/// Whether the port takes connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// It does.
+    On,
+    /// It refuses them, so that miners fail over.
+    Off,
+}
+
+/// A user to be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// Its name.
+    pub name: String,
+    /// Its password in the clear.
+    pub password: String,
+}
+
+/// The actions of an event, in order. Bytes for one connection share one buffer, so that a reply
+/// costs no allocation.
+#[derive(Default)]
+pub struct Actions {
+    list: Vec<Action>,
+    bytes: Vec<u8>,
+}
+
+impl Actions {
+    /// Adds an action.
+    pub fn push(&mut self, action: Action) {
+        self.list.push(action);
+    }
+
+    /// Puts an action before all others of its event.
+    pub fn push_first(&mut self, action: Action) {
+        self.list.insert(0, action);
+    }
+
+    /// Adds a log line.
+    pub fn log(&mut self, level: Level, text: String) {
+        self.push(Action::Log(level, text));
+    }
+
+    /// Sends what `write` appends.
+    pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let end = self.bytes.len();
+        if let Some(Action::Send(last, range)) = self.list.last_mut()
+            && *last == conn
+            && range.end == start
+        {
+            range.end = end;
+        } else if end > start {
+            self.list.push(Action::Send(conn, start..end));
+        }
+    }
+
+    /// The actions so far.
+    pub fn list(&self) -> &[Action] {
+        &self.list
+    }
+
+    /// The bytes that [`Action::Send`] speaks of.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Hands each action over, with the bytes it sends, and forgets them all.
+    pub fn drain(&mut self, mut perform: impl FnMut(Action, &[u8])) {
+        for action in self.list.drain(..) {
+            let bytes = match &action {
+                Action::Send(_, range) => &self.bytes[range.clone()],
+                _ => &[],
+            };
+            perform(action, bytes);
+        }
+        self.bytes.clear();
+    }
+}

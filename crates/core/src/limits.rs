@@ -1,0 +1,80 @@
+//! Every limit of the pool, what it protects, and what happens when it is met.
+
+/// Bytes of one line from a miner without its newline. A longer one is answered with an error and
+/// the connection is closed.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of an HTTP request's head on the stratum port. A longer one is closed without an answer.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Header lines looked at in an HTTP request on the stratum port.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Bytes of a name (`account` or `account.worker`) after control characters were taken out.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a password on the wire.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+
+/// Users authorized on one connection. The next one is refused.
+pub const USERS_PER_SESSION_MAX: usize = 1024;
+
+/// Replies of one connection that wait for the ledger or a password check. At the limit its
+/// further lines wait unread.
+pub const PENDING_REPLIES_MAX: usize = 1024;
+
+/// Bytes of replies of one connection that wait. At the limit its further lines wait unread.
+pub const PENDING_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Templates of which shares are still taken; the plugin keeps as many. Shares for an older one
+/// are answered `job not found`.
+pub const TEMPLATES_MAX: usize = 10;
+
+/// Jobs made for one connection alone that are remembered. Shares for an older one are answered
+/// `job not found`.
+pub const OWN_JOBS_MAX: usize = 4;
+
+/// Difficulties of one connection that are remembered with the jobs they belong to.
+pub const ASSIGNMENTS_MAX: usize = 16;
+
+/// Shares remembered for one job, so that none is taken twice. At the limit everybody gets a fresh
+/// job; the old one still takes shares up to twice the limit.
+pub const SHARES_PER_JOB_MAX: usize = 4_000_000;
+
+/// Found blocks that the node has not answered yet. Beyond it the oldest is forgotten by the pool;
+/// the spool still has it.
+pub const FOUND_BLOCKS_MAX: usize = 4096;
+
+/// Block hashes remembered as offered to the node, so that none is offered twice.
+pub const OFFERED_HASHES_MAX: usize = 65_536;
+
+/// How long miners wait for a job on an open connection; then they are reset and the port stops
+/// listening, so that they fail over.
+pub const JOBLESS_GRACE_MS: u64 = 15_000;
+
+/// Wait before a connection that misbehaved is reset: a HandyMiner comes back within milliseconds.
+pub const CLOSE_DELAY_MS: u64 = 5_000;
+
+/// Silence towards a miner after which its difficulty is repeated; a Goldshell gives up after
+/// 120 s without a byte.
+pub const KEEPALIVE_MS: u64 = 50_000;
+
+/// Score at which a connection is dropped.
+pub const SCORE_MAX: u32 = 1_000;
+/// Score for a share above its target: an honest miner has some after a change of difficulty.
+pub const SCORE_LOW_SHARE: u32 = 1;
+/// Score for a share sent twice.
+pub const SCORE_DUPLICATE: u32 = 10;
+/// Score for a line that is no request.
+pub const SCORE_MALFORMED: u32 = 10;
+/// Score for a wrong admin password.
+pub const SCORE_BAD_ADMIN: u32 = 10;
+/// How much of a score is forgiven each second.
+pub const SCORE_DECAY_PER_S: u32 = 1;
+
+/// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
+pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;
+
+const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
+const _: () = assert!(KEEPALIVE_MS < 60_000);
+const _: () = assert!(SCORE_DUPLICATE < SCORE_MAX && SCORE_MALFORMED < SCORE_MAX);

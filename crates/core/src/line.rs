@@ -1,0 +1,144 @@
+//! Lines out of bytes as they arrive: ended by `\n`, a `\r` before it dropped, cut anywhere.
+//!
+//! A [`LineBuffer`] keeps only what has no newline yet, so that an idle connection costs nothing.
+
+use crate::limits::LINE_BYTES_MAX;
+
+/// The end of a line that has not come yet.
+#[derive(Debug, Default)]
+pub struct LineBuffer {
+    held: Vec<u8>,
+}
+
+/// A line was longer than [`LINE_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineTooLong;
+
+impl LineBuffer {
+    /// Whether bytes wait here.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Bytes that wait here.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes `bytes` in and hands each whole line to `handle` until it says [`Flow::Stop`]; what
+    /// is left waits for the next call. `read(&[], …)` goes on after a stop.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] when a line, finished or not, is longer than [`LINE_BYTES_MAX`]. The buffer
+    /// is then empty.
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        mut handle: impl FnMut(&[u8]) -> Flow,
+    ) -> Result<(), LineTooLong> {
+        if self.held.is_empty() {
+            let rest = split(bytes, &mut handle)?;
+            self.held.extend_from_slice(rest);
+            return Ok(());
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        let rest = split(&held, &mut handle)?.len();
+        held.drain(..held.len() - rest);
+        if held.is_empty() {
+            held = Vec::new();
+        }
+        self.held = held;
+        Ok(())
+    }
+}
+
+/// What the handler of a line says about the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Hand over the next line.
+    Continue,
+    /// Keep what follows for later.
+    Stop,
+}
+
+fn split<'a>(
+    mut bytes: &'a [u8],
+    handle: &mut impl FnMut(&[u8]) -> Flow,
+) -> Result<&'a [u8], LineTooLong> {
+    loop {
+        let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
+            if bytes.len() > LINE_BYTES_MAX {
+                return Err(LineTooLong);
+            }
+            return Ok(bytes);
+        };
+        if end > LINE_BYTES_MAX {
+            return Err(LineTooLong);
+        }
+        let line = &bytes[..end];
+        bytes = &bytes[end + 1..];
+        if handle(line.strip_suffix(b"\r").unwrap_or(line)) == Flow::Stop {
+            return Ok(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: &[&[u8]]) -> Result<Vec<String>, LineTooLong> {
+        let mut buffer = LineBuffer::default();
+        let mut seen = Vec::new();
+        for chunk in chunks {
+            buffer.read(chunk, |line| {
+                seen.push(String::from_utf8_lossy(line).into_owned());
+                Flow::Continue
+            })?;
+        }
+        Ok(seen)
+    }
+
+    #[test]
+    fn lines_are_found_however_they_are_cut() {
+        let text = b"one\r\ntwo\n\nthree\n";
+        for cut in 0..=text.len() {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(lines(&[a, b]).unwrap(), ["one", "two", "", "three"]);
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_passes_and_a_longer_one_does_not() {
+        let mut line = vec![b'x'; LINE_BYTES_MAX];
+        line.push(b'\n');
+        assert_eq!(lines(&[&line]).unwrap().len(), 1);
+        line.insert(0, b'x');
+        assert_eq!(lines(&[&line]), Err(LineTooLong));
+        let unfinished = vec![b'x'; LINE_BYTES_MAX + 1];
+        assert_eq!(lines(&[&unfinished]), Err(LineTooLong));
+    }
+
+    #[test]
+    fn what_follows_a_stop_waits_for_the_next_read() {
+        let mut buffer = LineBuffer::default();
+        let mut seen = Vec::new();
+        buffer
+            .read(b"one\ntwo\nthr", |line| {
+                seen.push(line.to_vec());
+                Flow::Stop
+            })
+            .unwrap();
+        assert_eq!(seen, [b"one".to_vec()]);
+        assert_eq!(buffer.len(), 7);
+        buffer
+            .read(b"ee\n", |line| {
+                seen.push(line.to_vec());
+                Flow::Continue
+            })
+            .unwrap();
+        assert_eq!(seen, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+        assert!(buffer.is_empty());
+    }
+}

@@ -1,0 +1,383 @@
+//! Requests parsed from lines, replies and notifications written as lines.
+//!
+//! Parsing borrows from the line and allocates nothing for a share. Writing appends to a buffer.
+//! What a request means is not decided here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::units::{Difficulty, parse_hex_u32};
+
+/// Why a request is refused, with the code and the text that clients match on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// A line or parameters that are no request of ours.
+    InvalidParams,
+    /// There is no job to be had from this server now.
+    NotUpToDate,
+    /// A wrong admin password, or none is set.
+    InvalidPassword,
+    /// `mining.add_user` on a connection without the admin's rights.
+    OnlyAdmin,
+    /// `mining.add_user` of a name that exists.
+    UserExists,
+    /// The user could not be written to disk.
+    UserNotStored,
+    /// A method this server does not know.
+    UnknownMethod,
+    /// A line over the limit; the connection ends.
+    LineTooLong,
+    /// A share's time at or below the median of the last blocks, or below what its bits allow.
+    TimeTooOld,
+    /// A share's time too far ahead.
+    TimeTooNew,
+    /// A job that this connection was not given, or that is too old.
+    JobNotFound,
+    /// A job whose parent is no longer the tip.
+    StalePrevblk,
+    /// A share that was accepted before.
+    Duplicate,
+    /// A share above its target.
+    HighHash,
+    /// A user that is not authorized on this connection, or was refused.
+    UnauthorizedUser,
+    /// A submit before a subscribe.
+    NotSubscribed,
+}
+
+impl Reject {
+    /// Every reject, for tests and counters.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidParams,
+        Self::NotUpToDate,
+        Self::InvalidPassword,
+        Self::OnlyAdmin,
+        Self::UserExists,
+        Self::UserNotStored,
+        Self::UnknownMethod,
+        Self::LineTooLong,
+        Self::TimeTooOld,
+        Self::TimeTooNew,
+        Self::JobNotFound,
+        Self::StalePrevblk,
+        Self::Duplicate,
+        Self::HighHash,
+        Self::UnauthorizedUser,
+        Self::NotSubscribed,
+    ];
+
+    /// The number on the wire.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::InvalidParams
+            | Self::NotUpToDate
+            | Self::InvalidPassword
+            | Self::OnlyAdmin
+            | Self::UserExists
+            | Self::UserNotStored
+            | Self::UnknownMethod
+            | Self::LineTooLong => 0,
+            Self::TimeTooOld | Self::TimeTooNew => 20,
+            Self::JobNotFound | Self::StalePrevblk => 21,
+            Self::Duplicate => 22,
+            Self::HighHash => 23,
+            Self::UnauthorizedUser => 24,
+            Self::NotSubscribed => 25,
+        }
+    }
+
+    /// The text on the wire. HandyMiner compares those of code 0.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::InvalidParams => "invalid params",
+            Self::NotUpToDate => "not up to date",
+            Self::InvalidPassword => "invalid password",
+            Self::OnlyAdmin => "only admin can add user",
+            Self::UserExists => "User already exists.",
+            Self::UserNotStored => "user not stored",
+            Self::UnknownMethod => "unknown method",
+            Self::LineTooLong => "line too long",
+            Self::TimeTooOld => "time too old",
+            Self::TimeTooNew => "time too new",
+            Self::JobNotFound => "job not found",
+            Self::StalePrevblk => "stale-prevblk",
+            Self::Duplicate => "duplicate",
+            Self::HighHash => "high-hash",
+            Self::UnauthorizedUser => "unauthorized user",
+            Self::NotSubscribed => "not subscribed",
+        }
+    }
+}
+
+/// A request as it came: its id and parameters are still JSON text.
+#[derive(Debug, Deserialize)]
+pub struct Request<'a> {
+    #[serde(borrow, default, deserialize_with = "raw")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    params: Option<&'a RawValue>,
+}
+
+/// `null` is a value here, unlike with a plain `Option`.
+fn raw<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+impl<'a> Request<'a> {
+    /// Reads a line; `None` when it is not a JSON object.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// The id as JSON text; `None` when the line has none and so wants no answer.
+    pub fn id(&self) -> Option<&'a str> {
+        self.id.map(RawValue::get)
+    }
+
+    /// The method, or `None` when there is none or it is not a string.
+    pub fn method(&self) -> Option<Cow<'a, str>> {
+        text(self.method?)
+    }
+
+    /// The parameters of `mining.submit`.
+    pub fn submit(&self) -> Result<Submit<'a>, Reject> {
+        serde_json::from_str(self.params.map_or("[]", RawValue::get))
+            .map_err(|_| Reject::InvalidParams)
+    }
+
+    /// The parameters as strings; what is no string is `None`. No `params` is an empty list.
+    pub fn texts(&self) -> Result<Vec<Option<String>>, Reject> {
+        let values: Vec<serde_json::Value> =
+            serde_json::from_str(self.params.map_or("[]", RawValue::get))
+                .map_err(|_| Reject::InvalidParams)?;
+        Ok(values
+            .into_iter()
+            .map(|value| match value {
+                serde_json::Value::String(text) => Some(text),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+fn text<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What a miner claims with `mining.submit`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Submit<'a> {
+    /// The user as sent.
+    pub user: Cow<'a, str>,
+    /// The job's id as sent.
+    pub job: Cow<'a, str>,
+    /// The miner's half of the extra nonce.
+    pub extra_nonce2: u32,
+    /// Unix seconds.
+    pub time: u32,
+    /// The header's nonce.
+    pub nonce: u32,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Submit<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Fields<'a>(std::marker::PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for Fields<'a> {
+            type Value = Submit<'a>;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("user, job, extranonce2, time, nonce and at most one more")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Submit<'a>, A::Error> {
+                let mut next = || {
+                    seq.next_element::<Text<'a>>()?
+                        .map(|Text(text)| text)
+                        .ok_or_else(|| A::Error::custom("too few"))
+                };
+                let submit = Submit {
+                    user: next()?,
+                    job: next()?,
+                    extra_nonce2: number::<A::Error>(&next()?)?,
+                    time: number::<A::Error>(&next()?)?,
+                    nonce: nonce::<A::Error>(&next()?)?,
+                };
+                // Goldshell and HandyMiner send the mask they assume; it says nothing to us.
+                if seq.next_element::<IgnoredAny>()?.is_some()
+                    && seq.next_element::<IgnoredAny>()?.is_some()
+                {
+                    return Err(A::Error::custom("too many"));
+                }
+                Ok(submit)
+            }
+        }
+
+        from.deserialize_seq(Fields(std::marker::PhantomData))
+    }
+}
+
+fn number<E: serde::de::Error>(text: &str) -> Result<u32, E> {
+    parse_hex_u32(text).ok_or_else(|| E::custom("expected 8 hex digits"))
+}
+
+/// HandyMiner in solo mode sends the nonce as 16 digits, of which the first 8 are zeros.
+fn nonce<E: serde::de::Error>(text: &str) -> Result<u32, E> {
+    let digits = match text.len() {
+        16 => text.strip_prefix("00000000").unwrap_or(""),
+        _ => text,
+    };
+    number(digits)
+}
+
+/// Appends `{"id":…,"result":true,"error":null}`.
+pub fn write_true(out: &mut Vec<u8>, id: &str) {
+    write_result(out, id, "true");
+}
+
+/// Appends a reply whose result is the JSON text `result`.
+pub fn write_result(out: &mut Vec<u8>, id: &str, result: &str) {
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    out.extend_from_slice(result.as_bytes());
+    out.extend_from_slice(b",\"error\":null}\n");
+}
+
+/// Appends `{"id":…,"result":null,"error":[code,text,false]}`.
+pub fn write_reject(out: &mut Vec<u8>, id: &str, reject: Reject) {
+    use std::io::Write;
+    writeln!(
+        out,
+        "{{\"id\":{id},\"result\":null,\"error\":[{},\"{}\",false]}}",
+        reject.code(),
+        reject.text()
+    )
+    .expect("writing to memory cannot fail");
+}
+
+/// Appends the reply to a subscribe: the session's id is its extranonce1.
+pub fn write_subscribed(out: &mut Vec<u8>, id: &str, extra_nonce1: u32) {
+    use std::io::Write;
+    writeln!(
+        out,
+        "{{\"id\":{id},\"result\":[[[\"mining.notify\",\"{extra_nonce1:08x}\"],\
+         [\"mining.set_difficulty\",\"{extra_nonce1:08x}\"]],\"{extra_nonce1:08x}\",4],\"error\":null}}"
+    )
+    .expect("writing to memory cannot fail");
+}
+
+/// Appends a `mining.set_difficulty`.
+pub fn write_set_difficulty(out: &mut Vec<u8>, difficulty: Difficulty) {
+    use std::io::Write;
+    writeln!(
+        out,
+        "{{\"id\":null,\"method\":\"mining.set_difficulty\",\"params\":[{difficulty}]}}"
+    )
+    .expect("writing to memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submit(params: &str) -> Result<Submit<'static>, Reject> {
+        let line = format!("{{\"id\":1,\"method\":\"mining.submit\",\"params\":{params}}}");
+        let line: &'static str = line.leak();
+        Request::parse(line).expect("an object").submit()
+    }
+
+    #[test]
+    fn submits_of_every_known_dialect_are_read() {
+        let share = Submit {
+            user: "a.b".into(),
+            job: "j1".into(),
+            extra_nonce2: 3,
+            time: 0x5fc5_a7b8,
+            nonce: 0xed79_6623,
+        };
+        for params in [
+            r#"["a.b","j1","00000003","5fc5a7b8","ed796623"]"#,
+            r#"["a.b","j1","00000003","5FC5A7B8","00000000ed796623"]"#,
+            r#"["a.b","j1","00000003","5fc5a7b8","ed796623","0000"]"#,
+            r#"["a.b","j1","00000003","5fc5a7b8","ed796623",{"any":[1]}]"#,
+            r#"["a\u002eb","j1","00000003","5fc5a7b8","ed796623",null]"#,
+        ] {
+            assert_eq!(submit(params).as_ref(), Ok(&share), "{params}");
+        }
+    }
+
+    #[test]
+    fn submits_of_other_shapes_are_invalid() {
+        for params in [
+            r#"{}"#,
+            r#"null"#,
+            r#"[]"#,
+            r#"["a","j","00000003","5fc5a7b8"]"#,
+            r#"["a","j","00000003","5fc5a7b8","ed796623","0","0"]"#,
+            r#"["a","j","3","5fc5a7b8","ed796623"]"#,
+            r#"["a","j","00000003","5fc5a7b8","+d796623"]"#,
+            r#"["a","j","00000003","5fc5a7b8","00000001ed796623"]"#,
+            r#"["a","j",3,"5fc5a7b8","ed796623"]"#,
+            r#"["a",7,"00000003","5fc5a7b8","ed796623"]"#,
+        ] {
+            assert_eq!(submit(params), Err(Reject::InvalidParams), "{params}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_any_kind_is_kept_as_it_came() {
+        for id in [
+            "7",
+            "\"a\\u0041\"",
+            "null",
+            "1e3",
+            "[1, 2]",
+            "{\"a\":1}",
+            "true",
+        ] {
+            let line = format!("{{\"method\":\"m\",\"id\":{id}}}");
+            assert_eq!(Request::parse(&line).unwrap().id(), Some(id));
+        }
+        assert_eq!(Request::parse("{\"method\":\"m\"}").unwrap().id(), None);
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_request() {
+        for line in ["", "1", "[]", "\"x\"", "{", "{}x", "{\"id\":1,\"id\":2}"] {
+            assert!(Request::parse(line).is_none(), "{line}");
+        }
+        let deep = format!("{{\"id\":{}{}}}", "[".repeat(4000), "]".repeat(4000));
+        assert!(Request::parse(&deep).is_some(), "depth alone is no harm");
+        let deep = format!("{{\"params\":{}{}}}", "[".repeat(4000), "]".repeat(4000));
+        assert_eq!(
+            Request::parse(&deep).unwrap().texts(),
+            Err(Reject::InvalidParams)
+        );
+    }
+
+    #[test]
+    fn replies_read_as_the_field_writes_them() {
+        let mut out = Vec::new();
+        write_true(&mut out, "4");
+        write_reject(&mut out, "\"x\"", Reject::UserExists);
+        write_subscribed(&mut out, "0", 0x00ab_cdef);
+        write_set_difficulty(&mut out, Difficulty::new(0.5).unwrap());
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"id\":4,\"result\":true,\"error\":null}\n\
+             {\"id\":\"x\",\"result\":null,\"error\":[0,\"User already exists.\",false]}\n\
+             {\"id\":0,\"result\":[[[\"mining.notify\",\"00abcdef\"],[\"mining.set_difficulty\",\"00abcdef\"]],\"00abcdef\",4],\"error\":null}\n\
+             {\"id\":null,\"method\":\"mining.set_difficulty\",\"params\":[0.5]}\n"
+        );
+    }
+}

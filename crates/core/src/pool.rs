@@ -1,0 +1,571 @@
+//! The pool: a function of events, with the clock as an argument and effects as values.
+//!
+//! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
+//! it. A found block is the first action of its event, before anything is said or counted.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use std::sync::Arc;
+
+use crate::account::{ADMIN, Accounts, Auth, User};
+use crate::address::Network;
+use crate::block::{Reach, Solution};
+use crate::event::{
+    Action, Actions, CloseHow, Event, FoundBlock, Level, Listening, NewUser, Now, Ticket, Verdict,
+};
+use crate::job::{Boot, Jobs};
+use crate::limits::{FOUND_BLOCKS_MAX, JOBLESS_GRACE_MS, KEEPALIVE_MS, OFFERED_HASHES_MAX};
+use crate::message::Reject;
+use crate::password::{StoredPassword, hash256};
+use crate::request::Desk;
+use crate::session::{Phase, Session};
+use crate::template::Template;
+use crate::units::{ConnId, Difficulty, Hash, Seq};
+
+/// What a pool is told at its start.
+#[derive(Clone)]
+pub struct PoolConfig {
+    /// What sets this start apart.
+    pub boot: Boot,
+    /// The network of addresses.
+    pub network: Network,
+    /// The difficulty a connection starts with.
+    pub difficulty: Difficulty,
+    /// Who may mine.
+    pub auth: Auth,
+    /// The admin's password; without one there is no admin on the wire.
+    pub admin_password: Option<String>,
+    /// Where HTTP miners are sent; without one, to the host they asked for.
+    pub public_host: Option<String>,
+    /// The port they are sent to.
+    pub public_port: u16,
+}
+
+/// A question to whoever hashes passwords, and who asked.
+pub(crate) enum Question {
+    /// Is this the user's password?
+    Login {
+        conn: ConnId,
+        id: Option<String>,
+        user: User,
+        password: String,
+    },
+    /// Write this user.
+    AddUser {
+        conn: ConnId,
+        id: Option<String>,
+        user: NewUser,
+    },
+}
+
+/// The sessions, by the low half of their connection's id.
+#[derive(Default)]
+struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+}
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub config: PoolConfig,
+    pub accounts: Accounts,
+    pub jobs: Jobs,
+    pub extra_nonces: ExtraNonces,
+    /// The parent that a job must have.
+    pub tip: Option<Hash>,
+    pub is_listening: bool,
+    /// The current job remembers so many shares that everybody needs another.
+    pub wants_fresh_job: bool,
+    /// Who waits for what to be durable, in order.
+    pub waiting: VecDeque<(Seq, ConnId)>,
+    /// Connections to be ended after the event.
+    pub closing: Vec<(ConnId, CloseHow)>,
+    /// Since when there has been no job.
+    jobless_since_ms: Option<u64>,
+    seq: Seq,
+    durable: Seq,
+    questions: HashMap<Ticket, Question>,
+    next_ticket: Ticket,
+    found: HashMap<Hash, FoundBlock>,
+    found_order: VecDeque<Hash>,
+    offered: HashSet<Hash>,
+    offered_order: VecDeque<Hash>,
+}
+
+/// Deals the first half of the extra nonce, which is also the session's id.
+pub(crate) struct ExtraNonces {
+    next: u32,
+    in_use: HashMap<u32, ConnId>,
+}
+
+/// See the module.
+pub struct Pool {
+    shared: Shared,
+    sessions: Sessions,
+    no_template: Option<String>,
+    keep_alive_at_ms: u64,
+}
+
+impl Pool {
+    /// A pool without miners that knows `users` and has no job. It listens, and takes what is
+    /// durable up to `durable` as done.
+    pub fn new(
+        config: PoolConfig,
+        users: impl IntoIterator<Item = (String, StoredPassword)>,
+        durable: Seq,
+        now: Now,
+    ) -> Self {
+        let mut accounts = Accounts::new(config.auth, config.network, config.boot.secret);
+        for (name, password) in users {
+            accounts.insert(&name, password);
+        }
+        if let Some(password) = &config.admin_password {
+            let password = StoredPassword::Hash256(hash256(password.as_bytes()));
+            accounts.insert(ADMIN, password);
+        }
+        Self {
+            shared: Shared {
+                accounts,
+                jobs: Jobs::new(config.boot),
+                extra_nonces: ExtraNonces::new(config.boot.nonce),
+                tip: None,
+                is_listening: true,
+                wants_fresh_job: false,
+                waiting: VecDeque::new(),
+                closing: Vec::new(),
+                jobless_since_ms: Some(now.ms),
+                seq: durable,
+                durable,
+                questions: HashMap::new(),
+                next_ticket: 1,
+                found: HashMap::new(),
+                found_order: VecDeque::new(),
+                offered: HashSet::new(),
+                offered_order: VecDeque::new(),
+                config,
+            },
+            sessions: Sessions::default(),
+            no_template: None,
+            keep_alive_at_ms: now.ms + KEEPALIVE_MS / 2,
+        }
+    }
+
+    /// Takes one event and says what is to be done. `now` must not go back in milliseconds.
+    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
+        match event {
+            Event::Tip(hash) => self.handle_tip(now, hash),
+            Event::Template(template) => self.handle_template(now, *template, out),
+            Event::Transactions(template, transactions) => {
+                for (solution, transactions) in
+                    self.shared.jobs.set_transactions(template, transactions)
+                {
+                    out.push(Action::Spool(solution, transactions));
+                }
+            }
+            Event::NoTemplate(reason) => self.handle_no_template(now, reason, out),
+            Event::BlockResult(hash, verdict) => self.handle_block_result(hash, verdict, out),
+            Event::Spooled(block) => {
+                out.log(
+                    Level::Info,
+                    format!("offered again from the spool: {}", block.hash),
+                );
+                self.shared.remember_offered(block.hash);
+                self.shared.remember_found(*block);
+            }
+            Event::Connected(conn, address) => {
+                self.sessions.insert(Session::new(conn, address, now));
+            }
+            Event::Received(conn, bytes) => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    }
+                    .receive(session, bytes);
+                }
+            }
+            Event::Closed(conn) => self.forget(conn),
+            Event::Durable(seq) => self.handle_durable(now, seq, out),
+            Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
+            Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
+            Event::Tick => self.handle_tick(now, out),
+        }
+        if std::mem::take(&mut self.shared.wants_fresh_job) {
+            self.handle_full_job(now, out);
+        }
+        for (conn, how) in std::mem::take(&mut self.shared.closing) {
+            self.close(conn, how, out);
+        }
+    }
+
+    fn handle_tip(&mut self, now: Now, hash: Hash) {
+        if self.shared.tip.replace(hash) != Some(hash) && !self.shared.has_live_job() {
+            self.shared.jobless_since_ms.get_or_insert(now.ms);
+        }
+    }
+
+    fn handle_template(&mut self, now: Now, template: Template, out: &mut Actions) {
+        if self
+            .shared
+            .tip
+            .is_some_and(|tip| tip != template.prev_block)
+        {
+            return;
+        }
+        self.shared.tip = Some(template.prev_block);
+        self.shared.jobless_since_ms = None;
+        if self.no_template.take().is_some() {
+            out.log(Level::Info, "there is a job for miners again".to_owned());
+        }
+        if !self.shared.is_listening {
+            self.shared.is_listening = true;
+            out.push(Action::Listen(Listening::On));
+        }
+        self.shared.jobs.push(template);
+        self.broadcast_newest_job(now, out);
+    }
+
+    fn handle_full_job(&mut self, now: Now, out: &mut Actions) {
+        let is_full = self.shared.jobs.newest().is_some_and(|job| job.is_full());
+        if is_full && self.shared.jobs.push_fresh().is_some() {
+            self.broadcast_newest_job(now, out);
+        }
+    }
+
+    /// The same bytes to everybody, behind a difficulty where it has changed.
+    fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
+        let jobs = &self.shared.jobs;
+        let Some(job) = jobs.newest() else { return };
+        let mut line = Vec::new();
+        jobs.write_notify(&mut line, job, now.unix_s);
+        let line: Arc<[u8]> = line.into();
+        let oldest = jobs.oldest_template();
+        for session in self
+            .sessions
+            .iter_mut()
+            .filter(|session| session.is_ready())
+        {
+            session.forget_jobs(oldest);
+            session.assign(job, self.shared.config.difficulty, now, out);
+            out.push(Action::SendShared(session.conn, line.clone()));
+        }
+    }
+
+    fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
+        self.shared.jobless_since_ms.get_or_insert(now.ms);
+        if self.no_template.as_ref() != Some(&reason) {
+            out.log(Level::Warning, format!("no job for miners: {reason}"));
+            self.no_template = Some(reason);
+        }
+    }
+
+    fn handle_block_result(&mut self, hash: Hash, verdict: Verdict, out: &mut Actions) {
+        let Some(block) = self.shared.take_found(hash) else {
+            return;
+        };
+        let height = block.height.0;
+        match &verdict {
+            Verdict::Accepted => {
+                out.push(Action::CloseRound(Box::new(block)));
+                out.log(Level::Info, format!("block accepted: {height} {hash}"));
+            }
+            Verdict::Side => {
+                let text = format!("block on a side chain, no reward: {height} {hash}");
+                out.log(Level::Warning, text);
+            }
+            Verdict::Refused(reason) => {
+                out.log(
+                    Level::Error,
+                    format!("block refused: {height} {hash}: {reason}"),
+                );
+            }
+            Verdict::Unknown(reason) => {
+                let text = format!(
+                    "the node gave no verdict on block {height} {hash}: {reason}; it stays in \
+                     the spool and is offered again at the next start"
+                );
+                out.log(Level::Error, text);
+                return;
+            }
+        }
+        out.push(Action::Unspool(hash));
+    }
+
+    fn handle_durable(&mut self, now: Now, seq: Seq, out: &mut Actions) {
+        self.shared.durable = self.shared.durable.max(seq);
+        while let Some(&(waits_for, conn)) = self.shared.waiting.front()
+            && waits_for <= seq
+        {
+            self.shared.waiting.pop_front();
+            self.release(now, conn, out);
+        }
+    }
+
+    /// Lets out what the ledger has released on a connection, and reads on if that had stopped.
+    fn release(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.release(self.shared.durable, now, out);
+        if session.is_paused {
+            Desk {
+                shared: &mut self.shared,
+                now,
+                out,
+            }
+            .receive(session, &[]);
+        }
+    }
+
+    fn handle_password(&mut self, now: Now, ticket: Ticket, right: bool, out: &mut Actions) {
+        let Some(Question::Login {
+            conn,
+            id,
+            user,
+            password,
+        }) = self.shared.take_question(ticket)
+        else {
+            return;
+        };
+        let answer = if right {
+            self.shared.accounts.verified(&user.account, &password);
+            Ok(user)
+        } else {
+            Err(Reject::UnauthorizedUser)
+        };
+        if let Some(session) = self.sessions.get_mut(conn) {
+            let mut desk = Desk {
+                shared: &mut self.shared,
+                now,
+                out,
+            };
+            desk.password_checked(session, id.as_deref(), answer);
+        }
+    }
+
+    fn handle_user_added(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        stored: Option<StoredPassword>,
+        out: &mut Actions,
+    ) {
+        let Some(Question::AddUser { conn, id, user }) = self.shared.take_question(ticket) else {
+            return;
+        };
+        let answer = stored.ok_or(Reject::UserNotStored).map(|stored| {
+            self.shared.accounts.insert(&user.name, stored);
+            self.shared.accounts.verified(&user.name, &user.password);
+        });
+        if let Some(session) = self.sessions.get_mut(conn) {
+            let mut desk = Desk {
+                shared: &mut self.shared,
+                now,
+                out,
+            };
+            desk.user_added(session, id.as_deref(), answer);
+        }
+    }
+
+    fn handle_tick(&mut self, now: Now, out: &mut Actions) {
+        let over = |closing: &Phase| matches!(closing, Phase::Closing(at) if *at <= now.ms);
+        for session in self
+            .sessions
+            .iter_mut()
+            .filter(|session| over(&session.phase))
+        {
+            self.shared.closing.push((session.conn, CloseHow::Reset));
+        }
+        if let Some(since) = self.shared.jobless_since_ms
+            && self.shared.is_listening
+            && now.ms - since >= JOBLESS_GRACE_MS
+        {
+            self.stop_listening(out);
+        }
+        if now.ms >= self.keep_alive_at_ms {
+            self.keep_alive_at_ms = now.ms + KEEPALIVE_MS / 10;
+            for session in self
+                .sessions
+                .iter_mut()
+                .filter(|session| session.is_ready())
+            {
+                session.keep_alive(KEEPALIVE_MS, now, out);
+            }
+        }
+    }
+
+    /// Without a job miners are better served elsewhere.
+    fn stop_listening(&mut self, out: &mut Actions) {
+        self.shared.is_listening = false;
+        out.push(Action::Listen(Listening::Off));
+        out.log(
+            Level::Warning,
+            "no job for 15 s: connections are reset and refused until there is one".to_owned(),
+        );
+        for session in self.sessions.iter_mut() {
+            self.shared.closing.push((session.conn, CloseHow::Reset));
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, how: CloseHow, out: &mut Actions) {
+        if self.sessions.get_mut(conn).is_some() {
+            self.forget(conn);
+            out.push(Action::Close(conn, how));
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.remove(conn)
+            && let Some(extra_nonce1) = session.extra_nonce1
+        {
+            self.shared.extra_nonces.free(extra_nonce1);
+        }
+    }
+}
+
+impl Shared {
+    /// Whether there is a job whose parent is the tip.
+    pub fn has_live_job(&self) -> bool {
+        let newest = self.jobs.newest();
+        self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
+    }
+
+    /// Keeps a question until its answer comes.
+    pub fn ask(&mut self, question: Question) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.questions.insert(ticket, question);
+        ticket
+    }
+
+    /// The question that an answer belongs to.
+    fn take_question(&mut self, ticket: Ticket) -> Option<Question> {
+        self.questions.remove(&ticket)
+    }
+
+    /// Whether a user of this name is on its way to disk.
+    pub fn is_being_added(&self, name: &str) -> bool {
+        self.questions
+            .values()
+            .any(|question| matches!(question, Question::AddUser { user, .. } if user.name == name))
+    }
+
+    pub fn next_seq(&mut self) -> Seq {
+        self.seq = Seq(self.seq.0 + 1);
+        self.seq
+    }
+
+    /// Offers a block to the node, once however often it is submitted.
+    pub fn offer(&mut self, solution: Solution, out: &mut Actions) {
+        if !self.remember_offered(solution.hash) {
+            return;
+        }
+        let (height, hash) = (solution.template.height.0, solution.hash);
+        if let Err(wrong) = solution.verify() {
+            let text =
+                format!("block {height} {hash} is not offered, it would be invalid: {wrong}");
+            return out.log(Level::Error, text);
+        }
+        let solution = Arc::new(solution);
+        self.remember_found(FoundBlock::of(&solution));
+        out.push_first(Action::SubmitBlock(solution.clone()));
+        let late = match solution.reach {
+            Reach::Network => "",
+            Reach::Chain => ", too late: its parent is no longer the tip",
+        };
+        let account = &solution.account;
+        out.log(
+            Level::Info,
+            format!("block found: {height} {hash} by {account:?}{late}"),
+        );
+        if let Some(transactions) = self.jobs.transactions_for(&solution) {
+            out.push(Action::Spool(solution, transactions));
+        }
+    }
+
+    /// False when the hash was offered before.
+    fn remember_offered(&mut self, hash: Hash) -> bool {
+        if !self.offered.insert(hash) {
+            return false;
+        }
+        self.offered_order.push_back(hash);
+        if self.offered_order.len() > OFFERED_HASHES_MAX
+            && let Some(oldest) = self.offered_order.pop_front()
+        {
+            self.offered.remove(&oldest);
+        }
+        true
+    }
+
+    fn remember_found(&mut self, block: FoundBlock) {
+        self.found_order.push_back(block.hash);
+        self.found.insert(block.hash, block);
+        if self.found_order.len() > FOUND_BLOCKS_MAX
+            && let Some(oldest) = self.found_order.pop_front()
+        {
+            self.found.remove(&oldest);
+        }
+    }
+
+    fn take_found(&mut self, hash: Hash) -> Option<FoundBlock> {
+        self.found_order.retain(|found| *found != hash);
+        self.found.remove(&hash)
+    }
+}
+
+impl ExtraNonces {
+    /// Ids that a server deals itself begin with 00.
+    const DEALT_MAX: u32 = 0x00ff_ffff;
+
+    fn new(seed: u64) -> Self {
+        Self {
+            next: u32::try_from(seed & u64::from(Self::DEALT_MAX)).expect("24 bits"),
+            in_use: HashMap::new(),
+        }
+    }
+
+    /// The id that is wanted, unless somebody has it, else a fresh one.
+    pub fn deal(&mut self, wanted: Option<u32>, conn: ConnId) -> u32 {
+        let mut id = wanted.filter(|id| !self.in_use.contains_key(id));
+        while id.is_none() {
+            self.next = (self.next + 1) & Self::DEALT_MAX;
+            id = Some(self.next).filter(|id| !self.in_use.contains_key(id));
+        }
+        let id = id.expect("the loop ends with one");
+        self.in_use.insert(id, conn);
+        id
+    }
+
+    fn free(&mut self, id: u32) {
+        self.in_use.remove(&id);
+    }
+}
+
+impl Sessions {
+    fn slot(conn: ConnId) -> usize {
+        (conn.0 & 0xffff_ffff) as usize
+    }
+
+    fn insert(&mut self, session: Session) {
+        let slot = Self::slot(session.conn);
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "a connection's slot is free");
+        self.slots[slot] = Some(Box::new(session));
+    }
+
+    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.slots.get_mut(Self::slot(conn))?.as_deref_mut()?;
+        (session.conn == conn).then_some(session)
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
+        self.get_mut(conn)?;
+        self.slots[Self::slot(conn)].take()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    }
+}

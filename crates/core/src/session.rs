@@ -1,0 +1,254 @@
+//! One connection's protocol state: who is on it, which jobs it was given at which difficulty,
+//! and which replies wait.
+//!
+//! Replies leave in the order of the requests: a reject behind a share that is not durable yet
+//! waits for it. What a request means is in `login` and `pool`; here is what they share.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use crate::account::User;
+use crate::event::{Actions, Now, Ticket};
+use crate::job::{Job, JobNumber};
+use crate::limits::{
+    ASSIGNMENTS_MAX, OWN_JOBS_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, SCORE_DECAY_PER_S,
+    SCORE_MAX,
+};
+use crate::line::LineBuffer;
+use crate::message::write_set_difficulty;
+use crate::redirect::Head;
+use crate::units::{ConnId, Difficulty, Seq, Target};
+
+/// How far a connection has come.
+pub(crate) enum Phase {
+    /// Nothing was read yet.
+    New,
+    /// It speaks stratum.
+    Stratum,
+    /// It speaks HTTP.
+    Http(Head),
+    /// Nothing more is read; it is reset at this time.
+    Closing(u64),
+}
+
+/// The difficulty of the jobs from one number on.
+struct Assignment {
+    from: JobNumber,
+    difficulty: Difficulty,
+    target: Target,
+}
+
+/// A connection.
+pub(crate) struct Session {
+    pub conn: ConnId,
+    pub address: IpAddr,
+    pub phase: Phase,
+    pub lines: LineBuffer,
+    /// Set by subscribe.
+    pub extra_nonce1: Option<u32>,
+    pub users: Vec<User>,
+    pub is_admin: bool,
+    /// A question whose answer the next line has to wait for.
+    pub asked: Option<Ticket>,
+    pub is_paused: bool,
+    /// What the miner was told last.
+    announced: Option<Difficulty>,
+    /// The first job it was given: it has every shared one since.
+    first_job: Option<JobNumber>,
+    assignments: VecDeque<Assignment>,
+    pub own_jobs: VecDeque<Box<Job>>,
+    replies: Replies,
+    score: u32,
+    scored_at_ms: u64,
+    sent_at_ms: u64,
+}
+
+impl Session {
+    pub fn new(conn: ConnId, address: IpAddr, now: Now) -> Self {
+        Self {
+            conn,
+            address,
+            phase: Phase::New,
+            lines: LineBuffer::default(),
+            extra_nonce1: None,
+            users: Vec::new(),
+            is_admin: false,
+            asked: None,
+            is_paused: false,
+            announced: None,
+            first_job: None,
+            assignments: VecDeque::new(),
+            own_jobs: VecDeque::new(),
+            replies: Replies::default(),
+            score: 0,
+            scored_at_ms: now.ms,
+            sent_at_ms: now.ms,
+        }
+    }
+
+    /// Whether it may have jobs.
+    pub fn is_ready(&self) -> bool {
+        self.extra_nonce1.is_some() && !self.users.is_empty() && !self.is_closing()
+    }
+
+    /// Whether it has had a job.
+    pub fn has_job(&self) -> bool {
+        self.first_job.is_some()
+    }
+
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
+    }
+
+    /// Whether its next line has to wait.
+    pub fn is_blocked(&self) -> bool {
+        self.asked.is_some() || self.replies.are_full()
+    }
+
+    /// The user that a submit names.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| &*user.name == name)
+    }
+
+    /// Tells the miner its difficulty for jobs from `job` on, if it is another than before, and
+    /// remembers that it has the job.
+    pub fn assign(&mut self, job: &Job, difficulty: Difficulty, now: Now, out: &mut Actions) {
+        if self.first_job.is_none() {
+            self.first_job = Some(job.number);
+        }
+        let network = job.template.target.difficulty();
+        let difficulty = if network < difficulty {
+            network
+        } else {
+            difficulty
+        };
+        if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
+            if self.assignments.len() == ASSIGNMENTS_MAX {
+                self.assignments.pop_front();
+            }
+            self.assignments.push_back(Assignment {
+                from: job.number,
+                difficulty,
+                target: Target::of_difficulty(difficulty),
+            });
+        }
+        if self.announced != Some(difficulty) {
+            self.announced = Some(difficulty);
+            out.send(self.conn, |line| write_set_difficulty(line, difficulty));
+        }
+        self.sent_at_ms = now.ms;
+    }
+
+    /// The difficulty and the target that a job was sent under; `None` when it was not sent here,
+    /// or too long ago.
+    pub fn assigned(&self, job: JobNumber) -> Option<(Difficulty, Target)> {
+        if job < self.first_job? {
+            return None;
+        }
+        let assignment = self.assignments.iter().rev().find(|a| a.from <= job)?;
+        Some((assignment.difficulty, assignment.target))
+    }
+
+    /// Keeps a job made for this connection, and forgets those of templates before `oldest`.
+    pub fn push_own_job(&mut self, job: Box<Job>) {
+        if self.own_jobs.len() == OWN_JOBS_MAX {
+            self.own_jobs.pop_front();
+        }
+        self.own_jobs.push_back(job);
+    }
+
+    /// Forgets jobs of templates before `oldest`.
+    pub fn forget_jobs(&mut self, oldest: u64) {
+        while self
+            .own_jobs
+            .front()
+            .is_some_and(|job| job.template.id < oldest)
+        {
+            self.own_jobs.pop_front();
+        }
+    }
+
+    /// Repeats the difficulty when nothing was sent for `silence_ms`, since a Goldshell gives up
+    /// on a silent server.
+    pub fn keep_alive(&mut self, silence_ms: u64, now: Now, out: &mut Actions) {
+        if let Some(difficulty) = self.announced
+            && now.ms.saturating_sub(self.sent_at_ms) >= silence_ms
+        {
+            self.sent_at_ms = now.ms;
+            out.send(self.conn, |line| write_set_difficulty(line, difficulty));
+        }
+    }
+
+    /// Adds to the score; true when that is too much.
+    pub fn blame(&mut self, points: u32, now: Now) -> bool {
+        let forgiven = (now.ms - self.scored_at_ms) / 1000 * u64::from(SCORE_DECAY_PER_S);
+        self.scored_at_ms += (now.ms - self.scored_at_ms) / 1000 * 1000;
+        let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
+        self.score = self.score.saturating_sub(forgiven).saturating_add(points);
+        self.score >= SCORE_MAX
+    }
+
+    /// Sends a reply, behind those that wait.
+    pub fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
+        self.sent_at_ms = now.ms;
+        if self.replies.is_empty() {
+            out.send(self.conn, write);
+        } else {
+            self.replies.push(None, write);
+        }
+    }
+
+    /// Sends a reply once `seq` is durable.
+    pub fn reply_after(&mut self, seq: Seq, write: impl FnOnce(&mut Vec<u8>)) {
+        self.replies.push(Some(seq), write);
+    }
+
+    /// Sends the replies that `durable` releases.
+    pub fn release(&mut self, durable: Seq, now: Now, out: &mut Actions) {
+        let len = self.replies.ready(durable);
+        if len > 0 {
+            self.sent_at_ms = now.ms;
+            out.send(self.conn, |lines| self.replies.pop_into(len, lines));
+        }
+    }
+}
+
+/// Replies that wait, in the order of their requests.
+#[derive(Default)]
+struct Replies {
+    /// Of each: what it waits for, and its bytes.
+    waiting: VecDeque<(Option<Seq>, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Replies {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn are_full(&self) -> bool {
+        self.waiting.len() >= PENDING_REPLIES_MAX || self.bytes.len() >= PENDING_REPLY_BYTES_MAX
+    }
+
+    fn push(&mut self, after: Option<Seq>, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.waiting.push_back((after, self.bytes.len() - start));
+    }
+
+    /// Takes off what `durable` releases and says how many bytes that is.
+    fn ready(&mut self, durable: Seq) -> usize {
+        let mut len = 0;
+        while let Some((after, bytes)) = self.waiting.front()
+            && after.is_none_or(|seq| seq <= durable)
+        {
+            len += bytes;
+            self.waiting.pop_front();
+        }
+        len
+    }
+
+    fn pop_into(&mut self, len: usize, out: &mut Vec<u8>) {
+        out.extend(self.bytes.drain(..len));
+    }
+}
