@@ -167,10 +167,10 @@ impl Target {
     pub fn of_difficulty(difficulty: Difficulty) -> Self {
         let (mantissa, exponent) = difficulty.parts();
         // ⌊N / (m · 2^e)⌋ is ⌊⌊N / 2^e⌋ / m⌋ for e ≥ 0 and ⌊(N · 2^−e) / m⌋ for e < 0. With
-        // m < 2^53 the quotient is above 2^256 from e = −86 on, so five limbs hold the rest.
+        // m < 2^53 the quotient is above 2^256 from e = −85 down, so five limbs hold the rest.
         let ones = match exponent {
-            ..=-86 => return Self::MAX,
-            -85..224 => (224 - exponent) as usize,
+            ..=-85 => return Self::MAX,
+            -84..224 => (224 - exponent) as usize,
             _ => return Self([0; 32]),
         };
         let numerator = Wide::ones(ones, usize::try_from(-exponent).unwrap_or(0));

@@ -286,6 +286,56 @@ fn witness_nonce_changes_the_witness_hash_alone() {
     }
 }
 
+/// Claims and airdrops are further inputs and outputs of the coinbase.
+#[test]
+fn coinbases_with_claims_and_airdrops_are_read() {
+    let vectors = load(include_str!("vectors/coinbases.json"));
+    assert_eq!(vectors.len(), 4);
+    for vector in &vectors {
+        let raw = bytes(vector, "raw");
+        let coinbase = Coinbase::parse(raw.clone()).expect("hsd's own coinbase");
+        assert_eq!(coinbase.as_bytes(), raw);
+        assert_eq!(coinbase.txid(), hash(vector, "txid"));
+        assert_eq!(coinbase.witness_hash(), hash(vector, "witness_hash"));
+        assert_eq!(coinbase.locktime(), small(vector, "height"));
+        assert_eq!(coinbase.value(), number(vector, "value"));
+        let address = coinbase.address();
+        assert_eq!(u64::from(address.version()), number(vector, "version"));
+        assert_eq!(hex(address.hash()), text(vector, "hash"));
+        let other = coinbase.with_witness_nonce([0; 8]);
+        assert_eq!(Coinbase::parse(other.as_bytes().to_vec()), Some(other));
+        for cut in 0..raw.len() {
+            assert_eq!(Coinbase::parse(raw[..cut].to_vec()), None);
+        }
+    }
+}
+
+/// The coinbase of hsd's first template with one thing wrong at a time.
+#[test]
+fn transactions_that_are_no_coinbase_are_refused() {
+    let good = bytes(&load(include_str!("vectors/templates.json"))[0], "coinbase");
+    let refuse = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut raw = good.clone();
+        change(&mut raw);
+        assert_eq!(Coinbase::parse(raw), None, "{what}");
+    };
+    refuse("spends a hash", &|raw| raw[5] = 1);
+    refuse("spends an index", &|raw| raw[37] = 0);
+    refuse("no inputs", &|raw| raw[4] = 0);
+    refuse("more inputs than there are", &|raw| raw[4] = 0xfc);
+    refuse("no outputs", &|raw| raw[45] = 0);
+    refuse("address version 32", &|raw| raw[54] = 32);
+    refuse("address of 19 bytes", &|raw| raw[55] = 19);
+    let flags = 83;
+    assert_eq!(good[flags..flags + 2], [12, b'm']);
+    refuse("one witness item", &|raw| raw[flags - 1] = 1);
+    refuse("nonce of 7 bytes", &|raw| raw[flags + 13] = 7);
+    refuse("flags of 21 bytes", &|raw| {
+        raw.splice(flags..=flags, [21; 10]);
+    });
+    refuse("bytes after the end", &|raw| raw.push(0));
+}
+
 #[test]
 fn templates_that_contradict_themselves_are_refused() {
     let vector = &load(include_str!("vectors/templates.json"))[3];
