@@ -262,7 +262,7 @@ impl Jobs {
             push_hex(out, &hash.0);
         }
         let time = now_unix_s.clamp(template.time_min, template.time_max);
-        let time = u32::try_from(time).expect("a template's times fit the wire");
+        let time = u32::try_from(time).unwrap_or(u32::MAX);
         for number in [template.version, template.bits, time] {
             out.extend_from_slice(b"\",\"");
             push_hex(out, &number.to_be_bytes());

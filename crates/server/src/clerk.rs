@@ -1,0 +1,148 @@
+//! Threads that wait for the disk and for slow hashes, so that the driver does not.
+//!
+//! What must be written is tried again until it is: a dump is owed, a found block is kept.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use hstratum_core::block::Solution;
+use hstratum_core::event::{Level, NewUser, Ticket};
+use hstratum_core::password::StoredPassword;
+use hstratum_core::summary::Dump;
+use hstratum_core::template::RawTransactions;
+use hstratum_core::units::Hash;
+
+use crate::dump::write_dump;
+use crate::limits::DISK_RETRY_MS;
+use crate::mail::{Post, WorkMail};
+use crate::node::Node;
+use crate::password;
+use crate::spool::Spool;
+use crate::users::UsersFile;
+
+/// Questions about users.
+pub(crate) enum UsersMail {
+    Check(Ticket, StoredPassword, String),
+    Add(Ticket, NewUser),
+}
+
+/// Changes of the spool.
+pub(crate) enum SpoolMail {
+    Put(Arc<Solution>, Arc<RawTransactions>),
+    Remove(Hash),
+}
+
+/// Checks passwords and writes users, one after the other. Without a file users last as long as
+/// the process.
+pub(crate) fn run_users(
+    mut file: Option<UsersFile>,
+    mail: &Receiver<UsersMail>,
+    post: &Post,
+    node: &dyn Node,
+) {
+    for item in mail {
+        post.work(match item {
+            UsersMail::Check(ticket, stored, password) => {
+                WorkMail::PasswordChecked(ticket, password::verify(&stored, &password))
+            }
+            UsersMail::Add(ticket, user) => {
+                let added = add_user(file.as_mut(), &user);
+                if let Err(error) = &added {
+                    node.log(Level::Error, &format!("{error:#}"));
+                }
+                WorkMail::UserAdded(ticket, added.ok())
+            }
+        });
+    }
+}
+
+fn add_user(file: Option<&mut UsersFile>, user: &NewUser) -> anyhow::Result<StoredPassword> {
+    let stored = password::hash(&user.password)?;
+    if let Some(file) = file {
+        file.append(&user.name, &stored)?;
+    }
+    Ok(stored)
+}
+
+/// Writes dumps. One that cannot be written is owed and tried again; those behind it do not wait.
+/// Ends when nobody can send more and each was tried a last time.
+pub(crate) fn run_dumps(dir: &PathBuf, mail: &Receiver<Dump>, node: &dyn Node) {
+    let mut owed: VecDeque<Dump> = VecDeque::new();
+    let mut last_error = None;
+    loop {
+        let received = if owed.is_empty() {
+            mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
+        };
+        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
+        owed.extend(received);
+        owed.retain(|dump| match write_dump(dir, dump) {
+            Ok(()) => {
+                let name = dump.file_name();
+                node.log(Level::Info, &format!("share dump written: {name}"));
+                last_error = None;
+                false
+            }
+            Err(error) => {
+                report(&mut last_error, node, &format!("failed to write the share dump {}", dump.file_name()), &error);
+                true
+            }
+        });
+        if is_last {
+            for dump in &owed {
+                let name = dump.file_name();
+                node.log(Level::Error, &format!("the share dump {name} is lost: {}", dump.to_json()));
+            }
+            return;
+        }
+    }
+}
+
+/// Keeps found blocks until the node has answered. What the disk refuses is tried again.
+pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
+    let mut owed: VecDeque<(Hash, Vec<u8>)> = VecDeque::new();
+    let mut last_error = None;
+    loop {
+        let received = if owed.is_empty() {
+            mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
+        };
+        match received {
+            Ok(SpoolMail::Put(solution, transactions)) => {
+                owed.push_back((solution.hash, solution.encode(&transactions)));
+            }
+            Ok(SpoolMail::Remove(hash)) => {
+                owed.retain(|(owed, _)| *owed != hash);
+                if let Err(error) = spool.remove(&hash) {
+                    node.log(Level::Error, &format!("{error:#}"));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        owed.retain(|(hash, raw)| match spool.put(hash, raw) {
+            Ok(()) => {
+                last_error = None;
+                false
+            }
+            Err(error) => {
+                report(&mut last_error, node, &format!("failed to keep block {hash} in the spool"), &error);
+                true
+            }
+        });
+    }
+}
+
+/// Logs an error once, until it changes.
+fn report(last: &mut Option<String>, node: &dyn Node, what: &str, error: &anyhow::Error) {
+    let text = format!("{what}: {error:#}; it is tried again until it can be");
+    if last.as_ref() != Some(&text) {
+        node.log(Level::Error, &text);
+        *last = Some(text);
+    }
+}

@@ -1,0 +1,396 @@
+//! The options: one table gives their names, defaults, help texts and parsers.
+//!
+//! The plugin collects options from flags, the environment and `stratum.conf`; everything about
+//! their meaning is here. One that is unknown or malformed stops the start, also when another
+//! origin overrides it: a typing error must not wait for the day it matters.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use hstratum_core::units::Difficulty;
+
+/// How much of a value an error shows, in characters.
+const FOUND_CHARS_MAX: usize = 60;
+const HOST_BYTES_MAX: usize = 253;
+const PASSWORD_BYTES_MAX: usize = 256;
+const INBOUND_MAX: u32 = 1_000_000;
+const REFRESH_S_MAX: u32 = 3600;
+
+/// Where an option was given. A later one in this order overrides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A line `public-host: …` of `stratum.conf`.
+    File,
+    /// `HSD_STRATUM_PUBLIC_HOST=…`.
+    Environment,
+    /// `--stratum-public-host …`.
+    Flag,
+}
+
+/// An option as it was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawOption {
+    /// Its name without prefix, in lower case and without hyphens: `publichost`.
+    pub key: String,
+    /// The text given; a bare flag arrives as `true` or empty.
+    pub value: String,
+    /// Where it was given.
+    pub origin: Origin,
+}
+
+/// Shows no value: it may be the password.
+impl fmt::Debug for RawOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawOption({:?}, {:?})", self.key, self.origin)
+    }
+}
+
+/// Who may mine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Known accounts only, each with its password.
+    Users,
+    /// Any name, but a known account needs its password.
+    Open,
+    /// The name is an address of this network.
+    Address,
+}
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"…\"")
+    }
+}
+
+/// The options, complete and valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where miners connect; `::` takes IPv4 as well.
+    pub host: IpAddr,
+    /// The port miners connect to; 0 is any free one.
+    pub port: u16,
+    /// What HTTP miners are redirected to, if it is not what they asked for.
+    pub public_host: Option<String>,
+    /// The port HTTP miners are redirected to.
+    pub public_port: u16,
+    /// The most connections at a time.
+    pub max_inbound: u32,
+    /// The difficulty a session starts with.
+    pub difficulty: Difficulty,
+    /// Whether difficulty follows each miner's speed.
+    pub dynamic: bool,
+    /// The admin's password.
+    pub password: Option<Secret>,
+    /// Who may mine.
+    pub auth: Auth,
+    /// Seconds between jobs for mempool changes.
+    pub refresh_s: u32,
+}
+
+/// Why options were refused, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What an option is when it is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value.
+    Value(&'static str),
+    /// No value.
+    None,
+    /// Taken from other options, as the text says.
+    Derived(&'static str),
+}
+
+/// A row of the table of options.
+#[derive(Clone, Copy)]
+pub struct OptionSpec {
+    /// The name, with hyphens and without prefix.
+    pub name: &'static str,
+    /// The value when it is not given.
+    pub fallback: Fallback,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// What a value must look like.
+    pub expected: &'static str,
+    /// Stores a value; `None` if it is malformed.
+    set: fn(&mut Draft, &str) -> Option<()>,
+}
+
+/// All options, in the order of the documentation.
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "host",
+        fallback: Fallback::Value("::"),
+        help: "address that miners connect to; :: takes IPv4 and IPv6",
+        expected: "an IP address",
+        set: |draft, text| store(&mut draft.host, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "port",
+        fallback: Fallback::Value("3008"),
+        help: "port that miners connect to; 0 is any free port",
+        expected: "a port from 0 to 65535",
+        set: |draft, text| store(&mut draft.port, parse_integer(text, 0, 65_535)),
+    },
+    OptionSpec {
+        name: "public-host",
+        fallback: Fallback::None,
+        help: "host that HTTP miners are redirected to; without it, the one they asked for",
+        expected: "a host name or IP address without a port",
+        set: |draft, text| store(&mut draft.public_host, parse_host(text)),
+    },
+    OptionSpec {
+        name: "public-port",
+        fallback: Fallback::Derived("port"),
+        help: "port that HTTP miners are redirected to",
+        expected: "a port from 1 to 65535",
+        set: |draft, text| store(&mut draft.public_port, parse_integer(text, 1, 65_535)),
+    },
+    OptionSpec {
+        name: "max-inbound",
+        fallback: Fallback::Value("10000"),
+        help: "connections at a time; the next one is refused",
+        expected: "a whole number from 1 to 1000000",
+        set: |draft, text| store(&mut draft.max_inbound, parse_integer(text, 1, INBOUND_MAX)),
+    },
+    OptionSpec {
+        name: "difficulty",
+        fallback: Fallback::Value("8"),
+        help: "difficulty a miner starts with; may be a fraction",
+        expected: "a number above 0",
+        set: |draft, text| store(&mut draft.difficulty, parse_difficulty(text)),
+    },
+    OptionSpec {
+        name: "dynamic",
+        fallback: Fallback::Value("true"),
+        help: "difficulty follows each miner's speed",
+        expected: "true, false, 1 or 0",
+        set: |draft, text| store(&mut draft.dynamic, parse_bool(text)),
+    },
+    OptionSpec {
+        name: "password",
+        fallback: Fallback::None,
+        help: "the admin's password; without it, there is no admin",
+        expected: "1 to 256 bytes",
+        set: |draft, text| store(&mut draft.password, parse_password(text)),
+    },
+    OptionSpec {
+        name: "auth",
+        fallback: Fallback::Derived("users with a password, else open"),
+        help: "who may mine: users (known accounts only), open (any name, but a known account \
+               needs its password) or address (the name is a Handshake address)",
+        expected: "users, open or address",
+        set: |draft, text| store(&mut draft.auth, parse_auth(text)),
+    },
+    OptionSpec {
+        name: "refresh",
+        fallback: Fallback::Value("60"),
+        help: "seconds between jobs while the mempool changes",
+        expected: "a whole number of seconds from 1 to 3600",
+        set: |draft, text| store(&mut draft.refresh_s, parse_integer(text, 1, REFRESH_S_MAX)),
+    },
+];
+
+impl Config {
+    /// Judges all options given and fills in the defaults. Of two from the same origin the later
+    /// one counts.
+    ///
+    /// # Errors
+    ///
+    /// For the first option that is unknown or malformed; flags are judged last.
+    pub fn parse(raw: &[RawOption]) -> Result<Self, ConfigError> {
+        let mut draft = Draft::default();
+        for spec in OPTIONS {
+            if let Fallback::Value(text) = spec.fallback {
+                (spec.set)(&mut draft, text).expect("the table's defaults are valid");
+            }
+        }
+        let mut given: Vec<&RawOption> = raw.iter().collect();
+        given.sort_by_key(|option| option.origin);
+        for option in given {
+            let spec = OPTIONS
+                .iter()
+                .find(|spec| spec.key() == option.key)
+                .ok_or_else(|| unknown(option))?;
+            (spec.set)(&mut draft, &option.value).ok_or_else(|| malformed(spec, option))?;
+        }
+        Ok(draft.finish())
+    }
+}
+
+impl OptionSpec {
+    fn key(&self) -> String {
+        self.name.replace('-', "")
+    }
+}
+
+impl Origin {
+    /// An option's name as one writes it there.
+    pub fn spell(self, name: &str) -> String {
+        match self {
+            Self::Flag => format!("--stratum-{name}"),
+            Self::Environment => {
+                format!("HSD_STRATUM_{}", name.replace('-', "_").to_uppercase())
+            }
+            Self::File => format!("{name} in stratum.conf"),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    host: Option<IpAddr>,
+    port: Option<u16>,
+    public_host: Option<String>,
+    public_port: Option<u16>,
+    max_inbound: Option<u32>,
+    difficulty: Option<Difficulty>,
+    dynamic: Option<bool>,
+    password: Option<Secret>,
+    auth: Option<Auth>,
+    refresh_s: Option<u32>,
+}
+
+impl Draft {
+    fn finish(self) -> Config {
+        const GIVEN: &str = "the table gives a default";
+        let port = self.port.expect(GIVEN);
+        let auth = match self.password {
+            Some(_) => Auth::Users,
+            None => Auth::Open,
+        };
+        Config {
+            host: self.host.expect(GIVEN),
+            port,
+            public_host: self.public_host,
+            public_port: self.public_port.unwrap_or(port),
+            max_inbound: self.max_inbound.expect(GIVEN),
+            difficulty: self.difficulty.expect(GIVEN),
+            dynamic: self.dynamic.expect(GIVEN),
+            password: self.password,
+            auth: self.auth.unwrap_or(auth),
+            refresh_s: self.refresh_s.expect(GIVEN),
+        }
+    }
+}
+
+fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
+    *place = Some(value?);
+    Some(())
+}
+
+fn parse_integer<T: TryFrom<u32>>(text: &str, min: u32, max: u32) -> Option<T> {
+    // `parse` alone would take a plus sign.
+    let value: u32 = text
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())??;
+    (min..=max)
+        .contains(&value)
+        .then(|| T::try_from(value).ok())?
+}
+
+fn parse_difficulty(text: &str) -> Option<Difficulty> {
+    Difficulty::new(text.parse().ok()?)
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" | "" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The host ends up in an HTTP header and on a web page.
+fn parse_host(text: &str) -> Option<String> {
+    let name = (1..=HOST_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
+}
+
+fn parse_password(text: &str) -> Option<Secret> {
+    (1..=PASSWORD_BYTES_MAX)
+        .contains(&text.len())
+        .then(|| Secret(text.to_owned()))
+}
+
+fn parse_auth(text: &str) -> Option<Auth> {
+    match text {
+        "users" => Some(Auth::Users),
+        "open" => Some(Auth::Open),
+        "address" => Some(Auth::Address),
+        _ => None,
+    }
+}
+
+fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
+    let found = match spec.name {
+        "password" => format!("{} bytes", option.value.len()),
+        _ => format!("{:?}", cut(&option.value)),
+    };
+    ConfigError(format!(
+        "{}: expected {}, found {found}",
+        option.origin.spell(spec.name),
+        spec.expected
+    ))
+}
+
+fn unknown(option: &RawOption) -> ConfigError {
+    // Escaped, since a line break would make two lines of it.
+    let key = cut(&option.key).escape_debug().to_string();
+    let nearest = OPTIONS
+        .iter()
+        .map(|spec| (edit_distance(&spec.key(), &key), spec.name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
+    let suggestion = nearest.map_or(String::new(), |(_, name)| {
+        format!(", did you mean {}?", option.origin.spell(name))
+    });
+    ConfigError(format!(
+        "{}: unknown option{suggestion}",
+        option.origin.spell(&key)
+    ))
+}
+
+fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(FOUND_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Levenshtein's distance in bytes. Both texts are short: one is a name of ours, the other is cut.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,212 @@
+use super::*;
+
+fn raw(origin: Origin, key: &str, value: &str) -> RawOption {
+    RawOption {
+        key: key.into(),
+        value: value.into(),
+        origin,
+    }
+}
+
+fn flags(options: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let raw: Vec<RawOption> = options
+        .iter()
+        .map(|(key, value)| raw(Origin::Flag, key, value))
+        .collect();
+    Config::parse(&raw)
+}
+
+fn check(options: &[(&str, &str)]) -> Config {
+    flags(options).expect("valid options")
+}
+
+fn check_error(options: &[RawOption], expected: &str) {
+    let error = Config::parse(options).expect_err("refused").to_string();
+    assert_eq!(error, expected);
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    let expected = Config {
+        host: "::".parse().expect("an address"),
+        port: 3008,
+        public_host: None,
+        public_port: 3008,
+        max_inbound: 10_000,
+        difficulty: Difficulty::new(8.0).expect("above zero"),
+        dynamic: true,
+        password: None,
+        auth: Auth::Open,
+        refresh_s: 60,
+    };
+    assert_eq!(check(&[]), expected);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let config = check(&[
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("publichost", "pool.example.com"),
+        ("publicport", "65535"),
+        ("maxinbound", "1000000"),
+        ("difficulty", "1e-3"),
+        ("dynamic", "0"),
+        ("password", "p w"),
+        ("auth", "address"),
+        ("refresh", "1"),
+    ]);
+    let expected = Config {
+        host: "127.0.0.1".parse().expect("an address"),
+        port: 0,
+        public_host: Some("pool.example.com".into()),
+        public_port: 65_535,
+        max_inbound: 1_000_000,
+        difficulty: Difficulty::new(0.001).expect("above zero"),
+        dynamic: false,
+        password: Some(Secret("p w".into())),
+        auth: Auth::Address,
+        refresh_s: 1,
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn flag_beats_environment_beats_file() {
+    let file = raw(Origin::File, "port", "1");
+    let environment = raw(Origin::Environment, "port", "2");
+    let flag = raw(Origin::Flag, "port", "3");
+    let port = |options: &[&RawOption]| {
+        let options: Vec<RawOption> = options.iter().map(|&option| option.clone()).collect();
+        Config::parse(&options).expect("valid").port
+    };
+    assert_eq!(port(&[&flag, &environment, &file]), 3);
+    assert_eq!(port(&[&file, &flag, &environment]), 3);
+    assert_eq!(port(&[&environment, &file]), 2);
+    assert_eq!(port(&[&file]), 1);
+}
+
+#[test]
+fn defaults_follow_other_options() {
+    assert_eq!(check(&[("port", "4000")]).public_port, 4000);
+    assert_eq!(check(&[("password", "x")]).auth, Auth::Users);
+    assert_eq!(
+        check(&[("password", "x"), ("auth", "open")]).auth,
+        Auth::Open
+    );
+}
+
+#[test]
+fn bare_flag_switches_on() {
+    assert!(check(&[("dynamic", "")]).dynamic);
+    assert!(check(&[("dynamic", "true")]).dynamic);
+    assert!(!check(&[("dynamic", "false")]).dynamic);
+}
+
+#[test]
+fn malformed_value_names_the_option_as_it_was_written() {
+    check_error(
+        &[raw(Origin::Flag, "publichost", "a b")],
+        "--stratum-public-host: expected a host name or IP address without a port, found \"a b\"",
+    );
+    check_error(
+        &[raw(Origin::Environment, "publicport", "0")],
+        "HSD_STRATUM_PUBLIC_PORT: expected a port from 1 to 65535, found \"0\"",
+    );
+    check_error(
+        &[raw(Origin::File, "difficulty", "-1\n")],
+        "difficulty in stratum.conf: expected a number above 0, found \"-1\\n\"",
+    );
+}
+
+#[test]
+fn overridden_value_is_judged_too() {
+    check_error(
+        &[
+            raw(Origin::Flag, "port", "1"),
+            raw(Origin::File, "port", "x"),
+        ],
+        "port in stratum.conf: expected a port from 0 to 65535, found \"x\"",
+    );
+}
+
+#[test]
+fn unknown_option_is_refused_with_the_nearest_name() {
+    check_error(
+        &[raw(Origin::Flag, "dificulty", "8")],
+        "--stratum-dificulty: unknown option, did you mean --stratum-difficulty?",
+    );
+    check_error(
+        &[raw(Origin::Environment, "maxinbounds", "8")],
+        "HSD_STRATUM_MAXINBOUNDS: unknown option, did you mean HSD_STRATUM_MAX_INBOUND?",
+    );
+    check_error(
+        &[raw(Origin::File, "colour", "red")],
+        "colour in stratum.conf: unknown option",
+    );
+    let hostile = format!("x\n{}", "é".repeat(100_000));
+    let error = flags(&[(&hostile, "")]).expect_err("refused").to_string();
+    assert!(error.lines().count() == 1 && error.len() < 200, "{error}");
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    let long = "x".repeat(257);
+    for (key, values) in [
+        ("host", &["", "localhost", "1.2.3", "::1%eth0", "[::]"][..]),
+        ("port", &["", "65536", "-1", "+1", "1.0", "0x10", " 1"]),
+        ("publichost", &["", "a:1", "a/b", "a\r\nb", "é", &long]),
+        ("publicport", &["0", "65536"]),
+        ("maxinbound", &["0", "1000001", "99999999999999999999"]),
+        (
+            "difficulty",
+            &["", "0", "-0", "-8", "nan", "inf", "1e999", "8,5", "easy"],
+        ),
+        ("dynamic", &["yes", "TRUE", "2"]),
+        ("password", &["", &long]),
+        ("auth", &["", "Users", "none"]),
+        ("refresh", &["0", "3601", "60s"]),
+    ] {
+        for value in values {
+            let error = flags(&[(key, value)]).expect_err(value).to_string();
+            assert!(error.starts_with("--stratum-"), "{error}");
+            assert!(error.contains("expected") && error.len() < 250, "{error}");
+        }
+    }
+}
+
+#[test]
+fn ip_address_is_a_public_host() {
+    let config = check(&[("publichost", "2001:db8::1")]);
+    assert_eq!(config.public_host.as_deref(), Some("2001:db8::1"));
+}
+
+#[test]
+fn password_is_never_shown() {
+    let option = raw(Origin::Flag, "password", "hunter2");
+    assert!(!format!("{option:?}").contains("hunter2"));
+    let config = Config::parse(&[option]).expect("valid");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let long = "hunter2".repeat(100);
+    check_error(
+        &[raw(Origin::Flag, "password", &long)],
+        "--stratum-password: expected 1 to 256 bytes, found 700 bytes",
+    );
+}
+
+#[test]
+fn table_is_sound() {
+    for (index, spec) in OPTIONS.iter().enumerate() {
+        assert!(
+            spec.name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'-')
+        );
+        assert!(!spec.help.is_empty() && !spec.help.contains('\n') && !spec.help.ends_with('.'));
+        let twice = OPTIONS[index + 1..]
+            .iter()
+            .any(|other| other.key() == spec.key());
+        assert!(!twice, "{}", spec.name);
+    }
+}

@@ -1,0 +1,73 @@
+//! What other threads tell the driver. What the node says goes first.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use hstratum_core::event::{Ticket, Verdict};
+use hstratum_core::password::StoredPassword;
+use hstratum_core::template::TemplateParts;
+use hstratum_core::units::{Hash, Seq};
+
+/// From the node.
+pub(crate) enum NodeMail {
+    Tip(Hash),
+    Template(Box<TemplateParts>),
+    Transactions(u64, Vec<u8>),
+    NoTemplate(String),
+    BlockResult(Hash, Verdict),
+    /// Stop, and say so here when all is flushed.
+    Close(Sender<()>),
+}
+
+/// From the threads that work for the driver.
+pub(crate) enum WorkMail {
+    Durable(Seq),
+    PasswordChecked(Ticket, bool),
+    UserAdded(Ticket, Option<StoredPassword>),
+}
+
+/// Where others post. Cheap to clone; posting never waits.
+#[derive(Clone)]
+pub(crate) struct Post {
+    node: Sender<NodeMail>,
+    work: Sender<WorkMail>,
+    waker: Arc<mio::Waker>,
+}
+
+/// Where the driver reads.
+pub(crate) struct Mailbox {
+    pub node: Receiver<NodeMail>,
+    pub work: Receiver<WorkMail>,
+}
+
+impl Post {
+    /// A mailbox whose mail wakes `waker`'s poll.
+    pub(crate) fn new(waker: mio::Waker) -> (Self, Mailbox) {
+        let (node, node_mail) = channel();
+        let (work, work_mail) = channel();
+        let post = Self {
+            node,
+            work,
+            waker: Arc::new(waker),
+        };
+        let mailbox = Mailbox {
+            node: node_mail,
+            work: work_mail,
+        };
+        (post, mailbox)
+    }
+
+    /// From the node. Mail to a driver that has stopped is dropped.
+    pub(crate) fn node(&self, mail: NodeMail) {
+        if self.node.send(mail).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// From a thread that works for the driver.
+    pub(crate) fn work(&self, mail: WorkMail) {
+        if self.work.send(mail).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}

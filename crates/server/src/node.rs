@@ -1,0 +1,29 @@
+//! What the server needs of the node it serves.
+
+use std::sync::Arc;
+
+use hstratum_core::block::Solution;
+use hstratum_core::event::Level;
+use hstratum_core::units::Hash;
+
+/// A block for the node.
+pub enum Offer {
+    /// Found just now: the node has its transactions, by the template's id.
+    Found(Arc<Solution>),
+    /// Left over from an earlier run: whole.
+    Spooled {
+        /// The block's hash.
+        hash: Hash,
+        /// The raw block.
+        raw: Vec<u8>,
+    },
+}
+
+/// The node. Its methods are called from any thread and must not wait.
+pub trait Node: Send + Sync {
+    /// Offers a block; the answer comes as [`crate::server::Server::block_result`].
+    fn offer(&self, offer: Offer);
+
+    /// Writes to the operator's log.
+    fn log(&self, level: Level, text: &str);
+}

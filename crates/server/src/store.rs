@@ -1,0 +1,74 @@
+//! The ledger's thread: takes what was recorded, group by group, makes it durable and says so.
+//!
+//! A group is everything that arrived while the last one was worked on. The ledger is held in
+//! memory: it does not survive the process, and the log says so at the start.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::SystemTime;
+
+use hstratum_core::address::Network;
+use hstratum_core::event::FoundBlock;
+use hstratum_core::ledger::{Credit, Rounds};
+use hstratum_core::summary::Dump;
+
+use crate::mail::{Post, WorkMail};
+
+/// What the driver asks of the ledger. The order is the order of the asking.
+pub(crate) enum StoreMail {
+    /// Shares to be made durable.
+    Credits(Vec<Credit>),
+    /// A block is on the main chain: its round ends and its dump is owed.
+    CloseRound(Box<FoundBlock>),
+}
+
+/// Runs until the driver is gone and all is done.
+pub(crate) fn run(network: Network, mail: &Receiver<StoreMail>, post: &Post, dumps: &Sender<Dump>) {
+    let mut rounds = Rounds::default();
+    while let Ok(first) = mail.recv() {
+        let mut durable = None;
+        for item in std::iter::once(first).chain(mail.try_iter()) {
+            match item {
+                StoreMail::Credits(credits) => {
+                    for credit in &credits {
+                        rounds.add(credit);
+                    }
+                    durable = credits.last().map(|credit| credit.seq).max(durable);
+                }
+                StoreMail::CloseRound(block) => {
+                    // The thread that writes dumps outlives this one.
+                    let _ = dumps.send(close_round(network, &mut rounds, &block));
+                }
+            }
+        }
+        if let Some(seq) = durable {
+            post.work(WorkMail::Durable(seq));
+        }
+    }
+}
+
+fn close_round(network: Network, rounds: &mut Rounds, block: &FoundBlock) -> Dump {
+    let shares = rounds.close(block.height);
+    let coinbase = &block.coinbase;
+    Dump {
+        network: network.name().to_owned(),
+        height: block.height.0,
+        block: block.hash,
+        ts: block.time,
+        time: unix_s(),
+        txid: coinbase.txid(),
+        address: coinbase.address().encode(network),
+        reward: coinbase.value(),
+        total: shares.values().sum(),
+        shares: shares
+            .into_iter()
+            .map(|(account, difficulty)| (account.to_string(), difficulty))
+            .collect(),
+    }
+}
+
+/// The clock, in Unix seconds; 0 before 1970.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
