@@ -1,1 +1,369 @@
+//! Where hsd and hstratum meet: JavaScript objects become plain data and back, nothing else.
+//!
+//! Every export catches panics, since one that crosses would abort the node. Calls into JavaScript
+//! go through weak thread-safe functions, which do not keep the process alive; what they hand over
+//! cannot fail to be made.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hstratum::config::{Config, Origin, RawOption};
+use hstratum::node::{Node, Offer};
+use hstratum::server::{Closing, Server};
+use hstratum::settings::Settings;
+use hstratum_core::address::Network;
+use hstratum_core::block::{Reach, Solution};
+use hstratum_core::event::{Level, Verdict};
+use hstratum_core::template::TemplateParts;
+use hstratum_core::units::{Hash, Height};
+use napi::bindgen_prelude::{AsyncTask, Buffer, FnArgs, Function, Task};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+use napi_derive::napi;
+
+/// An error with a stable code.
+type Result<T> = std::result::Result<T, napi::Error<&'static str>>;
+
+const ERR_OPTION: &str = "ERR_HSTRATUM_OPTION";
+const ERR_START: &str = "ERR_HSTRATUM_START";
+const ERR_VALUE: &str = "ERR_HSTRATUM_VALUE";
+
+/// An option as it was given.
+#[napi(object)]
+pub struct GivenOption {
+    /// Lower case, without hyphens.
+    pub key: String,
+    /// The text given.
+    pub value: String,
+    /// `flag`, `environment` or `file`.
+    pub origin: String,
+}
+
+/// What [`start`] needs.
+#[napi(object)]
+pub struct StartOptions {
+    /// The node's network.
+    pub network: String,
+    /// `<prefix>/<network>/stratum`.
+    pub prefix: String,
+    /// Nothing is to be written to disk.
+    pub memory: bool,
+    /// Every option that was given.
+    pub options: Vec<GivenOption>,
+}
+
+/// A template; see `TemplateParts`.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct TemplateObject {
+    pub id: i64,
+    pub height: u32,
+    pub version: u32,
+    pub bits: u32,
+    pub time: i64,
+    pub mtp: i64,
+    pub time_min: i64,
+    pub time_max: i64,
+    pub prev_block: Buffer,
+    pub tree_root: Buffer,
+    pub reserved_root: Buffer,
+    pub merkle_root: Buffer,
+    pub witness_root: Buffer,
+    pub coinbase: Buffer,
+    pub leaves: Buffer,
+}
+
+/// A found block for the node: the proof and the coinbase for one of its templates, or `raw`.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct SolutionObject {
+    pub hash: Buffer,
+    /// 0 when the block comes whole.
+    pub template: i64,
+    pub nonce: u32,
+    pub time: i64,
+    pub extra_nonce: Buffer,
+    pub mask: Buffer,
+    pub coinbase: Buffer,
+    pub merkle_root: Buffer,
+    pub witness_root: Buffer,
+    /// Whether peers are to have it at once.
+    pub broadcast: bool,
+    pub raw: Option<Buffer>,
+}
+
+/// Where the server listens.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct AddressObject {
+    pub host: String,
+    pub port: u32,
+}
+
+type OnSolution = ThreadsafeFunction<SolutionObject, (), SolutionObject, Status, false, true>;
+type LogArgs = FnArgs<(&'static str, String)>;
+type OnLog = ThreadsafeFunction<LogArgs, (), LogArgs, Status, false, true>;
+
+/// hsd, by way of the plugin's two callbacks.
+struct Hsd {
+    on_solution: OnSolution,
+    on_log: OnLog,
+}
+
+impl Node for Hsd {
+    fn offer(&self, offer: Offer) {
+        let solution = match offer {
+            Offer::Found(solution) => found(&solution),
+            Offer::Spooled { hash, raw } => spooled(hash, raw),
+        };
+        // Refused only while the process ends; the spool has the block then.
+        self.on_solution
+            .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        let level = match level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        };
+        let args = FnArgs::from((level, text.to_owned()));
+        self.on_log
+            .call(args, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+fn found(solution: &Solution) -> SolutionObject {
+    SolutionObject {
+        hash: buffer(&solution.hash),
+        template: i64::try_from(solution.template.id).expect("an id of ours"),
+        nonce: solution.proof.nonce,
+        time: i64::try_from(solution.proof.time).expect("a time of 32 bits"),
+        extra_nonce: solution.proof.extra_nonce.to_vec().into(),
+        mask: buffer(&solution.mask),
+        coinbase: solution.coinbase.as_bytes().to_vec().into(),
+        merkle_root: buffer(&solution.fields.merkle_root),
+        witness_root: buffer(&solution.fields.witness_root),
+        broadcast: solution.reach == Reach::Network,
+        raw: None,
+    }
+}
+
+fn spooled(hash: Hash, raw: Vec<u8>) -> SolutionObject {
+    SolutionObject {
+        hash: buffer(&hash),
+        template: 0,
+        nonce: 0,
+        time: 0,
+        extra_nonce: Buffer::from(vec![]),
+        mask: Buffer::from(vec![]),
+        coinbase: Buffer::from(vec![]),
+        merkle_root: Buffer::from(vec![]),
+        witness_root: Buffer::from(vec![]),
+        broadcast: true,
+        raw: Some(raw.into()),
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// One line that names the option, the file or the address that is wrong.
+#[napi(catch_unwind)]
+pub fn start(
+    options: StartOptions,
+    on_solution: Function<'_, SolutionObject, ()>,
+    on_log: Function<'_, LogArgs, ()>,
+) -> Result<ServerHandle> {
+    let settings = settings(options)?;
+    let refresh_s = settings.config.refresh_s;
+    let built = |error: napi::Error| napi::Error::new(ERR_START, error.reason.clone());
+    let node = Hsd {
+        on_solution: on_solution
+            .build_threadsafe_function()
+            .weak::<true>()
+            .build()
+            .map_err(built)?,
+        on_log: on_log
+            .build_threadsafe_function()
+            .weak::<true>()
+            .build()
+            .map_err(built)?,
+    };
+    let server = Server::start(settings, Arc::new(node))
+        .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
+    Ok(ServerHandle { server, refresh_s })
+}
+
+fn settings(options: StartOptions) -> Result<Settings> {
+    let network = Network::from_name(&options.network).ok_or_else(|| {
+        napi::Error::new(ERR_START, format!("unknown network {:?}", options.network))
+    })?;
+    let mut given = Vec::new();
+    for option in options.options {
+        given.push(RawOption {
+            key: option.key,
+            value: option.value,
+            origin: match option.origin.as_str() {
+                "flag" => Origin::Flag,
+                "environment" => Origin::Environment,
+                "file" => Origin::File,
+                other => {
+                    return Err(napi::Error::new(
+                        ERR_VALUE,
+                        format!("unknown origin {other:?}"),
+                    ));
+                }
+            },
+        });
+    }
+    let config =
+        Config::parse(&given).map_err(|error| napi::Error::new(ERR_OPTION, error.to_string()))?;
+    let dir = (!options.memory).then(|| PathBuf::from(options.prefix));
+    Ok(Settings {
+        config,
+        network,
+        dir,
+    })
+}
+
+/// A running server.
+#[napi(js_name = "Server")]
+pub struct ServerHandle {
+    server: Server,
+    refresh_s: u32,
+}
+
+#[napi]
+impl ServerHandle {
+    /// Seconds between templates for mempool changes.
+    #[napi(getter, catch_unwind)]
+    pub fn refresh_seconds(&self) -> u32 {
+        self.refresh_s
+    }
+
+    /// Where miners connect.
+    #[napi(getter, catch_unwind)]
+    pub fn address(&self) -> AddressObject {
+        let address = self.server.address();
+        AddressObject {
+            host: address.ip().to_string(),
+            port: address.port().into(),
+        }
+    }
+
+    /// The chain has a new tip.
+    #[napi(catch_unwind)]
+    pub fn tip(&self, hash: Buffer, _height: u32) -> Result<()> {
+        self.server.tip(hash_of(&hash)?);
+        Ok(())
+    }
+
+    /// The node offers a template on its tip.
+    #[napi(catch_unwind)]
+    pub fn template(&self, template: TemplateObject) -> Result<()> {
+        self.server.template(TemplateParts {
+            id: unsigned(template.id)?,
+            height: Height(template.height),
+            version: template.version,
+            bits: template.bits,
+            time: unsigned(template.time)?,
+            mtp: unsigned(template.mtp)?,
+            time_min: unsigned(template.time_min)?,
+            time_max: unsigned(template.time_max)?,
+            prev_block: hash_of(&template.prev_block)?,
+            tree_root: hash_of(&template.tree_root)?,
+            reserved_root: hash_of(&template.reserved_root)?,
+            merkle_root: hash_of(&template.merkle_root)?,
+            witness_root: hash_of(&template.witness_root)?,
+            coinbase: template.coinbase.to_vec(),
+            leaves: template.leaves.to_vec(),
+        });
+        Ok(())
+    }
+
+    /// The raw transactions of a template, the coinbase excluded.
+    #[napi(catch_unwind)]
+    pub fn transactions(&self, template: i64, raw: Buffer) -> Result<()> {
+        self.server
+            .transactions(unsigned(template)?, Arc::from(&*raw));
+        Ok(())
+    }
+
+    /// Why there can be no job now.
+    #[napi(catch_unwind)]
+    pub fn no_template(&self, reason: String) {
+        self.server.no_template(reason);
+    }
+
+    /// The node's answer to a block.
+    #[napi(catch_unwind)]
+    pub fn block_result(&self, hash: Buffer, verdict: String, reason: String) -> Result<()> {
+        let because = |what: &str| match reason.as_str() {
+            "" => what.to_owned(),
+            reason => format!("{what}, {reason}"),
+        };
+        let verdict = match verdict.as_str() {
+            "accepted" => Verdict::Accepted,
+            "side" => Verdict::Side,
+            "rejected" => Verdict::Refused(reason),
+            "orphan" => Verdict::Refused(because("its parent is unknown")),
+            "duplicate" => Verdict::Refused(because("the node has it, but not in its chain")),
+            "failed" => Verdict::Unknown(reason),
+            other => {
+                return Err(napi::Error::new(
+                    ERR_VALUE,
+                    format!("unknown verdict {other:?}"),
+                ));
+            }
+        };
+        self.server.block_result(hash_of(&hash)?, verdict);
+        Ok(())
+    }
+
+    /// Stops; resolves when all is flushed, to false when that took longer than ten seconds.
+    #[napi(catch_unwind)]
+    pub fn close(&self) -> AsyncTask<Close> {
+        AsyncTask::new(Close(self.server.close()))
+    }
+}
+
+/// Waits for a stop off the JavaScript thread.
+pub struct Close(Closing);
+
+impl Task for Close {
+    type Output = bool;
+    type JsValue = bool;
+
+    fn compute(&mut self) -> napi::Result<bool> {
+        Ok(self.0.wait())
+    }
+
+    fn resolve(&mut self, _env: Env, output: bool) -> napi::Result<bool> {
+        Ok(output)
+    }
+}
+
+fn buffer(hash: &Hash) -> Buffer {
+    hash.0.to_vec().into()
+}
+
+fn hash_of(bytes: &[u8]) -> Result<Hash> {
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| {
+        napi::Error::new(
+            ERR_VALUE,
+            format!("expected 32 bytes, found {}", bytes.len()),
+        )
+    })?;
+    Ok(Hash(bytes))
+}
+
+fn unsigned(number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(|_| {
+        napi::Error::new(
+            ERR_VALUE,
+            format!("expected a number from 0, found {number}"),
+        )
+    })
+}

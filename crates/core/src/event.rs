@@ -30,7 +30,7 @@ pub enum Event<'a> {
     /// The node offers a template on its tip.
     Template(Box<Template>),
     /// The raw transactions of a template, after its job has left.
-    Transactions(u64, RawTransactions),
+    Transactions(u64, Arc<[u8]>),
     /// Why there can be no job.
     NoTemplate(String),
     /// The node has answered a found block.

@@ -139,7 +139,7 @@ impl Jobs {
         let transactions = template.txids.is_empty().then(|| {
             Arc::new(RawTransactions {
                 count: 0,
-                bytes: Vec::new(),
+                bytes: Arc::from([]),
             })
         });
         self.slots.push_back(Slot {
@@ -217,12 +217,13 @@ impl Jobs {
     pub fn set_transactions(
         &mut self,
         template: u64,
-        transactions: RawTransactions,
+        bytes: Arc<[u8]>,
     ) -> Vec<(Arc<Solution>, Arc<RawTransactions>)> {
         let Some(slot) = self.slot_mut(template) else {
             return Vec::new();
         };
-        let transactions = Arc::new(transactions);
+        let count = slot.template.txids.len();
+        let transactions = Arc::new(RawTransactions { count, bytes });
         slot.transactions = Some(transactions.clone());
         slot.unspooled
             .drain(..)

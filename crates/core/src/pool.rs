@@ -425,13 +425,13 @@ impl Pool {
 
 impl Shared {
     /// Whether there is a job whose parent is the tip.
-    pub fn has_live_job(&self) -> bool {
+    pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
     }
 
     /// Keeps a question until its answer comes.
-    pub fn ask(&mut self, question: Question) -> Ticket {
+    pub(crate) fn ask(&mut self, question: Question) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.questions.insert(ticket, question);
@@ -444,19 +444,19 @@ impl Shared {
     }
 
     /// Whether a user of this name is on its way to disk.
-    pub fn is_being_added(&self, name: &str) -> bool {
+    pub(crate) fn is_being_added(&self, name: &str) -> bool {
         self.questions
             .values()
             .any(|question| matches!(question, Question::AddUser { user, .. } if user.name == name))
     }
 
-    pub fn next_seq(&mut self) -> Seq {
+    pub(crate) fn next_seq(&mut self) -> Seq {
         self.seq = Seq(self.seq.0 + 1);
         self.seq
     }
 
     /// Offers a block to the node, once however often it is submitted.
-    pub fn offer(&mut self, solution: Solution, out: &mut Actions) {
+    pub(crate) fn offer(&mut self, solution: Solution, out: &mut Actions) {
         if !self.remember_offered(solution.hash) {
             return;
         }
@@ -525,7 +525,7 @@ impl ExtraNonces {
     }
 
     /// The id that is wanted, unless somebody has it, else a fresh one.
-    pub fn deal(&mut self, wanted: Option<u32>, conn: ConnId) -> u32 {
+    pub(crate) fn deal(&mut self, wanted: Option<u32>, conn: ConnId) -> u32 {
         let mut id = wanted.filter(|id| !self.in_use.contains_key(id));
         while id.is_none() {
             self.next = (self.next + 1) & Self::DEALT_MAX;

@@ -41,7 +41,7 @@ enum Answer {
 
 impl Desk<'_> {
     /// Takes bytes, or goes on with those that waited.
-    pub fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
         if session.is_closing() {
             return;
         }
@@ -234,7 +234,7 @@ impl Desk<'_> {
     }
 
     /// The answer to a question has come: the reply leaves and the lines behind it are read.
-    pub fn password_checked(
+    pub(crate) fn password_checked(
         &mut self,
         session: &mut Session,
         id: Option<&str>,
@@ -245,7 +245,7 @@ impl Desk<'_> {
     }
 
     /// A user was written to disk, or not.
-    pub fn user_added(
+    pub(crate) fn user_added(
         &mut self,
         session: &mut Session,
         id: Option<&str>,
@@ -425,7 +425,7 @@ impl Desk<'_> {
     }
 
     /// Gives a connection its first job, once it is subscribed and authorized.
-    pub fn start(&mut self, session: &mut Session) {
+    pub(crate) fn start(&mut self, session: &mut Session) {
         if session.is_ready() && !session.has_job() && self.shared.has_live_job() {
             self.send_own_job(session);
         }

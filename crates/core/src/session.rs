@@ -64,7 +64,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub fn new(conn: ConnId, address: IpAddr, now: Now) -> Self {
+    pub(crate) fn new(conn: ConnId, address: IpAddr, now: Now) -> Self {
         Self {
             conn,
             address,
@@ -87,32 +87,38 @@ impl Session {
     }
 
     /// Whether it may have jobs.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.extra_nonce1.is_some() && !self.users.is_empty() && !self.is_closing()
     }
 
     /// Whether it has had a job.
-    pub fn has_job(&self) -> bool {
+    pub(crate) fn has_job(&self) -> bool {
         self.first_job.is_some()
     }
 
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing(_))
     }
 
     /// Whether its next line has to wait.
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.asked.is_some() || self.replies.are_full()
     }
 
     /// The user that a submit names.
-    pub fn user(&self, name: &str) -> Option<&User> {
+    pub(crate) fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| &*user.name == name)
     }
 
     /// Tells the miner its difficulty for jobs from `job` on, if it is another than before, and
     /// remembers that it has the job.
-    pub fn assign(&mut self, job: &Job, difficulty: Difficulty, now: Now, out: &mut Actions) {
+    pub(crate) fn assign(
+        &mut self,
+        job: &Job,
+        difficulty: Difficulty,
+        now: Now,
+        out: &mut Actions,
+    ) {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
         }
@@ -141,7 +147,7 @@ impl Session {
 
     /// The difficulty and the target that a job was sent under; `None` when it was not sent here,
     /// or too long ago.
-    pub fn assigned(&self, job: JobNumber) -> Option<(Difficulty, Target)> {
+    pub(crate) fn assigned(&self, job: JobNumber) -> Option<(Difficulty, Target)> {
         if job < self.first_job? {
             return None;
         }
@@ -150,7 +156,7 @@ impl Session {
     }
 
     /// Keeps a job made for this connection, and forgets those of templates before `oldest`.
-    pub fn push_own_job(&mut self, job: Box<Job>) {
+    pub(crate) fn push_own_job(&mut self, job: Box<Job>) {
         if self.own_jobs.len() == OWN_JOBS_MAX {
             self.own_jobs.pop_front();
         }
@@ -158,7 +164,7 @@ impl Session {
     }
 
     /// Forgets jobs of templates before `oldest`.
-    pub fn forget_jobs(&mut self, oldest: u64) {
+    pub(crate) fn forget_jobs(&mut self, oldest: u64) {
         while self
             .own_jobs
             .front()
@@ -170,7 +176,7 @@ impl Session {
 
     /// Repeats the difficulty when nothing was sent for `silence_ms`, since a Goldshell gives up
     /// on a silent server.
-    pub fn keep_alive(&mut self, silence_ms: u64, now: Now, out: &mut Actions) {
+    pub(crate) fn keep_alive(&mut self, silence_ms: u64, now: Now, out: &mut Actions) {
         if let Some(difficulty) = self.announced
             && now.ms.saturating_sub(self.sent_at_ms) >= silence_ms
         {
@@ -180,7 +186,7 @@ impl Session {
     }
 
     /// Adds to the score; true when that is too much.
-    pub fn blame(&mut self, points: u32, now: Now) -> bool {
+    pub(crate) fn blame(&mut self, points: u32, now: Now) -> bool {
         let forgiven = (now.ms - self.scored_at_ms) / 1000 * u64::from(SCORE_DECAY_PER_S);
         self.scored_at_ms += (now.ms - self.scored_at_ms) / 1000 * 1000;
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
@@ -189,7 +195,7 @@ impl Session {
     }
 
     /// Sends a reply, behind those that wait.
-    pub fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
         self.sent_at_ms = now.ms;
         if self.replies.is_empty() {
             out.send(self.conn, write);
@@ -199,12 +205,12 @@ impl Session {
     }
 
     /// Sends a reply once `seq` is durable.
-    pub fn reply_after(&mut self, seq: Seq, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn reply_after(&mut self, seq: Seq, write: impl FnOnce(&mut Vec<u8>)) {
         self.replies.push(Some(seq), write);
     }
 
     /// Sends the replies that `durable` releases.
-    pub fn release(&mut self, durable: Seq, now: Now, out: &mut Actions) {
+    pub(crate) fn release(&mut self, durable: Seq, now: Now, out: &mut Actions) {
         let len = self.replies.ready(durable);
         if len > 0 {
             self.sent_at_ms = now.ms;

@@ -5,6 +5,8 @@
 //! leaves, so that a job never sends miners after a block the node would refuse. The transactions
 //! themselves are not needed for mining; they come back in `encode_block`.
 
+use std::sync::Arc;
+
 use crate::address::{ADDRESS_HASH_BYTES, Address};
 use crate::header::HEADER_BYTES;
 use crate::merkle::Branch;
@@ -418,7 +420,7 @@ pub struct RawTransactions {
     /// How many there are in `bytes`.
     pub count: usize,
     /// All of them, one after the other, each with its witnesses.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
 }
 
 /// The whole raw block (hsd lib/primitives/block.js, write): header, count, coinbase, transactions.

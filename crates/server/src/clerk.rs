@@ -53,7 +53,7 @@ pub(crate) fn run_users(
                 if let Err(error) = &added {
                     node.log(Level::Error, &format!("{error:#}"));
                 }
-                WorkMail::UserAdded(ticket, added.ok())
+                WorkMail::UserAdded(ticket, user.name, added.ok())
             }
         });
     }
@@ -88,14 +88,22 @@ pub(crate) fn run_dumps(dir: &PathBuf, mail: &Receiver<Dump>, node: &dyn Node) {
                 false
             }
             Err(error) => {
-                report(&mut last_error, node, &format!("failed to write the share dump {}", dump.file_name()), &error);
+                report(
+                    &mut last_error,
+                    node,
+                    &format!("failed to write the share dump {}", dump.file_name()),
+                    &error,
+                );
                 true
             }
         });
         if is_last {
             for dump in &owed {
                 let name = dump.file_name();
-                node.log(Level::Error, &format!("the share dump {name} is lost: {}", dump.to_json()));
+                node.log(
+                    Level::Error,
+                    &format!("the share dump {name} is lost: {}", dump.to_json()),
+                );
             }
             return;
         }
@@ -131,7 +139,12 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                 false
             }
             Err(error) => {
-                report(&mut last_error, node, &format!("failed to keep block {hash} in the spool"), &error);
+                report(
+                    &mut last_error,
+                    node,
+                    &format!("failed to keep block {hash} in the spool"),
+                    &error,
+                );
                 true
             }
         });

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use hstratum_core::account::Auth;
 use hstratum_core::units::Difficulty;
 
 /// How much of a value an error shows, in characters.
@@ -43,17 +44,6 @@ impl fmt::Debug for RawOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawOption({:?}, {:?})", self.key, self.origin)
     }
-}
-
-/// Who may mine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Known accounts only, each with its password.
-    Users,
-    /// Any name, but a known account needs its password.
-    Open,
-    /// The name is an address of this network.
-    Address,
 }
 
 /// A text that no log shows.

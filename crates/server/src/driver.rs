@@ -9,19 +9,20 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Now};
-use hstratum_core::job::Boot;
+use hstratum_core::block::Solution;
+use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
-use hstratum_core::pool::{Pool, PoolConfig};
-use hstratum_core::template::{RawTransactions, Template, TemplateParts};
-use hstratum_core::units::{ConnId, Hash, Seq};
+use hstratum_core::pool::Pool;
+use hstratum_core::template::{Template, TemplateParts};
+use hstratum_core::units::{Hash, Seq};
 
 use crate::clerk::{SpoolMail, UsersMail};
-use crate::limits::{READS_PER_TURN, RESTART_MS, TICK_MS};
+use crate::limits::{FINISH_MS, READS_PER_TURN, RESTART_MS, TICK_MS};
 use crate::mail::{Mailbox, NodeMail, WorkMail};
 use crate::net::{Net, ReadResult};
 use crate::node::{Node, Offer};
+use crate::settings::Settings;
 use crate::store::{StoreMail, unix_s};
 
 /// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
@@ -33,38 +34,372 @@ pub(crate) struct Desks {
     pub spool: Option<Sender<SpoolMail>>,
 }
 
+/// A found block that the node has not answered.
+pub(crate) enum Unanswered {
+    /// Found in this run.
+    Found(Arc<Solution>),
+    /// Left over from an earlier one, with its bytes.
+    Spooled(FoundBlock, Vec<u8>),
+}
+
+/// What the node said last: a new pool is told it first.
+#[derive(Default)]
+pub(crate) struct NodeView {
+    tip: Option<Hash>,
+    template: Option<TemplateParts>,
+    transactions: Option<(u64, Arc<[u8]>)>,
+}
+
 /// The driver and all it owns.
 pub(crate) struct Driver {
     pub net: Net,
     pub mailbox: Mailbox,
     pub node: Arc<dyn Node>,
     pub desks: Desks,
-    pub pool_config: PoolConfig,
+    pub settings: Settings,
     pub users: HashMap<String, StoredPassword>,
-    /// Found blocks that the node has not answered: offered at the start, and again to a new pool.
-    pub unanswered: Vec<(FoundBlock, Option<Vec<u8>>)>,
-    pub started: Instant,
-    /// What a new pool is told first.
-    pub view: NodeView,
-    pub durable: Seq,
+    pub unanswered: HashMap<Hash, Unanswered>,
+    view: NodeView,
+    started: Instant,
+    next_tick_ms: u64,
+    actions: Actions,
+    /// Recorded in this turn, for the ledger.
+    credits: Vec<Credit>,
+    /// The last share recorded.
+    last: Seq,
 }
 
-/// What the node said last.
-#[derive(Default)]
-pub(crate) struct NodeView {
-    tip: Option<Hash>,
-    template: Option<TemplateParts>,
+/// Whether the loop goes on.
+enum Turn {
+    Again,
+    /// The node closes; it is told here when all is done.
+    Close(Sender<()>),
 }
 
-/// Why a turn of the loop was the last.
-enum End {
-    Closed(Option<Sender<()>>),
+impl Driver {
+    pub(crate) fn new(
+        net: Net,
+        mailbox: Mailbox,
+        node: Arc<dyn Node>,
+        desks: Desks,
+        settings: Settings,
+        users: HashMap<String, StoredPassword>,
+        unanswered: HashMap<Hash, Unanswered>,
+    ) -> Self {
+        Self {
+            net,
+            mailbox,
+            node,
+            desks,
+            settings,
+            users,
+            unanswered,
+            view: NodeView::default(),
+            started: Instant::now(),
+            next_tick_ms: 0,
+            actions: Actions::default(),
+            credits: Vec::new(),
+            last: Seq(0),
+        }
+    }
+
+    /// Runs until the node closes; returns where to say that all is done.
+    pub(crate) fn run(&mut self) -> Sender<()> {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
+                Ok(done) => return done,
+                Err(_) => self.clear_up(),
+            }
+        }
+    }
+
+    fn run_pool(&mut self) -> Sender<()> {
+        let mut pool = self.start_pool();
+        loop {
+            if let Turn::Close(done) = self.turn(&mut pool) {
+                self.finish(&mut pool);
+                return done;
+            }
+        }
+    }
+
+    /// A new pool that knows what the last one knew and what is durable.
+    fn start_pool(&mut self) -> Pool {
+        let now = self.now();
+        let users = self.users.clone();
+        let config = self
+            .settings
+            .pool_config(now.unix_s)
+            .expect("a system that gave random bytes at the start goes on giving them");
+        let mut pool = Pool::new(config, users, self.last, now);
+        if let Err(error) = self.net.listen(Listening::On) {
+            self.node
+                .log(Level::Error, &format!("failed to listen: {error}"));
+        }
+        let unanswered: Vec<_> = self
+            .unanswered
+            .values()
+            .map(Unanswered::offer_again)
+            .collect();
+        for (found, offer) in unanswered {
+            self.handle(&mut pool, now, Event::Spooled(Box::new(found)));
+            self.node.offer(offer);
+        }
+        let view = std::mem::take(&mut self.view);
+        if let Some(tip) = view.tip {
+            self.handle_node(&mut pool, now, NodeMail::Tip(tip));
+        }
+        if let Some(parts) = view.template {
+            self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
+        }
+        if let Some((template, transactions)) = view.transactions {
+            self.handle_node(
+                &mut pool,
+                now,
+                NodeMail::Transactions(template, transactions),
+            );
+        }
+        pool
+    }
+
+    /// After a panic: found blocks that were on their way go out, miners are sent away so that
+    /// they come back to a new pool.
+    fn clear_up(&mut self) {
+        self.node.log(
+            Level::Error,
+            "the pool has failed, which is a bug; it starts again and miners reconnect",
+        );
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.drain(|action, bytes| {
+            if matches!(
+                action,
+                Action::SubmitBlock(_) | Action::Spool(..) | Action::Record(_)
+            ) {
+                self.perform(action, bytes);
+            }
+        });
+        self.commit();
+        self.net.reset_all();
+        std::thread::sleep(Duration::from_millis(RESTART_MS));
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now {
+            ms,
+            unix_s: unix_s(),
+        }
+    }
+
+    fn turn(&mut self, pool: &mut Pool) -> Turn {
+        let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
+        let mut connected = Vec::new();
+        self.net
+            .wait(Duration::from_millis(wait_ms), |conn, address| {
+                connected.push((conn, address));
+            });
+        let now = self.now();
+        while let Ok(mail) = self.mailbox.node.try_recv() {
+            if let NodeMail::Close(done) = mail {
+                return Turn::Close(done);
+            }
+            self.handle_node(pool, now, mail);
+        }
+        for (conn, address) in connected {
+            self.handle(pool, now, Event::Connected(conn, address));
+        }
+        self.read(pool, now);
+        while let Ok(mail) = self.mailbox.work.try_recv() {
+            self.handle_work(pool, now, mail);
+        }
+        if now.ms >= self.next_tick_ms {
+            self.next_tick_ms = now.ms + TICK_MS;
+            self.handle(pool, now, Event::Tick);
+        }
+        self.commit();
+        self.net.flush();
+        for conn in self.net.take_lost() {
+            self.handle(pool, now, Event::Closed(conn));
+        }
+        Turn::Again
+    }
+
+    fn read(&mut self, pool: &mut Pool, now: Now) {
+        for _ in 0..READS_PER_TURN {
+            let Some(conn) = self.net.next_readable() else {
+                return;
+            };
+            match self.net.read(conn) {
+                ReadResult::Bytes(len) => {
+                    let bytes = self.net.received(len);
+                    pool.handle(now, Event::Received(conn, bytes), &mut self.actions);
+                    self.perform_all();
+                }
+                ReadResult::Nothing => {}
+                ReadResult::Gone => {
+                    self.net.drop_gone(conn);
+                    self.handle(pool, now, Event::Closed(conn));
+                }
+            }
+        }
+    }
+
+    fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
+        match mail {
+            NodeMail::Tip(hash) => {
+                self.view.tip = Some(hash);
+                self.handle(pool, now, Event::Tip(hash));
+            }
+            NodeMail::Template(parts) => match Template::new((*parts).clone()) {
+                Ok(template) => {
+                    self.view.template = Some(*parts);
+                    self.handle(pool, now, Event::Template(Box::new(template)));
+                }
+                Err(error) => {
+                    let reason = format!("template refused: {error}");
+                    self.handle(pool, now, Event::NoTemplate(reason));
+                }
+            },
+            NodeMail::Transactions(template, bytes) => {
+                self.view.transactions = Some((template, bytes.clone()));
+                self.handle(pool, now, Event::Transactions(template, bytes));
+            }
+            NodeMail::NoTemplate(reason) => {
+                self.handle(pool, now, Event::NoTemplate(reason));
+            }
+            NodeMail::BlockResult(hash, verdict) => {
+                if !matches!(verdict, Verdict::Unknown(_)) {
+                    self.unanswered.remove(&hash);
+                }
+                self.handle(pool, now, Event::BlockResult(hash, verdict));
+            }
+            NodeMail::Close(_) => unreachable!("a close ends the turn"),
+        }
+    }
+
+    fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
+        match mail {
+            WorkMail::Durable(seq) => self.handle(pool, now, Event::Durable(seq)),
+            WorkMail::PasswordChecked(ticket, right) => {
+                self.handle(pool, now, Event::PasswordChecked(ticket, right));
+            }
+            WorkMail::UserAdded(ticket, name, stored) => {
+                if let Some(stored) = &stored {
+                    self.users.insert(name, stored.clone());
+                }
+                self.handle(pool, now, Event::UserAdded(ticket, stored));
+            }
+        }
+    }
+
+    fn handle(&mut self, pool: &mut Pool, now: Now, event: Event<'_>) {
+        pool.handle(now, event, &mut self.actions);
+        self.perform_all();
+    }
+
+    fn perform_all(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.drain(|action, bytes| self.perform(action, bytes));
+        self.actions = actions;
+    }
+
+    fn perform(&mut self, action: Action, bytes: &[u8]) {
+        match action {
+            Action::SubmitBlock(solution) => {
+                self.unanswered
+                    .insert(solution.hash, Unanswered::Found(solution.clone()));
+                self.node.offer(Offer::Found(solution));
+            }
+            Action::Spool(solution, transactions) => {
+                self.spool(SpoolMail::Put(solution, transactions));
+            }
+            Action::Unspool(hash) => self.spool(SpoolMail::Remove(hash)),
+            Action::Record(credit) => {
+                self.last = credit.seq;
+                self.credits.push(credit);
+            }
+            Action::CloseRound(block) => {
+                self.commit();
+                ask(&self.desks.store, StoreMail::CloseRound(block));
+            }
+            Action::Send(conn, _) => self.net.send(conn, bytes),
+            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
+            Action::Pause(conn) => self.net.pause(conn, true),
+            Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Close(conn, how) => self.net.close(conn, how),
+            Action::Listen(listening) => {
+                if let Err(error) = self.net.listen(listening) {
+                    self.node.log(
+                        Level::Error,
+                        &format!("failed to change listening: {error}"),
+                    );
+                }
+            }
+            Action::CheckPassword(ticket, stored, password) => {
+                ask(
+                    &self.desks.users,
+                    UsersMail::Check(ticket, stored, password),
+                );
+            }
+            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail::Add(ticket, user)),
+            Action::Log(level, text) => self.node.log(level, &text),
+        }
+    }
+
+    fn spool(&self, mail: SpoolMail) {
+        if let Some(spool) = &self.desks.spool {
+            ask(spool, mail);
+        }
+    }
+
+    /// Hands what was recorded to the ledger.
+    fn commit(&mut self) {
+        if !self.credits.is_empty() {
+            let credits = std::mem::take(&mut self.credits);
+            ask(&self.desks.store, StoreMail::Credits(credits));
+        }
+    }
+
+    /// The last replies leave once their shares are durable; then everybody is sent away.
+    fn finish(&mut self, pool: &mut Pool) {
+        self.commit();
+        let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
+        let mut durable = Seq(0);
+        while durable < self.last {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
+                break;
+            };
+            if let WorkMail::Durable(seq) = mail {
+                durable = seq;
+            }
+            let now = self.now();
+            self.handle_work(pool, now, mail);
+        }
+        self.net.flush();
+        self.net.reset_all();
+    }
 }
 
-/// The parts of the driver that carry out actions.
-struct Hands<'a> {
-    net: &'a mut Net,
-    desks: &'a Desks,
-    node: &'a dyn Node,
-    credits: &'a mut Vec<Credit>,
+impl Unanswered {
+    fn offer_again(&self) -> (FoundBlock, Offer) {
+        match self {
+            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
+            Self::Spooled(found, raw) => {
+                let offer = Offer::Spooled {
+                    hash: found.hash,
+                    raw: raw.clone(),
+                };
+                (found.clone(), offer)
+            }
+        }
+    }
+}
+
+/// The threads behind the desks outlive the driver, whatever their disk does.
+fn ask<T>(desk: &Sender<T>, mail: T) {
+    assert!(
+        desk.send(mail).is_ok(),
+        "a thread of the server has ended before the driver"
+    );
 }

@@ -3,9 +3,18 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod clerk;
 pub mod config;
 mod disk;
+mod driver;
 pub mod dump;
+mod limits;
+mod mail;
+mod net;
+pub mod node;
 pub mod password;
+pub mod server;
+pub mod settings;
 pub mod spool;
+mod store;
 pub mod users;

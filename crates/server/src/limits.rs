@@ -32,6 +32,9 @@ pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 /// How long a stop may take before the threads are left behind.
 pub(crate) const CLOSE_MS: u64 = 10_000;
 
+/// How long a stop waits for the last shares to become durable.
+pub(crate) const FINISH_MS: u64 = 3_000;
+
 /// Wait after a panic of the pool before it starts again.
 pub(crate) const RESTART_MS: u64 = 50;
 

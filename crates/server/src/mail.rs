@@ -12,7 +12,7 @@ use hstratum_core::units::{Hash, Seq};
 pub(crate) enum NodeMail {
     Tip(Hash),
     Template(Box<TemplateParts>),
-    Transactions(u64, Vec<u8>),
+    Transactions(u64, Arc<[u8]>),
     NoTemplate(String),
     BlockResult(Hash, Verdict),
     /// Stop, and say so here when all is flushed.
@@ -23,7 +23,8 @@ pub(crate) enum NodeMail {
 pub(crate) enum WorkMail {
     Durable(Seq),
     PasswordChecked(Ticket, bool),
-    UserAdded(Ticket, Option<StoredPassword>),
+    /// The name, and the password as it was written, if it could be.
+    UserAdded(Ticket, String, Option<StoredPassword>),
 }
 
 /// Where others post. Cheap to clone; posting never waits.

@@ -77,7 +77,9 @@ impl Net {
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)
             .context("failed to watch the listening socket")?;
-        let address = listener.local_addr().context("failed to read the listening address")?;
+        let address = listener
+            .local_addr()
+            .context("failed to read the listening address")?;
         let net = Self {
             poll,
             events: Events::with_capacity(1024),
@@ -104,9 +106,16 @@ impl Net {
     /// Waits for something to happen, at most `timeout`; not at all while reads are due. Hands
     /// over each new connection.
     pub(crate) fn wait(&mut self, timeout: Duration, connected: impl FnMut(ConnId, IpAddr)) {
-        let timeout = if self.readable.is_empty() { timeout } else { Duration::ZERO };
+        let timeout = if self.readable.is_empty() {
+            timeout
+        } else {
+            Duration::ZERO
+        };
         if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
-            assert!(error.kind() == io::ErrorKind::Interrupted, "polling failed: {error}");
+            assert!(
+                error.kind() == io::ErrorKind::Interrupted,
+                "polling failed: {error}"
+            );
             return;
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
@@ -252,7 +261,9 @@ impl Net {
     /// Writes what waits, as far as the peers take it.
     pub(crate) fn flush(&mut self) {
         for id in std::mem::take(&mut self.dirty) {
-            let Some(conn) = self.get_mut(id) else { continue };
+            let Some(conn) = self.get_mut(id) else {
+                continue;
+            };
             conn.is_dirty = false;
             let was_held = conn.is_held();
             match conn.flush() {
@@ -405,7 +416,9 @@ fn lines_for_one_write(waiting: &[u8]) -> usize {
     if waiting.len() <= WRITE_BYTES {
         return waiting.len();
     }
-    let fitting = waiting[..WRITE_BYTES].iter().rposition(|&byte| byte == b'\n');
+    let fitting = waiting[..WRITE_BYTES]
+        .iter()
+        .rposition(|&byte| byte == b'\n');
     let end = fitting.or_else(|| waiting.iter().position(|&byte| byte == b'\n'));
     end.map_or(waiting.len(), |end| end + 1)
 }
@@ -424,7 +437,11 @@ fn bind_dual(host: IpAddr, port: u16) -> io::Result<TcpListener> {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -448,11 +465,17 @@ fn reset(socket: &TcpStream) {
 }
 
 fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// The connection was gone before it was taken.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }

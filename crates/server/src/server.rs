@@ -1,0 +1,262 @@
+//! The server as the node's side sees it: started, told things, stopped. Nothing here waits.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context;
+use hstratum_core::event::{FoundBlock, Level, Verdict};
+use hstratum_core::template::TemplateParts;
+use hstratum_core::units::Hash;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::clerk;
+use crate::driver::{Desks, Driver, Unanswered};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
+use crate::mail::{NodeMail, Post};
+use crate::net::Net;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::spool::Spool;
+use crate::store::{self, unix_s};
+use crate::users::{Repair, UsersFile};
+
+/// A running server.
+pub struct Server {
+    post: Post,
+    address: SocketAddr,
+}
+
+/// What the files of an earlier run hold.
+#[derive(Default)]
+struct Files {
+    users_file: Option<UsersFile>,
+    users: HashMap<String, hstratum_core::password::StoredPassword>,
+    spool: Option<Spool>,
+    unanswered: HashMap<Hash, Unanswered>,
+}
+
+impl Server {
+    /// Reads the files, binds the port and starts the threads. Blocks that an earlier run left
+    /// unanswered are offered to the node at once.
+    ///
+    /// # Errors
+    /// One line that names the file or the address that is wrong.
+    pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
+        let files = Files::open(&settings, &*node)?;
+        let config = &settings.config;
+        let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
+        let (net, waker) = Net::bind(config.host, config.port, conns_max)?;
+        let address = net.address();
+        let (post, mailbox) = Post::new(waker);
+        let (desks, clerks) = start_clerks(&settings, files.users_file, files.spool, &post, &node)?;
+        node.log(Level::Info, &format!("listening on {address}"));
+        let settings = settings.with_port(address.port());
+        let mut driver = Driver::new(
+            net,
+            mailbox,
+            node.clone(),
+            desks,
+            settings,
+            files.users,
+            files.unanswered,
+        );
+        spawn("hstratum", move || {
+            let done = driver.run();
+            // The desks close with the driver: each clerk ends when its work is done.
+            drop(driver);
+            for clerk in clerks {
+                let _ = clerk.join();
+            }
+            node.log(Level::Info, "stopped");
+            let _ = done.send(());
+        })?;
+        Ok(Self { post, address })
+    }
+
+    /// Where miners connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The chain has a new tip.
+    pub fn tip(&self, hash: Hash) {
+        self.post.node(NodeMail::Tip(hash));
+    }
+
+    /// The node offers a template on its tip.
+    pub fn template(&self, parts: TemplateParts) {
+        self.post.node(NodeMail::Template(Box::new(parts)));
+    }
+
+    /// The raw transactions of a template, one after the other, without the coinbase.
+    pub fn transactions(&self, template: u64, bytes: Arc<[u8]>) {
+        self.post.node(NodeMail::Transactions(template, bytes));
+    }
+
+    /// Why there can be no job now.
+    pub fn no_template(&self, reason: String) {
+        self.post.node(NodeMail::NoTemplate(reason));
+    }
+
+    /// The node's answer to a block.
+    pub fn block_result(&self, hash: Hash, verdict: Verdict) {
+        self.post.node(NodeMail::BlockResult(hash, verdict));
+    }
+
+    /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
+    /// failure, is answered at once.
+    pub fn close(&self) -> Closing {
+        let (done, closed) = channel();
+        self.post.node(NodeMail::Close(done));
+        Closing(closed)
+    }
+}
+
+/// A stop under way.
+pub struct Closing(Receiver<()>);
+
+impl Closing {
+    /// Waits until all is flushed, at most ten seconds; false when it took longer.
+    pub fn wait(&self) -> bool {
+        use std::sync::mpsc::RecvTimeoutError::Timeout;
+        let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
+        !matches!(answer, Err(Timeout))
+    }
+}
+
+impl Files {
+    fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
+        let Some(dir) = &settings.dir else {
+            node.log(
+                Level::Warning,
+                "the node runs in memory: users, shares and found blocks are not kept",
+            );
+            return Ok(Self::default());
+        };
+        let (users_file, records, repair) = UsersFile::open(dir.join("users.json"), unix_s())?;
+        match repair {
+            None => {}
+            Some(Repair::Completed) => {
+                node.log(
+                    Level::Warning,
+                    "the last line of users.json had no end: mended",
+                );
+            }
+            Some(Repair::Cut(path)) => {
+                let path = path.display();
+                node.log(
+                    Level::Warning,
+                    &format!("the torn end of users.json was moved to {path}"),
+                );
+            }
+        }
+        let (spool, spooled, problems) = Spool::open(dir.join("spool"))?;
+        for problem in problems {
+            node.log(Level::Error, &problem);
+        }
+        let mut unanswered = HashMap::new();
+        for block in spooled {
+            if let Some(found) = FoundBlock::parse(&block.raw) {
+                unanswered.insert(block.hash, Unanswered::Spooled(found, block.raw));
+            } else {
+                let text = format!(
+                    "block {} in the spool cannot be read: it stays there",
+                    block.hash
+                );
+                node.log(Level::Error, &text);
+            }
+        }
+        Ok(Self {
+            users_file: Some(users_file),
+            users: records
+                .into_iter()
+                .map(|user| (user.name, user.password))
+                .collect(),
+            spool: Some(spool),
+            unanswered,
+        })
+    }
+}
+
+/// Starts the threads that wait for the disk. They end when their desk closes.
+fn start_clerks(
+    settings: &Settings,
+    users_file: Option<UsersFile>,
+    spool: Option<Spool>,
+    post: &Post,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
+    let (store_desk, store_mail) = channel();
+    let (users_desk, users_mail) = channel();
+    let (dumps_desk, dumps_mail) = channel();
+    let mut clerks = Vec::new();
+
+    let (network, store_post) = (settings.network, post.clone());
+    clerks.push(spawn("hstratum-ledger", move || {
+        store::run(network, &store_mail, &store_post, &dumps_desk);
+    })?);
+    let (users_post, users_node) = (post.clone(), node.clone());
+    clerks.push(spawn("hstratum-users", move || {
+        clerk::run_users(users_file, &users_mail, &users_post, &*users_node);
+    })?);
+    let (dumps_dir, dumps_node) = (
+        settings.dir.as_ref().map(|dir| dir.join("shares")),
+        node.clone(),
+    );
+    clerks.push(spawn("hstratum-dumps", move || match dumps_dir {
+        Some(dir) => clerk::run_dumps(&dir, &dumps_mail, &*dumps_node),
+        None => dumps_mail.into_iter().for_each(drop),
+    })?);
+    let spool = match spool {
+        None => None,
+        Some(spool) => {
+            let (spool_desk, spool_mail) = channel();
+            let spool_node = node.clone();
+            clerks.push(spawn("hstratum-spool", move || {
+                clerk::run_spool(&spool, &spool_mail, &*spool_node);
+            })?);
+            Some(spool_desk)
+        }
+    };
+    let desks = Desks {
+        store: store_desk,
+        users: users_desk,
+        spool,
+    };
+    Ok((desks, clerks))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .with_context(|| format!("failed to start the thread {name}"))
+}
+
+/// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
+fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let fitting = current.map_or(u64::MAX, |current| {
+        current.saturating_sub(DESCRIPTORS_KEPT).max(1)
+    });
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    if fitting < wanted {
+        let text = format!(
+            "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"
+        );
+        node.log(Level::Warning, &text);
+    }
+    fitting.min(wanted)
+}

@@ -1,0 +1,61 @@
+//! What the server is told at its start, and what follows from it for a pool.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use hstratum_core::address::Network;
+use hstratum_core::job::Boot;
+use hstratum_core::pool::PoolConfig;
+
+use crate::config::Config;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The options, judged.
+    pub config: Config,
+    /// The node's network.
+    pub network: Network,
+    /// `<prefix>/<network>/stratum`; none when nothing may be written.
+    pub dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The same with the port that was found where any would do.
+    pub(crate) fn with_port(mut self, port: u16) -> Self {
+        if self.config.public_port == 0 {
+            self.config.public_port = port;
+        }
+        self.config.port = port;
+        self
+    }
+
+    /// What a pool that starts now is told.
+    pub(crate) fn pool_config(&self, unix_s: u64) -> anyhow::Result<PoolConfig> {
+        let config = &self.config;
+        Ok(PoolConfig {
+            boot: boot(unix_s)?,
+            network: self.network,
+            difficulty: config.difficulty,
+            auth: config.auth,
+            admin_password: config.password.as_ref().map(|password| password.0.clone()),
+            public_host: config.public_host.clone(),
+            public_port: config.public_port,
+        })
+    }
+}
+
+/// Seconds and random bits, so that job ids of two starts, or of two servers, are never the same.
+fn boot(unix_s: u64) -> anyhow::Result<Boot> {
+    let mut random = [0; 42];
+    getrandom::fill(&mut random).context("failed to get random bytes")?;
+    let (tag, rest) = random
+        .split_first_chunk::<2>()
+        .expect("42 bytes are enough");
+    let (nonce, secret) = rest.split_first_chunk::<8>().expect("42 bytes are enough");
+    Ok(Boot {
+        prefix: unix_s << 16 | u64::from(u16::from_be_bytes(*tag)),
+        nonce: u64::from_be_bytes(*nonce),
+        secret: secret.try_into().expect("32 bytes are left"),
+    })
+}
