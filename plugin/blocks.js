@@ -1,0 +1,210 @@
+'use strict';
+
+/*
+ * Brings found blocks to the network and into the chain, in that order: we
+ * made the block and know it to be valid, while hsd takes up to seconds to
+ * verify a full one. Reports the node's verdict for each.
+ */
+
+const {hasPeer} = require('./templates');
+
+// Long enough for a peer nearby to ask for the block and be served, before
+// its verification keeps the event loop.
+const GETDATA_WAIT_MS = 25;
+
+// From this height on hsd ignores getblocktxn for a block that it has not
+// stored (lib/net/pool.js, handleGetBlockTxn); below it answers by itself.
+const HSD_ANSWERS_HEIGHT_MAX = 14;
+
+class Blocks {
+  constructor(node, hsd, server, templates, logger) {
+    this.node = node;
+    this.hsd = hsd;
+    this.server = server;
+    this.templates = templates;
+    this.logger = logger;
+    this.inflight = new hsd.BufferMap();   // announced, not yet connected
+    this.pending = new Set();
+  }
+
+  /**
+   * Take a solution. Never throws, never rejects.
+   * @param {Object} solution
+   */
+
+  submit(solution) {
+    const task = this.offer(solution).catch((e) => {
+      this.logger.error('failed to report on a block: %s', e.message);
+    }).finally(() => {
+      this.pending.delete(task);
+    });
+
+    this.pending.add(task);
+  }
+
+  /**
+   * Wait until there is a verdict on each block taken so far.
+   */
+
+  settle() {
+    return Promise.all(this.pending);
+  }
+
+  async offer(solution) {
+    let verdict = 'failed';
+    let reason = '';
+
+    try {
+      [verdict, reason] = await this.judge(solution);
+    } catch (e) {
+      reason = e.message;
+    }
+
+    this.server.blockResult(solution.hash, verdict, reason);
+  }
+
+  async judge(solution) {
+    const block = this.build(solution);
+    const hash = block.hash();
+
+    // Peers ban for a day whoever sends them a block that is not one.
+    if (!hash.equals(solution.hash))
+      return ['failed', `built ${hash.toString('hex')} instead`];
+
+    const wanted = solution.broadcast || solution.raw != null;
+
+    try {
+      if (wanted && block.prevBlock.equals(this.node.chain.tip.hash))
+        await this.announce(block);
+
+      return await this.add(block);
+    } finally {
+      this.inflight.delete(hash);
+    }
+  }
+
+  build(solution) {
+    const {Block} = this.hsd;
+
+    if (solution.raw)
+      return Block.decode(solution.raw);
+
+    const template = this.templates.get(solution.template);
+
+    if (!template)
+      throw new Error(`template ${solution.template} is no longer kept`);
+
+    // The template's own transactions have their hashes at hand: a block
+    // decoded from bytes would compute them all again.
+    const TX = template.coinbase.constructor;
+    const attempt = Object.create(template);
+
+    attempt.coinbase = TX.decode(solution.coinbase);
+    attempt.merkleRoot = solution.merkleRoot;
+    attempt.witnessRoot = solution.witnessRoot;
+
+    return attempt.commit({
+      nonce: solution.nonce,
+      time: solution.time,
+      extraNonce: solution.extraNonce,
+      mask: solution.mask
+    });
+  }
+
+  /**
+   * Tell all peers. hsd serves a block that it has not stored only if it was
+   * broadcast; the promise of that is not waited for, since it takes at
+   * least a second.
+   */
+
+  announce(block) {
+    if (!hasPeer(this.node.pool))
+      return undefined;
+
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, GETDATA_WAIT_MS);
+
+      const onAsked = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+
+      this.inflight.set(block.hash(), {block, onAsked, since: Date.now()});
+      this.node.broadcast(block).catch(() => {});
+    });
+  }
+
+  async add(block) {
+    const {chain} = this.node;
+    const hash = block.hash();
+
+    let entry;
+
+    try {
+      entry = await chain.add(block);
+    } catch (e) {
+      if (e.type !== 'VerifyError')
+        throw e;
+
+      if (e.reason !== 'duplicate')
+        return ['rejected', e.reason];
+
+      // A peer has sent it back to us, and it may be under verification
+      // right now: the lock is free only after that.
+      const unlock = await chain.locker.lock();
+      unlock();
+
+      if (await chain.isMainHash(hash))
+        return ['accepted', ''];
+
+      return ['duplicate', e.score > 0 ? 'known as invalid' : ''];
+    }
+
+    if (!entry)
+      return ['orphan', ''];
+
+    return [await chain.isMainHash(hash) ? 'accepted' : 'side', ''];
+  }
+
+  /**
+   * From here on hsd itself answers for the block.
+   */
+
+  onTip(entry) {
+    if (this.inflight.size > 0)
+      this.inflight.delete(entry.hash);
+  }
+
+  /**
+   * A packet that hsd has dealt with.
+   */
+
+  onPacket(packet, peer) {
+    if (this.inflight.size === 0)
+      return;
+
+    const types = this.hsd.packetTypes;
+
+    if (packet.type === types.GETDATA) {
+      for (const item of packet.items) {
+        const entry = item.isBlock() && this.inflight.get(item.hash);
+
+        if (entry) {
+          this.logger.debug('block sent to %s %d ms after its announcement: %x',
+            peer.hostname(), Date.now() - entry.since, item.hash);
+          entry.onAsked();
+        }
+      }
+    } else if (packet.type === types.GETBLOCKTXN) {
+      const {request} = packet;
+      const entry = this.inflight.get(request.hash);
+
+      if (entry && this.node.chain.height > HSD_ANSWERS_HEIGHT_MAX) {
+        const {BlockTxnPacket, TXResponse} = this.hsd;
+        peer.send(new BlockTxnPacket(TXResponse.fromBlock(entry.block, request)));
+      }
+    }
+  }
+}
+
+exports.Blocks = Blocks;

@@ -1,0 +1,224 @@
+'use strict';
+
+/*
+ * hstratum inside hsd: `hsd --plugins hstratum`. This side makes templates,
+ * delivers found blocks and passes log lines on; the rest is native. Nothing
+ * in here may throw into hsd or leave a rejection unhandled: either would
+ * take the node down.
+ */
+
+const binding = require('./binding');
+const host = require('./host');
+const options = require('./options');
+const {Blocks} = require('./blocks');
+const {Templates} = require('./templates');
+
+const SETTLE_MS = 2000;
+const CLOSE_MS = 11000;
+
+class Plugin {
+  constructor(node) {
+    this.node = node;
+    this.logger = node.logger.context('stratum');
+    this.server = null;
+    this.templates = null;
+    this.blocks = null;
+    this.listeners = [];
+    this.loaded = false;       // the node's open() has come to its end
+    this.terminating = false;
+    this.closing = null;
+  }
+
+  /**
+   * Called by hsd when the chain, the mempool and the miner are open, and
+   * peers are not yet. An error in here stops the node, with its stack as
+   * the message: one line for the user, since it is about an option or file.
+   */
+
+  async open() {
+    try {
+      this.start();
+    } catch (e) {
+      e.stack = `hstratum: ${e.message}`;
+      throw e;
+    }
+  }
+
+  start() {
+    const {node, logger} = this;
+    const hsd = host.inspect(node);
+
+    this.server = binding.load().start({
+      network: node.network.type,
+      prefix: node.location('stratum'),
+      memory: Boolean(node.memory),
+      options: options.read(node.config)
+    }, solution => this.onSolution(solution), (level, text) => {
+      this.onLog(level, text);
+    });
+
+    this.templates = new Templates(node, this.server, logger);
+    this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
+    this.listen();
+  }
+
+  listen() {
+    const {node, templates, blocks} = this;
+
+    this.bind(node, 'open', () => {
+      this.loaded = true;
+      templates.start();
+
+      if (this.terminating)
+        this.shutdown();
+    });
+
+    this.bind(node.chain, 'tip', (entry) => {
+      templates.onTip(entry);
+      blocks.onTip(entry);
+    });
+
+    this.bind(node.chain, 'full', () => templates.refresh());
+
+    for (const event of ['tx', 'claim', 'airdrop'])
+      this.bind(node, event, () => templates.onMempool());
+
+    for (const event of ['peer open', 'peer close'])
+      this.bind(node.pool, event, () => templates.tick());
+
+    this.bind(node.pool, 'packet', (packet, peer) => {
+      blocks.onPacket(packet, peer);
+    });
+
+    // hsd minds SIGINT only. A program around it that minds SIGTERM knows
+    // better than we what else is to be closed.
+    if (process.listenerCount('SIGTERM') === 0) {
+      const onTerm = () => this.onTerm();
+      process.on('SIGTERM', onTerm);
+      node.once('closed', () => process.removeListener('SIGTERM', onTerm));
+    }
+  }
+
+  bind(emitter, event, handler) {
+    const listener = (...args) => {
+      try {
+        handler(...args);
+      } catch (e) {
+        this.logger.error('failed to handle %s: %s', event, e.message);
+      }
+    };
+
+    emitter.on(event, listener);
+    this.listeners.push([emitter, event, listener]);
+  }
+
+  onSolution(solution) {
+    try {
+      this.blocks.submit(solution);
+    } catch (e) {
+      this.onLog('error', `failed to take a block: ${e.message}`);
+    }
+  }
+
+  onLog(level, text) {
+    try {
+      // Not as a format: names that miners chose are part of the text.
+      this.logger[level]('%s', text);
+    } catch (e) {
+      ;
+    }
+  }
+
+  onTerm() {
+    if (this.terminating)
+      return;
+
+    this.terminating = true;
+
+    if (this.loaded)
+      this.shutdown();
+    else
+      this.logger.info('closing as soon as the node is open');
+  }
+
+  /**
+   * Close the node, once, and let the process come to its end.
+   */
+
+  async shutdown() {
+    const {node} = this;
+
+    try {
+      // After open() hsd connects and begins to sync, and asserts that the
+      // node is still open: let it.
+      await immediate();
+
+      if (node.opened && !node.pool.connected) {
+        await node.connect();
+        await immediate();
+      }
+
+      // Else a close is under way already.
+      if (node.opened)
+        await node.close();
+    } catch (e) {
+      this.logger.error('failed to close the node: %s', e.message);
+      process.exit(1);
+    }
+  }
+
+  /**
+   * Called by hsd before it closes the pool and the chain, so that the last
+   * blocks can still get their verdict.
+   */
+
+  close() {
+    if (!this.closing)
+      this.closing = this.stop();
+
+    return this.closing;
+  }
+
+  async stop() {
+    if (!this.server)
+      return;
+
+    try {
+      this.templates.stop();
+      await atMost(SETTLE_MS, this.blocks.settle());
+      await atMost(CLOSE_MS, this.server.close());
+    } catch (e) {
+      this.logger.error('failed to stop: %s', e.message);
+    }
+
+    for (const [emitter, event, listener] of this.listeners)
+      emitter.removeListener(event, listener);
+
+    this.listeners = [];
+  }
+}
+
+function immediate() {
+  return new Promise(resolve => setImmediate(resolve));
+}
+
+async function atMost(ms, promise) {
+  let timer;
+
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/*
+ * Expose
+ */
+
+exports.id = 'hstratum';
+exports.init = node => new Plugin(node);

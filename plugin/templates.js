@@ -1,0 +1,268 @@
+'use strict';
+
+/*
+ * Keeps the native half supplied with templates: a new one for every new tip
+ * at once, one now and then for what the mempool brought, and a reason when
+ * there can be none. Remembers the last few, since a solution names its own.
+ */
+
+const TEMPLATES_MAX = 10;
+const TICK_MS = 1000;
+const TIME_MAX = 0xffffffff;
+
+class Templates {
+  constructor(node, server, logger) {
+    this.node = node;
+    this.server = server;
+    this.logger = logger;
+    this.byId = new Map();
+    this.lastId = 0;
+    this.current = null;     // {prevBlock, timeMax, madeAt} of what is out
+    this.withheld = null;    // why nothing is out
+    this.changed = false;    // the mempool has something for the next one
+    this.busy = false;
+    this.active = false;
+    this.timer = null;
+  }
+
+  get(id) {
+    return this.byId.get(id) || null;
+  }
+
+  /**
+   * Begin, once the node is open: only then are the wallet's address and the
+   * peers where we look for them.
+   */
+
+  start() {
+    this.active = true;
+    this.timer = setInterval(() => this.guard(() => this.tick()), TICK_MS);
+    this.timer.unref();
+    this.refresh();
+  }
+
+  stop() {
+    this.active = false;
+    clearInterval(this.timer);
+  }
+
+  guard(fn) {
+    try {
+      fn();
+    } catch (e) {
+      this.logger.error('failed to prepare work: %s', e.message);
+    }
+  }
+
+  /**
+   * A new tip, seen before the node has finished with its block. The
+   * template is asked for here: hsd queues that behind the chain's lock, so
+   * it is made as soon as the block, or the whole reorganisation, is done.
+   * @param {ChainEntry} entry
+   */
+
+  onTip(entry) {
+    this.server.tip(entry.hash, entry.height);
+    this.refresh();
+  }
+
+  /**
+   * A difference in fees only. It can wait, since every job makes ASICs drop
+   * the work they have.
+   */
+
+  onMempool() {
+    this.changed = true;
+  }
+
+  /**
+   * Once a second: conditions that no event announces, and what has waited.
+   */
+
+  tick() {
+    if (!this.active)
+      return;
+
+    const {current} = this;
+
+    if (this.obstacle() || !current || !this.isTip(current.prevBlock)) {
+      this.refresh();
+      return;
+    }
+
+    const age = (performance.now() - current.madeAt) / 1000;
+
+    if (this.changed && age >= this.server.refreshSeconds)
+      this.refresh();
+    else if (this.node.network.now() > current.timeMax)
+      this.refresh();
+  }
+
+  /**
+   * Make a template, one at a time: whatever happens to the chain while one
+   * is being made is noticed when it is done.
+   */
+
+  refresh() {
+    if (!this.active || this.busy)
+      return;
+
+    const obstacle = this.obstacle();
+
+    if (obstacle) {
+      this.withhold(obstacle);
+      return;
+    }
+
+    this.busy = true;
+
+    this.make().catch((e) => {
+      this.guard(() => this.withhold(`template failed: ${e.message}`));
+    }).finally(() => {
+      this.busy = false;
+    });
+  }
+
+  async make() {
+    while (this.active) {
+      const attempt = await this.node.miner.createBlock();
+
+      // The node may have closed, or lost what a job needs, in between.
+      if (!this.active)
+        return;
+
+      const obstacle = this.obstacle();
+
+      if (obstacle) {
+        this.withhold(obstacle);
+        return;
+      }
+
+      if (this.isTip(attempt.prevBlock)) {
+        this.offer(attempt);
+        return;
+      }
+
+      this.withhold('tip is changing');
+    }
+  }
+
+  /**
+   * What speaks against a job just now.
+   * @returns {String|null}
+   */
+
+  obstacle() {
+    const {chain, miner, network, pool} = this.node;
+
+    // hsd would pay the block to nobody.
+    if (miner.addresses.length === 0)
+      return 'no coinbase address';
+
+    if (!chain.synced)
+      return 'node is not synced';
+
+    if (!network.selfConnect && !hasPeer(pool))
+      return 'no peers';
+
+    return null;
+  }
+
+  isTip(hash) {
+    return hash.equals(this.node.chain.tip.hash);
+  }
+
+  withhold(reason) {
+    this.current = null;
+
+    if (this.withheld === reason)
+      return;
+
+    this.withheld = reason;
+    this.server.noTemplate(reason);
+  }
+
+  offer(attempt) {
+    const id = this.lastId + 1;
+    const [timeMin, timeMax] = this.timeBounds(attempt);
+    const txs = attempt.items.map(item => item.tx);
+    const leaves = [];
+
+    for (const tx of txs)
+      leaves.push(tx.hash(), tx.witnessHash());
+
+    this.server.template({
+      id,
+      height: attempt.height,
+      version: attempt.version,
+      bits: attempt.bits,
+      time: attempt.time,
+      mtp: attempt.mtp,
+      timeMin,
+      timeMax,
+      prevBlock: attempt.prevBlock,
+      treeRoot: attempt.treeRoot,
+      reservedRoot: attempt.reservedRoot,
+      merkleRoot: attempt.merkleRoot,
+      witnessRoot: attempt.witnessRoot,
+      coinbase: attempt.coinbase.encode(),
+      leaves: Buffer.concat(leaves)
+    });
+
+    this.lastId = id;
+    this.byId.set(id, attempt);
+    this.byId.delete(id - TEMPLATES_MAX);
+
+    this.current = {
+      prevBlock: attempt.prevBlock,
+      timeMax,
+      madeAt: performance.now()
+    };
+    this.withheld = null;
+    this.changed = false;
+
+    // For the spool only: miners need not wait for it.
+    setImmediate(() => this.guard(() => {
+      if (this.active)
+        this.server.transactions(id, Buffer.concat(txs.map(tx => tx.encode())));
+    }));
+  }
+
+  /**
+   * The header times for which the template's bits hold.
+   * @param {BlockTemplate} attempt - on the chain's tip.
+   * @returns {Number[]} first and last.
+   */
+
+  timeBounds(attempt) {
+    const {pow} = this.node.network;
+    const first = attempt.mtp + 1;
+
+    if (!pow.targetReset || pow.noRetargeting)
+      return [first, TIME_MAX];
+
+    // hsd lib/blockchain/chain.js, getTarget: twenty minutes after its
+    // parent a block may, and must, have the lowest difficulty.
+    const limit = this.node.chain.tip.time + pow.targetSpacing * 2;
+
+    if (attempt.time > limit)
+      return [Math.max(first, limit + 1), TIME_MAX];
+
+    if (attempt.bits === pow.bits)
+      return [first, TIME_MAX];
+
+    return [first, limit];
+  }
+}
+
+function hasPeer(pool) {
+  for (let peer = pool.peers.head(); peer; peer = peer.next) {
+    if (peer.handshake)
+      return true;
+  }
+
+  return false;
+}
+
+exports.Templates = Templates;
+exports.hasPeer = hasPeer;

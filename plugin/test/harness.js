@@ -1,0 +1,360 @@
+'use strict';
+
+/*
+ * Real hsd processes for the tests: on loopback, free ports and directories
+ * of their own. Nothing here sleeps in hope: each wait names what it waits
+ * for, has a deadline, and shows the node's log when that passes.
+ */
+
+const {spawn} = require('child_process');
+const fs = require('fs');
+const net = require('net');
+const os = require('os');
+const path = require('path');
+
+const HSD = require.resolve('hsd/bin/node');
+const HSD_SPV = require.resolve('hsd/bin/spvnode');
+const PLUGIN = path.join(__dirname, '..', 'index.js');
+
+const START_MS = 60000;
+const WAIT_MS = 30000;
+const POLL_MS = 20;
+const LOG_TAIL = 60;
+
+const PORTS = ['http', 'wallet', 'p2p', 'brontide', 'stratum', 'none'];
+
+const API_KEY = 'test';
+
+/** An address that nobody has the key of. */
+const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const {port} = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/**
+ * Wait until fn gives something true; give that.
+ * @param {String} what - for the failure message.
+ * @param {Function} fn - may be async; what it throws counts as not yet.
+ * @param {Object} [options] {ms, node}
+ */
+
+async function waitFor(what, fn, {ms = WAIT_MS, node = null} = {}) {
+  const end = Date.now() + ms;
+  let error = null;
+
+  for (;;) {
+    try {
+      const value = await fn();
+      if (value)
+        return value;
+      error = null;
+    } catch (e) {
+      error = e;
+    }
+
+    if (Date.now() > end) {
+      const why = error ? `: ${error.message}` : '';
+      const log = node ? `\n${node.tail()}` : '';
+      throw new Error(`waited ${ms} ms for ${what}${why}${log}`);
+    }
+
+    await new Promise(resolve => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function tempDir(t) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-test-'));
+  t.after(() => fs.rmSync(dir, {recursive: true, force: true, maxRetries: 5}));
+  return dir;
+}
+
+class Node {
+  constructor(options) {
+    this.options = options;
+    this.prefix = options.prefix;
+    this.child = null;
+    this.lines = [];        // {at, text}
+    this.exited = null;     // promise of {code, signal}
+    this.exit = null;       // that, once it is there
+    this.ports = {};
+  }
+
+  get dir() {
+    return path.join(this.prefix, 'regtest');
+  }
+
+  get stratumDir() {
+    return path.join(this.dir, 'stratum');
+  }
+
+  /** Start the process; `ready` waits for it. */
+
+  async spawn() {
+    const {plugin, args, env, peer, listen, address, wallet, spv}
+      = this.options;
+    const {ports} = this;
+
+    // Kept over a restart, so that miners and peers find it again.
+    for (const name of PORTS) {
+      if (!ports[name])
+        ports[name] = await freePort();
+    }
+
+    const argv = [
+      spv ? HSD_SPV : HSD,
+      '--network=regtest',
+      `--prefix=${this.prefix}`,
+      '--no-dns',
+      '--log-level=debug',
+      '--http-host=127.0.0.1',
+      `--http-port=${ports.http}`,
+      `--api-key=${API_KEY}`,
+      // Without --only it would look for peers at regtest's usual ports,
+      // where somebody else's node may be.
+      `--only=127.0.0.1:${peer ? peer.ports.p2p : ports.none}`
+    ];
+
+    if (listen) {
+      argv.push('--listen', '--host=127.0.0.1', `--port=${ports.p2p}`,
+        `--brontide-port=${ports.brontide}`);
+    }
+
+    if (wallet) {
+      argv.push('--wallet-http-host=127.0.0.1',
+        `--wallet-http-port=${ports.wallet}`);
+    } else {
+      argv.push('--no-wallet');
+    }
+
+    if (address)
+      argv.push(`--coinbase-address=${address}`);
+
+    if (plugin) {
+      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1',
+        '--stratum-http-port=0');
+    }
+
+    // A flag would hide what the environment or a file says.
+    if (plugin && !this.options.noPort)
+      argv.push(`--stratum-port=${ports.stratum}`);
+
+    const clean = {};
+
+    for (const key of Object.keys(process.env)) {
+      if (!key.startsWith('HSD_') && !key.startsWith('NODE_TEST_'))
+        clean[key] = process.env[key];
+    }
+
+    this.lines = [];
+    this.exit = null;
+    this.child = spawn(process.execPath, argv.concat(args), {
+      env: {...clean, ...env},
+      stdio: ['ignore', 'pipe', 'pipe']
+    });
+
+    this.capture(this.child.stdout);
+    this.capture(this.child.stderr);
+
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => {
+        this.exit = {code, signal};
+        resolve(this.exit);
+      });
+    });
+  }
+
+  capture(stream) {
+    let rest = '';
+
+    stream.setEncoding('utf8');
+    stream.on('data', (text) => {
+      const at = performance.now();
+      const parts = (rest + text).split('\n');
+      rest = parts.pop();
+      for (const line of parts)
+        this.lines.push({at, text: line});
+    });
+    stream.on('end', () => {
+      if (rest)
+        this.lines.push({at: performance.now(), text: rest});
+    });
+  }
+
+  async ready() {
+    await this.waitFor('RPC', () => this.rpc('getblockcount').then(() => true),
+      START_MS);
+
+    if (this.options.plugin)
+      await this.waitLog(/\(stratum\) listening on /);
+
+    if (this.options.peer)
+      await this.waitFor('its peer', () => this.handshakes(), START_MS);
+  }
+
+  handshakes() {
+    return this.rpc('getpeerinfo').then((peers) => {
+      return peers.some(peer => peer.version > 0);
+    });
+  }
+
+  waitFor(what, fn, ms = WAIT_MS) {
+    return waitFor(what, () => {
+      if (this.exit)
+        ms = 0;
+      return fn();
+    }, {ms, node: this}).catch((e) => {
+      if (this.exit)
+        e.message += `\nthe node has exited: ${JSON.stringify(this.exit)}`;
+      throw e;
+    });
+  }
+
+  find(pattern, from = 0) {
+    return this.lines.slice(from).find(line => pattern.test(line.text)) || null;
+  }
+
+  count(pattern) {
+    return this.lines.filter(line => pattern.test(line.text)).length;
+  }
+
+  /** Wait for a log line; gives {at, text}. */
+
+  waitLog(pattern, {from = 0, ms = WAIT_MS} = {}) {
+    return this.waitFor(`a log line ${pattern}`,
+      () => this.find(pattern, from), ms);
+  }
+
+  tail() {
+    const lines = this.lines.slice(-LOG_TAIL).map(line => line.text);
+    return `--- the node's last lines\n${lines.join('\n')}`;
+  }
+
+  async rpc(method, params = []) {
+    const auth = Buffer.from(`x:${API_KEY}`).toString('base64');
+    const res = await fetch(`http://127.0.0.1:${this.ports.http}/`, {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'application/json',
+        'Authorization': `Basic ${auth}`,
+        'Connection': 'close'
+      },
+      body: JSON.stringify({method, params, id: 1})
+    });
+    const {result, error} = await res.json();
+
+    if (error)
+      throw new Error(`${method}: ${error.message}`);
+
+    return result;
+  }
+
+  height() {
+    return this.rpc('getblockcount');
+  }
+
+  tip() {
+    return this.rpc('getbestblockhash');
+  }
+
+  mine(count) {
+    return this.rpc('generatetoaddress',
+      [count, this.options.address || ADDRESS]);
+  }
+
+  waitTip(hash, ms = WAIT_MS) {
+    return this.waitFor(`the tip ${hash}`,
+      async () => await this.tip() === hash, ms);
+  }
+
+  signal(name) {
+    this.child.kill(name);
+    return this.exited;
+  }
+
+  /** End at once, as a power failure would. */
+
+  kill() {
+    return this.exit ? this.exit : this.signal('SIGKILL');
+  }
+
+  async restart(changes = {}) {
+    await this.kill();
+    Object.assign(this.options, changes);
+    await this.spawn();
+    await this.ready();
+  }
+}
+
+function makeNode(t, options = {}) {
+  const node = new Node({
+    plugin: true,
+    args: [],
+    env: {},
+    peer: null,       // the node to connect to
+    listen: false,
+    address: ADDRESS, // null: none
+    wallet: false,
+    spv: false,
+    noPort: false,    // do not pass --stratum-port
+    ...options,
+    prefix: options.prefix || tempDir(t)
+  });
+
+  t.after(() => node.child && node.kill());
+
+  return node;
+}
+
+/** Start a node and wait until it serves. */
+
+async function startNode(t, options) {
+  const node = makeNode(t, options);
+  await node.spawn();
+  await node.ready();
+  return node;
+}
+
+/** Run a node that is expected to stop by itself; gives {code, output}. */
+
+async function runNode(t, options) {
+  const node = makeNode(t, options);
+  await node.spawn();
+  await node.waitFor('the exit', () => node.exit, START_MS);
+  return {...node.exit, node, output: node.lines.map(line => line.text)};
+}
+
+/** One with the plugin and one plain, connected. */
+
+async function startPair(t, options = {}) {
+  const first = await startNode(t, {listen: true, ...options});
+  const second = await startNode(t, {plugin: false, peer: first});
+  return [first, second];
+}
+
+/** Lines that are not the logger's: what a user sees of a failed start. */
+
+function bareLines(output) {
+  return output.filter((text) => {
+    return text !== '' && !/^\[(error|warning|info|debug)\] /.test(text);
+  });
+}
+
+module.exports = {
+  ADDRESS,
+  bareLines,
+  freePort,
+  makeNode,
+  runNode,
+  startNode,
+  startPair,
+  tempDir,
+  waitFor
+};

@@ -1,0 +1,174 @@
+'use strict';
+
+const assert = require('assert');
+const fs = require('fs');
+const path = require('path');
+const {test} = require('node:test');
+const {bareLines, makeNode, runNode, startNode} = require('./harness');
+const {Miner} = require('./miner');
+
+const CLOSE_MS = 10000;
+
+function write(node, name, text) {
+  const file = path.join(node.dir, name);
+  fs.mkdirSync(path.dirname(file), {recursive: true});
+  fs.writeFileSync(file, text);
+}
+
+test('the documented command line works', async (t) => {
+  const node = await startNode(t, {args: [
+    '--stratum-public-host', 'pool.example.com',
+    '--stratum-public-port', '3008',
+    '--stratum-max-inbound', '1000',
+    '--stratum-difficulty', '8',
+    '--stratum-dynamic',
+    '--stratum-password=admin-pass'
+  ]});
+  const miner = await Miner.connect(t, node);
+
+  await miner.subscribe();
+
+  const {result} = await miner.request('mining.authorize_admin',
+    ['admin-pass']);
+
+  assert.strictEqual(result, true);
+});
+
+test('options come from the environment, stratum.conf and hsd.conf',
+  async (t) => {
+    const node = makeNode(t, {env: {HSD_STRATUM_MAX_INBOUND: '7'}});
+
+    write(node, 'stratum.conf', 'password: from-stratum-conf\n');
+    write(node, 'hsd.conf', 'stratum-password: from-hsd-conf\n'
+      + 'stratum-public-host: pool.example.com\n');
+    await node.spawn();
+    await node.ready();
+
+    const miner = await Miner.connect(t, node);
+    const {result} = await miner.request('mining.authorize_admin',
+      ['from-stratum-conf']);
+
+    assert.strictEqual(result, true);
+
+    const browser = await Miner.connect(t, node);
+
+    browser.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await browser.waitFor('the redirect', () => {
+      return browser.lines.some(line => /pool\.example\.com/.test(line));
+    });
+  });
+
+const WRONG = [
+  ['an unknown flag', {args: ['--stratum-prot=3008']}, /prot/],
+  ['a port that is none', {args: ['--stratum-port=abc']}, /port.*abc/],
+  ['a port out of range', {env: {HSD_STRATUM_PORT: '99999'}, noPort: true},
+    /port.*99999/],
+  ['a negative difficulty', {args: ['--stratum-difficulty=-1']},
+    /difficulty.*-1/],
+  ['a switch that is neither', {args: ['--stratum-dynamic=maybe']},
+    /dynamic.*maybe/],
+  ['an unknown line in stratum.conf', {conf: 'prot: 3008\n'}, /prot/],
+  ['a malformed line in stratum.conf', {conf: 'port: 3008\nport = 3008\n'},
+    /stratum\.conf.*line 2/],
+  ['an unknown line in hsd.conf', {hsdConf: 'stratum-prot: 3008\n'}, /prot/],
+  ['a configuration file that is not there',
+    {args: ['--stratum-config=/nonexistent/stratum.conf']},
+    /\/nonexistent\/stratum\.conf/],
+  ['a malformed line in users.json', {users: '{"username": "alice", '
+    + '"password": "' + '00'.repeat(32) + '"}\n{"username": \n'
+    + '{"username": "bob", "password": "' + '00'.repeat(32) + '"}\n'},
+  /users\.json.*\b2\b/]
+];
+
+for (const [what, {args, env, conf, hsdConf, users, noPort}, pattern] of WRONG) {
+  test(`${what} stops the start with one line`, async (t) => {
+    const draft = makeNode(t, {});
+
+    if (conf)
+      write(draft, 'stratum.conf', conf);
+
+    if (hsdConf)
+      write(draft, 'hsd.conf', hsdConf);
+
+    if (users)
+      write(draft, 'stratum/users.json', users);
+
+    const {code, output} = await runNode(t,
+      {prefix: draft.prefix, args: args || [], env: env || {}, noPort});
+    const lines = bareLines(output);
+
+    assert.strictEqual(code, 1);
+    assert.strictEqual(lines.length, 1, lines.join('\n'));
+    assert.match(lines[0], pattern);
+  });
+}
+
+test('an SPV node is refused with one line', async (t) => {
+  const {code, output} = await runNode(t, {spv: true});
+  const lines = bareLines(output);
+
+  assert.strictEqual(code, 1);
+  assert.strictEqual(lines.length, 1, lines.join('\n'));
+  assert.match(lines[0], /SPV/);
+});
+
+test('under --memory nothing is written', async (t) => {
+  const node = await startNode(t, {args: ['--memory']});
+  const miner = await Miner.start(t, node);
+  const {error, hash} = await miner.submit();
+
+  assert.strictEqual(error, null);
+  await node.waitTip(hash);
+  assert.strictEqual(fs.existsSync(node.stratumDir), false);
+});
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  test(`${signal} stops the node cleanly while miners work`, async (t) => {
+    const node = await startNode(t);
+    const miners = [];
+
+    for (let i = 0; i < 5; i++)
+      miners.push(await Miner.start(t, node, `user${i}`));
+
+    const {hash} = await miners[0].submit('user0');
+
+    await node.waitTip(hash);
+
+    const since = Date.now();
+    const {code} = await node.signal(signal);
+
+    assert.strictEqual(code, 0, node.tail());
+    assert.ok(Date.now() - since < CLOSE_MS);
+    assert.ok(node.find(/\(stratum\) stopped/), node.tail());
+    assert.ok(node.find(/Node is closed/), node.tail());
+
+    for (const miner of miners)
+      await miner.waitClosed();
+  });
+}
+
+test('SIGTERM while the node opens closes it once it has', async (t) => {
+  const node = makeNode(t);
+
+  await node.spawn();
+  await node.waitLog(/\(stratum\) listening on |Pool loaded/);
+  node.child.kill('SIGTERM');
+
+  const {code, signal} = await node.exited;
+
+  // Before the plugin is open the signal is not ours.
+  assert.ok(code === 0 || signal === 'SIGTERM', node.tail());
+  assert.strictEqual(bareLines(node.lines.map(line => line.text)).length, 0,
+    node.tail());
+});
+
+test('a second SIGTERM changes nothing', async (t) => {
+  const node = await startNode(t);
+
+  node.child.kill('SIGTERM');
+  node.child.kill('SIGTERM');
+
+  const {code} = await node.exited;
+
+  assert.strictEqual(code, 0, node.tail());
+});
