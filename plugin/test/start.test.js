@@ -140,7 +140,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     assert.strictEqual(code, 0, node.tail());
     assert.ok(Date.now() - since < CLOSE_MS);
     assert.ok(node.find(/\(stratum\) stopped/), node.tail());
-    assert.ok(node.find(/Node is closed/), node.tail());
+    assert.ok(node.find(/Closing FileBlockStore/), node.tail());
 
     for (const miner of miners)
       await miner.waitClosed();
