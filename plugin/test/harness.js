@@ -349,6 +349,7 @@ function bareLines(output) {
 
 module.exports = {
   ADDRESS,
+  PLUGIN,
   bareLines,
   freePort,
   makeNode,
