@@ -73,9 +73,17 @@ async function waitFor(what, fn, {ms = WAIT_MS, node = null} = {}) {
   }
 }
 
+function makeDir() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-test-'));
+}
+
+function removeDir(dir) {
+  fs.rmSync(dir, {recursive: true, force: true, maxRetries: 5});
+}
+
 function tempDir(t) {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-test-'));
-  t.after(() => fs.rmSync(dir, {recursive: true, force: true, maxRetries: 5}));
+  const dir = makeDir();
+  t.after(() => removeDir(dir));
   return dir;
 }
 
@@ -305,10 +313,14 @@ function makeNode(t, options = {}) {
     spv: false,
     noPort: false,    // do not pass --stratum-port
     ...options,
-    prefix: options.prefix || tempDir(t)
+    prefix: options.prefix || makeDir()
   });
 
-  t.after(() => node.child && node.kill());
+  t.after(async () => {
+    if (node.child)
+      await node.kill();
+    removeDir(node.prefix);
+  });
 
   return node;
 }
