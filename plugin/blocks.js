@@ -201,7 +201,8 @@ class Blocks {
 
       if (entry && this.node.chain.height > HSD_ANSWERS_HEIGHT_MAX) {
         const {BlockTxnPacket, TXResponse} = this.hsd;
-        peer.send(new BlockTxnPacket(TXResponse.fromBlock(entry.block, request)));
+        const response = TXResponse.fromBlock(entry.block, request);
+        peer.send(new BlockTxnPacket(response));
       }
     }
   }

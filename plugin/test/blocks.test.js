@@ -22,7 +22,7 @@ function added(hash) {
   return new RegExp(`Block ${hash} \\(\\d+\\) added to chain`);
 }
 
-test('blocks found in quick succession all reach the second node', async (t) => {
+test('blocks found in quick succession reach the second node', async (t) => {
   const [first, second] = await startPair(t);
   const miners = [
     await Miner.start(t, first, 'alice.1'),
@@ -50,7 +50,7 @@ test('blocks found in quick succession all reach the second node', async (t) => 
   assert.strictEqual(first.count(/block accepted: /), 24);
 });
 
-test('miners racing for the same height do not disturb each other', async (t) => {
+test('miners racing for one height do not disturb each other', async (t) => {
   const [first, second] = await startPair(t);
   const miners = [];
 
@@ -110,7 +110,7 @@ test('a peer has the block before the node has connected it', async (t) => {
   t.diagnostic(`${(connected.at - at).toFixed(1)} ms ahead of the node`);
 });
 
-test('a peer that was pushed a compact block gets its transactions', async (t) => {
+test('a peer pushed a compact block gets its transactions', async (t) => {
   const spender = new Spender();
   const first = await startNode(t,
     {listen: true, address: spender.address, args: FAST});
@@ -129,7 +129,7 @@ test('a peer that was pushed a compact block gets its transactions', async (t) =
     `transactions ${at - connected.at} ms after the node connected the block`);
 });
 
-test('a second node without the transactions gets the whole block', async (t) => {
+test('a node without the transactions gets the whole block', async (t) => {
   const spender = new Spender();
   const [first, second] = await startPair(t,
     {address: spender.address, args: FAST});

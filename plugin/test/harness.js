@@ -60,19 +60,30 @@ async function waitFor(what, fn, {ms = WAIT_MS, node = null} = {}) {
       error = e;
     }
 
-    if (Date.now() > end) {
+    const gone = node && node.exit;
+
+    if (gone || Date.now() > end) {
       const why = error ? `: ${error.message}` : '';
+      const exit = gone ? `\nthe node has exited: ${JSON.stringify(gone)}` : '';
       const log = node ? `\n${node.tail()}` : '';
-      throw new Error(`waited ${ms} ms for ${what}${why}${log}`);
+      throw new Error(`waited for ${what}${why}${exit}${log}`);
     }
 
     await new Promise(resolve => setTimeout(resolve, POLL_MS));
   }
 }
 
+function makeDir() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-test-'));
+}
+
+function removeDir(dir) {
+  fs.rmSync(dir, {recursive: true, force: true, maxRetries: 5});
+}
+
 function tempDir(t) {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-test-'));
-  t.after(() => fs.rmSync(dir, {recursive: true, force: true, maxRetries: 5}));
+  const dir = makeDir();
+  t.after(() => removeDir(dir));
   return dir;
 }
 
@@ -153,6 +164,11 @@ class Node {
         clean[key] = process.env[key];
     }
 
+    // hsd's tree takes four seconds to believe that the owner of its lock is
+    // dead, and gives up after three.
+    if (this.child)
+      fs.rmSync(path.join(this.dir, 'tree', 'lock'), {force: true});
+
     this.lines = [];
     this.exit = null;
     this.child = spawn(process.execPath, argv.concat(args), {
@@ -206,15 +222,7 @@ class Node {
   }
 
   waitFor(what, fn, ms = WAIT_MS) {
-    return waitFor(what, () => {
-      if (this.exit)
-        ms = 0;
-      return fn();
-    }, {ms, node: this}).catch((e) => {
-      if (this.exit)
-        e.message += `\nthe node has exited: ${JSON.stringify(this.exit)}`;
-      throw e;
-    });
+    return waitFor(what, fn, {ms, node: this});
   }
 
   find(pattern, from = 0) {
@@ -305,10 +313,14 @@ function makeNode(t, options = {}) {
     spv: false,
     noPort: false,    // do not pass --stratum-port
     ...options,
-    prefix: options.prefix || tempDir(t)
+    prefix: options.prefix || makeDir()
   });
 
-  t.after(() => node.child && node.kill());
+  t.after(async () => {
+    if (node.child)
+      await node.kill();
+    removeDir(node.prefix);
+  });
 
   return node;
 }
@@ -349,6 +361,7 @@ function bareLines(output) {
 
 module.exports = {
   ADDRESS,
+  PLUGIN,
   bareLines,
   freePort,
   makeNode,

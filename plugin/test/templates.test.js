@@ -1,0 +1,208 @@
+'use strict';
+
+const assert = require('assert');
+const {test} = require('node:test');
+const {Templates} = require('../templates');
+
+const POW_BITS = 0x1d00ffff;
+const HARD_BITS = 0x1b00ffff;
+const SPACING = 600;
+
+/** A node of which everything can be set. */
+
+function makeNode() {
+  const peers = [];
+
+  const node = {
+    now: 5000,
+    attempts: [],
+    chain: {synced: true, tip: makeTip(1)},
+    network: {
+      selfConnect: false,
+      now: () => node.now,
+      pow: {targetReset: true, noRetargeting: false, bits: POW_BITS,
+        targetSpacing: SPACING}
+    },
+    pool: {peers: {head: () => peers[0] || null}},
+    miner: {
+      addresses: ['address'],
+      createBlock: () => new Promise((resolve) => {
+        const tip = node.chain.tip;
+        node.attempts.push(change => resolve(makeAttempt(tip, node, change)));
+      })
+    },
+    setPeers(count) {
+      peers.length = 0;
+      for (let i = 0; i < count; i++)
+        peers.push({handshake: true, next: null});
+    }
+  };
+
+  node.setPeers(1);
+
+  return node;
+}
+
+function makeTip(id) {
+  return {hash: Buffer.alloc(32, id), height: id, time: 4000};
+}
+
+function makeAttempt(tip, node, change) {
+  const hash = Buffer.alloc(32);
+  return {
+    height: tip.height + 1, version: 0, bits: HARD_BITS, time: node.now,
+    mtp: 3000, prevBlock: tip.hash, treeRoot: hash, reservedRoot: hash,
+    merkleRoot: hash, witnessRoot: hash, items: [],
+    coinbase: {encode: () => hash}, ...change
+  };
+}
+
+function start(t, node = makeNode()) {
+  const server = {refreshSeconds: 60, tips: [], templates: [], reasons: []};
+
+  server.tip = (hash, height) => server.tips.push(height);
+  server.template = template => server.templates.push(template);
+  server.transactions = () => {};
+  server.noTemplate = reason => server.reasons.push(reason);
+
+  const logger = {error: (...args) => assert.fail(args.join(' '))};
+  const templates = new Templates(node, server, logger);
+
+  templates.start();
+  t.after(() => templates.stop());
+
+  return {node, server, templates};
+}
+
+function settled() {
+  return new Promise(resolve => setImmediate(resolve));
+}
+
+test('a tip that changes meanwhile has the template made again', async (t) => {
+  const {node, server, templates} = start(t);
+
+  node.chain.tip = makeTip(2);
+  templates.onTip(node.chain.tip);
+  node.chain.tip = makeTip(3);
+  templates.onTip(node.chain.tip);
+  assert.strictEqual(node.attempts.length, 1);
+  assert.deepStrictEqual(server.tips, [2, 3]);
+
+  node.attempts[0]();
+  await settled();
+  assert.deepStrictEqual(server.reasons, ['tip is changing']);
+  assert.strictEqual(node.attempts.length, 2);
+
+  node.attempts[1]();
+  await settled();
+  assert.deepStrictEqual(server.templates.map(({height}) => height), [4]);
+  assert.strictEqual(node.attempts.length, 2);
+});
+
+test('what is in the way is said once, and looked for again', async (t) => {
+  const node = makeNode();
+  node.miner.addresses = [];
+
+  const {server, templates} = start(t, node);
+
+  templates.tick();
+  node.miner.addresses = ['address'];
+  node.chain.synced = false;
+  templates.tick();
+  node.chain.synced = true;
+  node.setPeers(0);
+  templates.tick();
+  templates.tick();
+  assert.deepStrictEqual(server.reasons,
+    ['no coinbase address', 'node is not synced', 'no peers']);
+  assert.strictEqual(node.attempts.length, 0);
+
+  node.setPeers(1);
+  templates.tick();
+  node.attempts[0]();
+  await settled();
+  assert.strictEqual(server.templates.length, 1);
+
+  node.setPeers(0);
+  templates.tick();
+  assert.strictEqual(server.reasons.length, 4);
+});
+
+test('a failed template is tried again', async (t) => {
+  const {node, server, templates} = start(t);
+
+  server.template = () => {
+    throw new Error('inconsistent');
+  };
+  node.attempts[0]();
+  await settled();
+  assert.deepStrictEqual(server.reasons, ['template failed: inconsistent']);
+  assert.strictEqual(templates.get(1), null);
+
+  templates.tick();
+  assert.strictEqual(node.attempts.length, 2);
+});
+
+test('the mempool brings a new job only when it is time', async (t) => {
+  const {node, server, templates} = start(t);
+
+  node.attempts[0]();
+  await settled();
+  templates.onMempool();
+  templates.tick();
+  assert.strictEqual(node.attempts.length, 1);
+
+  server.refreshSeconds = 0;
+  templates.tick();
+  assert.strictEqual(node.attempts.length, 2);
+  node.attempts[1]();
+  await settled();
+
+  templates.tick();
+  assert.strictEqual(node.attempts.length, 2);
+});
+
+test('on testnet times are bound to the bits', async (t) => {
+  const {node, server, templates} = start(t);
+  const limit = node.chain.tip.time + 2 * SPACING;
+
+  node.attempts[0]();
+  await settled();
+  assert.deepStrictEqual(bounds(server.templates[0]), [3001, limit]);
+
+  node.now = limit;
+  templates.tick();
+  assert.strictEqual(node.attempts.length, 1);
+
+  node.now = limit + 1;
+  templates.tick();
+  node.attempts[1]({bits: POW_BITS});
+  await settled();
+  assert.deepStrictEqual(bounds(server.templates[1]), [limit + 1, 0xffffffff]);
+});
+
+test('where the bits are the lowest anyway all times will do', async (t) => {
+  const {node, server} = start(t);
+
+  node.attempts[0]({bits: POW_BITS});
+  await settled();
+  assert.deepStrictEqual(bounds(server.templates[0]), [3001, 0xffffffff]);
+});
+
+test('the last ten templates are kept', async (t) => {
+  const {node, templates} = start(t);
+
+  for (let i = 0; i < 12; i++) {
+    templates.refresh();
+    node.attempts[i]();
+    await settled();
+  }
+
+  assert.strictEqual(templates.get(2), null);
+  assert.notStrictEqual(templates.get(3), null);
+  assert.notStrictEqual(templates.get(12), null);
+});
+
+function bounds({timeMin, timeMax}) {
+  return [timeMin, timeMax];
+}
