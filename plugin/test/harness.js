@@ -149,8 +149,7 @@ class Node {
       argv.push(`--coinbase-address=${address}`);
 
     if (plugin) {
-      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1',
-        '--stratum-http-port=0');
+      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1');
     }
 
     // A flag would hide what the environment or a file says.
