@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -148,6 +148,27 @@ fn miner_survives_a_reject_and_a_lost_server_and_stops_after_its_blocks() {
     );
     assert!(stdout.contains("share accepted: a block\n"), "{stdout}");
     assert!(stdout.contains(", trying again\n"), "{stdout}");
+}
+
+#[test]
+fn paused_miner_goes_on_after_each_pause() {
+    let (listener, server) = listen();
+    let begun = Instant::now();
+    let miner = Miner::start(server, &["--blocks", "6", "--pause", "200"]);
+    let mut peer = Peer::accept(&listener);
+    peer.welcome();
+    for _ in 0..6 {
+        let (_, id) = peer.expect("mining.submit");
+        peer.reply(id, "true");
+    }
+    let (code, stdout, stderr) = miner.finish();
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    // Five pauses lie between six shares.
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "it waited for the hashrate line"
+    );
 }
 
 #[test]

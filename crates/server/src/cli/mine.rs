@@ -103,6 +103,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         current: None,
         waiting: VecDeque::new(),
         next_submit: Instant::now(),
+        pausing: false,
         last_reply: Instant::now(),
     };
     miner.run()
@@ -121,6 +122,8 @@ struct Miner<'a> {
     waiting: VecDeque<(Arc<Work>, Attempt)>,
     /// Not before this, because of `--pause`.
     next_submit: Instant,
+    /// Whether hashing was last held back because of that.
+    pausing: bool,
     /// When the server last got nearer to having replied to everything.
     last_reply: Instant,
 }
@@ -184,16 +187,14 @@ impl Miner<'_> {
         }
     }
 
+    /// Until the next thing to do without an event. A pause that has just run out is no wait at
+    /// all: nothing else would end it.
     fn wait(&self) -> Duration {
         let tick = self.screen.until_tick();
-        if self.waiting.is_empty() && self.current.is_none() {
-            return tick;
-        }
-        let pause = self.next_submit.saturating_duration_since(Instant::now());
-        if pause.is_zero() {
-            tick
+        if self.pausing {
+            tick.min(self.next_submit.saturating_duration_since(Instant::now()))
         } else {
-            tick.min(pause)
+            tick
         }
     }
 
@@ -284,10 +285,11 @@ impl Miner<'_> {
             }
             self.current = work.map(|work| (work.clone(), Instant::now()));
         }
-        if self.waiting.is_empty() && Instant::now() >= self.next_submit {
-            self.cpu.hash(self.current.clone());
-        } else {
+        self.pausing = Instant::now() < self.next_submit;
+        if self.pausing || !self.waiting.is_empty() {
             self.cpu.hash(None);
+        } else {
+            self.cpu.hash(self.current.clone());
         }
     }
 
