@@ -1,0 +1,217 @@
+//! One connection to a stratum server: blocking, with a thread that reads.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::Event;
+
+const SCHEME: &str = "stratum+tcp://";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Servers send something at least once a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(150);
+
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    /// A name or an address, IPv6 without brackets.
+    host: String,
+    port: u16,
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let parse = || {
+            let place = url.strip_prefix(SCHEME)?;
+            let place = place.strip_suffix('/').unwrap_or(place);
+            let (host, port) = place.rsplit_once(':')?;
+            let host = match host.strip_prefix('[') {
+                Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
+                None => Some(host).filter(|host| !host.contains([':', '/', '@', ' ']))?,
+            };
+            let port = port.parse().ok().filter(|&port| port != 0)?;
+            (!host.is_empty()).then(|| Self {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        parse().ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// An open connection; dropping it closes it and ends its reader.
+pub(super) struct Link {
+    stream: TcpStream,
+    server: Server,
+}
+
+impl Link {
+    /// Connects, and has what is received sent as events under this number.
+    pub(super) fn open(
+        server: &Server,
+        number: u64,
+        events: &SyncSender<Event>,
+    ) -> anyhow::Result<Self> {
+        let stream = connect(server).with_context(|| format!("failed to connect to {server}"))?;
+        let link = Self {
+            stream,
+            server: server.clone(),
+        };
+        let reader = link
+            .stream
+            .try_clone()
+            .context("failed to clone a socket")?;
+        let (server, events) = (server.clone(), events.clone());
+        thread::Builder::new()
+            .name("read".into())
+            .spawn(move || run_reading(reader, &server, number, &events))
+            .context("failed to start a thread")?;
+        Ok(link)
+    }
+
+    /// Sends lines in one write.
+    pub(super) fn send(&mut self, lines: &str) -> anyhow::Result<()> {
+        self.stream
+            .write_all(lines.as_bytes())
+            .with_context(|| format!("failed to send to {}", self.server))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Fails if the other side was first.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(server: &Server) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(SILENCE_MAX))?;
+                stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Ends with the connection, or with the receiver of events.
+fn run_reading(stream: TcpStream, server: &Server, number: u64, events: &SyncSender<Event>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let event = match read_line(&mut reader) {
+            Ok(Some(line)) => Event::Line(number, line),
+            Ok(None) => Event::Closed(number, format!("{server} closed the connection")),
+            Err(error) if is_timeout(&error) => {
+                let seconds = SILENCE_MAX.as_secs();
+                Event::Closed(number, format!("{server} sent nothing for {seconds} s"))
+            }
+            Err(error) => {
+                Event::Closed(number, format!("failed to receive from {server}: {error}"))
+            }
+        };
+        let last = matches!(event, Event::Closed(..));
+        if events.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// A line without its newline; `None` at the end, also in the middle of a line.
+fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    reader
+        .by_ref()
+        .take(LINE_BYTES_MAX)
+        .read_until(b'\n', &mut line)?;
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+    }
+    if line.len() as u64 == LINE_BYTES_MAX {
+        return Err(io::Error::other("a line is too long"));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_a_scheme_a_host_and_a_port() {
+        for (url, shown) in [
+            (
+                "stratum+tcp://pool.example.com:3008",
+                "pool.example.com:3008",
+            ),
+            ("stratum+tcp://127.0.0.1:1/", "127.0.0.1:1"),
+            ("stratum+tcp://[::1]:65535", "[::1]:65535"),
+        ] {
+            let server: Server = url.parse().expect(url);
+            assert_eq!(server.to_string(), shown);
+        }
+        for url in [
+            "",
+            "pool.example.com:3008",
+            "http://pool.example.com:3008",
+            "stratum+tcp://pool.example.com",
+            "stratum+tcp://:3008",
+            "stratum+tcp://a:0",
+            "stratum+tcp://a:65536",
+            "stratum+tcp://::1:3008",
+            "stratum+tcp://[::1:3008",
+            "stratum+tcp://[a]:1",
+            "stratum+tcp://user@a:1",
+            "stratum+tcp://a/b:1",
+        ] {
+            let error = url.parse::<Server>().expect_err(url);
+            assert_eq!(error, "expected stratum+tcp://HOST:PORT");
+        }
+    }
+
+    #[test]
+    fn lines_are_bounded_and_a_torn_one_is_the_end() {
+        let mut input = &b"one\ntwo\r\n\xff\nto"[..];
+        let mut next = || read_line(&mut input).expect("read");
+        assert_eq!(next().as_deref(), Some("one"));
+        assert_eq!(next().as_deref(), Some("two\r"));
+        assert_eq!(next().as_deref(), Some("\u{fffd}"));
+        assert_eq!(next(), None);
+        let long = vec![b'x'; 1 << 20];
+        assert!(read_line(&mut &long[..]).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! The commands of the binary: what they take, and how they end.
+
+mod mine;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tools for Handshake stratum mining.
+#[derive(Parser)]
+#[command(name = "hstratum", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mine on the CPU: to try a pool out, or on regtest
+    Mine(mine::Args),
+}
+
+/// Runs the command that the arguments name. A failure is one line and exit code 1.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Mine(args) => mine::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hstratum: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+}
