@@ -1,19 +1,39 @@
-# Each target does its own set-up; `make run` and `make test` work on a fresh machine.
-.PHONY: build run test bench clean
+# Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
+# Rust toolchain, Node.js with npm, a C compiler and make.
+.PHONY: run test build check bench clean
 
-CARGO_FLAGS ?= --locked
+NODE_MODULES := node_modules/.package-lock.json
+E2E := plugin/test/*.test.js
 
-# The plugin's addon and the binary.
-build: node_modules/.package-lock.json
-	cargo build --release $(CARGO_FLAGS)
+# A node with the plugin, and on regtest a miner; see scripts/run.sh for NETWORK, ADDRESS and ARGS.
+run: build
+	@NETWORK='$(NETWORK)' ADDRESS='$(ADDRESS)' ARGS='$(ARGS)' scripts/run.sh
+
+# Everything that says whether the tree is right.
+test: check build
+	cargo test --locked --workspace
+	node --test --test-concurrency=1 $(E2E)
+
+# The plugin's addon and the binary, target/release/hstratum.
+build: $(NODE_MODULES)
+	cargo build --locked --release
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
 	mv plugin/hstratum.node.new plugin/hstratum.node
 
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Pure parts, and the way of a block to a peer.
+bench: build
+	cargo bench --locked -p hstratum-core
+	node bench/block.js
+
 # hsd and its native modules, which npm compiles.
-node_modules/.package-lock.json: package.json package-lock.json plugin/package.json
+$(NODE_MODULES): package.json package-lock.json plugin/package.json
 	npm ci
-	touch $@
+	@touch $@
 
 clean:
 	cargo clean
-	rm -rf node_modules plugin/hstratum.node run
+	rm -rf node_modules run plugin/hstratum.node

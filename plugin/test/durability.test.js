@@ -137,17 +137,15 @@ test('a winning share submitted a thousand times is one block', async (t) => {
   for (let i = 0; i < 1000; i++)
     ids.push(miner.send('mining.submit', ['alice', ...share.params]));
 
-  const errors = [];
+  // Whoever repeats a share that often is dropped before the thousandth.
+  await miner.waitFor('the end of the connection', () => miner.closed);
 
-  for (const id of ids) {
-    const {error} = await miner.reply(id);
-    errors.push(error);
-  }
+  const [first, ...others] = ids.map(id => miner.replies.get(id));
+  const errors = others.filter(Boolean).map(({error}) => error[0]);
 
-  assert.strictEqual(errors[0], null);
-
-  for (const error of errors.slice(1))
-    assert.ok(error[0] === 22 || error[0] === 21, JSON.stringify(error));
+  assert.strictEqual(first.error, null);
+  assert.ok(errors.length >= 90, `${errors.length} errors`);
+  assert.ok(errors.every(code => code === 22), errors.join());
 
   await node.waitTip(share.hash);
   await node.waitLog(new RegExp(`block accepted: 1 ${share.hash}`));

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod address;
 pub mod block;
+pub mod client;
 pub mod event;
 pub mod header;
 pub mod job;

@@ -140,7 +140,12 @@ impl Desk<'_> {
             None => Err(Reject::InvalidParams),
         };
         let malformed = matches!(answer, Err(Reject::InvalidParams));
-        self.reply(session, request.id(), answer);
+        // Without an id and a method it is no notification either: its sender is to know.
+        let id = match request.method() {
+            None => request.id().or(Some("null")),
+            Some(_) => request.id(),
+        };
+        self.reply(session, id, answer);
         if malformed {
             self.blame(session, SCORE_MALFORMED);
         }

@@ -174,7 +174,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "password",
         fallback: Fallback::None,
         help: "the admin's password; without it, there is no admin",
-        expected: "1 to 256 bytes",
+        expected: "a password of 1 to 256 bytes, not \"true\"",
         set: |draft, text| store(&mut draft.password, parse_password(text)),
     },
     OptionSpec {
@@ -314,10 +314,10 @@ fn parse_host(text: &str) -> Option<String> {
     (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
 }
 
+/// A flag without a value arrives as `true`: that would be everybody's first guess.
 fn parse_password(text: &str) -> Option<Secret> {
-    (1..=PASSWORD_BYTES_MAX)
-        .contains(&text.len())
-        .then(|| Secret(text.to_owned()))
+    let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
+    fits.then(|| Secret(text.to_owned()))
 }
 
 fn parse_auth(text: &str) -> Option<Auth> {
