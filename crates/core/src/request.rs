@@ -195,7 +195,7 @@ impl Desk<'_> {
         session.extra_nonce1 = Some(extra_nonce1);
         if let Some(id) = request.id() {
             session.reply(self.now, self.out, |line| {
-                write_subscribed(line, id, extra_nonce1)
+                write_subscribed(line, id, extra_nonce1);
             });
         }
         Ok(Answer::Later)
@@ -470,7 +470,7 @@ fn solution(
         hash,
         template: job.template.clone(),
         fields: job.header_fields(),
-        proof: proof.clone(),
+        proof: *proof,
         mask: job.mask,
         coinbase: job.coinbase(),
         reach: match parent {

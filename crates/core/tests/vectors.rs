@@ -239,7 +239,7 @@ fn solved_templates_give_the_blocks_of_hsd() {
         let rest = HEADER_AND_COUNT_BYTES + template.coinbase.as_bytes().len();
         let transactions = RawTransactions {
             count: template.txids.len(),
-            bytes: block[rest..].to_vec(),
+            bytes: block[rest..].into(),
         };
         let raw = encode_header(&fields, &proof, &mask);
         let ours = encode_block(&raw, &template.coinbase, &transactions);
@@ -258,7 +258,10 @@ fn count_of_a_big_block_takes_three_bytes() {
     let vector = &load(include_str!("vectors/templates.json"))[6];
     let template = Template::new(parts_of(vector)).expect("hsd's own template");
     let bytes = vec![0xee; 10];
-    let transactions = RawTransactions { count: 333, bytes };
+    let transactions = RawTransactions {
+        count: 333,
+        bytes: bytes.into(),
+    };
     let block = encode_block(&[0; 236], &template.coinbase, &transactions);
     assert_eq!(block[236..239], [0xfd, 0x4e, 0x01]);
     let coinbase_end = 239 + template.coinbase.as_bytes().len();
@@ -293,7 +296,7 @@ fn coinbases_with_claims_and_airdrops_are_read() {
     assert_eq!(vectors.len(), 4);
     for vector in &vectors {
         let raw = bytes(vector, "raw");
-        let coinbase = Coinbase::parse(raw.clone()).expect("hsd's own coinbase");
+        let coinbase = Coinbase::parse(&raw).expect("hsd's own coinbase");
         assert_eq!(coinbase.as_bytes(), raw);
         assert_eq!(coinbase.txid(), hash(vector, "txid"));
         assert_eq!(coinbase.witness_hash(), hash(vector, "witness_hash"));
@@ -303,9 +306,9 @@ fn coinbases_with_claims_and_airdrops_are_read() {
         assert_eq!(u64::from(address.version()), number(vector, "version"));
         assert_eq!(hex(address.hash()), text(vector, "hash"));
         let other = coinbase.with_witness_nonce([0; 8]);
-        assert_eq!(Coinbase::parse(other.as_bytes().to_vec()), Some(other));
+        assert_eq!(Coinbase::parse(other.as_bytes()), Some(other));
         for cut in 0..raw.len() {
-            assert_eq!(Coinbase::parse(raw[..cut].to_vec()), None);
+            assert_eq!(Coinbase::parse(&raw[..cut]), None);
         }
     }
 }
@@ -317,7 +320,7 @@ fn transactions_that_are_no_coinbase_are_refused() {
     let refuse = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let mut raw = good.clone();
         change(&mut raw);
-        assert_eq!(Coinbase::parse(raw), None, "{what}");
+        assert_eq!(Coinbase::parse(&raw), None, "{what}");
     };
     refuse("spends a hash", &|raw| raw[5] = 1);
     refuse("spends an index", &|raw| raw[37] = 0);

@@ -3,7 +3,7 @@
 //! What must be written is tried again until it is: a dump is owed, a found block is kept.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn add_user(file: Option<&mut UsersFile>, user: &NewUser) -> anyhow::Result<Stor
 
 /// Writes dumps. One that cannot be written is owed and tried again; those behind it do not wait.
 /// Ends when nobody can send more and each was tried a last time.
-pub(crate) fn run_dumps(dir: &PathBuf, mail: &Receiver<Dump>, node: &dyn Node) {
+pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
     let mut owed: VecDeque<Dump> = VecDeque::new();
     let mut last_error = None;
     loop {

@@ -39,7 +39,7 @@ pub(crate) enum Unanswered {
     /// Found in this run.
     Found(Arc<Solution>),
     /// Left over from an earlier one, with its bytes.
-    Spooled(FoundBlock, Vec<u8>),
+    Spooled(Box<FoundBlock>, Vec<u8>),
 }
 
 /// What the node said last: a new pool is told it first.
@@ -390,7 +390,7 @@ impl Unanswered {
                     hash: found.hash,
                     raw: raw.clone(),
                 };
-                (found.clone(), offer)
+                (FoundBlock::clone(found), offer)
             }
         }
     }

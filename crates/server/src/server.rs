@@ -161,7 +161,7 @@ impl Files {
         let mut unanswered = HashMap::new();
         for block in spooled {
             if let Some(found) = FoundBlock::parse(&block.raw) {
-                unanswered.insert(block.hash, Unanswered::Spooled(found, block.raw));
+                unanswered.insert(block.hash, Unanswered::Spooled(Box::new(found), block.raw));
             } else {
                 let text = format!(
                     "block {} in the spool cannot be read: it stays there",
