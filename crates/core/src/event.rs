@@ -46,11 +46,20 @@ pub enum Event<'a> {
     /// Everything up to here survives a crash.
     Durable(Seq),
     /// Whether the password was right.
-    PasswordChecked(Ticket, bool),
+    PasswordChecked(Ticket, Password),
     /// The user as it was written to disk, if it could be.
     UserAdded(Ticket, Option<StoredPassword>),
     /// Time has passed.
     Tick,
+}
+
+/// What a password was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Password {
+    /// The account's.
+    Right,
+    /// Another.
+    Wrong,
 }
 
 /// What the node says of a found block.

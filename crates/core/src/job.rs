@@ -11,7 +11,11 @@ use crate::block::Solution;
 use crate::header::{HeaderFields, HeaderHasher, mask_hash};
 use crate::limits::{SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::template::{Coinbase, RawTransactions, Template};
-use crate::units::{Hash, hex, push_hex};
+use crate::units::{Difficulty, Hash, hex, push_hex};
+
+/// Hex digits of a job's id that belong to the start of the pool.
+const PREFIX_DIGITS: usize = 12;
+const PREFIX_MASK: u64 = (1 << (4 * PREFIX_DIGITS)) - 1;
 
 /// What sets this start of the pool apart from every other; random.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,8 @@ pub struct Job {
     pub mask: Hash,
     /// Hashes a share's header.
     pub hasher: HeaderHasher,
+    /// The network's difficulty: no share needs to be harder.
+    network_difficulty: Difficulty,
     witness_nonce: [u8; 8],
     witness_root: Hash,
     seen: HashSet<u128>,
@@ -58,6 +64,7 @@ impl Job {
             number,
             mask,
             hasher: HeaderHasher::new(&fields(&template, witness_root, &mask)),
+            network_difficulty: template.target.difficulty(),
             template,
             witness_nonce,
             witness_root,
@@ -75,6 +82,15 @@ impl Job {
     /// The constant parts of this job's header.
     pub fn header_fields(&self) -> HeaderFields {
         fields(&self.template, self.witness_root, &self.mask)
+    }
+
+    /// A difficulty as far as a share of this job can need it.
+    pub fn cap(&self, difficulty: Difficulty) -> Difficulty {
+        if self.network_difficulty < difficulty {
+            self.network_difficulty
+        } else {
+            difficulty
+        }
     }
 
     /// Remembers an accepted share; false when it was remembered before.
@@ -200,17 +216,23 @@ impl Jobs {
 
     /// A job's id on the wire.
     pub fn id(&self, number: JobNumber) -> String {
-        format!("{:012x}{number:x}", self.boot.prefix & 0xffff_ffff_ffff)
+        format!(
+            "{:0width$x}{number:x}",
+            self.boot.prefix & PREFIX_MASK,
+            width = PREFIX_DIGITS
+        )
     }
 
-    /// The number of a job by its id on the wire; `None` when it is not of this start.
+    /// The number of a job by its id on the wire, in its one spelling; `None` when it is not of
+    /// this start.
     pub fn number(&self, id: &str) -> Option<JobNumber> {
-        let (prefix, number) = id.split_at_checked(12)?;
-        if u64::from_str_radix(prefix, 16).ok()? != self.boot.prefix & 0xffff_ffff_ffff {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let (prefix, number) = id.split_at_checked(PREFIX_DIGITS)?;
+        if number.starts_with('0') || !id.bytes().all(is_digit) {
             return None;
         }
-        let number = JobNumber::from_str_radix(number, 16).ok()?;
-        (self.id(number) == id).then_some(number)
+        let is_ours = u64::from_str_radix(prefix, 16).ok()? == self.boot.prefix & PREFIX_MASK;
+        is_ours.then(|| JobNumber::from_str_radix(number, 16).ok())?
     }
 
     /// Takes the raw transactions of a template; returns the solutions that waited for them.

@@ -25,6 +25,11 @@ impl LineBuffer {
         self.held.len()
     }
 
+    /// Takes bytes in for a later [`LineBuffer::read`].
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
     /// Takes `bytes` in and hands each whole line to `handle` until it says [`Flow::Stop`]; what
     /// is left waits for the next call. `read(&[], …)` goes on after a stop.
     ///

@@ -3,7 +3,7 @@
 //! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
 //! it. A found block is the first action of its event, before anything is said or counted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use std::sync::Arc;
 
@@ -11,14 +11,17 @@ use crate::account::{ADMIN, Accounts, Auth, User};
 use crate::address::Network;
 use crate::block::{Reach, Solution};
 use crate::event::{
-    Action, Actions, CloseHow, Event, FoundBlock, Level, Listening, NewUser, Now, Ticket, Verdict,
+    Action, Actions, CloseHow, Event, FoundBlock, Level, Listening, NewUser, Now, Password, Ticket,
+    Verdict,
 };
+use crate::extra_nonce::ExtraNonces;
+use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{FOUND_BLOCKS_MAX, JOBLESS_GRACE_MS, KEEPALIVE_MS, OFFERED_HASHES_MAX};
+use crate::limits::{CLOSE_DELAY_MS, JOBLESS_GRACE_MS, KEEPALIVE_MS};
 use crate::message::Reject;
 use crate::password::{StoredPassword, hash256};
 use crate::request::Desk;
-use crate::session::{Phase, Session};
+use crate::session::{Session, Sessions};
 use crate::template::Template;
 use crate::units::{ConnId, Difficulty, Hash, Seq};
 
@@ -58,12 +61,6 @@ pub(crate) enum Question {
     },
 }
 
-/// The sessions, by the low half of their connection's id.
-#[derive(Default)]
-struct Sessions {
-    slots: Vec<Option<Box<Session>>>,
-}
-
 /// What all sessions share.
 pub(crate) struct Shared {
     pub config: PoolConfig,
@@ -79,22 +76,15 @@ pub(crate) struct Shared {
     pub waiting: VecDeque<(Seq, ConnId)>,
     /// Connections to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
+    /// Connections to be reset, and when, in order.
+    closing_later: VecDeque<(u64, ConnId)>,
     /// Since when there has been no job.
     jobless_since_ms: Option<u64>,
     seq: Seq,
     durable: Seq,
     questions: HashMap<Ticket, Question>,
     next_ticket: Ticket,
-    found: HashMap<Hash, FoundBlock>,
-    found_order: VecDeque<Hash>,
-    offered: HashSet<Hash>,
-    offered_order: VecDeque<Hash>,
-}
-
-/// Deals the first half of the extra nonce, which is also the session's id.
-pub(crate) struct ExtraNonces {
-    next: u32,
-    in_use: HashMap<u32, ConnId>,
+    found: FoundBlocks,
 }
 
 /// See the module.
@@ -132,15 +122,13 @@ impl Pool {
                 wants_fresh_job: false,
                 waiting: VecDeque::new(),
                 closing: Vec::new(),
+                closing_later: VecDeque::new(),
                 jobless_since_ms: Some(now.ms),
                 seq: durable,
                 durable,
                 questions: HashMap::new(),
                 next_ticket: 1,
-                found: HashMap::new(),
-                found_order: VecDeque::new(),
-                offered: HashSet::new(),
-                offered_order: VecDeque::new(),
+                found: FoundBlocks::default(),
                 config,
             },
             sessions: Sessions::default(),
@@ -154,11 +142,12 @@ impl Pool {
         match event {
             Event::Tip(hash) => self.handle_tip(now, hash),
             Event::Template(template) => self.handle_template(now, *template, out),
-            Event::Transactions(template, transactions) => {
-                for (solution, transactions) in
-                    self.shared.jobs.set_transactions(template, transactions)
-                {
-                    out.push(Action::Spool(solution, transactions));
+            Event::Transactions(template, bytes) => {
+                for (solution, transactions) in self.shared.jobs.set_transactions(template, bytes) {
+                    // Else the node was quicker than the transactions.
+                    if self.shared.found.is_waiting(solution.hash) {
+                        out.push(Action::Spool(solution, transactions));
+                    }
                 }
             }
             Event::NoTemplate(reason) => self.handle_no_template(now, reason, out),
@@ -168,8 +157,8 @@ impl Pool {
                     Level::Info,
                     format!("offered again from the spool: {}", block.hash),
                 );
-                self.shared.remember_offered(block.hash);
-                self.shared.remember_found(*block);
+                self.shared.found.first_offer(block.hash);
+                self.shared.found.wait_for(*block);
             }
             Event::Connected(conn, address) => {
                 self.sessions.insert(Session::new(conn, address, now));
@@ -260,7 +249,7 @@ impl Pool {
     }
 
     fn handle_block_result(&mut self, hash: Hash, verdict: Verdict, out: &mut Actions) {
-        let Some(block) = self.shared.take_found(hash) else {
+        let Some(block) = self.shared.found.take(hash) else {
             return;
         };
         let height = block.height.0;
@@ -317,7 +306,7 @@ impl Pool {
         }
     }
 
-    fn handle_password(&mut self, now: Now, ticket: Ticket, right: bool, out: &mut Actions) {
+    fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
         let Some(Question::Login {
             conn,
             id,
@@ -327,19 +316,16 @@ impl Pool {
         else {
             return;
         };
-        let answer = if right {
+        if checked == Password::Right {
             self.shared.accounts.verified(&user.account, &password);
-            Ok(user)
-        } else {
-            Err(Reject::UnauthorizedUser)
-        };
+        }
         if let Some(session) = self.sessions.get_mut(conn) {
             let mut desk = Desk {
                 shared: &mut self.shared,
                 now,
                 out,
             };
-            desk.password_checked(session, id.as_deref(), answer);
+            desk.password_checked(session, id.as_deref(), user, checked);
         }
     }
 
@@ -368,13 +354,11 @@ impl Pool {
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        let over = |closing: &Phase| matches!(closing, Phase::Closing(at) if *at <= now.ms);
-        for session in self
-            .sessions
-            .iter_mut()
-            .filter(|session| over(&session.phase))
+        while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
+            && at_ms <= now.ms
         {
-            self.shared.closing.push((session.conn, CloseHow::Reset));
+            self.shared.closing_later.pop_front();
+            self.shared.closing.push((conn, CloseHow::Reset));
         }
         if let Some(since) = self.shared.jobless_since_ms
             && self.shared.is_listening
@@ -430,6 +414,12 @@ impl Shared {
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
     }
 
+    /// Has a connection reset after a while, since some miners would come back at once.
+    pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
+        self.closing_later
+            .push_back((now.ms + CLOSE_DELAY_MS, conn));
+    }
+
     /// Keeps a question until its answer comes.
     pub(crate) fn ask(&mut self, question: Question) -> Ticket {
         let ticket = self.next_ticket;
@@ -457,7 +447,7 @@ impl Shared {
 
     /// Offers a block to the node, once however often it is submitted.
     pub(crate) fn offer(&mut self, solution: Solution, out: &mut Actions) {
-        if !self.remember_offered(solution.hash) {
+        if !self.found.first_offer(solution.hash) {
             return;
         }
         let (height, hash) = (solution.template.height.0, solution.hash);
@@ -467,7 +457,7 @@ impl Shared {
             return out.log(Level::Error, text);
         }
         let solution = Arc::new(solution);
-        self.remember_found(FoundBlock::of(&solution));
+        self.found.wait_for(FoundBlock::of(&solution));
         out.push_first(Action::SubmitBlock(solution.clone()));
         let late = match solution.reach {
             Reach::Network => "",
@@ -481,91 +471,5 @@ impl Shared {
         if let Some(transactions) = self.jobs.transactions_for(&solution) {
             out.push(Action::Spool(solution, transactions));
         }
-    }
-
-    /// False when the hash was offered before.
-    fn remember_offered(&mut self, hash: Hash) -> bool {
-        if !self.offered.insert(hash) {
-            return false;
-        }
-        self.offered_order.push_back(hash);
-        if self.offered_order.len() > OFFERED_HASHES_MAX
-            && let Some(oldest) = self.offered_order.pop_front()
-        {
-            self.offered.remove(&oldest);
-        }
-        true
-    }
-
-    fn remember_found(&mut self, block: FoundBlock) {
-        self.found_order.push_back(block.hash);
-        self.found.insert(block.hash, block);
-        if self.found_order.len() > FOUND_BLOCKS_MAX
-            && let Some(oldest) = self.found_order.pop_front()
-        {
-            self.found.remove(&oldest);
-        }
-    }
-
-    fn take_found(&mut self, hash: Hash) -> Option<FoundBlock> {
-        self.found_order.retain(|found| *found != hash);
-        self.found.remove(&hash)
-    }
-}
-
-impl ExtraNonces {
-    /// Ids that a server deals itself begin with 00.
-    const DEALT_MAX: u32 = 0x00ff_ffff;
-
-    fn new(seed: u64) -> Self {
-        Self {
-            next: u32::try_from(seed & u64::from(Self::DEALT_MAX)).expect("24 bits"),
-            in_use: HashMap::new(),
-        }
-    }
-
-    /// The id that is wanted, unless somebody has it, else a fresh one.
-    pub(crate) fn deal(&mut self, wanted: Option<u32>, conn: ConnId) -> u32 {
-        let mut id = wanted.filter(|id| !self.in_use.contains_key(id));
-        while id.is_none() {
-            self.next = (self.next + 1) & Self::DEALT_MAX;
-            id = Some(self.next).filter(|id| !self.in_use.contains_key(id));
-        }
-        let id = id.expect("the loop ends with one");
-        self.in_use.insert(id, conn);
-        id
-    }
-
-    fn free(&mut self, id: u32) {
-        self.in_use.remove(&id);
-    }
-}
-
-impl Sessions {
-    fn slot(conn: ConnId) -> usize {
-        (conn.0 & 0xffff_ffff) as usize
-    }
-
-    fn insert(&mut self, session: Session) {
-        let slot = Self::slot(session.conn);
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, || None);
-        }
-        assert!(self.slots[slot].is_none(), "a connection's slot is free");
-        self.slots[slot] = Some(Box::new(session));
-    }
-
-    fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        let session = self.slots.get_mut(Self::slot(conn))?.as_deref_mut()?;
-        (session.conn == conn).then_some(session)
-    }
-
-    fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
-        self.get_mut(conn)?;
-        self.slots[Self::slot(conn)].take()
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().filter_map(Option::as_deref_mut)
     }
 }

@@ -1,26 +1,14 @@
 //! What each line from a miner means: one function a method, rejects answered in one place.
 
-use std::sync::Arc;
-
 use crate::account::{ADMIN, Login, User, clean_name};
-use crate::block::{Reach, Solution};
-use crate::event::{Action, Actions, CloseHow, Level, NewUser, Now};
-use crate::header::Proof;
-use crate::job::{Job, Jobs, share_key};
-use crate::ledger::Credit;
-use crate::limits::{
-    CLOSE_DELAY_MS, PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_DUPLICATE, SCORE_LOW_SHARE,
-    SCORE_MALFORMED, USERS_PER_SESSION_MAX,
-};
+use crate::event::{Action, Actions, CloseHow, Level, NewUser, Now, Password};
+use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_MALFORMED, USERS_PER_SESSION_MAX};
 use crate::line::Flow;
-use crate::message::{
-    Reject, Request, Submit, write_reject, write_result, write_subscribed, write_true,
-};
+use crate::message::{Reject, Request, write_reject, write_result, write_subscribed, write_true};
 use crate::pool::{Question, Shared};
 use crate::redirect::{Head, is_request_line};
 use crate::session::{Phase, Session};
-use crate::share::{self, Parent};
-use crate::units::{Difficulty, Hash, parse_hex_u32};
+use crate::units::parse_hex_u32;
 
 /// Handles the lines of one connection.
 pub(crate) struct Desk<'a> {
@@ -30,7 +18,7 @@ pub(crate) struct Desk<'a> {
 }
 
 /// What a request comes to, but for a submit that is accepted.
-enum Answer {
+pub(crate) enum Answer {
     /// `true`.
     True,
     /// JSON text.
@@ -45,12 +33,12 @@ impl Desk<'_> {
         if session.is_closing() {
             return;
         }
+        if session.is_blocked() {
+            session.lines.hold(bytes);
+            return;
+        }
         let mut lines = std::mem::take(&mut session.lines);
-        let read = if session.is_blocked() {
-            lines.read(bytes, |_| unreachable!("a blocked session's lines wait"))
-        } else {
-            lines.read(bytes, |line| self.handle_line(session, line))
-        };
+        let read = lines.read(bytes, |line| self.handle_line(session, line));
         session.lines = lines;
         if read.is_err() {
             self.reply(session, Some("null"), Err(Reject::LineTooLong));
@@ -80,7 +68,7 @@ impl Desk<'_> {
                     self.answer_http(session);
                 }
             }
-            Phase::Closing(_) => {}
+            Phase::Closing => {}
             Phase::New | Phase::Stratum => {
                 session.phase = Phase::Stratum;
                 if !line.iter().all(u8::is_ascii_whitespace) {
@@ -106,7 +94,7 @@ impl Desk<'_> {
                 .send(session.conn, |out| out.extend_from_slice(&response));
         }
         self.shared.closing.push((session.conn, CloseHow::Flushed));
-        session.phase = Phase::Closing(self.now.ms);
+        session.phase = Phase::Closing;
     }
 
     fn handle_request(&mut self, session: &mut Session, line: &[u8]) {
@@ -153,7 +141,12 @@ impl Desk<'_> {
     }
 
     /// Answers a request that wants an answer.
-    fn reply(&mut self, session: &mut Session, id: Option<&str>, answer: Result<Answer, Reject>) {
+    pub(crate) fn reply(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        answer: Result<Answer, Reject>,
+    ) {
         let Some(id) = id else { return };
         session.reply(self.now, self.out, |line| match &answer {
             Ok(Answer::True) => write_true(line, id),
@@ -164,7 +157,7 @@ impl Desk<'_> {
     }
 
     /// Adds to the score of a connection and drops it when that is too much.
-    fn blame(&mut self, session: &mut Session, points: u32) {
+    pub(crate) fn blame(&mut self, session: &mut Session, points: u32) {
         if session.blame(points, self.now) && !session.is_closing() {
             let text = format!("dropping a connection that misbehaves: {}", session.address);
             self.out.log(Level::Warning, text);
@@ -175,7 +168,8 @@ impl Desk<'_> {
     /// Reads no more from a connection and resets it after a while, since some miners would come
     /// back at once.
     fn close(&mut self, session: &mut Session) {
-        session.phase = Phase::Closing(self.now.ms + CLOSE_DELAY_MS);
+        session.phase = Phase::Closing;
+        self.shared.close_later(session.conn, self.now);
     }
 
     fn subscribe(
@@ -210,7 +204,7 @@ impl Desk<'_> {
         let (name, password) = name_and_password(&params)?;
         match self.shared.accounts.login(&name, password) {
             Login::Yes(user) => self.admit(session, user),
-            Login::No => Err(Reject::UnauthorizedUser),
+            Login::No => self.refuse(session, &name),
             Login::Ask(user, stored) => {
                 let ticket = self.shared.ask(Question::Login {
                     conn: session.conn,
@@ -234,8 +228,20 @@ impl Desk<'_> {
         if session.users.len() >= USERS_PER_SESSION_MAX {
             return Err(Reject::UnauthorizedUser);
         }
+        let (name, address) = (&user.name, session.address);
+        self.out
+            .log(Level::Debug, format!("{name:?} mines from {address}"));
         session.users.push(user);
         Ok(Answer::True)
+    }
+
+    fn refuse(&mut self, session: &Session, name: &str) -> Result<Answer, Reject> {
+        let address = session.address;
+        self.out.log(
+            Level::Debug,
+            format!("{name:?} was refused, from {address}"),
+        );
+        Err(Reject::UnauthorizedUser)
     }
 
     /// The answer to a question has come: the reply leaves and the lines behind it are read.
@@ -243,9 +249,13 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         id: Option<&str>,
-        login: Result<User, Reject>,
+        user: User,
+        password: Password,
     ) {
-        let answer = login.and_then(|user| self.admit(session, user));
+        let answer = match password {
+            Password::Right => self.admit(session, user),
+            Password::Wrong => self.refuse(session, &user.name),
+        };
         self.answered(session, id, answer);
     }
 
@@ -316,119 +326,6 @@ impl Desk<'_> {
         Ok(Answer::Later)
     }
 
-    fn get_transactions(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
-        if session.extra_nonce1.is_none() {
-            return Err(Reject::NotSubscribed);
-        }
-        let params = request.texts()?;
-        let [Some(id), ..] = params.as_slice() else {
-            return Err(Reject::InvalidParams);
-        };
-        let job = self.find_job(session, id).ok_or(Reject::JobNotFound)?;
-        Ok(Answer::Json(Jobs::transactions_json(&job.template)))
-    }
-
-    /// A job that this connection was given, by its id.
-    fn find_job<'s>(&'s mut self, session: &'s mut Session, id: &str) -> Option<&'s mut Job> {
-        let number = self.shared.jobs.number(id)?;
-        session.assigned(number)?;
-        let own = session.own_jobs.iter_mut().find(|job| job.number == number);
-        match own {
-            Some(own) => (own.template.id >= self.shared.jobs.oldest_template()).then_some(own),
-            None => self.shared.jobs.shared_mut(number),
-        }
-    }
-
-    fn handle_submit(
-        &mut self,
-        session: &mut Session,
-        id: Option<&str>,
-        submit: Result<Submit<'_>, Reject>,
-    ) {
-        let credit = match session.extra_nonce1 {
-            None => Err(Reject::NotSubscribed),
-            Some(extra_nonce1) => submit.and_then(|s| self.judge(session, extra_nonce1, &s)),
-        };
-        match credit {
-            Ok(credit) => {
-                let seq = credit.seq;
-                self.out.push(Action::Record(credit));
-                if let Some(id) = id {
-                    session.reply_after(seq, |line| write_true(line, id));
-                    self.shared.waiting.push_back((seq, session.conn));
-                }
-            }
-            Err(reject) => {
-                self.reply(session, id, Err(reject));
-                match reject {
-                    Reject::HighHash => self.blame(session, SCORE_LOW_SHARE),
-                    Reject::Duplicate => self.blame(session, SCORE_DUPLICATE),
-                    Reject::InvalidParams => self.blame(session, SCORE_MALFORMED),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// Judges a submit in the order of checks the field knows, and offers its block if it is one.
-    fn judge(
-        &mut self,
-        session: &mut Session,
-        extra_nonce1: u32,
-        submit: &Submit<'_>,
-    ) -> Result<Credit, Reject> {
-        let user = match session.user(&submit.user) {
-            Some(user) => user,
-            None => clean_name(&submit.user)
-                .and_then(|name| session.user(&name))
-                .ok_or(Reject::UnauthorizedUser)?,
-        };
-        let account = user.account.clone();
-        let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
-        let assigned = self
-            .shared
-            .jobs
-            .number(&submit.job)
-            .and_then(|n| session.assigned(n));
-        let (difficulty, target) = assigned.ok_or(Reject::JobNotFound)?;
-        let job = self
-            .find_job(session, &submit.job)
-            .ok_or(Reject::JobNotFound)?;
-        let parent = parent_of(job, tip);
-        let proof = share::proof(extra_nonce1, submit);
-        let checked = share::check(job, parent, &proof, &target, unix_s);
-        let key = share_key(extra_nonce1, submit.extra_nonce2, submit.time, submit.nonce);
-        let verdict = checked.verdict.and_then(|()| {
-            if job.is_overfull() {
-                Err(Reject::JobNotFound)
-            } else if job.remember(key) {
-                Ok(())
-            } else {
-                Err(Reject::Duplicate)
-            }
-        });
-        let height = job.template.height;
-        let is_full = job.is_full();
-        let solution = checked
-            .block
-            .map(|hash| solution(job, hash, &proof, parent, account.clone(), difficulty));
-        if let Some(solution) = solution {
-            self.shared.offer(solution, self.out);
-        }
-        self.shared.wants_fresh_job |= is_full;
-        verdict?;
-        Ok(Credit {
-            seq: self.shared.next_seq(),
-            height,
-            account,
-            difficulty,
-        })
-    }
-
     /// Gives a connection its first job, once it is subscribed and authorized.
     pub(crate) fn start(&mut self, session: &mut Session) {
         if session.is_ready() && !session.has_job() && self.shared.has_live_job() {
@@ -447,38 +344,6 @@ impl Desk<'_> {
         self.out
             .send(session.conn, |line| jobs.write_notify(line, &job, unix_s));
         session.push_own_job(job);
-    }
-}
-
-fn parent_of(job: &Job, tip: Option<Hash>) -> Parent {
-    if tip == Some(job.template.prev_block) {
-        Parent::Tip
-    } else {
-        Parent::Stale
-    }
-}
-
-fn solution(
-    job: &Job,
-    hash: Hash,
-    proof: &Proof,
-    parent: Parent,
-    account: Arc<str>,
-    difficulty: Difficulty,
-) -> Solution {
-    Solution {
-        hash,
-        template: job.template.clone(),
-        fields: job.header_fields(),
-        proof: *proof,
-        mask: job.mask,
-        coinbase: job.coinbase(),
-        reach: match parent {
-            Parent::Tip => Reach::Network,
-            Parent::Stale => Reach::Chain,
-        },
-        account,
-        difficulty,
     }
 }
 

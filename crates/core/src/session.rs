@@ -27,8 +27,8 @@ pub(crate) enum Phase {
     Stratum,
     /// It speaks HTTP.
     Http(Head),
-    /// Nothing more is read; it is reset at this time.
-    Closing(u64),
+    /// Nothing more is read; it is about to be reset.
+    Closing,
 }
 
 /// The difficulty of the jobs from one number on.
@@ -97,7 +97,7 @@ impl Session {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_))
+        matches!(self.phase, Phase::Closing)
     }
 
     /// Whether its next line has to wait.
@@ -122,12 +122,7 @@ impl Session {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
         }
-        let network = job.template.target.difficulty();
-        let difficulty = if network < difficulty {
-            network
-        } else {
-            difficulty
-        };
+        let difficulty = job.cap(difficulty);
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {
                 self.assignments.pop_front();
@@ -256,5 +251,40 @@ impl Replies {
 
     fn pop_into(&mut self, len: usize, out: &mut Vec<u8>) {
         out.extend(self.bytes.drain(..len));
+    }
+}
+
+/// The sessions, by the low half of their connection's id.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+}
+
+impl Sessions {
+    fn slot(conn: ConnId) -> usize {
+        (conn.0 & 0xffff_ffff) as usize
+    }
+
+    pub(crate) fn insert(&mut self, session: Session) {
+        let slot = Self::slot(session.conn);
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "a connection's slot is free");
+        self.slots[slot] = Some(Box::new(session));
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.slots.get_mut(Self::slot(conn))?.as_deref_mut()?;
+        (session.conn == conn).then_some(session)
+    }
+
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
+        self.get_mut(conn)?;
+        self.slots[Self::slot(conn)].take()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
     }
 }

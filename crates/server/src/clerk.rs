@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Level, NewUser, Ticket};
+use hstratum_core::event::{Level, NewUser, Password, Ticket};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::summary::Dump;
 use hstratum_core::template::RawTransactions;
@@ -46,7 +46,11 @@ pub(crate) fn run_users(
     for item in mail {
         post.work(match item {
             UsersMail::Check(ticket, stored, password) => {
-                WorkMail::PasswordChecked(ticket, password::verify(&stored, &password))
+                let checked = match password::verify(&stored, &password) {
+                    true => Password::Right,
+                    false => Password::Wrong,
+                };
+                WorkMail::PasswordChecked(ticket, checked)
             }
             UsersMail::Add(ticket, user) => {
                 let added = add_user(file.as_mut(), &user);

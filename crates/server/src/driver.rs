@@ -280,8 +280,8 @@ impl Driver {
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
         match mail {
             WorkMail::Durable(seq) => self.handle(pool, now, Event::Durable(seq)),
-            WorkMail::PasswordChecked(ticket, right) => {
-                self.handle(pool, now, Event::PasswordChecked(ticket, right));
+            WorkMail::PasswordChecked(ticket, checked) => {
+                self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
             WorkMail::UserAdded(ticket, name, stored) => {
                 if let Some(stored) = &stored {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::event::{Ticket, Verdict};
+use hstratum_core::event::{Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Seq};
@@ -22,7 +22,7 @@ pub(crate) enum NodeMail {
 /// From the threads that work for the driver.
 pub(crate) enum WorkMail {
     Durable(Seq),
-    PasswordChecked(Ticket, bool),
+    PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),
 }

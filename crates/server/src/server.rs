@@ -54,6 +54,10 @@ impl Server {
         let (post, mailbox) = Post::new(waker);
         let (desks, clerks) = start_clerks(&settings, files.users_file, files.spool, &post, &node)?;
         node.log(Level::Info, &format!("listening on {address}"));
+        node.log(
+            Level::Warning,
+            "shares are counted in memory: a stop forgets those since the pool's last block",
+        );
         let settings = settings.with_port(address.port());
         let mut driver = Driver::new(
             net,

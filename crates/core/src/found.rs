@@ -1,0 +1,55 @@
+//! Found blocks: which the node still has to answer, and which it was offered already.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::event::FoundBlock;
+use crate::limits::{FOUND_BLOCKS_MAX, OFFERED_HASHES_MAX};
+use crate::units::Hash;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct FoundBlocks {
+    waiting: HashMap<Hash, FoundBlock>,
+    waiting_order: VecDeque<Hash>,
+    offered: HashSet<Hash>,
+    offered_order: VecDeque<Hash>,
+}
+
+impl FoundBlocks {
+    /// Remembers that a block is offered; false when it was before.
+    pub(crate) fn first_offer(&mut self, hash: Hash) -> bool {
+        if !self.offered.insert(hash) {
+            return false;
+        }
+        self.offered_order.push_back(hash);
+        if self.offered_order.len() > OFFERED_HASHES_MAX
+            && let Some(oldest) = self.offered_order.pop_front()
+        {
+            self.offered.remove(&oldest);
+        }
+        true
+    }
+
+    /// Expects the node's answer to a block.
+    pub(crate) fn wait_for(&mut self, block: FoundBlock) {
+        self.waiting_order.push_back(block.hash);
+        self.waiting.insert(block.hash, block);
+        if self.waiting_order.len() > FOUND_BLOCKS_MAX
+            && let Some(oldest) = self.waiting_order.pop_front()
+        {
+            self.waiting.remove(&oldest);
+        }
+    }
+
+    /// Whether the node has not answered yet.
+    pub(crate) fn is_waiting(&self, hash: Hash) -> bool {
+        self.waiting.contains_key(&hash)
+    }
+
+    /// The block that an answer belongs to.
+    pub(crate) fn take(&mut self, hash: Hash) -> Option<FoundBlock> {
+        let block = self.waiting.remove(&hash)?;
+        self.waiting_order.retain(|waiting| *waiting != hash);
+        Some(block)
+    }
+}
