@@ -9,7 +9,7 @@ use crate::header::{HEADER_BYTES, decode_header, header_hash};
 use crate::ledger::Credit;
 use crate::password::StoredPassword;
 use crate::template::{Coinbase, RawTransactions, Template};
-use crate::units::{ConnId, Hash, Height, Seq};
+use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
 
 /// The two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Event<'a> {
     /// A block of an earlier run that the node had not answered.
     Spooled(Box<FoundBlock>),
     /// A miner has connected.
-    Connected(ConnId, IpAddr),
+    Connected(ConnId, Arrival),
     /// Bytes from a miner.
     Received(ConnId, &'a [u8]),
     /// The connection is gone.
@@ -51,6 +51,26 @@ pub enum Event<'a> {
     UserAdded(Ticket, Option<StoredPassword>),
     /// Time has passed.
     Tick,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Arrival {
+    /// The miner's address, as a trusted proxy reports it or as the socket has it.
+    pub address: IpAddr,
+    /// What holds the address.
+    pub kind: ArrivalKind,
+    /// The start difficulty of the listener it came through.
+    pub difficulty: Difficulty,
+}
+
+/// What an [`Arrival`]'s address stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrivalKind {
+    /// A miner, or a farm behind one address.
+    Miner,
+    /// A trusted proxy on its own behalf: never banned.
+    Proxy,
 }
 
 /// What a password was found to be.
