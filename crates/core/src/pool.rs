@@ -23,7 +23,7 @@ use crate::password::{StoredPassword, hash256};
 use crate::request::Desk;
 use crate::session::{Session, Sessions};
 use crate::template::Template;
-use crate::units::{ConnId, Difficulty, Hash, Seq};
+use crate::units::{ConnId, Hash, Seq};
 
 /// What a pool is told at its start.
 #[derive(Clone)]
@@ -32,8 +32,6 @@ pub struct PoolConfig {
     pub boot: Boot,
     /// The network of addresses.
     pub network: Network,
-    /// The difficulty a connection starts with.
-    pub difficulty: Difficulty,
     /// Who may mine.
     pub auth: Auth,
     /// The admin's password; without one there is no admin on the wire.
@@ -160,8 +158,8 @@ impl Pool {
                 self.shared.found.first_offer(block.hash);
                 self.shared.found.wait_for(*block);
             }
-            Event::Connected(conn, address) => {
-                self.sessions.insert(Session::new(conn, address, now));
+            Event::Connected(conn, arrival) => {
+                self.sessions.insert(Session::new(conn, arrival, now));
             }
             Event::Received(conn, bytes) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
@@ -235,7 +233,7 @@ impl Pool {
             .filter(|session| session.is_ready())
         {
             session.forget_jobs(oldest);
-            session.assign(job, self.shared.config.difficulty, now, out);
+            session.assign(job, now, out);
             out.push(Action::SendShared(session.conn, line.clone()));
         }
     }

@@ -339,7 +339,7 @@ impl Desk<'_> {
         let Some(job) = self.shared.jobs.make_own() else {
             return;
         };
-        session.assign(&job, self.shared.config.difficulty, self.now, self.out);
+        session.assign(&job, self.now, self.out);
         let (jobs, unix_s) = (&self.shared.jobs, self.now.unix_s);
         self.out
             .send(session.conn, |line| jobs.write_notify(line, &job, unix_s));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::account::User;
-use crate::event::{Actions, Now, Ticket};
+use crate::event::{Actions, Arrival, Now, Ticket};
 use crate::job::{Job, JobNumber};
 use crate::limits::{
     ASSIGNMENTS_MAX, OWN_JOBS_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, SCORE_DECAY_PER_S,
@@ -42,6 +42,8 @@ struct Assignment {
 pub(crate) struct Session {
     pub conn: ConnId,
     pub address: IpAddr,
+    /// The difficulty of its next job.
+    pub difficulty: Difficulty,
     pub phase: Phase,
     pub lines: LineBuffer,
     /// Set by subscribe.
@@ -64,10 +66,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(conn: ConnId, address: IpAddr, now: Now) -> Self {
+    pub(crate) fn new(conn: ConnId, arrival: Arrival, now: Now) -> Self {
         Self {
             conn,
-            address,
+            address: arrival.address,
+            difficulty: arrival.difficulty,
             phase: Phase::New,
             lines: LineBuffer::default(),
             extra_nonce1: None,
@@ -112,17 +115,11 @@ impl Session {
 
     /// Tells the miner its difficulty for jobs from `job` on, if it is another than before, and
     /// remembers that it has the job.
-    pub(crate) fn assign(
-        &mut self,
-        job: &Job,
-        difficulty: Difficulty,
-        now: Now,
-        out: &mut Actions,
-    ) {
+    pub(crate) fn assign(&mut self, job: &Job, now: Now, out: &mut Actions) {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
         }
-        let difficulty = job.cap(difficulty);
+        let difficulty = job.cap(self.difficulty);
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {
                 self.assignments.pop_front();

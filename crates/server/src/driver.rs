@@ -10,7 +10,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Listening, Now, Verdict};
+use hstratum_core::event::{
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Level, Listening, Now, Verdict,
+};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
@@ -206,7 +208,12 @@ impl Driver {
             self.handle_node(pool, now, mail);
         }
         for (conn, address) in connected {
-            self.handle(pool, now, Event::Connected(conn, address));
+            let arrival = Arrival {
+                address,
+                kind: ArrivalKind::Miner,
+                difficulty: self.settings.config.difficulty,
+            };
+            self.handle(pool, now, Event::Connected(conn, arrival));
         }
         self.read(pool, now);
         while let Ok(mail) = self.mailbox.work.try_recv() {

@@ -36,7 +36,6 @@ impl Settings {
         Ok(PoolConfig {
             boot: boot(unix_s)?,
             network: self.network,
-            difficulty: config.difficulty,
             auth: config.auth,
             admin_password: config.password.as_ref().map(|password| password.0.clone()),
             public_host: config.public_host.clone(),
