@@ -30,3 +30,4 @@ mod submit;
 pub mod summary;
 pub mod template;
 pub mod units;
+pub mod vardiff;

@@ -1,0 +1,182 @@
+//! Which difficulty gives a connection a steady rate of shares.
+//!
+//! The hashrate is estimated from the work of the shares since the difficulty last changed: quickly
+//! upwards, since a machine far too fast sends thousands of shares a second; on silence downwards.
+//! Shares of jobs sent under an earlier difficulty say nothing here: some miners apply a new one to
+//! the jobs they have.
+
+use crate::units::Difficulty;
+
+/// Shares a minute that each worker is meant to send.
+pub const SHARES_PER_MINUTE: f64 = 8.0;
+
+/// Shares after which the rate is judged: the estimate is then within a quarter or so.
+const SAMPLE: u32 = 16;
+/// Shares after which a sample that changed nothing begins anew.
+const SAMPLE_MAX: u32 = 64;
+/// Shares in a row can come in one segment: a sample is not taken to be shorter than this.
+const SAMPLE_MS_MIN: u64 = 250;
+/// Without a share for this long the difficulty falls.
+const SILENCE_MS: u64 = 30_000;
+/// By how much it falls then.
+const SILENCE_FACTOR: f64 = 8.0;
+/// How far off an estimate has to be for a change.
+const TOLERANCE: f64 = 1.5;
+/// How far off it has to be for a change that does not wait for the next job.
+const URGENT: f64 = 2.0;
+/// What no difficulty falls below by itself: a share then costs 2^16 hashes. A Goldshell stops for
+/// good below 2^-32.
+pub const DIFFICULTY_MIN: f64 = 1.0 / 65_536.0;
+
+/// What a connection's shares were like since its difficulty last changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Vardiff {
+    since_ms: u64,
+    shares: u32,
+    work: f64,
+}
+
+/// Another difficulty, and how much it matters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    /// With the next job that comes.
+    Soon(Difficulty),
+    /// With a job of its own, now.
+    Now(Difficulty),
+}
+
+impl Vardiff {
+    /// Begins to watch.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            since_ms: now_ms,
+            shares: 0,
+            work: 0.0,
+        }
+    }
+
+    /// Counts an accepted share of the difficulty that is `current`; says when it should be
+    /// another. `workers` are on the connection.
+    pub fn share(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
+        self.shares += 1;
+        self.work += current.get();
+        if self.shares < SAMPLE {
+            return None;
+        }
+        let elapsed_ms = (now_ms - self.since_ms).max(SAMPLE_MS_MIN);
+        let ideal = ideal(self.work, elapsed_ms, workers);
+        let change = change(current, ideal);
+        if change.is_some() || self.shares >= SAMPLE_MAX {
+            *self = Self::new(now_ms);
+        }
+        change
+    }
+
+    /// Says whether a connection that is silent, or nearly so, should have it easier.
+    pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
+        let elapsed_ms = now_ms - self.since_ms;
+        if elapsed_ms < SILENCE_MS || self.shares >= SAMPLE {
+            return None;
+        }
+        let ideal = if self.shares == 0 {
+            current.get() / SILENCE_FACTOR
+        } else if elapsed_ms < 4 * SILENCE_MS {
+            // A few shares in half a minute may be bad luck.
+            return None;
+        } else {
+            ideal(self.work, elapsed_ms, workers)
+        };
+        let change = change(current, ideal.min(current.get()));
+        *self = Self::new(now_ms);
+        change
+    }
+}
+
+/// The difficulty at which so much work in so much time would have been the right number of shares.
+fn ideal(work: f64, elapsed_ms: u64, workers: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds and workers are few")]
+    let (minutes, workers) = (elapsed_ms as f64 / 60_000.0, workers.max(1) as f64);
+    work / minutes / (SHARES_PER_MINUTE * workers)
+}
+
+fn change(current: Difficulty, ideal: f64) -> Option<Change> {
+    let ideal = ideal.max(DIFFICULTY_MIN.min(current.get()));
+    let off = (ideal / current.get()).max(current.get() / ideal);
+    let ideal = rounded(ideal)?;
+    if ideal == current || off < TOLERANCE {
+        None
+    } else if off < URGENT {
+        Some(Change::Soon(ideal))
+    } else {
+        Some(Change::Now(ideal))
+    }
+}
+
+/// To the nearest number of three significant bits: short to write, and exact in each client's
+/// arithmetic.
+fn rounded(difficulty: f64) -> Option<Difficulty> {
+    const CUT: u64 = 1 << 50;
+    Difficulty::new(f64::from_bits((difficulty.to_bits() + CUT / 2) & !(CUT - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difficulty(value: f64) -> Difficulty {
+        Difficulty::new(value).unwrap()
+    }
+
+    /// Sends shares at a steady rate until the difficulty changes.
+    fn steady(current: f64, per_minute: f64, shares: u32) -> Option<Change> {
+        let mut vardiff = Vardiff::new(0);
+        (1..=shares).find_map(|n| {
+            let now_ms = (f64::from(n) / per_minute * 60_000.0) as u64;
+            vardiff.share(difficulty(current), 1, now_ms)
+        })
+    }
+
+    #[test]
+    fn the_right_rate_changes_nothing() {
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE, 1_000), None);
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 1.4, 1_000), None);
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE / 1.4, 1_000), None);
+    }
+
+    #[test]
+    fn a_rate_far_off_is_corrected_at_once_and_one_nearly_right_with_the_next_job() {
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 4.0, 16), Some(Change::Now(difficulty(32.0))));
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE / 4.0, 16), Some(Change::Now(difficulty(2.0))));
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 1.8, 16), Some(Change::Soon(difficulty(14.0))));
+    }
+
+    #[test]
+    fn shares_that_come_all_at_once_do_not_ask_for_the_impossible() {
+        let mut vardiff = Vardiff::new(1_000);
+        let change = (0..16).find_map(|_| vardiff.share(difficulty(8.0), 1, 1_000));
+        assert_eq!(change, Some(Change::Now(difficulty(4_096.0))));
+    }
+
+    #[test]
+    fn several_workers_share_a_connection_at_the_sum_of_their_rates() {
+        let mut vardiff = Vardiff::new(0);
+        let change = (1..=100).find_map(|n| vardiff.share(difficulty(8.0), 4, n * 60_000 / 32));
+        assert_eq!(change, None);
+    }
+
+    #[test]
+    fn silence_makes_it_easier_down_to_the_least() {
+        let mut vardiff = Vardiff::new(0);
+        assert_eq!(vardiff.silence(difficulty(8.0), 1, 29_999), None);
+        let easier = vardiff.silence(difficulty(8.0), 1, 30_000);
+        assert_eq!(easier, Some(Change::Now(difficulty(1.0))));
+        let least = difficulty(DIFFICULTY_MIN);
+        assert_eq!(vardiff.silence(least, 1, 60_000), None);
+    }
+
+    #[test]
+    fn what_is_easier_than_the_least_already_stays() {
+        let network = difficulty(4.7e-10);
+        assert_eq!(Vardiff::new(0).silence(network, 1, 60_000), None);
+    }
+}
