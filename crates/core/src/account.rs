@@ -86,6 +86,12 @@ impl Accounts {
         self.known.contains_key(name)
     }
 
+    /// Whether the account's password is of the kind that is no longer written.
+    pub fn is_of_old_kind(&self, account: &str) -> bool {
+        let account = self.known.get(account);
+        account.is_some_and(|a| matches!(a.password, StoredPassword::Hash256(_)))
+    }
+
     /// Adds an account, or replaces its password.
     pub fn insert(&mut self, name: &str, password: StoredPassword) {
         let account = Account {

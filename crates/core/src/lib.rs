@@ -8,9 +8,11 @@
 
 pub mod account;
 pub mod address;
+mod ban;
 pub mod block;
 pub mod client;
 pub mod event;
+mod extension;
 mod extra_nonce;
 mod found;
 pub mod header;
@@ -18,8 +20,10 @@ pub mod job;
 pub mod ledger;
 pub mod limits;
 pub mod line;
+mod login;
 pub mod merkle;
 pub mod message;
+pub mod pace;
 pub mod password;
 pub mod pool;
 pub mod redirect;

@@ -32,7 +32,7 @@ pub const TEMPLATES_MAX: usize = 10;
 
 /// Jobs made for one connection alone that are remembered. Shares for an older one are answered
 /// `job not found`.
-pub const OWN_JOBS_MAX: usize = 4;
+pub const OWN_JOBS_MAX: usize = 8;
 
 /// Difficulties of one connection that are remembered with the jobs they belong to.
 pub const ASSIGNMENTS_MAX: usize = 16;
@@ -69,8 +69,28 @@ pub const SCORE_DUPLICATE: u32 = 10;
 pub const SCORE_MALFORMED: u32 = 10;
 /// Score for a wrong admin password.
 pub const SCORE_BAD_ADMIN: u32 = 10;
+/// Score for a wrong password.
+pub const SCORE_BAD_PASSWORD: u32 = 10;
 /// How much of a score is forgiven each second.
 pub const SCORE_DECAY_PER_S: u32 = 1;
+
+/// How long a connection may take until it is subscribed and authorized; then it is reset.
+pub const LOGIN_MS: u64 = 60_000;
+
+/// Connections dropped from an address where nobody mines, after which the address is refused.
+pub const BAN_DROPS: u32 = 4;
+
+/// How long drops are remembered, and with them a ban.
+pub const BAN_MS: u64 = 10 * 60_000;
+
+/// Addresses remembered for what was dropped from them. The oldest is forgotten for a new one.
+pub const BANNED_ADDRESSES_MAX: usize = 4096;
+
+/// How long the difficulty of a session that ended is remembered for its return.
+pub const HINT_MS: u64 = 10 * 60_000;
+
+/// How often all sessions are looked at for silence.
+pub const ROUND_MS: u64 = 5_000;
 
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;

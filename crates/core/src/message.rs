@@ -151,15 +151,34 @@ impl<'a> Request<'a> {
 
     /// The parameters of `mining.submit`.
     pub fn submit(&self) -> Result<Submit<'a>, Reject> {
+        self.params()
+    }
+
+    /// The first parameter, a number.
+    pub fn number(&self) -> Result<f64, Reject> {
+        let values: Vec<f64> = self.params()?;
+        values.first().copied().ok_or(Reject::InvalidParams)
+    }
+
+    /// The parameters of `mining.configure`.
+    pub fn extensions(&self) -> Result<Extensions, Reject> {
+        #[derive(Deserialize)]
+        struct Params(
+            Vec<String>,
+            #[serde(default)] serde_json::Map<String, serde_json::Value>,
+        );
+        let Params(names, values) = self.params()?;
+        Ok((names, values))
+    }
+
+    fn params<T: Deserialize<'a>>(&self) -> Result<T, Reject> {
         serde_json::from_str(self.params.map_or("[]", RawValue::get))
             .map_err(|_| Reject::InvalidParams)
     }
 
     /// The parameters as strings; what is no string is `None`. No `params` is an empty list.
     pub fn texts(&self) -> Result<Vec<Option<String>>, Reject> {
-        let values: Vec<serde_json::Value> =
-            serde_json::from_str(self.params.map_or("[]", RawValue::get))
-                .map_err(|_| Reject::InvalidParams)?;
+        let values: Vec<serde_json::Value> = self.params()?;
         Ok(values
             .into_iter()
             .map(|value| match value {
@@ -169,6 +188,9 @@ impl<'a> Request<'a> {
             .collect())
     }
 }
+
+/// Names of extensions and their values, as `mining.configure` has them.
+type Extensions = (Vec<String>, serde_json::Map<String, serde_json::Value>);
 
 fn text<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)

@@ -3,22 +3,25 @@
 //! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
 //! it. A found block is the first action of its event, before anything is said or counted.
 
-use std::collections::{HashMap, VecDeque};
-
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::account::{ADMIN, Accounts, Auth, User};
+use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
+use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
 use crate::event::{
-    Action, Actions, CloseHow, Event, FoundBlock, Level, Listening, NewUser, Now, Password, Ticket,
-    Verdict,
+    Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
+    Password, Ticket, Verdict,
 };
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{CLOSE_DELAY_MS, JOBLESS_GRACE_MS, KEEPALIVE_MS};
+use crate::limits::{CLOSE_DELAY_MS, JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::login::{Asker, Question, Questions};
 use crate::message::Reject;
+use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::request::Desk;
 use crate::session::{Session, Sessions};
@@ -36,27 +39,14 @@ pub struct PoolConfig {
     pub auth: Auth,
     /// The admin's password; without one there is no admin on the wire.
     pub admin_password: Option<String>,
+    /// Whether difficulty follows a miner's speed.
+    pub dynamic: Dynamic,
+    /// Sessions that ended whose difficulty is remembered.
+    pub hints_max: usize,
     /// Where HTTP miners are sent; without one, to the host they asked for.
     pub public_host: Option<String>,
     /// The port they are sent to.
     pub public_port: u16,
-}
-
-/// A question to whoever hashes passwords, and who asked.
-pub(crate) enum Question {
-    /// Is this the user's password?
-    Login {
-        conn: ConnId,
-        id: Option<String>,
-        user: User,
-        password: String,
-    },
-    /// Write this user.
-    AddUser {
-        conn: ConnId,
-        id: Option<String>,
-        user: NewUser,
-    },
 }
 
 /// What all sessions share.
@@ -80,8 +70,9 @@ pub(crate) struct Shared {
     jobless_since_ms: Option<u64>,
     seq: Seq,
     durable: Seq,
-    questions: HashMap<Ticket, Question>,
-    next_ticket: Ticket,
+    pub questions: Questions,
+    /// Addresses of connections that had to be dropped in this event.
+    pub dropped: Vec<IpAddr>,
     found: FoundBlocks,
 }
 
@@ -89,8 +80,9 @@ pub(crate) struct Shared {
 pub struct Pool {
     shared: Shared,
     sessions: Sessions,
+    bans: Bans,
     no_template: Option<String>,
-    keep_alive_at_ms: u64,
+    next_round_ms: u64,
 }
 
 impl Pool {
@@ -114,7 +106,7 @@ impl Pool {
             shared: Shared {
                 accounts,
                 jobs: Jobs::new(config.boot),
-                extra_nonces: ExtraNonces::new(config.boot.nonce),
+                extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
                 tip: None,
                 is_listening: true,
                 wants_fresh_job: false,
@@ -124,14 +116,15 @@ impl Pool {
                 jobless_since_ms: Some(now.ms),
                 seq: durable,
                 durable,
-                questions: HashMap::new(),
-                next_ticket: 1,
+                questions: Questions::default(),
+                dropped: Vec::new(),
                 found: FoundBlocks::default(),
                 config,
             },
             sessions: Sessions::default(),
+            bans: Bans::default(),
             no_template: None,
-            keep_alive_at_ms: now.ms + KEEPALIVE_MS / 2,
+            next_round_ms: now.ms + ROUND_MS,
         }
     }
 
@@ -158,9 +151,7 @@ impl Pool {
                 self.shared.found.first_offer(block.hash);
                 self.shared.found.wait_for(*block);
             }
-            Event::Connected(conn, arrival) => {
-                self.sessions.insert(Session::new(conn, arrival, now));
-            }
+            Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
             Event::Received(conn, bytes) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     Desk {
@@ -171,7 +162,7 @@ impl Pool {
                     .receive(session, bytes);
                 }
             }
-            Event::Closed(conn) => self.forget(conn),
+            Event::Closed(conn) => self.forget(now, conn),
             Event::Durable(seq) => self.handle_durable(now, seq, out),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
@@ -180,8 +171,11 @@ impl Pool {
         if std::mem::take(&mut self.shared.wants_fresh_job) {
             self.handle_full_job(now, out);
         }
+        for address in std::mem::take(&mut self.shared.dropped) {
+            self.handle_dropped(now, address, out);
+        }
         for (conn, how) in std::mem::take(&mut self.shared.closing) {
-            self.close(conn, how, out);
+            self.close(now, conn, how, out);
         }
     }
 
@@ -304,26 +298,50 @@ impl Pool {
         }
     }
 
+    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+            out.push(Action::Close(conn, CloseHow::Reset));
+            return;
+        }
+        let dynamic = self.shared.config.dynamic;
+        self.sessions
+            .insert(Session::new(conn, arrival, dynamic, now));
+    }
+
+    /// Whoever shares an address with miners that earn is not shut out with it.
+    fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
+        let network = network_of(address);
+        let mines =
+            |session: &mut Session| session.has_credit && network_of(session.address) == network;
+        if !self.sessions.iter_mut().any(mines) && self.bans.drop_from(address, now.ms) {
+            out.log(
+                Level::Warning,
+                format!("refusing {network} for ten minutes: it keeps misbehaving"),
+            );
+        }
+    }
+
     fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
         let Some(Question::Login {
-            conn,
-            id,
-            user,
+            account,
             password,
-        }) = self.shared.take_question(ticket)
+            waiting,
+        }) = self.shared.questions.take(ticket)
         else {
             return;
         };
         if checked == Password::Right {
-            self.shared.accounts.verified(&user.account, &password);
+            self.shared.accounts.verified(&account, &password);
         }
-        if let Some(session) = self.sessions.get_mut(conn) {
-            let mut desk = Desk {
-                shared: &mut self.shared,
-                now,
-                out,
-            };
-            desk.password_checked(session, id.as_deref(), user, checked);
+        for (Asker { conn, id }, user) in waiting {
+            if let Some(session) = self.sessions.get_mut(conn) {
+                let mut desk = Desk {
+                    shared: &mut self.shared,
+                    now,
+                    out,
+                };
+                desk.password_checked(session, id.as_deref(), user, checked);
+            }
         }
     }
 
@@ -334,20 +352,22 @@ impl Pool {
         stored: Option<StoredPassword>,
         out: &mut Actions,
     ) {
-        let Some(Question::AddUser { conn, id, user }) = self.shared.take_question(ticket) else {
+        let Some(Question::Write { user, asker }) = self.shared.questions.take(ticket) else {
             return;
         };
-        let answer = stored.ok_or(Reject::UserNotStored).map(|stored| {
+        let added = stored.ok_or(Reject::UserNotStored).map(|stored| {
             self.shared.accounts.insert(&user.name, stored);
             self.shared.accounts.verified(&user.name, &user.password);
         });
-        if let Some(session) = self.sessions.get_mut(conn) {
+        if let Some(Asker { conn, id }) = asker
+            && let Some(session) = self.sessions.get_mut(conn)
+        {
             let mut desk = Desk {
                 shared: &mut self.shared,
                 now,
                 out,
             };
-            desk.user_added(session, id.as_deref(), answer);
+            desk.user_added(session, id.as_deref(), added);
         }
     }
 
@@ -364,14 +384,27 @@ impl Pool {
         {
             self.stop_listening(out);
         }
-        if now.ms >= self.keep_alive_at_ms {
-            self.keep_alive_at_ms = now.ms + KEEPALIVE_MS / 10;
-            for session in self
-                .sessions
-                .iter_mut()
-                .filter(|session| session.is_ready())
-            {
+        if now.ms >= self.next_round_ms {
+            self.next_round_ms = now.ms + ROUND_MS;
+            self.go_round(now, out);
+        }
+    }
+
+    /// Looks at each session for silence on either side.
+    fn go_round(&mut self, now: Now, out: &mut Actions) {
+        for session in self.sessions.iter_mut() {
+            if session.is_ready() {
                 session.keep_alive(KEEPALIVE_MS, now, out);
+                if session.look_for_silence(now) == Urgency::Now {
+                    let mut desk = Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    };
+                    desk.send_changed_difficulty(session);
+                }
+            } else if session.is_overdue(now) {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
             }
         }
     }
@@ -389,18 +422,19 @@ impl Pool {
         }
     }
 
-    fn close(&mut self, conn: ConnId, how: CloseHow, out: &mut Actions) {
+    fn close(&mut self, now: Now, conn: ConnId, how: CloseHow, out: &mut Actions) {
         if self.sessions.get_mut(conn).is_some() {
-            self.forget(conn);
+            self.forget(now, conn);
             out.push(Action::Close(conn, how));
         }
     }
 
-    fn forget(&mut self, conn: ConnId) {
+    fn forget(&mut self, now: Now, conn: ConnId) {
         if let Some(session) = self.sessions.remove(conn)
             && let Some(extra_nonce1) = session.extra_nonce1
         {
-            self.shared.extra_nonces.free(extra_nonce1);
+            let difficulty = session.pace.difficulty();
+            self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
         }
     }
 }
@@ -416,26 +450,6 @@ impl Shared {
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         self.closing_later
             .push_back((now.ms + CLOSE_DELAY_MS, conn));
-    }
-
-    /// Keeps a question until its answer comes.
-    pub(crate) fn ask(&mut self, question: Question) -> Ticket {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.questions.insert(ticket, question);
-        ticket
-    }
-
-    /// The question that an answer belongs to.
-    fn take_question(&mut self, ticket: Ticket) -> Option<Question> {
-        self.questions.remove(&ticket)
-    }
-
-    /// Whether a user of this name is on its way to disk.
-    pub(crate) fn is_being_added(&self, name: &str) -> bool {
-        self.questions
-            .values()
-            .any(|question| matches!(question, Question::AddUser { user, .. } if user.name == name))
     }
 
     pub(crate) fn next_seq(&mut self) -> Seq {

@@ -1,11 +1,10 @@
 //! What each line from a miner means: one function a method, rejects answered in one place.
 
-use crate::account::{ADMIN, Login, User, clean_name};
-use crate::event::{Action, Actions, CloseHow, Level, NewUser, Now, Password};
-use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_MALFORMED, USERS_PER_SESSION_MAX};
+use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, Now};
+use crate::limits::SCORE_MALFORMED;
 use crate::line::Flow;
 use crate::message::{Reject, Request, write_reject, write_result, write_subscribed, write_true};
-use crate::pool::{Question, Shared};
+use crate::pool::Shared;
 use crate::redirect::{Head, is_request_line};
 use crate::session::{Phase, Session};
 use crate::units::parse_hex_u32;
@@ -124,6 +123,14 @@ impl Desk<'_> {
             Some("mining.authorize_admin") => self.authorize_admin(session, &request),
             Some("mining.add_user") => self.add_user(session, &request),
             Some("mining.get_transactions") => self.get_transactions(session, &request),
+            Some("mining.suggest_difficulty") => self.suggest_difficulty(session, &request),
+            Some("mining.suggest_target") => self.suggest_target(session, &request),
+            Some("mining.configure") => self.configure(session, &request),
+            Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
+            // Our extranonce1 holds for the connection; what asks to be told of changes may be.
+            Some("mining.extranonce.subscribe") => Ok(Answer::True),
+            // No version bits may be rolled: every one of them is the node's.
+            Some("mining.multi_version") => Ok(Answer::Json("false".to_owned())),
             Some(_) => Err(Reject::UnknownMethod),
             None => Err(Reject::InvalidParams),
         };
@@ -162,6 +169,9 @@ impl Desk<'_> {
             let text = format!("dropping a connection that misbehaves: {}", session.address);
             self.out.log(Level::Warning, text);
             self.close(session);
+            if session.kind == ArrivalKind::Miner && !session.has_credit {
+                self.shared.dropped.push(session.address);
+            }
         }
     }
 
@@ -181,10 +191,18 @@ impl Desk<'_> {
         if !self.shared.is_listening {
             return Err(Reject::NotUpToDate);
         }
-        let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));
         let extra_nonce1 = match session.extra_nonce1 {
             Some(extra_nonce1) => extra_nonce1,
-            None => self.shared.extra_nonces.deal(wanted, session.conn),
+            None => {
+                let agent = params.first().and_then(Option::as_deref);
+                session.pace.bound_for(agent.unwrap_or_default());
+                let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));
+                let (extra_nonce1, hint) = self.shared.extra_nonces.deal(wanted, self.now);
+                if let Some(difficulty) = hint {
+                    session.pace.hint(difficulty);
+                }
+                extra_nonce1
+            }
         };
         session.extra_nonce1 = Some(extra_nonce1);
         if let Some(id) = request.id() {
@@ -192,137 +210,6 @@ impl Desk<'_> {
                 write_subscribed(line, id, extra_nonce1);
             });
         }
-        Ok(Answer::Later)
-    }
-
-    fn authorize(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
-        let params = request.texts()?;
-        let (name, password) = name_and_password(&params)?;
-        match self.shared.accounts.login(&name, password) {
-            Login::Yes(user) => self.admit(session, user),
-            Login::No => self.refuse(session, &name),
-            Login::Ask(user, stored) => {
-                let ticket = self.shared.ask(Question::Login {
-                    conn: session.conn,
-                    id: request.id().map(str::to_owned),
-                    user,
-                    password: password.to_owned(),
-                });
-                session.asked = Some(ticket);
-                self.out
-                    .push(Action::CheckPassword(ticket, stored, password.to_owned()));
-                Ok(Answer::Later)
-            }
-        }
-    }
-
-    /// Takes a user in. Too many on one connection are refused like wrong ones.
-    fn admit(&mut self, session: &mut Session, user: User) -> Result<Answer, Reject> {
-        if session.user(&user.name).is_some() {
-            return Ok(Answer::True);
-        }
-        if session.users.len() >= USERS_PER_SESSION_MAX {
-            return Err(Reject::UnauthorizedUser);
-        }
-        let (name, address) = (&user.name, session.address);
-        self.out
-            .log(Level::Debug, format!("{name:?} mines from {address}"));
-        session.users.push(user);
-        Ok(Answer::True)
-    }
-
-    fn refuse(&mut self, session: &Session, name: &str) -> Result<Answer, Reject> {
-        let address = session.address;
-        self.out.log(
-            Level::Debug,
-            format!("{name:?} was refused, from {address}"),
-        );
-        Err(Reject::UnauthorizedUser)
-    }
-
-    /// The answer to a question has come: the reply leaves and the lines behind it are read.
-    pub(crate) fn password_checked(
-        &mut self,
-        session: &mut Session,
-        id: Option<&str>,
-        user: User,
-        password: Password,
-    ) {
-        let answer = match password {
-            Password::Right => self.admit(session, user),
-            Password::Wrong => self.refuse(session, &user.name),
-        };
-        self.answered(session, id, answer);
-    }
-
-    /// A user was written to disk, or not.
-    pub(crate) fn user_added(
-        &mut self,
-        session: &mut Session,
-        id: Option<&str>,
-        result: Result<(), Reject>,
-    ) {
-        self.answered(session, id, result.map(|()| Answer::True));
-    }
-
-    fn answered(
-        &mut self,
-        session: &mut Session,
-        id: Option<&str>,
-        answer: Result<Answer, Reject>,
-    ) {
-        session.asked = None;
-        self.reply(session, id, answer);
-        self.start(session);
-        self.receive(session, &[]);
-    }
-
-    fn authorize_admin(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
-        let params = request.texts()?;
-        let [Some(password), ..] = params.as_slice() else {
-            return Err(Reject::InvalidParams);
-        };
-        let right = self.shared.config.admin_password.is_some()
-            && matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_));
-        if !right {
-            self.blame(session, SCORE_BAD_ADMIN);
-            return Err(Reject::InvalidPassword);
-        }
-        session.is_admin = true;
-        Ok(Answer::True)
-    }
-
-    fn add_user(&mut self, session: &mut Session, request: &Request<'_>) -> Result<Answer, Reject> {
-        if !session.is_admin {
-            return Err(Reject::OnlyAdmin);
-        }
-        let params = request.texts()?;
-        let (name, password) = name_and_password(&params)?;
-        if password.is_empty() {
-            return Err(Reject::InvalidParams);
-        }
-        if self.shared.accounts.contains(&name) || self.shared.is_being_added(&name) {
-            return Err(Reject::UserExists);
-        }
-        let user = NewUser {
-            name: name.clone(),
-            password: password.to_owned(),
-        };
-        let ticket = self.shared.ask(Question::AddUser {
-            conn: session.conn,
-            id: request.id().map(str::to_owned),
-            user: user.clone(),
-        });
-        session.asked = Some(ticket);
-        self.out.push(Action::AddUser(ticket, user));
         Ok(Answer::Later)
     }
 
@@ -334,28 +221,27 @@ impl Desk<'_> {
     }
 
     /// A job that no other connection has: a Goldshell stops at an id that it had before it
-    /// reconnected.
-    fn send_own_job(&mut self, session: &mut Session) {
+    /// reconnected. It carries the difficulty that is due.
+    pub(crate) fn send_own_job(&mut self, session: &mut Session) {
         let Some(job) = self.shared.jobs.make_own() else {
             return;
         };
         session.assign(&job, self.now, self.out);
         let (jobs, unix_s) = (&self.shared.jobs, self.now.unix_s);
-        self.out
-            .send(session.conn, |line| jobs.write_notify(line, &job, unix_s));
+        self.out.send(session.conn, |line| {
+            jobs.write_notify(line, &job, unix_s);
+        });
         session.push_own_job(job);
     }
-}
 
-/// A name and a password, which may be missing.
-fn name_and_password(params: &[Option<String>]) -> Result<(String, &str), Reject> {
-    let name = params
-        .first()
-        .and_then(Option::as_deref)
-        .and_then(clean_name);
-    let password = params.get(1).and_then(Option::as_deref).unwrap_or("");
-    match name {
-        Some(name) if password.len() <= PASSWORD_BYTES_MAX => Ok((name, password)),
-        _ => Err(Reject::InvalidParams),
+    /// A changed difficulty never travels alone: one that is far off comes with a job at once.
+    pub(crate) fn send_changed_difficulty(&mut self, session: &mut Session) {
+        let newest = self.shared.jobs.newest();
+        if session.has_job()
+            && self.shared.has_live_job()
+            && newest.is_some_and(|newest| session.is_due_another(newest))
+        {
+            self.send_own_job(session);
+        }
     }
 }

@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::account::User;
-use crate::event::{Actions, Arrival, Now, Ticket};
+use crate::event::{Actions, Arrival, ArrivalKind, Now};
 use crate::job::{Job, JobNumber};
 use crate::limits::{
-    ASSIGNMENTS_MAX, OWN_JOBS_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, SCORE_DECAY_PER_S,
-    SCORE_MAX,
+    ASSIGNMENTS_MAX, LOGIN_MS, OWN_JOBS_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX,
+    SCORE_DECAY_PER_S, SCORE_MAX,
 };
 use crate::line::LineBuffer;
 use crate::message::write_set_difficulty;
+use crate::pace::{Dynamic, Pace, Urgency};
 use crate::redirect::Head;
 use crate::units::{ConnId, Difficulty, Seq, Target};
 
@@ -42,16 +43,19 @@ struct Assignment {
 pub(crate) struct Session {
     pub conn: ConnId,
     pub address: IpAddr,
-    /// The difficulty of its next job.
-    pub difficulty: Difficulty,
+    pub kind: ArrivalKind,
+    pub connected_at_ms: u64,
+    pub pace: Pace,
+    /// Whether it has earned credit.
+    pub has_credit: bool,
     pub phase: Phase,
     pub lines: LineBuffer,
     /// Set by subscribe.
     pub extra_nonce1: Option<u32>,
     pub users: Vec<User>,
     pub is_admin: bool,
-    /// A question whose answer the next line has to wait for.
-    pub asked: Option<Ticket>,
+    /// A question is open whose answer the next line has to wait for.
+    pub is_asking: bool,
     pub is_paused: bool,
     /// What the miner was told last.
     announced: Option<Difficulty>,
@@ -66,17 +70,20 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(conn: ConnId, arrival: Arrival, now: Now) -> Self {
+    pub(crate) fn new(conn: ConnId, arrival: Arrival, dynamic: Dynamic, now: Now) -> Self {
         Self {
             conn,
             address: arrival.address,
-            difficulty: arrival.difficulty,
+            kind: arrival.kind,
+            connected_at_ms: now.ms,
+            pace: Pace::new(arrival.difficulty, dynamic, now.ms),
+            has_credit: false,
             phase: Phase::New,
             lines: LineBuffer::default(),
             extra_nonce1: None,
             users: Vec::new(),
             is_admin: false,
-            asked: None,
+            is_asking: false,
             is_paused: false,
             announced: None,
             first_job: None,
@@ -94,6 +101,14 @@ impl Session {
         self.extra_nonce1.is_some() && !self.users.is_empty() && !self.is_closing()
     }
 
+    /// Whether it has taken too long to subscribe and authorize.
+    pub(crate) fn is_overdue(&self, now: Now) -> bool {
+        !self.is_ready()
+            && !self.is_closing()
+            && !self.is_asking
+            && now.ms - self.connected_at_ms >= LOGIN_MS
+    }
+
     /// Whether it has had a job.
     pub(crate) fn has_job(&self) -> bool {
         self.first_job.is_some()
@@ -105,7 +120,7 @@ impl Session {
 
     /// Whether its next line has to wait.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.asked.is_some() || self.replies.are_full()
+        self.is_asking || self.replies.are_full()
     }
 
     /// The user that a submit names.
@@ -119,7 +134,7 @@ impl Session {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
         }
-        let difficulty = job.cap(self.difficulty);
+        let difficulty = job.cap(self.pace.difficulty());
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {
                 self.assignments.pop_front();
@@ -129,6 +144,7 @@ impl Session {
                 difficulty,
                 target: Target::of_difficulty(difficulty),
             });
+            self.pace.restart(now.ms);
         }
         if self.announced != Some(difficulty) {
             self.announced = Some(difficulty);
@@ -145,6 +161,30 @@ impl Session {
         }
         let assignment = self.assignments.iter().rev().find(|a| a.from <= job)?;
         Some((assignment.difficulty, assignment.target))
+    }
+
+    /// Counts an accepted share of a job; whether the difficulty is now far off. Shares of jobs
+    /// under an earlier difficulty do not tell.
+    pub(crate) fn count_share(&mut self, difficulty: Difficulty, now: Now) -> Urgency {
+        self.has_credit = true;
+        if self.announced == Some(difficulty) {
+            self.pace.share(difficulty, self.users.len(), now.ms)
+        } else {
+            Urgency::Later
+        }
+    }
+
+    /// Looks whether the miner is too silent; whether its difficulty is now far off.
+    pub(crate) fn look_for_silence(&mut self, now: Now) -> Urgency {
+        match self.announced {
+            Some(announced) => self.pace.silence(announced, self.users.len(), now.ms),
+            None => Urgency::Later,
+        }
+    }
+
+    /// Whether the next job would come with another difficulty.
+    pub(crate) fn is_due_another(&self, newest: &Job) -> bool {
+        self.announced != Some(newest.cap(self.pace.difficulty()))
     }
 
     /// Keeps a job made for this connection, and forgets those of templates before `oldest`.

@@ -11,6 +11,7 @@ use crate::job::{Job, JobNumber, Jobs, share_key};
 use crate::ledger::Credit;
 use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
 use crate::message::{Reject, Request, Submit, write_true};
+use crate::pace::Urgency;
 use crate::request::{Answer, Desk};
 use crate::session::Session;
 use crate::share::{self, Parent};
@@ -30,10 +31,14 @@ impl Desk<'_> {
         match credit {
             Ok(credit) => {
                 let seq = credit.seq;
+                let urgency = session.count_share(credit.difficulty, self.now);
                 self.out.push(Action::Record(credit));
                 if let Some(id) = id {
                     session.reply_after(seq, |line| write_true(line, id));
                     self.shared.waiting.push_back((seq, session.conn));
+                }
+                if urgency == Urgency::Now {
+                    self.send_changed_difficulty(session);
                 }
             }
             Err(reject) => {

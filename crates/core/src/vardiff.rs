@@ -94,7 +94,10 @@ impl Vardiff {
 
 /// The difficulty at which so much work in so much time would have been the right number of shares.
 fn ideal(work: f64, elapsed_ms: u64, workers: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds and workers are few")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds and workers are few"
+    )]
     let (minutes, workers) = (elapsed_ms as f64 / 60_000.0, workers.max(1) as f64);
     work / minutes / (SHARES_PER_MINUTE * workers)
 }
@@ -116,7 +119,9 @@ fn change(current: Difficulty, ideal: f64) -> Option<Change> {
 /// arithmetic.
 fn rounded(difficulty: f64) -> Option<Difficulty> {
     const CUT: u64 = 1 << 50;
-    Difficulty::new(f64::from_bits((difficulty.to_bits() + CUT / 2) & !(CUT - 1)))
+    Difficulty::new(f64::from_bits(
+        (difficulty.to_bits() + CUT / 2) & !(CUT - 1),
+    ))
 }
 
 #[cfg(test)]
@@ -145,9 +150,18 @@ mod tests {
 
     #[test]
     fn a_rate_far_off_is_corrected_at_once_and_one_nearly_right_with_the_next_job() {
-        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 4.0, 16), Some(Change::Now(difficulty(32.0))));
-        assert_eq!(steady(8.0, SHARES_PER_MINUTE / 4.0, 16), Some(Change::Now(difficulty(2.0))));
-        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 1.8, 16), Some(Change::Soon(difficulty(14.0))));
+        assert_eq!(
+            steady(8.0, SHARES_PER_MINUTE * 4.0, 16),
+            Some(Change::Now(difficulty(32.0)))
+        );
+        assert_eq!(
+            steady(8.0, SHARES_PER_MINUTE / 4.0, 16),
+            Some(Change::Now(difficulty(2.0)))
+        );
+        assert_eq!(
+            steady(8.0, SHARES_PER_MINUTE * 1.8, 16),
+            Some(Change::Soon(difficulty(14.0)))
+        );
     }
 
     #[test]

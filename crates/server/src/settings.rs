@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::job::Boot;
+use hstratum_core::pace::Dynamic;
 use hstratum_core::pool::PoolConfig;
 
 use crate::config::Config;
@@ -37,6 +38,12 @@ impl Settings {
             boot: boot(unix_s)?,
             network: self.network,
             auth: config.auth,
+            dynamic: if config.dynamic {
+                Dynamic::On
+            } else {
+                Dynamic::Off
+            },
+            hints_max: 2 * config.max_inbound as usize,
             admin_password: config.password.as_ref().map(|password| password.0.clone()),
             public_host: config.public_host.clone(),
             public_port: config.public_port,

@@ -1,0 +1,234 @@
+//! How hard a connection's next job is: what it began with, what it asked for, what it can bear, and
+//! what its shares say.
+
+use crate::units::Difficulty;
+use crate::vardiff::{Change, Vardiff};
+
+/// A HandyMiner's process ends at 2^18; this is the last power of two below.
+const HANDYMINER_MAX: f64 = 131_072.0;
+
+/// What a miner asks for with its password or a method.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wish {
+    /// Begin with this difficulty (`d=`, `mining.suggest_difficulty`).
+    Start(Difficulty),
+    /// Keep this difficulty (`fd=`).
+    Fixed(Difficulty),
+}
+
+/// See the module.
+pub(crate) struct Pace {
+    difficulty: Difficulty,
+    least: Option<Difficulty>,
+    greatest: Option<Difficulty>,
+    has_wish: bool,
+    vardiff: Option<Vardiff>,
+}
+
+impl Pace {
+    /// The listener's difficulty, which follows the miner's speed where `dynamic`.
+    pub(crate) fn new(difficulty: Difficulty, dynamic: Dynamic, now_ms: u64) -> Self {
+        Self {
+            difficulty,
+            least: None,
+            greatest: None,
+            has_wish: false,
+            vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
+        }
+    }
+
+    /// The difficulty of the next job, before the network's caps it.
+    pub(crate) fn difficulty(&self) -> Difficulty {
+        self.difficulty
+    }
+
+    /// What this agent can bear. Without a name it may be a HandyMiner in solo mode.
+    pub(crate) fn bound_for(&mut self, agent: &str) {
+        if agent.is_empty() || agent.starts_with("handyminer") {
+            self.greatest = Difficulty::new(HANDYMINER_MAX);
+            self.set(self.difficulty);
+        }
+    }
+
+    /// What the session had before it was resumed; what the miner asks for counts more.
+    pub(crate) fn hint(&mut self, difficulty: Difficulty) {
+        if !self.has_wish {
+            self.set(difficulty);
+        }
+    }
+
+    /// What the miner asks for. A fixed difficulty is not changed by a later wish to begin with one.
+    pub(crate) fn wish(&mut self, wish: Wish, now_ms: u64) {
+        match wish {
+            Wish::Start(difficulty) => {
+                if self.has_wish && self.vardiff.is_none() {
+                    return;
+                }
+                self.set(difficulty);
+                self.restart(now_ms);
+            }
+            Wish::Fixed(difficulty) => {
+                self.set(difficulty);
+                self.vardiff = None;
+            }
+        }
+        self.has_wish = true;
+    }
+
+    /// The miner takes nothing easier than this.
+    pub(crate) fn at_least(&mut self, least: Difficulty) {
+        self.least = Some(least);
+        self.set(self.difficulty);
+    }
+
+    /// A job has gone out under another difficulty: what came before says nothing of it.
+    pub(crate) fn restart(&mut self, now_ms: u64) {
+        if let Some(vardiff) = &mut self.vardiff {
+            *vardiff = Vardiff::new(now_ms);
+        }
+    }
+
+    /// Counts an accepted share of the `announced` difficulty; whether that is now far off.
+    pub(crate) fn share(&mut self, announced: Difficulty, workers: usize, now_ms: u64) -> Urgency {
+        let change = self
+            .vardiff
+            .as_mut()
+            .and_then(|vardiff| vardiff.share(announced, workers, now_ms));
+        self.take(change)
+    }
+
+    /// Looks whether a miner is too silent; whether its difficulty is now far off.
+    pub(crate) fn silence(
+        &mut self,
+        announced: Difficulty,
+        workers: usize,
+        now_ms: u64,
+    ) -> Urgency {
+        let change = self
+            .vardiff
+            .as_mut()
+            .and_then(|vardiff| vardiff.silence(announced, workers, now_ms));
+        self.take(change)
+    }
+
+    fn take(&mut self, change: Option<Change>) -> Urgency {
+        match change {
+            None => Urgency::Later,
+            Some(Change::Soon(difficulty)) => {
+                self.set(difficulty);
+                Urgency::Later
+            }
+            Some(Change::Now(difficulty)) => {
+                self.set(difficulty);
+                Urgency::Now
+            }
+        }
+    }
+
+    fn set(&mut self, difficulty: Difficulty) {
+        let greatest = self.greatest.filter(|greatest| *greatest < difficulty);
+        let least = self.least.filter(|least| difficulty < *least);
+        self.difficulty = greatest.or(least).unwrap_or(difficulty);
+    }
+}
+
+/// Whether difficulty follows a miner's speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dynamic {
+    /// It does.
+    On,
+    /// It stays where it began.
+    Off,
+}
+
+/// Whether a changed difficulty can wait for the next job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Later,
+    Now,
+}
+
+/// Takes `d=` and `fd=` off the end of a password: what is left is the password, and the last
+/// wish counts.
+pub(crate) fn split_password(password: &str) -> (&str, Option<Wish>) {
+    let mut rest = password;
+    let mut wish = None;
+    loop {
+        let (before, last) = rest.rsplit_once(',').unwrap_or(("", rest));
+        let Some(found) = parse_wish(last.trim()) else {
+            return (rest, wish);
+        };
+        wish = wish.or(Some(found));
+        rest = before;
+    }
+}
+
+fn parse_wish(text: &str) -> Option<Wish> {
+    let (key, value) = text.split_once('=')?;
+    let difficulty = Difficulty::new(value.parse().ok()?)?;
+    match key {
+        "d" => Some(Wish::Start(difficulty)),
+        "fd" => Some(Wish::Fixed(difficulty)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difficulty(value: f64) -> Difficulty {
+        Difficulty::new(value).unwrap()
+    }
+
+    #[test]
+    fn wishes_are_taken_off_the_end_of_a_password() {
+        for (text, password, wish) in [
+            ("x", "x", None),
+            ("x,d=512", "x", Some(Wish::Start(difficulty(512.0)))),
+            ("d=0.5", "", Some(Wish::Start(difficulty(0.5)))),
+            ("a,b,fd=16", "a,b", Some(Wish::Fixed(difficulty(16.0)))),
+            ("x,d=1,fd=2", "x", Some(Wish::Fixed(difficulty(2.0)))),
+            ("x,d=0", "x,d=0", None),
+            ("x,d=inf", "x,d=inf", None),
+            ("d=8,x", "d=8,x", None),
+        ] {
+            assert_eq!(split_password(text), (password, wish), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_difficulty_stays() {
+        let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
+        pace.wish(Wish::Start(difficulty(64.0)), 0);
+        pace.hint(difficulty(32.0));
+        for n in 0..100 {
+            assert_eq!(pace.share(difficulty(2.0), 1, n), Urgency::Later);
+        }
+        assert_eq!(pace.difficulty(), difficulty(2.0));
+    }
+
+    #[test]
+    fn no_handyminer_is_told_what_ends_it() {
+        for (agent, told) in [
+            ("handyminer/0.0.5", HANDYMINER_MAX),
+            ("", HANDYMINER_MAX),
+            ("icbtminer", 1e6),
+        ] {
+            let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+            pace.bound_for(agent);
+            pace.wish(Wish::Start(difficulty(1e6)), 0);
+            assert_eq!(pace.difficulty(), difficulty(told), "{agent:?}");
+        }
+    }
+
+    #[test]
+    fn a_miner_gets_nothing_easier_than_it_takes() {
+        let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+        pace.at_least(difficulty(16.0));
+        assert_eq!(pace.difficulty(), difficulty(16.0));
+        pace.hint(difficulty(1.0));
+        assert_eq!(pace.difficulty(), difficulty(16.0));
+    }
+}
