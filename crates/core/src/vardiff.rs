@@ -20,10 +20,11 @@ const SAMPLE_MS_MIN: u64 = 250;
 const SILENCE_MS: u64 = 30_000;
 /// By how much it falls then.
 const SILENCE_FACTOR: f64 = 8.0;
-/// How far off an estimate has to be for a change.
-const TOLERANCE: f64 = 1.5;
+/// How many standard deviations off an estimate has to be for a change. That of a rate seen in
+/// n shares is 1/√n of it.
+const DEVIATIONS: f64 = 3.0;
 /// How far off it has to be for a change that does not wait for the next job.
-const URGENT: f64 = 2.0;
+const URGENT: f64 = 2.5;
 /// What no difficulty falls below by itself: a share then costs 2^16 hashes. A Goldshell stops for
 /// good below 2^-32.
 pub const DIFFICULTY_MIN: f64 = 1.0 / 65_536.0;
@@ -65,7 +66,7 @@ impl Vardiff {
         }
         let elapsed_ms = (now_ms - self.since_ms).max(SAMPLE_MS_MIN);
         let ideal = ideal(self.work, elapsed_ms, workers);
-        let change = change(current, ideal);
+        let change = change(current, ideal, self.shares);
         if change.is_some() || self.shares >= SAMPLE_MAX {
             *self = Self::new(now_ms);
         }
@@ -86,7 +87,7 @@ impl Vardiff {
         } else {
             ideal(self.work, elapsed_ms, workers)
         };
-        let change = change(current, ideal.min(current.get()));
+        let change = change(current, ideal.min(current.get()), SAMPLE.max(self.shares));
         *self = Self::new(now_ms);
         change
     }
@@ -102,11 +103,11 @@ fn ideal(work: f64, elapsed_ms: u64, workers: usize) -> f64 {
     work / minutes / (SHARES_PER_MINUTE * workers)
 }
 
-fn change(current: Difficulty, ideal: f64) -> Option<Change> {
+fn change(current: Difficulty, ideal: f64, shares: u32) -> Option<Change> {
     let ideal = ideal.max(DIFFICULTY_MIN.min(current.get()));
     let off = (ideal / current.get()).max(current.get() / ideal);
     let ideal = rounded(ideal)?;
-    if ideal == current || off < TOLERANCE {
+    if ideal == current || off < 1.0 + DEVIATIONS / f64::from(shares).sqrt() {
         None
     } else if off < URGENT {
         Some(Change::Soon(ideal))
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn the_right_rate_changes_nothing() {
         assert_eq!(steady(8.0, SHARES_PER_MINUTE, 1_000), None);
-        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 1.4, 1_000), None);
-        assert_eq!(steady(8.0, SHARES_PER_MINUTE / 1.4, 1_000), None);
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE * 1.3, 1_000), None);
+        assert_eq!(steady(8.0, SHARES_PER_MINUTE / 1.3, 1_000), None);
     }
 
     #[test]
