@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hstratum_core::block::Solution;
@@ -23,11 +23,11 @@ use crate::password;
 use crate::spool::Spool;
 use crate::users::UsersFile;
 
-/// Questions about users.
-pub(crate) enum UsersMail {
-    Check(Ticket, StoredPassword, String),
-    Add(Ticket, NewUser),
-}
+/// Is this the password?
+pub(crate) struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
+
+/// Write this user.
+pub(crate) struct UsersMail(pub Ticket, pub NewUser);
 
 /// Changes of the spool.
 pub(crate) enum SpoolMail {
@@ -35,31 +35,35 @@ pub(crate) enum SpoolMail {
     Remove(Hash),
 }
 
-/// Checks passwords and writes users, one after the other. Without a file users last as long as
-/// the process.
+/// Checks passwords. Several threads do, each taking the next question when it is free.
+pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
+    loop {
+        let next = mail.lock().expect("nothing panics while it is held").recv();
+        let Ok(PasswordMail(ticket, stored, password)) = next else {
+            return;
+        };
+        let checked = if password::verify(&stored, &password) {
+            Password::Right
+        } else {
+            Password::Wrong
+        };
+        post.work(WorkMail::PasswordChecked(ticket, checked));
+    }
+}
+
+/// Writes users, one after the other. Without a file they last as long as the process.
 pub(crate) fn run_users(
     mut file: Option<UsersFile>,
     mail: &Receiver<UsersMail>,
     post: &Post,
     node: &dyn Node,
 ) {
-    for item in mail {
-        post.work(match item {
-            UsersMail::Check(ticket, stored, password) => {
-                let checked = match password::verify(&stored, &password) {
-                    true => Password::Right,
-                    false => Password::Wrong,
-                };
-                WorkMail::PasswordChecked(ticket, checked)
-            }
-            UsersMail::Add(ticket, user) => {
-                let added = add_user(file.as_mut(), &user);
-                if let Err(error) = &added {
-                    node.log(Level::Error, &format!("{error:#}"));
-                }
-                WorkMail::UserAdded(ticket, user.name, added.ok())
-            }
-        });
+    for UsersMail(ticket, user) in mail {
+        let added = add_user(file.as_mut(), &user);
+        if let Err(error) = &added {
+            node.log(Level::Error, &format!("{error:#}"));
+        }
+        post.work(WorkMail::UserAdded(ticket, user.name, added.ok()));
     }
 }
 

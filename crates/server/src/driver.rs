@@ -19,7 +19,7 @@ use hstratum_core::pool::Pool;
 use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{Hash, Seq};
 
-use crate::clerk::{SpoolMail, UsersMail};
+use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::limits::{FINISH_MS, READS_PER_TURN, RESTART_MS, TICK_MS};
 use crate::mail::{Mailbox, NodeMail, WorkMail};
 use crate::net::{Net, ReadResult};
@@ -31,6 +31,7 @@ use crate::store::{StoreMail, unix_s};
 /// it is only after the driver.
 pub(crate) struct Desks {
     pub store: Sender<StoreMail>,
+    pub passwords: Sender<PasswordMail>,
     pub users: Sender<UsersMail>,
     /// None when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
@@ -344,11 +345,11 @@ impl Driver {
             }
             Action::CheckPassword(ticket, stored, password) => {
                 ask(
-                    &self.desks.users,
-                    UsersMail::Check(ticket, stored, password),
+                    &self.desks.passwords,
+                    PasswordMail(ticket, stored, password),
                 );
             }
-            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail::Add(ticket, user)),
+            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail(ticket, user)),
             Action::Log(level, text) => self.node.log(level, &text),
         }
     }

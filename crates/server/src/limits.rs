@@ -29,6 +29,9 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
+pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
+
 /// How long a stop may take before the threads are left behind.
 pub(crate) const CLOSE_MS: u64 = 10_000;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clerk;
 use crate::driver::{Desks, Driver, Unanswered};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::mail::{NodeMail, Post};
 use crate::net::Net;
 use crate::node::Node;
@@ -203,6 +203,14 @@ fn start_clerks(
     clerks.push(spawn("hstratum-ledger", move || {
         store::run(network, &store_mail, &store_post, &dumps_desk);
     })?);
+    let (passwords_desk, passwords_mail) = channel();
+    let passwords_mail = Arc::new(Mutex::new(passwords_mail));
+    for _ in 0..password_threads() {
+        let (passwords_mail, passwords_post) = (passwords_mail.clone(), post.clone());
+        clerks.push(spawn("hstratum-login", move || {
+            clerk::run_passwords(&passwords_mail, &passwords_post);
+        })?);
+    }
     let (users_post, users_node) = (post.clone(), node.clone());
     clerks.push(spawn("hstratum-users", move || {
         clerk::run_users(users_file, &users_mail, &users_post, &*users_node);
@@ -228,10 +236,17 @@ fn start_clerks(
     };
     let desks = Desks {
         store: store_desk,
+        passwords: passwords_desk,
         users: users_desk,
         spool,
     };
     Ok((desks, clerks))
+}
+
+/// The node needs its cores too.
+fn password_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, PASSWORD_THREADS_MAX)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
