@@ -384,6 +384,12 @@ impl Pool {
         {
             self.stop_listening(out);
         }
+        if !self.shared.is_listening {
+            // Also those that came in just before: known clients would wait for ever.
+            for session in self.sessions.iter_mut() {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            }
+        }
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
@@ -417,9 +423,6 @@ impl Pool {
             Level::Warning,
             "no job for 15 s: connections are reset and refused until there is one".to_owned(),
         );
-        for session in self.sessions.iter_mut() {
-            self.shared.closing.push((session.conn, CloseHow::Reset));
-        }
     }
 
     fn close(&mut self, now: Now, conn: ConnId, how: CloseHow, out: &mut Actions) {

@@ -39,7 +39,9 @@ impl Desk<'_> {
         let mut lines = std::mem::take(&mut session.lines);
         let read = lines.read(bytes, |line| self.handle_line(session, line));
         session.lines = lines;
-        if read.is_err() {
+        if read.is_err() && matches!(session.phase, Phase::Http(_)) {
+            self.answer_http(session);
+        } else if read.is_err() {
             self.reply(session, Some("null"), Err(Reject::LineTooLong));
             self.close(session);
         }
