@@ -67,6 +67,8 @@ pub(crate) struct Driver {
     credits: Vec<Credit>,
     /// The last share recorded.
     last: Seq,
+    /// The last share known to be durable.
+    durable: Seq,
 }
 
 /// Whether the loop goes on.
@@ -100,6 +102,7 @@ impl Driver {
             actions: Actions::default(),
             credits: Vec::new(),
             last: Seq(0),
+            durable: Seq(0),
         }
     }
 
@@ -279,7 +282,10 @@ impl Driver {
 
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
         match mail {
-            WorkMail::Durable(seq) => self.handle(pool, now, Event::Durable(seq)),
+            WorkMail::Durable(seq) => {
+                self.durable = seq;
+                self.handle(pool, now, Event::Durable(seq));
+            }
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
@@ -364,15 +370,11 @@ impl Driver {
     fn finish(&mut self, pool: &mut Pool) {
         self.commit();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        let mut durable = Seq(0);
-        while durable < self.last {
+        while self.durable < self.last {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;
             };
-            if let WorkMail::Durable(seq) = mail {
-                durable = seq;
-            }
             let now = self.now();
             self.handle_work(pool, now, mail);
         }
