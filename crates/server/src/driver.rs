@@ -3,8 +3,9 @@
 //! What the node says goes first. A panic of the pool stops here: its connections are reset and a
 //! new pool begins with what is durable.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -71,6 +72,9 @@ pub(crate) struct Driver {
     durable: Seq,
 }
 
+/// What a panic leaves.
+type Failure = Box<dyn Any + Send>;
+
 /// Whether the loop goes on.
 enum Turn {
     Again,
@@ -111,7 +115,7 @@ impl Driver {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
                 Ok(done) => return done,
-                Err(_) => self.clear_up(),
+                Err(failure) => self.clear_up(failure),
             }
         }
     }
@@ -167,20 +171,12 @@ impl Driver {
 
     /// After a panic: found blocks that were on their way go out, miners are sent away so that
     /// they come back to a new pool.
-    fn clear_up(&mut self) {
+    fn clear_up(&mut self, failure: Failure) {
         self.node.log(
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
-        let mut actions = std::mem::take(&mut self.actions);
-        actions.drain(|action, bytes| {
-            if matches!(
-                action,
-                Action::SubmitBlock(_) | Action::Spool(..) | Action::Record(_)
-            ) {
-                self.perform(action, bytes);
-            }
-        });
+        self.carry_out(Some(failure));
         self.commit();
         self.net.reset_all();
         std::thread::sleep(Duration::from_millis(RESTART_MS));
@@ -304,9 +300,23 @@ impl Driver {
     }
 
     fn perform_all(&mut self) {
+        if let Some(failure) = self.carry_out(None) {
+            resume_unwind(failure);
+        }
+    }
+
+    /// Carries out what the pool wants. A failure on the way, or before, leaves out what can be
+    /// lost, and nothing else: a found block is kept whatever happens.
+    fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
         let mut actions = std::mem::take(&mut self.actions);
-        actions.drain(|action, bytes| self.perform(action, bytes));
+        actions.drain(|action, bytes| {
+            if failure.is_none() || outlives_failure(&action) {
+                let done = catch_unwind(AssertUnwindSafe(|| self.perform(action, bytes)));
+                failure = failure.take().or(done.err());
+            }
+        });
         self.actions = actions;
+        failure
     }
 
     fn perform(&mut self, action: Action, bytes: &[u8]) {
@@ -396,6 +406,18 @@ impl Unanswered {
             }
         }
     }
+}
+
+/// Whether a pool that failed owes it all the same: blocks and credit do not end with connections.
+fn outlives_failure(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SubmitBlock(_)
+            | Action::Spool(..)
+            | Action::Unspool(_)
+            | Action::Record(_)
+            | Action::CloseRound(_)
+    )
 }
 
 /// The threads behind the desks outlive the driver, whatever their disk does.
