@@ -51,6 +51,8 @@ pub(crate) struct NodeView {
     tip: Option<Hash>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
+    /// Why the template counts no more.
+    no_template: Option<String>,
 }
 
 /// The driver and all it owns.
@@ -175,6 +177,9 @@ impl Driver {
                 NodeMail::Transactions(template, transactions),
             );
         }
+        if let Some(reason) = view.no_template {
+            self.handle_node(&mut pool, now, NodeMail::NoTemplate(reason));
+        }
         pool
     }
 
@@ -261,11 +266,12 @@ impl Driver {
             NodeMail::Template(parts) => match Template::new((*parts).clone()) {
                 Ok(template) => {
                     self.view.template = Some(*parts);
+                    self.view.no_template = None;
                     self.handle(pool, now, Event::Template(Box::new(template)));
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
-                    self.handle(pool, now, Event::NoTemplate(reason));
+                    self.handle_node(pool, now, NodeMail::NoTemplate(reason));
                 }
             },
             NodeMail::Transactions(template, bytes) => {
@@ -273,6 +279,8 @@ impl Driver {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeMail::NoTemplate(reason) => {
+                self.view.template = None;
+                self.view.no_template = Some(reason.clone());
                 self.handle(pool, now, Event::NoTemplate(reason));
             }
             NodeMail::BlockResult(hash, verdict) => {
