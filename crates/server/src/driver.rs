@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     pub users: HashMap<String, StoredPassword>,
     pub unanswered: HashMap<Hash, Unanswered>,
     view: NodeView,
+    /// The node closes, and is told here when all is done.
+    closing: Option<Sender<()>>,
     started: Instant,
     next_tick_ms: u64,
     actions: Actions,
@@ -82,13 +84,6 @@ pub(crate) struct Driver {
 
 /// What a panic leaves.
 type Failure = Box<dyn Any + Send>;
-
-/// Whether the loop goes on.
-enum Turn {
-    Again,
-    /// The node closes; it is told here when all is done.
-    Close(Sender<()>),
-}
 
 impl Driver {
     pub(crate) fn new(
@@ -109,6 +104,7 @@ impl Driver {
             users,
             unanswered,
             view: NodeView::default(),
+            closing: None,
             started: Instant::now(),
             next_tick_ms: 0,
             actions: Actions::default(),
@@ -124,20 +120,21 @@ impl Driver {
     pub(crate) fn run(&mut self) -> Sender<()> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
-                Ok(done) => return done,
+                Ok(()) => {}
                 Err(failure) => self.clear_up(failure),
+            }
+            if let Some(done) = self.closing.take() {
+                return done;
             }
         }
     }
 
-    fn run_pool(&mut self) -> Sender<()> {
+    fn run_pool(&mut self) {
         let mut pool = self.start_pool();
-        loop {
-            if let Turn::Close(done) = self.turn(&mut pool) {
-                self.finish(&mut pool);
-                return done;
-            }
+        while self.closing.is_none() {
+            self.turn(&mut pool);
         }
+        self.finish(&mut pool);
     }
 
     /// A new pool that knows what the last one knew and what is durable.
@@ -204,7 +201,7 @@ impl Driver {
         }
     }
 
-    fn turn(&mut self, pool: &mut Pool) -> Turn {
+    fn turn(&mut self, pool: &mut Pool) {
         let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
         let mut connected = Vec::new();
         self.net
@@ -214,7 +211,8 @@ impl Driver {
         let now = self.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
             if let NodeMail::Close(done) = mail {
-                return Turn::Close(done);
+                self.closing = Some(done);
+                return;
             }
             self.handle_node(pool, now, mail);
         }
@@ -234,7 +232,6 @@ impl Driver {
         for conn in self.net.take_lost() {
             self.handle(pool, now, Event::Closed(conn));
         }
-        Turn::Again
     }
 
     fn read(&mut self, pool: &mut Pool, now: Now) {
@@ -426,6 +423,8 @@ impl Driver {
             };
             let now = self.now();
             self.handle_work(pool, now, mail);
+            // A reply that leaves may let in lines that waited behind it.
+            self.commit();
         }
         self.net.flush();
         self.net.reset_all();
