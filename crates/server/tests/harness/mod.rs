@@ -11,6 +11,7 @@
 pub mod miner;
 pub mod template;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread;
@@ -58,8 +59,11 @@ struct Seen {
     offers: Vec<Offered>,
     /// What is answered to each offer at once.
     answer: Option<Verdict>,
-    panics_left: u32,
+    /// What happens inside the next offers.
+    hooks: VecDeque<Hook>,
 }
+
+type Hook = Box<dyn FnOnce(&Server) + Send>;
 
 /// A node that remembers what it was told.
 #[derive(Default)]
@@ -78,13 +82,17 @@ impl Node for TestNode {
         let hash = offered.hash();
         let mut seen = self.seen();
         seen.offers.push(offered);
-        let fails = seen.panics_left > 0;
-        seen.panics_left = seen.panics_left.saturating_sub(1);
-        let answer = seen.answer.clone();
+        let (answer, hook) = (seen.answer.clone(), seen.hooks.pop_front());
         drop(seen);
         self.changed.notify_all();
-        assert!(!fails, "a failure that a test asked for");
-        if let (Some(verdict), Some(server)) = (answer, self.server.get().and_then(Weak::upgrade)) {
+        // Blocks of an earlier run are offered before there is a server to answer.
+        let Some(server) = self.server.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        if let Some(hook) = hook {
+            hook(&server);
+        }
+        if let Some(verdict) = answer {
             server.block_result(hash, verdict);
         }
     }
@@ -109,7 +117,11 @@ impl TestNode {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {what}; log: {:#?}", seen.log);
+            if left.is_zero() {
+                let log = std::mem::take(&mut seen.log);
+                drop(seen);
+                panic!("no {what}; log: {log:#?}");
+            }
             (seen, _) = self
                 .changed
                 .wait_timeout(seen, left)
@@ -122,9 +134,14 @@ impl TestNode {
         self.seen().answer = Some(verdict);
     }
 
-    /// Panics in the next offers.
-    pub fn panic_in_offers(&self, count: u32) {
-        self.seen().panics_left = count;
+    /// Runs this inside one of the next offers, in turn.
+    pub fn in_next_offer(&self, hook: impl FnOnce(&Server) + Send + 'static) {
+        self.seen().hooks.push_back(Box::new(hook));
+    }
+
+    /// Panics in the next offer, as a bug of the pool would.
+    pub fn panic_in_next_offer(&self) {
+        self.in_next_offer(|_| panic!("a failure that a test asked for"));
     }
 
     /// The offer of this number, counted from 0, once it is there.
