@@ -238,6 +238,7 @@ impl Net {
     /// Takes bytes to be sent: whole lines.
     pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
+        conn.forget_what_left();
         conn.out.extend_from_slice(bytes);
         if conn.out.len() - conn.out_done > OUT_BYTES_MAX {
             return self.lose(id);
@@ -392,6 +393,14 @@ impl Conn {
         self.is_paused || self.out.len() - self.out_done >= OUT_BYTES_HIGH
     }
 
+    /// Makes room once the larger part has left, since a slow peer may never take all there is.
+    fn forget_what_left(&mut self) {
+        if self.out_done > self.out.len() / 2 {
+            self.out.drain(..self.out_done);
+            self.out_done = 0;
+        }
+    }
+
     /// Writes whole lines, as many at once as fit a segment. An idle connection keeps no buffer.
     fn flush(&mut self) -> io::Result<()> {
         while self.out_done < self.out.len() {
@@ -446,3 +455,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
         ConnectionAborted | ConnectionReset | Interrupted
     )
 }
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;
