@@ -15,12 +15,14 @@ use hstratum_core::summary::Dump;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
 
+use crate::config::TlsFiles;
 use crate::dump::write_dump;
 use crate::limits::DISK_RETRY_MS;
 use crate::mail::{Post, WorkMail};
 use crate::node::Node;
 use crate::password;
 use crate::spool::Spool;
+use crate::tls;
 use crate::users::UsersFile;
 
 /// Is this the password?
@@ -33,6 +35,24 @@ pub(crate) struct UsersMail(pub Ticket, pub NewUser);
 pub(crate) enum SpoolMail {
     Put(Arc<Solution>, Arc<RawTransactions>),
     Remove(Hash),
+}
+
+/// Reads the certificate each time it is asked to, and hands it to the driver.
+pub(crate) fn run_certificates(
+    files: &TlsFiles,
+    mail: &Receiver<()>,
+    post: &Post,
+    node: &dyn Node,
+) {
+    for () in mail {
+        match tls::load(&files.cert, &files.key) {
+            Ok(certificate) => post.work(WorkMail::Certificate(certificate)),
+            Err(error) => node.log(
+                Level::Error,
+                &format!("{error:#}; the old certificate stays"),
+            ),
+        }
+    }
 }
 
 /// Checks passwords. Several threads do, each taking the next question when it is free.

@@ -6,9 +6,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use hstratum_core::account::Auth;
 use hstratum_core::units::Difficulty;
+
+use crate::address_range::AddressRange;
+use crate::limits::LISTENERS_MAX;
+use crate::listener::{Encryption, ListenSpec};
+use crate::spelling::edit_distance;
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
@@ -16,6 +22,8 @@ const HOST_BYTES_MAX: usize = 253;
 const PASSWORD_BYTES_MAX: usize = 256;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
+const PATH_BYTES_MAX: usize = 4096;
+const PROXIES_MAX: usize = 256;
 
 /// Where an option was given. A later one in this order overrides an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +77,8 @@ pub struct Config {
     pub public_port: u16,
     /// The most connections at a time.
     pub max_inbound: u32,
+    /// The most connections from one address; 0 is any number.
+    pub max_per_address: u32,
     /// The difficulty a session starts with.
     pub difficulty: Difficulty,
     /// Whether difficulty follows each miner's speed.
@@ -79,6 +89,21 @@ pub struct Config {
     pub auth: Auth,
     /// Seconds between jobs for mempool changes.
     pub refresh_s: u32,
+    /// Where miners connect as well.
+    pub listen: Vec<ListenSpec>,
+    /// The certificate chain and its key, PEM files; there when a listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// Peers that must send a PROXY header.
+    pub proxy_protocol: Vec<AddressRange>,
+}
+
+/// Where a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Why options were refused, in one line.
@@ -157,6 +182,18 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.max_inbound, parse_integer(text, 1, INBOUND_MAX)),
     },
     OptionSpec {
+        name: "max-per-address",
+        fallback: Fallback::Value("0"),
+        help: "connections from one address; 0 is any number",
+        expected: "a whole number from 0 to 1000000",
+        set: |draft, text| {
+            store(
+                &mut draft.max_per_address,
+                parse_integer(text, 0, INBOUND_MAX),
+            )
+        },
+    },
+    OptionSpec {
         name: "difficulty",
         fallback: Fallback::Value("8"),
         help: "difficulty a miner starts with; may be a fraction",
@@ -192,6 +229,42 @@ pub const OPTIONS: &[OptionSpec] = &[
         expected: "a whole number of seconds from 1 to 3600",
         set: |draft, text| store(&mut draft.refresh_s, parse_integer(text, 1, REFRESH_S_MAX)),
     },
+    OptionSpec {
+        name: "listen",
+        fallback: Fallback::None,
+        help: "more listeners, separated by commas: tcp://, tls:// or auto:// (TLS or not, as the \
+               first byte tells), IP address and port, ?difficulty= for a start difficulty",
+        expected: "up to 15 of tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, each with or \
+                   without ?difficulty=NUMBER",
+        set: |draft, text| {
+            let listen = parse_list(text, LISTENERS_MAX - 1, ListenSpec::parse);
+            store(&mut draft.listen, listen)
+        },
+    },
+    OptionSpec {
+        name: "tls-cert",
+        fallback: Fallback::None,
+        help: "PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again",
+        expected: "a path",
+        set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
+    },
+    OptionSpec {
+        name: "tls-key",
+        fallback: Fallback::None,
+        help: "PEM file with the private key of tls-cert",
+        expected: "a path",
+        set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
+    },
+    OptionSpec {
+        name: "proxy-protocol",
+        fallback: Fallback::None,
+        help: "proxies, separated by commas: addresses or ranges that must send a PROXY header",
+        expected: "up to 256 IP addresses or ranges like 10.0.0.0/8",
+        set: |draft, text| {
+            let proxies = parse_list(text, PROXIES_MAX, AddressRange::parse);
+            store(&mut draft.proxy_protocol, proxies)
+        },
+    },
 ];
 
 impl Config {
@@ -217,7 +290,7 @@ impl Config {
                 .ok_or_else(|| unknown(option))?;
             (spec.set)(&mut draft, &option.value).ok_or_else(|| malformed(spec, option))?;
         }
-        Ok(draft.finish())
+        draft.finish()
     }
 }
 
@@ -247,34 +320,65 @@ struct Draft {
     public_host: Option<String>,
     public_port: Option<u16>,
     max_inbound: Option<u32>,
+    max_per_address: Option<u32>,
     difficulty: Option<Difficulty>,
     dynamic: Option<bool>,
     password: Option<Secret>,
     auth: Option<Auth>,
     refresh_s: Option<u32>,
+    listen: Option<Vec<ListenSpec>>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    proxy_protocol: Option<Vec<AddressRange>>,
 }
 
 impl Draft {
-    fn finish(self) -> Config {
+    fn finish(self) -> Result<Config, ConfigError> {
         const GIVEN: &str = "the table gives a default";
+        let listen = self.listen.unwrap_or_default();
+        let tls = tls_files(&listen, self.tls_cert, self.tls_key)?;
         let port = self.port.expect(GIVEN);
         let auth = match self.password {
             Some(_) => Auth::Users,
             None => Auth::Open,
         };
-        Config {
+        Ok(Config {
             host: self.host.expect(GIVEN),
             port,
             public_host: self.public_host,
             public_port: self.public_port.unwrap_or(port),
             max_inbound: self.max_inbound.expect(GIVEN),
+            max_per_address: self.max_per_address.expect(GIVEN),
             difficulty: self.difficulty.expect(GIVEN),
             dynamic: self.dynamic.expect(GIVEN),
             password: self.password,
             auth: self.auth.unwrap_or(auth),
             refresh_s: self.refresh_s.expect(GIVEN),
-        }
+            listen,
+            tls,
+            proxy_protocol: self.proxy_protocol.unwrap_or_default(),
+        })
     }
+}
+
+/// A certificate and its key are there together, and when a listener speaks TLS.
+fn tls_files(
+    listen: &[ListenSpec],
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    let is_used = listen
+        .iter()
+        .any(|spec| spec.encryption != Encryption::Never);
+    let wrong = match (cert, key) {
+        (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
+        (None, None) if !is_used => return Ok(None),
+        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
+        (Some(_), None) => "tls-key: missing, and there is tls-cert",
+        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
+        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
+    };
+    Err(ConfigError(wrong.to_owned()))
 }
 
 fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
@@ -329,6 +433,17 @@ fn parse_auth(text: &str) -> Option<Auth> {
     }
 }
 
+fn parse_list<T>(text: &str, max: usize, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let items: Option<Vec<T>> = text.split(',').map(|item| parse(item.trim())).collect();
+    items.filter(|items| items.len() <= max)
+}
+
+/// A flag without a value arrives as `true`.
+fn parse_path(text: &str) -> Option<PathBuf> {
+    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
+    fits.then(|| PathBuf::from(text))
+}
+
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
         "password" => format!("{} bytes", option.value.len()),
@@ -364,21 +479,6 @@ fn cut(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// Levenshtein's distance in bytes. Both texts are short: one is a name of ours, the other is cut.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -34,11 +34,15 @@ fn nothing_given_is_the_defaults() {
         public_host: None,
         public_port: 3008,
         max_inbound: 10_000,
+        max_per_address: 0,
         difficulty: Difficulty::new(8.0).expect("above zero"),
         dynamic: true,
         password: None,
         auth: Auth::Open,
         refresh_s: 60,
+        listen: Vec::new(),
+        tls: None,
+        proxy_protocol: Vec::new(),
     };
     assert_eq!(check(&[]), expected);
 }
@@ -56,6 +60,11 @@ fn everything_can_be_given() {
         ("password", "p w"),
         ("auth", "address"),
         ("refresh", "1"),
+        ("maxperaddress", "100"),
+        ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
+        ("tlscert", "/etc/cert.pem"),
+        ("tlskey", "/etc/key.pem"),
+        ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
     ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
@@ -63,11 +72,22 @@ fn everything_can_be_given() {
         public_host: Some("pool.example.com".into()),
         public_port: 65_535,
         max_inbound: 1_000_000,
+        max_per_address: 100,
         difficulty: Difficulty::new(0.001).expect("above zero"),
         dynamic: false,
         password: Some(Secret("p w".into())),
         auth: Auth::Address,
         refresh_s: 1,
+        listen: ["tcp://0.0.0.0:1", "tls://[::]:2?difficulty=1024"]
+            .map(|text| ListenSpec::parse(text).expect("a listener"))
+            .into(),
+        tls: Some(TlsFiles {
+            cert: "/etc/cert.pem".into(),
+            key: "/etc/key.pem".into(),
+        }),
+        proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
+            .map(|text| AddressRange::parse(text).expect("a range"))
+            .into(),
     };
     assert_eq!(config, expected);
 }
@@ -216,5 +236,63 @@ fn table_is_sound() {
             .iter()
             .any(|other| other.key() == spec.key());
         assert!(!twice, "{}", spec.name);
+    }
+}
+
+#[test]
+fn certificate_is_given_when_and_only_when_a_listener_needs_it() {
+    let check = |listen: &[&str], files: &[&str], expected: &str| {
+        let listen = listen.iter().map(|value| ("listen", *value));
+        let files = files.iter().map(|key| (*key, "/x.pem"));
+        let options: Vec<_> = listen.chain(files).collect();
+        let error = flags(&options).expect_err("refused").to_string();
+        assert_eq!(error, expected);
+    };
+    let (cert, key) = ("tlscert", "tlskey");
+    for listen in ["tls://[::]:1", "tcp://[::]:1,auto://[::]:2"] {
+        check(
+            &[listen],
+            &[],
+            "tls-cert: missing, and listen has tls:// or auto://",
+        );
+        check(
+            &[listen],
+            &[cert],
+            "tls-key: missing, and there is tls-cert",
+        );
+        check(&[listen], &[key], "tls-cert: missing, and there is tls-key");
+    }
+    let unused = "tls-cert: not used, since listen has no tls:// or auto://";
+    check(&["tcp://[::]:1"], &[cert, key], unused);
+    check(&[], &[cert, key], unused);
+}
+
+#[test]
+fn lists_are_strict_and_short() {
+    let many = |item: &str, count| vec![item; count].join(",");
+    check(&[("listen", &many("tcp://0.0.0.0:0", 15))]);
+    check(&[("proxyprotocol", &many("::1", 256))]);
+    for (key, values) in [
+        (
+            "listen",
+            [
+                "",
+                "tcp://0.0.0.0:1,",
+                "0.0.0.0:1",
+                &many("tcp://0.0.0.0:0", 16),
+            ],
+        ),
+        (
+            "proxyprotocol",
+            ["", "10.0.0.1/8", "::1,,::2", &many("::1", 257)],
+        ),
+    ] {
+        for value in values {
+            let error = flags(&[(key, value)]).expect_err("refused").to_string();
+            assert!(error.contains(": expected up to "), "{error}");
+        }
+    }
+    for key in ["tlscert", "tlskey"] {
+        assert!(flags(&[(key, "true")]).is_err());
     }
 }

@@ -12,17 +12,16 @@ use std::time::{Duration, Instant};
 
 use hstratum_core::block::Solution;
 use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Level, Listening, Now, Ticket,
-    Verdict,
+    Action, Actions, Event, FoundBlock, Level, Listening, Now, Ticket, Verdict,
 };
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::template::{Template, TemplateParts};
-use hstratum_core::units::{Hash, Seq};
+use hstratum_core::units::{ConnId, Hash, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
-use crate::limits::{FINISH_MS, READS_PER_TURN, RESTART_MS, TICK_MS};
+use crate::limits::{FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
 use crate::mail::{Mailbox, NodeMail, WorkMail};
 use crate::net::{Net, ReadResult};
 use crate::node::{Node, Offer};
@@ -37,6 +36,8 @@ pub(crate) struct Desks {
     pub users: Sender<UsersMail>,
     /// None when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
+    /// Whoever reads the certificate; none when nothing speaks TLS.
+    pub certificates: Option<Sender<()>>,
 }
 
 /// A found block that the node has not answered.
@@ -205,11 +206,7 @@ impl Driver {
 
     fn turn(&mut self, pool: &mut Pool) {
         let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
-        let mut connected = Vec::new();
-        self.net
-            .wait(Duration::from_millis(wait_ms), |conn, address| {
-                connected.push((conn, address));
-            });
+        self.net.wait(Duration::from_millis(wait_ms));
         let now = self.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
             if let NodeMail::Close(done) = mail {
@@ -218,15 +215,19 @@ impl Driver {
             }
             self.handle_node(pool, now, mail);
         }
-        for (conn, address) in connected {
-            let arrival = Arrival {
-                address,
-                kind: ArrivalKind::Miner,
-                difficulty: self.settings.config.difficulty,
+        self.net.begin_turn(now.ms);
+        for _ in 0..READS_PER_TURN {
+            let Some(conn) = self.net.next_readable() else {
+                break;
             };
-            self.handle(pool, now, Event::Connected(conn, arrival));
+            self.read(pool, now, conn);
         }
-        self.read(pool, now);
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some(conn) = self.net.next_handshake() else {
+                break;
+            };
+            self.read(pool, now, conn);
+        }
         while let Ok(mail) = self.mailbox.work.try_recv() {
             self.handle_work(pool, now, mail);
         }
@@ -241,22 +242,18 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, pool: &mut Pool, now: Now) {
-        for _ in 0..READS_PER_TURN {
-            let Some(conn) = self.net.next_readable() else {
-                return;
-            };
-            match self.net.read(conn) {
-                ReadResult::Bytes(len) => {
-                    let bytes = self.net.received(len);
-                    pool.handle(now, Event::Received(conn, bytes), &mut self.actions);
-                    self.perform_all();
-                }
-                ReadResult::Nothing => {}
-                ReadResult::Gone => {
-                    self.net.drop_gone(conn);
-                    self.handle(pool, now, Event::Closed(conn));
-                }
+    fn read(&mut self, pool: &mut Pool, now: Now, conn: ConnId) {
+        match self.net.read(conn) {
+            ReadResult::Opened(arrival) => self.handle(pool, now, Event::Connected(conn, arrival)),
+            ReadResult::Bytes(len) => {
+                let bytes = self.net.received(len);
+                pool.handle(now, Event::Received(conn, bytes), &mut self.actions);
+                self.perform_all();
+            }
+            ReadResult::Nothing => {}
+            ReadResult::Gone => {
+                self.net.drop_gone(conn);
+                self.handle(pool, now, Event::Closed(conn));
             }
         }
     }
@@ -293,6 +290,12 @@ impl Driver {
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }
+            NodeMail::ReloadCertificates => match &self.desks.certificates {
+                Some(desk) => ask(desk, ()),
+                None => self
+                    .node
+                    .log(Level::Info, "nothing to reload: no listener speaks TLS"),
+            },
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -315,6 +318,10 @@ impl Driver {
                 if let Some(ticket) = self.own_ticket(ticket) {
                     self.handle(pool, now, Event::UserAdded(ticket, stored));
                 }
+            }
+            WorkMail::Certificate(certificate) => {
+                self.net.use_certificate(certificate);
+                self.node.log(Level::Info, "certificate reloaded");
             }
         }
     }

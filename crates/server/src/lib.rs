@@ -3,19 +3,26 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod address_range;
 mod clerk;
 pub mod config;
+mod conn;
 mod disk;
 mod driver;
 pub mod dump;
 mod limits;
+pub mod listener;
 mod mail;
 mod net;
 pub mod node;
 pub mod password;
+mod per_address;
 mod port;
+pub mod proxy_header;
 pub mod server;
 pub mod settings;
+mod spelling;
 pub mod spool;
 mod store;
+mod tls;
 pub mod users;

@@ -20,6 +20,36 @@ pub(crate) const WRITE_BYTES: usize = 1400;
 /// Connections the kernel keeps for us to accept.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
+/// Connections taken from one listener before anything else has its turn.
+pub(crate) const ACCEPTS_PER_TURN: usize = 256;
+
+/// Ports that miners connect to: `host`:`port` and those of `listen`.
+pub(crate) const LISTENERS_MAX: usize = 16;
+
+/// A connection that has sent nothing for so long is reset. Nobody is told: a Goldshell opens one
+/// every 12 s only to see whether the port is open.
+pub(crate) const SILENT_START_MS: u64 = 60_000;
+
+/// How long a proxy's header may take, and then a TLS handshake. Beyond it the connection is reset.
+pub(crate) const OPENING_MS: u64 = 10_000;
+
+/// How long a connection that ends may take to read what was sent before. Then it is reset.
+pub(crate) const CLOSING_MS: u64 = 10_000;
+
+/// Reads of connections in their TLS handshake before anything else has its turn: one costs up to
+/// a millisecond, with an RSA key of 4096 bits four.
+pub(crate) const HANDSHAKES_PER_TURN: usize = 4;
+
+/// Bytes a peer may send for a TLS handshake; a usual one is below 1 KiB. Beyond it the connection
+/// ends.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
+
+/// Plaintext of one TLS record, for a line that is longer than a segment.
+pub(crate) const TLS_RECORD_BYTES: usize = 16 * 1024;
+
+/// Bytes read of a certificate's or a key's file.
+pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Descriptors kept for the node when connections are many.
 pub(crate) const DESCRIPTORS_KEPT: u64 = 512;
 

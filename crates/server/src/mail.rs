@@ -7,6 +7,7 @@ use hstratum_core::event::{Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Seq};
+use rustls::ServerConfig;
 
 /// From the node.
 pub(crate) enum NodeMail {
@@ -15,6 +16,8 @@ pub(crate) enum NodeMail {
     Transactions(u64, Arc<[u8]>),
     NoTemplate(String),
     BlockResult(Hash, Verdict),
+    /// Read the certificate anew.
+    ReloadCertificates,
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }
@@ -25,6 +28,8 @@ pub(crate) enum WorkMail {
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),
+    /// The certificate as its files now are.
+    Certificate(Arc<ServerConfig>),
 }
 
 /// Where others post. Cheap to clone; posting never waits.

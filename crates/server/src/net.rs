@@ -1,62 +1,79 @@
 //! Sockets: who is connected, what was read, what waits to leave. Nothing here knows stratum,
 //! and nothing here waits for a peer.
+//!
+//! The pool hears of a connection when it is open: its first bytes are there, a trusted proxy has
+//! said for whom it connects, and TLS is agreed upon. Until then it is ours alone, and has little
+//! time.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::event::{CloseHow, Listening};
-use hstratum_core::units::ConnId;
-use mio::net::{TcpListener, TcpStream};
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
+use hstratum_core::units::{ConnId, Difficulty};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustls::ServerConfig;
 use slab::Slab;
-use socket2::{SockRef, TcpKeepalive};
 
-use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, READ_BYTES, WRITE_BYTES};
-use crate::port;
+use crate::address_range::AddressRange;
+use crate::conn::{self, Conn, Input, Stage};
+use crate::limits::{
+    ACCEPTS_PER_TURN, CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_MAX, READ_BYTES,
+    SILENT_START_MS,
+};
+use crate::listener::{ListenSpec, Listener};
+use crate::per_address::PerAddress;
 
-const LISTENER: Token = Token(0);
-const WAKER: Token = Token(1);
-const FIRST_CONN: usize = 2;
+/// Listeners have the tokens from 0.
+const WAKER: Token = Token(LISTENERS_MAX);
+const FIRST_CONN: usize = LISTENERS_MAX + 1;
 
-/// A socket and what waits on it.
-struct Conn {
-    id: ConnId,
-    socket: TcpStream,
-    out: Vec<u8>,
-    /// Bytes of `out` that have left.
-    out_done: usize,
-    may_read: bool,
-    is_queued: bool,
-    is_paused: bool,
-    is_dirty: bool,
-    ends_when_flushed: bool,
+/// What the sockets need to be told.
+pub(crate) struct NetConfig {
+    /// Where miners connect, and the difficulty that they start with there.
+    pub listeners: Vec<(ListenSpec, Difficulty)>,
+    /// Peers that must send a proxy's header.
+    pub proxies: Vec<AddressRange>,
+    pub conns_max: usize,
+    /// Connections from one address; 0 is any number.
+    pub per_address_max: u32,
+    /// There is one when a listener speaks TLS.
+    pub certificate: Option<Arc<ServerConfig>>,
 }
 
 /// All sockets of the server.
 pub(crate) struct Net {
     poll: Poll,
     events: Events,
-    listener: TcpListener,
-    address: SocketAddr,
-    is_listening: bool,
-    /// A connection could not be taken, for want of descriptors: try again.
-    accept_again: bool,
+    listeners: Vec<Listener>,
+    proxies: Vec<AddressRange>,
+    certificate: Option<Arc<ServerConfig>>,
     conns: Slab<Conn>,
     conns_max: usize,
+    per_address: PerAddress,
     generation: u32,
+    /// When this turn of the loop began.
+    now_ms: u64,
+    /// Connections that end if they are not further by then.
+    due: BTreeSet<(u64, ConnId)>,
     /// Connections that may have something to read, in turn.
     readable: VecDeque<ConnId>,
+    /// The same for those in a TLS handshake, which is costly.
+    handshakes: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
     /// Connections that broke, until the pool knows.
     lost: Vec<ConnId>,
     scratch: Vec<u8>,
 }
 
-/// What a read has brought.
+/// What a read has brought for the pool.
 pub(crate) enum ReadResult {
+    /// A new connection.
+    Opened(Arrival),
     /// So many bytes of the scratch buffer.
     Bytes(usize),
     /// Nothing for now.
@@ -66,32 +83,33 @@ pub(crate) enum ReadResult {
 }
 
 impl Net {
-    /// Binds `host`:`port` and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+    /// Binds all listeners.
     ///
     /// # Errors
-    /// When the address cannot be had.
-    pub(crate) fn bind(host: IpAddr, port: u16, conns_max: usize) -> anyhow::Result<(Self, Waker)> {
+    /// When an address cannot be had.
+    pub(crate) fn bind(config: NetConfig) -> anyhow::Result<(Self, Waker)> {
+        assert!((1..=LISTENERS_MAX).contains(&config.listeners.len()));
         let poll = Poll::new().context("failed to set up polling")?;
         let waker = Waker::new(poll.registry(), WAKER).context("failed to set up polling")?;
-        let mut listener = port::bind(host, port)
-            .with_context(|| format!("failed to listen on {}", SocketAddr::new(host, port)))?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)
-            .context("failed to watch the listening socket")?;
-        let address = listener
-            .local_addr()
-            .context("failed to read the listening address")?;
+        let mut listeners = Vec::new();
+        for (number, (spec, difficulty)) in config.listeners.into_iter().enumerate() {
+            let listener = Listener::bind(spec, difficulty, poll.registry(), Token(number))?;
+            listeners.push(listener);
+        }
         let net = Self {
             poll,
             events: Events::with_capacity(1024),
-            listener,
-            address,
-            is_listening: true,
-            accept_again: false,
+            listeners,
+            proxies: config.proxies,
+            certificate: config.certificate,
             conns: Slab::new(),
-            conns_max,
+            conns_max: config.conns_max,
+            per_address: PerAddress::new(config.per_address_max),
             generation: 0,
+            now_ms: 0,
+            due: BTreeSet::new(),
             readable: VecDeque::new(),
+            handshakes: VecDeque::new(),
             dirty: Vec::new(),
             lost: Vec::new(),
             scratch: vec![0; READ_BYTES],
@@ -99,19 +117,24 @@ impl Net {
         Ok((net, waker))
     }
 
-    /// Where miners connect.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where miners connect, with the ports that were found.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (ListenSpec, Difficulty)> {
+        self.listeners
+            .iter()
+            .map(|listener| (listener.spec, listener.difficulty))
     }
 
-    /// Waits for something to happen, at most `timeout`; not at all while reads are due. Hands
-    /// over each new connection.
-    pub(crate) fn wait(&mut self, timeout: Duration, connected: impl FnMut(ConnId, IpAddr)) {
-        let timeout = if self.readable.is_empty() {
-            timeout
-        } else {
-            Duration::ZERO
-        };
+    /// What new TLS connections get from now on.
+    pub(crate) fn use_certificate(&mut self, certificate: Arc<ServerConfig>) {
+        self.certificate = Some(certificate);
+    }
+
+    /// Waits for something to happen, at most `timeout`; not at all while there is work.
+    pub(crate) fn wait(&mut self, timeout: Duration) {
+        let has_work = !self.readable.is_empty()
+            || !self.handshakes.is_empty()
+            || self.listeners.iter().any(Listener::accepts);
+        let timeout = if has_work { Duration::ZERO } else { timeout };
         if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
             assert!(
                 error.kind() == io::ErrorKind::Interrupted,
@@ -120,58 +143,67 @@ impl Net {
             return;
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let mut accept = std::mem::take(&mut self.accept_again);
         for event in &events {
-            match event.token() {
-                LISTENER => accept = true,
-                WAKER => {}
-                Token(token) => {
-                    if let Some(conn) = self.conns.get_mut(token - FIRST_CONN) {
-                        let id = conn.id;
-                        if event.is_readable() || event.is_error() || event.is_read_closed() {
-                            conn.may_read = true;
-                            self.queue_read(id);
-                        }
-                        if event.is_writable() {
-                            self.mark_dirty(id);
-                        }
-                    }
+            let Token(token) = event.token();
+            if let Some(listener) = self.listeners.get_mut(token) {
+                listener.is_due = true;
+            } else if let Some(slot) = token.checked_sub(FIRST_CONN)
+                && let Some(conn) = self.conns.get_mut(slot)
+            {
+                let id = conn.id;
+                conn.is_read_closed |= event.is_read_closed() || event.is_error();
+                if event.is_readable() || conn.is_read_closed {
+                    conn.may_read = true;
+                    self.queue_read(id);
+                }
+                if event.is_writable() {
+                    self.mark_dirty(id);
                 }
             }
         }
         self.events = events;
-        if accept && self.is_listening {
-            self.accept(connected);
+    }
+
+    /// Begins a turn: takes new connections, and ends those whose time is up.
+    pub(crate) fn begin_turn(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        for number in 0..self.listeners.len() {
+            let listener = &mut self.listeners[number];
+            listener.is_due |= std::mem::take(&mut listener.again_later);
+            if listener.accepts() {
+                self.accept(number);
+            }
+        }
+        while let Some(&(due_ms, id)) = self.due.first()
+            && due_ms <= now_ms
+        {
+            self.lose(id);
         }
     }
 
-    fn accept(&mut self, mut connected: impl FnMut(ConnId, IpAddr)) {
-        loop {
-            match self.listener.accept() {
-                Ok((socket, peer)) if self.conns.len() < self.conns_max => {
-                    if let Ok(id) = self.add(socket) {
-                        connected(id, peer.ip().to_canonical());
-                    }
+    fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listeners[number].accept() {
+                None => return,
+                Some((socket, peer)) if self.conns.len() < self.conns_max => {
+                    // One that breaks while it is set up was never there.
+                    let _ = self.add(socket, peer, number);
                 }
-                Ok((socket, _)) => reset(&socket),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if is_of_the_peer(&error) => {}
-                Err(_) => {
-                    self.accept_again = true;
-                    return;
-                }
+                Some((socket, _)) => conn::reset(&socket),
             }
         }
     }
 
-    fn add(&mut self, mut socket: TcpStream) -> io::Result<ConnId> {
-        socket.set_nodelay(true)?;
-        SockRef::from(&socket).set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(Duration::from_secs(60))
-                .with_interval(Duration::from_secs(15))
-                .with_retries(4),
-        )?;
+    fn add(&mut self, mut socket: TcpStream, peer: SocketAddr, number: usize) -> io::Result<()> {
+        conn::set_up(&socket)?;
+        let listener = &self.listeners[number];
+        let is_proxy = self.proxies.iter().any(|range| range.contains(peer.ip()));
+        let (stage, kind, time_ms) = if is_proxy {
+            (Stage::Header, ArrivalKind::Proxy, OPENING_MS)
+        } else {
+            (Stage::Silent, ArrivalKind::Miner, SILENT_START_MS)
+        };
+        let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         self.poll.registry().register(
@@ -181,27 +213,52 @@ impl Net {
         )?;
         self.generation = self.generation.wrapping_add(1);
         let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
-        entry.insert(Conn {
-            id,
-            socket,
-            out: Vec::new(),
-            out_done: 0,
-            may_read: false,
-            is_queued: false,
-            is_paused: false,
-            is_dirty: false,
-            ends_when_flushed: false,
-        });
-        Ok(id)
+        let encryption = listener.spec.encryption;
+        entry.insert(Conn::new(id, socket, stage, encryption, arrival));
+        self.set_due(id, time_ms);
+        if !is_proxy && !self.count(id) {
+            self.lose(id);
+        }
+        Ok(())
+    }
+
+    /// Counts a connection among those of its address; false when there are enough.
+    fn count(&mut self, id: ConnId) -> bool {
+        let conn = &mut self.conns[slot_of(id)];
+        if conn.arrival.kind == ArrivalKind::Miner {
+            conn.is_counted = self.per_address.enter(conn.arrival.address);
+            return conn.is_counted;
+        }
+        true
+    }
+
+    /// Gives a connection so much time, or any with `u64::MAX`.
+    fn set_due(&mut self, id: ConnId, time_ms: u64) {
+        let conn = &mut self.conns[slot_of(id)];
+        self.due.remove(&(conn.due_ms, id));
+        conn.due_ms = self.now_ms.saturating_add(time_ms);
+        if conn.due_ms != u64::MAX {
+            self.due.insert((conn.due_ms, id));
+        }
     }
 
     /// The next connection to be read.
     pub(crate) fn next_readable(&mut self) -> Option<ConnId> {
         let id = self.readable.pop_front()?;
+        Some(self.take_from_queue(id))
+    }
+
+    /// The next connection to go on with its TLS handshake.
+    pub(crate) fn next_handshake(&mut self) -> Option<ConnId> {
+        let id = self.handshakes.pop_front()?;
+        Some(self.take_from_queue(id))
+    }
+
+    fn take_from_queue(&mut self, id: ConnId) -> ConnId {
         if let Some(conn) = self.get_mut(id) {
             conn.is_queued = false;
         }
-        Some(id)
+        id
     }
 
     /// Reads once from a connection, and queues it again when there may be more.
@@ -212,22 +269,50 @@ impl Net {
         if !conn.may_read || conn.is_held() {
             return ReadResult::Nothing;
         }
-        match conn.socket.read(&mut self.scratch) {
-            Ok(0) => ReadResult::Gone,
-            Ok(len) => {
-                self.queue_read(id);
-                ReadResult::Bytes(len)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                conn.may_read = false;
-                ReadResult::Nothing
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.queue_read(id);
-                ReadResult::Nothing
-            }
-            Err(_) => ReadResult::Gone,
+        let stage = conn.stage;
+        let input = match stage {
+            Stage::Header => conn.take_header(),
+            Stage::Silent => conn.look(self.certificate.as_ref()),
+            Stage::Handshake => conn.shake_hands(),
+            Stage::Open => conn.read(&mut self.scratch),
+            Stage::Closing => Input::Nothing,
+        };
+        if conn.wants_flush() {
+            self.mark_dirty(id);
         }
+        match input {
+            Input::Gone if stage == Stage::Open => return ReadResult::Gone,
+            Input::Gone => self.remove(id),
+            Input::Nothing => self.conns[slot_of(id)].may_read = false,
+            Input::Again | Input::Bytes(_) => {}
+        }
+        let Some(conn) = self.get_mut(id) else {
+            return ReadResult::Nothing;
+        };
+        let (new_stage, arrival) = (conn.stage, conn.arrival);
+        if new_stage != stage && !self.advance(id, stage, new_stage) {
+            return ReadResult::Nothing;
+        }
+        self.queue_read(id);
+        match input {
+            _ if new_stage != stage && new_stage == Stage::Open => ReadResult::Opened(arrival),
+            Input::Bytes(len) => ReadResult::Bytes(len),
+            _ => ReadResult::Nothing,
+        }
+    }
+
+    /// A connection has come further; false when that was the end of it.
+    fn advance(&mut self, id: ConnId, old: Stage, new: Stage) -> bool {
+        if old == Stage::Header && !self.count(id) {
+            self.lose(id);
+            return false;
+        }
+        match new {
+            Stage::Silent => self.set_due(id, SILENT_START_MS),
+            Stage::Handshake => self.set_due(id, OPENING_MS),
+            _ => self.set_due(id, u64::MAX),
+        }
+        true
     }
 
     /// What the last read has brought.
@@ -238,25 +323,23 @@ impl Net {
     /// Takes bytes to be sent: whole lines.
     pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
-        conn.forget_what_left();
-        conn.out.extend_from_slice(bytes);
-        if conn.out.len() - conn.out_done > OUT_BYTES_MAX {
-            return self.lose(id);
-        }
-        self.mark_dirty(id);
+        conn.queue(bytes);
+        self.keep_or_lose(id);
     }
 
     /// Sends a line at once where nothing waits before it.
     pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
-        if !conn.out.is_empty() {
-            return self.send(id, line);
-        }
-        match conn.socket.write(line) {
-            Ok(len) if len == line.len() => {}
-            Ok(len) => self.send(id, &line[len..]),
-            Err(error) if is_for_later(&error) => self.send(id, line),
+        match conn.send_now(line) {
+            Ok(()) => self.keep_or_lose(id),
             Err(_) => self.lose(id),
+        }
+    }
+
+    fn keep_or_lose(&mut self, id: ConnId) {
+        match self.get_mut(id) {
+            Some(conn) if conn.waiting() > OUT_BYTES_MAX => self.lose(id),
+            _ => self.mark_dirty(id),
         }
     }
 
@@ -270,9 +353,7 @@ impl Net {
             let was_held = conn.is_held();
             match conn.flush() {
                 Err(_) => self.lose(id),
-                Ok(()) if conn.out.is_empty() && conn.ends_when_flushed => {
-                    self.remove(id);
-                }
+                Ok(()) if conn.stage == Stage::Closing && conn.is_flushed() => self.remove(id),
                 Ok(()) if was_held && !conn.is_held() => self.queue_read(id),
                 Ok(()) => {}
             }
@@ -292,12 +373,13 @@ impl Net {
         let Some(conn) = self.get_mut(id) else { return };
         match how {
             CloseHow::Reset => {
-                reset(&conn.socket);
+                conn.reset();
                 self.remove(id);
             }
             CloseHow::Flushed => {
-                conn.ends_when_flushed = true;
+                conn.stage = Stage::Closing;
                 conn.is_paused = true;
+                self.set_due(id, CLOSING_MS);
                 self.mark_dirty(id);
             }
         }
@@ -306,9 +388,12 @@ impl Net {
     /// Resets every connection.
     pub(crate) fn reset_all(&mut self) {
         for conn in self.conns.drain() {
-            reset(&conn.socket);
+            conn.reset();
         }
+        self.per_address.clear();
+        self.due.clear();
         self.readable.clear();
+        self.handshakes.clear();
         self.dirty.clear();
         self.lost.clear();
     }
@@ -318,44 +403,26 @@ impl Net {
         std::mem::take(&mut self.lost)
     }
 
-    /// Takes connections, or refuses them while the port stays ours.
+    /// Takes connections, or refuses them while the ports stay ours. Those that the pool has not
+    /// heard of are refused too.
     ///
     /// # Errors
-    /// When the system refuses; then nothing has changed.
+    /// The first, when the system refuses; that listener has not changed.
     pub(crate) fn listen(&mut self, listening: Listening) -> io::Result<()> {
-        match listening {
-            Listening::On if !self.is_listening => {
-                port::listen(&self.listener)?;
-                let registry = self.poll.registry();
-                registry.register(&mut self.listener, LISTENER, Interest::READABLE)?;
-                self.is_listening = true;
+        if listening == Listening::Off {
+            let opening: Vec<ConnId> = self.due.iter().map(|&(_, id)| id).collect();
+            for id in opening {
+                if self.get_mut(id).is_some_and(|c| c.stage != Stage::Closing) {
+                    self.lose(id);
+                }
             }
-            Listening::Off if self.is_listening => {
-                self.poll.registry().deregister(&mut self.listener)?;
-                port::refuse(&self.listener)?;
-                self.is_listening = false;
-            }
-            Listening::On | Listening::Off => {}
         }
-        Ok(())
-    }
-
-    fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id)
-    }
-
-    fn remove(&mut self, id: ConnId) {
-        if self.get_mut(id).is_some() {
-            self.conns.remove(slot_of(id));
+        let registry = self.poll.registry();
+        let mut result = Ok(());
+        for listener in &mut self.listeners {
+            result = result.and(listener.listen(listening, registry));
         }
-    }
-
-    fn lose(&mut self, id: ConnId) {
-        if let Some(conn) = self.get_mut(id) {
-            reset(&conn.socket);
-            self.remove(id);
-            self.lost.push(id);
-        }
+        result
     }
 
     /// The connection is gone: what was meant for it is tried once, then forgotten.
@@ -366,13 +433,41 @@ impl Net {
         }
     }
 
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id)
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        if self.get_mut(id).is_none() {
+            return;
+        }
+        let conn = self.conns.remove(slot_of(id));
+        self.due.remove(&(conn.due_ms, id));
+        if conn.is_counted {
+            self.per_address.leave(conn.arrival.address);
+        }
+    }
+
+    fn lose(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.reset();
+            if conn.is_open() {
+                self.lost.push(id);
+            }
+            self.remove(id);
+        }
+    }
+
     fn queue_read(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
             return;
         };
         if !conn.is_queued && conn.may_read && !conn.is_held() {
             conn.is_queued = true;
-            self.readable.push_back(id);
+            match conn.stage {
+                Stage::Handshake => self.handshakes.push_back(id),
+                _ => self.readable.push_back(id),
+            }
         }
     }
 
@@ -380,80 +475,15 @@ impl Net {
         let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
             return;
         };
-        if !conn.is_dirty && (!conn.out.is_empty() || conn.ends_when_flushed) {
+        if !conn.is_dirty && conn.wants_flush() {
             conn.is_dirty = true;
             self.dirty.push(id);
         }
     }
 }
 
-impl Conn {
-    /// Whether reading has to wait.
-    fn is_held(&self) -> bool {
-        self.is_paused || self.out.len() - self.out_done >= OUT_BYTES_HIGH
-    }
-
-    /// Makes room once the larger part has left, since a slow peer may never take all there is.
-    fn forget_what_left(&mut self) {
-        if self.out_done > self.out.len() / 2 {
-            self.out.drain(..self.out_done);
-            self.out_done = 0;
-        }
-    }
-
-    /// Writes whole lines, as many at once as fit a segment. An idle connection keeps no buffer.
-    fn flush(&mut self) -> io::Result<()> {
-        while self.out_done < self.out.len() {
-            let waiting = &self.out[self.out_done..];
-            match self.socket.write(&waiting[..lines_for_one_write(waiting)]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => self.out_done += len,
-                Err(error) if is_for_later(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        self.out_done = 0;
-        self.out.clear();
-        self.out.shrink_to(WRITE_BYTES);
-        Ok(())
-    }
-}
-
-/// How many bytes go into the next write: all whole lines that fit a segment, or one long line.
-fn lines_for_one_write(waiting: &[u8]) -> usize {
-    if waiting.len() <= WRITE_BYTES {
-        return waiting.len();
-    }
-    let fitting = waiting[..WRITE_BYTES]
-        .iter()
-        .rposition(|&byte| byte == b'\n');
-    let end = fitting.or_else(|| waiting.iter().position(|&byte| byte == b'\n'));
-    end.map_or(waiting.len(), |end| end + 1)
-}
-
 fn slot_of(id: ConnId) -> usize {
     (id.0 & 0xffff_ffff) as usize
-}
-
-/// Every miner notices a reset at once, not every one a FIN.
-fn reset(socket: &TcpStream) {
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}
-
-/// The connection was gone before it was taken.
-fn is_of_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
 }
 
 #[cfg(test)]

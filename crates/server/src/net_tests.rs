@@ -1,10 +1,11 @@
-use std::io::BufRead;
-use std::net::{Ipv4Addr, TcpStream as Peer};
+use std::io::{BufRead, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream as Peer};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::listener::Encryption;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -14,78 +15,80 @@ fn bind() -> Net {
     let free = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
     let port = free.local_addr().expect("bound").port();
     drop(free);
-    Net::bind(LOOPBACK, port, 100).expect("bound").0
+    bind_port(port, 100)
 }
 
-/// Waits until a connection was taken.
+fn bind_port(port: u16, conns_max: usize) -> Net {
+    let spec = ListenSpec {
+        encryption: Encryption::Never,
+        address: (LOOPBACK, port).into(),
+        difficulty: None,
+    };
+    let difficulty = Difficulty::new(8.0).expect("above 0");
+    let config = NetConfig {
+        listeners: vec![(spec, difficulty)],
+        proxies: Vec::new(),
+        conns_max,
+        per_address_max: 0,
+        certificate: None,
+    };
+    Net::bind(config).expect("bound").0
+}
+
+fn address(net: &Net) -> SocketAddr {
+    net.listeners().next().expect("there is one").0.address
+}
+
+/// A turn of the driver, as far as it is about sockets: what has opened in it.
+fn turn(net: &mut Net, timeout: Duration) -> Option<ConnId> {
+    net.wait(timeout);
+    net.begin_turn(0);
+    let id = net.next_readable()?;
+    matches!(net.read(id), ReadResult::Opened(_)).then_some(id)
+}
+
+/// Waits until a connection has opened.
 fn accept(net: &mut Net) -> ConnId {
     let deadline = Instant::now() + DEADLINE;
-    let mut taken = None;
-    while taken.is_none() {
+    loop {
         assert!(Instant::now() < deadline, "no connection");
-        net.wait(Duration::from_millis(10), |id, _| taken = Some(id));
+        if let Some(id) = turn(net, Duration::from_millis(10)) {
+            return id;
+        }
     }
-    taken.expect("the loop ends with one")
 }
 
+/// A peer that has said something: before that nobody hears of it.
 fn connect(net: &Net) -> Peer {
-    let peer = Peer::connect_timeout(&net.address(), DEADLINE).expect("connected");
+    let mut peer = Peer::connect_timeout(&address(net), DEADLINE).expect("connected");
     peer.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    peer.write_all(b"\n").expect("sent");
     peer
 }
 
 /// A peer for which the system keeps little while it does not read.
 fn connect_narrow(net: &Net) -> Peer {
-    let socket = Socket::new(Domain::for_address(net.address()), Type::STREAM, None);
+    let socket = Socket::new(Domain::for_address(address(net)), Type::STREAM, None);
     let socket = socket.expect("a socket");
     socket
         .set_recv_buffer_size(64 * 1024)
         .expect("a small buffer");
-    socket.connect(&net.address().into()).expect("connected");
-    let peer = Peer::from(socket);
+    socket.connect(&address(net).into()).expect("connected");
+    let mut peer = Peer::from(socket);
     peer.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    peer.write_all(b"\n").expect("sent");
     peer
 }
 
 fn is_refused(net: &Net) -> bool {
-    let connected = Peer::connect_timeout(&net.address(), DEADLINE);
+    let connected = Peer::connect_timeout(&address(net), DEADLINE);
     connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-#[test]
-fn whole_lines_that_fit_a_segment_are_written_together() {
-    let line = |bytes: usize| [vec![b'x'; bytes - 1], vec![b'\n']].concat();
-    let check = |lines: &[usize], expected: usize| {
-        let waiting = lines
-            .iter()
-            .flat_map(|&bytes| line(bytes))
-            .collect::<Vec<_>>();
-        assert_eq!(lines_for_one_write(&waiting), expected, "{lines:?}");
-    };
-    check(&[10], 10);
-    check(&[WRITE_BYTES], WRITE_BYTES);
-    check(&[1000, 400], WRITE_BYTES);
-    check(&[1000, 401], 1000);
-    check(&[1, 1399, 1], WRITE_BYTES);
-    check(&[1, 1400], 1);
-    // A long line goes alone, however long.
-    check(&[WRITE_BYTES + 1], WRITE_BYTES + 1);
-    check(&[5000, 10], 5000);
-    check(&[10, 5000, 10], 10);
-}
-
-#[test]
-fn bytes_without_a_newline_are_written_at_once() {
-    for len in [1, WRITE_BYTES, WRITE_BYTES + 1, 10 * WRITE_BYTES] {
-        assert_eq!(lines_for_one_write(&vec![b'x'; len]), len);
-    }
-    assert_eq!(lines_for_one_write(b""), 0);
 }
 
 #[test]
 fn port_refuses_while_it_is_off_and_stays_ours() {
     let mut net = bind();
-    let address = net.address();
+    let address = address(&net);
     let early = connect(&net);
     let early_id = accept(&mut net);
     for _ in 0..3 {
@@ -94,7 +97,7 @@ fn port_refuses_while_it_is_off_and_stays_ours() {
         assert!(is_refused(&net));
         // The standard library's listeners ask to reuse addresses; even they do not get it.
         assert!(std::net::TcpListener::bind(address).is_err());
-        net.wait(Duration::ZERO, |_, _| panic!("nobody can have connected"));
+        assert_eq!(turn(&mut net, Duration::ZERO), None);
 
         net.listen(Listening::On).expect("on");
         net.listen(Listening::On).expect("on twice");
@@ -113,7 +116,7 @@ fn port_refuses_while_it_is_off_and_stays_ours() {
 
 #[test]
 fn free_port_is_the_same_after_it_was_off() {
-    let (mut net, _waker) = Net::bind(LOOPBACK, 0, 100).expect("bound");
+    let mut net = bind_port(0, 100);
     net.listen(Listening::Off).expect("off");
     assert!(is_refused(&net));
     net.listen(Listening::On).expect("on");
@@ -132,12 +135,13 @@ fn connection_that_waited_when_the_port_went_off_is_reset() {
 
 #[test]
 fn connection_over_the_limit_is_reset_until_one_goes() {
-    let (mut net, _waker) = Net::bind(LOOPBACK, 0, 1).expect("bound");
+    let mut net = bind_port(0, 1);
     let _first = connect(&net);
     let id = accept(&mut net);
     let mut second = connect(&net);
     while !is_reset(&mut second) {
-        net.wait(Duration::from_millis(10), |_, _| panic!("one is the limit"));
+        let opened = turn(&mut net, Duration::from_millis(10));
+        assert_eq!(opened, None, "one is the limit");
     }
     net.close(id, CloseHow::Reset);
     let _third = connect(&net);
@@ -161,21 +165,17 @@ fn what_has_left_takes_no_room_while_more_waits() {
     let mut peer = connect_narrow(&net);
     let id = accept(&mut net);
     let line = [vec![b'x'; 999], vec![b'\n']].concat();
-    let waiting = |net: &Net| {
-        let conn = &net.conns[slot_of(id)];
-        conn.out.len() - conn.out_done
-    };
     // As much is sent as is read and a little more, so that something always waits.
     let mut sent = 0;
     while sent < 10 * OUT_BYTES_MAX {
-        while waiting(&net) < OUT_BYTES_MAX / 2 {
+        while net.conns[slot_of(id)].waiting() < OUT_BYTES_MAX / 2 {
             net.send(id, &line);
             sent += line.len();
         }
         net.flush();
-        net.wait(Duration::ZERO, |_, _| {});
+        turn(&mut net, Duration::ZERO);
         net.flush();
-        let room = net.conns[slot_of(id)].out.capacity();
+        let room = net.conns[slot_of(id)].room();
         assert!(room <= 2 * OUT_BYTES_MAX, "{room} bytes after {sent}");
         let read = peer.read(&mut [0; 100_000]);
         assert!(read.expect("something waits") > 0);

@@ -1,7 +1,7 @@
-//! The port that miners connect to: bound from the start to the end, listening or refusing.
+//! A port that miners connect to: bound from the start to the end, listening or refusing.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -9,10 +9,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::limits::LISTEN_BACKLOG;
 
 /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
-pub(crate) fn bind(host: IpAddr, port: u16) -> io::Result<TcpListener> {
-    match bind_one(SocketAddr::new(host, port)) {
-        Err(error) if host.is_unspecified() && host.is_ipv6() && is_without_ipv6(&error) => {
-            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let is_dual = address.is_ipv6() && address.ip().is_unspecified();
+    match bind_one(address) {
+        Err(error) if is_dual && is_without_ipv6(&error) => {
+            bind_one((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
     }

@@ -10,24 +10,26 @@ use std::time::Duration;
 use anyhow::Context;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::Hash;
+use hstratum_core::units::{Difficulty, Hash};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clerk;
 use crate::driver::{Desks, Driver, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
+use crate::listener::Encryption;
 use crate::mail::{NodeMail, Post};
-use crate::net::Net;
+use crate::net::{Net, NetConfig};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::{self, unix_s};
+use crate::tls;
 use crate::users::{Repair, UsersFile};
 
 /// A running server.
 pub struct Server {
     post: Post,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 /// What the files of an earlier run hold.
@@ -40,7 +42,7 @@ struct Files {
 }
 
 impl Server {
-    /// Reads the files, binds the port and starts the threads. Blocks that an earlier run left
+    /// Reads the files, binds the ports and starts the threads. Blocks that an earlier run left
     /// unanswered are offered to the node at once.
     ///
     /// # Errors
@@ -49,16 +51,23 @@ impl Server {
         let files = Files::open(&settings, &*node)?;
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
-        let (net, waker) = Net::bind(config.host, config.port, conns_max)?;
-        let address = net.address();
+        let tls = config.tls.as_ref();
+        let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
+        let (net, waker) = Net::bind(NetConfig {
+            listeners: settings.listeners(),
+            proxies: config.proxy_protocol.clone(),
+            conns_max,
+            per_address_max: config.max_per_address,
+            certificate: certificate.transpose()?,
+        })?;
+        let addresses = log_listeners(&net, config.difficulty, &*node);
         let (post, mailbox) = Post::new(waker);
         let (desks, clerks) = start_clerks(&settings, files.users_file, files.spool, &post, &node)?;
-        node.log(Level::Info, &format!("listening on {address}"));
         node.log(
             Level::Warning,
             "shares are counted in memory: a stop forgets those since the pool's last block",
         );
-        let settings = settings.with_port(address.port());
+        let settings = settings.with_port(addresses[0].port());
         let mut driver = Driver::new(
             net,
             mailbox,
@@ -78,12 +87,23 @@ impl Server {
             node.log(Level::Info, "stopped");
             let _ = done.send(());
         })?;
-        Ok(Self { post, address })
+        Ok(Self { post, addresses })
     }
 
-    /// Where miners connect.
+    /// Where miners connect: `host` and `port`.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// All addresses where miners connect: [`Self::address`], then those of `listen`.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Reads the certificate and its key anew, for new connections. When that fails the log says
+    /// why, and the old ones stay.
+    pub fn reload_certificates(&self) {
+        self.post.node(NodeMail::ReloadCertificates);
     }
 
     /// The chain has a new tip.
@@ -186,6 +206,25 @@ impl Files {
     }
 }
 
+/// A line for each listener.
+fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for (spec, own) in net.listeners() {
+        let text = match spec.encryption {
+            Encryption::Never => format!("listening on {}", spec.address),
+            _ => format!("listening on {spec}"),
+        };
+        let suffix = if own == difficulty {
+            String::new()
+        } else {
+            format!(", difficulty {own}")
+        };
+        node.log(Level::Info, &(text + &suffix));
+        addresses.push(spec.address);
+    }
+    addresses
+}
+
 /// Starts the threads that wait for the disk. They end when their desk closes.
 fn start_clerks(
     settings: &Settings,
@@ -234,11 +273,23 @@ fn start_clerks(
             Some(spool_desk)
         }
     };
+    let certificates = match &settings.config.tls {
+        None => None,
+        Some(files) => {
+            let (desk, mail) = channel();
+            let (files, post, node) = (files.clone(), post.clone(), node.clone());
+            clerks.push(spawn("hstratum-tls", move || {
+                clerk::run_certificates(&files, &mail, &post, &*node);
+            })?);
+            Some(desk)
+        }
+    };
     let desks = Desks {
         store: store_desk,
         passwords: passwords_desk,
         users: users_desk,
         spool,
+        certificates,
     };
     Ok((desks, clerks))
 }

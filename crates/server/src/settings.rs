@@ -1,5 +1,6 @@
 //! What the server is told at its start, and what follows from it for a pool.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -7,8 +8,10 @@ use hstratum_core::address::Network;
 use hstratum_core::job::Boot;
 use hstratum_core::pace::Dynamic;
 use hstratum_core::pool::PoolConfig;
+use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
+use crate::listener::{Encryption, ListenSpec};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -29,6 +32,21 @@ impl Settings {
         }
         self.config.port = port;
         self
+    }
+
+    /// Where miners connect, and the difficulty they start with there: `host`:`port` first.
+    pub(crate) fn listeners(&self) -> Vec<(ListenSpec, Difficulty)> {
+        let config = &self.config;
+        let first = ListenSpec {
+            encryption: Encryption::Never,
+            address: SocketAddr::new(config.host, config.port),
+            difficulty: None,
+        };
+        [&first]
+            .into_iter()
+            .chain(&config.listen)
+            .map(|spec| (*spec, spec.difficulty.unwrap_or(config.difficulty)))
+            .collect()
     }
 
     /// What a pool that starts now is told.
