@@ -116,7 +116,7 @@ impl Pool {
                 jobless_since_ms: Some(now.ms),
                 seq: durable,
                 durable,
-                questions: Questions::default(),
+                questions: Questions::new(config.boot.nonce),
                 dropped: Vec::new(),
                 found: FoundBlocks::default(),
                 config,

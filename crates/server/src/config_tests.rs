@@ -164,7 +164,7 @@ fn values_out_of_bounds_are_refused() {
             &["", "0", "-0", "-8", "nan", "inf", "1e999", "8,5", "easy"],
         ),
         ("dynamic", &["yes", "TRUE", "2"]),
-        ("password", &["", &long]),
+        ("password", &["", "true", &long]),
         ("auth", &["", "Users", "none"]),
         ("refresh", &["0", "3601", "60s"]),
     ] {
@@ -191,7 +191,15 @@ fn password_is_never_shown() {
     let long = "hunter2".repeat(100);
     check_error(
         &[raw(Origin::Flag, "password", &long)],
-        "--stratum-password: expected 1 to 256 bytes, found 700 bytes",
+        "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 700 bytes",
+    );
+}
+
+#[test]
+fn password_flag_without_a_password_is_refused() {
+    check_error(
+        &[raw(Origin::Flag, "password", "true")],
+        "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 4 bytes",
     );
 }
 

@@ -3,8 +3,9 @@
 //! What the node says goes first. A panic of the pool stops here: its connections are reset and a
 //! new pool begins with what is durable.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub(crate) struct NodeView {
     tip: Option<Hash>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
+    /// Why the template counts no more.
+    no_template: Option<String>,
 }
 
 /// The driver and all it owns.
@@ -63,6 +66,8 @@ pub(crate) struct Driver {
     pub users: HashMap<String, StoredPassword>,
     pub unanswered: HashMap<Hash, Unanswered>,
     view: NodeView,
+    /// The node closes, and is told here when all is done.
+    closing: Option<Sender<()>>,
     started: Instant,
     next_tick_ms: u64,
     actions: Actions,
@@ -70,14 +75,12 @@ pub(crate) struct Driver {
     credits: Vec<Credit>,
     /// The last share recorded.
     last: Seq,
+    /// The last share known to be durable.
+    durable: Seq,
 }
 
-/// Whether the loop goes on.
-enum Turn {
-    Again,
-    /// The node closes; it is told here when all is done.
-    Close(Sender<()>),
-}
+/// What a panic leaves.
+type Failure = Box<dyn Any + Send>;
 
 impl Driver {
     pub(crate) fn new(
@@ -98,11 +101,13 @@ impl Driver {
             users,
             unanswered,
             view: NodeView::default(),
+            closing: None,
             started: Instant::now(),
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
             last: Seq(0),
+            durable: Seq(0),
         }
     }
 
@@ -110,20 +115,21 @@ impl Driver {
     pub(crate) fn run(&mut self) -> Sender<()> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
-                Ok(done) => return done,
-                Err(_) => self.clear_up(),
+                Ok(()) => {}
+                Err(failure) => self.clear_up(failure),
+            }
+            if let Some(done) = self.closing.take() {
+                return done;
             }
         }
     }
 
-    fn run_pool(&mut self) -> Sender<()> {
+    fn run_pool(&mut self) {
         let mut pool = self.start_pool();
-        loop {
-            if let Turn::Close(done) = self.turn(&mut pool) {
-                self.finish(&mut pool);
-                return done;
-            }
+        while self.closing.is_none() {
+            self.turn(&mut pool);
         }
+        self.finish(&mut pool);
     }
 
     /// A new pool that knows what the last one knew and what is durable.
@@ -162,25 +168,20 @@ impl Driver {
                 NodeMail::Transactions(template, transactions),
             );
         }
+        if let Some(reason) = view.no_template {
+            self.handle_node(&mut pool, now, NodeMail::NoTemplate(reason));
+        }
         pool
     }
 
     /// After a panic: found blocks that were on their way go out, miners are sent away so that
     /// they come back to a new pool.
-    fn clear_up(&mut self) {
+    fn clear_up(&mut self, failure: Failure) {
         self.node.log(
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
-        let mut actions = std::mem::take(&mut self.actions);
-        actions.drain(|action, bytes| {
-            if matches!(
-                action,
-                Action::SubmitBlock(_) | Action::Spool(..) | Action::Record(_)
-            ) {
-                self.perform(action, bytes);
-            }
-        });
+        self.carry_out(Some(failure));
         self.commit();
         self.net.reset_all();
         std::thread::sleep(Duration::from_millis(RESTART_MS));
@@ -194,7 +195,7 @@ impl Driver {
         }
     }
 
-    fn turn(&mut self, pool: &mut Pool) -> Turn {
+    fn turn(&mut self, pool: &mut Pool) {
         let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
         let mut connected = Vec::new();
         self.net
@@ -204,7 +205,8 @@ impl Driver {
         let now = self.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
             if let NodeMail::Close(done) = mail {
-                return Turn::Close(done);
+                self.closing = Some(done);
+                return;
             }
             self.handle_node(pool, now, mail);
         }
@@ -229,7 +231,6 @@ impl Driver {
         for conn in self.net.take_lost() {
             self.handle(pool, now, Event::Closed(conn));
         }
-        Turn::Again
     }
 
     fn read(&mut self, pool: &mut Pool, now: Now) {
@@ -261,11 +262,12 @@ impl Driver {
             NodeMail::Template(parts) => match Template::new((*parts).clone()) {
                 Ok(template) => {
                     self.view.template = Some(*parts);
+                    self.view.no_template = None;
                     self.handle(pool, now, Event::Template(Box::new(template)));
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
-                    self.handle(pool, now, Event::NoTemplate(reason));
+                    self.handle_node(pool, now, NodeMail::NoTemplate(reason));
                 }
             },
             NodeMail::Transactions(template, bytes) => {
@@ -273,6 +275,8 @@ impl Driver {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeMail::NoTemplate(reason) => {
+                self.view.template = None;
+                self.view.no_template = Some(reason.clone());
                 self.handle(pool, now, Event::NoTemplate(reason));
             }
             NodeMail::BlockResult(hash, verdict) => {
@@ -287,7 +291,10 @@ impl Driver {
 
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
         match mail {
-            WorkMail::Durable(seq) => self.handle(pool, now, Event::Durable(seq)),
+            WorkMail::Durable(seq) => {
+                self.durable = seq;
+                self.handle(pool, now, Event::Durable(seq));
+            }
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
@@ -306,9 +313,23 @@ impl Driver {
     }
 
     fn perform_all(&mut self) {
+        if let Some(failure) = self.carry_out(None) {
+            resume_unwind(failure);
+        }
+    }
+
+    /// Carries out what the pool wants. A failure on the way, or before, leaves out what can be
+    /// lost, and nothing else: a found block is kept whatever happens.
+    fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
         let mut actions = std::mem::take(&mut self.actions);
-        actions.drain(|action, bytes| self.perform(action, bytes));
+        actions.drain(|action, bytes| {
+            if failure.is_none() || outlives_failure(&action) {
+                let done = catch_unwind(AssertUnwindSafe(|| self.perform(action, bytes)));
+                failure = failure.take().or(done.err());
+            }
+        });
         self.actions = actions;
+        failure
     }
 
     fn perform(&mut self, action: Action, bytes: &[u8]) {
@@ -372,17 +393,15 @@ impl Driver {
     fn finish(&mut self, pool: &mut Pool) {
         self.commit();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        let mut durable = Seq(0);
-        while durable < self.last {
+        while self.durable < self.last {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;
             };
-            if let WorkMail::Durable(seq) = mail {
-                durable = seq;
-            }
             let now = self.now();
             self.handle_work(pool, now, mail);
+            // A reply that leaves may let in lines that waited behind it.
+            self.commit();
         }
         self.net.flush();
         self.net.reset_all();
@@ -402,6 +421,18 @@ impl Unanswered {
             }
         }
     }
+}
+
+/// Whether a pool that failed owes it all the same: blocks and credit do not end with connections.
+fn outlives_failure(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SubmitBlock(_)
+            | Action::Spool(..)
+            | Action::Unspool(_)
+            | Action::Record(_)
+            | Action::CloseRound(_)
+    )
 }
 
 /// The threads behind the desks outlive the driver, whatever their disk does.

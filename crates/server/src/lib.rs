@@ -13,6 +13,7 @@ mod mail;
 mod net;
 pub mod node;
 pub mod password;
+mod port;
 pub mod server;
 pub mod settings;
 pub mod spool;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,9 +12,10 @@ use hstratum_core::units::ConnId;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 
-use crate::limits::{LISTEN_BACKLOG, OUT_BYTES_HIGH, OUT_BYTES_MAX, READ_BYTES, WRITE_BYTES};
+use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, READ_BYTES, WRITE_BYTES};
+use crate::port;
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -72,7 +73,7 @@ impl Net {
     pub(crate) fn bind(host: IpAddr, port: u16, conns_max: usize) -> anyhow::Result<(Self, Waker)> {
         let poll = Poll::new().context("failed to set up polling")?;
         let waker = Waker::new(poll.registry(), WAKER).context("failed to set up polling")?;
-        let mut listener = bind_dual(host, port)
+        let mut listener = port::bind(host, port)
             .with_context(|| format!("failed to listen on {}", SocketAddr::new(host, port)))?;
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)
@@ -237,6 +238,7 @@ impl Net {
     /// Takes bytes to be sent: whole lines.
     pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
+        conn.forget_what_left();
         conn.out.extend_from_slice(bytes);
         if conn.out.len() - conn.out_done > OUT_BYTES_MAX {
             return self.lose(id);
@@ -321,18 +323,16 @@ impl Net {
     /// # Errors
     /// When the system refuses; then nothing has changed.
     pub(crate) fn listen(&mut self, listening: Listening) -> io::Result<()> {
-        let socket = SockRef::from(&self.listener);
         match listening {
             Listening::On if !self.is_listening => {
-                socket.listen(LISTEN_BACKLOG)?;
+                port::listen(&self.listener)?;
                 let registry = self.poll.registry();
                 registry.register(&mut self.listener, LISTENER, Interest::READABLE)?;
                 self.is_listening = true;
             }
             Listening::Off if self.is_listening => {
                 self.poll.registry().deregister(&mut self.listener)?;
-                // On Linux a listening socket that is shut down refuses, and keeps its port.
-                SockRef::from(&self.listener).shutdown(std::net::Shutdown::Read)?;
+                port::refuse(&self.listener)?;
                 self.is_listening = false;
             }
             Listening::On | Listening::Off => {}
@@ -393,6 +393,14 @@ impl Conn {
         self.is_paused || self.out.len() - self.out_done >= OUT_BYTES_HIGH
     }
 
+    /// Makes room once the larger part has left, since a slow peer may never take all there is.
+    fn forget_what_left(&mut self) {
+        if self.out_done > self.out.len() / 2 {
+            self.out.drain(..self.out_done);
+            self.out_done = 0;
+        }
+    }
+
     /// Writes whole lines, as many at once as fit a segment. An idle connection keeps no buffer.
     fn flush(&mut self) -> io::Result<()> {
         while self.out_done < self.out.len() {
@@ -427,38 +435,6 @@ fn slot_of(id: ConnId) -> usize {
     (id.0 & 0xffff_ffff) as usize
 }
 
-fn bind_dual(host: IpAddr, port: u16) -> io::Result<TcpListener> {
-    match bind_one(SocketAddr::new(host, port)) {
-        Err(error) if host.is_unspecified() && host.is_ipv6() && is_without_ipv6(&error) => {
-            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
-        }
-        bound => bound,
-    }
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
-}
-
-fn is_without_ipv6(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let code = error.raw_os_error();
-    code == Some(Errno::AFNOSUPPORT.raw_os_error())
-        || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
-}
-
 /// Every miner notices a reset at once, not every one a FIN.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
@@ -479,3 +455,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
         ConnectionAborted | ConnectionReset | Interrupted
     )
 }
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! The port that miners connect to: bound from the start to the end, listening or refusing.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::limits::LISTEN_BACKLOG;
+
+/// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+pub(crate) fn bind(host: IpAddr, port: u16) -> io::Result<TcpListener> {
+    match bind_one(SocketAddr::new(host, port)) {
+        Err(error) if host.is_unspecified() && host.is_ipv6() && is_without_ipv6(&error) => {
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+        }
+        bound => bound,
+    }
+}
+
+/// Takes connections again.
+pub(crate) fn listen(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // The connections there are would be in the way.
+    socket.set_reuse_address(true)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+/// Refuses connections. On Linux a listening socket that is shut down does, and keeps its port.
+pub(crate) fn refuse(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.shutdown(Shutdown::Read)?;
+    // Else another process could take the port meanwhile.
+    socket.set_reuse_address(false)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let mut socket = bind_socket(address)?;
+    if address.port() == 0 {
+        // A port that was not asked for by its number is lost when listening stops.
+        let found = socket.local_addr()?;
+        let found = found.as_socket().expect("an internet address");
+        socket = bind_socket(found)?;
+    }
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn bind_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart need not wait until the last connections have timed out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    code == Some(Errno::AFNOSUPPORT.raw_os_error())
+        || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
+}

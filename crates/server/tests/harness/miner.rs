@@ -1,0 +1,233 @@
+//! A miner at the other end of a real socket, as blocking as can be.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hstratum_core::client::{Attempt, Client, Failure, Update, Work};
+use hstratum_core::units::Hash;
+use serde_json::{Value, json};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::DEADLINE;
+
+/// How a connection came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The server has closed it.
+    Finished,
+    /// The server has reset it.
+    Reset,
+}
+
+/// What a miner wants of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// It meets the network's target.
+    Block,
+    /// It is a share and no block.
+    Share,
+}
+
+/// A connection and what it knows.
+pub struct Miner {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+    pub client: Client,
+    next_nonce: u32,
+}
+
+impl Miner {
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect_timeout(&address, DEADLINE).expect("connected"))
+    }
+
+    /// A connection that takes in little while it is not read.
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        socket.connect(&address.into()).expect("connected");
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.set_nodelay(true).expect("an option");
+        let reader = BufReader::new(stream.try_clone().expect("cloned"));
+        Self {
+            stream,
+            reader,
+            client: Client::new("", ""),
+            next_nonce: 0,
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("sent");
+    }
+
+    /// Sends a request.
+    pub fn send(&mut self, id: u64, method: &str, params: &Value) {
+        let line = json!({ "id": id, "method": method, "params": params });
+        self.send_raw(format!("{line}\n").as_bytes());
+    }
+
+    /// The next line without its newline.
+    pub fn line(&mut self) -> String {
+        match self.read_line() {
+            ControlFlow::Continue(line) => line,
+            ControlFlow::Break(end) => panic!("expected a line: {end:?}"),
+        }
+    }
+
+    fn read_line(&mut self) -> ControlFlow<End, String> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => ControlFlow::Break(End::Finished),
+            Ok(_) if line.ends_with('\n') => {
+                line.pop();
+                ControlFlow::Continue(line)
+            }
+            Ok(_) => panic!("a line was cut: {line:?}"),
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    ControlFlow::Break(End::Reset)
+                }
+                _ => panic!("neither a line nor an end: {error}"),
+            },
+        }
+    }
+
+    /// The next line as JSON.
+    pub fn json(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+    }
+
+    /// The next reply; the client is told of notifications before it.
+    pub fn reply(&mut self) -> Value {
+        loop {
+            let line = self.line();
+            self.client.handle_line(&line).expect("a line of stratum");
+            let message: Value = serde_json::from_str(&line).expect("JSON");
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
+    /// Reads to the end: how many lines came before it, and which end it was. A line that was on
+    /// its way when the connection was reset may be cut.
+    pub fn end(&mut self) -> (usize, End) {
+        let mut lines = 0;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match self.reader.read_until(b'\n', &mut line) {
+                Ok(0) => return (lines, End::Finished),
+                Ok(_) => lines += 1,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return (lines, End::Reset);
+                }
+                Err(error) => panic!("no end: {error}"),
+            }
+        }
+    }
+
+    /// Sends subscribe and authorize; their replies are read by whatever reads next.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.client = Client::new(user, password);
+        let lines = self.client.connect().concat();
+        self.send_raw(lines.as_bytes());
+    }
+
+    /// Reads until the client has work.
+    pub fn wait_for_work(&mut self) -> Arc<Work> {
+        loop {
+            if let Some(work) = self.client.work() {
+                return work.clone();
+            }
+            self.update().expect("logged in");
+        }
+    }
+
+    /// Reads until the client has other work than `old`.
+    pub fn wait_for_new_work(&mut self, old: &Arc<Work>) -> Arc<Work> {
+        loop {
+            let work = self.wait_for_work();
+            if !Arc::ptr_eq(&work, old) {
+                return work;
+            }
+            self.update().expect("a line of stratum");
+        }
+    }
+
+    /// Reads one line into the client.
+    pub fn update(&mut self) -> Result<Update, Failure> {
+        let line = self.line();
+        self.client.handle_line(&line)
+    }
+
+    /// Finds a hash as wanted for the current work, and submits it: the block's hash.
+    pub fn submit(&mut self, want: Want) -> Hash {
+        let (line, hash) = self.solve(want);
+        self.send_raw(line.as_bytes());
+        hash
+    }
+
+    /// Finds a hash as wanted for the current work: the line that submits it, and the hash.
+    pub fn solve(&mut self, want: Want) -> (String, Hash) {
+        let work = self.wait_for_work();
+        loop {
+            let attempt = Attempt {
+                extra_nonce2: 0,
+                time: work.time,
+                nonce: self.next_nonce,
+            };
+            self.next_nonce += 1;
+            let hash = work.hash(&attempt);
+            let fits = match want {
+                Want::Block => work.is_block(&hash),
+                Want::Share => work.is_share(&hash) && !work.is_block(&hash),
+            };
+            if fits {
+                let line = self.client.submit(&work, &attempt);
+                return (line.expect("work is current"), hash);
+            }
+        }
+    }
+
+    /// Reads until a share is judged, and expects that it was accepted.
+    pub fn expect_accepted(&mut self) {
+        loop {
+            match self.update().expect("a line of stratum") {
+                Update::Nothing => {}
+                Update::Accepted { .. } => return,
+                Update::Rejected(refusal) => panic!("rejected: {refusal}"),
+            }
+        }
+    }
+
+    /// Finds and submits, and waits until it is accepted.
+    pub fn mine(&mut self, want: Want) -> Hash {
+        let hash = self.submit(want);
+        self.expect_accepted();
+        hash
+    }
+
+    /// Sends a FIN and goes on reading.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("open");
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        let socket = SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("an option");
+    }
+}
