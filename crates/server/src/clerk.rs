@@ -36,7 +36,8 @@ pub(crate) enum SpoolMail {
 }
 
 /// Checks passwords and writes users, one after the other. Without a file users last as long as
-/// the process.
+/// the process. What nobody waits for at the end is left undone: it can take long, and no user is
+/// known to be added before the answer.
 pub(crate) fn run_users(
     mut file: Option<UsersFile>,
     mail: &Receiver<UsersMail>,
@@ -44,7 +45,7 @@ pub(crate) fn run_users(
     node: &dyn Node,
 ) {
     for item in mail {
-        post.work(match item {
+        let answer = match item {
             UsersMail::Check(ticket, stored, password) => {
                 let checked = match password::verify(&stored, &password) {
                     true => Password::Right,
@@ -59,7 +60,10 @@ pub(crate) fn run_users(
                 }
                 WorkMail::UserAdded(ticket, user.name, added.ok())
             }
-        });
+        };
+        if post.work(answer).is_err() {
+            return;
+        }
     }
 }
 
