@@ -118,7 +118,8 @@ pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
     }
 }
 
-/// Keeps found blocks until the node has answered. What the disk refuses is tried again.
+/// Keeps found blocks until the node has answered. What the disk refuses is tried again,
+/// a last time when nobody can send more.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
     let mut owed: VecDeque<(Hash, Vec<u8>)> = VecDeque::new();
     let mut last_error = None;
@@ -128,6 +129,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
         } else {
             mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
         };
+        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolMail::Put(solution, transactions)) => {
                 owed.push_back((solution.hash, solution.encode(&transactions)));
@@ -138,8 +140,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                     node.log(Level::Error, &format!("{error:#}"));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         owed.retain(|(hash, raw)| match spool.put(hash, raw) {
             Ok(()) => {
@@ -156,6 +157,13 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                 true
             }
         });
+        if is_last {
+            for (hash, _) in &owed {
+                let text = format!("block {hash} is not in the spool: no later start offers it");
+                node.log(Level::Error, &text);
+            }
+            return;
+        }
     }
 }
 
