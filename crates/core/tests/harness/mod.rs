@@ -1,68 +1,41 @@
 //! A table with a pool at it: miners, a node, a ledger and a clerk for passwords, all in memory
 //! and driven by the test. What must hold after every event is asserted in `seat` and here.
 
-#![allow(dead_code, reason = "each test file uses its part of the harness")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file uses its part of the harness"
+)]
 
 mod node;
 mod seat;
+mod setup;
 mod work;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hstratum_core::account::Auth;
-use hstratum_core::address::Network;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Now, Password, Verdict,
 };
-use hstratum_core::job::Boot;
 use hstratum_core::ledger::Credit;
-use hstratum_core::pace::Dynamic;
-use hstratum_core::password::{StoredPassword, hash256};
-use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::password::StoredPassword;
+use hstratum_core::pool::Pool;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 pub(crate) use node::Chain;
 use seat::{Seat, name_of};
+use setup::stored;
+pub(crate) use setup::{DIFFICULTY_TINY, Setup};
 pub(crate) use work::{Found, Want, Work};
 
-/// Every second hash is a share.
-pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
 /// The clock's start, Unix seconds.
 const START_S: u64 = 1_700_000_000;
 /// As the server does.
 const TICK_MS: u64 = 250;
-
-/// How a table is laid.
-#[derive(Clone)]
-pub(crate) struct Setup {
-    pub(crate) difficulty: f64,
-    pub(crate) dynamic: Dynamic,
-    pub(crate) auth: Auth,
-    pub(crate) admin_password: Option<String>,
-    pub(crate) public_host: Option<String>,
-    /// Names and passwords of users whose passwords only the clerk can check.
-    pub(crate) slow_users: Vec<(String, String)>,
-    /// The same of those with the ancestor's kind of password.
-    pub(crate) users: Vec<(String, String)>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            difficulty: DIFFICULTY_TINY,
-            dynamic: Dynamic::Off,
-            auth: Auth::Open,
-            admin_password: None,
-            public_host: None,
-            slow_users: Vec::new(),
-            users: Vec::new(),
-        }
-    }
-}
 
 /// A miner's place at the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,28 +92,8 @@ impl Table {
             ms: 1_000,
             unix_s: START_S,
         };
-        let config = PoolConfig {
-            boot: Boot {
-                prefix: 0x1122_3344_5566,
-                nonce: 0x5eed,
-                secret: [7; 32],
-            },
-            network: Network::Regtest,
-            auth: setup.auth,
-            admin_password: setup.admin_password.clone(),
-            dynamic: setup.dynamic,
-            hints_max: 8,
-            public_host: setup.public_host.clone(),
-            public_port: 3008,
-        };
-        let slow = setup.slow_users.iter();
-        let slow = slow.map(|(name, password)| (name.clone(), stored(password)));
-        let fast = setup.users.iter().map(|(name, password)| {
-            let password = StoredPassword::Hash256(hash256(password.as_bytes()));
-            (name.clone(), password)
-        });
         Self {
-            pool: Pool::new(config, slow.chain(fast), Seq(0), now),
+            pool: Pool::new(setup.config(), setup.stored_users(), Seq(0), now),
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
             chain: Chain::new(),
@@ -168,6 +121,14 @@ impl Table {
         let mut table = Self::new(setup);
         table.template();
         table
+    }
+
+    /// A table with a job and alice at it.
+    pub(crate) fn with_alice() -> (Self, Miner) {
+        let mut table = Self::with_job(&Setup::default());
+        let alice = table.miner("alice");
+        table.lines(alice);
+        (table, alice)
     }
 
     // The node.
@@ -244,11 +205,19 @@ impl Table {
     /// A connection with a user that has its first job.
     pub(crate) fn miner(&mut self, user: &str) -> Miner {
         let miner = self.connect();
-        self.send(miner, r#"{"id":1,"method":"mining.subscribe","params":[]}"#);
+        self.login(miner, user);
+        miner
+    }
+
+    /// Subscribes and authorizes.
+    pub(crate) fn login(&mut self, miner: Miner, user: &str) {
         let authorize =
             format!(r#"{{"id":2,"method":"mining.authorize","params":["{user}","x"]}}"#);
+        self.send(
+            miner,
+            r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#,
+        );
         self.send(miner, &authorize);
-        miner
     }
 
     /// One line, or several with newlines between them in one piece. Each that has an id must be
@@ -352,6 +321,18 @@ impl Table {
         let line = submit_line("9", "alice", &work.id, &found);
         self.send(miner, &line);
         line
+    }
+
+    /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
+    pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
+        let lines = self.lines(miner);
+        let replies = lines.iter().filter(|line| line.starts_with("{\"id\":9,"));
+        replies
+            .map(|line| match line.split('"').nth(7) {
+                Some(text) if line.contains("\"result\":null") => text.to_owned(),
+                _ => "true".to_owned(),
+            })
+            .collect()
     }
 
     // The rest of the world.
@@ -498,11 +479,6 @@ impl Table {
             self.works.insert(work.id.clone(), work.clone());
         }
     }
-}
-
-/// What the clerk at this table writes for a password.
-fn stored(password: &str) -> StoredPassword {
-    StoredPassword::Argon2id(format!("$argon2id${password}"))
 }
 
 /// A submit of five fields.

@@ -71,6 +71,11 @@ impl Work {
         }
     }
 
+    /// Whether a share of this job can be no block.
+    pub(crate) fn has_mere_shares(&self) -> bool {
+        self.network < self.share
+    }
+
     /// The first nonce from `from.nonce` on that gives what is wanted.
     pub(crate) fn find(&self, want: Want, n1: u32, from: Found) -> Found {
         const TRIES_MAX: u32 = 1 << 20;
