@@ -266,7 +266,8 @@ impl Pool {
                      the spool and is offered again at the next start"
                 );
                 out.log(Level::Error, text);
-                return;
+                // Its transactions may still come, and then it is kept with them.
+                return self.shared.found.wait_for(block);
             }
         }
         out.push(Action::Unspool(hash));
