@@ -37,7 +37,6 @@ pub(crate) enum Question {
 }
 
 /// The questions that are not answered yet. Each connection waits for one at most.
-#[derive(Default)]
 pub(crate) struct Questions {
     open: HashMap<Ticket, Question>,
     /// The open logins, by account and password.
@@ -48,6 +47,17 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
+    /// No question yet. Tickets begin at the random `seed`, so that an answer meant for an earlier
+    /// pool finds no question here.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            open: HashMap::new(),
+            logins: HashMap::new(),
+            writing: HashSet::new(),
+            last: seed >> 1,
+        }
+    }
+
     /// The question that an answer belongs to.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Question> {
         let question = self.open.remove(&ticket)?;

@@ -22,6 +22,7 @@ pub(crate) struct Pace {
     least: Option<Difficulty>,
     greatest: Option<Difficulty>,
     has_wish: bool,
+    is_fixed: bool,
     vardiff: Option<Vardiff>,
 }
 
@@ -33,6 +34,7 @@ impl Pace {
             least: None,
             greatest: None,
             has_wish: false,
+            is_fixed: false,
             vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
         }
     }
@@ -61,7 +63,7 @@ impl Pace {
     pub(crate) fn wish(&mut self, wish: Wish, now_ms: u64) {
         match wish {
             Wish::Start(difficulty) => {
-                if self.has_wish && self.vardiff.is_none() {
+                if self.is_fixed {
                     return;
                 }
                 self.set(difficulty);
@@ -69,6 +71,7 @@ impl Pace {
             }
             Wish::Fixed(difficulty) => {
                 self.set(difficulty);
+                self.is_fixed = true;
                 self.vardiff = None;
             }
         }
@@ -207,6 +210,16 @@ mod tests {
             assert_eq!(pace.share(difficulty(2.0), 1, n), Urgency::Later);
         }
         assert_eq!(pace.difficulty(), difficulty(2.0));
+    }
+
+    #[test]
+    fn a_miner_may_ask_again_where_nothing_is_fixed() {
+        for dynamic in [Dynamic::On, Dynamic::Off] {
+            let mut pace = Pace::new(difficulty(8.0), dynamic, 0);
+            pace.wish(Wish::Start(difficulty(2.0)), 0);
+            pace.wish(Wish::Start(difficulty(64.0)), 0);
+            assert_eq!(pace.difficulty(), difficulty(64.0), "{dynamic:?}");
+        }
     }
 
     #[test]

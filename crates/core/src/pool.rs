@@ -116,7 +116,7 @@ impl Pool {
                 jobless_since_ms: Some(now.ms),
                 seq: durable,
                 durable,
-                questions: Questions::default(),
+                questions: Questions::new(config.boot.nonce),
                 dropped: Vec::new(),
                 found: FoundBlocks::default(),
                 config,
@@ -266,7 +266,8 @@ impl Pool {
                      the spool and is offered again at the next start"
                 );
                 out.log(Level::Error, text);
-                return;
+                // Its transactions may still come, and then it is kept with them.
+                return self.shared.found.wait_for(block);
             }
         }
         out.push(Action::Unspool(hash));

@@ -395,7 +395,7 @@ fn addresses_are_those_of_hsd() {
 
 #[test]
 fn share_of_a_real_device_has_the_hash_it_was_mined_for() {
-    let wire = include_str!("transcripts/hs1-mainnet.txt");
+    let wire = include_str!("vectors/hs1-mainnet.txt");
     let params = |method: &str| {
         let line = wire.lines().find(|line| line.contains(method));
         let line = line.expect("the line is there");

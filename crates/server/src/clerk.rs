@@ -46,7 +46,11 @@ pub(crate) fn run_certificates(
 ) {
     for () in mail {
         match tls::load(&files.cert, &files.key) {
-            Ok(certificate) => post.work(WorkMail::Certificate(certificate)),
+            Ok(certificate) => {
+                if post.work(WorkMail::Certificate(certificate)).is_err() {
+                    return;
+                }
+            }
             Err(error) => node.log(
                 Level::Error,
                 &format!("{error:#}; the old certificate stays"),
@@ -55,7 +59,8 @@ pub(crate) fn run_certificates(
     }
 }
 
-/// Checks passwords. Several threads do, each taking the next question when it is free.
+/// Checks passwords. Several threads do, each taking the next question when it is free. What
+/// nobody waits for at the end is left undone: it can take long.
 pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
     loop {
         let next = mail.lock().expect("nothing panics while it is held").recv();
@@ -67,11 +72,17 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
         } else {
             Password::Wrong
         };
-        post.work(WorkMail::PasswordChecked(ticket, checked));
+        if post
+            .work(WorkMail::PasswordChecked(ticket, checked))
+            .is_err()
+        {
+            return;
+        }
     }
 }
 
-/// Writes users, one after the other. Without a file they last as long as the process.
+/// Writes users, one after the other. Without a file they last as long as the process. What nobody
+/// waits for at the end is left undone: no user is known to be added before the answer.
 pub(crate) fn run_users(
     mut file: Option<UsersFile>,
     mail: &Receiver<UsersMail>,
@@ -83,7 +94,10 @@ pub(crate) fn run_users(
         if let Err(error) = &added {
             node.log(Level::Error, &format!("{error:#}"));
         }
-        post.work(WorkMail::UserAdded(ticket, user.name, added.ok()));
+        let answer = WorkMail::UserAdded(ticket, user.name, added.ok());
+        if post.work(answer).is_err() {
+            return;
+        }
     }
 }
 
@@ -138,7 +152,8 @@ pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
     }
 }
 
-/// Keeps found blocks until the node has answered. What the disk refuses is tried again.
+/// Keeps found blocks until the node has answered. What the disk refuses is tried again,
+/// a last time when nobody can send more.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
     let mut owed: VecDeque<(Hash, Vec<u8>)> = VecDeque::new();
     let mut last_error = None;
@@ -148,6 +163,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
         } else {
             mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
         };
+        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolMail::Put(solution, transactions)) => {
                 owed.push_back((solution.hash, solution.encode(&transactions)));
@@ -158,8 +174,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                     node.log(Level::Error, &format!("{error:#}"));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         owed.retain(|(hash, raw)| match spool.put(hash, raw) {
             Ok(()) => {
@@ -176,6 +191,13 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                 true
             }
         });
+        if is_last {
+            for (hash, _) in &owed {
+                let text = format!("block {hash} is not in the spool: no later start offers it");
+                node.log(Level::Error, &text);
+            }
+            return;
+        }
     }
 }
 

@@ -11,9 +11,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{
-    Action, Actions, Event, FoundBlock, Level, Listening, Now, Ticket, Verdict,
-};
+use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
@@ -75,10 +73,6 @@ pub(crate) struct Driver {
     actions: Actions,
     /// Recorded in this turn, for the ledger.
     credits: Vec<Credit>,
-    /// Tickets of earlier pools, whose numbers the present one gives out again, end here.
-    old_tickets: Ticket,
-    /// The last ticket that a clerk was given.
-    last_ticket: Ticket,
     /// The last share recorded.
     last: Seq,
     /// The last share known to be durable.
@@ -112,8 +106,6 @@ impl Driver {
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
-            old_tickets: 0,
-            last_ticket: 0,
             last: Seq(0),
             durable: Seq(0),
         }
@@ -149,7 +141,6 @@ impl Driver {
             .pool_config(now.unix_s)
             .expect("a system that gave random bytes at the start goes on giving them");
         let mut pool = Pool::new(config, users, self.last, now);
-        self.old_tickets = self.last_ticket;
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
@@ -307,37 +298,19 @@ impl Driver {
                 self.handle(pool, now, Event::Durable(seq));
             }
             WorkMail::PasswordChecked(ticket, checked) => {
-                if let Some(ticket) = self.own_ticket(ticket) {
-                    self.handle(pool, now, Event::PasswordChecked(ticket, checked));
-                }
+                self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
             WorkMail::UserAdded(ticket, name, stored) => {
                 if let Some(stored) = &stored {
                     self.users.insert(name, stored.clone());
                 }
-                if let Some(ticket) = self.own_ticket(ticket) {
-                    self.handle(pool, now, Event::UserAdded(ticket, stored));
-                }
+                self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
             WorkMail::Certificate(certificate) => {
                 self.net.use_certificate(certificate);
                 self.node.log(Level::Info, "certificate reloaded");
             }
         }
-    }
-
-    /// A ticket as a clerk knows it: no two pools ask under the same one, so that an answer meant
-    /// for a pool that has failed is nobody's.
-    fn new_ticket(&mut self, ticket: Ticket) -> Ticket {
-        self.last_ticket = self.old_tickets + ticket;
-        self.last_ticket
-    }
-
-    /// A clerk's ticket as the pool knows it; none if an earlier pool asked.
-    fn own_ticket(&self, ticket: Ticket) -> Option<Ticket> {
-        ticket
-            .checked_sub(self.old_tickets)
-            .filter(|&ticket| ticket > 0)
     }
 
     fn handle(&mut self, pool: &mut Pool, now: Now, event: Event<'_>) {
@@ -398,16 +371,12 @@ impl Driver {
                 }
             }
             Action::CheckPassword(ticket, stored, password) => {
-                let ticket = self.new_ticket(ticket);
                 ask(
                     &self.desks.passwords,
                     PasswordMail(ticket, stored, password),
                 );
             }
-            Action::AddUser(ticket, user) => {
-                let ticket = self.new_ticket(ticket);
-                ask(&self.desks.users, UsersMail(ticket, user));
-            }
+            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail(ticket, user)),
             Action::Log(level, text) => self.node.log(level, &text),
         }
     }

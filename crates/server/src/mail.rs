@@ -40,6 +40,9 @@ pub(crate) struct Post {
     waker: Arc<mio::Waker>,
 }
 
+/// The driver has stopped.
+pub(crate) struct Stopped;
+
 /// Where the driver reads.
 pub(crate) struct Mailbox {
     pub node: Receiver<NodeMail>,
@@ -71,9 +74,12 @@ impl Post {
     }
 
     /// From a thread that works for the driver.
-    pub(crate) fn work(&self, mail: WorkMail) {
-        if self.work.send(mail).is_ok() {
-            let _ = self.waker.wake();
-        }
+    ///
+    /// # Errors
+    /// When the driver has stopped: nobody waits for what is left to do.
+    pub(crate) fn work(&self, mail: WorkMail) -> Result<(), Stopped> {
+        self.work.send(mail).map_err(|_| Stopped)?;
+        let _ = self.waker.wake();
+        Ok(())
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn run(network: Network, mail: &Receiver<StoreMail>, post: &Post, dum
             }
         }
         if let Some(seq) = durable {
-            post.work(WorkMail::Durable(seq));
+            // Rounds are closed to the end, also when nobody waits for shares any more.
+            let _ = post.work(WorkMail::Durable(seq));
         }
     }
 }

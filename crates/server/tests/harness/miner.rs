@@ -44,6 +44,15 @@ impl Miner {
         Self::over(TcpStream::connect_timeout(&address, DEADLINE).expect("connected"))
     }
 
+    /// A connection, unless it is reset before it is one.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        match TcpStream::connect_timeout(&address, DEADLINE) {
+            Ok(stream) => Some(Self::over(stream)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("neither connected nor reset: {error}"),
+        }
+    }
+
     /// A connection that takes in little while it is not read.
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
@@ -218,6 +227,18 @@ impl Miner {
         let hash = self.submit(want);
         self.expect_accepted();
         hash
+    }
+
+    /// Whether a request is answered; if not, the connection was reset.
+    pub fn is_served(&mut self) -> bool {
+        let request = b"{\"id\":8,\"method\":\"mining.nonsense\"}\n";
+        self.stream.write_all(request).is_ok() && self.read_line().is_continue()
+    }
+
+    /// The same connection twice: one to write, one to read.
+    pub fn split(self) -> (Self, Self) {
+        let stream = self.stream.try_clone().expect("cloned");
+        (Self::over(stream), self)
     }
 
     /// Sends a FIN and goes on reading.

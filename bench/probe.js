@@ -1,0 +1,97 @@
+'use strict';
+
+/*
+ * A plugin for hsd that prints when a block passes which point of the node,
+ * as lines `probe <point> <hash> <ms>` by the machine's monotonic clock. It
+ * writes them a moment later, so as not to be in the way of what it times.
+ */
+
+const QUIET_MS = 25;
+
+class Probe {
+  constructor(node) {
+    this.node = node;
+    this.lines = [];
+  }
+
+  async open() {
+    const {chain, pool} = this.node;
+    const stratum = this.node.get('hstratum');
+
+    if (stratum) {
+      before(stratum.blocks, 'submit', (solution) => {
+        this.mark('told', solution.hash);
+      });
+    }
+
+    before(chain, '_add', block => this.mark('add', block.hash()));
+    chain.on('connect', entry => this.mark('connected', entry.hash));
+
+    // Sent to the sockets of all peers when this returns.
+    const announce = pool.announceBlock;
+
+    pool.announceBlock = (block) => {
+      announce.call(pool, block);
+      this.mark('inv', block.hash());
+    };
+
+    const serve = pool.handleGetData;
+
+    pool.handleGetData = async (peer, packet) => {
+      const blocks = packet.items.filter(item => !item.isTX());
+
+      for (const item of blocks)
+        this.mark('asked', item.hash);
+
+      await serve.call(pool, peer, packet);
+
+      // What the kernel did not take at once needs the event loop.
+      for (const item of blocks) {
+        if (peer.socket.writableLength === 0)
+          this.mark('written', item.hash);
+        else
+          peer.socket.once('drain', () => this.mark('written', item.hash));
+      }
+    };
+
+    // Here every way of a block ends: full, compact, completed.
+    before(pool, 'addBlock', (peer, block) => {
+      this.mark('whole', block.hash());
+    });
+  }
+
+  async close() {}
+
+  mark(point, hash) {
+    const at = now();
+
+    if (this.lines.length === 0)
+      setTimeout(() => this.flush(), QUIET_MS);
+
+    this.lines.push(`probe ${point} ${hash.toString('hex')} ${at}\n`);
+  }
+
+  flush() {
+    process.stdout.write(this.lines.join(''));
+    this.lines = [];
+  }
+}
+
+function before(object, name, fn) {
+  const method = object[name];
+
+  object[name] = (...args) => {
+    fn(...args);
+    return method.apply(object, args);
+  };
+}
+
+/** Milliseconds, the same in every process of the machine. */
+
+function now() {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+exports.id = 'probe';
+exports.init = node => new Probe(node);
+exports.now = now;

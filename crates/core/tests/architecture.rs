@@ -1,0 +1,106 @@
+//! What the core must not have: other dependencies, the world, or files too long to read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each is arithmetic, parsing or a hash function, and has a reason in docs/decisions.
+const DEPENDENCIES: [&str; 7] = [
+    "bech32",
+    "blake2",
+    "serde",
+    "serde_json",
+    "sha2",
+    "sha3",
+    "subtle",
+];
+
+/// Clocks, sockets, files, threads and a standard output belong to the server.
+const WORLD: [&str; 14] = [
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::os",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "thread_rng",
+    "getrandom",
+    "println!",
+    "print!",
+    "dbg!",
+];
+
+/// What a person reads in one sitting.
+const LINES_MAX: usize = 500;
+
+fn core() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every `.rs` file below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let sources = paths.flat_map(|path| {
+        if path.is_dir() {
+            sources(&path)
+        } else {
+            vec![path]
+        }
+    });
+    sources
+        .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("a text file")
+}
+
+#[test]
+fn the_core_depends_on_hashes_and_parsers_alone() {
+    let manifest = read(&core().join("Cargo.toml"));
+    let section = manifest.split("\n[dependencies]\n").nth(1);
+    let section = section.and_then(|rest| rest.split("\n[").next());
+    let names: Vec<&str> = section
+        .expect("a list of dependencies")
+        .lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(names, DEPENDENCIES);
+    assert!(!manifest.contains("build-dependencies") && !manifest.contains("[target"));
+}
+
+#[test]
+fn the_core_does_not_name_the_world() {
+    let sources = sources(&core().join("src"));
+    assert!(sources.len() > 20);
+    for path in sources {
+        let text = read(&path);
+        for (number, line) in (1..).zip(text.lines()) {
+            for name in WORLD {
+                assert!(!line.contains(name), "{}:{number}: {name}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_source_file_is_read_in_one_sitting() {
+    let crates = core().parent().expect("the crates' folder");
+    for entry in fs::read_dir(crates).expect("the folder is there") {
+        let folder = entry.expect("an entry").path();
+        let parts = ["src", "tests", "benches"].map(|part| folder.join(part));
+        for path in parts
+            .iter()
+            .filter(|part| part.is_dir())
+            .flat_map(|part| sources(part))
+        {
+            let lines = read(&path).lines().count();
+            assert!(lines <= LINES_MAX, "{}: {lines} lines", path.display());
+        }
+    }
+}

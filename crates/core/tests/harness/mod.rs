@@ -1,0 +1,488 @@
+//! A table with a pool at it: miners, a node, a ledger and a clerk for passwords, all in memory
+//! and driven by the test. What must hold after every event is asserted in `seat` and here.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file uses its part of the harness"
+)]
+
+mod node;
+mod seat;
+mod setup;
+mod work;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use hstratum_core::block::Solution;
+use hstratum_core::event::{
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Now, Password, Verdict,
+};
+use hstratum_core::ledger::Credit;
+use hstratum_core::password::StoredPassword;
+use hstratum_core::pool::Pool;
+use hstratum_core::template::RawTransactions;
+use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
+
+pub(crate) use node::Chain;
+use seat::{Seat, name_of};
+use setup::stored;
+pub(crate) use setup::{DIFFICULTY_TINY, Setup};
+pub(crate) use work::{Found, Want, Work};
+
+/// The clock's start, Unix seconds.
+const START_S: u64 = 1_700_000_000;
+/// As the server does.
+const TICK_MS: u64 = 250;
+
+/// A miner's place at the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Miner(usize);
+
+/// What comes out of the pool, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A line for a miner.
+    Line(Miner, String),
+    /// Anything else, in words; of a miner, if it is about one.
+    Effect(Option<Miner>, String),
+}
+
+/// What somebody still has to do before the pool goes on.
+enum Due {
+    Durable(Seq),
+    Checked(u64, Password),
+    Added(u64, Option<StoredPassword>),
+    Bytes(ConnId, Vec<u8>),
+}
+
+/// See the module.
+pub(crate) struct Table {
+    pub(crate) chain: Chain,
+    /// Nothing becomes durable while it is set.
+    pub(crate) ledger_held: bool,
+    /// No password is checked and no user written while it is set.
+    pub(crate) clerk_held: bool,
+    /// Users cannot be written while it is set.
+    pub(crate) disk_broken: bool,
+    pub(crate) output: Vec<Output>,
+    pub(crate) records: Vec<Credit>,
+    pub(crate) solutions: Vec<Arc<Solution>>,
+    pub(crate) spooled: Vec<(Arc<Solution>, Arc<RawTransactions>)>,
+    pub(crate) unspooled: Vec<Hash>,
+    pub(crate) rounds: Vec<FoundBlock>,
+    pub(crate) works: HashMap<String, Work>,
+    pool: Pool,
+    now: Now,
+    difficulty: Difficulty,
+    actions: Actions,
+    seats: Vec<Seat>,
+    questions: VecDeque<Due>,
+    durable: Seq,
+    /// Ids of jobs that a connection was given in an earlier event.
+    dealt: HashSet<String>,
+    dealt_now: Vec<String>,
+}
+
+impl Table {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let now = Now {
+            ms: 1_000,
+            unix_s: START_S,
+        };
+        Self {
+            pool: Pool::new(setup.config(), setup.stored_users(), Seq(0), now),
+            now,
+            difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
+            chain: Chain::new(),
+            ledger_held: false,
+            clerk_held: false,
+            disk_broken: false,
+            output: Vec::new(),
+            records: Vec::new(),
+            solutions: Vec::new(),
+            spooled: Vec::new(),
+            unspooled: Vec::new(),
+            rounds: Vec::new(),
+            works: HashMap::new(),
+            actions: Actions::default(),
+            seats: Vec::new(),
+            questions: VecDeque::new(),
+            durable: Seq(0),
+            dealt: HashSet::new(),
+            dealt_now: Vec::new(),
+        }
+    }
+
+    /// A table with a template on it.
+    pub(crate) fn with_job(setup: &Setup) -> Self {
+        let mut table = Self::new(setup);
+        table.template();
+        table
+    }
+
+    /// A table with a job and alice at it.
+    pub(crate) fn with_alice() -> (Self, Miner) {
+        let mut table = Self::with_job(&Setup::default());
+        let alice = table.miner("alice");
+        table.lines(alice);
+        (table, alice)
+    }
+
+    // The node.
+
+    /// The chain has a new tip, and no template on it yet.
+    pub(crate) fn tip(&mut self) {
+        let tip = self.chain.grow();
+        self.handle(Event::Tip(tip));
+    }
+
+    /// A template on the tip; a block without transactions needs no more.
+    pub(crate) fn template(&mut self) {
+        let template = self.chain.template(self.now.unix_s);
+        self.handle(Event::Template(Box::new(template)));
+    }
+
+    /// A new tip with its template.
+    pub(crate) fn block(&mut self) {
+        self.tip();
+        self.template();
+    }
+
+    /// The raw transactions of the newest template.
+    pub(crate) fn transactions(&mut self) {
+        let bytes: Arc<[u8]> = vec![0xee; self.chain.transactions * 100].into();
+        self.handle(Event::Transactions(self.chain.template, bytes));
+    }
+
+    pub(crate) fn no_template(&mut self, reason: &str) {
+        self.handle(Event::NoTemplate(reason.to_owned()));
+    }
+
+    /// The node answers the last block that was offered.
+    pub(crate) fn answer_block(&mut self, verdict: Verdict) {
+        let hash = self.solutions.last().expect("a block was offered").hash;
+        self.answer(hash, verdict);
+    }
+
+    /// The node answers a block.
+    pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
+        self.handle(Event::BlockResult(hash, verdict));
+    }
+
+    /// The node is offered a block that an earlier run left in the spool.
+    pub(crate) fn spooled(&mut self, block: FoundBlock) {
+        self.handle(Event::Spooled(Box::new(block)));
+    }
+
+    // The miners.
+
+    /// A new connection from an address of its own.
+    pub(crate) fn connect(&mut self) -> Miner {
+        let [high, low, ..] = (self.seats.len() as u16).to_le_bytes();
+        self.connect_from(Ipv4Addr::new(10, 0, low, high))
+    }
+
+    /// A new connection; a slot of the pool that is free again is used again.
+    pub(crate) fn connect_from(&mut self, address: Ipv4Addr) -> Miner {
+        let open = self.seats.iter().filter(|seat| seat.is_open);
+        let taken: HashSet<u64> = open.map(|seat| seat.conn.0 & 0xffff_ffff).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).expect("a slot");
+        let generation = self.seats.len() as u64 + 1;
+        let conn = ConnId(generation << 32 | slot);
+        self.seats.push(Seat::new(conn));
+        let arrival = Arrival {
+            address: IpAddr::V4(address),
+            kind: ArrivalKind::Miner,
+            difficulty: self.difficulty,
+        };
+        self.handle(Event::Connected(conn, arrival));
+        Miner(self.seats.len() - 1)
+    }
+
+    /// A connection with a user that has its first job.
+    pub(crate) fn miner(&mut self, user: &str) -> Miner {
+        let miner = self.connect();
+        self.login(miner, user);
+        miner
+    }
+
+    /// Subscribes and authorizes.
+    pub(crate) fn login(&mut self, miner: Miner, user: &str) {
+        let authorize =
+            format!(r#"{{"id":2,"method":"mining.authorize","params":["{user}","x"]}}"#);
+        self.send(
+            miner,
+            r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#,
+        );
+        self.send(miner, &authorize);
+    }
+
+    /// One line, or several with newlines between them in one piece. Each that has an id must be
+    /// answered, in order.
+    pub(crate) fn send(&mut self, miner: Miner, lines: &str) {
+        for line in lines.split('\n') {
+            self.seats[miner.0].await_reply(line);
+        }
+        self.send_bytes(miner, format!("{lines}\n").as_bytes());
+    }
+
+    /// A reply that must come next, to a request that is sent as bytes.
+    pub(crate) fn await_reply(&mut self, miner: Miner, line: &str) {
+        self.seats[miner.0].await_reply(line);
+    }
+
+    /// Any bytes; a paused connection gets them when it is resumed, as from a socket's buffer.
+    pub(crate) fn send_bytes(&mut self, miner: Miner, bytes: &[u8]) {
+        let seat = &mut self.seats[miner.0];
+        assert!(seat.is_open, "a closed connection says nothing");
+        seat.inbox.push_back(bytes.to_vec());
+        self.settle();
+    }
+
+    /// From here on nothing is expected of the replies' ids.
+    pub(crate) fn ignore_replies(&mut self, miner: Miner) {
+        self.seats[miner.0].ignores_replies = true;
+    }
+
+    pub(crate) fn close(&mut self, miner: Miner) {
+        let seat = &mut self.seats[miner.0];
+        seat.is_open = false;
+        seat.inbox.clear();
+        let conn = seat.conn;
+        self.handle(Event::Closed(conn));
+    }
+
+    pub(crate) fn is_open(&self, miner: Miner) -> bool {
+        self.seats[miner.0].is_open
+    }
+
+    pub(crate) fn is_paused(&self, miner: Miner) -> bool {
+        self.seats[miner.0].is_paused
+    }
+
+    /// Requests whose answer has not come.
+    pub(crate) fn unanswered(&self, miner: Miner) -> usize {
+        self.seats[miner.0].awaited.len()
+    }
+
+    /// The lines that a miner got since the last call.
+    pub(crate) fn lines(&mut self, miner: Miner) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.output.retain(|output| match output {
+            Output::Line(to, line) if *to == miner => {
+                lines.push(line.clone());
+                false
+            }
+            _ => true,
+        });
+        lines
+    }
+
+    /// The job a miner has.
+    pub(crate) fn job(&self, miner: Miner) -> Work {
+        self.job_before(miner, 0)
+    }
+
+    /// The job that came `back` jobs before the one a miner has.
+    pub(crate) fn job_before(&self, miner: Miner, back: usize) -> Work {
+        let mut jobs = self.seats[miner.0].jobs.iter().rev();
+        jobs.nth(back).expect("so many jobs were sent").clone()
+    }
+
+    /// How many jobs a miner was sent.
+    pub(crate) fn job_count(&self, miner: Miner) -> usize {
+        self.seats[miner.0].jobs.len()
+    }
+
+    pub(crate) fn extra_nonce1(&self, miner: Miner) -> u32 {
+        self.seats[miner.0].extra_nonce1.unwrap_or(0)
+    }
+
+    /// Finds what is wanted for a job; never the same twice.
+    pub(crate) fn find(&mut self, miner: Miner, work: &Work, want: Want, time: u32) -> Found {
+        let n1 = self.extra_nonce1(miner);
+        let seat = &mut self.seats[miner.0];
+        let from = Found {
+            n2: 0,
+            time,
+            nonce: seat.next_nonce,
+        };
+        let found = work.find(want, n1, from);
+        seat.next_nonce = found.nonce + 1;
+        found
+    }
+
+    /// Finds and submits; the user is alice, the id 9.
+    pub(crate) fn submit(&mut self, miner: Miner, work: &Work, want: Want) -> String {
+        let found = self.find(miner, work, want, work.time);
+        let line = submit_line("9", "alice", &work.id, &found);
+        self.send(miner, &line);
+        line
+    }
+
+    /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
+    pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
+        let lines = self.lines(miner);
+        let replies = lines.iter().filter(|line| line.starts_with("{\"id\":9,"));
+        replies
+            .map(|line| match line.split('"').nth(7) {
+                Some(text) if line.contains("\"result\":null") => text.to_owned(),
+                _ => "true".to_owned(),
+            })
+            .collect()
+    }
+
+    // The rest of the world.
+
+    /// Time passes, in ticks.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        for _ in 0..ms / TICK_MS {
+            self.now.ms += TICK_MS;
+            self.now.unix_s = START_S + (self.now.ms - 1_000) / 1_000;
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// Does everything that was held back.
+    pub(crate) fn release(&mut self) {
+        self.ledger_held = false;
+        self.clerk_held = false;
+        self.settle();
+    }
+
+    /// The ledger, which is held, is durable up to `seq` and no further.
+    pub(crate) fn durable(&mut self, seq: u64) {
+        self.durable = Seq(seq);
+        self.handle(Event::Durable(Seq(seq)));
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        self.step(event);
+        self.settle();
+    }
+
+    /// Everybody does what they have to do, until nobody has.
+    fn settle(&mut self) {
+        while let Some(due) = self.next_due() {
+            match due {
+                Due::Durable(seq) => self.step(Event::Durable(seq)),
+                Due::Checked(ticket, is) => self.step(Event::PasswordChecked(ticket, is)),
+                Due::Added(ticket, stored) => self.step(Event::UserAdded(ticket, stored)),
+                Due::Bytes(conn, bytes) => self.step(Event::Received(conn, &bytes)),
+            }
+        }
+    }
+
+    fn next_due(&mut self) -> Option<Due> {
+        let recorded = self.records.last().map_or(Seq(0), |credit| credit.seq);
+        if !self.ledger_held && self.durable < recorded {
+            self.durable = recorded;
+            return Some(Due::Durable(recorded));
+        }
+        if !self.clerk_held && !self.questions.is_empty() {
+            return self.questions.pop_front();
+        }
+        let mut ready = self.seats.iter_mut().filter(|seat| !seat.is_paused);
+        ready.find_map(|seat| Some(Due::Bytes(seat.conn, seat.inbox.pop_front()?)))
+    }
+
+    fn step(&mut self, event: Event<'_>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.pool.handle(self.now, event, &mut actions);
+        let is_block = |action: &Action| matches!(action, Action::SubmitBlock(_));
+        let blocks = actions.list().iter().filter(|action| is_block(action));
+        let leading = actions.list().iter().take_while(|action| is_block(action));
+        assert_eq!(blocks.count(), leading.count(), "a block leaves first");
+        actions.drain(|action, bytes| self.perform(action, bytes));
+        self.actions = actions;
+        self.dealt.extend(self.dealt_now.drain(..));
+    }
+
+    fn perform(&mut self, action: Action, bytes: &[u8]) {
+        let conn = match &action {
+            Action::Send(conn, _)
+            | Action::SendShared(conn, _)
+            | Action::Pause(conn)
+            | Action::Resume(conn)
+            | Action::Close(conn, _) => Some(*conn),
+            _ => None,
+        };
+        let miner = conn.map(|conn| {
+            let seat = self.seats.iter().rposition(|seat| seat.conn == conn);
+            Miner(seat.expect("a connection of this table"))
+        });
+        if let Some(text) = name_of(&action) {
+            self.output.push(Output::Effect(miner, text));
+        }
+        match action {
+            Action::Send(..) => self.deliver(miner.expect("somebody's bytes"), bytes),
+            Action::SendShared(_, line) => self.deliver(miner.expect("somebody's line"), &line),
+            Action::Pause(_) => self.seat(miner).pause(true),
+            Action::Resume(_) => self.seat(miner).pause(false),
+            Action::Close(..) => self.seat(miner).end(),
+            Action::SubmitBlock(solution) => {
+                solution.verify().expect("a block that is offered is valid");
+                self.solutions.push(solution);
+            }
+            Action::Spool(solution, transactions) => {
+                let raw = solution.encode(&transactions);
+                let block = FoundBlock::parse(&raw).expect("a whole block");
+                assert_eq!(block.hash, solution.hash);
+                self.spooled.push((solution, transactions));
+            }
+            Action::Unspool(hash) => self.unspooled.push(hash),
+            Action::Record(credit) => {
+                let last = self.records.last().map_or(0, |last| last.seq.0);
+                assert_eq!(credit.seq, Seq(last + 1), "no number is left out");
+                self.records.push(credit);
+            }
+            Action::CloseRound(block) => self.rounds.push(*block),
+            Action::CheckPassword(ticket, kept, password) => {
+                let checked = match kept == stored(&password) {
+                    true => Password::Right,
+                    false => Password::Wrong,
+                };
+                self.questions.push_back(Due::Checked(ticket, checked));
+            }
+            Action::AddUser(ticket, user) => {
+                let kept = (!self.disk_broken).then(|| stored(&user.password));
+                self.questions.push_back(Due::Added(ticket, kept));
+            }
+            Action::Listen(_) | Action::Log(..) => {}
+        }
+    }
+
+    fn seat(&mut self, miner: Option<Miner>) -> &mut Seat {
+        &mut self.seats[miner.expect("a connection of this table").0]
+    }
+
+    fn deliver(&mut self, miner: Miner, bytes: &[u8]) {
+        for solution in &self.solutions {
+            let mask = solution.mask;
+            let text = mask.to_string();
+            let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+            assert!(mask == Hash::ZERO || !holds(text.as_bytes()) && !holds(&mask.0));
+        }
+        let seat = &mut self.seats[miner.0];
+        let is_first = seat.jobs.is_empty();
+        let jobs = seat.jobs.len();
+        for line in seat.receive(bytes) {
+            self.output.push(Output::Line(miner, line));
+        }
+        for work in &seat.jobs[jobs..] {
+            let is_new = !self.dealt.contains(&work.id);
+            assert!(!is_first || is_new, "the first job's id was dealt before");
+            self.dealt_now.push(work.id.clone());
+            self.works.insert(work.id.clone(), work.clone());
+        }
+    }
+}
+
+/// A submit of five fields.
+pub(crate) fn submit_line(id: &str, user: &str, job: &str, found: &Found) -> String {
+    let fields = found.fields();
+    format!(r#"{{"id":{id},"method":"mining.submit","params":["{user}","{job}",{fields}]}}"#)
+}

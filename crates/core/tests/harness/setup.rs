@@ -1,0 +1,74 @@
+//! How a table is laid: the pool's configuration and its users.
+
+use hstratum_core::account::Auth;
+use hstratum_core::address::Network;
+use hstratum_core::job::Boot;
+use hstratum_core::pace::Dynamic;
+use hstratum_core::password::{StoredPassword, hash256};
+use hstratum_core::pool::PoolConfig;
+
+/// Every second hash is a share.
+pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
+/// How a table is laid.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) difficulty: f64,
+    pub(crate) dynamic: Dynamic,
+    pub(crate) auth: Auth,
+    pub(crate) admin_password: Option<String>,
+    pub(crate) public_host: Option<String>,
+    /// Names and passwords of users whose passwords only the clerk can check.
+    pub(crate) slow_users: Vec<(String, String)>,
+    /// The same of those with the ancestor's kind of password.
+    pub(crate) users: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            difficulty: DIFFICULTY_TINY,
+            dynamic: Dynamic::Off,
+            auth: Auth::Open,
+            admin_password: None,
+            public_host: None,
+            slow_users: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// What the pool is told at its start.
+    pub(super) fn config(&self) -> PoolConfig {
+        PoolConfig {
+            boot: Boot {
+                prefix: 0x1122_3344_5566,
+                nonce: 0x5eed,
+                secret: [7; 32],
+            },
+            network: Network::Regtest,
+            auth: self.auth,
+            admin_password: self.admin_password.clone(),
+            dynamic: self.dynamic,
+            hints_max: 8,
+            public_host: self.public_host.clone(),
+            public_port: 3008,
+        }
+    }
+
+    /// The users as they are kept.
+    pub(super) fn stored_users(&self) -> Vec<(String, StoredPassword)> {
+        let slow = self.slow_users.iter();
+        let slow = slow.map(|(name, password)| (name.clone(), stored(password)));
+        let fast = self.users.iter().map(|(name, password)| {
+            let password = StoredPassword::Hash256(hash256(password.as_bytes()));
+            (name.clone(), password)
+        });
+        slow.chain(fast).collect()
+    }
+}
+
+/// What the clerk at this table writes for a password.
+pub(super) fn stored(password: &str) -> StoredPassword {
+    StoredPassword::Argon2id(format!("$argon2id${password}"))
+}

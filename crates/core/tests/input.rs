@@ -1,0 +1,232 @@
+//! Any input at all: random sessions that must go the same way twice, and bytes from anybody.
+
+mod harness;
+
+use harness::{Miner, Output, Setup, Table, Want, submit_line};
+use hstratum_core::event::Verdict;
+use hstratum_core::limits::CLOSE_DELAY_MS;
+use hstratum_core::pace::Dynamic;
+use proptest::prelude::*;
+
+/// Xorshift: the same numbers on every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// A few thousand events of everything; what came of them, in order.
+fn random_session(seed: u64) -> Vec<Output> {
+    let mut dice = Dice(seed);
+    let mut table = Table::new(&Setup {
+        slow_users: vec![("carol".into(), "pw".into())],
+        admin_password: Some("pw".into()),
+        dynamic: if seed.is_multiple_of(2) {
+            Dynamic::Off
+        } else {
+            Dynamic::On
+        },
+        ..Setup::default()
+    });
+    let mut miners: Vec<Miner> = Vec::new();
+    for step in 0..3000 {
+        miners.retain(|miner| table.is_open(*miner));
+        match dice.below(40) {
+            0 | 1 if miners.len() < 20 => miners.push(table.connect()),
+            2 => table.tip(),
+            3 => table.block(),
+            4 => {
+                table.chain.transactions = [0, 1, 7][dice.below(3) as usize];
+                table.template();
+            }
+            5 => table.no_template("no peers"),
+            6 => table.transactions(),
+            7 => table.ledger_held = true,
+            8 => table.clerk_held = true,
+            9 => table.release(),
+            10 => table.advance(dice.below(8) * 500),
+            11 if !table.solutions.is_empty() => {
+                let at = dice.below(table.solutions.len() as u64) as usize;
+                let verdict = [
+                    Verdict::Accepted,
+                    Verdict::Side,
+                    Verdict::Unknown(String::new()),
+                ][dice.below(3) as usize]
+                    .clone();
+                table.answer(table.solutions[at].hash, verdict);
+            }
+            12 if miners.len() > 10 => table.close(miners[dice.below(10) as usize]),
+            _ if miners.is_empty() => miners.push(table.connect()),
+            kind => {
+                let miner = miners[dice.below(miners.len() as u64) as usize];
+                random_line(&mut table, &mut dice, miner, kind, step);
+            }
+        }
+    }
+    table.release();
+    for miner in miners.iter().filter(|miner| table.is_open(**miner)) {
+        assert!(!table.is_paused(*miner));
+        assert_eq!(table.unanswered(*miner), 0, "every request was answered");
+    }
+    table.output
+}
+
+fn random_line(table: &mut Table, dice: &mut Dice, miner: Miner, kind: u64, step: u32) {
+    let line = match kind {
+        13..16 => format!(r#"{{"id":{step},"method":"mining.subscribe","params":[]}}"#),
+        16..19 => {
+            let name = ["alice", "carol", "carol.x", "bob.rig"][dice.below(4) as usize];
+            let password = ["pw", "x"][dice.below(2) as usize];
+            let params = format!(r#"["{name}","{password}"]"#);
+            format!(r#"{{"id":{step},"method":"mining.authorize","params":{params}}}"#)
+        }
+        19 => format!(r#"{{"id":{step},"method":"mining.authorize_admin","params":["pw"]}}"#),
+        20 => {
+            let name = dice.below(9);
+            format!(r#"{{"id":{step},"method":"mining.add_user","params":["u{name}","pw"]}}"#)
+        }
+        21 => "nonsense".to_owned(),
+        _ if table.job_count(miner) > 0 => {
+            let wants = [Want::Share, Want::Share, Want::Low, Want::Block];
+            let back = dice.below(3).min(table.job_count(miner) as u64 - 1) as usize;
+            let job = table.job_before(miner, back);
+            let want = wants[dice.below(4) as usize];
+            let want = match want {
+                Want::Share if !job.has_mere_shares() => Want::Block,
+                _ => want,
+            };
+            let found = table.find(miner, &job, want, job.time);
+            let line = submit_line(&step.to_string(), "alice", &job.id, &found);
+            if dice.below(8) == 0 {
+                format!("{line}\n{line}")
+            } else {
+                line
+            }
+        }
+        _ => format!(r#"{{"id":{step},"method":"mining.nothing"}}"#),
+    };
+    table.send(miner, &line);
+}
+
+#[test]
+fn the_same_events_give_the_same_actions() {
+    for seed in 1..=8 {
+        let first = random_session(seed);
+        assert!(first.len() > 1000);
+        assert!(first == random_session(seed), "seed {seed}");
+    }
+}
+
+/// Lines with and without an id, good and bad; none that ends a connection.
+fn any_line() -> impl Strategy<Value = String> {
+    let id = prop_oneof![
+        Just(String::new()),
+        any::<i64>().prop_map(|id| format!("\"id\":{id},")),
+        "[a-z\u{e9} ]{0,40}".prop_map(|id| format!("\"id\":\"{id}\",")),
+        Just("\"id\":null,".to_owned()),
+        Just("\"id\":[1,{\"a\":2}],".to_owned()),
+    ];
+    let rest = prop::sample::select(vec![
+        r#""method":"mining.subscribe","params":[]"#,
+        r#""method":"mining.subscribe","params":["a","00000001"]"#,
+        r#""method":"mining.authorize","params":["alice","x"]"#,
+        r#""method":"mining.authorize","params":["carol","pw"]"#,
+        r#""method":"mining.authorize","params":["carol","x"]"#,
+        r#""method":"mining.authorize_admin","params":["x"]"#,
+        r#""method":"mining.authorize_admin","params":["pw"]"#,
+        r#""method":"mining.add_user","params":["dave","pw"]"#,
+        r#""method":"mining.get_transactions","params":["x"]"#,
+        r#""method":"mining.submit","params":["alice","1122334455662","00000000","6553f100","00000001"]"#,
+        r#""method":"mining.submit","params":["alice","1122334455661","00000000","6553f100","00000002"]"#,
+        r#""method":"mining.submit","params":["alice"]"#,
+        r#""method":"mining.ping""#,
+        r#""params":{}"#,
+    ]);
+    prop_oneof![
+        20 => (id, rest).prop_map(|(id, rest)| format!("{{{id}{rest}}}")),
+        1 => "[a-z\\[\\]{}\", ]{0,30}",
+    ]
+}
+
+/// Cuts `text` into pieces at any places.
+fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+    places.extend([0, text.len()]);
+    places.sort_unstable();
+    places
+        .windows(2)
+        .map(|ends| &text[ends[0]..ends[1]])
+        .collect()
+}
+
+fn table_with_carol() -> Table {
+    Table::with_job(&Setup {
+        slow_users: vec![("carol".into(), "pw".into())],
+        admin_password: Some("pw".into()),
+        ..Setup::default()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_line_with_an_id_is_answered_once_however_it_is_cut(
+        lines in prop::collection::vec(any_line(), 1..60),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        held in any::<[bool; 2]>(),
+        templates in any::<[bool; 20]>(),
+    ) {
+        let mut table = table_with_carol();
+        let miner = table.connect();
+        [table.ledger_held, table.clerk_held] = held;
+        for line in &lines {
+            table.await_reply(miner, line);
+        }
+        let text = lines.join("\n") + "\n";
+        for (piece, is_new) in pieces(text.as_bytes(), &cuts).iter().zip(templates.iter().cycle()) {
+            table.send_bytes(miner, piece);
+            if *is_new {
+                table.block();
+            }
+        }
+        table.release();
+        prop_assert!(table.is_open(miner) && !table.is_paused(miner));
+        prop_assert_eq!(table.unanswered(miner), 0);
+    }
+
+    #[test]
+    fn any_bytes_in_any_pieces_harm_nobody(
+        noise in prop::collection::vec(prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            any_line().prop_map(|line| format!("{line}\n").into_bytes()),
+            Just(b"\n".to_vec()),
+            Just(b"GET / HTTP/1.1\r\n".to_vec()),
+            Just(vec![b'x'; 5000]),
+        ], 0..40),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        held in any::<[bool; 2]>(),
+    ) {
+        let mut table = table_with_carol();
+        let alice = table.miner("alice");
+        let miner = table.connect();
+        table.ignore_replies(miner);
+        [table.ledger_held, table.clerk_held] = held;
+        for piece in pieces(&noise.concat(), &cuts) {
+            if table.is_open(miner) {
+                table.send_bytes(miner, piece);
+            }
+        }
+        table.release();
+        table.advance(CLOSE_DELAY_MS + 250);
+        let job = table.job(alice);
+        table.lines(alice);
+        table.submit(alice, &job, Want::Share);
+        prop_assert_eq!(table.answers(alice), ["true"]);
+    }
+}

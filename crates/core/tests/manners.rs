@@ -1,0 +1,150 @@
+//! Who is sent away, and who is not: connections that talk nonsense, addresses that keep coming back
+//! with them, and miners whose difficulty is wrong.
+
+mod harness;
+
+use std::net::Ipv4Addr;
+
+use harness::{DIFFICULTY_TINY, Miner, Setup, Table, Want};
+use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, SCORE_MAX};
+use hstratum_core::pace::Dynamic;
+
+#[test]
+fn a_connection_that_talks_nonsense_is_dropped_after_a_while_and_no_other() {
+    let (mut table, alice) = Table::with_alice();
+    let mallory = table.connect();
+    for _ in 0..SCORE_MAX / 10 {
+        table.send(mallory, "nonsense");
+    }
+    assert_eq!(table.lines(mallory).len(), 100);
+    table.ignore_replies(mallory);
+    table.send(mallory, "more");
+    table.advance(CLOSE_DELAY_MS - 250);
+    assert!(table.is_open(mallory) && table.lines(mallory).is_empty());
+    table.advance(250);
+    assert!(!table.is_open(mallory) && table.is_open(alice));
+    let job = table.job(alice);
+    table.submit(alice, &job, Want::Share);
+    assert_eq!(table.answers(alice), ["true"]);
+}
+
+#[test]
+fn low_shares_drop_nobody_unless_there_is_no_end_of_them() {
+    let (mut table, alice) = Table::with_alice();
+    let job = table.job(alice);
+    for _ in 0..10 {
+        for _ in 1..SCORE_MAX {
+            table.submit(alice, &job, Want::Low);
+        }
+        table.advance(u64::from(SCORE_MAX) * 1000);
+    }
+    assert!(table.is_open(alice));
+    for _ in 0..SCORE_MAX {
+        table.submit(alice, &job, Want::Low);
+    }
+    table.advance(CLOSE_DELAY_MS);
+    assert!(!table.is_open(alice));
+}
+
+/// Talks nonsense until it is dropped.
+fn misbehave(table: &mut Table, miner: Miner) {
+    for _ in 0..SCORE_MAX / 10 {
+        table.send(miner, "nonsense");
+    }
+    table.advance(CLOSE_DELAY_MS);
+    assert!(!table.is_open(miner));
+}
+
+#[test]
+fn an_address_that_keeps_misbehaving_is_refused_for_ten_minutes() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    for _ in 0..BAN_DROPS {
+        let mallory = table.connect_from(address);
+        assert!(table.is_open(mallory));
+        misbehave(&mut table, mallory);
+    }
+    let refused = table.connect_from(address);
+    assert!(!table.is_open(refused));
+    let other = table.connect();
+    assert!(table.is_open(other));
+    table.advance(BAN_MS);
+    let forgiven = table.connect_from(address);
+    assert!(table.is_open(forgiven));
+}
+
+#[test]
+fn an_address_where_somebody_earns_is_never_refused() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    let alice = table.connect_from(address);
+    table.login(alice, "alice");
+    let job = table.job(alice);
+    table.submit(alice, &job, Want::Share);
+    for _ in 0..BAN_DROPS * 2 {
+        let mallory = table.connect_from(address);
+        misbehave(&mut table, mallory);
+    }
+    let bob = table.connect_from(address);
+    assert!(table.is_open(bob) && table.is_open(alice));
+}
+
+#[test]
+fn a_connection_that_comes_and_goes_without_a_byte_harms_nobody() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    for _ in 0..1000 {
+        let miner = table.connect_from(address);
+        table.close(miner);
+    }
+    assert!(table.output.is_empty(), "not even a log line");
+    let miner = table.connect_from(address);
+    assert!(table.is_open(miner));
+}
+
+#[test]
+fn a_fast_miner_gets_a_harder_job_and_no_share_is_lost_on_the_way() {
+    let mut table = Table::new(&Setup {
+        dynamic: Dynamic::On,
+        ..Setup::default()
+    });
+    table.chain.bits = 0x1d00_ffff;
+    table.template();
+    let alice = table.miner("alice");
+    table.lines(alice);
+    let first = table.job(alice);
+    while table.job_count(alice) < 3 {
+        assert!(
+            table.records.len() < 1000,
+            "the difficulty follows the speed"
+        );
+        let job = table.job(alice);
+        table.submit(alice, &job, Want::Share);
+        // One of the first job, under its own difficulty.
+        table.submit(alice, &first, Want::Share);
+        table.advance(250);
+    }
+    assert!(table.answers(alice).iter().all(|text| text == "true"));
+    let credits = table.records.iter().map(|credit| credit.difficulty.get());
+    assert!(credits.fold(0.0, f64::max) > DIFFICULTY_TINY);
+    assert!(table.is_open(alice));
+}
+
+#[test]
+fn a_miner_that_falls_silent_gets_an_easier_job() {
+    let mut table = Table::new(&Setup {
+        difficulty: 64.0,
+        dynamic: Dynamic::On,
+        ..Setup::default()
+    });
+    table.chain.bits = 0x1a00_ffff;
+    table.template();
+    let alice = table.miner("alice");
+    table.advance(10 * 60_000);
+    assert!(table.job_count(alice) > 1);
+    let lines = table.lines(alice);
+    let mut told = lines.iter().filter(|line| line.contains("set_difficulty"));
+    let last = told.next_back().expect("it was told");
+    assert!(!last.contains("[64]"), "{last}");
+    assert!(lines.last().is_some_and(|line| line.contains("mining.")));
+}

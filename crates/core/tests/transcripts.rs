@@ -1,0 +1,354 @@
+//! Conversations as text, one file a case, in `transcripts/`. `UPDATE_EXPECT=1` rewrites what the
+//! pool says in them.
+//!
+//! ```text
+//! % difficulty 8            how the table is laid; also auth, dynamic, password, public-host,
+//!                           user, slow-user
+//! # a comment
+//! ! template                the node: see `Play::node`
+//! @ +5s                     time passes
+//! > {"id":1,…}              a miner says; `2> …` for another, who connects with the first line
+//! ^ the next 3 lines        come in one segment
+//! < {"id":1,…}              the pool says
+//! * credit alice …          the pool wants something else done; `2* reset` when it is about a miner
+//! ```
+//!
+//! In what a miner says `{share}`, `{block}` and `{low}` are the last three fields of a submit for
+//! the job that the line names, `{again}` those of the last one; options follow: `time+10`,
+//! `time-10`, `wide` (a nonce of 16 digits), `upper`. `{cut}` leaves the newline out, `{byte 09}`
+//! is any byte, `{pad 9000}` many. What differs from run to run has a name: `$job1`, `$session1`,
+//! `$witness2`, numbered as it comes.
+
+mod harness;
+
+use std::collections::HashMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use harness::{Found, Miner, Output, Setup, Table, Want};
+use hstratum_core::account::Auth;
+use hstratum_core::event::Verdict;
+use hstratum_core::pace::Dynamic;
+use serde_json::Value;
+
+#[test]
+fn transcripts_are_what_the_pool_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    assert!(paths.len() > 20, "the transcripts are there");
+    let failures: Vec<String> = paths.iter().flat_map(|path| check(path)).collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Plays a file; what differs, each with its line.
+fn check(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a text file");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut play = Play::new(&text);
+    let mut failures = Vec::new();
+    let mut rewritten = Vec::new();
+    let mut actual = Vec::<String>::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if !is_output(line) {
+            failures.extend(
+                actual
+                    .drain(..)
+                    .map(|got| format!("{name}:{number}: got {got}")),
+            );
+            rewritten.push(line.to_owned());
+            match catch_unwind(AssertUnwindSafe(|| play.line(line))) {
+                Ok(output) => actual = output,
+                Err(_) => return vec![format!("{name}:{number}: a panic, see above: {line}")],
+            }
+            rewritten.extend(actual.iter().cloned());
+        } else if actual.is_empty() {
+            failures.push(format!("{name}:{number}: wanted {line}\n    got nothing"));
+        } else {
+            let got = actual.remove(0);
+            if got != line {
+                failures.push(format!("{name}:{number}: wanted {line}\n    got    {got}"));
+            }
+        }
+    }
+    failures.extend(
+        actual
+            .iter()
+            .map(|got| format!("{name}: at the end got {got}")),
+    );
+    if std::env::var_os("UPDATE_EXPECT").is_some() && !failures.is_empty() {
+        fs::write(path, rewritten.join("\n") + "\n").expect("the file can be written");
+        return Vec::new();
+    }
+    failures
+}
+
+/// Splits `2> text` into the miner, the kind and the text.
+fn split(line: &str) -> (&str, &str, &str) {
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    let (label, rest) = line.split_at(digits);
+    let kind = rest.len().min(1);
+    (label, &rest[..kind], rest[kind..].trim_start_matches(' '))
+}
+
+fn is_output(line: &str) -> bool {
+    matches!(split(line).1, "<" | "*")
+}
+
+/// A transcript being played.
+struct Play {
+    table: Table,
+    miners: HashMap<String, Miner>,
+    /// Values with the names that stand for them, in the order in which they came.
+    names: Vec<(String, String)>,
+    counts: HashMap<&'static str, usize>,
+    /// Lines still to come in this segment, and those that came.
+    segment: (usize, Vec<u8>),
+    /// What each said of a line that is not whole.
+    lines: HashMap<Miner, Vec<u8>>,
+    last: Option<Found>,
+}
+
+impl Play {
+    fn new(text: &str) -> Self {
+        Self {
+            table: Table::new(&setup(text)),
+            miners: HashMap::new(),
+            names: Vec::new(),
+            counts: HashMap::new(),
+            segment: (0, Vec::new()),
+            lines: HashMap::new(),
+            last: None,
+        }
+    }
+
+    /// Plays a line that is no output; gives what comes of it.
+    fn line(&mut self, line: &str) -> Vec<String> {
+        let (label, kind, text) = split(line);
+        match kind {
+            "" | "#" | "%" => {}
+            "^" => {
+                let count = text.split(' ').find_map(|word| word.parse().ok());
+                self.segment = (count.expect("how many lines"), Vec::new());
+            }
+            "@" => {
+                let seconds: f64 = text
+                    .strip_prefix('+')
+                    .and_then(|text| text.strip_suffix('s')?.parse().ok())
+                    .unwrap_or_else(|| panic!("no time: {line}"));
+                self.table.advance((seconds * 1000.0) as u64);
+            }
+            "!" => self.node(text),
+            ">" => self.say(label, text),
+            _ => panic!("no such line: {line}"),
+        }
+        let output = std::mem::take(&mut self.table.output);
+        output.into_iter().map(|output| self.show(output)).collect()
+    }
+
+    fn node(&mut self, text: &str) {
+        let (event, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let table = &mut self.table;
+        match (event, rest) {
+            ("tip", "") => table.tip(),
+            ("template", "") => table.template(),
+            ("block", "") => table.block(),
+            ("no-template", reason) => table.no_template(reason),
+            ("bits", bits) => table.chain.bits = u32::from_str_radix(bits, 16).expect("hex"),
+            ("mempool", count) => table.chain.transactions = count.parse().expect("a number"),
+            ("transactions", "") => table.transactions(),
+            ("accepted", "") => table.answer_block(Verdict::Accepted),
+            ("side", "") => table.answer_block(Verdict::Side),
+            ("refused", reason) => table.answer_block(Verdict::Refused(reason.to_owned())),
+            ("unknown", reason) => table.answer_block(Verdict::Unknown(reason.to_owned())),
+            ("hold", "ledger") => table.ledger_held = true,
+            ("hold", "clerk") => table.clerk_held = true,
+            ("release", "") => table.release(),
+            ("break", "disk") => table.disk_broken = true,
+            ("connect", label) => {
+                let miner = table.connect();
+                self.miners.insert(label.to_owned(), miner);
+            }
+            ("close", label) => table.close(self.miners[label]),
+            _ => panic!("no such event: {text}"),
+        }
+    }
+
+    fn say(&mut self, label: &str, text: &str) {
+        let open = self.miners.get(label).copied();
+        let open = open.filter(|miner| self.table.is_open(*miner));
+        let miner = open.unwrap_or_else(|| self.table.connect());
+        self.miners.insert(label.to_owned(), miner);
+        let named = expand(text, &self.names);
+        let (mut bytes, is_cut) = self.fill(miner, &named);
+        if named.contains(" HTTP/1") || named.contains("{pad") {
+            self.table.ignore_replies(miner);
+        }
+        let line = self.lines.entry(miner).or_default();
+        line.extend_from_slice(&bytes);
+        if !is_cut {
+            let line = std::mem::take(line);
+            self.table
+                .await_reply(miner, &String::from_utf8_lossy(&line));
+            bytes.push(b'\n');
+        }
+        self.segment.0 = self.segment.0.saturating_sub(1);
+        self.segment.1.extend(bytes);
+        if self.segment.0 == 0 {
+            let bytes = std::mem::take(&mut self.segment.1);
+            self.table.send_bytes(miner, &bytes);
+        }
+    }
+
+    /// Replaces what stands in braces; whether the newline is left out.
+    fn fill(&mut self, miner: Miner, text: &str) -> (Vec<u8>, bool) {
+        let (mut bytes, mut rest, mut is_cut) = (Vec::new(), text, false);
+        while let Some(at) = rest
+            .match_indices('{')
+            .map(|(at, _)| at)
+            .find(|at| rest[at + 1..].starts_with(|c: char| c.is_ascii_lowercase()))
+        {
+            let end = at + rest[at..].find('}').expect("a closing brace");
+            bytes.extend_from_slice(&rest.as_bytes()[..at]);
+            let (what, options) = rest[at + 1..end]
+                .split_once(' ')
+                .unwrap_or((&rest[at + 1..end], ""));
+            match what {
+                "cut" => is_cut = true,
+                "byte" => bytes.push(u8::from_str_radix(options, 16).expect("hex")),
+                "pad" => bytes.resize(
+                    bytes.len() + options.parse::<usize>().expect("a number"),
+                    b'x',
+                ),
+                _ => bytes.extend(self.solve(miner, text, what, options).into_bytes()),
+            }
+            rest = &rest[end + 1..];
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+        (bytes, is_cut)
+    }
+
+    /// The last fields of a submit.
+    fn solve(&mut self, miner: Miner, line: &str, what: &str, options: &str) -> String {
+        let want = match what {
+            "share" => Want::Share,
+            "block" => Want::Block,
+            "low" => Want::Low,
+            "again" => return shape(&self.last.expect("an earlier submit"), options),
+            _ => panic!("no such thing: {what}"),
+        };
+        let named = self.table.works.values();
+        let named = named
+            .into_iter()
+            .find(|work| line.contains(&format!("\"{}\"", work.id)));
+        let work = named.cloned().unwrap_or_else(|| self.table.job(miner));
+        let offset = options
+            .split(' ')
+            .find_map(|word| word.strip_prefix("time"));
+        let offset: i32 = offset.map_or(0, |text| text.parse().expect("seconds"));
+        let found = self
+            .table
+            .find(miner, &work, want, work.time.wrapping_add_signed(offset));
+        self.last = Some(found);
+        shape(&found, options)
+    }
+
+    /// An output as a line of the transcript.
+    fn show(&mut self, output: Output) -> String {
+        let label_of = |play: &Self, miner: Miner| {
+            let label = play.miners.iter().find(|(_, open)| **open == miner);
+            label.map_or("", |(label, _)| label).to_owned()
+        };
+        let line = match output {
+            Output::Line(miner, line) => {
+                self.learn(&line);
+                format!("{}< {line}", label_of(self, miner))
+            }
+            Output::Effect(miner, text) => {
+                let label = miner.map_or(String::new(), |miner| label_of(self, miner));
+                format!("{label}* {text}")
+            }
+        };
+        for solution in &self.table.solutions.clone() {
+            self.name("block", &solution.hash.to_string());
+        }
+        let shorten = |line: String, (value, name): &(String, String)| line.replace(value, name);
+        self.names.iter().fold(line, shorten).trim_end().to_owned()
+    }
+
+    /// Names what differs from run to run in a line of the pool.
+    fn learn(&mut self, line: &str) {
+        let value: Value = serde_json::from_str(line).unwrap_or_default();
+        if let Some(session) = value["result"][1].as_str().filter(|text| text.len() == 8) {
+            self.name("session", session);
+        }
+        if value["method"] == "mining.notify" {
+            let kinds = ["job", "prev", "merkle", "witness", "tree"];
+            let at = kinds.into_iter().enumerate().chain([(8, "time")]);
+            for (at, kind) in at {
+                self.name(kind, value["params"][at].as_str().expect("a string"));
+            }
+        }
+    }
+
+    fn name(&mut self, kind: &'static str, value: &str) {
+        if !self.names.iter().any(|(known, _)| known == value) {
+            let count = self.counts.entry(kind).or_default();
+            *count += 1;
+            self.names
+                .push((value.to_owned(), format!("${kind}{count}")));
+        }
+    }
+}
+
+/// Replaces names by their values, `$job12` before `$job1`.
+fn expand(text: &str, names: &[(String, String)]) -> String {
+    let insert = |text: String, (value, name): &(String, String)| text.replace(name, value);
+    names.iter().rev().fold(text.to_owned(), insert)
+}
+
+fn shape(found: &Found, options: &str) -> String {
+    let mut fields = found.fields();
+    for option in options.split(' ') {
+        match option {
+            "wide" => fields.insert_str(fields.len() - 9, "00000000"),
+            "upper" => fields = fields.to_uppercase(),
+            _ => {}
+        }
+    }
+    fields
+}
+
+/// The lines that begin with `%`.
+fn setup(text: &str) -> Setup {
+    let mut setup = Setup::default();
+    for line in text.lines().filter_map(|line| line.strip_prefix("% ")) {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        let user = || {
+            let (name, password) = value.split_once(' ').expect("a name and a password");
+            (name.to_owned(), password.to_owned())
+        };
+        match key {
+            "difficulty" => setup.difficulty = value.parse().expect("a number"),
+            "dynamic" => setup.dynamic = Dynamic::On,
+            "password" => setup.admin_password = Some(value.to_owned()),
+            "public-host" => setup.public_host = Some(value.to_owned()),
+            "user" => setup.users.push(user()),
+            "slow-user" => setup.slow_users.push(user()),
+            "auth" => {
+                setup.auth = match value {
+                    "users" => Auth::Users,
+                    "open" => Auth::Open,
+                    "address" => Auth::Address,
+                    _ => panic!("no such auth: {value}"),
+                }
+            }
+            _ => panic!("no such setting: {line}"),
+        }
+    }
+    setup
+}
