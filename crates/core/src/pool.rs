@@ -180,8 +180,12 @@ impl Pool {
     }
 
     fn handle_tip(&mut self, now: Now, hash: Hash) {
-        if self.shared.tip.replace(hash) != Some(hash) && !self.shared.has_live_job() {
+        self.shared.tip = Some(hash);
+        if !self.shared.has_live_job() {
             self.shared.jobless_since_ms.get_or_insert(now.ms);
+        } else if self.no_template.is_none() {
+            // The chain has come back to the block that the job is for.
+            self.shared.jobless_since_ms = None;
         }
     }
 

@@ -228,8 +228,8 @@ impl Session {
 
     /// Sends a reply, behind those that wait.
     pub(crate) fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
-        self.sent_at_ms = now.ms;
         if self.replies.is_empty() {
+            self.sent_at_ms = now.ms;
             out.send(self.conn, write);
         } else {
             self.replies.push(None, write);
