@@ -48,9 +48,10 @@ impl Desk<'_> {
         self.pace(session);
     }
 
-    /// Stops or resumes reading, as the session can take more lines or not.
+    /// Stops or resumes reading, as the session can take more lines or not. What a connection that
+    /// is about to be reset still sends, the kernel may hold.
     fn pace(&mut self, session: &mut Session) {
-        let pause = session.is_blocked() && !session.is_closing();
+        let pause = session.is_blocked() || session.is_closing();
         if pause != session.is_paused {
             session.is_paused = pause;
             self.out.push(if pause {

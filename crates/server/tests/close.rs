@@ -25,7 +25,7 @@ fn close_soon(running: &Running) {
 
 #[test]
 fn stopped_server_leaves_nothing_behind() {
-    let running = start(&[("difficulty", EVERY_HASH), ("dynamic", "false")]);
+    let running = start(&[("difficulty", EVERY_HASH)]);
     running.server.template(Chain::easy().empty_at(0));
     let mut miner = running.mine_as("alice");
     miner.mine(Want::Share);
@@ -70,7 +70,7 @@ fn hundreds_of_miners_are_reset() {
 
 #[test]
 fn shares_before_the_last_block_are_in_its_dump() {
-    let running = start(&[("difficulty", EVERY_HASH), ("dynamic", "false")]);
+    let running = start(&[("difficulty", EVERY_HASH)]);
     running.server.template(Chain::easy().empty_at(0));
     let mut miner = running.mine_as("alice");
     const SHARES: usize = 3000;
@@ -98,7 +98,7 @@ fn shares_before_the_last_block_are_in_its_dump() {
 
 #[test]
 fn lines_that_waited_unread_do_not_hold_up_the_stop() {
-    let running = start(&[("difficulty", EVERY_HASH), ("dynamic", "false")]);
+    let running = start(&[("difficulty", EVERY_HASH)]);
     running.server.template(Chain::easy().empty_at(0));
     let mut miner = running.mine_as("alice");
     let mut lines = miner.solve(Want::Block).0;

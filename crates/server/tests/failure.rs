@@ -2,12 +2,14 @@
 
 mod harness;
 
+use std::fs;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use harness::miner::{End, Want};
 use harness::template::FIRST_HEIGHT;
-use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start};
+use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start, start_in};
 use hstratum_core::event::{Level, Verdict};
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::limits::PENDING_REPLIES_MAX;
@@ -108,28 +110,29 @@ const UNAUTHORIZED: &str = r#"{"id":1,"result":null,"error":[24,"unauthorized us
 
 #[test]
 fn password_found_right_before_the_failure_opens_no_door_after_it() {
-    let running = start(&[("password", "secret"), ("auth", "open")]);
+    // One account each, since one question is asked once.
+    const ACCOUNTS: usize = 200;
+    let password = hstratum::password::hash("pw").expect("hashed").to_text();
+    let line = |n| format!("{{\"username\":\"user{n}\",\"password\":\"{password}\"}}\n");
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let dir = root.path().join("stratum");
+    fs::create_dir(&dir).expect("created");
+    let lines: String = (0..ACCOUNTS).map(line).collect();
+    fs::write(dir.join("users.json"), lines).expect("written");
+    let running = start_in(root, &[]);
     running.server.template(Chain::easy().empty_at(0));
-    let mut admin = running.connect();
-    admin.send(1, "mining.authorize_admin", &json!(["secret"]));
-    admin.send(2, "mining.add_user", &json!(["alice", "pw"]));
-    admin.reply();
-    admin.reply();
-    // The pool forgets with its failure that it has seen the right password.
-    fail(&running, &mut running.mine_as("bob"));
-    running.node.wait_for_logs(FAILED, 1);
 
     let mut finder = running.mine_as("bob");
-    let mut right: Vec<Miner> = (0..200).map(|_| running.connect()).collect();
-    for miner in &mut right {
-        miner.log_in("alice", "pw");
+    let mut right: Vec<Miner> = (0..ACCOUNTS).map(|_| running.connect()).collect();
+    for (number, miner) in right.iter_mut().enumerate() {
+        miner.log_in(&format!("user{number}"), "pw");
         // The reply to subscribe: the password is being checked.
         miner.line();
     }
     fail(&running, &mut finder);
-    let mut wrong: Vec<Miner> = (0..200).map(|_| running.connect()).collect();
-    for miner in &mut wrong {
-        miner.log_in("alice", "no");
+    let mut wrong: Vec<Miner> = (0..ACCOUNTS).map(|_| running.connect()).collect();
+    for (number, miner) in wrong.iter_mut().enumerate() {
+        miner.log_in(&format!("user{number}"), "no");
     }
     for miner in &mut wrong {
         miner.line();
