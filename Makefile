@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff hostile clean
+.PHONY: run test build check bench vardiff hostile storm clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -36,6 +36,10 @@ vardiff:
 # What honest miners see while others abuse the server.
 hostile:
 	cargo test --locked --release -p hstratum --test hostile -- --nocapture
+
+# How long until the last of 10,000 miners that come at once has work.
+storm:
+	cargo bench --locked -p hstratum --bench storm
 
 # hsd and its native modules, which npm compiles.
 $(NODE_MODULES): package.json package-lock.json plugin/package.json
