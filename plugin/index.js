@@ -90,13 +90,21 @@ class Plugin {
       blocks.onPacket(packet, peer);
     });
 
-    // hsd minds SIGINT only. A program around it that minds SIGTERM knows
-    // better than we what else is to be closed.
-    if (process.listenerCount('SIGTERM') === 0) {
-      const onTerm = () => this.onTerm();
-      process.on('SIGTERM', onTerm);
-      node.once('closed', () => process.removeListener('SIGTERM', onTerm));
-    }
+    this.bindSignal('SIGTERM', () => this.onTerm());
+    this.bindSignal('SIGHUP', () => this.onHup());
+  }
+
+  /**
+   * hsd minds SIGINT only. A program around it that minds a signal knows
+   * better than we what else it means.
+   */
+
+  bindSignal(signal, handler) {
+    if (process.listenerCount(signal) > 0)
+      return;
+
+    process.on(signal, handler);
+    this.node.once('closed', () => process.removeListener(signal, handler));
   }
 
   bind(emitter, event, handler) {
@@ -126,6 +134,14 @@ class Plugin {
       this.logger[level]('%s', text);
     } catch (e) {
       ;
+    }
+  }
+
+  onHup() {
+    try {
+      this.server.reload();
+    } catch (e) {
+      this.logger.error('failed to reload: %s', e.message);
     }
   }
 

@@ -322,6 +322,12 @@ impl ServerHandle {
         Ok(())
     }
 
+    /// Reads the certificate of TLS listeners anew; nobody is dropped.
+    #[napi(catch_unwind)]
+    pub fn reload(&self) {
+        self.server.reload_certificates();
+    }
+
     /// Stops; resolves when all is flushed, to false when that took longer than ten seconds.
     #[napi(catch_unwind)]
     pub fn close(&self) -> AsyncTask<Close> {

@@ -19,20 +19,30 @@ fn bind() -> Net {
 }
 
 fn bind_port(port: u16, conns_max: usize) -> Net {
-    let spec = ListenSpec {
-        encryption: Encryption::Never,
-        address: (LOOPBACK, port).into(),
-        difficulty: None,
-    };
-    let difficulty = Difficulty::new(8.0).expect("above 0");
     let config = NetConfig {
-        listeners: vec![(spec, difficulty)],
-        proxies: Vec::new(),
         conns_max,
-        per_address_max: 0,
-        certificate: None,
+        ..config(&[(Encryption::Never, port)])
     };
     Net::bind(config).expect("bound").0
+}
+
+fn config(listeners: &[(Encryption, u16)]) -> NetConfig {
+    let difficulty = Difficulty::new(8.0).expect("above 0");
+    let listener = |&(encryption, port)| {
+        let spec = ListenSpec {
+            encryption,
+            address: (LOOPBACK, port).into(),
+            difficulty: None,
+        };
+        (spec, difficulty)
+    };
+    NetConfig {
+        listeners: listeners.iter().map(listener).collect(),
+        proxies: Vec::new(),
+        conns_max: 100,
+        per_address_max: 0,
+        certificate: None,
+    }
 }
 
 fn address(net: &Net) -> SocketAddr {
@@ -206,4 +216,126 @@ fn connection_that_takes_nothing_is_lost_at_the_limit_alone() {
     let error = slow.read_to_end(&mut received).expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(received.len() < sent);
+}
+
+/// Turns at this time until nothing has happened for a while.
+fn settle(net: &mut Net, now_ms: u64) {
+    const QUIET: Duration = Duration::from_millis(50);
+    loop {
+        let begun = Instant::now();
+        net.wait(QUIET);
+        net.begin_turn(now_ms);
+        let next = net.next_readable().or_else(|| net.next_handshake());
+        if let Some(id) = next {
+            net.read(id);
+        } else if begun.elapsed() >= QUIET {
+            return;
+        }
+    }
+}
+
+#[test]
+fn connection_that_gets_no_further_is_reset_in_time() {
+    let mut config = config(&[(Encryption::Never, 0), (Encryption::Always, 0)]);
+    config.certificate = Some(certificate());
+    let mut net = Net::bind(config).expect("bound").0;
+    let addresses: Vec<_> = net.listeners().map(|(spec, _)| spec.address).collect();
+    let open = |address| Peer::connect_timeout(&address, DEADLINE).expect("connected");
+    let mut quick = connect(&net);
+    let mut silent = open(addresses[0]);
+    let mut silent_tls = open(addresses[1]);
+    let mut slow = open(addresses[1]);
+    settle(&mut net, 1_000);
+    slow.write_all(&[0x16, 3, 1]).expect("sent");
+    settle(&mut net, 2_000);
+    slow.write_all(&[1]).expect("sent");
+    settle(&mut net, 2_000 + OPENING_MS - 1);
+    assert!(!is_reset(&mut slow));
+    settle(&mut net, 2_000 + OPENING_MS);
+    assert!(is_reset(&mut slow));
+    settle(&mut net, 1_000 + SILENT_START_MS - 1);
+    assert!(!is_reset(&mut silent) && !is_reset(&mut silent_tls));
+    settle(&mut net, 1_000 + SILENT_START_MS);
+    assert!(is_reset(&mut silent) && is_reset(&mut silent_tls));
+    settle(&mut net, u64::MAX);
+    assert!(!is_reset(&mut quick));
+    assert_eq!(net.conns.len(), 1);
+    assert!(net.due.is_empty() && net.take_lost().is_empty());
+}
+
+#[test]
+fn header_that_takes_too_long_ends_the_connection() {
+    let mut config = config(&[(Encryption::Never, 0)]);
+    config.proxies = AddressRange::parse("127.0.0.1").into_iter().collect();
+    config.per_address_max = 1;
+    let mut net = Net::bind(config).expect("bound").0;
+    let open = |net: &Net| Peer::connect_timeout(&address(net), DEADLINE).expect("connected");
+    let mut silent = open(&net);
+    let mut slow = open(&net);
+    slow.write_all(b"PROXY TCP4 192.").expect("sent");
+    settle(&mut net, 1_000);
+    slow.write_all(b"0.2.7").expect("sent");
+    settle(&mut net, 1_000 + OPENING_MS - 1);
+    assert!(!is_reset(&mut silent) && !is_reset(&mut slow));
+    settle(&mut net, 1_000 + OPENING_MS);
+    assert!(is_reset(&mut silent) && is_reset(&mut slow));
+    assert!(net.conns.is_empty() && net.due.is_empty());
+}
+
+#[test]
+fn unfinished_header_with_an_end_is_an_end() {
+    let mut net = bind();
+    let mut peer = Peer::connect_timeout(&address(&net), DEADLINE).expect("connected");
+    peer.write_all(b"PROXY").expect("sent");
+    settle(&mut net, 0);
+    assert_eq!(net.conns.len(), 1);
+    peer.shutdown(std::net::Shutdown::Write).expect("open");
+    while !net.conns.is_empty() {
+        settle(&mut net, 0);
+    }
+}
+
+#[test]
+fn ports_go_off_together_and_take_along_who_is_not_open() {
+    let mut net = Net::bind(config(&[(Encryption::Never, 0); 3]))
+        .expect("bound")
+        .0;
+    let addresses: Vec<_> = net.listeners().map(|(spec, _)| spec.address).collect();
+    let is_open = |address| Peer::connect_timeout(address, DEADLINE).is_ok();
+    let mut silent = Peer::connect_timeout(&addresses[1], DEADLINE).expect("connected");
+    let mut open = connect(&net);
+    settle(&mut net, 0);
+    net.listen(Listening::Off).expect("off");
+    assert!(is_reset(&mut silent) && !is_reset(&mut open));
+    assert!(net.take_lost().is_empty());
+    assert!(!addresses.iter().any(is_open));
+    net.listen(Listening::On).expect("on");
+    assert!(addresses.iter().all(is_open));
+}
+
+#[test]
+fn connection_that_takes_nothing_at_its_end_is_reset() {
+    let mut net = bind();
+    let peer = connect_narrow(&net);
+    let id = accept(&mut net);
+    net.send(id, &vec![b'x'; OUT_BYTES_MAX]);
+    while net.conns[slot_of(id)].waiting() == OUT_BYTES_MAX {
+        net.flush();
+    }
+    net.send(
+        id,
+        &vec![b'x'; OUT_BYTES_MAX - net.conns[slot_of(id)].waiting()],
+    );
+    net.flush();
+    net.close(id, CloseHow::Flushed);
+    net.begin_turn(CLOSING_MS - 1);
+    assert_eq!(net.conns.len(), 1);
+    net.begin_turn(CLOSING_MS);
+    assert!(net.conns.is_empty() && net.take_lost().is_empty());
+    drop(peer);
+}
+
+fn certificate() -> Arc<ServerConfig> {
+    let path = |name| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    crate::tls::load(&path("tests/tls/first.crt"), &path("tests/tls/first.key")).expect("loaded")
 }
