@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff clean
+.PHONY: run test build check bench vardiff fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -32,6 +32,10 @@ bench: build
 # How fast miners of every size get a fitting difficulty, and how steady it is.
 vardiff:
 	cargo test --locked -p hstratum-core --test vardiff -- --nocapture
+
+# libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
+fuzz:
+	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
 
 # hsd and its native modules, which npm compiles.
 $(NODE_MODULES): package.json package-lock.json plugin/package.json
