@@ -40,6 +40,7 @@ hostile:
 # How long until the last of 10,000 miners that come at once has work.
 storm:
 	cargo bench --locked -p hstratum --bench storm
+
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:
 	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
