@@ -36,6 +36,17 @@ pub enum Repair {
     Cut(PathBuf),
 }
 
+/// How the bytes of a file end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After a newline, or there are none.
+    Whole,
+    /// In a line that lacks its newline only.
+    Unended,
+    /// In a line that is no record, which begins here.
+    Torn(usize),
+}
+
 /// The file, open for appending.
 #[derive(Debug)]
 pub struct UsersFile {
@@ -74,30 +85,22 @@ impl UsersFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.with_context(|| format!("failed to read {}", path.display()))?,
         };
-        let whole = bytes
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let (whole, tail) = bytes.split_at(whole);
-        let mut records = parse_lines(whole)
-            .map_err(|error| anyhow!("failed to read {}: {error}", path.display()))?;
-        let mut repair = None;
-        if !tail.is_empty() {
-            match parse_line(tail) {
-                Some(record) => {
-                    add_newline(&path)?;
-                    records.extend(record);
-                    repair = Some(Repair::Completed);
-                }
-                None => repair = Some(cut_tail(&path, whole.len() as u64, tail, now_s)?),
+        let (records, end) =
+            parse(&bytes).map_err(|error| anyhow!("failed to read {}: {error}", path.display()))?;
+        let repair = match end {
+            End::Whole => None,
+            End::Unended => {
+                add_newline(&path)?;
+                Some(Repair::Completed)
             }
-        }
+            End::Torn(whole) => Some(cut_tail(&path, whole as u64, &bytes[whole..], now_s)?),
+        };
         let file = Self {
             path,
             broken: None,
             sync: File::sync_all,
         };
-        Ok((file, last_of_each(records), repair))
+        Ok((file, records, repair))
     }
 
     /// Adds an account, or gives one a new password. It is durable when this returns.
@@ -119,11 +122,7 @@ impl UsersFile {
         if length > 0 && !ends_in_newline(&mut file)? {
             line.push('\n');
         }
-        line.push_str(&serde_json::to_string(&Line {
-            username: name.into(),
-            password: password.to_text().into(),
-        })?);
-        line.push('\n');
+        line.push_str(&encode(name, password));
 
         let written = file
             .write_all(line.as_bytes())
@@ -151,6 +150,40 @@ impl UsersFile {
         }
         Ok(())
     }
+}
+
+/// Reads the bytes of a file: one record a name, and how they end.
+///
+/// # Errors
+///
+/// With its number, when a line that ends in a newline is not a record.
+pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
+    let whole = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let (lines, tail) = bytes.split_at(whole);
+    let mut records = parse_lines(lines)?;
+    let end = match parse_line(tail) {
+        _ if tail.is_empty() => End::Whole,
+        None => End::Torn(whole),
+        Some(record) => {
+            records.extend(record);
+            End::Unended
+        }
+    };
+    Ok((last_of_each(records), end))
+}
+
+/// The line that an account is, newline included.
+pub fn encode(name: &str, password: &StoredPassword) -> String {
+    let line = Line {
+        username: name.into(),
+        password: password.to_text().into(),
+    };
+    let mut text = serde_json::to_string(&line).expect("two texts are always JSON");
+    text.push('\n');
+    text
 }
 
 fn parse_lines(bytes: &[u8]) -> anyhow::Result<Vec<UserRecord>> {
