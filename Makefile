@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff hostile storm clean
+.PHONY: run test build check bench vardiff hostile storm fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -40,6 +40,10 @@ hostile:
 # How long until the last of 10,000 miners that come at once has work.
 storm:
 	cargo bench --locked -p hstratum --bench storm
+
+# libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
+fuzz:
+	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
 
 # hsd and its native modules, which npm compiles.
 $(NODE_MODULES): package.json package-lock.json plugin/package.json

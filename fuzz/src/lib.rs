@@ -1,0 +1,47 @@
+//! What must hold for any bytes: one function a target, and a panic says that it does not.
+//!
+//! Nothing here knows libFuzzer. `fuzz_targets/` hands these functions to it, and
+//! `crates/server/tests/fuzz` runs them over the corpus and its mutations on every test run.
+
+mod block;
+mod line;
+mod message;
+mod pool;
+mod text;
+
+/// A function that panics when its bytes break something.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is also that of its corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("address", text::address),
+    ("client", text::client),
+    ("coinbase", block::coinbase),
+    ("config", text::config),
+    ("line", line::line),
+    ("message", message::message),
+    ("pool", pool::pool),
+    ("redirect", text::redirect),
+    ("users", text::users),
+];
+
+/// Runs the target of this name.
+pub fn run(name: &str, data: &[u8]) {
+    let (_, target) = TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a target's file has its name");
+    target(data);
+}
+
+/// Turns each byte 1 into two thousand, so that few bytes can reach the limit of a line.
+fn stretched(data: &[u8]) -> Vec<u8> {
+    let mut long = Vec::with_capacity(data.len());
+    for &byte in data {
+        match byte {
+            1 => long.resize(long.len() + 2_000, b'x'),
+            _ => long.push(byte),
+        }
+    }
+    long
+}

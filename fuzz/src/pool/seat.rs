@@ -1,0 +1,173 @@
+//! One connection as its miner sees it: what was sent, and which replies must come, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hstratum_core::limits::{LINE_BYTES_MAX, PENDING_REPLIES_MAX};
+use hstratum_core::message::Request;
+use hstratum_core::redirect::is_request_line;
+use hstratum_core::units::ConnId;
+use serde_json::value::RawValue;
+
+/// A reply that must come.
+struct Expected {
+    id: String,
+    is_submit: bool,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Speech {
+    #[default]
+    Nothing,
+    Stratum,
+    Http,
+    /// A line was too long.
+    Over,
+}
+
+pub(super) struct Seat {
+    pub(super) conn: ConnId,
+    pub(super) is_paused: bool,
+    /// The pool has said that it drops a connection, maybe this one: replies may be missing.
+    pub(super) is_suspect: bool,
+    /// Bytes that wait while the pool does not read.
+    pub(super) unread: Vec<u8>,
+    unfinished: Vec<u8>,
+    speech: Speech,
+    expected: VecDeque<Expected>,
+    has_http_reply: bool,
+}
+
+impl Seat {
+    pub(super) fn new(conn: ConnId) -> Self {
+        Self {
+            conn,
+            is_paused: false,
+            is_suspect: false,
+            unread: Vec::new(),
+            unfinished: Vec::new(),
+            speech: Speech::default(),
+            expected: VecDeque::new(),
+            has_http_reply: false,
+        }
+    }
+
+    /// Notes which replies bytes call for that the pool is about to read.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.unfinished.extend_from_slice(bytes);
+        let text = std::mem::take(&mut self.unfinished);
+        let mut rest = &text[..];
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            if end > LINE_BYTES_MAX {
+                return self.end();
+            }
+            let line = &rest[..end];
+            self.send_line(line.strip_suffix(b"\r").unwrap_or(line));
+            rest = &rest[end + 1..];
+        }
+        if rest.len() > LINE_BYTES_MAX {
+            return self.end();
+        }
+        self.unfinished = rest.to_vec();
+    }
+
+    fn end(&mut self) {
+        if matches!(self.speech, Speech::Nothing | Speech::Stratum) {
+            self.expect("null", false);
+            self.speech = Speech::Over;
+        }
+    }
+
+    fn send_line(&mut self, line: &[u8]) {
+        match self.speech {
+            Speech::Http | Speech::Over => return,
+            Speech::Nothing if is_request_line(line) => {
+                self.speech = Speech::Http;
+                return;
+            }
+            Speech::Nothing | Speech::Stratum => self.speech = Speech::Stratum,
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        let clean = line.iter().copied().filter(|b| !b.is_ascii_control());
+        let clean: Vec<u8> = clean.collect();
+        let Some(request) = std::str::from_utf8(&clean).ok().and_then(Request::parse) else {
+            return self.expect("null", false);
+        };
+        let method = request.method();
+        let is_submit = method.as_deref() == Some("mining.submit");
+        match (request.id(), method) {
+            (Some(id), _) => self.expect(id, is_submit),
+            (None, None) => self.expect("null", false),
+            (None, Some(_)) => {}
+        }
+    }
+
+    fn expect(&mut self, id: &str, is_submit: bool) {
+        self.expected.push_back(Expected {
+            id: id.to_owned(),
+            is_submit,
+        });
+    }
+
+    /// Takes what the pool sends; how many shares that acknowledges.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> u64 {
+        assert!(!bytes.is_empty(), "nothing was sent");
+        if self.speech == Speech::Http {
+            assert!(bytes.starts_with(b"HTTP/1.1 200 OK\r\n"));
+            assert!(!self.has_http_reply, "a second response");
+            self.has_http_reply = true;
+            return 0;
+        }
+        let text = std::str::from_utf8(bytes).expect("UTF-8 is sent");
+        assert!(text.ends_with('\n'), "whole lines are sent");
+        text.lines()
+            .map(|line| u64::from(self.receive_line(line)))
+            .sum()
+    }
+
+    /// Whether the line acknowledges a share.
+    fn receive_line(&mut self, line: &str) -> bool {
+        let fields: BTreeMap<String, &RawValue> =
+            serde_json::from_str(line).expect("a JSON object is sent");
+        if let Some(method) = fields.get("method") {
+            let known = [r#""mining.notify""#, r#""mining.set_difficulty""#];
+            assert!(known.contains(&method.get()), "{line}");
+            return false;
+        }
+        let expected = self.expected.pop_front();
+        let expected = expected.unwrap_or_else(|| panic!("nobody asked for {line}"));
+        assert_eq!(fields["id"].get(), expected.id, "replies are in order");
+        expected.is_submit && fields["result"].get() == "true"
+    }
+
+    /// Whether a reply must come for everything that was sent.
+    pub(super) fn is_owed_all(&self) -> bool {
+        !self.is_suspect && matches!(self.speech, Speech::Nothing | Speech::Stratum)
+    }
+
+    /// The pool must stop to read where replies pile up.
+    pub(super) fn check_backlog(&self) {
+        let is_full = self.expected.len() > PENDING_REPLIES_MAX;
+        assert!(
+            !is_full || self.is_paused || !self.is_owed_all(),
+            "{} replies wait and the pool reads on",
+            self.expected.len()
+        );
+    }
+
+    pub(super) fn check_answered(&self) {
+        if self.is_owed_all() {
+            assert!(!self.is_paused && self.unread.is_empty());
+            let missing: Vec<&str> = self.expected.iter().map(|e| &*e.id).collect();
+            assert!(missing.is_empty(), "no reply to {missing:?}");
+        } else if self.speech == Speech::Over && !self.is_suspect {
+            assert!(self.expected.is_empty(), "the last reply names the limit");
+        }
+    }
+
+    /// Whether the pool must have closed this connection by now.
+    pub(super) fn is_over(&self) -> bool {
+        self.speech == Speech::Over
+    }
+}

@@ -1,0 +1,317 @@
+//! Plays the pool's surroundings and checks what it does after every event.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hstratum_core::account::Auth;
+use hstratum_core::address::Network;
+use hstratum_core::event::{
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Listening, Now, Password, Ticket,
+    Verdict,
+};
+use hstratum_core::job::Boot;
+use hstratum_core::limits::CLOSE_DELAY_MS;
+use hstratum_core::pace::Dynamic;
+use hstratum_core::password::{StoredPassword, hash256};
+use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
+
+use super::seat::Seat;
+use super::template::{Blocks, TIME, template};
+
+const SEATS: usize = 4;
+
+pub(super) struct Table {
+    pool: Pool,
+    ms: u64,
+    seats: [Option<Seat>; SEATS],
+    last_conn: u64,
+    is_listening: bool,
+    tip: Hash,
+    template_id: u64,
+    recorded: Seq,
+    durable: Seq,
+    acknowledged: u64,
+    offered: HashSet<Hash>,
+    found: Vec<FoundBlock>,
+    logins: Vec<Ticket>,
+    writes: Vec<Ticket>,
+}
+
+impl Table {
+    pub(super) fn new(setup: u8) -> Self {
+        let has = |bit: u8| setup & bit != 0;
+        let config = PoolConfig {
+            boot: Boot {
+                prefix: 0,
+                nonce: 0,
+                secret: [7; 32],
+            },
+            network: Network::Regtest,
+            auth: [Auth::Open, Auth::Users, Auth::Address, Auth::Open][usize::from(setup & 3)],
+            admin_password: (!has(4)).then(|| "pw".to_owned()),
+            dynamic: if has(8) { Dynamic::Off } else { Dynamic::On },
+            hints_max: 8,
+            public_host: has(16).then(|| "pool.example".to_owned()),
+            public_port: 3008,
+        };
+        let users = [
+            ("alice", StoredPassword::Hash256(hash256(b"pw"))),
+            ("carol", StoredPassword::Argon2id("$argon2id$x".to_owned())),
+        ];
+        let users = users.map(|(name, password)| (name.to_owned(), password));
+        let now = Now {
+            ms: 0,
+            unix_s: TIME,
+        };
+        Self {
+            pool: Pool::new(config, users, Seq(0), now),
+            ms: 0,
+            seats: [const { None }; SEATS],
+            last_conn: 0,
+            is_listening: true,
+            tip: Hash::blake2b(&[b"parent"]),
+            template_id: 0,
+            recorded: Seq(0),
+            durable: Seq(0),
+            acknowledged: 0,
+            offered: HashSet::new(),
+            found: Vec::new(),
+            logins: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// What the first byte of a step stands for.
+    pub(super) fn step(&mut self, kind: u8, argument: &[u8]) {
+        let number = usize::from(argument.first().copied().unwrap_or(0));
+        match kind {
+            b'a'..=b'd' => self.send(usize::from(kind - b'a'), argument),
+            b'A'..=b'D' => self.hang_up(usize::from(kind - b'A')),
+            b't' => self.offer_template(number),
+            b'n' => {
+                self.tip = Hash::blake2b(&[&self.tip.0, argument]);
+                self.handle(Event::Tip(self.tip));
+            }
+            b'o' => self.handle(Event::NoTemplate(format!("reason {number}"))),
+            b'x' => {
+                let bytes: Arc<[u8]> = Arc::from(argument);
+                self.handle(Event::Transactions(self.template_id, bytes));
+            }
+            b'v' => self.answer_block(number),
+            b'y' => {
+                if let Some(block) = self.found.last() {
+                    self.handle(Event::Spooled(Box::new(block.clone())));
+                }
+            }
+            b's' => self.make_durable(self.recorded),
+            b'S' => self.make_durable(Seq(self.durable.0.midpoint(self.recorded.0))),
+            b'p' => self.answer_login(number, Password::Right),
+            b'P' => self.answer_login(number, Password::Wrong),
+            b'u' => self.answer_write(number, true),
+            b'U' => self.answer_write(number, false),
+            b'+' => self.advance(argument.iter().take(16).map(|b| u64::from(*b) * 100).sum()),
+            _ => {}
+        }
+    }
+
+    /// The ledger, the clerk and the miners do all that is left to do; then nothing may be owed.
+    pub(super) fn settle(&mut self) {
+        while self.durable < self.recorded || !self.logins.is_empty() || !self.writes.is_empty() {
+            self.make_durable(self.recorded);
+            self.answer_login(0, Password::Right);
+            self.answer_write(0, true);
+        }
+        for seat in self.seats.iter().flatten() {
+            seat.check_answered();
+        }
+        self.advance(CLOSE_DELAY_MS);
+        assert!(!self.seats.iter().flatten().any(Seat::is_over));
+    }
+
+    fn send(&mut self, at: usize, bytes: &[u8]) {
+        if self.seats[at].is_none() {
+            if !self.is_listening {
+                return;
+            }
+            self.connect(at);
+        }
+        if let Some(seat) = &mut self.seats[at] {
+            seat.unread
+                .extend_from_slice(&super::super::stretched(bytes));
+        }
+        self.read_on();
+    }
+
+    fn connect(&mut self, at: usize) {
+        self.last_conn += 1;
+        let conn = ConnId(self.last_conn << 32 | at as u64);
+        self.seats[at] = Some(Seat::new(conn));
+        let arrival = Arrival {
+            address: ["10.0.0.1", "10.0.0.1", "2001:db8::1", "::1"][at]
+                .parse()
+                .expect("an address"),
+            kind: [ArrivalKind::Miner, ArrivalKind::Proxy][at / 3],
+            difficulty: Difficulty::new(8.0).expect("above zero"),
+        };
+        self.handle(Event::Connected(conn, arrival));
+    }
+
+    fn hang_up(&mut self, at: usize) {
+        if let Some(seat) = self.seats[at].take() {
+            self.handle(Event::Closed(seat.conn));
+        }
+    }
+
+    /// Has the pool read what waits, where it reads.
+    fn read_on(&mut self) {
+        for at in 0..SEATS {
+            if let Some(seat) = &mut self.seats[at]
+                && !seat.is_paused
+                && !seat.unread.is_empty()
+            {
+                let bytes = std::mem::take(&mut seat.unread);
+                seat.send(&bytes);
+                let conn = seat.conn;
+                self.handle(Event::Received(conn, &bytes));
+            }
+        }
+    }
+
+    fn offer_template(&mut self, kind: usize) {
+        let has = |bit: usize| kind & bit != 0;
+        let parent = if has(4) {
+            Hash::blake2b(&[b"another"])
+        } else {
+            self.tip
+        };
+        self.template_id += 1;
+        let blocks = if has(1) { Blocks::Hard } else { Blocks::Easy };
+        let template = template(self.template_id, blocks, parent, has(2));
+        self.handle(Event::Template(Box::new(template)));
+    }
+
+    fn answer_block(&mut self, kind: usize) {
+        let Some(block) = self.found.first() else {
+            return;
+        };
+        let hash = block.hash;
+        let verdict = match kind % 4 {
+            0 => Verdict::Accepted,
+            1 => Verdict::Side,
+            2 => Verdict::Refused("reason".to_owned()),
+            _ => Verdict::Unknown("reason".to_owned()),
+        };
+        self.found.rotate_left(1);
+        self.handle(Event::BlockResult(hash, verdict));
+    }
+
+    fn make_durable(&mut self, seq: Seq) {
+        self.durable = seq;
+        self.handle(Event::Durable(seq));
+        self.read_on();
+    }
+
+    fn answer_login(&mut self, at: usize, password: Password) {
+        if !self.logins.is_empty() {
+            let ticket = self.logins.remove(at % self.logins.len());
+            self.handle(Event::PasswordChecked(ticket, password));
+            self.read_on();
+        }
+    }
+
+    fn answer_write(&mut self, at: usize, stored: bool) {
+        if !self.writes.is_empty() {
+            let ticket = self.writes.remove(at % self.writes.len());
+            let stored = stored.then(|| StoredPassword::Argon2id("$argon2id$y".to_owned()));
+            self.handle(Event::UserAdded(ticket, stored));
+            self.read_on();
+        }
+    }
+
+    fn advance(&mut self, ms: u64) {
+        self.ms += ms;
+        self.handle(Event::Tick);
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        let now = Now {
+            ms: self.ms,
+            unix_s: TIME + self.ms / 1_000,
+        };
+        let mut actions = Actions::default();
+        let speaker = match event {
+            Event::Received(conn, _) => Some(conn),
+            _ => None,
+        };
+        self.pool.handle(now, event, &mut actions);
+
+        let is_submit = |action: &Action| matches!(action, Action::SubmitBlock(_));
+        let mut blocks = actions.list().iter().skip_while(|action| is_submit(action));
+        assert!(!blocks.any(is_submit), "a block leaves before all else");
+        actions.drain(|action, bytes| self.perform(action, bytes, speaker));
+        for seat in self.seats.iter().flatten() {
+            seat.check_backlog();
+        }
+    }
+
+    fn perform(&mut self, action: Action, bytes: &[u8], speaker: Option<ConnId>) {
+        match action {
+            Action::SubmitBlock(solution) => {
+                assert_eq!(solution.verify(), Ok(()));
+                assert!(self.offered.insert(solution.hash), "offered once");
+                self.found.push(FoundBlock::of(&solution));
+            }
+            Action::Spool(solution, _) => {
+                assert!(self.offered.contains(&solution.hash));
+            }
+            Action::Unspool(hash) => assert!(self.offered.contains(&hash)),
+            Action::CloseRound(block) => assert!(self.offered.contains(&block.hash)),
+            Action::Record(credit) => {
+                assert_eq!(credit.seq, Seq(self.recorded.0 + 1));
+                self.recorded = credit.seq;
+            }
+            Action::Send(conn, _) => self.deliver(conn, bytes),
+            Action::SendShared(conn, line) => self.deliver(conn, &line),
+            Action::Pause(conn) => self.seat(conn).is_paused = true,
+            Action::Resume(conn) => self.seat(conn).is_paused = false,
+            Action::Close(conn, _) => {
+                self.seat(conn);
+                self.seats[slot(conn)] = None;
+            }
+            Action::Listen(listening) => self.is_listening = listening == Listening::On,
+            Action::CheckPassword(ticket, ..) => self.logins.push(ticket),
+            Action::AddUser(ticket, _) => self.writes.push(ticket),
+            Action::Log(_, text) => {
+                assert!(!text.contains(char::is_control), "{text:?}");
+                if text.starts_with("dropping a connection") {
+                    self.suspect(speaker);
+                }
+            }
+        }
+    }
+
+    /// The pool does not say whom it drops, unless only one can be meant.
+    fn suspect(&mut self, speaker: Option<ConnId>) {
+        for seat in self.seats.iter_mut().flatten() {
+            seat.is_suspect |= speaker.is_none_or(|conn| conn == seat.conn);
+        }
+    }
+
+    fn deliver(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.acknowledged += self.seat(conn).receive(bytes);
+        assert!(self.acknowledged <= self.durable.0, "a share is lost");
+    }
+
+    /// Nothing is done to a connection that is not there.
+    fn seat(&mut self, conn: ConnId) -> &mut Seat {
+        self.seats[slot(conn)]
+            .as_mut()
+            .filter(|seat| seat.conn == conn)
+            .expect("the connection is there")
+    }
+}
+
+fn slot(conn: ConnId) -> usize {
+    usize::try_from(conn.0 & 0xffff_ffff).expect("a seat's number")
+}

@@ -1,0 +1,187 @@
+//! Short texts: addresses, options, the file of users, the head of an HTTP request, and what a
+//! pool tells a miner.
+
+use hstratum::config::{Config, Origin, RawOption};
+use hstratum::users::{End, encode, parse};
+use hstratum_core::address::{Address, Network};
+use hstratum_core::client::{Attempt, Client};
+use hstratum_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
+use hstratum_core::line::Flow;
+use hstratum_core::password::StoredPassword;
+use hstratum_core::redirect::{Head, is_request_line};
+
+const NETWORKS: [Network; 4] = [
+    Network::Main,
+    Network::Testnet,
+    Network::Regtest,
+    Network::Simnet,
+];
+
+pub(crate) fn address(data: &[u8]) {
+    if let Some((&version, hash)) = data.split_first()
+        && let Some(address) = Address::new(version, hash.to_vec())
+    {
+        for network in NETWORKS {
+            let text = address.encode(network);
+            assert_eq!(Address::parse(&text, network).as_ref(), Some(&address));
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let read = NETWORKS.map(|network| Address::parse(text, network));
+    assert!(read.iter().flatten().count() <= 1, "of two networks");
+    for (network, address) in NETWORKS.iter().zip(read) {
+        if let Some(address) = address {
+            assert_eq!(address.encode(*network), text.to_ascii_lowercase());
+        }
+    }
+}
+
+/// A line for an option: `f`, `e` or `c` for its origin, then `key=value`.
+pub(crate) fn config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let options: Vec<RawOption> = text.split('\n').filter_map(option).collect();
+    match Config::parse(&options) {
+        Ok(config) => {
+            assert!((1..=1_000_000).contains(&config.max_inbound));
+            assert!((1..=3600).contains(&config.refresh_s));
+            assert!(config.difficulty.get().is_finite() && config.difficulty.get() > 0.0);
+            let host = config.public_host.unwrap_or_default();
+            assert!(!host.contains(|c: char| c.is_control() || c == ' ' || c == '/'));
+            if let Some(password) = config.password {
+                assert!((1..=256).contains(&password.0.len()));
+            }
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+            assert!(error.len() < 2_000, "{} bytes of error", error.len());
+        }
+    }
+}
+
+fn option(line: &str) -> Option<RawOption> {
+    let (key, value) = line.split_once('=')?;
+    let mut key = key.chars();
+    let origin = match key.next()? {
+        'f' => Origin::Flag,
+        'e' => Origin::Environment,
+        _ => Origin::File,
+    };
+    Some(RawOption {
+        key: key.collect(),
+        value: value.to_owned(),
+        origin,
+    })
+}
+
+/// What is read stays the same after a repair, and through an append that is torn anywhere.
+pub(crate) fn users(data: &[u8]) {
+    let Ok((records, end)) = parse(data) else {
+        return;
+    };
+    let mut repaired = data.to_vec();
+    match end {
+        End::Whole => {}
+        End::Unended => repaired.push(b'\n'),
+        End::Torn(whole) => repaired.truncate(whole),
+    }
+    let (again, end) = parse(&repaired).expect("what was read is read again");
+    assert_eq!((&again, end), (&records, End::Whole));
+
+    let written: String = records
+        .iter()
+        .map(|record| encode(&record.name, &record.password))
+        .collect();
+    let (again, end) = parse(written.as_bytes()).expect("what is written is read");
+    assert_eq!((&again, end), (&records, End::Whole));
+
+    let line = encode("a new\n\"name\"\u{e9}", &StoredPassword::Hash256([7; 32]));
+    for cut in 0..line.len() {
+        let mut torn = repaired.clone();
+        torn.extend_from_slice(&line.as_bytes()[..cut]);
+        let (again, end) = parse(&torn).expect("a torn end is no malformed line");
+        if cut == line.len() - 1 {
+            assert_eq!(end, End::Unended);
+        } else {
+            assert_eq!(again, records);
+            assert!(cut == 0 || end == End::Torn(repaired.len()));
+        }
+    }
+}
+
+/// The first byte says whether there is a public host. The rest is what a client sends.
+pub(crate) fn redirect(data: &[u8]) {
+    let Some((&kind, text)) = data.split_first() else {
+        return;
+    };
+    let public_host = [None, Some("pool.example"), Some("::1")][usize::from(kind % 3)];
+    let text = super::stretched(text);
+    let mut lines = text
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // Any other line than a request's is judged, and what follows is a head all the same.
+    let _ = lines.next().map(is_request_line);
+    let mut head = Head::default();
+    let (mut bytes, mut headers) = (0, 0);
+    for line in lines {
+        let flow = head.read_line(line);
+        assert_eq!(head.is_complete(), line.is_empty());
+        if flow == Flow::Stop {
+            break;
+        }
+        bytes += line.len();
+        headers += 1;
+        assert!(bytes <= HTTP_HEAD_BYTES_MAX && headers <= HTTP_HEADERS_MAX);
+    }
+    check_response(&head.response(public_host, 3008), public_host.is_some());
+}
+
+/// Nothing that a client sends may add a header to the response.
+fn check_response(response: &[u8], has_public_host: bool) {
+    let text = std::str::from_utf8(response).expect("UTF-8");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    assert_eq!(body, r#"{"error":null,"result":false,"id":0}"#);
+    let mut lines = head.split("\r\n");
+    assert_eq!(lines.next(), Some("HTTP/1.1 200 OK"));
+    let mut lines = lines.peekable();
+    let stratum = lines.next_if(|line| line.starts_with("X-Stratum: stratum+tcp://"));
+    assert!(stratum.is_some() || !has_public_host);
+    assert!(stratum.is_none_or(|line| line.ends_with(":3008") && line.len() < 400));
+    let rest: Vec<&str> = lines.collect();
+    let length = format!("Content-Length: {}", body.len());
+    let expected = [
+        "Content-Type: application/json",
+        &length,
+        "Connection: close",
+    ];
+    assert_eq!(rest, expected);
+    assert!(!head.contains(|c: char| c.is_control() && c != '\r' && c != '\n'));
+}
+
+/// A pool may say anything to a miner.
+pub(crate) fn client(data: &[u8]) {
+    let mut client = Client::new("alice", "x");
+    let _ = client.connect();
+    for line in String::from_utf8_lossy(data).split('\n') {
+        let failed = client.handle_line(line).is_err();
+        if failed {
+            let _ = client.connect();
+        }
+        let Some(work) = client.work().cloned() else {
+            continue;
+        };
+        let attempt = Attempt {
+            extra_nonce2: 0,
+            time: work.time,
+            nonce: 0,
+        };
+        let hash = work.hash(&attempt);
+        let _ = (work.is_share(&hash), work.is_block(&hash));
+        if let Some(submit) = client.submit(&work, &attempt) {
+            assert_eq!(submit.matches('\n').count(), 1);
+            assert!(submit.ends_with('\n'));
+        }
+    }
+}
