@@ -31,6 +31,8 @@ pub(super) struct Seat {
     pub(super) is_suspect: bool,
     /// Bytes that wait while the pool does not read.
     pub(super) unread: Vec<u8>,
+    /// The reply to subscribe, which names the extra nonce.
+    pub(super) session: Option<String>,
     unfinished: Vec<u8>,
     speech: Speech,
     expected: VecDeque<Expected>,
@@ -44,6 +46,7 @@ impl Seat {
             is_paused: false,
             is_suspect: false,
             unread: Vec::new(),
+            session: None,
             unfinished: Vec::new(),
             speech: Speech::default(),
             expected: VecDeque::new(),
@@ -138,7 +141,12 @@ impl Seat {
         let expected = self.expected.pop_front();
         let expected = expected.unwrap_or_else(|| panic!("nobody asked for {line}"));
         assert_eq!(fields["id"].get(), expected.id, "replies are in order");
-        expected.is_submit && fields["result"].get() == "true"
+        let result = fields["result"].get();
+        if result.starts_with("[[[\"mining.notify\"") {
+            let before = self.session.replace(result.to_owned());
+            assert!(before.is_none_or(|before| before == result));
+        }
+        expected.is_submit && result == "true"
     }
 
     /// Whether a reply must come for everything that was sent.

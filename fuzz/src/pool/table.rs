@@ -10,7 +10,7 @@ use hstratum_core::event::{
     Verdict,
 };
 use hstratum_core::job::Boot;
-use hstratum_core::limits::CLOSE_DELAY_MS;
+use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX};
 use hstratum_core::pace::Dynamic;
 use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::{Pool, PoolConfig};
@@ -20,6 +20,8 @@ use super::seat::Seat;
 use super::template::{Blocks, TIME, template};
 
 const SEATS: usize = 4;
+/// What a repeated step sends, in bytes.
+const REPEATED_BYTES_MAX: usize = 24 * 1024;
 
 pub(super) struct Table {
     pool: Pool,
@@ -86,7 +88,8 @@ impl Table {
     pub(super) fn step(&mut self, kind: u8, argument: &[u8]) {
         let number = usize::from(argument.first().copied().unwrap_or(0));
         match kind {
-            b'a'..=b'd' => self.send(usize::from(kind - b'a'), argument),
+            b'a'..=b'd' => self.send(usize::from(kind - b'a'), &super::super::stretched(argument)),
+            b'e'..=b'h' => self.send(usize::from(kind - b'e'), &repeated(argument)),
             b'A'..=b'D' => self.hang_up(usize::from(kind - b'A')),
             b't' => self.offer_template(number),
             b'n' => {
@@ -137,8 +140,7 @@ impl Table {
             self.connect(at);
         }
         if let Some(seat) = &mut self.seats[at] {
-            seat.unread
-                .extend_from_slice(&super::super::stretched(bytes));
+            seat.unread.extend_from_slice(bytes);
         }
         self.read_on();
     }
@@ -300,7 +302,11 @@ impl Table {
 
     fn deliver(&mut self, conn: ConnId, bytes: &[u8]) {
         self.acknowledged += self.seat(conn).receive(bytes);
-        assert!(self.acknowledged <= self.durable.0, "a share is lost");
+        assert!(self.acknowledged <= self.durable.0, "not durable yet");
+        let session = self.seat(conn).session.clone();
+        let seats = self.seats.iter().flatten();
+        let same = seats.filter(|seat| session.is_some() && seat.session == session);
+        assert!(same.count() <= 1, "two with the extra nonce {session:?}");
     }
 
     /// Nothing is done to a connection that is not there.
@@ -314,4 +320,10 @@ impl Table {
 
 fn slot(conn: ConnId) -> usize {
     usize::try_from(conn.0 & 0xffff_ffff).expect("a seat's number")
+}
+
+/// So often that the replies reach their limits.
+fn repeated(bytes: &[u8]) -> Vec<u8> {
+    let often = REPEATED_BYTES_MAX / bytes.len().max(1);
+    bytes.repeat(often.min(PENDING_REPLIES_MAX))
 }
