@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hstratum_core::limits::{LINE_BYTES_MAX, PENDING_REPLIES_MAX};
+use hstratum_core::limits::{LINE_BYTES_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX};
 use hstratum_core::message::Request;
 use hstratum_core::redirect::is_request_line;
 use hstratum_core::units::ConnId;
@@ -156,11 +156,12 @@ impl Seat {
 
     /// The pool must stop to read where replies pile up.
     pub(super) fn check_backlog(&self) {
-        let is_full = self.expected.len() > PENDING_REPLIES_MAX;
+        let replies = self.expected.len();
+        let bytes: usize = self.expected.iter().map(|e| e.id.len()).sum();
+        let is_full = replies > PENDING_REPLIES_MAX || bytes > PENDING_REPLY_BYTES_MAX;
         assert!(
             !is_full || self.is_paused || !self.is_owed_all(),
-            "{} replies wait and the pool reads on",
-            self.expected.len()
+            "{replies} replies wait, over {bytes} bytes, and the pool reads on"
         );
     }
 

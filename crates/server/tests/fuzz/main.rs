@@ -107,7 +107,7 @@ fn any_line_is_a_request_or_none() {
 
 #[test]
 fn the_pool_answers_every_line_in_order_whatever_happens() {
-    check("pool", 30_000);
+    check("pool", 50_000);
 }
 
 #[test]
