@@ -23,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("line", line::line),
     ("message", message::message),
     ("pool", pool::pool),
+    ("proxy_header", text::proxy_header),
     ("redirect", text::redirect),
     ("users", text::users),
 ];

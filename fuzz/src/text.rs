@@ -1,7 +1,8 @@
-//! Short texts: addresses, options, the file of users, the head of an HTTP request, and what a
-//! pool tells a miner.
+//! Short texts: addresses, options, the file of users, the head of an HTTP request, what a proxy
+//! says of its client, and what a pool tells a miner.
 
 use hstratum::config::{Config, Origin, RawOption};
+use hstratum::proxy_header::{HEADER_BYTES_MAX, Header, Start, parse as parse_proxy, start};
 use hstratum::users::{End, encode, parse};
 use hstratum_core::address::{Address, Network};
 use hstratum_core::client::{Attempt, Client};
@@ -109,6 +110,31 @@ pub(crate) fn users(data: &[u8]) {
             assert_eq!(again, records);
             assert!(cut == 0 || end == End::Torn(repaired.len()));
         }
+    }
+}
+
+/// A header is the same however much of it has come and whatever follows, and is not waited for
+/// beyond its limit.
+pub(crate) fn proxy_header(data: &[u8]) {
+    let read = parse_proxy(data);
+    if data.len() > HEADER_BYTES_MAX {
+        assert_ne!(read, Header::Partial);
+    }
+    if read != Header::Malformed {
+        assert_ne!(start(data), Start::Other);
+    }
+    for end in 0..data.len().min(HEADER_BYTES_MAX + 1) {
+        let part = parse_proxy(&data[..end]);
+        match read {
+            Header::Partial => assert_eq!(part, Header::Partial),
+            Header::Whole { bytes, .. } if end < bytes => assert_eq!(part, Header::Partial),
+            Header::Whole { .. } => assert_eq!(part, read),
+            Header::Malformed => assert!(!matches!(part, Header::Whole { .. })),
+        }
+    }
+    if let Header::Whole { bytes, source } = read {
+        assert!(bytes <= data.len().min(HEADER_BYTES_MAX));
+        assert_eq!(source.map(|address| address.to_canonical()), source);
     }
 }
 

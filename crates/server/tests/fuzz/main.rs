@@ -107,7 +107,12 @@ fn any_line_is_a_request_or_none() {
 
 #[test]
 fn the_pool_answers_every_line_in_order_whatever_happens() {
-    check("pool", 50_000);
+    check("pool", 30_000);
+}
+
+#[test]
+fn a_proxy_header_is_the_same_however_much_of_it_has_come() {
+    check("proxy_header", 5_000);
 }
 
 #[test]
