@@ -104,3 +104,12 @@ fn every_source_file_is_read_in_one_sitting() {
         }
     }
 }
+
+#[test]
+fn every_reject_is_documented() {
+    let protocol = include_str!("../../../docs/protocol.md");
+    for reject in hstratum_core::message::Reject::ALL {
+        let row = format!("| {} | `{}` |", reject.code(), reject.text());
+        assert!(protocol.contains(&row), "docs/protocol.md has no {row:?}");
+    }
+}

@@ -296,3 +296,15 @@ fn lists_are_strict_and_short() {
         assert!(flags(&[(key, "true")]).is_err());
     }
 }
+
+#[test]
+fn every_option_is_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    for spec in OPTIONS {
+        assert!(
+            readme.contains(&format!("`{}`", spec.name)),
+            "{}",
+            spec.name
+        );
+    }
+}
