@@ -1,0 +1,64 @@
+//! What real miners sent, recorded against other servers: every line of it is understood here.
+//!
+//! `>` is a line from the miner, `<` one of the server it spoke to then. Shares are for that
+//! server's jobs, so that all they can get here is an answer.
+
+mod harness;
+
+use std::path::Path;
+
+use harness::{Miner, Output, Setup, Table};
+
+#[test]
+fn every_line_of_every_recording_is_answered_and_costs_nobody_the_connection() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let mut files = 0;
+    for entry in std::fs::read_dir(dir).expect("recordings") {
+        let path = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("UTF-8");
+        replay(&path.display().to_string(), &text);
+        files += 1;
+    }
+    assert_eq!(files, 24);
+}
+
+fn replay(name: &str, recording: &str) {
+    let mut table = Table::with_job(&Setup {
+        admin_password: Some("admin-pass".to_owned()),
+        ..Setup::default()
+    });
+    let mut miner = table.connect();
+    for (number, line) in recording.lines().enumerate() {
+        let at = format!("{name}:{}", number + 1);
+        if line.starts_with("# Connection ") && !line.contains("without a byte") {
+            table.close(miner);
+            miner = table.connect();
+        } else if let Some(request) = line.strip_prefix("> ") {
+            table.output.clear();
+            table.send(miner, request);
+            check(&mut table, miner, &at);
+        } else if let Some(seconds) = line.strip_prefix("@ +").and_then(|s| s.strip_suffix('s')) {
+            let seconds: f64 = seconds.parse().expect("seconds");
+            table.advance((seconds * 1000.0) as u64);
+        }
+    }
+}
+
+/// One answer, none that says the line was not understood, and the miner still there.
+fn check(table: &mut Table, miner: Miner, at: &str) {
+    let replies: Vec<&String> = table
+        .output
+        .iter()
+        .filter_map(|output| match output {
+            Output::Line(to, line) if *to == miner && !line.contains("\"id\":null") => Some(line),
+            _ => None,
+        })
+        .collect();
+    let [reply] = replies.as_slice() else {
+        panic!("{at}: {} answers", replies.len());
+    };
+    for strange in ["invalid params", "unknown method", "line too long"] {
+        assert!(!reply.contains(strange), "{at}: {reply}");
+    }
+    assert!(table.is_open(miner), "{at}");
+}
