@@ -14,8 +14,10 @@ pub(crate) fn line(data: &[u8]) {
 
     let mut rest = &text[..];
     let pieces = sizes.iter().cycle().map_while(|&size| {
-        // Squared, so that both single bytes and whole kilobytes come.
-        let size = (usize::from(size).pow(2) / 8).clamp(1, rest.len().max(1));
+        // Squared, so that both single bytes and whole kilobytes come; of a long text no single
+        // bytes, since each piece reads again what is held.
+        let size = (usize::from(size).pow(2) / 8).max(1 + text.len() / 512);
+        let size = size.min(rest.len().max(1));
         let (piece, after) = rest.split_at_checked(size)?;
         rest = after;
         Some(piece)
