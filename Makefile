@@ -26,7 +26,7 @@ check:
 
 # Pure parts, and the way of a block to a peer.
 bench: build
-	cargo bench --locked -p hstratum-core
+	cargo bench --locked -p hstratum-core --bench share
 	node bench/block.js
 
 # How fast miners of every size get a fitting difficulty, and how steady it is.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Context;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, NewUser, Password, Ticket};
 use hstratum_core::password::StoredPassword;
@@ -109,91 +110,68 @@ fn add_user(file: Option<&mut UsersFile>, user: &NewUser) -> anyhow::Result<Stor
     Ok(stored)
 }
 
-/// Writes dumps. One that cannot be written is owed and tried again; those behind it do not wait.
-/// Ends when nobody can send more and each was tried a last time.
-pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
-    let mut owed: VecDeque<Dump> = VecDeque::new();
-    let mut last_error = None;
-    loop {
-        let received = if owed.is_empty() {
+/// What the disk has refused so far: it is tried again until it can be written.
+struct Owed<T> {
+    list: VecDeque<T>,
+    last_error: Option<String>,
+}
+
+impl<T> Owed<T> {
+    fn nothing() -> Self {
+        Self {
+            list: VecDeque::new(),
+            last_error: None,
+        }
+    }
+
+    /// The next mail, or `Timeout` when it is time to try again.
+    fn receive<M>(&self, mail: &Receiver<M>) -> Result<M, RecvTimeoutError> {
+        if self.list.is_empty() {
             mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
-        };
-        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
-        owed.extend(received);
-        owed.retain(|dump| match write_dump(dir, dump) {
+        }
+    }
+
+    /// Tries to write each, and logs an error once, until it changes.
+    fn settle(&mut self, node: &dyn Node, write: impl Fn(&T) -> anyhow::Result<()>) {
+        let last_error = &mut self.last_error;
+        self.list.retain(|item| match write(item) {
             Ok(()) => {
-                let name = dump.file_name();
-                node.log(Level::Info, &format!("share dump written: {name}"));
-                last_error = None;
+                *last_error = None;
                 false
             }
             Err(error) => {
-                report(
-                    &mut last_error,
-                    node,
-                    &format!("failed to write the share dump {}", dump.file_name()),
-                    &error,
-                );
+                let text = format!("{error:#}; it is tried again until it can be");
+                if last_error.as_ref() != Some(&text) {
+                    node.log(Level::Error, &text);
+                    *last_error = Some(text);
+                }
                 true
             }
         });
-        if is_last {
-            for dump in &owed {
-                let name = dump.file_name();
-                node.log(
-                    Level::Error,
-                    &format!("the share dump {name} is lost: {}", dump.to_json()),
-                );
-            }
-            return;
-        }
     }
 }
 
-/// Keeps found blocks until the node has answered. What the disk refuses is tried again,
-/// a last time when nobody can send more.
-pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
-    let mut owed: VecDeque<(Hash, Vec<u8>)> = VecDeque::new();
-    let mut last_error = None;
+/// Writes dumps. Those behind one that cannot be written do not wait for it. Ends when nobody can
+/// send more and each was tried a last time.
+pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
+    let mut owed = Owed::nothing();
     loop {
-        let received = if owed.is_empty() {
-            mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
-        };
+        let received = owed.receive(mail);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
-        match received {
-            Ok(SpoolMail::Put(solution, transactions)) => {
-                owed.push_back((solution.hash, solution.encode(&transactions)));
-            }
-            Ok(SpoolMail::Remove(hash)) => {
-                owed.retain(|(owed, _)| *owed != hash);
-                if let Err(error) = spool.remove(&hash) {
-                    node.log(Level::Error, &format!("{error:#}"));
-                }
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
-        owed.retain(|(hash, raw)| match spool.put(hash, raw) {
-            Ok(()) => {
-                last_error = None;
-                false
-            }
-            Err(error) => {
-                report(
-                    &mut last_error,
-                    node,
-                    &format!("failed to keep block {hash} in the spool"),
-                    &error,
-                );
-                true
-            }
+        owed.list.extend(received);
+        owed.settle(node, |dump: &Dump| {
+            let name = dump.file_name();
+            write_dump(dir, dump)
+                .with_context(|| format!("failed to write the share dump {name}"))?;
+            node.log(Level::Info, &format!("share dump written: {name}"));
+            Ok(())
         });
         if is_last {
-            for (hash, _) in &owed {
-                let text = format!("block {hash} is not in the spool: no later start offers it");
+            for dump in &owed.list {
+                let (name, json) = (dump.file_name(), dump.to_json());
+                let text = format!("the share dump {name} is lost: {json}");
                 node.log(Level::Error, &text);
             }
             return;
@@ -201,11 +179,36 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
     }
 }
 
-/// Logs an error once, until it changes.
-fn report(last: &mut Option<String>, node: &dyn Node, what: &str, error: &anyhow::Error) {
-    let text = format!("{what}: {error:#}; it is tried again until it can be");
-    if last.as_ref() != Some(&text) {
-        node.log(Level::Error, &text);
-        *last = Some(text);
+/// Keeps found blocks until the node has answered. Ends as [`run_dumps`] does.
+pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
+    let mut owed: Owed<(Hash, Vec<u8>)> = Owed::nothing();
+    loop {
+        let received = owed.receive(mail);
+        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
+        match received {
+            Ok(SpoolMail::Put(solution, transactions)) => {
+                let raw = solution.encode(&transactions);
+                owed.list.push_back((solution.hash, raw));
+            }
+            Ok(SpoolMail::Remove(hash)) => {
+                owed.list.retain(|(owed, _)| *owed != hash);
+                if let Err(error) = spool.remove(&hash) {
+                    node.log(Level::Error, &format!("{error:#}"));
+                }
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        owed.settle(node, |(hash, raw)| {
+            spool
+                .put(hash, raw)
+                .with_context(|| format!("failed to keep block {hash} in the spool"))
+        });
+        if is_last {
+            for (hash, _) in &owed.list {
+                let text = format!("block {hash} is not in the spool: no later start offers it");
+                node.log(Level::Error, &text);
+            }
+            return;
+        }
     }
 }
