@@ -204,10 +204,10 @@ fn resident_bytes() -> u64 {
 
 #[test]
 fn three_times_more_come_than_there_is_room_for() {
-    let running = start(&[("difficulty", EVERY_HASH), ("max-inbound", "300")]);
+    let running = start(&[("difficulty", EVERY_HASH), ("max-inbound", "1500")]);
     running.server.template(Chain::hard().empty_at(0));
     let mut miner = running.mine_as("alice");
-    let streams: Vec<TcpStream> = (0..900)
+    let streams: Vec<TcpStream> = (0..4500)
         .filter_map(|_| connect(running.server.address()))
         .collect();
     miner.mine(Want::Share);
