@@ -6,6 +6,7 @@ mod harness;
 use std::net::Ipv4Addr;
 
 use harness::{DIFFICULTY_TINY, Miner, Setup, Table, Want};
+use hstratum_core::event::ArrivalKind;
 use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, SCORE_MAX};
 use hstratum_core::pace::Dynamic;
 
@@ -87,6 +88,33 @@ fn an_address_where_somebody_earns_is_never_refused() {
     }
     let bob = table.connect_from(address);
     assert!(table.is_open(bob) && table.is_open(alice));
+}
+
+#[test]
+fn a_trusted_proxy_is_never_refused() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = "192.0.2.1".parse().expect("an address");
+    for _ in 0..BAN_DROPS * 2 {
+        let proxied = table.arrive(address, ArrivalKind::Proxy);
+        assert!(table.is_open(proxied));
+        misbehave(&mut table, proxied);
+    }
+    let miner = table.arrive(address, ArrivalKind::Miner);
+    assert!(table.is_open(miner));
+}
+
+#[test]
+fn a_neighbour_in_the_same_ipv6_network_is_refused_with_it() {
+    let mut table = Table::with_job(&Setup::default());
+    let [bad, neighbour, other] = ["2001:db8::1", "2001:db8::2", "2001:db8:1::1"]
+        .map(|address| address.parse().expect("an address"));
+    for _ in 0..BAN_DROPS {
+        let mallory = table.arrive(bad, ArrivalKind::Miner);
+        misbehave(&mut table, mallory);
+    }
+    let refused = table.arrive(neighbour, ArrivalKind::Miner);
+    let served = table.arrive(other, ArrivalKind::Miner);
+    assert!(!table.is_open(refused) && table.is_open(served));
 }
 
 #[test]

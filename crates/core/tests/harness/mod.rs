@@ -185,8 +185,13 @@ impl Table {
         self.connect_from(Ipv4Addr::new(10, 0, low, high))
     }
 
-    /// A new connection; a slot of the pool that is free again is used again.
+    /// A new connection of a miner.
     pub(crate) fn connect_from(&mut self, address: Ipv4Addr) -> Miner {
+        self.arrive(IpAddr::V4(address), ArrivalKind::Miner)
+    }
+
+    /// A new connection; a slot of the pool that is free again is used again.
+    pub(crate) fn arrive(&mut self, address: IpAddr, kind: ArrivalKind) -> Miner {
         let open = self.seats.iter().filter(|seat| seat.is_open);
         let taken: HashSet<u64> = open.map(|seat| seat.conn.0 & 0xffff_ffff).collect();
         let slot = (0..).find(|slot| !taken.contains(slot)).expect("a slot");
@@ -194,8 +199,8 @@ impl Table {
         let conn = ConnId(generation << 32 | slot);
         self.seats.push(Seat::new(conn));
         let arrival = Arrival {
-            address: IpAddr::V4(address),
-            kind: ArrivalKind::Miner,
+            address,
+            kind,
             difficulty: self.difficulty,
         };
         self.handle(Event::Connected(conn, arrival));
