@@ -63,6 +63,9 @@ pub const KEEPALIVE_MS: u64 = 50_000;
 pub const SCORE_MAX: u32 = 1_000;
 /// Score for a share above its target: an honest miner has some after a change of difficulty.
 pub const SCORE_LOW_SHARE: u32 = 1;
+/// How long after its first job a connection's low shares count for nothing: a Goldshell goes on at
+/// its own start difficulty for a while.
+pub const LOW_SHARE_GRACE_MS: u64 = 60_000;
 /// Score for a share sent twice.
 pub const SCORE_DUPLICATE: u32 = 10;
 /// Score for a line that is no request.

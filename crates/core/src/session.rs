@@ -11,8 +11,8 @@ use crate::account::User;
 use crate::event::{Actions, Arrival, ArrivalKind, Now};
 use crate::job::{Job, JobNumber};
 use crate::limits::{
-    ASSIGNMENTS_MAX, LOGIN_MS, OWN_JOBS_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX,
-    SCORE_DECAY_PER_S, SCORE_MAX,
+    ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, PENDING_REPLIES_MAX,
+    PENDING_REPLY_BYTES_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
 };
 use crate::line::LineBuffer;
 use crate::message::write_set_difficulty;
@@ -61,6 +61,7 @@ pub(crate) struct Session {
     announced: Option<Difficulty>,
     /// The first job it was given: it has every shared one since.
     first_job: Option<JobNumber>,
+    first_job_at_ms: u64,
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
     replies: Replies,
@@ -87,6 +88,7 @@ impl Session {
             is_paused: false,
             announced: None,
             first_job: None,
+            first_job_at_ms: now.ms,
             assignments: VecDeque::new(),
             own_jobs: VecDeque::new(),
             replies: Replies::default(),
@@ -99,6 +101,11 @@ impl Session {
     /// Whether it may have jobs.
     pub(crate) fn is_ready(&self) -> bool {
         self.extra_nonce1.is_some() && !self.users.is_empty() && !self.is_closing()
+    }
+
+    /// Whether its first job is so recent that low shares say nothing about it.
+    pub(crate) fn is_settling(&self, now: Now) -> bool {
+        now.ms - self.first_job_at_ms < LOW_SHARE_GRACE_MS
     }
 
     /// Whether it has taken too long to subscribe and authorize.
@@ -133,6 +140,7 @@ impl Session {
     pub(crate) fn assign(&mut self, job: &Job, now: Now, out: &mut Actions) {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
+            self.first_job_at_ms = now.ms;
         }
         let difficulty = job.cap(self.pace.difficulty());
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {

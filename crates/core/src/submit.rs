@@ -44,6 +44,7 @@ impl Desk<'_> {
             Err(reject) => {
                 self.reply(session, id, Err(reject));
                 match reject {
+                    Reject::HighHash if session.is_settling(self.now) => {}
                     Reject::HighHash => self.blame(session, SCORE_LOW_SHARE),
                     Reject::Duplicate => self.blame(session, SCORE_DUPLICATE),
                     Reject::InvalidParams => self.blame(session, SCORE_MALFORMED),

@@ -47,6 +47,17 @@ fn low_shares_drop_nobody_unless_there_is_no_end_of_them() {
     assert!(!table.is_open(alice));
 }
 
+#[test]
+fn low_shares_of_the_first_minute_count_for_nothing() {
+    let (mut table, alice) = Table::with_alice();
+    let job = table.job(alice);
+    for _ in 0..2 * SCORE_MAX {
+        table.submit(alice, &job, Want::Low);
+    }
+    table.advance(CLOSE_DELAY_MS);
+    assert!(table.is_open(alice));
+}
+
 /// Talks nonsense until it is dropped.
 fn misbehave(table: &mut Table, miner: Miner) {
     for _ in 0..SCORE_MAX / 10 {
