@@ -91,12 +91,8 @@ test('miners racing for one height do not disturb each other', async (t) => {
 });
 
 test('a peer has the block before the node has connected it', async (t) => {
-  const spender = new Spender();
-  const first = await startNode(t,
-    {listen: true, address: spender.address, args: FAST});
+  const {first, spender} = await startPrepared(t);
 
-  await spender.prepare(first, TXS);
-  await first.mine(20);
   await spender.flood([first], TXS);
 
   const observer = await Observer.connect(t, first);
@@ -111,12 +107,8 @@ test('a peer has the block before the node has connected it', async (t) => {
 });
 
 test('a peer pushed a compact block gets its transactions', async (t) => {
-  const spender = new Spender();
-  const first = await startNode(t,
-    {listen: true, address: spender.address, args: FAST});
+  const {first, spender} = await startPrepared(t);
 
-  await spender.prepare(first, TXS);
-  await first.mine(20);
   await spender.flood([first], TXS);
 
   const observer = await Observer.connect(t, first, {compact: true});
@@ -130,16 +122,11 @@ test('a peer pushed a compact block gets its transactions', async (t) => {
 });
 
 test('a node without the transactions gets the whole block', async (t) => {
-  const spender = new Spender();
-  const options = {address: spender.address, args: FAST};
-  const first = await startNode(t, {listen: true, ...options});
-
-  await spender.prepare(first, TXS);
-  await first.mine(20);
+  const {first, spender} = await startPrepared(t);
 
   // Not before: hsd loses the thread when many blocks are announced to it at
   // once while it still syncs.
-  const second = await startNode(t, {plugin: false, peer: first, ...options});
+  const second = await startNode(t, {plugin: false, peer: first});
 
   await second.waitTip(await first.tip());
   await spender.flood([first], TXS);
@@ -149,6 +136,19 @@ test('a node without the transactions gets the whole block', async (t) => {
   await first.waitTip(hash);
   await second.waitTip(hash);
 });
+
+/** A node high enough for hsd's usual relay, and coins to fill its mempool. */
+
+async function startPrepared(t) {
+  const spender = new Spender();
+  const first = await startNode(t,
+    {listen: true, address: spender.address, args: FAST});
+
+  await spender.prepare(first, TXS);
+  await first.mine(20);
+
+  return {first, spender};
+}
 
 /** Wait for a job that has all transactions, mine and submit it. */
 

@@ -116,7 +116,8 @@ impl Desk<'_> {
             self.reply(session, Some("null"), Err(Reject::InvalidParams));
             return self.blame(session, SCORE_MALFORMED);
         };
-        let answer = match request.method().as_deref() {
+        let method = request.method();
+        let answer = match method.as_deref() {
             Some("mining.submit") => {
                 let submit = request.submit();
                 return self.handle_submit(session, request.id(), submit);
@@ -139,7 +140,7 @@ impl Desk<'_> {
         };
         let malformed = matches!(answer, Err(Reject::InvalidParams));
         // Without an id and a method it is no notification either: its sender is to know.
-        let id = match request.method() {
+        let id = match method {
             None => request.id().or(Some("null")),
             Some(_) => request.id(),
         };
