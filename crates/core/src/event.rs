@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::block::Solution;
 use crate::header::{HEADER_BYTES, decode_header, header_hash};
-use crate::ledger::Credit;
+use crate::ledger::{Credit, Tallied};
 use crate::password::StoredPassword;
 use crate::template::{Coinbase, RawTransactions, Template};
 use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
@@ -45,6 +45,11 @@ pub enum Event<'a> {
     Closed(ConnId),
     /// Everything up to here survives a crash.
     Durable(Seq),
+    /// The ledger has given up on what is recorded up to here and not durable: it was not counted,
+    /// and whoever sent it is told so.
+    NotDurable(Seq),
+    /// Whether the ledger can take shares.
+    Ledger(LedgerState),
     /// Whether the password was right.
     PasswordChecked(Ticket, Password),
     /// The user as it was written to disk, if it could be.
@@ -71,6 +76,15 @@ pub enum ArrivalKind {
     Miner,
     /// A trusted proxy on its own behalf: never banned.
     Proxy,
+}
+
+/// Whether the ledger can take shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerState {
+    /// It can.
+    Open,
+    /// The disk refuses: shares are refused until it does not.
+    Failing,
 }
 
 /// What a password was found to be.
@@ -104,8 +118,12 @@ pub struct FoundBlock {
     pub height: Height,
     /// Its time, Unix seconds.
     pub time: u64,
+    /// Its header's compact target.
+    pub bits: u32,
     /// Its coinbase: whom it pays, and how much.
     pub coinbase: Coinbase,
+    /// Whose share it was; unknown for one of an earlier run.
+    pub account: Option<Arc<str>>,
 }
 
 impl FoundBlock {
@@ -117,7 +135,9 @@ impl FoundBlock {
             hash: header_hash(&fields, &proof, &mask),
             height: Height(coinbase.locktime()),
             time: proof.time,
+            bits: fields.bits,
             coinbase,
+            account: None,
         })
     }
 
@@ -127,7 +147,9 @@ impl FoundBlock {
             hash: solution.hash,
             height: solution.template.height,
             time: solution.proof.time,
+            bits: solution.fields.bits,
             coinbase: solution.coinbase.clone(),
+            account: Some(solution.account.clone()),
         }
     }
 }
@@ -160,12 +182,16 @@ pub enum Action {
     SubmitBlock(Arc<Solution>),
     /// Keep a found block, whole, until the node has answered.
     Spool(Arc<Solution>, Arc<RawTransactions>),
-    /// The node has answered: the spool may forget the block.
-    Unspool(Hash),
     /// Make a share durable, then say [`Event::Durable`].
     Record(Credit),
-    /// A block of ours is on the main chain: close its round and write the dump.
-    CloseRound(Box<FoundBlock>),
+    /// A block was offered to the node: the ledger is to know it. More than once for one block is
+    /// harmless.
+    BlockFound(Box<FoundBlock>),
+    /// The node's verdict on a block that was found: the ledger is to know it, and the spool may
+    /// forget the block once it does.
+    BlockAnswered(Hash, Verdict),
+    /// What miners have sent since it was last said.
+    Tally(Vec<Tallied>),
     /// Send bytes of [`Actions::bytes`]: whole lines.
     Send(ConnId, Range<usize>),
     /// Send a line that many get.

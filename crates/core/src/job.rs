@@ -42,7 +42,7 @@ pub struct Job {
     /// Hashes a share's header.
     pub hasher: HeaderHasher,
     /// The network's difficulty: no share needs to be harder.
-    network_difficulty: Difficulty,
+    pub network_difficulty: Difficulty,
     witness_nonce: [u8; 8],
     witness_root: Hash,
     seen: HashSet<u128>,

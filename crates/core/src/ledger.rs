@@ -1,4 +1,4 @@
-//! Credit by round: what each account is owed for the heights since the pool's last block.
+//! What a ledger keeps: credit, the life of a found block, and what miners have sent.
 //!
 //! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a
 //! late one falls into the right round. Sums are kept as (difficulty, count), exactly.
@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::event::Verdict;
 use crate::units::{Difficulty, Height, Seq};
 
 /// One accepted share, as money.
@@ -19,6 +20,121 @@ pub struct Credit {
     pub account: Arc<str>,
     /// The difficulty it was assigned.
     pub difficulty: Difficulty,
+    /// The difficulty of a block at its height.
+    pub network_difficulty: Difficulty,
+}
+
+/// How far a found block has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BlockState {
+    /// Offered to the node, which has not answered.
+    Found,
+    /// On the main chain, and its reward cannot be spent yet.
+    Accepted,
+    /// On the main chain so deep that its reward can be spent.
+    Confirmed,
+    /// Valid, and not on the main chain.
+    Orphaned,
+    /// Not taken by the node.
+    Refused,
+}
+
+/// Where a block is as the chain stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting {
+    /// Not on the main chain.
+    Elsewhere,
+    /// On it, with a reward that cannot be spent yet.
+    OnMain,
+    /// On it, so deep that its reward can be spent in the next block.
+    Mature,
+}
+
+impl BlockState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Found,
+        Self::Accepted,
+        Self::Confirmed,
+        Self::Orphaned,
+        Self::Refused,
+    ];
+
+    /// Its name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Accepted => "accepted",
+            Self::Confirmed => "confirmed",
+            Self::Orphaned => "orphaned",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The state of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether the block is on the main chain, and its round closed.
+    pub fn is_on_main(self) -> bool {
+        matches!(self, Self::Accepted | Self::Confirmed)
+    }
+
+    /// After the node's verdict.
+    #[must_use]
+    pub fn after_verdict(self, verdict: &Verdict) -> Self {
+        match (self, verdict) {
+            (Self::Found | Self::Orphaned | Self::Refused, Verdict::Accepted) => Self::Accepted,
+            (Self::Found, Verdict::Side) => Self::Orphaned,
+            (Self::Found, Verdict::Refused(_)) => Self::Refused,
+            (state, _) => state,
+        }
+    }
+
+    /// After a look at the chain. Until the node has answered, absence says nothing.
+    #[must_use]
+    pub fn after_sighting(self, sighting: Sighting) -> Self {
+        match (self, sighting) {
+            (_, Sighting::Mature) => Self::Confirmed,
+            (_, Sighting::OnMain) => Self::Accepted,
+            (Self::Found | Self::Refused, Sighting::Elsewhere) => self,
+            (_, Sighting::Elsewhere) => Self::Orphaned,
+        }
+    }
+}
+
+/// Number and summed difficulty of shares.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Work {
+    /// How many.
+    pub count: u64,
+    /// The sum of the difficulties they were assigned.
+    pub difficulty: f64,
+}
+
+/// What one worker has sent, by outcome. Not money.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Accepted.
+    pub accepted: Work,
+    /// For a job whose parent is no longer the tip, or that is too old to be known.
+    pub stale: Work,
+    /// Above the target.
+    pub low: Work,
+    /// Sent before.
+    pub duplicate: Work,
+}
+
+/// Whose [`Tally`] it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tallied {
+    /// Who is paid.
+    pub account: Arc<str>,
+    /// Which machine; empty where the name says none.
+    pub worker: Box<str>,
+    /// What it has sent.
+    pub tally: Tally,
 }
 
 /// Count of shares by the bits of their difficulty.
@@ -78,6 +194,7 @@ mod tests {
             height: Height(height),
             account: account.into(),
             difficulty: Difficulty::new(difficulty).unwrap(),
+            network_difficulty: Difficulty::new(1.0).unwrap(),
         });
     }
 

@@ -149,6 +149,7 @@ impl Pool {
                     format!("offered again from the spool: {}", block.hash),
                 );
                 self.shared.found.first_offer(block.hash);
+                out.push(Action::BlockFound(block.clone()));
                 self.shared.found.wait_for(*block);
             }
             Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
@@ -164,6 +165,7 @@ impl Pool {
             }
             Event::Closed(conn) => self.forget(now, conn),
             Event::Durable(seq) => self.handle_durable(now, seq, out),
+            Event::NotDurable(_) | Event::Ledger(_) => {}
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Tick => self.handle_tick(now, out),
@@ -251,7 +253,6 @@ impl Pool {
         let height = block.height.0;
         match &verdict {
             Verdict::Accepted => {
-                out.push(Action::CloseRound(Box::new(block)));
                 out.log(Level::Info, format!("block accepted: {height} {hash}"));
             }
             Verdict::Side => {
@@ -274,7 +275,7 @@ impl Pool {
                 return self.shared.found.wait_for(block);
             }
         }
-        out.push(Action::Unspool(hash));
+        out.push(Action::BlockAnswered(hash, verdict));
     }
 
     fn handle_durable(&mut self, now: Now, seq: Seq, out: &mut Actions) {
@@ -477,8 +478,10 @@ impl Shared {
             return out.log(Level::Error, text);
         }
         let solution = Arc::new(solution);
-        self.found.wait_for(FoundBlock::of(&solution));
+        let found = FoundBlock::of(&solution);
+        self.found.wait_for(found.clone());
         out.push_first(Action::SubmitBlock(solution.clone()));
+        out.push(Action::BlockFound(Box::new(found)));
         let late = match solution.reach {
             Reach::Network => "",
             Reach::Chain => ", too late: its parent is no longer the tip",

@@ -90,6 +90,7 @@ impl Desk<'_> {
             }
         });
         let height = job.template.height;
+        let network_difficulty = job.network_difficulty;
         let is_full = job.is_full();
         let solution = checked
             .block
@@ -104,6 +105,7 @@ impl Desk<'_> {
             height,
             account,
             difficulty,
+            network_difficulty,
         })
     }
 

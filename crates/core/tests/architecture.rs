@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each is arithmetic, parsing or a hash function, and has a reason in docs/decisions.
-const DEPENDENCIES: [&str; 7] = [
+const DEPENDENCIES: [&str; 8] = [
     "bech32",
     "blake2",
+    "num-bigint",
     "serde",
     "serde_json",
     "sha2",

@@ -80,7 +80,9 @@ fn a_stale_block_goes_to_the_chain_without_credit() {
     assert_eq!(table.solutions[0].reach, Reach::Chain);
     assert!(table.records.is_empty());
     table.answer_block(Verdict::Accepted);
-    assert_eq!(table.rounds.len(), 1);
+    let hash = table.solutions[0].hash;
+    assert_eq!(table.found[0].hash, hash);
+    assert_eq!(table.answered, [(hash, Verdict::Accepted)]);
 }
 
 #[test]
@@ -114,12 +116,9 @@ fn a_block_of_an_earlier_run_closes_its_round_when_the_node_takes_it() {
     let mut later = Table::new(&Setup::default());
     later.spooled(block);
     later.answer(hash, Verdict::Accepted);
-    assert_eq!(later.unspooled, [hash]);
-    assert_eq!(later.rounds.len(), 1);
-    assert_eq!(
-        (later.rounds[0].hash, later.rounds[0].height),
-        (hash, height)
-    );
+    assert_eq!(later.answered, [(hash, Verdict::Accepted)]);
+    assert_eq!(later.found.len(), 1);
+    assert_eq!((later.found[0].hash, later.found[0].height), (hash, height));
 }
 
 #[test]

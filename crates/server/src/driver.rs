@@ -348,15 +348,18 @@ impl Driver {
             Action::Spool(solution, transactions) => {
                 self.spool(SpoolMail::Put(solution, transactions));
             }
-            Action::Unspool(hash) => self.spool(SpoolMail::Remove(hash)),
             Action::Record(credit) => {
                 self.last = credit.seq;
                 self.credits.push(credit);
             }
-            Action::CloseRound(block) => {
-                self.commit();
-                ask(&self.desks.store, StoreMail::CloseRound(block));
+            Action::BlockFound(block) => {
+                ask(&self.desks.store, StoreMail::BlockFound(block));
             }
+            Action::BlockAnswered(hash, verdict) => {
+                self.commit();
+                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
+            }
+            Action::Tally(tallied) => ask(&self.desks.store, StoreMail::Tally(tallied)),
             Action::Send(conn, _) => self.net.send(conn, bytes),
             Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
             Action::Pause(conn) => self.net.pause(conn, true),
@@ -435,9 +438,9 @@ fn outlives_failure(action: &Action) -> bool {
         action,
         Action::SubmitBlock(_)
             | Action::Spool(..)
-            | Action::Unspool(_)
             | Action::Record(_)
-            | Action::CloseRound(_)
+            | Action::BlockFound(_)
+            | Action::BlockAnswered(..)
     )
 }
 

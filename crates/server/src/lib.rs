@@ -23,6 +23,6 @@ pub mod server;
 pub mod settings;
 mod spelling;
 pub mod spool;
-mod store;
+pub mod store;
 mod tls;
 pub mod users;

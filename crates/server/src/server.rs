@@ -238,9 +238,26 @@ fn start_clerks(
     let (dumps_desk, dumps_mail) = channel();
     let mut clerks = Vec::new();
 
-    let (network, store_post) = (settings.network, post.clone());
+    let spool = match spool {
+        None => None,
+        Some(spool) => {
+            let (spool_desk, spool_mail) = channel();
+            let spool_node = node.clone();
+            clerks.push(spawn("hstratum-spool", move || {
+                clerk::run_spool(&spool, &spool_mail, &*spool_node);
+            })?);
+            Some(spool_desk)
+        }
+    };
+    let (network, store_post, store_spool) = (settings.network, post.clone(), spool.clone());
     clerks.push(spawn("hstratum-ledger", move || {
-        store::run(network, &store_mail, &store_post, &dumps_desk);
+        store::run(
+            network,
+            &store_mail,
+            &store_post,
+            &dumps_desk,
+            store_spool.as_ref(),
+        );
     })?);
     let (passwords_desk, passwords_mail) = channel();
     let passwords_mail = Arc::new(Mutex::new(passwords_mail));
@@ -262,17 +279,6 @@ fn start_clerks(
         Some(dir) => clerk::run_dumps(&dir, &dumps_mail, &*dumps_node),
         None => dumps_mail.into_iter().for_each(drop),
     })?);
-    let spool = match spool {
-        None => None,
-        Some(spool) => {
-            let (spool_desk, spool_mail) = channel();
-            let spool_node = node.clone();
-            clerks.push(spawn("hstratum-spool", move || {
-                clerk::run_spool(&spool, &spool_mail, &*spool_node);
-            })?);
-            Some(spool_desk)
-        }
-    };
     let certificates = match &settings.config.tls {
         None => None,
         Some(files) => {

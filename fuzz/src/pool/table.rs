@@ -267,8 +267,9 @@ impl Table {
             Action::Spool(solution, _) => {
                 assert!(self.offered.contains(&solution.hash));
             }
-            Action::Unspool(hash) => assert!(self.offered.contains(&hash)),
-            Action::CloseRound(block) => assert!(self.offered.contains(&block.hash)),
+            Action::BlockFound(block) => assert!(self.offered.contains(&block.hash)),
+            Action::BlockAnswered(hash, _) => assert!(self.offered.contains(&hash)),
+            Action::Tally(_) => {}
             Action::Record(credit) => {
                 assert_eq!(credit.seq, Seq(self.recorded.0 + 1));
                 self.recorded = credit.seq;

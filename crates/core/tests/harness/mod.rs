@@ -20,7 +20,7 @@ use hstratum_core::block::Solution;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Now, Password, Verdict,
 };
-use hstratum_core::ledger::Credit;
+use hstratum_core::ledger::{Credit, Tallied};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::template::RawTransactions;
@@ -71,8 +71,9 @@ pub(crate) struct Table {
     pub(crate) records: Vec<Credit>,
     pub(crate) solutions: Vec<Arc<Solution>>,
     pub(crate) spooled: Vec<(Arc<Solution>, Arc<RawTransactions>)>,
-    pub(crate) unspooled: Vec<Hash>,
-    pub(crate) rounds: Vec<FoundBlock>,
+    pub(crate) found: Vec<FoundBlock>,
+    pub(crate) answered: Vec<(Hash, Verdict)>,
+    pub(crate) tallied: Vec<Tallied>,
     pub(crate) works: HashMap<String, Work>,
     pool: Pool,
     now: Now,
@@ -104,8 +105,9 @@ impl Table {
             records: Vec::new(),
             solutions: Vec::new(),
             spooled: Vec::new(),
-            unspooled: Vec::new(),
-            rounds: Vec::new(),
+            found: Vec::new(),
+            answered: Vec::new(),
+            tallied: Vec::new(),
             works: HashMap::new(),
             actions: Actions::default(),
             seats: Vec::new(),
@@ -438,13 +440,14 @@ impl Table {
                 assert_eq!(block.hash, solution.hash);
                 self.spooled.push((solution, transactions));
             }
-            Action::Unspool(hash) => self.unspooled.push(hash),
             Action::Record(credit) => {
                 let last = self.records.last().map_or(0, |last| last.seq.0);
                 assert_eq!(credit.seq, Seq(last + 1), "no number is left out");
                 self.records.push(credit);
             }
-            Action::CloseRound(block) => self.rounds.push(*block),
+            Action::BlockFound(block) => self.found.push(*block),
+            Action::BlockAnswered(hash, verdict) => self.answered.push((hash, verdict)),
+            Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {
                 let checked = match kept == stored(&password) {
                     true => Password::Right,

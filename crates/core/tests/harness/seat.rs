@@ -141,12 +141,13 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         Action::Spool(s, transactions) => {
             format!("spool {} with {} transactions", s.hash, transactions.count)
         }
-        Action::Unspool(block) => format!("unspool {block}"),
         Action::Record(credit) => {
             let (height, difficulty) = (credit.height.0, credit.difficulty);
             format!("credit {} with {difficulty} at {height}", credit.account)
         }
-        Action::CloseRound(block) => format!("close the round of {}", block.height.0),
+        Action::BlockFound(block) => format!("note the block {}", block.height.0),
+        Action::BlockAnswered(hash, verdict) => format!("note {verdict:?} for {hash}"),
+        Action::Tally(_) => return None,
         Action::Pause(_) => "paused".to_owned(),
         Action::Resume(_) => "resumed".to_owned(),
         Action::Close(_, CloseHow::Reset) => "reset".to_owned(),

@@ -3,27 +3,43 @@
 //! A group is everything that arrived while the last one was worked on. The ledger is held in
 //! memory: it does not survive the process, and the log says so at the start.
 
+pub mod schema;
+
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::SystemTime;
 
 use hstratum_core::address::Network;
-use hstratum_core::event::FoundBlock;
-use hstratum_core::ledger::{Credit, Rounds};
+use hstratum_core::event::{FoundBlock, Verdict};
+use hstratum_core::ledger::{Credit, Rounds, Tallied};
 use hstratum_core::summary::Dump;
+use hstratum_core::units::Hash;
 
+use crate::clerk::SpoolMail;
 use crate::mail::{Post, WorkMail};
 
-/// What the driver asks of the ledger. The order is the order of the asking.
+/// What the ledger is asked. The order is the order of the asking.
 pub(crate) enum StoreMail {
     /// Shares to be made durable.
     Credits(Vec<Credit>),
-    /// A block is on the main chain: its round ends and its dump is owed.
-    CloseRound(Box<FoundBlock>),
+    /// What miners have sent.
+    Tally(Vec<Tallied>),
+    /// A block was offered to the node.
+    BlockFound(Box<FoundBlock>),
+    /// The node has answered: the spool may forget the block once this is durable.
+    BlockAnswered(Hash, Verdict),
 }
 
 /// Runs until the driver is gone and all is done.
-pub(crate) fn run(network: Network, mail: &Receiver<StoreMail>, post: &Post, dumps: &Sender<Dump>) {
+pub(crate) fn run(
+    network: Network,
+    mail: &Receiver<StoreMail>,
+    post: &Post,
+    dumps: &Sender<Dump>,
+    spool: Option<&Sender<SpoolMail>>,
+) {
     let mut rounds = Rounds::default();
+    let mut found = HashMap::new();
     while let Ok(first) = mail.recv() {
         let mut durable = None;
         for item in std::iter::once(first).chain(mail.try_iter()) {
@@ -34,9 +50,20 @@ pub(crate) fn run(network: Network, mail: &Receiver<StoreMail>, post: &Post, dum
                     }
                     durable = credits.last().map(|credit| credit.seq).max(durable);
                 }
-                StoreMail::CloseRound(block) => {
-                    // The thread that writes dumps outlives this one.
-                    let _ = dumps.send(close_round(network, &mut rounds, &block));
+                StoreMail::Tally(_) => {}
+                StoreMail::BlockFound(block) => {
+                    found.insert(block.hash, block);
+                }
+                StoreMail::BlockAnswered(hash, verdict) => {
+                    if verdict == Verdict::Accepted
+                        && let Some(block) = found.remove(&hash)
+                    {
+                        // The thread that writes dumps outlives this one.
+                        let _ = dumps.send(close_round(network, &mut rounds, &block));
+                    }
+                    if let Some(spool) = spool {
+                        let _ = spool.send(SpoolMail::Remove(hash));
+                    }
                 }
             }
         }
