@@ -89,7 +89,7 @@ impl Difficulty {
     }
 
     /// `(m, e)` with m · 2^e the exact value and 0 < m < 2^53.
-    fn parts(self) -> (u64, i32) {
+    pub(crate) fn parts(self) -> (u64, i32) {
         let bits = self.0.to_bits();
         let fraction = bits & ((1 << 52) - 1);
         match (bits >> 52) as i32 {

@@ -16,6 +16,7 @@ mod mail;
 mod net;
 pub mod node;
 pub mod password;
+pub mod payout;
 mod per_address;
 mod port;
 pub mod proxy_header;

@@ -71,4 +71,8 @@ pub(crate) const FINISH_MS: u64 = 3_000;
 /// Wait after a panic of the pool before it starts again.
 pub(crate) const RESTART_MS: u64 = 50;
 
+/// Rows that a payout writes or deletes in one transaction beside a running server, whose own
+/// transactions wait for it: a few milliseconds.
+pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
+
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);
