@@ -10,6 +10,7 @@ mod conn;
 mod disk;
 mod driver;
 pub mod dump;
+pub mod ledger;
 mod limits;
 pub mod listener;
 mod mail;
