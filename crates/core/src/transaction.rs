@@ -27,6 +27,8 @@ pub struct Outpoint {
 pub struct Input {
     /// The output it spends.
     pub outpoint: Outpoint,
+    /// 2^32 − 1: no relative lock on time or height.
+    pub sequence: u32,
     /// What proves the right to; empty where it is not signed.
     pub witness: Vec<Vec<u8>>,
 }
@@ -105,10 +107,11 @@ fn read_many<T>(
 fn read_input(reader: &mut Reader<'_>) -> Option<Input> {
     let txid = Hash(reader.array()?);
     let index = reader.u32()?;
-    let _sequence = reader.u32()?;
+    let sequence = reader.u32()?;
     let outpoint = Outpoint { txid, index };
     Some(Input {
         outpoint,
+        sequence,
         witness: Vec::new(),
     })
 }
@@ -152,6 +155,7 @@ mod tests {
             assert_eq!(input.outpoint, Outpoint { txid, index });
             let sizes: Vec<usize> = input.witness.iter().map(Vec::len).collect();
             assert_eq!(sizes, [65, 33]);
+            assert_eq!(input.sequence, u32::MAX);
             assert!(tx.spends(input.outpoint));
         }
         let txid = Hash([1; 32]);
