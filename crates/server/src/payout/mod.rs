@@ -15,13 +15,17 @@ mod due;
 mod lock;
 mod payee;
 mod plan;
+mod prune;
 mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
 pub use lock::PayoutLock;
+pub(crate) use payee::is_payable;
 pub use payee::{Payee, Wait, payees};
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
+pub use prune::prune;
+pub(crate) use settle::immediate;
 pub use settle::{Change, Settled, settle};
 
 /// How a reward is divided.
