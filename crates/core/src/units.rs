@@ -69,6 +69,10 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Hashes that a unit of difficulty takes on average: 2^256 over the target of difficulty 1, which
+/// is 2^224 − 1, as near as a double comes to it.
+pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
+
 /// How hard a share is: the target is (2^224 − 1) / difficulty. Finite and above zero.
 ///
 /// Shown as `JSON.stringify` shows the same number, so it can be written into JSON as it is.

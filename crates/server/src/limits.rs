@@ -109,4 +109,13 @@ pub(crate) const OUTPUTS_ASKED_MAX: usize = 16;
 /// looked for. Beyond it nobody can tell, and nothing is paid.
 pub(crate) const HISTORY_PAGES_MAX: usize = 500;
 
+/// Bytes of an old shares file that is imported or checked. A longer one is refused.
+pub(crate) const SHARES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Findings of a ledger's check that are told; what is beyond is of the same kind.
+pub(crate) const FINDINGS_MAX: usize = 1000;
+
+/// Blocks that a report shows, the latest.
+pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
+
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -4,9 +4,24 @@
 //! Nothing here waits inside a transaction that writes, and each of those is short, since the
 //! server's own wait for them.
 
+mod address;
+mod backup;
+mod check;
+mod import;
+mod report;
+mod shares_file;
+
 use anyhow::Context;
 use hstratum_core::address::Network;
 use rusqlite::Connection;
+
+pub use address::set_address;
+pub use backup::backup;
+pub use check::check;
+pub use import::{Imported, Paid, import};
+pub use report::{
+    AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, Report, WorkerReport, report,
+};
 
 /// The network of a ledger.
 ///

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::payout::{Decimal, Split, Weight, Window, split};
+use hstratum_core::payout::{Split, Weight, Window, split};
 use hstratum_core::units::Difficulty;
 use rusqlite::{Connection, Row, named_params};
 
@@ -22,7 +22,7 @@ pub(super) struct Due {
     pub(super) height: u32,
     /// In base units.
     pub(super) reward: u64,
-    /// The network's, of the block.
+    /// The network's, of the block; 0 where it is not known.
     difficulty: f64,
 }
 
@@ -126,9 +126,12 @@ pub(super) fn divide(
     block: Due,
 ) -> anyhow::Result<Division> {
     let cut = cut_below(conn, block.height)?;
-    let work = match terms.scheme {
-        Scheme::Prop => round_work(conn, accounts, cut, block.height),
-        Scheme::Pplns { window } => window_work(conn, accounts, window, &block),
+    let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
+        (Scheme::Pplns { window }, Some(network)) => {
+            window_work(conn, accounts, Window::new(window, network), block.height)
+        }
+        // An imported block's difficulty is not known: it is divided over its own round.
+        (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(conn, accounts, cut, block.height),
     };
     let work =
         work.with_context(|| format!("failed to read the credit of block {}", block.hash))?;
@@ -181,21 +184,18 @@ fn round_work(
 fn window_work(
     conn: &Connection,
     accounts: &Accounts,
-    length: Decimal,
-    block: &Due,
+    mut window: Window<Rank>,
+    height: u32,
 ) -> anyhow::Result<Worked> {
-    let network = Difficulty::new(block.difficulty)
-        .with_context(|| format!("it has the difficulty {}", block.difficulty))?;
-    let mut window = Window::new(length, network);
     let mut worked = Worked {
-        from_height: block.height,
+        from_height: height,
         shares: 0,
         weights: BTreeMap::new(),
     };
     let mut statement = conn.prepare("SELECT max(height) FROM credit WHERE height <= ?1")?;
     let mut of_height =
         conn.prepare("SELECT account, difficulty, count FROM credit WHERE height = ?1")?;
-    let mut next = i64::from(block.height);
+    let mut next = i64::from(height);
     while !window.is_full() {
         let height = statement.query_row([next], |row| row.get::<_, Option<u32>>(0));
         let Some(height) = height? else { break };

@@ -20,16 +20,20 @@ mod lock;
 mod payee;
 mod payment;
 mod plan;
+mod prune;
 mod send;
 mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
 pub use lock::PayoutLock;
+pub(crate) use payee::is_payable;
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
+pub use prune::prune;
 pub use send::{Sender, Step};
+pub(crate) use settle::immediate;
 pub use settle::{Change, Settled, settle};
 
 /// How a reward is divided.

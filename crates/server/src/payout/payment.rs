@@ -6,10 +6,11 @@
 //! has a transaction that could pay it, so it may be deleted; after that it may not.
 
 use anyhow::{Context, bail};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::due::amount;
 use super::payee::Payee;
+use super::settle::immediate;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 
 /// How far a payment has come.
@@ -235,10 +236,6 @@ pub(super) fn mark(
         )
         .with_context(|| format!("failed to mark payment {id} as {}", state.name()))?;
     expect_one(changed)
-}
-
-fn immediate(conn: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    conn.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 fn expect_one(changed: usize) -> anyhow::Result<()> {

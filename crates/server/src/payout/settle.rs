@@ -260,7 +260,7 @@ fn discard(conn: &mut Connection, id: i64) -> anyhow::Result<()> {
 }
 
 /// A transaction that writes: it begins when no other does, instead of failing half way.
-pub(super) fn immediate(conn: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+pub(crate) fn immediate(conn: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     conn.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
