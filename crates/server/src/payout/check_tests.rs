@@ -98,7 +98,7 @@ fn anything_else_is_refused() {
     type Change = fn(&mut Transaction, &mut Vec<Coin>);
     let cases: [(&str, Change); 17] = [
         ("it pays more than is asked for", |tx, _| {
-            tx.outputs[0].value -= 1
+            tx.outputs[0].value -= 1;
         }),
         ("it pays more than is asked for", |tx, _| {
             tx.outputs[2].address = address(3);
