@@ -11,7 +11,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Listening, Now, Verdict};
+use hstratum_core::event::{
+    Action, Actions, Event, FoundBlock, LedgerState, Level, Listening, Now, Verdict,
+};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
@@ -75,8 +77,10 @@ pub(crate) struct Driver {
     credits: Vec<Credit>,
     /// The last share recorded.
     last: Seq,
-    /// The last share known to be durable.
-    durable: Seq,
+    /// The last share of which the ledger has said whether it is durable.
+    settled: Seq,
+    /// What the ledger said last: a new pool is told it.
+    ledger: LedgerState,
 }
 
 /// What a panic leaves.
@@ -107,7 +111,8 @@ impl Driver {
             actions: Actions::default(),
             credits: Vec::new(),
             last: Seq(0),
-            durable: Seq(0),
+            settled: Seq(0),
+            ledger: LedgerState::Open,
         }
     }
 
@@ -141,6 +146,7 @@ impl Driver {
             .pool_config(now.unix_s)
             .expect("a system that gave random bytes at the start goes on giving them");
         let mut pool = Pool::new(config, users, self.last, now);
+        self.handle(&mut pool, now, Event::Ledger(self.ledger));
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
@@ -287,6 +293,18 @@ impl Driver {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
+            NodeMail::SetAddress {
+                account,
+                address,
+                answer,
+            } => {
+                let mail = StoreMail::SetAddress {
+                    account,
+                    address,
+                    answer,
+                };
+                ask(&self.desks.store, mail);
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -294,8 +312,16 @@ impl Driver {
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
         match mail {
             WorkMail::Durable(seq) => {
-                self.durable = seq;
+                self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
+            }
+            WorkMail::NotDurable(seq) => {
+                self.settled = seq;
+                self.handle(pool, now, Event::NotDurable(seq));
+            }
+            WorkMail::Ledger(state) => {
+                self.ledger = state;
+                self.handle(pool, now, Event::Ledger(state));
             }
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
@@ -398,11 +424,11 @@ impl Driver {
         }
     }
 
-    /// The last replies leave once their shares are durable; then everybody is sent away.
+    /// The last replies leave once their shares are durable or given up; then everybody is sent away.
     fn finish(&mut self, pool: &mut Pool) {
         self.commit();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        while self.durable < self.last {
+        while self.settled < self.last {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;

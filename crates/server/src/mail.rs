@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::event::{Password, Ticket, Verdict};
+use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Seq};
@@ -18,6 +18,12 @@ pub(crate) enum NodeMail {
     BlockResult(Hash, Verdict),
     /// Read the certificate anew.
     ReloadCertificates,
+    /// Pay an account there from now on.
+    SetAddress {
+        account: String,
+        address: String,
+        answer: Sender<anyhow::Result<()>>,
+    },
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }
@@ -25,6 +31,9 @@ pub(crate) enum NodeMail {
 /// From the threads that work for the driver.
 pub(crate) enum WorkMail {
     Durable(Seq),
+    /// Shares up to here that are not durable were given up.
+    NotDurable(Seq),
+    Ledger(LedgerState),
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),

@@ -28,6 +28,13 @@ pub(crate) enum StoreMail {
     BlockFound(Box<FoundBlock>),
     /// The node has answered: the spool may forget the block once this is durable.
     BlockAnswered(Hash, Verdict),
+    /// Where an account is to be paid, an address of this network; the answer follows once that is
+    /// durable, or cannot be.
+    SetAddress {
+        account: String,
+        address: String,
+        answer: Sender<anyhow::Result<()>>,
+    },
 }
 
 /// Runs until the driver is gone and all is done.
@@ -53,6 +60,10 @@ pub(crate) fn run(
                 StoreMail::Tally(_) => {}
                 StoreMail::BlockFound(block) => {
                     found.insert(block.hash, block);
+                }
+                StoreMail::SetAddress { answer, .. } => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.send(Err(anyhow::anyhow!("not supported yet")));
                 }
                 StoreMail::BlockAnswered(hash, verdict) => {
                     if verdict == Verdict::Accepted
