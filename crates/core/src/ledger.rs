@@ -113,6 +113,14 @@ pub struct Work {
     pub difficulty: f64,
 }
 
+impl Work {
+    /// Counts a share.
+    pub fn add(&mut self, difficulty: Difficulty) {
+        self.count += 1;
+        self.difficulty += difficulty.get();
+    }
+}
+
 /// What one worker has sent, by outcome. Not money.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {

@@ -438,6 +438,8 @@ impl Driver {
             // A reply that leaves may let in lines that waited behind it.
             self.commit();
         }
+        let now = self.now();
+        self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
     }
