@@ -115,7 +115,7 @@ pub struct Work {
 
 impl Work {
     /// Counts a share.
-    pub fn add(&mut self, difficulty: Difficulty) {
+    pub fn add_share(&mut self, difficulty: Difficulty) {
         self.count += 1;
         self.difficulty += difficulty.get();
     }

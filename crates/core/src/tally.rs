@@ -76,5 +76,5 @@ pub(crate) fn count(tally: &mut Tally, verdict: Result<(), Reject>, difficulty: 
         Err(Reject::Duplicate) => &mut tally.duplicate,
         Err(_) => return,
     };
-    work.add(difficulty);
+    work.add_share(difficulty);
 }

@@ -19,7 +19,7 @@ use hstratum_core::units::Hash;
 use crate::config::TlsFiles;
 use crate::dump::write_dump;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
-use crate::mail::{Post, WorkMail};
+use crate::mail::{AddressMail, Post, WorkMail};
 use crate::node::Node;
 use crate::password;
 use crate::spool::Spool;
@@ -123,12 +123,12 @@ fn add_user(
 
 fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> anyhow::Result<()> {
     let (answer, answered) = channel();
-    let mail = StoreMail::SetAddress {
+    let mail = AddressMail {
         account: user.name.clone(),
         address,
         answer,
     };
-    if ledger.send(mail).is_err() {
+    if ledger.send(StoreMail::SetAddress(mail)).is_err() {
         bail!("the ledger is closed");
     }
     wait_for_address(&answered)

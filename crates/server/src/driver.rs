@@ -293,18 +293,7 @@ impl Driver {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
-            NodeMail::SetAddress {
-                account,
-                address,
-                answer,
-            } => {
-                let mail = StoreMail::SetAddress {
-                    account,
-                    address,
-                    answer,
-                };
-                ask(&self.desks.store, mail);
-            }
+            NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }

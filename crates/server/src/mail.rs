@@ -19,13 +19,19 @@ pub(crate) enum NodeMail {
     /// Read the certificate anew.
     ReloadCertificates,
     /// Pay an account there from now on.
-    SetAddress {
-        account: String,
-        address: String,
-        answer: Sender<anyhow::Result<()>>,
-    },
+    SetAddress(AddressMail),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
+}
+
+/// Where an account is to be paid, and who waits for that to be durable.
+pub struct AddressMail {
+    /// Whose.
+    pub account: String,
+    /// Of this network, in its one spelling.
+    pub address: String,
+    /// Whoever waits.
+    pub answer: Sender<anyhow::Result<()>>,
 }
 
 /// From the threads that work for the driver.

@@ -19,7 +19,7 @@ use crate::clerk;
 use crate::driver::{Desks, Driver, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
-use crate::mail::{NodeMail, Post};
+use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
 use crate::node::Node;
 use crate::settings::Settings;
@@ -153,11 +153,11 @@ impl Server {
             bail!("no address of {network} that can be paid: {address:?}");
         };
         let (answer, answered) = channel();
-        self.post.node(NodeMail::SetAddress {
+        self.post.node(NodeMail::SetAddress(AddressMail {
             account: account.to_owned(),
             address: payable.encode(self.network),
             answer,
-        });
+        }));
         Ok(AddressStored(answered))
     }
 

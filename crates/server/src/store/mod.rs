@@ -16,7 +16,7 @@ use hstratum_core::summary::Dump;
 use hstratum_core::units::Hash;
 
 use crate::clerk::SpoolMail;
-use crate::mail::{Post, WorkMail};
+use crate::mail::{AddressMail, Post, WorkMail};
 
 /// What the ledger is asked. The order is the order of the asking.
 pub(crate) enum StoreMail {
@@ -30,11 +30,7 @@ pub(crate) enum StoreMail {
     BlockAnswered(Hash, Verdict),
     /// Where an account is to be paid, an address of this network; the answer follows once that is
     /// durable, or cannot be.
-    SetAddress {
-        account: String,
-        address: String,
-        answer: Sender<anyhow::Result<()>>,
-    },
+    SetAddress(AddressMail),
 }
 
 /// Runs until the driver is gone and all is done.
@@ -61,9 +57,9 @@ pub(crate) fn run(
                 StoreMail::BlockFound(block) => {
                     found.insert(block.hash, block);
                 }
-                StoreMail::SetAddress { answer, .. } => {
+                StoreMail::SetAddress(mail) => {
                     // Whoever asked may have stopped waiting.
-                    let _ = answer.send(Err(anyhow::anyhow!("not supported yet")));
+                    let _ = mail.answer.send(Err(anyhow::anyhow!("not supported yet")));
                 }
                 StoreMail::BlockAnswered(hash, verdict) => {
                     if verdict == Verdict::Accepted
