@@ -166,7 +166,7 @@ impl Pool {
             Event::Closed(conn) => self.forget(now, conn, out),
             Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
             Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
-            Event::Ledger(state) => self.handle_ledger(state, out),
+            Event::Ledger(state) => self.shared.ledger.state = state,
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Tick => self.handle_tick(now, out),

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Actions, LedgerState, Level, Now};
+use crate::event::{Actions, LedgerState, Now};
 use crate::job::JobNumber;
 use crate::pool::Pool;
 use crate::reply::Fate;
@@ -78,23 +78,6 @@ impl Pool {
             session.release(settled, fate, now, desk.out);
             if session.is_paused {
                 desk.receive(session, &[]);
-            }
-        }
-    }
-
-    /// Logs a change, once.
-    pub(crate) fn handle_ledger(&mut self, state: LedgerState, out: &mut Actions) {
-        if std::mem::replace(&mut self.shared.ledger.state, state) == state {
-            return;
-        }
-        match state {
-            LedgerState::Failing => out.log(
-                Level::Error,
-                "shares are refused until the ledger can be written; found blocks are not"
-                    .to_owned(),
-            ),
-            LedgerState::Open => {
-                out.log(Level::Info, "shares are taken again".to_owned());
             }
         }
     }

@@ -18,7 +18,7 @@ use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::template::{Template, TemplateParts};
-use hstratum_core::units::{ConnId, Hash, Seq};
+use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::limits::{FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
@@ -48,10 +48,18 @@ pub(crate) enum Unanswered {
     Spooled(Box<FoundBlock>, Vec<u8>),
 }
 
+/// What earlier runs have left.
+pub(crate) struct Legacy {
+    pub users: HashMap<String, StoredPassword>,
+    pub unanswered: HashMap<Hash, Unanswered>,
+    /// The last share in the ledger.
+    pub durable: Seq,
+}
+
 /// What the node said last: a new pool is told it first.
 #[derive(Default)]
 pub(crate) struct NodeView {
-    tip: Option<Hash>,
+    tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
     /// Why the template counts no more.
@@ -93,9 +101,13 @@ impl Driver {
         node: Arc<dyn Node>,
         desks: Desks,
         settings: Settings,
-        users: HashMap<String, StoredPassword>,
-        unanswered: HashMap<Hash, Unanswered>,
+        legacy: Legacy,
     ) -> Self {
+        let Legacy {
+            users,
+            unanswered,
+            durable,
+        } = legacy;
         Self {
             net,
             mailbox,
@@ -110,8 +122,8 @@ impl Driver {
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
-            last: Seq(0),
-            settled: Seq(0),
+            last: durable,
+            settled: durable,
             ledger: LedgerState::Open,
         }
     }
@@ -162,7 +174,7 @@ impl Driver {
         }
         let view = std::mem::take(&mut self.view);
         if let Some(tip) = view.tip {
-            self.handle_node(&mut pool, now, NodeMail::Tip(tip));
+            self.handle_node(&mut pool, now, NodeMail::Tip(tip.0, tip.1));
         }
         if let Some(parts) = view.template {
             self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
@@ -257,12 +269,15 @@ impl Driver {
 
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
-            NodeMail::Tip(hash) => {
-                self.view.tip = Some(hash);
+            NodeMail::Tip(hash, height) => {
+                self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
+                ask(&self.desks.store, StoreMail::Chain(height));
             }
             NodeMail::Template(parts) => match Template::new((*parts).clone()) {
                 Ok(template) => {
+                    let tip = Height(template.height.0.saturating_sub(1));
+                    ask(&self.desks.store, StoreMail::Chain(tip));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
                     self.handle(pool, now, Event::Template(Box::new(template)));
@@ -286,6 +301,9 @@ impl Driver {
                     self.unanswered.remove(&hash);
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
+            }
+            NodeMail::Located(tip, places) => {
+                ask(&self.desks.store, StoreMail::Located(tip, places));
             }
             NodeMail::ReloadCertificates => match &self.desks.certificates {
                 Some(desk) => ask(desk, ()),

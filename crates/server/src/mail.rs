@@ -6,16 +6,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::{Hash, Seq};
+use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
 /// From the node.
 pub(crate) enum NodeMail {
-    Tip(Hash),
+    Tip(Hash, Height),
     Template(Box<TemplateParts>),
     Transactions(u64, Arc<[u8]>),
     NoTemplate(String),
     BlockResult(Hash, Verdict),
+    /// The node's height, and which of the blocks asked about are on its main chain.
+    Located(Height, Vec<(Hash, bool)>),
     /// Read the certificate anew.
     ReloadCertificates,
     /// Pay an account there from now on.
