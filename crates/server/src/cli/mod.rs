@@ -1,5 +1,6 @@
 //! The commands of the binary: what they take, and how they end.
 
+mod ledger;
 mod mine;
 mod payout;
 mod terminal;
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// Mine on the CPU: to try a pool out, or on regtest
     Mine(mine::Args),
+    /// Import into, check, copy and show a ledger
+    Ledger(ledger::Args),
     /// Divide rewards among accounts and pay them
     Payout(payout::Args),
 }
@@ -28,6 +31,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Mine(args) => mine::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::Payout(args) => payout::run(&args),
     };
     match outcome {
