@@ -25,6 +25,7 @@ pub mod merkle;
 pub mod message;
 pub mod pace;
 pub mod password;
+pub mod payout;
 pub mod pool;
 mod recorded;
 pub mod redirect;
