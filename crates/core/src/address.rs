@@ -46,6 +46,17 @@ impl Network {
         }
     }
 
+    /// How deep a block must be for its reward to be spent in the next one: its own height counts
+    /// (hsd lib/protocol/networks.js, coinbaseMaturity).
+    #[must_use]
+    pub fn coinbase_maturity(self) -> u32 {
+        match self {
+            Self::Main | Self::Testnet => 100,
+            Self::Regtest => 2,
+            Self::Simnet => 6,
+        }
+    }
+
     /// What the text of an address begins with, before the `1`.
     #[must_use]
     pub fn hrp(self) -> &'static str {

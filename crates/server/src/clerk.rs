@@ -1,9 +1,8 @@
 //! Threads that wait for the disk and for slow hashes, so that the driver does not.
 //!
-//! What must be written is tried again until it is: a dump is owed, a found block is kept.
+//! What must be written is tried again until it is: a found block is kept.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,12 +11,10 @@ use anyhow::Context;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, NewUser, Password, Ticket};
 use hstratum_core::password::StoredPassword;
-use hstratum_core::summary::Dump;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;
-use crate::dump::write_dump;
 use crate::limits::DISK_RETRY_MS;
 use crate::mail::{Post, WorkMail};
 use crate::node::Node;
@@ -153,33 +150,8 @@ impl<T> Owed<T> {
     }
 }
 
-/// Writes dumps. Those behind one that cannot be written do not wait for it. Ends when nobody can
-/// send more and each was tried a last time.
-pub(crate) fn run_dumps(dir: &Path, mail: &Receiver<Dump>, node: &dyn Node) {
-    let mut owed = Owed::nothing();
-    loop {
-        let received = owed.receive(mail);
-        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
-        owed.list.extend(received);
-        owed.settle(node, |dump: &Dump| {
-            let name = dump.file_name();
-            write_dump(dir, dump)
-                .with_context(|| format!("failed to write the share dump {name}"))?;
-            node.log(Level::Info, &format!("share dump written: {name}"));
-            Ok(())
-        });
-        if is_last {
-            for dump in &owed.list {
-                let (name, json) = (dump.file_name(), dump.to_json());
-                let text = format!("the share dump {name} is lost: {json}");
-                node.log(Level::Error, &text);
-            }
-            return;
-        }
-    }
-}
-
-/// Keeps found blocks until the node has answered. Ends as [`run_dumps`] does.
+/// Keeps found blocks until the node has answered. Ends when nobody can send more and each was tried
+/// a last time.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
     let mut owed: Owed<(Hash, Vec<u8>)> = Owed::nothing();
     loop {
