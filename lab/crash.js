@@ -17,7 +17,7 @@ const os = require('os');
 const path = require('path');
 const {makeNode, waitFor} = require('../plugin/test/harness');
 const {Account, checkBlocks, checkDumps} = require('./checks');
-const {readLedger} = require('./ledger');
+const {readLedger, readLiveLedger} = require('./ledger');
 const {Swarm} = require('./swarm');
 
 const number = (name, value) => Number(process.env[name] || value);
@@ -108,19 +108,19 @@ async function finish({node, swarm}, account, faults) {
   const summary = await swarm.stop();
 
   await node.waitFor('all blocks answered and all dumps written', () => {
-    const {blocks} = readLedger(node.stratumDir);
+    const {blocks} = readLiveLedger(node.stratumDir);
     return blocks.every((block) => {
       return block.state !== 'found'
         && (block.closedAt == null || block.dumpedAt != null);
     });
   }, 60000);
 
-  let ledger = readLedger(node.stratumDir);
-  const blocks = await checkBlocks(swarm, ledger, node);
+  const live = readLiveLedger(node.stratumDir);
+  const blocks = await checkBlocks(swarm, live, node);
 
   await node.signal('SIGINT');
-  ledger = readLedger(node.stratumDir);
 
+  const ledger = readLedger(node.stratumDir);
   const dumps = checkDumps(ledger, node.stratumDir);
 
   faults.push(...account.check(swarm, ledger), ...blocks.faults,

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * Reads a server's ledger as it is at this moment, without touching it: a
- * copy of the file and its log is opened, so that even what a crash left
- * behind stays for the server to repair.
+ * Reads a server's ledger. That of a server that is gone is read from a copy of
+ * the file and its log, so that what a crash left behind stays for the server
+ * to repair; that of a running one as any other process would read it.
  */
 
 const {execFileSync} = require('child_process');
@@ -16,7 +16,7 @@ const OUTPUT_MAX = 256 << 20;
 // Node has no SQLite before version 22; Python has it everywhere.
 const READ = `
 import json, sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
+db = sqlite3.connect('file:' + sys.argv[1] + '?mode=' + sys.argv[2], uri=True)
 rows = lambda sql: db.execute(sql).fetchall()
 print(json.dumps({
   'integrity': rows('PRAGMA integrity_check')[0][0],
@@ -29,7 +29,7 @@ print(json.dumps({
 `;
 
 /**
- * @param {String} dir - the server's directory.
+ * @param {String} dir - the directory of a server that does not run.
  * @returns {Object} {integrity, broken, credit: [{height, account,
  *   difficulty, count}], blocks: [{hash, height, state, reason, closedAt,
  *   roundFrom, dumpedAt}]}
@@ -39,33 +39,39 @@ function readLedger(dir) {
   const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-ledger-'));
 
   try {
-    // The log first: a checkpoint in between moves its content into the file,
-    // and what is in both is the same.
-    for (const name of ['ledger.db-wal', 'ledger.db']) {
+    for (const name of ['ledger.db', 'ledger.db-wal']) {
       if (fs.existsSync(path.join(dir, name)))
         fs.copyFileSync(path.join(dir, name), path.join(copy, name));
     }
 
-    const text = execFileSync('python3',
-      ['-c', READ, path.join(copy, 'ledger.db')],
-      {encoding: 'utf8', maxBuffer: OUTPUT_MAX});
-    const {integrity, broken, credit, blocks} = JSON.parse(text);
-
-    return {
-      integrity,
-      broken,
-      credit: credit.map(([height, account, difficulty, count]) => {
-        return {height, account, difficulty, count};
-      }),
-      blocks: blocks.map((row) => {
-        const [hash, height, state, reason, closedAt, roundFrom, dumpedAt]
-          = row;
-        return {hash, height, state, reason, closedAt, roundFrom, dumpedAt};
-      })
-    };
+    return read(path.join(copy, 'ledger.db'), 'rw');
   } finally {
     fs.rmSync(copy, {recursive: true, force: true});
   }
+}
+
+/** The same of a server that runs. */
+
+function readLiveLedger(dir) {
+  return read(path.join(dir, 'ledger.db'), 'ro');
+}
+
+function read(file, mode) {
+  const text = execFileSync('python3', ['-c', READ, file, mode],
+    {encoding: 'utf8', maxBuffer: OUTPUT_MAX});
+  const {integrity, broken, credit, blocks} = JSON.parse(text);
+
+  return {
+    integrity,
+    broken,
+    credit: credit.map(([height, account, difficulty, count]) => {
+      return {height, account, difficulty, count};
+    }),
+    blocks: blocks.map((row) => {
+      const [hash, height, state, reason, closedAt, roundFrom, dumpedAt] = row;
+      return {hash, height, state, reason, closedAt, roundFrom, dumpedAt};
+    })
+  };
 }
 
 /** Shares by account and difficulty: Map of "account difficulty" to count. */
@@ -105,4 +111,4 @@ function sumRound(ledger, from, to) {
   return sums;
 }
 
-module.exports = {countCredit, readLedger, sumRound};
+module.exports = {countCredit, readLedger, readLiveLedger, sumRound};
