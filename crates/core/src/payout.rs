@@ -325,3 +325,7 @@ fn parse_decimal(text: &str, decimals_max: u8) -> Result<Decimal, NotANumber> {
     let digits = digits.map_err(|_| NotANumber::TooGreat)?;
     Ok(Decimal { digits, decimals })
 }
+
+#[cfg(test)]
+#[path = "payout_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::shares_file;
 use crate::limits::FINDINGS_MAX;
+use crate::payout::cut_below;
 
 /// Checks everything, from one state of the ledger, and its dumps if their directory is given.
 /// Empty where all is well; no more findings than a person reads.
@@ -103,36 +104,39 @@ fn check_settlements(conn: &Connection, findings: &mut Vec<String>) -> anyhow::R
     Ok(())
 }
 
-/// Shares counted at the settlement against those in its heights now. More of them came too late
-/// to be paid. Fewer are well where old credit was deleted, which begins at the lowest height.
+/// Shares counted at a settlement against those there are now. More in its round came too late to
+/// be paid. Fewer are well where old credit was deleted, which begins at the lowest height.
 fn check_credit(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
     let mut statement = conn.prepare(
-        "SELECT s.id, b.height, s.shares, s.from_height,
-                (SELECT coalesce(sum(count), 0) FROM credit
-                  WHERE height BETWEEN s.from_height AND b.height),
-                EXISTS (SELECT 1 FROM credit WHERE height < s.from_height),
-                s.scheme
+        "SELECT s.id, b.height, s.from_height, s.shares, s.scheme,
+                EXISTS (SELECT 1 FROM credit WHERE height < s.from_height)
            FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
           WHERE s.state = 'settled' AND s.scheme <> 'elsewhere' ORDER BY s.id",
     )?;
+    let mut count =
+        conn.prepare("SELECT coalesce(sum(count), 0) FROM credit WHERE height BETWEEN ?1 AND ?2")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (id, height): (i64, u32) = (row.get(0)?, row.get(1)?);
-        let (then, now): (i64, i64) = (row.get(2)?, row.get(4)?);
+        let (id, height, from): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (then, scheme): (i64, String) = (row.get(3)?, row.get(4)?);
         let older: bool = row.get(5)?;
-        let scheme: String = row.get(6)?;
-        // Merged heights may reach below the window of a settlement.
-        if now > then && scheme == "prop" {
-            findings.push(format!(
-                "{} shares of the round of settlement {id}, up to height {height}, came after it",
-                now - then
-            ));
-        }
+        let now: i64 = count.query_row([from, height], |row| row.get(0))?;
         if now < then && older {
             findings.push(format!(
                 "{} shares of settlement {id}, up to height {height}, are gone",
                 then - now
             ));
+        }
+        // A window may begin within heights that were merged since: only rounds are cut exactly.
+        if scheme == "prop" {
+            let round_from = cut_below(conn, height)?.map_or(0, |cut| cut + 1);
+            let now: i64 = count.query_row([round_from, height], |row| row.get(0))?;
+            if now > then {
+                findings.push(format!(
+                    "{} shares of the round of settlement {id}, up to height {height}, came after it",
+                    now - then
+                ));
+            }
         }
     }
     Ok(())

@@ -98,7 +98,7 @@ pub(super) fn unsure(conn: &Connection) -> anyhow::Result<Vec<Unsure>> {
 }
 
 /// The highest lower block that ends a round.
-pub(super) fn cut_below(conn: &Connection, height: u32) -> anyhow::Result<Option<u32>> {
+pub(crate) fn cut_below(conn: &Connection, height: u32) -> anyhow::Result<Option<u32>> {
     conn.query_row(
         "SELECT max(height) FROM blocks
           WHERE height < ?1

@@ -26,6 +26,7 @@ mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
+pub(crate) use due::cut_below;
 pub use lock::PayoutLock;
 pub(crate) use payee::is_payable;
 pub use payee::{Payee, Wait, payees};

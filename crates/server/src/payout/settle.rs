@@ -4,6 +4,9 @@
 //! nothing, and comes into force in one small transaction that looks again whether the block is
 //! still due. What an interrupted run left is deleted and begun anew.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use hstratum_core::address::Network;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -12,6 +15,10 @@ use super::Terms;
 use super::account::Accounts;
 use super::due::{self, Division, amount, divide};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
+
+/// How often a turn to write is looked for, and for how long.
+const TURN_PERIOD: Duration = Duration::from_micros(500);
+const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What became of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,13 +121,15 @@ pub(super) fn reversible(conn: &Connection) -> anyhow::Result<Vec<Settled>> {
 
 /// `None` if the block has come back meanwhile.
 fn reverse(conn: &mut Connection, settlement: Settled) -> anyhow::Result<Option<Settled>> {
-    let changed = conn
+    let tx = immediate(conn)?;
+    let changed = tx
         .execute(
             "UPDATE settlements SET state = 'reversed' WHERE id = ?1 AND state = 'settled'
                 AND (SELECT state FROM blocks WHERE hash = block) IN ('orphaned', 'refused')",
             [settlement.id],
         )
         .with_context(|| format!("failed to reverse settlement {}", settlement.id))?;
+    tx.commit()?;
     Ok((changed == 1).then_some(settlement))
 }
 
@@ -182,7 +191,8 @@ fn begin(
     now_unix_s: u64,
 ) -> anyhow::Result<i64> {
     let (split, block) = (&division.split, &division.block);
-    conn.execute(
+    let tx = immediate(conn)?;
+    tx.execute(
         "INSERT INTO settlements (block, state, scheme, window, fee_ppm, from_height, shares,
                                   reward, fee, remainder, settled_at)
          VALUES (?1, 'preparing', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -199,7 +209,9 @@ fn begin(
             integer(now_unix_s),
         ],
     )?;
-    Ok(conn.last_insert_rowid())
+    let id = tx.last_insert_rowid();
+    tx.commit()?;
+    Ok(id)
 }
 
 /// Writes the parts, in slices.
@@ -259,8 +271,13 @@ fn discard(conn: &mut Connection, id: i64) -> anyhow::Result<()> {
     }
 }
 
-/// A transaction that writes: it begins when no other does, instead of failing half way.
+/// A transaction that writes: it begins when no other does, instead of failing half way. A busy
+/// server leaves only short gaps between its own, so its turn is looked for often.
 pub(crate) fn immediate(conn: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    conn.busy_handler(Some(|tries: i32| {
+        thread::sleep(TURN_PERIOD);
+        TURN_PERIOD * tries.unsigned_abs() < TURN_WAIT_MAX
+    }))?;
     conn.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hstratum::store::schema;
 use rusqlite::{Connection, params};
@@ -22,6 +23,7 @@ impl LedgerFile {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let conn = Connection::open(dir.path().join("ledger.db")).expect("opened");
+        conn.busy_timeout(Duration::from_secs(10)).expect("set");
         schema::create(&conn, "regtest", [7; 16], 1_000).expect("created");
         Self { dir, conn }
     }
