@@ -167,6 +167,21 @@ class Blocks {
   }
 
   /**
+   * Say which blocks are in the main chain.
+   * @param {Buffer[]} hashes
+   */
+
+  async locate(hashes) {
+    const {chain} = this.node;
+    const onMain = [];
+
+    for (const hash of hashes)
+      onMain.push(await chain.isMainHash(hash));
+
+    this.server.located(chain.height, hashes, onMain);
+  }
+
+  /**
    * From here on hsd itself answers for the block.
    */
 

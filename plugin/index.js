@@ -10,11 +10,13 @@
 const binding = require('./binding');
 const host = require('./host');
 const options = require('./options');
+const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
 const {Templates} = require('./templates');
 
 const SETTLE_MS = 2000;
 const CLOSE_MS = 11000;
+const LOCATE_MS = 100;
 
 class Plugin {
   constructor(node) {
@@ -55,11 +57,12 @@ class Plugin {
       options: options.read(node.config)
     }, solution => this.onSolution(solution), (level, text) => {
       this.onLog(level, text);
-    });
+    }, hashes => this.onLocate(hashes));
 
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
     this.listen();
+    rpc.add(node.rpc, this.server);
   }
 
   listen() {
@@ -126,6 +129,22 @@ class Plugin {
     } catch (e) {
       this.onLog('error', `failed to take a block: ${e.message}`);
     }
+  }
+
+  /**
+   * Which of our blocks are in the main chain? Answered when whatever the
+   * chain does now is done: new jobs go first, and verdicts on new blocks.
+   */
+
+  onLocate(hashes) {
+    setTimeout(() => {
+      if (this.closing)
+        return;
+
+      this.blocks.locate(hashes).catch((e) => {
+        this.onLog('error', `failed to look for our blocks: ${e.message}`);
+      });
+    }, LOCATE_MS);
   }
 
   onLog(level, text) {

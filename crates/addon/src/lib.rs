@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
-use hstratum::server::{Closing, Server};
+use hstratum::server::{AddressStored, Closing, Server};
 use hstratum::settings::Settings;
 use hstratum_core::address::Network;
 use hstratum_core::block::{Reach, Solution};
@@ -104,10 +104,13 @@ type OnSolution = ThreadsafeFunction<SolutionObject, (), SolutionObject, Status,
 type LogArgs = FnArgs<(&'static str, String)>;
 type OnLog = ThreadsafeFunction<LogArgs, (), LogArgs, Status, false, true>;
 
-/// hsd, by way of the plugin's two callbacks.
+type OnLocate = ThreadsafeFunction<Vec<Buffer>, (), Vec<Buffer>, Status, false, true>;
+
+/// hsd, by way of the plugin's callbacks.
 struct Hsd {
     on_solution: OnSolution,
     on_log: OnLog,
+    on_locate: OnLocate,
 }
 
 impl Node for Hsd {
@@ -119,6 +122,12 @@ impl Node for Hsd {
         // Refused only while the process ends; the spool has the block then.
         self.on_solution
             .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+
+    fn locate(&self, hashes: Vec<Hash>) {
+        let hashes = hashes.iter().map(buffer).collect();
+        self.on_locate
+            .call(hashes, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     fn log(&self, level: Level, text: &str) {
@@ -175,6 +184,7 @@ pub fn start(
     options: StartOptions,
     on_solution: Function<'_, SolutionObject, ()>,
     on_log: Function<'_, LogArgs, ()>,
+    on_locate: Function<'_, Vec<Buffer>, ()>,
 ) -> Result<ServerHandle> {
     let settings = settings(options)?;
     let refresh_s = settings.config.refresh_s;
@@ -186,6 +196,11 @@ pub fn start(
             .build()
             .map_err(built)?,
         on_log: on_log
+            .build_threadsafe_function()
+            .weak::<true>()
+            .build()
+            .map_err(built)?,
+        on_locate: on_locate
             .build_threadsafe_function()
             .weak::<true>()
             .build()
@@ -255,8 +270,20 @@ impl ServerHandle {
 
     /// The chain has a new tip.
     #[napi(catch_unwind)]
-    pub fn tip(&self, hash: Buffer, _height: u32) -> Result<()> {
-        self.server.tip(hash_of(&hash)?);
+    pub fn tip(&self, hash: Buffer, height: u32) -> Result<()> {
+        self.server.tip(hash_of(&hash)?, Height(height));
+        Ok(())
+    }
+
+    /// The answer to `onLocate`: the chain's height, and of each hash whether it is in the main
+    /// chain.
+    #[napi(catch_unwind)]
+    pub fn located(&self, height: u32, hashes: Vec<Buffer>, on_main: Vec<bool>) -> Result<()> {
+        let mut places = Vec::new();
+        for (hash, on_main) in hashes.iter().zip(on_main) {
+            places.push((hash_of(hash)?, on_main));
+        }
+        self.server.located(Height(height), places);
         Ok(())
     }
 
@@ -322,6 +349,16 @@ impl ServerHandle {
         Ok(())
     }
 
+    /// Has an account paid at an address from now on; resolves when that is durable.
+    #[napi(catch_unwind)]
+    pub fn set_address(&self, account: String, address: String) -> Result<AsyncTask<SetAddress>> {
+        let stored = self
+            .server
+            .set_address(&account, &address)
+            .map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
+        Ok(AsyncTask::new(SetAddress(stored)))
+    }
+
     /// Reads the certificate of TLS listeners anew; nobody is dropped.
     #[napi(catch_unwind)]
     pub fn reload(&self) {
@@ -348,6 +385,23 @@ impl Task for Close {
 
     fn resolve(&mut self, _env: Env, output: bool) -> napi::Result<bool> {
         Ok(output)
+    }
+}
+
+/// Waits for the ledger off the JavaScript thread.
+pub struct SetAddress(AddressStored);
+
+impl Task for SetAddress {
+    type Output = ();
+    type JsValue = ();
+
+    fn compute(&mut self) -> napi::Result<()> {
+        let stored = self.0.wait();
+        stored.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
+    }
+
+    fn resolve(&mut self, _env: Env, (): ()) -> napi::Result<()> {
+        Ok(())
     }
 }
 

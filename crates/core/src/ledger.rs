@@ -1,9 +1,8 @@
 //! What a ledger keeps: credit, the life of a found block, and what miners have sent.
 //!
 //! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a
-//! late one falls into the right round. Sums are kept as (difficulty, count), exactly.
+//! late one falls into the right round. How the ledger is kept is not in here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::Verdict;
@@ -48,6 +47,22 @@ pub enum Sighting {
     OnMain,
     /// On it, so deep that its reward can be spent in the next block.
     Mature,
+}
+
+impl Sighting {
+    /// Of a block at `height`, by a node whose chain ends at `tip`. `maturity`: how deep a block
+    /// must be for its reward to be spent in the next one.
+    pub fn of(on_main: bool, height: Height, tip: Height, maturity: u32) -> Self {
+        if !on_main {
+            return Self::Elsewhere;
+        }
+        let depth = (u64::from(tip.0) + 1).saturating_sub(height.0.into());
+        if depth >= maturity.into() {
+            Self::Mature
+        } else {
+            Self::OnMain
+        }
+    }
 }
 
 impl BlockState {
@@ -113,6 +128,14 @@ pub struct Work {
     pub difficulty: f64,
 }
 
+impl Work {
+    /// Counts a share.
+    pub fn add_share(&mut self, difficulty: Difficulty) {
+        self.count += 1;
+        self.difficulty += difficulty.get();
+    }
+}
+
 /// What one worker has sent, by outcome. Not money.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
@@ -126,6 +149,23 @@ pub struct Tally {
     pub duplicate: Work,
 }
 
+impl Work {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.difficulty += other.difficulty;
+    }
+}
+
+impl Tally {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted.add(&other.accepted);
+        self.stale.add(&other.stale);
+        self.low.add(&other.low);
+        self.duplicate.add(&other.duplicate);
+    }
+}
+
 /// Whose [`Tally`] it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tallied {
@@ -137,102 +177,35 @@ pub struct Tallied {
     pub tally: Tally,
 }
 
-/// Count of shares by the bits of their difficulty.
-type Counts = BTreeMap<u64, u64>;
-
-/// Credit that no block has closed yet.
-#[derive(Debug, Default)]
-pub struct Rounds {
-    open: BTreeMap<Height, BTreeMap<Arc<str>, Counts>>,
-}
-
-impl Rounds {
-    /// Counts a share.
-    pub fn add(&mut self, credit: &Credit) {
-        let accounts = self.open.entry(credit.height).or_default();
-        let counts = match accounts.get_mut(&credit.account) {
-            Some(counts) => counts,
-            None => accounts.entry(credit.account.clone()).or_default(),
-        };
-        *counts.entry(credit.difficulty.get().to_bits()).or_default() += 1;
-    }
-
-    /// Ends the round of a pool block at `height`: all heights up to it that no earlier block
-    /// closed. Returns each account's difficulty, by name.
-    pub fn close(&mut self, height: Height) -> BTreeMap<Arc<str>, f64> {
-        let later = self.open.split_off(&Height(height.0 + 1));
-        let closed = std::mem::replace(&mut self.open, later);
-        let mut sums: BTreeMap<Arc<str>, Counts> = BTreeMap::new();
-        for (account, counts) in closed.into_values().flatten() {
-            let sum = sums.entry(account).or_default();
-            for (difficulty, count) in counts {
-                *sum.entry(difficulty).or_default() += count;
-            }
-        }
-        sums.into_iter()
-            .map(|(account, counts)| (account, difficulty_of(&counts)))
-            .collect()
-    }
-}
-
-/// The sum is taken in the order of the difficulties, so that it is the same on every run.
-#[expect(clippy::cast_precision_loss, reason = "a count stays far below 2^53")]
-fn difficulty_of(counts: &Counts) -> f64 {
-    counts
-        .iter()
-        .map(|(&difficulty, &count)| f64::from_bits(difficulty) * count as f64)
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn add(rounds: &mut Rounds, height: u32, account: &str, difficulty: f64) {
-        rounds.add(&Credit {
-            seq: Seq(0),
-            height: Height(height),
-            account: account.into(),
-            difficulty: Difficulty::new(difficulty).unwrap(),
-            network_difficulty: Difficulty::new(1.0).unwrap(),
-        });
-    }
-
-    fn close(rounds: &mut Rounds, height: u32) -> Vec<(String, f64)> {
-        let sums = rounds.close(Height(height));
-        sums.into_iter().map(|(a, d)| (a.to_string(), d)).collect()
+    #[test]
+    fn reward_is_mature_when_the_next_block_may_spend_it() {
+        let sighting = |tip| Sighting::of(true, Height(100), Height(tip), 100);
+        assert_eq!(sighting(100), Sighting::OnMain);
+        assert_eq!(sighting(198), Sighting::OnMain);
+        assert_eq!(sighting(199), Sighting::Mature);
+        // The node's chain may have become shorter than the block is high.
+        assert_eq!(sighting(50), Sighting::OnMain);
+        let elsewhere = Sighting::of(false, Height(100), Height(900), 100);
+        assert_eq!(elsewhere, Sighting::Elsewhere);
     }
 
     #[test]
-    fn a_block_closes_the_heights_since_the_last_one() {
-        let mut rounds = Rounds::default();
-        for height in 1..=4 {
-            add(&mut rounds, height, "alice", 8.0);
+    fn absence_says_nothing_until_the_node_has_answered() {
+        let after = |state: BlockState| state.after_sighting(Sighting::Elsewhere);
+        assert_eq!(after(BlockState::Found), BlockState::Found);
+        assert_eq!(after(BlockState::Refused), BlockState::Refused);
+        assert_eq!(after(BlockState::Accepted), BlockState::Orphaned);
+        assert_eq!(after(BlockState::Confirmed), BlockState::Orphaned);
+    }
+
+    #[test]
+    fn every_state_has_its_name() {
+        for state in BlockState::ALL {
+            assert_eq!(BlockState::from_name(state.name()), Some(state));
         }
-        add(&mut rounds, 2, "bob", 0.5);
-        assert_eq!(
-            close(&mut rounds, 3),
-            [("alice".into(), 24.0), ("bob".into(), 0.5)]
-        );
-        assert_eq!(close(&mut rounds, 4), [("alice".into(), 8.0)]);
-        assert_eq!(close(&mut rounds, 4), []);
-    }
-
-    #[test]
-    fn a_late_share_of_a_closed_height_falls_into_the_next_round() {
-        let mut rounds = Rounds::default();
-        close(&mut rounds, 10);
-        add(&mut rounds, 9, "alice", 1.0);
-        add(&mut rounds, 11, "alice", 1.0);
-        assert_eq!(close(&mut rounds, 11), [("alice".into(), 2.0)]);
-    }
-
-    #[test]
-    fn many_small_shares_sum_without_drift() {
-        let mut rounds = Rounds::default();
-        for _ in 0..1_000_000 {
-            add(&mut rounds, 1, "alice", 0.1);
-        }
-        assert_eq!(close(&mut rounds, 1), [("alice".into(), 100_000.0)]);
     }
 }

@@ -11,12 +11,14 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Action, Actions, Event, FoundBlock, Level, Listening, Now, Verdict};
+use hstratum_core::event::{
+    Action, Actions, Event, FoundBlock, LedgerState, Level, Listening, Now, Verdict,
+};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::template::{Template, TemplateParts};
-use hstratum_core::units::{ConnId, Hash, Seq};
+use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::limits::{FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
@@ -46,10 +48,18 @@ pub(crate) enum Unanswered {
     Spooled(Box<FoundBlock>, Vec<u8>),
 }
 
+/// What earlier runs have left.
+pub(crate) struct Legacy {
+    pub users: HashMap<String, StoredPassword>,
+    pub unanswered: HashMap<Hash, Unanswered>,
+    /// The last share in the ledger.
+    pub durable: Seq,
+}
+
 /// What the node said last: a new pool is told it first.
 #[derive(Default)]
 pub(crate) struct NodeView {
-    tip: Option<Hash>,
+    tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
     /// Why the template counts no more.
@@ -75,8 +85,10 @@ pub(crate) struct Driver {
     credits: Vec<Credit>,
     /// The last share recorded.
     last: Seq,
-    /// The last share known to be durable.
-    durable: Seq,
+    /// The last share of which the ledger has said whether it is durable.
+    settled: Seq,
+    /// What the ledger said last: a new pool is told it.
+    ledger: LedgerState,
 }
 
 /// What a panic leaves.
@@ -89,9 +101,13 @@ impl Driver {
         node: Arc<dyn Node>,
         desks: Desks,
         settings: Settings,
-        users: HashMap<String, StoredPassword>,
-        unanswered: HashMap<Hash, Unanswered>,
+        legacy: Legacy,
     ) -> Self {
+        let Legacy {
+            users,
+            unanswered,
+            durable,
+        } = legacy;
         Self {
             net,
             mailbox,
@@ -106,8 +122,9 @@ impl Driver {
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
-            last: Seq(0),
-            durable: Seq(0),
+            last: durable,
+            settled: durable,
+            ledger: LedgerState::Open,
         }
     }
 
@@ -141,6 +158,7 @@ impl Driver {
             .pool_config(now.unix_s)
             .expect("a system that gave random bytes at the start goes on giving them");
         let mut pool = Pool::new(config, users, self.last, now);
+        self.handle(&mut pool, now, Event::Ledger(self.ledger));
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
@@ -156,7 +174,7 @@ impl Driver {
         }
         let view = std::mem::take(&mut self.view);
         if let Some(tip) = view.tip {
-            self.handle_node(&mut pool, now, NodeMail::Tip(tip));
+            self.handle_node(&mut pool, now, NodeMail::Tip(tip.0, tip.1));
         }
         if let Some(parts) = view.template {
             self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
@@ -251,12 +269,15 @@ impl Driver {
 
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
-            NodeMail::Tip(hash) => {
-                self.view.tip = Some(hash);
+            NodeMail::Tip(hash, height) => {
+                self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
+                ask(&self.desks.store, StoreMail::Chain(height));
             }
             NodeMail::Template(parts) => match Template::new((*parts).clone()) {
                 Ok(template) => {
+                    let tip = Height(template.height.0.saturating_sub(1));
+                    ask(&self.desks.store, StoreMail::Chain(tip));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
                     self.handle(pool, now, Event::Template(Box::new(template)));
@@ -281,12 +302,16 @@ impl Driver {
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }
+            NodeMail::Located(tip, places) => {
+                ask(&self.desks.store, StoreMail::Located(tip, places));
+            }
             NodeMail::ReloadCertificates => match &self.desks.certificates {
                 Some(desk) => ask(desk, ()),
                 None => self
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
+            NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -294,8 +319,16 @@ impl Driver {
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
         match mail {
             WorkMail::Durable(seq) => {
-                self.durable = seq;
+                self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
+            }
+            WorkMail::NotDurable(seq) => {
+                self.settled = seq;
+                self.handle(pool, now, Event::NotDurable(seq));
+            }
+            WorkMail::Ledger(state) => {
+                self.ledger = state;
+                self.handle(pool, now, Event::Ledger(state));
             }
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
@@ -398,11 +431,11 @@ impl Driver {
         }
     }
 
-    /// The last replies leave once their shares are durable; then everybody is sent away.
+    /// The last replies leave once their shares are durable or given up; then everybody is sent away.
     fn finish(&mut self, pool: &mut Pool) {
         self.commit();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        while self.durable < self.last {
+        while self.settled < self.last {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;
@@ -412,6 +445,8 @@ impl Driver {
             // A reply that leaves may let in lines that waited behind it.
             self.commit();
         }
+        let now = self.now();
+        self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
     }

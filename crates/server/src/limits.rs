@@ -59,6 +59,9 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// How long the ledger may take to store an address. Then whoever asked is told that it failed.
+pub(crate) const ADDRESS_MS: u64 = 5_000;
+
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 
@@ -84,4 +87,60 @@ pub(crate) const FINDINGS_MAX: usize = 1000;
 /// Blocks that a report shows, the latest.
 pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
 
+/// Wait between attempts to commit what the disk refused, until it is given up.
+pub(crate) const LEDGER_RETRY_MS: u64 = 100;
+
+/// How long shares wait for a disk that refuses. Then they are refused until it does not.
+pub(crate) const LEDGER_PATIENCE_MS: u64 = 2_000;
+
+/// How long another process may write to the ledger before the log says so. Shares wait.
+pub(crate) const LEDGER_STALL_MS: u64 = 2_000;
+
+/// How long SQLite itself waits for another process's transaction before the keeper hears of it.
+pub(crate) const LEDGER_BUSY_MS: u64 = 100;
+
+/// How long a stop tries to commit what is left.
+pub(crate) const LEDGER_STOP_MS: u64 = 4_000;
+
+/// Tallies committed beside one group of shares, so that they do not hold it up.
+pub(crate) const TALLIES_PER_COMMIT: usize = 200;
+
+/// Tallies that wait to be committed, by worker and ten minutes. Others are forgotten: they are not
+/// money.
+pub(crate) const TALLIES_WAITING_MAX: usize = 100_000;
+
+/// Ids of accounts and of workers that are remembered. At the limit all are looked up anew.
+pub(crate) const LEDGER_IDS_MAX: usize = 100_000;
+
+/// Blocks of ours that the node is asked about at once: the open ones of the least heights first.
+pub(crate) const LOCATE_MAX: i64 = 2_000;
+
+/// How long the node's answer about blocks is waited for. Then it may be asked again.
+pub(crate) const LOCATE_MS: u64 = 5_000;
+
+/// Blocks this far below the tip are looked at for as long as their fate can be expected to change.
+pub(crate) const WATCHED_HEIGHTS: u32 = 1_000;
+
+/// Rows that one slice of the ledger's upkeep reads, so that shares do not wait for it.
+pub(crate) const TIDY_ROWS: i64 = 1_000;
+
+/// Wait between two slices of the upkeep.
+pub(crate) const TIDY_PAUSE_MS: u64 = 50;
+
+/// Wait until the upkeep is looked at again when nothing was left to do.
+pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
+
+/// Heights below the tip at which credit stays as it is.
+pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
+
+/// Bytes of the ledger's log from which another thread copies it into the file.
+pub(crate) const WAL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
+pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
+
+/// A ledger's file up to this size is checked whole at the start.
+pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -3,28 +3,45 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::event::{Password, Ticket, Verdict};
+use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::{Hash, Seq};
+use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
 /// From the node.
 pub(crate) enum NodeMail {
-    Tip(Hash),
+    Tip(Hash, Height),
     Template(Box<TemplateParts>),
     Transactions(u64, Arc<[u8]>),
     NoTemplate(String),
     BlockResult(Hash, Verdict),
+    /// The node's height, and which of the blocks asked about are on its main chain.
+    Located(Height, Vec<(Hash, bool)>),
     /// Read the certificate anew.
     ReloadCertificates,
+    /// Pay an account there from now on.
+    SetAddress(AddressMail),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
+}
+
+/// Where an account is to be paid, and who waits for that to be durable.
+pub struct AddressMail {
+    /// Whose.
+    pub account: String,
+    /// Of this network, in its one spelling.
+    pub address: String,
+    /// Whoever waits.
+    pub answer: Sender<anyhow::Result<()>>,
 }
 
 /// From the threads that work for the driver.
 pub(crate) enum WorkMail {
     Durable(Seq),
+    /// Shares up to here that are not durable were given up.
+    NotDurable(Seq),
+    Ledger(LedgerState),
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),

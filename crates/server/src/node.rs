@@ -24,6 +24,10 @@ pub trait Node: Send + Sync {
     /// Offers a block; the answer comes as [`crate::server::Server::block_result`].
     fn offer(&self, offer: Offer);
 
+    /// Asks which of these blocks are on the main chain; the answer comes as
+    /// [`crate::server::Server::located`].
+    fn locate(&self, hashes: Vec<Hash>);
+
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
 }

@@ -7,29 +7,34 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use hstratum_core::account::clean_name;
+use hstratum_core::address::{Address, Network};
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::{Difficulty, Hash};
+use hstratum_core::units::{Difficulty, Hash, Height};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clerk;
-use crate::driver::{Desks, Driver, Unanswered};
+use crate::driver::{Desks, Driver, Legacy, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
-use crate::mail::{NodeMail, Post};
+use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::spool::Spool;
-use crate::store::{self, unix_s};
+use crate::store::status::{Reading, Status};
+use crate::store::{Parties, Store, StoreMail, unix_s};
 use crate::tls;
 use crate::users::{Repair, UsersFile};
 
 /// A running server.
 pub struct Server {
     post: Post,
+    network: Network,
     addresses: Vec<SocketAddr>,
+    status: Arc<Status>,
 }
 
 /// What the files of an earlier run hold.
@@ -49,6 +54,8 @@ impl Server {
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
         let files = Files::open(&settings, &*node)?;
+        let store = Store::open(&settings, &*node)?;
+        let (durable, status) = (store.durable, store.status.clone());
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
         let tls = config.tls.as_ref();
@@ -62,11 +69,16 @@ impl Server {
         })?;
         let addresses = log_listeners(&net, config.difficulty, &*node);
         let (post, mailbox) = Post::new(waker);
-        let (desks, clerks) = start_clerks(&settings, files.users_file, files.spool, &post, &node)?;
-        node.log(
-            Level::Warning,
-            "shares are counted in memory: a stop forgets those since the pool's last block",
-        );
+        let (desks, clerks) = start_clerks(
+            &settings,
+            store,
+            files.users_file,
+            files.spool,
+            &post,
+            &node,
+        )?;
+        let store_desk = desks.store.clone();
+        let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
         let mut driver = Driver::new(
             net,
@@ -74,20 +86,30 @@ impl Server {
             node.clone(),
             desks,
             settings,
-            files.users,
-            files.unanswered,
+            Legacy {
+                users: files.users,
+                unanswered: files.unanswered,
+                durable,
+            },
         );
         spawn("hstratum", move || {
             let done = driver.run();
             // The desks close with the driver: each clerk ends when its work is done.
             drop(driver);
+            let _ = store_desk.send(StoreMail::Stop);
+            drop(store_desk);
             for clerk in clerks {
                 let _ = clerk.join();
             }
             node.log(Level::Info, "stopped");
             let _ = done.send(());
         })?;
-        Ok(Self { post, addresses })
+        Ok(Self {
+            post,
+            network,
+            addresses,
+            status,
+        })
     }
 
     /// Where miners connect: `host` and `port`.
@@ -106,9 +128,20 @@ impl Server {
         self.post.node(NodeMail::ReloadCertificates);
     }
 
-    /// The chain has a new tip.
-    pub fn tip(&self, hash: Hash) {
-        self.post.node(NodeMail::Tip(hash));
+    /// How the ledger does.
+    pub fn ledger_status(&self) -> Reading {
+        self.status.read()
+    }
+
+    /// The chain has a new tip, of this height.
+    pub fn tip(&self, hash: Hash, height: Height) {
+        self.post.node(NodeMail::Tip(hash, height));
+    }
+
+    /// The node's answer to [`Node::locate`]: its height, and of each block whether it is on the
+    /// main chain.
+    pub fn located(&self, tip: Height, places: Vec<(Hash, bool)>) {
+        self.post.node(NodeMail::Located(tip, places));
     }
 
     /// The node offers a template on its tip.
@@ -131,12 +164,48 @@ impl Server {
         self.post.node(NodeMail::BlockResult(hash, verdict));
     }
 
+    /// Has an account paid at an address from now on; neither has to be known before. What comes out
+    /// says when that is durable.
+    ///
+    /// # Errors
+    /// When the name is none, or the address none of this network that can be paid.
+    pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AddressStored> {
+        if clean_name(account).as_deref() != Some(account) {
+            bail!("no name of an account: {account:?}");
+        }
+        let Some(payable) = Address::parse_payable(address, self.network) else {
+            let network = self.network.name();
+            bail!("no address of {network} that can be paid: {address:?}");
+        };
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::SetAddress(AddressMail {
+            account: account.to_owned(),
+            address: payable.encode(self.network),
+            answer,
+        }));
+        Ok(AddressStored(answered))
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
         let (done, closed) = channel();
         self.post.node(NodeMail::Close(done));
         Closing(closed)
+    }
+}
+
+/// An address on its way to the ledger.
+pub struct AddressStored(Receiver<anyhow::Result<()>>);
+
+impl AddressStored {
+    /// Waits until it is durable, at most five seconds.
+    ///
+    /// # Errors
+    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
+    /// stored all the same.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        clerk::wait_for_address(&self.0).context("failed to store the address")
     }
 }
 
@@ -157,7 +226,7 @@ impl Files {
         let Some(dir) = &settings.dir else {
             node.log(
                 Level::Warning,
-                "the node runs in memory: users, shares and found blocks are not kept",
+                "the node runs in memory: the ledger, users and found blocks are not kept",
             );
             return Ok(Self::default());
         };
@@ -228,6 +297,7 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
 /// Starts the threads that wait for the disk. They end when their desk closes.
 fn start_clerks(
     settings: &Settings,
+    store: Store,
     users_file: Option<UsersFile>,
     spool: Option<Spool>,
     post: &Post,
@@ -235,7 +305,6 @@ fn start_clerks(
 ) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
     let (store_desk, store_mail) = channel();
     let (users_desk, users_mail) = channel();
-    let (dumps_desk, dumps_mail) = channel();
     let mut clerks = Vec::new();
 
     let spool = match spool {
@@ -249,15 +318,14 @@ fn start_clerks(
             Some(spool_desk)
         }
     };
-    let (network, store_post, store_spool) = (settings.network, post.clone(), spool.clone());
+    let parties = Parties {
+        post: post.clone(),
+        node: node.clone(),
+        spool: spool.clone(),
+        desk: store_desk.clone(),
+    };
     clerks.push(spawn("hstratum-ledger", move || {
-        store::run(
-            network,
-            &store_mail,
-            &store_post,
-            &dumps_desk,
-            store_spool.as_ref(),
-        );
+        store.run(&store_mail, parties);
     })?);
     let (passwords_desk, passwords_mail) = channel();
     let passwords_mail = Arc::new(Mutex::new(passwords_mail));
@@ -268,16 +336,15 @@ fn start_clerks(
         })?);
     }
     let (users_post, users_node) = (post.clone(), node.clone());
+    let users_ledger = store_desk.clone();
     clerks.push(spawn("hstratum-users", move || {
-        clerk::run_users(users_file, &users_mail, &users_post, &*users_node);
-    })?);
-    let (dumps_dir, dumps_node) = (
-        settings.dir.as_ref().map(|dir| dir.join("shares")),
-        node.clone(),
-    );
-    clerks.push(spawn("hstratum-dumps", move || match dumps_dir {
-        Some(dir) => clerk::run_dumps(&dir, &dumps_mail, &*dumps_node),
-        None => dumps_mail.into_iter().for_each(drop),
+        clerk::run_users(
+            users_file,
+            &users_mail,
+            &users_ledger,
+            &users_post,
+            &*users_node,
+        );
     })?);
     let certificates = match &settings.config.tls {
         None => None,

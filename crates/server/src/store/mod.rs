@@ -1,96 +1,298 @@
-//! The ledger's thread: takes what was recorded, group by group, makes it durable and says so.
+//! The ledger and its threads: one commits and drives the [`keeper`], one copies the log into the
+//! file, one writes the share dumps.
 //!
-//! A group is everything that arrived while the last one was worked on. The ledger is held in
-//! memory: it does not survive the process, and the log says so at the start.
+//! Everything that arrived while the last commit ran goes into the next one. What is decided is in
+//! `keeper`, where it is kept is behind `ledger`; here are the clock, the channels and the threads.
 
+mod blocks;
+mod checkpoint;
+mod dumps;
+pub mod keeper;
+pub mod ledger;
 pub mod schema;
+pub mod sqlite;
+pub mod status;
+mod tidy;
 
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, Sender};
-use std::time::SystemTime;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
 
 use hstratum_core::address::Network;
-use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{Credit, Rounds, Tallied};
-use hstratum_core::summary::Dump;
-use hstratum_core::units::Hash;
+use hstratum_core::event::{LedgerState, Level, Now};
+use hstratum_core::units::Seq;
 
+use self::dumps::Dumps;
+pub use self::keeper::StoreMail;
+use self::keeper::{Keeper, Next, Outcome};
+use self::ledger::Ledger;
+use self::sqlite::Sqlite;
+use self::status::Status;
 use crate::clerk::SpoolMail;
+use crate::limits::{LEDGER_STOP_MS, WAL_BYTES};
 use crate::mail::{Post, WorkMail};
+use crate::node::Node;
+use crate::settings::Settings;
 
-/// What the ledger is asked. The order is the order of the asking.
-pub(crate) enum StoreMail {
-    /// Shares to be made durable.
-    Credits(Vec<Credit>),
-    /// What miners have sent.
-    Tally(Vec<Tallied>),
-    /// A block was offered to the node.
-    BlockFound(Box<FoundBlock>),
-    /// The node has answered: the spool may forget the block once this is durable.
-    BlockAnswered(Hash, Verdict),
+/// The ledger's file in the server's directory.
+pub const FILE_NAME: &str = "ledger.db";
+
+/// An open ledger that no thread serves yet.
+pub(crate) struct Store {
+    ledger: Sqlite,
+    network: Network,
+    /// The server's directory; none in memory.
+    dir: Option<PathBuf>,
+    /// The last share in it.
+    pub durable: Seq,
+    pub status: Arc<Status>,
 }
 
-/// Runs until the driver is gone and all is done.
-pub(crate) fn run(
-    network: Network,
-    mail: &Receiver<StoreMail>,
-    post: &Post,
-    dumps: &Sender<Dump>,
-    spool: Option<&Sender<SpoolMail>>,
-) {
-    let mut rounds = Rounds::default();
-    let mut found = HashMap::new();
-    while let Ok(first) = mail.recv() {
-        let mut durable = None;
-        for item in std::iter::once(first).chain(mail.try_iter()) {
-            match item {
-                StoreMail::Credits(credits) => {
-                    for credit in &credits {
-                        rounds.add(credit);
-                    }
-                    durable = credits.last().map(|credit| credit.seq).max(durable);
-                }
-                StoreMail::Tally(_) => {}
-                StoreMail::BlockFound(block) => {
-                    found.insert(block.hash, block);
-                }
-                StoreMail::BlockAnswered(hash, verdict) => {
-                    if verdict == Verdict::Accepted
-                        && let Some(block) = found.remove(&hash)
-                    {
-                        // The thread that writes dumps outlives this one.
-                        let _ = dumps.send(close_round(network, &mut rounds, &block));
-                    }
-                    if let Some(spool) = spool {
-                        let _ = spool.send(SpoolMail::Remove(hash));
-                    }
+/// Whom the ledger tells.
+pub(crate) struct Parties {
+    pub post: Post,
+    pub node: Arc<dyn Node>,
+    pub spool: Option<Sender<SpoolMail>>,
+    /// The store's own desk, for the thread that writes dumps.
+    pub desk: Sender<StoreMail>,
+}
+
+impl Store {
+    /// Opens the ledger of a server, or makes it.
+    ///
+    /// # Errors
+    /// One line that names the file and says what to do; nothing was written then.
+    pub(crate) fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
+        let status = Arc::new(Status::default());
+        let network = settings.network;
+        let mut told = Vec::new();
+        let ledger = match &settings.dir {
+            Some(dir) => {
+                let path = dir.join(FILE_NAME);
+                Sqlite::open(&path, network, unix_s(), status.clone(), &mut told)?
+            }
+            None => Sqlite::in_memory(network, unix_s(), status.clone())?,
+        };
+        for line in told {
+            node.log(Level::Info, &line);
+        }
+        let durable = ledger
+            .last_seq()
+            .map_err(|error| anyhow::anyhow!("failed to read the ledger: {error}"))?;
+        Ok(Self {
+            ledger,
+            network,
+            dir: settings.dir.clone(),
+            durable,
+            status,
+        })
+    }
+
+    /// Runs until the driver and the dumps' thread are gone and all is done.
+    pub(crate) fn run(self, mail: &Receiver<StoreMail>, parties: Parties) {
+        let Self {
+            ledger,
+            network,
+            dir,
+            status,
+            ..
+        } = self;
+        let Parties {
+            post,
+            node,
+            spool,
+            desk,
+        } = parties;
+        // A wake-up that is waiting already is enough.
+        let (owed_desk, owed) = sync_channel(1);
+        let (log_desk, log_full) = sync_channel(1);
+        let node = &*node;
+        std::thread::scope(|scope| {
+            let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+            let mut helpers = Vec::new();
+            if let Some(dir) = dir {
+                let path = dir.join(FILE_NAME);
+                let dumps = Dumps {
+                    ledger: path.clone(),
+                    dir: dir.join("shares"),
+                    network,
+                    desk,
+                };
+                helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
+                    dumps.run(&owed, node);
+                }));
+                helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
+                    checkpoint::run(&path, &log_full, node);
+                }));
+            } else {
+                drop(desk);
+            }
+            for helper in helpers {
+                if let Err(error) = helper {
+                    let text = format!("failed to start a thread of the ledger: {error}");
+                    node.log(Level::Error, &text);
                 }
             }
-        }
-        if let Some(seq) = durable {
-            // Rounds are closed to the end, also when nobody waits for shares any more.
-            let _ = post.work(WorkMail::Durable(seq));
-        }
+            let mut clerk = Clerk {
+                keeper: Keeper::new(clock(Instant::now())),
+                ledger,
+                post: &post,
+                node,
+                spool: spool.as_ref(),
+                status: &status,
+                owed: Some(owed_desk),
+                log: Some(log_desk),
+                started: Instant::now(),
+                stop_by: None,
+            };
+            clerk.run(mail);
+        });
     }
 }
 
-fn close_round(network: Network, rounds: &mut Rounds, block: &FoundBlock) -> Dump {
-    let shares = rounds.close(block.height);
-    let coinbase = &block.coinbase;
-    Dump {
-        network: network.name().to_owned(),
-        height: block.height.0,
-        block: block.hash,
-        ts: block.time,
-        time: unix_s(),
-        txid: coinbase.txid(),
-        address: coinbase.address().encode(network),
-        reward: coinbase.value(),
-        total: shares.values().sum(),
-        shares: shares
-            .into_iter()
-            .map(|(account, difficulty)| (account.to_string(), difficulty))
-            .collect(),
+/// The ledger's thread.
+struct Clerk<'a, L> {
+    keeper: Keeper,
+    ledger: L,
+    post: &'a Post,
+    node: &'a dyn Node,
+    spool: Option<&'a Sender<SpoolMail>>,
+    status: &'a Status,
+    /// Wakes the thread that writes dumps.
+    owed: Option<SyncSender<()>>,
+    /// Wakes the thread that copies the log.
+    log: Option<SyncSender<()>>,
+    started: Instant,
+    stop_by: Option<Instant>,
+}
+
+impl<L: Ledger> Clerk<'_, L> {
+    fn run(&mut self, mail: &Receiver<StoreMail>) {
+        let mut next = Next::Now;
+        loop {
+            match self.receive(mail, next) {
+                Ok(first) => {
+                    let now = self.now();
+                    for item in std::iter::once(first).chain(mail.try_iter()) {
+                        self.take(item, now);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    if self.keeper.is_done() {
+                        return;
+                    }
+                    if let Next::At(at_ms) = next {
+                        let wait_ms = at_ms.saturating_sub(self.now().ms);
+                        std::thread::sleep(Duration::from_millis(wait_ms));
+                    }
+                }
+            }
+            next = self.work();
+            if self.stop_by.is_some_and(|stop_by| Instant::now() > stop_by)
+                && !self.keeper.is_done()
+            {
+                return self.abandon();
+            }
+        }
+    }
+
+    fn receive(
+        &self,
+        mail: &Receiver<StoreMail>,
+        next: Next,
+    ) -> Result<StoreMail, RecvTimeoutError> {
+        let wait_ms = match next {
+            Next::Now => 0,
+            Next::At(at_ms) => at_ms.saturating_sub(self.now().ms),
+        };
+        mail.recv_timeout(Duration::from_millis(wait_ms))
+    }
+
+    fn take(&mut self, mail: StoreMail, now: Now) {
+        if matches!(mail, StoreMail::Stop) {
+            self.stop_by = Some(Instant::now() + Duration::from_millis(LEDGER_STOP_MS));
+        }
+        self.keeper.take(mail, now);
+    }
+
+    fn work(&mut self) -> Next {
+        let now = self.now();
+        let mut out = Vec::new();
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            self.keeper.work(&mut self.ledger, now, &mut out)
+        }));
+        let next = worked.unwrap_or_else(|_| self.keeper.broken(now, &mut out));
+        for outcome in out {
+            self.tell(outcome);
+        }
+        if self.status.read().wal_bytes >= WAL_BYTES {
+            wake(self.log.as_ref());
+        }
+        if self.stop_by.is_some() && self.keeper.is_done() {
+            // What is owed is in the ledger: the thread that writes it comes to its end.
+            self.owed = None;
+            self.log = None;
+        }
+        next
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        match outcome {
+            // Nobody waits any more once the driver has stopped.
+            Outcome::Durable(seq) => drop(self.post.work(WorkMail::Durable(seq))),
+            Outcome::NotDurable(seq) => drop(self.post.work(WorkMail::NotDurable(seq))),
+            Outcome::Failing(reason) => {
+                self.status.set_failing(Some(reason));
+                drop(self.post.work(WorkMail::Ledger(LedgerState::Failing)));
+            }
+            Outcome::Recovered => {
+                self.status.set_failing(None);
+                drop(self.post.work(WorkMail::Ledger(LedgerState::Open)));
+            }
+            Outcome::Answered(hash) => {
+                if let Some(spool) = self.spool {
+                    let _ = spool.send(SpoolMail::Remove(hash));
+                }
+            }
+            Outcome::DumpOwed => wake(self.owed.as_ref()),
+            Outcome::Locate(hashes) => self.node.locate(hashes),
+            Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
+            Outcome::Log(level, text) => self.node.log(level, &text),
+        }
+    }
+
+    /// The stop's time is over. Replies to these shares were never sent, and blocks whose verdict
+    /// is not recorded are in the spool.
+    fn abandon(&self) {
+        let (shares, blocks) = self.keeper.left();
+        if shares > 0 || blocks > 0 {
+            let text = format!(
+                "the ledger could not be written at the stop: {shares} unacknowledged shares and \
+                 {blocks} changes of blocks are not in it"
+            );
+            self.node.log(Level::Error, &text);
+        }
+    }
+
+    fn now(&self) -> Now {
+        clock(self.started)
+    }
+}
+
+/// Wakes a thread, if it is not about to wake anyway.
+fn wake(desk: Option<&SyncSender<()>>) {
+    if let Some(desk) = desk {
+        let _ = desk.try_send(());
+    }
+}
+
+fn clock(started: Instant) -> Now {
+    Now {
+        ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        unix_s: unix_s(),
     }
 }
 

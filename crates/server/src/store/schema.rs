@@ -1,24 +1,33 @@
 //! What makes a file a ledger: its tables, its version, and how it is opened.
 //!
-//! A file that is not one, or that is damaged, is never written to.
+//! A file that is not one, is damaged, or was written by a newer program is never written to. A new
+//! one is made under another name and renamed: it is there whole or not at all.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rusqlite::{Connection, OpenFlags};
+use anyhow::{Context, bail, ensure};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-/// The tables of version 1.
-const SCHEMA: &str = include_str!("schema.sql");
+use crate::disk;
+use crate::limits::LEDGER_CHECK_BYTES_MAX;
+
+/// What brings a file from one version to the next: the first makes version 1 of an empty file.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
 
 /// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
 const APPLICATION_ID: i32 = 0x484e_534c;
 
-/// The version that this program writes.
-const VERSION: i32 = 1;
+/// What every SQLite file begins with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Tells a ledger's file from all others.
+pub type FileId = [u8; 16];
 
 /// Opens a ledger that exists, beside the server that may be writing to it.
 ///
@@ -30,16 +39,15 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)
         .with_context(|| format!("failed to open the ledger {name}"))?;
     conn.busy_timeout(BUSY)?;
-    let read = |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    if read("application_id").with_context(|| format!("failed to read the ledger {name}"))?
-        != APPLICATION_ID
-    {
+    let found = version(&conn).with_context(|| format!("failed to read the ledger {name}"))?;
+    let Some(found) = found else {
         bail!("{name} is no ledger of hstratum");
-    }
-    let version = read("user_version")?;
-    if version != VERSION {
-        bail!("the ledger {name} has version {version}, this program knows {VERSION}");
-    }
+    };
+    let known = STEPS.len();
+    ensure!(
+        found == known,
+        "the ledger {name} has version {found}, this program knows {known}"
+    );
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     Ok(conn)
 }
@@ -51,13 +59,25 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
 pub fn create(
     conn: &Connection,
     network: &str,
-    origin: [u8; 16],
+    origin: FileId,
+    unix_s: u64,
+) -> rusqlite::Result<()> {
+    create_with(conn, &STEPS, network, origin, unix_s)
+}
+
+fn create_with(
+    conn: &Connection,
+    steps: &[&str],
+    network: &str,
+    origin: FileId,
     unix_s: u64,
 ) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-         BEGIN IMMEDIATE; {SCHEMA}
-         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+         BEGIN IMMEDIATE; {}
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {};",
+        steps.concat(),
+        steps.len(),
     ))?;
     let unix_s = i64::try_from(unix_s).expect("a clock before the end of time");
     conn.execute(
@@ -65,4 +85,239 @@ pub fn create(
         (network, origin, unix_s),
     )?;
     conn.execute_batch("COMMIT")
+}
+
+/// Opens the server's own ledger, which is made where there is none and upgraded where it is of an
+/// earlier version. `told` gets a line for what was done.
+///
+/// # Errors
+/// One line that names the file and says what to do. Nothing was written to it then, unless a step
+/// of an upgrade failed; each is done whole or not at all.
+pub fn open_own(
+    path: &Path,
+    network: &str,
+    unix_s: u64,
+    told: &mut Vec<String>,
+) -> anyhow::Result<Connection> {
+    open_own_with(path, &STEPS, network, unix_s, told).with_context(|| {
+        format!(
+            "failed to open the ledger {}; nothing was changed: move it and its -wal away, \
+             and put a backup in its place (docs/ledger.md)",
+            path.display()
+        )
+    })
+}
+
+fn open_own_with(
+    path: &Path,
+    steps: &[&str],
+    network: &str,
+    unix_s: u64,
+    told: &mut Vec<String>,
+) -> anyhow::Result<Connection> {
+    let log_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            ensure!(
+                log_bytes == 0,
+                "the file is gone, and its log {:?} is still there",
+                beside(path, "-wal")
+            );
+            create_file(path, steps, network, unix_s)?;
+            told.push(format!("new ledger: {}", path.display()));
+        }
+        Err(error) => return Err(error.into()),
+        Ok(file) => {
+            ensure!(file.len() > 0, "the file is empty");
+            check(path, file.len(), steps, network)?;
+        }
+    }
+    let mut conn = open_to_read_write(path)?;
+    migrate(&mut conn, path, steps, told)?;
+    Ok(conn)
+}
+
+/// Opens a file without looking at what it is.
+pub(super) fn open_to_read_write(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    Ok(conn)
+}
+
+/// Opens a ledger that this program has open, or had, once more: nothing is checked but which file
+/// it is.
+pub(super) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connection> {
+    let conn = open_to_read_write(path)?;
+    ensure!(
+        origin_of(&conn)? == *origin,
+        "{} is now another ledger",
+        path.display()
+    );
+    Ok(conn)
+}
+
+/// Opens a ledger to read from.
+pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    Ok(conn)
+}
+
+/// Which file it is.
+pub(super) fn origin_of(conn: &Connection) -> rusqlite::Result<FileId> {
+    conn.query_row("SELECT origin FROM meta", [], |row| row.get(0))
+}
+
+/// The version of a ledger; none for another kind of file.
+fn version(conn: &Connection) -> rusqlite::Result<Option<usize>> {
+    let read = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let version = usize::try_from(read("user_version")?).ok();
+    Ok(version.filter(|_| read("application_id") == Ok(APPLICATION_ID)))
+}
+
+/// Whether this program may write to the file. It is opened for reading only.
+fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Result<()> {
+    let mut head = [0; MAGIC.len()];
+    File::open(path)?
+        .read_exact(&mut head)
+        .ok()
+        .filter(|()| head == *MAGIC)
+        .context("it is no database")?;
+    let conn = open_to_read(path)?;
+    let found = version(&conn)?.context("it is a database of another program")?;
+    ensure!(
+        found <= steps.len(),
+        "it was written by a newer hstratum (version {found}, this program knows {}); \
+         it is not touched",
+        steps.len()
+    );
+    ensure!(found > 0, "it has no tables");
+    if bytes <= LEDGER_CHECK_BYTES_MAX {
+        let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        ensure!(
+            verdict == "ok",
+            "it is damaged: {}",
+            verdict.replace('\n', " ")
+        );
+    }
+    let found: String = conn.query_row("SELECT network FROM meta", [], |row| row.get(0))?;
+    ensure!(
+        found == network,
+        "it is of the network {found:?}, the node's is {network}"
+    );
+    Ok(())
+}
+
+fn migrate(
+    conn: &mut Connection,
+    path: &Path,
+    steps: &[&str],
+    told: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let first = version(conn)?.context("it is no ledger")?;
+    for (from, step) in steps.iter().enumerate().skip(first) {
+        let to = from + 1;
+        let failed = || format!("failed to upgrade it from version {from} to {to}");
+        let step_done = conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = step_done.with_context(failed)?;
+        tx.execute_batch(step).with_context(failed)?;
+        tx.pragma_update(None, "user_version", i32::try_from(to)?)
+            .with_context(failed)?;
+        tx.commit().with_context(failed)?;
+        told.push(format!(
+            "ledger upgraded from version {from} to {to}: {}",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+fn create_file(path: &Path, steps: &[&str], network: &str, unix_s: u64) -> anyhow::Result<()> {
+    let dir = disk::parent(path).context("it has no directory")?;
+    disk::create_dir(dir)?;
+    let mut origin = [0; 16];
+    getrandom::fill(&mut origin).context("failed to get random bytes")?;
+    let temporary = beside(path, ".tmp");
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(beside(&temporary, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let conn = Connection::open(&temporary)?;
+    create_with(&conn, steps, network, origin, unix_s)?;
+    // The log goes with the last connection.
+    conn.close().map_err(|(_, error)| error)?;
+    File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, path)?;
+    disk::sync_dir(dir)
+}
+
+/// The path with something behind its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDED: &str = "CREATE TABLE added (id INTEGER PRIMARY KEY) STRICT;";
+
+    fn open(path: &Path, steps: &[&str]) -> anyhow::Result<(Connection, Vec<String>)> {
+        let mut told = Vec::new();
+        let conn = open_own_with(path, steps, "regtest", 7, &mut told)?;
+        Ok((conn, told))
+    }
+
+    #[test]
+    fn older_file_is_upgraded_once_and_refused_by_the_older_program() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deep/ledger.db");
+        let (conn, told) = open(&path, &STEPS).expect("made");
+        assert!(told[0].starts_with("new ledger"), "{told:?}");
+        conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
+            .expect("written");
+        let origin = origin_of(&conn).expect("read");
+        drop(conn);
+
+        let steps = [STEPS[0], ADDED];
+        let (conn, told) = open(&path, &steps).expect("upgraded");
+        assert!(told[0].starts_with("ledger upgraded from version 1 to 2"));
+        conn.execute_batch("INSERT INTO added SELECT id FROM accounts")
+            .expect("both tables are there");
+        assert_eq!(origin_of(&conn).expect("read"), origin);
+        drop(conn);
+        assert_eq!(open(&path, &steps).expect("opened").1, [""; 0]);
+
+        let error = open(&path, &STEPS).expect_err("newer");
+        assert!(format!("{error:#}").contains("newer hstratum"), "{error:#}");
+        assert!(open_beside(&path).is_err());
+    }
+
+    #[test]
+    fn upgrade_that_fails_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        drop(open(&path, &STEPS).expect("made"));
+        let broken = format!("{ADDED} INSERT INTO nowhere VALUES (1);");
+        let error = open(&path, &[STEPS[0], &broken]).expect_err("broken");
+        assert!(format!("{error:#}").contains("failed to upgrade it"));
+        drop(open(&path, &[STEPS[0], ADDED]).expect("nothing of the broken step is there"));
+    }
+
+    #[test]
+    fn new_file_that_a_crash_left_unfinished_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        fs::write(dir.path().join("ledger.db.tmp"), "half").expect("written");
+        drop(open(&path, &STEPS).expect("made"));
+        assert!(open_beside(&path).is_ok());
+        assert!(!dir.path().join("ledger.db.tmp").exists());
+    }
 }

@@ -11,6 +11,12 @@ CREATE TABLE meta (
   created_at INTEGER NOT NULL
 ) STRICT;
 
+-- Written and emptied again to see whether the disk takes a group of shares; empty otherwise.
+CREATE TABLE probe (
+  id     INTEGER PRIMARY KEY,
+  filler BLOB NOT NULL
+) STRICT;
+
 -- Who is paid.
 CREATE TABLE accounts (
   id      INTEGER PRIMARY KEY,
@@ -77,6 +83,8 @@ CREATE TABLE blocks (
   dumped_at  INTEGER                               -- when its file in shares/ was known to be there
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blocks_by_height ON blocks (height);
+CREATE INDEX blocks_open ON blocks (height) WHERE state IN ('found', 'accepted');
+CREATE INDEX blocks_owed ON blocks (height) WHERE closed_at IS NOT NULL AND dumped_at IS NULL;
 
 -- A block's reward divided among accounts. What is being written is 'preparing' and counts for nothing.
 CREATE TABLE settlements (

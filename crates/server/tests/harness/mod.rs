@@ -25,7 +25,7 @@ use hstratum_core::address::Network;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, Verdict};
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::Hash;
+use hstratum_core::units::{Hash, Height};
 use tempfile::TempDir;
 
 pub use miner::Miner;
@@ -57,6 +57,8 @@ impl Offered {
 struct Seen {
     log: Vec<(Level, String)>,
     offers: Vec<Offered>,
+    /// Blocks that were asked about, question by question.
+    located: Vec<Vec<Hash>>,
     /// What is answered to each offer at once.
     answer: Option<Verdict>,
     /// What happens inside the next offers.
@@ -95,6 +97,11 @@ impl Node for TestNode {
         if let Some(verdict) = answer {
             server.block_result(hash, verdict);
         }
+    }
+
+    fn locate(&self, hashes: Vec<Hash>) {
+        self.seen().located.push(hashes);
+        self.changed.notify_all();
     }
 
     fn log(&self, level: Level, text: &str) {
@@ -147,6 +154,21 @@ impl TestNode {
     /// The offer of this number, counted from 0, once it is there.
     pub fn offer_number(&self, number: usize) -> Offered {
         self.wait("offer", |seen| seen.offers.get(number).cloned())
+    }
+
+    /// Waits for a question about exactly these blocks, in any order, and forgets all before it.
+    pub fn wait_for_question(&self, about: &[Hash]) {
+        let mut about = about.to_vec();
+        about.sort();
+        self.wait("question", |seen| {
+            seen.located.iter().rev().find(|hashes| {
+                let mut hashes = (*hashes).clone();
+                hashes.sort();
+                hashes == about
+            })?;
+            Some(())
+        });
+        self.seen().located.clear();
     }
 
     pub fn offers(&self) -> usize {
@@ -236,7 +258,8 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
 impl Running {
     /// The chain has a new tip, and a template on it.
     pub fn move_on(&self, parts: TemplateParts) {
-        self.server.tip(parts.prev_block);
+        self.server
+            .tip(parts.prev_block, Height(parts.height.0 - 1));
         self.server.template(parts);
     }
 

@@ -1,0 +1,194 @@
+//! The thread that writes share dumps. What is owed follows from the ledger alone: a block that has
+//! closed its round and has no dump yet. So a dump is written once, also over a crash at any point,
+//! and tried until the disk takes it.
+//!
+//! It has a connection of its own that only reads; the keeper marks what is written.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use anyhow::Context;
+use hstratum_core::address::Network;
+use hstratum_core::event::Level;
+use hstratum_core::summary::Dump;
+use hstratum_core::units::Hash;
+use rusqlite::{Connection, Transaction};
+
+use super::keeper::StoreMail;
+use super::schema::open_to_read;
+use crate::dump::write_dump;
+use crate::limits::DISK_RETRY_MS;
+use crate::node::Node;
+
+/// Blocks whose dumps are read at once.
+const DUMPS_PER_TURN: i64 = 100;
+
+/// Writes the dumps of one ledger.
+pub(super) struct Dumps {
+    pub ledger: PathBuf,
+    /// Where they go.
+    pub dir: PathBuf,
+    pub network: Network,
+    /// The keeper's desk.
+    pub desk: Sender<StoreMail>,
+}
+
+impl Dumps {
+    /// Looks for what is owed at the start and each time it is told to. Ends when nobody can tell
+    /// it any more, after a last try.
+    pub(super) fn run(&self, owed: &Receiver<()>, node: &dyn Node) {
+        let mut written = HashSet::new();
+        let mut last_error = None;
+        let mut is_last = false;
+        loop {
+            let done = self.write_owed(&mut written, node);
+            match &done {
+                Ok(()) => last_error = None,
+                Err(error) => {
+                    let text = format!("{error:#}; it is tried again until it can be");
+                    if last_error.as_ref() != Some(&text) {
+                        node.log(Level::Error, &text);
+                        last_error = Some(text);
+                    }
+                }
+            }
+            if is_last {
+                return;
+            }
+            let received = match done {
+                Ok(()) => owed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Err(_) => owed.recv_timeout(Duration::from_millis(DISK_RETRY_MS)),
+            };
+            is_last = received == Err(RecvTimeoutError::Disconnected);
+            // One look is enough for all who told us.
+            owed.try_iter().for_each(drop);
+        }
+    }
+
+    /// Tries each dump that is owed, and returns the first error.
+    fn write_owed(&self, written: &mut HashSet<Hash>, node: &dyn Node) -> anyhow::Result<()> {
+        let mut first_error = Ok(());
+        let mut above = -1;
+        loop {
+            let dumps = read_owed(&self.ledger, self.network, above)
+                .context("failed to read the ledger for share dumps")?;
+            let Some((last, _)) = dumps.last() else {
+                return first_error;
+            };
+            above = i64::from(last.height);
+            for (dump, effort) in dumps {
+                if written.contains(&dump.block) {
+                    continue;
+                }
+                let name = dump.file_name();
+                match write_dump(&self.dir, &dump) {
+                    Ok(()) => {
+                        node.log(Level::Info, &format!("share dump written: {name}"));
+                        written.insert(dump.block);
+                        // The keeper goes on for as long as this thread does.
+                        let _ = self.desk.send(StoreMail::Dumped(dump.block, effort));
+                    }
+                    Err(error) if first_error.is_ok() => {
+                        first_error =
+                            Err(error).context(format!("failed to write the share dump {name}"));
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// A block's row, as far as its dump needs it.
+struct Owed {
+    height: u32,
+    from: i64,
+    hash: Hash,
+    ts: u64,
+    time: u64,
+    txid: Hash,
+    address: String,
+    reward: u64,
+}
+
+/// The dumps owed for blocks above a height, the lowest first, each with its round's effort. Those
+/// of one height come together.
+fn read_owed(path: &Path, network: Network, above: i64) -> anyhow::Result<Vec<(Dump, f64)>> {
+    let mut conn = open_to_read(path)?;
+    let tx = conn.transaction()?;
+    let rows = owed(&tx, above)?;
+    let mut dumps = Vec::new();
+    for row in rows {
+        let shares = shares(&tx, row.from, row.height)?;
+        let effort = effort(&tx, row.from, row.height)?;
+        let dump = Dump {
+            network: network.name().to_owned(),
+            height: row.height,
+            block: row.hash,
+            ts: row.ts,
+            time: row.time,
+            txid: row.txid,
+            address: row.address,
+            reward: row.reward,
+            total: shares.values().sum(),
+            shares,
+        };
+        dumps.push((dump, effort));
+    }
+    Ok(dumps)
+}
+
+fn owed(tx: &Transaction, above: i64) -> rusqlite::Result<Vec<Owed>> {
+    let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+    let hash = |text: String| Hash::from_hex(&text).ok_or(rusqlite::Error::InvalidQuery);
+    let mut statement = tx.prepare(
+        "SELECT height, round_from, hash, time, closed_at, txid, address, reward FROM blocks
+         WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1
+           AND height <= coalesce((SELECT height FROM blocks
+             WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1
+             ORDER BY height LIMIT 1 OFFSET ?2), 9223372036854775807)
+         ORDER BY height, hash",
+    )?;
+    let rows = statement.query_map([above, DUMPS_PER_TURN], |row| {
+        Ok(Owed {
+            height: row.get(0)?,
+            from: row.get(1)?,
+            hash: hash(row.get(2)?)?,
+            ts: unsigned(row.get(3)?),
+            time: unsigned(row.get(4)?),
+            txid: hash(row.get(5)?)?,
+            address: row.get(6)?,
+            reward: unsigned(row.get(7)?),
+        })
+    })?;
+    rows.collect()
+}
+
+/// Each account's difficulty in an interval of heights. The sum is taken in the order of the
+/// difficulties, so that it is the same on every run.
+#[expect(clippy::cast_precision_loss, reason = "a count stays far below 2^53")]
+fn shares(tx: &Connection, from: i64, to: u32) -> rusqlite::Result<BTreeMap<String, f64>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT name, difficulty, sum(count) FROM credit JOIN accounts ON id = account
+         WHERE height BETWEEN ?1 AND ?2
+         GROUP BY account, difficulty ORDER BY account, difficulty",
+    )?;
+    let mut rows = statement.query((from, to))?;
+    let mut shares = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (difficulty, count): (f64, i64) = (row.get(1)?, row.get(2)?);
+        *shares.entry(row.get(0)?).or_insert(0.0) += difficulty * count as f64;
+    }
+    Ok(shares)
+}
+
+/// The work of a round over the work that its blocks were expected to take.
+fn effort(tx: &Connection, from: i64, to: u32) -> rusqlite::Result<f64> {
+    tx.prepare_cached(
+        "SELECT coalesce(sum(credit.difficulty * count / heights.difficulty), 0.0)
+         FROM credit JOIN heights USING (height) WHERE height BETWEEN ?1 AND ?2",
+    )?
+    .query_row((from, to), |row| row.get(0))
+}

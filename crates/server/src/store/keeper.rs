@@ -1,0 +1,454 @@
+//! What is decided about the ledger: what is committed together, what a commit's result means, what
+//! is tried again, and what the others are told.
+//!
+//! A batch is frozen when it is first offered, since one that failed may be there all the same. A
+//! stall, somebody else writing, is waited for. A disk that refuses for two seconds has its shares
+//! given up, and nothing else: blocks, verdicts and tallies stay. No clock, thread, channel's other
+//! end or file is in here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::mpsc::Sender;
+
+use hstratum_core::event::{FoundBlock, Level, Now, Verdict};
+use hstratum_core::ledger::{BlockState, Credit, Tallied, Tally};
+use hstratum_core::units::{Hash, Height, Seq};
+
+use super::ledger::{
+    AddressMail, Batch, BlockChange, Cause, Ledger, LedgerError, Located, TallyKey, Tidied,
+};
+use crate::limits::{
+    DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS,
+    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, TIDY_EVERY_MS, TIDY_PAUSE_MS,
+};
+
+/// The span of the newest statistics, in seconds.
+pub(super) const SPAN_S: u64 = 600;
+
+/// What the ledger is told. The order is the order of the telling.
+pub enum StoreMail {
+    /// Shares to be made durable.
+    Credits(Vec<Credit>),
+    /// What miners have sent.
+    Tally(Vec<Tallied>),
+    /// A block was offered to the node.
+    BlockFound(Box<FoundBlock>),
+    /// The node has answered: the spool may forget the block once this is durable.
+    BlockAnswered(Hash, Verdict),
+    /// The chain has changed; its height.
+    Chain(Height),
+    /// The node's height, and which of the blocks asked about are on its main chain.
+    Located(Height, Vec<(Hash, bool)>),
+    /// A block's dump is on the disk; its round's effort.
+    Dumped(Hash, f64),
+    /// An account's address is to be kept.
+    SetAddress(AddressMail),
+    /// The driver has stopped: hold nothing back.
+    Stop,
+}
+
+/// What others are to be told.
+pub enum Outcome {
+    /// Everything up to here is durable.
+    Durable(Seq),
+    /// What is not durable up to here was given up.
+    NotDurable(Seq),
+    /// The disk refuses, for this reason: shares are refused.
+    Failing(String),
+    /// It takes shares again.
+    Recovered,
+    /// The spool may forget this block.
+    Answered(Hash),
+    /// A block's dump is owed.
+    DumpOwed,
+    /// Ask the node where these are.
+    Locate(Vec<Hash>),
+    /// Whether the address is kept.
+    AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
+    /// For the operator.
+    Log(Level, String),
+}
+
+/// When [`Keeper::work`] is to be called next, if no mail comes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// At once.
+    Now,
+    /// At this time, in milliseconds.
+    At(u64),
+}
+
+/// How the disk does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Disk {
+    Fine,
+    /// Somebody else writes; since when, and whether the log says so.
+    Stalled {
+        since_ms: u64,
+        logged: bool,
+    },
+    /// It has refused since; shares still wait.
+    Refusing {
+        since_ms: u64,
+    },
+    /// Shares are refused.
+    Failing,
+}
+
+/// A question to the node that it has not answered.
+struct Question {
+    asked_ms: u64,
+    /// Blocks of which nothing else was heard since.
+    hashes: HashSet<Hash>,
+}
+
+/// See the module.
+pub struct Keeper {
+    /// Gathers.
+    next: Batch,
+    /// Verdicts that wait for what the node says of other blocks.
+    verdicts: Vec<(Hash, Verdict)>,
+    tallies: BTreeMap<TallyKey, Tally>,
+    /// Offered to the ledger, and not yet known to be durable.
+    current: Option<Batch>,
+    disk: Disk,
+    retry_at_ms: u64,
+    tip: Option<Height>,
+    /// The chain has changed since the last question.
+    is_question_due: bool,
+    question: Option<Question>,
+    tidy_at_ms: u64,
+    tidy_error: Option<String>,
+    is_stopping: bool,
+}
+
+impl Keeper {
+    /// One that knows nothing of the chain yet.
+    pub fn new(now: Now) -> Self {
+        Self {
+            next: Batch::default(),
+            verdicts: Vec::new(),
+            tallies: BTreeMap::new(),
+            current: None,
+            disk: Disk::Fine,
+            retry_at_ms: now.ms,
+            tip: None,
+            is_question_due: false,
+            question: None,
+            tidy_at_ms: now.ms + TIDY_EVERY_MS,
+            tidy_error: None,
+            is_stopping: false,
+        }
+    }
+
+    /// Takes mail in.
+    pub fn take(&mut self, mail: StoreMail, now: Now) {
+        match mail {
+            StoreMail::Credits(credits) => {
+                for credit in credits {
+                    self.next.shares.add(credit);
+                }
+            }
+            StoreMail::Tally(tallied) => self.take_tallies(tallied, now),
+            StoreMail::BlockFound(block) => self.next.found.push(*block),
+            StoreMail::BlockAnswered(hash, verdict) => {
+                if let Some(question) = &mut self.question {
+                    // The node may have looked before it answered.
+                    question.hashes.remove(&hash);
+                }
+                self.verdicts.push((hash, verdict));
+            }
+            StoreMail::Chain(height) => {
+                self.tip = Some(height);
+                self.is_question_due = true;
+            }
+            StoreMail::Located(tip, places) => {
+                let Some(question) = self.question.take() else {
+                    return;
+                };
+                let known = |(hash, on_main)| {
+                    let located = Located { hash, tip, on_main };
+                    question.hashes.contains(&hash).then_some(located)
+                };
+                self.next
+                    .located
+                    .extend(places.into_iter().filter_map(known));
+            }
+            StoreMail::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
+            StoreMail::SetAddress(mail) => self.next.addresses.push(mail),
+            StoreMail::Stop => self.is_stopping = true,
+        }
+    }
+
+    fn take_tallies(&mut self, tallied: Vec<Tallied>, now: Now) {
+        let start = now.unix_s - now.unix_s % SPAN_S;
+        for Tallied {
+            account,
+            worker,
+            tally,
+        } in tallied
+        {
+            let is_full = self.tallies.len() >= TALLIES_WAITING_MAX;
+            let key = (start, account, worker);
+            if let Some(sum) = self.tallies.get_mut(&key) {
+                sum.add(&tally);
+            } else if !is_full {
+                self.tallies.insert(key, tally);
+            }
+        }
+    }
+
+    /// Whether everything taken in is durable or given up.
+    pub fn is_done(&self) -> bool {
+        self.current.is_none()
+            && self.next.is_empty()
+            && self.verdicts.is_empty()
+            && self.tallies.is_empty()
+    }
+
+    /// Shares and blocks that are not durable yet.
+    pub fn left(&self) -> (u64, usize) {
+        let batches = self.current.iter().chain([&self.next]);
+        let (shares, found): (Vec<u64>, Vec<usize>) = batches
+            .map(|batch| (batch.shares.len(), batch.found.len() + batch.verdicts.len()))
+            .unzip();
+        let blocks = found.iter().sum::<usize>() + self.verdicts.len();
+        (shares.iter().sum(), blocks)
+    }
+
+    /// Does what is next: at most one transaction for shares and blocks.
+    pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
+        if self.disk == Disk::Failing {
+            self.give_up(out);
+        }
+        if now.ms < self.retry_at_ms {
+            return Next::At(self.retry_at_ms);
+        }
+        if self.disk == Disk::Failing
+            && let Err(error) = ledger.probe()
+        {
+            return self.failed(error, now, out);
+        }
+        self.gather(now);
+        if let Some(batch) = self.current.take() {
+            match ledger.commit(&batch) {
+                Ok(changes) => self.committed(batch, &changes, out),
+                Err(error) => {
+                    self.current = Some(batch);
+                    return self.failed(error, now, out);
+                }
+            }
+        }
+        self.fine_again(now, out);
+        self.ask(ledger, now, out);
+        self.then(ledger, now, out)
+    }
+
+    /// The ledger's code has failed, which is a bug: it is treated as a disk that refuses.
+    pub fn broken(&mut self, now: Now, out: &mut Vec<Outcome>) -> Next {
+        let reason = "a bug in the ledger's code, please report it".to_owned();
+        self.failed(LedgerError::Failed(reason), now, out)
+    }
+
+    /// Freezes what has gathered, unless an earlier batch is still under way.
+    fn gather(&mut self, now: Now) {
+        if self.current.is_some() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.next);
+        batch.unix_s = now.unix_s;
+        if !self.awaits_places(now) {
+            batch.verdicts = std::mem::take(&mut self.verdicts);
+        }
+        while batch.tallies.len() < TALLIES_PER_COMMIT
+            && let Some(tally) = self.tallies.pop_first()
+        {
+            batch.tallies.push(tally);
+        }
+        if !batch.is_empty() {
+            self.current = Some(batch);
+        }
+    }
+
+    /// A block that is now on the main chain closes the round since the last one that is: whether
+    /// that one still is comes first.
+    fn awaits_places(&self, now: Now) -> bool {
+        let is_open = |question: &Question| now.ms < question.asked_ms + LOCATE_MS;
+        !self.is_stopping && self.question.as_ref().is_some_and(is_open)
+    }
+
+    fn committed(&mut self, batch: Batch, changes: &[BlockChange], out: &mut Vec<Outcome>) {
+        if let Some((_, last)) = batch.shares.range {
+            out.push(Outcome::Durable(last));
+        }
+        for (hash, verdict) in &batch.verdicts {
+            if !matches!(verdict, Verdict::Unknown(_)) {
+                out.push(Outcome::Answered(*hash));
+            }
+        }
+        for mail in batch.addresses {
+            out.push(Outcome::AddressKept(mail.answer, Ok(())));
+        }
+        if !batch.verdicts.is_empty() || !batch.located.is_empty() {
+            out.push(Outcome::DumpOwed);
+        }
+        for change in changes {
+            if change.cause == Cause::Chain {
+                let (level, text) = tell(change);
+                out.push(Outcome::Log(level, text));
+            }
+        }
+    }
+
+    fn fine_again(&mut self, now: Now, out: &mut Vec<Outcome>) {
+        match std::mem::replace(&mut self.disk, Disk::Fine) {
+            Disk::Fine | Disk::Refusing { .. } => {}
+            Disk::Stalled { since_ms, logged } => {
+                if logged {
+                    let seconds = (now.ms - since_ms) / 1000;
+                    let text = format!("the ledger is free again after {seconds} s");
+                    out.push(Outcome::Log(Level::Info, text));
+                }
+            }
+            Disk::Failing => {
+                out.push(Outcome::Recovered);
+                let text = "the ledger can be written again: shares are taken".to_owned();
+                out.push(Outcome::Log(Level::Info, text));
+            }
+        }
+    }
+
+    fn failed(&mut self, error: LedgerError, now: Now, out: &mut Vec<Outcome>) -> Next {
+        match (error, &mut self.disk) {
+            (LedgerError::Busy, Disk::Failing | Disk::Refusing { .. }) => {}
+            (LedgerError::Busy, Disk::Stalled { since_ms, logged }) => {
+                if !*logged && now.ms - *since_ms >= LEDGER_STALL_MS {
+                    *logged = true;
+                    let text = "the ledger is being written to by another process: \
+                                shares wait for it"
+                        .to_owned();
+                    out.push(Outcome::Log(Level::Warning, text));
+                }
+            }
+            (LedgerError::Busy, Disk::Fine) => {
+                self.disk = Disk::Stalled {
+                    since_ms: now.ms,
+                    logged: false,
+                };
+            }
+            (LedgerError::Failed(_), Disk::Failing) => {
+                self.retry_at_ms = now.ms + DISK_RETRY_MS;
+                return Next::At(self.retry_at_ms);
+            }
+            (LedgerError::Failed(reason), Disk::Refusing { since_ms }) => {
+                if now.ms - *since_ms >= LEDGER_PATIENCE_MS {
+                    self.start_failing(reason, out);
+                    self.retry_at_ms = now.ms + DISK_RETRY_MS;
+                    return Next::At(self.retry_at_ms);
+                }
+            }
+            (LedgerError::Failed(_), Disk::Fine | Disk::Stalled { .. }) => {
+                self.disk = Disk::Refusing { since_ms: now.ms };
+            }
+        }
+        self.retry_at_ms = match self.disk {
+            // SQLite itself has waited.
+            Disk::Stalled { .. } => now.ms,
+            _ => now.ms + LEDGER_RETRY_MS,
+        };
+        Next::At(self.retry_at_ms)
+    }
+
+    fn start_failing(&mut self, reason: String, out: &mut Vec<Outcome>) {
+        self.disk = Disk::Failing;
+        let text = format!(
+            "the ledger cannot be written and shares are refused: {reason}; \
+             make room or mend the disk: it is tried again every two seconds"
+        );
+        out.push(Outcome::Log(Level::Error, text));
+        out.push(Outcome::Failing(reason));
+        self.give_up(out);
+    }
+
+    /// Gives up on shares and on whoever waits for an answer, on nothing else.
+    fn give_up(&mut self, out: &mut Vec<Outcome>) {
+        let mut given_up = None;
+        for batch in self.current.iter_mut().chain([&mut self.next]) {
+            let shares = std::mem::take(&mut batch.shares);
+            given_up = shares.range.map(|(_, last)| last).or(given_up);
+            for mail in batch.addresses.drain(..) {
+                let error = anyhow::anyhow!("the ledger cannot be written");
+                out.push(Outcome::AddressKept(mail.answer, Err(error)));
+            }
+        }
+        if let Some(last) = given_up {
+            out.push(Outcome::NotDurable(last));
+        }
+        self.current.take_if(|batch| batch.is_empty());
+    }
+
+    /// Asks the node about our blocks, when the chain has changed and no question is open.
+    fn ask(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) {
+        self.question
+            .take_if(|question| now.ms >= question.asked_ms + LOCATE_MS);
+        let Some(tip) = self.tip else { return };
+        if !self.is_question_due || self.question.is_some() || self.is_stopping {
+            return;
+        }
+        // If it cannot be read now, the next tip asks.
+        self.is_question_due = false;
+        let hashes = ledger.watched(tip).unwrap_or_default();
+        if !hashes.is_empty() {
+            self.question = Some(Question {
+                asked_ms: now.ms,
+                hashes: hashes.iter().copied().collect(),
+            });
+            out.push(Outcome::Locate(hashes));
+        }
+    }
+
+    /// When to go on; upkeep, if there is nothing else.
+    fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
+        let held = self.awaits_places(now);
+        if !self.next.is_empty() || !self.tallies.is_empty() || !(held || self.verdicts.is_empty())
+        {
+            return Next::Now;
+        }
+        if now.ms >= self.tidy_at_ms && !self.is_stopping {
+            let pause_ms = match ledger.tidy(self.tip, now.unix_s) {
+                Ok(Tidied::More) => TIDY_PAUSE_MS,
+                Ok(Tidied::All) => {
+                    self.tidy_error = None;
+                    TIDY_EVERY_MS
+                }
+                Err(LedgerError::Busy) => TIDY_PAUSE_MS,
+                Err(LedgerError::Failed(reason)) => {
+                    if self.tidy_error.as_ref() != Some(&reason) {
+                        let text = format!("failed to tidy the ledger: {reason}");
+                        out.push(Outcome::Log(Level::Warning, text));
+                        self.tidy_error = Some(reason);
+                    }
+                    TIDY_EVERY_MS
+                }
+            };
+            self.tidy_at_ms = now.ms + pause_ms;
+        }
+        let answer_at_ms = self.question.as_ref().map(|open| open.asked_ms + LOCATE_MS);
+        Next::At(answer_at_ms.map_or(self.tidy_at_ms, |at| at.min(self.tidy_at_ms)))
+    }
+}
+
+/// The line for a block that a look at the chain has brought to another state. Verdicts are told by
+/// the pool.
+fn tell(change: &BlockChange) -> (Level, String) {
+    let (level, what) = match (change.from, change.to) {
+        (_, BlockState::Confirmed) => (Level::Info, "block confirmed"),
+        (_, BlockState::Orphaned) => (Level::Warning, "block orphaned, no reward"),
+        (BlockState::Confirmed, _) => (Level::Warning, "block no longer deep enough"),
+        (BlockState::Found, _) => (Level::Info, "block on the main chain"),
+        (_, _) => (Level::Info, "block back on the main chain"),
+    };
+    (
+        level,
+        format!("{what}: {} {}", change.height.0, change.hash),
+    )
+}

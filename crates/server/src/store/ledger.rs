@@ -1,0 +1,183 @@
+//! The seam between what is decided about the ledger and where it is kept: one durable
+//! transaction a call, and the few reads that the keeper needs.
+//!
+//! A commit is all of its [`Batch`] or nothing. One that failed may be there all the same, so a
+//! batch of shares is offered again unchanged, and counts once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hstratum_core::event::{FoundBlock, Verdict};
+use hstratum_core::ledger::{BlockState, Credit, Tally};
+use hstratum_core::units::{Hash, Height, Seq};
+
+pub use crate::mail::AddressMail;
+
+/// Where the ledger is kept.
+pub trait Ledger {
+    /// Makes a batch durable.
+    ///
+    /// # Errors
+    /// When it is not known to be; it may be all the same.
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError>;
+
+    /// Writes something of a group's size, to see whether that can be done.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn probe(&mut self) -> Result<(), LedgerError>;
+
+    /// Blocks whose place in the chain may still change.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError>;
+
+    /// One slice of the upkeep: merges old credit and old statistics. Sums do not change.
+    ///
+    /// # Errors
+    /// When nothing was done.
+    fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError>;
+}
+
+/// Whether there is more to tidy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidied {
+    /// There is.
+    More,
+    /// Not for a while.
+    All,
+}
+
+/// Why something is not known to be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerError {
+    /// Somebody else writes: it will pass.
+    Busy,
+    /// The disk refuses, or the file is no longer what it was.
+    Failed(String),
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("another process writes to it"),
+            Self::Failed(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Shares of one height, account and difficulty. The difficulty is in bits: all are above zero, so
+/// that the order is that of the numbers.
+pub type ShareKey = (Height, Arc<str>, u64);
+
+/// Shares that become durable together.
+#[derive(Debug, Clone, Default)]
+pub struct Shares {
+    /// The first and the last.
+    pub range: Option<(Seq, Seq)>,
+    /// How many of each kind.
+    pub counts: BTreeMap<ShareKey, u64>,
+    /// The network's difficulty at the heights.
+    pub heights: BTreeMap<Height, f64>,
+}
+
+impl Shares {
+    /// Counts a share. Shares come in the order of their numbers.
+    pub fn add(&mut self, credit: Credit) {
+        let first = self.range.map_or(credit.seq, |(first, _)| first);
+        self.range = Some((first, credit.seq));
+        self.heights
+            .entry(credit.height)
+            .or_insert(credit.network_difficulty.get());
+        let key = (
+            credit.height,
+            credit.account,
+            credit.difficulty.get().to_bits(),
+        );
+        *self.counts.entry(key).or_default() += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_none()
+    }
+}
+
+/// The ten minutes, the account and the worker of a tally.
+pub type TallyKey = (u64, Arc<str>, Box<str>);
+
+/// Where a block was seen by a node with this tip.
+#[derive(Debug, Clone, Copy)]
+pub struct Located {
+    /// Which block.
+    pub hash: Hash,
+    /// The node's height.
+    pub tip: Height,
+    /// Whether the block is on the main chain.
+    pub on_main: bool,
+}
+
+/// What becomes durable together. It is carried out in the order of the fields.
+#[derive(Default)]
+pub struct Batch {
+    /// The clock.
+    pub unix_s: u64,
+    /// Money.
+    pub shares: Shares,
+    /// Blocks that were offered to the node.
+    pub found: Vec<FoundBlock>,
+    /// Where they were seen.
+    pub located: Vec<Located>,
+    /// What the node said of them.
+    pub verdicts: Vec<(Hash, Verdict)>,
+    /// Those whose dump is on the disk, with the round's effort.
+    pub dumped: Vec<(Hash, f64)>,
+    /// Where accounts want to be paid.
+    pub addresses: Vec<AddressMail>,
+    /// Statistics.
+    pub tallies: Vec<(TallyKey, Tally)>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+            && self.found.is_empty()
+            && self.verdicts.is_empty()
+            && self.located.is_empty()
+            && self.dumped.is_empty()
+            && self.addresses.is_empty()
+            && self.tallies.is_empty()
+    }
+}
+
+/// What brought a block to another state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The node's verdict.
+    Verdict,
+    /// A look at the chain.
+    Chain,
+}
+
+/// A block has come to another state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockChange {
+    /// Which.
+    pub hash: Hash,
+    /// Its height.
+    pub height: Height,
+    /// What it was.
+    pub from: BlockState,
+    /// What it is.
+    pub to: BlockState,
+    /// Why.
+    pub cause: Cause,
+}

@@ -1,0 +1,440 @@
+//! The ledger in SQLite: a batch is one transaction, synced before it counts as done.
+//!
+//! `meta.seq` is the last share in `credit` and changes with it, so that a batch that is offered
+//! again counts once. What blocks become is in `blocks`, the upkeep in `tidy`, the file in `schema`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hstratum_core::address::Network;
+use hstratum_core::ledger::Tally;
+use hstratum_core::units::{Hash, Height, Seq};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::keeper::SPAN_S;
+use super::ledger::{Batch, BlockChange, Ledger, LedgerError, Shares, Tidied};
+use super::schema::{self, FileId, beside};
+use super::status::Status;
+use super::{blocks, tidy};
+use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES, WAL_BYTES_HIGH};
+
+/// Bytes that a probe writes: more than a usual group changes.
+const PROBE_BYTES: i64 = 64 * 1024;
+
+/// Statements kept ready.
+const STATEMENTS: usize = 64;
+
+/// See the module.
+pub struct Sqlite {
+    conn: Connection,
+    /// None in memory.
+    path: Option<PathBuf>,
+    origin: FileId,
+    network: Network,
+    ids: Ids,
+    tidied: tidy::Progress,
+    status: Arc<Status>,
+}
+
+/// Ids that were looked up, for as long as nothing fails.
+#[derive(Default)]
+struct Ids {
+    accounts: HashMap<Arc<str>, i64>,
+    workers: HashMap<i64, HashMap<Box<str>, i64>>,
+    workers_len: usize,
+}
+
+/// Whether a name that is not in the ledger gets a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Insert,
+    LeaveOut,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it; a line for what was done goes to `told`.
+    ///
+    /// # Errors
+    /// One line that names the file and says what to do.
+    pub fn open(
+        path: &Path,
+        network: Network,
+        unix_s: u64,
+        status: Arc<Status>,
+        told: &mut Vec<String>,
+    ) -> anyhow::Result<Self> {
+        let conn = schema::open_own(path, network.name(), unix_s, told)?;
+        Ok(Self::on(conn, Some(path.to_owned()), network, status)?)
+    }
+
+    /// A ledger that ends with the process.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn in_memory(network: Network, unix_s: u64, status: Arc<Status>) -> anyhow::Result<Self> {
+        let conn = Connection::open_in_memory()?;
+        schema::create(&conn, network.name(), [0; 16], unix_s)?;
+        Ok(Self::on(conn, None, network, status)?)
+    }
+
+    fn on(
+        conn: Connection,
+        path: Option<PathBuf>,
+        network: Network,
+        status: Arc<Status>,
+    ) -> rusqlite::Result<Self> {
+        prepare(&conn)?;
+        let origin = schema::origin_of(&conn)?;
+        Ok(Self {
+            conn,
+            path,
+            origin,
+            network,
+            ids: Ids::default(),
+            tidied: tidy::Progress::default(),
+            status,
+        })
+    }
+
+    /// The last share in it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_seq(&self) -> Result<Seq, LedgerError> {
+        Ok(seq_of(&self.conn)?)
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(Vec<BlockChange>, u64), LedgerError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let is_new = write_shares(&tx, &mut self.ids, &batch.shares)?;
+        let mut changes = Vec::new();
+        let unix_s = signed(batch.unix_s);
+        for block in &batch.found {
+            let account = match &block.account {
+                Some(name) => self.ids.account(&tx, name, Unknown::Insert)?,
+                None => None,
+            };
+            blocks::insert(&tx, self.network, block, account, unix_s)?;
+        }
+        for located in &batch.located {
+            changes.extend(blocks::sight(&tx, self.network, located, unix_s)?);
+        }
+        for (hash, verdict) in &batch.verdicts {
+            changes.extend(blocks::judge(&tx, hash, verdict, unix_s)?);
+        }
+        changes.sort_by_key(|change| change.height);
+        blocks::close_rounds(&tx, &changes, unix_s)?;
+        for (hash, effort) in &batch.dumped {
+            blocks::dumped(&tx, hash, *effort, unix_s)?;
+        }
+        for mail in &batch.addresses {
+            self.ids
+                .account(&tx, &mail.account.as_str().into(), Unknown::Insert)?;
+            tx.prepare_cached("UPDATE accounts SET address = ?2 WHERE name = ?1")?
+                .execute((&mail.account, &mail.address))?;
+        }
+        if is_new {
+            for ((start, account, worker), tally) in &batch.tallies {
+                self.ids.write_tally(&tx, *start, account, worker, tally)?;
+            }
+        }
+        let wal_bytes = Self::check_log(self.path.as_deref())?;
+        tx.commit()?;
+        if wal_bytes >= WAL_BYTES_HIGH {
+            // Another thread has done most of it; what it cannot do is to catch up. A failure is
+            // the next commit's to tell.
+            let _ = checkpoint(&self.conn);
+        }
+        Ok((changes, wal_bytes))
+    }
+
+    /// Before a commit: what goes into a log that is not in its place would be lost with the
+    /// process. Returns its size.
+    fn check_log(path: Option<&Path>) -> Result<u64, LedgerError> {
+        let Some(path) = path else { return Ok(0) };
+        let log = fs::metadata(beside(path, "-wal"))
+            .map_err(|error| LedgerError::Failed(format!("its log is gone: {error}")))?;
+        Ok(log.len())
+    }
+}
+
+impl Ledger for Sqlite {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+        let begun = Instant::now();
+        match self.write(batch) {
+            Ok((changes, wal_bytes)) => {
+                self.status
+                    .committed(begun.elapsed(), batch.shares.len(), wal_bytes);
+                Ok(changes)
+            }
+            Err(error) => {
+                // Rows that were not committed have no ids.
+                self.ids = Ids::default();
+                Err(error)
+            }
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        if let Some(path) = &self.path {
+            // The old connection goes first: as it closes it saves what is in its log.
+            self.conn = Connection::open_in_memory()?;
+            let conn = schema::open_again(path, &self.origin)
+                .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
+            prepare(&conn)?;
+            self.conn = conn;
+        }
+        self.ids = Ids::default();
+        // Two transactions: pages that one both takes and gives back are not written.
+        self.conn.execute(
+            "INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?1))",
+            [PROBE_BYTES],
+        )?;
+        self.conn.execute("DELETE FROM probe", [])?;
+        Self::check_log(self.path.as_deref()).map(drop)
+    }
+
+    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
+        Ok(blocks::watched(&self.conn, tip)?)
+    }
+
+    fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tidied = tidy::slice(&tx, &mut self.tidied, tip, signed(unix_s))?;
+        tx.commit()?;
+        Ok(tidied)
+    }
+}
+
+/// What a connection of the server's is told. The log is copied into the file by another thread.
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.busy_timeout(Duration::from_millis(LEDGER_BUSY_MS))?;
+    conn.execute_batch(&format!(
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES};"
+    ))
+}
+
+/// Copies what it can of the log into the file, and waits for nobody.
+pub(super) fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+fn seq_of(conn: &Connection) -> rusqlite::Result<Seq> {
+    let seq: i64 = conn
+        .prepare_cached("SELECT seq FROM meta")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Seq(u64::try_from(seq).unwrap_or(0)))
+}
+
+/// False when they are there already.
+fn write_shares(tx: &Transaction, ids: &mut Ids, shares: &Shares) -> Result<bool, LedgerError> {
+    let Some((first, last)) = shares.range else {
+        return Ok(true);
+    };
+    let there = seq_of(tx)?;
+    if there == last {
+        return Ok(false);
+    }
+    if there >= first {
+        return Err(LedgerError::Failed(
+            "another server has written shares to it".to_owned(),
+        ));
+    }
+    let mut add = tx.prepare_cached(
+        "INSERT INTO credit VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for ((height, account, difficulty), count) in &shares.counts {
+        let account = ids.account(tx, account, Unknown::Insert)?;
+        add.execute((
+            height.0,
+            account,
+            f64::from_bits(*difficulty),
+            signed(*count),
+        ))?;
+    }
+    let mut know = tx.prepare_cached("INSERT OR IGNORE INTO heights VALUES (?1, ?2)")?;
+    for (height, difficulty) in &shares.heights {
+        know.execute((height.0, difficulty))?;
+    }
+    tx.prepare_cached("UPDATE meta SET seq = ?1")?
+        .execute([signed(last.0)])?;
+    Ok(true)
+}
+
+impl Ids {
+    fn account(
+        &mut self,
+        tx: &Transaction,
+        name: &Arc<str>,
+        unknown: Unknown,
+    ) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.accounts.get(name) {
+            return Ok(Some(*id));
+        }
+        let found = tx
+            .prepare_cached("SELECT id FROM accounts WHERE name = ?1")?
+            .query_row([&**name], |row| row.get(0))
+            .optional()?;
+        let id = match (found, unknown) {
+            (Some(id), _) => id,
+            (None, Unknown::LeaveOut) => return Ok(None),
+            (None, Unknown::Insert) => tx
+                .prepare_cached("INSERT INTO accounts (name) VALUES (?1)")?
+                .insert([&**name])?,
+        };
+        if self.accounts.len() >= LEDGER_IDS_MAX {
+            self.accounts.clear();
+        }
+        self.accounts.insert(name.clone(), id);
+        Ok(Some(id))
+    }
+
+    fn worker(
+        &mut self,
+        tx: &Transaction,
+        account: i64,
+        name: &str,
+        unknown: Unknown,
+    ) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.workers.get(&account).and_then(|ids| ids.get(name)) {
+            return Ok(Some(*id));
+        }
+        let found = tx
+            .prepare_cached("SELECT id FROM workers WHERE account = ?1 AND name = ?2")?
+            .query_row((account, name), |row| row.get(0))
+            .optional()?;
+        let id = match (found, unknown) {
+            (Some(id), _) => id,
+            (None, Unknown::LeaveOut) => return Ok(None),
+            (None, Unknown::Insert) => tx
+                .prepare_cached("INSERT INTO workers (account, name) VALUES (?1, ?2)")?
+                .insert((account, name))?,
+        };
+        if self.workers_len >= LEDGER_IDS_MAX {
+            self.workers.clear();
+            self.workers_len = 0;
+        }
+        self.workers
+            .entry(account)
+            .or_default()
+            .insert(name.into(), id);
+        self.workers_len += 1;
+        Ok(Some(id))
+    }
+
+    /// Who never had a share accepted makes no rows: names cost nothing.
+    fn write_tally(
+        &mut self,
+        tx: &Transaction,
+        start: u64,
+        account: &Arc<str>,
+        worker: &str,
+        tally: &Tally,
+    ) -> rusqlite::Result<()> {
+        let unknown = match tally.accepted.count {
+            0 => Unknown::LeaveOut,
+            _ => Unknown::Insert,
+        };
+        let Some(account) = self.account(tx, account, unknown)? else {
+            return Ok(());
+        };
+        let Some(worker) = self.worker(tx, account, worker, unknown)? else {
+            return Ok(());
+        };
+        tx.prepare_cached(tidy::ADD_STATISTICS)?.execute((
+            signed(SPAN_S),
+            signed(start),
+            worker,
+            signed(tally.accepted.count),
+            tally.accepted.difficulty,
+            signed(tally.stale.count),
+            tally.stale.difficulty,
+            signed(tally.low.count),
+            tally.low.difficulty,
+            signed(tally.duplicate.count),
+            tally.duplicate.difficulty,
+        ))?;
+        Ok(())
+    }
+}
+
+/// SQLite's integers are signed; what would not fit is beyond all counts, times and amounts.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
+        match error.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => Self::Busy,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::ledger::Credit;
+    use hstratum_core::units::Difficulty;
+
+    use super::*;
+
+    fn batch(first: u64, accounts: u64) -> Batch {
+        let mut batch = Batch::default();
+        for seq in first..first + accounts {
+            batch.shares.add(Credit {
+                seq: Seq(seq),
+                height: Height(1),
+                account: format!("account {seq} {}", "x".repeat(100)).into(),
+                difficulty: Difficulty::new(1.0).expect("above zero"),
+                network_difficulty: Difficulty::new(1.0).expect("above zero"),
+            });
+        }
+        batch
+    }
+
+    #[test]
+    fn full_disk_takes_nothing_and_takes_it_once_when_there_is_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let mut ledger = Sqlite::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
+            .expect("opened");
+        ledger.commit(&batch(1, 1)).expect("there is room");
+        let set_pages = |ledger: &Sqlite, pages: i64| {
+            let pragma = "max_page_count";
+            let set = |row: &rusqlite::Row| row.get::<_, i64>(0);
+            ledger
+                .conn
+                .pragma_update_and_check(None, pragma, pages, set)
+                .expect("set");
+        };
+        set_pages(&ledger, 1);
+        let large = batch(2, 1000);
+        for _ in 0..3 {
+            let error = ledger.commit(&large).expect_err("no room");
+            assert!(
+                matches!(&error, LedgerError::Failed(text) if text.contains("full")),
+                "{error}"
+            );
+        }
+        assert_eq!(ledger.last_seq(), Ok(Seq(1)));
+        set_pages(&ledger, 1_000_000);
+        ledger.commit(&large).expect("there is room again");
+        ledger.commit(&large).expect("it is there already");
+        let count: i64 = ledger
+            .conn
+            .query_row("SELECT sum(count) FROM credit", [], |row| row.get(0))
+            .expect("read");
+        assert_eq!(count, 1001);
+    }
+}

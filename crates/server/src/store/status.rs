@@ -1,0 +1,50 @@
+//! How the ledger does, for whoever asks from another thread.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Status {
+    reading: Mutex<Reading>,
+}
+
+/// The status at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Why shares are refused; none when they are taken.
+    pub failing: Option<String>,
+    /// How long the last commit took.
+    pub last_commit: Duration,
+    /// Size of the ledger's log, in bytes.
+    pub wal_bytes: u64,
+    /// Groups of shares committed since the start.
+    pub groups: u64,
+    /// Shares committed since the start.
+    pub shares: u64,
+}
+
+impl Status {
+    /// How it is now.
+    pub fn read(&self) -> Reading {
+        self.lock().clone()
+    }
+
+    pub(super) fn committed(&self, took: Duration, shares: u64, wal_bytes: u64) {
+        let mut reading = self.lock();
+        reading.last_commit = took;
+        reading.wal_bytes = wal_bytes;
+        reading.shares += shares;
+        reading.groups += u64::from(shares > 0);
+    }
+
+    pub(super) fn set_failing(&self, reason: Option<String>) {
+        self.lock().failing = reason;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.reading
+            .lock()
+            .expect("nothing panics while it is held")
+    }
+}
