@@ -1,6 +1,7 @@
-//! `hstratum payout`: what it takes. `plan` foretells; nothing here sends money.
+//! `hstratum payout`: what it takes. `plan` foretells, `send` pays.
 
 mod plan;
+mod send;
 
 use std::path::PathBuf;
 
@@ -19,12 +20,15 @@ pub(crate) struct Args {
 enum Command {
     /// Show what settling and paying would do now; changes nothing
     Plan(plan::Args),
+    /// Settle, and pay who is due through hsd's wallet; brings forward what an earlier run began
+    Send(send::Args),
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Plan(args) => plan::run(args),
+        Command::Send(args) => send::run(args),
     }
 }
 

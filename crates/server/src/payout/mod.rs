@@ -3,7 +3,8 @@
 //! A block whose reward can be spent is settled: its reward is divided among accounts once, by
 //! `settle`. What an account was credited and not yet paid is its balance; `payees` says whose is
 //! due and where it goes. `plan` foretells both and writes nothing. The arithmetic is in
-//! `hstratum_core::payout`, the transactions that pay are not here.
+//! `hstratum_core::payout`. A `Sender` pays: it has hsd's wallet make a transaction and hsd's node
+//! send it.
 //!
 //! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; what is
 //! half written is 'preparing' and counts for nothing. One process at a time does any of this:
@@ -11,11 +12,16 @@
 //! wait for them.
 
 mod account;
+mod check;
 mod due;
+mod fate;
+pub mod hsd;
 mod lock;
 mod payee;
+mod payment;
 mod plan;
 mod prune;
+mod send;
 mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
@@ -24,8 +30,10 @@ pub(crate) use due::cut_below;
 pub use lock::PayoutLock;
 pub(crate) use payee::is_payable;
 pub use payee::{Payee, Wait, payees};
+pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
 pub use prune::prune;
+pub use send::{Sender, Step};
 pub(crate) use settle::immediate;
 pub use settle::{Change, Settled, settle};
 

@@ -18,19 +18,23 @@ pub struct Payee {
     pub amount: u64,
 }
 
+/// The least that nodes pass on to either kind of address, in base units (hsd
+/// lib/primitives/output.js, getDustThreshold): 297 to a key, 333 to a script.
+const DUST: u64 = 333;
+
 /// Why an account is paid nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// It was paid more than it has earned, after a block was lost.
     Owes,
-    /// Its balance is below the threshold.
+    /// Its balance is below the threshold, or so small that nodes would not pass it on.
     BelowThreshold,
     /// It has no address that can be paid to: none was set, and its name is none.
     NoAddress,
 }
 
 /// Everybody whose balance has come to the threshold and who has an address, by name. Nobody with
-/// a balance of 0 or less, whatever the threshold.
+/// a balance below 333 base units, whatever the threshold: nodes would not pass it on.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -59,7 +63,7 @@ pub(super) fn judge(
     threshold: u64,
 ) -> Result<(&str, u64), Wait> {
     let amount = u64::try_from(balance).map_err(|_| Wait::Owes)?;
-    if amount == 0 || amount < threshold {
+    if amount < threshold.max(DUST) {
         return Err(Wait::BelowThreshold);
     }
     let address = account.address.as_deref().unwrap_or(&account.name);
