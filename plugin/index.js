@@ -10,6 +10,7 @@
 const binding = require('./binding');
 const host = require('./host');
 const options = require('./options');
+const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
 const {Templates} = require('./templates');
 
@@ -61,6 +62,7 @@ class Plugin {
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
     this.listen();
+    rpc.add(node.rpc, this.server);
   }
 
   listen() {

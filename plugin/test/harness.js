@@ -245,6 +245,17 @@ class Node {
   }
 
   async rpc(method, params = []) {
+    const {result, error} = await this.call(method, params);
+
+    if (error)
+      throw new Error(`${method}: ${error.message}`);
+
+    return result;
+  }
+
+  /** What the node answers, {result, error}. */
+
+  async call(method, params) {
     const auth = Buffer.from(`x:${API_KEY}`).toString('base64');
     const res = await fetch(`http://127.0.0.1:${this.ports.http}/`, {
       method: 'POST',
@@ -255,12 +266,8 @@ class Node {
       },
       body: JSON.stringify({method, params, id: 1})
     });
-    const {result, error} = await res.json();
 
-    if (error)
-      throw new Error(`${method}: ${error.message}`);
-
-    return result;
+    return res.json();
   }
 
   height() {

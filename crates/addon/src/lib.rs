@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
-use hstratum::server::{Closing, Server};
+use hstratum::server::{AddressStored, Closing, Server};
 use hstratum::settings::Settings;
 use hstratum_core::address::Network;
 use hstratum_core::block::{Reach, Solution};
@@ -349,6 +349,16 @@ impl ServerHandle {
         Ok(())
     }
 
+    /// Has an account paid at an address from now on; resolves when that is durable.
+    #[napi(catch_unwind)]
+    pub fn set_address(&self, account: String, address: String) -> Result<AsyncTask<SetAddress>> {
+        let stored = self
+            .server
+            .set_address(&account, &address)
+            .map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
+        Ok(AsyncTask::new(SetAddress(stored)))
+    }
+
     /// Reads the certificate of TLS listeners anew; nobody is dropped.
     #[napi(catch_unwind)]
     pub fn reload(&self) {
@@ -375,6 +385,23 @@ impl Task for Close {
 
     fn resolve(&mut self, _env: Env, output: bool) -> napi::Result<bool> {
         Ok(output)
+    }
+}
+
+/// Waits for the ledger off the JavaScript thread.
+pub struct SetAddress(AddressStored);
+
+impl Task for SetAddress {
+    type Output = ();
+    type JsValue = ();
+
+    fn compute(&mut self) -> napi::Result<()> {
+        let stored = self.0.wait();
+        stored.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
+    }
+
+    fn resolve(&mut self, _env: Env, (): ()) -> napi::Result<()> {
+        Ok(())
     }
 }
 

@@ -122,6 +122,13 @@ impl Address {
         Self::new(version, digits.into_iter().fes_to_bytes().collect())
     }
 
+    /// Reads an address whose owner can spend what it is paid: of version 0, since the others have no
+    /// meaning yet, and anybody can spend from them.
+    #[must_use]
+    pub fn parse_payable(text: &str, network: Network) -> Option<Self> {
+        Self::parse(text, network).filter(|address| address.version == 0)
+    }
+
     /// The text of this address on the network, in lower case.
     #[must_use]
     pub fn encode(&self, network: Network) -> String {

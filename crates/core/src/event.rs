@@ -43,7 +43,7 @@ pub enum Event<'a> {
     Received(ConnId, &'a [u8]),
     /// The connection is gone.
     Closed(ConnId),
-    /// Everything up to here survives a crash.
+    /// What is recorded up to here survives a crash, but for what was given up before.
     Durable(Seq),
     /// The ledger has given up on what is recorded up to here and not durable: it was not counted,
     /// and whoever sent it is told so.
@@ -56,6 +56,8 @@ pub enum Event<'a> {
     UserAdded(Ticket, Option<StoredPassword>),
     /// Time has passed.
     Tick,
+    /// The server stops: what the pool has kept back is to come out.
+    Stop,
 }
 
 /// Where a connection comes from.
@@ -182,7 +184,7 @@ pub enum Action {
     SubmitBlock(Arc<Solution>),
     /// Keep a found block, whole, until the node has answered.
     Spool(Arc<Solution>, Arc<RawTransactions>),
-    /// Make a share durable, then say [`Event::Durable`].
+    /// Make a share durable, then say [`Event::Durable`], or [`Event::NotDurable`].
     Record(Credit),
     /// A block was offered to the node: the ledger is to know it. More than once for one block is
     /// harmless.
@@ -228,6 +230,8 @@ pub struct NewUser {
     pub name: String,
     /// Its password in the clear.
     pub password: String,
+    /// Where it is to be paid, an address of this network; none: where it is now.
+    pub address: Option<String>,
 }
 
 /// The actions of an event, in order. Bytes for one connection share one buffer, so that a reply

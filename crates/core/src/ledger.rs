@@ -128,6 +128,14 @@ pub struct Work {
     pub difficulty: f64,
 }
 
+impl Work {
+    /// Counts a share.
+    pub fn add_share(&mut self, difficulty: Difficulty) {
+        self.count += 1;
+        self.difficulty += difficulty.get();
+    }
+}
+
 /// What one worker has sent, by outcome. Not money.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {

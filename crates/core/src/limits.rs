@@ -19,8 +19,8 @@ pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Users authorized on one connection. The next one is refused.
 pub const USERS_PER_SESSION_MAX: usize = 1024;
 
-/// Replies of one connection that wait for the ledger or a password check. At the limit its
-/// further lines wait unread.
+/// Replies of one connection that wait for the ledger or a password check, accepted shares that want
+/// no reply included. At the limit its further lines wait unread.
 pub const PENDING_REPLIES_MAX: usize = 1024;
 
 /// Bytes of replies of one connection that wait. At the limit its further lines wait unread.
@@ -94,6 +94,13 @@ pub const HINT_MS: u64 = 10 * 60_000;
 
 /// How often all sessions are looked at for silence.
 pub const ROUND_MS: u64 = 5_000;
+
+/// How often the ledger is told what miners have sent.
+pub const TALLY_MS: u64 = 10_000;
+
+/// Workers whose tallies the ledger is told of at once. Those of connections that ended are told at
+/// this limit, whatever the time; those of connections that are open beyond it wait for the next time.
+pub const TALLIES_MAX: usize = 65_536;
 
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::account::{ADMIN, Login, User, clean_name};
+use crate::address::Address;
 use crate::event::{Action, Level, NewUser, Password, Ticket};
+use crate::ledger::Tally;
 use crate::limits::{
     PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX,
 };
@@ -15,7 +17,7 @@ use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::password::StoredPassword;
 use crate::request::{Answer, Desk};
-use crate::session::Session;
+use crate::session::{Authorized, Session};
 use crate::units::ConnId;
 
 /// A connection that waits for an answer, and the request that it asked with.
@@ -157,6 +159,7 @@ impl Desk<'_> {
             let user = NewUser {
                 name: user.account.to_string(),
                 password: password.to_owned(),
+                address: None,
             };
             self.write_user(user, None);
         }
@@ -169,7 +172,7 @@ impl Desk<'_> {
 
     /// Takes a user in. Too many on one connection are refused like wrong ones.
     fn admit(&mut self, session: &mut Session, user: User) -> Result<Answer, Reject> {
-        if session.user(&user.name).is_some() {
+        if session.position(&user.name).is_some() {
             return Ok(Answer::True);
         }
         if session.users.len() >= USERS_PER_SESSION_MAX {
@@ -178,7 +181,10 @@ impl Desk<'_> {
         let (name, address) = (&user.name, session.address);
         self.out
             .log(Level::Debug, format!("{name:?} mines from {address}"));
-        session.users.push(user);
+        session.users.push(Authorized {
+            user,
+            tally: Tally::default(),
+        });
         Ok(Answer::True)
     }
 
@@ -250,7 +256,7 @@ impl Desk<'_> {
         Ok(Answer::True)
     }
 
-    /// `mining.add_user [user, password]`.
+    /// `mining.add_user [user, password, address]`; the address may be missing.
     pub(crate) fn add_user(
         &mut self,
         session: &mut Session,
@@ -265,6 +271,7 @@ impl Desk<'_> {
         if password.is_empty() || split_password(password).1.is_some() {
             return Err(Reject::InvalidParams);
         }
+        let address = self.payout_address(&params)?;
         if self.shared.accounts.contains(&name) || self.shared.questions.writing.contains(&name) {
             return Err(Reject::UserExists);
         }
@@ -277,10 +284,24 @@ impl Desk<'_> {
             NewUser {
                 name,
                 password: password.to_owned(),
+                address,
             },
             Some(asker),
         );
         Ok(Answer::Later)
+    }
+
+    /// The third parameter in its one spelling; none where it is missing.
+    fn payout_address(&self, params: &[Option<String>]) -> Result<Option<String>, Reject> {
+        let Some(text) = params.get(2) else {
+            return Ok(None);
+        };
+        let network = self.shared.config.network;
+        let address = text
+            .as_deref()
+            .and_then(|text| Address::parse_payable(text, network))
+            .ok_or(Reject::InvalidAddress)?;
+        Ok(Some(address.encode(network)))
     }
 }
 

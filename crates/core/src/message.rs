@@ -25,6 +25,8 @@ pub enum Reject {
     OnlyAdmin,
     /// `mining.add_user` of a name that exists.
     UserExists,
+    /// `mining.add_user` with what is no address of this network that can be paid.
+    InvalidAddress,
     /// The user could not be written to disk.
     UserNotStored,
     /// A method this server does not know.
@@ -35,6 +37,8 @@ pub enum Reject {
     TimeTooOld,
     /// A share's time too far ahead.
     TimeTooNew,
+    /// A share that cannot be credited, because the disk refuses. It may be sent again.
+    LedgerFailing,
     /// A job that this connection was not given, or that is too old.
     JobNotFound,
     /// A job whose parent is no longer the tip.
@@ -51,17 +55,19 @@ pub enum Reject {
 
 impl Reject {
     /// Every reject, for tests and counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidParams,
         Self::NotUpToDate,
         Self::InvalidPassword,
         Self::OnlyAdmin,
         Self::UserExists,
+        Self::InvalidAddress,
         Self::UserNotStored,
         Self::UnknownMethod,
         Self::LineTooLong,
         Self::TimeTooOld,
         Self::TimeTooNew,
+        Self::LedgerFailing,
         Self::JobNotFound,
         Self::StalePrevblk,
         Self::Duplicate,
@@ -78,10 +84,11 @@ impl Reject {
             | Self::InvalidPassword
             | Self::OnlyAdmin
             | Self::UserExists
+            | Self::InvalidAddress
             | Self::UserNotStored
             | Self::UnknownMethod
             | Self::LineTooLong => 0,
-            Self::TimeTooOld | Self::TimeTooNew => 20,
+            Self::TimeTooOld | Self::TimeTooNew | Self::LedgerFailing => 20,
             Self::JobNotFound | Self::StalePrevblk => 21,
             Self::Duplicate => 22,
             Self::HighHash => 23,
@@ -98,11 +105,13 @@ impl Reject {
             Self::InvalidPassword => "invalid password",
             Self::OnlyAdmin => "only admin can add user",
             Self::UserExists => "User already exists.",
+            Self::InvalidAddress => "invalid address",
             Self::UserNotStored => "user not stored",
             Self::UnknownMethod => "unknown method",
             Self::LineTooLong => "line too long",
             Self::TimeTooOld => "time too old",
             Self::TimeTooNew => "time too new",
+            Self::LedgerFailing => "ledger unavailable",
             Self::JobNotFound => "job not found",
             Self::StalePrevblk => "stale-prevblk",
             Self::Duplicate => "duplicate",

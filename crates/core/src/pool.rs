@@ -23,8 +23,11 @@ use crate::login::{Asker, Question, Questions};
 use crate::message::Reject;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
+use crate::recorded::Ledger;
+use crate::reply::Fate;
 use crate::request::Desk;
 use crate::session::{Session, Sessions};
+use crate::tally::Tallies;
 use crate::template::Template;
 use crate::units::{ConnId, Hash, Seq};
 
@@ -60,16 +63,13 @@ pub(crate) struct Shared {
     pub is_listening: bool,
     /// The current job remembers so many shares that everybody needs another.
     pub wants_fresh_job: bool,
-    /// Who waits for what to be durable, in order.
-    pub waiting: VecDeque<(Seq, ConnId)>,
+    pub ledger: Ledger,
     /// Connections to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Connections to be reset, and when, in order.
     closing_later: VecDeque<(u64, ConnId)>,
     /// Since when there has been no job.
     jobless_since_ms: Option<u64>,
-    seq: Seq,
-    durable: Seq,
     pub questions: Questions,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
@@ -78,20 +78,21 @@ pub(crate) struct Shared {
 
 /// See the module.
 pub struct Pool {
-    shared: Shared,
-    sessions: Sessions,
+    pub(crate) shared: Shared,
+    pub(crate) sessions: Sessions,
+    pub(crate) tallies: Tallies,
     bans: Bans,
     no_template: Option<String>,
     next_round_ms: u64,
 }
 
 impl Pool {
-    /// A pool without miners that knows `users` and has no job. It listens, and takes what is
-    /// durable up to `durable` as done.
+    /// A pool without miners that knows `users` and has no job. It listens, and takes the ledger to
+    /// be open. The first share that it records comes after `recorded`.
     pub fn new(
         config: PoolConfig,
         users: impl IntoIterator<Item = (String, StoredPassword)>,
-        durable: Seq,
+        recorded: Seq,
         now: Now,
     ) -> Self {
         let mut accounts = Accounts::new(config.auth, config.network, config.boot.secret);
@@ -110,18 +111,17 @@ impl Pool {
                 tip: None,
                 is_listening: true,
                 wants_fresh_job: false,
-                waiting: VecDeque::new(),
+                ledger: Ledger::new(recorded),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 jobless_since_ms: Some(now.ms),
-                seq: durable,
-                durable,
                 questions: Questions::new(config.boot.nonce),
                 dropped: Vec::new(),
                 found: FoundBlocks::default(),
                 config,
             },
             sessions: Sessions::default(),
+            tallies: Tallies::new(now.ms),
             bans: Bans::default(),
             no_template: None,
             next_round_ms: now.ms + ROUND_MS,
@@ -163,12 +163,14 @@ impl Pool {
                     .receive(session, bytes);
                 }
             }
-            Event::Closed(conn) => self.forget(now, conn),
-            Event::Durable(seq) => self.handle_durable(now, seq, out),
-            Event::NotDurable(_) | Event::Ledger(_) => {}
+            Event::Closed(conn) => self.forget(now, conn, out),
+            Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
+            Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
+            Event::Ledger(state) => self.shared.ledger.state = state,
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Tick => self.handle_tick(now, out),
+            Event::Stop => self.take_tallies(out),
         }
         if std::mem::take(&mut self.shared.wants_fresh_job) {
             self.handle_full_job(now, out);
@@ -276,32 +278,6 @@ impl Pool {
             }
         }
         out.push(Action::BlockAnswered(hash, verdict));
-    }
-
-    fn handle_durable(&mut self, now: Now, seq: Seq, out: &mut Actions) {
-        self.shared.durable = self.shared.durable.max(seq);
-        while let Some(&(waits_for, conn)) = self.shared.waiting.front()
-            && waits_for <= seq
-        {
-            self.shared.waiting.pop_front();
-            self.release(now, conn, out);
-        }
-    }
-
-    /// Lets out what the ledger has released on a connection, and reads on if that had stopped.
-    fn release(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return;
-        };
-        session.release(self.shared.durable, now, out);
-        if session.is_paused {
-            Desk {
-                shared: &mut self.shared,
-                now,
-                out,
-            }
-            .receive(session, &[]);
-        }
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
@@ -419,6 +395,9 @@ impl Pool {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             }
         }
+        if self.tallies.are_due(now.ms) {
+            self.take_tallies(out);
+        }
     }
 
     /// Without a job miners are better served elsewhere.
@@ -433,15 +412,17 @@ impl Pool {
 
     fn close(&mut self, now: Now, conn: ConnId, how: CloseHow, out: &mut Actions) {
         if self.sessions.get_mut(conn).is_some() {
-            self.forget(now, conn);
+            self.forget(now, conn, out);
             out.push(Action::Close(conn, how));
         }
     }
 
-    fn forget(&mut self, now: Now, conn: ConnId) {
-        if let Some(session) = self.sessions.remove(conn)
-            && let Some(extra_nonce1) = session.extra_nonce1
-        {
+    fn forget(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let Some(mut session) = self.sessions.remove(conn) else {
+            return;
+        };
+        self.tallies.keep(&mut session, out);
+        if let Some(extra_nonce1) = session.extra_nonce1 {
             let difficulty = session.pace.difficulty();
             self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
         }
@@ -459,11 +440,6 @@ impl Shared {
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         self.closing_later
             .push_back((now.ms + CLOSE_DELAY_MS, conn));
-    }
-
-    pub(crate) fn next_seq(&mut self) -> Seq {
-        self.seq = Seq(self.seq.0 + 1);
-        self.seq
     }
 
     /// Offers a block to the node, once however often it is submitted.

@@ -2,7 +2,7 @@
 //! and which replies wait.
 //!
 //! Replies leave in the order of the requests: a reject behind a share that is not durable yet
-//! waits for it. What a request means is in `login` and `pool`; here is what they share.
+//! waits for it, see `reply`. What a request means is in `login` and `submit`; here is what they share.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,14 +10,15 @@ use std::net::IpAddr;
 use crate::account::User;
 use crate::event::{Actions, Arrival, ArrivalKind, Now};
 use crate::job::{Job, JobNumber};
+use crate::ledger::Tally;
 use crate::limits::{
-    ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, PENDING_REPLIES_MAX,
-    PENDING_REPLY_BYTES_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
+    ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
 };
 use crate::line::LineBuffer;
 use crate::message::write_set_difficulty;
 use crate::pace::{Dynamic, Pace, Urgency};
 use crate::redirect::Head;
+use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
 
 /// How far a connection has come.
@@ -39,6 +40,12 @@ struct Assignment {
     target: Target,
 }
 
+/// A user of a connection, and what it has sent since that was last taken.
+pub(crate) struct Authorized {
+    pub user: User,
+    pub tally: Tally,
+}
+
 /// A connection.
 pub(crate) struct Session {
     pub conn: ConnId,
@@ -52,7 +59,7 @@ pub(crate) struct Session {
     pub lines: LineBuffer,
     /// Set by subscribe.
     pub extra_nonce1: Option<u32>,
-    pub users: Vec<User>,
+    pub users: Vec<Authorized>,
     pub is_admin: bool,
     /// A question is open whose answer the next line has to wait for.
     pub is_asking: bool,
@@ -130,9 +137,14 @@ impl Session {
         self.is_asking || self.replies.are_full()
     }
 
-    /// The user that a submit names.
-    pub(crate) fn user(&self, name: &str) -> Option<&User> {
-        self.users.iter().find(|user| &*user.name == name)
+    /// Where in `users` the user of a cleaned name is.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.users.iter().position(|one| &*one.user.name == name)
+    }
+
+    /// What the miner was told last; none before its first job.
+    pub(crate) fn announced(&self) -> Option<Difficulty> {
+        self.announced
     }
 
     /// Tells the miner its difficulty for jobs from `job` on, if it is another than before, and
@@ -240,62 +252,26 @@ impl Session {
             self.sent_at_ms = now.ms;
             out.send(self.conn, write);
         } else {
-            self.replies.push(None, write);
+            self.replies.push_line(write);
         }
     }
 
-    /// Sends a reply once `seq` is durable.
-    pub(crate) fn reply_after(&mut self, seq: Seq, write: impl FnOnce(&mut Vec<u8>)) {
-        self.replies.push(Some(seq), write);
+    /// Answers an accepted share once the ledger has spoken of `seq`, where it has an id.
+    pub(crate) fn reply_after(&mut self, seq: Seq, id: Option<&str>) {
+        self.replies.push_share(seq, id);
     }
 
-    /// Sends the replies that `durable` releases.
-    pub(crate) fn release(&mut self, durable: Seq, now: Now, out: &mut Actions) {
-        let len = self.replies.ready(durable);
-        if len > 0 {
+    /// Sends the replies that no longer wait once the shares up to `settled` have met their fate.
+    pub(crate) fn release(&mut self, settled: Seq, fate: Fate, now: Now, out: &mut Actions) {
+        let mut is_sent = false;
+        out.send(self.conn, |lines| {
+            let start = lines.len();
+            self.replies.release(settled, fate, lines);
+            is_sent = lines.len() > start;
+        });
+        if is_sent {
             self.sent_at_ms = now.ms;
-            out.send(self.conn, |lines| self.replies.pop_into(len, lines));
         }
-    }
-}
-
-/// Replies that wait, in the order of their requests.
-#[derive(Default)]
-struct Replies {
-    /// Of each: what it waits for, and its bytes.
-    waiting: VecDeque<(Option<Seq>, usize)>,
-    bytes: Vec<u8>,
-}
-
-impl Replies {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    fn are_full(&self) -> bool {
-        self.waiting.len() >= PENDING_REPLIES_MAX || self.bytes.len() >= PENDING_REPLY_BYTES_MAX
-    }
-
-    fn push(&mut self, after: Option<Seq>, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        write(&mut self.bytes);
-        self.waiting.push_back((after, self.bytes.len() - start));
-    }
-
-    /// Takes off what `durable` releases and says how many bytes that is.
-    fn ready(&mut self, durable: Seq) -> usize {
-        let mut len = 0;
-        while let Some((after, bytes)) = self.waiting.front()
-            && after.is_none_or(|seq| seq <= durable)
-        {
-            len += bytes;
-            self.waiting.pop_front();
-        }
-        len
-    }
-
-    fn pop_into(&mut self, len: usize, out: &mut Vec<u8>) {
-        out.extend(self.bytes.drain(..len));
     }
 }
 

@@ -5,17 +5,30 @@ use std::sync::Arc;
 
 use crate::account::clean_name;
 use crate::block::{Reach, Solution};
-use crate::event::Action;
+use crate::event::{Action, LedgerState};
 use crate::header::Proof;
 use crate::job::{Job, JobNumber, Jobs, share_key};
 use crate::ledger::Credit;
 use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
-use crate::message::{Reject, Request, Submit, write_true};
+use crate::message::{Reject, Request, Submit};
 use crate::pace::Urgency;
 use crate::request::{Answer, Desk};
 use crate::session::Session;
 use crate::share::{self, Parent};
-use crate::units::{Difficulty, Hash};
+use crate::tally;
+use crate::units::{Difficulty, Hash, Target};
+
+/// A submit for a job that the connection was given.
+struct Claim {
+    account: Arc<str>,
+    job: JobNumber,
+    /// What the job was sent under.
+    difficulty: Difficulty,
+    target: Target,
+    proof: Proof,
+    /// What tells the share from others of the job.
+    key: u128,
+}
 
 impl Desk<'_> {
     pub(crate) fn handle_submit(
@@ -24,19 +37,15 @@ impl Desk<'_> {
         id: Option<&str>,
         submit: Result<Submit<'_>, Reject>,
     ) {
-        let credit = match session.extra_nonce1 {
+        let accepted = match session.extra_nonce1 {
             None => Err(Reject::NotSubscribed),
             Some(extra_nonce1) => submit.and_then(|s| self.judge(session, extra_nonce1, &s)),
         };
-        match credit {
+        match accepted {
             Ok(credit) => {
-                let seq = credit.seq;
+                session.reply_after(credit.seq, id);
                 let urgency = session.count_share(credit.difficulty, self.now);
                 self.out.push(Action::Record(credit));
-                if let Some(id) = id {
-                    session.reply_after(seq, |line| write_true(line, id));
-                    self.shared.waiting.push_back((seq, session.conn));
-                }
                 if urgency == Urgency::Now {
                     self.send_changed_difficulty(session);
                 }
@@ -54,63 +63,76 @@ impl Desk<'_> {
         }
     }
 
-    /// Judges a submit in the order of checks the field knows, and offers its block if it is one.
+    /// Judges a submit in the order of checks the field knows, offers its block if it is one, and
+    /// counts what came of it. For an unknown job that is with the difficulty told last.
     fn judge(
         &mut self,
         session: &mut Session,
         extra_nonce1: u32,
         submit: &Submit<'_>,
     ) -> Result<Credit, Reject> {
-        let user = match session.user(&submit.user) {
-            Some(user) => user,
+        let position = match session.position(&submit.user) {
+            Some(position) => position,
             None => clean_name(&submit.user)
-                .and_then(|name| session.user(&name))
+                .and_then(|name| session.position(&name))
                 .ok_or(Reject::UnauthorizedUser)?,
         };
-        let account = user.account.clone();
-        let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
-        let number = self
-            .shared
-            .jobs
-            .number(&submit.job)
-            .ok_or(Reject::JobNotFound)?;
-        let (difficulty, target) = session.assigned(number).ok_or(Reject::JobNotFound)?;
-        let job = self.find_job(session, number).ok_or(Reject::JobNotFound)?;
-        let parent = parent_of(job, tip);
-        let proof = share::proof(extra_nonce1, submit);
-        let checked = share::check(job, parent, &proof, &target, unix_s);
-        let key = share_key(extra_nonce1, submit.extra_nonce2, submit.time, submit.nonce);
-        let verdict = checked.verdict.and_then(|()| {
-            if job.is_overfull() {
-                Err(Reject::JobNotFound)
-            } else if job.remember(key) {
-                Ok(())
-            } else {
-                Err(Reject::Duplicate)
+        let number = self.shared.jobs.number(&submit.job);
+        let assigned = number.and_then(|number| session.assigned(number));
+        let credit = match number.zip(assigned) {
+            None => Err(Reject::JobNotFound),
+            Some((job, (difficulty, target))) => {
+                let claim = Claim {
+                    account: session.users[position].user.account.clone(),
+                    job,
+                    difficulty,
+                    target,
+                    proof: share::proof(extra_nonce1, submit),
+                    key: share_key(extra_nonce1, submit.extra_nonce2, submit.time, submit.nonce),
+                };
+                self.judge_claim(session, claim)
             }
-        });
+        };
+        let difficulty = assigned.map(|(difficulty, _)| difficulty);
+        if let Some(difficulty) = difficulty.or(session.announced()) {
+            let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);
+            tally::count(&mut session.users[position].tally, verdict, difficulty);
+        }
+        credit
+    }
+
+    fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Credit, Reject> {
+        let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
+        let state = self.shared.ledger.state;
+        let conn = session.conn;
+        let job = self
+            .find_job(session, claim.job)
+            .ok_or(Reject::JobNotFound)?;
+        let parent = parent_of(job, tip);
+        let checked = share::check(job, parent, &claim.proof, &claim.target, unix_s);
+        let verdict = checked.verdict.and_then(|()| admit(job, claim.key, state));
         let height = job.template.height;
         let network_difficulty = job.network_difficulty;
         let is_full = job.is_full();
         let solution = checked
             .block
-            .map(|hash| solution(job, hash, &proof, parent, account.clone(), difficulty));
+            .map(|hash| solution(job, hash, parent, &claim));
         if let Some(solution) = solution {
             self.shared.offer(solution, self.out);
         }
         self.shared.wants_fresh_job |= is_full;
         verdict?;
         Ok(Credit {
-            seq: self.shared.next_seq(),
+            seq: self.shared.ledger.record(conn, claim.job, claim.key),
             height,
-            account,
-            difficulty,
+            account: claim.account,
+            difficulty: claim.difficulty,
             network_difficulty,
         })
     }
 
     /// A job that this connection was given.
-    fn find_job<'s>(
+    pub(crate) fn find_job<'s>(
         &'s mut self,
         session: &'s mut Session,
         number: JobNumber,
@@ -141,6 +163,19 @@ impl Desk<'_> {
     }
 }
 
+/// Whether a share that is good enough is taken. One that is refused for the ledger's sake is not
+/// remembered: it may come again.
+fn admit(job: &mut Job, key: u128, ledger: LedgerState) -> Result<(), Reject> {
+    if job.is_overfull() {
+        return Err(Reject::JobNotFound);
+    }
+    match ledger {
+        LedgerState::Open if job.remember(key) => Ok(()),
+        LedgerState::Failing if !job.remembers(key) => Err(Reject::LedgerFailing),
+        LedgerState::Open | LedgerState::Failing => Err(Reject::Duplicate),
+    }
+}
+
 fn parent_of(job: &Job, tip: Option<Hash>) -> Parent {
     if tip == Some(job.template.prev_block) {
         Parent::Tip
@@ -149,26 +184,19 @@ fn parent_of(job: &Job, tip: Option<Hash>) -> Parent {
     }
 }
 
-fn solution(
-    job: &Job,
-    hash: Hash,
-    proof: &Proof,
-    parent: Parent,
-    account: Arc<str>,
-    difficulty: Difficulty,
-) -> Solution {
+fn solution(job: &Job, hash: Hash, parent: Parent, claim: &Claim) -> Solution {
     Solution {
         hash,
         template: job.template.clone(),
         fields: job.header_fields(),
-        proof: *proof,
+        proof: claim.proof,
         mask: job.mask,
         coinbase: job.coinbase(),
         reach: match parent {
             Parent::Tip => Reach::Network,
             Parent::Stale => Reach::Chain,
         },
-        account,
-        difficulty,
+        account: claim.account.clone(),
+        difficulty: claim.difficulty,
     }
 }

@@ -36,7 +36,7 @@ fn random_session(seed: u64) -> Vec<Output> {
     let mut miners: Vec<Miner> = Vec::new();
     for step in 0..3000 {
         miners.retain(|miner| table.is_open(*miner));
-        match dice.below(40) {
+        match dice.below(42) {
             0 | 1 if miners.len() < 20 => miners.push(table.connect()),
             2 => table.tip(),
             3 => table.block(),
@@ -60,6 +60,8 @@ fn random_session(seed: u64) -> Vec<Output> {
                     .clone();
                 table.answer(table.solutions[at].hash, verdict);
             }
+            40 => table.break_ledger(),
+            41 => table.mend_ledger(),
             12 if miners.len() > 10 => table.close(miners[dice.below(10) as usize]),
             _ if miners.is_empty() => miners.push(table.connect()),
             kind => {
@@ -88,7 +90,13 @@ fn random_line(table: &mut Table, dice: &mut Dice, miner: Miner, kind: u64, step
         19 => format!(r#"{{"id":{step},"method":"mining.authorize_admin","params":["pw"]}}"#),
         20 => {
             let name = dice.below(9);
-            format!(r#"{{"id":{step},"method":"mining.add_user","params":["u{name}","pw"]}}"#)
+            let address = [
+                "",
+                r#","rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda""#,
+                r#","hs1""#,
+            ];
+            let params = format!(r#"["u{name}","pw"{}]"#, address[dice.below(3) as usize]);
+            format!(r#"{{"id":{step},"method":"mining.add_user","params":{params}}}"#)
         }
         21 => "nonsense".to_owned(),
         _ if table.job_count(miner) > 0 => {
@@ -180,10 +188,14 @@ proptest! {
         lines in prop::collection::vec(any_line(), 1..60),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         held in any::<[bool; 2]>(),
+        broken in any::<bool>(),
         templates in any::<[bool; 20]>(),
     ) {
         let mut table = table_with_carol();
         let miner = table.connect();
+        if broken {
+            table.break_ledger();
+        }
         [table.ledger_held, table.clerk_held] = held;
         for line in &lines {
             table.await_reply(miner, line);

@@ -169,6 +169,8 @@ impl Play {
             ("hold", "clerk") => table.clerk_held = true,
             ("release", "") => table.release(),
             ("break", "disk") => table.disk_broken = true,
+            ("break", "ledger") => table.break_ledger(),
+            ("mend", "ledger") => table.mend_ledger(),
             ("connect", label) => {
                 let miner = table.connect();
                 self.miners.insert(label.to_owned(), miner);

@@ -3,11 +3,11 @@
 //! What must be written is tried again until it is: a found block is kept.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, NewUser, Password, Ticket};
 use hstratum_core::password::StoredPassword;
@@ -15,11 +15,12 @@ use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;
-use crate::limits::DISK_RETRY_MS;
-use crate::mail::{Post, WorkMail};
+use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
+use crate::mail::{AddressMail, Post, WorkMail};
 use crate::node::Node;
 use crate::password;
 use crate::spool::Spool;
+use crate::store::StoreMail;
 use crate::tls;
 use crate::users::UsersFile;
 
@@ -80,15 +81,17 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
 }
 
 /// Writes users, one after the other. Without a file they last as long as the process. What nobody
-/// waits for at the end is left undone: no user is known to be added before the answer.
+/// waits for at the end is left undone: no user is known to be added before the answer. The ledger
+/// has a user's address before the file has the user.
 pub(crate) fn run_users(
     mut file: Option<UsersFile>,
     mail: &Receiver<UsersMail>,
+    ledger: &Sender<StoreMail>,
     post: &Post,
     node: &dyn Node,
 ) {
     for UsersMail(ticket, user) in mail {
-        let added = add_user(file.as_mut(), &user);
+        let added = add_user(file.as_mut(), ledger, &user);
         if let Err(error) = &added {
             node.log(Level::Error, &format!("{error:#}"));
         }
@@ -99,12 +102,42 @@ pub(crate) fn run_users(
     }
 }
 
-fn add_user(file: Option<&mut UsersFile>, user: &NewUser) -> anyhow::Result<StoredPassword> {
+fn add_user(
+    file: Option<&mut UsersFile>,
+    ledger: &Sender<StoreMail>,
+    user: &NewUser,
+) -> anyhow::Result<StoredPassword> {
     let stored = password::hash(&user.password)?;
+    if let Some(address) = &user.address {
+        set_address(ledger, user, address.clone())
+            .with_context(|| format!("failed to store the address of {:?}", user.name))?;
+    }
     if let Some(file) = file {
         file.append(&user.name, &stored)?;
     }
     Ok(stored)
+}
+
+fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> anyhow::Result<()> {
+    let (answer, answered) = channel();
+    let mail = AddressMail {
+        account: user.name.clone(),
+        address,
+        answer,
+    };
+    if ledger.send(StoreMail::SetAddress(mail)).is_err() {
+        bail!("the ledger is closed");
+    }
+    wait_for_address(&answered)
+}
+
+/// Waits until the ledger has an address.
+pub(crate) fn wait_for_address(answered: &Receiver<anyhow::Result<()>>) -> anyhow::Result<()> {
+    match answered.recv_timeout(Duration::from_millis(ADDRESS_MS)) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => bail!("the ledger does not answer"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the ledger is closed"),
+    }
 }
 
 /// What the disk has refused so far: it is tried again until it can be written.

@@ -311,6 +311,7 @@ impl Driver {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
+            NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -444,6 +445,8 @@ impl Driver {
             // A reply that leaves may let in lines that waited behind it.
             self.commit();
         }
+        let now = self.now();
+        self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
     }

@@ -20,6 +20,8 @@ pub(crate) enum NodeMail {
     Located(Height, Vec<(Hash, bool)>),
     /// Read the certificate anew.
     ReloadCertificates,
+    /// Pay an account there from now on.
+    SetAddress(AddressMail),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }

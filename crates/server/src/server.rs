@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use hstratum_core::account::clean_name;
+use hstratum_core::address::{Address, Network};
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
@@ -17,7 +19,7 @@ use crate::clerk;
 use crate::driver::{Desks, Driver, Legacy, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
-use crate::mail::{NodeMail, Post};
+use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
 use crate::node::Node;
 use crate::settings::Settings;
@@ -30,6 +32,7 @@ use crate::users::{Repair, UsersFile};
 /// A running server.
 pub struct Server {
     post: Post,
+    network: Network,
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
 }
@@ -75,6 +78,7 @@ impl Server {
             &node,
         )?;
         let store_desk = desks.store.clone();
+        let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
         let mut driver = Driver::new(
             net,
@@ -102,6 +106,7 @@ impl Server {
         })?;
         Ok(Self {
             post,
+            network,
             addresses,
             status,
         })
@@ -159,12 +164,48 @@ impl Server {
         self.post.node(NodeMail::BlockResult(hash, verdict));
     }
 
+    /// Has an account paid at an address from now on; neither has to be known before. What comes out
+    /// says when that is durable.
+    ///
+    /// # Errors
+    /// When the name is none, or the address none of this network that can be paid.
+    pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AddressStored> {
+        if clean_name(account).as_deref() != Some(account) {
+            bail!("no name of an account: {account:?}");
+        }
+        let Some(payable) = Address::parse_payable(address, self.network) else {
+            let network = self.network.name();
+            bail!("no address of {network} that can be paid: {address:?}");
+        };
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::SetAddress(AddressMail {
+            account: account.to_owned(),
+            address: payable.encode(self.network),
+            answer,
+        }));
+        Ok(AddressStored(answered))
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
         let (done, closed) = channel();
         self.post.node(NodeMail::Close(done));
         Closing(closed)
+    }
+}
+
+/// An address on its way to the ledger.
+pub struct AddressStored(Receiver<anyhow::Result<()>>);
+
+impl AddressStored {
+    /// Waits until it is durable, at most five seconds.
+    ///
+    /// # Errors
+    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
+    /// stored all the same.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        clerk::wait_for_address(&self.0).context("failed to store the address")
     }
 }
 
@@ -295,8 +336,15 @@ fn start_clerks(
         })?);
     }
     let (users_post, users_node) = (post.clone(), node.clone());
+    let users_ledger = store_desk.clone();
     clerks.push(spawn("hstratum-users", move || {
-        clerk::run_users(users_file, &users_mail, &users_post, &*users_node);
+        clerk::run_users(
+            users_file,
+            &users_mail,
+            &users_ledger,
+            &users_post,
+            &*users_node,
+        );
     })?);
     let certificates = match &settings.config.tls {
         None => None,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hstratum_core::account::Auth;
 use hstratum_core::address::Network;
 use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Listening, Now, Password, Ticket,
-    Verdict,
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Listening, Now,
+    Password, Ticket, Verdict,
 };
 use hstratum_core::job::Boot;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX};
@@ -32,7 +32,10 @@ pub(super) struct Table {
     tip: Hash,
     template_id: u64,
     recorded: Seq,
-    durable: Seq,
+    /// Of these the ledger has spoken.
+    settled: Seq,
+    /// How many of these it has made durable.
+    durable: u64,
     acknowledged: u64,
     offered: HashSet<Hash>,
     found: Vec<FoundBlock>,
@@ -75,7 +78,8 @@ impl Table {
             tip: Hash::blake2b(&[b"parent"]),
             template_id: 0,
             recorded: Seq(0),
-            durable: Seq(0),
+            settled: Seq(0),
+            durable: 0,
             acknowledged: 0,
             offered: HashSet::new(),
             found: Vec::new(),
@@ -108,7 +112,12 @@ impl Table {
                 }
             }
             b's' => self.make_durable(self.recorded),
-            b'S' => self.make_durable(Seq(self.durable.0.midpoint(self.recorded.0))),
+            b'S' => self.make_durable(Seq(self.settled.0.midpoint(self.recorded.0))),
+            b'r' => self.give_up(self.recorded),
+            b'R' => self.give_up(Seq(self.settled.0.midpoint(self.recorded.0))),
+            b'l' => self.handle(Event::Ledger(LedgerState::Failing)),
+            b'L' => self.handle(Event::Ledger(LedgerState::Open)),
+            b'q' => self.handle(Event::Stop),
             b'p' => self.answer_login(number, Password::Right),
             b'P' => self.answer_login(number, Password::Wrong),
             b'u' => self.answer_write(number, true),
@@ -120,7 +129,7 @@ impl Table {
 
     /// The ledger, the clerk and the miners do all that is left to do; then nothing may be owed.
     pub(super) fn settle(&mut self) {
-        while self.durable < self.recorded || !self.logins.is_empty() || !self.writes.is_empty() {
+        while self.settled < self.recorded || !self.logins.is_empty() || !self.writes.is_empty() {
             self.make_durable(self.recorded);
             self.answer_login(0, Password::Right);
             self.answer_write(0, true);
@@ -209,8 +218,15 @@ impl Table {
     }
 
     fn make_durable(&mut self, seq: Seq) {
-        self.durable = seq;
+        self.durable += seq.0 - self.settled.0;
+        self.settled = seq;
         self.handle(Event::Durable(seq));
+        self.read_on();
+    }
+
+    fn give_up(&mut self, seq: Seq) {
+        self.settled = seq;
+        self.handle(Event::NotDurable(seq));
         self.read_on();
     }
 
@@ -303,7 +319,7 @@ impl Table {
 
     fn deliver(&mut self, conn: ConnId, bytes: &[u8]) {
         self.acknowledged += self.seat(conn).receive(bytes);
-        assert!(self.acknowledged <= self.durable.0, "not durable yet");
+        assert!(self.acknowledged <= self.durable, "not durable yet");
         let session = self.seat(conn).session.clone();
         let seats = self.seats.iter().flatten();
         let same = seats.filter(|seat| session.is_some() && seat.session == session);

@@ -11,6 +11,7 @@ mod node;
 mod seat;
 mod setup;
 mod work;
+mod world;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,6 +54,7 @@ pub(crate) enum Output {
 /// What somebody still has to do before the pool goes on.
 enum Due {
     Durable(Seq),
+    NotDurable(Seq),
     Checked(u64, Password),
     Added(u64, Option<StoredPassword>),
     Bytes(ConnId, Vec<u8>),
@@ -63,6 +65,8 @@ pub(crate) struct Table {
     pub(crate) chain: Chain,
     /// Nothing becomes durable while it is set.
     pub(crate) ledger_held: bool,
+    /// What is recorded is given up while it is set.
+    pub(crate) ledger_broken: bool,
     /// No password is checked and no user written while it is set.
     pub(crate) clerk_held: bool,
     /// Users cannot be written while it is set.
@@ -81,7 +85,7 @@ pub(crate) struct Table {
     actions: Actions,
     seats: Vec<Seat>,
     questions: VecDeque<Due>,
-    durable: Seq,
+    settled: Seq,
     /// Ids of jobs that a connection was given in an earlier event.
     dealt: HashSet<String>,
     dealt_now: Vec<String>,
@@ -99,6 +103,7 @@ impl Table {
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
             chain: Chain::new(),
             ledger_held: false,
+            ledger_broken: false,
             clerk_held: false,
             disk_broken: false,
             output: Vec::new(),
@@ -112,7 +117,7 @@ impl Table {
             actions: Actions::default(),
             seats: Vec::new(),
             questions: VecDeque::new(),
-            durable: Seq(0),
+            settled: Seq(0),
             dealt: HashSet::new(),
             dealt_now: Vec::new(),
         }
@@ -342,30 +347,6 @@ impl Table {
             .collect()
     }
 
-    // The rest of the world.
-
-    /// Time passes, in ticks.
-    pub(crate) fn advance(&mut self, ms: u64) {
-        for _ in 0..ms / TICK_MS {
-            self.now.ms += TICK_MS;
-            self.now.unix_s = START_S + (self.now.ms - 1_000) / 1_000;
-            self.handle(Event::Tick);
-        }
-    }
-
-    /// Does everything that was held back.
-    pub(crate) fn release(&mut self) {
-        self.ledger_held = false;
-        self.clerk_held = false;
-        self.settle();
-    }
-
-    /// The ledger, which is held, is durable up to `seq` and no further.
-    pub(crate) fn durable(&mut self, seq: u64) {
-        self.durable = Seq(seq);
-        self.handle(Event::Durable(Seq(seq)));
-    }
-
     fn handle(&mut self, event: Event<'_>) {
         self.step(event);
         self.settle();
@@ -376,6 +357,7 @@ impl Table {
         while let Some(due) = self.next_due() {
             match due {
                 Due::Durable(seq) => self.step(Event::Durable(seq)),
+                Due::NotDurable(seq) => self.step(Event::NotDurable(seq)),
                 Due::Checked(ticket, is) => self.step(Event::PasswordChecked(ticket, is)),
                 Due::Added(ticket, stored) => self.step(Event::UserAdded(ticket, stored)),
                 Due::Bytes(conn, bytes) => self.step(Event::Received(conn, &bytes)),
@@ -385,9 +367,12 @@ impl Table {
 
     fn next_due(&mut self) -> Option<Due> {
         let recorded = self.records.last().map_or(Seq(0), |credit| credit.seq);
-        if !self.ledger_held && self.durable < recorded {
-            self.durable = recorded;
-            return Some(Due::Durable(recorded));
+        if !self.ledger_held && self.settled < recorded {
+            self.settled = recorded;
+            return Some(match self.ledger_broken {
+                true => Due::NotDurable(recorded),
+                false => Due::Durable(recorded),
+            });
         }
         if !self.clerk_held && !self.questions.is_empty() {
             return self.questions.pop_front();

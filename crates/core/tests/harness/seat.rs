@@ -154,7 +154,10 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         Action::Close(_, CloseHow::Flushed) => "closed when all is sent".to_owned(),
         Action::Listen(listening) => format!("listen {listening:?}"),
         Action::CheckPassword(..) => "check a password".to_owned(),
-        Action::AddUser(_, user) => format!("write the user {}", user.name),
+        Action::AddUser(_, user) => match &user.address {
+            None => format!("write the user {}", user.name),
+            Some(address) => format!("write the user {}, paid at {address}", user.name),
+        },
         Action::Log(level, text) => format!("{level:?}: {text}"),
     })
 }

@@ -1,0 +1,80 @@
+//! What miners have sent, counted on their connections and told to the ledger now and then.
+//!
+//! It is not money: a pool that fails forgets what it has not told. A share that the ledger gives up
+//! later stays counted as accepted.
+
+use crate::event::{Action, Actions};
+use crate::ledger::{Tallied, Tally};
+use crate::limits::{TALLIES_MAX, TALLY_MS};
+use crate::message::Reject;
+use crate::pool::Pool;
+use crate::session::{Authorized, Session};
+use crate::units::Difficulty;
+
+/// When the ledger is told next, and what connections that ended have left.
+pub(crate) struct Tallies {
+    next_ms: u64,
+    left: Vec<Tallied>,
+}
+
+impl Tallies {
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self {
+            next_ms: now_ms + TALLY_MS,
+            left: Vec::new(),
+        }
+    }
+
+    /// Whether it is time; if so, the next time is set.
+    pub(crate) fn are_due(&mut self, now_ms: u64) -> bool {
+        let are_due = now_ms >= self.next_ms;
+        if are_due {
+            self.next_ms = now_ms + TALLY_MS;
+        }
+        are_due
+    }
+
+    /// Keeps what a connection that ends has sent.
+    pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
+        self.left.extend(session.users.iter_mut().filter_map(take));
+        if self.left.len() >= TALLIES_MAX {
+            out.push(Action::Tally(std::mem::take(&mut self.left)));
+        }
+    }
+}
+
+impl Pool {
+    /// Tells the ledger what was sent since it was last told.
+    pub(crate) fn take_tallies(&mut self, out: &mut Actions) {
+        let mut tallied = std::mem::take(&mut self.tallies.left);
+        let open = self.sessions.iter_mut();
+        let users = open.flat_map(|session| session.users.iter_mut());
+        let room = TALLIES_MAX.saturating_sub(tallied.len());
+        tallied.extend(users.filter_map(take).take(room));
+        if !tallied.is_empty() {
+            out.push(Action::Tally(tallied));
+        }
+    }
+}
+
+/// None where there is nothing to tell.
+fn take(one: &mut Authorized) -> Option<Tallied> {
+    let tally = std::mem::take(&mut one.tally);
+    (tally != Tally::default()).then(|| Tallied {
+        account: one.user.account.clone(),
+        worker: one.user.worker.clone().unwrap_or_default(),
+        tally,
+    })
+}
+
+/// Counts a submit by what came of it; other rejects say nothing of a miner's work.
+pub(crate) fn count(tally: &mut Tally, verdict: Result<(), Reject>, difficulty: Difficulty) {
+    let work = match verdict {
+        Ok(()) => &mut tally.accepted,
+        Err(Reject::JobNotFound | Reject::StalePrevblk) => &mut tally.stale,
+        Err(Reject::HighHash) => &mut tally.low,
+        Err(Reject::Duplicate) => &mut tally.duplicate,
+        Err(_) => return,
+    };
+    work.add_share(difficulty);
+}
