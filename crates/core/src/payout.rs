@@ -18,7 +18,7 @@ use crate::units::Difficulty;
 /// Base units in one HNS, as a power of ten.
 const HNS_DECIMALS: u8 = 6;
 
-/// Decimals of a percentage: a hundredth of one millionth each.
+/// Decimals of a percentage: so many are whole millionths.
 const PERCENT_DECIMALS: u8 = 4;
 
 /// Decimals of any other number that an operator writes.

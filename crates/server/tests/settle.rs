@@ -202,7 +202,7 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
     );
     assert_eq!(
         check(&ledger.conn, None).expect("checked"),
-        [String::new(); 0]
+        Vec::<String>::new()
     );
 
     // The next block makes it up in part, and the first comes back.
@@ -366,7 +366,7 @@ fn credit_is_pruned_when_nothing_can_ask_for_it_again() {
     assert_eq!(lowest(), 6);
     assert_eq!(
         check(&ledger.conn, None).expect("checked"),
-        [String::new(); 0]
+        Vec::<String>::new()
     );
 
     ledger.credit(15, "alice", 100.0, 1);
@@ -387,7 +387,7 @@ fn late_and_lost_credit_is_found() {
     ledger.block(3, "confirmed");
     run(&ledger, &prop("0"));
     let findings = || check(&ledger.conn, None).expect("checked");
-    assert_eq!(findings(), [String::new(); 0]);
+    assert_eq!(findings(), Vec::<String>::new());
     ledger.credit(2, "bob", 1.0, 2);
     assert!(findings()[0].starts_with("2 shares of the round of settlement 2"));
     ledger.execute("UPDATE credit SET count = 1 WHERE height = 3", []);

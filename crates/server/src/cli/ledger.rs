@@ -116,7 +116,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             ledger::backup(&ledger.path, to)?;
             print(&format!("copied to {}\n", to.display()))
         }
-        Command::Report { ledger, json } => report::run(&ledger.path, *json),
+        Command::Report { ledger, json: true } => report::show_json(&ledger.path),
+        Command::Report { ledger, .. } => report::show_tables(&ledger.path),
         Command::Address {
             ledger,
             account,

@@ -13,16 +13,18 @@ use crate::cli::terminal::{Table, hns, print, print_json, shown};
 /// The names of [`RATE_SPANS_S`].
 const RATE_NAMES: [&str; RATE_SPANS_S.len()] = ["10 min", "1 h", "24 h"];
 
-/// Whether JSON was asked for is the only choice here.
-pub(super) fn run(ledger: &Path, json: bool) -> anyhow::Result<()> {
-    let conn = open_beside(ledger)?;
-    let report = report(&conn, now_unix_s()?)?;
-    if json {
-        print_json(&as_json(&report))
-    } else {
-        let head = format!("{} ({})\n", ledger.display(), report.network.name());
-        print(&(head + &as_table(&report)))
-    }
+pub(super) fn show_tables(ledger: &Path) -> anyhow::Result<()> {
+    let report = read(ledger)?;
+    let head = format!("{} ({})\n", ledger.display(), report.network.name());
+    print(&(head + &as_table(&report)))
+}
+
+pub(super) fn show_json(ledger: &Path) -> anyhow::Result<()> {
+    print_json(&as_json(&read(ledger)?))
+}
+
+fn read(ledger: &Path) -> anyhow::Result<Report> {
+    report(&open_beside(ledger)?, now_unix_s()?)
 }
 
 fn as_table(report: &Report) -> String {
