@@ -403,12 +403,32 @@ mod tests {
         batch
     }
 
+    fn open(dir: &Path) -> Sqlite {
+        let path = dir.join("ledger.db");
+        let (network, status) = (Network::Regtest, Arc::default());
+        Sqlite::open(&path, network, 1, status, &mut Vec::new()).expect("opened")
+    }
+
+    #[test]
+    fn log_begins_anew_though_nobody_else_copies_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = open(dir.path());
+        let (mut largest, mut shrunk) = (0, false);
+        for group in 0..40 {
+            let groups_batch = batch(1 + group * 4_000, 4_000);
+            ledger.commit(&groups_batch).expect("committed");
+            let bytes = ledger.status.read().wal_bytes;
+            shrunk |= bytes < largest;
+            largest = largest.max(bytes);
+        }
+        assert!(shrunk, "{largest}");
+        assert!(largest < WAL_BYTES_HIGH + WAL_BYTES, "{largest}");
+    }
+
     #[test]
     fn full_disk_takes_nothing_and_takes_it_once_when_there_is_room() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ledger.db");
-        let mut ledger = Sqlite::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
-            .expect("opened");
+        let mut ledger = open(dir.path());
         ledger.commit(&batch(1, 1)).expect("there is room");
         let set_pages = |ledger: &Sqlite, pages: i64| {
             let pragma = "max_page_count";

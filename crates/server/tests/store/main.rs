@@ -1,201 +1,21 @@
 //! The ledger's keeper on a real file: what is committed together, what survives, what is told.
 
+#[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
+mod rig;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hstratum::store::StoreMail;
-use hstratum::store::keeper::{Keeper, Next, Outcome};
-use hstratum::store::ledger::{Batch, Ledger, Tidied};
+use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::address::Network;
-use hstratum_core::event::{FoundBlock, Now, Verdict};
+use hstratum_core::event::Verdict;
 use hstratum_core::ledger::{Credit, Tallied, Tally, Work};
-use hstratum_core::template::Coinbase;
-use hstratum_core::units::{Difficulty, Hash, Height, Seq};
+use hstratum_core::units::{Hash, Height, Seq};
+use rig::{LATER_MS, Rig, difficulty, hash, line, open};
 use rusqlite::Connection;
-use tempfile::TempDir;
-
-/// Long after a question to the node is no longer waited for.
-const LATER_MS: u64 = 60_000;
-
-/// A keeper on a file of its own, with a clock that the test moves.
-struct Rig {
-    dir: TempDir,
-    ledger: Sqlite,
-    keeper: Keeper,
-    now: Now,
-    seq: u64,
-    told: Vec<String>,
-}
-
-fn open(dir: &Path) -> anyhow::Result<Sqlite> {
-    let path = dir.join("ledger.db");
-    Sqlite::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
-}
-
-fn difficulty(value: f64) -> Difficulty {
-    Difficulty::new(value).expect("above zero")
-}
-
-fn coinbase() -> Coinbase {
-    let text = include_str!("../../core/tests/vectors/templates.json");
-    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("JSON");
-    let hex = vectors[0]["template"]["coinbase"]
-        .as_str()
-        .or_else(|| vectors[0]["coinbase"].as_str())
-        .expect("a coinbase");
-    let raw = hstratum_core::units::unhex(hex).expect("hex");
-    Coinbase::parse(&raw).expect("a coinbase")
-}
-
-fn hash(name: &str) -> Hash {
-    Hash::blake2b(&[name.as_bytes()])
-}
-
-impl Rig {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let now = Now {
-            ms: 1_000,
-            unix_s: 1_000_000_000,
-        };
-        Self {
-            ledger: open(dir.path()).expect("opened"),
-            keeper: Keeper::new(now),
-            dir,
-            now,
-            seq: 0,
-            told: Vec::new(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("ledger.db")
-    }
-
-    fn credit(&mut self, height: u32, account: &str, value: f64) {
-        self.seq += 1;
-        let credit = Credit {
-            seq: Seq(self.seq),
-            height: Height(height),
-            account: account.into(),
-            difficulty: difficulty(value),
-            network_difficulty: difficulty(100.0),
-        };
-        self.keeper.take(StoreMail::Credits(vec![credit]), self.now);
-    }
-
-    fn found(&mut self, height: u32, name: &str) {
-        let block = FoundBlock {
-            hash: hash(name),
-            height: Height(height),
-            time: 5,
-            bits: 0x207f_ffff,
-            coinbase: coinbase(),
-            account: Some("alice".into()),
-        };
-        let mail = StoreMail::BlockFound(Box::new(block));
-        self.keeper.take(mail, self.now);
-    }
-
-    fn judged(&mut self, name: &str, verdict: Verdict) {
-        let mail = StoreMail::BlockAnswered(hash(name), verdict);
-        self.keeper.take(mail, self.now);
-    }
-
-    fn accepted(&mut self, height: u32, name: &str) {
-        self.found(height, name);
-        self.judged(name, Verdict::Accepted);
-        self.work();
-    }
-
-    /// The chain has this height, and the node says which of our blocks are in it.
-    fn chain(&mut self, tip: u32, on_main: &[&str]) {
-        self.now.ms += LATER_MS;
-        self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
-        let asked = self.work();
-        let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
-        let places = asked
-            .into_iter()
-            .map(|hash| (hash, on_main.contains(&hash)));
-        let mail = StoreMail::Located(Height(tip), places.collect());
-        self.keeper.take(mail, self.now);
-        self.work();
-    }
-
-    /// Works until nothing is left to do at this time; returns what was asked of the node.
-    fn work(&mut self) -> Vec<Hash> {
-        let mut asked = Vec::new();
-        loop {
-            let mut out = Vec::new();
-            let next = self.keeper.work(&mut self.ledger, self.now, &mut out);
-            for outcome in out {
-                match outcome {
-                    Outcome::Locate(hashes) => asked = hashes,
-                    outcome => self.told.push(line(outcome)),
-                }
-            }
-            match next {
-                Next::Now => {}
-                Next::At(ms) if ms <= self.now.ms => {}
-                Next::At(_) => return asked,
-            }
-        }
-    }
-
-    /// Lets time pass, in steps in which a retry can happen.
-    fn wait(&mut self, ms: u64) {
-        for _ in 0..ms.div_ceil(100) {
-            self.now.ms += 100;
-            self.work();
-        }
-    }
-
-    fn told(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.told)
-    }
-
-    fn db(&self) -> Connection {
-        Connection::open(self.path()).expect("opened")
-    }
-
-    fn text(&self, sql: &str) -> String {
-        let text = self
-            .db()
-            .query_row(sql, [], |row| row.get::<_, Option<String>>(0));
-        text.expect("read").unwrap_or_default()
-    }
-
-    fn credits(&self) -> String {
-        self.text(
-            "SELECT group_concat(row, ' ') FROM (SELECT height || ':' || name || ':' ||
-             difficulty || 'x' || count AS row FROM credit JOIN accounts ON id = account
-             ORDER BY height, name, difficulty)",
-        )
-    }
-
-    fn block(&self, name: &str) -> String {
-        self.text(&format!(
-            "SELECT state || ' ' || coalesce(round_from, '-') FROM blocks WHERE hash = '{}'",
-            hash(name)
-        ))
-    }
-}
-
-fn line(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Durable(seq) => format!("durable {}", seq.0),
-        Outcome::NotDurable(seq) => format!("not durable {}", seq.0),
-        Outcome::Failing(_) => "failing".into(),
-        Outcome::Recovered => "recovered".into(),
-        Outcome::Answered(hash) => format!("answered {hash}"),
-        Outcome::DumpOwed => "dump owed".into(),
-        Outcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
-        Outcome::Log(_, text) => text,
-        Outcome::Locate(_) => unreachable!("taken out before"),
-    }
-}
 
 #[test]
 fn what_arrives_together_is_one_group() {
@@ -596,4 +416,71 @@ fn ledger_of_another_network_stops_the_start() {
     );
     let text = format!("{:#}", text.err().expect("refused"));
     assert!(text.contains("regtest") && text.contains("main"), "{text}");
+}
+
+/// A ledger whose code has a bug.
+struct Broken;
+
+impl Ledger for Broken {
+    fn commit(&mut self, _batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+        panic!("a bug that a test asked for");
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn watched(&mut self, _tip: Height) -> Result<Vec<Hash>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    fn tidy(&mut self, _tip: Option<Height>, _unix_s: u64) -> Result<Tidied, LedgerError> {
+        Ok(Tidied::All)
+    }
+}
+
+#[test]
+fn nothing_is_forgotten_over_a_panic_in_the_ledgers_code() {
+    let mut rig = Rig::new();
+    rig.credit(1, "alice", 1.0);
+    rig.found(1, "one");
+    let mut out = Vec::new();
+    let worked = catch_unwind(AssertUnwindSafe(|| {
+        rig.keeper.work(&mut Broken, rig.now, &mut out)
+    }));
+    assert!(worked.is_err());
+    rig.keeper.broken(rig.now, &mut out);
+    assert!(out.is_empty());
+    rig.wait(200);
+    assert_eq!(rig.told(), ["durable 1"]);
+    assert_eq!(rig.block("one"), "found -");
+}
+
+/// Prints what a commit costs on this machine's disk.
+#[test]
+fn commits_are_counted_and_timed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let status = Arc::new(hstratum::store::status::Status::default());
+    let path = dir.path().join("ledger.db");
+    let mut ledger =
+        Sqlite::open(&path, Network::Regtest, 1, status.clone(), &mut Vec::new()).expect("opened");
+    let mut seq = 0;
+    for group in [1, 10, 1000, 20_000] {
+        let mut batch = Batch::default();
+        for _ in 0..group {
+            seq += 1;
+            batch.shares.add(Credit {
+                seq: Seq(seq),
+                height: Height(1),
+                account: format!("account {}", seq % 1000).into(),
+                difficulty: difficulty(1.0),
+                network_difficulty: difficulty(9.0),
+            });
+        }
+        ledger.commit(&batch).expect("committed");
+        println!("{group} shares: {:?}", status.read().last_commit);
+    }
+    let reading = status.read();
+    assert_eq!((reading.groups, reading.shares), (4, seq));
+    assert!(reading.wal_bytes > 0);
 }
