@@ -176,37 +176,5 @@ pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
 /// A ledger's file up to this size is checked whole at the start.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// How long hsd may take for an answer. Then the call has failed.
-pub(crate) const HSD_CALL: Duration = Duration::from_secs(30);
-
-/// How long hsd's wallet may take to choose coins for a payment and to sign it. Then nothing was
-/// paid, and the next run begins anew.
-pub(crate) const HSD_CREATE: Duration = Duration::from_secs(300);
-
-/// Bytes of an answer of hsd. Beyond it the call has failed. Its longest are a hundred transactions
-/// of a wallet's history, each with its hex; one of a payment has about 500 kB.
-pub(crate) const HSD_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-
-/// What is shown of an error text of hsd.
-pub(crate) const HSD_SAYING_CHARS: usize = 300;
-
-/// Accounts that one transaction pays; the others are paid by the next. Without it a transaction
-/// would outgrow what nodes pass on.
-pub(crate) const PAYMENT_OUTPUTS_MAX: usize = 1000;
-
-/// Weight of a transaction that nodes pass on (hsd lib/protocol/policy.js, MAX_TX_WEIGHT). A
-/// heavier payment is not sent.
-pub(crate) const PAYMENT_WEIGHT_MAX: usize = 400_000;
-
-/// Blocks that a payment is deep before the next one begins, where coinbases mature later.
-pub(crate) const PAYMENT_DEPTH_MAX: u32 = 12;
-
-/// Outputs of a payment that a node is asked for, to see whether it is in the chain.
-pub(crate) const OUTPUTS_ASKED_MAX: usize = 16;
-
-/// Pages of a wallet's history, a hundred transactions each, in which the spender of an input is
-/// looked for. Beyond it nobody can tell, and nothing is paid.
-pub(crate) const HISTORY_PAGES_MAX: usize = 500;
-
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);
