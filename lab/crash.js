@@ -206,8 +206,6 @@ async function diskFull(cleanup) {
   if (slowest > RPC_MS_MAX)
     faults.push(`an RPC took ${slowest} ms while the disk was full`);
 
-  // Whatever room is left is taken too, since the ledger goes on trying.
-  fill(filler);
   fs.rmSync(filler);
   await swarm.waitMining(MINERS, MINERS);
 
@@ -271,7 +269,7 @@ function fill(file) {
   try {
     for (let size = 1 << 20; size >= 512; size >>= 1) {
       const piece = Buffer.alloc(size, 1);
-      for (;;)  {
+      for (;;) {
         try {
           if (fs.writeSync(fd, piece) < size)
             break;
