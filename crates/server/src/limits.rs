@@ -74,19 +74,6 @@ pub(crate) const FINISH_MS: u64 = 3_000;
 /// Wait after a panic of the pool before it starts again.
 pub(crate) const RESTART_MS: u64 = 50;
 
-/// Rows that a payout writes or deletes in one transaction beside a running server, whose own
-/// transactions wait for it: a few milliseconds.
-pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
-
-/// Bytes of an old shares file that is imported or checked. A longer one is refused.
-pub(crate) const SHARES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// Findings of a ledger's check that are told; what is beyond is of the same kind.
-pub(crate) const FINDINGS_MAX: usize = 1000;
-
-/// Blocks that a report shows, the latest.
-pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
-
 /// Wait between attempts to commit what the disk refused, until it is given up.
 pub(crate) const LEDGER_RETRY_MS: u64 = 100;
 
@@ -143,4 +130,17 @@ pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
+/// Rows that a payout writes or deletes in one transaction beside a running server, whose own
+/// transactions wait for it: a few milliseconds.
+pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
+
+/// Bytes of an old shares file that is imported or checked. A longer one is refused.
+pub(crate) const SHARES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Findings of a ledger's check that are told; what is beyond is of the same kind.
+pub(crate) const FINDINGS_MAX: usize = 1000;
+
+/// Blocks that a report shows, the latest.
+pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
+
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -3,7 +3,9 @@
 mod ledger;
 mod mine;
 mod payout;
+mod swarm;
 mod terminal;
+mod url;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ enum Command {
     Ledger(ledger::Args),
     /// Divide rewards among accounts and pay them
     Payout(payout::Args),
+    /// Many simulated miners at once: to see what a server bears, and whether it counts right
+    Swarm(swarm::Args),
 }
 
 /// Runs the command that the arguments name. A failure is one line and exit code 1.
@@ -33,6 +37,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Mine(args) => mine::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Payout(args) => payout::run(&args),
+        Command::Swarm(args) => swarm::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
