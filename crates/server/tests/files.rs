@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
-use harness::{Chain, Offered, Running, TestNode, restart, settings, start, start_in};
+use harness::{Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in};
 use hstratum::server::Server;
 use hstratum_core::event::{Level, Verdict};
-use hstratum_core::units::Hash;
+use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -153,6 +153,56 @@ fn unanswered_block_is_offered_at_each_start_until_it_is_answered() {
     let running = restart(running, &[]);
     assert!(running.server.close().wait());
     assert_eq!(running.node.offers(), 0);
+}
+
+#[test]
+fn shares_of_an_earlier_run_are_in_the_next_blocks_dump() {
+    let options = [("difficulty", EVERY_HASH)];
+    let running = start(&options);
+    running.server.template(Chain::easy().empty_at(0));
+    let mut alice = running.mine_as("alice.rig");
+    alice.mine(Want::Share);
+    alice.mine(Want::Share);
+    let running = restart(running, &options);
+    running.server.template(Chain::easy().empty_at(0));
+    running.node.answer_with(Verdict::Accepted);
+    let hash = running.mine_as("bob").mine(Want::Block);
+    let dump = running.wait_for_file(&format!("shares/{FIRST_HEIGHT}-{hash}.json"));
+    let dump: Value = serde_json::from_slice(&dump).expect("JSON");
+    assert_eq!(dump["shares"], json!({ "alice": 2e-11, "bob": 1e-11 }));
+}
+
+#[test]
+fn blocks_of_an_earlier_run_are_asked_about_and_follow_the_chain() {
+    let running = start(&[]);
+    running.server.template(Chain::easy().empty_at(0));
+    running.node.answer_with(Verdict::Accepted);
+    let hash = running.mine_as("alice").mine(Want::Block);
+    running.wait_until_gone(&format!("spool/{hash}.block"));
+    let running = restart(running, &[]);
+    let tip = Height(FIRST_HEIGHT + 1);
+    running.server.tip(Hash::ZERO, tip);
+    running.node.wait_for_question(&[hash]);
+    running.server.located(tip, vec![(hash, true)]);
+    let line = format!("block confirmed: {FIRST_HEIGHT} {hash}");
+    running.node.wait_for_log(&line);
+    running.server.tip(Hash::ZERO, tip);
+    running.node.wait_for_question(&[hash]);
+    running.server.located(tip, vec![(hash, false)]);
+    running.node.wait_for_log("block orphaned");
+}
+
+#[test]
+fn damaged_ledger_stops_the_start_and_is_named() {
+    let root = root_with("ledger.db", b"nonsense");
+    let dir = root.path().join("stratum");
+    let node = Arc::new(TestNode::default());
+    let error = Server::start(settings(&[], Some(&dir)), node).err();
+    let text = format!("{:#}", error.expect("refused"));
+    let path = dir.join("ledger.db");
+    let expected = format!("failed to open the ledger {}", path.display());
+    assert!(text.starts_with(&expected), "{text}");
+    assert_eq!(fs::read(path).expect("untouched"), b"nonsense");
 }
 
 #[test]

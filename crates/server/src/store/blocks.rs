@@ -48,16 +48,14 @@ pub(super) fn insert(
 struct Known {
     height: Height,
     state: BlockState,
-    is_closed: bool,
 }
 
 fn find(tx: &Transaction, hash: &Hash) -> rusqlite::Result<Option<Known>> {
-    tx.prepare_cached("SELECT height, state, closed_at IS NOT NULL FROM blocks WHERE hash = ?1")?
+    tx.prepare_cached("SELECT height, state FROM blocks WHERE hash = ?1")?
         .query_row([hash.to_string()], |row| {
             Ok(Known {
                 height: Height(row.get(0)?),
                 state: state_of(row, 1)?,
-                is_closed: row.get(2)?,
             })
         })
         .optional()
@@ -119,9 +117,6 @@ fn change(
         "UPDATE blocks SET state = ?2, reason = ?3, changed_at = ?4 WHERE hash = ?1",
     )?
     .execute((hash.to_string(), to.name(), reason, unix_s))?;
-    if to.is_on_main() && !known.is_closed {
-        close_round(tx, hash, known.height, unix_s)?;
-    }
     Ok(Some(BlockChange {
         hash: *hash,
         height: known.height,
@@ -131,15 +126,23 @@ fn change(
     }))
 }
 
-/// The round begins above the pool's last block below that is on the main chain.
-fn close_round(tx: &Transaction, hash: &Hash, height: Height, unix_s: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached(
+/// Closes the rounds of blocks that are on the main chain for the first time, the lowest first. A
+/// round begins above the pool's last block below that is on the main chain, so that this comes
+/// when all changes of the batch are made.
+pub(super) fn close_rounds(
+    tx: &Transaction,
+    changes: &[BlockChange],
+    unix_s: i64,
+) -> rusqlite::Result<()> {
+    let mut close = tx.prepare_cached(
         "UPDATE blocks SET closed_at = ?2, round_from = (
            SELECT coalesce(max(height) + 1, 0) FROM blocks
            WHERE height < ?3 AND state IN ('accepted', 'confirmed'))
-         WHERE hash = ?1",
-    )?
-    .execute((hash.to_string(), unix_s, height.0))?;
+         WHERE hash = ?1 AND closed_at IS NULL AND state IN ('accepted', 'confirmed')",
+    )?;
+    for change in changes {
+        close.execute((change.hash.to_string(), unix_s, change.height.0))?;
+    }
     Ok(())
 }
 

@@ -229,13 +229,11 @@ impl Keeper {
             return self.failed(error, now, out);
         }
         self.gather(now);
-        if let Some(batch) = self.current.take() {
-            match ledger.commit(&batch) {
-                Ok(changes) => self.committed(batch, &changes, out),
-                Err(error) => {
-                    self.current = Some(batch);
-                    return self.failed(error, now, out);
-                }
+        // It stays until it is known to be durable, also if the ledger's code fails.
+        if let Some(batch) = &self.current {
+            match ledger.commit(batch) {
+                Ok(changes) => self.committed(&changes, out),
+                Err(error) => return self.failed(error, now, out),
             }
         }
         self.fine_again(now, out);
@@ -276,7 +274,8 @@ impl Keeper {
         !self.is_stopping && self.question.as_ref().is_some_and(is_open)
     }
 
-    fn committed(&mut self, batch: Batch, changes: &[BlockChange], out: &mut Vec<Outcome>) {
+    fn committed(&mut self, changes: &[BlockChange], out: &mut Vec<Outcome>) {
+        let batch = self.current.take().unwrap_or_default();
         if let Some((_, last)) = batch.shares.range {
             out.push(Outcome::Durable(last));
         }

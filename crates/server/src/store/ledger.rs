@@ -133,10 +133,10 @@ pub struct Batch {
     pub shares: Shares,
     /// Blocks that were offered to the node.
     pub found: Vec<FoundBlock>,
+    /// Where they were seen.
+    pub located: Vec<Located>,
     /// What the node said of them.
     pub verdicts: Vec<(Hash, Verdict)>,
-    /// Where they were seen since.
-    pub located: Vec<Located>,
     /// Those whose dump is on the disk, with the round's effort.
     pub dumped: Vec<(Hash, f64)>,
     /// Where accounts want to be paid.

@@ -262,3 +262,62 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDED: &str = "CREATE TABLE added (id INTEGER PRIMARY KEY) STRICT;";
+
+    fn open(path: &Path, steps: &[&str]) -> anyhow::Result<(Connection, Vec<String>)> {
+        let mut told = Vec::new();
+        let conn = open_own_with(path, steps, "regtest", 7, &mut told)?;
+        Ok((conn, told))
+    }
+
+    #[test]
+    fn older_file_is_upgraded_once_and_refused_by_the_older_program() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("deep/ledger.db");
+        let (conn, told) = open(&path, &STEPS).expect("made");
+        assert!(told[0].starts_with("new ledger"), "{told:?}");
+        conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
+            .expect("written");
+        let origin = origin_of(&conn).expect("read");
+        drop(conn);
+
+        let steps = [STEPS[0], ADDED];
+        let (conn, told) = open(&path, &steps).expect("upgraded");
+        assert!(told[0].starts_with("ledger upgraded from version 1 to 2"));
+        conn.execute_batch("INSERT INTO added SELECT id FROM accounts")
+            .expect("both tables are there");
+        assert_eq!(origin_of(&conn).expect("read"), origin);
+        drop(conn);
+        assert_eq!(open(&path, &steps).expect("opened").1, [""; 0]);
+
+        let error = open(&path, &STEPS).expect_err("newer");
+        assert!(format!("{error:#}").contains("newer hstratum"), "{error:#}");
+        assert!(open_beside(&path).is_err());
+    }
+
+    #[test]
+    fn upgrade_that_fails_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        drop(open(&path, &STEPS).expect("made"));
+        let broken = format!("{ADDED} INSERT INTO nowhere VALUES (1);");
+        let error = open(&path, &[STEPS[0], &broken]).expect_err("broken");
+        assert!(format!("{error:#}").contains("failed to upgrade it"));
+        drop(open(&path, &[STEPS[0], ADDED]).expect("nothing of the broken step is there"));
+    }
+
+    #[test]
+    fn new_file_that_a_crash_left_unfinished_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        fs::write(dir.path().join("ledger.db.tmp"), "half").expect("written");
+        drop(open(&path, &STEPS).expect("made"));
+        assert!(open_beside(&path).is_ok());
+        assert!(!dir.path().join("ledger.db.tmp").exists());
+    }
+}

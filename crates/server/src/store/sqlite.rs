@@ -107,7 +107,7 @@ impl Sqlite {
         Ok(seq_of(&self.conn)?)
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn write(&mut self, batch: &Batch) -> Result<(Vec<BlockChange>, u64), LedgerError> {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -121,12 +121,14 @@ impl Sqlite {
             };
             blocks::insert(&tx, self.network, block, account, unix_s)?;
         }
-        for (hash, verdict) in &batch.verdicts {
-            changes.extend(blocks::judge(&tx, hash, verdict, unix_s)?);
-        }
         for located in &batch.located {
             changes.extend(blocks::sight(&tx, self.network, located, unix_s)?);
         }
+        for (hash, verdict) in &batch.verdicts {
+            changes.extend(blocks::judge(&tx, hash, verdict, unix_s)?);
+        }
+        changes.sort_by_key(|change| change.height);
+        blocks::close_rounds(&tx, &changes, unix_s)?;
         for (hash, effort) in &batch.dumped {
             blocks::dumped(&tx, hash, *effort, unix_s)?;
         }
@@ -141,20 +143,22 @@ impl Sqlite {
                 self.ids.write_tally(&tx, *start, account, worker, tally)?;
             }
         }
+        let wal_bytes = Self::check_log(self.path.as_deref())?;
         tx.commit()?;
-        Ok(changes)
-    }
-
-    /// After a commit: what is in a log that is gone would be lost with the process.
-    fn check_log(&mut self) -> Result<u64, LedgerError> {
-        let Some(path) = &self.path else { return Ok(0) };
-        let log = fs::metadata(beside(path, "-wal"))
-            .map_err(|error| LedgerError::Failed(format!("its log cannot be seen: {error}")))?;
-        if log.len() >= WAL_BYTES_HIGH {
+        if wal_bytes >= WAL_BYTES_HIGH {
             // Another thread has done most of it; what it cannot do is to catch up. A failure is
-            // the commit's to tell.
+            // the next commit's to tell.
             let _ = checkpoint(&self.conn);
         }
+        Ok((changes, wal_bytes))
+    }
+
+    /// Before a commit: what goes into a log that is not in its place would be lost with the
+    /// process. Returns its size.
+    fn check_log(path: Option<&Path>) -> Result<u64, LedgerError> {
+        let Some(path) = path else { return Ok(0) };
+        let log = fs::metadata(beside(path, "-wal"))
+            .map_err(|error| LedgerError::Failed(format!("its log is gone: {error}")))?;
         Ok(log.len())
     }
 }
@@ -162,9 +166,7 @@ impl Sqlite {
 impl Ledger for Sqlite {
     fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
         let begun = Instant::now();
-        let written = self.write(batch);
-        let done = written.and_then(|changes| Ok((changes, self.check_log()?)));
-        match done {
+        match self.write(batch) {
             Ok((changes, wal_bytes)) => {
                 self.status
                     .committed(begun.elapsed(), batch.shares.len(), wal_bytes);
@@ -180,6 +182,8 @@ impl Ledger for Sqlite {
 
     fn probe(&mut self) -> Result<(), LedgerError> {
         if let Some(path) = &self.path {
+            // The old connection goes first: as it closes it saves what is in its log.
+            self.conn = Connection::open_in_memory()?;
             let conn = schema::open_again(path, &self.origin)
                 .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
             prepare(&conn)?;
@@ -192,7 +196,7 @@ impl Ledger for Sqlite {
             [PROBE_BYTES],
         )?;
         self.conn.execute("DELETE FROM probe", [])?;
-        self.check_log().map(drop)
+        Self::check_log(self.path.as_deref()).map(drop)
     }
 
     fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
@@ -375,5 +379,82 @@ impl From<rusqlite::Error> for LedgerError {
             Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => Self::Busy,
             _ => Self::Failed(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::ledger::Credit;
+    use hstratum_core::units::Difficulty;
+
+    use super::*;
+
+    fn batch(first: u64, accounts: u64) -> Batch {
+        let mut batch = Batch::default();
+        for seq in first..first + accounts {
+            batch.shares.add(Credit {
+                seq: Seq(seq),
+                height: Height(1),
+                account: format!("account {seq} {}", "x".repeat(100)).into(),
+                difficulty: Difficulty::new(1.0).expect("above zero"),
+                network_difficulty: Difficulty::new(1.0).expect("above zero"),
+            });
+        }
+        batch
+    }
+
+    fn open(dir: &Path) -> Sqlite {
+        let path = dir.join("ledger.db");
+        let (network, status) = (Network::Regtest, Arc::default());
+        Sqlite::open(&path, network, 1, status, &mut Vec::new()).expect("opened")
+    }
+
+    #[test]
+    fn log_begins_anew_though_nobody_else_copies_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = open(dir.path());
+        let (mut largest, mut shrunk) = (0, false);
+        for group in 0..40 {
+            let groups_batch = batch(1 + group * 4_000, 4_000);
+            ledger.commit(&groups_batch).expect("committed");
+            let bytes = ledger.status.read().wal_bytes;
+            shrunk |= bytes < largest;
+            largest = largest.max(bytes);
+        }
+        assert!(shrunk, "{largest}");
+        assert!(largest < WAL_BYTES_HIGH + WAL_BYTES, "{largest}");
+    }
+
+    #[test]
+    fn full_disk_takes_nothing_and_takes_it_once_when_there_is_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut ledger = open(dir.path());
+        ledger.commit(&batch(1, 1)).expect("there is room");
+        let set_pages = |ledger: &Sqlite, pages: i64| {
+            let pragma = "max_page_count";
+            let set = |row: &rusqlite::Row| row.get::<_, i64>(0);
+            ledger
+                .conn
+                .pragma_update_and_check(None, pragma, pages, set)
+                .expect("set");
+        };
+        set_pages(&ledger, 1);
+        let large = batch(2, 1000);
+        for _ in 0..3 {
+            let error = ledger.commit(&large).expect_err("no room");
+            assert!(
+                matches!(&error, LedgerError::Failed(text) if text.contains("full")),
+                "{error}"
+            );
+        }
+        assert_eq!(ledger.last_seq(), Ok(Seq(1)));
+        set_pages(&ledger, 1_000_000);
+        ledger.commit(&large).expect("there is room again");
+        ledger.commit(&large).expect("it is there already");
+        let count: i64 = ledger
+            .conn
+            .query_row("SELECT sum(count) FROM credit", [], |row| row.get(0))
+            .expect("read");
+        assert_eq!(count, 1001);
     }
 }

@@ -1,0 +1,196 @@
+//! A keeper on a file of its own, with a clock that the test moves.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hstratum::store::StoreMail;
+use hstratum::store::keeper::{Keeper, Next, Outcome};
+use hstratum::store::sqlite::Sqlite;
+use hstratum_core::address::Network;
+use hstratum_core::event::{FoundBlock, Now, Verdict};
+use hstratum_core::ledger::Credit;
+use hstratum_core::template::Coinbase;
+use hstratum_core::units::{Difficulty, Hash, Height, Seq};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// Long after a question to the node is no longer waited for.
+pub const LATER_MS: u64 = 60_000;
+
+/// A keeper on a file of its own, with a clock that the test moves.
+pub struct Rig {
+    pub dir: TempDir,
+    pub ledger: Sqlite,
+    pub keeper: Keeper,
+    pub now: Now,
+    pub seq: u64,
+    pub told: Vec<String>,
+}
+
+pub fn open(dir: &Path) -> anyhow::Result<Sqlite> {
+    let path = dir.join("ledger.db");
+    Sqlite::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
+}
+
+pub fn difficulty(value: f64) -> Difficulty {
+    Difficulty::new(value).expect("above zero")
+}
+
+fn coinbase() -> Coinbase {
+    let text = include_str!("../../../core/tests/vectors/templates.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("JSON");
+    let hex = vectors[0]["template"]["coinbase"]
+        .as_str()
+        .or_else(|| vectors[0]["coinbase"].as_str())
+        .expect("a coinbase");
+    let raw = hstratum_core::units::unhex(hex).expect("hex");
+    Coinbase::parse(&raw).expect("a coinbase")
+}
+
+pub fn hash(name: &str) -> Hash {
+    Hash::blake2b(&[name.as_bytes()])
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let now = Now {
+            ms: 1_000,
+            unix_s: 1_000_000_000,
+        };
+        Self {
+            ledger: open(dir.path()).expect("opened"),
+            keeper: Keeper::new(now),
+            dir,
+            now,
+            seq: 0,
+            told: Vec::new(),
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("ledger.db")
+    }
+
+    pub fn credit(&mut self, height: u32, account: &str, value: f64) {
+        self.seq += 1;
+        let credit = Credit {
+            seq: Seq(self.seq),
+            height: Height(height),
+            account: account.into(),
+            difficulty: difficulty(value),
+            network_difficulty: difficulty(100.0),
+        };
+        self.keeper.take(StoreMail::Credits(vec![credit]), self.now);
+    }
+
+    pub fn found(&mut self, height: u32, name: &str) {
+        let block = FoundBlock {
+            hash: hash(name),
+            height: Height(height),
+            time: 5,
+            bits: 0x207f_ffff,
+            coinbase: coinbase(),
+            account: Some("alice".into()),
+        };
+        let mail = StoreMail::BlockFound(Box::new(block));
+        self.keeper.take(mail, self.now);
+    }
+
+    pub fn judged(&mut self, name: &str, verdict: Verdict) {
+        let mail = StoreMail::BlockAnswered(hash(name), verdict);
+        self.keeper.take(mail, self.now);
+    }
+
+    pub fn accepted(&mut self, height: u32, name: &str) {
+        self.found(height, name);
+        self.judged(name, Verdict::Accepted);
+        self.work();
+    }
+
+    /// The chain has this height, and the node says which of our blocks are in it.
+    pub fn chain(&mut self, tip: u32, on_main: &[&str]) {
+        self.now.ms += LATER_MS;
+        self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
+        let asked = self.work();
+        let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
+        let places = asked
+            .into_iter()
+            .map(|hash| (hash, on_main.contains(&hash)));
+        let mail = StoreMail::Located(Height(tip), places.collect());
+        self.keeper.take(mail, self.now);
+        self.work();
+    }
+
+    /// Works until nothing is left to do at this time; returns what was asked of the node.
+    pub fn work(&mut self) -> Vec<Hash> {
+        let mut asked = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let next = self.keeper.work(&mut self.ledger, self.now, &mut out);
+            for outcome in out {
+                match outcome {
+                    Outcome::Locate(hashes) => asked = hashes,
+                    outcome => self.told.push(line(outcome)),
+                }
+            }
+            match next {
+                Next::Now => {}
+                Next::At(ms) if ms <= self.now.ms => {}
+                Next::At(_) => return asked,
+            }
+        }
+    }
+
+    /// Lets time pass, in steps in which a retry can happen.
+    pub fn wait(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(100) {
+            self.now.ms += 100;
+            self.work();
+        }
+    }
+
+    pub fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told)
+    }
+
+    pub fn db(&self) -> Connection {
+        Connection::open(self.path()).expect("opened")
+    }
+
+    pub fn text(&self, sql: &str) -> String {
+        let text = self
+            .db()
+            .query_row(sql, [], |row| row.get::<_, Option<String>>(0));
+        text.expect("read").unwrap_or_default()
+    }
+
+    pub fn credits(&self) -> String {
+        self.text(
+            "SELECT group_concat(row, ' ') FROM (SELECT height || ':' || name || ':' ||
+             difficulty || 'x' || count AS row FROM credit JOIN accounts ON id = account
+             ORDER BY height, name, difficulty)",
+        )
+    }
+
+    pub fn block(&self, name: &str) -> String {
+        self.text(&format!(
+            "SELECT state || ' ' || coalesce(round_from, '-') FROM blocks WHERE hash = '{}'",
+            hash(name)
+        ))
+    }
+}
+
+pub fn line(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Durable(seq) => format!("durable {}", seq.0),
+        Outcome::NotDurable(seq) => format!("not durable {}", seq.0),
+        Outcome::Failing(_) => "failing".into(),
+        Outcome::Recovered => "recovered".into(),
+        Outcome::Answered(hash) => format!("answered {hash}"),
+        Outcome::DumpOwed => "dump owed".into(),
+        Outcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
+        Outcome::Log(_, text) => text,
+        Outcome::Locate(_) => unreachable!("taken out before"),
+    }
+}
