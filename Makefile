@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff hostile storm fuzz clean
+.PHONY: run test build check bench vardiff hostile storm crash fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -40,6 +40,12 @@ hostile:
 # How long until the last of 10,000 miners that come at once has work.
 storm:
 	cargo bench --locked -p hstratum --bench storm
+
+# What survives kill -9, a full disk and a ledger held by others; see lab/README.md.
+crash: build
+	node lab/crash.js
+	node lab/crash.js --disk-full
+	node lab/crash.js --stall
 
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:

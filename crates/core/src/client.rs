@@ -28,6 +28,8 @@ pub struct Work {
     pub job: String,
     /// The time the job came with, in unix seconds. Seconds that have passed since may be added.
     pub time: u32,
+    /// What a share of it is credited with.
+    pub difficulty: Difficulty,
     hasher: HeaderHasher,
     extra_nonce1: u32,
     parent: Hash,
@@ -59,6 +61,18 @@ impl Work {
     pub fn is_block(&self, hash: &Hash) -> bool {
         self.block_target.is_met_by(hash)
     }
+
+    /// Whether any hash at all is a share.
+    #[must_use]
+    pub fn takes_every_hash(&self) -> bool {
+        self.share_target == Target::MAX
+    }
+
+    /// How hard a block is.
+    #[must_use]
+    pub fn block_difficulty(&self) -> Difficulty {
+        self.block_target.difficulty()
+    }
 }
 
 /// What a miner varies.
@@ -79,6 +93,28 @@ pub struct Refusal {
     pub code: i64,
     /// The server's text, cut and without control characters.
     pub text: String,
+}
+
+impl Refusal {
+    /// What a reply refuses; `None` if it is a yes. An error is `[code, text, …]`,
+    /// `{"code": …, "message": …}` or a text; `false` and null are a no as well.
+    #[must_use]
+    pub fn of_reply(message: &Value) -> Option<Self> {
+        let error = &message["error"];
+        let (code, text) = match error {
+            Value::Null => match message["result"] {
+                Value::Null | Value::Bool(false) => (None, Some("refused")),
+                _ => return None,
+            },
+            Value::Array(_) => (error[0].as_i64(), error[1].as_str()),
+            Value::Object(_) => (error["code"].as_i64(), error["message"].as_str()),
+            _ => (None, error.as_str()),
+        };
+        Some(Self {
+            code: code.unwrap_or(0),
+            text: clean(text.unwrap_or("refused")),
+        })
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -310,7 +346,7 @@ impl Client {
         let Some(request) = request else {
             return Ok(Update::Nothing);
         };
-        let refusal = parse_refusal(message);
+        let refusal = Refusal::of_reply(message);
         match (request, refusal) {
             (Request::Subscribe, None) => self
                 .handle_subscribed(&message["result"])
@@ -365,6 +401,7 @@ impl Job {
             hasher: HeaderHasher::new(&self.fields),
             job: self.name,
             time: self.time,
+            difficulty: self.difficulty,
             extra_nonce1,
             parent: self.fields.prev_block,
             // Every block is a share, however hard shares are; under a mask nobody can tell.
@@ -408,24 +445,6 @@ fn parse_job(params: &Value, difficulty: Difficulty) -> Option<Job> {
                 None => mask_hash(&prev_block, &Hash::ZERO),
             },
         },
-    })
-}
-
-/// `[code, text, …]`, `{"code": …, "message": …}` or a text; `false` and null are a no as well.
-fn parse_refusal(message: &Value) -> Option<Refusal> {
-    let error = &message["error"];
-    let (code, text) = match error {
-        Value::Null => match message["result"] {
-            Value::Null | Value::Bool(false) => (None, Some("refused")),
-            _ => return None,
-        },
-        Value::Array(_) => (error[0].as_i64(), error[1].as_str()),
-        Value::Object(_) => (error["code"].as_i64(), error["message"].as_str()),
-        _ => (None, error.as_str()),
-    };
-    Some(Refusal {
-        code: code.unwrap_or(0),
-        text: clean(text.unwrap_or("refused")),
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::address::{ADDRESS_HASH_BYTES, Address};
 use crate::header::HEADER_BYTES;
 use crate::merkle::Branch;
+use crate::reader::Reader;
 use crate::units::{Hash, Height, Target};
 use std::fmt;
 
@@ -182,58 +183,6 @@ fn read_first_witness(reader: &mut Reader<'_>) -> Option<usize> {
 
 fn witness_hash(txid: &Hash, witnesses: &[u8]) -> Hash {
     Hash::blake2b(&[&txid.0, &Hash::blake2b(&[witnesses]).0])
-}
-
-/// The bytes not read yet. Every read is `None` at the end: counts in the data bound no memory
-/// and no loop, the bytes that are there do.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// bufio's varint, refused like there if a shorter form exists.
-    fn varint(&mut self) -> Option<u64> {
-        let (value, least) = match self.u8()? {
-            0xff => (self.u64()?, 1 << 32),
-            0xfe => (self.u32()?.into(), 1 << 16),
-            0xfd => (self.array().map(u16::from_le_bytes)?.into(), 0xfd),
-            short => (short.into(), 0),
-        };
-        (value >= least).then_some(value)
-    }
-
-    fn var_bytes(&mut self) -> Option<&'a [u8]> {
-        let count = self.varint()?;
-        self.take(usize::try_from(count).ok()?)
-    }
-
-    /// A count and as many byte strings: a covenant or a witness.
-    fn skip_items(&mut self) -> Option<()> {
-        for _ in 0..self.varint()? {
-            self.var_bytes()?;
-        }
-        Some(())
-    }
 }
 
 /// A template as the node gives it, nothing checked.

@@ -69,6 +69,10 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Hashes that a unit of difficulty takes on average: 2^256 over the target of difficulty 1, which
+/// is 2^224 − 1, as near as a double comes to it.
+pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
+
 /// How hard a share is: the target is (2^224 − 1) / difficulty. Finite and above zero.
 ///
 /// Shown as `JSON.stringify` shows the same number, so it can be written into JSON as it is.
@@ -89,7 +93,7 @@ impl Difficulty {
     }
 
     /// `(m, e)` with m · 2^e the exact value and 0 < m < 2^53.
-    fn parts(self) -> (u64, i32) {
+    pub(crate) fn parts(self) -> (u64, i32) {
         let bits = self.0.to_bits();
         let fraction = bits & ((1 << 52) - 1);
         match (bits >> 52) as i32 {

@@ -1,5 +1,7 @@
 //! Every limit of the shell, what it protects, and what happens when it is met.
 
+use std::time::Duration;
+
 /// Bytes read from one connection before another has its turn.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 
@@ -73,6 +75,51 @@ pub(crate) const FINISH_MS: u64 = 3_000;
 
 /// Wait after a panic of the pool before it starts again.
 pub(crate) const RESTART_MS: u64 = 50;
+
+/// Rows that a payout writes or deletes in one transaction beside a running server, whose own
+/// transactions wait for it: a few milliseconds.
+pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
+
+/// How long hsd may take for an answer. Then the call has failed.
+pub(crate) const HSD_CALL: Duration = Duration::from_secs(30);
+
+/// How long hsd's wallet may take to choose coins for a payment and to sign it. Then nothing was
+/// paid, and the next run begins anew.
+pub(crate) const HSD_CREATE: Duration = Duration::from_secs(300);
+
+/// Bytes of an answer of hsd. Beyond it the call has failed. Its longest are a hundred transactions
+/// of a wallet's history, each with its hex; one of a payment has about 500 kB.
+pub(crate) const HSD_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What is shown of an error text of hsd.
+pub(crate) const HSD_SAYING_CHARS: usize = 300;
+
+/// Accounts that one transaction pays; the others are paid by the next. Without it a transaction
+/// would outgrow what nodes pass on.
+pub(crate) const PAYMENT_OUTPUTS_MAX: usize = 1000;
+
+/// Weight of a transaction that nodes pass on (hsd lib/protocol/policy.js, MAX_TX_WEIGHT). A
+/// heavier payment is not sent.
+pub(crate) const PAYMENT_WEIGHT_MAX: usize = 400_000;
+
+/// Blocks that a payment is deep before the next one begins, where coinbases mature later.
+pub(crate) const PAYMENT_DEPTH_MAX: u32 = 12;
+
+/// Outputs of a payment that a node is asked for, to see whether it is in the chain.
+pub(crate) const OUTPUTS_ASKED_MAX: usize = 16;
+
+/// Pages of a wallet's history, a hundred transactions each, in which the spender of an input is
+/// looked for. Beyond it nobody can tell, and nothing is paid.
+pub(crate) const HISTORY_PAGES_MAX: usize = 500;
+
+/// Bytes of an old shares file that is imported or checked. A longer one is refused.
+pub(crate) const SHARES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Findings of a ledger's check that are told; what is beyond is of the same kind.
+pub(crate) const FINDINGS_MAX: usize = 1000;
+
+/// Blocks that a report shows, the latest.
+pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
 
 /// Wait between attempts to commit what the disk refused, until it is given up.
 pub(crate) const LEDGER_RETRY_MS: u64 = 100;

@@ -20,8 +20,10 @@ use clap::builder::NonEmptyStringValueParser;
 use hstratum_core::client::{Attempt, Client, Failure, Update, Work};
 
 use cpu::Cpu;
-use link::{Link, Server};
+use link::Link;
 use screen::Screen;
+
+use super::url::Server;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);

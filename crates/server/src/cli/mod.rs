@@ -1,6 +1,11 @@
 //! The commands of the binary: what they take, and how they end.
 
+mod ledger;
 mod mine;
+mod payout;
+mod swarm;
+mod terminal;
+mod url;
 
 use std::process::ExitCode;
 
@@ -18,12 +23,21 @@ struct Cli {
 enum Command {
     /// Mine on the CPU: to try a pool out, or on regtest
     Mine(mine::Args),
+    /// Import into, check, copy and show a ledger
+    Ledger(ledger::Args),
+    /// Divide rewards among accounts and pay them
+    Payout(payout::Args),
+    /// Many simulated miners at once: to see what a server bears, and whether it counts right
+    Swarm(swarm::Args),
 }
 
 /// Runs the command that the arguments name. A failure is one line and exit code 1.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Mine(args) => mine::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Payout(args) => payout::run(&args),
+        Command::Swarm(args) => swarm::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,7 @@
 //! One connection to a stratum server: blocking, with a thread that reads.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::str::FromStr;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -11,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Event;
+use crate::cli::url::Server;
 
-const SCHEME: &str = "stratum+tcp://";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -20,46 +18,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(150);
 
 const LINE_BYTES_MAX: u64 = 64 << 10;
-
-/// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Server {
-    /// A name or an address, IPv6 without brackets.
-    host: String,
-    port: u16,
-}
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        let parse = || {
-            let place = url.strip_prefix(SCHEME)?;
-            let place = place.strip_suffix('/').unwrap_or(place);
-            let (host, port) = place.rsplit_once(':')?;
-            let host = match host.strip_prefix('[') {
-                Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
-                None => Some(host).filter(|host| !host.contains([':', '/', '@', ' ']))?,
-            };
-            let port = port.parse().ok().filter(|&port| port != 0)?;
-            (!host.is_empty()).then(|| Self {
-                host: host.to_owned(),
-                port,
-            })
-        };
-        parse().ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// An open connection; dropping it closes it and ends its reader.
 pub(super) struct Link {
@@ -108,7 +66,7 @@ impl Drop for Link {
 
 fn connect(server: &Server) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
-    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+    for address in server.resolve()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
@@ -170,38 +128,6 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn url_is_a_scheme_a_host_and_a_port() {
-        for (url, shown) in [
-            (
-                "stratum+tcp://pool.example.com:3008",
-                "pool.example.com:3008",
-            ),
-            ("stratum+tcp://127.0.0.1:1/", "127.0.0.1:1"),
-            ("stratum+tcp://[::1]:65535", "[::1]:65535"),
-        ] {
-            let server: Server = url.parse().expect(url);
-            assert_eq!(server.to_string(), shown);
-        }
-        for url in [
-            "",
-            "pool.example.com:3008",
-            "http://pool.example.com:3008",
-            "stratum+tcp://pool.example.com",
-            "stratum+tcp://:3008",
-            "stratum+tcp://a:0",
-            "stratum+tcp://a:65536",
-            "stratum+tcp://::1:3008",
-            "stratum+tcp://[::1:3008",
-            "stratum+tcp://[a]:1",
-            "stratum+tcp://user@a:1",
-            "stratum+tcp://a/b:1",
-        ] {
-            let error = url.parse::<Server>().expect_err(url);
-            assert_eq!(error, "expected stratum+tcp://HOST:PORT");
-        }
-    }
 
     #[test]
     fn lines_are_bounded_and_a_torn_one_is_the_end() {

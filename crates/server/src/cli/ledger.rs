@@ -1,0 +1,173 @@
+//! `hstratum ledger`: what an operator does with a ledger, also while the server runs.
+
+mod report;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use hstratum::ledger::{self, Imported, Paid};
+use hstratum::payout::{PayoutLock, prune};
+use hstratum::store::schema::open_beside;
+
+use super::payout::parse_ledger;
+use super::terminal::print;
+
+/// What `hstratum ledger` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Take in the shares/*.json files of a JavaScript hstratum
+    Import {
+        #[command(flatten)]
+        ledger: LedgerFile,
+
+        /// These blocks were paid already: they are never divided again
+        #[arg(long)]
+        paid: bool,
+
+        /// The files
+        #[arg(required = true, value_name = "FILES")]
+        files: Vec<PathBuf>,
+    },
+    /// Check that the ledger keeps its promises; exit code 1 if it does not
+    Check {
+        #[command(flatten)]
+        ledger: LedgerFile,
+
+        /// The directory of the share dumps, to check them too
+        #[arg(long, value_name = "DIR")]
+        shares: Option<PathBuf>,
+    },
+    /// Copy the ledger, also while the server writes to it
+    Backup {
+        #[command(flatten)]
+        ledger: LedgerFile,
+
+        /// The copy, which must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Show rounds and luck, accounts, workers
+    Report {
+        #[command(flatten)]
+        ledger: LedgerFile,
+
+        /// Print JSON, with amounts in base units
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set where an account is paid
+    Address {
+        #[command(flatten)]
+        ledger: LedgerFile,
+
+        /// The account
+        account: String,
+
+        /// Where it is paid
+        #[arg(required_unless_present = "clear")]
+        address: Option<String>,
+
+        /// Forget the address that was set
+        #[arg(long, conflicts_with = "address")]
+        clear: bool,
+    },
+    /// Delete credit that was divided long ago
+    Prune {
+        #[command(flatten)]
+        ledger: LedgerFile,
+    },
+}
+
+#[derive(clap::Args)]
+struct LedgerFile {
+    /// The ledger's file
+    #[arg(long = "ledger", value_name = "FILE", value_parser = parse_ledger)]
+    path: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Import {
+            ledger,
+            paid,
+            files,
+        } => {
+            let paid = if *paid { Paid::Elsewhere } else { Paid::NotYet };
+            import(ledger, paid, files)
+        }
+        Command::Check { ledger, shares } => {
+            let conn = open_beside(&ledger.path)?;
+            let findings = ledger::check(&conn, shares.as_deref())?;
+            if findings.is_empty() {
+                return print("all is well\n");
+            }
+            print(&(findings.join("\n") + "\n"))?;
+            bail!("{} findings in {}", findings.len(), ledger.path.display())
+        }
+        Command::Backup { ledger, to } => {
+            ledger::backup(&ledger.path, to)?;
+            print(&format!("copied to {}\n", to.display()))
+        }
+        Command::Report { ledger, json: true } => report::show_json(&ledger.path),
+        Command::Report { ledger, .. } => report::show_tables(&ledger.path),
+        Command::Address {
+            ledger,
+            account,
+            address,
+            ..
+        } => {
+            let conn = open_beside(&ledger.path)?;
+            ledger::set_address(&conn, account, address.as_deref())?;
+            print(&match address {
+                Some(address) => format!("{account:?} is paid at {address}\n"),
+                None => format!("{account:?} has no address set\n"),
+            })
+        }
+        Command::Prune { ledger } => {
+            let _lock = PayoutLock::take(&ledger.path)?;
+            let mut conn = open_beside(&ledger.path)?;
+            let network = ledger::network(&conn)?;
+            let rows = prune(&mut conn, network)?;
+            print(&format!("{rows} rows deleted\n"))
+        }
+    }
+}
+
+fn import(ledger: &LedgerFile, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {
+    let outcomes = ledger::import(&ledger.path, files, paid, now_unix_s()?)?;
+    let mut refused = 0;
+    let mut text = String::new();
+    for (file, outcome) in files.iter().zip(&outcomes) {
+        let what = match outcome {
+            Imported::New { height, accounts } => {
+                format!("block {height} with the work of {accounts} accounts")
+            }
+            Imported::MarkedPaid => "known; now marked as paid".into(),
+            Imported::Known => "known".into(),
+            Imported::Refused(error) => {
+                refused += 1;
+                format!("refused: {error:#}")
+            }
+        };
+        text += &format!("{:?}: {what}\n", file.display().to_string());
+    }
+    print(&text)?;
+    match refused {
+        0 => Ok(()),
+        _ => bail!("{refused} of {} files were refused", files.len()),
+    }
+}
+
+/// The clock, in Unix seconds.
+pub(crate) fn now_unix_s() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("the clock is before 1970")?.as_secs())
+}

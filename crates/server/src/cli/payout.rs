@@ -1,0 +1,86 @@
+//! `hstratum payout`: what it takes. `plan` foretells, `send` pays.
+
+mod plan;
+mod send;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use hstratum::payout::{Scheme, Terms};
+use hstratum_core::payout::{Decimal, FeePpm, parse_hns};
+
+/// What `hstratum payout` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show what settling and paying would do now; changes nothing
+    Plan(plan::Args),
+    /// Settle, and pay who is due through hsd's wallet; brings forward what an earlier run began
+    Send(send::Args),
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Plan(args) => plan::run(args),
+        Command::Send(args) => send::run(args),
+    }
+}
+
+/// What the pool has promised its miners, as arguments.
+#[derive(clap::Args)]
+pub(crate) struct TermsArgs {
+    /// How a reward is divided
+    #[arg(long)]
+    scheme: SchemeName,
+
+    /// PPLNS: how much work before a block counts, in network difficulties
+    #[arg(long, value_name = "X", value_parser = Decimal::parse_positive)]
+    window: Option<Decimal>,
+
+    /// The pool's fee, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = FeePpm::parse_percent)]
+    fee: FeePpm,
+
+    /// The balance from which an account is paid
+    #[arg(long, value_name = "HNS", default_value = "1", value_parser = parse_hns)]
+    threshold: u64,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SchemeName {
+    /// Over the work since the pool's last block
+    Prop,
+    /// Over the last work before each block
+    Pplns,
+}
+
+impl TermsArgs {
+    /// The terms, if the arguments go together.
+    pub(crate) fn terms(&self) -> anyhow::Result<Terms> {
+        let scheme = match (self.scheme, self.window) {
+            (SchemeName::Prop, None) => Scheme::Prop,
+            (SchemeName::Pplns, Some(window)) => Scheme::Pplns { window },
+            (SchemeName::Prop, Some(_)) => bail!("--window goes with --scheme pplns only"),
+            (SchemeName::Pplns, None) => bail!("--scheme pplns needs --window"),
+        };
+        Ok(Terms {
+            scheme,
+            fee: self.fee,
+            threshold: self.threshold,
+        })
+    }
+}
+
+/// A ledger's file, as an argument.
+pub(crate) fn parse_ledger(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Err("a ledger in PostgreSQL is not supported, only a file".into());
+    }
+    Ok(text.into())
+}

@@ -1,0 +1,268 @@
+//! `hstratum payout plan`: a table that a person can check, or JSON.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use hstratum::ledger;
+use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, plan};
+use hstratum::store::schema::open_beside;
+use serde_json::{Value, json};
+
+use super::{TermsArgs, parse_ledger};
+use crate::cli::terminal::{Table, hns, print, print_json, shown};
+
+/// What `hstratum payout plan` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The ledger's file
+    #[arg(long, value_name = "FILE", value_parser = parse_ledger)]
+    ledger: PathBuf,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
+    /// Print JSON, with amounts in base units
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let terms = args.terms.terms()?;
+    let conn = open_beside(&args.ledger)?;
+    let network = ledger::network(&conn)?;
+    let plan = plan(&conn, network, &terms)?;
+    if args.json {
+        let mut value = as_json(&plan);
+        value["network"] = network.name().into();
+        value["terms"] = json!({
+            "scheme": terms.scheme.name(),
+            "window": terms.scheme.window(),
+            "fee_ppm": terms.fee.get(),
+            "threshold": terms.threshold,
+        });
+        print_json(&value)
+    } else {
+        let mut text = format!("{} ({})\n", args.ledger.display(), network.name());
+        let _ = writeln!(text, "{}\n", in_words(&terms));
+        text += &as_table(&plan);
+        print(&text)
+    }
+}
+
+fn in_words(terms: &Terms) -> String {
+    let window = match terms.scheme.window() {
+        window if window.is_empty() => window,
+        window => format!(" over {window} x network difficulty"),
+    };
+    let scheme = terms.scheme.name().to_uppercase();
+    let threshold = hns(terms.threshold);
+    format!(
+        "{scheme}{window}, fee {}, paid from {threshold} HNS on",
+        terms.fee
+    )
+}
+
+/// The plan for people: amounts in HNS.
+pub(crate) fn as_table(plan: &Plan) -> String {
+    let mut out = String::new();
+    write_blocks(plan, &mut out);
+    if !plan.reversals.is_empty() {
+        let mut table = Table::new(["height", "hash", "reward", "credited", "accounts"]);
+        for one in &plan.reversals {
+            table.row([
+                one.height.to_string(),
+                one.block.clone(),
+                hns(one.reward),
+                hns(one.credited),
+                one.accounts.to_string(),
+            ]);
+        }
+        table.write("Settlements to be reversed: their block is lost", &mut out);
+    }
+    let mut table = Table::new(["height", "hash", "reward", "why"]);
+    for block in &plan.held {
+        let (height, reward) = (block.height.to_string(), hns(block.reward));
+        table.row([height, block.hash.clone(), reward, why(block.reason)]);
+    }
+    table.write("Blocks that wait", &mut out);
+    write_accounts(plan, &mut out);
+    out
+}
+
+fn write_blocks(plan: &Plan, out: &mut String) {
+    let mut table = Table::new([
+        "height",
+        "hash",
+        "reward",
+        "fee",
+        "remainder",
+        "credited",
+        "accounts",
+        "shares",
+        "from",
+    ]);
+    for block in &plan.blocks {
+        table.row([
+            block.height.to_string(),
+            block.hash.clone(),
+            hns(block.reward),
+            hns(block.fee),
+            hns(block.remainder),
+            hns(block.credited),
+            block.credits.len().to_string(),
+            block.shares.to_string(),
+            block.from_height.to_string(),
+        ]);
+    }
+    table.write("Blocks to be settled", out);
+    if !plan.blocks.is_empty() {
+        let totals = Totals::of(plan);
+        let _ = writeln!(
+            out,
+            "  {} credited + {} fee + {} remainder = {} reward\n",
+            hns(totals.credited),
+            hns(totals.fee),
+            hns(totals.remainder),
+            hns(totals.reward)
+        );
+    }
+}
+
+fn write_accounts(plan: &Plan, out: &mut String) {
+    let mut table = Table::new([
+        "account",
+        "carried",
+        "credited",
+        "balance",
+        "pays",
+        "address, or why not",
+    ]);
+    for account in &plan.accounts {
+        let (pays, to) = match &account.outcome {
+            Outcome::Pays { address, amount } => (*amount, shown(address)),
+            Outcome::Waits(wait) => (0, reason(*wait).to_owned()),
+        };
+        table.row([
+            shown(&account.name),
+            hns(account.carried),
+            hns(account.credited),
+            hns(account.balance),
+            hns(pays),
+            to,
+        ]);
+    }
+    table.write("Accounts", out);
+    let totals = Totals::of(plan);
+    let _ = writeln!(
+        out,
+        "  {} carried + {} credited = {}: {} to {} accounts now, {} later",
+        hns(totals.carried),
+        hns(totals.changes),
+        hns(totals.balance),
+        hns(totals.pays),
+        totals.payees,
+        hns(totals.balance - totals.pays)
+    );
+}
+
+/// The sums of a plan, in base units.
+#[derive(Default)]
+struct Totals {
+    reward: i128,
+    fee: i128,
+    remainder: i128,
+    credited: i128,
+    carried: i128,
+    changes: i128,
+    balance: i128,
+    pays: i128,
+    payees: usize,
+}
+
+impl Totals {
+    fn of(plan: &Plan) -> Self {
+        let mut totals = Self::default();
+        for block in &plan.blocks {
+            totals.reward += i128::from(block.reward);
+            totals.fee += i128::from(block.fee);
+            totals.remainder += i128::from(block.remainder);
+            totals.credited += i128::from(block.credited);
+        }
+        for account in &plan.accounts {
+            totals.carried += i128::from(account.carried);
+            totals.changes += i128::from(account.credited);
+            totals.balance += i128::from(account.balance);
+            if let Outcome::Pays { amount, .. } = account.outcome {
+                totals.pays += i128::from(amount);
+                totals.payees += 1;
+            }
+        }
+        totals
+    }
+}
+
+/// The plan for scripts: amounts in base units.
+pub(crate) fn as_json(plan: &Plan) -> Value {
+    let blocks = plan.blocks.iter().map(|block| {
+        let credits = block.credits.iter();
+        let credits =
+            credits.map(|(account, amount)| json!({"account": account, "amount": amount}));
+        json!({
+            "height": block.height, "hash": block.hash, "from_height": block.from_height,
+            "shares": block.shares, "reward": block.reward, "fee": block.fee,
+            "remainder": block.remainder, "credited": block.credited,
+            "credits": credits.collect::<Vec<_>>(),
+        })
+    });
+    let reversals = plan.reversals.iter().map(|one| {
+        json!({
+            "settlement": one.id, "height": one.height, "hash": one.block,
+            "reward": one.reward, "credited": one.credited,
+        })
+    });
+    let held = plan.held.iter().map(|block| {
+        json!({
+            "height": block.height, "hash": block.hash, "reward": block.reward,
+            "why": why(block.reason),
+        })
+    });
+    let accounts = plan.accounts.iter().map(|account| {
+        let mut value = json!({
+            "account": account.name, "carried": account.carried, "credited": account.credited,
+            "balance": account.balance,
+        });
+        match &account.outcome {
+            Outcome::Pays { address, amount } => {
+                value["address"] = address.as_str().into();
+                value["pays"] = (*amount).into();
+            }
+            Outcome::Waits(wait) => {
+                value["pays"] = 0.into();
+                value["why"] = reason(*wait).into();
+            }
+        }
+        value
+    });
+    json!({
+        "blocks": blocks.collect::<Vec<_>>(),
+        "reversals": reversals.collect::<Vec<_>>(),
+        "held": held.collect::<Vec<_>>(),
+        "accounts": accounts.collect::<Vec<_>>(),
+    })
+}
+
+fn why(reason: Reason) -> String {
+    match reason {
+        Reason::Unanswered => "the node has not answered".into(),
+        Reason::Immature => "its reward cannot be spent yet".into(),
+        Reason::Behind(height) => format!("the block at {height} comes first"),
+    }
+}
+
+fn reason(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Owes => "owes: a block was lost after it was paid",
+        Wait::BelowThreshold => "below the threshold",
+        Wait::NoAddress => "no address",
+    }
+}

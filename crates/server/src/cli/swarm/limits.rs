@@ -1,0 +1,50 @@
+//! Every limit of the load generator, and what happens when it is met.
+
+use std::time::Duration;
+
+/// Connections at a time: what is left of 16-bit ports and descriptors on one machine anyway.
+pub(super) const CONNECTIONS_MAX: u32 = 100_000;
+
+/// Connections on their way to their first job. Others begin when one of these has it.
+pub(super) const OPENING_MAX: usize = 1_000;
+
+/// How long all may take until they have work.
+pub(super) const GATHERING: Duration = Duration::from_secs(60);
+
+/// How long replies are waited for at the end. Shares without one are then unanswered.
+pub(super) const DRAINING: Duration = Duration::from_secs(2);
+
+/// Shares without a reply on one connection: what a server lets wait.
+pub(super) const OUTSTANDING_MAX: u32 = 1_024;
+
+/// Hashes for one share before other connections have their turn.
+pub(super) const HASHES_PER_TURN: u32 = 256;
+
+/// Shares sent in one turn at a given rate before what has come is read.
+pub(super) const PACED_PER_TURN: u32 = 256;
+
+/// Wait before a connection that was lost is opened again; doubled with each failure.
+pub(super) const REOPEN_MIN: Duration = Duration::from_millis(100);
+/// The longest such wait.
+pub(super) const REOPEN_MAX: Duration = Duration::from_millis(800);
+
+/// Bytes of a line from the server. A connection with a longer one is lost.
+pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes read in one call.
+pub(super) const READ_BYTES: usize = 64 << 10;
+
+/// Readiness events taken from the system at once.
+pub(super) const EVENTS: usize = 1_024;
+
+/// How often the journal is told how it goes.
+pub(super) const PROGRESS: Duration = Duration::from_millis(250);
+
+/// Kinds of refusals, and of ends of connections, that are counted apart; others are one kind.
+pub(super) const KINDS_MAX: usize = 64;
+
+/// Accounts shown in the table. JSON has all of them.
+pub(super) const ROWS_MAX: usize = 60;
+
+/// The longest latency told apart.
+pub(super) const LATENCY_MAX: Duration = Duration::from_secs(3_600);

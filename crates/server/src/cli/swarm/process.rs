@@ -1,0 +1,101 @@
+//! What another process has used: its processor time and its memory, from `/proc`.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+/// The unit of time in `/proc`, which Linux promises to programs whatever the kernel's own is.
+const TICKS_PER_S: u64 = 100;
+
+/// hstratum's threads in the node have names that begin so.
+const THREADS: &str = "hstratum";
+
+/// One look at a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// Processor time of the whole process, in user and kernel mode.
+    pub(super) cpu: Duration,
+    /// Of that, what hstratum's own threads have used; zero in a process without such threads.
+    pub(super) threads_cpu: Duration,
+    /// Resident memory in bytes.
+    pub(super) resident_bytes: u64,
+}
+
+impl Usage {
+    /// Looks at a process.
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let read = |path: String| {
+            fs::read_to_string(&path).with_context(|| format!("failed to read {path:?}"))
+        };
+        let cpu = cpu_of(&read(format!("/proc/{pid}/stat"))?)?;
+        let status = read(format!("/proc/{pid}/status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|text| text.split_whitespace().next());
+        let resident_kib: u64 = resident
+            .unwrap_or("0")
+            .parse()
+            .context("failed to read VmRSS")?;
+        let mut threads_cpu = Duration::ZERO;
+        let tasks = format!("/proc/{pid}/task");
+        let tasks = fs::read_dir(&tasks).with_context(|| format!("failed to read {tasks:?}"))?;
+        for task in tasks.flatten() {
+            // A thread may end at any moment.
+            let Ok(stat) = fs::read_to_string(task.path().join("stat")) else {
+                continue;
+            };
+            let name = stat.split_once('(').map_or("", |(_, rest)| rest);
+            if name.starts_with(THREADS) {
+                threads_cpu += cpu_of(&stat)?;
+            }
+        }
+        Ok(Self {
+            cpu,
+            threads_cpu,
+            resident_bytes: resident_kib * 1024,
+        })
+    }
+}
+
+impl Usage {
+    /// The time used since an earlier look, and the memory now.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            threads_cpu: self.threads_cpu.saturating_sub(earlier.threads_cpu),
+            resident_bytes: self.resident_bytes,
+        }
+    }
+}
+
+/// Fields 14 and 15 of a `stat` file; the second, a name, may hold anything.
+fn cpu_of(stat: &str) -> anyhow::Result<Duration> {
+    let ticks = || {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace().skip(11);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(user + system)
+    };
+    let ticks = ticks().ok_or_else(|| anyhow!("failed to read processor time in {stat:?}"))?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_read_after_a_name_that_looks_like_fields() {
+        let stat = "7 (a) b 1 2) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
+        assert_eq!(cpu_of(stat).expect("read"), Duration::from_secs(2));
+        assert!(cpu_of("7 (a").is_err());
+    }
+
+    #[test]
+    fn own_process_uses_memory() {
+        let usage = Usage::of(std::process::id()).expect("this process is there");
+        assert!(usage.resident_bytes > 100_000);
+        assert!(usage.threads_cpu <= usage.cpu + Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,92 @@
+//! Where a stratum server is, as the commands take it.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+const SCHEME: &str = "stratum+tcp://";
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// A name or an address, IPv6 without brackets.
+    host: String,
+    port: u16,
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let parse = || {
+            let place = url.strip_prefix(SCHEME)?;
+            let place = place.strip_suffix('/').unwrap_or(place);
+            let (host, port) = place.rsplit_once(':')?;
+            let host = match host.strip_prefix('[') {
+                Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':'))?,
+                None => Some(host).filter(|host| !host.contains([':', '/', '@', ' ']))?,
+            };
+            let port = port.parse().ok().filter(|&port| port != 0)?;
+            (!host.is_empty()).then(|| Self {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        parse().ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
+    }
+}
+
+impl Server {
+    /// The addresses of its name, as the system's resolver gives them.
+    pub(crate) fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr> + use<>> {
+        (self.host.as_str(), self.port).to_socket_addrs()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_a_scheme_a_host_and_a_port() {
+        for (url, shown) in [
+            (
+                "stratum+tcp://pool.example.com:3008",
+                "pool.example.com:3008",
+            ),
+            ("stratum+tcp://127.0.0.1:1/", "127.0.0.1:1"),
+            ("stratum+tcp://[::1]:65535", "[::1]:65535"),
+        ] {
+            let server: Server = url.parse().expect(url);
+            assert_eq!(server.to_string(), shown);
+        }
+        for url in [
+            "",
+            "pool.example.com:3008",
+            "http://pool.example.com:3008",
+            "stratum+tcp://pool.example.com",
+            "stratum+tcp://:3008",
+            "stratum+tcp://a:0",
+            "stratum+tcp://a:65536",
+            "stratum+tcp://::1:3008",
+            "stratum+tcp://[::1:3008",
+            "stratum+tcp://[a]:1",
+            "stratum+tcp://user@a:1",
+            "stratum+tcp://a/b:1",
+        ] {
+            let error = url.parse::<Server>().expect_err(url);
+            assert_eq!(error, "expected stratum+tcp://HOST:PORT");
+        }
+    }
+}

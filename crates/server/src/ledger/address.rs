@@ -1,0 +1,32 @@
+//! Where an account is paid.
+
+use anyhow::{Context, bail, ensure};
+use rusqlite::Connection;
+
+use crate::payout::is_payable;
+
+/// Sets an account's payout address, or with `None` forgets it: then the account's name is its
+/// address, if it is one.
+///
+/// # Errors
+/// When the address cannot be paid to on the ledger's network, or there is no such account.
+pub fn set_address(conn: &Connection, account: &str, address: Option<&str>) -> anyhow::Result<()> {
+    let network = super::network(conn)?;
+    if let Some(address) = address {
+        ensure!(
+            is_payable(address, network),
+            "{address:?} is no address of {} that can be paid to",
+            network.name()
+        );
+    }
+    let changed = conn
+        .execute(
+            "UPDATE accounts SET address = ?2 WHERE name = ?1",
+            (account, address),
+        )
+        .context("failed to write the address")?;
+    if changed == 0 {
+        bail!("the ledger has no account {account:?}: it has not mined yet");
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Whether a ledger keeps its promises. It is only read; each finding is one line.
+//!
+//! What SQLite keeps by itself (one live settlement of a block, no amount below zero) is covered by
+//! its own integrity check, which looks at every constraint again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use hstratum_core::payout::{FeePpm, Hns};
+use rusqlite::Connection;
+
+use super::shares_file;
+use crate::limits::FINDINGS_MAX;
+use crate::payout::cut_below;
+
+/// Checks everything, from one state of the ledger, and its dumps if their directory is given.
+/// Empty where all is well; no more findings than a person reads.
+///
+/// # Errors
+/// When the ledger or the directory cannot be read.
+pub fn check(conn: &Connection, shares: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let snapshot = conn.unchecked_transaction()?;
+    let mut findings = Vec::new();
+    check_file(&snapshot, &mut findings)?;
+    if findings.is_empty() {
+        check_settlements(&snapshot, &mut findings).context("failed to read the settlements")?;
+        check_credit(&snapshot, &mut findings).context("failed to read the credit")?;
+        check_payments(&snapshot, &mut findings).context("failed to read the payments")?;
+        if let Some(dir) = shares {
+            check_dumps(&snapshot, dir, &mut findings)?;
+        }
+    }
+    findings.truncate(FINDINGS_MAX);
+    Ok(findings)
+}
+
+fn check_file(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut statement = conn.prepare("PRAGMA integrity_check")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for row in rows {
+        let text = row.context("failed to check the file")?;
+        if text != "ok" {
+            findings.push(format!("the file is damaged: {text:?}"));
+        }
+    }
+    let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next().context("failed to check the file")? {
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        findings.push(format!(
+            "a row of {table} refers to a row of {parent} that is not there"
+        ));
+    }
+    Ok(())
+}
+
+fn check_settlements(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut statement = conn.prepare(
+        "SELECT s.id, s.block, s.state, s.scheme, s.fee_ppm, s.reward, s.fee, s.remainder,
+                (SELECT coalesce(sum(amount), 0) FROM settlement_credits WHERE settlement = s.id),
+                b.state, b.reward
+           FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
+          WHERE s.state <> 'preparing' ORDER BY s.id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, block): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (state, scheme): (String, String) = (row.get(2)?, row.get(3)?);
+        let [reward, fee, remainder, credited] = [5, 6, 7, 8].map(|column| row.get(column));
+        let (reward, fee, remainder, credited): (i64, i64, i64, i64) =
+            (reward?, fee?, remainder?, credited?);
+        let parts = i128::from(credited) + i128::from(fee) + i128::from(remainder);
+        if parts != i128::from(reward) {
+            findings.push(format!(
+                "settlement {id} does not add up: {credited} credited + {fee} fee + {remainder} \
+                 remainder is not {reward}"
+            ));
+        }
+        if scheme == "elsewhere" {
+            continue;
+        }
+        let ppm = FeePpm::new(row.get(4)?);
+        let expected = ppm.zip(u64::try_from(reward).ok());
+        if expected.map(|(ppm, reward)| ppm.of(reward)) != u64::try_from(fee).ok() {
+            findings.push(format!(
+                "settlement {id} has a fee that its terms do not give"
+            ));
+        }
+        if row.get::<_, i64>(10)? != reward {
+            findings.push(format!(
+                "settlement {id} divides another reward than block {block} has"
+            ));
+        }
+        let block_state: String = row.get(9)?;
+        // One that was confirmed may be a little less deep after a reorganisation.
+        if state == "settled" && !matches!(&*block_state, "confirmed" | "accepted") {
+            findings.push(format!(
+                "settlement {id} is of block {block}, which is {block_state}: the next payout reverses it"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Shares counted at a settlement against those there are now. More in its round came too late to
+/// be paid. Fewer are well where old credit was deleted, which begins at the lowest height.
+fn check_credit(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut statement = conn.prepare(
+        "SELECT s.id, b.height, s.from_height, s.shares, s.scheme,
+                EXISTS (SELECT 1 FROM credit WHERE height < s.from_height)
+           FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
+          WHERE s.state = 'settled' AND s.scheme <> 'elsewhere' ORDER BY s.id",
+    )?;
+    let mut count =
+        conn.prepare("SELECT coalesce(sum(count), 0) FROM credit WHERE height BETWEEN ?1 AND ?2")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, height, from): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (then, scheme): (i64, String) = (row.get(3)?, row.get(4)?);
+        let older: bool = row.get(5)?;
+        let now: i64 = count.query_row([from, height], |row| row.get(0))?;
+        if now < then && older {
+            findings.push(format!(
+                "{} shares of settlement {id}, up to height {height}, are gone",
+                then - now
+            ));
+        }
+        // A window may begin within heights that were merged since: only rounds are cut exactly.
+        if scheme == "prop" {
+            let round_from = cut_below(conn, height)?.map_or(0, |cut| cut + 1);
+            let now: i64 = count.query_row([round_from, height], |row| row.get(0))?;
+            if now > then {
+                findings.push(format!(
+                    "{} shares of the round of settlement {id}, up to height {height}, came after it",
+                    now - then
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_payments(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut statement = conn.prepare(
+        "SELECT id, state, txid IS NOT NULL AND raw IS NOT NULL AND network_fee IS NOT NULL,
+                EXISTS (SELECT 1 FROM payment_outputs WHERE payment = id), network_fee < 0
+           FROM payments WHERE state <> 'preparing' ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, state): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (is_stored, has_outputs): (bool, bool) = (row.get(2)?, row.get(3)?);
+        if matches!(&*state, "signed" | "sent" | "confirmed") && !is_stored {
+            findings.push(format!("payment {id} is {state} without its transaction"));
+        }
+        if !has_outputs {
+            findings.push(format!("payment {id} pays nobody"));
+        }
+        if row.get::<_, Option<bool>>(4)? == Some(true) {
+            findings.push(format!("payment {id} has a fee below zero"));
+        }
+    }
+    // What was credited for a block that is lost since may have been paid before.
+    let mut statement = conn.prepare(
+        "SELECT name, paid, ever FROM
+           (SELECT name, paid,
+              (SELECT coalesce(sum(amount), 0) FROM settlement_credits AS c
+                 JOIN settlements AS s ON s.id = c.settlement
+                WHERE c.account = b.account AND s.state IN ('settled', 'reversed')) AS ever
+              FROM balances AS b WHERE paid > 0)
+          WHERE paid > ever ORDER BY name",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, paid, ever): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        findings.push(format!(
+            "account {name:?} was paid {} HNS of {} HNS that it was ever credited",
+            Hns(paid.into()),
+            Hns(ever.into())
+        ));
+    }
+    Ok(())
+}
+
+/// Every closed block has its file, and no block has two.
+fn check_dumps(conn: &Connection, dir: &Path, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let entries = fs::read_dir(dir).with_context(|| format!("failed to list {}", dir.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("failed to list {}", dir.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let stem = name
+            .strip_suffix(".json")
+            .and_then(|stem| stem.split_once('-'));
+        if let Some((_, hash)) = stem.filter(|_| !name.starts_with('.')) {
+            files.entry(hash.to_owned()).or_default().push(name);
+        }
+    }
+    let mut statement = conn.prepare(
+        "SELECT height, hash, reward, dumped_at IS NOT NULL FROM blocks
+          WHERE closed_at IS NOT NULL ORDER BY height, hash",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next().context("failed to read the blocks")? {
+        let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
+        let (reward, dumped): (i64, bool) = (row.get(2)?, row.get(3)?);
+        let name = format!("{height}-{hash}.json");
+        match files.get(&hash).map_or(&[][..], Vec::as_slice) {
+            [] if dumped => findings.push(format!("{name} is missing")),
+            [] => findings.push(format!("{name} is owed: a running server writes it")),
+            [only] if *only == name => match shares_file::read(&dir.join(&name)) {
+                Err(error) => findings.push(format!("{name}: {error:#}")),
+                Ok(file) if file.reward != reward => {
+                    findings.push(format!("{name} has another reward than the ledger"));
+                }
+                Ok(_) => {}
+            },
+            names => findings.push(format!("block {hash} has the files {names:?}")),
+        }
+    }
+    Ok(())
+}

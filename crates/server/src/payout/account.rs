@@ -1,0 +1,71 @@
+//! The accounts of a ledger in the order of their names.
+//!
+//! The order breaks ties when a reward is divided, so it is that of the names' bytes and does not
+//! depend on numbers that one ledger has given them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Context;
+use rusqlite::Connection;
+
+/// An account's place in the order of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Rank(u32);
+
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) id: i64,
+    pub(super) name: String,
+    /// The payout address that was set, if one was.
+    pub(super) address: Option<String>,
+}
+
+/// All accounts. To be read in the transaction that reads what refers to them.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    by_name: Vec<Account>,
+    ranks: HashMap<i64, Rank>,
+}
+
+impl Accounts {
+    pub(super) fn read(conn: &Connection) -> anyhow::Result<Self> {
+        let mut statement = conn.prepare("SELECT id, name, address FROM accounts")?;
+        let rows = statement.query_map([], |row| {
+            Ok(Account {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                address: row.get(2)?,
+            })
+        })?;
+        let mut by_name = rows
+            .collect::<Result<Vec<_>, _>>()
+            .context("failed to read the accounts")?;
+        by_name.sort_by(|a, b| a.name.cmp(&b.name));
+        let ranks = (0..).zip(&by_name);
+        let ranks = ranks.map(|(rank, account)| (account.id, Rank(rank)));
+        let ranks = ranks.collect();
+        Ok(Self { by_name, ranks })
+    }
+
+    /// The account of that number.
+    pub(super) fn rank(&self, id: i64) -> anyhow::Result<Rank> {
+        let rank = self.ranks.get(&id).copied();
+        rank.with_context(|| format!("the ledger refers to account {id}, which it does not have"))
+    }
+
+    pub(super) fn get(&self, rank: Rank) -> &Account {
+        &self.by_name[rank.0 as usize]
+    }
+
+    /// What each account has been credited and not been paid, in base units, where that is not 0.
+    pub(super) fn balances(&self, conn: &Connection) -> anyhow::Result<BTreeMap<Rank, i64>> {
+        let mut statement =
+            conn.prepare("SELECT account, balance FROM balances WHERE balance <> 0")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.map(|row| {
+            let (id, balance) = row.context("failed to read the balances")?;
+            Ok((self.rank(id)?, balance))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,230 @@
+//! Which blocks are to be settled, and how the reward of one is divided.
+//!
+//! Rounds are cut by height: that of a block begins above the highest lower block of the pool on
+//! the main chain. So a block is due only when every lower one has found its end. A lower block
+//! that was paid by other means cuts the round as well, even if it was orphaned since: its work
+//! is not paid again.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use hstratum_core::payout::{Split, Weight, Window, split};
+use hstratum_core::units::Difficulty;
+use rusqlite::{Connection, Row, named_params};
+
+use super::account::{Accounts, Rank};
+use super::{Scheme, Terms};
+
+/// A block whose reward can be spent and has not been divided.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Due {
+    pub(super) hash: String,
+    pub(super) height: u32,
+    /// In base units.
+    pub(super) reward: u64,
+    /// The network's, of the block; 0 where it is not known.
+    difficulty: f64,
+}
+
+/// A block whose end is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unsure {
+    pub(super) hash: String,
+    pub(super) height: u32,
+    pub(super) reward: u64,
+    /// `found` or `accepted`.
+    pub(super) state: String,
+}
+
+/// A reward divided, and over what.
+#[derive(Debug)]
+pub(super) struct Division {
+    pub(super) block: Due,
+    /// The height below the round; `None` where no lower block is known.
+    pub(super) cut: Option<u32>,
+    /// The first height with work in it.
+    pub(super) from_height: u32,
+    /// Number of shares in it; those of a height that counts in part, whole.
+    pub(super) shares: u64,
+    pub(super) split: Split<Rank>,
+}
+
+/// Blocks that have no settlement, from below: those that are due, and those that are not because
+/// of a lower block, all by height.
+pub(super) fn unsettled(conn: &Connection) -> anyhow::Result<(Vec<Due>, Vec<Due>)> {
+    let mut statement = conn.prepare(
+        "SELECT hash, height, reward, difficulty FROM blocks
+          WHERE state = 'confirmed'
+            AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+          ORDER BY height, hash",
+    )?;
+    let blocks = statement.query_map([], |row| {
+        Ok(Due {
+            hash: row.get(0)?,
+            height: row.get(1)?,
+            reward: amount(row, 2)?,
+            difficulty: row.get(3)?,
+        })
+    })?;
+    let blocks: Vec<Due> = blocks
+        .collect::<Result<_, _>>()
+        .context("failed to read the blocks")?;
+    let first_unsure = unsure(conn)?.first().map_or(u32::MAX, |block| block.height);
+    Ok(blocks
+        .into_iter()
+        .partition(|block| block.height <= first_unsure))
+}
+
+/// Blocks whose end is not known, by height. One that was paid by other means is none.
+pub(super) fn unsure(conn: &Connection) -> anyhow::Result<Vec<Unsure>> {
+    let mut statement = conn.prepare(
+        "SELECT hash, height, reward, state FROM blocks
+          WHERE state IN ('found', 'accepted')
+            AND NOT EXISTS (SELECT 1 FROM settlements
+                             WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled')
+          ORDER BY height, hash",
+    )?;
+    let blocks = statement.query_map([], |row| {
+        Ok(Unsure {
+            hash: row.get(0)?,
+            height: row.get(1)?,
+            reward: amount(row, 2)?,
+            state: row.get(3)?,
+        })
+    })?;
+    blocks
+        .collect::<Result<_, _>>()
+        .context("failed to read the blocks")
+}
+
+/// The highest lower block that ends a round.
+pub(crate) fn cut_below(conn: &Connection, height: u32) -> anyhow::Result<Option<u32>> {
+    conn.query_row(
+        "SELECT max(height) FROM blocks
+          WHERE height < ?1
+            AND (state IN ('accepted', 'confirmed')
+                 OR EXISTS (SELECT 1 FROM settlements
+                             WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled'))",
+        [height],
+        |row| row.get(0),
+    )
+    .context("failed to read the blocks")
+}
+
+/// Whether nothing has changed that the division rests on.
+pub(super) fn still_holds(conn: &Connection, division: &Division) -> anyhow::Result<bool> {
+    let block = &division.block;
+    let (due, _) = unsettled(conn)?;
+    Ok(due.contains(block) && cut_below(conn, block.height)? == division.cut)
+}
+
+/// Divides a block's reward. To be called in the transaction that read the block and accounts.
+pub(super) fn divide(
+    conn: &Connection,
+    accounts: &Accounts,
+    terms: &Terms,
+    block: Due,
+) -> anyhow::Result<Division> {
+    let cut = cut_below(conn, block.height)?;
+    let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
+        (Scheme::Pplns { window }, Some(network)) => {
+            window_work(conn, accounts, Window::new(window, network), block.height)
+        }
+        // An imported block's difficulty is not known: it is divided over its own round.
+        (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(conn, accounts, cut, block.height),
+    };
+    let work =
+        work.with_context(|| format!("failed to read the credit of block {}", block.hash))?;
+    Ok(Division {
+        cut,
+        from_height: work.from_height,
+        shares: work.shares,
+        split: split(block.reward, terms.fee, &work.weights),
+        block,
+    })
+}
+
+struct Worked {
+    from_height: u32,
+    shares: u64,
+    weights: BTreeMap<Rank, Weight>,
+}
+
+fn round_work(
+    conn: &Connection,
+    accounts: &Accounts,
+    cut: Option<u32>,
+    height: u32,
+) -> anyhow::Result<Worked> {
+    let above = cut.map_or(-1, i64::from);
+    let first = conn.query_row(
+        "SELECT min(height) FROM credit WHERE height > :above AND height <= :height",
+        named_params! { ":above": above, ":height": height },
+        |row| row.get::<_, Option<u32>>(0),
+    )?;
+    let mut statement = conn.prepare(
+        "SELECT account, difficulty, sum(count) FROM credit
+          WHERE height > :above AND height <= :height GROUP BY account, difficulty",
+    )?;
+    let mut rows = statement.query(named_params! { ":above": above, ":height": height })?;
+    let mut shares = 0;
+    let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (weight, count) = weight(row, 1)?;
+        shares += count;
+        *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
+    }
+    Ok(Worked {
+        from_height: first.unwrap_or(height),
+        shares,
+        weights,
+    })
+}
+
+fn window_work(
+    conn: &Connection,
+    accounts: &Accounts,
+    mut window: Window<Rank>,
+    height: u32,
+) -> anyhow::Result<Worked> {
+    let mut worked = Worked {
+        from_height: height,
+        shares: 0,
+        weights: BTreeMap::new(),
+    };
+    let mut statement = conn.prepare("SELECT max(height) FROM credit WHERE height <= ?1")?;
+    let mut of_height =
+        conn.prepare("SELECT account, difficulty, count FROM credit WHERE height = ?1")?;
+    let mut next = i64::from(height);
+    while !window.is_full() {
+        let height = statement.query_row([next], |row| row.get::<_, Option<u32>>(0));
+        let Some(height) = height? else { break };
+        let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
+        let mut rows = of_height.query([height])?;
+        while let Some(row) = rows.next()? {
+            let (weight, count) = weight(row, 1)?;
+            worked.shares += count;
+            *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
+        }
+        window.push(weights);
+        worked.from_height = height;
+        next = i64::from(height) - 1;
+    }
+    worked.weights = window.into_weights();
+    Ok(worked)
+}
+
+/// The work of a row: its difficulty and, in the next column, how many shares.
+fn weight(row: &Row<'_>, column: usize) -> anyhow::Result<(Weight, u64)> {
+    let difficulty: f64 = row.get(column)?;
+    let count = amount(row, column + 1)?;
+    let difficulty = Difficulty::new(difficulty)
+        .with_context(|| format!("a share has the difficulty {difficulty}"))?;
+    Ok((Weight::of(difficulty, count), count))
+}
+
+/// A number that is never below zero.
+pub(super) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}

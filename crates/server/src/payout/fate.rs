@@ -1,0 +1,131 @@
+//! What has become of a transaction that was signed.
+//!
+//! Only one answer lets its accounts be paid anew: [`Fate::Replaced`], with a proof that the node
+//! itself confirms. Whatever is not known is [`Fate::Unknown`]: the wallet may have been restored,
+//! the node may be behind, and a transaction that a node refuses today may be mined tomorrow.
+
+use hstratum_core::transaction::{Outpoint, Transaction};
+use hstratum_core::units::Hash;
+
+use super::check::parse;
+use super::hsd::{Known, Node, Wallet};
+use crate::limits::{HISTORY_PAGES_MAX, OUTPUTS_ASKED_MAX};
+
+/// How far before a payment's time its rival's block may be dated, in seconds: clocks and blocks'
+/// times disagree by hours.
+const DATES_DIFFER_S: u64 = 24 * 60 * 60;
+
+/// What has become of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is in a block of the main chain; the tip's has depth 1.
+    Mined { depth: u32 },
+    /// It waits in the node's mempool.
+    Waits,
+    /// It can never be mined: another transaction has spent one of its inputs, as deep in the main
+    /// chain as coinbases must be to be spent.
+    Replaced { by: Hash, depth: u32 },
+    /// Another transaction has spent one of its inputs, not deep enough to be sure.
+    Contested { by: Hash, depth: u32 },
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Asks the node and the wallet. `created_at`: when the payment began, Unix seconds; `maturity`:
+/// how deep is for ever, in blocks.
+pub(super) fn fate(
+    tx: &Transaction,
+    (node, wallet): (&Node, &Wallet),
+    created_at: u64,
+    maturity: u32,
+) -> anyhow::Result<Fate> {
+    // The mempool is asked first: what leaves it for a block meanwhile is found there.
+    if node.has_in_mempool(&tx.txid)? {
+        return Ok(Fate::Waits);
+    }
+    if let Some(depth) = depth(tx, node, wallet)? {
+        return Ok(Fate::Mined { depth });
+    }
+    let mut taken = Vec::new();
+    for input in &tx.inputs {
+        if node.coin(input.outpoint)?.is_none() {
+            taken.push(input.outpoint);
+        }
+    }
+    if taken.is_empty() {
+        return Ok(Fate::Unknown);
+    }
+    rival(tx, &taken, (node, wallet), created_at, maturity)
+}
+
+/// How deep it is in the main chain: the wallet knows its block, and the node whether that counts.
+/// Where the wallet does not know it, the node may still have one of its outputs unspent.
+fn depth(tx: &Transaction, node: &Node, wallet: &Wallet) -> anyhow::Result<Option<u32>> {
+    if let Some(block) = wallet.transaction(&tx.txid)?.and_then(|known| known.block)
+        && let Some(depth) = node.depth_of(&block)?
+    {
+        return Ok(Some(depth));
+    }
+    for index in (0..).take(tx.outputs.len().min(OUTPUTS_ASKED_MAX)) {
+        let outpoint = Outpoint {
+            txid: tx.txid,
+            index,
+        };
+        let coin = node.coin(outpoint)?;
+        if let Some(height) = coin.and_then(|coin| coin.height) {
+            let depth = (node.info()?.height + 1).saturating_sub(height);
+            return Ok(u32::try_from(depth).ok().filter(|depth| *depth > 0));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks through the wallet's history, from the newest on, for who spent an input. What the wallet
+/// says only points the way: the bytes say what is spent, and the node whether the block counts and
+/// holds that transaction.
+fn rival(
+    tx: &Transaction,
+    taken: &[Outpoint],
+    (node, wallet): (&Node, &Wallet),
+    created_at: u64,
+    maturity: u32,
+) -> anyhow::Result<Fate> {
+    let mut after = None;
+    for _ in 0..HISTORY_PAGES_MAX {
+        let page = wallet.history(after)?;
+        for known in &page {
+            if let Some(block) = spender(tx, taken, known) {
+                let found = node.block(&block)?;
+                match found.depth.filter(|_| found.txids.contains(&known.txid)) {
+                    Some(depth) if depth >= maturity => {
+                        return Ok(Fate::Replaced {
+                            by: known.txid,
+                            depth,
+                        });
+                    }
+                    Some(depth) => {
+                        return Ok(Fate::Contested {
+                            by: known.txid,
+                            depth,
+                        });
+                    }
+                    None => {}
+                }
+            }
+        }
+        let old = |known: &Known| known.block.is_some() && known.time + DATES_DIFFER_S < created_at;
+        match page.last() {
+            Some(last) if !old(last) => after = Some(last.txid),
+            _ => break,
+        }
+    }
+    Ok(Fate::Unknown)
+}
+
+/// The block of a transaction that is not ours and spends what ours spends.
+fn spender(tx: &Transaction, taken: &[Outpoint], known: &Known) -> Option<Hash> {
+    let block = known.block?;
+    let other = parse(&known.raw).ok()?;
+    let spends = taken.iter().any(|outpoint| other.spends(*outpoint));
+    (other.txid == known.txid && other.txid != tx.txid && spends).then_some(block)
+}

@@ -1,0 +1,360 @@
+//! hsd over HTTP: the few calls of its node and its wallet that sending needs.
+//!
+//! Each call has a time limit and a largest answer, goes to the address given and to no proxy, and
+//! follows no redirect. What hsd says is untrusted: it is read field by field, and quoted in
+//! errors. Keys and passphrases are in no error and in no URL. Nothing here decides anything.
+
+mod node;
+mod wallet;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use hstratum_core::address::Network;
+use hstratum_core::units::Hash;
+use serde_json::{Value, json};
+use ureq::Agent;
+use ureq::http::Request;
+
+pub use node::{Block, Coin, Node, NodeInfo};
+pub use wallet::{Demand, Known, Wallet};
+
+use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
+
+/// Where hsd listens: `http://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(String);
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected http://HOST:PORT";
+        if text.starts_with("https://") {
+            return Err(format!(
+                "TLS is not spoken here: {expected}, on this machine or through a tunnel"
+            ));
+        }
+        if text.contains('@') {
+            return Err(format!(
+                "a key in a URL can be read by others: {expected}, and the key from the environment"
+            ));
+        }
+        let authority = text.strip_prefix("http://").ok_or(expected)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = authority.rsplit_once(':').ok_or(expected)?;
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let fits = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || b".-_".contains(&byte)
+                || bracketed && b"[]:".contains(&byte)
+        };
+        if host.is_empty() || !host.bytes().all(fits) || port.parse::<u16>().is_err() {
+            return Err(expected.to_owned());
+        }
+        Ok(Self(format!("http://{authority}")))
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Url {
+    /// hsd's usual address on this machine.
+    #[must_use]
+    pub fn usual(network: Network, part: Part) -> Self {
+        let base = match network {
+            Network::Main => 12_000,
+            Network::Testnet => 13_000,
+            Network::Regtest => 14_000,
+            Network::Simnet => 15_000,
+        };
+        let offset = match part {
+            Part::Node => 37,
+            Part::Wallet => 39,
+        };
+        Self(format!("http://127.0.0.1:{}", base + offset))
+    }
+}
+
+/// The parts of hsd, each with its own port and key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The full node.
+    Node,
+    /// The wallet.
+    Wallet,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// That text, kept to itself.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// How long hsd may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For anything but a transaction.
+    pub call: Duration,
+    /// For a transaction, funded and signed.
+    pub create: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            call: HSD_CALL,
+            create: HSD_CREATE,
+        }
+    }
+}
+
+/// hsd has answered that it will not.
+#[derive(Debug)]
+struct Refusal {
+    status: u16,
+    message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, message } = self;
+        write!(f, "hsd says {message:?} (status {status})")
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// One of hsd's servers.
+struct Endpoint {
+    agent: Agent,
+    url: Url,
+    authorization: Option<Secret>,
+    patience: Patience,
+}
+
+impl Endpoint {
+    fn new(url: Url, key: Option<Secret>, patience: Patience) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .max_idle_connections(0)
+            .build()
+            .new_agent();
+        let authorization = key.map(|key| {
+            Secret(format!(
+                "Basic {}",
+                base64(format!("x:{}", key.0).as_bytes())
+            ))
+        });
+        Self {
+            agent,
+            url,
+            authorization,
+            patience,
+        }
+    }
+
+    /// The answer to a request; `None` where hsd does not know what is asked for.
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Option<Value>> {
+        self.call_for(self.patience.call, method, path, body)
+    }
+
+    fn call_for(
+        &self,
+        limit: Duration,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Option<Value>> {
+        self.exchange(limit, method, path, body)
+            .with_context(|| format!("failed to {method} {}{path}", self.url))
+    }
+
+    fn exchange(
+        &self,
+        limit: Duration,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Option<Value>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("Content-Type", "application/json")
+            .header("Connection", "close");
+        if let Some(secret) = &self.authorization {
+            request = request.header("Authorization", &secret.0);
+        }
+        let text = body.map(Value::to_string).unwrap_or_default();
+        // The request is not shown when it is malformed: the key is in it.
+        let request = request
+            .body(text)
+            .map_err(|_| anyhow!("the API key has characters that HTTP does not allow"))?;
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(Some(limit))
+            .allow_non_standard_methods(true)
+            .build();
+        let mut answer = self.agent.run(request)?;
+        let status = answer.status().as_u16();
+        let text = answer
+            .body_mut()
+            .with_config()
+            .limit(HSD_ANSWER_BYTES)
+            .lossy_utf8(true)
+            .read_to_string()?;
+        match status {
+            200 => Ok(Some(
+                serde_json::from_str(&text).context("hsd's answer is not JSON")?,
+            )),
+            404 => Ok(None),
+            401 => bail!("hsd refuses the API key; it is taken from the environment"),
+            _ => Err(Refusal {
+                status,
+                message: saying(&text),
+            }
+            .into()),
+        }
+    }
+
+    /// hsd's JSON-RPC. What hsd refuses is a [`Refusal`].
+    fn rpc(&self, method: &str, params: &Value) -> anyhow::Result<Value> {
+        let body = json!({ "method": method, "params": params, "id": 1 });
+        let answer = self
+            .call("POST", "/", Some(&body))
+            .with_context(|| format!("failed to call {method}"))?;
+        let mut answer = answer.ok_or_else(|| anyhow!("no JSON-RPC at {}", self.url))?;
+        if let Some(message) = answer.pointer("/error/message") {
+            let message = cut(message.as_str().unwrap_or("?"));
+            return Err(Refusal {
+                status: 200,
+                message,
+            })
+            .with_context(|| format!("failed to call {method} at {}", self.url));
+        }
+        Ok(answer["result"].take())
+    }
+}
+
+/// What hsd says of an error.
+fn saying(text: &str) -> String {
+    let json: Value = serde_json::from_str(text).unwrap_or_default();
+    match json.pointer("/error/message").and_then(Value::as_str) {
+        Some(message) => cut(message),
+        None => cut(text),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(HSD_SAYING_CHARS).collect()
+}
+
+/// RFC 4648, for the one header that needs it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 4];
+        group[1..=chunk.len()].copy_from_slice(chunk);
+        let group = u32::from_be_bytes(group);
+        for place in 0..4 {
+            let digit = DIGITS[(group >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= chunk.len() {
+                digit.into()
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+fn as_hash(value: &Value) -> Option<Hash> {
+    Hash::from_hex(value.as_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_a_host_and_a_port_and_nothing_else() {
+        for good in [
+            "http://127.0.0.1:12037",
+            "http://[::1]:12037/",
+            "http://node:1",
+        ] {
+            let url: Url = good.parse().unwrap();
+            assert_eq!(url.to_string(), good.trim_end_matches('/'));
+        }
+        for bad in [
+            "",
+            "127.0.0.1:1",
+            "http://",
+            "http://a",
+            "http://a:",
+            "http://a:70000",
+            "http://a:1/x",
+            "http://a:1?x",
+            "http://a b:1",
+            "http://::1:1",
+            "ftp://a:1",
+            "http://a:1#x",
+        ] {
+            assert!(bad.parse::<Url>().is_err(), "{bad:?}");
+        }
+        let told = |text: &str| text.parse::<Url>().unwrap_err();
+        assert!(told("https://a:1").starts_with("TLS is not spoken"));
+        assert!(told("http://x:key@a:1").starts_with("a key in a URL"));
+        let usual = Url::usual(Network::Regtest, Part::Wallet);
+        assert_eq!(usual.to_string(), "http://127.0.0.1:14039");
+        let usual = Url::usual(Network::Main, Part::Node);
+        assert_eq!(usual.to_string(), "http://127.0.0.1:12037");
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret::new("key".into())), "[secret]");
+    }
+}

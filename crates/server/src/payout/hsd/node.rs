@@ -1,0 +1,160 @@
+//! hsd's full node: its chain, its mempool, and the way to the network.
+
+use anyhow::anyhow;
+use hstratum_core::address::{Address, Network};
+use hstratum_core::transaction::Outpoint;
+use hstratum_core::units::{Hash, hex};
+use serde_json::{Value, json};
+
+use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The network's name.
+    pub network: String,
+    /// Height of its chain.
+    pub height: u64,
+}
+
+/// An output that can be spent, as the node's chain and mempool have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coin {
+    /// Base units.
+    pub value: u64,
+    /// Whose it is.
+    pub address: Address,
+    /// Height of its block; `None` where it is in none.
+    pub height: Option<u64>,
+}
+
+/// A block, as the node's chain has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// 1 for the tip; `None` off the main chain.
+    pub depth: Option<u32>,
+    /// Its transactions.
+    pub txids: Vec<Hash>,
+}
+
+/// hsd's full node.
+pub struct Node {
+    endpoint: Endpoint,
+    network: Network,
+}
+
+impl Node {
+    /// Asks nothing yet.
+    #[must_use]
+    pub fn new(url: Url, key: Option<Secret>, network: Network, patience: Patience) -> Self {
+        Self {
+            endpoint: Endpoint::new(url, key, patience),
+            network,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.endpoint.url
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer, or is no node.
+    pub fn info(&self) -> anyhow::Result<NodeInfo> {
+        let found = self.endpoint.call("GET", "/", None)?;
+        let info = found.as_ref().and_then(|answer| {
+            Some(NodeInfo {
+                network: cut(answer.get("network")?.as_str()?),
+                height: answer.pointer("/chain/height")?.as_u64()?,
+            })
+        });
+        info.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))
+    }
+
+    /// An output that neither the chain nor the mempool has spent (lib/node/fullnode.js, getCoin).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn coin(&self, outpoint: Outpoint) -> anyhow::Result<Option<Coin>> {
+        let path = format!("/coin/{}/{}", hex(&outpoint.txid.0), outpoint.index);
+        let Some(answer) = self.endpoint.call("GET", &path, None)? else {
+            return Ok(None);
+        };
+        let coin = || {
+            Some(Coin {
+                value: answer.get("value")?.as_u64()?,
+                address: Address::parse(answer.get("address")?.as_str()?, self.network)?,
+                // hsd says -1 of what is in the mempool.
+                height: u64::try_from(answer.get("height")?.as_i64()?).ok(),
+            })
+        };
+        coin().map(Some).ok_or_else(|| self.strange(&path))
+    }
+
+    /// How deep a block is: 1 for the tip. `None` off the main chain.
+    ///
+    /// # Errors
+    /// When it does not answer, or has never heard of the block.
+    pub fn depth_of(&self, block: &Hash) -> anyhow::Result<Option<u32>> {
+        let answer = self
+            .endpoint
+            .rpc("getblockheader", &json!([hex(&block.0), true]))?;
+        depth(&answer).ok_or_else(|| self.strange("getblockheader"))
+    }
+
+    /// A block that it has.
+    ///
+    /// # Errors
+    /// When it does not answer, or has it not or no more.
+    pub fn block(&self, hash: &Hash) -> anyhow::Result<Block> {
+        let answer = self
+            .endpoint
+            .rpc("getblock", &json!([hex(&hash.0), true, false]))?;
+        let block = || {
+            let txids = answer.get("tx")?.as_array()?.iter();
+            Some(Block {
+                depth: depth(&answer)?,
+                txids: txids.map(as_hash).collect::<Option<_>>()?,
+            })
+        };
+        block().ok_or_else(|| self.strange("getblock"))
+    }
+
+    /// Whether a transaction waits in its mempool.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn has_in_mempool(&self, txid: &Hash) -> anyhow::Result<bool> {
+        match self.endpoint.rpc("getmempoolentry", &json!([hex(&txid.0)])) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.downcast_ref::<Refusal>() {
+                Some(refusal) if refusal.message == "Transaction not in mempool." => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Hands it a transaction, to check and to pass on. That it takes the call is no proof that it
+    /// takes the transaction (lib/node/fullnode.js, sendTX).
+    ///
+    /// # Errors
+    /// When it does not answer, or finds the transaction invalid.
+    pub fn broadcast(&self, raw: &str) -> anyhow::Result<()> {
+        let body = json!({ "tx": raw });
+        self.endpoint.call("POST", "/broadcast", Some(&body))?;
+        Ok(())
+    }
+
+    fn strange(&self, call: &str) -> anyhow::Error {
+        anyhow!("the answer of {} to {call} is not hsd's", self.url())
+    }
+}
+
+/// hsd says -1 of a block that is off the main chain.
+fn depth(answer: &Value) -> Option<Option<u32>> {
+    let confirmations = answer.get("confirmations")?.as_i64()?;
+    Some(u32::try_from(confirmations).ok().filter(|depth| *depth > 0))
+}

@@ -1,0 +1,236 @@
+//! hsd's wallet: it chooses coins and signs. It never sends.
+
+use anyhow::{anyhow, bail};
+use hstratum_core::address::{Address, Network};
+use hstratum_core::transaction::Outpoint;
+use hstratum_core::units::{Hash, hex};
+use serde_json::{Value, json};
+
+use super::{Endpoint, Patience, Secret, Url, as_hash};
+
+/// What a transaction of the wallet is to be.
+#[derive(Debug)]
+pub struct Demand<'a> {
+    /// Addresses and base units.
+    pub outputs: &'a [(String, u64)],
+    /// Base units.
+    pub fee_max: u64,
+    /// How deep the coins it spends must be.
+    pub depth: u32,
+}
+
+/// A transaction as the wallet knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub txid: Hash,
+    /// The transaction, as hsd writes it, hex.
+    pub raw: String,
+    /// The block it is in.
+    pub block: Option<Hash>,
+    /// Of that block, or when the wallet first saw the transaction; Unix seconds.
+    pub time: u64,
+}
+
+/// One of hsd's wallets, and the account of it that pays.
+pub struct Wallet {
+    endpoint: Endpoint,
+    id: String,
+    account: String,
+    passphrase: Option<Secret>,
+}
+
+impl Wallet {
+    /// Asks nothing yet.
+    ///
+    /// # Errors
+    /// When hsd allows no such name (lib/wallet/common.js, isName).
+    pub fn new(
+        url: Url,
+        key: Option<Secret>,
+        (id, account): (&str, &str),
+        passphrase: Option<Secret>,
+        patience: Patience,
+    ) -> anyhow::Result<Self> {
+        for (what, name) in [("wallet", id), ("account", account)] {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let dots = name.bytes().all(|byte| byte == b'.');
+            if dots || name.len() > 40 || !name.bytes().all(fits) {
+                bail!("{name:?} is no name of a {what}: letters, digits, -, . and _, at most 40");
+            }
+        }
+        Ok(Self {
+            endpoint: Endpoint::new(url, key, patience),
+            id: id.to_owned(),
+            account: account.to_owned(),
+            passphrase,
+        })
+    }
+
+    /// Its name in hsd.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.endpoint.url
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/wallet/{}{rest}", self.id)
+    }
+
+    /// Whether it can pay on that network: the account exists, has its own keys, and one of them
+    /// signs.
+    ///
+    /// # Errors
+    /// What is in the way, or that it does not answer.
+    pub fn check(&self, network: Network) -> anyhow::Result<()> {
+        let path = self.path(&format!("/account/{}", self.account));
+        let Some(answer) = self.endpoint.call("GET", &path, None)? else {
+            let Self { id, account, .. } = self;
+            bail!(
+                "no wallet {id:?} with an account {account:?} at {}",
+                self.url()
+            );
+        };
+        let address = answer.get("receiveAddress").and_then(Value::as_str);
+        let address = address.ok_or_else(|| anyhow!("no hsd wallet answers at {}", self.url()))?;
+        if Address::parse(address, network).is_none() {
+            let name = network.name();
+            bail!(
+                "the wallet at {} is not on {name}, where the ledger is",
+                self.url()
+            );
+        }
+        if answer["watchOnly"] == true {
+            bail!("the wallet {:?} only watches: it cannot sign", self.id);
+        }
+        if answer["type"] != "pubkeyhash" {
+            bail!(
+                "the account {:?} needs several signatures, which is not supported",
+                self.account
+            );
+        }
+        Ok(())
+    }
+
+    /// What it can spend now or later, in base units: the account's confirmed balance, less what is
+    /// locked in names.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn balance(&self) -> anyhow::Result<u64> {
+        let path = self.path(&format!("/balance?account={}", self.account));
+        let answer = self.endpoint.call("GET", &path, None)?;
+        let balance = || {
+            let answer = answer.as_ref()?;
+            let confirmed = answer.get("confirmed")?.as_u64()?;
+            confirmed.checked_sub(answer.get("lockedConfirmed")?.as_u64()?)
+        };
+        balance().ok_or_else(|| self.strange(&path))
+    }
+
+    /// A signed transaction, hex, that the wallet neither keeps nor sends.
+    ///
+    /// # Errors
+    /// When it will not, or does not answer in time.
+    pub fn create(&self, demand: &Demand<'_>) -> anyhow::Result<String> {
+        let outputs = demand.outputs.iter();
+        let outputs: Vec<Value> = outputs
+            .map(|(address, value)| json!({ "address": address, "value": value }))
+            .collect();
+        let mut body = json!({
+            "account": self.account,
+            "outputs": outputs,
+            "maxFee": demand.fee_max,
+            "confirmations": demand.depth,
+            "sign": true,
+        });
+        if let Some(secret) = &self.passphrase {
+            body["passphrase"] = Value::String(secret.0.clone());
+        }
+        let path = self.path("/create");
+        let limit = self.endpoint.patience.create;
+        let answer = self.endpoint.call_for(limit, "POST", &path, Some(&body))?;
+        let raw = answer
+            .as_ref()
+            .and_then(|answer| answer.get("hex")?.as_str());
+        raw.map(str::to_owned).ok_or_else(|| self.strange(&path))
+    }
+
+    /// Keeps the wallet from spending that output, until hsd ends or sees it spent.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn lock(&self, outpoint: Outpoint) -> anyhow::Result<()> {
+        let Outpoint { txid, index } = outpoint;
+        let path = self.path(&format!("/locked/{}/{index}", hex(&txid.0)));
+        match self.endpoint.call("PUT", &path, None)? {
+            Some(_) => Ok(()),
+            None => bail!("no wallet {:?} at {}", self.id, self.url()),
+        }
+    }
+
+    /// Whether the wallet has the key of that address.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn owns(&self, address: &str) -> anyhow::Result<bool> {
+        let path = self.path(&format!("/key/{address}"));
+        Ok(self.endpoint.call("GET", &path, None)?.is_some())
+    }
+
+    /// A transaction that it has seen.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn transaction(&self, txid: &Hash) -> anyhow::Result<Option<Known>> {
+        let path = self.path(&format!("/tx/{}", hex(&txid.0)));
+        let Some(answer) = self.endpoint.call("GET", &path, None)? else {
+            return Ok(None);
+        };
+        let known = as_known(&answer).ok_or_else(|| self.strange(&path))?;
+        Ok(Some(known))
+    }
+
+    /// The transactions before `after`, or the newest ones; the newest first. None are left when
+    /// the answer is empty.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn history(&self, after: Option<Hash>) -> anyhow::Result<Vec<Known>> {
+        let after = after.map(|txid| format!("&after={}", hex(&txid.0)));
+        let path = self.path(&format!(
+            "/tx/history?reverse=true{}",
+            after.unwrap_or_default()
+        ));
+        let answer = self.endpoint.call("GET", &path, None)?;
+        let page = answer.as_ref().and_then(Value::as_array);
+        let known = page.and_then(|page| page.iter().map(as_known).collect());
+        known.ok_or_else(|| self.strange(&path))
+    }
+
+    fn strange(&self, call: &str) -> anyhow::Error {
+        anyhow!("the answer of {} to {call} is not hsd's", self.url())
+    }
+}
+
+fn as_known(answer: &Value) -> Option<Known> {
+    let block = answer.get("block")?;
+    Some(Known {
+        txid: as_hash(answer.get("hash")?)?,
+        raw: answer.get("tx")?.as_str()?.to_owned(),
+        block: match block {
+            Value::Null => None,
+            block => Some(as_hash(block)?),
+        },
+        time: match answer.get("time")?.as_u64()? {
+            0 => answer.get("mtime")?.as_u64()?,
+            time => time,
+        },
+    })
+}

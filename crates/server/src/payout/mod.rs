@@ -1,0 +1,81 @@
+//! Money: who has earned what, and who is to be paid.
+//!
+//! A block whose reward can be spent is settled: its reward is divided among accounts once, by
+//! `settle`. What an account was credited and not yet paid is its balance; `payees` says whose is
+//! due and where it goes. `plan` foretells both and writes nothing. The arithmetic is in
+//! `hstratum_core::payout`. A `Sender` pays: it has hsd's wallet make a transaction and hsd's node
+//! send it.
+//!
+//! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; what is
+//! half written is 'preparing' and counts for nothing. One process at a time does any of this:
+//! it holds [`PayoutLock`]. Its writes are transactions far below 10 ms, since the server's own
+//! wait for them.
+
+mod account;
+mod check;
+mod due;
+mod fate;
+pub mod hsd;
+mod lock;
+mod payee;
+mod payment;
+mod plan;
+mod prune;
+mod send;
+mod settle;
+
+use hstratum_core::payout::{Decimal, FeePpm};
+
+pub(crate) use due::cut_below;
+pub use lock::PayoutLock;
+pub(crate) use payee::is_payable;
+pub use payee::{Payee, Wait, payees};
+pub use payment::PaymentState;
+pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
+pub use prune::prune;
+pub use send::{Sender, Step};
+pub(crate) use settle::immediate;
+pub use settle::{Change, Settled, settle};
+
+/// How a reward is divided.
+#[derive(Debug, Clone, Copy)]
+pub enum Scheme {
+    /// Over the work of the block's round: the heights above the pool's last block.
+    Prop,
+    /// Over the last work before the block, whichever round it was in.
+    Pplns {
+        /// How much work that is, in network difficulties of the block.
+        window: Decimal,
+    },
+}
+
+impl Scheme {
+    /// Its name in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prop => "prop",
+            Self::Pplns { .. } => "pplns",
+        }
+    }
+
+    /// The window as the ledger has it: a decimal number, or empty.
+    #[must_use]
+    pub fn window(self) -> String {
+        match self {
+            Self::Prop => String::new(),
+            Self::Pplns { window } => window.to_string(),
+        }
+    }
+}
+
+/// What the pool has promised its miners.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How a reward is divided.
+    pub scheme: Scheme,
+    /// What the pool keeps of it.
+    pub fee: FeePpm,
+    /// The balance from which an account is paid, in base units.
+    pub threshold: u64,
+}

@@ -1,0 +1,80 @@
+//! Who is paid, where, and who waits and why.
+
+use hstratum_core::address::{Address, Network};
+use rusqlite::Connection;
+
+use super::account::{Account, Accounts};
+
+/// An account that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payee {
+    /// Its row in `accounts`.
+    pub account_id: i64,
+    /// Its name: untrusted text.
+    pub name: String,
+    /// An address of the ledger's network.
+    pub address: String,
+    /// Its whole balance, in base units.
+    pub amount: u64,
+}
+
+/// The least that nodes pass on to either kind of address, in base units (hsd
+/// lib/primitives/output.js, getDustThreshold): 297 to a key, 333 to a script.
+const DUST: u64 = 333;
+
+/// Why an account is paid nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It was paid more than it has earned, after a block was lost.
+    Owes,
+    /// Its balance is below the threshold, or so small that nodes would not pass it on.
+    BelowThreshold,
+    /// It has no address that can be paid to: none was set, and its name is none.
+    NoAddress,
+}
+
+/// Everybody whose balance has come to the threshold and who has an address, by name. Nobody with
+/// a balance below 333 base units, whatever the threshold: nodes would not pass it on.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn payees(conn: &Connection, network: Network, threshold: u64) -> anyhow::Result<Vec<Payee>> {
+    let snapshot = conn.unchecked_transaction()?;
+    let accounts = Accounts::read(&snapshot)?;
+    let balances = accounts.balances(&snapshot)?;
+    let due = balances.into_iter().filter_map(|(rank, balance)| {
+        let account = accounts.get(rank);
+        let (address, amount) = judge(account, balance, network, threshold).ok()?;
+        Some(Payee {
+            account_id: account.id,
+            name: account.name.clone(),
+            address: address.to_owned(),
+            amount,
+        })
+    });
+    Ok(due.collect())
+}
+
+/// Where an account of that balance is paid, and how much.
+pub(super) fn judge(
+    account: &Account,
+    balance: i64,
+    network: Network,
+    threshold: u64,
+) -> Result<(&str, u64), Wait> {
+    let amount = u64::try_from(balance).map_err(|_| Wait::Owes)?;
+    if amount < threshold.max(DUST) {
+        return Err(Wait::BelowThreshold);
+    }
+    let address = account.address.as_deref().unwrap_or(&account.name);
+    if !is_payable(address, network) {
+        return Err(Wait::NoAddress);
+    }
+    Ok((address, amount))
+}
+
+/// Whether nodes pass on a transaction that pays this text. Version 0 only: hsd relays no others
+/// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost.
+pub(crate) fn is_payable(text: &str, network: Network) -> bool {
+    Address::parse(text, network).is_some_and(|address| address.version() == 0)
+}

@@ -1,0 +1,223 @@
+//! What settling and paying would do now, without doing it.
+
+use std::collections::BTreeMap;
+
+use hstratum_core::address::Network;
+use rusqlite::Connection;
+
+use super::Terms;
+use super::account::{Accounts, Rank};
+use super::due::{self, Division, divide};
+use super::payee::{Wait, judge};
+use super::settle::{Settled, check_network, reversible};
+
+/// What would happen. All amounts in base units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Blocks that would be settled, by height.
+    pub blocks: Vec<BlockPlan>,
+    /// Settlements that would be reversed, since their block is lost.
+    pub reversals: Vec<Settled>,
+    /// Blocks that wait, by height.
+    pub held: Vec<Held>,
+    /// Every account that is credited or has a balance before or after, by name.
+    pub accounts: Vec<AccountPlan>,
+}
+
+/// A block that would be settled. Credited + fee + remainder = reward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockPlan {
+    /// 64 hex digits.
+    pub hash: String,
+    /// Its height.
+    pub height: u32,
+    /// The first height with work in it.
+    pub from_height: u32,
+    /// Number of shares in it.
+    pub shares: u64,
+    /// What it paid.
+    pub reward: u64,
+    /// The pool's fee.
+    pub fee: u64,
+    /// What nobody has earned.
+    pub remainder: u64,
+    /// What accounts are credited.
+    pub credited: u64,
+    /// Account, by its name, to what it is credited.
+    pub credits: BTreeMap<String, u64>,
+}
+
+/// A block that is not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// 64 hex digits.
+    pub hash: String,
+    /// Its height.
+    pub height: u32,
+    /// What it pays.
+    pub reward: u64,
+    /// Why it waits.
+    pub reason: Reason,
+}
+
+/// Why a block is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The node has not said what it thinks of it.
+    Unanswered,
+    /// Its reward cannot be spent yet.
+    Immature,
+    /// A block at this lower height has not found its end.
+    Behind(u32),
+}
+
+/// What an account would have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPlan {
+    /// Its row in `accounts`.
+    pub account_id: i64,
+    /// Its name: untrusted text.
+    pub name: String,
+    /// Its balance now.
+    pub carried: i64,
+    /// What the blocks of the plan credit, less what its reversals take.
+    pub credited: i64,
+    /// Its balance then: the sum of the two.
+    pub balance: i64,
+    /// What would become of it.
+    pub outcome: Outcome,
+}
+
+/// What becomes of a balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is due at this address.
+    Pays {
+        /// An address of the ledger's network.
+        address: String,
+        /// The balance.
+        amount: u64,
+    },
+    /// Nothing is paid.
+    Waits(Wait),
+}
+
+/// Foretells what settling and paying would do now. Reads only, from one state of the ledger.
+///
+/// # Errors
+/// When the ledger cannot be read or is of another network.
+pub fn plan(conn: &Connection, network: Network, terms: &Terms) -> anyhow::Result<Plan> {
+    check_network(conn, network)?;
+    let snapshot = conn.unchecked_transaction()?;
+    let accounts = Accounts::read(&snapshot)?;
+    let reversals = reversible(&snapshot)?;
+    let (due, behind) = due::unsettled(&snapshot)?;
+    let mut changes: BTreeMap<Rank, i64> = BTreeMap::new();
+    for reversal in &reversals {
+        take_back(&snapshot, &accounts, reversal, &mut changes)?;
+    }
+    let mut blocks = Vec::with_capacity(due.len());
+    for block in due {
+        let division = divide(&snapshot, &accounts, terms, block)?;
+        for (rank, amount) in &division.split.amounts {
+            *changes.entry(*rank).or_default() += signed(*amount);
+        }
+        blocks.push(block_plan(division, &accounts));
+    }
+    let carried = accounts.balances(&snapshot)?;
+    let ranks: std::collections::BTreeSet<Rank> =
+        carried.keys().chain(changes.keys()).copied().collect();
+    let of = |amounts: &BTreeMap<Rank, i64>, rank| amounts.get(rank).copied().unwrap_or(0);
+    let accounts = ranks.iter().map(|rank| {
+        let account = accounts.get(*rank);
+        let (carried, credited) = (of(&carried, rank), of(&changes, rank));
+        let balance = carried + credited;
+        let outcome = match judge(account, balance, network, terms.threshold) {
+            Ok((address, amount)) => Outcome::Pays {
+                address: address.to_owned(),
+                amount,
+            },
+            Err(wait) => Outcome::Waits(wait),
+        };
+        AccountPlan {
+            account_id: account.id,
+            name: account.name.clone(),
+            carried,
+            credited,
+            balance,
+            outcome,
+        }
+    });
+    Ok(Plan {
+        accounts: accounts.collect(),
+        blocks,
+        held: held(&snapshot, behind)?,
+        reversals,
+    })
+}
+
+fn take_back(
+    conn: &Connection,
+    accounts: &Accounts,
+    reversal: &Settled,
+    changes: &mut BTreeMap<Rank, i64>,
+) -> anyhow::Result<()> {
+    let mut statement =
+        conn.prepare("SELECT account, amount FROM settlement_credits WHERE settlement = ?1")?;
+    let mut rows = statement.query([reversal.id])?;
+    while let Some(row) = rows.next()? {
+        *changes.entry(accounts.rank(row.get(0)?)?).or_default() -= row.get::<_, i64>(1)?;
+    }
+    Ok(())
+}
+
+fn block_plan(division: Division, accounts: &Accounts) -> BlockPlan {
+    let Division {
+        block,
+        from_height,
+        shares,
+        split,
+        ..
+    } = division;
+    let credits = split.amounts.iter();
+    let credits = credits.map(|(rank, amount)| (accounts.get(*rank).name.clone(), *amount));
+    BlockPlan {
+        height: block.height,
+        from_height,
+        shares,
+        reward: block.reward,
+        fee: split.fee,
+        remainder: split.remainder,
+        credited: split.amounts.values().sum(),
+        credits: credits.collect(),
+        hash: block.hash,
+    }
+}
+
+fn held(conn: &Connection, behind: Vec<due::Due>) -> anyhow::Result<Vec<Held>> {
+    let unsure = due::unsure(conn)?;
+    let first = unsure.first().map_or(0, |block| block.height);
+    let unsure = unsure.into_iter().map(|block| Held {
+        reason: if block.state == "found" {
+            Reason::Unanswered
+        } else {
+            Reason::Immature
+        },
+        hash: block.hash,
+        height: block.height,
+        reward: block.reward,
+    });
+    let behind = behind.into_iter().map(|block| Held {
+        hash: block.hash,
+        height: block.height,
+        reward: block.reward,
+        reason: Reason::Behind(first),
+    });
+    let mut held: Vec<Held> = unsure.chain(behind).collect();
+    held.sort_by_key(|block| block.height);
+    Ok(held)
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).expect("what came from the ledger fits")
+}

@@ -1,0 +1,402 @@
+//! Paying accounts: one transaction at a time, never twice, forgetting nobody.
+//!
+//! A payment is written, signed by the wallet, checked, *stored*, locked in the wallet, and only
+//! then given to the node. Killed at any point, the next run goes on:
+//!
+//! | it ended | the ledger has | the next run |
+//! |---|---|---|
+//! | while the payment is written | `preparing`, counts for nothing | deletes it |
+//! | before the transaction is stored | `open` | deletes it and begins anew |
+//! | before or after the node has it | `signed` | locks its inputs, sends it again |
+//! | afterwards | `sent` | waits until it is deep in the chain, sends it again if need be |
+//!
+//! A transaction that was made and not stored is harmless: the wallet keeps no copy of what it
+//! creates, so nobody has it, and its inputs are not locked yet. That is why it is stored before
+//! its inputs are locked: locked first, a crash between the two would leave coins locked that no
+//! row names, until hsd ends. The price is a window of one commit, a few milliseconds, in which
+//! another user of the wallet may choose the same coins. Then two transactions want them, one is
+//! mined, and no account is paid twice either way: if it is the other's, this payment is abandoned
+//! when that is certain.
+//!
+//! A stored transaction is given up only when another one has spent an input of it, as deep as
+//! coinbases must be ([`Fate::Replaced`]); then its amounts are in the balances again. Anything else,
+//! a refusal of the node included, leaves it as it is. hsd keeps locks in memory only, so every run
+//! sets them again.
+
+use anyhow::{Context, bail};
+use hstratum_core::address::Network;
+use hstratum_core::payout::Hns;
+use hstratum_core::transaction::Transaction;
+use hstratum_core::units::hex;
+use rusqlite::Connection;
+
+use super::check::{check, parse};
+use super::fate::{Fate, fate};
+use super::hsd::{Demand, Node, Wallet};
+use super::payee::Payee;
+use super::payment::{self, PaymentState, Signed, Unfinished};
+use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
+
+/// Something that a run has done or found. Amounts in base units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What an earlier run had begun and nobody could have paid was deleted.
+    Discarded {
+        /// Row in `payments`.
+        payment: i64,
+    },
+    /// A payment is deep in the chain.
+    Confirmed {
+        /// Row in `payments`.
+        payment: i64,
+        /// 64 hex digits.
+        txid: String,
+        /// Blocks; 1 for the tip's.
+        depth: u32,
+    },
+    /// A payment can never confirm; its accounts are due again.
+    Abandoned {
+        /// Row in `payments`.
+        payment: i64,
+        /// 64 hex digits.
+        txid: String,
+        /// The transaction that has spent an input of it.
+        by: String,
+        /// Blocks above and with that one's.
+        depth: u32,
+    },
+    /// A payment is on its way, and no other begins before it has arrived.
+    Waiting {
+        /// Row in `payments`.
+        payment: i64,
+        /// 64 hex digits.
+        txid: String,
+        /// 0 where it is in no block.
+        depth: u32,
+        /// How deep it must be.
+        needed: u32,
+    },
+    /// A payment was made.
+    Sent {
+        /// Row in `payments`.
+        payment: i64,
+        /// 64 hex digits.
+        txid: String,
+        /// What the network takes, from the pool's fees.
+        network_fee: u64,
+        /// Who was paid.
+        payees: Vec<Payee>,
+    },
+    /// Accounts that are due and are paid by a later payment.
+    Left {
+        /// How many.
+        accounts: u64,
+        /// What they are owed.
+        amount: u64,
+    },
+    /// Nobody is due.
+    NobodyDue,
+}
+
+/// What is paid with, and from what on.
+pub struct Sender<'a> {
+    /// The node that transactions are given to.
+    pub node: &'a Node,
+    /// The wallet that pays.
+    pub wallet: &'a Wallet,
+    /// The ledger's.
+    pub network: Network,
+    /// The most that a transaction may pay to the network, in base units.
+    pub fee_max: u64,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+impl Sender<'_> {
+    /// That node and wallet answer, are of the ledger's network, and can pay.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let found = self.node.info()?.network;
+        let expected = self.network.name();
+        if found != expected {
+            bail!(
+                "the node at {} is on {found:?}, the ledger on {expected}",
+                self.node.url()
+            );
+        }
+        self.wallet.check(self.network)
+    }
+
+    /// How deep a payment must be, and the coins that pay it.
+    fn depth_needed(&self) -> u32 {
+        self.network.coinbase_maturity().min(PAYMENT_DEPTH_MAX)
+    }
+
+    /// Brings the wallet's payment forward as far as it goes. Gives whether a new one may begin.
+    /// The caller holds the payout lock.
+    ///
+    /// # Errors
+    /// What is in the way; the call may be repeated.
+    pub fn advance(&self, conn: &mut Connection, steps: &mut Vec<Step>) -> anyhow::Result<bool> {
+        let Some(found) = payment::unfinished(conn, self.wallet.id())? else {
+            return Ok(true);
+        };
+        let Unfinished { id, state, .. } = found;
+        let Some(signed) = &found.signed else {
+            payment::discard(conn, id)?;
+            steps.push(Step::Discarded { payment: id });
+            return Ok(true);
+        };
+        let tx = stored(id, signed)?;
+        let fate = self.fate(&tx, found.created_at)?;
+        match fate {
+            Fate::Mined { depth } if depth >= self.depth_needed() => {}
+            Fate::Replaced { .. } => {}
+            _ => self.hold(id, &tx)?,
+        }
+        let txid = signed.txid.clone();
+        match fate {
+            Fate::Mined { depth } if depth >= self.depth_needed() => {
+                payment::mark(conn, id, PaymentState::Confirmed, self.now)?;
+                steps.push(Step::Confirmed {
+                    payment: id,
+                    txid,
+                    depth,
+                });
+                Ok(true)
+            }
+            Fate::Replaced { by, depth } => {
+                payment::mark(conn, id, PaymentState::Abandoned, self.now)?;
+                let by = hex(&by.0);
+                steps.push(Step::Abandoned {
+                    payment: id,
+                    txid,
+                    by,
+                    depth,
+                });
+                Ok(true)
+            }
+            Fate::Mined { depth } => {
+                self.mark_sent(conn, id, state)?;
+                steps.push(self.waiting(id, txid, depth));
+                Ok(false)
+            }
+            Fate::Waits | Fate::Unknown | Fate::Contested { .. } => {
+                self.broadcast(id, &tx, signed, found.created_at)?;
+                self.mark_sent(conn, id, state)?;
+                steps.push(self.waiting(id, txid, 0));
+                Ok(false)
+            }
+        }
+    }
+
+    /// What [`Sender::advance`] would do first; changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn foretell(&self, conn: &Connection) -> anyhow::Result<Option<Step>> {
+        let Some(found) = payment::unfinished(conn, self.wallet.id())? else {
+            return Ok(None);
+        };
+        let id = found.id;
+        let Some(signed) = &found.signed else {
+            return Ok(Some(Step::Discarded { payment: id }));
+        };
+        let tx = stored(id, signed)?;
+        let txid = signed.txid.clone();
+        let step = match self.fate(&tx, found.created_at)? {
+            Fate::Mined { depth } if depth >= self.depth_needed() => Step::Confirmed {
+                payment: id,
+                txid,
+                depth,
+            },
+            Fate::Replaced { by, depth } => {
+                let by = hex(&by.0);
+                Step::Abandoned {
+                    payment: id,
+                    txid,
+                    by,
+                    depth,
+                }
+            }
+            Fate::Mined { depth } => self.waiting(id, txid, depth),
+            Fate::Waits | Fate::Contested { .. } | Fate::Unknown => self.waiting(id, txid, 0),
+        };
+        Ok(Some(step))
+    }
+
+    /// Pays those who are due, as many as one transaction holds. The caller holds the payout lock,
+    /// and [`Sender::advance`] has said that a payment may begin.
+    ///
+    /// # Errors
+    /// What is in the way. Nothing is paid then, or the payment is stored and the next run goes on.
+    pub fn pay(
+        &self,
+        conn: &mut Connection,
+        due: Vec<Payee>,
+        steps: &mut Vec<Step>,
+    ) -> anyhow::Result<()> {
+        let (batch, left) = batch(due);
+        if batch.is_empty() {
+            steps.push(Step::NobodyDue);
+            return Ok(());
+        }
+        let id = payment::open(conn, self.wallet.id(), &batch, self.now)?;
+        let (signed, tx) = match self.create(&batch) {
+            Ok(made) => made,
+            Err(error) => {
+                // Nobody has a transaction of it: the accounts are due again at once.
+                payment::discard(conn, id)?;
+                return Err(error);
+            }
+        };
+        payment::store(conn, id, &signed, self.now)?;
+        self.hold(id, &tx)?;
+        self.broadcast(id, &tx, &signed, self.now)?;
+        payment::mark(conn, id, PaymentState::Sent, self.now)?;
+        steps.push(Step::Sent {
+            payment: id,
+            txid: signed.txid,
+            network_fee: signed.network_fee,
+            payees: batch,
+        });
+        if !left.is_empty() {
+            steps.push(Step::Left {
+                accounts: left.len() as u64,
+                amount: left.iter().map(|payee| payee.amount).sum(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A transaction that pays them, signed and checked; nobody else has it.
+    fn create(&self, batch: &[Payee]) -> anyhow::Result<(Signed, Transaction)> {
+        let outputs: Vec<(String, u64)> = batch
+            .iter()
+            .map(|payee| (payee.address.clone(), payee.amount))
+            .collect();
+        let demand = Demand {
+            outputs: &outputs,
+            fee_max: self.fee_max,
+            depth: self.depth_needed(),
+        };
+        let raw = self
+            .wallet
+            .create(&demand)
+            .map_err(|error| self.explain(error, batch))?;
+        let parts = (self.node, self.wallet);
+        check(raw, batch, self.fee_max, parts, self.network)
+            .context("nothing was paid: the wallet's transaction is not what was asked for")
+    }
+
+    /// What to do about a wallet that makes no transaction.
+    fn explain(&self, error: anyhow::Error, batch: &[Payee]) -> anyhow::Error {
+        let said = format!("{error:#}");
+        let id = self.wallet.id();
+        let amount: u64 = batch.iter().map(|payee| payee.amount).sum();
+        let hint = if said.contains("Not enough funds") {
+            let balance = self.wallet.balance().map_or_else(
+                |_| "an unknown amount".to_owned(),
+                |balance| format!("{} HNS", Hns(balance.into())),
+            );
+            format!(
+                "{} accounts are owed {} HNS and the wallet {id:?} has {balance}, of which what is \
+                 younger than {} blocks, immature or locked cannot be spent: fund it or wait",
+                batch.len(),
+                Hns(amount.into()),
+                self.depth_needed()
+            )
+        } else if said.contains("No passphrase") {
+            format!("the wallet {id:?} is locked: set HSTRATUM_WALLET_PASSPHRASE, or unlock it")
+        } else {
+            format!(
+                "the wallet {id:?} made no transaction of {} HNS",
+                Hns(amount.into())
+            )
+        };
+        error.context(format!("nothing was paid: {hint}"))
+    }
+
+    /// Keeps others who use the wallet from the coins of a payment.
+    fn hold(&self, id: i64, tx: &Transaction) -> anyhow::Result<()> {
+        for input in &tx.inputs {
+            self.wallet.lock(input.outpoint).with_context(|| {
+                format!("failed to lock the inputs of payment {id}, which is not lost: run again")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn fate(&self, tx: &Transaction, created_at: u64) -> anyhow::Result<Fate> {
+        let parts = (self.node, self.wallet);
+        fate(tx, parts, created_at, self.network.coinbase_maturity())
+    }
+
+    /// Gives a stored transaction to the node and looks whether it has taken it.
+    fn broadcast(
+        &self,
+        id: i64,
+        tx: &Transaction,
+        signed: &Signed,
+        created_at: u64,
+    ) -> anyhow::Result<()> {
+        let kept = format!(
+            "the node has not taken payment {id}, transaction {}; it is kept and sent again by the \
+             next run, and no other payment begins",
+            signed.txid
+        );
+        self.node
+            .broadcast(&signed.raw)
+            .with_context(|| kept.clone())?;
+        match self.fate(tx, created_at).with_context(|| kept.clone())? {
+            Fate::Waits | Fate::Mined { .. } => Ok(()),
+            Fate::Contested { by, depth } => {
+                let (by, needed) = (hex(&by.0), self.network.coinbase_maturity());
+                bail!(
+                    "{kept}: {by} has spent an input of it and is {depth} of {needed} blocks deep"
+                )
+            }
+            Fate::Replaced { by, .. } => {
+                bail!("{kept}: {} has spent an input of it", hex(&by.0))
+            }
+            Fate::Unknown => bail!("{kept}: its log says why, docs/ledger.md what to do"),
+        }
+    }
+
+    fn mark_sent(&self, conn: &Connection, id: i64, state: PaymentState) -> anyhow::Result<()> {
+        if state == PaymentState::Signed {
+            payment::mark(conn, id, PaymentState::Sent, self.now)?;
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, payment: i64, txid: String, depth: u32) -> Step {
+        let needed = self.depth_needed();
+        Step::Waiting {
+            payment,
+            txid,
+            depth,
+            needed,
+        }
+    }
+}
+
+/// The transaction of a payment, which must be the one that was stored.
+fn stored(id: i64, signed: &Signed) -> anyhow::Result<Transaction> {
+    let damaged = || format!("payment {id} is damaged in the ledger");
+    let tx = parse(&signed.raw).with_context(damaged)?;
+    if hex(&tx.txid.0) != signed.txid {
+        bail!("{}: its transaction has another id", damaged());
+    }
+    Ok(tx)
+}
+
+/// Who is paid now and who later: the largest first. Whoever waits grows, and who was paid begins
+/// at 0, so that nobody waits for ever.
+fn batch(mut due: Vec<Payee>) -> (Vec<Payee>, Vec<Payee>) {
+    due.sort_by(|a, b| b.amount.cmp(&a.amount).then(a.name.cmp(&b.name)));
+    let left = due.split_off(due.len().min(PAYMENT_OUTPUTS_MAX));
+    (due, left)
+}

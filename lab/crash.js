@@ -1,0 +1,387 @@
+'use strict';
+
+/*
+ * Does an acknowledged share survive? A real node with the plugin on regtest,
+ * hundreds of miners, and one of three misfortunes:
+ *
+ *   node lab/crash.js               kill -9 of the node, again and again
+ *   node lab/crash.js --disk-full   the ledger's file system is full for a while
+ *   node lab/crash.js --stall       another process holds the ledger for 10 s
+ *
+ * ROUNDS, MINERS, ACCOUNTS, OUTSTANDING and SEED change the numbers.
+ */
+
+const {execFileSync, spawn} = require('child_process');
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
+const {makeNode, waitFor} = require('../plugin/test/harness');
+const {Account, checkBlocks, checkDumps} = require('./checks');
+const {readLedger, readLiveLedger} = require('./ledger');
+const {Swarm} = require('./swarm');
+
+const number = (name, value) => Number(process.env[name] || value);
+
+const ROUNDS = number('ROUNDS', 20);
+const MINERS = number('MINERS', 500);
+const ACCOUNTS = number('ACCOUNTS', 50);
+const OUTSTANDING = number('OUTSTANDING', 4);
+const SEED = number('SEED', Date.now() % 1e6);
+
+/** The longest a scenario may take. */
+const DEADLINE_MS = 20 * 60 * 1000;
+
+/** A round goes on for so long once all miners are back. */
+const ROUND_MS_MIN = 200;
+const ROUND_MS_MAX = 3000;
+
+const STALL_MS = 10000;
+const TMPFS_BYTES = 32 << 20;
+const RPC_MS_MAX = 2000;
+
+/** Every hash is a share. */
+const DIFFICULTY = '0.00000000023';
+
+/** mulberry32: the same seed gives the same moments. */
+
+function makeRandom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
+
+/** What is to be undone at the end, last first; also what a node needs. */
+
+class Cleanup {
+  constructor() {
+    this.steps = [];
+  }
+
+  after(step) {
+    this.steps.push(step);
+  }
+
+  async run() {
+    while (this.steps.length > 0)
+      await this.steps.pop()();
+  }
+}
+
+async function start(cleanup, prepare = () => {}) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-lab-'));
+
+  cleanup.after(() => fs.rmSync(dir, {recursive: true, force: true}));
+
+  const node = makeNode(cleanup, {
+    prefix: path.join(dir, 'node'),
+    args: [
+      '--log-level=info',
+      `--stratum-difficulty=${DIFFICULTY}`,
+      '--stratum-dynamic=false'
+    ]
+  });
+
+  await prepare(node);
+  await node.spawn();
+  await node.ready();
+
+  const swarm = new Swarm(node, path.join(dir, 'journal'), [
+    `--connections=${MINERS}`,
+    `--accounts=${ACCOUNTS}`,
+    `--outstanding=${OUTSTANDING}`,
+    '--blocks=1'
+  ]);
+
+  cleanup.after(() => swarm.child.kill('SIGKILL'));
+  return {node, swarm};
+}
+
+/** End all in order and check everything; gives the table's last rows. */
+
+async function finish({node, swarm}, account, faults) {
+  const summary = await swarm.stop();
+
+  await node.waitFor('all blocks answered and all dumps written', () => {
+    const {blocks} = readLiveLedger(node.stratumDir);
+    return blocks.every((block) => {
+      return block.state !== 'found'
+        && (block.closedAt == null || block.dumpedAt != null);
+    });
+  }, 60000);
+
+  const live = readLiveLedger(node.stratumDir);
+  const blocks = await checkBlocks(swarm, live, node);
+
+  await node.signal('SIGINT');
+
+  const ledger = readLedger(node.stratumDir);
+  const dumps = checkDumps(ledger, node.stratumDir);
+
+  faults.push(...account.check(swarm, ledger), ...blocks.faults,
+    ...dumps.faults);
+
+  return [
+    ['shares submitted', summary.submitted],
+    ['shares acknowledged', account.acknowledged],
+    ['shares in the ledger', account.inLedger],
+    ['shares refused', Object.entries(summary.refusals)
+      .map(([text, count]) => `${count} × ${text}`).join(', ') || 0],
+    ['shares in flight at the end of a connection',
+      `${account.inFlight}, of which ${account.inFlightKept} recorded`],
+    ['reply p50 / p99 / max', ['p50', 'p99', 'max']
+      .map(key => `${summary.latency_ms[key].toFixed(1)} ms`).join(' / ')],
+    ['blocks found', swarm.found.size],
+    ['blocks on the chain', blocks.onChain],
+    ['blocks recorded', blocks.recorded],
+    ['blocks that never reached the server', blocks.neverCame],
+    ['dumps', dumps.files]
+  ];
+}
+
+async function crash(cleanup) {
+  const random = makeRandom(SEED);
+  const account = new Account();
+  const faults = [];
+  const {node, swarm} = await start(cleanup);
+
+  for (let round = 1; round <= ROUNDS; round++) {
+    await swarm.waitMining(MINERS, MINERS);
+    await pause(ROUND_MS_MIN + random() * (ROUND_MS_MAX - ROUND_MS_MIN));
+    await node.kill();
+    await swarm.waitLost(Date.now());
+
+    const before = {...account};
+    const found = account.check(swarm, readLedger(node.stratumDir));
+
+    faults.push(...found.map(fault => `round ${round}: ${fault}`));
+    console.log('round %s: %s acknowledged, %s in the ledger, %s in flight, '
+      + '%s faults', pad(round, 2),
+      pad(account.acknowledged - before.acknowledged, 7),
+      pad(account.inLedger - before.inLedger, 7),
+      pad(account.inFlight - before.inFlight, 5), found.length);
+
+    await node.spawn();
+    await node.ready();
+  }
+
+  await swarm.waitMining(MINERS, MINERS);
+
+  const rows = await finish({node, swarm}, account, faults);
+  return {faults, rows: [['rounds (kill -9)', ROUNDS], ...rows]};
+}
+
+async function diskFull(cleanup) {
+  const account = new Account();
+  const faults = [];
+  const it = await start(cleanup, (node) => {
+    fs.mkdirSync(node.stratumDir, {recursive: true});
+    mountTmpfs(node.stratumDir);
+    cleanup.after(async () => {
+      await node.kill();
+      execFileSync('umount', [node.stratumDir]);
+    });
+  });
+  const {node, swarm} = it;
+
+  await swarm.waitMining(MINERS, MINERS);
+
+  const filler = path.join(node.stratumDir, 'filler');
+  const refusals = ({refused}) => {
+    return Object.entries(refused).filter(([text]) => /ledger/.test(text))
+      .reduce((sum, [, count]) => sum + count, 0);
+  };
+
+  fill(filler);
+  await swarm.waitFor('refused shares', progress => refusals(progress) > 0);
+  await node.waitLog(/\[error\] \(stratum\) /);
+
+  const slowest = Math.max(...await timeRpc(node, 3000));
+
+  if (slowest > RPC_MS_MAX)
+    faults.push(`an RPC took ${slowest} ms while the disk was full`);
+
+  // Whatever room is left is taken too, since the ledger goes on trying.
+  fill(filler);
+  fs.rmSync(filler);
+  await swarm.waitMining(MINERS, MINERS);
+
+  const rows = await finish(it, account, faults);
+
+  return {faults, rows: [
+    ['slowest RPC while the disk was full', `${slowest.toFixed(0)} ms`],
+    ...rows
+  ]};
+}
+
+async function stall(cleanup) {
+  const account = new Account();
+  const faults = [];
+  const it = await start(cleanup);
+  const {node, swarm} = it;
+
+  await swarm.waitMining(MINERS, MINERS);
+
+  const busy = quantile(await timeRpc(node, STALL_MS), 0.99);
+  const holder = await holdLedger(node, STALL_MS);
+  const during = quantile(await timeRpc(node, STALL_MS / 2), 0.99);
+  const held = swarm.read();
+
+  await holder.exited;
+
+  const {refused} = await swarm.waitMining(MINERS, MINERS);
+
+  for (const [text, count] of Object.entries(refused)) {
+    if (/ledger/.test(text))
+      faults.push(`${count} shares were refused: ${text}`);
+  }
+
+  if (during > 2 * busy + 20)
+    faults.push(`RPC p99 was ${during} ms during the stall, ${busy} before`);
+
+  const rows = await finish(it, account, faults);
+
+  return {faults, rows: [
+    ['RPC p99 before the stall', `${busy.toFixed(1)} ms`],
+    ['RPC p99 during the stall', `${during.toFixed(1)} ms`],
+    ['shares waiting during the stall', held.outstanding],
+    ...rows
+  ]};
+}
+
+function mountTmpfs(dir) {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${TMPFS_BYTES}`, 'tmpfs',
+      dir], {stdio: 'pipe'});
+  } catch (e) {
+    throw new Skip(`a tmpfs cannot be mounted here: ${e.stderr || e.message}`);
+  }
+}
+
+/** Write until nothing more fits. */
+
+function fill(file) {
+  const fd = fs.openSync(file, 'a');
+
+  try {
+    for (let size = 1 << 20; size >= 512; size >>= 1) {
+      const piece = Buffer.alloc(size, 1);
+      for (;;)  {
+        try {
+          if (fs.writeSync(fd, piece) < size)
+            break;
+        } catch (e) {
+          if (e.code !== 'ENOSPC')
+            throw e;
+          break;
+        }
+      }
+    }
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Another process begins to write the ledger, and takes its time. */
+
+async function holdLedger(node, ms) {
+  const hold = 'import sqlite3, sys, time\n'
+    + 'db = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)\n'
+    + 'db.execute("BEGIN IMMEDIATE")\n'
+    + 'print("held", flush=True)\n'
+    + 'time.sleep(float(sys.argv[2]))\n'
+    + 'db.execute("ROLLBACK")\n';
+  const child = spawn('python3', ['-c', hold,
+    path.join(node.stratumDir, 'ledger.db'), String(ms / 1000)],
+    {stdio: ['ignore', 'pipe', 'inherit']});
+  const exited = new Promise(resolve => child.once('close', resolve));
+  let output = '';
+
+  child.stdout.on('data', (text) => {
+    output += text;
+  });
+
+  await waitFor('the ledger held', () => output.startsWith('held'));
+  return {exited};
+}
+
+/** Milliseconds that each of many calls took, one after the other. */
+
+async function timeRpc(node, ms) {
+  const end = Date.now() + ms;
+  const times = [];
+
+  while (Date.now() < end) {
+    const begun = performance.now();
+    await node.rpc('getblockcount');
+    times.push(performance.now() - begun);
+    await pause(5);
+  }
+
+  return times;
+}
+
+function quantile(values, q) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+}
+
+function pad(value, width) {
+  return String(value).padStart(width);
+}
+
+class Skip extends Error {}
+
+async function main() {
+  const scenarios = {'--disk-full': diskFull, '--stall': stall};
+  const [name] = process.argv.slice(2);
+  const scenario = name === undefined ? crash : scenarios[name];
+
+  if (!scenario) {
+    console.error('usage: node lab/crash.js [--disk-full | --stall]');
+    return 2;
+  }
+
+  const cleanup = new Cleanup();
+  const overdue = setTimeout(async () => {
+    console.error('it takes too long');
+    await cleanup.run();
+    process.exit(1);
+  }, DEADLINE_MS);
+
+  console.log('%s miners, %s accounts, %s shares outstanding each, seed %s',
+    MINERS, ACCOUNTS, OUTSTANDING, SEED);
+
+  try {
+    const {faults, rows} = await scenario(cleanup);
+
+    for (const [what, value] of rows)
+      console.log(`${what.padEnd(46)} ${value}`);
+    for (const fault of faults)
+      console.log(`FAULT: ${fault}`);
+    console.log(faults.length === 0 ? 'all is accounted for'
+      : `${faults.length} faults`);
+
+    return faults.length === 0 ? 0 : 1;
+  } catch (e) {
+    if (!(e instanceof Skip))
+      throw e;
+    console.log(`skipped: ${e.message}`);
+    return 0;
+  } finally {
+    clearTimeout(overdue);
+    await cleanup.run();
+  }
+}
+
+main().then((code) => {
+  process.exitCode = code;
+}, (e) => {
+  console.error(e);
+  process.exitCode = 1;
+});

@@ -1,0 +1,159 @@
+'use strict';
+
+/*
+ * `hstratum swarm submit` as a process, and its journal.
+ */
+
+const {spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const {waitFor} = require('../plugin/test/harness');
+
+const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
+
+class Swarm {
+  constructor(node, file, args) {
+    this.node = node;
+    this.file = file;
+    this.offset = 0;
+    this.rest = '';
+    this.accounts = new Map();    // name to its last line
+    this.found = new Map();       // a block's hash to what was answered
+    this.progress = null;         // the last line
+    this.output = '';
+    this.exit = null;
+
+    this.child = spawn(BINARY, [
+      'swarm', 'submit',
+      `--url=stratum+tcp://127.0.0.1:${node.ports.stratum}`,
+      `--journal=${file}`,
+      '--reconnect',
+      '--json',
+      ...args
+    ], {stdio: ['ignore', 'pipe', 'pipe']});
+
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (text) => {
+        this.output += text;
+      });
+    }
+
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => {
+        this.exit = {code, signal};
+        resolve(this.exit);
+      });
+    });
+  }
+
+  /** Read what has been added to the journal. */
+
+  read() {
+    const size = fs.existsSync(this.file) ? fs.statSync(this.file).size : 0;
+
+    if (size > this.offset) {
+      const fd = fs.openSync(this.file, 'r');
+      const buffer = Buffer.alloc(size - this.offset);
+      this.offset += fs.readSync(fd, buffer, 0, buffer.length, this.offset);
+      fs.closeSync(fd);
+      this.rest += buffer.toString('utf8');
+    }
+
+    const lines = this.rest.split('\n');
+    this.rest = lines.pop();
+
+    for (const line of lines)
+      this.handle(JSON.parse(line));
+
+    return this.progress || {at: 0, acknowledged: 0, working: 0, refused: {}};
+  }
+
+  handle(line) {
+    switch (line.kind) {
+      case 'account':
+        this.accounts.set(line.account, line);
+        break;
+      case 'block':
+        this.found.set(line.hash, {answered: false, refused: null});
+        break;
+      case 'answer':
+        this.found.set(line.hash, {answered: true, refused: line.refused});
+        break;
+      case 'progress':
+        this.progress = line;
+        break;
+    }
+  }
+
+  /** Wait until the journal's last progress is so; gives it. */
+
+  waitFor(what, isSo, ms) {
+    return waitFor(what, () => {
+      const progress = this.read();
+      if (this.exit)
+        throw new Error(`the swarm has ended: ${this.output}`);
+      return isSo(progress) ? progress : null;
+    }, {ms, node: this.node.exit ? null : this.node});
+  }
+
+  /** Wait until all miners have work and so many more shares are in. */
+
+  async waitMining(miners, shares) {
+    const {acknowledged} = this.read();
+    return this.waitFor(`${miners} miners and ${shares} shares`, (progress) => {
+      return progress.working === miners
+        && progress.acknowledged >= acknowledged + shares;
+    }, 60000);
+  }
+
+  /** Wait until the journal has all that there is after the server's end. */
+
+  waitLost(since) {
+    return this.waitFor('the end of all connections', (progress) => {
+      return progress.at > since
+        && progress.working === 0
+        && progress.outstanding === 0;
+    });
+  }
+
+  /** End in order; the journal is complete then, and so is the report. */
+
+  async stop() {
+    this.child.kill('SIGTERM');
+    const {code} = await this.exited;
+    this.read();
+    if (code !== 0)
+      throw new Error(`the swarm failed: ${this.output}`);
+    const lines = this.output.trim().split('\n').map(line => JSON.parse(line));
+    return lines.find(line => line.kind === 'summary');
+  }
+
+  /**
+   * What the ledger must have at least, and what it may have beyond.
+   * @returns {Map} "account difficulty" to [acknowledged, unanswered]
+   */
+
+  bounds() {
+    const bounds = new Map();
+
+    const add = (account, work, place) => {
+      for (const [difficulty, count] of work) {
+        const key = `${account} ${difficulty}`;
+        if (!bounds.has(key))
+          bounds.set(key, [0, 0]);
+        bounds.get(key)[place] += count;
+      }
+    };
+
+    for (const [account, line] of this.accounts) {
+      add(account, line.acknowledged, 0);
+      add(account, line.unanswered, 1);
+      add(account, line.outstanding, 1);
+    }
+
+    return bounds;
+  }
+}
+
+module.exports = {BINARY, Swarm};
