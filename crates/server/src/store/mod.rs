@@ -6,7 +6,7 @@
 
 mod blocks;
 mod checkpoint;
-mod dumps;
+pub mod dumps;
 pub mod keeper;
 pub mod ledger;
 pub mod schema;
