@@ -1,7 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff hostile storm crash fuzz sim clean
-.PHONY: run test build check bench vardiff hostile storm crash soak fuzz clean
+.PHONY: run test build check bench vardiff hostile storm crash soak sim fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -54,6 +53,7 @@ sim:
 	cargo build --locked --release -p hstratum-sim
 	@target/release/hstratum-sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PLANTS),--plants)
+
 # An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
 soak: build
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js

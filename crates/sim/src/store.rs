@@ -101,8 +101,7 @@ impl World {
         } else if happens(rng, faults.failed_commit) {
             match rng.u8(..3) {
                 0 => CommitFate::Fails,
-                // Shares that are given up may be sent again: these must not be there already.
-                1 if faults.full_disk_ms.is_none() => CommitFate::SeemsToFail,
+                1 => CommitFate::SeemsToFail,
                 _ => CommitFate::FailsUntilCrash,
             }
         } else {

@@ -12,7 +12,7 @@ pub mod ledger;
 pub mod schema;
 pub mod sqlite;
 pub mod status;
-mod tidy;
+pub(crate) mod tidy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
