@@ -80,14 +80,17 @@ function waitAnswered(node) {
  * Every block that a miner has sent and had an answer to is recorded, and what
  * is on the chain is recorded as that.
  * @param {Set} [excused] - hashes of blocks that nothing could record.
+ * @param {Set} [late] - hashes of blocks whose job was forgotten.
  */
 
-async function checkBlocks(swarm, ledger, node, excused = new Set()) {
+async function checkBlocks(swarm, ledger, node, excused = new Set(),
+  late = new Set()) {
   const recorded = new Map(ledger.blocks.map(block => [block.hash, block]));
   const faults = [];
   let onChain = 0;
   let neverCame = 0;
   let unrecorded = 0;
+  let tooLate = 0;
 
   for (const [hash, {answered, refused}] of swarm.found) {
     const block = recorded.get(hash);
@@ -97,6 +100,8 @@ async function checkBlocks(swarm, ledger, node, excused = new Set()) {
 
     if (!block && excused.has(hash))
       unrecorded++;
+    else if (!block && !isMain && late.has(hash))
+      tooLate++;
     else if (!block && !isMain && !answered)
       neverCame++;
     else if (!block)
@@ -113,7 +118,8 @@ async function checkBlocks(swarm, ledger, node, excused = new Set()) {
   }
 
   return {
-    faults, onChain, neverCame, unrecorded, recorded: ledger.blocks.length
+    faults, onChain, neverCame, unrecorded, tooLate,
+    recorded: ledger.blocks.length
   };
 }
 
