@@ -28,13 +28,26 @@ const API_KEY = 'test';
 /** An address that nobody has the key of. */
 const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
 
-function freePort() {
-  return new Promise((resolve, reject) => {
+// Below the ports that outgoing connections get, so that none takes one
+// between its choice and its use.
+const PORT_MIN = 15000;
+const PORT_MAX = 32000;
+
+async function freePort() {
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+
+    if (await isFree(port))
+      return port;
+  }
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const {port} = server.address();
-      server.close(() => resolve(port));
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => {
+      server.close(() => resolve(true));
     });
   });
 }

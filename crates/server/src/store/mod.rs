@@ -24,6 +24,7 @@ use hstratum_core::address::Network;
 use hstratum_core::event::{LedgerState, Level, Now};
 use hstratum_core::units::Seq;
 
+use self::checkpoint::Growth;
 use self::dumps::Dumps;
 pub use self::keeper::StoreMail;
 use self::keeper::{Keeper, Next, Outcome};
@@ -146,6 +147,7 @@ impl Store {
                 log: Some(log_desk),
                 started: Instant::now(),
                 stop_by: None,
+                copying: Growth::above(WAL_BYTES),
             };
             clerk.run(mail);
         });
@@ -166,6 +168,8 @@ struct Clerk<'a, L> {
     log: Option<SyncSender<()>>,
     started: Instant,
     stop_by: Option<Instant>,
+    /// When the log is worth copying.
+    copying: Growth,
 }
 
 impl<L: Ledger> Clerk<'_, L> {
@@ -228,7 +232,7 @@ impl<L: Ledger> Clerk<'_, L> {
         for outcome in out {
             self.tell(outcome);
         }
-        if self.status.read().wal_bytes >= WAL_BYTES {
+        if self.copying.is_due(self.status.read().wal_bytes) {
             wake(self.log.as_ref());
         }
         if self.stop_by.is_some() && self.keeper.is_done() {

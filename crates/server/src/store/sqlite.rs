@@ -14,12 +14,13 @@ use hstratum_core::ledger::Tally;
 use hstratum_core::units::{Hash, Height, Seq};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::checkpoint::{Growth, Log, checkpoint};
 use super::keeper::SPAN_S;
 use super::ledger::{Batch, BlockChange, Ledger, LedgerError, Shares, Tidied};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
 use super::{blocks, tidy};
-use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES, WAL_BYTES_HIGH};
+use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH};
 
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
@@ -37,6 +38,9 @@ pub struct Sqlite {
     ids: Ids,
     tidied: tidy::Progress,
     status: Arc<Status>,
+    log: Log,
+    /// When this thread copies the log itself.
+    finishing: Growth,
 }
 
 /// Ids that were looked up, for as long as nothing fails.
@@ -81,12 +85,13 @@ impl Sqlite {
     }
 
     fn on(
-        conn: Connection,
+        mut conn: Connection,
         path: Option<PathBuf>,
         network: Network,
         status: Arc<Status>,
     ) -> rusqlite::Result<Self> {
-        prepare(&conn)?;
+        let log = Log::default();
+        prepare(&mut conn, &log)?;
         let origin = schema::origin_of(&conn)?;
         Ok(Self {
             conn,
@@ -96,6 +101,8 @@ impl Sqlite {
             ids: Ids::default(),
             tidied: tidy::Progress::default(),
             status,
+            log,
+            finishing: Growth::above(WAL_BYTES_HIGH),
         })
     }
 
@@ -143,24 +150,24 @@ impl Sqlite {
                 self.ids.write_tally(&tx, *start, account, worker, tally)?;
             }
         }
-        let wal_bytes = Self::check_log(self.path.as_deref())?;
+        check_log(self.path.as_deref())?;
         tx.commit()?;
-        if wal_bytes >= WAL_BYTES_HIGH {
+        let log_bytes = self.log.bytes();
+        if self.finishing.is_due(log_bytes) {
             // Another thread has done most of it; what it cannot do is to catch up. A failure is
             // the next commit's to tell.
             let _ = checkpoint(&self.conn);
         }
-        Ok((changes, wal_bytes))
+        Ok((changes, log_bytes))
     }
+}
 
-    /// Before a commit: what goes into a log that is not in its place would be lost with the
-    /// process. Returns its size.
-    fn check_log(path: Option<&Path>) -> Result<u64, LedgerError> {
-        let Some(path) = path else { return Ok(0) };
-        let log = fs::metadata(beside(path, "-wal"))
-            .map_err(|error| LedgerError::Failed(format!("its log is gone: {error}")))?;
-        Ok(log.len())
-    }
+/// Before a commit: what goes into a log that is not in its place would be lost with the process.
+fn check_log(path: Option<&Path>) -> Result<(), LedgerError> {
+    let Some(path) = path else { return Ok(()) };
+    fs::metadata(beside(path, "-wal"))
+        .map_err(|error| LedgerError::Failed(format!("its log is gone: {error}")))?;
+    Ok(())
 }
 
 impl Ledger for Sqlite {
@@ -186,8 +193,8 @@ impl Ledger for Sqlite {
             self.conn = Connection::open_in_memory()?;
             let conn = schema::open_again(path, &self.origin)
                 .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
-            prepare(&conn)?;
             self.conn = conn;
+            prepare(&mut self.conn, &self.log)?;
         }
         self.ids = Ids::default();
         // Two transactions: pages that one both takes and gives back are not written.
@@ -196,7 +203,7 @@ impl Ledger for Sqlite {
             [PROBE_BYTES],
         )?;
         self.conn.execute("DELETE FROM probe", [])?;
-        Self::check_log(self.path.as_deref()).map(drop)
+        check_log(self.path.as_deref())
     }
 
     fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
@@ -214,17 +221,13 @@ impl Ledger for Sqlite {
 }
 
 /// What a connection of the server's is told. The log is copied into the file by another thread.
-fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+fn prepare(conn: &mut Connection, log: &Log) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.busy_timeout(Duration::from_millis(LEDGER_BUSY_MS))?;
     conn.execute_batch(&format!(
-        "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES};"
-    ))
-}
-
-/// Copies what it can of the log into the file, and waits for nobody.
-pub(super) fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
-    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES_HIGH};"
+    ))?;
+    log.watch(conn)
 }
 
 fn seq_of(conn: &Connection) -> rusqlite::Result<Seq> {
@@ -388,6 +391,7 @@ mod tests {
     use hstratum_core::units::Difficulty;
 
     use super::*;
+    use crate::limits::WAL_BYTES;
 
     fn batch(first: u64, accounts: u64) -> Batch {
         let mut batch = Batch::default();

@@ -16,7 +16,7 @@ pub struct Reading {
     pub failing: Option<String>,
     /// How long the last commit took.
     pub last_commit: Duration,
-    /// Size of the ledger's log, in bytes.
+    /// What is in the ledger's log, in bytes; its file may be longer.
     pub wal_bytes: u64,
     /// Groups of shares committed since the start.
     pub groups: u64,
