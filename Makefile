@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench vardiff hostile storm crash soak sim fuzz clean
+.PHONY: run test build check bench table month vardiff hostile storm crash soak sim fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -24,10 +24,19 @@ check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# Pure parts, and the way of a block to a peer.
-bench: build
-	cargo bench --locked -p hstratum-core --bench share
+# How fast it is: pure parts, the table against the limit server, the way of a block to a peer.
+bench: table
+	cargo bench --locked -p hstratum-core --bench share --bench pool
+	cargo bench --locked -p hstratum --bench store
 	node bench/block.js
+
+# Only the table: make table RUNS=1 ROWS=shares,one for a quick look; see bench/README.md.
+table: build
+	RUNS='$(RUNS)' ROWS='$(ROWS)' node bench/table.js
+
+# How large the ledger becomes in a month of 10,000 workers.
+month:
+	cargo bench --locked -p hstratum --bench month
 
 # How fast miners of every size get a fitting difficulty, and how steady it is.
 vardiff:

@@ -24,6 +24,7 @@ class Probe {
       });
     }
 
+    chain.prependListener('tip', entry => this.mark('tip', entry.hash));
     before(chain, '_add', block => this.mark('add', block.hash()));
     chain.on('connect', entry => this.mark('connected', entry.hash));
 

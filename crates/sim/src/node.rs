@@ -291,7 +291,7 @@ impl World {
         let verdict = match fate {
             NodeFate::Forgets | NodeFate::ForgetsAfter => Verdict::Unknown("simulated".to_owned()),
             _ if self.chain.is_main(&hash) => Verdict::Accepted,
-            _ if is_known => refused("the node has it, but not in its chain"),
+            _ if is_known => Verdict::Side,
             NodeFate::Refuses => refused("simulated"),
             NodeFate::Judges if takes => Verdict::Side,
             NodeFate::Judges => refused("its parent is unknown"),

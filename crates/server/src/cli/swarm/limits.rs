@@ -48,3 +48,18 @@ pub(super) const ROWS_MAX: usize = 60;
 
 /// The longest latency told apart.
 pub(super) const LATENCY_MAX: Duration = Duration::from_secs(3_600);
+
+/// Connections that wait to be accepted by the limit server; the system may allow fewer.
+pub(super) const BACKLOG: i32 = 16_384;
+
+/// Connections begun before what has come is read.
+pub(super) const OPENED_PER_TURN: usize = 64;
+
+/// How long a new job may take to reach all.
+pub(super) const FANOUT: Duration = Duration::from_secs(30);
+
+/// Rest before a new job is caused, and after all have it, so that each is seen alone.
+pub(super) const FANOUT_REST: Duration = Duration::from_millis(300);
+
+/// Rounds of new jobs.
+pub(super) const ROUNDS_MAX: u32 = 10_000;

@@ -1,10 +1,16 @@
 //! `hstratum swarm`: many simulated miners in one thread.
 //!
 //! `links` has the sockets, `miner` what one miner knows, `sums` what became of the shares,
-//! `report` and `journal` what is told of it. Each mode is a file that drives these.
+//! `report` and `journal` what is told of it; `audience` has miners that only listen. Each mode is a
+//! file that drives these. `limit` is no miner: it is the server to compare others with.
 
+mod audience;
+mod connect;
 mod crowd;
+mod descriptors;
+mod fanout;
 mod journal;
+mod limit;
 mod limits;
 mod links;
 mod miner;
@@ -14,25 +20,43 @@ mod report;
 mod submit;
 mod sums;
 mod tally;
+mod trigger;
+
+use std::net::SocketAddr;
 
 use clap::Subcommand;
 
 /// What `hstratum swarm` takes.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct Args {
+    /// Be the least that a server can be there, as a yardstick: for nothing else
+    #[arg(long, value_name = "HOST:PORT")]
+    limit_server: Option<SocketAddr>,
+
     #[command(subcommand)]
-    mode: Mode,
+    mode: Option<Mode>,
 }
 
 #[derive(Subcommand)]
 enum Mode {
     /// Submit shares and count what is acknowledged
     Submit(submit::Args),
+    /// Connect, and see when the last has work
+    Connect(audience::Args),
+    /// See how long a new job takes to all
+    Fanout(fanout::Args),
 }
 
 /// Runs one mode to its end.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(address) = args.limit_server {
+        return limit::run(address);
+    }
     match &args.mode {
-        Mode::Submit(args) => submit::run(args),
+        Some(Mode::Submit(args)) => submit::run(args),
+        Some(Mode::Connect(args)) => connect::run(args),
+        Some(Mode::Fanout(args)) => fanout::run(args),
+        None => anyhow::bail!("failed to find a mode: see `hstratum swarm --help`"),
     }
 }

@@ -1,4 +1,5 @@
-//! What another process has used: its processor time and its memory, from `/proc`.
+//! What a process has used: its processor time and its memory, from `/proc`. Time is in nanoseconds
+//! where the kernel counts so, and that of the threads that there are.
 
 use std::fs;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const THREADS: &str = "hstratum";
 /// One look at a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// Processor time of the whole process, in user and kernel mode.
+    /// Processor time of all its threads, in user and kernel mode.
     pub(super) cpu: Duration,
     /// Of that, what hstratum's own threads have used; zero in a process without such threads.
     pub(super) threads_cpu: Duration,
@@ -28,7 +29,6 @@ impl Usage {
         let read = |path: String| {
             fs::read_to_string(&path).with_context(|| format!("failed to read {path:?}"))
         };
-        let cpu = cpu_of(&read(format!("/proc/{pid}/stat"))?)?;
         let status = read(format!("/proc/{pid}/status"))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|text| text.split_whitespace().next());
@@ -36,7 +36,7 @@ impl Usage {
             .unwrap_or("0")
             .parse()
             .context("failed to read VmRSS")?;
-        let mut threads_cpu = Duration::ZERO;
+        let (mut cpu, mut threads_cpu) = (Duration::ZERO, Duration::ZERO);
         let tasks = format!("/proc/{pid}/task");
         let tasks = fs::read_dir(&tasks).with_context(|| format!("failed to read {tasks:?}"))?;
         for task in tasks.flatten() {
@@ -44,9 +44,14 @@ impl Usage {
             let Ok(stat) = fs::read_to_string(task.path().join("stat")) else {
                 continue;
             };
+            let used = match fs::read_to_string(task.path().join("schedstat")) {
+                Ok(text) => exact_cpu_of(&text)?,
+                Err(_) => cpu_of(&stat)?,
+            };
+            cpu += used;
             let name = stat.split_once('(').map_or("", |(_, rest)| rest);
             if name.starts_with(THREADS) {
-                threads_cpu += cpu_of(&stat)?;
+                threads_cpu += used;
             }
         }
         Ok(Self {
@@ -58,6 +63,11 @@ impl Usage {
 }
 
 impl Usage {
+    /// Looks at this process.
+    pub(super) fn own() -> anyhow::Result<Self> {
+        Self::of(std::process::id())
+    }
+
     /// The time used since an earlier look, and the memory now.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -65,6 +75,15 @@ impl Usage {
             threads_cpu: self.threads_cpu.saturating_sub(earlier.threads_cpu),
             resident_bytes: self.resident_bytes,
         }
+    }
+}
+
+/// The first field of a `schedstat` file.
+fn exact_cpu_of(text: &str) -> anyhow::Result<Duration> {
+    let nanos = text.split_whitespace().next().map(str::parse);
+    match nanos {
+        Some(Ok(nanos)) => Ok(Duration::from_nanos(nanos)),
+        _ => Err(anyhow!("failed to read processor time in {text:?}")),
     }
 }
 
@@ -90,11 +109,13 @@ mod tests {
         let stat = "7 (a) b 1 2) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20";
         assert_eq!(cpu_of(stat).expect("read"), Duration::from_secs(2));
         assert!(cpu_of("7 (a").is_err());
+        let exact = exact_cpu_of("190688022 26180923 667\n");
+        assert_eq!(exact.expect("read"), Duration::from_nanos(190_688_022));
     }
 
     #[test]
     fn own_process_uses_memory() {
-        let usage = Usage::of(std::process::id()).expect("this process is there");
+        let usage = Usage::own().expect("this process is there");
         assert!(usage.resident_bytes > 100_000);
         assert!(usage.threads_cpu <= usage.cpu + Duration::from_millis(20));
     }

@@ -29,15 +29,15 @@ impl Latencies {
     }
 
     /// Milliseconds that this part of the replies took at most.
-    fn at(&self, quantile: f64) -> f64 {
+    pub(super) fn at(&self, quantile: f64) -> f64 {
         self.histogram.value_at_quantile(quantile) as f64 / 1e3
     }
 
-    fn max(&self) -> f64 {
+    pub(super) fn max(&self) -> f64 {
         self.histogram.max() as f64 / 1e3
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         json!({
             "p50": self.at(0.5),
             "p90": self.at(0.9),
@@ -62,6 +62,8 @@ pub(super) struct Report<'a> {
     pub(super) latencies: &'a Latencies,
     /// What the server used while shares were submitted, and at the end.
     pub(super) usage: Option<Usage>,
+    /// Processor time of this process in that time: near all of it, the server was not the limit.
+    pub(super) load_cpu: Duration,
     pub(super) refusals: &'a Kinds,
     /// Connections lost after they had work.
     pub(super) losses: u64,
@@ -102,6 +104,7 @@ impl Report<'_> {
         all["ready"] = json!(self.ready);
         all["gathering_s"] = json!(self.gathering.as_secs_f64());
         all["submitting_s"] = json!(self.submitting.as_secs_f64());
+        all["load_cpu_s"] = json!(self.load_cpu.as_secs_f64());
         all["acknowledged_per_s"] = json!(self.rate());
         all["latency_ms"] = self.latencies.to_json();
         all["skipped"] = json!(self.skipped);
@@ -172,6 +175,11 @@ impl Report<'_> {
                 usage.resident_bytes as f64 / f64::from(1 << 20)
             )?;
         }
+        writeln!(
+            text,
+            "load         {:.0} % of one core by this process",
+            100.0 * self.load_cpu.as_secs_f64() / self.submitting.as_secs_f64().max(1e-9)
+        )?;
         if self.skipped > 0 {
             writeln!(
                 text,

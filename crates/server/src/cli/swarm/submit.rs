@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::crowd::{Crowd, Lost};
+use super::descriptors;
 use super::journal::Journal;
 use super::limits::{
     CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX, PACED_PER_TURN,
@@ -109,9 +109,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let ready = swarm.crowd.working();
     let before = swarm.look_at_server()?;
     let earlier = swarm.tally.acknowledged();
+    let own_before = Usage::own()?;
     let begun = Instant::now();
     swarm.submit()?;
     let submitting = begun.elapsed();
+    let load_cpu = Usage::own()?.since(&own_before).cpu;
     let acknowledged = swarm.tally.acknowledged() - earlier;
     // A server that was killed is not there to be looked at.
     let usage = before.and_then(|before| Some((before, swarm.look_at_server().ok()??)));
@@ -126,6 +128,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         out_of_order: swarm.tally.out_of_order,
         latencies: &swarm.tally.latencies,
         usage: usage.map(|(before, after)| after.since(&before)),
+        load_cpu,
         refusals: &swarm.tally.refusals,
         losses: swarm.crowd.losses,
         ends: &swarm.crowd.ends,
@@ -172,7 +175,7 @@ struct Swarm<'a> {
 
 impl<'a> Swarm<'a> {
     fn new(args: &'a Args, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        raise_descriptor_limit(args.connections)?;
+        descriptors::raise(args.connections)?;
         let server = &args.url;
         let address = server
             .resolve()
@@ -428,23 +431,4 @@ impl<'a> Swarm<'a> {
     fn look_at_server(&self) -> anyhow::Result<Option<Usage>> {
         self.args.pid.map(Usage::of).transpose()
     }
-}
-
-/// So many connections, and what else a process needs.
-fn raise_descriptor_limit(connections: u32) -> anyhow::Result<()> {
-    let needed = u64::from(connections) + 32;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    ensure!(
-        limit.maximum.is_none_or(|maximum| maximum >= needed),
-        "failed to have {connections} connections: the limit of open files is {:?}",
-        limit.maximum.unwrap_or(0)
-    );
-    let raised = Rlimit {
-        current: Some(needed),
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).context("failed to raise the limit of open files")
 }

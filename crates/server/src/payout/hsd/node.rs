@@ -53,6 +53,17 @@ impl Node {
         }
     }
 
+    /// Has it mine a block of what is in its mempool, on regtest.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or a refusal.
+    pub fn mine_block(&self, address: &str) -> anyhow::Result<()> {
+        self.endpoint
+            .rpc("generatetoaddress", &json!([1, address]))?;
+        Ok(())
+    }
+
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> &Url {

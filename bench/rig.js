@@ -1,0 +1,177 @@
+'use strict';
+
+/*
+ * What the table measures with: servers on one core, the load on another. A
+ * whole hsd is on the server's core, with all threads of the plugin.
+ */
+
+const {execFile, execFileSync, spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const {promisify} = require('util');
+const {freePort, startNode, waitFor} = require('../plugin/test/harness');
+
+const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
+const ADDON = path.join(__dirname, '..', 'plugin', 'hstratum.node');
+const API_KEY = 'test';
+
+const SERVER_CORE = 0;
+const LOAD_CORE = 1;
+
+/** No run of the load takes longer. */
+const SWARM_MS = 180000;
+const OUTPUT_MAX = 64 << 20;
+
+/** Two free ports in a row are not always found at once. */
+const PORT_TRIES = 50;
+
+/** Every hash is a share, and the difficulty stays. */
+const NODE_ARGS = [
+  '--log-level=info',
+  '--stratum-difficulty=0.00000000023',
+  '--stratum-dynamic=false',
+  '--stratum-max-inbound=20000'
+];
+
+function pin(pid, core) {
+  execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)],
+    {stdio: 'ignore'});
+}
+
+/** The limit server. */
+
+class Limit {
+  constructor(child, port) {
+    this.name = 'limit';
+    this.child = child;
+    this.pid = child.pid;
+    this.port = port;
+    // None of its hashes is a block, so that nothing has to be hashed.
+    this.submitArgs = ['--no-hash'];
+    this.triggerArgs = [`--trigger=127.0.0.1:${port + 1}`];
+    this.env = {};
+  }
+
+  static async start(t) {
+    for (let i = 0; i < PORT_TRIES; i++) {
+      const port = await freePort();
+      const child = spawn('taskset', ['-c', String(SERVER_CORE), BINARY,
+        'swarm', `--limit-server=127.0.0.1:${port}`],
+      {stdio: ['ignore', 'pipe', 'ignore']});
+      let output = '';
+      let ended = false;
+
+      child.once('close', () => {
+        ended = true;
+      });
+      child.stdout.setEncoding('utf8');
+      child.stdout.on('data', (text) => {
+        output += text;
+      });
+      await waitFor('the limit server', () => output.includes('\n') || ended);
+
+      if (ended)
+        continue;
+
+      const limit = new this(child, port);
+      t.after(() => limit.end());
+      return limit;
+    }
+    throw new Error('no two free ports in a row');
+  }
+
+  end() {
+    if (this.child.exitCode != null || this.child.signalCode != null)
+      return undefined;
+    return new Promise((resolve) => {
+      this.child.once('close', resolve);
+      this.child.kill('SIGKILL');
+    });
+  }
+}
+
+/** A node with the plugin. */
+
+class Hstratum {
+  constructor(node) {
+    this.name = 'hstratum';
+    this.node = node;
+    this.pid = node.child.pid;
+    this.port = node.ports.stratum;
+    this.submitArgs = [];
+    this.triggerArgs = [`--node-url=http://127.0.0.1:${node.ports.http}`];
+    this.env = {HSTRATUM_NODE_API_KEY: API_KEY};
+  }
+
+  static async start(t, {args = [], ...options} = {}) {
+    const node = await startNode(t, {...options,
+      args: [...NODE_ARGS, ...args]});
+
+    // hsd has all its threads by now, and later ones are their children.
+    pin(node.child.pid, SERVER_CORE);
+    await node.mine(1);
+    return new this(node);
+  }
+
+  end() {
+    return this.node.kill();
+  }
+}
+
+/** Run `hstratum swarm` against a server; gives its JSON lines by kind. */
+
+async function swarm(server, mode, args, {nice = 0} = {}) {
+  const argv = ['-c', String(LOAD_CORE), 'nice', '-n', String(nice), BINARY,
+    'swarm', mode, '--json', `--url=stratum+tcp://127.0.0.1:${server.port}`,
+    `--pid=${server.pid}`, ...args];
+  let output;
+
+  try {
+    output = await promisify(execFile)('taskset', argv, {timeout: SWARM_MS,
+      maxBuffer: OUTPUT_MAX, env: {...process.env, ...server.env}});
+  } catch (e) {
+    throw new Error(`swarm ${mode} against ${server.name}: `
+      + `${e.stderr || e.message}`);
+  }
+
+  const kinds = {};
+
+  for (const line of output.stdout.trim().split('\n')) {
+    const value = JSON.parse(line);
+    (kinds[value.kind] = kinds[value.kind] || []).push(value);
+  }
+
+  return kinds;
+}
+
+/** How long the disk takes to sync 4 kB at a file's end: p99 in ms. */
+
+function syncTime(dir) {
+  const file = path.join(dir, 'sync');
+  const fd = fs.openSync(file, 'w');
+  const page = Buffer.alloc(4096, 1);
+  const times = [];
+
+  try {
+    for (let i = 0; i < 300; i++) {
+      const start = process.hrtime.bigint();
+      fs.writeSync(fd, page);
+      fs.fdatasyncSync(fd);
+      times.push(Number(process.hrtime.bigint() - start) / 1e6);
+    }
+  } finally {
+    fs.closeSync(fd);
+    fs.unlinkSync(file);
+  }
+
+  return quantile(times, 0.99);
+}
+
+function quantile(values, part) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = Math.ceil(sorted.length * part) - 1;
+  return sorted[Math.min(sorted.length - 1, Math.max(0, at))];
+}
+
+module.exports = {ADDON, API_KEY, BINARY, Hstratum, LOAD_CORE, Limit,
+  SERVER_CORE, pin, quantile, swarm, syncTime};

@@ -1,0 +1,472 @@
+'use strict';
+
+/*
+ * The table of how fast hstratum is, against the limit server in the same run:
+ * server on core 0, load on core 1, the ledger on the disk, every scenario in
+ * turn for both, medians with their spread.
+ */
+
+const fs = require('fs');
+const os = require('os');
+const {parseArgs} = require('util');
+const {ADDON, BINARY, Hstratum, LOAD_CORE, Limit, pin} = require('./rig');
+const rows = require('./rows');
+
+const HELP = `usage: node bench/table.js [options]
+
+Needs make build and two cores. RUNS and ROWS in the environment do the same
+as the options.
+
+  --runs N         runs of each scenario, 1 to 100 (5)
+  --rows NAME,...  of: shares, one, crowd, steady, rpc, block, tip, scale,
+                   ledger (all)
+  --json           print every measurement as JSON
+  --help           print this
+`;
+
+const ROWS = ['shares', 'one', 'crowd', 'steady', 'rpc', 'block', 'tip',
+  'scale', 'ledger'];
+const RUNS_MAX = 100;
+const MINERS = 10000;
+
+/** Of so many the scenario `crowd` has the numbers. */
+const SCALE = [1000, 5000, MINERS, 18000];
+/** What a machine does that has nothing else to do. */
+const LOAD_MAX = 0.5;
+
+/** So many runs show whether a cost is flat. */
+const SCALE_RUNS = 3;
+
+/** The longest that all of it may take, in a run and beside. */
+const BASE_MS = 10 * 60 * 1000;
+const RUN_MS = 5 * 60 * 1000;
+
+class Table {
+  constructor({runs, rows}) {
+    this.runs = runs;
+    this.wanted = new Set(rows);
+    this.samples = new Map();     // "scenario server" to objects
+    this.lines = [];
+    this.endings = [];
+    [this.load] = os.loadavg();
+  }
+
+  /** For the harness, which expects a test. */
+
+  after(fn) {
+    this.endings.push(fn);
+  }
+
+  async end() {
+    const endings = this.endings.splice(0).reverse();
+
+    for (const fn of endings)
+      await fn();
+  }
+
+  wants(...names) {
+    return names.some(name => this.wanted.has(name));
+  }
+
+  add(scenario, server, sample) {
+    const key = `${scenario} ${server}`;
+
+    if (!this.samples.has(key))
+      this.samples.set(key, []);
+    this.samples.get(key).push(sample);
+    progress(`${scenario} ${server}: ${JSON.stringify(sample)}`);
+  }
+
+  /** All values of one number. */
+
+  of(scenario, server, name) {
+    const samples = this.samples.get(`${scenario} ${server}`) || [];
+    return samples.map(sample => sample[name]);
+  }
+
+  async run() {
+    if (this.wants('shares', 'one', 'steady', 'rpc'))
+      await this.runShares();
+
+    if (this.wants('crowd', 'scale'))
+      await this.runCrowds();
+
+    if (this.wants('ledger'))
+      await this.runLedger();
+
+    if (this.wants('tip'))
+      this.add('tip', 'hstratum', await rows.tips(this));
+
+    if (this.wants('block'))
+      this.add('block', 'hstratum', await rows.block(this.runs));
+  }
+
+  /** Both servers run all the time, and one of them is used at a time. */
+
+  async runShares() {
+    const limit = await Limit.start(this);
+    const hstratum = await Hstratum.start(this);
+    const scenarios = [
+      ['shares', rows.flatOut],
+      ['one', rows.oneOutstanding],
+      ['steady', rows.steady]
+    ].filter(([name]) => this.wants(name));
+
+    for (let run = 0; run < this.runs; run++) {
+      for (const [name, scenario] of scenarios) {
+        for (const server of inTurn([limit, hstratum], run))
+          this.add(name, server.name, await scenario(server));
+      }
+      if (this.wants('rpc'))
+        this.add('rpc', 'hstratum', await rows.rpc(hstratum));
+    }
+
+    await hstratum.end();
+    await limit.end();
+  }
+
+  /** Memory shows in a process that has had no connection before. */
+
+  async runCrowds() {
+    const sizes = this.wants('scale') ? SCALE : [MINERS];
+
+    for (const size of sizes) {
+      const runs = size === MINERS && this.wants('crowd')
+        ? this.runs
+        : Math.min(this.runs, SCALE_RUNS);
+
+      for (let run = 0; run < runs; run++) {
+        for (const Server of inTurn([Limit, Hstratum], run)) {
+          const server = await Server.start(this);
+          this.add(`crowd${size}`, server.name,
+            await rows.crowd(server, size));
+          await server.end();
+        }
+      }
+    }
+  }
+
+  /** The same load on a ledger that is synced, and on one in memory. */
+
+  async runLedger() {
+    const kept = await Hstratum.start(this);
+    const memory = await Hstratum.start(this, {args: ['--memory']});
+
+    for (let run = 0; run < this.runs; run++) {
+      for (const server of inTurn([kept, memory], run)) {
+        const name = server === kept ? 'disk' : 'memory';
+        this.add('ledgerFlat', name, await rows.flatOut(server));
+        this.add('ledgerSteady', name, await rows.steady(server));
+      }
+    }
+
+    await kept.end();
+    await memory.end();
+  }
+
+  report() {
+    this.lines = [['', 'limit', 'hstratum', 'ratio', 'must', 'aim',
+      'verdict']];
+    this.reportShares();
+    this.reportCrowd();
+    this.reportNode();
+    this.reportScale();
+    this.reportLedger();
+
+    const [before, after] = [this.load, os.loadavg()[0]];
+    const notes = [
+      `Medians of ${this.runs} runs (smallest–greatest). The machine's load `
+        + `average was ${before.toFixed(1)} before and ${after.toFixed(1)} `
+        + 'after.'
+    ];
+
+    if (before > LOAD_MAX)
+      notes.push('It was busy with something else: read only the ratios.');
+
+    const again = this.of(`crowd${MINERS}`, 'hstratum', 'again');
+
+    if (again.some(count => count > 0))
+      notes.push(`More than one job for a block: up to ${Math.max(...again)}.`);
+
+    for (const name of ['shares', 'one']) {
+      for (const server of ['limit', 'hstratum']) {
+        const load = this.of(name, server, 'load');
+        const busy = this.of(name, server, 'busy');
+        if (load.length > 0) {
+          notes.push(`${name}, ${server}: the server used `
+            + `${median(busy).toFixed(0)} % of its core, the load `
+            + `${median(load).toFixed(0)} % of its own.`);
+        }
+      }
+    }
+
+    return `${table(this.lines)}\n\n${notes.join('\n')}\n`;
+  }
+
+  reportShares() {
+    this.compare('accepted shares/s, 1,000 connections, 8 outstanding',
+      'shares', 'rate', {must: 0.45, aim: 0.7, more: true, digits: 0});
+    this.compare('server CPU a share, 8 outstanding, µs',
+      'shares', 'cpu', {digits: 2});
+    this.compare('server CPU a share, 1 outstanding, µs',
+      'one', 'cpu', {must: 1.5, aim: 1.2, digits: 2});
+  }
+
+  reportCrowd() {
+    const crowd = `crowd${MINERS}`;
+
+    this.compare('new block to 10,000 miners, first to last, ms',
+      crowd, 'fanout', {must: 1.3, aim: 1.05, digits: 0});
+    this.compare('10,000 at once, until the last has work, s',
+      crowd, 'storm', {must: 3, aim: 1.5, digits: 2});
+    this.compare('memory a connection, 10,000 idle, bytes',
+      crowd, 'memory', {must: 4096, aim: 2560, digits: 0, absolute: true});
+    this.compare('reply at 4,000 shares/s, p50, ms',
+      'steady', 'p50', {digits: 2});
+    this.reportSteady();
+  }
+
+  reportSteady() {
+    const limit = this.of('steady', 'limit', 'p99');
+    const ours = this.of('steady', 'hstratum', 'p99');
+
+    if (ours.length === 0)
+      return;
+
+    const fsync = [...this.of('steady', 'limit', 'fsync'),
+      ...this.of('steady', 'hstratum', 'fsync')];
+    const bound = times => median(limit) + times * median(fsync);
+
+    this.line('reply at 4,000 shares/s, p99, ms', limit, ours, {digits: 2,
+      absolute: true, must: bound(3), aim: bound(1.5)});
+    this.line('the disk\'s fsync in the same run, p99, ms', [], fsync,
+      {digits: 2});
+  }
+
+  reportNode() {
+    const rpc = name => this.of('rpc', 'hstratum', name);
+    const [tip] = this.samples.get('tip hstratum') || [];
+    const [block] = this.samples.get('block hstratum') || [];
+
+    this.line('node\'s RPC idle | flat out, p50, ms', rpc('idle50'),
+      rpc('p50'), {digits: 2});
+    this.line('node\'s RPC idle | flat out, p99, ms', rpc('idle99'),
+      rpc('p99'), {digits: 2, must: 2, aim: 1.2});
+
+    if (block) {
+      this.line('solution to a peer\'s block, 1,000 txs, submitblock | , ms',
+        block.theirs, block.ours,
+        {digits: 1, must: 16, aim: 6, absolute: true});
+    }
+    if (tip) {
+      this.line('new tip to a miner\'s job, empty block, ms', [], tip.empty,
+        {digits: 2, aim: 1, absolute: true});
+      this.line('new tip to a miner\'s job, 3,000 txs, ms', [], tip.full,
+        {digits: 1, aim: 5, absolute: true});
+    }
+  }
+
+  /** How the cost of one grows with the number of all. */
+
+  reportScale() {
+    if (!this.wants('scale'))
+      return;
+
+    for (const [name, what] of [['connect', 'a connection'],
+      ['notify', 'a connection and job']]) {
+      const medians = [];
+
+      for (const size of SCALE) {
+        const [limit, ours] = ['limit', 'hstratum'].map((server) => {
+          return this.of(`crowd${size}`, server, name);
+        });
+        medians.push(median(ours));
+        this.line(`CPU ${what}, ${size.toLocaleString('en')}, µs`, limit,
+          ours, {digits: 1});
+      }
+
+      const growth = Math.max(...medians) / Math.min(...medians);
+      this.line(`  its greatest by its smallest`, [], [growth],
+        {digits: 2, must: 1.2, aim: 1.1, absolute: true});
+    }
+  }
+
+  reportLedger() {
+    for (const [scenario, name, what, digits] of [
+      ['ledgerFlat', 'rate', 'shares/s flat out', 0],
+      ['ledgerFlat', 'cpu', 'CPU a share flat out, µs', 2],
+      ['ledgerSteady', 'cpu', 'CPU a share at 4,000/s, µs', 2],
+      ['ledgerSteady', 'p50', 'reply at 4,000/s, p50, ms', 2],
+      ['ledgerSteady', 'p99', 'reply at 4,000/s, p99, ms', 2]
+    ]) {
+      this.line(`ledger in memory | on disk: ${what}`,
+        this.of(scenario, 'memory', name), this.of(scenario, 'disk', name),
+        {digits});
+    }
+  }
+
+  compare(what, scenario, name, options) {
+    this.line(what, this.of(scenario, 'limit', name),
+      this.of(scenario, 'hstratum', name), options);
+  }
+
+  /** A ratio is judged, or, where it is `absolute`, the number itself. */
+
+  line(what, limit, ours, {digits, must, aim, more, absolute}) {
+    if (ours.length === 0)
+      return;
+
+    const ratio = limit.length > 0 ? median(ours) / median(limit) : null;
+    const value = absolute ? median(ours) : ratio;
+    const shown = (bound) => {
+      if (bound == null)
+        return '';
+      const text = absolute ? bound.toFixed(digits) : String(bound);
+      return `${more ? '≥' : '≤'} ${text}`;
+    };
+    const meets = bound => (more ? value >= bound : value <= bound);
+    let verdict = '';
+
+    if (aim != null && meets(aim))
+      verdict = 'aim';
+    else if (must != null)
+      verdict = meets(must) ? 'must' : 'SHORT';
+    else if (aim != null)
+      verdict = 'measured';
+
+    this.lines.push([what, spread(limit, digits), spread(ours, digits),
+      ratio == null ? '' : ratio.toFixed(2), shown(must), shown(aim),
+      verdict]);
+  }
+}
+
+/** Neither is always the first. */
+
+function inTurn(servers, run) {
+  return run % 2 === 0 ? servers : [...servers].reverse();
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+
+  return sorted.length % 2 === 1
+    ? sorted[half]
+    : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+function spread(values, digits) {
+  if (values.length === 0)
+    return '–';
+
+  const show = value => value.toFixed(digits);
+  const text = show(median(values));
+
+  if (values.length === 1)
+    return text;
+
+  return `${text} (${show(Math.min(...values))}–${show(Math.max(...values))})`;
+}
+
+function table(lines) {
+  const widths = lines[0].map((_, i) => {
+    return Math.max(...lines.map(line => line[i].length));
+  });
+
+  return lines.map((line) => {
+    return line.map((cell, i) => {
+      return i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
+    }).join('  ').trimEnd();
+  }).join('\n');
+}
+
+function progress(text) {
+  if (process.env.PROGRESS)
+    process.stderr.write(`${text}\n`);
+  else
+    process.stderr.write('.');
+}
+
+/*
+ * The command
+ */
+
+/** One that its message explains. */
+
+class PlainError extends Error {}
+
+function parse(argv) {
+  let values;
+
+  try {
+    ({values} = parseArgs({args: argv, options: {
+      runs: {type: 'string', default: process.env.RUNS || '5'},
+      rows: {type: 'string', default: process.env.ROWS || ROWS.join(',')},
+      json: {type: 'boolean', default: false},
+      help: {type: 'boolean', default: false}
+    }}));
+  } catch (e) {
+    throw new PlainError(e.message);
+  }
+
+  const runs = Number(values.runs);
+  const names = values.rows.split(',');
+
+  if (!/^\d{1,3}$/.test(values.runs) || runs < 1 || runs > RUNS_MAX)
+    throw new PlainError(`runs: 1 to ${RUNS_MAX}, not '${values.runs}'`);
+
+  for (const name of names) {
+    if (!ROWS.includes(name))
+      throw new PlainError(`rows: of ${ROWS.join(', ')}, not '${name}'`);
+  }
+
+  return {runs, rows: names, json: values.json, help: values.help};
+}
+
+async function main() {
+  const options = parse(process.argv.slice(2));
+
+  if (options.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+
+  for (const file of [ADDON, BINARY]) {
+    if (!fs.existsSync(file))
+      throw new PlainError(`${file} is not there: run \`make build\` first`);
+  }
+
+  pin(process.pid, LOAD_CORE);
+
+  const bench = new Table(options);
+
+  const stopped = new Promise((resolve, reject) => {
+    const stop = why => reject(new PlainError(why));
+
+    for (const name of ['SIGINT', 'SIGTERM'])
+      process.once(name, () => stop(`ended by ${name}`));
+
+    setTimeout(() => stop('took too long'),
+      BASE_MS + RUN_MS * options.runs).unref();
+  });
+
+  try {
+    await Promise.race([bench.run(), stopped]);
+  } finally {
+    await bench.end();
+  }
+
+  process.stderr.write('\n');
+
+  if (options.json) {
+    const samples = Object.fromEntries(bench.samples);
+    process.stdout.write(`${JSON.stringify(samples, null, 2)}\n`);
+  } else {
+    process.stdout.write(bench.report());
+  }
+}
+
+main().then(() => process.exit(0), (e) => {
+  process.stderr.write(`${e instanceof PlainError ? e.message : e.stack}\n`);
+  process.exit(1);
+});
