@@ -6,7 +6,7 @@
  * there can be none. Remembers the last few, since a solution names its own.
  */
 
-const TEMPLATES_MAX = 10;
+const TEMPLATES_MAX = 32;
 const TICK_MS = 1000;
 const TIME_MAX = 0xffffffff;
 

@@ -189,10 +189,10 @@ test('where the bits are the lowest anyway all times will do', async (t) => {
   assert.deepStrictEqual(bounds(server.templates[0]), [3001, 0xffffffff]);
 });
 
-test('the last ten templates are kept', async (t) => {
+test('the last 32 templates are kept', async (t) => {
   const {node, templates} = start(t);
 
-  for (let i = 0; i < 12; i++) {
+  for (let i = 0; i < 34; i++) {
     templates.refresh();
     node.attempts[i]();
     await settled();
@@ -200,7 +200,7 @@ test('the last ten templates are kept', async (t) => {
 
   assert.strictEqual(templates.get(2), null);
   assert.notStrictEqual(templates.get(3), null);
-  assert.notStrictEqual(templates.get(12), null);
+  assert.notStrictEqual(templates.get(34), null);
 });
 
 function bounds({timeMin, timeMax}) {

@@ -101,7 +101,7 @@ impl BlockState {
     pub fn after_verdict(self, verdict: &Verdict) -> Self {
         match (self, verdict) {
             (Self::Found | Self::Orphaned | Self::Refused, Verdict::Accepted) => Self::Accepted,
-            (Self::Found, Verdict::Side) => Self::Orphaned,
+            (Self::Found | Self::Refused, Verdict::Side) => Self::Orphaned,
             (Self::Found, Verdict::Refused(_)) => Self::Refused,
             (state, _) => state,
         }
@@ -200,6 +200,17 @@ mod tests {
         assert_eq!(after(BlockState::Refused), BlockState::Refused);
         assert_eq!(after(BlockState::Accepted), BlockState::Orphaned);
         assert_eq!(after(BlockState::Confirmed), BlockState::Orphaned);
+    }
+
+    #[test]
+    fn refused_block_that_is_valid_after_all_is_orphaned() {
+        let refused = BlockState::Found.after_verdict(&Verdict::Refused("no parent".into()));
+        assert_eq!(refused, BlockState::Refused);
+        assert_eq!(refused.after_verdict(&Verdict::Side), BlockState::Orphaned);
+        assert_eq!(
+            refused.after_verdict(&Verdict::Accepted),
+            BlockState::Accepted
+        );
     }
 
     #[test]

@@ -27,8 +27,9 @@ pub const PENDING_REPLIES_MAX: usize = 1024;
 pub const PENDING_REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Templates of which shares are still taken; the plugin keeps as many. Shares for an older one
-/// are answered `job not found`.
-pub const TEMPLATES_MAX: usize = 10;
+/// are answered `job not found`, blocks too: with a template a second, what a bad line has delayed
+/// for half a minute still counts.
+pub const TEMPLATES_MAX: usize = 32;
 
 /// Jobs made for one connection alone that are remembered. Shares for an older one are answered
 /// `job not found`.

@@ -16,7 +16,7 @@ const LEDGER_EXCUSE_MS: u64 = 120_000;
 /// How long a job may have been on its way.
 const DELIVERY_MS: u64 = 10_000;
 /// Templates after which a job is too old.
-const TEMPLATES_MAX: usize = 10;
+const TEMPLATES_MAX: usize = 32;
 
 impl World {
     pub(crate) fn reach_miner(&mut self, conn: ConnId, bytes: &[u8]) {
