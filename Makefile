@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench table month vardiff hostile storm crash fuzz clean
+.PHONY: run test build check bench table month vardiff hostile storm crash soak sim fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -55,6 +55,17 @@ crash: build
 	node lab/crash.js
 	node lab/crash.js --disk-full
 	node lab/crash.js --stall
+
+# The whole server on a simulated clock, disk, network and node: make sim SEEDS=200 HOURS=1, or one
+# seed with its trace: make sim SEED=7 TRACE=1. PLANTS=1: whether planted bugs are found.
+sim:
+	cargo build --locked --release -p hstratum-sim
+	@target/release/hstratum-sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PLANTS),--plants)
+
+# An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
+soak: build
+	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js
 
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:

@@ -7,7 +7,9 @@
 
 const fs = require('fs');
 const path = require('path');
-const {countCredit, sumRound} = require('./ledger');
+const {countCredit, readLiveLedger, sumRound} = require('./ledger');
+
+const ANSWERED_MS = 60000;
 
 /**
  * Compares a ledger with what the miners know, since the last time: what was
@@ -25,7 +27,12 @@ class Account {
     this.inFlightKept = 0;    // of those, recorded all the same
   }
 
-  check(swarm, ledger) {
+  /**
+   * @param {Number} [refused] - 1 if the server was killed while the disk
+   *   failed: what it refused then may have been recorded (docs/ledger.md).
+   */
+
+  check(swarm, ledger, refused = 0) {
     const counts = countCredit(ledger);
     const bounds = swarm.bounds();
     const faults = [];
@@ -35,14 +42,14 @@ class Account {
 
     for (const key of new Set([...counts.keys(), ...bounds.keys()])) {
       const count = (counts.get(key) || 0) - (this.counts.get(key) || 0);
-      const [yes, maybe] = bounds.get(key) || [0, 0];
-      const [yesBefore, maybeBefore] = this.bounds.get(key) || [0, 0];
-      const least = yes - yesBefore;
-      const most = least + maybe - maybeBefore;
+      const now = bounds.get(key) || [0, 0, 0];
+      const before = this.bounds.get(key) || [0, 0, 0];
+      const [least, unanswered, no] = now.map((n, i) => n - before[i]);
+      const most = least + unanswered;
 
       if (count < least)
         faults.push(`${key}: ${least - count} acknowledged shares are lost`);
-      if (count > most)
+      if (count > most + refused * no)
         faults.push(`${key}: ${count - most} shares were never sent`);
 
       this.acknowledged += least;
@@ -57,16 +64,33 @@ class Account {
   }
 }
 
+/** Wait until no block waits for the node and no dump for the disk. */
+
+function waitAnswered(node) {
+  return node.waitFor('all blocks answered and all dumps written', () => {
+    const {blocks} = readLiveLedger(node.stratumDir);
+    return blocks.every((block) => {
+      return block.state !== 'found'
+        && (block.closedAt == null || block.dumpedAt != null);
+    });
+  }, ANSWERED_MS);
+}
+
 /**
  * Every block that a miner has sent and had an answer to is recorded, and what
  * is on the chain is recorded as that.
+ * @param {Set} [excused] - hashes of blocks that nothing could record.
+ * @param {Set} [late] - hashes of blocks whose job was forgotten.
  */
 
-async function checkBlocks(swarm, ledger, node) {
+async function checkBlocks(swarm, ledger, node, excused = new Set(),
+  late = new Set()) {
   const recorded = new Map(ledger.blocks.map(block => [block.hash, block]));
   const faults = [];
   let onChain = 0;
   let neverCame = 0;
+  let unrecorded = 0;
+  let tooLate = 0;
 
   for (const [hash, {answered, refused}] of swarm.found) {
     const block = recorded.get(hash);
@@ -74,7 +98,11 @@ async function checkBlocks(swarm, ledger, node) {
 
     onChain += isMain ? 1 : 0;
 
-    if (!block && !isMain && !answered)
+    if (!block && excused.has(hash))
+      unrecorded++;
+    else if (!block && !isMain && late.has(hash))
+      tooLate++;
+    else if (!block && !isMain && !answered)
       neverCame++;
     else if (!block)
       faults.push(`block ${hash} is not recorded (answer: ${refused})`);
@@ -89,7 +117,10 @@ async function checkBlocks(swarm, ledger, node) {
       faults.push(`block ${hash} is nobody's`);
   }
 
-  return {faults, onChain, neverCame, recorded: ledger.blocks.length};
+  return {
+    faults, onChain, neverCame, unrecorded, tooLate,
+    recorded: ledger.blocks.length
+  };
 }
 
 async function isOnMain(node, hash) {
@@ -143,4 +174,4 @@ function checkDumps(ledger, dir) {
   return {faults, files};
 }
 
-module.exports = {Account, checkBlocks, checkDumps};
+module.exports = {Account, checkBlocks, checkDumps, waitAnswered};

@@ -11,13 +11,15 @@
  * ROUNDS, MINERS, ACCOUNTS, OUTSTANDING and SEED change the numbers.
  */
 
-const {execFileSync, spawn} = require('child_process');
+const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const {makeNode, waitFor} = require('../plugin/test/harness');
-const {Account, checkBlocks, checkDumps} = require('./checks');
+const {makeNode} = require('../plugin/test/harness');
+const {Account, checkBlocks, checkDumps, waitAnswered} = require('./checks');
 const {readLedger, readLiveLedger} = require('./ledger');
+const {Cleanup, DIFFICULTY, Skip, fill, holdLedger, makeRandom, mountTmpfs,
+  pause} = require('./rig');
 const {Swarm} = require('./swarm');
 
 const number = (name, value) => Number(process.env[name] || value);
@@ -38,40 +40,6 @@ const ROUND_MS_MAX = 3000;
 const STALL_MS = 10000;
 const TMPFS_BYTES = 32 << 20;
 const RPC_MS_MAX = 2000;
-
-/** Every hash is a share. */
-const DIFFICULTY = '0.00000000023';
-
-/** mulberry32: the same seed gives the same moments. */
-
-function makeRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
-
-/** What is to be undone at the end, last first; also what a node needs. */
-
-class Cleanup {
-  constructor() {
-    this.steps = [];
-  }
-
-  after(step) {
-    this.steps.push(step);
-  }
-
-  async run() {
-    while (this.steps.length > 0)
-      await this.steps.pop()();
-  }
-}
 
 async function start(cleanup, prepare = () => {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-lab-'));
@@ -107,13 +75,7 @@ async function start(cleanup, prepare = () => {}) {
 async function finish({node, swarm}, account, faults) {
   const summary = await swarm.stop();
 
-  await node.waitFor('all blocks answered and all dumps written', () => {
-    const {blocks} = readLiveLedger(node.stratumDir);
-    return blocks.every((block) => {
-      return block.state !== 'found'
-        && (block.closedAt == null || block.dumpedAt != null);
-    });
-  }, 60000);
+  await waitAnswered(node);
 
   const live = readLiveLedger(node.stratumDir);
   const blocks = await checkBlocks(swarm, live, node);
@@ -181,7 +143,7 @@ async function diskFull(cleanup) {
   const faults = [];
   const it = await start(cleanup, (node) => {
     fs.mkdirSync(node.stratumDir, {recursive: true});
-    mountTmpfs(node.stratumDir);
+    mountTmpfs(node.stratumDir, TMPFS_BYTES);
     cleanup.after(async () => {
       await node.kill();
       execFileSync('umount', [node.stratumDir]);
@@ -252,62 +214,6 @@ async function stall(cleanup) {
   ]};
 }
 
-function mountTmpfs(dir) {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${TMPFS_BYTES}`, 'tmpfs',
-      dir], {stdio: 'pipe'});
-  } catch (e) {
-    throw new Skip(`a tmpfs cannot be mounted here: ${e.stderr || e.message}`);
-  }
-}
-
-/** Write until nothing more fits. */
-
-function fill(file) {
-  const fd = fs.openSync(file, 'a');
-
-  try {
-    for (let size = 1 << 20; size >= 512; size >>= 1) {
-      const piece = Buffer.alloc(size, 1);
-      for (;;) {
-        try {
-          if (fs.writeSync(fd, piece) < size)
-            break;
-        } catch (e) {
-          if (e.code !== 'ENOSPC')
-            throw e;
-          break;
-        }
-      }
-    }
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-/** Another process begins to write the ledger, and takes its time. */
-
-async function holdLedger(node, ms) {
-  const hold = 'import sqlite3, sys, time\n'
-    + 'db = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)\n'
-    + 'db.execute("BEGIN IMMEDIATE")\n'
-    + 'print("held", flush=True)\n'
-    + 'time.sleep(float(sys.argv[2]))\n'
-    + 'db.execute("ROLLBACK")\n';
-  const child = spawn('python3', ['-c', hold,
-    path.join(node.stratumDir, 'ledger.db'), String(ms / 1000)],
-    {stdio: ['ignore', 'pipe', 'inherit']});
-  const exited = new Promise(resolve => child.once('close', resolve));
-  let output = '';
-
-  child.stdout.on('data', (text) => {
-    output += text;
-  });
-
-  await waitFor('the ledger held', () => output.startsWith('held'));
-  return {exited};
-}
-
 /** Milliseconds that each of many calls took, one after the other. */
 
 async function timeRpc(node, ms) {
@@ -332,8 +238,6 @@ function quantile(values, q) {
 function pad(value, width) {
   return String(value).padStart(width);
 }
-
-class Skip extends Error {}
 
 async function main() {
   const scenarios = {'--disk-full': diskFull, '--stall': stall};

@@ -11,8 +11,21 @@ const {waitFor} = require('../plugin/test/harness');
 
 const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
 
+/** The code of a share that the ledger does not take. */
+const LEDGER_FAILING = 20;
+
+/** A miner whose shares are answered this soon is well. */
+const WELL_MS = 1000;
+
 class Swarm {
-  constructor(node, file, args) {
+  /**
+   * @param {Node} node - whose miners they are.
+   * @param {String} file - of the journal.
+   * @param {String[]} args
+   * @param {Object} [where] {host, netns: where the process runs}
+   */
+
+  constructor(node, file, args, {host = '127.0.0.1', netns = null} = {}) {
     this.node = node;
     this.file = file;
     this.offset = 0;
@@ -23,9 +36,12 @@ class Swarm {
     this.output = '';
     this.exit = null;
 
-    this.child = spawn(BINARY, [
+    const command = netns ? ['ip', 'netns', 'exec', netns, BINARY] : [BINARY];
+
+    // ip becomes the swarm: there is no process between.
+    this.child = spawn(command[0], [...command.slice(1),
       'swarm', 'submit',
-      `--url=stratum+tcp://127.0.0.1:${node.ports.stratum}`,
+      `--url=stratum+tcp://${host}:${node.ports.stratum}`,
       `--journal=${file}`,
       '--reconnect',
       '--json',
@@ -107,6 +123,22 @@ class Swarm {
     }, 60000);
   }
 
+  /** Wait until each miner has work, and answers to what it sent; gives ms. */
+
+  async waitWell(miners, ms) {
+    const begun = Date.now();
+    const {acknowledged} = this.read();
+
+    await this.waitFor(`${miners} miners that are well`, (progress) => {
+      return progress.at > begun
+        && progress.working === miners
+        && progress.acknowledged > acknowledged
+        && progress.oldest_ms < WELL_MS;
+    }, ms);
+
+    return Date.now() - begun;
+  }
+
   /** Wait until the journal has all that there is after the server's end. */
 
   waitLost(since) {
@@ -131,7 +163,8 @@ class Swarm {
 
   /**
    * What the ledger must have at least, and what it may have beyond.
-   * @returns {Map} "account difficulty" to [acknowledged, unanswered]
+   * @returns {Map} "account difficulty" to [acknowledged, unanswered, refused
+   *   as a ledger that cannot be written does]
    */
 
   bounds() {
@@ -141,7 +174,7 @@ class Swarm {
       for (const [difficulty, count] of work) {
         const key = `${account} ${difficulty}`;
         if (!bounds.has(key))
-          bounds.set(key, [0, 0]);
+          bounds.set(key, [0, 0, 0]);
         bounds.get(key)[place] += count;
       }
     };
@@ -152,8 +185,29 @@ class Swarm {
       add(account, line.outstanding, 1);
     }
 
+    for (const [key, bound] of bounds) {
+      const {refused} = this.accounts.get(key.slice(0, key.lastIndexOf(' ')));
+      bound[2] = refused[LEDGER_FAILING] || 0;
+    }
+
     return bounds;
   }
 }
 
-module.exports = {BINARY, Swarm};
+/** Several swarms whose accounts have different names, as one for the checks. */
+
+class Swarms {
+  constructor(swarms) {
+    this.swarms = swarms;
+  }
+
+  get found() {
+    return new Map(this.swarms.flatMap(swarm => [...swarm.found]));
+  }
+
+  bounds() {
+    return new Map(this.swarms.flatMap(swarm => [...swarm.bounds()]));
+  }
+}
+
+module.exports = {BINARY, Swarm, Swarms};

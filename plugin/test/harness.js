@@ -119,6 +119,15 @@ class Node {
     return path.join(this.dir, 'stratum');
   }
 
+  /** Kept over a restart, so that miners and peers find it again. */
+
+  async choosePorts() {
+    for (const name of PORTS) {
+      if (!this.ports[name])
+        this.ports[name] = await freePort();
+    }
+  }
+
   /** Start the process; `ready` waits for it. */
 
   async spawn() {
@@ -126,11 +135,7 @@ class Node {
       = this.options;
     const {ports} = this;
 
-    // Kept over a restart, so that miners and peers find it again.
-    for (const name of PORTS) {
-      if (!ports[name])
-        ports[name] = await freePort();
-    }
+    await this.choosePorts();
 
     const argv = [
       spv ? HSD_SPV : HSD,
@@ -268,16 +273,28 @@ class Node {
 
   /** What the node answers, {result, error}. */
 
-  async call(method, params) {
+  call(method, params) {
+    return this.fetch({
+      method: 'POST',
+      body: JSON.stringify({method, params, id: 1})
+    });
+  }
+
+  /** What the node says of itself. */
+
+  info() {
+    return this.fetch({method: 'GET'});
+  }
+
+  async fetch(request) {
     const auth = Buffer.from(`x:${API_KEY}`).toString('base64');
     const res = await fetch(`http://127.0.0.1:${this.ports.http}/`, {
-      method: 'POST',
+      ...request,
       headers: {
         'Content-Type': 'application/json',
         'Authorization': `Basic ${auth}`,
         'Connection': 'close'
-      },
-      body: JSON.stringify({method, params, id: 1})
+      }
     });
 
     return res.json();

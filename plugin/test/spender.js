@@ -61,16 +61,26 @@ class Spender {
     return mtx.toTX();
   }
 
+  pay(coin) {
+    const mtx = new MTX();
+    mtx.addCoin(coin);
+    mtx.addOutput(this.ring.getAddress(), coin.value - FEE);
+    mtx.sign(this.ring);
+    return mtx.toTX();
+  }
+
+  /** Send one transaction, as long as there are coins. */
+
+  async spend(node) {
+    const coin = this.coins.pop();
+    if (coin)
+      await node.rpc('sendrawtransaction', [this.pay(coin).toHex()]);
+  }
+
   /** Send that many transactions to each of the nodes. */
 
   async flood(nodes, count) {
-    const txs = this.coins.splice(0, count).map((coin) => {
-      const mtx = new MTX();
-      mtx.addCoin(coin);
-      mtx.addOutput(this.ring.getAddress(), coin.value - FEE);
-      mtx.sign(this.ring);
-      return mtx.toTX();
-    });
+    const txs = this.coins.splice(0, count).map(coin => this.pay(coin));
 
     if (txs.length < count)
       throw new Error('not enough coins prepared');

@@ -336,7 +336,9 @@ impl ServerHandle {
             "side" => Verdict::Side,
             "rejected" => Verdict::Refused(reason),
             "orphan" => Verdict::Refused(because("its parent is unknown")),
-            "duplicate" => Verdict::Refused(because("the node has it, but not in its chain")),
+            // The node has it from before, and not in its chain.
+            "duplicate" if reason.is_empty() => Verdict::Side,
+            "duplicate" => Verdict::Refused(reason),
             "failed" => Verdict::Unknown(reason),
             other => {
                 return Err(napi::Error::new(

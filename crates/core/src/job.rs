@@ -103,11 +103,6 @@ impl Job {
         self.seen.contains(&key)
     }
 
-    /// Forgets a share that was accepted and not counted: it may come again.
-    pub fn forget(&mut self, key: u128) {
-        self.seen.remove(&key);
-    }
-
     /// Whether everybody should get a fresh job because this one remembers so much.
     pub fn is_full(&self) -> bool {
         self.seen.len() >= SHARES_PER_JOB_MAX

@@ -1,12 +1,12 @@
 //! Shares between their record and the ledger's word on them, and what follows from that word.
 //!
-//! A reply leaves when its share is durable, or with an error when the ledger has given it up; a
-//! share that was given up may be sent again. While the ledger fails new shares are refused at once.
+//! A reply leaves when its share is durable, or with an error when the ledger has given it up. A
+//! share that was given up stays known to its job: it may be in the ledger all the same, and sent
+//! again it would count twice. While the ledger fails new shares are refused at once, and forgotten.
 
 use std::collections::VecDeque;
 
 use crate::event::{Actions, LedgerState, Now};
-use crate::job::JobNumber;
 use crate::pool::Pool;
 use crate::reply::Fate;
 use crate::request::Desk;
@@ -17,9 +17,6 @@ use crate::units::{ConnId, Seq};
 pub(crate) struct Recorded {
     pub seq: Seq,
     pub conn: ConnId,
-    pub job: JobNumber,
-    /// What the job remembers it by.
-    pub key: u128,
 }
 
 /// Recorded shares in their order, and whether the ledger takes more.
@@ -40,15 +37,11 @@ impl Ledger {
     }
 
     /// The place of the next share in the order of acceptance.
-    pub(crate) fn record(&mut self, conn: ConnId, job: JobNumber, key: u128) -> Seq {
+    pub(crate) fn record(&mut self, conn: ConnId) -> Seq {
         self.last = Seq(self.last.0 + 1);
-        self.waiting.push_back(Recorded {
-            seq: self.last,
-            conn,
-            job,
-            key,
-        });
-        self.last
+        let seq = self.last;
+        self.waiting.push_back(Recorded { seq, conn });
+        seq
     }
 
     /// The oldest share that waits, if it is settled.
@@ -70,11 +63,6 @@ impl Pool {
                 now,
                 out,
             };
-            if fate == Fate::GivenUp
-                && let Some(job) = desk.find_job(session, share.job)
-            {
-                job.forget(share.key);
-            }
             session.release(settled, fate, now, desk.out);
             if session.is_paused {
                 desk.receive(session, &[]);

@@ -123,7 +123,7 @@ impl Desk<'_> {
         self.shared.wants_fresh_job |= is_full;
         verdict?;
         Ok(Credit {
-            seq: self.shared.ledger.record(conn, claim.job, claim.key),
+            seq: self.shared.ledger.record(conn),
             height,
             account: claim.account,
             difficulty: claim.difficulty,
@@ -132,7 +132,7 @@ impl Desk<'_> {
     }
 
     /// A job that this connection was given.
-    pub(crate) fn find_job<'s>(
+    fn find_job<'s>(
         &'s mut self,
         session: &'s mut Session,
         number: JobNumber,

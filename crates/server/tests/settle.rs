@@ -85,8 +85,9 @@ fn a_round_is_divided_by_the_work_in_it() {
 }
 
 #[test]
-fn the_window_ends_within_a_height() {
+fn the_window_ends_within_a_span_of_heights() {
     let ledger = LedgerFile::new();
+    ledger.block(1, "confirmed");
     ledger.credit(1, "too old", 1_000.0, 1);
     ledger.credit(2, "alice", 50.0, 6);
     ledger.credit(3, "bob", 50.0, 1);
@@ -104,9 +105,36 @@ fn the_window_ends_within_a_height() {
     assert_eq!(part("bob"), 500 * HNS as i64);
     assert_eq!(part("alice"), 1_500 * HNS as i64);
     assert_eq!(
-        ledger.get("SELECT from_height FROM settlements WHERE id = 2"),
+        ledger.get(&format!(
+            "SELECT from_height FROM settlements WHERE id = {second}"
+        )),
         2
     );
+}
+
+#[test]
+fn merged_credit_divides_a_reward_as_it_did_before() {
+    let amounts = |merged_to: Option<u32>| {
+        let ledger = LedgerFile::new();
+        for height in 100..=300 {
+            let name = ["alice", "bob", "carol"][height as usize % 3];
+            ledger.credit(
+                merged_to.map_or(height, |to| height.max(to)),
+                name,
+                1.0,
+                height,
+            );
+        }
+        ledger.block(300, "confirmed");
+        // In network difficulties of 100: the edge is below height 144.
+        run(&ledger, &pplns("380"));
+        ["alice", "bob", "carol"].map(|name| -> i64 {
+            let account = ledger.account(name);
+            let sql = format!("SELECT amount FROM settlement_credits WHERE account = {account}");
+            ledger.get(&sql)
+        })
+    };
+    assert_eq!(amounts(None), amounts(Some(144)));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
 use hstratum_core::event::Verdict;
+use hstratum_core::units::Height;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -201,6 +202,8 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     wait_until("shares are acknowledged", || acknowledged().1 > 2_000);
 
     // A block of somebody else's, in whose offer the pool crashes: all are disconnected.
+    // Verdicts are held back for five seconds while it is not known what became of it.
+    running.node.locate_nowhere(Height(FIRST_HEIGHT));
     running.node.panic_in_next_offer();
     running.move_on(chain.empty_at(1));
     let mut finder = running.mine_as("closer");
@@ -229,6 +232,32 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
         let bounds = least..=least + unanswered;
         assert!(bounds.contains(&recorded), "{name}: {recorded} of {line}");
     }
+}
+
+#[test]
+fn journal_tells_of_accounts_that_lost_connections_with_nothing_outstanding() {
+    let running = start(&[("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::easy().empty_at(0));
+    let path = running.dir.join("journal");
+    let file = path.to_str().expect("UTF-8");
+    let args = "--connections 10 --accounts 5 --rate 50 --reconnect --journal";
+    let mut args: Vec<&str> = args.split(' ').collect();
+    args.push(file);
+    let _swarm = Swarm::start(&running, &args);
+    let last = |field: &str| {
+        let lines = journal(&path);
+        let last = of_kind(&lines, "progress").last().map(|line| {
+            let value = &line[field];
+            value.as_u64().expect("a number")
+        });
+        last.unwrap_or_default()
+    };
+    wait_until("shares are acknowledged", || last("acknowledged") > 20);
+    assert!(running.server.close().wait());
+    wait_until("all connections are lost", || last("working") == 0);
+    let told = accounts(&journal(&path));
+    let acknowledged = told.values().map(|line| count(&line["acknowledged"]));
+    assert_eq!(acknowledged.sum::<u64>(), last("acknowledged"));
 }
 
 #[test]

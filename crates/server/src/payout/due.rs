@@ -14,6 +14,7 @@ use rusqlite::{Connection, Row, named_params};
 
 use super::account::{Accounts, Rank};
 use super::{Scheme, Terms};
+use crate::store::tidy::below_span;
 
 /// A block whose reward can be spent and has not been divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,6 +182,8 @@ fn round_work(
     })
 }
 
+/// Goes down by the spans within which the server merges old credit: the same work is in the window
+/// whether it was merged before or not.
 fn window_work(
     conn: &Connection,
     accounts: &Accounts,
@@ -193,22 +196,25 @@ fn window_work(
         weights: BTreeMap::new(),
     };
     let mut statement = conn.prepare("SELECT max(height) FROM credit WHERE height <= ?1")?;
-    let mut of_height =
-        conn.prepare("SELECT account, difficulty, count FROM credit WHERE height = ?1")?;
+    let mut of_span = conn.prepare(
+        "SELECT account, difficulty, sum(count) FROM credit
+          WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty",
+    )?;
     let mut next = i64::from(height);
     while !window.is_full() {
         let height = statement.query_row([next], |row| row.get::<_, Option<u32>>(0));
         let Some(height) = height? else { break };
+        let below = below_span(conn, i64::from(height))?;
         let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-        let mut rows = of_height.query([height])?;
+        let mut rows = of_span.query([below, i64::from(height)])?;
         while let Some(row) = rows.next()? {
             let (weight, count) = weight(row, 1)?;
             worked.shares += count;
             *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
         }
         window.push(weights);
-        worked.from_height = height;
-        next = i64::from(height) - 1;
+        worked.from_height = u32::try_from(below + 1)?;
+        next = below;
     }
     worked.weights = window.into_weights();
     Ok(worked)

@@ -115,7 +115,10 @@ struct Owed {
 
 /// The dumps owed for blocks above a height, the lowest first, each with its round's effort. Those
 /// of one height come together.
-fn read_owed(path: &Path, network: Network, above: i64) -> anyhow::Result<Vec<(Dump, f64)>> {
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn read_owed(path: &Path, network: Network, above: i64) -> anyhow::Result<Vec<(Dump, f64)>> {
     let mut conn = open_to_read(path)?;
     let tx = conn.transaction()?;
     let rows = owed(&tx, above)?;

@@ -6,13 +6,13 @@
 
 mod blocks;
 mod checkpoint;
-mod dumps;
+pub mod dumps;
 pub mod keeper;
 pub mod ledger;
 pub mod schema;
 pub mod sqlite;
 pub mod status;
-mod tidy;
+pub(crate) mod tidy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 //! by height, has the same sums before and after. Statistics go from ten minutes to hours to days.
 
 use hstratum_core::units::Height;
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::ledger::Tidied;
 use crate::limits::{CREDIT_HEIGHTS_KEPT, TIDY_ROWS};
@@ -106,6 +106,16 @@ fn span_end(tx: &Transaction, height: i64) -> rusqlite::Result<i64> {
         .query_row([height], |row| row.get(0))
         .optional()?;
     Ok(block.map_or(multiple, |block| block.min(multiple)))
+}
+
+/// The last height below the span that `height` is in.
+pub(crate) fn below_span(conn: &Connection, height: i64) -> rusqlite::Result<i64> {
+    let multiple = (height - 1).div_euclid(SPAN_HEIGHTS) * SPAN_HEIGHTS;
+    let block: Option<i64> = conn
+        .prepare_cached("SELECT max(height) FROM blocks WHERE height < ?1 AND state <> 'refused'")?
+        .query_row([height], |row| row.get(0))?;
+    // -1 is below the first block of the chain.
+    Ok(block.map_or(multiple, |block| block.max(multiple)).max(-1))
 }
 
 /// Moves at most [`TIDY_ROWS`] rows of the heights from `first` and below `end` to `end`; says how

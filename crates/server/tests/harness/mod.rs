@@ -61,6 +61,8 @@ struct Seen {
     located: Vec<Vec<Hash>>,
     /// What is answered to each offer at once.
     answer: Option<Verdict>,
+    /// The height told at once to whoever asks where blocks are: nowhere.
+    nowhere: Option<Height>,
     /// What happens inside the next offers.
     hooks: VecDeque<Hook>,
 }
@@ -100,8 +102,15 @@ impl Node for TestNode {
     }
 
     fn locate(&self, hashes: Vec<Hash>) {
-        self.seen().located.push(hashes);
+        let mut seen = self.seen();
+        let nowhere = seen.nowhere;
+        seen.located.push(hashes.clone());
+        drop(seen);
         self.changed.notify_all();
+        if let (Some(tip), Some(server)) = (nowhere, self.server.get().and_then(Weak::upgrade)) {
+            let places = hashes.into_iter().map(|hash| (hash, false));
+            server.located(tip, places.collect());
+        }
     }
 
     fn log(&self, level: Level, text: &str) {
@@ -139,6 +148,11 @@ impl TestNode {
     /// Answers every offer from now on.
     pub fn answer_with(&self, verdict: Verdict) {
         self.seen().answer = Some(verdict);
+    }
+
+    /// Says from now on that blocks asked about are not below this tip.
+    pub fn locate_nowhere(&self, tip: Height) {
+        self.seen().nowhere = Some(tip);
     }
 
     /// Runs this inside one of the next offers, in turn.

@@ -27,6 +27,8 @@ pub(super) enum Told {
     Answered(Answer),
     /// A share will never be.
     Unanswered(Sent),
+    /// A connection that had work has ended, and all of its shares have been told of.
+    Lost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +206,8 @@ impl Crowd {
     fn lose(&mut self, seat: usize, cause: String, lost: Lost, tell: &mut impl FnMut(usize, Told)) {
         self.links.close(seat);
         self.ends.add(cause);
-        match self.seats[seat] {
+        let was = self.seats[seat];
+        match was {
             Seat::Opening => self.opening -= 1,
             Seat::Working => {
                 self.working -= 1;
@@ -215,6 +218,9 @@ impl Crowd {
         let account = self.miners[seat].account;
         for sent in self.miners[seat].disconnect() {
             tell(account, Told::Unanswered(sent));
+        }
+        if was == Seat::Working {
+            tell(account, Told::Lost);
         }
         self.seats[seat] = match lost {
             Lost::Forgotten => Seat::Gone,

@@ -5,6 +5,7 @@
 //!   the end. The last line of an account counts.
 //! - `block`: a share that is a block is about to be sent. `answer`: what the server said to it.
 //! - `progress`: how it goes, several times a second; every `account` line that is due comes before.
+//!   `oldest_ms` is how long the share that has waited longest for its answer has.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -432,6 +432,10 @@ impl<'a> Swarm<'a> {
         let mut progress = self.tally.progress();
         progress["open"] = json!(self.crowd.open());
         progress["working"] = json!(self.crowd.working());
+        let unanswered = self.crowd.miners.iter().flat_map(Miner::unanswered);
+        let oldest = unanswered.map(|sent| sent.at).min();
+        let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
+        progress["oldest_ms"] = json!(age.as_millis() as u64);
         self.journal.write("progress", [progress])
     }
 

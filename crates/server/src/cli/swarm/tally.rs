@@ -70,10 +70,8 @@ impl Tally {
     pub(super) fn take(&mut self, account: usize, told: Told) {
         match told {
             Told::Answered(answer) => self.answer(account, answer),
-            Told::Unanswered(sent) => {
-                self.give_up(account, &sent);
-                self.changed[account] = true;
-            }
+            Told::Unanswered(sent) => self.give_up(account, &sent),
+            Told::Lost => self.changed[account] = true,
         }
     }
 

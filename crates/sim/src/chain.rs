@@ -1,0 +1,132 @@
+//! The node's chain: a tree of blocks, of which one branch is the main chain.
+
+use std::collections::BTreeMap;
+
+use hstratum_core::units::{Hash, Height};
+
+/// A block of the tree.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    prev: Hash,
+    height: Height,
+    /// It came with the last lines of the log that a power cut can take.
+    order: u64,
+}
+
+/// See the module.
+pub(crate) struct Chain {
+    blocks: BTreeMap<Hash, Block>,
+    /// The main chain's block at each height from the first on.
+    main: BTreeMap<Height, Hash>,
+    /// Of each block that ever was, also one that is forgotten.
+    heights: BTreeMap<Hash, Height>,
+    tip: Hash,
+    made: u64,
+}
+
+/// Height of the first block that is known.
+const FIRST: Height = Height(1000);
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        let tip = Hash::blake2b(&[b"the first block of the simulated chain"]);
+        let block = Block {
+            prev: Hash::ZERO,
+            height: FIRST,
+            order: 0,
+        };
+        Self {
+            blocks: BTreeMap::from([(tip, block)]),
+            main: BTreeMap::from([(FIRST, tip)]),
+            heights: BTreeMap::from([(tip, FIRST)]),
+            tip,
+            made: 0,
+        }
+    }
+
+    pub(crate) fn tip(&self) -> Hash {
+        self.tip
+    }
+
+    pub(crate) fn tip_height(&self) -> Height {
+        self.blocks[&self.tip].height
+    }
+
+    pub(crate) fn height_of(&self, hash: &Hash) -> Option<Height> {
+        self.heights.get(hash).copied()
+    }
+
+    pub(crate) fn has(&self, hash: &Hash) -> bool {
+        self.blocks.contains_key(hash)
+    }
+
+    pub(crate) fn is_main(&self, hash: &Hash) -> bool {
+        let height = self.height_of(hash);
+        height.is_some_and(|height| self.main.get(&height) == Some(hash))
+    }
+
+    /// The main chain's block so far below the tip.
+    pub(crate) fn below_tip(&self, depth: u32) -> Option<Hash> {
+        let height = Height(self.tip_height().0.checked_sub(depth)?);
+        self.main.get(&height).copied()
+    }
+
+    /// A block of others on any parent that is known.
+    pub(crate) fn invent(&mut self, prev: Hash) -> Hash {
+        self.made += 1;
+        let hash = Hash::blake2b(&[&prev.0, &self.made.to_le_bytes()]);
+        self.insert(hash, prev);
+        hash
+    }
+
+    /// Adds a block whose parent is known; true when it is the tip then, as the first of the
+    /// greatest height.
+    pub(crate) fn insert(&mut self, hash: Hash, prev: Hash) -> bool {
+        let height = Height(self.blocks[&prev].height.0 + 1);
+        self.made += 1;
+        let block = Block {
+            prev,
+            height,
+            order: self.made,
+        };
+        self.blocks.entry(hash).or_insert(block);
+        self.heights.insert(hash, height);
+        if height <= self.tip_height() {
+            return false;
+        }
+        self.make_tip(hash);
+        true
+    }
+
+    /// Makes the branch that ends here the main chain.
+    fn make_tip(&mut self, hash: Hash) {
+        self.tip = hash;
+        let height = self.blocks[&hash].height;
+        self.main.split_off(&Height(height.0 + 1));
+        let mut at = hash;
+        while let Some(block) = self.blocks.get(&at)
+            && self.main.insert(block.height, at) != Some(at)
+        {
+            at = block.prev;
+        }
+    }
+
+    /// A power cut: the newest blocks of the main chain were not on the disk. Returns them, the
+    /// oldest first.
+    pub(crate) fn forget_newest(&mut self, count: u32) -> Vec<(Hash, Hash)> {
+        let mut forgotten = Vec::new();
+        for _ in 0..count {
+            let (tip, block) = (self.tip, self.blocks[&self.tip]);
+            let has_child = self.blocks.values().any(|other| other.prev == tip);
+            if block.height == FIRST || has_child || block.order + 50 < self.made {
+                break;
+            }
+            self.blocks.remove(&tip);
+            self.main.remove(&block.height);
+            self.tip = block.prev;
+            forgotten.push((tip, block.prev));
+        }
+        forgotten.reverse();
+        forgotten
+    }
+}

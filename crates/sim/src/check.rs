@@ -1,0 +1,198 @@
+//! The checks that look at everybody: who is starved, whether all is well after the faults, and the
+//! ledger against the book.
+
+use std::collections::BTreeSet;
+
+use hstratum_core::ledger::BlockState;
+use hstratum_core::units::{Hash, Height};
+
+use crate::book::{Found, Place};
+use crate::plan::Kind;
+use crate::world::{What, World, note};
+
+/// How long an honest miner on a good connection may be without the newest work.
+const STARVED_MS: u64 = 40_000;
+/// How long it may be without a connection.
+const REFUSED_MS: u64 = 150_000;
+/// How soon a found block must be with the node.
+const OFFERED_MS: u64 = 1_000;
+/// Tips and templates that are remembered.
+const TOLD_MAX: usize = 256;
+
+impl World {
+    pub(crate) fn tell_tip(&mut self, tip: Hash) {
+        if self.told.back().map(|(_, last)| *last) != Some(tip) {
+            self.told.push_back((self.now_ms, tip));
+        }
+        if self.told.len() > TOLD_MAX {
+            self.told.pop_front();
+        }
+    }
+
+    pub(crate) fn tell_template(&mut self, prev: Hash) {
+        self.tell_tip(prev);
+        self.job_on = Some((self.now_ms, prev));
+        self.templates_told.push_back(self.now_ms);
+        if self.templates_told.len() > TOLD_MAX {
+            self.templates_told.pop_front();
+        }
+    }
+
+    /// The pool has found a block; false if it had before.
+    pub(crate) fn find_block(&mut self, hash: Hash, prev: Hash) -> bool {
+        let found = Found {
+            prev,
+            at_ms: self.now_ms,
+            boot: self.boot,
+            reached_node: false,
+            was_spooled: false,
+            was_recorded: false,
+            verdict: None,
+        };
+        self.book.blocks.insert(hash, found).is_none()
+    }
+
+    /// What is read back from the ledger is what was committed, and what was acknowledged is in it.
+    pub(crate) fn compare_ledger(&mut self) {
+        let rows = self.disk.model.blocks.values();
+        let cuts = rows.filter(|row| row.state != BlockState::Refused);
+        let cuts: Vec<Height> = cuts.map(|row| row.height).collect();
+        self.book.compare(&self.disk.read_credit(), &cuts);
+        self.book.check_acknowledged();
+        self.disk.check_blocks();
+    }
+
+    /// No honest miner is starved or shut out.
+    pub(crate) fn survey(&mut self) {
+        let process = self.process.as_ref();
+        let tip = self.told.back().map(|(_, tip)| *tip);
+        let has_job = self.job_on.is_some_and(|(_, prev)| Some(prev) == tip);
+        let is_up = process.is_some_and(|process| process.is_listening) && has_job;
+        if !is_up {
+            self.trouble_until(self.now_ms);
+        }
+        for (hash, found) in &self.book.blocks {
+            let is_late = found.boot == self.boot && found.at_ms + OFFERED_MS < self.now_ms;
+            assert!(
+                found.reached_node || !is_late || self.process.is_none(),
+                "a found block was not offered to the node: {hash}"
+            );
+        }
+        let told_ms = self.job_on.map_or(0, |(at_ms, _)| at_ms);
+        for at in 0..self.miners.len() {
+            self.check_miner(at, tip, told_ms);
+        }
+        self.after(5_000, What::Survey);
+    }
+
+    fn check_miner(&self, at: usize, tip: Option<Hash>, told_ms: u64) {
+        let miner = &self.miners[at];
+        if !miner.is_honest() || miner.kind() == Kind::Slow {
+            return;
+        }
+        let calm_ms = self.now_ms.saturating_sub(self.trouble_ms);
+        let since_ms = self.now_ms - miner.since_ms;
+        let Some(conn) = miner.conn else {
+            let is_shut_out = calm_ms.min(since_ms) > REFUSED_MS;
+            assert!(!is_shut_out, "miner {at} cannot connect: {:?}", miner.plan);
+            return;
+        };
+        let Some(wire) = self.net.wires.get(&conn) else {
+            return;
+        };
+        if wire.is_dead || !wire.server_open || wire.boot != self.boot {
+            return;
+        }
+        let quiet_ms = calm_ms.min(since_ms).min(self.now_ms - told_ms);
+        let has_work = miner.job().is_some_and(|job| Some(job.prev) == tip);
+        assert!(
+            has_work || quiet_ms < STARVED_MS,
+            "miner {at} has no current work for {quiet_ms} ms: {:?}, job {:?}",
+            miner.plan,
+            miner.jobs.back().map(|job| (&job.id, job.prev))
+        );
+    }
+
+    /// A while after the last fault everybody mines on the tip.
+    pub(crate) fn check_recovered(&self) {
+        let process = self.process.as_ref().expect("the process runs");
+        assert!(process.is_listening, "it takes connections");
+        let tip = self.told.back().map(|(_, tip)| *tip);
+        for (at, miner) in self.miners.iter().enumerate() {
+            // It may be between two tries, or its last job on its way.
+            let is_fresh = self.now_ms - miner.since_ms < 10_000;
+            let told_ms = self.told.back().map_or(0, |(at_ms, _)| *at_ms);
+            let is_told = self.now_ms - told_ms < 5_000;
+            if miner.kind() == Kind::Hostile || is_fresh || is_told {
+                continue;
+            }
+            let has_work = miner.job().is_some_and(|job| Some(job.prev) == tip);
+            assert!(
+                has_work,
+                "miner {at} has no work after all healed: {:?}",
+                miner.plan
+            );
+        }
+    }
+
+    /// Everything is settled now, and must be as it ought to be.
+    pub(crate) fn end(&mut self) {
+        self.is_over = true;
+        note!(self, "end");
+        self.compare_ledger();
+        for (at, miner) in self.miners.iter().enumerate() {
+            let left = miner.pending.len();
+            assert!(
+                left == 0 || !miner.is_honest(),
+                "{left} requests of {at} unanswered"
+            );
+        }
+        assert!(self.disk.spool.is_empty(), "blocks are left in the spool");
+        let mut rounds = BTreeSet::new();
+        for hash in self.book.blocks.keys() {
+            let Some(row) = self.disk.model.blocks.get(hash) else {
+                let is_excused = self.book.lost_with_process.contains(hash);
+                assert!(is_excused, "a found block is in no ledger: {hash}");
+                continue;
+            };
+            let place = self.place_of(hash);
+            match self.book.fate(hash, place) {
+                Some(state) => assert_eq!(row.state, state, "{hash} is {place:?}"),
+                None => assert!(
+                    matches!(row.state, BlockState::Refused | BlockState::Orphaned),
+                    "{hash} is {:?} and nobody has it",
+                    row.state
+                ),
+            }
+            assert!(row.closings <= 1, "a round was closed twice by {hash}");
+            let is_dumped = self.disk.dumps.contains_key(hash);
+            assert_eq!(is_dumped, row.round_from.is_some(), "the dump of {hash}");
+            assert_eq!(
+                row.is_dumped, is_dumped,
+                "the ledger knows of the dump of {hash}"
+            );
+            if row.state.is_on_main() {
+                assert!(rounds.insert(row.height), "two blocks at {}", row.height.0);
+            }
+        }
+        self.check_payouts();
+        if self.injected.keys().all(|name| *name == "crash") {
+            self.book.check_mostly_complete();
+        }
+    }
+
+    fn place_of(&self, hash: &Hash) -> Place {
+        let Some(height) = self.chain.height_of(hash).filter(|_| self.chain.has(hash)) else {
+            return Place::Nowhere;
+        };
+        if !self.chain.is_main(hash) {
+            return Place::Side;
+        }
+        let depth = self.chain.tip_height().0 + 1 - height.0;
+        if depth >= self.plan.network.coinbase_maturity() {
+            Place::Mature
+        } else {
+            Place::Main
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The disk: the ledger with commits that fail, are torn off by a crash or are there although they
+//! seemed to fail; the spool and the dumps beside it. It outlives the process.
+//!
+//! Half of the seeds keep the ledger in SQLite as well, in a file, and compare the two after each
+//! commit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hstratum::store::dumps::read_owed;
+use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
+use hstratum::store::sqlite::Sqlite;
+use hstratum::store::status::Status;
+use hstratum_core::address::Network;
+use hstratum_core::ledger::BlockState;
+use hstratum_core::units::{Hash, Height, Seq};
+
+use crate::book::Counts;
+use crate::model::Model;
+use crate::plant::Plant;
+
+/// What becomes of the next commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitFate {
+    /// It is done.
+    Fine,
+    /// It fails.
+    Fails,
+    /// It is done, and seems to fail: the answer of another machine was lost.
+    SeemsToFail,
+    /// It fails, and may be there after a crash, if nothing was written since: SQLite's log.
+    FailsUntilCrash,
+    /// Another process writes.
+    Busy,
+}
+
+/// The ledger's file, opened by a process.
+struct Open {
+    ledger: Sqlite,
+    path: PathBuf,
+    network: Network,
+}
+
+/// See the module.
+pub(crate) struct Disk {
+    pub(crate) model: Model,
+    sqlite: Option<Open>,
+    /// Removed with the disk.
+    dir: Option<tempfile::TempDir>,
+    network: Network,
+    pub(crate) fate: CommitFate,
+    /// Until then the disk is full.
+    pub(crate) full_until_ms: u64,
+    /// What it refuses then may be written all the same.
+    pub(crate) full_and_written: bool,
+    pub(crate) busy_until_ms: u64,
+    pub(crate) plant: Option<Plant>,
+    /// The last commit seemed to fail.
+    has_failed: bool,
+    /// A failed commit that a crash would bring back.
+    in_log: Option<Batch>,
+    /// What the last commits made durable, for the book.
+    pub(crate) done: Vec<Batch>,
+    /// Whole blocks by hash.
+    pub(crate) spool: BTreeMap<Hash, Vec<u8>>,
+    /// The last block that was removed from the spool: a power cut may bring it back.
+    pub(crate) removed: Option<(Hash, Vec<u8>)>,
+    /// Share dumps by block: their totals.
+    pub(crate) dumps: BTreeMap<Hash, f64>,
+}
+
+impl Disk {
+    pub(crate) fn new(network: Network, kept: Kept, plant: Option<Plant>) -> Self {
+        // A planted bug is in the model: SQLite would only disagree.
+        let kept = match plant {
+            None | Some(Plant::WindowOffByOne) => kept,
+            Some(_) => Kept::InModel,
+        };
+        let dir = (kept == Kept::InSqlite).then(|| {
+            let shared = PathBuf::from("/dev/shm");
+            let place = if shared.is_dir() {
+                shared
+            } else {
+                std::env::temp_dir()
+            };
+            tempfile::tempdir_in(place).expect("a directory for the ledger")
+        });
+        Self {
+            model: Model::new(network.coinbase_maturity()),
+            sqlite: None,
+            dir,
+            network,
+            fate: CommitFate::Fine,
+            full_until_ms: 0,
+            full_and_written: false,
+            busy_until_ms: 0,
+            plant,
+            has_failed: false,
+            in_log: None,
+            done: Vec::new(),
+            spool: BTreeMap::new(),
+            removed: None,
+            dumps: BTreeMap::new(),
+        }
+    }
+
+    /// A process starts and opens the ledger.
+    pub(crate) fn open(&mut self, unix_s: u64) {
+        let Some(dir) = &self.dir else { return };
+        let path = dir.path().join("ledger.db");
+        let status = Arc::new(Status::default());
+        let ledger = Sqlite::open(&path, self.network, unix_s, status, &mut Vec::new());
+        let ledger = ledger.expect("the ledger opens after any crash");
+        let seq = ledger.last_seq().expect("the ledger can be read");
+        assert_eq!(seq, self.model.seq, "the last share in the ledger's file");
+        self.sqlite = Some(Open {
+            ledger,
+            path,
+            network: self.network,
+        });
+    }
+
+    /// The process is gone.
+    pub(crate) fn close(&mut self) {
+        self.sqlite = None;
+    }
+
+    /// Where SQLite keeps the ledger, if it does.
+    pub(crate) fn path(&self) -> Option<(PathBuf, Network)> {
+        let open = self.sqlite.as_ref()?;
+        Some((open.path.clone(), open.network))
+    }
+
+    /// The dumps that are owed: block, height, total and effort.
+    pub(crate) fn owed_dumps(&self) -> Vec<(Hash, Height, f64, f64)> {
+        if let Some((path, network)) = self.path() {
+            let owed = read_owed(&path, network, -1).expect("the ledger can be read");
+            let owed = owed.into_iter();
+            return owed
+                .map(|(dump, effort)| (dump.block, Height(dump.height), dump.total, effort))
+                .collect();
+        }
+        let rows = self.model.blocks.iter();
+        let rows = rows.filter(|(_, row)| row.round_from.is_some() && !row.is_dumped);
+        rows.map(|(hash, row)| (*hash, row.height, self.model.work_of(row), 0.0))
+            .collect()
+    }
+
+    /// What is left of a failed commit is found by the next process.
+    pub(crate) fn recover(&mut self) {
+        if let Some(batch) = self.in_log.take() {
+            self.fate = CommitFate::Fine;
+            let recovered = self.commit(&batch);
+            recovered.expect("this disk does not refuse");
+        }
+    }
+
+    /// Half of the last group is gone, for a planted bug.
+    pub(crate) fn tear(&mut self) {
+        if let Some(mut entry) = self.model.credit.last_entry() {
+            *entry.get_mut() /= 2;
+        }
+    }
+
+    fn refuse(&self) -> Result<(), LedgerError> {
+        match self.fate {
+            CommitFate::Fine | CommitFate::SeemsToFail => Ok(()),
+            CommitFate::Fails | CommitFate::FailsUntilCrash => {
+                Err(LedgerError::Failed("simulated".to_owned()))
+            }
+            CommitFate::Busy => Err(LedgerError::Busy),
+        }
+    }
+
+    /// The credit as a reader of the file finds it.
+    pub(crate) fn read_credit(&self) -> Counts {
+        let Some((path, _)) = self.path() else {
+            return self.model.credit.clone();
+        };
+        let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
+        let mut statement = conn
+            .prepare(
+                "SELECT height, name, difficulty, count FROM credit JOIN accounts ON id = account",
+            )
+            .expect("the tables are as they are documented");
+        let rows = statement.query_map([], |row| {
+            let name: String = row.get(1)?;
+            let difficulty: f64 = row.get(2)?;
+            let key = (Height(row.get(0)?), Arc::from(name), difficulty.to_bits());
+            Ok((key, row.get::<_, i64>(3)?.unsigned_abs()))
+        });
+        let rows = rows.expect("credit can be read");
+        rows.map(|row| row.expect("a row of credit")).collect()
+    }
+
+    /// The states of blocks and their rounds, where there is a file to read, against the model.
+    pub(crate) fn check_blocks(&self) {
+        let Some((path, _)) = self.path() else { return };
+        let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
+        let mut statement = conn
+            .prepare("SELECT hash, state, round_from, dumped_at IS NOT NULL FROM blocks")
+            .expect("the tables are as they are documented");
+        let rows = statement.query_map([], |row| {
+            let hash: String = row.get(0)?;
+            let state: String = row.get(1)?;
+            let round_from: Option<u32> = row.get(2)?;
+            Ok((hash, state, round_from, row.get::<_, bool>(3)?))
+        });
+        let mut seen = 0;
+        for row in rows.expect("blocks can be read") {
+            let (hash, state, round_from, is_dumped) = row.expect("a row of blocks");
+            let hash = Hash::from_hex(&hash).expect("a hash");
+            let known = &self.model.blocks[&hash];
+            assert_eq!(state, known.state.name(), "state of {hash}");
+            assert_eq!(round_from, known.round_from.map(|h| h.0), "round of {hash}");
+            assert_eq!(is_dumped, known.is_dumped, "dump of {hash}");
+            seen += 1;
+        }
+        assert_eq!(seen, self.model.blocks.len(), "blocks in the ledger");
+    }
+}
+
+/// A batch without those who wait for it.
+fn copy(batch: &Batch) -> Batch {
+    Batch {
+        unix_s: batch.unix_s,
+        shares: batch.shares.clone(),
+        found: batch.found.clone(),
+        verdicts: batch.verdicts.clone(),
+        located: batch.located.clone(),
+        dumped: batch.dumped.clone(),
+        tallies: batch.tallies.clone(),
+        ..Batch::default()
+    }
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// In the model alone, which is quick.
+    InModel,
+    /// In SQLite beside it.
+    InSqlite,
+}
+
+impl Ledger for Disk {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+        if self.fate == CommitFate::FailsUntilCrash {
+            self.in_log = Some(copy(batch));
+        }
+        self.refuse()?;
+        self.in_log = None;
+        let mut done = Batch {
+            unix_s: batch.unix_s,
+            found: batch.found.clone(),
+            ..Batch::default()
+        };
+        if self.model.is_new(batch) {
+            done.shares = batch.shares.clone();
+        }
+        if self.plant == Some(Plant::GroupCountedTwice) && self.has_failed {
+            self.model.seq = Seq(0);
+            done.shares = batch.shares.clone();
+        }
+        self.has_failed = self.fate == CommitFate::SeemsToFail;
+        if self.plant == Some(Plant::RoundClosedTwice) {
+            // What a ledger does that forgets a round when its block is orphaned.
+            for row in self.model.blocks.values_mut() {
+                if row.state == BlockState::Orphaned {
+                    row.round_from = None;
+                }
+            }
+        }
+        let changes = self.model.commit(batch)?;
+        if let Some(open) = &mut self.sqlite {
+            let same = open
+                .ledger
+                .commit(batch)
+                .expect("this disk does not refuse");
+            assert_eq!(changes, same, "SQLite and the model disagree about blocks");
+        }
+        self.done.push(done);
+        if self.fate == CommitFate::SeemsToFail {
+            return Err(LedgerError::Failed(
+                "simulated, but it is written".to_owned(),
+            ));
+        }
+        Ok(changes)
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        self.refuse()?;
+        self.in_log = None;
+        Ok(())
+    }
+
+    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
+        match &mut self.sqlite {
+            Some(open) => open.ledger.watched(tip),
+            None => self.model.watched(tip),
+        }
+    }
+
+    fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError> {
+        self.refuse()?;
+        match &mut self.sqlite {
+            Some(open) => open.ledger.tidy(tip, unix_s),
+            None => Ok(Tidied::All),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Faults that come by themselves, and the end of all faults.
+
+use crate::plan::{Faults, Kind, between, wait};
+use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
+
+impl FaultKind {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Crash,
+        Self::PowerCut,
+        Self::PoolPanic,
+        Self::NoTemplate,
+        Self::TemplateStorm,
+        Self::FullDisk,
+        Self::BusyLedger,
+        Self::Cut,
+        Self::HalfOpen,
+    ];
+
+    fn mean_ms(self, faults: &Faults) -> Option<u64> {
+        match self {
+            Self::Crash => faults.crash_ms,
+            Self::PowerCut => faults.power_cut_ms,
+            Self::PoolPanic => faults.pool_panic_ms,
+            Self::NoTemplate => faults.no_template_ms,
+            Self::TemplateStorm => faults.template_storm_ms,
+            Self::FullDisk => faults.full_disk_ms,
+            Self::BusyLedger => faults.busy_ledger_ms,
+            Self::Cut => faults.cut_ms,
+            Self::HalfOpen => faults.half_open_ms,
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn plan_fault(&mut self, kind: FaultKind) {
+        if let Some(mean_ms) = kind.mean_ms(&self.faults) {
+            let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
+            self.after(delay_ms, What::Fault(kind));
+        }
+    }
+
+    pub(crate) fn fault(&mut self, kind: FaultKind) {
+        if self.is_healed() {
+            return;
+        }
+        self.plan_fault(kind);
+        match kind {
+            FaultKind::Crash => self.doom_soon(Doom::Crash),
+            FaultKind::PowerCut => self.doom_soon(Doom::PowerCut),
+            FaultKind::PoolPanic => self.doom_soon(Doom::PoolPanic),
+            FaultKind::NoTemplate if self.process.is_some() => {
+                self.inject("no template");
+                self.no_template();
+            }
+            FaultKind::TemplateStorm if self.process.is_some() => {
+                self.inject("template storm");
+                self.template_storm();
+            }
+            FaultKind::NoTemplate | FaultKind::TemplateStorm => {}
+            FaultKind::FullDisk => {
+                self.inject("full disk");
+                let for_ms = between(&mut self.rngs.fault, 500, 120_000);
+                note!(self, "disk      full for {for_ms} ms");
+                self.disk.full_until_ms = self.now_ms + for_ms;
+                self.disk.full_and_written = self.rngs.fault.bool();
+            }
+            FaultKind::BusyLedger => {
+                self.inject("busy ledger");
+                let for_ms = between(&mut self.rngs.fault, 100, 30_000);
+                note!(self, "disk      another process writes for {for_ms} ms");
+                self.disk.busy_until_ms = self.now_ms + for_ms;
+            }
+            FaultKind::Cut => {
+                if let Some(conn) = self.pick_wire() {
+                    self.inject("cut");
+                    let wire = &self.net.wires[&conn];
+                    note!(self, "net       connection of {} cut", wire.miner);
+                    let latency_ms = wire.latency_ms;
+                    self.after(latency_ms, What::ServerGone(conn));
+                    self.after(latency_ms, What::MinerGone(conn));
+                }
+            }
+            FaultKind::HalfOpen => {
+                if let Some(conn) = self.pick_wire() {
+                    self.inject("half-open");
+                    let wire = self.net.wires.get_mut(&conn).expect("it was picked");
+                    wire.is_dead = true;
+                    note!(self, "net       connection of {} is dead", wire.miner);
+                    let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
+                    self.after(noticed_ms, What::ServerGone(conn));
+                }
+            }
+        }
+    }
+
+    /// After a few more actions, or at once.
+    fn doom_soon(&mut self, doom: Doom) {
+        if self.process.is_none() {
+            return;
+        }
+        if self.rngs.fault.bool() {
+            self.doom = Some((self.rngs.fault.u32(0..40), doom));
+        } else {
+            self.doomed = Some(doom);
+        }
+    }
+
+    /// Everybody has trouble until then.
+    pub(crate) fn trouble_until(&mut self, at_ms: u64) {
+        self.trouble_ms = self.trouble_ms.max(at_ms);
+    }
+
+    /// Nothing goes wrong any more; the process starts once more, so that what the node could not
+    /// say is asked again; the hostile leave.
+    pub(crate) fn heal(&mut self) {
+        note!(self, "heal      no more faults");
+        self.faults = Faults::default();
+        self.disk.full_until_ms = 0;
+        self.disk.busy_until_ms = 0;
+        self.doom = None;
+        let dead = self.net.wires.iter().filter(|(_, wire)| wire.is_dead);
+        let dead: Vec<_> = dead.map(|(conn, _)| *conn).collect();
+        for conn in dead {
+            self.after(10, What::ServerGone(conn));
+            self.after(10, What::MinerGone(conn));
+        }
+        for at in 0..self.miners.len() {
+            if self.miners[at].kind() == Kind::Hostile {
+                self.miners[at].retires = true;
+                self.hang_up(at);
+            }
+        }
+        if self.process.is_some() {
+            self.doomed = Some(Doom::Crash);
+        }
+    }
+
+    /// All must be well again; nobody mines from now on, and blocks mature.
+    pub(crate) fn rest(&mut self) {
+        note!(self, "rest      nobody mines");
+        self.check_recovered();
+        for miner in &mut self.miners {
+            miner.plan.hashrate = 0.0;
+        }
+        self.plan.block_ms = 2_000;
+        self.rest_until_ms = self.now_ms + HEALED_MS - 60_000;
+        self.after(1, What::OthersBlock);
+    }
+}

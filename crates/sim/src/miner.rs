@@ -1,0 +1,298 @@
+//! A miner: what it remembers of a connection, and how it answers to what comes.
+//!
+//! What sets the kinds apart follows the protocol's notes: a Goldshell applies a difficulty to the
+//! job it has, takes a cut line for an error and stops at a job id it has had; a HandyMiner sends
+//! four lines at once. Sending and waiting are the world's, in `play`.
+
+use std::collections::VecDeque;
+
+use fastrand::Rng;
+use hstratum_core::units::{ConnId, Difficulty, Hash, Target};
+use serde_json::Value;
+
+use crate::book::ShareKey;
+use crate::plan::{Kind, MinerPlan};
+use crate::work::Work;
+
+/// Jobs that a miner can still submit for.
+const JOBS_MAX: usize = 12;
+/// Lines that a miner which sends shares twice remembers.
+const SENT_MAX: usize = 16;
+
+/// A request whose reply has not come.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) id: String,
+    pub(crate) sent_ms: u64,
+    pub(crate) asked: Asked,
+}
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Subscribe,
+    Authorize,
+    /// Something that is refused.
+    Nonsense,
+    Submit(Submitted),
+}
+
+/// A share on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Submitted {
+    pub(crate) hash: Hash,
+    pub(crate) key: ShareKey,
+    pub(crate) prev: Hash,
+    pub(crate) job_ms: u64,
+    /// It is below the target that its job was sent under.
+    pub(crate) is_valid: bool,
+    /// It was sent before.
+    pub(crate) is_again: bool,
+    /// The miner went by a difficulty that came after the job.
+    pub(crate) is_late: bool,
+}
+
+/// See the module.
+pub(crate) struct Miner {
+    pub(crate) plan: MinerPlan,
+    pub(crate) rng: Rng,
+    pub(crate) conn: Option<ConnId>,
+    /// Whether it wants a connection at all.
+    pub(crate) retires: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) extra_nonce1: Option<u32>,
+    pub(crate) is_authorized: bool,
+    pub(crate) difficulty: Option<Difficulty>,
+    pub(crate) difficulty_ms: u64,
+    pub(crate) jobs: VecDeque<Work>,
+    /// The job's id at the end of the connection before.
+    pub(crate) last_job: Option<String>,
+    /// It waits for a job of another id.
+    pub(crate) is_stuck: bool,
+    pub(crate) line: Vec<u8>,
+    pub(crate) next_id: u64,
+    pub(crate) pending: VecDeque<Pending>,
+    /// Counts changes of what it works on: a share that was drawn for an earlier one is void.
+    pub(crate) work_number: u64,
+    pub(crate) nonce: u32,
+    pub(crate) n2: u32,
+    /// When anything came or went last.
+    pub(crate) last_byte_ms: u64,
+    /// When the connection stood, and when it was lost.
+    pub(crate) since_ms: u64,
+    pub(crate) sent: VecDeque<(String, Submitted)>,
+    pub(crate) rejects: VecDeque<bool>,
+    pub(crate) accepted: u64,
+}
+
+/// What a line from the server says.
+pub(crate) enum Line {
+    /// A reply: the result, and the code and text of an error.
+    Reply {
+        id: String,
+        result: Value,
+        error: Option<(i64, String)>,
+    },
+    Difficulty(Difficulty),
+    Notify(Value),
+    Other(String),
+}
+
+impl Miner {
+    pub(crate) fn new(plan: MinerPlan, rng: Rng) -> Self {
+        Self {
+            plan,
+            rng,
+            conn: None,
+            retires: false,
+            session: None,
+            extra_nonce1: None,
+            is_authorized: false,
+            difficulty: None,
+            difficulty_ms: 0,
+            jobs: VecDeque::new(),
+            last_job: None,
+            is_stuck: false,
+            line: Vec::new(),
+            next_id: 0,
+            pending: VecDeque::new(),
+            work_number: 0,
+            nonce: 0,
+            n2: 0,
+            last_byte_ms: 0,
+            since_ms: 0,
+            sent: VecDeque::new(),
+            rejects: VecDeque::new(),
+            accepted: 0,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.plan.kind
+    }
+
+    /// Whether it must come to no harm.
+    pub(crate) fn is_honest(&self) -> bool {
+        self.kind() != Kind::Hostile
+    }
+
+    /// The connection is over.
+    pub(crate) fn hang_up(&mut self, now_ms: u64) {
+        self.conn = None;
+        self.extra_nonce1 = None;
+        self.is_authorized = false;
+        self.difficulty = None;
+        self.last_job = self.jobs.pop_back().map(|job| job.id);
+        self.jobs.clear();
+        self.is_stuck = false;
+        self.line.clear();
+        self.pending.clear();
+        self.work_number += 1;
+        self.since_ms = now_ms;
+        self.rejects.clear();
+        if self.kind() == Kind::Goldshell {
+            self.next_id = 0;
+        }
+    }
+
+    /// Seconds until it tries again.
+    pub(crate) fn comes_back_ms(&mut self) -> u64 {
+        match self.kind() {
+            Kind::Goldshell => 1_000,
+            Kind::Handy => self.rng.u64(2..20),
+            Kind::Hostile => self.rng.u64(10..20_000),
+            _ => self.rng.u64(1_000..5_000),
+        }
+    }
+
+    /// How long it waits for a byte.
+    pub(crate) fn patience_ms(&self) -> u64 {
+        match self.kind() {
+            Kind::Goldshell => 120_000,
+            _ => 150_000,
+        }
+    }
+
+    pub(crate) fn id(&mut self) -> String {
+        let id = self.next_id;
+        self.next_id += 1;
+        match self.kind() {
+            Kind::Handy => format!("\"{id:016x}-ttyUSB0\""),
+            _ => id.to_string(),
+        }
+    }
+
+    /// The lines to send on a new connection.
+    pub(crate) fn greet(&mut self, now_ms: u64) -> Vec<String> {
+        let name = serde_json::to_string(&self.plan.name).expect("a string");
+        let subscribe = match (self.kind(), &self.session) {
+            (Kind::Goldshell, _) => "\"icbtminer\"".to_owned(),
+            (Kind::Handy, _) => "\"handyminer/0.0.5\"".to_owned(),
+            (_, Some(session)) => format!("\"sim\",\"{session}\""),
+            (_, None) => "\"sim\"".to_owned(),
+        };
+        let mut lines = Vec::new();
+        let mut say = |miner: &mut Self, asked, method: &str, params: &str| {
+            let id = miner.id();
+            lines.push(format!(
+                "{{\"id\":{id},\"method\":\"mining.{method}\",\"params\":[{params}]}}\n"
+            ));
+            miner.pending.push_back(Pending {
+                id,
+                sent_ms: now_ms,
+                asked,
+            });
+        };
+        let authorize = format!("{name},\"x\"");
+        if self.kind() == Kind::Handy {
+            say(self, Asked::Nonsense, "add_user", &authorize);
+            say(self, Asked::Authorize, "authorize", &authorize);
+            say(self, Asked::Subscribe, "subscribe", &subscribe);
+        } else {
+            say(self, Asked::Subscribe, "subscribe", &subscribe);
+            say(self, Asked::Authorize, "authorize", &authorize);
+        }
+        lines
+    }
+
+    /// The job it mines.
+    pub(crate) fn job(&self) -> Option<&Work> {
+        let is_ready = self.is_authorized && self.extra_nonce1.is_some() && !self.is_stuck;
+        self.jobs.back().filter(|_| is_ready)
+    }
+
+    /// What it takes for good enough to submit.
+    pub(crate) fn target(&self) -> Option<Target> {
+        let job = self.job()?;
+        let own = match self.kind() {
+            Kind::Goldshell | Kind::Handy => Target::of_difficulty(self.difficulty?),
+            _ => job.share,
+        };
+        Some(own.max(job.network))
+    }
+
+    pub(crate) fn push_job(&mut self, job: Work) {
+        if self.jobs.len() == JOBS_MAX {
+            self.jobs.pop_front();
+        }
+        if self.kind() == Kind::Goldshell {
+            // The same id stops it, also over a reconnect.
+            let before = self
+                .jobs
+                .back()
+                .map(|job| &job.id)
+                .or(self.last_job.as_ref());
+            self.is_stuck = before == Some(&job.id);
+        }
+        self.jobs.push_back(job);
+        self.work_number += 1;
+    }
+
+    /// Remembers a line to send it again.
+    pub(crate) fn remember(&mut self, line: String, submitted: Submitted) {
+        if self.sent.len() == SENT_MAX {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((line, submitted));
+    }
+
+    /// Whether so many were refused that it gives the connection up.
+    pub(crate) fn is_fed_up(&mut self, is_reject: bool) -> bool {
+        if self.kind() != Kind::Goldshell {
+            return false;
+        }
+        self.rejects.push_back(is_reject);
+        if self.rejects.len() > 100 {
+            self.rejects.pop_front();
+        }
+        self.rejects.iter().filter(|is_reject| **is_reject).count() > 30
+    }
+}
+
+impl Line {
+    /// `None` for what no stratum server sends.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut value: Value = serde_json::from_str(line).ok()?;
+        if let Some(method) = value["method"].as_str() {
+            return match method {
+                "mining.set_difficulty" => {
+                    // Exact to the last bit, which the JSON parser is not.
+                    let (_, rest) = line.split_once("\"params\":[")?;
+                    let (text, _) = rest.split_once(']')?;
+                    Difficulty::new(text.parse().ok()?).map(Self::Difficulty)
+                }
+                "mining.notify" => Some(Self::Notify(value["params"].take())),
+                other => Some(Self::Other(other.to_owned())),
+            };
+        }
+        let error = match &value["error"] {
+            Value::Null => None,
+            error => Some((error[0].as_i64()?, error[1].as_str()?.to_owned())),
+        };
+        Some(Self::Reply {
+            id: value["id"].to_string(),
+            result: value["result"].take(),
+            error,
+        })
+    }
+}

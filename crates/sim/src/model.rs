@@ -1,0 +1,160 @@
+//! The ledger as a few maps: what `Sqlite` must agree with, and small enough to be copied and
+//! compared in the exhaustive check of the life cycle.
+//!
+//! It merges no heights and keeps no statistics: neither changes what anybody is owed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hstratum::store::ledger::{Batch, BlockChange, Cause, Ledger, LedgerError, Located, Tidied};
+use hstratum_core::event::Verdict;
+use hstratum_core::ledger::{BlockState, Sighting};
+use hstratum_core::units::{Hash, Height, Seq};
+
+/// A found block's row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Its height.
+    pub height: Height,
+    /// How far it has come.
+    pub state: BlockState,
+    /// The first height of the round it closed, once it did.
+    pub round_from: Option<Height>,
+    /// How often it closed a round: once, or the ledger is wrong.
+    pub closings: u32,
+    /// Its dump is known to be written.
+    pub is_dumped: bool,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Model {
+    /// The last share in it.
+    pub seq: Seq,
+    /// Blocks of ours.
+    pub blocks: BTreeMap<Hash, Row>,
+    /// Shares by height, account and difficulty.
+    pub credit: BTreeMap<(Height, Arc<str>, u64), u64>,
+    maturity: u32,
+}
+
+impl Model {
+    /// An empty ledger of a network whose rewards mature so deep.
+    #[must_use]
+    pub fn new(maturity: u32) -> Self {
+        Self {
+            seq: Seq(0),
+            blocks: BTreeMap::new(),
+            credit: BTreeMap::new(),
+            maturity,
+        }
+    }
+
+    /// Whether the shares of this batch are not in it yet.
+    #[must_use]
+    pub fn is_new(&self, batch: &Batch) -> bool {
+        batch.shares.range.is_some_and(|(_, last)| last > self.seq)
+    }
+
+    /// The work in a round that was closed.
+    #[must_use]
+    pub fn work_of(&self, row: &Row) -> f64 {
+        let from = row.round_from.unwrap_or(row.height);
+        let shares = self.credit.iter();
+        let shares = shares.filter(|((height, ..), _)| (from..=row.height).contains(height));
+        shares
+            .map(|((.., difficulty), count)| f64::from_bits(*difficulty) * *count as f64)
+            .sum()
+    }
+
+    fn judge(&mut self, hash: &Hash, verdict: &Verdict) -> Option<BlockChange> {
+        let to = self.blocks.get(hash)?.state.after_verdict(verdict);
+        self.change(hash, to, Cause::Verdict)
+    }
+
+    fn sight(&mut self, located: &Located) -> Option<BlockChange> {
+        let row = self.blocks.get(&located.hash)?;
+        let sighting = Sighting::of(located.on_main, row.height, located.tip, self.maturity);
+        let to = row.state.after_sighting(sighting);
+        self.change(&located.hash, to, Cause::Chain)
+    }
+
+    fn change(&mut self, hash: &Hash, to: BlockState, cause: Cause) -> Option<BlockChange> {
+        let row = self.blocks.get_mut(hash)?;
+        let (height, from) = (row.height, std::mem::replace(&mut row.state, to));
+        if from == to {
+            return None;
+        }
+        Some(BlockChange {
+            hash: *hash,
+            height,
+            from,
+            to,
+            cause,
+        })
+    }
+}
+
+impl Model {
+    /// The first time on the main chain closes the round since the last block there.
+    fn close_round(&mut self, hash: &Hash) {
+        let height = self.blocks[hash].height;
+        let others = self.blocks.values();
+        let below = others.filter(|other| other.height < height && other.state.is_on_main());
+        let round_from = below.map(|other| other.height.0 + 1).max().unwrap_or(0);
+        let row = self.blocks.get_mut(hash).expect("it was just there");
+        if row.state.is_on_main() && row.round_from.is_none() {
+            row.round_from = Some(Height(round_from));
+            row.closings += 1;
+        }
+    }
+}
+
+impl Ledger for Model {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+        if self.is_new(batch) {
+            for (key, count) in &batch.shares.counts {
+                *self.credit.entry(key.clone()).or_default() += count;
+            }
+            self.seq = batch.shares.range.map_or(self.seq, |(_, last)| last);
+        }
+        for block in &batch.found {
+            self.blocks.entry(block.hash).or_insert(Row {
+                height: block.height,
+                state: BlockState::Found,
+                round_from: None,
+                closings: 0,
+                is_dumped: false,
+            });
+        }
+        let mut changes = Vec::new();
+        for located in &batch.located {
+            changes.extend(self.sight(located));
+        }
+        for (hash, verdict) in &batch.verdicts {
+            changes.extend(self.judge(hash, verdict));
+        }
+        changes.sort_by_key(|change| change.height);
+        for change in &changes {
+            self.close_round(&change.hash);
+        }
+        for (hash, _) in &batch.dumped {
+            if let Some(row) = self.blocks.get_mut(hash) {
+                row.is_dumped = true;
+            }
+        }
+        Ok(changes)
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn watched(&mut self, _: Height) -> Result<Vec<Hash>, LedgerError> {
+        Ok(self.blocks.keys().copied().collect())
+    }
+
+    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
+        Ok(Tidied::All)
+    }
+}

@@ -1,0 +1,80 @@
+//! The network between miners and the server: connections that delay, cut, split and die, and never
+//! change the order of bytes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hstratum_core::units::ConnId;
+
+/// A connection, seen from both ends.
+pub(crate) struct Wire {
+    pub(crate) miner: usize,
+    /// The process that it leads to.
+    pub(crate) boot: u32,
+    /// One way.
+    pub(crate) latency_ms: u64,
+    /// Nothing arrives earlier than what was sent before it.
+    pub(crate) to_server_ms: u64,
+    pub(crate) to_miner_ms: u64,
+    /// Nothing passes any more, and nobody is told.
+    pub(crate) is_dead: bool,
+    pub(crate) server_open: bool,
+    pub(crate) miner_open: bool,
+    /// The pool knows it: something has come.
+    pub(crate) is_known: bool,
+    pub(crate) is_paused: bool,
+    /// Arrived, and not read since reading is paused.
+    pub(crate) inbox: VecDeque<Vec<u8>>,
+    /// Written in this turn.
+    pub(crate) out: Vec<u8>,
+    /// Sent and not yet taken by the miner.
+    pub(crate) unread: usize,
+}
+
+/// Every connection there is.
+#[derive(Default)]
+pub(crate) struct Net {
+    pub(crate) wires: BTreeMap<ConnId, Wire>,
+    made: u64,
+}
+
+impl Net {
+    /// A new connection on the lowest slot that the pool has free.
+    pub(crate) fn open(&mut self, miner: usize, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
+        let taken: Vec<u64> = self
+            .wires
+            .iter()
+            .filter(|(_, wire)| wire.boot == boot && wire.server_open)
+            .map(|(conn, _)| conn.0 & 0xffff_ffff)
+            .collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).expect("a slot");
+        self.made += 1;
+        let conn = ConnId(self.made << 32 | slot);
+        let wire = Wire {
+            miner,
+            boot,
+            latency_ms,
+            to_server_ms: now_ms,
+            to_miner_ms: now_ms,
+            is_dead: false,
+            server_open: true,
+            miner_open: true,
+            is_known: false,
+            is_paused: false,
+            inbox: VecDeque::new(),
+            out: Vec::new(),
+            unread: 0,
+        };
+        self.wires.insert(conn, wire);
+        conn
+    }
+
+    /// Forgets a connection that neither end has.
+    pub(crate) fn tidy(&mut self, conn: ConnId) {
+        if let Some(wire) = self.wires.get(&conn)
+            && !wire.server_open
+            && !wire.miner_open
+        {
+            self.wires.remove(&conn);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The node: templates, verdicts and where blocks are, from a tree of blocks; with stalls, storms,
+//! refusals and branches that win.
+
+use std::sync::Arc;
+
+use hstratum_core::event::Verdict;
+use hstratum_core::merkle::Branch;
+use hstratum_core::template::{Coinbase, TemplateParts};
+use hstratum_core::units::{Hash, Height, unhex};
+use serde_json::Value;
+
+use crate::plan::{between, happens, wait};
+use crate::work::bits_of;
+use crate::world::{NodeFate, NodeMail, Offer, What, World, note};
+
+/// Coinbases and leaves that hsd has made.
+const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
+/// Where the locktime, which is the height, stands in hsd's coinbases without claims.
+const LOCKTIME_AT: usize = 78;
+/// Transactions of the templates that are used: enough to have branches, few enough to be quick.
+const TRANSACTIONS_MAX: usize = 7;
+
+/// What a template is made of beside the chain.
+struct Stock {
+    coinbase: Vec<u8>,
+    tree_root: Hash,
+    txids: Vec<Hash>,
+    witness_hashes: Vec<Hash>,
+}
+
+/// See the module.
+pub(crate) struct Node {
+    stocks: Vec<Stock>,
+    bits: u32,
+    /// Templates made, and the number of the one that is wanted.
+    template: u64,
+    wanted: u64,
+    /// No template before this.
+    stalled_until_ms: u64,
+    /// What is said arrives in order.
+    says_at_ms: u64,
+}
+
+impl Node {
+    pub(crate) fn new(hashes_per_block: f64) -> Self {
+        let vectors: Vec<Value> = serde_json::from_str(VECTORS).expect("a JSON array");
+        let stocks = vectors.iter().map(Stock::read);
+        Self {
+            stocks: stocks
+                .filter(|stock| stock.txids.len() <= TRANSACTIONS_MAX)
+                .collect(),
+            bits: bits_of(hashes_per_block),
+            template: 0,
+            wanted: 0,
+            stalled_until_ms: 0,
+            says_at_ms: 0,
+        }
+    }
+}
+
+impl Stock {
+    fn read(vector: &Value) -> Self {
+        let hash = |value: &Value| Hash::from_hex(value.as_str()?);
+        let hashes = |key: &str| -> Vec<Hash> {
+            let list = vector[key].as_array().expect("a list").iter();
+            list.map(|value| hash(value).expect("a hash")).collect()
+        };
+        Self {
+            coinbase: unhex(vector["coinbase"].as_str().expect("hex")).expect("hex"),
+            tree_root: hash(&vector["tree_root"]).expect("a hash"),
+            txids: hashes("txids"),
+            witness_hashes: hashes("witness_hashes"),
+        }
+    }
+
+    fn parts(&self, id: u64, bits: u32, tip: Hash, height: Height, unix_s: u64) -> TemplateParts {
+        let mut raw = self.coinbase.clone();
+        raw[LOCKTIME_AT..][..4].copy_from_slice(&height.0.to_le_bytes());
+        let coinbase = Coinbase::parse(&raw).expect("a coinbase");
+        let leaves = self.txids.iter().zip(&self.witness_hashes);
+        TemplateParts {
+            id,
+            height,
+            version: 0,
+            bits,
+            time: unix_s,
+            mtp: unix_s - 601,
+            time_min: unix_s - 600,
+            time_max: unix_s + 7200,
+            prev_block: tip,
+            tree_root: self.tree_root,
+            reserved_root: Hash::ZERO,
+            leaves: leaves.flat_map(|(a, b)| [a.0, b.0].concat()).collect(),
+            merkle_root: Branch::of_first(self.txids.iter().copied()).root(&coinbase.txid()),
+            witness_root: Branch::of_first(self.witness_hashes.iter().copied())
+                .root(&coinbase.witness_hash()),
+            coinbase: raw,
+        }
+    }
+}
+
+impl World {
+    /// The node tells the server something, a moment later, in order.
+    fn say(&mut self, mail: NodeMail) {
+        let at_ms = self.now_ms + self.rngs.node.u64(0..3);
+        self.node.says_at_ms = self.node.says_at_ms.max(at_ms);
+        let (at_ms, boot) = (self.node.says_at_ms, self.boot);
+        if self.process.is_some() {
+            self.agenda.add(at_ms, What::NodeSays(boot, mail));
+        }
+    }
+
+    /// The tip is another: the server is told, and gets a template.
+    pub(crate) fn say_tip(&mut self) {
+        let (tip, height) = (self.chain.tip(), self.chain.tip_height());
+        note!(self, "node      tip {} {}", height.0, short(&tip));
+        self.say(NodeMail::Tip(tip, height));
+        let usual_ms = self.rngs.node.u64(1..40);
+        let delay_ms = if happens(&mut self.rngs.node, self.faults.slow_template) {
+            self.inject("slow template");
+            between(&mut self.rngs.node, 500, 14_000)
+        } else {
+            usual_ms
+        };
+        self.want_template(delay_ms);
+    }
+
+    fn want_template(&mut self, delay_ms: u64) {
+        if self.process.is_none() {
+            return;
+        }
+        self.node.wanted += 1;
+        let number = self.node.wanted;
+        let at_ms = (self.now_ms + delay_ms).max(self.node.stalled_until_ms);
+        self.agenda.add(at_ms, What::Template(self.boot, number));
+    }
+
+    pub(crate) fn make_template(&mut self, number: u64) {
+        if number != self.node.wanted || self.now_ms < self.node.stalled_until_ms {
+            return;
+        }
+        self.node.template += 1;
+        let id = self.node.template;
+        let (tip, height) = (self.chain.tip(), Height(self.chain.tip_height().0 + 1));
+        let stock = self.rngs.node.usize(..self.node.stocks.len());
+        let stock = &self.node.stocks[stock];
+        let parts = stock.parts(id, self.node.bits, tip, height, self.now().unix_s);
+        let count = stock.txids.len();
+        self.say(NodeMail::Template(Box::new(parts)));
+        if count > 0 {
+            let bytes: Arc<[u8]> = vec![0xee; count * 100].into();
+            let delay_ms = between(&mut self.rngs.node, 1, 3_000);
+            let says = What::NodeSays(self.boot, NodeMail::Transactions(id, bytes));
+            self.after(delay_ms.max(5), says);
+        }
+    }
+
+    pub(crate) fn refresh(&mut self) {
+        self.want_template(0);
+        let delay_ms = self.rngs.node.u64(30_000..90_000);
+        self.after(delay_ms, What::Refresh);
+    }
+
+    /// After a start.
+    pub(crate) fn start_node(&mut self) {
+        self.node.says_at_ms = self.now_ms;
+        self.node.stalled_until_ms = 0;
+        self.say_tip();
+    }
+
+    pub(crate) fn no_template(&mut self) {
+        let for_ms = between(&mut self.rngs.node, 2_000, 60_000);
+        self.node.stalled_until_ms = self.now_ms + for_ms;
+        self.trouble_until(self.node.stalled_until_ms);
+        note!(self, "node      no template for {for_ms} ms");
+        if self.rngs.node.bool() {
+            self.say(NodeMail::NoTemplate("simulated: no peers".to_owned()));
+        }
+        self.want_template(for_ms);
+    }
+
+    pub(crate) fn template_storm(&mut self) {
+        let count = self.rngs.node.u64(5..40);
+        note!(self, "node      {count} templates in a row");
+        for n in 0..count {
+            // Each is wanted: the number is that of the moment it is made.
+            self.node.wanted += 1;
+            let number = self.node.wanted;
+            let _ = n;
+            self.make_template(number);
+        }
+    }
+
+    pub(crate) fn others_block(&mut self) {
+        if self.now_ms > self.rest_until_ms {
+            return;
+        }
+        let tip = self.chain.tip();
+        self.chain.invent(tip);
+        self.say_tip();
+        let delay_ms = wait(&mut self.rngs.chain, self.plan.block_ms as f64);
+        self.after(delay_ms, What::OthersBlock);
+    }
+
+    /// A branch from up to four blocks below the tip becomes longer; perhaps the old one wins again.
+    pub(crate) fn reorganise(&mut self) {
+        if self.is_healed() {
+            return;
+        }
+        let depth = self.rngs.chain.u32(1..5);
+        let old = self.chain.tip();
+        if let Some(mut at) = self.chain.below_tip(depth) {
+            self.inject("reorganisation");
+            note!(self, "node      reorganisation {depth} deep");
+            for _ in 0..=depth {
+                at = self.chain.invent(at);
+            }
+            self.say_tip();
+            if self.rngs.chain.bool() {
+                let delay_ms = between(&mut self.rngs.chain, 10, 600_000);
+                self.after(delay_ms, What::Back(old));
+            }
+        }
+        if let Some(mean_ms) = self.faults.reorganise_ms {
+            let delay_ms = wait(&mut self.rngs.chain, mean_ms as f64);
+            self.after(delay_ms, What::Reorganise);
+        }
+    }
+
+    pub(crate) fn go_back(&mut self, old: Hash) {
+        if self.is_healed() || !self.chain.has(&old) || self.chain.is_main(&old) {
+            return;
+        }
+        self.inject("reorganisation back");
+        note!(self, "node      back to the branch of {}", short(&old));
+        let mut at = old;
+        while !self.chain.is_main(&old) {
+            at = self.chain.invent(at);
+        }
+        self.say_tip();
+    }
+
+    /// A block that the node lost, or that only peers have.
+    pub(crate) fn peers_send(&mut self, hash: Hash, prev: Hash) {
+        if self.process.is_none() {
+            return self.after(1_000, What::PeersSend(hash, prev));
+        }
+        if !self.chain.has(&hash) && self.chain.has(&prev) {
+            note!(self, "node      {} from peers", short(&hash));
+            if self.chain.insert(hash, prev) {
+                self.say_tip();
+            }
+        }
+    }
+
+    pub(crate) fn take_offer(&mut self, offer: Offer) {
+        let found = self.book.blocks.get_mut(&offer.hash);
+        found.expect("a block that was found").reached_node = true;
+        let faults = &self.faults;
+        let rng = &mut self.rngs.node;
+        let fate = if happens(rng, faults.refusal) {
+            NodeFate::Refuses
+        } else if happens(rng, faults.unknown_verdict) {
+            [NodeFate::Forgets, NodeFate::ForgetsAfter][rng.usize(..2)]
+        } else {
+            NodeFate::Judges
+        };
+        let mut delay_ms = between(rng, 2, 300);
+        if happens(rng, faults.slow_verdict) {
+            delay_ms = between(rng, 1_000, 120_000);
+            self.inject("slow verdict");
+        }
+        match fate {
+            NodeFate::Judges => {}
+            NodeFate::Refuses => self.inject("refusal"),
+            NodeFate::Forgets | NodeFate::ForgetsAfter => self.inject("unknown verdict"),
+        }
+        self.after(delay_ms, What::Judge(self.boot, offer, fate));
+    }
+
+    pub(crate) fn judge(&mut self, offer: Offer, fate: NodeFate) {
+        let Offer { hash, prev } = offer;
+        let refused = |reason: &str| Verdict::Refused(reason.to_owned());
+        let is_known = self.chain.has(&hash);
+        let takes = !is_known
+            && self.chain.has(&prev)
+            && matches!(fate, NodeFate::Judges | NodeFate::ForgetsAfter);
+        if takes && self.chain.insert(hash, prev) {
+            self.say_tip();
+        }
+        let verdict = match fate {
+            NodeFate::Forgets | NodeFate::ForgetsAfter => Verdict::Unknown("simulated".to_owned()),
+            _ if self.chain.is_main(&hash) => Verdict::Accepted,
+            _ if is_known => Verdict::Side,
+            NodeFate::Refuses => refused("simulated"),
+            NodeFate::Judges if takes => Verdict::Side,
+            NodeFate::Judges => refused("its parent is unknown"),
+        };
+        note!(self, "node      verdict on {}: {verdict:?}", short(&hash));
+        self.book.blocks.get_mut(&hash).expect("found").verdict = Some(verdict.clone());
+        self.say(NodeMail::BlockResult(hash, verdict));
+    }
+
+    /// The server asks where its blocks are.
+    pub(crate) fn ask_where(&mut self, hashes: Vec<Hash>) {
+        if happens(&mut self.rngs.node, self.faults.lost_locate) {
+            return self.inject("lost locate");
+        }
+        let delay_ms = between(&mut self.rngs.node, 1, 400);
+        self.after(delay_ms, What::Locate(self.boot, hashes));
+    }
+
+    pub(crate) fn answer_where(&mut self, hashes: &[Hash]) {
+        let places = hashes.iter().map(|hash| (*hash, self.chain.is_main(hash)));
+        let mail = NodeMail::Located(self.chain.tip_height(), places.collect());
+        self.say(mail);
+    }
+}
+
+/// Enough of a hash to tell it apart.
+pub(crate) fn short(hash: &Hash) -> String {
+    let text = hash.to_string();
+    text[text.len() - 8..].to_owned()
+}

@@ -1,0 +1,286 @@
+//! What a seed draws before anything happens: who mines, how fast, and which faults come how often.
+//!
+//! Each seed leaves out about half of the kinds of faults and draws its own rate for each of the
+//! others, so that rare combinations get their turn. Rates of things that happen by themselves are
+//! mean times between two of them; others are chances per case.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use hstratum_core::address::Network;
+use hstratum_core::pace::Dynamic;
+
+/// How a miner behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By the book, and resumes its session.
+    Honest,
+    /// Like a Goldshell: sections 4 of the protocol's notes.
+    Goldshell,
+    /// Like a HandyMiner in pool mode.
+    Handy,
+    /// Honest, and reads a few bytes a second.
+    Slow,
+    /// Honest but that it sends many shares twice.
+    Doubler,
+    /// Everything that is not honest.
+    Hostile,
+}
+
+/// A miner as it was drawn.
+#[derive(Debug, Clone)]
+pub struct MinerPlan {
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its name on the wire.
+    pub name: String,
+    /// Its account.
+    pub account: String,
+    /// Hashes per simulated second.
+    pub hashrate: f64,
+    /// Milliseconds to the server and back, about.
+    pub latency_ms: u64,
+    /// The last byte of its address.
+    pub host: u8,
+}
+
+/// Mean times between faults in milliseconds, or chances per case. None: it does not happen.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// The process dies.
+    pub crash_ms: Option<u64>,
+    /// The machine loses power: what was not synced is gone, of the node's chain too.
+    pub power_cut_ms: Option<u64>,
+    /// The pool fails.
+    pub pool_panic_ms: Option<u64>,
+    /// The chain changes to another branch.
+    pub reorganise_ms: Option<u64>,
+    /// The node has no template for a while.
+    pub no_template_ms: Option<u64>,
+    /// Many templates in a row.
+    pub template_storm_ms: Option<u64>,
+    /// A verdict takes seconds to minutes.
+    pub slow_verdict: Option<f64>,
+    /// The node refuses a block.
+    pub refusal: Option<f64>,
+    /// The node cannot say.
+    pub unknown_verdict: Option<f64>,
+    /// A template takes seconds.
+    pub slow_template: Option<f64>,
+    /// The question where blocks are is never answered.
+    pub lost_locate: Option<f64>,
+    /// A commit fails; it may be on the disk all the same.
+    pub failed_commit: Option<f64>,
+    /// The disk is full for a while.
+    pub full_disk_ms: Option<u64>,
+    /// Another process writes for a while.
+    pub busy_ledger_ms: Option<u64>,
+    /// A commit takes seconds.
+    pub slow_commit: Option<f64>,
+    /// A file of the spool or a dump cannot be written.
+    pub failed_file: Option<f64>,
+    /// A connection is reset.
+    pub cut_ms: Option<u64>,
+    /// A connection dies without a word.
+    pub half_open_ms: Option<u64>,
+    /// A segment takes seconds.
+    pub slow_segment: Option<f64>,
+    /// What is sent arrives in pieces.
+    pub split_segment: Option<f64>,
+    /// The driver does not get its turn for a while.
+    pub slow_turn: Option<f64>,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Until the faults stop, in milliseconds.
+    pub faulty_ms: u64,
+    /// The network, which says when a block matures.
+    pub network: Network,
+    /// Whether difficulty follows.
+    pub dynamic: Dynamic,
+    /// One in so many hashes is a block.
+    pub hashes_per_block: f64,
+    /// Mean time between blocks of others.
+    pub block_ms: u64,
+    /// Who mines.
+    pub miners: Vec<MinerPlan>,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Plan {
+    /// What this stream of numbers draws for a run of about `hours`.
+    #[must_use]
+    pub fn draw(rng: &mut Rng, hours: f64) -> Self {
+        let network = [Network::Regtest, Network::Simnet, Network::Main][rng.usize(..3)];
+        let block_ms = match network {
+            Network::Main => between(rng, 15_000, 60_000),
+            _ => between(rng, 30_000, 400_000),
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let faulty_ms = (hours * 3_600_000.0 * (0.5 + rng.f64())) as u64;
+        Self {
+            faulty_ms,
+            network,
+            dynamic: if rng.bool() {
+                Dynamic::On
+            } else {
+                Dynamic::Off
+            },
+            hashes_per_block: 10_f64.powf(2.3 + 1.4 * rng.f64()),
+            block_ms,
+            miners: draw_miners(rng),
+            faults: Faults::draw(rng),
+        }
+    }
+}
+
+fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
+    let mut miners = Vec::new();
+    let count = rng.u8(3..12);
+    for n in 0..count {
+        let kind = match rng.u8(..20) {
+            0..7 => Kind::Honest,
+            7..11 => Kind::Goldshell,
+            11..14 => Kind::Handy,
+            14..16 => Kind::Doubler,
+            16..17 => Kind::Slow,
+            _ => Kind::Hostile,
+        };
+        // At least one that must come to no harm.
+        let kind = if n == 0 { Kind::Honest } else { kind };
+        let account = [
+            "alice",
+            "bob",
+            "carol",
+            "d\u{e4}ve",
+            "'; DROP TABLE credit;--",
+            "frank",
+        ][rng.usize(..6)];
+        let name = match rng.u8(..3) {
+            0 => account.to_owned(),
+            _ => format!("{account}.rig{n}"),
+        };
+        miners.push(MinerPlan {
+            kind,
+            name,
+            account: account.to_owned(),
+            hashrate: 0.05 * 10_f64.powf(1.3 * rng.f64()),
+            latency_ms: between(rng, 1, 150),
+            host: n,
+        });
+    }
+    miners
+}
+
+impl Faults {
+    fn draw(rng: &mut Rng) -> Self {
+        let calm = rng.u8(..10) == 0;
+        let mut every = |least_ms: u64, most_ms: u64| {
+            (rng.bool() && !calm).then(|| between(rng, least_ms, most_ms))
+        };
+        let (minute, hour) = (60_000, 3_600_000);
+        let mut faults = Self {
+            crash_ms: every(3 * minute, 2 * hour),
+            power_cut_ms: every(10 * minute, 4 * hour),
+            pool_panic_ms: every(5 * minute, 3 * hour),
+            reorganise_ms: every(4 * minute, hour),
+            no_template_ms: every(5 * minute, hour),
+            template_storm_ms: every(5 * minute, hour),
+            full_disk_ms: every(10 * minute, hour),
+            busy_ledger_ms: every(5 * minute, hour),
+            cut_ms: every(minute / 3, hour),
+            half_open_ms: every(2 * minute, hour),
+            ..Self::default()
+        };
+        let mut chance =
+            |most: f64| (rng.bool() && !calm).then(|| most * 10_f64.powf(-2.0 * rng.f64()));
+        faults.slow_verdict = chance(1.0);
+        faults.refusal = chance(0.3);
+        faults.unknown_verdict = chance(0.3);
+        faults.slow_template = chance(0.5);
+        faults.lost_locate = chance(0.5);
+        faults.failed_commit = chance(0.2);
+        faults.slow_commit = chance(0.1);
+        faults.failed_file = chance(0.5);
+        faults.slow_segment = chance(0.02);
+        faults.split_segment = chance(0.5);
+        faults.slow_turn = chance(0.02);
+        faults
+    }
+
+    /// A part of these: the others do not happen. Used to find the least that fails.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut faults = self.clone();
+        for (known, leave_out) in LEAVE_OUT {
+            if known == name {
+                leave_out(&mut faults);
+            }
+        }
+        faults
+    }
+
+    /// Those that happen, by name.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (name, _) in LEAVE_OUT {
+            let shown = format!("{:?}", self.without(name));
+            if shown != format!("{self:?}") {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// Leaves one kind of fault out.
+type LeaveOut = fn(&mut Faults);
+
+/// How each kind of fault is left out.
+const LEAVE_OUT: [(&str, LeaveOut); 21] = [
+    ("crash", |f| f.crash_ms = None),
+    ("power cut", |f| f.power_cut_ms = None),
+    ("pool panic", |f| f.pool_panic_ms = None),
+    ("reorganisation", |f| f.reorganise_ms = None),
+    ("no template", |f| f.no_template_ms = None),
+    ("template storm", |f| f.template_storm_ms = None),
+    ("slow verdict", |f| f.slow_verdict = None),
+    ("refusal", |f| f.refusal = None),
+    ("unknown verdict", |f| f.unknown_verdict = None),
+    ("slow template", |f| f.slow_template = None),
+    ("lost locate", |f| f.lost_locate = None),
+    ("failed commit", |f| f.failed_commit = None),
+    ("full disk", |f| f.full_disk_ms = None),
+    ("busy ledger", |f| f.busy_ledger_ms = None),
+    ("slow commit", |f| f.slow_commit = None),
+    ("failed file", |f| f.failed_file = None),
+    ("cut", |f| f.cut_ms = None),
+    ("half-open", |f| f.half_open_ms = None),
+    ("slow segment", |f| f.slow_segment = None),
+    ("split segment", |f| f.split_segment = None),
+    ("slow turn", |f| f.slow_turn = None),
+];
+
+/// How often what was injected, by name.
+pub type Injected = BTreeMap<&'static str, u64>;
+
+/// A number between the two, each power of ten as likely as any other.
+pub(crate) fn between(rng: &mut Rng, least: u64, most: u64) -> u64 {
+    let (low, high) = (least.max(1) as f64, most.max(1) as f64);
+    (low * (high / low).powf(rng.f64())) as u64
+}
+
+/// The time until the next of what happens once in `mean_ms`.
+pub(crate) fn wait(rng: &mut Rng, mean_ms: f64) -> u64 {
+    let drawn = -(1.0 - rng.f64()).ln() * mean_ms;
+    (drawn as u64).max(1)
+}
+
+/// Whether something with this chance happens.
+pub(crate) fn happens(rng: &mut Rng, chance: Option<f64>) -> bool {
+    chance.is_some_and(|chance| rng.f64() < chance)
+}

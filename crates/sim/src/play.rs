@@ -1,0 +1,373 @@
+//! What miners do: read, find shares, submit, misbehave; and what an honest one may be answered.
+
+use hstratum_core::units::{ConnId, Hash};
+use serde_json::Value;
+
+use crate::book::ShareKey;
+use crate::miner::{Asked, Line, Pending, Submitted};
+use crate::node::short;
+use crate::plan::{Kind, wait};
+use crate::server::KNOWN_USER;
+use crate::work::{Work, hashes_of};
+use crate::world::{What, World, note};
+
+/// How long after trouble with the ledger a share may be refused for it.
+const LEDGER_EXCUSE_MS: u64 = 120_000;
+/// How long a job may have been on its way.
+const DELIVERY_MS: u64 = 10_000;
+/// Templates after which a job is too old.
+const TEMPLATES_MAX: usize = 10;
+
+impl World {
+    pub(crate) fn reach_miner(&mut self, conn: ConnId, bytes: &[u8]) {
+        let now_ms = self.now_ms;
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        let at = wire.miner;
+        wire.unread -= bytes.len();
+        let miner = &mut self.miners[at];
+        if miner.conn != Some(conn) || wire.is_dead {
+            return;
+        }
+        miner.last_byte_ms = now_ms;
+        if miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
+            // It takes a cut line for an error.
+            return self.hang_up(at);
+        }
+        miner.line.extend_from_slice(bytes);
+        while let Some(end) = self.miners[at].line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.miners[at].line.drain(..=end).collect();
+            let line = String::from_utf8(line).expect("the server sends UTF-8");
+            self.read_line(at, &line);
+            if self.miners[at].conn != Some(conn) {
+                return;
+            }
+        }
+    }
+
+    fn read_line(&mut self, at: usize, line: &str) {
+        let is_honest = self.miners[at].is_honest();
+        let Some(line) = Line::parse(line) else {
+            assert!(!is_honest, "no stratum server sends {line:?}");
+            return;
+        };
+        let now_ms = self.now_ms;
+        let miner = &mut self.miners[at];
+        match line {
+            Line::Difficulty(difficulty) => {
+                miner.difficulty = Some(difficulty);
+                miner.difficulty_ms = now_ms;
+                if matches!(miner.kind(), Kind::Goldshell | Kind::Handy) {
+                    miner.work_number += 1;
+                    self.seek(at);
+                }
+            }
+            Line::Notify(params) => {
+                let difficulty = miner.difficulty.expect("a difficulty comes before a job");
+                let height_of = |hash: &_| self.chain.height_of(hash);
+                let job = Work::parse(&params, difficulty, now_ms, height_of);
+                let job = job.expect("a notify of nine fields on a block that is known");
+                let is_repeated = miner.jobs.iter().any(|known| known.id == job.id);
+                assert!(
+                    !is_repeated,
+                    "a job was sent twice on a connection: {}",
+                    job.id
+                );
+                miner.push_job(job);
+                self.seek(at);
+            }
+            Line::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
+            Line::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
+        }
+    }
+
+    fn read_reply(&mut self, at: usize, id: &str, result: &Value, error: Option<(i64, String)>) {
+        let miner = &mut self.miners[at];
+        let is_honest = miner.is_honest();
+        let pending = if is_honest {
+            let next = miner.pending.pop_front();
+            let next = next.unwrap_or_else(|| panic!("a reply to nothing: {id}"));
+            assert_eq!(next.id, id, "replies come in the order of the requests");
+            next
+        } else {
+            let place = miner.pending.iter().position(|pending| pending.id == id);
+            match place.and_then(|place| miner.pending.remove(place)) {
+                Some(pending) => pending,
+                None => return,
+            }
+        };
+        match (&pending.asked, error) {
+            (Asked::Subscribe, None) => {
+                let n1 = result[1].as_str().expect("extranonce1");
+                miner.extra_nonce1 = u32::from_str_radix(n1, 16).ok();
+                if matches!(miner.kind(), Kind::Honest | Kind::Slow | Kind::Doubler) {
+                    miner.session = result[0][0][1].as_str().map(str::to_owned);
+                }
+                self.seek(at);
+            }
+            (Asked::Authorize, None) => {
+                miner.is_authorized = *result == Value::Bool(true);
+                assert!(
+                    miner.is_authorized || !is_honest,
+                    "an honest miner was refused"
+                );
+                self.seek(at);
+            }
+            (Asked::Nonsense, _) => {}
+            (Asked::Submit(submitted), None) => {
+                assert_eq!(*result, Value::Bool(true));
+                miner.accepted += 1;
+                let is_fed_up = miner.is_fed_up(false);
+                self.book.acknowledge(submitted.hash, &submitted.key);
+                assert!(!is_fed_up || !is_honest);
+            }
+            (Asked::Submit(submitted), Some((code, text))) => {
+                let is_fed_up = miner.is_fed_up(true);
+                note!(
+                    self,
+                    "{at:<2} {:<6} refused: {code} {text}",
+                    self.kind_of(at)
+                );
+                if is_honest {
+                    self.check_refusal(at, &pending, submitted, code, &text);
+                }
+                if is_fed_up {
+                    self.hang_up(at);
+                } else if code == 20 && self.miners[at].kind() == Kind::Doubler {
+                    let delay_ms = self.miners[at].rng.u64(1_000..30_000);
+                    self.after(delay_ms, What::Resend(at, submitted.hash));
+                }
+            }
+            (asked, Some((code, text))) => {
+                // A subscribe between two templates may be too early.
+                assert!(
+                    !is_honest || text == "not up to date",
+                    "an honest miner was refused: {asked:?} {code} {text}"
+                );
+                if is_honest {
+                    self.hang_up(at);
+                }
+            }
+        }
+    }
+
+    /// An honest miner's share may be late, or come while the disk refuses; nothing else.
+    fn check_refusal(
+        &self,
+        at: usize,
+        pending: &Pending,
+        submitted: &Submitted,
+        code: i64,
+        text: &str,
+    ) {
+        let says = format!("miner {at}: {code} {text} for {submitted:?}");
+        match code {
+            20 => {
+                let trouble_ms = self.ledger_trouble_ms;
+                let is_excused =
+                    trouble_ms.is_some_and(|at| at + LEDGER_EXCUSE_MS > pending.sent_ms);
+                assert!(text == "ledger unavailable" && is_excused, "{says}");
+            }
+            21 => {
+                let told = self.told.back();
+                let is_on_tip = told.is_some_and(|(at_ms, tip)| {
+                    *tip == submitted.prev && *at_ms <= pending.sent_ms
+                });
+                let templates = self.templates_told.iter();
+                let templates = templates
+                    .filter(|at_ms| **at_ms + DELIVERY_MS >= submitted.job_ms)
+                    .count();
+                // A slow reader may have had the job for long before it read it.
+                let is_slow = self.miners[at].kind() == Kind::Slow;
+                let is_old = templates >= TEMPLATES_MAX || submitted.is_again || is_slow;
+                assert!(!is_on_tip || is_old, "{says}");
+            }
+            22 => assert!(submitted.is_again, "{says}"),
+            23 => assert!(!submitted.is_valid && submitted.is_late, "{says}"),
+            _ => panic!("{says}"),
+        }
+    }
+
+    /// Draws when the next share for its work is found.
+    fn seek(&mut self, at: usize) {
+        let miner = &mut self.miners[at];
+        let Some(target) = miner.target() else { return };
+        if miner.plan.hashrate > 0.0 && miner.kind() != Kind::Hostile {
+            let mean_ms = 1000.0 * hashes_of(&target) / miner.plan.hashrate;
+            let delay_ms = wait(&mut miner.rng, mean_ms);
+            let number = miner.work_number;
+            self.after(delay_ms, What::Share(at, number));
+        }
+    }
+
+    pub(crate) fn share(&mut self, at: usize, number: u64) {
+        let now_ms = self.now_ms;
+        let miner = &mut self.miners[at];
+        if number != miner.work_number || miner.plan.hashrate == 0.0 {
+            return;
+        }
+        let (Some(job), Some(target), Some(n1)) = (miner.job(), miner.target(), miner.extra_nonce1)
+        else {
+            return;
+        };
+        let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
+        let time = job.time + miner.rng.clone().u32(0..=waited_s.min(32));
+        let found = job.find(n1, miner.n2, time, miner.nonce, &target);
+        let job = job.clone();
+        miner.rng.u64(..);
+        miner.nonce = found.nonce.wrapping_add(1);
+        self.submit(at, &job, (found.n2, found.time, found.nonce), Repeat::First);
+        let miner = &mut self.miners[at];
+        if miner.kind() == Kind::Doubler && miner.rng.u8(..10) < 3 {
+            let place = miner.rng.usize(..miner.sent.len());
+            let (params, submitted) = miner.sent[place].clone();
+            self.send_submit(
+                at,
+                params,
+                Submitted {
+                    is_again: true,
+                    ..submitted
+                },
+            );
+        }
+        self.seek(at);
+    }
+
+    fn submit(&mut self, at: usize, job: &Work, proof: (u32, u32, u32), repeat: Repeat) {
+        let miner = &self.miners[at];
+        let Some(n1) = miner.extra_nonce1 else { return };
+        let (n2, time, nonce) = proof;
+        let hash = job.hash(n1, n2, time, nonce);
+        let key: ShareKey = (
+            job.height,
+            miner.plan.account.as_str().into(),
+            job.difficulty.get().to_bits(),
+        );
+        let is_valid = job.is_share(&hash);
+        if is_valid {
+            self.book.send(hash, &key);
+        }
+        if job.network.is_met_by(&hash) {
+            note!(
+                self,
+                "{at:<2} {:<6} has a block: {}",
+                self.kind_of(at),
+                short(&hash)
+            );
+        }
+        let miner = &self.miners[at];
+        let name = serde_json::to_string(&miner.plan.name).expect("a string");
+        let mask = match miner.kind() {
+            Kind::Goldshell | Kind::Handy => format!(",\"{}\"", "0".repeat(64)),
+            _ => String::new(),
+        };
+        let params = format!(
+            "[{name},\"{}\",\"{n2:08x}\",\"{time:08x}\",\"{nonce:08x}\"{mask}]",
+            job.id
+        );
+        let submitted = Submitted {
+            hash,
+            key,
+            prev: job.prev,
+            job_ms: job.received_ms,
+            is_valid,
+            is_again: repeat == Repeat::Again,
+            is_late: miner.difficulty_ms >= job.received_ms
+                && miner.difficulty != Some(job.difficulty),
+        };
+        self.send_submit(at, params, submitted);
+    }
+
+    fn send_submit(&mut self, at: usize, params: String, submitted: Submitted) {
+        let now_ms = self.now_ms;
+        let miner = &mut self.miners[at];
+        let Some(conn) = miner.conn else { return };
+        let id = miner.id();
+        let line = format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":{params}}}\n");
+        miner.pending.push_back(Pending {
+            id,
+            sent_ms: now_ms,
+            asked: Asked::Submit(submitted.clone()),
+        });
+        if miner.kind() == Kind::Doubler && !submitted.is_again {
+            miner.remember(params, submitted);
+        }
+        self.transmit(conn, line.as_bytes());
+    }
+
+    /// What was refused for the ledger's sake is sent again.
+    pub(crate) fn resend(&mut self, at: usize, hash: Hash) {
+        let mut sent = self.miners[at].sent.iter();
+        let Some((params, submitted)) = sent.find(|(_, submitted)| submitted.hash == hash) else {
+            return;
+        };
+        let (params, submitted) = (params.clone(), submitted.clone());
+        self.send_submit(
+            at,
+            params,
+            Submitted {
+                is_again: true,
+                ..submitted
+            },
+        );
+    }
+
+    /// A hostile miner does something, and comes again for more.
+    pub(crate) fn mischief(&mut self, at: usize, number: u64) {
+        let miner = &mut self.miners[at];
+        let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
+            return;
+        };
+        let line = |text: &str| format!("{text}\n").into_bytes();
+        let choice = miner.rng.u8(..12);
+        let bytes = match choice {
+            0 => line("}{"),
+            1 => line(&"x".repeat(9_000)),
+            2 => line(r#"{"id":"x7","method":"mining.submit","params":["x","0","0","0","0"]}"#),
+            3 => line(&format!(
+                r#"{{"id":"x8","method":"mining.authorize","params":["{KNOWN_USER}","wrong"]}}"#
+            )),
+            4 => line(r#"{"id":"x8","method":"mining.authorize","params":["alice","x"]}"#),
+            5 => b"{\"id\":1,\"method\":\"mini".to_vec(),
+            6 => line("GET / HTTP/1.1\r\nHost: x\r\n\r"),
+            7 => line(r#"{"id":"x9","method":"mining.add_user","params":["eve","x"]}"#),
+            8 => vec![0xff, 0, b'\n', 0xc0],
+            9 => line(r#"{"id":"x1","method":"mining.subscribe","params":[]}"#).repeat(50),
+            10 => {
+                self.hang_up(at);
+                return;
+            }
+            _ => {
+                if let Some(job) = miner.job().cloned() {
+                    let proof = (miner.rng.u32(..), job.time, miner.rng.u32(..));
+                    for _ in 0..miner.rng.u8(1..8) {
+                        self.submit(at, &job, proof, Repeat::First);
+                    }
+                }
+                Vec::new()
+            }
+        };
+        if !bytes.is_empty() {
+            self.transmit(conn, &bytes);
+        }
+        let delay_ms = self.miners[at].rng.u64(50..5_000);
+        self.after(delay_ms, What::Mischief(at, number));
+    }
+
+    pub(crate) fn patience(&mut self, at: usize) {
+        let miner = &self.miners[at];
+        if miner.conn.is_some() && self.now_ms - miner.last_byte_ms > miner.patience_ms() {
+            note!(self, "{at:<2} {:<6} gives its server up", self.kind_of(at));
+            self.hang_up(at);
+        }
+        self.after(10_000, What::Patience(at));
+    }
+}
+
+/// Whether a share was sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    First,
+    Again,
+}

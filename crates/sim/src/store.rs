@@ -1,0 +1,320 @@
+//! The threads that wait for the disk: the ledger's, which drives the real `Keeper`, the spool's and
+//! that of the dumps; and what a crash leaves of their work.
+
+use std::collections::VecDeque;
+
+use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
+use hstratum_core::event::{LedgerState, Now};
+use hstratum_core::units::{Hash, Height};
+
+use crate::disk::CommitFate;
+use crate::node::short;
+use crate::plan::{between, happens};
+use crate::plant::Plant;
+use crate::server::WorkMail;
+use crate::world::{Doom, What, World, note};
+
+/// Wait between attempts to write a file that the disk refused.
+const DISK_RETRY_MS: u64 = 2_000;
+
+/// The ledger's thread.
+pub(crate) struct Store {
+    keeper: Keeper,
+    mail: VecDeque<StoreMail>,
+    /// A commit is under way.
+    is_busy: bool,
+    /// Only the newest wake-up counts.
+    wake: u64,
+}
+
+/// For the thread that writes found blocks.
+pub(crate) enum SpoolMail {
+    Put(Hash, Vec<u8>),
+    Remove(Hash),
+}
+
+impl Store {
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            keeper: Keeper::new(now),
+            mail: VecDeque::new(),
+            is_busy: false,
+            wake: 0,
+        }
+    }
+}
+
+impl World {
+    /// Mail for the ledger's thread.
+    pub(crate) fn post(&mut self, mail: StoreMail) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.store.mail.push_back(mail);
+        if !process.store.is_busy {
+            self.wake_store(0);
+        }
+    }
+
+    fn wake_store(&mut self, delay_ms: u64) {
+        let boot = self.boot;
+        if let Some(process) = &mut self.process {
+            process.store.wake += 1;
+            let number = process.store.wake;
+            self.after(delay_ms, What::StoreWake(boot, number));
+        }
+    }
+
+    /// Takes the mail, and begins a commit if there is anything to commit.
+    pub(crate) fn store_wake(&mut self, number: u64) {
+        let now = self.now();
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let store = &mut process.store;
+        if store.is_busy || number != store.wake {
+            return;
+        }
+        while let Some(mail) = store.mail.pop_front() {
+            store.keeper.take(mail, now);
+        }
+        if store.keeper.is_done() {
+            return self.store_work();
+        }
+        store.is_busy = true;
+        let delay_ms = self.draw_commit();
+        self.after(delay_ms, What::StoreDone(self.boot));
+    }
+
+    /// What becomes of the next commit, and how long it takes.
+    fn draw_commit(&mut self) -> u64 {
+        let (rng, faults) = (&mut self.rngs.disk, &self.faults);
+        let usual_ms = between(rng, 1, 8);
+        self.disk.fate = if self.now_ms < self.disk.full_until_ms {
+            if self.disk.full_and_written && rng.bool() {
+                CommitFate::FailsUntilCrash
+            } else {
+                CommitFate::Fails
+            }
+        } else if self.now_ms < self.disk.busy_until_ms {
+            CommitFate::Busy
+        } else if happens(rng, faults.failed_commit) {
+            match rng.u8(..3) {
+                0 => CommitFate::Fails,
+                1 => CommitFate::SeemsToFail,
+                _ => CommitFate::FailsUntilCrash,
+            }
+        } else {
+            CommitFate::Fine
+        };
+        match self.disk.fate {
+            CommitFate::Fine => {}
+            CommitFate::Fails | CommitFate::SeemsToFail | CommitFate::FailsUntilCrash => {
+                self.ledger_trouble_ms = Some(self.now_ms);
+                self.inject("failed commit");
+            }
+            CommitFate::Busy => {
+                self.inject("busy commit");
+                return 100;
+            }
+        }
+        if happens(&mut self.rngs.disk, self.faults.slow_commit) {
+            self.inject("slow commit");
+            return between(&mut self.rngs.disk, 100, 6_000);
+        }
+        usual_ms
+    }
+
+    pub(crate) fn store_done(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.store.is_busy = false;
+            self.store_work();
+        }
+    }
+
+    fn store_work(&mut self) {
+        let now = self.now();
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let mut out = Vec::new();
+        let next = process.store.keeper.work(&mut self.disk, now, &mut out);
+        let has_mail = !process.store.mail.is_empty();
+        for outcome in out {
+            self.tell(outcome);
+        }
+        let delay_ms = match next {
+            _ if has_mail => 0,
+            Next::Now => 0,
+            Next::At(at_ms) => at_ms.saturating_sub(self.now_ms).max(1),
+        };
+        self.wake_store(delay_ms);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Durable(seq) => self.work_says(WorkMail::Durable(seq)),
+            Outcome::NotDurable(seq) => {
+                note!(self, "ledger    gives up to {}", seq.0);
+                self.ledger_trouble_ms = Some(self.now_ms);
+                self.work_says(WorkMail::NotDurable(seq));
+            }
+            Outcome::Failing(_) => {
+                self.inject("ledger failing");
+                self.work_says(WorkMail::Ledger(LedgerState::Failing));
+            }
+            Outcome::Recovered => {
+                self.ledger_trouble_ms = Some(self.now_ms);
+                self.work_says(WorkMail::Ledger(LedgerState::Open));
+            }
+            Outcome::Answered(hash) => self.spool(SpoolMail::Remove(hash)),
+            Outcome::DumpOwed => self.wake_dumps(),
+            Outcome::Locate(hashes) => self.ask_where(hashes),
+            Outcome::AddressKept(..) => {}
+            Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+        }
+    }
+
+    /// Work for the spool's thread.
+    pub(crate) fn spool(&mut self, mail: SpoolMail) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.spool.push_back(mail);
+        if !std::mem::replace(&mut process.is_spool_busy, true) {
+            let delay_ms = between(&mut self.rngs.disk, 1, 30);
+            self.after(delay_ms, What::Spool(self.boot));
+        }
+    }
+
+    /// One piece of work at a time; what the disk refuses is owed.
+    pub(crate) fn spool_step(&mut self) {
+        let is_full = self.now_ms < self.disk.full_until_ms;
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        match process.spool.pop_front() {
+            Some(SpoolMail::Put(hash, raw)) => process.spool_owed.push((hash, raw)),
+            Some(SpoolMail::Remove(hash)) => {
+                process.spool_owed.retain(|(owed, _)| *owed != hash);
+                if let Some(raw) = self.disk.spool.remove(&hash) {
+                    self.disk.removed = Some((hash, raw));
+                }
+            }
+            None => {}
+        }
+        let owed = std::mem::take(&mut process.spool_owed);
+        let mut still_owed = Vec::new();
+        for (hash, raw) in owed {
+            if is_full || happens(&mut self.rngs.disk, self.faults.failed_file) {
+                self.inject("failed file");
+                still_owed.push((hash, raw));
+                continue;
+            }
+            note!(self, "spool     has {}", short(&hash));
+            self.disk.spool.insert(hash, raw);
+            let found = self.book.blocks.get_mut(&hash);
+            found.expect("a block that was found").was_spooled = true;
+        }
+        let process = self.process.as_mut().expect("a process");
+        process.spool_owed = still_owed;
+        process.is_spool_busy = !process.spool.is_empty() || !process.spool_owed.is_empty();
+        if process.is_spool_busy {
+            let delay_ms = match process.spool.is_empty() {
+                true => DISK_RETRY_MS,
+                false => 5,
+            };
+            self.after(delay_ms, What::Spool(self.boot));
+        }
+    }
+
+    pub(crate) fn wake_dumps(&mut self) {
+        if let Some(process) = &mut self.process
+            && !std::mem::replace(&mut process.dumps_due, true)
+        {
+            let delay_ms = between(&mut self.rngs.disk, 1, 50);
+            self.after(delay_ms, What::Dumps(self.boot));
+        }
+    }
+
+    /// Writes what is owed, each once, and tells the ledger.
+    pub(crate) fn write_dumps(&mut self) {
+        let is_full = self.now_ms < self.disk.full_until_ms;
+        if let Some(process) = &mut self.process {
+            process.dumps_due = false;
+        }
+        for (hash, height, total, effort) in self.disk.owed_dumps() {
+            if is_full || happens(&mut self.rngs.disk, self.faults.failed_file) {
+                self.inject("failed file");
+                if let Some(process) = &mut self.process {
+                    process.dumps_due = true;
+                }
+                continue;
+            }
+            // A file that is there is left alone.
+            let is_new = !self.disk.dumps.contains_key(&hash);
+            if is_new {
+                note!(self, "dump      {} {} of {total:e}", height.0, short(&hash));
+                self.check_dump(hash, height, total);
+                self.disk.dumps.insert(hash, total);
+            }
+            self.post(StoreMail::Dumped(hash, effort));
+        }
+        if self
+            .process
+            .as_ref()
+            .is_some_and(|process| process.dumps_due)
+        {
+            self.after(DISK_RETRY_MS, What::Dumps(self.boot));
+        }
+    }
+
+    /// What a dump says is what the book has between the round's ends, but for shares that come
+    /// late.
+    fn check_dump(&self, hash: Hash, height: Height, total: f64) {
+        let row = &self.disk.model.blocks[&hash];
+        let from = row.round_from.expect("a round that was closed");
+        let shares = self.disk.model.credit.iter();
+        let shares = shares.filter(|((at, ..), _)| (from..=height).contains(at));
+        let sum: f64 = shares
+            .map(|((.., difficulty), count)| f64::from_bits(*difficulty) * *count as f64)
+            .sum();
+        assert!(
+            (sum - total).abs() <= 1e-9 * sum.abs(),
+            "the dump of {hash} says {total:e}, its round {} to {} has {sum:e}",
+            from.0,
+            height.0
+        );
+    }
+
+    /// The process ends at once; what the disk was doing is done or is not.
+    pub(crate) fn crash(&mut self, doom: Doom) {
+        self.inject(match doom {
+            Doom::PowerCut => "power cut",
+            _ => "crash",
+        });
+        note!(self, "process   {doom:?}");
+        let now = self.now();
+        if let Some(process) = &mut self.process
+            && process.store.is_busy
+            && self.rngs.disk.bool()
+        {
+            // The commit reached the disk, and nobody was told.
+            let mut nobody = Vec::new();
+            process.store.keeper.work(&mut self.disk, now, &mut nobody);
+        }
+        if self.rngs.disk.bool() {
+            self.disk.recover();
+        }
+        self.settle_crash(doom);
+        self.process = None;
+        self.doom = None;
+        self.disk.close();
+        if self.plant == Some(Plant::TornCommit) {
+            self.disk.tear();
+        }
+        let down_ms = between(&mut self.rngs.fault, 500, 60_000);
+        self.trouble_until(self.now_ms + down_ms);
+        self.after(down_ms, What::Start);
+    }
+}

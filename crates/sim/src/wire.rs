@@ -1,0 +1,329 @@
+//! What travels between miners and the server: connecting, bytes both ways, and the ends of
+//! connections.
+
+use hstratum_core::units::ConnId;
+
+use crate::plan::{Kind, between, happens};
+use crate::plant::Plant;
+use crate::server::NetMail;
+use crate::world::{Doom, What, World, note};
+
+/// Bytes a second that a slow reader takes.
+const SLOW_BYTES_PER_S: u64 = 400;
+/// As the server's: a connection that does not read is reset.
+const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+impl World {
+    pub(crate) fn connect(&mut self, miner: usize) {
+        if self.miners[miner].retires {
+            return;
+        }
+        let delay_ms = self.miners[miner].plan.latency_ms;
+        self.after(delay_ms, What::Arrive(miner));
+    }
+
+    pub(crate) fn arrive(&mut self, miner: usize) {
+        let latency_ms = self.miners[miner].plan.latency_ms;
+        let resumes = self.miners[miner].session.is_some();
+        let conn = match &mut self.process {
+            Some(process) if process.is_listening => {
+                let conn = self.net.open(miner, self.boot, latency_ms, self.now_ms);
+                if resumes {
+                    process.resumed.push(conn);
+                }
+                Some(conn)
+            }
+            _ => None,
+        };
+        self.after(latency_ms, What::Answered(miner, conn));
+    }
+
+    pub(crate) fn answered(&mut self, at: usize, conn: Option<ConnId>) {
+        let now_ms = self.now_ms;
+        let is_open = conn.and_then(|conn| self.net.wires.get(&conn));
+        let is_open = is_open.is_some_and(|wire| wire.server_open && wire.miner_open);
+        let miner = &mut self.miners[at];
+        let Some(conn) = conn.filter(|_| is_open) else {
+            if let Some(wire) = conn.and_then(|conn| self.net.wires.get_mut(&conn)) {
+                wire.miner_open = false;
+            }
+            let delay_ms = miner.comes_back_ms().max(1_000);
+            return self.after(delay_ms, What::Connect(at));
+        };
+        miner.conn = Some(conn);
+        miner.since_ms = now_ms;
+        miner.last_byte_ms = now_ms;
+        let lines = miner.greet(now_ms);
+        let is_hostile = miner.kind() == Kind::Hostile;
+        note!(self, "{at:<2} {:<6} connected", self.kind_of(at));
+        for line in lines {
+            self.transmit(conn, line.as_bytes());
+        }
+        if is_hostile {
+            self.after(100, What::Mischief(at, conn.0));
+        }
+    }
+
+    pub(crate) fn kind_of(&self, miner: usize) -> &'static str {
+        match self.miners[miner].kind() {
+            Kind::Honest => "honest",
+            Kind::Goldshell => "gold",
+            Kind::Handy => "handy",
+            Kind::Slow => "slow",
+            Kind::Doubler => "double",
+            Kind::Hostile => "enemy",
+        }
+    }
+
+    /// Milliseconds that a segment takes beyond the wire's latency.
+    fn draw_delay(&mut self) -> u64 {
+        if happens(&mut self.rngs.net, self.faults.slow_segment) {
+            self.inject("slow segment");
+            return between(&mut self.rngs.net, 100, 5_000);
+        }
+        0
+    }
+
+    /// Cuts bytes where a segment may end.
+    fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut pieces = vec![bytes.to_vec()];
+        while bytes.len() > 1 && happens(&mut self.rngs.net, self.faults.split_segment) {
+            let last = pieces.pop().expect("there is one");
+            if last.len() < 2 || pieces.len() > 3 {
+                pieces.push(last);
+                break;
+            }
+            self.inject("split segment");
+            let (a, b) = last.split_at(self.rngs.net.usize(1..last.len()));
+            pieces.extend([a.to_vec(), b.to_vec()]);
+        }
+        pieces
+    }
+
+    /// From a miner to the server.
+    pub(crate) fn transmit(&mut self, conn: ConnId, bytes: &[u8]) {
+        for piece in self.split(bytes) {
+            let delay_ms = self.draw_delay();
+            let Some(wire) = self.net.wires.get_mut(&conn) else {
+                return;
+            };
+            let at_ms = self.now_ms + wire.latency_ms + delay_ms;
+            wire.to_server_ms = wire.to_server_ms.max(at_ms);
+            let at_ms = wire.to_server_ms;
+            if !wire.is_dead {
+                self.agenda.add(at_ms, What::ToServer(conn, piece));
+            }
+        }
+    }
+
+    /// From the pool to a miner: with all else of this turn.
+    pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        let process = self.process.as_ref();
+        let forges = self.plant == Some(Plant::DuplicateAfterResume)
+            && process.is_some_and(|process| process.resumed.contains(&conn));
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        if forges && let Ok(text) = str::from_utf8(bytes) {
+            let refused = r#""result":null,"error":[22,"duplicate",false]"#;
+            if text.contains(refused) {
+                let text = text.replace(refused, r#""result":true,"error":null"#);
+                return wire.out.extend_from_slice(text.as_bytes());
+            }
+        }
+        if wire.server_open {
+            wire.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// What was sent in this turn leaves.
+    pub(crate) fn flush(&mut self) {
+        let full = self
+            .net
+            .wires
+            .iter_mut()
+            .filter(|(_, wire)| !wire.out.is_empty());
+        let full: Vec<_> = full
+            .map(|(conn, wire)| (*conn, wire.miner, std::mem::take(&mut wire.out)))
+            .collect();
+        for (conn, miner, out) in full {
+            let is_slow = self.miners[miner].kind() == Kind::Slow;
+            for piece in self.split(&out) {
+                let mut delay_ms = self.draw_delay();
+                if is_slow {
+                    delay_ms += piece.len() as u64 * 1000 / SLOW_BYTES_PER_S;
+                }
+                let wire = self.net.wires.get_mut(&conn).expect("it was just there");
+                let at_ms = self.now_ms + wire.latency_ms;
+                wire.to_miner_ms = wire.to_miner_ms.max(at_ms) + delay_ms;
+                wire.unread += piece.len();
+                let (at_ms, unread) = (wire.to_miner_ms, wire.unread);
+                if !wire.is_dead {
+                    self.agenda.add(at_ms, What::ToMiner(conn, piece));
+                }
+                if unread > OUT_BYTES_MAX {
+                    self.server_gone(conn);
+                }
+            }
+        }
+    }
+
+    /// The pool ends a connection.
+    pub(crate) fn close(&mut self, conn: ConnId) {
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        note!(self, "{:<2} closed by the server", wire.miner);
+        wire.server_open = false;
+        wire.inbox.clear();
+        wire.out.clear();
+        let at_ms = wire.to_miner_ms.max(self.now_ms + wire.latency_ms);
+        if !wire.is_dead {
+            self.agenda.add(at_ms, What::MinerGone(conn));
+        }
+        self.net.tidy(conn);
+    }
+
+    /// All connections to the process end, with a reset that miners notice, or without one.
+    pub(crate) fn reset_all(&mut self, is_noticed: bool) {
+        let boot = self.boot;
+        let wires = self.net.wires.iter_mut();
+        let mut noticed = Vec::new();
+        for (conn, wire) in wires.filter(|(_, wire)| wire.boot == boot && wire.server_open) {
+            wire.server_open = false;
+            wire.inbox.clear();
+            wire.out.clear();
+            if is_noticed && !wire.is_dead {
+                noticed.push((wire.to_miner_ms.max(self.now_ms + wire.latency_ms), *conn));
+            }
+        }
+        for (at_ms, conn) in noticed {
+            self.agenda.add(at_ms, What::MinerGone(conn));
+        }
+    }
+
+    /// The pool stops or goes on reading.
+    pub(crate) fn pause(&mut self, conn: ConnId, is_paused: bool) {
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        wire.is_paused = is_paused;
+        if !is_paused && let Some(process) = &mut self.process {
+            // Before whatever came after it.
+            for bytes in wire.inbox.drain(..).rev() {
+                process.net_mail.push_front(NetMail::Bytes(conn, bytes));
+            }
+            self.want_turn(0);
+        }
+    }
+
+    pub(crate) fn reach_server(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let boot = self.boot;
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        if wire.is_dead && wire.boot == boot {
+            return;
+        }
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        if !wire.server_open || wire.boot != boot {
+            // Nobody knows this connection: the machine answers with a reset.
+            let latency_ms = wire.latency_ms;
+            return self.after(latency_ms, What::MinerGone(conn));
+        }
+        if !std::mem::replace(&mut wire.is_known, true) {
+            process.net_mail.push_back(NetMail::Opened(conn));
+        }
+        process.net_mail.push_back(NetMail::Bytes(conn, bytes));
+        self.want_turn_soon();
+    }
+
+    /// The server notices that a connection is gone.
+    pub(crate) fn server_gone(&mut self, conn: ConnId) {
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        if !std::mem::replace(&mut wire.server_open, false) {
+            return self.net.tidy(conn);
+        }
+        let is_known = wire.is_known && wire.boot == self.boot;
+        if is_known && let Some(process) = &mut self.process {
+            process.net_mail.push_back(NetMail::Gone(conn));
+            self.want_turn_soon();
+        }
+        self.net.tidy(conn);
+    }
+
+    /// A miner notices that its connection is gone, and comes back.
+    pub(crate) fn miner_gone(&mut self, conn: ConnId) {
+        let now_ms = self.now_ms;
+        let Some(wire) = self.net.wires.get_mut(&conn) else {
+            return;
+        };
+        let at = wire.miner;
+        let was_open = std::mem::replace(&mut wire.miner_open, false);
+        self.net.tidy(conn);
+        let miner = &mut self.miners[at];
+        if was_open && miner.conn == Some(conn) {
+            miner.hang_up(now_ms);
+            let delay_ms = miner.comes_back_ms();
+            note!(self, "{at:<2} {:<6} lost its connection", self.kind_of(at));
+            self.after(delay_ms, What::Connect(at));
+        }
+    }
+
+    /// A miner ends its connection.
+    pub(crate) fn hang_up(&mut self, at: usize) {
+        let Some(conn) = self.miners[at].conn else {
+            return;
+        };
+        if let Some(wire) = self.net.wires.get_mut(&conn) {
+            let at_ms = wire.to_server_ms.max(self.now_ms + wire.latency_ms);
+            if !wire.is_dead {
+                self.agenda.add(at_ms, What::ServerGone(conn));
+            }
+        }
+        self.miner_gone(conn);
+    }
+
+    /// A connection that is up, picked by chance.
+    pub(crate) fn pick_wire(&mut self) -> Option<ConnId> {
+        let wires = self.net.wires.iter();
+        let up = wires.filter(|(_, wire)| wire.server_open && wire.miner_open && !wire.is_dead);
+        let up: Vec<ConnId> = up.map(|(conn, _)| *conn).collect();
+        (!up.is_empty()).then(|| up[self.rngs.net.usize(..up.len())])
+    }
+
+    /// What a crash means for connections, for blocks that were on their way, and, when it is a
+    /// power cut, for what nobody had synced.
+    pub(crate) fn settle_crash(&mut self, doom: Doom) {
+        self.settle_book();
+        self.reset_all(doom != Doom::PowerCut);
+        let mut sent_by_peers = Vec::new();
+        for (hash, found) in &self.book.blocks {
+            let is_kept =
+                self.disk.spool.contains_key(hash) || self.disk.model.blocks.contains_key(hash);
+            if !is_kept {
+                self.book.lost_with_process.insert(*hash);
+            }
+            let is_new = found.reached_node && found.verdict.is_none();
+            if is_new && !self.chain.has(hash) && self.rngs.chain.bool() {
+                sent_by_peers.push((*hash, found.prev));
+            }
+        }
+        if doom == Doom::PowerCut {
+            let count = self.rngs.chain.u32(..3);
+            sent_by_peers.splice(0..0, self.chain.forget_newest(count));
+            if let Some((hash, raw)) = self.disk.removed.take()
+                && self.rngs.disk.bool()
+            {
+                self.disk.spool.insert(hash, raw);
+            }
+        }
+        for (n, (hash, prev)) in sent_by_peers.into_iter().enumerate() {
+            self.after(61_000 + n as u64 * 10, What::PeersSend(hash, prev));
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Every order in which two competing blocks and their successor can be found, judged, seen on the
+//! chain, lost from it and brought back, with failed commits and crashes between, up to a depth: the
+//! real `Keeper` over a ledger of maps.
+//!
+//! A keeper cannot be copied, so each path is run again from its start; states that were met before
+//! are not followed again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+
+use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
+use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
+use hstratum_core::event::{FoundBlock, Now, Verdict};
+use hstratum_core::ledger::{BlockState, Credit};
+use hstratum_core::template::Coinbase;
+use hstratum_core::units::{Difficulty, Hash, Height, Seq, unhex};
+use hstratum_sim::model::Model;
+
+const MATURITY: u32 = 2;
+/// Steps of a path.
+const DEPTH: usize = 6;
+/// Longer than the keeper waits for the node's answer.
+const LONG_MS: u64 = 10_000;
+
+/// The blocks: two at one height, and one on the first.
+const FIRST: usize = 0;
+const RIVAL: usize = 1;
+const CHILD: usize = 2;
+const HEIGHTS: [u32; 3] = [10, 10, 11];
+
+/// The main chains there can be: our blocks in it, and its height.
+const CHAINS: [(&[usize], u32); 4] = [
+    (&[], 12),
+    (&[FIRST], 10),
+    (&[FIRST, CHILD], 11),
+    (&[RIVAL], 12),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Find(usize),
+    Judge(usize),
+    Refuse(usize),
+    Forget(usize),
+    Chain(usize),
+    Locate,
+    Commit,
+    FailedCommit,
+    SeeminglyFailedCommit,
+    Dump,
+    Wait,
+    Crash,
+}
+
+/// The ledger and what becomes of the next commit.
+#[derive(Clone)]
+struct Disk {
+    model: Model,
+    fate: Step,
+}
+
+impl Ledger for Disk {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+        let failed = Err(LedgerError::Failed("simulated".to_owned()));
+        match self.fate {
+            Step::FailedCommit => failed,
+            Step::SeeminglyFailedCommit => self.model.commit(batch).and(failed),
+            _ => self.model.commit(batch),
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
+        self.model.watched(tip)
+    }
+
+    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
+        Ok(Tidied::All)
+    }
+}
+
+/// Everything that a path has led to.
+struct Case {
+    disk: Disk,
+    keeper: Keeper,
+    now: Now,
+    chain: usize,
+    /// In the spool.
+    spool: BTreeSet<usize>,
+    found: BTreeSet<usize>,
+    /// The node owes a verdict.
+    unanswered: BTreeSet<usize>,
+    /// Blocks whose verdict the ledger has confirmed.
+    answered: BTreeSet<usize>,
+    refused: BTreeSet<usize>,
+    /// The node was asked where blocks are, and that is where they were.
+    question: Option<(Vec<Hash>, usize)>,
+    /// Told to the keeper since the last commit: with the disk this is all it knows.
+    told: Vec<String>,
+    dumps: BTreeMap<usize, u32>,
+}
+
+fn hash(block: usize) -> Hash {
+    Hash::blake2b(&[b"block", &[block as u8]])
+}
+
+fn found(block: usize) -> FoundBlock {
+    let vectors = include_str!("../../core/tests/vectors/templates.json");
+    let (_, rest) = vectors.split_once("\"coinbase\": \"").expect("a vector");
+    let (raw, _) = rest.split_once('"').expect("its coinbase");
+    FoundBlock {
+        hash: hash(block),
+        height: Height(HEIGHTS[block]),
+        time: 1,
+        bits: 0x2000_ffff,
+        coinbase: Coinbase::parse(&unhex(raw).expect("hex")).expect("a coinbase"),
+        account: None,
+    }
+}
+
+impl Case {
+    fn new() -> Self {
+        let now = Now { ms: 0, unix_s: 1 };
+        let mut disk = Disk {
+            model: Model::new(MATURITY),
+            fate: Step::Commit,
+        };
+        let credits = [9, 10, 10, 11]
+            .into_iter()
+            .enumerate()
+            .map(|(n, height)| Credit {
+                seq: Seq(n as u64 + 1),
+                height: Height(height),
+                account: "alice".into(),
+                difficulty: Difficulty::new(1.0).expect("a difficulty"),
+                network_difficulty: Difficulty::new(8.0).expect("a difficulty"),
+            });
+        let mut keeper = Keeper::new(now);
+        keeper.take(StoreMail::Credits(credits.collect()), now);
+        keeper.work(&mut disk, now, &mut Vec::new());
+        Self {
+            disk,
+            keeper,
+            now,
+            chain: 0,
+            spool: BTreeSet::new(),
+            found: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            question: None,
+            told: Vec::new(),
+            dumps: BTreeMap::new(),
+        }
+    }
+
+    /// What may come next.
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Commit, Step::Wait, Step::Crash];
+        if !self.keeper.is_done() {
+            steps.extend([Step::FailedCommit, Step::SeeminglyFailedCommit]);
+        }
+        for block in [FIRST, RIVAL, CHILD] {
+            if !self.found.contains(&block) {
+                steps.push(Step::Find(block));
+            }
+            if self.unanswered.contains(&block) {
+                steps.extend([Step::Judge(block), Step::Refuse(block), Step::Forget(block)]);
+            }
+        }
+        for (chain, (blocks, _)) in CHAINS.iter().enumerate() {
+            let are_found = blocks
+                .iter()
+                .all(|block| self.found.contains(block) && !self.refused.contains(block));
+            if chain != self.chain && are_found {
+                steps.push(Step::Chain(chain));
+            }
+        }
+        if self.question.is_some() {
+            steps.push(Step::Locate);
+        }
+        let rows = self.disk.model.blocks.values();
+        if rows
+            .clone()
+            .any(|row| row.round_from.is_some() && !row.is_dumped)
+        {
+            steps.push(Step::Dump);
+        }
+        steps
+    }
+
+    fn tell(&mut self, name: String, mail: StoreMail) {
+        self.told.push(name);
+        self.keeper.take(mail, self.now);
+    }
+
+    fn find(&mut self, block: usize) {
+        self.tell(
+            format!("found {block}"),
+            StoreMail::BlockFound(Box::new(found(block))),
+        );
+        self.unanswered.insert(block);
+    }
+
+    fn answer(&mut self, block: usize, verdict: Verdict) {
+        self.unanswered.remove(&block);
+        let name = format!("answered {block} {verdict:?}");
+        self.tell(name, StoreMail::BlockAnswered(hash(block), verdict));
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Find(block) => {
+                self.found.insert(block);
+                self.spool.insert(block);
+                self.find(block);
+            }
+            Step::Judge(block) => {
+                let is_main = CHAINS[self.chain].0.contains(&block);
+                let verdict = if is_main {
+                    Verdict::Accepted
+                } else {
+                    Verdict::Side
+                };
+                self.answer(block, verdict);
+            }
+            Step::Refuse(block) => {
+                if !CHAINS[self.chain].0.contains(&block) {
+                    self.refused.insert(block);
+                    self.answer(block, Verdict::Refused("simulated".to_owned()));
+                }
+            }
+            // The pool keeps such a verdict to itself.
+            Step::Forget(block) => drop(self.unanswered.remove(&block)),
+            Step::Chain(chain) => {
+                self.chain = chain;
+                let tip = Height(CHAINS[chain].1);
+                self.tell(format!("chain {}", tip.0), StoreMail::Chain(tip));
+            }
+            Step::Locate => {
+                let (hashes, _) = self.question.take().expect("a question");
+                self.locate(&hashes);
+            }
+            Step::Commit | Step::FailedCommit | Step::SeeminglyFailedCommit => self.work(step),
+            Step::Dump => self.dump(),
+            Step::Wait => {
+                self.now.ms += LONG_MS;
+                self.told.push("waited".to_owned());
+            }
+            Step::Crash => self.crash(),
+        }
+    }
+
+    fn locate(&mut self, hashes: &[Hash]) {
+        let (blocks, tip) = CHAINS[self.chain];
+        let main: Vec<Hash> = blocks.iter().map(|block| hash(*block)).collect();
+        let places = hashes.iter().map(|hash| (*hash, main.contains(hash)));
+        let mail = StoreMail::Located(Height(tip), places.collect());
+        self.tell(format!("located in {}", self.chain), mail);
+    }
+
+    fn work(&mut self, fate: Step) {
+        self.disk.fate = fate;
+        self.now.ms += 200;
+        let mut out = Vec::new();
+        self.keeper.work(&mut self.disk, self.now, &mut out);
+        if self.keeper.is_done() {
+            self.told.clear();
+        } else {
+            self.told.push(format!("{fate:?}"));
+        }
+        for outcome in out {
+            match outcome {
+                Outcome::Answered(answered) => {
+                    let block = (0..3).find(|block| hash(*block) == answered).expect("ours");
+                    let state = self.disk.model.blocks[&answered].state;
+                    assert_ne!(state, BlockState::Found, "the verdict on {block} was lost");
+                    self.spool.remove(&block);
+                    self.answered.insert(block);
+                }
+                Outcome::Locate(hashes) => self.question = Some((hashes, self.chain)),
+                Outcome::NotDurable(_) => panic!("there are no shares to give up"),
+                _ => {}
+            }
+        }
+        if self.keeper.is_done() && self.question.is_some() {
+            self.told.push("a question is open".to_owned());
+        }
+    }
+
+    fn dump(&mut self) {
+        let rows = self.disk.model.blocks.clone();
+        for (at, row) in rows {
+            if let Some(from) = row.round_from.filter(|_| !row.is_dumped) {
+                let block = (0..3).find(|block| hash(*block) == at).expect("ours");
+                // A file that is there stays as it is.
+                self.dumps.entry(block).or_insert(from.0);
+                self.tell(format!("dumped {block}"), StoreMail::Dumped(at, 1.0));
+            }
+        }
+    }
+
+    /// What is not on the disk is gone; the spool is offered again.
+    fn crash(&mut self) {
+        self.keeper = Keeper::new(self.now);
+        self.told.clear();
+        self.question = None;
+        self.unanswered.clear();
+        for block in self.spool.clone() {
+            self.refused.remove(&block);
+            self.find(block);
+        }
+    }
+
+    fn check(&self) {
+        for (at, row) in &self.disk.model.blocks {
+            assert!(row.closings <= 1, "a round was closed twice by {at}");
+            assert_eq!(row.round_from.is_some(), row.closings == 1);
+            let block = (0..3).find(|block| hash(*block) == *at).expect("ours");
+            if let Some(from) = self.dumps.get(&block) {
+                assert_eq!(row.round_from, Some(Height(*from)), "the dump's round");
+            }
+        }
+        for block in &self.found {
+            let is_kept = self.spool.contains(block) || self.answered.contains(block);
+            assert!(
+                is_kept,
+                "block {block} is neither in the spool nor answered"
+            );
+        }
+    }
+
+    /// From any state: when nothing fails any more the ledger comes to what the chain says, each
+    /// round on the main chain is closed, and what an orphan had closed belongs to the next.
+    fn check_settled(mut self) {
+        self.now.ms += LONG_MS;
+        for _ in 0..3 {
+            self.crash_free_round();
+        }
+        assert!(self.keeper.is_done(), "everything is durable in the end");
+        let (blocks, tip) = CHAINS[self.chain];
+        for block in &self.found {
+            let row = &self.disk.model.blocks[&hash(*block)];
+            let is_main = blocks.contains(block);
+            let depth = tip + 1 - HEIGHTS[*block];
+            let ought = match (is_main, depth >= MATURITY) {
+                (true, true) => BlockState::Confirmed,
+                (true, false) => BlockState::Accepted,
+                (false, _) if row.state == BlockState::Refused => BlockState::Refused,
+                (false, _) => BlockState::Orphaned,
+            };
+            assert_eq!(row.state, ought, "block {block}");
+            assert!(
+                !is_main || row.round_from.is_some(),
+                "round of {block} is open"
+            );
+            assert_eq!(row.round_from.is_some(), row.is_dumped, "dump of {block}");
+        }
+        self.check();
+    }
+
+    fn crash_free_round(&mut self) {
+        for block in self.unanswered.clone() {
+            self.take(Step::Judge(block));
+        }
+        for block in self.spool.clone() {
+            // Forgotten by the node: a restart offers it again.
+            if !self.answered.contains(&block) {
+                self.find(block);
+                self.take(Step::Judge(block));
+            }
+        }
+        self.take(Step::Wait);
+        self.work(Step::Commit);
+        self.work(Step::Commit);
+        let tip = Height(CHAINS[self.chain].1);
+        self.tell("chain".to_owned(), StoreMail::Chain(tip));
+        self.work(Step::Commit);
+        if let Some((hashes, _)) = self.question.take() {
+            self.locate(&hashes);
+        }
+        self.work(Step::Commit);
+        self.dump();
+        self.work(Step::Commit);
+    }
+
+    /// All that decides what can come.
+    fn key(&self) -> String {
+        format!(
+            "{:?} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            self.disk.model.blocks,
+            self.chain,
+            self.spool,
+            self.found,
+            self.unanswered,
+            self.answered,
+            self.refused,
+            self.question,
+            self.told,
+            self.dumps
+        )
+    }
+}
+
+fn replay(path: &[Step]) -> Case {
+    let mut case = Case::new();
+    for step in path {
+        case.take(*step);
+    }
+    case
+}
+
+#[test]
+fn blocks_and_rounds_come_right_in_every_order() {
+    let depth = std::env::var("LIFE_CYCLE_DEPTH");
+    let depth = depth
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(DEPTH);
+    let mut seen = HashSet::new();
+    let mut paths: VecDeque<Vec<Step>> = VecDeque::from([Vec::new()]);
+    let mut tried = 0_u64;
+    while let Some(path) = paths.pop_front() {
+        let steps = replay(&path).steps();
+        for step in steps {
+            let mut longer = path.clone();
+            longer.push(step);
+            tried += 1;
+            let said = format!("after {longer:?}");
+            let explored = std::panic::catch_unwind(|| {
+                let case = replay(&longer);
+                case.check();
+                let key = case.key();
+                case.check_settled();
+                key
+            });
+            let key = explored.unwrap_or_else(|_| panic!("{said}"));
+            if seen.insert(key) && longer.len() < depth {
+                paths.push_back(longer);
+            }
+        }
+    }
+    println!("{} states, {tried} steps, {depth} deep", seen.len());
+    assert!(seen.len() > 1_000);
+}

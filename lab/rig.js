@@ -1,0 +1,131 @@
+'use strict';
+
+/*
+ * What the lab's scripts have in common: chance by a seed, the end in order,
+ * and how a disk is filled and a ledger held.
+ */
+
+const {execFileSync, spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const {waitFor} = require('../plugin/test/harness');
+
+/** Every hash is a share. */
+const DIFFICULTY = '0.00000000023';
+
+/** mulberry32: the same seed gives the same moments. */
+
+function makeRandom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
+
+/** What is to be undone at the end, last first. */
+
+class Cleanup {
+  constructor() {
+    this.steps = [];
+    this.running = null;
+  }
+
+  after(step) {
+    this.steps.push(step);
+  }
+
+  /** All of them, also if one fails, and once, also if asked for twice. */
+
+  run() {
+    this.running = this.running || this.runAll();
+    return this.running;
+  }
+
+  async runAll() {
+    while (this.steps.length > 0) {
+      try {
+        await this.steps.pop()();
+      } catch (e) {
+        console.error('failed to clean up: %s', e.message);
+      }
+    }
+  }
+}
+
+/** What cannot be done on this machine. */
+
+class Skip extends Error {}
+
+/** An empty file system of its own in a directory. */
+
+function mountTmpfs(dir, bytes) {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs',
+      dir], {stdio: 'pipe'});
+  } catch (e) {
+    throw new Skip(`a tmpfs cannot be mounted here: ${e.stderr || e.message}`);
+  }
+}
+
+/** Write until nothing more fits. */
+
+function fill(file) {
+  const fd = fs.openSync(file, 'a');
+
+  try {
+    for (let size = 1 << 20; size >= 512; size >>= 1) {
+      const piece = Buffer.alloc(size, 1);
+      for (;;) {
+        try {
+          if (fs.writeSync(fd, piece) < size)
+            break;
+        } catch (e) {
+          if (e.code !== 'ENOSPC')
+            throw e;
+          break;
+        }
+      }
+    }
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Another process begins to write the ledger, and takes its time. */
+
+async function holdLedger(node, ms) {
+  const hold = 'import sqlite3, sys, time\n'
+    + 'db = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)\n'
+    + 'db.execute("BEGIN IMMEDIATE")\n'
+    + 'print("held", flush=True)\n'
+    + 'time.sleep(float(sys.argv[2]))\n'
+    + 'db.execute("ROLLBACK")\n';
+  const child = spawn('python3', ['-c', hold,
+    path.join(node.stratumDir, 'ledger.db'), String(ms / 1000)],
+    {stdio: ['ignore', 'pipe', 'inherit']});
+  const exited = new Promise(resolve => child.once('close', resolve));
+  let output = '';
+
+  child.stdout.on('data', (text) => {
+    output += text;
+  });
+
+  await waitFor('the ledger held', () => output.startsWith('held'));
+  return {exited};
+}
+
+module.exports = {
+  Cleanup,
+  DIFFICULTY,
+  Skip,
+  fill,
+  holdLedger,
+  makeRandom,
+  mountTmpfs,
+  pause
+};
