@@ -46,8 +46,6 @@ class Limit {
     this.child = child;
     this.pid = child.pid;
     this.port = port;
-    // None of its hashes is a block, so that nothing has to be hashed.
-    this.submitArgs = ['--no-hash'];
     this.triggerArgs = [`--trigger=127.0.0.1:${port + 1}`];
     this.env = {};
   }
@@ -80,6 +78,12 @@ class Limit {
     throw new Error('no two free ports in a row');
   }
 
+  /** None of its hashes is a block, so that nothing has to be hashed. */
+
+  async submitArgs() {
+    return ['--no-hash'];
+  }
+
   end() {
     if (this.child.exitCode != null || this.child.signalCode != null)
       return undefined;
@@ -98,7 +102,6 @@ class Hstratum {
     this.node = node;
     this.pid = node.child.pid;
     this.port = node.ports.stratum;
-    this.submitArgs = [];
     this.triggerArgs = [`--node-url=http://127.0.0.1:${node.ports.http}`];
     this.env = {HSTRATUM_NODE_API_KEY: API_KEY};
   }
@@ -111,6 +114,14 @@ class Hstratum {
     pin(node.child.pid, SERVER_CORE);
     await node.mine(1);
     return new this(node);
+  }
+
+  /** Shares that each miner has ready, since every second hash is a block. */
+
+  async submitArgs(shares) {
+    // A job that has had millions of shares is replaced.
+    await this.node.mine(1);
+    return [`--ahead=${shares}`];
   }
 
   end() {

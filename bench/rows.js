@@ -14,7 +14,8 @@ const Coin = require('hsd/lib/primitives/coin');
 const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
 const {Spender} = require('../plugin/test/spender');
-const {API_KEY, LOAD_CORE, SERVER_CORE, quantile, pin, swarm, syncTime} = require('./rig');
+const {API_KEY, LOAD_CORE, SERVER_CORE, pin, quantile, swarm, syncTime}
+  = require('./rig');
 const {now} = require('./probe');
 
 const PROBE = path.join(__dirname, 'probe.js');
@@ -23,6 +24,10 @@ const MINERS = 1000;
 const OUTSTANDING = 8;
 const RATE = 4000;
 const SECONDS = 4;
+
+/** Shares a second that nobody reaches: so many are ready when it begins. */
+const RATE_MOST = 500000;
+const RATE_ONE_MOST = 150000;
 
 /** Idle before memory is looked at. */
 const HOLD_S = 2;
@@ -42,11 +47,12 @@ const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 /** As fast as it goes. */
 
-async function submit(server, args, seconds = SECONDS, options = {}) {
+async function submit(server, rate, args, seconds = SECONDS, options = {}) {
+  const ahead = Math.ceil(rate * seconds / MINERS);
   const {summary: [all]} = await swarm(server, 'submit', [
     `--connections=${MINERS}`,
     `--seconds=${seconds}`,
-    ...server.submitArgs,
+    ...await server.submitArgs(ahead),
     ...args
   ], options);
 
@@ -58,6 +64,7 @@ async function submit(server, args, seconds = SECONDS, options = {}) {
 
   return {
     rate: all.acknowledged_per_s,
+    each: 1e6 / all.server.cpu_us_per_share,
     cpu: all.server.cpu_us_per_share,
     p50: all.latency_ms.p50,
     p99: all.latency_ms.p99,
@@ -67,16 +74,17 @@ async function submit(server, args, seconds = SECONDS, options = {}) {
 }
 
 function flatOut(server) {
-  return submit(server, [`--outstanding=${OUTSTANDING}`]);
+  return submit(server, RATE_MOST, [`--outstanding=${OUTSTANDING}`]);
 }
 
 function oneOutstanding(server) {
-  return submit(server, ['--outstanding=1']);
+  return submit(server, RATE_ONE_MOST, ['--outstanding=1']);
 }
 
 async function steady(server) {
   const fsync = syncTime(os.tmpdir());
-  return {...await submit(server, [`--rate=${RATE}`], 2 * SECONDS), fsync};
+  const args = [`--rate=${RATE}`];
+  return {...await submit(server, RATE, args, 2 * SECONDS), fsync};
 }
 
 /** Many come at once, stay idle, and hear of new blocks. */
@@ -105,13 +113,15 @@ function own(usage, name) {
 
 /** The node's RPC, idle and while miners submit as fast as they can. */
 
-async function rpc({node, ...server}) {
+async function rpc(server) {
+  const {node} = server;
+
   await pause(QUIET_MS);
 
   const idle = await callTimes(node);
   const seconds = Math.ceil(CALLS * CALL_MS / 1000) * 2 + 2;
   // The calls are timed on the core of the load, and go before it.
-  const load = submit(server, [`--outstanding=${OUTSTANDING}`], seconds,
+  const load = submit(server, 0, [`--outstanding=${OUTSTANDING}`], seconds,
     {nice: 10});
 
   // A failure of the load shows at the end.

@@ -20,8 +20,15 @@ pub(super) const OUTSTANDING_MAX: u32 = 1_024;
 /// Hashes for one share before other connections have their turn.
 pub(super) const HASHES_PER_TURN: u32 = 256;
 
+/// Shares that a miner finds before it begins to submit.
+pub(super) const AHEAD_MAX: u32 = 100_000;
+
 /// Shares sent in one turn at a given rate before what has come is read.
 pub(super) const PACED_PER_TURN: u32 = 256;
+
+/// Before a share is due at a given rate, nothing sleeps for so long: the system sleeps in whole
+/// milliseconds, which would count as the server's latency.
+pub(super) const SPINNING: Duration = Duration::from_millis(1);
 
 /// Wait before a connection that was lost is opened again; doubled with each failure.
 pub(super) const REOPEN_MIN: Duration = Duration::from_millis(100);

@@ -90,6 +90,8 @@ pub(super) struct Miner {
     nonce: u32,
     next_id: u64,
     outstanding: VecDeque<Sent>,
+    /// Shares of the current work that were found before they are submitted.
+    ahead: VecDeque<Attempt>,
 }
 
 impl Miner {
@@ -104,18 +106,19 @@ impl Miner {
             nonce: 0,
             next_id: FIRST_ID,
             outstanding: VecDeque::new(),
+            ahead: VecDeque::new(),
         }
     }
 
     /// The lines that begin a connection.
     pub(super) fn connect(&mut self) -> String {
-        self.work = None;
+        self.forget_work();
         self.client.connect().concat()
     }
 
     /// The connection is gone: the shares that nobody answered.
     pub(super) fn disconnect(&mut self) -> impl Iterator<Item = Sent> + '_ {
-        self.work = None;
+        self.forget_work();
         self.outstanding.drain(..)
     }
 
@@ -147,11 +150,34 @@ impl Miner {
         if let Some(work) = self.client.work()
             && !self.work.as_ref().is_some_and(|old| Arc::ptr_eq(old, work))
         {
+            self.ahead.clear();
             self.work = Some(work.clone());
             let (user, job) = (json!(self.user), json!(work.job));
             self.middle = format!(r#","method":"mining.submit","params":[{user},{job},"#).into();
         }
         Ok(None)
+    }
+
+    fn forget_work(&mut self) {
+        self.work = None;
+        self.ahead.clear();
+    }
+
+    /// Finds so many shares that are no blocks for later, or as many as so many hashes give.
+    pub(super) fn prepare(&mut self, shares: usize, hashes: u64) {
+        let Some(work) = self.work.clone() else {
+            return;
+        };
+        for _ in 0..hashes {
+            if self.ahead.len() >= shares {
+                return;
+            }
+            let attempt = self.next_attempt(&work);
+            let hash = work.hash(&attempt);
+            if work.is_share(&hash) && !work.is_block(&hash) {
+                self.ahead.push_back(attempt);
+            }
+        }
     }
 
     /// Looks for a share and puts the line that submits it into `out`.
@@ -166,6 +192,7 @@ impl Miner {
             return Tried::NoWork;
         };
         let found = match hashing {
+            _ if !self.ahead.is_empty() => self.ahead.pop_front().map(|attempt| (attempt, None)),
             Hashing::Nothing => Some((self.next_attempt(&work), None)),
             Hashing::AtMost(hashes) => self.find(&work, hashes, blocks),
         };
@@ -308,6 +335,24 @@ mod tests {
             (5..45).contains(&blocks),
             "{blocks} of 50 hashes are blocks"
         );
+    }
+
+    #[test]
+    fn shares_found_ahead_are_submitted_first_and_go_with_their_work() {
+        let mut miner = logged_in();
+        miner.prepare(3, 1_000);
+        let nonces: Vec<u32> = miner.ahead.iter().map(|attempt| attempt.nonce).collect();
+        assert_eq!(nonces.len(), 3);
+        for nonce in &nonces[..2] {
+            let (tried, line) = submit(&mut miner, Blocks::Skip);
+            assert_eq!(tried, Tried::Sent(None));
+            assert_eq!(line["params"][4], format!("{nonce:08x}"));
+        }
+        let next = NOTIFY.replace(r#"job\"1"#, "next");
+        assert_eq!(miner.handle_line(next.as_bytes()), Ok(None));
+        assert!(miner.ahead.is_empty());
+        let (_, line) = submit(&mut miner, Blocks::Skip);
+        assert_ne!(line["params"][4], format!("{:08x}", nonces[2]));
     }
 
     #[test]

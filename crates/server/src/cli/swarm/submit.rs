@@ -18,8 +18,8 @@ use super::crowd::{Crowd, Lost};
 use super::descriptors;
 use super::journal::Journal;
 use super::limits::{
-    CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX, PACED_PER_TURN,
-    PROGRESS,
+    AHEAD_MAX, CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX,
+    PACED_PER_TURN, PROGRESS, SPINNING,
 };
 use super::links::Links;
 use super::miner::{Blocks, Hashing, Miner, Tried};
@@ -81,6 +81,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "blocks")]
     no_hash: bool,
 
+    /// Shares that each miner has found before submitting begins, so that hashing does not slow it
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["blocks", "no_hash"], value_parser = clap::value_parser!(u32).range(..=i64::from(AHEAD_MAX)))]
+    ahead: u32,
+
     /// Open lost connections again
     #[arg(long)]
     reconnect: bool,
@@ -106,6 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut swarm = Swarm::new(args, stop)?;
     let gathering = swarm.gather()?;
+    swarm.prepare();
     let ready = swarm.crowd.working();
     let before = swarm.look_at_server()?;
     let earlier = swarm.tally.acknowledged();
@@ -248,6 +253,18 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
+    /// Hashes for what is submitted later.
+    fn prepare(&mut self) {
+        let shares = self.args.ahead;
+        let hashes = u64::from(shares) * u64::from(HASHES_PER_TURN);
+        for miner in &mut self.crowd.miners {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            miner.prepare(shares as usize, hashes);
+        }
+    }
+
     fn submit(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         let seconds = self.args.seconds.map(Duration::from_secs);
@@ -312,7 +329,10 @@ impl<'a> Swarm<'a> {
         match &self.pace {
             _ if phase == Phase::Resting => wait,
             _ if !self.hashing_on.is_empty() => Duration::ZERO,
-            Some(pace) if !self.is_full => wait.min(pace.until_due(now)),
+            Some(pace) if !self.is_full => match pace.until_due(now) {
+                soon if soon < SPINNING => Duration::ZERO,
+                due => wait.min(due - SPINNING),
+            },
             // Only what comes can change something.
             _ => wait,
         }
