@@ -21,6 +21,7 @@ use crate::cli::url::Server;
 
 /// What every mode with such miners takes.
 #[derive(clap::Args)]
+#[group(id = "audience")]
 pub(super) struct Args {
     /// The server: stratum+tcp://HOST:PORT
     #[arg(long)]

@@ -16,7 +16,7 @@ const ADDRESS: &str = "rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda";
 
 /// What every such mode takes: one of these.
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(id = "cause", required = true, multiple = false)]
 pub(super) struct Args {
     /// Connect there for a new job, as the limit server has it
     #[arg(long, value_name = "HOST:PORT")]
