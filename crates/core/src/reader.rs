@@ -1,5 +1,7 @@
 //! Reads bytes as hsd writes them (bufio): little-endian numbers, counts, byte strings.
 
+use crate::address::{ADDRESS_HASH_BYTES, Address};
+
 /// The bytes not read yet. Every read is `None` at the end: counts in the data bound no memory
 /// and no loop, the bytes that are there do.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -41,6 +43,16 @@ impl<'a> Reader<'a> {
     pub(crate) fn var_bytes(&mut self) -> Option<&'a [u8]> {
         let count = self.varint()?;
         self.take(usize::try_from(count).ok()?)
+    }
+
+    /// An output's address: version, length, hash (hsd lib/primitives/address.js, fromReader).
+    pub(crate) fn address(&mut self) -> Option<Address> {
+        let version = self.u8()?;
+        let size = usize::from(self.u8()?);
+        if !ADDRESS_HASH_BYTES.contains(&size) {
+            return None;
+        }
+        Address::new(version, self.take(size)?.to_vec())
     }
 
     /// A count and as many byte strings: a covenant or a witness.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::address::{ADDRESS_HASH_BYTES, Address};
+use crate::address::Address;
 use crate::header::HEADER_BYTES;
 use crate::merkle::Branch;
 use crate::reader::Reader;
@@ -153,12 +153,7 @@ fn read_outputs(reader: &mut Reader<'_>) -> Option<(u64, Address)> {
     let mut first = None;
     for _ in 0..reader.varint()? {
         let value = reader.u64()?;
-        let version = reader.u8()?;
-        let size = usize::from(reader.u8()?);
-        if !ADDRESS_HASH_BYTES.contains(&size) {
-            return None;
-        }
-        let address = Address::new(version, reader.take(size)?.to_vec())?;
+        let address = reader.address()?;
         let _covenant_type = reader.u8()?;
         reader.skip_items()?;
         first.get_or_insert((value, address));

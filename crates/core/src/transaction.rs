@@ -3,7 +3,7 @@
 //! Only what the bytes say: that the coins exist, that the signatures are right and that the
 //! network would relay it is for a node to say.
 
-use crate::address::{ADDRESS_HASH_BYTES, Address};
+use crate::address::Address;
 use crate::reader::Reader;
 use crate::units::Hash;
 
@@ -118,12 +118,7 @@ fn read_input(reader: &mut Reader<'_>) -> Option<Input> {
 
 fn read_output(reader: &mut Reader<'_>) -> Option<Output> {
     let value = reader.u64()?;
-    let version = reader.u8()?;
-    let size = usize::from(reader.u8()?);
-    if !ADDRESS_HASH_BYTES.contains(&size) {
-        return None;
-    }
-    let address = Address::new(version, reader.take(size)?.to_vec())?;
+    let address = reader.address()?;
     let covenant = reader.u8()?;
     let items = read_many(reader, |reader| reader.var_bytes().map(drop))?;
     Some(Output {
