@@ -17,6 +17,7 @@ const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
 const {Observer} = require('../plugin/test/observer');
 const {Spender} = require('../plugin/test/spender');
+const {Bench, PlainError, exitWith, runAtMost} = require('./command');
 const {now} = require('./probe');
 
 const PROBE = path.join(__dirname, 'probe.js');
@@ -83,27 +84,14 @@ class TimedMiner extends Miner {
   }
 }
 
-class Bench {
+class BlockBench extends Bench {
   constructor(options) {
+    super();
     this.options = options;
     this.spender = new Spender();
     this.node = null;
     this.miner = null;
-    this.endings = [];
     this.samples = [];
-  }
-
-  /** For the harness, which expects a test. */
-
-  after(fn) {
-    this.endings.push(fn);
-  }
-
-  async end() {
-    const endings = this.endings.splice(0).reverse();
-
-    for (const fn of endings)
-      await fn();
   }
 
   async run() {
@@ -446,10 +434,6 @@ function report({rounds, sizes, peers}, samples) {
  * The command
  */
 
-/** One that its message explains. */
-
-class PlainError extends Error {}
-
 function parse(argv) {
   let values;
 
@@ -499,26 +483,11 @@ async function main() {
   if (!fs.existsSync(ADDON))
     throw new PlainError('the addon is not built: run `make build` first');
 
-  const bench = new Bench(options);
+  const bench = new BlockBench(options);
   const blocks = 2 * options.rounds * options.sizes.length
     * options.peers.length;
-  const signals = {};
 
-  const stopped = new Promise((resolve, reject) => {
-    const stop = why => reject(new PlainError(why));
-
-    for (const name of ['SIGINT', 'SIGTERM'])
-      process.once(name, signals[name] = () => stop(`ended by ${name}`));
-
-    setTimeout(() => stop('took too long'),
-      RUN_MS_BASE + RUN_MS_BLOCK * blocks).unref();
-  });
-
-  try {
-    await Promise.race([bench.run(), stopped]);
-  } finally {
-    await bench.end();
-  }
+  await runAtMost(bench, RUN_MS_BASE + RUN_MS_BLOCK * blocks);
 
   if (options.json) {
     const {rounds, sizes, peers} = options;
@@ -530,7 +499,4 @@ async function main() {
   }
 }
 
-main().then(() => process.exit(0), (e) => {
-  process.stderr.write(`${e instanceof PlainError ? e.message : e.stack}\n`);
-  process.exit(1);
-});
+exitWith(main());

@@ -9,6 +9,7 @@
 const fs = require('fs');
 const os = require('os');
 const {parseArgs} = require('util');
+const {Bench, PlainError, exitWith, runAtMost} = require('./command');
 const {ADDON, BINARY, Hstratum, LOAD_CORE, Limit, pin} = require('./rig');
 const rows = require('./rows');
 
@@ -44,27 +45,14 @@ const SCALE_RUNS = 3;
 const BASE_MS = 10 * 60 * 1000;
 const RUN_MS = 5 * 60 * 1000;
 
-class Table {
+class Table extends Bench {
   constructor({runs, rows}) {
+    super();
     this.runs = runs;
     this.wanted = new Set(rows);
     this.samples = new Map();     // "scenario server" to objects
     this.lines = [];
-    this.endings = [];
     [this.load] = os.loadavg();
-  }
-
-  /** For the harness, which expects a test. */
-
-  after(fn) {
-    this.endings.push(fn);
-  }
-
-  async end() {
-    const endings = this.endings.splice(0).reverse();
-
-    for (const fn of endings)
-      await fn();
   }
 
   wants(...names) {
@@ -403,10 +391,6 @@ function progress(text) {
  * The command
  */
 
-/** One that its message explains. */
-
-class PlainError extends Error {}
-
 function parse(argv) {
   let values;
 
@@ -452,22 +436,7 @@ async function main() {
 
   const bench = new Table(options);
 
-  const stopped = new Promise((resolve, reject) => {
-    const stop = why => reject(new PlainError(why));
-
-    for (const name of ['SIGINT', 'SIGTERM'])
-      process.once(name, () => stop(`ended by ${name}`));
-
-    setTimeout(() => stop('took too long'),
-      BASE_MS + RUN_MS * options.runs).unref();
-  });
-
-  try {
-    await Promise.race([bench.run(), stopped]);
-  } finally {
-    await bench.end();
-  }
-
+  await runAtMost(bench, BASE_MS + RUN_MS * options.runs);
   process.stderr.write('\n');
 
   if (options.json) {
@@ -478,7 +447,4 @@ async function main() {
   }
 }
 
-main().then(() => process.exit(0), (e) => {
-  process.stderr.write(`${e instanceof PlainError ? e.message : e.stack}\n`);
-  process.exit(1);
-});
+exitWith(main());

@@ -18,8 +18,8 @@ const path = require('path');
 const {makeNode} = require('../plugin/test/harness');
 const {Account, checkBlocks, checkDumps, waitAnswered} = require('./checks');
 const {readLedger, readLiveLedger} = require('./ledger');
-const {Cleanup, DIFFICULTY, Skip, fill, holdLedger, makeRandom, mountTmpfs,
-  pause} = require('./rig');
+const {DIFFICULTY, exitWith, fill, holdLedger, makeRandom, mountTmpfs, pause,
+  play, report} = require('./rig');
 const {Swarm} = require('./swarm');
 
 const number = (name, value) => Number(process.env[name] || value);
@@ -249,41 +249,13 @@ async function main() {
     return 2;
   }
 
-  const cleanup = new Cleanup();
-  const overdue = setTimeout(async () => {
-    console.error('it takes too long');
-    await cleanup.run();
-    process.exit(1);
-  }, DEADLINE_MS);
-
   console.log('%s miners, %s accounts, %s shares outstanding each, seed %s',
     MINERS, ACCOUNTS, OUTSTANDING, SEED);
 
-  try {
+  return play(DEADLINE_MS, async (cleanup) => {
     const {faults, rows} = await scenario(cleanup);
-
-    for (const [what, value] of rows)
-      console.log(`${what.padEnd(46)} ${value}`);
-    for (const fault of faults)
-      console.log(`FAULT: ${fault}`);
-    console.log(faults.length === 0 ? 'all is accounted for'
-      : `${faults.length} faults`);
-
-    return faults.length === 0 ? 0 : 1;
-  } catch (e) {
-    if (!(e instanceof Skip))
-      throw e;
-    console.log(`skipped: ${e.message}`);
-    return 0;
-  } finally {
-    clearTimeout(overdue);
-    await cleanup.run();
-  }
+    return report(rows, faults);
+  });
 }
 
-main().then((code) => {
-  process.exitCode = code;
-}, (e) => {
-  console.error(e);
-  process.exitCode = 1;
-});
+exitWith(main());

@@ -61,6 +61,60 @@ class Cleanup {
 
 class Skip extends Error {}
 
+/**
+ * Run a scenario, and undo what it did whatever happens: an error, a signal,
+ * or no end in time.
+ * @param {Number} deadlineMs
+ * @param {Function} scenario - given a Cleanup; gives the exit code.
+ */
+
+async function play(deadlineMs, scenario) {
+  const cleanup = new Cleanup();
+  const stop = async (why) => {
+    console.error('%s: cleaning up', why);
+    await cleanup.run();
+    process.exit(1);
+  };
+  const overdue = setTimeout(stop, deadlineMs, 'it takes too long');
+
+  for (const signal of ['SIGINT', 'SIGTERM'])
+    process.once(signal, stop);
+
+  try {
+    return await scenario(cleanup);
+  } catch (e) {
+    if (!(e instanceof Skip))
+      throw e;
+    console.log(`skipped: ${e.message}`);
+    return 0;
+  } finally {
+    clearTimeout(overdue);
+    await cleanup.run();
+  }
+}
+
+/** Print what was seen, and every fault; gives the exit code. */
+
+function report(rows, faults) {
+  for (const [what, value] of rows)
+    console.log(`${what.padEnd(46)} ${value}`);
+  for (const fault of faults)
+    console.log(`FAULT: ${fault}`);
+  console.log(faults.length === 0 ? 'all is accounted for'
+    : `${faults.length} faults`);
+
+  return faults.length === 0 ? 0 : 1;
+}
+
+function exitWith(main) {
+  main.then((code) => {
+    process.exitCode = code;
+  }, (e) => {
+    console.error(e);
+    process.exitCode = 1;
+  });
+}
+
 /** An empty file system of its own in a directory. */
 
 function mountTmpfs(dir, bytes) {
@@ -120,12 +174,14 @@ async function holdLedger(node, ms) {
 }
 
 module.exports = {
-  Cleanup,
   DIFFICULTY,
   Skip,
+  exitWith,
   fill,
   holdLedger,
   makeRandom,
   mountTmpfs,
-  pause
+  pause,
+  play,
+  report
 };

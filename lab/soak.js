@@ -16,7 +16,8 @@ const {makeNode} = require('../plugin/test/harness');
 const {Spender} = require('../plugin/test/spender');
 const {Account, checkBlocks, checkDumps, waitAnswered} = require('./checks');
 const {readLedger, readLiveLedger} = require('./ledger');
-const {Cleanup, DIFFICULTY, Skip, makeRandom, pause} = require('./rig');
+const {DIFFICULTY, exitWith, makeRandom, pause, play, report} =
+  require('./rig');
 const {Clock, Disk, Network, Watch, makeDir} = require('./surroundings');
 const {BINARY, Swarm, Swarms} = require('./swarm');
 const troubles = require('./troubles');
@@ -49,7 +50,7 @@ const BEARABLE = /stale-prevblk|ledger unavailable/;
 
 /**
  * And those behind a dead cable: a share that is sent until it arrives may
- * come ten templates late, since here a block comes every other second.
+ * come for a template that nobody keeps: a block comes every other second.
  */
 const TOO_LATE = /job not found/;
 
@@ -387,48 +388,14 @@ async function soak(cleanup) {
     stage.readLog();
   }
 
-  for (const [what, value] of rows)
-    console.log(`${what.padEnd(46)} ${value}`);
-  for (const fault of stage.faults)
-    console.log(`FAULT ${fault}`);
-  console.log(stage.faults.length === 0 ? 'all is accounted for'
-    : `${stage.faults.length} faults`);
-
-  return stage.faults.length === 0 ? 0 : 1;
+  return report(rows, stage.faults);
 }
 
-async function main() {
-  const cleanup = new Cleanup();
-  const stop = async (why) => {
-    console.error('%s: cleaning up', why);
-    await cleanup.run();
-    process.exit(1);
-  };
-  const overdue = setTimeout(stop, MINUTES * 60000 + OVERTIME_MS,
-    'it takes too long');
-
-  for (const signal of ['SIGINT', 'SIGTERM'])
-    process.once(signal, stop);
-
+function main() {
   console.log('%s minutes, %s miners, %s more behind a cable, %s shares/s, '
     + 'seed %s', MINUTES, MINERS, FAR_MINERS, RATE, SEED);
 
-  try {
-    return await soak(cleanup);
-  } catch (e) {
-    if (!(e instanceof Skip))
-      throw e;
-    console.log(`skipped: ${e.message}`);
-    return 0;
-  } finally {
-    clearTimeout(overdue);
-    await cleanup.run();
-  }
+  return play(MINUTES * 60000 + OVERTIME_MS, soak);
 }
 
-main().then((code) => {
-  process.exitCode = code;
-}, (e) => {
-  console.error(e);
-  process.exitCode = 1;
-});
+exitWith(main());

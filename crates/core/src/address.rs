@@ -123,7 +123,8 @@ impl Address {
     }
 
     /// Reads an address whose owner can spend what it is paid: of version 0, since the others have no
-    /// meaning yet, and anybody can spend from them.
+    /// meaning yet, and anybody can spend from them. hsd passes on payments to no others
+    /// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost.
     #[must_use]
     pub fn parse_payable(text: &str, network: Network) -> Option<Self> {
         Self::parse(text, network).filter(|address| address.version == 0)

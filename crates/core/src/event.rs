@@ -214,6 +214,22 @@ pub enum Action {
     Log(Level, String),
 }
 
+impl Action {
+    /// Whether a pool that failed owes it all the same: blocks and credit do not end with
+    /// connections.
+    #[must_use]
+    pub fn outlives_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::SubmitBlock(_)
+                | Self::Spool(..)
+                | Self::Record(_)
+                | Self::BlockFound(_)
+                | Self::BlockAnswered(..)
+        )
+    }
+}
+
 /// Whether the port takes connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listening {

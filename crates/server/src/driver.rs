@@ -362,7 +362,7 @@ impl Driver {
     fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
         let mut actions = std::mem::take(&mut self.actions);
         actions.drain(|action, bytes| {
-            if failure.is_none() || outlives_failure(&action) {
+            if failure.is_none() || action.outlives_failure() {
                 let done = catch_unwind(AssertUnwindSafe(|| self.perform(action, bytes)));
                 failure = failure.take().or(done.err());
             }
@@ -465,18 +465,6 @@ impl Unanswered {
             }
         }
     }
-}
-
-/// Whether a pool that failed owes it all the same: blocks and credit do not end with connections.
-fn outlives_failure(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::SubmitBlock(_)
-            | Action::Spool(..)
-            | Action::Record(_)
-            | Action::BlockFound(_)
-            | Action::BlockAnswered(..)
-    )
 }
 
 /// The threads behind the desks outlive the driver, whatever their disk does.

@@ -29,17 +29,9 @@ impl World {
                 _ => *left -= 1,
             }
         }
-        let outlives_failure = matches!(
-            action,
-            Action::SubmitBlock(_)
-                | Action::Spool(..)
-                | Action::Record(_)
-                | Action::BlockFound(_)
-                | Action::BlockAnswered(..)
-        );
         match self.doomed {
             None => self.perform(action, bytes),
-            Some(Doom::PoolPanic) if outlives_failure => self.perform(action, bytes),
+            Some(Doom::PoolPanic) if action.outlives_failure() => self.perform(action, bytes),
             Some(_) => {}
         }
     }

@@ -221,15 +221,7 @@ impl World {
         let miner = &mut self.miners[at];
         if miner.kind() == Kind::Doubler && miner.rng.u8(..10) < 3 {
             let place = miner.rng.usize(..miner.sent.len());
-            let (params, submitted) = miner.sent[place].clone();
-            self.send_submit(
-                at,
-                params,
-                Submitted {
-                    is_again: true,
-                    ..submitted
-                },
-            );
+            self.send_again(at, place);
         }
         self.seek(at);
     }
@@ -299,10 +291,13 @@ impl World {
     /// What was refused for the ledger's sake is sent again.
     pub(crate) fn resend(&mut self, at: usize, hash: Hash) {
         let mut sent = self.miners[at].sent.iter();
-        let Some((params, submitted)) = sent.find(|(_, submitted)| submitted.hash == hash) else {
-            return;
-        };
-        let (params, submitted) = (params.clone(), submitted.clone());
+        if let Some(place) = sent.position(|(_, submitted)| submitted.hash == hash) {
+            self.send_again(at, place);
+        }
+    }
+
+    fn send_again(&mut self, at: usize, place: usize) {
+        let (params, submitted) = self.miners[at].sent[place].clone();
         self.send_submit(
             at,
             params,

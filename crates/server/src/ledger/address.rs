@@ -1,9 +1,8 @@
 //! Where an account is paid.
 
 use anyhow::{Context, bail, ensure};
+use hstratum_core::address::Address;
 use rusqlite::Connection;
-
-use crate::payout::is_payable;
 
 /// Sets an account's payout address, or with `None` forgets it: then the account's name is its
 /// address, if it is one.
@@ -14,7 +13,7 @@ pub fn set_address(conn: &Connection, account: &str, address: Option<&str>) -> a
     let network = super::network(conn)?;
     if let Some(address) = address {
         ensure!(
-            is_payable(address, network),
+            Address::parse_payable(address, network).is_some(),
             "{address:?} is no address of {} that can be paid to",
             network.name()
         );

@@ -28,7 +28,6 @@ use hstratum_core::payout::{Decimal, FeePpm};
 
 pub(crate) use due::cut_below;
 pub use lock::PayoutLock;
-pub(crate) use payee::is_payable;
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};

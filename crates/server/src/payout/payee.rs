@@ -67,14 +67,8 @@ pub(super) fn judge(
         return Err(Wait::BelowThreshold);
     }
     let address = account.address.as_deref().unwrap_or(&account.name);
-    if !is_payable(address, network) {
+    if Address::parse_payable(address, network).is_none() {
         return Err(Wait::NoAddress);
     }
     Ok((address, amount))
-}
-
-/// Whether nodes pass on a transaction that pays this text. Version 0 only: hsd relays no others
-/// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost.
-pub(crate) fn is_payable(text: &str, network: Network) -> bool {
-    Address::parse(text, network).is_some_and(|address| address.version() == 0)
 }

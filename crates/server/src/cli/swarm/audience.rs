@@ -8,14 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use super::descriptors;
 use super::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
 use super::links::Links;
 use super::process::Usage;
 use super::report::Latencies;
+use super::stop_on_signals;
 use super::sums::Kinds;
 use crate::cli::url::Server;
 
@@ -131,22 +128,9 @@ pub(super) struct Audience {
 impl Audience {
     /// None of them is connected yet.
     pub(super) fn new(args: &Args) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            let flag = stop.clone();
-            signal_hook::flag::register(signal, flag).context("failed to handle signals")?;
-        }
-        descriptors::raise(args.connections)?;
-        let server = &args.url;
-        let address = server
-            .resolve()
-            .with_context(|| format!("failed to find {server}"))?
-            .next()
-            .ok_or_else(|| anyhow!("failed to find {server}"))?;
         let seats = args.connections as usize;
-        let sources = args.sources.unwrap_or(args.connections);
         Ok(Self {
-            links: Links::new(address, seats, sources).context("failed to wait for sockets")?,
+            links: Links::to(&args.url, args.connections, args.sources)?,
             seats: vec![Seat::Empty; seats],
             accounts: args.accounts as usize,
             next: 0,
@@ -154,7 +138,7 @@ impl Audience {
             opening: 0,
             listening: 0,
             pid: args.pid,
-            stop,
+            stop: stop_on_signals()?,
             ready: Vec::new(),
             latencies: Latencies::new(),
             ends: Kinds::default(),

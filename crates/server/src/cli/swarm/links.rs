@@ -7,11 +7,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::{Context, anyhow};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
+use super::descriptors;
 use super::limits::{EVENTS, LINE_BYTES_MAX, READ_BYTES};
+use crate::cli::url::Server;
 
 /// Of 127.0.0.0/8, those that connections come from; a whole number of /24 keeps them apart from
 /// what else is on loopback.
@@ -41,9 +44,25 @@ struct Link {
 }
 
 impl Links {
-    /// Seats for so many connections, none open. Only a server on IPv4 loopback can be met from
-    /// several addresses.
-    pub(super) fn new(server: SocketAddr, seats: usize, sources: u32) -> io::Result<Self> {
+    /// Seats for so many connections to a server, none open, and the descriptors for them. Without
+    /// a number of sources each connection has one of its own.
+    pub(super) fn to(
+        server: &Server,
+        connections: u32,
+        sources: Option<u32>,
+    ) -> anyhow::Result<Self> {
+        descriptors::raise(connections)?;
+        let address = server
+            .resolve()
+            .with_context(|| format!("failed to find {server}"))?
+            .next()
+            .ok_or_else(|| anyhow!("failed to find {server}"))?;
+        let sources = sources.unwrap_or(connections);
+        Self::new(address, connections as usize, sources).context("failed to wait for sockets")
+    }
+
+    /// Only a server on IPv4 loopback can be met from several addresses.
+    fn new(server: SocketAddr, seats: usize, sources: u32) -> io::Result<Self> {
         let is_local = matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
         Ok(Self {
             poll: Poll::new()?,

@@ -23,8 +23,12 @@ mod tally;
 mod trigger;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use anyhow::Context;
 use clap::Subcommand;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What `hstratum swarm` takes.
 #[derive(clap::Args)]
@@ -59,4 +63,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(Mode::Fanout(args)) => fanout::run(args),
         None => anyhow::bail!("failed to find a mode: see `hstratum swarm --help`"),
     }
+}
+
+/// Set by the first SIGINT or SIGTERM.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone()).context("failed to handle signals")?;
+    }
+    Ok(stop)
 }

@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::crowd::{Crowd, Lost};
-use super::descriptors;
 use super::journal::Journal;
 use super::limits::{
     AHEAD_MAX, CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX,
@@ -26,6 +24,7 @@ use super::miner::{Blocks, Hashing, Miner, Tried};
 use super::pace::Pace;
 use super::process::Usage;
 use super::report::Report;
+use super::stop_on_signals;
 use super::tally::Tally;
 use crate::cli::url::Server;
 
@@ -104,11 +103,7 @@ pub(super) struct Args {
 
 /// Runs to the end that the arguments or a signal set, and prints the report.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).context("failed to handle signals")?;
-    }
-    let mut swarm = Swarm::new(args, stop)?;
+    let mut swarm = Swarm::new(args, stop_on_signals()?)?;
     let gathering = swarm.gather()?;
     swarm.prepare();
     let ready = swarm.crowd.working();
@@ -180,16 +175,8 @@ struct Swarm<'a> {
 
 impl<'a> Swarm<'a> {
     fn new(args: &'a Args, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        descriptors::raise(args.connections)?;
-        let server = &args.url;
-        let address = server
-            .resolve()
-            .with_context(|| format!("failed to find {server}"))?
-            .next()
-            .ok_or_else(|| anyhow!("failed to find {server}"))?;
         let seats = args.connections as usize;
-        let sources = args.sources.unwrap_or(args.connections);
-        let links = Links::new(address, seats, sources).context("failed to wait for sockets")?;
+        let links = Links::to(&args.url, args.connections, args.sources)?;
         let accounts = args.accounts.min(args.connections) as usize;
         let names: Vec<String> = (1..=accounts)
             .map(|number| format!("{}{number}", args.user_prefix))
