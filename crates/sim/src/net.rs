@@ -35,6 +35,8 @@ pub(crate) struct Wire {
 pub(crate) struct Net {
     pub(crate) wires: BTreeMap<ConnId, Wire>,
     made: u64,
+    /// A slot of the pool is used once: the pool may have forgotten an end, for a planted bug.
+    pub(crate) wastes_slots: bool,
 }
 
 impl Net {
@@ -46,8 +48,10 @@ impl Net {
             .filter(|(_, wire)| wire.boot == boot && wire.server_open)
             .map(|(conn, _)| conn.0 & 0xffff_ffff)
             .collect();
-        let slot = (0..).find(|slot| !taken.contains(slot)).expect("a slot");
         self.made += 1;
+        let from = if self.wastes_slots { self.made } else { 0 };
+        let slot = (from..).find(|slot| !taken.contains(slot));
+        let slot = slot.expect("a slot");
         let conn = ConnId(self.made << 32 | slot);
         let wire = Wire {
             miner,
