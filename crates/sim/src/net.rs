@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hstratum_core::units::ConnId;
 
+use crate::plant::Plant;
+
 /// A connection, seen from both ends.
 pub(crate) struct Wire {
     pub(crate) miner: usize,
@@ -36,10 +38,17 @@ pub(crate) struct Net {
     pub(crate) wires: BTreeMap<ConnId, Wire>,
     made: u64,
     /// A slot of the pool is used once: the pool may have forgotten an end, for a planted bug.
-    pub(crate) wastes_slots: bool,
+    wastes_slots: bool,
 }
 
 impl Net {
+    pub(crate) fn new(plant: Option<Plant>) -> Self {
+        Self {
+            wastes_slots: plant == Some(Plant::ForgottenEnd),
+            ..Self::default()
+        }
+    }
+
     /// A new connection on the lowest slot that the pool has free.
     pub(crate) fn open(&mut self, miner: usize, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
         let taken: Vec<u64> = self

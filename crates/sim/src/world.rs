@@ -250,10 +250,7 @@ impl World {
             rngs,
             chain: Chain::new(),
             node: Node::new(plan.hashes_per_block),
-            net: Net {
-                wastes_slots: plant == Some(Plant::ForgottenEnd),
-                ..Net::default()
-            },
+            net: Net::new(plant),
             miners,
             disk: Disk::new(plan.network, kept, plant),
             book: Book::default(),
