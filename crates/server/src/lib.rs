@@ -4,16 +4,16 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
-mod clerk;
+pub mod clerk;
 pub mod config;
 mod conn;
 mod disk;
-mod driver;
+pub mod driver;
 pub mod dump;
 pub mod ledger;
 mod limits;
 pub mod listener;
-mod mail;
+pub mod mail;
 mod net;
 pub mod node;
 pub mod password;
@@ -26,5 +26,6 @@ pub mod settings;
 mod spelling;
 pub mod spool;
 pub mod store;
+pub mod surroundings;
 mod tls;
 pub mod users;
