@@ -78,7 +78,10 @@ impl World {
                 let kept = kept.then(|| stored(&user.password));
                 self.after(20, What::Added(self.boot, ticket, user.name, kept));
             }
-            Action::Log(level, text) => note!(self, "log       {level:?}: {text}"),
+            Action::Log(level, text) => {
+                note!(self, "log       {level:?}: {text}");
+                self.hear_of_ban(&text);
+            }
         }
     }
 
