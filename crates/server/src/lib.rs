@@ -8,6 +8,7 @@ pub mod clerk;
 pub mod config;
 mod conn;
 mod disk;
+pub mod doctor;
 pub mod driver;
 pub mod dump;
 pub mod ledger;
