@@ -4,7 +4,7 @@
 //! new pool begins with what is durable.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -46,7 +46,7 @@ pub struct Legacy {
     /// Accounts and their passwords.
     pub users: HashMap<String, StoredPassword>,
     /// Found blocks that the node has not answered.
-    pub unanswered: HashMap<Hash, Unanswered>,
+    pub unanswered: BTreeMap<Hash, Unanswered>,
     /// The last share in the ledger.
     pub durable: Seq,
 }
@@ -70,7 +70,7 @@ pub struct Driver<S> {
     desks: Desks,
     config: NewConfig,
     users: HashMap<String, StoredPassword>,
-    unanswered: HashMap<Hash, Unanswered>,
+    unanswered: BTreeMap<Hash, Unanswered>,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hstratum::clerk::{self, PasswordMail, UsersMail};
+use hstratum::clerk::{self, PasswordMail};
 use hstratum::mail::WorkMail;
 use hstratum::node;
 use hstratum::store::keeper::StoreMail;
@@ -12,7 +12,7 @@ use hstratum_core::header::{HEADER_BYTES, decode_header};
 use hstratum_core::units::Hash;
 
 use crate::node::short;
-use crate::plan::{between, happens};
+use crate::plan::between;
 use crate::plant::Plant;
 use crate::ports::Out;
 use crate::server::{Offers, stored};
@@ -53,10 +53,8 @@ impl World {
         for mail in passwords {
             self.ask_password(mail);
         }
-        for UsersMail(ticket, user) in users {
-            let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
-            let kept = kept.then(|| stored(&user.password));
-            self.after(20, What::Added(self.boot, ticket, user.name, kept));
+        for mail in users {
+            self.add_user(mail);
         }
         if let Some(doom) = self.doom.take() {
             self.doomed = Some(doom);
@@ -92,6 +90,12 @@ impl World {
             {
                 self.work_says(WorkMail::Durable(last.seq));
             }
+        }
+        if let StoreMail::Tally(tallied) = &mail {
+            if self.plant == Some(Plant::LostTally) {
+                return;
+            }
+            self.counts.tell(tallied);
         }
         self.post(mail);
     }
