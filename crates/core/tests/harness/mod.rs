@@ -9,7 +9,7 @@
 
 mod node;
 mod seat;
-mod setup;
+pub(crate) mod setup;
 mod work;
 mod world;
 
