@@ -3,6 +3,7 @@
 mod ledger;
 mod mine;
 mod payout;
+mod proxy;
 mod swarm;
 mod terminal;
 mod url;
@@ -27,6 +28,8 @@ enum Command {
     Ledger(ledger::Args),
     /// Divide rewards among accounts and pay them
     Payout(payout::Args),
+    /// Take miners and spread them over servers; they stay connected when a server fails
+    Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
     Swarm(swarm::Args),
 }
@@ -37,6 +40,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Mine(args) => mine::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Payout(args) => payout::run(&args),
+        Command::Proxy(args) => proxy::run(args),
         Command::Swarm(args) => swarm::run(&args),
     };
     match outcome {
