@@ -201,7 +201,7 @@ impl Driver {
     /// One line when miners have moved and no more do.
     fn report_moves(&mut self, now_ms: u64) {
         let times = &mut self.moves.times;
-        if times.is_empty() || now_ms - self.moves.last_ms < PROXY_MOVES_QUIET_MS {
+        if times.is_empty() || now_ms.saturating_sub(self.moves.last_ms) < PROXY_MOVES_QUIET_MS {
             return;
         }
         let text = format!(
