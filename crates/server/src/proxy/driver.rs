@@ -14,12 +14,13 @@ use hstratum_core::units::ConnId;
 use serde_json::json;
 
 use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
-use crate::net::{Net, ReadResult};
+use crate::net::Net;
 use crate::proxy::control::Order;
 use crate::proxy::log;
 use crate::proxy::settings::Settings;
 use crate::proxy_header;
 use crate::store::unix_s;
+use crate::surroundings::ReadResult;
 use crate::tls;
 
 /// Set by signals.
