@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod address;
+pub mod admit;
 mod ban;
 pub mod block;
 pub mod client;
@@ -28,6 +29,8 @@ pub mod pace;
 pub mod password;
 pub mod payout;
 pub mod pool;
+mod proxied;
+pub mod proxy;
 mod reader;
 mod recorded;
 pub mod redirect;

@@ -13,9 +13,9 @@ use hstratum_core::address::{Address, Network};
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clerk;
+use crate::descriptors;
 use crate::driver::{Desks, Driver, Legacy};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
@@ -386,19 +386,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<Join
 
 /// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
 fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let fitting = current.map_or(u64::MAX, |current| {
-        current.saturating_sub(DESCRIPTORS_KEPT).max(1)
-    });
-    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    let fitting = descriptors::raise().saturating_sub(DESCRIPTORS_KEPT).max(1);
     if fitting < wanted {
         let text = format!(
             "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"

@@ -153,6 +153,7 @@ impl World {
             hints_max: 64,
             public_host: None,
             public_port: 3008,
+            proxy_secret: None,
         })
     }
 
