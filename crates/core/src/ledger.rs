@@ -43,6 +43,8 @@ pub enum BlockState {
 pub enum Sighting {
     /// Not on the main chain.
     Elsewhere,
+    /// Not on it, and its height so deep below the tip that a reward there could be spent.
+    Gone,
     /// On it, with a reward that cannot be spent yet.
     OnMain,
     /// On it, so deep that its reward can be spent in the next block.
@@ -53,14 +55,12 @@ impl Sighting {
     /// Of a block at `height`, by a node whose chain ends at `tip`. `maturity`: how deep a block
     /// must be for its reward to be spent in the next one.
     pub fn of(on_main: bool, height: Height, tip: Height, maturity: u32) -> Self {
-        if !on_main {
-            return Self::Elsewhere;
-        }
         let depth = (u64::from(tip.0) + 1).saturating_sub(height.0.into());
-        if depth >= maturity.into() {
-            Self::Mature
-        } else {
-            Self::OnMain
+        match (on_main, depth >= maturity.into()) {
+            (true, true) => Self::Mature,
+            (true, false) => Self::OnMain,
+            (false, true) => Self::Gone,
+            (false, false) => Self::Elsewhere,
         }
     }
 }
@@ -107,14 +107,16 @@ impl BlockState {
         }
     }
 
-    /// After a look at the chain. Until the node has answered, absence says nothing.
+    /// After a look at the chain. Until the node has answered, absence says nothing, unless others'
+    /// blocks lie deep above: the answer may never come, and payouts of later blocks wait for it.
     #[must_use]
     pub fn after_sighting(self, sighting: Sighting) -> Self {
         match (self, sighting) {
             (_, Sighting::Mature) => Self::Confirmed,
             (_, Sighting::OnMain) => Self::Accepted,
-            (Self::Found | Self::Refused, Sighting::Elsewhere) => self,
-            (_, Sighting::Elsewhere) => Self::Orphaned,
+            (Self::Refused, Sighting::Elsewhere | Sighting::Gone) => self,
+            (Self::Found, Sighting::Elsewhere) => self,
+            (_, Sighting::Elsewhere | Sighting::Gone) => Self::Orphaned,
         }
     }
 }
@@ -189,8 +191,9 @@ mod tests {
         assert_eq!(sighting(199), Sighting::Mature);
         // The node's chain may have become shorter than the block is high.
         assert_eq!(sighting(50), Sighting::OnMain);
-        let elsewhere = Sighting::of(false, Height(100), Height(900), 100);
-        assert_eq!(elsewhere, Sighting::Elsewhere);
+        let elsewhere = |tip| Sighting::of(false, Height(100), Height(tip), 100);
+        assert_eq!(elsewhere(198), Sighting::Elsewhere);
+        assert_eq!(elsewhere(199), Sighting::Gone);
     }
 
     #[test]
@@ -200,6 +203,17 @@ mod tests {
         assert_eq!(after(BlockState::Refused), BlockState::Refused);
         assert_eq!(after(BlockState::Accepted), BlockState::Orphaned);
         assert_eq!(after(BlockState::Confirmed), BlockState::Orphaned);
+    }
+
+    #[test]
+    fn block_that_is_never_answered_finds_its_end() {
+        let gone = |state: BlockState| state.after_sighting(Sighting::Gone);
+        assert_eq!(gone(BlockState::Found), BlockState::Orphaned);
+        assert_eq!(gone(BlockState::Refused), BlockState::Refused);
+        assert_eq!(gone(BlockState::Confirmed), BlockState::Orphaned);
+        // Its answer may come all the same.
+        let late = gone(BlockState::Found).after_verdict(&Verdict::Accepted);
+        assert_eq!(late, BlockState::Accepted);
     }
 
     #[test]

@@ -179,16 +179,7 @@ impl World {
                 assert!(is_excused, "a found block is in no ledger: {hash}");
                 continue;
             };
-            let found = &self.book.blocks[hash];
             let place = self.place_of(hash);
-            if row.state == BlockState::Found
-                && !found.was_spooled
-                && found.boot != self.boot
-                && matches!(place, Place::Side | Place::Nowhere)
-            {
-                // Recorded, and dead with its process before the spool had it: nobody is asked again.
-                continue;
-            }
             match self.book.fate(hash, place) {
                 Some(state) => assert_eq!(row.state, state, "{hash} is {place:?}"),
                 None => assert!(

@@ -28,6 +28,15 @@ fn seeds_with_the_ledger_in_maps_hold_and_repeat_themselves() {
     }
 }
 
+/// A block that nobody is asked about again held up all later payouts.
+#[test]
+fn seeds_that_were_broken_hold() {
+    for seed in [210, 292] {
+        let result = run(&Run::of(seed, 1.0));
+        result.unwrap_or_else(|failure| panic!("seed {seed}: {failure:#?}"));
+    }
+}
+
 /// The seeds are the first that find them; see the lab's README.
 #[test]
 fn planted_bugs_are_found() {
