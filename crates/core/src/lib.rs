@@ -8,9 +8,11 @@
 
 pub mod account;
 pub mod address;
-mod ban;
+pub mod admin;
+pub mod ban;
 pub mod block;
 pub mod client;
+mod drain;
 pub mod event;
 mod extension;
 mod extra_nonce;

@@ -90,6 +90,15 @@ pub const BAN_MS: u64 = 10 * 60_000;
 /// Addresses remembered for what was dropped from them. The oldest is forgotten for a new one.
 pub const BANNED_ADDRESSES_MAX: usize = 4096;
 
+/// Addresses that the operator has banned. The next one is refused.
+pub const OPERATOR_BANS_MAX: usize = 4096;
+
+/// Bytes of the reason of a ban. A longer one is refused.
+pub const BAN_REASON_BYTES_MAX: usize = 256;
+
+/// Seconds over which a drain may move miners away. A longer one is refused.
+pub const DRAIN_S_MAX: u64 = 3600;
+
 /// How long the difficulty of a session that ended is remembered for its return.
 pub const HINT_MS: u64 = 10 * 60_000;
 

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use hstratum_core::block::Solution;
-use hstratum_core::event::{
-    Action, Actions, Event, FoundBlock, LedgerState, Level, Listening, Now, Verdict,
-};
+use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::ban::Ban;
+use hstratum_core::event::{Action, Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
@@ -21,8 +20,9 @@ use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
+use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
-use crate::mail::{Mailbox, NodeMail, WorkMail};
+use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::net::{Net, ReadResult};
 use crate::node::{Node, Offer};
 use crate::settings::Settings;
@@ -38,22 +38,6 @@ pub(crate) struct Desks {
     pub spool: Option<Sender<SpoolMail>>,
     /// Whoever reads the certificate; none when nothing speaks TLS.
     pub certificates: Option<Sender<()>>,
-}
-
-/// A found block that the node has not answered.
-pub(crate) enum Unanswered {
-    /// Found in this run.
-    Found(Arc<Solution>),
-    /// Left over from an earlier one, with its bytes.
-    Spooled(Box<FoundBlock>, Vec<u8>),
-}
-
-/// What earlier runs have left.
-pub(crate) struct Legacy {
-    pub users: HashMap<String, StoredPassword>,
-    pub unanswered: HashMap<Hash, Unanswered>,
-    /// The last share in the ledger.
-    pub durable: Seq,
 }
 
 /// What the node said last: a new pool is told it first.
@@ -75,6 +59,13 @@ pub(crate) struct Driver {
     pub settings: Settings,
     pub users: HashMap<String, StoredPassword>,
     pub unanswered: HashMap<Hash, Unanswered>,
+    /// The operator's bans: a new pool is told them.
+    bans: Vec<Ban>,
+    /// No connections are taken, as ordered: nor does a new pool.
+    is_draining: bool,
+    /// Orders that are not answered, and who waits.
+    orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    last_order: OrderId,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
@@ -105,6 +96,7 @@ impl Driver {
     ) -> Self {
         let Legacy {
             users,
+            bans,
             unanswered,
             durable,
         } = legacy;
@@ -116,6 +108,10 @@ impl Driver {
             settings,
             users,
             unanswered,
+            bans,
+            is_draining: false,
+            orders: HashMap::new(),
+            last_order: OrderId(0),
             view: NodeView::default(),
             closing: None,
             started: Instant::now(),
@@ -163,6 +159,11 @@ impl Driver {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
         }
+        self.handle(&mut pool, now, Event::Bans(self.bans.clone()));
+        if self.is_draining {
+            let order = Order::Drain { over_s: 0 };
+            self.handle(&mut pool, now, Event::Order(OrderId(0), order));
+        }
         let unanswered: Vec<_> = self
             .unanswered
             .values()
@@ -201,6 +202,8 @@ impl Driver {
         );
         self.carry_out(Some(failure));
         self.commit();
+        // Whoever waits hears that nobody answers.
+        self.orders.clear();
         self.net.reset_all();
         std::thread::sleep(Duration::from_millis(RESTART_MS));
     }
@@ -312,6 +315,13 @@ impl Driver {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
+            NodeMail::Order(order, answer) => {
+                self.last_order = OrderId(self.last_order.0 + 1);
+                let id = self.last_order;
+                self.orders.insert(id, answer);
+                self.handle(pool, now, Event::Order(id, order));
+                self.is_draining = pool.is_draining();
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -339,6 +349,7 @@ impl Driver {
                 }
                 self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
+            WorkMail::Answer(id, answer) => self.answer(id, answer),
             WorkMail::Certificate(certificate) => {
                 self.net.use_certificate(certificate);
                 self.node.log(Level::Info, "certificate reloaded");
@@ -412,8 +423,25 @@ impl Driver {
                     PasswordMail(ticket, stored, password),
                 );
             }
-            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail(ticket, user)),
+            Action::AddUser(ticket, user) => {
+                ask(&self.desks.users, UsersMail::Add(ticket, user));
+            }
+            Action::KeepUser(ticket, name, stored) => {
+                ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
+            }
+            Action::KeepBans(id, bans) => {
+                self.bans.clone_from(&bans);
+                ask(&self.desks.users, UsersMail::Bans(id, bans));
+            }
+            Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),
+        }
+    }
+
+    /// Tells whoever waits, if anybody still does.
+    fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
+        if let Some(waiting) = self.orders.remove(&id) {
+            let _ = waiting.send(answer);
         }
     }
 
@@ -449,21 +477,6 @@ impl Driver {
         self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
-    }
-}
-
-impl Unanswered {
-    fn offer_again(&self) -> (FoundBlock, Offer) {
-        match self {
-            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
-            Self::Spooled(found, raw) => {
-                let offer = Offer::Spooled {
-                    hash: found.hash,
-                    raw: raw.clone(),
-                };
-                (FoundBlock::clone(found), offer)
-            }
-        }
     }
 }
 

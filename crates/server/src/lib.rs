@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
+mod bans;
 mod clerk;
 pub mod config;
 mod conn;
@@ -11,6 +12,7 @@ mod disk;
 mod driver;
 pub mod dump;
 pub mod ledger;
+mod legacy;
 mod limits;
 pub mod listener;
 mod mail;

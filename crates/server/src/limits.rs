@@ -64,6 +64,9 @@ pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 /// How long the ledger may take to store an address. Then whoever asked is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
 
+/// How long an operator's order is waited for: an address and a password may have to be written.
+pub(crate) const ORDER_MS: u64 = 10_000;
+
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 

@@ -10,14 +10,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
 use hstratum_core::address::{Address, Network};
+use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::clerk;
-use crate::driver::{Desks, Driver, Legacy, Unanswered};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
+use crate::bans::BansFile;
+use crate::clerk::{self, UsersFiles};
+use crate::driver::{Desks, Driver};
+use crate::legacy::{Legacy, Unanswered};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
 use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
@@ -40,8 +44,9 @@ pub struct Server {
 /// What the files of an earlier run hold.
 #[derive(Default)]
 struct Files {
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     users: HashMap<String, hstratum_core::password::StoredPassword>,
+    bans: Vec<Ban>,
     spool: Option<Spool>,
     unanswered: HashMap<Hash, Unanswered>,
 }
@@ -72,7 +77,7 @@ impl Server {
         let (desks, clerks) = start_clerks(
             &settings,
             store,
-            files.users_file,
+            files.users_files,
             files.spool,
             &post,
             &node,
@@ -88,6 +93,7 @@ impl Server {
             settings,
             Legacy {
                 users: files.users,
+                bans: files.bans,
                 unanswered: files.unanswered,
                 durable,
             },
@@ -186,6 +192,14 @@ impl Server {
         Ok(AddressStored(answered))
     }
 
+    /// Gives the pool an order. What comes out has the answer, which comes when what the order
+    /// changes is durable.
+    pub fn order(&self, order: Order) -> Ordered {
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered(answered)
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
@@ -206,6 +220,25 @@ impl AddressStored {
     /// stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
         clerk::wait_for_address(&self.0).context("failed to store the address")
+    }
+}
+
+/// An order that was given.
+pub struct Ordered(Receiver<Result<Answer, Refusal>>);
+
+impl Ordered {
+    /// Waits for the answer, at most ten seconds.
+    ///
+    /// # Errors
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
+    /// have been carried out all the same.
+    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
+            Ok(answer) => Ok(answer),
+            Err(Timeout) => bail!("the pool does not answer"),
+            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+        }
     }
 }
 
@@ -263,8 +296,13 @@ impl Files {
                 node.log(Level::Error, &text);
             }
         }
+        let (bans_file, bans) = BansFile::open(dir)?;
         Ok(Self {
-            users_file: Some(users_file),
+            users_files: UsersFiles {
+                users: Some(users_file),
+                bans: Some(bans_file),
+            },
+            bans,
             users: records
                 .into_iter()
                 .map(|user| (user.name, user.password))
@@ -298,7 +336,7 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
 fn start_clerks(
     settings: &Settings,
     store: Store,
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     spool: Option<Spool>,
     post: &Post,
     node: &Arc<dyn Node>,
@@ -339,7 +377,7 @@ fn start_clerks(
     let users_ledger = store_desk.clone();
     clerks.push(spawn("hstratum-users", move || {
         clerk::run_users(
-            users_file,
+            users_files,
             &users_mail,
             &users_ledger,
             &users_post,

@@ -78,6 +78,14 @@ impl World {
                 let kept = kept.then(|| stored(&user.password));
                 self.after(20, What::Added(self.boot, ticket, user.name, kept));
             }
+            Action::KeepUser(ticket, name, password) => {
+                let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
+                let kept = kept.then_some(password);
+                self.after(20, What::Added(self.boot, ticket, name, kept));
+            }
+            Action::KeepBans(..) | Action::Answer(..) => {
+                unreachable!("no operator gives orders here")
+            }
             Action::Log(level, text) => note!(self, "log       {level:?}: {text}"),
         }
     }
