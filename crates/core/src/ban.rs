@@ -145,6 +145,16 @@ impl Bans {
         list
     }
 
+    /// Addresses that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.offences.len().max(self.order.len())
+    }
+
+    /// Bans of the operator, those that are over included.
+    pub(crate) fn ordered_len(&self) -> usize {
+        self.ordered.len()
+    }
+
     fn forget_old(&mut self, now_ms: u64) {
         while let Some(address) = self.order.front()
             && let Some(offence) = self.offences.get(address)

@@ -126,6 +126,35 @@ impl Questions {
         Some(self.last)
     }
 
+    /// The question whether this is the account's password.
+    fn login_of(&self, account: &Arc<str>, password: &str) -> Option<Ticket> {
+        let key = (account.clone(), password.to_owned());
+        self.logins.get(&key).copied()
+    }
+
+    /// A connection waits no longer; whether nobody does now.
+    pub(crate) fn leave(&mut self, ticket: Ticket, conn: ConnId) -> bool {
+        let Some(Question::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
+            return false;
+        };
+        waiting.retain(|(asker, _)| asker.conn != conn);
+        waiting.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len().max(self.logins.len())
+    }
+
+    /// How many connections wait for one.
+    pub(crate) fn askers(&self) -> usize {
+        let of = |question: &Question| match question {
+            Question::Login { waiting, .. } => waiting.len(),
+            Question::Write { .. } => 0,
+        };
+        self.open.values().map(of).sum()
+    }
+
     /// Asks for a user to be written.
     pub(crate) fn ask_write(
         &mut self,
@@ -169,6 +198,7 @@ impl Pool {
         checked: Password,
         out: &mut Actions,
     ) {
+        self.shared.turns.answered(ticket, out);
         let Some(Question::Login {
             account,
             password,
@@ -186,6 +216,7 @@ impl Pool {
             self.shared.accounts.verified(&account, &password);
         }
         for (Asker { conn, id }, user) in waiting {
+            self.shared.turns.leave(conn);
             if let Some(session) = self.sessions.get_mut(conn) {
                 let mut desk = Desk {
                     shared: &mut self.shared,
@@ -283,10 +314,16 @@ impl Desk<'_> {
             conn: session.conn,
             id: id.map(str::to_owned),
         };
-        let asked = (self.shared.questions).ask_login(asker, user, password, &stored);
-        if let Some(ticket) = asked {
-            self.out
-                .push(Action::CheckPassword(ticket, stored, password.to_owned()));
+        let account = user.account.clone();
+        let Shared {
+            questions, turns, ..
+        } = &mut *self.shared;
+        let is_new = questions.ask_login(asker, user, password, &stored);
+        if let Some(ticket) = questions.login_of(&account, password) {
+            turns.wait(session.conn, ticket);
+        }
+        if let Some(ticket) = is_new {
+            turns.add(ticket, session.address, stored, password, self.out);
         }
     }
 

@@ -42,6 +42,11 @@ impl Tallies {
         self.left.extend(gone.filter_map(|mut one| take(&mut one)));
     }
 
+    /// Tallies of connections that have ended.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
     /// Keeps what a connection that ends has sent.
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));

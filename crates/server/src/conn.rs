@@ -246,7 +246,12 @@ impl Conn {
         match &mut self.transport {
             Transport::Plain => match self.socket.read(into) {
                 Ok(0) => Input::Gone,
-                Ok(len) => Input::Bytes(len),
+                Ok(len) => {
+                    // A short read has emptied the socket: epoll tells of what comes later
+                    // (epoll(7)), and of an end that is there already.
+                    self.may_read = len == into.len() || self.is_read_closed;
+                    Input::Bytes(len)
+                }
                 Err(error) => Input::of_error(&error),
             },
             Transport::Tls(session) => session.read(&mut self.socket, into),

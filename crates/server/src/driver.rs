@@ -21,7 +21,9 @@ use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::legacy::{Legacy, Unanswered};
-use crate::limits::{FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
+use crate::limits::{
+    CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
+};
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::net::{Net, ReadResult};
 use crate::node::{Node, Offer};
@@ -247,7 +249,9 @@ impl Driver {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
         }
-        self.commit();
+        if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
+            self.commit();
+        }
         self.net.flush();
         for conn in self.net.take_lost() {
             self.handle(pool, now, Event::Closed(conn));

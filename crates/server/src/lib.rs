@@ -9,6 +9,7 @@ mod clerk;
 pub mod config;
 mod conn;
 mod disk;
+pub mod doctor;
 mod driver;
 pub mod dump;
 pub mod ledger;

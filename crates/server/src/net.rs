@@ -254,6 +254,11 @@ impl Net {
         Some(self.take_from_queue(id))
     }
 
+    /// Whether connections wait to be read.
+    pub(crate) fn has_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
     fn take_from_queue(&mut self, id: ConnId) -> ConnId {
         if let Some(conn) = self.get_mut(id) {
             conn.is_queued = false;

@@ -87,6 +87,12 @@ impl Book {
             self.acknowledged.insert(hash),
             "one share was accepted twice: {hash} for {key:?}"
         );
+        if let Some(block) = self.blocks.get(&hash) {
+            assert!(
+                block.was_recorded,
+                "a block's share was acknowledged, and the block is in no ledger: {hash}"
+            );
+        }
         let told = add(&mut self.acknowledged_counts, key, 1);
         let kept = of(&self.committed, key);
         assert!(

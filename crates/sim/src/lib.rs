@@ -8,11 +8,13 @@
 
 mod agenda;
 mod book;
+mod census;
 mod chain;
 mod check;
 mod disk;
 mod fault;
 mod miner;
+mod mischief;
 pub mod model;
 mod net;
 mod node;
@@ -29,6 +31,7 @@ mod work;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -95,6 +98,8 @@ pub struct Report {
     pub settled: u64,
     /// Faults, by kind.
     pub injected: Injected,
+    /// The most that the pool ever kept, by name.
+    pub largest: BTreeMap<&'static str, usize>,
     /// Lines of the trace.
     pub lines: u64,
     /// The same for the same seed.

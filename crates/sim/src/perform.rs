@@ -86,7 +86,10 @@ impl World {
             Action::KeepBans(..) | Action::Answer(..) => {
                 unreachable!("no operator gives orders here")
             }
-            Action::Log(level, text) => note!(self, "log       {level:?}: {text}"),
+            Action::Log(level, text) => {
+                note!(self, "log       {level:?}: {text}");
+                self.hear_of_ban(&text);
+            }
         }
     }
 

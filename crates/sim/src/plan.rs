@@ -169,7 +169,8 @@ fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             account: account.to_owned(),
             hashrate: 0.05 * 10_f64.powf(1.3 * rng.f64()),
             latency_ms: between(rng, 1, 150),
-            host: n,
+            // Some share an address, be they what they may.
+            host: if rng.u8(..3) == 0 { rng.u8(..=n) } else { n },
         });
     }
     miners

@@ -158,6 +158,7 @@ impl World {
         let users = process.users.clone();
         process.pool = Some(Pool::new(config, users, process.last, now));
         process.is_listening = true;
+        self.bans.clear();
         let state = process.ledger;
         let blocks: Vec<_> = process
             .unanswered

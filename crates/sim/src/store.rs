@@ -42,6 +42,11 @@ impl Store {
             wake: 0,
         }
     }
+
+    /// Shares and blocks that are not durable yet.
+    pub(crate) fn left(&self) -> (u64, usize) {
+        self.keeper.left()
+    }
 }
 
 impl World {

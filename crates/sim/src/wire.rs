@@ -3,6 +3,7 @@
 
 use hstratum_core::units::ConnId;
 
+use crate::census::READ_BYTES;
 use crate::plan::{Kind, between, happens};
 use crate::plant::Plant;
 use crate::server::NetMail;
@@ -174,6 +175,11 @@ impl World {
             return;
         };
         note!(self, "{:<2} closed by the server", wire.miner);
+        let miner = &self.miners[wire.miner];
+        let is_listening = self.process.as_ref().is_some_and(|p| p.is_listening);
+        let is_well = miner.conn == Some(conn) && miner.has_credit && is_listening;
+        let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
+        assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
         wire.server_open = false;
         wire.inbox.clear();
         wire.out.clear();
@@ -236,7 +242,11 @@ impl World {
         if !std::mem::replace(&mut wire.is_known, true) {
             process.net_mail.push_back(NetMail::Opened(conn));
         }
-        process.net_mail.push_back(NetMail::Bytes(conn, bytes));
+        for read in bytes.chunks(READ_BYTES) {
+            process
+                .net_mail
+                .push_back(NetMail::Bytes(conn, read.to_vec()));
+        }
         self.want_turn_soon();
     }
 
@@ -250,7 +260,11 @@ impl World {
         }
         let is_known = wire.is_known && wire.boot == self.boot;
         if is_known && let Some(process) = &mut self.process {
-            process.net_mail.push_back(NetMail::Gone(conn));
+            let is_told =
+                self.plant != Some(Plant::ForgottenEnd) || !process.resumed.contains(&conn);
+            if is_told {
+                process.net_mail.push_back(NetMail::Gone(conn));
+            }
             self.want_turn_soon();
         }
         self.net.tidy(conn);
