@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod absence;
 pub mod account;
 pub mod address;
 pub mod admin;
+pub mod alarm;
 pub mod ban;
 pub mod block;
 pub mod client;
@@ -18,6 +20,7 @@ pub mod event;
 mod extension;
 mod extra_nonce;
 mod found;
+pub mod hashrate;
 pub mod header;
 pub mod job;
 pub mod ledger;

@@ -11,8 +11,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::alarm::{Draining, Sign};
 use hstratum_core::ban::Ban;
-use hstratum_core::event::{Action, Actions, Event, LedgerState, Level, Listening, Now, Verdict};
+use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
@@ -26,7 +27,7 @@ use crate::limits::{
 };
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::net::{Net, ReadResult};
-use crate::node::{Node, Offer};
+use crate::node::Node;
 use crate::settings::Settings;
 use crate::store::{StoreMail, unix_s};
 
@@ -38,6 +39,8 @@ pub(crate) struct Desks {
     pub users: Sender<UsersMail>,
     /// None when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
+    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    pub alarms: Sender<Sign>,
     /// Whoever reads the certificate; none when nothing speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
@@ -62,11 +65,11 @@ pub(crate) struct Driver {
     pub users: HashMap<String, StoredPassword>,
     pub unanswered: HashMap<Hash, Unanswered>,
     /// The operator's bans: a new pool is told them.
-    bans: Vec<Ban>,
+    pub bans: Vec<Ban>,
     /// No connections are taken, as ordered: nor does a new pool.
     is_draining: bool,
     /// Orders that are not answered, and who waits.
-    orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    pub orders: HashMap<OrderId, Sender<OrderAnswer>>,
     last_order: OrderId,
     view: NodeView,
     /// The node closes, and is told here when all is done.
@@ -75,9 +78,9 @@ pub(crate) struct Driver {
     next_tick_ms: u64,
     actions: Actions,
     /// Recorded in this turn, for the ledger.
-    credits: Vec<Credit>,
+    pub credits: Vec<Credit>,
     /// The last share recorded.
-    last: Seq,
+    pub last: Seq,
     /// The last share of which the ledger has said whether it is durable.
     settled: Seq,
     /// What the ledger said last: a new pool is told it.
@@ -202,6 +205,7 @@ impl Driver {
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
+        self.sign(Sign::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
         // Whoever waits hears that nobody answers.
@@ -277,6 +281,7 @@ impl Driver {
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
             NodeMail::Tip(hash, height) => {
+                self.sign(Sign::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
                 ask(&self.desks.store, StoreMail::Chain(height));
@@ -285,6 +290,7 @@ impl Driver {
                 Ok(template) => {
                     let tip = Height(template.height.0.saturating_sub(1));
                     ask(&self.desks.store, StoreMail::Chain(tip));
+                    self.sign(Sign::Template(parts.prev_block));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
                     self.handle(pool, now, Event::Template(Box::new(template)));
@@ -299,6 +305,7 @@ impl Driver {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeMail::NoTemplate(reason) => {
+                self.sign(Sign::NoTemplate(reason.clone()));
                 self.view.template = None;
                 self.view.no_template = Some(reason.clone());
                 self.handle(pool, now, Event::NoTemplate(reason));
@@ -325,6 +332,10 @@ impl Driver {
                 self.orders.insert(id, answer);
                 self.handle(pool, now, Event::Order(id, order));
                 self.is_draining = pool.is_draining();
+                self.sign(Sign::Drain(match self.is_draining {
+                    true => Draining::Yes,
+                    false => Draining::No,
+                }));
             }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
@@ -386,77 +397,8 @@ impl Driver {
         failure
     }
 
-    fn perform(&mut self, action: Action, bytes: &[u8]) {
-        match action {
-            Action::SubmitBlock(solution) => {
-                self.unanswered
-                    .insert(solution.hash, Unanswered::Found(solution.clone()));
-                self.node.offer(Offer::Found(solution));
-            }
-            Action::Spool(solution, transactions) => {
-                self.spool(SpoolMail::Put(solution, transactions));
-            }
-            Action::Record(credit) => {
-                self.last = credit.seq;
-                self.credits.push(credit);
-            }
-            Action::BlockFound(block) => {
-                ask(&self.desks.store, StoreMail::BlockFound(block));
-            }
-            Action::BlockAnswered(hash, verdict) => {
-                self.commit();
-                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
-            }
-            Action::Tally(tallied) => ask(&self.desks.store, StoreMail::Tally(tallied)),
-            Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
-            Action::Pause(conn) => self.net.pause(conn, true),
-            Action::Resume(conn) => self.net.pause(conn, false),
-            Action::Close(conn, how) => self.net.close(conn, how),
-            Action::Listen(listening) => {
-                if let Err(error) = self.net.listen(listening) {
-                    self.node.log(
-                        Level::Error,
-                        &format!("failed to change listening: {error}"),
-                    );
-                }
-            }
-            Action::CheckPassword(ticket, stored, password) => {
-                ask(
-                    &self.desks.passwords,
-                    PasswordMail(ticket, stored, password),
-                );
-            }
-            Action::AddUser(ticket, user) => {
-                ask(&self.desks.users, UsersMail::Add(ticket, user));
-            }
-            Action::KeepUser(ticket, name, stored) => {
-                ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
-            }
-            Action::KeepBans(id, bans) => {
-                self.bans.clone_from(&bans);
-                ask(&self.desks.users, UsersMail::Bans(id, bans));
-            }
-            Action::Answer(id, answer) => self.answer(id, answer),
-            Action::Log(level, text) => self.node.log(level, &text),
-        }
-    }
-
-    /// Tells whoever waits, if anybody still does.
-    fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
-        if let Some(waiting) = self.orders.remove(&id) {
-            let _ = waiting.send(answer);
-        }
-    }
-
-    fn spool(&self, mail: SpoolMail) {
-        if let Some(spool) = &self.desks.spool {
-            ask(spool, mail);
-        }
-    }
-
     /// Hands what was recorded to the ledger.
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
             let credits = std::mem::take(&mut self.credits);
             ask(&self.desks.store, StoreMail::Credits(credits));
@@ -466,6 +408,7 @@ impl Driver {
     /// The last replies leave once their shares are durable or given up; then everybody is sent away.
     fn finish(&mut self, pool: &mut Pool) {
         self.commit();
+        self.sign(Sign::Stop);
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
         while self.settled < self.last {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -485,7 +428,7 @@ impl Driver {
 }
 
 /// The threads behind the desks outlive the driver, whatever their disk does.
-fn ask<T>(desk: &Sender<T>, mail: T) {
+pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
     assert!(
         desk.send(mail).is_ok(),
         "a thread of the server has ended before the driver"

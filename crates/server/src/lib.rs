@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
+mod alarms;
 mod bans;
 mod clerk;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod node;
 pub mod password;
 pub mod payout;
 mod per_address;
+mod perform;
 mod port;
 pub mod proxy_header;
 pub mod server;
@@ -31,3 +33,4 @@ pub mod spool;
 pub mod store;
 mod tls;
 pub mod users;
+mod webhook;

@@ -11,12 +11,14 @@ use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
 use hstratum_core::address::{Address, Network};
 use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::alarm::Sign;
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::alarms;
 use crate::bans::BansFile;
 use crate::clerk::{self, UsersFiles};
 use crate::driver::{Desks, Driver};
@@ -32,6 +34,7 @@ use crate::store::status::{Reading, Status};
 use crate::store::{Parties, Store, StoreMail, unix_s};
 use crate::tls;
 use crate::users::{Repair, UsersFile};
+use crate::webhook::{self, Outbox};
 
 /// A running server.
 pub struct Server {
@@ -356,7 +359,10 @@ fn start_clerks(
             Some(spool_desk)
         }
     };
+    let (alarms_desk, signs) = channel();
+    clerks.extend(start_alarms(settings, signs, node)?);
     let parties = Parties {
+        alarms: alarms_desk.clone(),
         post: post.clone(),
         node: node.clone(),
         spool: spool.clone(),
@@ -400,9 +406,33 @@ fn start_clerks(
         passwords: passwords_desk,
         users: users_desk,
         spool,
+        alarms: alarms_desk,
         certificates,
     };
     Ok((desks, clerks))
+}
+
+/// Who raises alarms, and where there is a webhook who delivers them.
+fn start_alarms(
+    settings: &Settings,
+    signs: Receiver<Sign>,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut clerks = Vec::new();
+    let mut outbox = None;
+    if let Some(webhook) = &settings.config.webhook {
+        let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
+        outbox = Some(posted.clone());
+        let (courier_node, network) = (node.clone(), settings.network);
+        clerks.push(spawn("hstratum-webhook", move || {
+            webhook::run(&webhook, network, &posted, &*courier_node);
+        })?);
+    }
+    let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
+    clerks.push(spawn("hstratum-alarms", move || {
+        alarms::run(drop_percent, &signs, outbox.as_deref(), &*node);
+    })?);
+    Ok(clerks)
 }
 
 /// The node needs its cores too.
