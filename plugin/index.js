@@ -62,7 +62,7 @@ class Plugin {
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
     this.listen();
-    rpc.add(node.rpc, this.server);
+    rpc.add(node.rpc, this.server, logger);
   }
 
   listen() {

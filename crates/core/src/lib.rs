@@ -6,17 +6,22 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod absence;
 pub mod account;
 pub mod address;
+pub mod admin;
 pub mod admit;
-mod ban;
+pub mod alarm;
+pub mod ban;
 pub mod block;
 pub mod client;
+mod drain;
 mod ends;
 pub mod event;
 mod extension;
 mod extra_nonce;
 mod found;
+pub mod hashrate;
 pub mod header;
 pub mod job;
 pub mod ledger;

@@ -105,6 +105,27 @@ pub const BAN_MS: u64 = 10 * 60_000;
 /// Addresses remembered for what was dropped from them. The oldest is forgotten for a new one.
 pub const BANNED_ADDRESSES_MAX: usize = 4096;
 
+/// Addresses that the operator has banned. The next one is refused.
+pub const OPERATOR_BANS_MAX: usize = 4096;
+
+/// Bytes of the reason of a ban. A longer one is refused.
+pub const BAN_REASON_BYTES_MAX: usize = 256;
+
+/// Seconds over which a drain may move miners away. A longer one is refused.
+pub const DRAIN_S_MAX: u64 = 3600;
+
+/// How long there must be no job, or the ledger be stalled, for an alarm.
+pub const ALARM_PATIENCE_MS: u64 = 15_000;
+
+/// Workers whose silence is noticed. Beyond it others are not watched.
+pub const WATCHED_WORKERS_MAX: usize = 100_000;
+
+/// Workers that an alarm names; it has the number of all.
+pub const ALARM_NAMES_MAX: usize = 10;
+
+/// Blocks that an alarm is not repeated for. The oldest is forgotten for a new one.
+pub const WATCHED_BLOCKS_MAX: usize = 4096;
+
 /// How long the difficulty of a session that ended is remembered for its return.
 pub const HINT_MS: u64 = 10 * 60_000;
 

@@ -11,17 +11,17 @@ use crate::address::Network;
 use crate::admit::ProxySecret;
 use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
+use crate::drain::Drain;
 use crate::ends::Ends;
 use crate::event::{
     Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
-    Password, Ticket, Verdict,
+    Verdict,
 };
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
-use crate::login::{Asker, Question, Questions};
-use crate::message::Reject;
+use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
@@ -86,6 +86,9 @@ pub struct Pool {
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
+    pub(crate) drain: Option<Drain>,
+    /// What was said last of the port.
+    pub(crate) port: Listening,
     no_template: Option<String>,
     next_round_ms: u64,
 }
@@ -128,6 +131,8 @@ impl Pool {
             sessions: Sessions::default(),
             tallies: Tallies::new(now.ms),
             bans: Bans::default(),
+            drain: None,
+            port: Listening::On,
             no_template: None,
             next_round_ms: now.ms + ROUND_MS,
         }
@@ -174,6 +179,8 @@ impl Pool {
             Event::Ledger(state) => self.shared.ledger.become_so(state),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
+            Event::Bans(bans) => self.bans.restore(bans),
+            Event::Order(id, order) => self.handle_order(now, id, order, out),
             Event::Tick => self.handle_tick(now, out),
             Event::Stop => self.take_tallies(out),
         }
@@ -213,7 +220,7 @@ impl Pool {
         }
         if !self.shared.is_listening {
             self.shared.is_listening = true;
-            out.push(Action::Listen(Listening::On));
+            self.keep_port(out);
         }
         self.shared.jobs.push(template);
         self.broadcast_newest_job(now, out);
@@ -286,7 +293,7 @@ impl Pool {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
-        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
@@ -308,58 +315,6 @@ impl Pool {
         }
     }
 
-    fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
-        self.shared.turns.answered(ticket, out);
-        let Some(Question::Login {
-            account,
-            password,
-            waiting,
-        }) = self.shared.questions.take(ticket)
-        else {
-            return;
-        };
-        if checked == Password::Right {
-            self.shared.accounts.verified(&account, &password);
-        }
-        for (Asker { conn, id }, user) in waiting {
-            self.shared.turns.leave(conn);
-            if let Some(session) = self.sessions.get_mut(conn) {
-                let mut desk = Desk {
-                    shared: &mut self.shared,
-                    now,
-                    out,
-                };
-                desk.password_checked(session, id.as_deref(), user, checked);
-            }
-        }
-    }
-
-    fn handle_user_added(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        stored: Option<StoredPassword>,
-        out: &mut Actions,
-    ) {
-        let Some(Question::Write { user, asker }) = self.shared.questions.take(ticket) else {
-            return;
-        };
-        let added = stored.ok_or(Reject::UserNotStored).map(|stored| {
-            self.shared.accounts.insert(&user.name, stored);
-            self.shared.accounts.verified(&user.name, &user.password);
-        });
-        if let Some(Asker { conn, id }) = asker
-            && let Some(session) = self.sessions.get_mut(conn)
-        {
-            let mut desk = Desk {
-                shared: &mut self.shared,
-                now,
-                out,
-            };
-            desk.user_added(session, id.as_deref(), added);
-        }
-    }
-
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
         while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
@@ -376,6 +331,7 @@ impl Pool {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             }
         }
+        self.move_away(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
@@ -407,7 +363,7 @@ impl Pool {
     /// Without a job miners are better served elsewhere.
     fn stop_listening(&mut self, out: &mut Actions) {
         self.shared.is_listening = false;
-        out.push(Action::Listen(Listening::Off));
+        self.keep_port(out);
         out.log(
             Level::Warning,
             "no job for 15 s: connections are reset and refused until there is one".to_owned(),

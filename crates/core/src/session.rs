@@ -132,6 +132,11 @@ impl Session {
         matches!(self.phase, Phase::Closing)
     }
 
+    /// Whether every request was answered.
+    pub(crate) fn waits_for_nothing(&self) -> bool {
+        !self.is_asking && self.replies.is_empty()
+    }
+
     /// Whether its next line has to wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_asking || self.replies.are_full()

@@ -44,6 +44,8 @@ fn nothing_given_is_the_defaults() {
         tls: None,
         proxy_protocol: Vec::new(),
         proxy_secret: None,
+        webhook: None,
+        hashrate_alarm: 50,
     };
     assert_eq!(check(&[]), expected);
 }
@@ -87,6 +89,8 @@ fn everything_can_be_given() {
             cert: "/etc/cert.pem".into(),
             key: "/etc/key.pem".into(),
         }),
+        webhook: None,
+        hashrate_alarm: 50,
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
@@ -310,4 +314,32 @@ fn every_option_is_in_the_readme() {
             spec.name
         );
     }
+}
+
+#[test]
+fn webhook_is_a_url_that_no_error_shows() {
+    let config = check(&[
+        ("webhook", "https://example.com/hook?token=hidden"),
+        ("webhooksecret", "key"),
+        ("hashratealarm", "0"),
+    ]);
+    assert!(config.webhook.is_some() && config.hashrate_alarm == 0);
+    assert!(!format!("{config:?}").contains("hidden"));
+    for url in [
+        "example.com",
+        "ftp://example.com/",
+        "https://",
+        "true",
+        "http://a b/",
+    ] {
+        let error = flags(&[("webhook", url)]).expect_err("refused").to_string();
+        let expected = "--stratum-webhook: expected an http:// or https:// URL, found";
+        assert_eq!(error, format!("{expected} {} bytes", url.len()));
+    }
+    let error = flags(&[("webhooksecret", "key")]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "webhook-secret: not used, since there is no webhook"
+    );
+    assert!(flags(&[("hashratealarm", "100")]).is_err());
 }

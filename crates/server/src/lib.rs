@@ -4,6 +4,8 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
+mod alarms;
+mod bans;
 pub mod clerk;
 pub mod config;
 mod conn;
@@ -13,6 +15,7 @@ pub mod doctor;
 pub mod driver;
 pub mod dump;
 pub mod ledger;
+pub mod legacy;
 mod limits;
 pub mod listener;
 pub mod mail;
@@ -21,6 +24,7 @@ pub mod node;
 pub mod password;
 pub mod payout;
 mod per_address;
+mod perform;
 mod port;
 pub mod proxy;
 pub mod proxy_header;
@@ -32,3 +36,4 @@ pub mod store;
 pub mod surroundings;
 mod tls;
 pub mod users;
+mod webhook;

@@ -65,8 +65,31 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
+/// says how many were.
+pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;
+
+/// How long one delivery of an alarm may take. Then it has failed and is tried again.
+pub(crate) const WEBHOOK_CALL_MS: u64 = 4_000;
+
+/// Wait before an alarm is tried again, doubled each time up to the second.
+pub(crate) const WEBHOOK_RETRY_MS: u64 = 1_000;
+pub(crate) const WEBHOOK_RETRY_MS_MAX: u64 = 60_000;
+
+/// Times that a receiver may refuse an alarm (HTTP 4xx). Then the alarm is dropped: another may please.
+pub(crate) const WEBHOOK_REFUSALS_MAX: u32 = 3;
+
+/// How long a stop tries to deliver what is left.
+pub(crate) const WEBHOOK_STOP_MS: u64 = 2_000;
+
+/// Characters of an alarm's text. Discord refuses more than 2,000.
+pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
+
 /// How long the ledger may take to store an address. Then whoever asked is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
+
+/// How long an operator's order is waited for: an address and a password may have to be written.
+pub(crate) const ORDER_MS: u64 = 10_000;
 
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
@@ -193,4 +216,5 @@ pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
+const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -53,10 +53,8 @@ impl World {
         for mail in passwords {
             self.ask_password(mail);
         }
-        for UsersMail(ticket, user) in users {
-            let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
-            let kept = kept.then(|| stored(&user.password));
-            self.after(20, What::Added(self.boot, ticket, user.name, kept));
+        for mail in users {
+            self.keep_user(mail);
         }
         if let Some(doom) = self.doom.take() {
             self.doomed = Some(doom);
@@ -94,6 +92,19 @@ impl World {
             }
         }
         self.post(mail);
+    }
+
+    fn keep_user(&mut self, mail: UsersMail) {
+        let (ticket, name, password) = match mail {
+            UsersMail::Add(ticket, user) => (ticket, user.name, stored(&user.password)),
+            UsersMail::Keep(ticket, name, password) => (ticket, name, password),
+            UsersMail::Bans(..) => unreachable!("no operator gives orders here"),
+        };
+        let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
+        self.after(
+            20,
+            What::Added(self.boot, ticket, name, kept.then_some(password)),
+        );
     }
 
     fn ask_password(&mut self, PasswordMail(ticket, known, password): PasswordMail) {

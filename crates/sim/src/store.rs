@@ -160,6 +160,9 @@ impl World {
     }
 
     fn tell(&mut self, outcome: Outcome) {
+        if let Some((level, text)) = outcome.line() {
+            note!(self, "ledger    {level:?}: {text}");
+        }
         match outcome {
             Outcome::Durable(seq) => self.work_says(WorkMail::Durable(seq)),
             Outcome::NotDurable(seq) => {
@@ -182,7 +185,7 @@ impl World {
             Outcome::DumpOwed => self.wake_dumps(),
             Outcome::Locate(hashes) => self.ask_where(hashes),
             Outcome::AddressKept(..) => {}
-            Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) | Outcome::Log(..) => {}
         }
     }
 

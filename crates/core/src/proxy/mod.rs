@@ -195,7 +195,7 @@ impl Proxy {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
-        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
