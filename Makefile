@@ -40,6 +40,7 @@ compat: build
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
 # How fast it is: pure parts, the table against the limit server, the way of a block to a peer.
 bench: table

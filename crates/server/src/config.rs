@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hstratum_core::account::Auth;
+use hstratum_core::admit::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::address_range::AddressRange;
@@ -95,6 +96,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Peers that must send a PROXY header.
     pub proxy_protocol: Vec<AddressRange>,
+    /// What is shared with proxies of ours.
+    pub proxy_secret: Option<ProxySecret>,
 }
 
 /// Where a certificate is.
@@ -265,6 +268,13 @@ pub const OPTIONS: &[OptionSpec] = &[
             store(&mut draft.proxy_protocol, proxies)
         },
     },
+    OptionSpec {
+        name: "proxy-secret",
+        fallback: Fallback::None,
+        help: "what is shared with hstratum proxy, so that it may move miners without their password",
+        expected: "a secret of 16 to 64 bytes",
+        set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
+    },
 ];
 
 impl Config {
@@ -330,6 +340,7 @@ struct Draft {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     proxy_protocol: Option<Vec<AddressRange>>,
+    proxy_secret: Option<ProxySecret>,
 }
 
 impl Draft {
@@ -357,6 +368,7 @@ impl Draft {
             listen,
             tls,
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
+            proxy_secret: self.proxy_secret,
         })
     }
 }
@@ -446,7 +458,7 @@ fn parse_path(text: &str) -> Option<PathBuf> {
 
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" => format!("{} bytes", option.value.len()),
+        "password" | "proxy-secret" => format!("{} bytes", option.value.len()),
         _ => format!("{:?}", cut(&option.value)),
     };
     ConfigError(format!(

@@ -43,6 +43,7 @@ fn nothing_given_is_the_defaults() {
         listen: Vec::new(),
         tls: None,
         proxy_protocol: Vec::new(),
+        proxy_secret: None,
     };
     assert_eq!(check(&[]), expected);
 }
@@ -65,6 +66,7 @@ fn everything_can_be_given() {
         ("tlscert", "/etc/cert.pem"),
         ("tlskey", "/etc/key.pem"),
         ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+        ("proxysecret", "0123456789abcdef"),
     ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
@@ -88,6 +90,7 @@ fn everything_can_be_given() {
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
+        proxy_secret: ProxySecret::new("0123456789abcdef"),
     };
     assert_eq!(config, expected);
 }

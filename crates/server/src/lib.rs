@@ -4,28 +4,31 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
-mod clerk;
+pub mod clerk;
 pub mod config;
 mod conn;
+mod descriptors;
 mod disk;
 pub mod doctor;
-mod driver;
+pub mod driver;
 pub mod dump;
 pub mod ledger;
 mod limits;
 pub mod listener;
-mod mail;
+pub mod mail;
 mod net;
 pub mod node;
 pub mod password;
 pub mod payout;
 mod per_address;
 mod port;
+pub mod proxy;
 pub mod proxy_header;
 pub mod server;
 pub mod settings;
 mod spelling;
 pub mod spool;
 pub mod store;
+pub mod surroundings;
 mod tls;
 pub mod users;

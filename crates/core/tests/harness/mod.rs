@@ -7,9 +7,10 @@
     reason = "each test file uses its part of the harness"
 )]
 
+mod census;
 mod node;
 mod seat;
-mod setup;
+pub(crate) mod setup;
 mod work;
 mod world;
 

@@ -5,6 +5,7 @@ mod generate;
 mod ledger;
 mod mine;
 mod payout;
+mod proxy;
 mod swarm;
 mod terminal;
 mod url;
@@ -37,6 +38,8 @@ enum Command {
     /// Write the manual's pages into a directory
     #[command(hide = true)]
     Man(generate::Man),
+    /// Take miners and spread them over servers; they stay connected when a server fails
+    Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
     Swarm(swarm::Args),
 }
@@ -51,6 +54,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => generate::completions(&args, Cli::command()).map(done),
         Command::Man(args) => generate::man(&args, Cli::command()).map(done),
+        Command::Proxy(args) => proxy::run(args).map(done),
         Command::Swarm(args) => swarm::run(&args).map(done),
     };
     match outcome {
