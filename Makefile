@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test check bench table month vardiff hostile storm crash soak sim fuzz clean
+.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak sim fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -28,6 +28,14 @@ dist: build
 # Installs them and hsd, which npm compiles, into an empty prefix, and mines a block.
 dist-test: build
 	DIST_HSD=install node --test plugin/test/dist.test.js
+
+# A Debian package of the binary, into dist/.
+deb: build
+	scripts/deb.sh
+
+# Which hsd releases it works in: installs each from 6.0 on and runs the end-to-end tests with it.
+compat: build
+	node scripts/compat.js $(VERSIONS)
 
 check:
 	cargo fmt --all --check

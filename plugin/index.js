@@ -62,19 +62,12 @@ class Plugin {
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
     this.listen();
+    host.onOpen(node, hsd.version, () => this.onOpen());
     rpc.add(node.rpc, this.server, logger);
   }
 
   listen() {
     const {node, templates, blocks} = this;
-
-    this.bind(node, 'open', () => {
-      this.loaded = true;
-      templates.start();
-
-      if (this.terminating)
-        this.shutdown();
-    });
 
     this.bind(node.chain, 'tip', (entry) => {
       templates.onTip(entry);
@@ -95,6 +88,14 @@ class Plugin {
 
     this.bindSignal('SIGTERM', () => this.onTerm());
     this.bindSignal('SIGHUP', () => this.onHup());
+  }
+
+  onOpen() {
+    this.loaded = true;
+    this.templates.guard(() => this.templates.start());
+
+    if (this.terminating)
+      this.shutdown();
   }
 
   /**

@@ -12,8 +12,11 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 
-const HSD = require.resolve('hsd/bin/node');
-const HSD_SPV = require.resolve('hsd/bin/spvnode');
+/** The hsd that is tested with: the repository's, or that of `make compat`. */
+const HSD_DIR = process.env.HSTRATUM_TEST_HSD
+  || path.dirname(require.resolve('hsd/package.json'));
+const HSD = path.join(HSD_DIR, 'bin', 'node');
+const HSD_SPV = path.join(HSD_DIR, 'bin', 'spvnode');
 const PLUGIN = path.join(__dirname, '..', 'index.js');
 
 const START_MS = 60000;
