@@ -4,7 +4,7 @@
 //! new pool begins with what is durable.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -66,7 +66,7 @@ pub struct Driver<S> {
     pub(crate) desks: Desks,
     config: NewConfig,
     users: HashMap<String, StoredPassword>,
-    pub(crate) unanswered: HashMap<Hash, Unanswered>,
+    pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
     /// The operator's bans: a new pool is told them.
     pub(crate) bans: Vec<Ban>,
     /// No connections are taken, as ordered: nor does a new pool.

@@ -1,6 +1,6 @@
 //! What earlier runs, and pools that failed, leave to the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use hstratum_core::ban::Ban;
@@ -26,7 +26,7 @@ pub struct Legacy {
     /// The operator's bans.
     pub bans: Vec<Ban>,
     /// Found blocks that the node has not answered.
-    pub unanswered: HashMap<Hash, Unanswered>,
+    pub unanswered: BTreeMap<Hash, Unanswered>,
     /// The last share in the ledger.
     pub durable: Seq,
 }

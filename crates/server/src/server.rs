@@ -1,6 +1,6 @@
 //! The server as the node's side sees it: started, told things, stopped. Nothing here waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ struct Files {
     users: HashMap<String, hstratum_core::password::StoredPassword>,
     bans: Vec<Ban>,
     spool: Option<Spool>,
-    unanswered: HashMap<Hash, Unanswered>,
+    unanswered: BTreeMap<Hash, Unanswered>,
 }
 
 impl Server {
@@ -291,7 +291,7 @@ impl Files {
         for problem in problems {
             node.log(Level::Error, &problem);
         }
-        let mut unanswered = HashMap::new();
+        let mut unanswered = BTreeMap::new();
         for block in spooled {
             if let Some(found) = FoundBlock::parse(&block.raw) {
                 unanswered.insert(block.hash, Unanswered::Spooled(Box::new(found), block.raw));

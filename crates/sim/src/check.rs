@@ -61,6 +61,7 @@ impl World {
         self.book.compare(&self.disk.read_credit(), &cuts);
         self.book.check_acknowledged();
         self.disk.check_blocks();
+        self.check_users();
     }
 
     /// No honest miner is starved or shut out.
@@ -88,7 +89,8 @@ impl World {
 
     fn check_miner(&self, at: usize, tip: Option<Hash>, told_ms: u64) {
         let miner = &self.miners[at];
-        if !miner.is_honest() || miner.kind() == Kind::Slow || self.is_banned(at) {
+        let is_other = matches!(miner.kind(), Kind::Slow | Kind::Admin | Kind::Hostile);
+        if is_other || self.is_banned(at) {
             return;
         }
         let calm_ms = self.now_ms.saturating_sub(self.trouble_ms);
@@ -149,7 +151,8 @@ impl World {
             let is_fresh = self.now_ms - miner.since_ms < 10_000;
             let told_ms = self.told.back().map_or(0, |(at_ms, _)| *at_ms);
             let is_told = self.now_ms - told_ms < 5_000;
-            if miner.kind() == Kind::Hostile || is_fresh || is_told {
+            let is_other = matches!(miner.kind(), Kind::Admin | Kind::Hostile);
+            if is_other || is_fresh || is_told {
                 continue;
             }
             let has_work = miner.job().is_some_and(|job| Some(job.prev) == tip);
@@ -167,6 +170,7 @@ impl World {
         note!(self, "end");
         self.compare_ledger();
         self.check_floor();
+        self.counts.check();
         assert!(self.disk.spool.is_empty(), "blocks are left in the spool");
         let mut rounds = BTreeSet::new();
         for hash in self.book.blocks.keys() {
@@ -175,7 +179,16 @@ impl World {
                 assert!(is_excused, "a found block is in no ledger: {hash}");
                 continue;
             };
+            let found = &self.book.blocks[hash];
             let place = self.place_of(hash);
+            if row.state == BlockState::Found
+                && !found.was_spooled
+                && found.boot != self.boot
+                && matches!(place, Place::Side | Place::Nowhere)
+            {
+                // Recorded, and dead with its process before the spool had it: nobody is asked again.
+                continue;
+            }
             match self.book.fate(hash, place) {
                 Some(state) => assert_eq!(row.state, state, "{hash} is {place:?}"),
                 None => assert!(

@@ -16,9 +16,11 @@ use hstratum_core::address::Network;
 use hstratum_core::ledger::BlockState;
 use hstratum_core::units::{Hash, Height, Seq};
 
+use crate::admin::Users;
 use crate::book::Counts;
 use crate::model::Model;
 use crate::plant::Plant;
+use crate::server::{KNOWN_USER, stored};
 
 /// What becomes of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,10 @@ pub(crate) struct Disk {
     pub(crate) spool: BTreeMap<Hash, Vec<u8>>,
     /// The last block that was removed from the spool: a power cut may bring it back.
     pub(crate) removed: Option<(Hash, Vec<u8>)>,
+    /// Users as their file has them.
+    pub(crate) users: Users,
+    /// Where accounts are paid, as the ledger has it.
+    pub(crate) addresses: BTreeMap<String, String>,
     /// Share dumps by block: their totals.
     pub(crate) dumps: BTreeMap<Hash, f64>,
 }
@@ -101,6 +107,8 @@ impl Disk {
             done: Vec::new(),
             spool: BTreeMap::new(),
             removed: None,
+            users: Users::from([(KNOWN_USER.to_owned(), stored("x"))]),
+            addresses: BTreeMap::new(),
             dumps: BTreeMap::new(),
         }
     }
@@ -194,6 +202,19 @@ impl Disk {
         rows.map(|row| row.expect("a row of credit")).collect()
     }
 
+    /// The addresses, where there is a file to read.
+    pub(crate) fn check_addresses(&self) {
+        let Some((path, _)) = self.path() else { return };
+        let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
+        let mut statement = conn
+            .prepare("SELECT name, address FROM accounts WHERE address IS NOT NULL")
+            .expect("the tables are as they are documented");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        let rows = rows.expect("accounts can be read");
+        let kept: BTreeMap<String, String> = rows.map(|row| row.expect("a row")).collect();
+        assert_eq!(kept, self.addresses, "addresses in the ledger");
+    }
+
     /// The states of blocks and their rounds, where there is a file to read, against the model.
     pub(crate) fn check_blocks(&self) {
         let Some((path, _)) = self.path() else { return };
@@ -280,6 +301,9 @@ impl Ledger for Disk {
                 .expect("this disk does not refuse");
             assert_eq!(changes, same, "SQLite and the model disagree about blocks");
         }
+        let kept = batch.addresses.iter();
+        self.addresses
+            .extend(kept.map(|mail| (mail.account.clone(), mail.address.clone())));
         self.done.push(done);
         if self.fate == CommitFate::SeemsToFail {
             return Err(LedgerError::Failed(

@@ -3,12 +3,18 @@
 use crate::plan::{Faults, Kind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
 
+/// How far a clock is set forward and back at most. A block may be two hours ahead of it, and must be
+/// above the median of the last ones, which is ten minutes behind the true time here.
+const CLOCK_OFF_S_MAX: u64 = 5 * 3600;
+const CLOCK_SLOW_S_MAX: i64 = 6000;
+
 impl FaultKind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Crash,
         Self::PowerCut,
         Self::PoolPanic,
         Self::Stop,
+        Self::ClockStep,
         Self::NoTemplate,
         Self::TemplateStorm,
         Self::FullDisk,
@@ -23,6 +29,7 @@ impl FaultKind {
             Self::PowerCut => faults.power_cut_ms,
             Self::PoolPanic => faults.pool_panic_ms,
             Self::Stop => faults.stop_ms,
+            Self::ClockStep => faults.clock_step_ms,
             Self::NoTemplate => faults.no_template_ms,
             Self::TemplateStorm => faults.template_storm_ms,
             Self::FullDisk => faults.full_disk_ms,
@@ -51,6 +58,16 @@ impl World {
             FaultKind::PowerCut => self.doom_soon(Doom::PowerCut),
             FaultKind::PoolPanic => self.doom_soon(Doom::PoolPanic),
             FaultKind::Stop => self.stop(),
+            FaultKind::ClockStep => {
+                let off_s = between(&mut self.rngs.fault, 10, CLOCK_OFF_S_MAX);
+                let off_s = i64::try_from(off_s).expect("hours");
+                let is_fast = self.rngs.fault.bool();
+                self.set_clock(if is_fast {
+                    off_s
+                } else {
+                    -off_s.min(CLOCK_SLOW_S_MAX)
+                });
+            }
             FaultKind::NoTemplate if self.process.is_some() => {
                 self.inject("no template");
                 self.no_template();
@@ -110,6 +127,13 @@ impl World {
         }
     }
 
+    fn set_clock(&mut self, off_s: i64) {
+        self.inject("clock step");
+        note!(self, "clock     {off_s} s from the true time");
+        self.clock_off_s = off_s;
+        self.clock_set_ms = self.now_ms;
+    }
+
     /// Everybody has trouble until then.
     pub(crate) fn trouble_until(&mut self, at_ms: u64) {
         self.trouble_ms = self.trouble_ms.max(at_ms);
@@ -122,6 +146,9 @@ impl World {
         self.faults = Faults::default();
         self.disk.full_until_ms = 0;
         self.disk.busy_until_ms = 0;
+        if self.clock_off_s != 0 {
+            self.set_clock(0);
+        }
         self.doom = None;
         let dead = self.net.wires.iter().filter(|(_, wire)| wire.is_dead);
         let dead: Vec<_> = dead.map(|(conn, _)| *conn).collect();

@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod agenda;
 mod book;
 mod census;
 mod chain;
 mod check;
+mod counts;
 mod disk;
 mod fault;
 mod miner;

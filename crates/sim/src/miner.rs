@@ -10,6 +10,7 @@ use fastrand::Rng;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Target};
 use serde_json::Value;
 
+use crate::admin::{ADMIN_PASSWORD, Order};
 use crate::book::ShareKey;
 use crate::plan::{Kind, MinerPlan};
 use crate::work::Work;
@@ -35,6 +36,11 @@ pub(crate) enum Asked {
     /// Something that is refused.
     Nonsense,
     Submit(Submitted),
+    /// To be let in as an admin.
+    Admin,
+    AddUser(Order),
+    /// To be let in as a user that was added, with the right password or another.
+    Login(bool),
 }
 
 /// A share on its way.
@@ -208,7 +214,10 @@ impl Miner {
             });
         };
         let authorize = format!("{name},\"x\"");
-        if self.kind() == Kind::Handy {
+        if self.kind() == Kind::Admin {
+            let password = format!("\"{ADMIN_PASSWORD}\"");
+            say(self, Asked::Admin, "authorize_admin", &password);
+        } else if self.kind() == Kind::Handy {
             say(self, Asked::Nonsense, "add_user", &authorize);
             say(self, Asked::Authorize, "authorize", &authorize);
             say(self, Asked::Subscribe, "subscribe", &subscribe);

@@ -73,7 +73,15 @@ impl Stock {
         }
     }
 
-    fn parts(&self, id: u64, bits: u32, tip: Hash, height: Height, unix_s: u64) -> TemplateParts {
+    /// `time_min` is what the chain wants, whatever this machine's clock shows.
+    fn parts(
+        &self,
+        id: u64,
+        bits: u32,
+        (tip, height): (Hash, Height),
+        (time_min, unix_s): (u64, u64),
+    ) -> TemplateParts {
+        let time = unix_s.max(time_min);
         let mut raw = self.coinbase.clone();
         raw[LOCKTIME_AT..][..4].copy_from_slice(&height.0.to_le_bytes());
         let coinbase = Coinbase::parse(&raw).expect("a coinbase");
@@ -83,10 +91,10 @@ impl Stock {
             height,
             version: 0,
             bits,
-            time: unix_s,
-            mtp: unix_s - 601,
-            time_min: unix_s - 600,
-            time_max: unix_s + 7200,
+            time,
+            mtp: time_min - 1,
+            time_min,
+            time_max: u32::MAX.into(),
             prev_block: tip,
             tree_root: self.tree_root,
             reserved_root: Hash::ZERO,
@@ -144,7 +152,12 @@ impl World {
         let (tip, height) = (self.chain.tip(), Height(self.chain.tip_height().0 + 1));
         let stock = self.rngs.node.usize(..self.node.stocks.len());
         let stock = &self.node.stocks[stock];
-        let parts = stock.parts(id, self.node.bits, tip, height, self.now().unix_s);
+        let parts = stock.parts(
+            id,
+            self.node.bits,
+            (tip, height),
+            (self.true_s() - 600, self.now().unix_s),
+        );
         let count = stock.txids.len();
         self.say(NodeMail::Template(Box::new(parts)));
         if count > 0 {

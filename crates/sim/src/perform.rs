@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hstratum::clerk::{self, PasswordMail, UsersMail};
+use hstratum::clerk::{self, PasswordMail};
 use hstratum::mail::WorkMail;
 use hstratum::node;
 use hstratum::store::keeper::StoreMail;
@@ -12,7 +12,7 @@ use hstratum_core::header::{HEADER_BYTES, decode_header};
 use hstratum_core::units::Hash;
 
 use crate::node::short;
-use crate::plan::{between, happens};
+use crate::plan::between;
 use crate::plant::Plant;
 use crate::ports::Out;
 use crate::server::{Offers, stored};
@@ -54,7 +54,7 @@ impl World {
             self.ask_password(mail);
         }
         for mail in users {
-            self.keep_user(mail);
+            self.add_user(mail);
         }
         if let Some(doom) = self.doom.take() {
             self.doomed = Some(doom);
@@ -91,20 +91,13 @@ impl World {
                 self.work_says(WorkMail::Durable(last.seq));
             }
         }
+        if let StoreMail::Tally(tallied) = &mail {
+            if self.plant == Some(Plant::LostTally) {
+                return;
+            }
+            self.counts.tell(tallied);
+        }
         self.post(mail);
-    }
-
-    fn keep_user(&mut self, mail: UsersMail) {
-        let (ticket, name, password) = match mail {
-            UsersMail::Add(ticket, user) => (ticket, user.name, stored(&user.password)),
-            UsersMail::Keep(ticket, name, password) => (ticket, name, password),
-            UsersMail::Bans(..) => unreachable!("no operator gives orders here"),
-        };
-        let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
-        self.after(
-            20,
-            What::Added(self.boot, ticket, name, kept.then_some(password)),
-        );
     }
 
     fn ask_password(&mut self, PasswordMail(ticket, known, password): PasswordMail) {

@@ -23,6 +23,8 @@ pub enum Kind {
     Slow,
     /// Honest but that it sends many shares twice.
     Doubler,
+    /// Mines nothing, and adds users.
+    Admin,
     /// Everything that is not honest.
     Hostile,
 }
@@ -55,6 +57,8 @@ pub struct Faults {
     pub pool_panic_ms: Option<u64>,
     /// The process is told to stop, and starts again.
     pub stop_ms: Option<u64>,
+    /// The machine's clock is set.
+    pub clock_step_ms: Option<u64>,
     /// The chain changes to another branch.
     pub reorganise_ms: Option<u64>,
     /// The node has no template for a while.
@@ -152,7 +156,11 @@ fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             _ => Kind::Hostile,
         };
         // At least one that must come to no harm.
-        let kind = if n == 0 { Kind::Honest } else { kind };
+        let kind = match n {
+            0 => Kind::Honest,
+            1 if rng.bool() => Kind::Admin,
+            _ => kind,
+        };
         let account = [
             "alice",
             "bob",
@@ -190,6 +198,7 @@ impl Faults {
             power_cut_ms: every(10 * minute, 4 * hour),
             pool_panic_ms: every(5 * minute, 3 * hour),
             stop_ms: every(5 * minute, 2 * hour),
+            clock_step_ms: every(5 * minute, 2 * hour),
             reorganise_ms: every(4 * minute, hour),
             no_template_ms: every(5 * minute, hour),
             template_storm_ms: every(5 * minute, hour),
@@ -245,11 +254,12 @@ impl Faults {
 type LeaveOut = fn(&mut Faults);
 
 /// How each kind of fault is left out.
-const LEAVE_OUT: [(&str, LeaveOut); 22] = [
+const LEAVE_OUT: [(&str, LeaveOut); 23] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
     ("pool panic", |f| f.pool_panic_ms = None),
     ("stop", |f| f.stop_ms = None),
+    ("clock step", |f| f.clock_step_ms = None),
     ("reorganisation", |f| f.reorganise_ms = None),
     ("no template", |f| f.no_template_ms = None),
     ("template storm", |f| f.template_storm_ms = None),

@@ -20,11 +20,15 @@ pub enum Plant {
     WindowOffByOne,
     /// The end of a connection that resumed its session is not told.
     ForgottenEnd,
+    /// What the pool tells of miners' work does not get to the ledger.
+    LostTally,
+    /// A user is said to be added and is in no file.
+    ForgottenUser,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 10] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -33,5 +37,7 @@ impl Plant {
         ("torn-commit", Self::TornCommit),
         ("window-off-by-one", Self::WindowOffByOne),
         ("forgotten-end", Self::ForgottenEnd),
+        ("lost-tally", Self::LostTally),
+        ("forgotten-user", Self::ForgottenUser),
     ];
 }

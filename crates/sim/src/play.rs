@@ -114,8 +114,14 @@ impl World {
                 self.seek(at);
             }
             (Asked::Nonsense, _) => {}
+            (Asked::Admin, error) => assert_eq!(error, None, "an admin was refused"),
+            (Asked::AddUser(order), error) => self.ordered(order, error),
+            (Asked::Login(is_right), error) => {
+                assert_eq!(*is_right, error.is_none(), "a login: {error:?}");
+            }
             (Asked::Submit(submitted), None) => {
                 assert_eq!(*result, Value::Bool(true));
+                self.counts.see(&miner.plan.name, None);
                 miner.accepted += 1;
                 miner.has_credit = true;
                 let is_fed_up = miner.is_fed_up(false);
@@ -124,6 +130,7 @@ impl World {
             }
             (Asked::Submit(submitted), Some((code, text))) => {
                 let is_fed_up = miner.is_fed_up(true);
+                self.counts.see(&miner.plan.name, Some(code));
                 note!(
                     self,
                     "{at:<2} {:<6} refused: {code} {text}",
@@ -163,6 +170,11 @@ impl World {
     ) {
         let says = format!("miner {at}: {code} {text} for {submitted:?}");
         match code {
+            // The clock was set while it had the job.
+            20 if text.starts_with("time too") => {
+                let is_excused = submitted.job_ms <= self.clock_set_ms + DELIVERY_MS;
+                assert!(is_excused || self.miners[at].kind() == Kind::Slow, "{says}");
+            }
             20 => {
                 let trouble_ms = self.ledger_trouble_ms;
                 let is_excused =

@@ -17,6 +17,8 @@ use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::Template;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
+use crate::admin::{ADMIN_PASSWORD, Adding};
+use crate::counts::Counts;
 use crate::plan::{between, happens};
 use crate::ports::{Ear, Ends, Ports, Read, Simulated};
 use crate::store::{SpoolMail, Store};
@@ -67,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) sums: (u64, u64),
     /// The ledger gave shares up.
     pub(crate) gave_up: bool,
+    /// Users on their way to the disk.
+    pub(crate) adding: VecDeque<Adding>,
 }
 
 impl World {
@@ -88,7 +92,12 @@ impl World {
             (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
         });
         let legacy = Legacy {
-            users: HashMap::from([(KNOWN_USER.to_owned(), stored("x"))]),
+            users: self
+                .disk
+                .users
+                .clone()
+                .into_iter()
+                .collect::<HashMap<_, _>>(),
             bans: Vec::new(),
             unanswered: spooled.collect(),
             durable: seq,
@@ -120,6 +129,7 @@ impl World {
             closes_ms: None,
             sums,
             gave_up: false,
+            adding: VecDeque::new(),
         });
         self.start_pool();
         self.start_node();
@@ -139,7 +149,7 @@ impl World {
             },
             network,
             auth: Auth::Open,
-            admin_password: None,
+            admin_password: Some(ADMIN_PASSWORD.to_owned()),
             dynamic,
             hints_max: 64,
             public_host: None,
@@ -155,6 +165,7 @@ impl World {
         process.driver.net.now = now;
         process.pool = Some(process.driver.start_pool());
         self.bans.clear();
+        self.counts = Counts::default();
         self.carry_out(Offers::Again);
     }
 

@@ -87,6 +87,14 @@ impl World {
             store.keeper.take(mail, now);
         }
         if store.keeper.is_done() {
+            // It may only try whether the disk is well.
+            self.disk.fate = if self.now_ms < self.disk.full_until_ms {
+                CommitFate::Fails
+            } else if self.now_ms < self.disk.busy_until_ms {
+                CommitFate::Busy
+            } else {
+                CommitFate::Fine
+            };
             return self.store_work();
         }
         store.is_busy = true;
@@ -184,8 +192,12 @@ impl World {
             Outcome::Answered(hash) => self.spool(SpoolMail::Remove(hash)),
             Outcome::DumpOwed => self.wake_dumps(),
             Outcome::Locate(hashes) => self.ask_where(hashes),
-            Outcome::AddressKept(..) => {}
-            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) | Outcome::Log(..) => {}
+            Outcome::AddressKept(asker, kept) => {
+                // Who has waited too long does not hear of it.
+                let _ = asker.send(kept);
+            }
+            Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 use hstratum_core::units::ConnId;
 
 use crate::census::READ_BYTES;
+use crate::miner::{Asked, Pending};
 use crate::plan::{Kind, between, happens};
 use crate::plant::Plant;
 use crate::server::NetMail;
@@ -63,6 +64,9 @@ impl World {
         if is_hostile {
             self.after(100, What::Mischief(at, conn.0));
         }
+        if self.miners[at].kind() == Kind::Admin {
+            self.after(100, What::Order(at, conn.0));
+        }
     }
 
     pub(crate) fn kind_of(&self, miner: usize) -> &'static str {
@@ -72,6 +76,7 @@ impl World {
             Kind::Handy => "handy",
             Kind::Slow => "slow",
             Kind::Doubler => "double",
+            Kind::Admin => "admin",
             Kind::Hostile => "enemy",
         }
     }
@@ -264,6 +269,9 @@ impl World {
         self.net.tidy(conn);
         let miner = &mut self.miners[at];
         if was_open && miner.conn == Some(conn) {
+            let is_share = |one: &&Pending| matches!(one.asked, Asked::Submit(_));
+            let missed = miner.pending.iter().filter(is_share).count();
+            self.counts.miss(&miner.plan.name, missed as u64);
             miner.hang_up(now_ms);
             let delay_ms = miner.comes_back_ms();
             note!(self, "{at:<2} {:<6} lost its connection", self.kind_of(at));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use hstratum_core::event::{Now, Password, Verdict};
-use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{ConnId, Hash, Height};
 
@@ -14,6 +13,7 @@ use crate::Report;
 use crate::agenda::Agenda;
 use crate::book::Book;
 use crate::chain::Chain;
+use crate::counts::Counts;
 use crate::disk::{Disk, Kept};
 use crate::miner::Miner;
 use crate::net::Net;
@@ -44,8 +44,8 @@ pub(crate) enum What {
     Dumps(u32),
     /// A password was checked.
     Checked(u32, u64, Password),
-    /// A user was written.
-    Added(u32, u64, String, Option<StoredPassword>),
+    /// The thread that writes users goes on.
+    Users(u32),
     /// The node tells the server something.
     NodeSays(u32, NodeMail),
     /// The node makes its template of this number.
@@ -84,6 +84,8 @@ pub(crate) enum What {
     Resend(usize, Hash),
     /// A hostile miner does something.
     Mischief(usize, u64),
+    /// An admin wants something.
+    Order(usize, u64),
     /// A miner looks whether the server is still there.
     Patience(usize),
     /// A fault that happens by itself.
@@ -140,6 +142,7 @@ pub(crate) enum FaultKind {
     PowerCut,
     PoolPanic,
     Stop,
+    ClockStep,
     NoTemplate,
     TemplateStorm,
     FullDisk,
@@ -207,6 +210,13 @@ pub(crate) struct World {
     pub(crate) largest: BTreeMap<&'static str, usize>,
     /// Until when which host is refused.
     pub(crate) bans: BTreeMap<u8, u64>,
+    /// How far this machine's clock is from the true time, and when that last changed.
+    pub(crate) clock_off_s: i64,
+    pub(crate) clock_set_ms: u64,
+    /// What became of shares since the last pool began.
+    pub(crate) counts: Counts,
+    /// Users that an admin was told are added, and their addresses.
+    pub(crate) added: BTreeMap<String, Option<String>>,
     pub(crate) is_over: bool,
     /// Blocks whose reward was divided and checked.
     pub(crate) settled: u64,
@@ -225,7 +235,7 @@ pub(crate) const HEALED_MS: u64 = 400_000;
 /// Between the last miner's leave and the end.
 const LEFT_MS: u64 = 30_000;
 /// From then on nobody mines.
-const REST_MS: u64 = HEALED_MS + 60_000;
+pub(crate) const REST_MS: u64 = HEALED_MS + 60_000;
 
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan, plant: Option<Plant>, prints: bool) -> Self {
@@ -272,6 +282,10 @@ impl World {
             ledger_trouble_ms: None,
             largest: BTreeMap::new(),
             bans: BTreeMap::new(),
+            clock_off_s: 0,
+            clock_set_ms: 0,
+            counts: Counts::default(),
+            added: BTreeMap::new(),
             is_over: false,
             settled: 0,
             plan,
@@ -323,8 +337,13 @@ impl World {
     pub(crate) fn now(&self) -> Now {
         Now {
             ms: self.now_ms,
-            unix_s: START_S + self.now_ms / 1000,
+            unix_s: self.true_s().saturating_add_signed(self.clock_off_s),
         }
+    }
+
+    /// What a clock would show that is right, Unix seconds.
+    pub(crate) fn true_s(&self) -> u64 {
+        START_S + self.now_ms / 1000
     }
 
     pub(crate) fn after(&mut self, delay_ms: u64, what: What) {
@@ -352,9 +371,8 @@ impl World {
             What::Checked(boot, ticket, checked) if boot == self.boot => {
                 self.password_checked(ticket, checked);
             }
-            What::Added(boot, ticket, name, stored) if boot == self.boot => {
-                self.user_added(ticket, name, stored);
-            }
+            What::Users(boot) if boot == self.boot => self.write_users(),
+            What::Order(miner, number) => self.order(miner, number),
             What::NodeSays(boot, mail) if boot == self.boot => self.node_says(mail),
             What::Template(boot, number) if boot == self.boot => self.make_template(number),
             What::Offer(boot, offer) if boot == self.boot => self.take_offer(offer),

@@ -1,0 +1,198 @@
+//! An admin on the wire, who adds users, with addresses and without; and the thread that writes them.
+//!
+//! A user that was added is in the file, and its address in the ledger, whatever comes after; it gets in
+//! with its password and with no other.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use hstratum::clerk::UsersMail;
+use hstratum::store::keeper::StoreMail;
+use hstratum::store::ledger::AddressMail;
+use hstratum_core::address::Address;
+use hstratum_core::event::NewUser;
+use hstratum_core::event::Ticket;
+use hstratum_core::password::StoredPassword;
+
+use crate::miner::{Asked, Miner, Pending};
+use crate::plan::happens;
+use crate::plant::Plant;
+use crate::server::stored;
+use crate::world::{REST_MS, What, World, note};
+
+pub(crate) const ADMIN_PASSWORD: &str = "sesame";
+/// As the server waits for an address.
+const ADDRESS_MS: u64 = 5_000;
+/// Users that an admin tries to add, over and over.
+const USERS: u32 = 40;
+
+/// A user to be added.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    name: String,
+    address: Option<String>,
+}
+
+/// A user that is being written.
+pub(crate) struct Adding {
+    ticket: Ticket,
+    user: NewUser,
+    /// The ledger's word on the address, and until when it is waited for.
+    answer: Option<(Receiver<anyhow::Result<()>>, u64)>,
+}
+
+fn password_of(name: &str) -> String {
+    format!("{name}-secret")
+}
+
+impl World {
+    /// An admin wants something, and later something else.
+    pub(crate) fn order(&mut self, at: usize, number: u64) {
+        let miner = &mut self.miners[at];
+        let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
+            return;
+        };
+        if self.now_ms > self.plan.faulty_ms + REST_MS - 30_000 {
+            return;
+        }
+        let name = format!("user{}", miner.rng.u32(..USERS));
+        let right = password_of(&name);
+        let line = match miner.rng.u8(..4) {
+            0 if self.added.contains_key(&name) => {
+                let params = format!(r#""{name}","{right}""#);
+                miner.ask(self.now_ms, Asked::Login(true), "authorize", &params)
+            }
+            1 if self.added.contains_key(&name) => {
+                let params = format!(r#""{name}","nope""#);
+                miner.ask(self.now_ms, Asked::Login(false), "authorize", &params)
+            }
+            _ => {
+                let hash: Vec<u8> = (0..20).map(|_| miner.rng.u8(..)).collect();
+                let address = Address::new(0, hash).expect("an address");
+                let address = address.encode(self.plan.network);
+                let address = miner.rng.bool().then_some(address);
+                let third = address.as_ref().map(|address| format!(r#","{address}""#));
+                let third = third.unwrap_or_default();
+                let params = format!(r#""{name}","{right}"{third}"#);
+                let asked = Asked::AddUser(Order { name, address });
+                miner.ask(self.now_ms, asked, "add_user", &params)
+            }
+        };
+        self.transmit(conn, line.as_bytes());
+        let delay_ms = self.miners[at].rng.u64(200..20_000);
+        self.after(delay_ms, What::Order(at, number));
+    }
+
+    /// The answer to an order.
+    pub(crate) fn ordered(&mut self, order: &Order, error: Option<(i64, String)>) {
+        let Order { name, address } = order;
+        let Some((_, text)) = error else {
+            note!(self, "admin     added {name}");
+            let kept = self.disk.users.get(name);
+            assert_eq!(kept, Some(&stored(&password_of(name))), "{name} is written");
+            if let Some(address) = address {
+                let kept = self.disk.addresses.get(name);
+                assert_eq!(kept, Some(address), "the address of {name} is kept");
+            }
+            self.added.insert(name.clone(), address.clone());
+            return;
+        };
+        match text.as_str() {
+            // It was written and the answer lost, or is being written.
+            "User already exists." => {}
+            "user not stored" => self.inject("user not stored"),
+            _ => panic!("an admin was refused: {text} for {order:?}"),
+        }
+    }
+
+    /// What was added is there, after each start.
+    pub(crate) fn check_users(&self) {
+        for (name, address) in &self.added {
+            assert!(self.disk.users.contains_key(name), "{name} is lost");
+            assert!(
+                address.is_none() || self.disk.addresses.contains_key(name),
+                "the address of {name} is lost"
+            );
+        }
+        self.disk.check_addresses();
+    }
+
+    /// Work for the thread that writes users.
+    pub(crate) fn add_user(&mut self, mail: UsersMail) {
+        let UsersMail::Add(ticket, user) = mail else {
+            unreachable!("no operator gives orders here");
+        };
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.adding.push_back(Adding {
+            ticket,
+            user,
+            answer: None,
+        });
+        if process.adding.len() == 1 {
+            self.after(5, What::Users(self.boot));
+        }
+    }
+
+    /// One after the other; the address comes before the user.
+    pub(crate) fn write_users(&mut self) {
+        let now_ms = self.now_ms;
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(adding) = process.adding.front_mut() else {
+            return;
+        };
+        let is_kept = match (&adding.user.address, &adding.answer) {
+            (None, _) => true,
+            (Some(address), None) => {
+                let (answer, answered) = channel();
+                let mail = AddressMail {
+                    account: adding.user.name.clone(),
+                    address: address.clone(),
+                    answer,
+                };
+                adding.answer = Some((answered, now_ms + ADDRESS_MS));
+                self.post(StoreMail::SetAddress(mail));
+                return self.after(20, What::Users(self.boot));
+            }
+            (Some(_), Some((answered, until_ms))) => match answered.try_recv() {
+                Ok(answer) => answer.is_ok(),
+                Err(TryRecvError::Empty) if now_ms < *until_ms => {
+                    return self.after(20, What::Users(self.boot));
+                }
+                Err(_) => false,
+            },
+        };
+        let Adding { ticket, user, .. } = process.adding.pop_front().expect("it was just there");
+        let is_full = now_ms < self.disk.full_until_ms;
+        let fails = is_full || happens(&mut self.rngs.disk, self.faults.failed_file);
+        let kept = (is_kept && !fails).then(|| stored(&user.password));
+        if let Some(kept) = &kept
+            && self.plant != Some(Plant::ForgottenUser)
+        {
+            self.disk.users.insert(user.name.clone(), kept.clone());
+        }
+        self.user_added(ticket, user.name, kept);
+        self.after(5, What::Users(self.boot));
+    }
+}
+
+impl Miner {
+    /// A request that is answered by `asked`.
+    fn ask(&mut self, now_ms: u64, asked: Asked, method: &str, params: &str) -> String {
+        let id = self.id();
+        let line =
+            format!("{{\"id\":{id},\"method\":\"mining.{method}\",\"params\":[{params}]}}\n");
+        self.pending.push_back(Pending {
+            id,
+            sent_ms: now_ms,
+            asked,
+        });
+        line
+    }
+}
+
+/// Users by name.
+pub(crate) type Users = BTreeMap<String, StoredPassword>;

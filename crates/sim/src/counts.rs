@@ -1,0 +1,80 @@
+//! Statistics: what the ledger is told of each worker is what the worker has seen.
+//!
+//! A pool that fails or dies may have kept some back; so this looks at the last pool of a run, which
+//! begins when the faults have stopped.
+
+use std::collections::BTreeMap;
+
+use hstratum_core::ledger::{Tallied, Work};
+
+/// Account and worker.
+type Name = (String, String);
+
+/// Shares of a worker: accepted, stale, low, duplicate.
+type Outcomes = [u64; 4];
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Counts {
+    seen: BTreeMap<Name, Outcomes>,
+    told: BTreeMap<Name, Outcomes>,
+    /// Whose answer never came.
+    unanswered: BTreeMap<Name, u64>,
+}
+
+fn name_of(user: &str) -> Name {
+    let (account, worker) = user.split_once('.').unwrap_or((user, ""));
+    (account.to_owned(), worker.to_owned())
+}
+
+impl Counts {
+    /// A miner has the answer to a share: the code of its error, or none.
+    pub(crate) fn see(&mut self, user: &str, code: Option<i64>) {
+        let place = match code {
+            None => 0,
+            Some(21) => 1,
+            Some(23) => 2,
+            Some(22) => 3,
+            Some(_) => return,
+        };
+        self.seen.entry(name_of(user)).or_default()[place] += 1;
+    }
+
+    /// A miner's connection ends before so many answers.
+    pub(crate) fn miss(&mut self, user: &str, count: u64) {
+        *self.unanswered.entry(name_of(user)).or_default() += count;
+    }
+
+    /// The ledger is told.
+    pub(crate) fn tell(&mut self, tallied: &[Tallied]) {
+        for one in tallied {
+            let name = (one.account.to_string(), one.worker.to_string());
+            let tally = one.tally;
+            let of = [tally.accepted, tally.stale, tally.low, tally.duplicate];
+            let told = self.told.entry(name).or_default();
+            for (sum, Work { count, difficulty }) in told.iter_mut().zip(of) {
+                assert_eq!(count > 0, difficulty > 0.0, "a tally without work");
+                *sum += count;
+            }
+        }
+    }
+
+    /// All is told.
+    pub(crate) fn check(&self) {
+        let names = self.seen.keys().chain(self.told.keys());
+        for name in names {
+            let of = |map: &BTreeMap<Name, Outcomes>| map.get(name).copied().unwrap_or_default();
+            let (seen, told) = (of(&self.seen), of(&self.told));
+            let missed = self.unanswered.get(name).copied().unwrap_or(0);
+            let mut beyond = 0;
+            for (seen, told) in seen.into_iter().zip(told) {
+                assert!(told >= seen, "{name:?} has seen {seen}, the ledger {told}");
+                beyond += told - seen;
+            }
+            assert!(
+                beyond <= missed,
+                "the ledger has {beyond} of {name:?} that were never sent"
+            );
+        }
+    }
+}
