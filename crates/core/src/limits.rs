@@ -145,6 +145,91 @@ pub const TALLIES_MAX: usize = 65_536;
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;
 
+/// Servers that one proxy can have. The start is refused beyond it.
+pub const BACKENDS_MAX: usize = 64;
+
+/// Bytes of one line from a server; its longest is a list of transactions. Beyond it the server is
+/// taken to talk nonsense.
+pub const SERVER_LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Requests of one miner that its server has not answered. At the limit its further lines wait
+/// unread.
+pub const PROXY_REQUESTS_MAX: usize = 64;
+
+/// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
+pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
+
+/// Jobs of one connection to a server that are remembered; the server itself takes shares of 32
+/// templates and 8 more. Shares for an older one are answered `job not found`.
+pub const JOBS_PER_LINK_MAX: usize = 64;
+
+/// Score at which a proxy drops a miner: a little below that of the server, which knows its
+/// connections only as the proxy's.
+pub const PROXY_SCORE_MAX: u32 = SCORE_MAX - SCORE_MAX / 10;
+
+/// How long a miner may take until it is subscribed and authorized through a proxy: a little less
+/// than at the server.
+pub const PROXY_LOGIN_MS: u64 = LOGIN_MS - 5_000;
+
+/// Connections to one server that are in their login at a time, so that a server that takes over
+/// those of another is not stormed. The others wait for their turn.
+pub const LOGINS_PER_BACKEND: usize = 128;
+
+/// How long a connection to a server may take to be there. Then another server is tried.
+pub const LINK_DIAL_MS: u64 = 1_000;
+
+/// How long a login at a server may take. Then another server is tried.
+pub const LINK_LOGIN_MS: u64 = 3_000;
+
+/// How long a miner that moves waits for the last answers of a server that is still there.
+pub const LEAVING_MS: u64 = 500;
+
+/// Wait until a miner that no server would have tries them all again; half of it is spread.
+pub const RETRY_MS: u64 = 500;
+
+/// Logins that may fail because the miner's extranonce1 is another's. Then the miner is reset.
+pub const MISMATCHES_MAX: u32 = 16;
+
+/// Connections to servers that a miner may lose within [`SERVER_LOSSES_MS`]. Then it is its own
+/// fault, and it is reset.
+pub const SERVER_LOSSES_MAX: u32 = 8;
+/// See [`SERVER_LOSSES_MAX`].
+pub const SERVER_LOSSES_MS: u64 = 60_000;
+
+/// How often a server is asked how it is.
+pub const PROBE_EVERY_MS: u64 = 200;
+
+/// How long the connection of a probe lasts; the server ends those that do not mine after
+/// [`LOGIN_MS`].
+pub const PROBE_LIFE_MS: u64 = 40_000;
+
+/// Wait until a server that could not be reached is tried again.
+pub const PROBE_RETRY_MS: u64 = 200;
+
+/// Answers in a row that a server that was down has to give until miners come to it.
+pub const PROBES_GOOD: u32 = 3;
+
+/// How long a server that went down stays out at least; twice as long each time that it goes down
+/// again soon.
+pub const DOWN_MS: u64 = 1_000;
+/// The longest of these times, and how soon "soon" is.
+pub const DOWN_MS_MAX: u64 = 60_000;
+
+/// How long a server may have no job, or one below another's height. Then its miners move away.
+pub const UNFIT_MS: u64 = 5_000;
+
+/// Links on which a server may talk nonsense within [`DOWN_MS_MAX`]. Then it counts as down.
+pub const NONSENSE_MAX: u32 = 3;
+
+/// Over how long moves are spread that are not urgent: to a server that has come back, or away from
+/// one that is being emptied.
+pub const MOVES_SPREAD_MS: u64 = 5_000;
+
+/// How often a proxy looks at what has waited too long.
+pub const PROXY_TICK_MS: u64 = 50;
+
+const _: () = assert!(JOBS_PER_LINK_MAX >= TEMPLATES_MAX + OWN_JOBS_MAX);
+const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);
 const _: () = assert!(SCORE_DUPLICATE < SCORE_MAX && SCORE_MALFORMED < SCORE_MAX);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
+use crate::admit::ProxySecret;
 use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
 use crate::drain::Drain;
@@ -51,6 +52,8 @@ pub struct PoolConfig {
     pub public_host: Option<String>,
     /// The port they are sent to.
     pub public_port: u16,
+    /// What is shared with proxies, which then may have miners admitted without their password.
+    pub proxy_secret: Option<ProxySecret>,
 }
 
 /// What all sessions share.

@@ -28,10 +28,10 @@ use crate::tls;
 use crate::users::UsersFile;
 
 /// Is this the password?
-pub(crate) struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
+pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
 
 /// What the operator changes.
-pub(crate) enum UsersMail {
+pub enum UsersMail {
     /// Write this user, whose password is in the clear.
     Add(Ticket, NewUser),
     /// Write this user.
@@ -48,8 +48,10 @@ pub(crate) struct UsersFiles {
 }
 
 /// Changes of the spool.
-pub(crate) enum SpoolMail {
+pub enum SpoolMail {
+    /// Keep this block, with these transactions.
     Put(Arc<Solution>, Arc<RawTransactions>),
+    /// The node has answered this one.
     Remove(Hash),
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hstratum_core::account::Auth;
+use hstratum_core::admit::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::address_range::AddressRange;
@@ -25,7 +26,6 @@ const HOST_BYTES_MAX: usize = 253;
 const PASSWORD_BYTES_MAX: usize = 256;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
-const PATH_BYTES_MAX: usize = 4096;
 const PROXIES_MAX: usize = 256;
 
 /// Where an option was given. A later one in this order overrides an earlier one.
@@ -102,6 +102,8 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
     pub hashrate_alarm: u8,
+    /// What is shared with proxies of ours.
+    pub proxy_secret: Option<ProxySecret>,
 }
 
 /// Why options were refused, in one line.
@@ -244,14 +246,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         fallback: Fallback::None,
         help: "PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_cert, tls::parse_path(text)),
     },
     OptionSpec {
         name: "tls-key",
         fallback: Fallback::None,
         help: "PEM file with the private key of tls-cert",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_key, tls::parse_path(text)),
     },
     OptionSpec {
         name: "proxy-protocol",
@@ -283,6 +285,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
         expected: "a whole number from 0 to 99",
         set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
+    },
+    OptionSpec {
+        name: "proxy-secret",
+        fallback: Fallback::None,
+        help: "what is shared with hstratum proxy, so that it may move miners without their password",
+        expected: "a secret of 16 to 64 bytes",
+        set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
     },
 ];
 
@@ -352,6 +361,7 @@ struct Draft {
     webhook: Option<Secret>,
     webhook_secret: Option<Secret>,
     hashrate_alarm: Option<u8>,
+    proxy_secret: Option<ProxySecret>,
 }
 
 impl Draft {
@@ -381,6 +391,7 @@ impl Draft {
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
             webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
+            proxy_secret: self.proxy_secret,
         })
     }
 }
@@ -442,15 +453,11 @@ fn parse_list<T>(text: &str, max: usize, parse: fn(&str) -> Option<T>) -> Option
     items.filter(|items| items.len() <= max)
 }
 
-/// A flag without a value arrives as `true`.
-fn parse_path(text: &str) -> Option<PathBuf> {
-    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| PathBuf::from(text))
-}
-
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" | "webhook" | "webhook-secret" => format!("{} bytes", option.value.len()),
+        "password" | "proxy-secret" | "webhook" | "webhook-secret" => {
+            format!("{} bytes", option.value.len())
+        }
         _ => format!("{:?}", cut(&option.value)),
     };
     ConfigError(format!(

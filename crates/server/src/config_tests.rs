@@ -45,6 +45,7 @@ fn nothing_given_is_the_defaults() {
         proxy_protocol: Vec::new(),
         webhook: None,
         hashrate_alarm: 50,
+        proxy_secret: None,
     };
     assert_eq!(check(&[]), expected);
 }
@@ -67,6 +68,7 @@ fn everything_can_be_given() {
         ("tlscert", "/etc/cert.pem"),
         ("tlskey", "/etc/key.pem"),
         ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+        ("proxysecret", "0123456789abcdef"),
     ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
@@ -92,6 +94,7 @@ fn everything_can_be_given() {
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
+        proxy_secret: ProxySecret::new("0123456789abcdef"),
     };
     assert_eq!(config, expected);
 }

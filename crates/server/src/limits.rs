@@ -57,7 +57,7 @@ pub(crate) const TLS_RECORD_BYTES: usize = 16 * 1024;
 pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Descriptors kept for the node when connections are many.
-pub(crate) const DESCRIPTORS_KEPT: u64 = 512;
+pub(crate) const DESCRIPTORS_KEPT: usize = 512;
 
 /// How often the pool is told that time has passed.
 pub(crate) const TICK_MS: u64 = 250;
@@ -106,6 +106,18 @@ pub(crate) const RESTART_MS: u64 = 50;
 /// Rows that a payout writes or deletes in one transaction beside a running server, whose own
 /// transactions wait for it: a few milliseconds.
 pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
+
+/// How long a proxy that stops waits for the answers that servers owe its miners.
+pub(crate) const PROXY_STOP_MS: u64 = 1_000;
+
+/// When no miner has moved for so long, the log says how the moves went.
+pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
+
+/// How long an order to a running proxy may take, either way.
+pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
+
+/// Bytes of an order.
+pub(crate) const CONTROL_LINE_BYTES: u64 = 1024;
 
 /// How long hsd may take for an answer. Then the call has failed.
 pub(crate) const HSD_CALL: Duration = Duration::from_secs(30);

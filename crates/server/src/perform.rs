@@ -6,12 +6,13 @@ use hstratum_core::event::{Action, Level, Verdict};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::driver::{Driver, ask};
-use crate::legacy::Unanswered;
-use crate::mail::OrderAnswer;
-use crate::node::Offer;
-use crate::store::StoreMail;
 
-impl Driver {
+use crate::mail::OrderAnswer;
+use crate::node::{Offer, Unanswered};
+use crate::store::StoreMail;
+use crate::surroundings::Surroundings;
+
+impl<S: Surroundings> Driver<S> {
     /// Carries out one thing that the pool wants.
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
         match action {

@@ -16,22 +16,22 @@ use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::alarms;
 use crate::bans::BansFile;
 use crate::clerk::{self, UsersFiles};
-use crate::driver::{Desks, Driver};
-use crate::legacy::{Legacy, Unanswered};
+use crate::descriptors;
+use crate::driver::{Desks, Driver, Legacy};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
 use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
-use crate::node::Node;
+use crate::node::{Node, Unanswered};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
 use crate::store::{Parties, Store, StoreMail, unix_s};
+use crate::surroundings::Machine;
 use crate::tls;
 use crate::users::{Repair, UsersFile};
 use crate::webhook::{self, Outbox};
@@ -89,11 +89,14 @@ impl Server {
         let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
         let mut driver = Driver::new(
-            net,
+            Machine::new(net),
             mailbox,
             node.clone(),
             desks,
-            settings,
+            Box::new(move |unix_s| {
+                let config = settings.pool_config(unix_s);
+                config.expect("a system that gave random bytes at the start goes on giving them")
+            }),
             Legacy {
                 users: files.users,
                 bans: files.bans,
@@ -450,19 +453,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<Join
 
 /// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
 fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let fitting = current.map_or(u64::MAX, |current| {
-        current.saturating_sub(DESCRIPTORS_KEPT).max(1)
-    });
-    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    let fitting = descriptors::raise().saturating_sub(DESCRIPTORS_KEPT).max(1);
     if fitting < wanted {
         let text = format!(
             "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"

@@ -167,10 +167,15 @@ impl Book {
         }
     }
 
+    /// How many shares the pool took, and how many are on the disk.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        let sum = |counts: &Counts| counts.values().sum::<u64>();
+        (sum(&self.recorded_counts), sum(&self.committed))
+    }
+
     /// In a run with no fault but the one start at its end nearly all is there that the pool took.
     pub(crate) fn check_mostly_complete(&self) {
-        let sum = |counts: &Counts| counts.values().sum::<u64>();
-        let (took, kept) = (sum(&self.recorded_counts), sum(&self.committed));
+        let (took, kept) = self.sums();
         assert!(
             took - kept < 20,
             "the pool took {took}, the ledger has {kept}"

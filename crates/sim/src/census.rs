@@ -56,8 +56,8 @@ impl World {
             let is_free = size.count == 0 || STAYS.contains(&size.what);
             assert!(is_free, "kept after everybody has left: {size:?}");
         }
-        assert!(process.unanswered.is_empty(), "blocks that wait");
-        assert!(process.credits.is_empty(), "credits that wait");
+        assert_eq!(process.driver.unanswered(), 0, "blocks that wait");
+        assert!(process.driver.is_settled(), "shares that wait");
         assert_eq!(process.store.left(), (0, 0), "shares and blocks that wait");
     }
 }

@@ -1,8 +1,8 @@
 //! The whole server on a simulated clock, disk, network and node, in one thread, driven by a seed:
 //! hours in seconds, and any failure repeatable by its number.
 //!
-//! What is real: the `Pool`, the `Keeper` and, in half of the seeds, the ledger in SQLite. What is
-//! re-created here is the driver, in `server`. What must hold is in `book` and `check`.
+//! What is real: the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in
+//! SQLite. What must hold is in `book` and `check`.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod perform;
 pub mod plan;
 pub mod plant;
 mod play;
+mod ports;
 mod server;
 mod store;
 mod trace;

@@ -1,7 +1,7 @@
 //! The network between miners and the server: connections that delay, cut, split and die, and never
 //! change the order of bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hstratum_core::units::ConnId;
 
@@ -23,9 +23,6 @@ pub(crate) struct Wire {
     pub(crate) miner_open: bool,
     /// The pool knows it: something has come.
     pub(crate) is_known: bool,
-    pub(crate) is_paused: bool,
-    /// Arrived, and not read since reading is paused.
-    pub(crate) inbox: VecDeque<Vec<u8>>,
     /// Written in this turn.
     pub(crate) out: Vec<u8>,
     /// Sent and not yet taken by the miner.
@@ -72,8 +69,6 @@ impl Net {
             server_open: true,
             miner_open: true,
             is_known: false,
-            is_paused: false,
-            inbox: VecDeque::new(),
             out: Vec::new(),
             unread: 0,
         };

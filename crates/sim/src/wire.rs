@@ -181,7 +181,6 @@ impl World {
         let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
         assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
         wire.server_open = false;
-        wire.inbox.clear();
         wire.out.clear();
         let at_ms = wire.to_miner_ms.max(self.now_ms + wire.latency_ms);
         if !wire.is_dead {
@@ -197,7 +196,6 @@ impl World {
         let mut noticed = Vec::new();
         for (conn, wire) in wires.filter(|(_, wire)| wire.boot == boot && wire.server_open) {
             wire.server_open = false;
-            wire.inbox.clear();
             wire.out.clear();
             if is_noticed && !wire.is_dead {
                 noticed.push((wire.to_miner_ms.max(self.now_ms + wire.latency_ms), *conn));
@@ -205,21 +203,6 @@ impl World {
         }
         for (at_ms, conn) in noticed {
             self.agenda.add(at_ms, What::MinerGone(conn));
-        }
-    }
-
-    /// The pool stops or goes on reading.
-    pub(crate) fn pause(&mut self, conn: ConnId, is_paused: bool) {
-        let Some(wire) = self.net.wires.get_mut(&conn) else {
-            return;
-        };
-        wire.is_paused = is_paused;
-        if !is_paused && let Some(process) = &mut self.process {
-            // Before whatever came after it.
-            for bytes in wire.inbox.drain(..).rev() {
-                process.net_mail.push_front(NetMail::Bytes(conn, bytes));
-            }
-            self.want_turn(0);
         }
     }
 

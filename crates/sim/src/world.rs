@@ -88,6 +88,10 @@ pub(crate) enum What {
     Patience(usize),
     /// A fault that happens by itself.
     Fault(FaultKind),
+    /// The driver waits no longer for the ledger.
+    Finish(u32),
+    /// The threads of a process that stops are looked at.
+    Gone(u32),
     /// Everybody is looked at.
     Survey,
     /// The faults stop.
@@ -135,6 +139,7 @@ pub(crate) enum FaultKind {
     Crash,
     PowerCut,
     PoolPanic,
+    Stop,
     NoTemplate,
     TemplateStorm,
     FullDisk,
@@ -182,8 +187,8 @@ pub(crate) struct World {
     /// The process, while there is one, and how many there were.
     pub(crate) process: Option<Process>,
     pub(crate) boot: u32,
-    /// After so many actions this happens.
-    pub(crate) doom: Option<(u32, Doom)>,
+    /// This happens in the driver's next turn.
+    pub(crate) doom: Option<Doom>,
     /// It has happened.
     pub(crate) doomed: Option<Doom>,
     /// Tips as the pool was told them, with the time; the last ones.
@@ -372,6 +377,8 @@ impl World {
             What::Mischief(miner, number) => self.mischief(miner, number),
             What::Patience(miner) => self.patience(miner),
             What::Fault(kind) => self.fault(kind),
+            What::Finish(boot) if boot == self.boot => self.finish(),
+            What::Gone(boot) if boot == self.boot => self.end_process(),
             What::Survey => self.survey(),
             What::Heal => self.heal(),
             What::Rest => self.rest(),

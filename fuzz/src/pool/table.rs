@@ -59,6 +59,7 @@ impl Table {
             hints_max: 8,
             public_host: has(16).then(|| "pool.example".to_owned()),
             public_port: 3008,
+            proxy_secret: None,
         };
         let users = [
             ("alice", StoredPassword::Hash256(hash256(b"pw"))),

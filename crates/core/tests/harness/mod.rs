@@ -10,7 +10,7 @@
 mod census;
 mod node;
 mod seat;
-mod setup;
+pub(crate) mod setup;
 mod work;
 mod world;
 

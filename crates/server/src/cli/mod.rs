@@ -4,6 +4,7 @@ mod doctor;
 mod ledger;
 mod mine;
 mod payout;
+mod proxy;
 mod swarm;
 mod terminal;
 mod url;
@@ -30,6 +31,8 @@ enum Command {
     Payout(payout::Args),
     /// Look at a configuration, a node and a stratum port, and tell what is wrong
     Doctor(doctor::Args),
+    /// Take miners and spread them over servers; they stay connected when a server fails
+    Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
     Swarm(swarm::Args),
 }
@@ -42,6 +45,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args).map(done),
         Command::Payout(args) => payout::run(&args).map(done),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Proxy(args) => proxy::run(args).map(done),
         Command::Swarm(args) => swarm::run(&args).map(done),
     };
     match outcome {

@@ -8,7 +8,7 @@ use crate::limits::DESCRIPTORS_KEPT;
 use super::{Findings, Part};
 
 pub(super) fn examine(config: &Config, findings: &mut Findings) {
-    let wanted = u64::from(config.max_inbound) + DESCRIPTORS_KEPT;
+    let wanted = u64::from(config.max_inbound) + DESCRIPTORS_KEPT as u64;
     // The server raises its own soft limit to the hard one.
     match getrlimit(Resource::Nofile).maximum {
         Some(hard) if hard < wanted => findings.warn(
