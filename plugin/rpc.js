@@ -19,6 +19,8 @@ const KINDS = {
 
 const DAY_S = 24 * 60 * 60;
 const DRAIN_S = 60;
+const LIST_MAX = 1000;
+const UINT32_MAX = 0xffffffff;
 
 /**
  * Each call: its arguments as help shows them, how many there may be, and
@@ -27,6 +29,39 @@ const DRAIN_S = 60;
 
 const CALLS = {
   __proto__: null,
+
+  getstratuminfo: {
+    help: '',
+    args: [0, 0],
+    async run(server) {
+      const answer = await server.info();
+
+      done(answer);
+
+      return {
+        version: server.version,
+        addresses: server.addresses,
+        ...JSON.parse(answer.info),
+        ledger: server.ledgerFailing || 'ok'
+      };
+    }
+  },
+
+  listworkers: {
+    help: '("account") (count) (from)',
+    args: [0, 3],
+    async run(server, args) {
+      const [account] = texts(args, ['(account)']);
+      const count = whole(args[1], 'count', LIST_MAX);
+      const from = whole(args[2], 'from', 0);
+      const answer = await server.workers(account,
+        Math.min(count, LIST_MAX), Math.min(from, UINT32_MAX));
+
+      done(answer);
+
+      return JSON.parse(answer.workers);
+    }
+  },
 
   addstratumuser: {
     help: '"user" "password" ("address")',
@@ -220,7 +255,8 @@ function texts(args, names) {
       return undefined;
 
     if (typeof args[i] !== 'string')
-      throw new RPCError(TYPE_ERROR, `${name} must be a string`);
+      throw new RPCError(TYPE_ERROR,
+        `${name.replace(/[()]/g, '')} must be a string`);
 
     return args[i];
   });

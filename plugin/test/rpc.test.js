@@ -13,6 +13,8 @@ const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
 /** What each call's help is, as `hsd-rpc help NAME` shows it. */
 
 const HELP = {
+  getstratuminfo: '',
+  listworkers: '("account") (count) (from)',
   addstratumuser: '"user" "password" ("address")',
   setstratumpassword: '"user" "password"',
   disablestratumuser: '"user"',
@@ -148,6 +150,42 @@ test('an address is banned and unbanned, over a restart', async (t) => {
 
   await node.rpc('unbanminer', ['127.0.0.1']);
   assert.strictEqual(await isTaken(node), true);
+});
+
+test('the operator sees how the pool does and who mines', async (t) => {
+  const node = await startNode(t);
+  const empty = await node.rpc('getstratuminfo', []);
+  assert.deepStrictEqual(empty.addresses,
+    [`127.0.0.1:${node.ports.stratum}`]);
+  assert.match(empty.version, /^\d+\.\d+\.\d+$/);
+  assert.strictEqual(empty.ledger, 'ok');
+  assert.deepStrictEqual([empty.connections, empty.workers, empty.bans,
+    empty.draining, empty.lastblock], [0, 0, 0, false, null]);
+  assert.deepStrictEqual(await node.rpc('listworkers', []),
+    {total: 0, workers: []});
+
+  const alice = await Miner.start(t, node, 'alice', 'x');
+  await Miner.start(t, node, 'bob.2', 'x');
+  await Miner.start(t, node, 'bob.1', 'x');
+  assert.strictEqual((await alice.submit()).error, null);
+
+  const info = await node.waitFor('the share to be told', async () => {
+    const info = await node.rpc('getstratuminfo', []);
+    return info.shares.accepted.count === 1 && info;
+  });
+  assert.deepStrictEqual([info.connections, info.mining, info.workers],
+    [3, 3, 3]);
+  assert.strictEqual(info.lastblock.height, 1);
+  assert.strictEqual(info.job.height, 2);
+  assert.ok(info.job.age >= 0 && info.hashrate > 0);
+
+  const {total, workers} = await node.rpc('listworkers', [null, 1, 1]);
+  assert.strictEqual(total, 3);
+  assert.deepStrictEqual(workers.map(one => [one.account, one.worker,
+    one.connections]), [['bob', '1', 1]]);
+  const bob = await node.rpc('listworkers', ['bob']);
+  assert.deepStrictEqual(bob.workers.map(one => one.worker), ['1', '2']);
+  await check(node, 'listworkers', [1], -3, /account must be a string/);
 });
 
 test('a drain moves miners away, and its end takes them back', async (t) => {

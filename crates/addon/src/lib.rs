@@ -4,8 +4,6 @@
 //! go through weak thread-safe functions, which do not keep the process alive; what they hand over
 //! cannot fail to be made.
 
-mod orders;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -251,6 +249,9 @@ pub struct ServerHandle {
     server: Server,
     refresh_s: u32,
 }
+
+// Here, since napi must have seen the class and its name before another file adds to it.
+mod orders;
 
 #[napi]
 impl ServerHandle {

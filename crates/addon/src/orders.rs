@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use hstratum_core::admin::{Answer, Order, Refusal, RefusalKind};
 use hstratum_core::ban::{Ban, BannedBy};
 use hstratum_core::event::NewUser;
+use hstratum_core::info::{Info, WorkerInfo};
+use hstratum_core::ledger::Work;
 use napi::Env;
 use napi::bindgen_prelude::{AsyncTask, Task};
 use napi_derive::napi;
+use serde_json::{Value, json};
 
 use crate::{ERR_VALUE, Result, ServerHandle, unsigned};
 
@@ -83,6 +86,41 @@ impl ServerHandle {
         self.order(Order::Undrain)
     }
 
+    /// How the pool does.
+    #[napi(catch_unwind)]
+    pub fn info(&self) -> AsyncTask<Ordered> {
+        self.order(Order::Info)
+    }
+
+    /// So many workers after the first `from`, of one account or of all.
+    #[napi(catch_unwind)]
+    pub fn workers(&self, account: Option<String>, count: u32, from: u32) -> AsyncTask<Ordered> {
+        self.order(Order::ListWorkers {
+            account,
+            count: count as usize,
+            from: from as usize,
+        })
+    }
+
+    /// hstratum's version.
+    #[napi(getter, catch_unwind)]
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Where miners connect, all of it: `ADDRESS:PORT`.
+    #[napi(getter, catch_unwind)]
+    pub fn addresses(&self) -> Vec<String> {
+        let addresses = self.server.addresses().iter();
+        addresses.map(ToString::to_string).collect()
+    }
+
+    /// Why shares are refused for the ledger's sake; null when they are taken.
+    #[napi(getter, catch_unwind)]
+    pub fn ledger_failing(&self) -> Option<String> {
+        self.server.ledger_status().failing
+    }
+
     fn order(&self, order: Order) -> AsyncTask<Ordered> {
         AsyncTask::new(Ordered(self.server.order(order)))
     }
@@ -101,6 +139,10 @@ pub struct OrderedObject {
     pub kind: Option<String>,
     /// The addresses that are refused, where it asks for them.
     pub bans: Option<Vec<BanObject>>,
+    /// How the pool does, as JSON text.
+    pub info: Option<String>,
+    /// Workers, as JSON text.
+    pub workers: Option<String>,
 }
 
 /// An address that is refused.
@@ -130,6 +172,14 @@ impl Task for Ordered {
     fn resolve(&mut self, _env: Env, answer: Self::Output) -> napi::Result<OrderedObject> {
         Ok(match answer {
             Ok(Answer::Done) => OrderedObject::default(),
+            Ok(Answer::Info(info)) => OrderedObject {
+                info: Some(info_json(&info).to_string()),
+                ..OrderedObject::default()
+            },
+            Ok(Answer::Workers(workers, total)) => OrderedObject {
+                workers: Some(workers_json(&workers, total).to_string()),
+                ..OrderedObject::default()
+            },
             Ok(Answer::Bans(bans)) => OrderedObject {
                 bans: Some(bans.into_iter().map(ban_object).collect()),
                 ..OrderedObject::default()
@@ -137,10 +187,54 @@ impl Task for Ordered {
             Err(refusal) => OrderedObject {
                 refused: Some(refusal.text().to_owned()),
                 kind: Some(kind_of(refusal).to_owned()),
-                bans: None,
+                ..OrderedObject::default()
             },
         })
     }
+}
+
+fn info_json(info: &Info) -> Value {
+    let work = |work: &Work| json!({"count": work.count, "difficulty": work.difficulty});
+    json!({
+        "connections": info.connections,
+        "mining": info.mining,
+        "workers": info.workers,
+        "job": info.job.map(|job| json!({
+            "height": job.height.0,
+            "difficulty": job.difficulty.get(),
+            "age": job.age_s,
+        })),
+        "nojob": info.no_job,
+        "hashrate": info.hashrate,
+        "shares": {
+            "accepted": work(&info.sent.accepted),
+            "stale": work(&info.sent.stale),
+            "low": work(&info.sent.low),
+            "duplicate": work(&info.sent.duplicate),
+        },
+        "bans": info.bans,
+        "draining": info.is_draining,
+        "lastblock": info.last_block.map(|(height, hash)| json!({
+            "height": height.0,
+            "hash": hash.to_string(),
+        })),
+    })
+}
+
+fn workers_json(workers: &[WorkerInfo], total: usize) -> Value {
+    let workers: Vec<Value> = workers
+        .iter()
+        .map(|one| {
+            json!({
+                "account": &*one.account,
+                "worker": &*one.worker,
+                "connections": one.connections,
+                "difficulty": one.difficulty.map(|difficulty| difficulty.get()),
+                "connected": one.connected_s,
+            })
+        })
+        .collect();
+    json!({"total": total, "workers": workers})
 }
 
 fn kind_of(refusal: Refusal) -> &'static str {

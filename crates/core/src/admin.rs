@@ -9,6 +9,7 @@ use crate::account::{ADMIN, clean_name};
 use crate::address::Address;
 use crate::ban::{Ban, BannedBy, network_of};
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, NewUser, Now};
+use crate::info::{Info, WorkerInfo};
 use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
 use crate::login::Writer;
 use crate::pace::split_password;
@@ -54,15 +55,30 @@ pub enum Order {
     },
     /// Take connections again.
     Undrain,
+    /// How the pool does.
+    Info,
+    /// Who is connected, in the order of names.
+    ListWorkers {
+        /// Of this account; none: of all.
+        account: Option<String>,
+        /// At most so many, and [`WORKERS_LISTED_MAX`](crate::limits::WORKERS_LISTED_MAX).
+        count: usize,
+        /// After so many.
+        from: usize,
+    },
 }
 
 /// What comes of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// It is so, and durable.
     Done,
     /// The addresses that are refused.
     Bans(Vec<Ban>),
+    /// How the pool does.
+    Info(Box<Info>),
+    /// Workers, and how many there are in all.
+    Workers(Vec<WorkerInfo>, usize),
 }
 
 /// Why an order is not carried out.
@@ -175,6 +191,15 @@ impl Pool {
             } => self.ban(now, id, address, duration_s, reason, out),
             Order::Unban(address) => self.unban(now, id, address, out),
             Order::ListBans => Ok(Some(Answer::Bans(self.bans.list(now)))),
+            Order::Info => Ok(Some(Answer::Info(Box::new(self.info(now))))),
+            Order::ListWorkers {
+                account,
+                count,
+                from,
+            } => {
+                let (workers, total) = self.list_workers(now, account.as_deref(), count, from);
+                Ok(Some(Answer::Workers(workers, total)))
+            }
             Order::Drain { over_s } if over_s > DRAIN_S_MAX => Err(Refusal::DrainTooLong),
             Order::Drain { over_s } => {
                 self.drain(now, over_s, out);

@@ -23,6 +23,7 @@ mod extra_nonce;
 mod found;
 pub mod hashrate;
 pub mod header;
+pub mod info;
 pub mod job;
 pub mod ledger;
 pub mod limits;

@@ -31,7 +31,7 @@ use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
 use crate::turn::Turns;
-use crate::units::{ConnId, Hash, Seq};
+use crate::units::{ConnId, Hash, Height, Seq};
 
 /// What a pool is told at its start.
 #[derive(Clone)]
@@ -78,6 +78,7 @@ pub(crate) struct Shared {
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     pub found: FoundBlocks,
+    pub last_block: Option<(Height, Hash)>,
 }
 
 /// See the module.
@@ -89,7 +90,9 @@ pub struct Pool {
     pub(crate) drain: Option<Drain>,
     /// What was said last of the port.
     pub(crate) port: Listening,
-    no_template: Option<String>,
+    pub(crate) no_template: Option<String>,
+    /// When the newest template came.
+    pub(crate) job_at_ms: u64,
     next_round_ms: u64,
 }
 
@@ -126,6 +129,7 @@ impl Pool {
                 turns: Turns::default(),
                 dropped: Vec::new(),
                 found: FoundBlocks::default(),
+                last_block: None,
                 config,
             },
             sessions: Sessions::default(),
@@ -134,6 +138,7 @@ impl Pool {
             drain: None,
             port: Listening::On,
             no_template: None,
+            job_at_ms: now.ms,
             next_round_ms: now.ms + ROUND_MS,
         }
     }
@@ -222,6 +227,7 @@ impl Pool {
             self.shared.is_listening = true;
             self.keep_port(out);
         }
+        self.job_at_ms = now.ms;
         self.shared.jobs.push(template);
         self.broadcast_newest_job(now, out);
     }
@@ -418,6 +424,7 @@ impl Shared {
         let solution = Arc::new(solution);
         let found = FoundBlock::of(&solution);
         self.found.wait_for(found.clone());
+        self.last_block = Some((found.height, found.hash));
         out.push_first(Action::SubmitBlock(solution.clone()));
         out.push(Action::BlockFound(Box::new(found)));
         let late = match solution.reach {

@@ -3,18 +3,28 @@
 //! It is not money: a pool that fails forgets what it has not told. A share that the ledger gives up
 //! later stays counted as accepted.
 
+use std::collections::VecDeque;
+
 use crate::event::{Action, Actions};
-use crate::ledger::{Tallied, Tally};
+use crate::ledger::{Tallied, Tally, Work};
 use crate::limits::{TALLIES_MAX, TALLY_MS};
 use crate::message::Reject;
 use crate::pool::Pool;
 use crate::session::{Authorized, Session};
-use crate::units::Difficulty;
+use crate::units::{Difficulty, HASHES_PER_DIFFICULTY};
+
+/// Times the ledger was told that a hashrate is taken over: ten minutes.
+const SPANS: usize = 60;
 
 /// When the ledger is told next, and what connections that ended have left.
 pub(crate) struct Tallies {
     next_ms: u64,
     left: Vec<Tallied>,
+    /// All that was told.
+    sent: Tally,
+    /// What was accepted between two times, and since the last.
+    spans: VecDeque<Work>,
+    span: Work,
 }
 
 impl Tallies {
@@ -22,6 +32,9 @@ impl Tallies {
         Self {
             next_ms: now_ms + TALLY_MS,
             left: Vec::new(),
+            sent: Tally::default(),
+            spans: VecDeque::new(),
+            span: Work::default(),
         }
     }
 
@@ -51,8 +64,36 @@ impl Tallies {
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));
         if self.left.len() >= TALLIES_MAX {
-            out.push(Action::Tally(std::mem::take(&mut self.left)));
+            let left = std::mem::take(&mut self.left);
+            self.tell(left, out);
         }
+    }
+
+    fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
+        for one in &tallied {
+            self.sent.add(&one.tally);
+            self.span.add(&one.tally.accepted);
+        }
+        out.push(Action::Tally(tallied));
+    }
+
+    fn end_span(&mut self) {
+        if self.spans.len() == SPANS {
+            self.spans.pop_front();
+        }
+        self.spans.push_back(std::mem::take(&mut self.span));
+    }
+
+    /// What miners have sent, as far as it was told.
+    pub(crate) fn sent(&self) -> Tally {
+        self.sent
+    }
+
+    /// Hashes a second over the last ten minutes.
+    pub(crate) fn hashrate(&self) -> f64 {
+        let work: f64 = self.spans.iter().map(|span| span.difficulty).sum();
+        let seconds = (self.spans.len() as u64 * TALLY_MS / 1000).max(1) as f64;
+        work * HASHES_PER_DIFFICULTY / seconds
     }
 }
 
@@ -65,8 +106,9 @@ impl Pool {
         let room = TALLIES_MAX.saturating_sub(tallied.len());
         tallied.extend(users.filter_map(take).take(room));
         if !tallied.is_empty() {
-            out.push(Action::Tally(tallied));
+            self.tallies.tell(tallied, out);
         }
+        self.tallies.end_span();
     }
 }
 

@@ -355,6 +355,11 @@ fn order(text: &str) -> Order {
             over_s: over_s.parse().expect("seconds"),
         },
         ["undrain"] => Order::Undrain,
+        ["workers", count, from, account @ ..] => Order::ListWorkers {
+            account: account.first().map(|text| (*text).to_owned()),
+            count: count.parse().expect("a number"),
+            from: from.parse().expect("a number"),
+        },
         _ => panic!("no such order: {text}"),
     }
 }

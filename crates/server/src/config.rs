@@ -26,7 +26,6 @@ const HOST_BYTES_MAX: usize = 253;
 const PASSWORD_BYTES_MAX: usize = 256;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
-const PATH_BYTES_MAX: usize = 4096;
 const PROXIES_MAX: usize = 256;
 
 /// Where an option was given. A later one in this order overrides an earlier one.
@@ -247,14 +246,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         fallback: Fallback::None,
         help: "PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_cert, tls::parse_path(text)),
     },
     OptionSpec {
         name: "tls-key",
         fallback: Fallback::None,
         help: "PEM file with the private key of tls-cert",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_key, tls::parse_path(text)),
     },
     OptionSpec {
         name: "proxy-protocol",
@@ -452,12 +451,6 @@ fn parse_auth(text: &str) -> Option<Auth> {
 fn parse_list<T>(text: &str, max: usize, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let items: Option<Vec<T>> = text.split(',').map(|item| parse(item.trim())).collect();
     items.filter(|items| items.len() <= max)
-}
-
-/// A flag without a value arrives as `true`.
-fn parse_path(text: &str) -> Option<PathBuf> {
-    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| PathBuf::from(text))
 }
 
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {

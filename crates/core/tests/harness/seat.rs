@@ -171,6 +171,13 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
                 let bans: Vec<String> = bans.iter().map(ban_in_words).collect();
                 format!("banned: {}", bans.join("; "))
             }
+            Ok(Answer::Info(info)) => format!("info: {info:?}"),
+            Ok(Answer::Workers(workers, total)) => {
+                let names = workers
+                    .iter()
+                    .map(|one| format!("{} {:?} on {}", one.account, one.worker, one.connections));
+                format!("{total} workers: {}", names.collect::<Vec<_>>().join(", "))
+            }
             Err(refusal) => format!("order refused: {}", refusal.text()),
         },
         Action::Log(level, text) => format!("{level:?}: {text}"),
