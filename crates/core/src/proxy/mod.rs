@@ -8,6 +8,7 @@
 mod answers;
 mod desk;
 mod event;
+mod handover;
 mod health;
 mod ids;
 mod link;
@@ -21,6 +22,8 @@ use std::net::IpAddr;
 pub use event::{
     Action, Actions, BackendStatus, Counts, Drain, Event, NoBackend, Place, ProxyConfig, Purpose,
 };
+
+pub use handover::MinerState;
 
 use crate::ban::{Bans, network_of};
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
@@ -199,13 +202,18 @@ impl Proxy {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
+        self.insert(Miner::new(conn, arrival, now));
+    }
+
+    fn insert(&mut self, miner: Miner) {
+        let conn = miner.conn;
         let slot = slot_of(conn);
         if self.miners.len() <= slot {
             self.miners.resize_with(slot + 1, || None);
         }
         self.shared.roles.set(conn, Role::Miner);
         self.shared.unsettled.insert(conn);
-        self.miners[slot] = Some(Box::new(Miner::new(conn, arrival, now)));
+        self.miners[slot] = Some(Box::new(miner));
     }
 
     fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
