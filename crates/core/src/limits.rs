@@ -143,7 +143,7 @@ pub const LINK_DIAL_MS: u64 = 1_000;
 pub const LINK_LOGIN_MS: u64 = 3_000;
 
 /// How long a miner that moves waits for the last answers of a server that is still there.
-pub const LEAVING_MS: u64 = 500;
+pub const LEAVING_MS: u64 = 2_000;
 
 /// Wait until a miner that no server would have tries them all again; half of it is spread.
 pub const RETRY_MS: u64 = 500;

@@ -283,6 +283,9 @@ impl Proxy {
         if !self.shared.is_started {
             let mut states = self.shared.backends.iter().map(|backend| backend.state);
             self.shared.is_started = !states.any(|state| state == State::Starting);
+            if self.shared.is_started {
+                self.shared.changes.push(Change::Replan);
+            }
         }
         while let Some(change) = self.shared.changes.pop() {
             match change {
@@ -340,9 +343,12 @@ impl Proxy {
     }
 
     /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
-    /// spread. Miners without a server look for one at once.
+    /// spread. Until every server has been looked at nobody knows where that is. Miners without a
+    /// server look for one at once.
     fn plan(&mut self, now: Now, out: &mut Actions) {
-        self.moves = self.all_miners().into();
+        if self.shared.is_started {
+            self.moves = self.all_miners().into();
+        }
         let ticks = usize::try_from(MOVES_SPREAD_MS / PROXY_TICK_MS).expect("a small number");
         self.moves_per_tick = self.moves.len() / ticks + 1;
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
