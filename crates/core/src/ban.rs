@@ -52,6 +52,11 @@ impl Bans {
         offence.is_some_and(|offence| offence.drops >= BAN_DROPS)
     }
 
+    /// Addresses that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.offences.len().max(self.order.len())
+    }
+
     fn forget_old(&mut self, now_ms: u64) {
         while let Some(address) = self.order.front()
             && let Some(offence) = self.offences.get(address)

@@ -35,6 +35,10 @@ pub const TEMPLATES_MAX: usize = 32;
 /// `job not found`.
 pub const OWN_JOBS_MAX: usize = 8;
 
+/// Jobs for everybody that are remembered: one for each template, and fresh ones for full jobs. Shares
+/// for an older one are answered `job not found`.
+pub const SHARED_JOBS_MAX: usize = 2 * TEMPLATES_MAX;
+
 /// Difficulties of one connection that are remembered with the jobs they belong to.
 pub const ASSIGNMENTS_MAX: usize = 16;
 
@@ -42,8 +46,13 @@ pub const ASSIGNMENTS_MAX: usize = 16;
 /// job; the old one still takes shares up to twice the limit.
 pub const SHARES_PER_JOB_MAX: usize = 4_000_000;
 
+/// Shares that wait for the ledger, those of connections that have ended included. Beyond it new ones
+/// are refused as while the ledger fails.
+pub const SHARES_WAITING_MAX: usize = 2_000_000;
+
 /// Found blocks that the node has not answered yet. Beyond it the oldest is forgotten by the pool;
-/// the spool still has it.
+/// the spool still has it. Also the blocks of one template that wait for its transactions: beyond it
+/// they are not spooled.
 pub const FOUND_BLOCKS_MAX: usize = 4096;
 
 /// Block hashes remembered as offered to the node, so that none is offered twice.
@@ -55,6 +64,12 @@ pub const JOBLESS_GRACE_MS: u64 = 15_000;
 
 /// Wait before a connection that misbehaved is reset: a HandyMiner comes back within milliseconds.
 pub const CLOSE_DELAY_MS: u64 = 5_000;
+
+/// Connections that wait to be reset. Beyond it the one that has waited longest is reset at once.
+pub const CLOSING_LATER_MAX: usize = 16_384;
+
+/// Passwords that are being checked at a time; others wait for their turn, see `turn`.
+pub const QUESTIONS_ASKED_MAX: usize = 16;
 
 /// Silence towards a miner after which its difficulty is repeated; a Goldshell gives up after
 /// 120 s without a byte.
@@ -120,9 +135,9 @@ pub const PROXY_REQUESTS_MAX: usize = 64;
 /// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
 pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
 
-/// Jobs of one connection to a server that are remembered; the server itself takes shares of 32
-/// templates and 8 more. Shares for an older one are answered `job not found`.
-pub const JOBS_PER_LINK_MAX: usize = 64;
+/// Jobs of one connection to a server that are remembered: as many as the server itself takes shares
+/// of. Shares for an older one are answered `job not found`.
+pub const JOBS_PER_LINK_MAX: usize = SHARED_JOBS_MAX + OWN_JOBS_MAX;
 
 /// Score at which a proxy drops a miner: a little below that of the server, which knows its
 /// connections only as the proxy's.
@@ -189,7 +204,6 @@ pub const MOVES_SPREAD_MS: u64 = 5_000;
 /// How often a proxy looks at what has waited too long.
 pub const PROXY_TICK_MS: u64 = 50;
 
-const _: () = assert!(JOBS_PER_LINK_MAX >= TEMPLATES_MAX + OWN_JOBS_MAX);
 const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);

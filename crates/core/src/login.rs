@@ -16,6 +16,7 @@ use crate::limits::{
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::password::StoredPassword;
+use crate::pool::Shared;
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
@@ -96,6 +97,35 @@ impl Questions {
         Some(self.last)
     }
 
+    /// The question whether this is the account's password.
+    fn login_of(&self, account: &Arc<str>, password: &str) -> Option<Ticket> {
+        let key = (account.clone(), password.to_owned());
+        self.logins.get(&key).copied()
+    }
+
+    /// A connection waits no longer; whether nobody does now.
+    pub(crate) fn leave(&mut self, ticket: Ticket, conn: ConnId) -> bool {
+        let Some(Question::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
+            return false;
+        };
+        waiting.retain(|(asker, _)| asker.conn != conn);
+        waiting.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len().max(self.logins.len())
+    }
+
+    /// How many connections wait for one.
+    pub(crate) fn askers(&self) -> usize {
+        let of = |question: &Question| match question {
+            Question::Login { waiting, .. } => waiting.len(),
+            Question::Write { .. } => 0,
+        };
+        self.open.values().map(of).sum()
+    }
+
     fn ask_write(&mut self, user: NewUser, asker: Option<Asker>) -> Ticket {
         self.last += 1;
         self.writing.insert(user.name.clone());
@@ -143,9 +173,16 @@ impl Desk<'_> {
             conn: session.conn,
             id: id.map(str::to_owned),
         };
-        if let Some(ticket) = self.shared.questions.ask_login(asker, user, password) {
-            self.out
-                .push(Action::CheckPassword(ticket, stored, password.to_owned()));
+        let account = user.account.clone();
+        let Shared {
+            questions, turns, ..
+        } = &mut *self.shared;
+        let is_new = questions.ask_login(asker, user, password);
+        if let Some(ticket) = questions.login_of(&account, password) {
+            turns.wait(session.conn, ticket);
+        }
+        if let Some(ticket) = is_new {
+            turns.add(ticket, session.address, stored, password, self.out);
         }
     }
 

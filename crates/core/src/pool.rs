@@ -3,7 +3,6 @@
 //! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
 //! it. A found block is the first action of its event, before anything is said or counted.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use crate::address::Network;
 use crate::admit::ProxySecret;
 use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
+use crate::ends::Ends;
 use crate::event::{
     Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
     Password, Ticket, Verdict,
@@ -19,7 +19,7 @@ use crate::event::{
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{CLOSE_DELAY_MS, JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
 use crate::login::{Asker, Question, Questions};
 use crate::message::Reject;
 use crate::pace::{Dynamic, Urgency};
@@ -30,6 +30,7 @@ use crate::request::Desk;
 use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
+use crate::turn::Turns;
 use crate::units::{ConnId, Hash, Seq};
 
 /// What a pool is told at its start.
@@ -69,14 +70,14 @@ pub(crate) struct Shared {
     pub ledger: Ledger,
     /// Connections to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
-    /// Connections to be reset, and when, in order.
-    closing_later: VecDeque<(u64, ConnId)>,
+    pub ends: Ends,
     /// Since when there has been no job.
     jobless_since_ms: Option<u64>,
     pub questions: Questions,
+    pub turns: Turns,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
-    found: FoundBlocks,
+    pub found: FoundBlocks,
 }
 
 /// See the module.
@@ -84,7 +85,7 @@ pub struct Pool {
     pub(crate) shared: Shared,
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
-    bans: Bans,
+    pub(crate) bans: Bans,
     no_template: Option<String>,
     next_round_ms: u64,
 }
@@ -116,9 +117,10 @@ impl Pool {
                 wants_fresh_job: false,
                 ledger: Ledger::new(recorded),
                 closing: Vec::new(),
-                closing_later: VecDeque::new(),
+                ends: Ends::default(),
                 jobless_since_ms: Some(now.ms),
                 questions: Questions::new(config.boot.nonce),
+                turns: Turns::default(),
                 dropped: Vec::new(),
                 found: FoundBlocks::default(),
                 config,
@@ -169,7 +171,7 @@ impl Pool {
             Event::Closed(conn) => self.forget(now, conn, out),
             Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
             Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
-            Event::Ledger(state) => self.shared.ledger.state = state,
+            Event::Ledger(state) => self.shared.ledger.become_so(state),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Tick => self.handle_tick(now, out),
@@ -307,6 +309,7 @@ impl Pool {
     }
 
     fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
+        self.shared.turns.answered(ticket, out);
         let Some(Question::Login {
             account,
             password,
@@ -319,6 +322,7 @@ impl Pool {
             self.shared.accounts.verified(&account, &password);
         }
         for (Asker { conn, id }, user) in waiting {
+            self.shared.turns.leave(conn);
             if let Some(session) = self.sessions.get_mut(conn) {
                 let mut desk = Desk {
                     shared: &mut self.shared,
@@ -357,10 +361,7 @@ impl Pool {
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
-            && at_ms <= now.ms
-        {
-            self.shared.closing_later.pop_front();
+        while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }
         if let Some(since) = self.shared.jobless_since_ms
@@ -425,6 +426,7 @@ impl Pool {
             return;
         };
         self.tallies.keep(&mut session, out);
+        self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
             let difficulty = session.pace.difficulty();
             self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
@@ -441,8 +443,9 @@ impl Shared {
 
     /// Has a connection reset after a while, since some miners would come back at once.
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
-        self.closing_later
-            .push_back((now.ms + CLOSE_DELAY_MS, conn));
+        let oldest = self.ends.add(conn, now.ms);
+        self.closing
+            .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
     }
 
     /// Offers a block to the node, once however often it is submitted.

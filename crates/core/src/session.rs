@@ -237,6 +237,16 @@ impl Session {
         }
     }
 
+    /// Difficulties that are remembered.
+    pub(crate) fn assignments(&self) -> usize {
+        self.assignments.len()
+    }
+
+    /// Replies that wait, and their bytes.
+    pub(crate) fn replies(&self) -> (usize, usize) {
+        self.replies.sizes()
+    }
+
     /// Adds to the score; true when that is too much.
     pub(crate) fn blame(&mut self, points: u32, now: Now) -> bool {
         let forgiven = (now.ms - self.scored_at_ms) / 1000 * u64::from(SCORE_DECAY_PER_S);
@@ -303,6 +313,10 @@ impl Sessions {
     pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
         self.get_mut(conn)?;
         self.slots[Self::slot(conn)].take()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(Option::as_deref)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {

@@ -34,6 +34,11 @@ impl Tallies {
         are_due
     }
 
+    /// Tallies of connections that have ended.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
     /// Keeps what a connection that ends has sent.
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));

@@ -25,14 +25,16 @@ use crate::tls;
 use crate::users::UsersFile;
 
 /// Is this the password?
-pub(crate) struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
+pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
 
 /// Write this user.
-pub(crate) struct UsersMail(pub Ticket, pub NewUser);
+pub struct UsersMail(pub Ticket, pub NewUser);
 
 /// Changes of the spool.
-pub(crate) enum SpoolMail {
+pub enum SpoolMail {
+    /// Keep this block, with these transactions.
     Put(Arc<Solution>, Arc<RawTransactions>),
+    /// The node has answered this one.
     Remove(Hash),
 }
 

@@ -10,13 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use hstratum_core::block::Solution;
-use hstratum_core::event::{
-    Action, Actions, Event, FoundBlock, LedgerState, Level, Listening, Now, Verdict,
-};
+use hstratum_core::event::{Action, Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
-use hstratum_core::pool::Pool;
+use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
@@ -25,34 +22,30 @@ use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::mail::{Mailbox, NodeMail, WorkMail};
-use crate::net::{Net, ReadResult};
-use crate::node::{Node, Offer};
-use crate::settings::Settings;
-use crate::store::{StoreMail, unix_s};
+use crate::node::{Node, Offer, Unanswered};
+use crate::store::StoreMail;
+use crate::surroundings::{ReadResult, Surroundings};
 
 /// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
 /// it is only after the driver.
-pub(crate) struct Desks {
+pub struct Desks {
+    /// The ledger's thread.
     pub store: Sender<StoreMail>,
+    /// Those that check passwords.
     pub passwords: Sender<PasswordMail>,
+    /// The one that writes users.
     pub users: Sender<UsersMail>,
-    /// None when nothing may be written.
+    /// The one that keeps found blocks; none when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
     /// Whoever reads the certificate; none when nothing speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
 
-/// A found block that the node has not answered.
-pub(crate) enum Unanswered {
-    /// Found in this run.
-    Found(Arc<Solution>),
-    /// Left over from an earlier one, with its bytes.
-    Spooled(Box<FoundBlock>, Vec<u8>),
-}
-
 /// What earlier runs have left.
-pub(crate) struct Legacy {
+pub struct Legacy {
+    /// Accounts and their passwords.
     pub users: HashMap<String, StoredPassword>,
+    /// Found blocks that the node has not answered.
     pub unanswered: HashMap<Hash, Unanswered>,
     /// The last share in the ledger.
     pub durable: Seq,
@@ -60,7 +53,7 @@ pub(crate) struct Legacy {
 
 /// What the node said last: a new pool is told it first.
 #[derive(Default)]
-pub(crate) struct NodeView {
+struct NodeView {
     tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
@@ -69,18 +62,18 @@ pub(crate) struct NodeView {
 }
 
 /// The driver and all it owns.
-pub(crate) struct Driver {
-    pub net: Net,
-    pub mailbox: Mailbox,
-    pub node: Arc<dyn Node>,
-    pub desks: Desks,
-    pub settings: Settings,
-    pub users: HashMap<String, StoredPassword>,
-    pub unanswered: HashMap<Hash, Unanswered>,
+pub struct Driver<S> {
+    /// Its sockets and its clock.
+    pub net: S,
+    mailbox: Mailbox,
+    node: Arc<dyn Node>,
+    desks: Desks,
+    config: NewConfig,
+    users: HashMap<String, StoredPassword>,
+    unanswered: HashMap<Hash, Unanswered>,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
-    started: Instant,
     next_tick_ms: u64,
     actions: Actions,
     /// Recorded in this turn, for the ledger.
@@ -94,15 +87,19 @@ pub(crate) struct Driver {
 }
 
 /// What a panic leaves.
-type Failure = Box<dyn Any + Send>;
+pub type Failure = Box<dyn Any + Send>;
 
-impl Driver {
-    pub(crate) fn new(
-        net: Net,
+/// What a pool that starts at this time, in Unix seconds, is told.
+pub type NewConfig = Box<dyn FnMut(u64) -> PoolConfig + Send>;
+
+impl<S: Surroundings> Driver<S> {
+    /// One that has not begun.
+    pub fn new(
+        net: S,
         mailbox: Mailbox,
         node: Arc<dyn Node>,
         desks: Desks,
-        settings: Settings,
+        config: NewConfig,
         legacy: Legacy,
     ) -> Self {
         let Legacy {
@@ -115,12 +112,11 @@ impl Driver {
             mailbox,
             node,
             desks,
-            settings,
+            config,
             users,
             unanswered,
             view: NodeView::default(),
             closing: None,
-            started: Instant::now(),
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
@@ -131,13 +127,13 @@ impl Driver {
     }
 
     /// Runs until the node closes; returns where to say that all is done.
-    pub(crate) fn run(&mut self) -> Sender<()> {
+    pub fn run(&mut self) -> Sender<()> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
                 Ok(()) => {}
                 Err(failure) => self.clear_up(failure),
             }
-            if let Some(done) = self.closing.take() {
+            if let Some(done) = self.closed() {
                 return done;
             }
         }
@@ -145,20 +141,32 @@ impl Driver {
 
     fn run_pool(&mut self) {
         let mut pool = self.start_pool();
-        while self.closing.is_none() {
+        while !self.is_closing() {
             self.turn(&mut pool);
         }
         self.finish(&mut pool);
     }
 
+    /// How many found blocks the node has not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Whether the node closes.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Where to say that all is done, if the node closes.
+    pub fn closed(&mut self) -> Option<Sender<()>> {
+        self.closing.take()
+    }
+
     /// A new pool that knows what the last one knew and what is durable.
-    fn start_pool(&mut self) -> Pool {
-        let now = self.now();
+    pub fn start_pool(&mut self) -> Pool {
+        let now = self.net.now();
         let users = self.users.clone();
-        let config = self
-            .settings
-            .pool_config(now.unix_s)
-            .expect("a system that gave random bytes at the start goes on giving them");
+        let config = (self.config)(now.unix_s);
         let mut pool = Pool::new(config, users, self.last, now);
         self.handle(&mut pool, now, Event::Ledger(self.ledger));
         if let Err(error) = self.net.listen(Listening::On) {
@@ -196,7 +204,7 @@ impl Driver {
 
     /// After a panic: found blocks that were on their way go out, miners are sent away so that
     /// they come back to a new pool.
-    fn clear_up(&mut self, failure: Failure) {
+    pub fn clear_up(&mut self, failure: Failure) {
         self.node.log(
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
@@ -204,21 +212,14 @@ impl Driver {
         self.carry_out(Some(failure));
         self.commit();
         self.net.reset_all();
-        std::thread::sleep(Duration::from_millis(RESTART_MS));
+        self.net.rest(Duration::from_millis(RESTART_MS));
     }
 
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now {
-            ms,
-            unix_s: unix_s(),
-        }
-    }
-
-    fn turn(&mut self, pool: &mut Pool) {
-        let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
+    /// Looks at the mail, the sockets and the clock once. A panic is the caller's, for [`Self::clear_up`].
+    pub fn turn(&mut self, pool: &mut Pool) {
+        let wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
         self.net.wait(Duration::from_millis(wait_ms));
-        let now = self.now();
+        let now = self.net.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
             if let NodeMail::Close(done) = mail {
                 self.closing = Some(done);
@@ -356,6 +357,7 @@ impl Driver {
     }
 
     fn perform_all(&mut self) {
+        self.net.watch(&self.actions);
         if let Some(failure) = self.carry_out(None) {
             resume_unwind(failure);
         }
@@ -437,37 +439,42 @@ impl Driver {
 
     /// The last replies leave once their shares are durable or given up; then everybody is sent away.
     fn finish(&mut self, pool: &mut Pool) {
-        self.commit();
+        self.begin_end();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        while self.settled < self.last {
+        while !self.is_settled() {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;
             };
-            let now = self.now();
-            self.handle_work(pool, now, mail);
-            // A reply that leaves may let in lines that waited behind it.
-            self.commit();
+            self.finish_with(pool, mail);
         }
-        let now = self.now();
+        self.end(pool);
+    }
+
+    /// The end begins: nothing more is read.
+    pub fn begin_end(&mut self) {
+        self.commit();
+    }
+
+    /// Whether the ledger has spoken of all shares.
+    pub fn is_settled(&self) -> bool {
+        self.settled >= self.last
+    }
+
+    /// Somebody who was still at work is done.
+    pub fn finish_with(&mut self, pool: &mut Pool, mail: WorkMail) {
+        let now = self.net.now();
+        self.handle_work(pool, now, mail);
+        // A reply that leaves may let in lines that waited behind it.
+        self.commit();
+    }
+
+    /// Everybody is sent away, with what has become of their shares.
+    pub fn end(&mut self, pool: &mut Pool) {
+        let now = self.net.now();
         self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
-    }
-}
-
-impl Unanswered {
-    fn offer_again(&self) -> (FoundBlock, Offer) {
-        match self {
-            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
-            Self::Spooled(found, raw) => {
-                let offer = Offer::Spooled {
-                    hash: found.hash,
-                    raw: raw.clone(),
-                };
-                (FoundBlock::clone(found), offer)
-            }
-        }
     }
 }
 

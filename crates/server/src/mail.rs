@@ -10,11 +10,16 @@ use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
 /// From the node.
-pub(crate) enum NodeMail {
+pub enum NodeMail {
+    /// The chain's new tip.
     Tip(Hash, Height),
+    /// A template on the tip.
     Template(Box<TemplateParts>),
+    /// The transactions of a template.
     Transactions(u64, Arc<[u8]>),
+    /// Why there is no template.
     NoTemplate(String),
+    /// What became of a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's height, and which of the blocks asked about are on its main chain.
     Located(Height, Vec<(Hash, bool)>),
@@ -37,11 +42,14 @@ pub struct AddressMail {
 }
 
 /// From the threads that work for the driver.
-pub(crate) enum WorkMail {
+pub enum WorkMail {
+    /// Shares up to here are.
     Durable(Seq),
     /// Shares up to here that are not durable were given up.
     NotDurable(Seq),
+    /// Whether the ledger takes shares.
     Ledger(LedgerState),
+    /// What a password was found to be.
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),
@@ -61,8 +69,10 @@ pub(crate) struct Post {
 pub(crate) struct Stopped;
 
 /// Where the driver reads.
-pub(crate) struct Mailbox {
+pub struct Mailbox {
+    /// From the node.
     pub node: Receiver<NodeMail>,
+    /// From the threads that work for it.
     pub work: Receiver<WorkMail>,
 }
 

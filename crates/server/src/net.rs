@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::event::{Arrival, CloseHow};
+use hstratum_core::event::CloseHow;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;
@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::listener::{ListenSpec, Listener};
 use crate::per_address::PerAddress;
+use crate::surroundings::ReadResult;
 
 /// Listeners have the tokens from 0.
 const WAKER: Token = Token(LISTENERS_MAX);
@@ -75,18 +76,6 @@ pub(crate) struct Net {
     /// Connections that broke, until the pool knows.
     lost: Vec<ConnId>,
     scratch: Vec<u8>,
-}
-
-/// What a read has brought for the pool.
-pub(crate) enum ReadResult {
-    /// A new connection.
-    Opened(Arrival),
-    /// So many bytes of the scratch buffer.
-    Bytes(usize),
-    /// Nothing for now.
-    Nothing,
-    /// The connection is gone.
-    Gone,
 }
 
 impl Net {

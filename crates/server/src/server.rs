@@ -16,16 +16,17 @@ use hstratum_core::units::{Difficulty, Hash, Height};
 
 use crate::clerk;
 use crate::descriptors;
-use crate::driver::{Desks, Driver, Legacy, Unanswered};
+use crate::driver::{Desks, Driver, Legacy};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
 use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
-use crate::node::Node;
+use crate::node::{Node, Unanswered};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
 use crate::store::{Parties, Store, StoreMail, unix_s};
+use crate::surroundings::Machine;
 use crate::tls;
 use crate::users::{Repair, UsersFile};
 
@@ -82,11 +83,14 @@ impl Server {
         let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
         let mut driver = Driver::new(
-            net,
+            Machine::new(net),
             mailbox,
             node.clone(),
             desks,
-            settings,
+            Box::new(move |unix_s| {
+                let config = settings.pool_config(unix_s);
+                config.expect("a system that gave random bytes at the start goes on giving them")
+            }),
             Legacy {
                 users: files.users,
                 unanswered: files.unanswered,

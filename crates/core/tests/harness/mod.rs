@@ -7,6 +7,7 @@
     reason = "each test file uses its part of the harness"
 )]
 
+mod census;
 mod node;
 mod seat;
 pub(crate) mod setup;

@@ -18,13 +18,14 @@ use hstratum_core::units::ConnId;
 use serde_json::json;
 
 use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
-use crate::net::{Net, Origin, ReadResult};
+use crate::net::{Net, Origin};
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::handover::{self, Estate, Moving, MovingMiner};
 use crate::proxy::log;
 use crate::proxy::settings::Settings;
 use crate::proxy_header;
 use crate::store::unix_s;
+use crate::surroundings::ReadResult;
 use crate::tls;
 
 /// Set by signals.
