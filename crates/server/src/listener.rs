@@ -142,6 +142,12 @@ impl Listener {
         })
     }
 
+    /// Lets go of the port.
+    pub(crate) fn close(mut self, registry: &Registry) {
+        // One that refuses is not watched.
+        let _ = registry.deregister(&mut self.socket);
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

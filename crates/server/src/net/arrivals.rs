@@ -149,6 +149,13 @@ impl Net {
         Ok(id)
     }
 
+    /// Takes no more connections. A socket that another process has as well goes on listening there.
+    pub(crate) fn close_listeners(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.close(self.poll.registry());
+        }
+    }
+
     /// The listening sockets, for another process.
     pub(crate) fn listener_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.listeners.iter().map(Listener::fd)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hdrhistogram::Histogram;
-use hstratum_core::event::{CloseHow, Level, Listening, Now};
+use hstratum_core::event::{CloseHow, Level, Now};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::proxy::{Action, Actions, Drain, Event, Proxy, Purpose};
 use hstratum_core::units::ConnId;
@@ -96,9 +96,7 @@ impl Driver {
                 return End::HandedOver;
             }
         }
-        if let Err(error) = self.net.listen(Listening::Off) {
-            log("error", &format!("failed to stop listening: {error}"));
-        }
+        self.net.close_listeners();
         self.handle(Event::Stop);
         let begun = Instant::now();
         while self.proxy.is_owed() && begun.elapsed() < Duration::from_millis(PROXY_STOP_MS) {
