@@ -1,6 +1,7 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak sim fuzz clean
+.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy \
+  sim fuzz clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -84,6 +85,10 @@ sim:
 # An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
 soak: build
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js
+
+# What miners notice of a server's end behind a proxy: make proxy MINERS=1000; see lab/README.md.
+proxy: build
+	@MINERS='$(MINERS)' RATE='$(RATE)' node lab/proxy.js
 
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:

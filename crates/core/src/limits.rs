@@ -159,9 +159,9 @@ pub const PROXY_REQUESTS_MAX: usize = 64;
 /// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
 pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
 
-/// Jobs of one connection to a server that are remembered; the server itself takes shares of 32
-/// templates and 8 more. Shares for an older one are answered `job not found`.
-pub const JOBS_PER_LINK_MAX: usize = 64;
+/// Jobs of one connection to a server that are remembered: as many as the server itself takes shares
+/// of. Shares for an older one are answered `job not found`.
+pub const JOBS_PER_LINK_MAX: usize = SHARED_JOBS_MAX + OWN_JOBS_MAX;
 
 /// Score at which a proxy drops a miner: a little below that of the server, which knows its
 /// connections only as the proxy's.
@@ -182,7 +182,7 @@ pub const LINK_DIAL_MS: u64 = 1_000;
 pub const LINK_LOGIN_MS: u64 = 3_000;
 
 /// How long a miner that moves waits for the last answers of a server that is still there.
-pub const LEAVING_MS: u64 = 500;
+pub const LEAVING_MS: u64 = 2_000;
 
 /// Wait until a miner that no server would have tries them all again; half of it is spread.
 pub const RETRY_MS: u64 = 500;
@@ -228,7 +228,6 @@ pub const MOVES_SPREAD_MS: u64 = 5_000;
 /// How often a proxy looks at what has waited too long.
 pub const PROXY_TICK_MS: u64 = 50;
 
-const _: () = assert!(JOBS_PER_LINK_MAX >= TEMPLATES_MAX + OWN_JOBS_MAX);
 const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);

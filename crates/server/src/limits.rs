@@ -116,6 +116,12 @@ pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
 /// How long an order to a running proxy may take, either way.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
 
+/// How long each step of handing over to another process may take. Then the old one goes on.
+pub(crate) const HANDOVER_MS: u64 = 5_000;
+
+/// Bytes of what is handed over of one miner: what waits to leave on two connections, in hex, and more.
+pub(crate) const HANDOVER_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
 /// Bytes of an order.
 pub(crate) const CONTROL_LINE_BYTES: u64 = 1024;
 

@@ -71,6 +71,7 @@ impl Server {
         let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
         let (net, waker) = Net::bind(NetConfig {
             listeners: settings.listeners(),
+            inherited: Vec::new(),
             proxies: config.proxy_protocol.clone(),
             conns_max,
             per_address_max: config.max_per_address,
