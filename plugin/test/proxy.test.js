@@ -126,13 +126,16 @@ test('a new process takes over, and no miner notices', async (t) => {
   const proxy = await startProxy(t, [node]);
   const miner = await Miner.start(t, proxy);
 
+  // Its block brings a job.
+  const first = miner.jobs.length;
   await mines(miner);
+  await proxy.waitFor('the next job', () => miner.jobs.length > first);
 
   const jobs = miner.jobs.length;
   const {code} = await proxy.takeOver();
 
   assert.strictEqual(code, 0);
-  assert.ok(proxy.lines.some(line => /\b1 miners were taken over/.test(line)));
+  await proxy.waitLog(/\b1 miners were taken over/);
   assert.strictEqual(miner.jobs.length, jobs);
   assert.strictEqual(proxy.spread()[0], 1);
   await mines(miner);
