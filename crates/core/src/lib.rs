@@ -41,3 +41,4 @@ pub mod template;
 pub mod transaction;
 pub mod units;
 pub mod vardiff;
+pub mod view;

@@ -19,6 +19,7 @@ use crate::password::StoredPassword;
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
+use crate::view::Rate;
 
 /// A connection that waits for an answer, and the request that it asked with.
 pub(crate) struct Asker {
@@ -184,6 +185,7 @@ impl Desk<'_> {
         session.users.push(Authorized {
             user,
             tally: Tally::default(),
+            rate: Rate::new(self.now.ms),
         });
         Ok(Answer::True)
     }

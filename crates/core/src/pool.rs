@@ -30,6 +30,7 @@ use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
 use crate::units::{ConnId, Hash, Seq};
+use crate::view::{Counts, Rate};
 
 /// What a pool is told at its start.
 #[derive(Clone)]
@@ -73,6 +74,9 @@ pub(crate) struct Shared {
     pub questions: Questions,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
+    /// For whoever looks, see `view`.
+    pub counts: Counts,
+    pub rate: Rate,
     found: FoundBlocks,
 }
 
@@ -81,8 +85,8 @@ pub struct Pool {
     pub(crate) shared: Shared,
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
-    bans: Bans,
-    no_template: Option<String>,
+    pub(crate) bans: Bans,
+    pub(crate) no_template: Option<String>,
     next_round_ms: u64,
 }
 
@@ -117,6 +121,8 @@ impl Pool {
                 jobless_since_ms: Some(now.ms),
                 questions: Questions::new(config.boot.nonce),
                 dropped: Vec::new(),
+                counts: Counts::default(),
+                rate: Rate::new(now.ms),
                 found: FoundBlocks::default(),
                 config,
             },
@@ -285,6 +291,7 @@ impl Pool {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
+        self.shared.counts.opened += 1;
         let dynamic = self.shared.config.dynamic;
         self.sessions
             .insert(Session::new(conn, arrival, dynamic, now));
@@ -421,6 +428,7 @@ impl Pool {
         let Some(mut session) = self.sessions.remove(conn) else {
             return;
         };
+        self.shared.counts.closed += 1;
         self.tallies.keep(&mut session, out);
         if let Some(extra_nonce1) = session.extra_nonce1 {
             let difficulty = session.pace.difficulty();
@@ -456,6 +464,7 @@ impl Shared {
         let solution = Arc::new(solution);
         let found = FoundBlock::of(&solution);
         self.found.wait_for(found.clone());
+        self.counts.blocks += 1;
         out.push_first(Action::SubmitBlock(solution.clone()));
         out.push(Action::BlockFound(Box::new(found)));
         let late = match solution.reach {

@@ -20,6 +20,7 @@ use crate::pace::{Dynamic, Pace, Urgency};
 use crate::redirect::Head;
 use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
+use crate::view::Rate;
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -44,6 +45,7 @@ struct Assignment {
 pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
+    pub rate: Rate,
 }
 
 /// A connection.
@@ -303,6 +305,10 @@ impl Sessions {
     pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
         self.get_mut(conn)?;
         self.slots[Self::slot(conn)].take()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(Option::as_deref)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {

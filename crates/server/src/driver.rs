@@ -24,6 +24,7 @@ use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
+use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, WorkMail};
 use crate::net::{Net, ReadResult};
 use crate::node::{Node, Offer};
@@ -74,6 +75,7 @@ pub(crate) struct Driver {
     pub mailbox: Mailbox,
     pub node: Arc<dyn Node>,
     pub desks: Desks,
+    pub pulse: Pulse,
     pub settings: Settings,
     pub users: HashMap<String, StoredPassword>,
     pub unanswered: HashMap<Hash, Unanswered>,
@@ -102,6 +104,7 @@ impl Driver {
         mailbox: Mailbox,
         node: Arc<dyn Node>,
         desks: Desks,
+        pulse: Pulse,
         settings: Settings,
         legacy: Legacy,
     ) -> Self {
@@ -115,6 +118,7 @@ impl Driver {
             mailbox,
             node,
             desks,
+            pulse,
             settings,
             users,
             unanswered,
@@ -245,6 +249,7 @@ impl Driver {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            self.pulse.beat(pool, now, self.net.len());
         }
         if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
             self.commit();
@@ -284,7 +289,9 @@ impl Driver {
                     ask(&self.desks.store, StoreMail::Chain(tip));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
+                    let begun = Instant::now();
                     self.handle(pool, now, Event::Template(Box::new(template)));
+                    self.pulse.job_sent(begun);
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
@@ -325,10 +332,12 @@ impl Driver {
             WorkMail::Durable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
+                self.pulse.settled(seq);
             }
             WorkMail::NotDurable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::NotDurable(seq));
+                self.pulse.settled(seq);
             }
             WorkMail::Ledger(state) => {
                 self.ledger = state;
@@ -431,6 +440,7 @@ impl Driver {
     fn commit(&mut self) {
         if !self.credits.is_empty() {
             let credits = std::mem::take(&mut self.credits);
+            self.pulse.recorded(self.last, credits.len());
             ask(&self.desks.store, StoreMail::Credits(credits));
         }
     }

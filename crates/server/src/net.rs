@@ -124,6 +124,10 @@ impl Net {
             .map(|listener| (listener.spec, listener.difficulty))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.conns.len()
+    }
+
     /// What new TLS connections get from now on.
     pub(crate) fn use_certificate(&mut self, certificate: Arc<ServerConfig>) {
         self.certificate = Some(certificate);
