@@ -1,7 +1,7 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build check bench table month vardiff hostile storm crash soak sim fuzz \
-  conformance dashboards clean
+.PHONY: run test build dist dist-test check bench table month vardiff hostile storm crash soak sim \
+  fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -22,9 +22,19 @@ build: $(NODE_MODULES)
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
 	mv plugin/hstratum.node.new plugin/hstratum.node
 
+# The npm packages, into dist/: for this machine, or make dist PLATFORMS='linux-x64-gnu linux-arm64-gnu'
+# where the others are built (docs/packaging.md).
+dist: build
+	node scripts/dist.js $(PLATFORMS)
+
+# Installs them and hsd, which npm compiles, into an empty prefix, and mines a block.
+dist-test: build
+	DIST_HSD=install node --test plugin/test/dist.test.js
+
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
 # How fast it is: pure parts, the table against the limit server, the way of a block to a peer.
 bench: table
@@ -88,4 +98,4 @@ $(NODE_MODULES): package.json package-lock.json plugin/package.json
 
 clean:
 	cargo clean
-	rm -rf node_modules run plugin/hstratum.node
+	rm -rf node_modules run dist plugin/hstratum.node

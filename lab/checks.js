@@ -28,14 +28,16 @@ class Account {
   }
 
   /**
-   * @param {Number} [refused] - 1 if the server was killed while the disk
-   *   failed: what it refused then may have been recorded (docs/ledger.md).
+   * @param {Number} [refused] - of the shares that the ledger refused, how many
+   *   may be in it all the same (docs/ledger.md): those since the disk was full,
+   *   if the server was killed before it was not.
    */
 
   check(swarm, ledger, refused = 0) {
     const counts = countCredit(ledger);
     const bounds = swarm.bounds();
     const faults = [];
+    let beyond = 0;
 
     if (ledger.integrity !== 'ok' || ledger.broken > 0)
       faults.push(`the file is damaged: ${ledger.integrity}`);
@@ -49,14 +51,19 @@ class Account {
 
       if (count < least)
         faults.push(`${key}: ${least - count} acknowledged shares are lost`);
-      if (count > most + refused * no)
+      if (count > most + Math.min(refused, no))
         faults.push(`${key}: ${count - most} shares were never sent`);
+
+      beyond += Math.max(0, count - most);
 
       this.acknowledged += least;
       this.inFlight += most - least;
       this.inFlightKept += count - least;
       this.inLedger += count;
     }
+
+    if (beyond > refused)
+      faults.push(`${beyond} refused shares are there, ${refused} may be`);
 
     this.counts = counts;
     this.bounds = bounds;

@@ -91,7 +91,7 @@ class Stage {
 
   findings() {
     this.swarms.forEach(swarm => swarm.read());
-    return new Set(this.all().found.keys());
+    return this.all().found;
   }
 
   checkShares(ledger, refused) {
@@ -275,7 +275,7 @@ async function finish(stage) {
   checkFiles(stage);
   checkRefusals(stage, summaries);
   checkMemory(stage);
-  return report(stage, summaries, blocks, dumps, ledger);
+  return summarize(stage, summaries, blocks, dumps, ledger);
 }
 
 /** The ledger follows the chain within a moment. */
@@ -331,7 +331,7 @@ function checkMemory(stage) {
     stage.fault(`the node used ${mega(watch.max())} of memory`);
 }
 
-function report(stage, summaries, blocks, dumps, ledger) {
+function summarize(stage, summaries, blocks, dumps, ledger) {
   const {account, watch} = stage;
   const sum = fn => summaries.reduce((total, it) => total + fn(it), 0);
   const long = watch.lives.reduce((a, b) => a.samples > b.samples ? a : b);
@@ -355,7 +355,8 @@ function report(stage, summaries, blocks, dumps, ledger) {
     ['blocks recorded', Object.entries(states)
       .map(([state, count]) => `${count} ${state}`).join(', ')],
     ['blocks that never reached the server', blocks.neverCame],
-    ['blocks of a node killed on a full disk', blocks.unrecorded],
+    ['blocks of a node killed on a full disk',
+      `${blocks.unrecorded} of ${stage.excused.size} that may be lost`],
     ['blocks that came too late for their job', blocks.tooLate],
     ['dumps', dumps.files],
     ['memory: at start / most / at end', [watch.lives[0].first, watch.max(),

@@ -13,19 +13,30 @@ const TERM_MS_MAX = 12000;
 const REFUSED_MS_MAX = 10000;
 const CLOCK_S_MAX = 2400;
 
+/** By then a block that was found before is in the ledger. */
+const RECORDED_MS = 1000;
+
 /** Blocks that the pool does not find while a node starts. */
 const HEAD_START = 12;
 
-/** All that is done to a server that is gone, until it is back. */
+/** What is to be seen of a server that is gone. */
 
-async function buryAndRestart(stage, since, refused) {
+async function bury(stage, since) {
   for (const swarm of stage.swarms)
     await swarm.waitLost(since);
 
-  stage.checkShares(readLedger(stage.node.stratumDir), refused);
   stage.readLog();
+}
+
+async function restart(stage, refused) {
+  stage.checkShares(readLedger(stage.node.stratumDir), refused);
   await stage.node.spawn();
   await stage.node.ready();
+}
+
+async function buryAndRestart(stage, since) {
+  await bury(stage, since);
+  await restart(stage);
 }
 
 async function kill(stage) {
@@ -127,52 +138,59 @@ async function isOnMain(node, hash) {
 /** Until shares are refused, if ever, and some time more. */
 
 async function fillDisk(stage) {
-  const before = stage.swarms.map(countRefused);
+  const before = sumRefused(stage);
   const end = Date.now() + REFUSED_MS_MAX;
 
   stage.disk.fill();
 
-  while (Date.now() < end
-    && stage.swarms.every((swarm, i) => countRefused(swarm) === before[i]))
+  while (Date.now() < end && sumRefused(stage) === before)
     await pause(100);
 
   await pause(stage.between(0, 5000));
 }
 
-function countRefused(swarm) {
-  return Object.entries(swarm.read().refused || {})
+/** Shares that the ledger did not take so far. */
+
+function sumRefused({swarms}) {
+  return swarms.flatMap(swarm => Object.entries(swarm.read().refused || {}))
     .filter(([text]) => /ledger/.test(text))
     .reduce((sum, [, count]) => sum + count, 0);
 }
 
 async function full(stage) {
-  const before = stage.swarms.map(countRefused);
+  const before = sumRefused(stage);
 
   await fillDisk(stage);
   stage.disk.free();
-
-  const refused = stage.swarms
-    .reduce((sum, swarm, i) => sum + countRefused(swarm) - before[i], 0);
-
-  return `${refused} shares refused`;
+  return `${sumRefused(stage) - before} shares refused`;
 }
 
-/** Nothing can record a block that is found then and whose server dies. */
+/**
+ * Nothing can record a block that is found then if the server dies, unless its
+ * share was acknowledged: they are committed together. A share that was refused
+ * then may be recorded, one that was refused before may not.
+ */
 
 async function fullAndKill(stage) {
   const before = stage.findings();
 
+  await pause(RECORDED_MS);
+
+  const refused = sumRefused(stage);
+
   await fillDisk(stage);
   await stage.node.kill();
   stage.disk.free();
-  await buryAndRestart(stage, Date.now(), 1);
+  await bury(stage, Date.now());
 
-  for (const hash of stage.findings()) {
-    if (!before.has(hash))
-      stage.excused.add(hash);
-  }
+  const found = stage.findings();
+  const lost = [...found].filter(([hash, {answered, refused}]) => {
+    return !before.has(hash) && !(answered && refused === null);
+  });
 
-  return 'kill -9 on a full disk';
+  lost.forEach(([hash]) => stage.excused.add(hash));
+  await restart(stage, sumRefused(stage) - refused);
+  return `kill -9 on a full disk, ${lost.length} blocks may be lost`;
 }
 
 async function lock(stage) {

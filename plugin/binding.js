@@ -1,8 +1,6 @@
 'use strict';
 
-const path = require('path');
-
-const FILE = path.join(__dirname, 'hstratum.node');
+const {find} = require('./platform');
 
 /**
  * The native half. Loaded when the plugin opens, not when hsd requires it:
@@ -10,10 +8,12 @@ const FILE = path.join(__dirname, 'hstratum.node');
  */
 
 exports.load = function load() {
+  const file = find('hstratum.node');
+
   try {
-    return require(FILE);
+    return require(file);
   } catch (e) {
     const [line] = String(e.message).split('\n');
-    throw new Error(`failed to load ${FILE}: ${line}`);
+    throw new Error(`failed to load ${file}: ${line}`);
   }
 };

@@ -65,7 +65,7 @@ class Plugin {
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
-    rpc.add(node.rpc, this.server);
+    rpc.add(node.rpc, this.server, logger);
   }
 
   listen() {

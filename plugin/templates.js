@@ -2,9 +2,11 @@
 
 /*
  * Keeps the native half supplied with templates: a new one for every new tip
- * at once, one now and then for what the mempool brought, and a reason when
- * there can be none. Remembers the last few, since a solution names its own.
+ * at once, first without transactions, one now and then for what the mempool
+ * brought, and a reason when there can be none. Remembers the last few, since a solution names its own.
  */
+
+const {FirstTemplates, difference} = require('./first');
 
 const TEMPLATES_MAX = 32;
 const TICK_MS = 1000;
@@ -15,6 +17,9 @@ class Templates {
     this.node = node;
     this.server = server;
     this.logger = logger;
+    this.firsts = new FirstTemplates(node);
+    this.first = null;       // what is out, if it is ours and not hsd's
+    this.last = null;        // the last that hsd made
     this.byId = new Map();
     this.lastId = 0;
     this.current = null;     // {prevBlock, timeMax, madeAt} of what is out
@@ -55,7 +60,7 @@ class Templates {
   }
 
   /**
-   * A new tip, seen before the node has finished with its block. The
+   * A new tip, seen before the node has finished with its block. hsd's own
    * template is asked for here: hsd queues that behind the chain's lock, so
    * it is made as soon as the block, or the whole reorganisation, is done.
    * @param {ChainEntry} entry
@@ -63,7 +68,29 @@ class Templates {
 
   onTip(entry) {
     this.server.tip(entry.hash, entry.height);
+    this.guard(() => this.offerFirst(entry));
     this.refresh();
+  }
+
+  /**
+   * Miners need not wait for transactions. Not while the chain reorganises:
+   * such a tip would not last.
+   * @param {ChainEntry} tip
+   */
+
+  offerFirst(tip) {
+    if (!this.active || !this.firsts || !this.current || this.obstacle())
+      return;
+
+    if (!tip.prevBlock.equals(this.current.prevBlock))
+      return;
+
+    const attempt = this.firsts.make(tip, this.last);
+
+    if (attempt) {
+      this.offer(attempt);
+      this.first = attempt;
+    }
   }
 
   /**
@@ -139,11 +166,46 @@ class Templates {
       }
 
       if (this.isTip(attempt.prevBlock)) {
-        this.offer(attempt);
+        this.take(attempt);
         return;
       }
 
-      this.withhold('tip is changing');
+      // The first template on the new tip may be out.
+      if (!this.current || !this.isTip(this.current.prevBlock))
+        this.withhold('tip is changing');
+    }
+  }
+
+  /**
+   * A template of hsd's, on the tip. One without transactions brings nothing
+   * that the first has not.
+   */
+
+  take(attempt) {
+    const first = this.first && this.isTip(this.first.prevBlock)
+      ? this.first : null;
+    const wrong = first && difference(first, attempt);
+
+    this.last = attempt;
+
+    if (wrong) {
+      this.firsts = null;
+      this.logger.error('the first template at height %d had another %s than '
+        + 'the node\'s: from now on miners wait for the node\'s',
+      attempt.height, wrong);
+    }
+
+    if (first && !wrong && isEmpty(attempt)) {
+      this.current.madeAt = performance.now();
+      this.changed = false;
+    } else {
+      this.offer(attempt);
+    }
+
+    if (this.firsts) {
+      this.firsts.prepare().catch((e) => {
+        this.logger.error('failed to look back from the tip: %s', e.message);
+      });
     }
   }
 
@@ -209,6 +271,7 @@ class Templates {
       leaves: Buffer.concat(leaves)
     });
 
+    this.first = null;
     this.lastId = id;
     this.byId.set(id, attempt);
     this.byId.delete(id - TEMPLATES_MAX);
@@ -253,6 +316,11 @@ class Templates {
 
     return [first, limit];
   }
+}
+
+function isEmpty(attempt) {
+  return attempt.items.length + attempt.claims.length
+    + attempt.airdrops.length === 0;
 }
 
 function hasPeer(pool) {

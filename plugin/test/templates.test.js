@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('assert');
+const util = require('util');
 const {test} = require('node:test');
 const {Templates} = require('../templates');
 
@@ -52,7 +53,7 @@ function makeAttempt(tip, node, change) {
   return {
     height: tip.height + 1, version: 0, bits: HARD_BITS, time: node.now,
     mtp: 3000, prevBlock: tip.hash, treeRoot: hash, reservedRoot: hash,
-    merkleRoot: hash, witnessRoot: hash, items: [],
+    merkleRoot: hash, witnessRoot: hash, items: [], claims: [], airdrops: [],
     coinbase: {encode: () => hash}, ...change
   };
 }
@@ -68,6 +69,8 @@ function start(t, node = makeNode()) {
   const logger = {error: (...args) => assert.fail(args.join(' '))};
   const templates = new Templates(node, server, logger);
 
+  // Those that hsd makes; the others have tests of their own below.
+  templates.firsts = {make: () => null, prepare: async () => {}};
   templates.start();
   t.after(() => templates.stop());
 
@@ -202,6 +205,93 @@ test('the last 32 templates are kept', async (t) => {
   assert.notStrictEqual(templates.get(3), null);
   assert.notStrictEqual(templates.get(34), null);
 });
+
+/** On a tip whose parent's template is out, with the first on it. */
+
+async function startFirst(t) {
+  const started = start(t);
+  const {node, templates} = started;
+
+  node.attempts[0]();
+  await settled();
+  node.chain.tip = {...makeTip(2), prevBlock: node.chain.tip.hash};
+  templates.firsts.make = tip => makeAttempt(tip, node);
+
+  return started;
+}
+
+test('the first template on a tip does not wait for hsd', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+
+  templates.onTip(node.chain.tip);
+  assert.deepStrictEqual(server.templates.map(({height}) => height), [2, 3]);
+
+  // hsd's has the same in it.
+  node.attempts[1]();
+  await settled();
+  assert.strictEqual(server.templates.length, 2);
+
+  // And then something to add.
+  templates.onMempool();
+  server.refreshSeconds = 0;
+  templates.tick();
+  node.attempts[2]({items: [{tx: makeTX()}]});
+  await settled();
+  assert.strictEqual(server.templates.length, 3);
+});
+
+test('hsd\'s template follows where it has transactions', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+
+  templates.onTip(node.chain.tip);
+  node.attempts[1]({items: [{tx: makeTX()}]});
+  await settled();
+  assert.deepStrictEqual(server.templates.map(({leaves}) => leaves.length),
+    [0, 0, 64]);
+});
+
+test('an old template does not take the first one away', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+  const {tip} = node.chain;
+
+  node.chain.tip = makeTip(1);
+  templates.refresh();
+  node.chain.tip = tip;
+  templates.onTip(tip);
+  node.attempts[1]();
+  await settled();
+  assert.deepStrictEqual(server.reasons, []);
+  assert.strictEqual(server.templates.length, 2);
+});
+
+test('a tip of a reorganisation gets no template of its own', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+
+  node.chain.tip.prevBlock = Buffer.alloc(32, 9);
+  templates.onTip(node.chain.tip);
+  assert.strictEqual(server.templates.length, 1);
+});
+
+test('a first template that is wrong is the last of them', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+  const errors = [];
+
+  templates.logger = {error: (...args) => errors.push(util.format(...args))};
+  templates.onTip(node.chain.tip);
+  node.attempts[1]({bits: POW_BITS});
+  await settled();
+  assert.match(errors.join(), /height 3 had another bits than the node's/);
+  assert.strictEqual(server.templates.length, 3);
+
+  node.chain.tip = {...makeTip(3), prevBlock: node.chain.tip.hash};
+  templates.onTip(node.chain.tip);
+  assert.strictEqual(server.templates.length, 3);
+});
+
+function makeTX() {
+  const hash = Buffer.alloc(32);
+  return {hash: () => hash, witnessHash: () => hash, encode: () => hash};
+}
 
 function bounds({timeMin, timeMax}) {
   return [timeMin, timeMax];

@@ -4,6 +4,8 @@
 //! go through weak thread-safe functions, which do not keep the process alive; what they hand over
 //! cannot fail to be made.
 
+mod orders;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ mod setup;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now};
 use hstratum_core::job::Jobs;
 use hstratum_core::message::Request;
@@ -29,6 +29,10 @@ const NOW: Now = Now {
 const BITS_HARD: u32 = 0x1a00_ffff;
 /// Every hash is a share.
 const DIFFICULTY: f64 = 1e-11;
+
+/// Counts what is allocated.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::admin::{Answer, Order, OrderId, Refusal};
+use crate::ban::Ban;
 use crate::block::Solution;
 use crate::header::{HEADER_BYTES, decode_header, header_hash};
 use crate::ledger::{Credit, Tallied};
@@ -54,6 +56,10 @@ pub enum Event<'a> {
     PasswordChecked(Ticket, Password),
     /// The user as it was written to disk, if it could be.
     UserAdded(Ticket, Option<StoredPassword>),
+    /// The operator's bans as an earlier pool had them.
+    Bans(Vec<Ban>),
+    /// The operator wants something; answered by [`Action::Answer`] or [`Action::KeepBans`].
+    Order(OrderId, Order),
     /// Time has passed.
     Tick,
     /// The server stops: what the pool has kept back is to come out.
@@ -210,6 +216,12 @@ pub enum Action {
     CheckPassword(Ticket, StoredPassword, String),
     /// Hash the password and write the user. Answered by [`Event::UserAdded`].
     AddUser(Ticket, NewUser),
+    /// Write the user with this password, which is hashed. Answered by [`Event::UserAdded`].
+    KeepUser(Ticket, String, StoredPassword),
+    /// Write the operator's bans. Whoever gave the order is answered when that is done.
+    KeepBans(OrderId, Vec<Ban>),
+    /// Answer an order.
+    Answer(OrderId, Result<Answer, Refusal>),
     /// Say something to the operator.
     Log(Level, String),
 }
@@ -248,30 +260,64 @@ pub struct NewUser {
     pub password: String,
     /// Where it is to be paid, an address of this network; none: where it is now.
     pub address: Option<String>,
+    /// Whether it is disabled.
+    pub is_locked: bool,
+}
+
+/// Something that can be wanted, the sending of bytes among it.
+pub trait Wanted {
+    /// Send these of [`Actions::bytes`].
+    fn send(conn: ConnId, range: Range<usize>) -> Self;
+
+    /// Whom it sends which bytes, if it does.
+    fn sent(&mut self) -> Option<(ConnId, &mut Range<usize>)>;
+}
+
+impl Wanted for Action {
+    fn send(conn: ConnId, range: Range<usize>) -> Self {
+        Self::Send(conn, range)
+    }
+
+    fn sent(&mut self) -> Option<(ConnId, &mut Range<usize>)> {
+        match self {
+            Self::Send(conn, range) => Some((*conn, range)),
+            _ => None,
+        }
+    }
 }
 
 /// The actions of an event, in order. Bytes for one connection share one buffer, so that a reply
 /// costs no allocation.
-#[derive(Default)]
-pub struct Actions {
-    list: Vec<Action>,
+pub struct Actions<A = Action> {
+    list: Vec<A>,
     bytes: Vec<u8>,
 }
 
+impl<A> Default for Actions<A> {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+}
+
 impl Actions {
+    /// Adds a log line.
+    pub fn log(&mut self, level: Level, text: String) {
+        self.push(Action::Log(level, text));
+    }
+}
+
+impl<A: Wanted> Actions<A> {
     /// Adds an action.
-    pub fn push(&mut self, action: Action) {
+    pub fn push(&mut self, action: A) {
         self.list.push(action);
     }
 
     /// Puts an action before all others of its event.
-    pub fn push_first(&mut self, action: Action) {
+    pub fn push_first(&mut self, action: A) {
         self.list.insert(0, action);
-    }
-
-    /// Adds a log line.
-    pub fn log(&mut self, level: Level, text: String) {
-        self.push(Action::Log(level, text));
     }
 
     /// Sends what `write` appends.
@@ -279,32 +325,32 @@ impl Actions {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let end = self.bytes.len();
-        if let Some(Action::Send(last, range)) = self.list.last_mut()
-            && *last == conn
+        if let Some((last, range)) = self.list.last_mut().and_then(A::sent)
+            && last == conn
             && range.end == start
         {
             range.end = end;
         } else if end > start {
-            self.list.push(Action::Send(conn, start..end));
+            self.list.push(A::send(conn, start..end));
         }
     }
 
     /// The actions so far.
-    pub fn list(&self) -> &[Action] {
+    pub fn list(&self) -> &[A] {
         &self.list
     }
 
-    /// The bytes that [`Action::Send`] speaks of.
+    /// The bytes that are sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Hands each action over, with the bytes it sends, and forgets them all.
-    pub fn drain(&mut self, mut perform: impl FnMut(Action, &[u8])) {
-        for action in self.list.drain(..) {
-            let bytes = match &action {
-                Action::Send(_, range) => &self.bytes[range.clone()],
-                _ => &[],
+    pub fn drain(&mut self, mut perform: impl FnMut(A, &[u8])) {
+        for mut action in self.list.drain(..) {
+            let bytes = match action.sent() {
+                Some((_, range)) => &self.bytes[range.clone()],
+                None => &[],
             };
             perform(action, bytes);
         }

@@ -63,6 +63,12 @@ impl ExtraNonces {
         self.hint_order.push_back((now.ms + HINT_MS, id));
     }
 
+    /// Ids in use, and hints.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let hints = self.hints.len().max(self.hint_order.len());
+        (self.in_use.len(), hints)
+    }
+
     fn forget_old(&mut self, now: Now) {
         while self
             .hint_order

@@ -46,6 +46,12 @@ impl FoundBlocks {
         self.waiting.contains_key(&hash)
     }
 
+    /// Blocks that wait, and those that were offered.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let waiting = self.waiting.len().max(self.waiting_order.len());
+        (waiting, self.offered.len().max(self.offered_order.len()))
+    }
+
     /// The block that an answer belongs to.
     pub(crate) fn take(&mut self, hash: Hash) -> Option<FoundBlock> {
         let block = self.waiting.remove(&hash)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::block::Solution;
 use crate::header::{HeaderFields, HeaderHasher, mask_hash};
-use crate::limits::{SHARES_PER_JOB_MAX, TEMPLATES_MAX};
+use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::template::{Coinbase, RawTransactions, Template};
 use crate::units::{Difficulty, Hash, hex, push_hex};
 
@@ -103,6 +103,11 @@ impl Job {
         self.seen.contains(&key)
     }
 
+    /// Accepted shares that are remembered.
+    pub fn remembered(&self) -> usize {
+        self.seen.len()
+    }
+
     /// Whether everybody should get a fresh job because this one remembers so much.
     pub fn is_full(&self) -> bool {
         self.seen.len() >= SHARES_PER_JOB_MAX
@@ -133,6 +138,15 @@ struct Slot {
     transactions: Option<Arc<RawTransactions>>,
     /// Found before the transactions came, so not yet whole for the spool.
     unspooled: Vec<Arc<Solution>>,
+}
+
+/// Templates, jobs for everybody, and the most shares of one of those and blocks of one template that
+/// wait for its transactions.
+pub(crate) struct JobSizes {
+    pub templates: usize,
+    pub shared: usize,
+    pub shares: usize,
+    pub unspooled: usize,
 }
 
 /// The jobs of the last templates.
@@ -184,6 +198,9 @@ impl Jobs {
 
     fn push_shared(&mut self, template: Arc<Template>) -> &Job {
         let job = self.make(template);
+        if self.shared.len() == SHARED_JOBS_MAX {
+            self.shared.pop_front();
+        }
         self.shared.push_back(job);
         self.shared.back().expect("one was pushed")
     }
@@ -262,10 +279,22 @@ impl Jobs {
     /// [`Jobs::set_transactions`].
     pub fn transactions_for(&mut self, solution: &Arc<Solution>) -> Option<Arc<RawTransactions>> {
         let slot = self.slot_mut(solution.template.id)?;
-        if slot.transactions.is_none() {
+        if slot.transactions.is_none() && slot.unspooled.len() < FOUND_BLOCKS_MAX {
             slot.unspooled.push(solution.clone());
         }
         slot.transactions.clone()
+    }
+
+    /// How much is remembered.
+    pub(crate) fn sizes(&self) -> JobSizes {
+        let shares = self.shared.iter().map(Job::remembered);
+        let unspooled = self.slots.iter().map(|slot| slot.unspooled.len());
+        JobSizes {
+            templates: self.slots.len(),
+            shared: self.shared.len(),
+            shares: shares.max().unwrap_or(0),
+            unspooled: unspooled.max().unwrap_or(0),
+        }
     }
 
     fn slot_mut(&mut self, template: u64) -> Option<&mut Slot> {

@@ -6,15 +6,22 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod absence;
 pub mod account;
 pub mod address;
-mod ban;
+pub mod admin;
+pub mod admit;
+pub mod alarm;
+pub mod ban;
 pub mod block;
 pub mod client;
+mod drain;
+mod ends;
 pub mod event;
 mod extension;
 mod extra_nonce;
 mod found;
+pub mod hashrate;
 pub mod header;
 pub mod job;
 pub mod ledger;
@@ -27,6 +34,8 @@ pub mod pace;
 pub mod password;
 pub mod payout;
 pub mod pool;
+mod proxied;
+pub mod proxy;
 mod reader;
 mod recorded;
 pub mod redirect;
@@ -34,11 +43,13 @@ mod reply;
 mod request;
 mod session;
 pub mod share;
+pub mod size;
 mod submit;
 pub mod summary;
 mod tally;
 pub mod template;
 pub mod transaction;
+mod turn;
 pub mod units;
 pub mod vardiff;
 pub mod view;

@@ -35,6 +35,10 @@ pub const TEMPLATES_MAX: usize = 32;
 /// `job not found`.
 pub const OWN_JOBS_MAX: usize = 8;
 
+/// Jobs for everybody that are remembered: one for each template, and fresh ones for full jobs. Shares
+/// for an older one are answered `job not found`.
+pub const SHARED_JOBS_MAX: usize = 2 * TEMPLATES_MAX;
+
 /// Difficulties of one connection that are remembered with the jobs they belong to.
 pub const ASSIGNMENTS_MAX: usize = 16;
 
@@ -42,8 +46,13 @@ pub const ASSIGNMENTS_MAX: usize = 16;
 /// job; the old one still takes shares up to twice the limit.
 pub const SHARES_PER_JOB_MAX: usize = 4_000_000;
 
+/// Shares that wait for the ledger, those of connections that have ended included. Beyond it new ones
+/// are refused as while the ledger fails.
+pub const SHARES_WAITING_MAX: usize = 2_000_000;
+
 /// Found blocks that the node has not answered yet. Beyond it the oldest is forgotten by the pool;
-/// the spool still has it.
+/// the spool still has it. Also the blocks of one template that wait for its transactions: beyond it
+/// they are not spooled.
 pub const FOUND_BLOCKS_MAX: usize = 4096;
 
 /// Block hashes remembered as offered to the node, so that none is offered twice.
@@ -55,6 +64,12 @@ pub const JOBLESS_GRACE_MS: u64 = 15_000;
 
 /// Wait before a connection that misbehaved is reset: a HandyMiner comes back within milliseconds.
 pub const CLOSE_DELAY_MS: u64 = 5_000;
+
+/// Connections that wait to be reset. Beyond it the one that has waited longest is reset at once.
+pub const CLOSING_LATER_MAX: usize = 16_384;
+
+/// Passwords that are being checked at a time; others wait for their turn, see `turn`.
+pub const QUESTIONS_ASKED_MAX: usize = 16;
 
 /// Silence towards a miner after which its difficulty is repeated; a Goldshell gives up after
 /// 120 s without a byte.
@@ -90,6 +105,27 @@ pub const BAN_MS: u64 = 10 * 60_000;
 /// Addresses remembered for what was dropped from them. The oldest is forgotten for a new one.
 pub const BANNED_ADDRESSES_MAX: usize = 4096;
 
+/// Addresses that the operator has banned. The next one is refused.
+pub const OPERATOR_BANS_MAX: usize = 4096;
+
+/// Bytes of the reason of a ban. A longer one is refused.
+pub const BAN_REASON_BYTES_MAX: usize = 256;
+
+/// Seconds over which a drain may move miners away. A longer one is refused.
+pub const DRAIN_S_MAX: u64 = 3600;
+
+/// How long there must be no job, or the ledger be stalled, for an alarm.
+pub const ALARM_PATIENCE_MS: u64 = 15_000;
+
+/// Workers whose silence is noticed. Beyond it others are not watched.
+pub const WATCHED_WORKERS_MAX: usize = 100_000;
+
+/// Workers that an alarm names; it has the number of all.
+pub const ALARM_NAMES_MAX: usize = 10;
+
+/// Blocks that an alarm is not repeated for. The oldest is forgotten for a new one.
+pub const WATCHED_BLOCKS_MAX: usize = 4096;
+
 /// How long the difficulty of a session that ended is remembered for its return.
 pub const HINT_MS: u64 = 10 * 60_000;
 
@@ -106,6 +142,91 @@ pub const TALLIES_MAX: usize = 65_536;
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;
 
+/// Servers that one proxy can have. The start is refused beyond it.
+pub const BACKENDS_MAX: usize = 64;
+
+/// Bytes of one line from a server; its longest is a list of transactions. Beyond it the server is
+/// taken to talk nonsense.
+pub const SERVER_LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Requests of one miner that its server has not answered. At the limit its further lines wait
+/// unread.
+pub const PROXY_REQUESTS_MAX: usize = 64;
+
+/// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
+pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
+
+/// Jobs of one connection to a server that are remembered; the server itself takes shares of 32
+/// templates and 8 more. Shares for an older one are answered `job not found`.
+pub const JOBS_PER_LINK_MAX: usize = 64;
+
+/// Score at which a proxy drops a miner: a little below that of the server, which knows its
+/// connections only as the proxy's.
+pub const PROXY_SCORE_MAX: u32 = SCORE_MAX - SCORE_MAX / 10;
+
+/// How long a miner may take until it is subscribed and authorized through a proxy: a little less
+/// than at the server.
+pub const PROXY_LOGIN_MS: u64 = LOGIN_MS - 5_000;
+
+/// Connections to one server that are in their login at a time, so that a server that takes over
+/// those of another is not stormed. The others wait for their turn.
+pub const LOGINS_PER_BACKEND: usize = 128;
+
+/// How long a connection to a server may take to be there. Then another server is tried.
+pub const LINK_DIAL_MS: u64 = 1_000;
+
+/// How long a login at a server may take. Then another server is tried.
+pub const LINK_LOGIN_MS: u64 = 3_000;
+
+/// How long a miner that moves waits for the last answers of a server that is still there.
+pub const LEAVING_MS: u64 = 500;
+
+/// Wait until a miner that no server would have tries them all again; half of it is spread.
+pub const RETRY_MS: u64 = 500;
+
+/// Logins that may fail because the miner's extranonce1 is another's. Then the miner is reset.
+pub const MISMATCHES_MAX: u32 = 16;
+
+/// Connections to servers that a miner may lose within [`SERVER_LOSSES_MS`]. Then it is its own
+/// fault, and it is reset.
+pub const SERVER_LOSSES_MAX: u32 = 8;
+/// See [`SERVER_LOSSES_MAX`].
+pub const SERVER_LOSSES_MS: u64 = 60_000;
+
+/// How often a server is asked how it is.
+pub const PROBE_EVERY_MS: u64 = 200;
+
+/// How long the connection of a probe lasts; the server ends those that do not mine after
+/// [`LOGIN_MS`].
+pub const PROBE_LIFE_MS: u64 = 40_000;
+
+/// Wait until a server that could not be reached is tried again.
+pub const PROBE_RETRY_MS: u64 = 200;
+
+/// Answers in a row that a server that was down has to give until miners come to it.
+pub const PROBES_GOOD: u32 = 3;
+
+/// How long a server that went down stays out at least; twice as long each time that it goes down
+/// again soon.
+pub const DOWN_MS: u64 = 1_000;
+/// The longest of these times, and how soon "soon" is.
+pub const DOWN_MS_MAX: u64 = 60_000;
+
+/// How long a server may have no job, or one below another's height. Then its miners move away.
+pub const UNFIT_MS: u64 = 5_000;
+
+/// Links on which a server may talk nonsense within [`DOWN_MS_MAX`]. Then it counts as down.
+pub const NONSENSE_MAX: u32 = 3;
+
+/// Over how long moves are spread that are not urgent: to a server that has come back, or away from
+/// one that is being emptied.
+pub const MOVES_SPREAD_MS: u64 = 5_000;
+
+/// How often a proxy looks at what has waited too long.
+pub const PROXY_TICK_MS: u64 = 50;
+
+const _: () = assert!(JOBS_PER_LINK_MAX >= TEMPLATES_MAX + OWN_JOBS_MAX);
+const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);
 const _: () = assert!(SCORE_DUPLICATE < SCORE_MAX && SCORE_MALFORMED < SCORE_MAX);

@@ -10,7 +10,7 @@ pub struct LineBuffer {
     held: Vec<u8>,
 }
 
-/// A line was longer than [`LINE_BYTES_MAX`].
+/// A line was longer than it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineTooLong;
 
@@ -39,16 +39,29 @@ impl LineBuffer {
     pub fn read(
         &mut self,
         bytes: &[u8],
+        handle: impl FnMut(&[u8]) -> Flow,
+    ) -> Result<(), LineTooLong> {
+        self.read_up_to(LINE_BYTES_MAX, bytes, handle)
+    }
+
+    /// The same for lines of at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] when one is longer.
+    pub fn read_up_to(
+        &mut self,
+        max: usize,
+        bytes: &[u8],
         mut handle: impl FnMut(&[u8]) -> Flow,
     ) -> Result<(), LineTooLong> {
         if self.held.is_empty() {
-            let rest = split(bytes, &mut handle)?;
+            let rest = split(max, bytes, &mut handle)?;
             self.held.extend_from_slice(rest);
             return Ok(());
         }
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(bytes);
-        let rest = split(&held, &mut handle)?.len();
+        let rest = split(max, &held, &mut handle)?.len();
         held.drain(..held.len() - rest);
         if held.is_empty() {
             held = Vec::new();
@@ -68,17 +81,18 @@ pub enum Flow {
 }
 
 fn split<'a>(
+    max: usize,
     mut bytes: &'a [u8],
     handle: &mut impl FnMut(&[u8]) -> Flow,
 ) -> Result<&'a [u8], LineTooLong> {
     loop {
         let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
-            if bytes.len() > LINE_BYTES_MAX {
+            if bytes.len() > max {
                 return Err(LineTooLong);
             }
             return Ok(bytes);
         };
-        if end > LINE_BYTES_MAX {
+        if end > max {
             return Err(LineTooLong);
         }
         let line = &bytes[..end];

@@ -122,6 +122,16 @@ impl Reject {
     }
 }
 
+/// A line without control characters: some Goldshell firmware puts raw ones into strings.
+pub fn clean_line(line: &[u8]) -> Cow<'_, [u8]> {
+    if line.iter().any(u8::is_ascii_control) {
+        let is_text = |byte: &u8| !byte.is_ascii_control();
+        Cow::Owned(line.iter().copied().filter(is_text).collect())
+    } else {
+        Cow::Borrowed(line)
+    }
+}
+
 /// A request as it came: its id and parameters are still JSON text.
 #[derive(Debug, Deserialize)]
 pub struct Request<'a> {
@@ -153,6 +163,18 @@ impl<'a> Request<'a> {
         self.id.map(RawValue::get)
     }
 
+    /// The parameters as JSON text; none are an empty list.
+    pub fn params_text(&self) -> &'a str {
+        self.params.map_or("[]", RawValue::get)
+    }
+
+    /// The same request with another id.
+    pub fn with_id(&self, id: &str) -> String {
+        let method = self.method.map_or("null", RawValue::get);
+        let params = self.params_text();
+        format!(r#"{{"id":{id},"method":{method},"params":{params}}}"#)
+    }
+
     /// The method, or `None` when there is none or it is not a string.
     pub fn method(&self) -> Option<Cow<'a, str>> {
         text(self.method?)
@@ -181,8 +203,7 @@ impl<'a> Request<'a> {
     }
 
     fn params<T: Deserialize<'a>>(&self) -> Result<T, Reject> {
-        serde_json::from_str(self.params.map_or("[]", RawValue::get))
-            .map_err(|_| Reject::InvalidParams)
+        serde_json::from_str(self.params_text()).map_err(|_| Reject::InvalidParams)
     }
 
     /// The parameters as strings; what is no string is `None`. No `params` is an empty list.

@@ -3,24 +3,25 @@
 //! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
 //! it. A found block is the first action of its event, before anything is said or counted.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
+use crate::admit::ProxySecret;
 use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
+use crate::drain::Drain;
+use crate::ends::Ends;
 use crate::event::{
     Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
-    Password, Ticket, Verdict,
+    Verdict,
 };
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{CLOSE_DELAY_MS, JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
-use crate::login::{Asker, Question, Questions};
-use crate::message::Reject;
+use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
@@ -29,6 +30,7 @@ use crate::request::Desk;
 use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
+use crate::turn::Turns;
 use crate::units::{ConnId, Hash, Seq};
 use crate::view::{Counts, Rate};
 
@@ -51,6 +53,8 @@ pub struct PoolConfig {
     pub public_host: Option<String>,
     /// The port they are sent to.
     pub public_port: u16,
+    /// What is shared with proxies, which then may have miners admitted without their password.
+    pub proxy_secret: Option<ProxySecret>,
 }
 
 /// What all sessions share.
@@ -67,17 +71,17 @@ pub(crate) struct Shared {
     pub ledger: Ledger,
     /// Connections to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
-    /// Connections to be reset, and when, in order.
-    closing_later: VecDeque<(u64, ConnId)>,
+    pub ends: Ends,
     /// Since when there has been no job.
     jobless_since_ms: Option<u64>,
     pub questions: Questions,
+    pub turns: Turns,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
     pub counts: Counts,
     pub rate: Rate,
-    found: FoundBlocks,
+    pub found: FoundBlocks,
 }
 
 /// See the module.
@@ -86,6 +90,9 @@ pub struct Pool {
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
+    pub(crate) drain: Option<Drain>,
+    /// What was said last of the port.
+    pub(crate) port: Listening,
     pub(crate) no_template: Option<String>,
     next_round_ms: u64,
 }
@@ -117,9 +124,10 @@ impl Pool {
                 wants_fresh_job: false,
                 ledger: Ledger::new(recorded),
                 closing: Vec::new(),
-                closing_later: VecDeque::new(),
+                ends: Ends::default(),
                 jobless_since_ms: Some(now.ms),
                 questions: Questions::new(config.boot.nonce),
+                turns: Turns::default(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -129,6 +137,8 @@ impl Pool {
             sessions: Sessions::default(),
             tallies: Tallies::new(now.ms),
             bans: Bans::default(),
+            drain: None,
+            port: Listening::On,
             no_template: None,
             next_round_ms: now.ms + ROUND_MS,
         }
@@ -172,9 +182,11 @@ impl Pool {
             Event::Closed(conn) => self.forget(now, conn, out),
             Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
             Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
-            Event::Ledger(state) => self.shared.ledger.state = state,
+            Event::Ledger(state) => self.shared.ledger.become_so(state),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
+            Event::Bans(bans) => self.bans.restore(bans),
+            Event::Order(id, order) => self.handle_order(now, id, order, out),
             Event::Tick => self.handle_tick(now, out),
             Event::Stop => self.take_tallies(out),
         }
@@ -214,7 +226,7 @@ impl Pool {
         }
         if !self.shared.is_listening {
             self.shared.is_listening = true;
-            out.push(Action::Listen(Listening::On));
+            self.keep_port(out);
         }
         self.shared.jobs.push(template);
         self.broadcast_newest_job(now, out);
@@ -287,7 +299,7 @@ impl Pool {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
-        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
@@ -310,61 +322,8 @@ impl Pool {
         }
     }
 
-    fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
-        let Some(Question::Login {
-            account,
-            password,
-            waiting,
-        }) = self.shared.questions.take(ticket)
-        else {
-            return;
-        };
-        if checked == Password::Right {
-            self.shared.accounts.verified(&account, &password);
-        }
-        for (Asker { conn, id }, user) in waiting {
-            if let Some(session) = self.sessions.get_mut(conn) {
-                let mut desk = Desk {
-                    shared: &mut self.shared,
-                    now,
-                    out,
-                };
-                desk.password_checked(session, id.as_deref(), user, checked);
-            }
-        }
-    }
-
-    fn handle_user_added(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        stored: Option<StoredPassword>,
-        out: &mut Actions,
-    ) {
-        let Some(Question::Write { user, asker }) = self.shared.questions.take(ticket) else {
-            return;
-        };
-        let added = stored.ok_or(Reject::UserNotStored).map(|stored| {
-            self.shared.accounts.insert(&user.name, stored);
-            self.shared.accounts.verified(&user.name, &user.password);
-        });
-        if let Some(Asker { conn, id }) = asker
-            && let Some(session) = self.sessions.get_mut(conn)
-        {
-            let mut desk = Desk {
-                shared: &mut self.shared,
-                now,
-                out,
-            };
-            desk.user_added(session, id.as_deref(), added);
-        }
-    }
-
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
-            && at_ms <= now.ms
-        {
-            self.shared.closing_later.pop_front();
+        while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }
         if let Some(since) = self.shared.jobless_since_ms
@@ -379,6 +338,7 @@ impl Pool {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             }
         }
+        self.move_away(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
@@ -410,7 +370,7 @@ impl Pool {
     /// Without a job miners are better served elsewhere.
     fn stop_listening(&mut self, out: &mut Actions) {
         self.shared.is_listening = false;
-        out.push(Action::Listen(Listening::Off));
+        self.keep_port(out);
         out.log(
             Level::Warning,
             "no job for 15 s: connections are reset and refused until there is one".to_owned(),
@@ -430,6 +390,7 @@ impl Pool {
         };
         self.shared.counts.closed += 1;
         self.tallies.keep(&mut session, out);
+        self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
             let difficulty = session.pace.difficulty();
             self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
@@ -446,8 +407,9 @@ impl Shared {
 
     /// Has a connection reset after a while, since some miners would come back at once.
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
-        self.closing_later
-            .push_back((now.ms + CLOSE_DELAY_MS, conn));
+        let oldest = self.ends.add(conn, now.ms);
+        self.closing
+            .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
     }
 
     /// Offers a block to the node, once however often it is submitted.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Actions, LedgerState, Now};
+use crate::limits::SHARES_WAITING_MAX;
 use crate::pool::Pool;
 use crate::reply::Fate;
 use crate::request::Desk;
@@ -21,7 +22,7 @@ pub(crate) struct Recorded {
 
 /// Recorded shares in their order, and whether the ledger takes more.
 pub(crate) struct Ledger {
-    pub state: LedgerState,
+    state: LedgerState,
     last: Seq,
     waiting: VecDeque<Recorded>,
 }
@@ -34,6 +35,25 @@ impl Ledger {
             last,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// The ledger is so from now on.
+    pub(crate) fn become_so(&mut self, state: LedgerState) {
+        self.state = state;
+    }
+
+    /// Whether another share may be recorded.
+    pub(crate) fn state(&self) -> LedgerState {
+        if self.waiting.len() < SHARES_WAITING_MAX {
+            self.state
+        } else {
+            LedgerState::Failing
+        }
+    }
+
+    /// Shares that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// The place of the next share in the order of acceptance.
@@ -68,5 +88,22 @@ impl Pool {
                 desk.receive(session, &[]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_shares_wait_and_no_more() {
+        let mut ledger = Ledger::new(Seq(0));
+        for _ in 0..SHARES_WAITING_MAX {
+            assert_eq!(ledger.state(), LedgerState::Open);
+            ledger.record(ConnId(1));
+        }
+        assert_eq!(ledger.state(), LedgerState::Failing);
+        assert!(ledger.pop(Seq(1)).is_some());
+        assert_eq!(ledger.state(), LedgerState::Open);
     }
 }

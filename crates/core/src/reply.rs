@@ -36,6 +36,11 @@ impl Replies {
         self.waiting.len() >= PENDING_REPLIES_MAX || self.text.len() >= PENDING_REPLY_BYTES_MAX
     }
 
+    /// Replies that wait, and their bytes.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.waiting.len(), self.text.len())
+    }
+
     /// A line that waits behind others.
     pub(crate) fn push_line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.text.len();

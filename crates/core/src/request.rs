@@ -3,7 +3,9 @@
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, Now};
 use crate::limits::SCORE_MALFORMED;
 use crate::line::Flow;
-use crate::message::{Reject, Request, write_reject, write_result, write_subscribed, write_true};
+use crate::message::{
+    Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
+};
 use crate::pool::Shared;
 use crate::redirect::{Head, is_request_line};
 use crate::session::{Phase, Session};
@@ -100,19 +102,8 @@ impl Desk<'_> {
     }
 
     fn handle_request(&mut self, session: &mut Session, line: &[u8]) {
-        // Some Goldshell firmware puts raw control characters into strings.
-        let cleaned: Vec<u8>;
-        let line = if line.iter().any(u8::is_ascii_control) {
-            cleaned = line
-                .iter()
-                .copied()
-                .filter(|b| !b.is_ascii_control())
-                .collect();
-            &cleaned
-        } else {
-            line
-        };
-        let Some(request) = std::str::from_utf8(line).ok().and_then(Request::parse) else {
+        let cleaned = clean_line(line);
+        let Some(request) = std::str::from_utf8(&cleaned).ok().and_then(Request::parse) else {
             self.reply(session, Some("null"), Err(Reject::InvalidParams));
             return self.blame(session, SCORE_MALFORMED);
         };
@@ -131,6 +122,8 @@ impl Desk<'_> {
             Some("mining.suggest_target") => self.suggest_target(session, &request),
             Some("mining.configure") => self.configure(session, &request),
             Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
+            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session))),
+            Some("hstratum.admit") => self.admit_moved(session, &request),
             // Our extranonce1 holds for the connection; what asks to be told of changes may be.
             Some("mining.extranonce.subscribe") => Ok(Answer::True),
             // No version bits may be rolled: every one of them is the node's.

@@ -134,6 +134,11 @@ impl Session {
         matches!(self.phase, Phase::Closing)
     }
 
+    /// Whether every request was answered.
+    pub(crate) fn waits_for_nothing(&self) -> bool {
+        !self.is_asking && self.replies.is_empty()
+    }
+
     /// Whether its next line has to wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_asking || self.replies.are_full()
@@ -237,6 +242,16 @@ impl Session {
             self.sent_at_ms = now.ms;
             out.send(self.conn, |line| write_set_difficulty(line, difficulty));
         }
+    }
+
+    /// Difficulties that are remembered.
+    pub(crate) fn assignments(&self) -> usize {
+        self.assignments.len()
+    }
+
+    /// Replies that wait, and their bytes.
+    pub(crate) fn replies(&self) -> (usize, usize) {
+        self.replies.sizes()
     }
 
     /// Adds to the score; true when that is too much.

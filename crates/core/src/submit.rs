@@ -111,7 +111,7 @@ impl Desk<'_> {
 
     fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Credit, Reject> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
-        let state = self.shared.ledger.state;
+        let state = self.shared.ledger.state();
         let conn = session.conn;
         let job = self
             .find_job(session, claim.job)

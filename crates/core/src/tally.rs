@@ -34,6 +34,19 @@ impl Tallies {
         are_due
     }
 
+    /// Takes an account off a connection, and keeps what it has sent.
+    pub(crate) fn keep_account(&mut self, session: &mut Session, account: &str) {
+        let gone = session
+            .users
+            .extract_if(.., |one| *one.user.account == *account);
+        self.left.extend(gone.filter_map(|mut one| take(&mut one)));
+    }
+
+    /// Tallies of connections that have ended.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
     /// Keeps what a connection that ends has sent.
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));

@@ -139,7 +139,7 @@ impl Pool {
             is_job_live: shared.has_live_job() && self.no_template.is_none(),
             no_template: self.no_template.clone(),
             is_listening: shared.is_listening,
-            ledger: shared.ledger.state,
+            ledger: shared.ledger.state(),
             counts: shared.counts,
             hashrate: shared.rate.hashes_per_s(now.ms),
             banned: self.bans.banned(now.ms),

@@ -2,10 +2,9 @@
 
 import {Chart} from './chart.js';
 import {get, h, name, setText} from './dom.js';
-import {ago, amount, count, percent, rateParts} from './format.js';
+import {ago, amount, count, date, percent, rateParts, shortHash} from './format.js';
 import {blocksTable, stat, workersTable} from './parts.js';
 import {Table} from './table.js';
-import {date, shortHash} from './format.js';
 
 export function accountPage(account) {
   const path = `/api/v1/accounts/${encodeURIComponent(account)}`;

@@ -3,7 +3,7 @@
 import {get, h, setText} from './dom.js';
 import {date, percent, rate, rateParts} from './format.js';
 
-const HEIGHT = 240;
+const HEIGHT = 330;
 const RANGES = [['day', 'Day'], ['week', 'Week'], ['year', 'Year']];
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
@@ -126,7 +126,12 @@ export class Chart {
       scale: 'y', stroke: color('--accent'), width: 2,
       fill: color('--accent-soft'), points: {show: false}
     }];
-    const axes = [{...axis, grid: {show: false}}, {
+    const clock = [
+      [86400 * 28, '{D} {MMM}', null, null, null, null, null, null, 1],
+      [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
+      [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1]
+    ];
+    const axes = [{...axis, grid: {show: false}, space: 90, values: clock}, {
       ...axis, scale: 'y', size: 68,
       values: (_, values) => values.map(value => `${number(value)} ${unit}`)
     }];
@@ -141,7 +146,7 @@ export class Chart {
         ...axis, scale: 'share', side: 1, size: 62, grid: {show: false},
         values: (_, values) => values.map(value => percent(value))
       });
-      scales.share = {range: (_, min, max) => [0, (max || 0.01) * 1.35]};
+      scales.share = {range: (_, min, max) => [0, (max || 0.01) * 1.6]};
     }
 
     return {

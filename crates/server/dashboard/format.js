@@ -97,7 +97,7 @@ export function ago(time) {
 
   const seconds = Date.now() / 1000 - time;
 
-  return seconds < 5 ? 'just now' : `${duration(seconds)} ago`;
+  return seconds < 60 ? 'just now' : `${duration(seconds)} ago`;
 }
 
 export function date(time) {

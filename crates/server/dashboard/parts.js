@@ -2,7 +2,7 @@
 
 import {accountLink, h, name, setText} from './dom.js';
 import {
-  ago, amount, count, date, difficulty, percent, rate, shortHash
+  ago, amount, count, date, difficulty, percent, rate
 } from './format.js';
 import {Table} from './table.js';
 
@@ -86,12 +86,12 @@ export function blocksTable(params, empty) {
       }, row.state)},
       {title: 'Found', cell: row => h('span', {title: date(row.found_at)},
         ago(row.found_at))},
-      ...(ofAll ? [{title: 'By', cell: row => row.account === null ? '–'
+      ...(ofAll ? [{title: 'By', kind: 'minor', cell: row => row.account === null ? '–'
         : accountLink(row.account)}] : []),
       {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
       {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
       {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
-        h('code', {title: row.hash}, shortHash(row.hash)))}
+        h('code', {title: row.hash}, row.hash.slice(-8)))}
     ]
   });
 }

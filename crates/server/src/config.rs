@@ -9,16 +9,20 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hstratum_core::account::Auth;
+use hstratum_core::admit::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::address_range::AddressRange;
 use crate::limits::LISTENERS_MAX;
-use crate::listener::{Encryption, ListenSpec};
+use crate::listener::ListenSpec;
 use crate::option_value::{
     parse_auth, parse_bool, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, store,
 };
 use crate::spelling::edit_distance;
+use crate::tls;
+pub use crate::tls::TlsFiles;
+use crate::webhook::{self, Webhook};
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
@@ -102,19 +106,16 @@ pub struct Config {
     pub http_port: Option<u16>,
     /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
     pub explorer: Option<String>,
+    /// What is shared with proxies of ours.
+    pub proxy_secret: Option<ProxySecret>,
+    /// Where alarms are delivered.
+    pub webhook: Option<Webhook>,
+    /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
+    pub hashrate_alarm: u8,
 }
 
 /// Where the dashboard is when nobody says.
 pub const HTTP_PORT: u16 = 3080;
-
-/// Where a certificate is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's own first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
 
 /// Why options were refused, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -297,6 +298,34 @@ pub const OPTIONS: &[OptionSpec] = &[
         expected: "http:// or https:// with %h or %s in it",
         set: |draft, text| store(&mut draft.explorer, parse_explorer(text)),
     },
+    OptionSpec {
+        name: "proxy-secret",
+        fallback: Fallback::None,
+        help: "what is shared with hstratum proxy, so that it may move miners without their password",
+        expected: "a secret of 16 to 64 bytes",
+        set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
+    },
+    OptionSpec {
+        name: "webhook",
+        fallback: Fallback::None,
+        help: "URL that gets a POST with JSON for each alarm",
+        expected: "an http:// or https:// URL",
+        set: |draft, text| store(&mut draft.webhook, webhook::parse_url(text)),
+    },
+    OptionSpec {
+        name: "webhook-secret",
+        fallback: Fallback::None,
+        help: "key of the signature that each POST to webhook carries",
+        expected: "1 to 256 bytes, not \"true\"",
+        set: |draft, text| store(&mut draft.webhook_secret, parse_password(text)),
+    },
+    OptionSpec {
+        name: "hashrate-alarm",
+        fallback: Fallback::Value("50"),
+        help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
+        expected: "a whole number from 0 to 99",
+        set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
+    },
 ];
 
 impl Config {
@@ -365,13 +394,17 @@ struct Draft {
     http_host: Option<IpAddr>,
     http_port: Option<u16>,
     explorer: Option<String>,
+    proxy_secret: Option<ProxySecret>,
+    webhook: Option<Secret>,
+    webhook_secret: Option<Secret>,
+    hashrate_alarm: Option<u8>,
 }
 
 impl Draft {
     fn finish(self) -> Result<Config, ConfigError> {
         const GIVEN: &str = "the table gives a default";
         let listen = self.listen.unwrap_or_default();
-        let tls = tls_files(&listen, self.tls_cert, self.tls_key)?;
+        let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
         let port = self.port.expect(GIVEN);
         let auth = match self.password {
             Some(_) => Auth::Users,
@@ -395,33 +428,18 @@ impl Draft {
             http_host: self.http_host.expect(GIVEN),
             http_port: self.http_port,
             explorer: self.explorer,
+            proxy_secret: self.proxy_secret,
+            webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
+            hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
         })
     }
 }
 
-/// A certificate and its key are there together, and when a listener speaks TLS.
-fn tls_files(
-    listen: &[ListenSpec],
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> Result<Option<TlsFiles>, ConfigError> {
-    let is_used = listen
-        .iter()
-        .any(|spec| spec.encryption != Encryption::Never);
-    let wrong = match (cert, key) {
-        (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
-        (None, None) if !is_used => return Ok(None),
-        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
-        (Some(_), None) => "tls-key: missing, and there is tls-cert",
-        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
-        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
-    };
-    Err(ConfigError(wrong.to_owned()))
-}
-
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" => format!("{} bytes", option.value.len()),
+        "password" | "proxy-secret" | "webhook" | "webhook-secret" => {
+            format!("{} bytes", option.value.len())
+        }
         _ => format!("{:?}", cut(&option.value)),
     };
     ConfigError(format!(

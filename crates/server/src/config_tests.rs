@@ -46,6 +46,9 @@ fn nothing_given_is_the_defaults() {
         http_host: "127.0.0.1".parse().expect("an address"),
         http_port: None,
         explorer: None,
+        proxy_secret: None,
+        webhook: None,
+        hashrate_alarm: 50,
     };
     assert_eq!(check(&[]), expected);
 }
@@ -71,6 +74,7 @@ fn everything_can_be_given() {
         ("httphost", "::1"),
         ("httpport", "8080"),
         ("explorer", "https://example.com/block/%h"),
+        ("proxysecret", "0123456789abcdef"),
     ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
@@ -91,12 +95,15 @@ fn everything_can_be_given() {
             cert: "/etc/cert.pem".into(),
             key: "/etc/key.pem".into(),
         }),
+        webhook: None,
+        hashrate_alarm: 50,
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
         http_host: "::1".parse().expect("an address"),
         http_port: Some(8080),
         explorer: Some("https://example.com/block/%h".into()),
+        proxy_secret: ProxySecret::new("0123456789abcdef"),
     };
     assert_eq!(config, expected);
 }
@@ -330,4 +337,32 @@ fn explorer_is_a_web_address_with_a_place_for_the_block() {
         assert!(flags(&[("explorer", wrong)]).is_err(), "{wrong}");
     }
     check(&[("explorer", "http://127.0.0.1:8080/#/block/%s")]);
+}
+
+#[test]
+fn webhook_is_a_url_that_no_error_shows() {
+    let config = check(&[
+        ("webhook", "https://example.com/hook?token=hidden"),
+        ("webhooksecret", "key"),
+        ("hashratealarm", "0"),
+    ]);
+    assert!(config.webhook.is_some() && config.hashrate_alarm == 0);
+    assert!(!format!("{config:?}").contains("hidden"));
+    for url in [
+        "example.com",
+        "ftp://example.com/",
+        "https://",
+        "true",
+        "http://a b/",
+    ] {
+        let error = flags(&[("webhook", url)]).expect_err("refused").to_string();
+        let expected = "--stratum-webhook: expected an http:// or https:// URL, found";
+        assert_eq!(error, format!("{expected} {} bytes", url.len()));
+    }
+    let error = flags(&[("webhooksecret", "key")]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "webhook-secret: not used, since there is no webhook"
+    );
+    assert!(flags(&[("hashratealarm", "100")]).is_err());
 }

@@ -19,6 +19,8 @@ use crate::tls::TlsSession;
 /// What is known of a connection so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// We connect to the peer.
+    Dialing,
     /// A trusted proxy has yet to say for whom it connects.
     Header,
     /// Nothing has come that tells what it is.
@@ -29,6 +31,13 @@ pub(crate) enum Stage {
     Open,
     /// The pool has ended it, and what was sent has yet to leave.
     Closing,
+}
+
+impl Stage {
+    /// Whether others than the sockets know the connection.
+    pub(crate) fn is_known(self) -> bool {
+        matches!(self, Self::Dialing | Self::Open)
+    }
 }
 
 /// What a read has brought.
@@ -67,6 +76,8 @@ pub(crate) struct Conn {
     pub due_ms: u64,
     /// Whether it counts among those of its address.
     pub is_counted: bool,
+    /// Whether we made it.
+    pub is_dialed: bool,
     pub is_queued: bool,
     pub is_paused: bool,
     pub is_dirty: bool,
@@ -97,6 +108,7 @@ impl Conn {
             arrival,
             due_ms: u64::MAX,
             is_counted: false,
+            is_dialed: false,
             is_queued: false,
             is_paused: false,
             is_dirty: false,
@@ -115,11 +127,6 @@ impl Conn {
     /// dropped.
     pub(crate) fn reset(&self) {
         reset(&self.socket);
-    }
-
-    /// Whether the pool knows this connection.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Open
     }
 
     /// Whether reading has to wait.
@@ -153,6 +160,18 @@ impl Conn {
     /// Whether all that was sent has left.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty() && !self.wants_tls_write()
+    }
+
+    /// Looks whether the peer has taken the connection.
+    pub(crate) fn look_whether_there(&mut self) -> Input {
+        match (self.socket.take_error(), self.socket.peer_addr()) {
+            (Ok(None), Ok(_)) => {
+                self.stage = Stage::Open;
+                Input::Again
+            }
+            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => Input::Nothing,
+            _ => Input::Gone,
+        }
     }
 
     /// Takes a proxy's header off the connection, if it is there as a whole.
@@ -296,6 +315,9 @@ impl Conn {
     }
 
     fn flush_all(&mut self) -> io::Result<()> {
+        if self.stage == Stage::Dialing {
+            return Ok(());
+        }
         while self.out_done < self.out.len() {
             let end = self.out_done + lines_for_one_write(&self.out[self.out_done..]);
             let waiting = &self.out[self.out_done..end];

@@ -10,58 +10,47 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use hstratum_core::block::Solution;
-use hstratum_core::event::{
-    Action, Actions, Event, FoundBlock, LedgerState, Level, Listening, Now, Verdict,
-};
+use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::alarm::{Draining, Sign};
+use hstratum_core::ban::Ban;
+use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
-use hstratum_core::pool::Pool;
+use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
+use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::live::Pulse;
-use crate::mail::{Mailbox, NodeMail, WorkMail};
-use crate::net::{Net, ReadResult};
-use crate::node::{Node, Offer};
-use crate::settings::Settings;
-use crate::store::{StoreMail, unix_s};
+use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
+use crate::node::Node;
+use crate::store::StoreMail;
+use crate::surroundings::{ReadResult, Surroundings};
 
 /// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
 /// it is only after the driver.
-pub(crate) struct Desks {
+pub struct Desks {
+    /// The ledger's thread.
     pub store: Sender<StoreMail>,
+    /// Those that check passwords.
     pub passwords: Sender<PasswordMail>,
+    /// The one that writes users.
     pub users: Sender<UsersMail>,
-    /// None when nothing may be written.
+    /// The one that keeps found blocks; none when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
+    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    pub alarms: Sender<Sign>,
     /// Whoever reads the certificate; none when nothing speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
 
-/// A found block that the node has not answered.
-pub(crate) enum Unanswered {
-    /// Found in this run.
-    Found(Arc<Solution>),
-    /// Left over from an earlier one, with its bytes.
-    Spooled(Box<FoundBlock>, Vec<u8>),
-}
-
-/// What earlier runs have left.
-pub(crate) struct Legacy {
-    pub users: HashMap<String, StoredPassword>,
-    pub unanswered: HashMap<Hash, Unanswered>,
-    /// The last share in the ledger.
-    pub durable: Seq,
-}
-
 /// What the node said last: a new pool is told it first.
 #[derive(Default)]
-pub(crate) struct NodeView {
+struct NodeView {
     tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
@@ -70,25 +59,33 @@ pub(crate) struct NodeView {
 }
 
 /// The driver and all it owns.
-pub(crate) struct Driver {
-    pub net: Net,
-    pub mailbox: Mailbox,
-    pub node: Arc<dyn Node>,
-    pub desks: Desks,
-    pub pulse: Pulse,
-    pub settings: Settings,
-    pub users: HashMap<String, StoredPassword>,
-    pub unanswered: HashMap<Hash, Unanswered>,
+pub struct Driver<S> {
+    /// Its sockets and its clock.
+    pub net: S,
+    mailbox: Mailbox,
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) desks: Desks,
+    config: NewConfig,
+    users: HashMap<String, StoredPassword>,
+    pub(crate) unanswered: HashMap<Hash, Unanswered>,
+    /// The operator's bans: a new pool is told them.
+    pub(crate) bans: Vec<Ban>,
+    /// No connections are taken, as ordered: nor does a new pool.
+    is_draining: bool,
+    /// Orders that are not answered, and who waits.
+    pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    last_order: OrderId,
+    /// Shows what is done here to whoever looks; none where nobody can.
+    pub(crate) pulse: Option<Pulse>,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
-    started: Instant,
     next_tick_ms: u64,
     actions: Actions,
     /// Recorded in this turn, for the ledger.
-    credits: Vec<Credit>,
+    pub credits: Vec<Credit>,
     /// The last share recorded.
-    last: Seq,
+    pub last: Seq,
     /// The last share of which the ledger has said whether it is durable.
     settled: Seq,
     /// What the ledger said last: a new pool is told it.
@@ -96,20 +93,24 @@ pub(crate) struct Driver {
 }
 
 /// What a panic leaves.
-type Failure = Box<dyn Any + Send>;
+pub type Failure = Box<dyn Any + Send>;
 
-impl Driver {
-    pub(crate) fn new(
-        net: Net,
+/// What a pool that starts at this time, in Unix seconds, is told.
+pub type NewConfig = Box<dyn FnMut(u64) -> PoolConfig + Send>;
+
+impl<S: Surroundings> Driver<S> {
+    /// One that has not begun.
+    pub fn new(
+        net: S,
         mailbox: Mailbox,
         node: Arc<dyn Node>,
         desks: Desks,
-        pulse: Pulse,
-        settings: Settings,
+        config: NewConfig,
         legacy: Legacy,
     ) -> Self {
         let Legacy {
             users,
+            bans,
             unanswered,
             durable,
         } = legacy;
@@ -118,13 +119,16 @@ impl Driver {
             mailbox,
             node,
             desks,
-            pulse,
-            settings,
+            config,
             users,
             unanswered,
+            bans,
+            is_draining: false,
+            orders: HashMap::new(),
+            last_order: OrderId(0),
+            pulse: None,
             view: NodeView::default(),
             closing: None,
-            started: Instant::now(),
             next_tick_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
@@ -135,13 +139,13 @@ impl Driver {
     }
 
     /// Runs until the node closes; returns where to say that all is done.
-    pub(crate) fn run(&mut self) -> Sender<()> {
+    pub fn run(&mut self) -> Sender<()> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
                 Ok(()) => {}
                 Err(failure) => self.clear_up(failure),
             }
-            if let Some(done) = self.closing.take() {
+            if let Some(done) = self.closed() {
                 return done;
             }
         }
@@ -149,25 +153,42 @@ impl Driver {
 
     fn run_pool(&mut self) {
         let mut pool = self.start_pool();
-        while self.closing.is_none() {
+        while !self.is_closing() {
             self.turn(&mut pool);
         }
         self.finish(&mut pool);
     }
 
+    /// How many found blocks the node has not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Whether the node closes.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Where to say that all is done, if the node closes.
+    pub fn closed(&mut self) -> Option<Sender<()>> {
+        self.closing.take()
+    }
+
     /// A new pool that knows what the last one knew and what is durable.
-    fn start_pool(&mut self) -> Pool {
-        let now = self.now();
+    pub fn start_pool(&mut self) -> Pool {
+        let now = self.net.now();
         let users = self.users.clone();
-        let config = self
-            .settings
-            .pool_config(now.unix_s)
-            .expect("a system that gave random bytes at the start goes on giving them");
+        let config = (self.config)(now.unix_s);
         let mut pool = Pool::new(config, users, self.last, now);
         self.handle(&mut pool, now, Event::Ledger(self.ledger));
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
+        }
+        self.handle(&mut pool, now, Event::Bans(self.bans.clone()));
+        if self.is_draining {
+            let order = Order::Drain { over_s: 0 };
+            self.handle(&mut pool, now, Event::Order(OrderId(0), order));
         }
         let unanswered: Vec<_> = self
             .unanswered
@@ -200,29 +221,25 @@ impl Driver {
 
     /// After a panic: found blocks that were on their way go out, miners are sent away so that
     /// they come back to a new pool.
-    fn clear_up(&mut self, failure: Failure) {
+    pub fn clear_up(&mut self, failure: Failure) {
         self.node.log(
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
+        self.sign(Sign::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
+        // Whoever waits hears that nobody answers.
+        self.orders.clear();
         self.net.reset_all();
-        std::thread::sleep(Duration::from_millis(RESTART_MS));
+        self.net.rest(Duration::from_millis(RESTART_MS));
     }
 
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now {
-            ms,
-            unix_s: unix_s(),
-        }
-    }
-
-    fn turn(&mut self, pool: &mut Pool) {
-        let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
+    /// Looks at the mail, the sockets and the clock once. A panic is the caller's, for [`Self::clear_up`].
+    pub fn turn(&mut self, pool: &mut Pool) {
+        let wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
         self.net.wait(Duration::from_millis(wait_ms));
-        let now = self.now();
+        let now = self.net.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
             if let NodeMail::Close(done) = mail {
                 self.closing = Some(done);
@@ -249,7 +266,9 @@ impl Driver {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
-            self.pulse.beat(pool, now, self.net.len());
+            if let Some(pulse) = &mut self.pulse {
+                pulse.beat(pool, now);
+            }
         }
         if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
             self.commit();
@@ -279,6 +298,7 @@ impl Driver {
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
             NodeMail::Tip(hash, height) => {
+                self.sign(Sign::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
                 ask(&self.desks.store, StoreMail::Chain(height));
@@ -287,11 +307,14 @@ impl Driver {
                 Ok(template) => {
                     let tip = Height(template.height.0.saturating_sub(1));
                     ask(&self.desks.store, StoreMail::Chain(tip));
+                    self.sign(Sign::Template(parts.prev_block));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
-                    let begun = Instant::now();
+                    let begun = self.pulse.as_ref().map(Pulse::clock);
                     self.handle(pool, now, Event::Template(Box::new(template)));
-                    self.pulse.job_sent(begun);
+                    if let (Some(pulse), Some(begun)) = (&mut self.pulse, begun) {
+                        pulse.job_sent(begun);
+                    }
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
@@ -303,6 +326,7 @@ impl Driver {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeMail::NoTemplate(reason) => {
+                self.sign(Sign::NoTemplate(reason.clone()));
                 self.view.template = None;
                 self.view.no_template = Some(reason.clone());
                 self.handle(pool, now, Event::NoTemplate(reason));
@@ -323,6 +347,17 @@ impl Driver {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
+            NodeMail::Order(order, answer) => {
+                self.last_order = OrderId(self.last_order.0 + 1);
+                let id = self.last_order;
+                self.orders.insert(id, answer);
+                self.handle(pool, now, Event::Order(id, order));
+                self.is_draining = pool.is_draining();
+                self.sign(Sign::Drain(match self.is_draining {
+                    true => Draining::Yes,
+                    false => Draining::No,
+                }));
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -332,12 +367,16 @@ impl Driver {
             WorkMail::Durable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
-                self.pulse.settled(seq);
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::NotDurable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::NotDurable(seq));
-                self.pulse.settled(seq);
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::Ledger(state) => {
                 self.ledger = state;
@@ -352,6 +391,7 @@ impl Driver {
                 }
                 self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
+            WorkMail::Answer(id, answer) => self.answer(id, answer),
             WorkMail::Certificate(certificate) => {
                 self.net.use_certificate(certificate);
                 self.node.log(Level::Info, "certificate reloaded");
@@ -365,6 +405,7 @@ impl Driver {
     }
 
     fn perform_all(&mut self) {
+        self.net.watch(&self.actions);
         if let Some(failure) = self.carry_out(None) {
             resume_unwind(failure);
         }
@@ -384,105 +425,61 @@ impl Driver {
         failure
     }
 
-    fn perform(&mut self, action: Action, bytes: &[u8]) {
-        match action {
-            Action::SubmitBlock(solution) => {
-                self.unanswered
-                    .insert(solution.hash, Unanswered::Found(solution.clone()));
-                self.node.offer(Offer::Found(solution));
-            }
-            Action::Spool(solution, transactions) => {
-                self.spool(SpoolMail::Put(solution, transactions));
-            }
-            Action::Record(credit) => {
-                self.last = credit.seq;
-                self.credits.push(credit);
-            }
-            Action::BlockFound(block) => {
-                ask(&self.desks.store, StoreMail::BlockFound(block));
-            }
-            Action::BlockAnswered(hash, verdict) => {
-                self.commit();
-                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
-            }
-            Action::Tally(tallied) => ask(&self.desks.store, StoreMail::Tally(tallied)),
-            Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
-            Action::Pause(conn) => self.net.pause(conn, true),
-            Action::Resume(conn) => self.net.pause(conn, false),
-            Action::Close(conn, how) => self.net.close(conn, how),
-            Action::Listen(listening) => {
-                if let Err(error) = self.net.listen(listening) {
-                    self.node.log(
-                        Level::Error,
-                        &format!("failed to change listening: {error}"),
-                    );
-                }
-            }
-            Action::CheckPassword(ticket, stored, password) => {
-                ask(
-                    &self.desks.passwords,
-                    PasswordMail(ticket, stored, password),
-                );
-            }
-            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail(ticket, user)),
-            Action::Log(level, text) => self.node.log(level, &text),
-        }
-    }
-
-    fn spool(&self, mail: SpoolMail) {
-        if let Some(spool) = &self.desks.spool {
-            ask(spool, mail);
-        }
-    }
-
     /// Hands what was recorded to the ledger.
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
             let credits = std::mem::take(&mut self.credits);
-            self.pulse.recorded(self.last, credits.len());
+            if let Some(pulse) = &mut self.pulse {
+                pulse.recorded(self.last, credits.len());
+            }
             ask(&self.desks.store, StoreMail::Credits(credits));
         }
     }
 
     /// The last replies leave once their shares are durable or given up; then everybody is sent away.
     fn finish(&mut self, pool: &mut Pool) {
-        self.commit();
+        self.begin_end();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        while self.settled < self.last {
+        while !self.is_settled() {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
                 break;
             };
-            let now = self.now();
-            self.handle_work(pool, now, mail);
-            // A reply that leaves may let in lines that waited behind it.
-            self.commit();
+            self.finish_with(pool, mail);
         }
-        let now = self.now();
+        self.end(pool);
+    }
+
+    /// The end begins: nothing more is read.
+    pub fn begin_end(&mut self) {
+        self.commit();
+        self.sign(Sign::Stop);
+    }
+
+    /// Whether the ledger has spoken of all shares.
+    pub fn is_settled(&self) -> bool {
+        self.settled >= self.last
+    }
+
+    /// Somebody who was still at work is done.
+    pub fn finish_with(&mut self, pool: &mut Pool, mail: WorkMail) {
+        let now = self.net.now();
+        self.handle_work(pool, now, mail);
+        // A reply that leaves may let in lines that waited behind it.
+        self.commit();
+    }
+
+    /// Everybody is sent away, with what has become of their shares.
+    pub fn end(&mut self, pool: &mut Pool) {
+        let now = self.net.now();
         self.handle(pool, now, Event::Stop);
         self.net.flush();
         self.net.reset_all();
     }
 }
 
-impl Unanswered {
-    fn offer_again(&self) -> (FoundBlock, Offer) {
-        match self {
-            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
-            Self::Spooled(found, raw) => {
-                let offer = Offer::Spooled {
-                    hash: found.hash,
-                    raw: raw.clone(),
-                };
-                (FoundBlock::clone(found), offer)
-            }
-        }
-    }
-}
-
 /// The threads behind the desks outlive the driver, whatever their disk does.
-fn ask<T>(desk: &Sender<T>, mail: T) {
+pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
     assert!(
         desk.send(mail).is_ok(),
         "a thread of the server has ended before the driver"

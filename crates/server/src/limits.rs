@@ -57,7 +57,7 @@ pub(crate) const TLS_RECORD_BYTES: usize = 16 * 1024;
 pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Descriptors kept for the node when connections are many.
-pub(crate) const DESCRIPTORS_KEPT: u64 = 512;
+pub(crate) const DESCRIPTORS_KEPT: usize = 512;
 
 /// How often the pool is told that time has passed.
 pub(crate) const TICK_MS: u64 = 250;
@@ -65,8 +65,31 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
+/// says how many were.
+pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;
+
+/// How long one delivery of an alarm may take. Then it has failed and is tried again.
+pub(crate) const WEBHOOK_CALL_MS: u64 = 4_000;
+
+/// Wait before an alarm is tried again, doubled each time up to the second.
+pub(crate) const WEBHOOK_RETRY_MS: u64 = 1_000;
+pub(crate) const WEBHOOK_RETRY_MS_MAX: u64 = 60_000;
+
+/// Times that a receiver may refuse an alarm (HTTP 4xx). Then the alarm is dropped: another may please.
+pub(crate) const WEBHOOK_REFUSALS_MAX: u32 = 3;
+
+/// How long a stop tries to deliver what is left.
+pub(crate) const WEBHOOK_STOP_MS: u64 = 2_000;
+
+/// Characters of an alarm's text. Discord refuses more than 2,000.
+pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
+
 /// How long the ledger may take to store an address. Then whoever asked is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
+
+/// How long an operator's order is waited for: an address and a password may have to be written.
+pub(crate) const ORDER_MS: u64 = 10_000;
 
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
@@ -83,6 +106,18 @@ pub(crate) const RESTART_MS: u64 = 50;
 /// Rows that a payout writes or deletes in one transaction beside a running server, whose own
 /// transactions wait for it: a few milliseconds.
 pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
+
+/// How long a proxy that stops waits for the answers that servers owe its miners.
+pub(crate) const PROXY_STOP_MS: u64 = 1_000;
+
+/// When no miner has moved for so long, the log says how the moves went.
+pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
+
+/// How long an order to a running proxy may take, either way.
+pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
+
+/// Bytes of an order.
+pub(crate) const CONTROL_LINE_BYTES: u64 = 1024;
 
 /// How long hsd may take for an answer. Then the call has failed.
 pub(crate) const HSD_CALL: Duration = Duration::from_secs(30);
@@ -253,4 +288,5 @@ pub(crate) const HTTP_ROUND_ACCOUNTS: u32 = 100;
 pub(crate) const HTTP_EVENTS_MAX: usize = 100;
 
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
+const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

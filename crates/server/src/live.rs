@@ -23,8 +23,6 @@ use crate::limits::{
 pub(crate) struct Snapshot {
     pub at: Instant,
     pub view: View,
-    /// Sockets, those included that have said nothing yet.
-    pub connections: usize,
     /// When the newest template came.
     pub template_at: Option<Instant>,
     /// Some while somebody asks for them.
@@ -98,6 +96,11 @@ pub(crate) fn channel() -> (Pulse, Live) {
 }
 
 impl Pulse {
+    /// For [`Self::job_sent`].
+    pub(crate) fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
     /// So many shares up to this one go to the ledger.
     pub(crate) fn recorded(&mut self, last: Seq, count: usize) {
         // Beyond it the ledger has stalled: what is lost of the measure is the least concern.
@@ -125,7 +128,7 @@ impl Pulse {
     }
 
     /// Makes a snapshot when it is time.
-    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, connections: usize) {
+    pub(crate) fn beat(&mut self, pool: &Pool, now: Now) {
         let wants_workers = self.asked.is_recent();
         let is_new = wants_workers && self.workers.is_none();
         if now.ms < self.next_ms && !is_new {
@@ -141,7 +144,6 @@ impl Pulse {
         self.sender.send_replace(Some(Arc::new(Snapshot {
             at: Instant::now(),
             view: pool.view(now),
-            connections,
             template_at: self.template_at,
             workers: self.workers.clone(),
             replies: self.replies,
@@ -193,6 +195,12 @@ impl Snapshot {
     /// How old the newest template is.
     pub(crate) fn template_age(&self) -> Option<Duration> {
         self.template_at.map(|at| at.elapsed())
+    }
+
+    /// Connections that have spoken and not ended.
+    pub(crate) fn connections(&self) -> u64 {
+        let counts = self.view.counts;
+        counts.opened - counts.closed
     }
 
     /// Whether miners have a job that is worth their work.

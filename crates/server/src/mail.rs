@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use hstratum_core::admin::{Answer, Order, OrderId, Refusal};
 use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
@@ -10,11 +11,16 @@ use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
 /// From the node.
-pub(crate) enum NodeMail {
+pub enum NodeMail {
+    /// The chain's new tip.
     Tip(Hash, Height),
+    /// A template on the tip.
     Template(Box<TemplateParts>),
+    /// The transactions of a template.
     Transactions(u64, Arc<[u8]>),
+    /// Why there is no template.
     NoTemplate(String),
+    /// What became of a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's height, and which of the blocks asked about are on its main chain.
     Located(Height, Vec<(Hash, bool)>),
@@ -22,9 +28,14 @@ pub(crate) enum NodeMail {
     ReloadCertificates,
     /// Pay an account there from now on.
     SetAddress(AddressMail),
+    /// The operator wants something.
+    Order(Order, Sender<OrderAnswer>),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }
+
+/// What came of an order.
+pub(crate) type OrderAnswer = Result<Answer, Refusal>;
 
 /// Where an account is to be paid, and who waits for that to be durable.
 pub struct AddressMail {
@@ -37,14 +48,19 @@ pub struct AddressMail {
 }
 
 /// From the threads that work for the driver.
-pub(crate) enum WorkMail {
+pub enum WorkMail {
+    /// Shares up to here are.
     Durable(Seq),
     /// Shares up to here that are not durable were given up.
     NotDurable(Seq),
+    /// Whether the ledger takes shares.
     Ledger(LedgerState),
+    /// What a password was found to be.
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),
+    /// An order is carried out, or not.
+    Answer(OrderId, OrderAnswer),
     /// The certificate as its files now are.
     Certificate(Arc<ServerConfig>),
 }
@@ -61,8 +77,10 @@ pub(crate) struct Post {
 pub(crate) struct Stopped;
 
 /// Where the driver reads.
-pub(crate) struct Mailbox {
+pub struct Mailbox {
+    /// From the node.
     pub node: Receiver<NodeMail>,
+    /// From the threads that work for it.
     pub work: Receiver<WorkMail>,
 }
 

@@ -5,28 +5,28 @@
 //! said for whom it connects, and TLS is agreed upon. Until then it is ours alone, and has little
 //! time.
 
+mod arrivals;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
+use hstratum_core::event::CloseHow;
 use hstratum_core::units::{ConnId, Difficulty};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
 
 use crate::address_range::AddressRange;
-use crate::conn::{self, Conn, Input, Stage};
+use crate::conn::{Conn, Input, Stage};
 use crate::limits::{
-    ACCEPTS_PER_TURN, CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_MAX, READ_BYTES,
-    SILENT_START_MS,
+    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
 };
 use crate::listener::{ListenSpec, Listener};
 use crate::per_address::PerAddress;
+use crate::surroundings::ReadResult;
 
 /// Listeners have the tokens from 0.
 const WAKER: Token = Token(LISTENERS_MAX);
@@ -54,6 +54,8 @@ pub(crate) struct Net {
     certificate: Option<Arc<ServerConfig>>,
     conns: Slab<Conn>,
     conns_max: usize,
+    /// Of the connections, those that we made.
+    dialed: usize,
     per_address: PerAddress,
     generation: u32,
     /// When this turn of the loop began.
@@ -68,18 +70,6 @@ pub(crate) struct Net {
     /// Connections that broke, until the pool knows.
     lost: Vec<ConnId>,
     scratch: Vec<u8>,
-}
-
-/// What a read has brought for the pool.
-pub(crate) enum ReadResult {
-    /// A new connection.
-    Opened(Arrival),
-    /// So many bytes of the scratch buffer.
-    Bytes(usize),
-    /// Nothing for now.
-    Nothing,
-    /// The connection is gone.
-    Gone,
 }
 
 impl Net {
@@ -104,6 +94,7 @@ impl Net {
             certificate: config.certificate,
             conns: Slab::new(),
             conns_max: config.conns_max,
+            dialed: 0,
             per_address: PerAddress::new(config.per_address_max),
             generation: 0,
             now_ms: 0,
@@ -122,10 +113,6 @@ impl Net {
         self.listeners
             .iter()
             .map(|listener| (listener.spec, listener.difficulty))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.conns.len()
     }
 
     /// What new TLS connections get from now on.
@@ -156,7 +143,7 @@ impl Net {
             {
                 let id = conn.id;
                 conn.is_read_closed |= event.is_read_closed() || event.is_error();
-                if event.is_readable() || conn.is_read_closed {
+                if event.is_readable() || conn.is_read_closed || conn.stage == Stage::Dialing {
                     conn.may_read = true;
                     self.queue_read(id);
                 }
@@ -183,57 +170,6 @@ impl Net {
         {
             self.lose(id);
         }
-    }
-
-    fn accept(&mut self, number: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.listeners[number].accept() {
-                None => return,
-                Some((socket, peer)) if self.conns.len() < self.conns_max => {
-                    // One that breaks while it is set up was never there.
-                    let _ = self.add(socket, peer, number);
-                }
-                Some((socket, _)) => conn::reset(&socket),
-            }
-        }
-    }
-
-    fn add(&mut self, mut socket: TcpStream, peer: SocketAddr, number: usize) -> io::Result<()> {
-        conn::set_up(&socket)?;
-        let listener = &self.listeners[number];
-        let is_proxy = self.proxies.iter().any(|range| range.contains(peer.ip()));
-        let (stage, kind, time_ms) = if is_proxy {
-            (Stage::Header, ArrivalKind::Proxy, OPENING_MS)
-        } else {
-            (Stage::Silent, ArrivalKind::Miner, SILENT_START_MS)
-        };
-        let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
-        let entry = self.conns.vacant_entry();
-        let slot = entry.key();
-        self.poll.registry().register(
-            &mut socket,
-            Token(slot + FIRST_CONN),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        self.generation = self.generation.wrapping_add(1);
-        let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
-        let encryption = listener.spec.encryption;
-        entry.insert(Conn::new(id, socket, stage, encryption, arrival));
-        self.set_due(id, time_ms);
-        if !is_proxy && !self.count(id) {
-            self.lose(id);
-        }
-        Ok(())
-    }
-
-    /// Counts a connection among those of its address; false when there are enough.
-    fn count(&mut self, id: ConnId) -> bool {
-        let conn = &mut self.conns[slot_of(id)];
-        if conn.arrival.kind == ArrivalKind::Miner {
-            conn.is_counted = self.per_address.enter(conn.arrival.address);
-            return conn.is_counted;
-        }
-        true
     }
 
     /// Gives a connection so much time, or any with `u64::MAX`.
@@ -285,12 +221,13 @@ impl Net {
             Stage::Handshake => conn.shake_hands(),
             Stage::Open => conn.read(&mut self.scratch),
             Stage::Closing => Input::Nothing,
+            Stage::Dialing => conn.look_whether_there(),
         };
         if conn.wants_flush() {
             self.mark_dirty(id);
         }
         match input {
-            Input::Gone if stage == Stage::Open => return ReadResult::Gone,
+            Input::Gone if stage.is_known() => return ReadResult::Gone,
             Input::Gone => self.remove(id),
             Input::Nothing => self.conns[slot_of(id)].may_read = false,
             Input::Again | Input::Bytes(_) => {}
@@ -322,6 +259,13 @@ impl Net {
             _ => self.set_due(id, u64::MAX),
         }
         true
+    }
+
+    /// Whether a connection is one that we made.
+    pub(crate) fn is_dialed(&self, id: ConnId) -> bool {
+        self.conns
+            .get(slot_of(id))
+            .is_some_and(|conn| conn.is_dialed)
     }
 
     /// What the last read has brought.
@@ -400,6 +344,7 @@ impl Net {
             conn.reset();
         }
         self.per_address.clear();
+        self.dialed = 0;
         self.due.clear();
         self.readable.clear();
         self.handshakes.clear();
@@ -410,28 +355,6 @@ impl Net {
     /// Connections that broke since the last call. The pool must hear of each.
     pub(crate) fn take_lost(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.lost)
-    }
-
-    /// Takes connections, or refuses them while the ports stay ours. Those that the pool has not
-    /// heard of are refused too.
-    ///
-    /// # Errors
-    /// The first, when the system refuses; that listener has not changed.
-    pub(crate) fn listen(&mut self, listening: Listening) -> io::Result<()> {
-        if listening == Listening::Off {
-            let opening: Vec<ConnId> = self.due.iter().map(|&(_, id)| id).collect();
-            for id in opening {
-                if self.get_mut(id).is_some_and(|c| c.stage != Stage::Closing) {
-                    self.lose(id);
-                }
-            }
-        }
-        let registry = self.poll.registry();
-        let mut result = Ok(());
-        for listener in &mut self.listeners {
-            result = result.and(listener.listen(listening, registry));
-        }
-        result
     }
 
     /// The connection is gone: what was meant for it is tried once, then forgotten.
@@ -452,6 +375,7 @@ impl Net {
         }
         let conn = self.conns.remove(slot_of(id));
         self.due.remove(&(conn.due_ms, id));
+        self.dialed -= usize::from(conn.is_dialed);
         if conn.is_counted {
             self.per_address.leave(conn.arrival.address);
         }
@@ -460,7 +384,7 @@ impl Net {
     fn lose(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
             conn.reset();
-            if conn.is_open() {
+            if conn.stage.is_known() {
                 self.lost.push(id);
             }
             self.remove(id);

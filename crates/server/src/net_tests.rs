@@ -1,7 +1,8 @@
 use std::io::{BufRead, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpStream as Peer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as Peer};
 use std::time::Instant;
 
+use hstratum_core::event::Listening;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
@@ -338,4 +339,42 @@ fn connection_that_takes_nothing_at_its_end_is_reset() {
 fn certificate() -> Arc<ServerConfig> {
     let path = |name| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     crate::tls::load(&path("tests/tls/first.crt"), &path("tests/tls/first.key")).expect("loaded")
+}
+
+#[test]
+fn a_connection_that_we_make_opens_and_speaks_its_preface_first() {
+    let mut net = bind();
+    let there = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
+    let address = there.local_addr().expect("bound");
+    let id = net.dial(address, b"first\n").expect("begun");
+    net.send(id, b"second\n");
+    assert_eq!(accept(&mut net), id);
+    net.flush();
+    let (peer, _) = there.accept().expect("a connection");
+    peer.set_read_timeout(Some(DEADLINE)).expect("set");
+    let mut lines = io::BufReader::new(peer).lines();
+    for expected in ["first", "second"] {
+        let line = lines.next().expect("a line").expect("text");
+        assert_eq!(line, expected);
+    }
+}
+
+#[test]
+fn a_connection_that_nobody_takes_is_told_as_gone() {
+    let mut net = bind();
+    let nobody = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
+    let address = nobody.local_addr().expect("bound");
+    drop(nobody);
+    let id = net.dial(address, b"").expect("begun");
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        assert!(Instant::now() < deadline, "it is told");
+        net.wait(Duration::from_millis(50));
+        if let Some(next) = net.next_readable()
+            && next == id
+            && matches!(net.read(id), ReadResult::Gone)
+        {
+            break;
+        }
+    }
 }

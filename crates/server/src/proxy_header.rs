@@ -3,7 +3,7 @@
 //!
 //! A pure function over the bytes so far. Ports, destinations and extensions are not kept.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest header that is taken. Version 1 cannot be longer than 107 bytes; version 2 gets
 /// what the specification promises to fit a packet everywhere.
@@ -61,6 +61,40 @@ pub fn parse(bytes: &[u8]) -> Header {
         Start::Header if bytes.starts_with(V1_START) => parse_v1(bytes),
         Start::Header => parse_v2(bytes),
     }
+}
+
+/// A header of version 2 that says for whom a connection to `destination` is; without a source it is
+/// the proxy's own. Ports of sources are not told.
+#[must_use]
+pub fn encode(source: Option<IpAddr>, destination: SocketAddr) -> Vec<u8> {
+    let mut block = Vec::new();
+    let (command, family) = match (source, destination.ip()) {
+        (None, _) => (0x20, 0x00),
+        (Some(IpAddr::V4(source)), IpAddr::V4(destination)) => {
+            block.extend_from_slice(&source.octets());
+            block.extend_from_slice(&destination.octets());
+            (0x21, 0x11)
+        }
+        (Some(source), destination) => {
+            for address in [source, destination] {
+                block.extend_from_slice(&match address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+                    IpAddr::V6(address) => address.octets(),
+                });
+            }
+            (0x21, 0x21)
+        }
+    };
+    if source.is_some() {
+        block.extend_from_slice(&[0, 0]);
+        block.extend_from_slice(&destination.port().to_be_bytes());
+    }
+    let length = u16::try_from(block.len()).expect("two addresses are short");
+    let mut header = V2_START.to_vec();
+    header.extend_from_slice(&[command, family]);
+    header.extend_from_slice(&length.to_be_bytes());
+    header.extend_from_slice(&block);
+    header
 }
 
 fn parse_v1(bytes: &[u8]) -> Header {

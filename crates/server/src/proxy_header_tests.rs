@@ -204,3 +204,24 @@ proptest! {
         prop_assert_eq!(parse(line.as_bytes()), expected);
     }
 }
+
+#[test]
+fn what_is_written_is_read_again() {
+    for destination in ["192.0.2.9:3008", "[2001:db8::9]:3008"] {
+        for source in ["198.51.100.7", "2001:db8::7"] {
+            let source: IpAddr = source.parse().expect("an address");
+            let header = encode(Some(source), destination.parse().expect("an address"));
+            let whole = Header::Whole {
+                bytes: header.len(),
+                source: Some(source),
+            };
+            assert_eq!(parse(&header), whole);
+        }
+        let header = encode(None, destination.parse().expect("an address"));
+        let whole = Header::Whole {
+            bytes: header.len(),
+            source: None,
+        };
+        assert_eq!(parse(&header), whole);
+    }
+}

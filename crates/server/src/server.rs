@@ -10,15 +10,21 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
 use hstratum_core::address::{Address, Network};
+use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::alarm::Sign;
+use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::clerk;
-use crate::driver::{Desks, Driver, Legacy, Unanswered};
+use crate::alarms;
+use crate::bans::BansFile;
+use crate::clerk::{self, UsersFiles};
+use crate::descriptors;
+use crate::driver::{Desks, Driver};
 use crate::http::{self, Site, Sources};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
+use crate::legacy::{Legacy, Unanswered};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
 use crate::live;
 use crate::mail::{AddressMail, NodeMail, Post};
@@ -30,8 +36,10 @@ use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
 use crate::store::{Parties, Store, StoreMail, unix_s};
+use crate::surroundings::Machine;
 use crate::tls;
 use crate::users::{Repair, UsersFile};
+use crate::webhook::{self, Outbox};
 
 /// A running server.
 pub struct Server {
@@ -45,8 +53,9 @@ pub struct Server {
 /// What the files of an earlier run hold.
 #[derive(Default)]
 struct Files {
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     users: HashMap<String, hstratum_core::password::StoredPassword>,
+    bans: Vec<Ban>,
     spool: Option<Spool>,
     unanswered: HashMap<Hash, Unanswered>,
 }
@@ -78,7 +87,7 @@ impl Server {
         let (desks, mut clerks) = start_clerks(
             &settings,
             store,
-            files.users_file,
+            files.users_files,
             files.spool,
             &post,
             &node,
@@ -100,18 +109,22 @@ impl Server {
             })?);
         }
         let mut driver = Driver::new(
-            net,
+            Machine::new(net),
             mailbox,
             node.clone(),
             desks,
-            pulse,
-            settings,
+            Box::new(move |unix_s| {
+                let config = settings.pool_config(unix_s);
+                config.expect("a system that gave random bytes at the start goes on giving them")
+            }),
             Legacy {
                 users: files.users,
+                bans: files.bans,
                 unanswered: files.unanswered,
                 durable,
             },
         );
+        driver.pulse = Some(pulse);
         spawn("hstratum", move || {
             let done = driver.run();
             // The desks close with the driver: each clerk ends when its work is done.
@@ -212,6 +225,14 @@ impl Server {
         Ok(AddressStored(answered))
     }
 
+    /// Gives the pool an order. What comes out has the answer, which comes when what the order
+    /// changes is durable.
+    pub fn order(&self, order: Order) -> Ordered {
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered(answered)
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
@@ -232,6 +253,25 @@ impl AddressStored {
     /// stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
         clerk::wait_for_address(&self.0).context("failed to store the address")
+    }
+}
+
+/// An order that was given.
+pub struct Ordered(Receiver<Result<Answer, Refusal>>);
+
+impl Ordered {
+    /// Waits for the answer, at most ten seconds.
+    ///
+    /// # Errors
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
+    /// have been carried out all the same.
+    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
+            Ok(answer) => Ok(answer),
+            Err(Timeout) => bail!("the pool does not answer"),
+            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+        }
     }
 }
 
@@ -289,8 +329,13 @@ impl Files {
                 node.log(Level::Error, &text);
             }
         }
+        let (bans_file, bans) = BansFile::open(dir)?;
         Ok(Self {
-            users_file: Some(users_file),
+            users_files: UsersFiles {
+                users: Some(users_file),
+                bans: Some(bans_file),
+            },
+            bans,
             users: records
                 .into_iter()
                 .map(|user| (user.name, user.password))
@@ -324,7 +369,7 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
 fn start_clerks(
     settings: &Settings,
     store: Store,
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     spool: Option<Spool>,
     post: &Post,
     node: &Arc<dyn Node>,
@@ -344,7 +389,10 @@ fn start_clerks(
             Some(spool_desk)
         }
     };
+    let (alarms_desk, signs) = channel();
+    clerks.extend(start_alarms(settings, signs, node)?);
     let parties = Parties {
+        alarms: alarms_desk.clone(),
         post: post.clone(),
         node: node.clone(),
         spool: spool.clone(),
@@ -365,7 +413,7 @@ fn start_clerks(
     let users_ledger = store_desk.clone();
     clerks.push(spawn("hstratum-users", move || {
         clerk::run_users(
-            users_file,
+            users_files,
             &users_mail,
             &users_ledger,
             &users_post,
@@ -388,9 +436,33 @@ fn start_clerks(
         passwords: passwords_desk,
         users: users_desk,
         spool,
+        alarms: alarms_desk,
         certificates,
     };
     Ok((desks, clerks))
+}
+
+/// Who raises alarms, and where there is a webhook who delivers them.
+fn start_alarms(
+    settings: &Settings,
+    signs: Receiver<Sign>,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut clerks = Vec::new();
+    let mut outbox = None;
+    if let Some(webhook) = &settings.config.webhook {
+        let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
+        outbox = Some(posted.clone());
+        let (courier_node, network) = (node.clone(), settings.network);
+        clerks.push(spawn("hstratum-webhook", move || {
+            webhook::run(&webhook, network, &posted, &*courier_node);
+        })?);
+    }
+    let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
+    clerks.push(spawn("hstratum-alarms", move || {
+        alarms::run(drop_percent, &signs, outbox.as_deref(), &*node);
+    })?);
+    Ok(clerks)
 }
 
 /// The node needs its cores too.
@@ -408,19 +480,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<Join
 
 /// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
 fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let fitting = current.map_or(u64::MAX, |current| {
-        current.saturating_sub(DESCRIPTORS_KEPT).max(1)
-    });
-    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    let fitting = descriptors::raise().saturating_sub(DESCRIPTORS_KEPT).max(1);
     if fitting < wanted {
         let text = format!(
             "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"

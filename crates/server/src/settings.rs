@@ -65,6 +65,7 @@ impl Settings {
             admin_password: config.password.as_ref().map(|password| password.0.clone()),
             public_host: config.public_host.clone(),
             public_port: config.public_port,
+            proxy_secret: config.proxy_secret.clone(),
         })
     }
 }

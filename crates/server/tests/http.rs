@@ -331,3 +331,30 @@ fn many_requests_fit_on_one_connection() {
         reader.read_exact(&mut body).expect("a body");
     }
 }
+
+/// Every `$ref` of a document.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(target)) = fields.get("$ref") {
+                found.push(target.clone());
+            }
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn document_names_nothing_that_it_does_not_have() {
+    let (_running, browser) = serve(&[]);
+    let document = browser.json("/api/v1/openapi.json");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 10);
+    for target in found {
+        let path = target.strip_prefix('#').expect("a path in the document");
+        assert!(document.pointer(path).is_some(), "{target}");
+    }
+}

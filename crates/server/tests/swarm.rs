@@ -29,9 +29,13 @@ impl Drop for Swarm {
 
 impl Swarm {
     fn start(running: &Running, args: &[&str]) -> Self {
+        Self::start_mode(running, "submit", args)
+    }
+
+    fn start_mode(running: &Running, mode: &str, args: &[&str]) -> Self {
         let url = format!("stratum+tcp://{}", running.server.address());
         let child = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-            .args(["swarm", "submit", "--json", "--url", &url])
+            .args(["swarm", mode, "--json", "--url", &url])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -303,4 +307,57 @@ fn server_that_is_not_there_is_named() {
         String::from_utf8_lossy(&output.stderr),
         format!("hstratum: failed to get work from {address}: connection refused\n")
     );
+}
+
+#[test]
+fn hostile_connections_are_counted_by_what_they_do() {
+    let running = start(&[("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::hard().empty_at(0));
+    let mut miner = running.mine_as("alice");
+    let args = ["--connections", "18", "--seconds", "2"];
+    let swarm = Swarm::start_mode(&running, "hostile", &args);
+    miner.mine(Want::Share);
+    let lines = swarm.finish();
+    let names: Vec<_> = lines.iter().map(|line| &line["abuse"]).collect();
+    assert_eq!(
+        names,
+        [
+            "silent",
+            "trickle",
+            "malformed",
+            "endless",
+            "deep",
+            "binary",
+            "deaf",
+            "forged",
+            "vanish"
+        ]
+    );
+    for line in &lines {
+        let is_silent = line["abuse"] == "silent";
+        assert!(line["opened"].as_u64() >= Some(2), "{line}");
+        assert_eq!(line["sent"].as_u64() == Some(0), is_silent, "{line}");
+    }
+    let answers = |name: &str| {
+        let line = lines.iter().find(|line| line["abuse"] == name);
+        line.and_then(|line| line["answers"].as_u64())
+    };
+    assert!(answers("malformed") > Some(0));
+    assert_eq!(answers("deaf"), Some(0), "it does not read");
+    miner.mine(Want::Share);
+}
+
+#[test]
+fn hostile_connections_are_for_this_machine_only() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hstratum"))
+        .args(["swarm", "hostile", "--connections", "1"])
+        .args(["--url", "stratum+tcp://192.0.2.1:3008"])
+        .output()
+        .expect("ran");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(
+        text.contains("192.0.2.1:3008 is not on this machine"),
+        "{text}"
+    );
+    assert_eq!(output.status.code(), Some(1));
 }

@@ -87,6 +87,12 @@ impl Book {
             self.acknowledged.insert(hash),
             "one share was accepted twice: {hash} for {key:?}"
         );
+        if let Some(block) = self.blocks.get(&hash) {
+            assert!(
+                block.was_recorded,
+                "a block's share was acknowledged, and the block is in no ledger: {hash}"
+            );
+        }
         let told = add(&mut self.acknowledged_counts, key, 1);
         let kept = of(&self.committed, key);
         assert!(
@@ -161,10 +167,15 @@ impl Book {
         }
     }
 
+    /// How many shares the pool took, and how many are on the disk.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        let sum = |counts: &Counts| counts.values().sum::<u64>();
+        (sum(&self.recorded_counts), sum(&self.committed))
+    }
+
     /// In a run with no fault but the one start at its end nearly all is there that the pool took.
     pub(crate) fn check_mostly_complete(&self) {
-        let sum = |counts: &Counts| counts.values().sum::<u64>();
-        let (took, kept) = (sum(&self.recorded_counts), sum(&self.committed));
+        let (took, kept) = self.sums();
         assert!(
             took - kept < 20,
             "the pool took {took}, the ledger has {kept}"

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use hstratum_core::ledger::BlockState;
+use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 
 use crate::book::{Found, Place};
@@ -87,7 +88,7 @@ impl World {
 
     fn check_miner(&self, at: usize, tip: Option<Hash>, told_ms: u64) {
         let miner = &self.miners[at];
-        if !miner.is_honest() || miner.kind() == Kind::Slow {
+        if !miner.is_honest() || miner.kind() == Kind::Slow || self.is_banned(at) {
             return;
         }
         let calm_ms = self.now_ms.saturating_sub(self.trouble_ms);
@@ -111,6 +112,31 @@ impl World {
             miner.plan,
             miner.jobs.back().map(|job| (&job.id, job.prev))
         );
+    }
+
+    /// An address is refused while nobody there mines, and only then.
+    pub(crate) fn hear_of_ban(&mut self, text: &str) {
+        let host = text.strip_prefix("refusing 10.0.0.");
+        let Some(host) = host.and_then(|rest| rest.split_once(' ')?.0.parse::<u8>().ok()) else {
+            return;
+        };
+        self.inject("ban");
+        for miner in &self.miners {
+            let wire = miner.conn.and_then(|conn| self.net.wires.get(&conn));
+            let is_here = wire.is_some_and(|wire| wire.server_open && wire.boot == self.boot);
+            assert!(
+                miner.plan.host != host || !miner.has_credit || !is_here,
+                "an address where somebody mines was banned: {:?}",
+                miner.plan
+            );
+        }
+        self.bans.insert(host, self.now_ms + BAN_MS);
+    }
+
+    /// Whether new connections of a miner are refused for what its neighbours did.
+    fn is_banned(&self, at: usize) -> bool {
+        let until_ms = self.bans.get(&self.miners[at].plan.host);
+        until_ms.is_some_and(|until_ms| self.now_ms < *until_ms + REFUSED_MS)
     }
 
     /// A while after the last fault everybody mines on the tip.
@@ -140,13 +166,7 @@ impl World {
         self.is_over = true;
         note!(self, "end");
         self.compare_ledger();
-        for (at, miner) in self.miners.iter().enumerate() {
-            let left = miner.pending.len();
-            assert!(
-                left == 0 || !miner.is_honest(),
-                "{left} requests of {at} unanswered"
-            );
-        }
+        self.check_floor();
         assert!(self.disk.spool.is_empty(), "blocks are left in the spool");
         let mut rounds = BTreeSet::new();
         for hash in self.book.blocks.keys() {

@@ -4,10 +4,11 @@ use crate::plan::{Faults, Kind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Crash,
         Self::PowerCut,
         Self::PoolPanic,
+        Self::Stop,
         Self::NoTemplate,
         Self::TemplateStorm,
         Self::FullDisk,
@@ -21,6 +22,7 @@ impl FaultKind {
             Self::Crash => faults.crash_ms,
             Self::PowerCut => faults.power_cut_ms,
             Self::PoolPanic => faults.pool_panic_ms,
+            Self::Stop => faults.stop_ms,
             Self::NoTemplate => faults.no_template_ms,
             Self::TemplateStorm => faults.template_storm_ms,
             Self::FullDisk => faults.full_disk_ms,
@@ -48,6 +50,7 @@ impl World {
             FaultKind::Crash => self.doom_soon(Doom::Crash),
             FaultKind::PowerCut => self.doom_soon(Doom::PowerCut),
             FaultKind::PoolPanic => self.doom_soon(Doom::PoolPanic),
+            FaultKind::Stop => self.stop(),
             FaultKind::NoTemplate if self.process.is_some() => {
                 self.inject("no template");
                 self.no_template();
@@ -98,10 +101,12 @@ impl World {
         if self.process.is_none() {
             return;
         }
-        if self.rngs.fault.bool() {
-            self.doom = Some((self.rngs.fault.u32(0..40), doom));
-        } else {
-            self.doomed = Some(doom);
+        let words = self.rngs.fault.u32(0..40);
+        match (&self.process, self.rngs.fault.bool()) {
+            // Between any two things that the driver does.
+            (Some(process), true) if doom == Doom::PoolPanic => process.ear.fail_in(words),
+            (Some(_), true) => self.doom = Some(doom),
+            _ => self.doomed = Some(doom),
         }
     }
 

@@ -1,18 +1,20 @@
 //! The whole server on a simulated clock, disk, network and node, in one thread, driven by a seed:
 //! hours in seconds, and any failure repeatable by its number.
 //!
-//! What is real: the `Pool`, the `Keeper` and, in half of the seeds, the ledger in SQLite. What is
-//! re-created here is the driver, in `server`. What must hold is in `book` and `check`.
+//! What is real: the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in
+//! SQLite. What must hold is in `book` and `check`.
 
 #![forbid(unsafe_code)]
 
 mod agenda;
 mod book;
+mod census;
 mod chain;
 mod check;
 mod disk;
 mod fault;
 mod miner;
+mod mischief;
 pub mod model;
 mod net;
 mod node;
@@ -21,6 +23,7 @@ mod perform;
 pub mod plan;
 pub mod plant;
 mod play;
+mod ports;
 mod server;
 mod store;
 mod trace;
@@ -29,6 +32,7 @@ mod work;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -95,6 +99,8 @@ pub struct Report {
     pub settled: u64,
     /// Faults, by kind.
     pub injected: Injected,
+    /// The most that the pool ever kept, by name.
+    pub largest: BTreeMap<&'static str, usize>,
     /// Lines of the trace.
     pub lines: u64,
     /// The same for the same seed.

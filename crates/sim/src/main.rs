@@ -1,5 +1,6 @@
 //! The lab's command line: `make sim SEEDS=200`, `make sim SEED=7 TRACE=1`, `make sim PLANTS=1`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -79,6 +80,7 @@ fn run_seeds(options: &Options) -> ExitCode {
     let started = Instant::now();
     let (mut ms, mut shares, mut blocks, mut lost, mut steps, mut settled) = (0, 0, 0, 0, 0, 0);
     let mut injected = Injected::new();
+    let mut largest = BTreeMap::new();
     let mut failed = Vec::new();
     for seed in options.first..options.first + options.seeds {
         let seed_run = Run {
@@ -94,6 +96,10 @@ fn run_seeds(options: &Options) -> ExitCode {
                 lost += report.lost_blocks;
                 steps += report.steps;
                 settled += report.settled;
+                for (name, count) in report.largest {
+                    let most = largest.entry(name).or_insert(0);
+                    *most = count.max(*most);
+                }
                 for (name, count) in report.injected {
                     *injected.entry(name).or_default() += count;
                 }
@@ -118,6 +124,9 @@ fn run_seeds(options: &Options) -> ExitCode {
     println!("rewards divided   {settled}");
     for (name, count) in &injected {
         println!("{name:<17} {count}");
+    }
+    for (name, count) in &largest {
+        println!("most {name:<20} {count}");
     }
     println!("real time         {:.1} s", started.elapsed().as_secs_f64());
     if failed.is_empty() {

@@ -83,6 +83,8 @@ pub(crate) struct Miner {
     pub(crate) sent: VecDeque<(String, Submitted)>,
     pub(crate) rejects: VecDeque<bool>,
     pub(crate) accepted: u64,
+    /// A share of this connection was accepted.
+    pub(crate) has_credit: bool,
 }
 
 /// What a line from the server says.
@@ -124,6 +126,7 @@ impl Miner {
             sent: VecDeque::new(),
             rejects: VecDeque::new(),
             accepted: 0,
+            has_credit: false,
         }
     }
 
@@ -141,6 +144,7 @@ impl Miner {
         self.conn = None;
         self.extra_nonce1 = None;
         self.is_authorized = false;
+        self.has_credit = false;
         self.difficulty = None;
         self.last_job = self.jobs.pop_back().map(|job| job.id);
         self.jobs.clear();

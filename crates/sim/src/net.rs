@@ -1,9 +1,11 @@
 //! The network between miners and the server: connections that delay, cut, split and die, and never
 //! change the order of bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hstratum_core::units::ConnId;
+
+use crate::plant::Plant;
 
 /// A connection, seen from both ends.
 pub(crate) struct Wire {
@@ -21,9 +23,6 @@ pub(crate) struct Wire {
     pub(crate) miner_open: bool,
     /// The pool knows it: something has come.
     pub(crate) is_known: bool,
-    pub(crate) is_paused: bool,
-    /// Arrived, and not read since reading is paused.
-    pub(crate) inbox: VecDeque<Vec<u8>>,
     /// Written in this turn.
     pub(crate) out: Vec<u8>,
     /// Sent and not yet taken by the miner.
@@ -35,9 +34,18 @@ pub(crate) struct Wire {
 pub(crate) struct Net {
     pub(crate) wires: BTreeMap<ConnId, Wire>,
     made: u64,
+    /// A slot of the pool is used once: the pool may have forgotten an end, for a planted bug.
+    wastes_slots: bool,
 }
 
 impl Net {
+    pub(crate) fn new(plant: Option<Plant>) -> Self {
+        Self {
+            wastes_slots: plant == Some(Plant::ForgottenEnd),
+            ..Self::default()
+        }
+    }
+
     /// A new connection on the lowest slot that the pool has free.
     pub(crate) fn open(&mut self, miner: usize, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
         let taken: Vec<u64> = self
@@ -46,8 +54,10 @@ impl Net {
             .filter(|(_, wire)| wire.boot == boot && wire.server_open)
             .map(|(conn, _)| conn.0 & 0xffff_ffff)
             .collect();
-        let slot = (0..).find(|slot| !taken.contains(slot)).expect("a slot");
         self.made += 1;
+        let from = if self.wastes_slots { self.made } else { 0 };
+        let slot = (from..).find(|slot| !taken.contains(slot));
+        let slot = slot.expect("a slot");
         let conn = ConnId(self.made << 32 | slot);
         let wire = Wire {
             miner,
@@ -59,8 +69,6 @@ impl Net {
             server_open: true,
             miner_open: true,
             is_known: false,
-            is_paused: false,
-            inbox: VecDeque::new(),
             out: Vec::new(),
             unread: 0,
         };

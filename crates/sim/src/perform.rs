@@ -1,88 +1,136 @@
-//! What the pool's actions come to in the simulated world, as the driver carries them out.
+//! What the driver has said and done comes to pass in the simulated world.
 
 use std::sync::Arc;
 
+use hstratum::clerk::{self, PasswordMail, UsersMail};
+use hstratum::mail::WorkMail;
+use hstratum::node;
 use hstratum::store::keeper::StoreMail;
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Action, Listening, Password};
+use hstratum_core::event::{Listening, Password};
+use hstratum_core::header::{HEADER_BYTES, decode_header};
 use hstratum_core::units::Hash;
 
 use crate::node::short;
 use crate::plan::{between, happens};
 use crate::plant::Plant;
-use crate::server::{Unanswered, WorkMail, stored};
+use crate::ports::Out;
+use crate::server::{Offers, stored};
 use crate::store::SpoolMail;
-use crate::world::{Doom, Offer, What, World, note};
+use crate::world::{Offer, What, World, note};
 
 impl World {
-    /// A crash or a failure of the pool comes between any two actions. After a failure what
-    /// outlives it is done all the same.
-    pub(crate) fn perform_or_fail(&mut self, action: Action, bytes: &[u8]) {
-        if self.doomed.is_none()
-            && let Some((left, doom)) = &mut self.doom
-        {
-            match left {
-                0 => {
-                    self.doomed = Some(*doom);
-                    self.doom = None;
+    /// All that the driver has done in a turn. If the process dies in this turn, nothing has left it.
+    pub(crate) fn carry_out(&mut self, offers: Offers) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let said = process.ear.take();
+        let out = std::mem::take(&mut process.driver.net.out);
+        let ends = &process.ends;
+        let store: Vec<_> = ends.store.try_iter().collect();
+        let spool: Vec<_> = ends.spool.try_iter().collect();
+        let passwords: Vec<_> = ends.passwords.try_iter().collect();
+        let users: Vec<_> = ends.users.try_iter().collect();
+        for offer in said.offers {
+            self.offered(offer, offers);
+        }
+        for (level, text) in said.log {
+            note!(self, "log       {level:?}: {text}");
+            self.hear_of_ban(&text);
+        }
+        for mail in store {
+            self.post_to_store(mail);
+        }
+        for mail in spool {
+            self.spool(match mail {
+                clerk::SpoolMail::Put(solution, transactions) => {
+                    SpoolMail::Put(solution.hash, solution.encode(&transactions))
                 }
-                _ => *left -= 1,
-            }
+                clerk::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
+            });
         }
-        match self.doomed {
-            None => self.perform(action, bytes),
-            Some(Doom::PoolPanic) if action.outlives_failure() => self.perform(action, bytes),
-            Some(_) => {}
+        for mail in passwords {
+            self.ask_password(mail);
         }
+        for mail in users {
+            self.keep_user(mail);
+        }
+        if let Some(doom) = self.doom.take() {
+            self.doomed = Some(doom);
+            return;
+        }
+        for out in out {
+            self.put(out);
+        }
+        self.flush();
     }
 
-    fn perform(&mut self, action: Action, bytes: &[u8]) {
-        let process = self.process.as_mut().expect("actions come of a process");
-        match action {
-            Action::SubmitBlock(solution) => self.submit_block(solution),
-            Action::Spool(solution, transactions) => {
-                let raw = solution.encode(&transactions);
-                self.spool(SpoolMail::Put(solution.hash, raw));
-            }
-            Action::Record(credit) => {
-                self.book.record(&credit);
-                process.last = credit.seq;
-                process.credits.push(credit);
-            }
-            Action::BlockFound(block) => self.post(StoreMail::BlockFound(block)),
-            Action::BlockAnswered(hash, verdict) => {
-                self.commit_credits();
-                self.post(StoreMail::BlockAnswered(hash, verdict));
-            }
-            Action::Tally(tallied) => self.post(StoreMail::Tally(tallied)),
-            Action::Send(conn, _) => self.send(conn, bytes),
-            Action::SendShared(conn, line) => self.send(conn, &line),
-            Action::Pause(conn) => self.pause(conn, true),
-            Action::Resume(conn) => self.pause(conn, false),
-            Action::Close(conn, _) => self.close(conn),
-            Action::Listen(listening) => {
-                process.is_listening = listening == Listening::On;
+    fn put(&mut self, out: Out) {
+        match out {
+            Out::Send(conn, bytes) => self.send(conn, &bytes),
+            Out::Close(conn) => self.close(conn),
+            Out::Listen(listening) => {
                 note!(self, "server    listening: {listening:?}");
+                if let Some(process) = &mut self.process {
+                    process.is_listening = listening == Listening::On;
+                }
             }
-            Action::CheckPassword(ticket, known, password) => {
-                let is = if known == stored(&password) {
-                    Password::Right
-                } else {
-                    Password::Wrong
-                };
-                let delay_ms = between(&mut self.rngs.server, 10, 400);
-                self.after(delay_ms, What::Checked(self.boot, ticket, is));
-            }
-            Action::AddUser(ticket, user) => {
-                let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
-                let kept = kept.then(|| stored(&user.password));
-                self.after(20, What::Added(self.boot, ticket, user.name, kept));
-            }
-            Action::Log(level, text) => note!(self, "log       {level:?}: {text}"),
+            Out::ResetAll => self.reset_all(true),
         }
     }
 
-    fn submit_block(&mut self, solution: Arc<Solution>) {
+    fn post_to_store(&mut self, mail: StoreMail) {
+        if let StoreMail::Credits(credits) = &mail {
+            for credit in credits {
+                self.book.record(credit);
+            }
+            if self.plant == Some(Plant::ReplyBeforeSync)
+                && let Some(last) = credits.last()
+            {
+                self.work_says(WorkMail::Durable(last.seq));
+            }
+        }
+        self.post(mail);
+    }
+
+    fn keep_user(&mut self, mail: UsersMail) {
+        let (ticket, name, password) = match mail {
+            UsersMail::Add(ticket, user) => (ticket, user.name, stored(&user.password)),
+            UsersMail::Keep(ticket, name, password) => (ticket, name, password),
+            UsersMail::Bans(..) => unreachable!("no operator gives orders here"),
+        };
+        let kept = !happens(&mut self.rngs.disk, self.faults.failed_file);
+        self.after(
+            20,
+            What::Added(self.boot, ticket, name, kept.then_some(password)),
+        );
+    }
+
+    fn ask_password(&mut self, PasswordMail(ticket, known, password): PasswordMail) {
+        let is = if known == stored(&password) {
+            Password::Right
+        } else {
+            Password::Wrong
+        };
+        let delay_ms = between(&mut self.rngs.server, 10, 400);
+        self.after(delay_ms, What::Checked(self.boot, ticket, is));
+    }
+
+    fn offered(&mut self, offer: node::Offer, offers: Offers) {
+        match (offer, offers) {
+            (node::Offer::Found(solution), Offers::First) => self.submit_block(&solution),
+            (node::Offer::Found(solution), Offers::Again) => {
+                self.offer(solution.hash, solution.template.prev_block);
+            }
+            (node::Offer::Spooled { hash, raw }, _) => {
+                let (fields, ..) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
+                self.offer(hash, fields.prev_block);
+            }
+        }
+    }
+
+    fn submit_block(&mut self, solution: &Arc<Solution>) {
         let (hash, prev) = (solution.hash, solution.template.prev_block);
         note!(
             self,
@@ -93,7 +141,6 @@ impl World {
         );
         let is_new = self.find_block(hash, prev);
         assert!(is_new, "one block was offered twice in one run: {hash}");
-        let process = self.process.as_mut().expect("a process");
         let is_busy = self
             .told
             .back()
@@ -101,7 +148,6 @@ impl World {
         if self.plant == Some(Plant::LostBlock) && is_busy {
             return;
         }
-        process.unanswered.insert(hash, Unanswered::Found(solution));
         self.offer(hash, prev);
     }
 
@@ -109,20 +155,5 @@ impl World {
         let delay_ms = self.rngs.server.u64(0..4);
         let offer = Offer { hash, prev };
         self.after(delay_ms, What::Offer(self.boot, offer));
-    }
-
-    pub(crate) fn commit_credits(&mut self) {
-        let Some(process) = &mut self.process else {
-            return;
-        };
-        let credits = std::mem::take(&mut process.credits);
-        if !credits.is_empty() {
-            if self.plant == Some(Plant::ReplyBeforeSync) {
-                let last = process.last;
-                process.work_mail.push_back(WorkMail::Durable(last));
-                self.want_turn(0);
-            }
-            self.post(StoreMail::Credits(credits));
-        }
     }
 }

@@ -53,6 +53,8 @@ pub struct Faults {
     pub power_cut_ms: Option<u64>,
     /// The pool fails.
     pub pool_panic_ms: Option<u64>,
+    /// The process is told to stop, and starts again.
+    pub stop_ms: Option<u64>,
     /// The chain changes to another branch.
     pub reorganise_ms: Option<u64>,
     /// The node has no template for a while.
@@ -169,7 +171,8 @@ fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             account: account.to_owned(),
             hashrate: 0.05 * 10_f64.powf(1.3 * rng.f64()),
             latency_ms: between(rng, 1, 150),
-            host: n,
+            // Some share an address, be they what they may.
+            host: if rng.u8(..3) == 0 { rng.u8(..=n) } else { n },
         });
     }
     miners
@@ -186,6 +189,7 @@ impl Faults {
             crash_ms: every(3 * minute, 2 * hour),
             power_cut_ms: every(10 * minute, 4 * hour),
             pool_panic_ms: every(5 * minute, 3 * hour),
+            stop_ms: every(5 * minute, 2 * hour),
             reorganise_ms: every(4 * minute, hour),
             no_template_ms: every(5 * minute, hour),
             template_storm_ms: every(5 * minute, hour),
@@ -241,10 +245,11 @@ impl Faults {
 type LeaveOut = fn(&mut Faults);
 
 /// How each kind of fault is left out.
-const LEAVE_OUT: [(&str, LeaveOut); 21] = [
+const LEAVE_OUT: [(&str, LeaveOut); 22] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
     ("pool panic", |f| f.pool_panic_ms = None),
+    ("stop", |f| f.stop_ms = None),
     ("reorganisation", |f| f.reorganise_ms = None),
     ("no template", |f| f.no_template_ms = None),
     ("template storm", |f| f.template_storm_ms = None),

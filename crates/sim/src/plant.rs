@@ -18,11 +18,13 @@ pub enum Plant {
     TornCommit,
     /// The window of PPLNS begins a height too low.
     WindowOffByOne,
+    /// The end of a connection that resumed its session is not told.
+    ForgottenEnd,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -30,5 +32,6 @@ impl Plant {
         ("group-counted-twice", Self::GroupCountedTwice),
         ("torn-commit", Self::TornCommit),
         ("window-off-by-one", Self::WindowOffByOne),
+        ("forgotten-end", Self::ForgottenEnd),
     ];
 }

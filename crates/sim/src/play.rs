@@ -7,7 +7,6 @@ use crate::book::ShareKey;
 use crate::miner::{Asked, Line, Pending, Submitted};
 use crate::node::short;
 use crate::plan::{Kind, wait};
-use crate::server::KNOWN_USER;
 use crate::work::{Work, hashes_of};
 use crate::world::{What, World, note};
 
@@ -118,6 +117,7 @@ impl World {
             (Asked::Submit(submitted), None) => {
                 assert_eq!(*result, Value::Bool(true));
                 miner.accepted += 1;
+                miner.has_credit = true;
                 let is_fed_up = miner.is_fed_up(false);
                 self.book.acknowledge(submitted.hash, &submitted.key);
                 assert!(!is_fed_up || !is_honest);
@@ -226,7 +226,7 @@ impl World {
         self.seek(at);
     }
 
-    fn submit(&mut self, at: usize, job: &Work, proof: (u32, u32, u32), repeat: Repeat) {
+    pub(crate) fn submit(&mut self, at: usize, job: &Work, proof: (u32, u32, u32), repeat: Repeat) {
         let miner = &self.miners[at];
         let Some(n1) = miner.extra_nonce1 else { return };
         let (n2, time, nonce) = proof;
@@ -308,48 +308,6 @@ impl World {
         );
     }
 
-    /// A hostile miner does something, and comes again for more.
-    pub(crate) fn mischief(&mut self, at: usize, number: u64) {
-        let miner = &mut self.miners[at];
-        let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
-            return;
-        };
-        let line = |text: &str| format!("{text}\n").into_bytes();
-        let choice = miner.rng.u8(..12);
-        let bytes = match choice {
-            0 => line("}{"),
-            1 => line(&"x".repeat(9_000)),
-            2 => line(r#"{"id":"x7","method":"mining.submit","params":["x","0","0","0","0"]}"#),
-            3 => line(&format!(
-                r#"{{"id":"x8","method":"mining.authorize","params":["{KNOWN_USER}","wrong"]}}"#
-            )),
-            4 => line(r#"{"id":"x8","method":"mining.authorize","params":["alice","x"]}"#),
-            5 => b"{\"id\":1,\"method\":\"mini".to_vec(),
-            6 => line("GET / HTTP/1.1\r\nHost: x\r\n\r"),
-            7 => line(r#"{"id":"x9","method":"mining.add_user","params":["eve","x"]}"#),
-            8 => vec![0xff, 0, b'\n', 0xc0],
-            9 => line(r#"{"id":"x1","method":"mining.subscribe","params":[]}"#).repeat(50),
-            10 => {
-                self.hang_up(at);
-                return;
-            }
-            _ => {
-                if let Some(job) = miner.job().cloned() {
-                    let proof = (miner.rng.u32(..), job.time, miner.rng.u32(..));
-                    for _ in 0..miner.rng.u8(1..8) {
-                        self.submit(at, &job, proof, Repeat::First);
-                    }
-                }
-                Vec::new()
-            }
-        };
-        if !bytes.is_empty() {
-            self.transmit(conn, &bytes);
-        }
-        let delay_ms = self.miners[at].rng.u64(50..5_000);
-        self.after(delay_ms, What::Mischief(at, number));
-    }
-
     pub(crate) fn patience(&mut self, at: usize) {
         let miner = &self.miners[at];
         if miner.conn.is_some() && self.now_ms - miner.last_byte_ms > miner.patience_ms() {
@@ -362,7 +320,7 @@ impl World {
 
 /// Whether a share was sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+pub(crate) enum Repeat {
     First,
     Again,
 }

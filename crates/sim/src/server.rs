@@ -1,33 +1,31 @@
-//! The process: what the driver does with the pool's actions, without sockets, threads or a clock.
-//!
-//! It keeps the driver's rules: the node's mail first; a turn's shares go to the ledger together at
-//! its end; found blocks are offered again to a new pool and after a restart, until they are
-//! answered; a pool that fails owes its blocks and its credit all the same.
+//! The process: the driver itself, between queues instead of sockets and threads; and what becomes of
+//! it when its pool fails, when it is told to stop, and when it dies.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
-use hstratum::store::keeper::StoreMail;
+use hstratum::driver::{Driver, Failure, NewConfig};
+use hstratum::legacy::{Legacy, Unanswered};
+use hstratum::mail::{self, WorkMail};
 use hstratum_core::account::Auth;
-use hstratum_core::block::Solution;
-use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Password, Verdict,
-};
-use hstratum_core::header::{HEADER_BYTES, decode_header};
+use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, Password};
 use hstratum_core::job::Boot;
-use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
-use hstratum_core::template::{Template, TemplateParts};
-use hstratum_core::units::{ConnId, Difficulty, Hash, Height, Seq};
+use hstratum_core::template::Template;
+use hstratum_core::units::{ConnId, Difficulty, Hash};
 
 use crate::plan::{between, happens};
+use crate::ports::{Ear, Ends, Ports, Read, Simulated};
 use crate::store::{SpoolMail, Store};
 use crate::world::{Doom, NodeMail, What, World, note};
 
 /// As the server does.
 const TICK_MS: u64 = 250;
 const RESTART_MS: u64 = 50;
+const FINISH_MS: u64 = 3_000;
 /// The start difficulty: one hash in four is a share.
 const DIFFICULTY: f64 = 4.0 / 4_294_967_296.0;
 /// A user whose password only the slow check can tell.
@@ -40,41 +38,20 @@ pub(crate) enum NetMail {
     Gone(ConnId),
 }
 
-/// What the other threads say.
-pub(crate) enum WorkMail {
-    Durable(Seq),
-    NotDurable(Seq),
-    Ledger(LedgerState),
-    Checked(u64, Password),
-    Added(u64, Option<StoredPassword>),
-}
-
-/// A found block that the node has not answered.
-pub(crate) enum Unanswered {
-    Found(Arc<Solution>),
-    Spooled(Box<FoundBlock>, Hash),
-}
-
 /// See the module.
 pub(crate) struct Process {
+    pub(crate) driver: Driver<Ports>,
     /// None between a failure and the new pool.
     pub(crate) pool: Option<Pool>,
-    pub(crate) actions: Actions,
-    pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
-    pub(crate) tip: Option<(Hash, Height)>,
-    pub(crate) template: Option<TemplateParts>,
-    pub(crate) transactions: Option<(u64, Arc<[u8]>)>,
-    pub(crate) no_template: Option<String>,
+    pub(crate) ends: Ends,
+    pub(crate) ear: Arc<Ear>,
+    pub(crate) tip: Option<Hash>,
     pub(crate) node_mail: VecDeque<NodeMail>,
     pub(crate) net_mail: VecDeque<NetMail>,
     pub(crate) work_mail: VecDeque<WorkMail>,
     pub(crate) is_turn_due: bool,
     pub(crate) next_tick_ms: u64,
-    pub(crate) credits: Vec<Credit>,
-    pub(crate) last: Seq,
-    pub(crate) ledger: LedgerState,
     pub(crate) is_listening: bool,
-    pub(crate) users: BTreeMap<String, StoredPassword>,
     pub(crate) store: Store,
     pub(crate) spool: VecDeque<SpoolMail>,
     pub(crate) spool_owed: Vec<(Hash, Vec<u8>)>,
@@ -82,14 +59,24 @@ pub(crate) struct Process {
     pub(crate) dumps_due: bool,
     /// Connections that resumed a session, for a planted bug.
     pub(crate) resumed: Vec<ConnId>,
+    /// It was told to stop, and says here that the driver has.
+    pub(crate) stopping: Option<Receiver<()>>,
+    /// When its threads are left behind.
+    pub(crate) closes_ms: Option<u64>,
+    /// Shares that were taken, and those on the disk, as it began.
+    pub(crate) sums: (u64, u64),
+    /// The ledger gave shares up.
+    pub(crate) gave_up: bool,
 }
 
 impl World {
     pub(crate) fn start_process(&mut self) {
         self.boot += 1;
-        let unix_s = self.now().unix_s;
-        self.disk.open(unix_s);
+        let now = self.now();
+        self.disk.open(now.unix_s);
+        self.settle_book();
         self.compare_ledger();
+        let sums = self.book.sums();
         let seq = self.disk.model.seq;
         note!(self, "start     number {}, ledger at {}", self.boot, seq.0);
         let spooled = self.disk.spool.iter().map(|(hash, raw)| {
@@ -98,36 +85,41 @@ impl World {
                 found.hash, *hash,
                 "the spooled block is the one of its name"
             );
-            let (fields, ..) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
-            let block = Unanswered::Spooled(Box::new(found), fields.prev_block);
-            (*hash, block)
+            (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
         });
-        let unanswered = spooled.collect();
-        let users = BTreeMap::from([(KNOWN_USER.to_owned(), stored("x"))]);
+        let legacy = Legacy {
+            users: HashMap::from([(KNOWN_USER.to_owned(), stored("x"))]),
+            bans: Vec::new(),
+            unanswered: spooled.collect(),
+            durable: seq,
+        };
+        let (ends, mailbox, desks) = Ends::new();
+        let ear = Arc::new(Ear::default());
+        let ports = Ports::new(now, ear.clone());
+        let config = self.pool_config();
+        let driver = Driver::new(ports, mailbox, ear.clone(), desks, config, legacy);
         self.process = Some(Process {
+            driver,
             pool: None,
-            actions: Actions::default(),
-            unanswered,
+            ends,
+            ear,
             tip: None,
-            template: None,
-            transactions: None,
-            no_template: None,
             node_mail: VecDeque::new(),
             net_mail: VecDeque::new(),
             work_mail: VecDeque::new(),
             is_turn_due: false,
             next_tick_ms: self.now_ms,
-            credits: Vec::new(),
-            last: seq,
-            ledger: LedgerState::Open,
             is_listening: true,
-            users,
-            store: Store::new(self.now()),
+            store: Store::new(now),
             spool: VecDeque::new(),
             spool_owed: Vec::new(),
             is_spool_busy: false,
             dumps_due: false,
             resumed: Vec::new(),
+            stopping: None,
+            closes_ms: None,
+            sums,
+            gave_up: false,
         });
         self.start_pool();
         self.start_node();
@@ -136,54 +128,34 @@ impl World {
         self.want_turn(0);
     }
 
-    /// A new pool that knows what the last one knew and what is durable.
-    pub(crate) fn start_pool(&mut self) {
-        let random = (self.rngs.server.u64(..), self.rngs.server.u64(..));
-        let now = self.now();
-        let config = PoolConfig {
+    fn pool_config(&mut self) -> NewConfig {
+        let mut rng = self.rngs.server.fork();
+        let (network, dynamic) = (self.plan.network, self.plan.dynamic);
+        Box::new(move |unix_s| PoolConfig {
             boot: Boot {
-                prefix: now.unix_s << 16 | random.0 & 0xffff,
-                nonce: random.1,
+                prefix: unix_s << 16 | u64::from(rng.u16(..)),
+                nonce: rng.u64(..),
                 secret: [7; 32],
             },
-            network: self.plan.network,
+            network,
             auth: Auth::Open,
             admin_password: None,
-            dynamic: self.plan.dynamic,
+            dynamic,
             hints_max: 64,
             public_host: None,
             public_port: 3008,
-        };
+            proxy_secret: None,
+        })
+    }
+
+    /// A new pool that knows what the last one knew and what is durable.
+    pub(crate) fn start_pool(&mut self) {
+        let now = self.now();
         let process = self.process.as_mut().expect("a process");
-        let users = process.users.clone();
-        process.pool = Some(Pool::new(config, users, process.last, now));
-        process.is_listening = true;
-        let state = process.ledger;
-        let blocks: Vec<_> = process
-            .unanswered
-            .values()
-            .map(Unanswered::offer_again)
-            .collect();
-        let (tip, template) = (process.tip.take(), process.template.take());
-        let (transactions, no_template) = (process.transactions.take(), process.no_template.take());
-        self.handle(Event::Ledger(state));
-        for (found, prev) in blocks {
-            let hash = found.hash;
-            self.handle(Event::Spooled(Box::new(found)));
-            self.offer(hash, prev);
-        }
-        if let Some((tip, height)) = tip {
-            self.handle_node(NodeMail::Tip(tip, height));
-        }
-        if let Some(parts) = template {
-            self.handle_node(NodeMail::Template(Box::new(parts)));
-        }
-        if let Some((template, bytes)) = transactions {
-            self.handle_node(NodeMail::Transactions(template, bytes));
-        }
-        if let Some(reason) = no_template {
-            self.handle_node(NodeMail::NoTemplate(reason));
-        }
+        process.driver.net.now = now;
+        process.pool = Some(process.driver.start_pool());
+        self.bans.clear();
+        self.carry_out(Offers::Again);
     }
 
     /// The driver is to look at its mail.
@@ -221,205 +193,187 @@ impl World {
         self.want_turn(delay_ms);
     }
 
-    /// As the driver's: the node's mail, the sockets, the other threads' mail, the clock.
+    /// The driver has a turn, with all the mail that has come.
     pub(crate) fn turn(&mut self) {
+        let now = self.now();
         let Some(process) = &mut self.process else {
             return;
         };
         process.is_turn_due = false;
-        if process.pool.is_none() {
+        if process.stopping.is_some() {
+            return self.go_on_ending();
+        }
+        let Some(mut pool) = process.pool.take() else {
             return;
+        };
+        self.hand_over();
+        let process = self.process.as_mut().expect("it was just there");
+        process.driver.net.now = now;
+        let turn = catch_unwind(AssertUnwindSafe(|| process.driver.turn(&mut pool)));
+        match turn {
+            Ok(()) => process.pool = Some(pool),
+            Err(failure) => return self.fail_pool(failure),
         }
-        while let Some(mail) = self.pop(|process| &mut process.node_mail) {
-            self.handle_node(mail);
-        }
-        while let Some(mail) = self.pop(|process| &mut process.net_mail) {
-            self.handle_net(mail);
-        }
-        while let Some(mail) = self.pop(|process| &mut process.work_mail) {
-            self.handle_work(mail);
-        }
-        let now_ms = self.now_ms;
-        if self
-            .alive()
-            .is_some_and(|process| now_ms >= process.next_tick_ms)
-        {
-            self.handle(Event::Tick);
-        }
-        let Some(process) = self.alive() else { return };
-        if now_ms >= process.next_tick_ms {
-            process.next_tick_ms = now_ms + TICK_MS;
+        if now.ms >= process.next_tick_ms {
+            process.next_tick_ms = now.ms + TICK_MS;
             // What comes earlier has a turn of its own.
-            let boot = self.boot;
-            self.after(TICK_MS, What::Turn(boot));
+            self.after(TICK_MS, What::Turn(self.boot));
         }
-        self.commit_credits();
-        self.flush();
+        self.carry_out(Offers::First);
+        let process = self.process.as_ref().expect("it was just there");
+        if !process.driver.net.reads.is_empty() {
+            self.want_turn(0);
+        }
     }
 
-    /// The process, unless it or its pool has just met its end.
-    fn alive(&mut self) -> Option<&mut Process> {
-        let is_doomed = self.doomed.is_some();
-        self.process.as_mut().filter(|_| !is_doomed)
+    /// What has come is put where the driver looks.
+    fn hand_over(&mut self) {
+        let process = self.process.as_mut().expect("a process");
+        let net_mail = std::mem::take(&mut process.net_mail);
+        for mail in net_mail {
+            let (conn, read) = match mail {
+                NetMail::Opened(conn) => {
+                    let Some(wire) = self.net.wires.get(&conn) else {
+                        continue;
+                    };
+                    let host = self.miners[wire.miner].plan.host;
+                    let arrival = Arrival {
+                        address: [10, 0, 0, host].into(),
+                        kind: ArrivalKind::Miner,
+                        difficulty: Difficulty::new(DIFFICULTY).expect("a difficulty"),
+                    };
+                    (conn, Read::Opened(arrival))
+                }
+                NetMail::Bytes(conn, bytes) => (conn, Read::Bytes(bytes)),
+                NetMail::Gone(conn) => (conn, Read::Gone),
+            };
+            process.driver.net.reads.push_back((conn, read));
+        }
+        let process = self.process.as_mut().expect("it was just there");
+        for mail in process.work_mail.drain(..) {
+            process.ends.work.send(mail).expect("the driver reads it");
+        }
+        let node_mail = std::mem::take(&mut process.node_mail);
+        for mail in node_mail {
+            let mail = self.hear(mail);
+            let process = self.process.as_ref().expect("it was just there");
+            process.ends.node.send(mail).expect("the driver reads it");
+        }
     }
 
-    fn pop<T>(&mut self, queue: impl Fn(&mut Process) -> &mut VecDeque<T>) -> Option<T> {
-        queue(self.alive()?).pop_front()
-    }
-
-    fn handle_node(&mut self, mail: NodeMail) {
-        let Some(process) = self.alive() else { return };
+    /// What the driver is about to hear is remembered, to compare with what miners get.
+    fn hear(&mut self, mail: NodeMail) -> mail::NodeMail {
+        let process = self.process.as_mut().expect("a process");
         match mail {
             NodeMail::Tip(hash, height) => {
-                process.tip = Some((hash, height));
+                process.tip = Some(hash);
                 self.tell_tip(hash);
-                self.handle(Event::Tip(hash));
-                self.post(StoreMail::Chain(height));
+                mail::NodeMail::Tip(hash, height)
             }
             NodeMail::Template(parts) => {
                 let template = Template::new((*parts).clone()).expect("a right template");
-                let tip = Height(template.height.0 - 1);
-                process.template = Some(*parts);
-                process.no_template = None;
-                if process
-                    .tip
-                    .is_none_or(|(hash, _)| hash == template.prev_block)
-                {
+                if process.tip.is_none_or(|tip| tip == template.prev_block) {
                     self.tell_template(template.prev_block);
                 }
-                self.post(StoreMail::Chain(tip));
-                self.handle(Event::Template(Box::new(template)));
+                mail::NodeMail::Template(parts)
             }
             NodeMail::Transactions(template, bytes) => {
-                process.transactions = Some((template, bytes.clone()));
-                self.handle(Event::Transactions(template, bytes));
+                mail::NodeMail::Transactions(template, bytes)
             }
-            NodeMail::NoTemplate(reason) => {
-                process.template = None;
-                process.no_template = Some(reason.clone());
-                self.handle(Event::NoTemplate(reason));
-            }
-            NodeMail::BlockResult(hash, verdict) => {
-                if !matches!(verdict, Verdict::Unknown(_)) {
-                    process.unanswered.remove(&hash);
-                }
-                self.handle(Event::BlockResult(hash, verdict));
-            }
-            NodeMail::Located(tip, places) => self.post(StoreMail::Located(tip, places)),
-        }
-    }
-
-    fn handle_net(&mut self, mail: NetMail) {
-        match mail {
-            NetMail::Opened(conn) => {
-                let Some(wire) = self.net.wires.get(&conn) else {
-                    return;
-                };
-                let host = self.miners[wire.miner].plan.host;
-                let arrival = Arrival {
-                    address: [10, 0, 0, host].into(),
-                    kind: ArrivalKind::Miner,
-                    difficulty: Difficulty::new(DIFFICULTY).expect("a difficulty"),
-                };
-                self.handle(Event::Connected(conn, arrival));
-            }
-            NetMail::Bytes(conn, bytes) => {
-                let Some(wire) = self.net.wires.get_mut(&conn) else {
-                    return;
-                };
-                if wire.is_paused {
-                    wire.inbox.push_back(bytes);
-                } else if wire.server_open {
-                    self.handle(Event::Received(conn, &bytes));
-                }
-            }
-            NetMail::Gone(conn) => self.handle(Event::Closed(conn)),
-        }
-    }
-
-    fn handle_work(&mut self, mail: WorkMail) {
-        match mail {
-            WorkMail::Durable(seq) => self.handle(Event::Durable(seq)),
-            WorkMail::NotDurable(seq) => self.handle(Event::NotDurable(seq)),
-            WorkMail::Ledger(state) => {
-                if let Some(process) = &mut self.process {
-                    process.ledger = state;
-                }
-                self.handle(Event::Ledger(state));
-            }
-            WorkMail::Checked(ticket, checked) => {
-                self.handle(Event::PasswordChecked(ticket, checked));
-            }
-            WorkMail::Added(ticket, stored) => self.handle(Event::UserAdded(ticket, stored)),
-        }
-    }
-
-    pub(crate) fn handle(&mut self, event: Event<'_>) {
-        let now = self.now();
-        let Some(process) = self.alive() else { return };
-        let Some(pool) = &mut process.pool else {
-            return;
-        };
-        let mut actions = std::mem::take(&mut process.actions);
-        pool.handle(now, event, &mut actions);
-        let is_block = |action: &Action| matches!(action, Action::SubmitBlock(_));
-        let blocks = actions.list().iter().filter(|action| is_block(action));
-        let leading = actions.list().iter().take_while(|action| is_block(action));
-        assert_eq!(
-            blocks.count(),
-            leading.count(),
-            "a found block leaves before anything else"
-        );
-        actions.drain(|action, bytes| self.perform_or_fail(action, bytes));
-        if let Some(process) = &mut self.process {
-            process.actions = actions;
+            NodeMail::NoTemplate(reason) => mail::NodeMail::NoTemplate(reason),
+            NodeMail::BlockResult(hash, verdict) => mail::NodeMail::BlockResult(hash, verdict),
+            NodeMail::Located(tip, places) => mail::NodeMail::Located(tip, places),
         }
     }
 
     pub(crate) fn password_checked(&mut self, ticket: u64, checked: Password) {
-        self.work_says(WorkMail::Checked(ticket, checked));
+        self.work_says(WorkMail::PasswordChecked(ticket, checked));
     }
 
     pub(crate) fn user_added(&mut self, ticket: u64, name: String, kept: Option<StoredPassword>) {
-        if let (Some(process), Some(kept)) = (&mut self.process, &kept) {
-            process.users.insert(name, kept.clone());
-        }
-        self.work_says(WorkMail::Added(ticket, kept));
+        self.work_says(WorkMail::UserAdded(ticket, name, kept));
     }
 
     /// The process or its pool comes to its end.
     pub(crate) fn meet(&mut self, doom: Doom) {
         match doom {
-            Doom::PoolPanic => self.pool_panics(),
+            Doom::PoolPanic => self.fail_pool(Box::new(Simulated)),
             Doom::Crash | Doom::PowerCut => self.crash(doom),
         }
     }
 
-    fn pool_panics(&mut self) {
+    /// The pool has failed, as it was meant to; any other failure is a bug.
+    fn fail_pool(&mut self, failure: Failure) {
+        if !failure.is::<Simulated>() {
+            resume_unwind(failure);
+        }
         self.inject("pool panic");
         note!(self, "pool      fails");
-        self.commit_credits();
         let Some(process) = &mut self.process else {
             return;
         };
         process.pool = None;
-        process.actions = Actions::default();
-        process.net_mail.clear();
+        process.driver.clear_up(failure);
         process.resumed.clear();
-        self.reset_all(true);
+        process.net_mail.clear();
+        self.carry_out(Offers::First);
         self.after(RESTART_MS, What::NewPool(self.boot));
         self.want_turn(RESTART_MS + 1);
         self.trouble_until(self.now_ms + RESTART_MS);
     }
-}
 
-impl Unanswered {
-    fn offer_again(&self) -> (FoundBlock, Hash) {
-        match self {
-            Self::Found(solution) => (FoundBlock::of(solution), solution.template.prev_block),
-            Self::Spooled(found, prev) => (FoundBlock::clone(found), *prev),
+    /// The process is told to stop, as by a signal.
+    pub(crate) fn stop(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(mut pool) = process.pool.take() else {
+            return;
+        };
+        let (done, stopped) = channel();
+        process.stopping = Some(stopped);
+        self.inject("stop");
+        note!(self, "process   stops");
+        let process = self.process.as_mut().expect("it was just there");
+        let close = mail::NodeMail::Close(done);
+        process.ends.node.send(close).expect("the driver reads it");
+        process.driver.turn(&mut pool);
+        assert!(process.driver.is_closing());
+        process.driver.begin_end();
+        process.pool = Some(pool);
+        self.carry_out(Offers::First);
+        self.go_on_ending();
+        self.after(FINISH_MS, What::Finish(self.boot));
+    }
+
+    /// The last replies leave as the ledger speaks.
+    fn go_on_ending(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(mut pool) = process.pool.take() else {
+            return;
+        };
+        process.driver.net.now.ms = self.now_ms;
+        while !process.driver.is_settled()
+            && let Some(mail) = process.work_mail.pop_front()
+        {
+            process.driver.finish_with(&mut pool, mail);
+        }
+        let is_settled = process.driver.is_settled();
+        process.pool = Some(pool);
+        self.carry_out(Offers::First);
+        if is_settled {
+            self.finish();
         }
     }
+}
+
+/// Whether found blocks are offered for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offers {
+    First,
+    Again,
 }
 
 /// What the clerk writes for a password here.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use hstratum::mail::WorkMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
 use hstratum_core::event::{LedgerState, Now};
 use hstratum_core::units::{Hash, Height};
@@ -11,11 +12,13 @@ use crate::disk::CommitFate;
 use crate::node::short;
 use crate::plan::{between, happens};
 use crate::plant::Plant;
-use crate::server::WorkMail;
+use crate::server::Offers;
 use crate::world::{Doom, What, World, note};
 
 /// Wait between attempts to write a file that the disk refused.
 const DISK_RETRY_MS: u64 = 2_000;
+/// How long a stop may take.
+const CLOSE_MS: u64 = 10_000;
 
 /// The ledger's thread.
 pub(crate) struct Store {
@@ -41,6 +44,11 @@ impl Store {
             is_busy: false,
             wake: 0,
         }
+    }
+
+    /// Shares and blocks that are not durable yet.
+    pub(crate) fn left(&self) -> (u64, usize) {
+        self.keeper.left()
     }
 }
 
@@ -152,10 +160,16 @@ impl World {
     }
 
     fn tell(&mut self, outcome: Outcome) {
+        if let Some((level, text)) = outcome.line() {
+            note!(self, "ledger    {level:?}: {text}");
+        }
         match outcome {
             Outcome::Durable(seq) => self.work_says(WorkMail::Durable(seq)),
             Outcome::NotDurable(seq) => {
                 note!(self, "ledger    gives up to {}", seq.0);
+                if let Some(process) = &mut self.process {
+                    process.gave_up = true;
+                }
                 self.ledger_trouble_ms = Some(self.now_ms);
                 self.work_says(WorkMail::NotDurable(seq));
             }
@@ -171,7 +185,7 @@ impl World {
             Outcome::DumpOwed => self.wake_dumps(),
             Outcome::Locate(hashes) => self.ask_where(hashes),
             Outcome::AddressKept(..) => {}
-            Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) | Outcome::Log(..) => {}
         }
     }
 
@@ -287,6 +301,57 @@ impl World {
         );
     }
 
+    /// The driver has said its last: everybody is sent away, and the threads finish their work.
+    pub(crate) fn finish(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(mut pool) = process.pool.take() else {
+            return;
+        };
+        process.driver.end(&mut pool);
+        self.carry_out(Offers::First);
+        self.post(StoreMail::Stop);
+        let closes_ms = self.now_ms + CLOSE_MS;
+        if let Some(process) = &mut self.process {
+            process.closes_ms = Some(closes_ms);
+        }
+        self.after(1, What::Gone(self.boot));
+    }
+
+    /// The process ends when its threads are done, or when it has waited for too long.
+    pub(crate) fn end_process(&mut self) {
+        let Some(process) = &self.process else { return };
+        let is_late = process.closes_ms.is_none_or(|at| at <= self.now_ms);
+        let is_written = process.spool.is_empty() && process.spool_owed.is_empty();
+        let is_done = process.store.left() == (0, 0) && process.store.mail.is_empty();
+        if !(is_late || is_done && is_written) {
+            return self.after(10, What::Gone(self.boot));
+        }
+        note!(self, "process   has stopped");
+        let (took, kept) = process.sums;
+        let gave_up = process.gave_up;
+        if is_done && !gave_up {
+            self.settle_book();
+            let (took_now, kept_now) = self.book.sums();
+            assert_eq!(
+                took_now - took,
+                kept_now - kept,
+                "a stop in order leaves out shares that the pool took"
+            );
+        }
+        if !is_done {
+            self.inject("late stop");
+        }
+        self.settle_crash(Doom::Crash);
+        self.process = None;
+        self.doom = None;
+        self.disk.close();
+        let down_ms = between(&mut self.rngs.fault, 500, 60_000);
+        self.trouble_until(self.now_ms + down_ms);
+        self.after(down_ms, What::Start);
+    }
+
     /// The process ends at once; what the disk was doing is done or is not.
     pub(crate) fn crash(&mut self, doom: Doom) {
         self.inject(match doom {
@@ -309,6 +374,7 @@ impl World {
         self.settle_crash(doom);
         self.process = None;
         self.doom = None;
+        self.bans.clear();
         self.disk.close();
         if self.plant == Some(Plant::TornCommit) {
             self.disk.tear();

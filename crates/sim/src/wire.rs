@@ -3,6 +3,7 @@
 
 use hstratum_core::units::ConnId;
 
+use crate::census::READ_BYTES;
 use crate::plan::{Kind, between, happens};
 use crate::plant::Plant;
 use crate::server::NetMail;
@@ -174,8 +175,12 @@ impl World {
             return;
         };
         note!(self, "{:<2} closed by the server", wire.miner);
+        let miner = &self.miners[wire.miner];
+        let is_listening = self.process.as_ref().is_some_and(|p| p.is_listening);
+        let is_well = miner.conn == Some(conn) && miner.has_credit && is_listening;
+        let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
+        assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
         wire.server_open = false;
-        wire.inbox.clear();
         wire.out.clear();
         let at_ms = wire.to_miner_ms.max(self.now_ms + wire.latency_ms);
         if !wire.is_dead {
@@ -191,7 +196,6 @@ impl World {
         let mut noticed = Vec::new();
         for (conn, wire) in wires.filter(|(_, wire)| wire.boot == boot && wire.server_open) {
             wire.server_open = false;
-            wire.inbox.clear();
             wire.out.clear();
             if is_noticed && !wire.is_dead {
                 noticed.push((wire.to_miner_ms.max(self.now_ms + wire.latency_ms), *conn));
@@ -199,21 +203,6 @@ impl World {
         }
         for (at_ms, conn) in noticed {
             self.agenda.add(at_ms, What::MinerGone(conn));
-        }
-    }
-
-    /// The pool stops or goes on reading.
-    pub(crate) fn pause(&mut self, conn: ConnId, is_paused: bool) {
-        let Some(wire) = self.net.wires.get_mut(&conn) else {
-            return;
-        };
-        wire.is_paused = is_paused;
-        if !is_paused && let Some(process) = &mut self.process {
-            // Before whatever came after it.
-            for bytes in wire.inbox.drain(..).rev() {
-                process.net_mail.push_front(NetMail::Bytes(conn, bytes));
-            }
-            self.want_turn(0);
         }
     }
 
@@ -236,7 +225,11 @@ impl World {
         if !std::mem::replace(&mut wire.is_known, true) {
             process.net_mail.push_back(NetMail::Opened(conn));
         }
-        process.net_mail.push_back(NetMail::Bytes(conn, bytes));
+        for read in bytes.chunks(READ_BYTES) {
+            process
+                .net_mail
+                .push_back(NetMail::Bytes(conn, read.to_vec()));
+        }
         self.want_turn_soon();
     }
 
@@ -250,7 +243,11 @@ impl World {
         }
         let is_known = wire.is_known && wire.boot == self.boot;
         if is_known && let Some(process) = &mut self.process {
-            process.net_mail.push_back(NetMail::Gone(conn));
+            let is_told =
+                self.plant != Some(Plant::ForgottenEnd) || !process.resumed.contains(&conn);
+            if is_told {
+                process.net_mail.push_back(NetMail::Gone(conn));
+            }
             self.want_turn_soon();
         }
         self.net.tidy(conn);

@@ -1,7 +1,7 @@
 //! The simulated world: its clock, its parts, and the loop that lets one thing happen after the
 //! other. What each part does is in the module of that name.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -88,12 +88,18 @@ pub(crate) enum What {
     Patience(usize),
     /// A fault that happens by itself.
     Fault(FaultKind),
+    /// The driver waits no longer for the ledger.
+    Finish(u32),
+    /// The threads of a process that stops are looked at.
+    Gone(u32),
     /// Everybody is looked at.
     Survey,
     /// The faults stop.
     Heal,
     /// Mining stops.
     Rest,
+    /// Everybody hangs up.
+    Leave,
     /// The end.
     End,
 }
@@ -133,6 +139,7 @@ pub(crate) enum FaultKind {
     Crash,
     PowerCut,
     PoolPanic,
+    Stop,
     NoTemplate,
     TemplateStorm,
     FullDisk,
@@ -180,8 +187,8 @@ pub(crate) struct World {
     /// The process, while there is one, and how many there were.
     pub(crate) process: Option<Process>,
     pub(crate) boot: u32,
-    /// After so many actions this happens.
-    pub(crate) doom: Option<(u32, Doom)>,
+    /// This happens in the driver's next turn.
+    pub(crate) doom: Option<Doom>,
     /// It has happened.
     pub(crate) doomed: Option<Doom>,
     /// Tips as the pool was told them, with the time; the last ones.
@@ -196,6 +203,10 @@ pub(crate) struct World {
     pub(crate) trouble_ms: u64,
     /// When the ledger last refused something.
     pub(crate) ledger_trouble_ms: Option<u64>,
+    /// The most that the pool ever kept, by name.
+    pub(crate) largest: BTreeMap<&'static str, usize>,
+    /// Until when which host is refused.
+    pub(crate) bans: BTreeMap<u8, u64>,
     pub(crate) is_over: bool,
     /// Blocks whose reward was divided and checked.
     pub(crate) settled: u64,
@@ -211,6 +222,8 @@ pub(crate) use note;
 
 /// After the faults have stopped: until everything must be well again, and until the end.
 pub(crate) const HEALED_MS: u64 = 400_000;
+/// Between the last miner's leave and the end.
+const LEFT_MS: u64 = 30_000;
 /// From then on nobody mines.
 const REST_MS: u64 = HEALED_MS + 60_000;
 
@@ -242,7 +255,7 @@ impl World {
             rngs,
             chain: Chain::new(),
             node: Node::new(plan.hashes_per_block),
-            net: Net::default(),
+            net: Net::new(plant),
             miners,
             disk: Disk::new(plan.network, kept, plant),
             book: Book::default(),
@@ -257,6 +270,8 @@ impl World {
             templates_told: VecDeque::new(),
             trouble_ms: 0,
             ledger_trouble_ms: None,
+            largest: BTreeMap::new(),
+            bans: BTreeMap::new(),
             is_over: false,
             settled: 0,
             plan,
@@ -277,6 +292,7 @@ impl World {
                 self.meet(doom);
             }
             self.settle_book();
+            self.count_sizes();
         }
     }
 
@@ -300,6 +316,7 @@ impl World {
         let faulty_ms = self.plan.faulty_ms;
         self.after(faulty_ms, What::Heal);
         self.after(faulty_ms + REST_MS, What::Rest);
+        self.after(faulty_ms + REST_MS + HEALED_MS - LEFT_MS, What::Leave);
         self.after(faulty_ms + REST_MS + HEALED_MS, What::End);
     }
 
@@ -360,9 +377,12 @@ impl World {
             What::Mischief(miner, number) => self.mischief(miner, number),
             What::Patience(miner) => self.patience(miner),
             What::Fault(kind) => self.fault(kind),
+            What::Finish(boot) if boot == self.boot => self.finish(),
+            What::Gone(boot) if boot == self.boot => self.end_process(),
             What::Survey => self.survey(),
             What::Heal => self.heal(),
             What::Rest => self.rest(),
+            What::Leave => self.leave(),
             What::End => self.end(),
             // Meant for a process that is gone.
             _ => {}
@@ -378,6 +398,7 @@ impl World {
             lost_blocks: self.book.lost_with_process.len() as u64,
             settled: self.settled,
             injected: self.injected.clone(),
+            largest: self.largest.clone(),
             lines: self.trace.lines(),
             digest: self.trace.digest(),
         }

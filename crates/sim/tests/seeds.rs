@@ -39,13 +39,14 @@ fn planted_bugs_are_found() {
         ),
         (
             Plant::DuplicateAfterResume,
-            6,
+            1,
             "one share was accepted twice",
         ),
-        (Plant::LostBlock, 1, "was not offered to the node"),
+        (Plant::LostBlock, 4, "was not offered to the node"),
         (Plant::RoundClosedTwice, 1, "a round was closed twice"),
-        (Plant::GroupCountedTwice, 4, "more is in the ledger"),
-        (Plant::WindowOffByOne, 4, "crates/sim/src/pay.rs"),
+        (Plant::GroupCountedTwice, 1, "more is in the ledger"),
+        (Plant::WindowOffByOne, 6, "crates/sim/src/pay.rs"),
+        (Plant::ForgottenEnd, 1, "kept after everybody has left"),
         (
             Plant::TornCommit,
             1,

@@ -39,7 +39,7 @@ impl Default for Setup {
 
 impl Setup {
     /// What the pool is told at its start.
-    pub(super) fn config(&self) -> PoolConfig {
+    pub(crate) fn config(&self) -> PoolConfig {
         PoolConfig {
             boot: Boot {
                 prefix: 0x1122_3344_5566,
@@ -53,11 +53,12 @@ impl Setup {
             hints_max: 8,
             public_host: self.public_host.clone(),
             public_port: 3008,
+            proxy_secret: None,
         }
     }
 
     /// The users as they are kept.
-    pub(super) fn stored_users(&self) -> Vec<(String, StoredPassword)> {
+    pub(crate) fn stored_users(&self) -> Vec<(String, StoredPassword)> {
         let slow = self.slow_users.iter();
         let slow = slow.map(|(name, password)| (name.clone(), stored(password)));
         let fast = self.users.iter().map(|(name, password)| {

@@ -1,8 +1,10 @@
 //! The commands of the binary: what they take, and how they end.
 
+mod doctor;
 mod ledger;
 mod mine;
 mod payout;
+mod proxy;
 mod swarm;
 mod terminal;
 mod url;
@@ -27,20 +29,27 @@ enum Command {
     Ledger(ledger::Args),
     /// Divide rewards among accounts and pay them
     Payout(payout::Args),
+    /// Look at a configuration, a node and a stratum port, and tell what is wrong
+    Doctor(doctor::Args),
+    /// Take miners and spread them over servers; they stay connected when a server fails
+    Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
     Swarm(swarm::Args),
 }
 
 /// Runs the command that the arguments name. A failure is one line and exit code 1.
 pub(crate) fn run() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match Cli::parse().command {
-        Command::Mine(args) => mine::run(&args),
-        Command::Ledger(args) => ledger::run(&args),
-        Command::Payout(args) => payout::run(&args),
-        Command::Swarm(args) => swarm::run(&args),
+        Command::Mine(args) => mine::run(&args).map(done),
+        Command::Ledger(args) => ledger::run(&args).map(done),
+        Command::Payout(args) => payout::run(&args).map(done),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Proxy(args) => proxy::run(args).map(done),
+        Command::Swarm(args) => swarm::run(&args).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hstratum: {error:#}");
             ExitCode::FAILURE

@@ -3,6 +3,8 @@
 mod plan;
 mod send;
 
+pub(crate) use send::{NODE_KEY, secret};
+
 use std::path::PathBuf;
 
 use anyhow::bail;

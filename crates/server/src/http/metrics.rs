@@ -92,7 +92,7 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
     page.gauge(
         "hstratum_connections",
         "Connections of miners.",
-        now.connections,
+        now.connections(),
     );
     page.gauge(
         "hstratum_workers",

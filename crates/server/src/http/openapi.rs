@@ -3,6 +3,10 @@
 use axum::Json;
 use utoipa::OpenApi;
 
+use super::answer::Order;
+use super::history::Range;
+use super::people::{AccountSort, WorkerSort};
+use super::round::BlockStateAsked;
 use super::{events, history, metrics, pages, payouts, people, pool, round};
 
 /// Everything that can be asked.
@@ -30,6 +34,7 @@ use super::{events, history, metrics, pages, payouts, people, pool, round};
         pool::health,
         pages::code,
     ),
+    components(schemas(AccountSort, BlockStateAsked, Order, Range, WorkerSort)),
     tags(
         (name = "pool", description = "The pool as a whole."),
         (name = "miners", description = "Accounts, their machines, what they are paid."),

@@ -57,7 +57,7 @@ pub(crate) struct Pool {
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
     /// Connections of miners.
-    connections: usize,
+    connections: u64,
     /// Workers that may have work; those of one name count once.
     workers: usize,
     /// Their accounts.
@@ -133,7 +133,7 @@ impl Pool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
-            connections: now.connections,
+            connections: now.connections(),
             workers: names.len(),
             accounts: accounts.len(),
             banned: now.view.banned,

@@ -20,7 +20,7 @@ use super::plan::{as_json as plan_json, as_table as plan_table};
 use super::{TermsArgs, parse_ledger};
 use crate::cli::terminal::{Table, hns, print, print_json, shown};
 
-const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
+pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
 const WALLET_KEY: &str = "HSTRATUM_WALLET_API_KEY";
 const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
 
@@ -129,7 +129,7 @@ fn connect(args: &Args, network: Network) -> anyhow::Result<(Node, Wallet)> {
 }
 
 /// A secret of the environment; an empty one is none.
-fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
+pub(crate) fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
     match env::var(name) {
         Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => Ok(Some(Secret::new(text))),

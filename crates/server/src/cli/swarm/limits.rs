@@ -70,3 +70,9 @@ pub(super) const FANOUT_REST: Duration = Duration::from_millis(300);
 
 /// Rounds of new jobs.
 pub(super) const ROUNDS_MAX: u32 = 10_000;
+
+/// Between two bytes of a connection that trickles.
+pub(super) const TRICKLE: Duration = Duration::from_secs(1);
+
+/// The longest wait before hostile connections send again.
+pub(super) const HOSTILE_TURN: Duration = Duration::from_millis(10);

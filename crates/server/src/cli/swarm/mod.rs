@@ -9,6 +9,7 @@ mod connect;
 mod crowd;
 mod descriptors;
 mod fanout;
+mod hostile;
 mod journal;
 mod limit;
 mod limits;
@@ -50,6 +51,8 @@ enum Mode {
     Connect(audience::Args),
     /// See how long a new job takes to all
     Fanout(fanout::Args),
+    /// Do what no miner does, to a server on this machine
+    Hostile(hostile::Args),
 }
 
 /// Runs one mode to its end.
@@ -61,6 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(Mode::Submit(args)) => submit::run(args),
         Some(Mode::Connect(args)) => connect::run(args),
         Some(Mode::Fanout(args)) => fanout::run(args),
+        Some(Mode::Hostile(args)) => hostile::run(args),
         None => anyhow::bail!("failed to find a mode: see `hstratum swarm --help`"),
     }
 }

@@ -2,8 +2,8 @@
 
 use anyhow::anyhow;
 use hstratum_core::address::{Address, Network};
-use hstratum_core::transaction::Outpoint;
-use hstratum_core::units::{Hash, hex};
+use hstratum_core::transaction::{Outpoint, Transaction};
+use hstratum_core::units::{Hash, hex, unhex};
 use serde_json::{Value, json};
 
 use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
@@ -15,6 +15,36 @@ pub struct NodeInfo {
     pub network: String,
     /// Height of its chain.
     pub height: u64,
+}
+
+/// How a node does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// hsd's version.
+    pub version: String,
+    /// The network's name.
+    pub network: String,
+    /// Height of its chain.
+    pub height: u64,
+    /// How much of the chain it has, by time: 1 is all.
+    pub progress: f64,
+    /// When its newest block was made, Unix seconds.
+    pub tip_time: u64,
+    /// Nodes it is connected to.
+    pub peers: u64,
+    /// Seconds that its clock is behind its peers'.
+    pub clock_offset: i64,
+}
+
+/// Whom a node's next block pays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payee {
+    /// This address.
+    Address(Address),
+    /// Nobody: it has neither an address nor a wallet.
+    Nobody,
+    /// It makes no block now, and says why.
+    NoBlock(String),
 }
 
 /// An output that can be spent, as the node's chain and mempool have it.
@@ -83,6 +113,71 @@ impl Node {
             })
         });
         info.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))
+    }
+
+    /// How it does.
+    ///
+    /// # Errors
+    /// When it does not answer, or is no node.
+    pub fn status(&self) -> anyhow::Result<NodeStatus> {
+        let found = self.endpoint.call("GET", "/", None)?;
+        let answer = found.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))?;
+        let tip = answer.pointer("/chain/tip").cloned().unwrap_or_default();
+        let header = self.endpoint.rpc("getblockheader", &json!([tip, true]))?;
+        let status = || {
+            let peers = |kind: &str| answer.pointer(kind)?.as_u64();
+            Some(NodeStatus {
+                version: cut(answer.get("version")?.as_str()?),
+                network: cut(answer.get("network")?.as_str()?),
+                height: answer.pointer("/chain/height")?.as_u64()?,
+                progress: answer.pointer("/chain/progress")?.as_f64()?,
+                tip_time: header.get("time")?.as_u64()?,
+                peers: peers("/pool/outbound")? + peers("/pool/inbound")?,
+                clock_offset: answer.pointer("/time/offset")?.as_i64()?,
+            })
+        };
+        status().ok_or_else(|| self.strange("/"))
+    }
+
+    /// Whether hstratum runs in it: whether it has a call that hstratum adds.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn has_hstratum(&self) -> anyhow::Result<bool> {
+        // Without arguments it does nothing but tell how it is used.
+        let Err(error) = self.endpoint.rpc("setstratumaddress", &json!([])) else {
+            return Ok(true);
+        };
+        match error.downcast_ref::<Refusal>() {
+            Some(refusal) => Ok(!refusal.message.starts_with("Method not found")),
+            None => Err(error),
+        }
+    }
+
+    /// Whom its next block pays (lib/node/rpc.js, getBlockTemplate).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn payee(&self) -> anyhow::Result<Payee> {
+        let request = json!([{ "capabilities": ["coinbasetxn"] }]);
+        let answer = match self.endpoint.rpc("getblocktemplate", &request) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match error.downcast_ref::<Refusal>() {
+                    Some(refusal) if refusal.message.starts_with("No addresses") => {
+                        Ok(Payee::Nobody)
+                    }
+                    Some(refusal) => Ok(Payee::NoBlock(refusal.message.clone())),
+                    None => Err(error),
+                };
+            }
+        };
+        let address = || {
+            let raw = unhex(answer.pointer("/coinbasetxn/data")?.as_str()?)?;
+            Some(Transaction::parse(&raw)?.outputs.first()?.address.clone())
+        };
+        let address = address().ok_or_else(|| self.strange("getblocktemplate"))?;
+        Ok(Payee::Address(address))
     }
 
     /// An output that neither the chain nor the mempool has spent (lib/node/fullnode.js, getCoin).

@@ -1,0 +1,54 @@
+//! Connections that are reset after a while, since some miners would come back at once.
+
+use std::collections::VecDeque;
+
+use crate::limits::{CLOSE_DELAY_MS, CLOSING_LATER_MAX};
+use crate::units::ConnId;
+
+/// When each is reset, in order.
+#[derive(Default)]
+pub(crate) struct Ends {
+    waiting: VecDeque<(u64, ConnId)>,
+}
+
+impl Ends {
+    /// Another one; what comes out is to be reset at once, to make room.
+    pub(crate) fn add(&mut self, conn: ConnId, now_ms: u64) -> Option<ConnId> {
+        self.waiting.push_back((now_ms + CLOSE_DELAY_MS, conn));
+        if self.waiting.len() <= CLOSING_LATER_MAX {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, conn)| conn)
+    }
+
+    /// The next whose time has come.
+    pub(crate) fn next(&mut self, now_ms: u64) -> Option<ConnId> {
+        let (at_ms, conn) = *self.waiting.front()?;
+        (at_ms <= now_ms).then(|| self.waiting.pop_front())?;
+        Some(conn)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut ends = Ends::default();
+        let many = CLOSING_LATER_MAX as u64;
+        for conn in 0..many {
+            assert_eq!(ends.add(ConnId(conn), conn), None);
+        }
+        assert_eq!(ends.add(ConnId(many), many), Some(ConnId(0)));
+        assert_eq!(ends.len(), CLOSING_LATER_MAX);
+        assert_eq!(ends.next(CLOSE_DELAY_MS), None);
+        assert_eq!(ends.next(CLOSE_DELAY_MS + 1), Some(ConnId(1)));
+        assert_eq!(ends.next(CLOSE_DELAY_MS + 1), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! What a proxy asks of a server: how it is, and to admit a miner that another server has admitted.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::account::clean_name;
+use crate::admit::CHALLENGE_BYTES;
+use crate::limits::SCORE_BAD_PASSWORD;
+use crate::message::{Reject, Request};
+use crate::pace::split_password;
+use crate::request::{Answer, Desk};
+use crate::session::Session;
+use crate::units::hex;
+
+impl Desk<'_> {
+    /// `hstratum.hello []`: the height of the job that there is, and, where proxies are trusted, what
+    /// a proof on this connection has to answer.
+    pub(crate) fn hello(&self, session: &Session) -> String {
+        let newest = self.shared.jobs.newest();
+        let newest = newest.filter(|_| self.shared.has_live_job());
+        let is_shared = self.shared.config.proxy_secret.is_some();
+        json!({
+            "height": newest.map(|job| job.template.height.0),
+            "challenge": is_shared.then(|| hex(&self.challenge(session))),
+        })
+        .to_string()
+    }
+
+    /// `hstratum.admit [user, options, proof]`: the user mines here as with its password, which
+    /// another server has found right. The options are those that a password may end in.
+    pub(crate) fn admit_moved(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let Some(secret) = &self.shared.config.proxy_secret else {
+            return Err(Reject::UnknownMethod);
+        };
+        let params = request.texts()?;
+        let [Some(name), Some(options), Some(proof)] = params.as_slice() else {
+            return Err(Reject::InvalidParams);
+        };
+        if clean_name(name).as_ref() != Some(name) {
+            return Err(Reject::InvalidParams);
+        }
+        if !secret.check(&self.challenge(session), name, options, proof) {
+            self.blame(session, SCORE_BAD_PASSWORD);
+            return Err(Reject::UnauthorizedUser);
+        }
+        if let (_, Some(wish)) = split_password(&format!(",{options}")) {
+            session.pace.wish(wish, self.now.ms);
+        }
+        let user = self.shared.accounts.user(name);
+        self.admit(session, user)
+    }
+
+    /// No two connections have the same, over starts as well.
+    fn challenge(&self, session: &Session) -> [u8; CHALLENGE_BYTES] {
+        let digest = Sha256::new()
+            .chain_update(b"hstratum.hello")
+            .chain_update(self.shared.config.boot.secret)
+            .chain_update(session.conn.0.to_be_bytes())
+            .finalize();
+        *digest.first_chunk().expect("32 bytes are enough")
+    }
+}

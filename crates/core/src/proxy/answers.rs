@@ -1,0 +1,379 @@
+//! What each line from a server means: answers go to the miner in the order of its requests, jobs
+//! and difficulties are remembered on the way.
+
+use std::mem::Discriminant;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::limits::{
+    LOW_SHARE_GRACE_MS, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, SCORE_DUPLICATE, SCORE_LOW_SHARE,
+    SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
+};
+use crate::line::Flow;
+use crate::message::Reject;
+use crate::proxy::answers::Wrong::Nonsense;
+use crate::proxy::desk::{Desk, OWN_ID};
+use crate::proxy::link::{Link, Own, Stage};
+use crate::proxy::miner::{Kind, Miner, Request};
+use crate::units::{parse_hex_u32, unhex};
+
+/// A line of a server, as far as it is looked at.
+#[derive(Deserialize)]
+pub(crate) struct ServerLine<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) method: Option<&'a str>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> ServerLine<'a> {
+    /// `None` when it is nothing that a server says.
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    /// What is refused, as code and text.
+    pub(crate) fn refusal(&self) -> Option<(i64, String)> {
+        let error = serde_json::from_str(self.error?.get()).unwrap_or(Value::Null);
+        let code = error[0].as_i64().unwrap_or(0);
+        Some((code, error[1].as_str().unwrap_or_default().to_owned()))
+    }
+
+    fn is_true(&self) -> bool {
+        self.result.is_some_and(|result| result.get() == "true")
+    }
+
+    fn extra_nonce1(&self) -> Option<u32> {
+        let result: Value = serde_json::from_str(self.result?.get()).ok()?;
+        parse_hex_u32(result[1].as_str()?)
+    }
+
+    /// The first parameter, as JSON.
+    fn first_param(&self) -> Option<&'a str> {
+        let params: Vec<&RawValue> = serde_json::from_str(self.params?.get()).ok()?;
+        params.first().map(|first| first.get())
+    }
+}
+
+/// Why a miner leaves its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// The server does not keep to the protocol.
+    Nonsense,
+    /// It takes no miners now.
+    NotNow,
+}
+
+/// Which of a miner's links something came over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Current,
+    Next,
+}
+
+impl Desk<'_> {
+    /// Takes bytes of a server that are for a miner.
+    ///
+    /// # Errors
+    /// When the link is of no more use.
+    pub(crate) fn hear(
+        &mut self,
+        miner: &mut Miner,
+        which: Which,
+        bytes: &[u8],
+    ) -> Result<(), Wrong> {
+        let Some(link) = link_mut(miner, which) else {
+            return Ok(());
+        };
+        let conn = link.conn;
+        let mut lines = std::mem::take(&mut link.lines);
+        if !bytes.contains(&b'\n') {
+            // A long line comes in many pieces: it is looked at once.
+            lines.hold(bytes);
+            let is_fine = lines.len() <= SERVER_LINE_BYTES_MAX;
+            link.lines = lines;
+            return is_fine.then_some(()).ok_or(Nonsense);
+        }
+        let mut heard = Ok(());
+        let read = lines.read_up_to(SERVER_LINE_BYTES_MAX, bytes, |line| {
+            // A line may have made the next link the current one, or ended it.
+            let which = which_of(miner, conn);
+            heard = match which {
+                Some(which) => self.hear_line(miner, which, line),
+                None => return Flow::Stop,
+            };
+            match heard {
+                Ok(()) => Flow::Continue,
+                Err(_) => Flow::Stop,
+            }
+        });
+        if let Some(which) = which_of(miner, conn)
+            && let Some(link) = link_mut(miner, which)
+        {
+            link.lines = lines;
+        }
+        heard.and(read.map_err(|_| Nonsense))
+    }
+
+    fn hear_line(&mut self, miner: &mut Miner, which: Which, line: &[u8]) -> Result<(), Wrong> {
+        let said = ServerLine::parse(line).ok_or(Nonsense)?;
+        match said.method {
+            Some("mining.notify") => self.hear_job(miner, which, &said, line),
+            Some("mining.set_difficulty") => self.hear_difficulty(miner, which, &said, line),
+            // No miner could use it.
+            Some(_) => Ok(()),
+            None if which == Which::Next => self.hear_own(miner, &said),
+            None => self.hear_answer(miner, &said, line),
+        }
+    }
+
+    fn hear_job(
+        &mut self,
+        miner: &mut Miner,
+        which: Which,
+        said: &ServerLine<'_>,
+        line: &[u8],
+    ) -> Result<(), Wrong> {
+        let id = said.first_param().ok_or(Nonsense)?;
+        let id: String = serde_json::from_str(id).map_err(|_| Nonsense)?;
+        let link = link_mut(miner, which).ok_or(Nonsense)?;
+        link.push_job(&id);
+        match which {
+            Which::Current => {
+                miner.has_job = true;
+                self.pass_on(miner, line);
+            }
+            Which::Next => {
+                link.staged_job = Some(whole(line));
+                self.look_whether_ready(miner);
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_difficulty(
+        &mut self,
+        miner: &mut Miner,
+        which: Which,
+        said: &ServerLine<'_>,
+        line: &[u8],
+    ) -> Result<(), Wrong> {
+        let difficulty = said.first_param().ok_or(Nonsense)?;
+        match which {
+            Which::Current => {
+                if miner.difficulty.as_deref() != Some(difficulty) {
+                    miner.difficulty = Some(difficulty.into());
+                }
+                self.pass_on(miner, line);
+            }
+            Which::Next => {
+                let link = link_mut(miner, which).ok_or(Nonsense)?;
+                link.staged_difficulty = Some(whole(line));
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, miner: &Miner, line: &[u8]) {
+        self.out.send(miner.conn, |out| {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        });
+    }
+
+    /// An answer to the miner's oldest request without one.
+    fn hear_answer(
+        &mut self,
+        miner: &mut Miner,
+        said: &ServerLine<'_>,
+        line: &[u8],
+    ) -> Result<(), Wrong> {
+        let Some(Request::Asked { id, kind, .. }) = miner.first_owed() else {
+            return Err(Nonsense);
+        };
+        let expected = id.as_deref().unwrap_or(OWN_ID);
+        if said.id.map_or("null", RawValue::get) != expected {
+            return Err(Nonsense);
+        }
+        let wants_answer = id.is_some();
+        let kind = kind.clone();
+        let refusal = said.refusal();
+        if kind == Kind::Subscribe && refusal.is_some() {
+            // Known clients would wait for ever: another server is asked the same.
+            return Err(Wrong::NotNow);
+        }
+        self.learn(miner, kind, said, refusal.as_ref())?;
+        let is_first = matches!(miner.requests.front(), Some(Request::Asked { .. }));
+        if is_first {
+            miner.requests.pop_front();
+            if wants_answer {
+                self.pass_on(miner, line);
+            }
+            miner.release(self.out);
+        } else if let Some(request) = miner.first_owed() {
+            let answer = if wants_answer {
+                whole(line)
+            } else {
+                Box::default()
+            };
+            *request = Request::Answered(answer);
+        }
+        Ok(())
+    }
+
+    /// What a move to another server has to know of an answer, and whom it blames.
+    fn learn(
+        &mut self,
+        miner: &mut Miner,
+        kind: Kind,
+        said: &ServerLine<'_>,
+        refusal: Option<&(i64, String)>,
+    ) -> Result<(), Wrong> {
+        let asked = std::mem::discriminant(&kind);
+        match (kind, refusal) {
+            (Kind::Submit, None) if said.is_true() => {
+                miner.has_credit = true;
+                self.shared.counts.accepted += 1;
+            }
+            (Kind::Submit, _) => self.shared.counts.refused += 1,
+            (Kind::Subscribe, _) => {
+                let extra_nonce1 = said.extra_nonce1().ok_or(Nonsense)?;
+                if let Some(link) = &mut miner.current {
+                    link.extra_nonce1 = Some(extra_nonce1);
+                }
+                self.take_extra_nonce(miner, extra_nonce1);
+            }
+            (Kind::Authorize(user), None) if said.is_true() => miner.add_user(user),
+            (Kind::Configure(params), None) => miner.configured = Some(params),
+            (Kind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
+            _ => {}
+        }
+        if let Some((code, text)) = refusal
+            && let Some(points) = self.points(miner, &asked, *code, text)
+        {
+            self.blame(miner, points);
+        }
+        Ok(())
+    }
+
+    /// What the server itself holds against the connection, so that the proxy knows first.
+    fn points(
+        &self,
+        miner: &Miner,
+        asked: &Discriminant<Kind>,
+        code: i64,
+        text: &str,
+    ) -> Option<u32> {
+        let is = |kind: &Kind| *asked == std::mem::discriminant(kind);
+        let is_settling = self.now.ms - miner.settled_at_ms < LOW_SHARE_GRACE_MS;
+        match code {
+            23 if is(&Kind::Submit) => (!is_settling).then_some(SCORE_LOW_SHARE),
+            22 if is(&Kind::Submit) => Some(SCORE_DUPLICATE),
+            24 => (!is(&Kind::Submit)).then_some(SCORE_BAD_PASSWORD),
+            0 if text == Reject::InvalidPassword.text() => Some(SCORE_BAD_ADMIN),
+            0 if text == Reject::InvalidParams.text() => Some(SCORE_MALFORMED),
+            _ => None,
+        }
+    }
+
+    /// An answer to something that the proxy asked for a login.
+    fn hear_own(&mut self, miner: &mut Miner, said: &ServerLine<'_>) -> Result<(), Wrong> {
+        let link = miner.next.as_mut().ok_or(Nonsense)?;
+        let own = link.own.pop_front().ok_or(Nonsense)?;
+        if said.id.map(RawValue::get) != Some(OWN_ID) {
+            return Err(Nonsense);
+        }
+        match own {
+            Own::Hello => {
+                let hello = Hello::parse(said);
+                let challenge = hello.and_then(|hello| unhex(&hello.challenge?));
+                match challenge {
+                    Some(challenge) => self.admit_all(miner, &challenge),
+                    None => {
+                        self.fail_next(miner);
+                        return Ok(());
+                    }
+                }
+            }
+            Own::Subscribe => {
+                let Some(extra_nonce1) = said.extra_nonce1() else {
+                    self.fail_next(miner);
+                    return Ok(());
+                };
+                link.extra_nonce1 = Some(extra_nonce1);
+                if miner.told != Some(extra_nonce1) && !miner.takes_extra_nonces {
+                    self.cannot_keep_extra_nonce(miner);
+                    return Ok(());
+                }
+            }
+            Own::User if !said.is_true() => {
+                self.refused_user(miner);
+                return Ok(());
+            }
+            Own::User | Own::Other => {}
+        }
+        self.look_whether_ready(miner);
+        Ok(())
+    }
+
+    /// A login is done when all is answered and the miner would not be without a job.
+    pub(crate) fn look_whether_ready(&mut self, miner: &mut Miner) {
+        let is_mining = miner.is_mining();
+        if let Some(link) = &miner.next
+            && link.stage == Stage::LoggingIn
+            && link.own.is_empty()
+            && (!is_mining || link.staged_job.is_some())
+        {
+            self.is_ready(miner);
+        }
+    }
+}
+
+/// What a server says to `hstratum.hello`.
+#[derive(Deserialize)]
+pub(crate) struct Hello {
+    /// Where it shares a secret with proxies.
+    pub(crate) challenge: Option<String>,
+    /// The height of its job; none when it has none.
+    pub(crate) height: Option<u32>,
+}
+
+impl Hello {
+    pub(crate) fn parse(said: &ServerLine<'_>) -> Option<Self> {
+        serde_json::from_str(said.result?.get()).ok()
+    }
+}
+
+pub(crate) fn link_mut(miner: &mut Miner, which: Which) -> Option<&mut Link> {
+    match which {
+        Which::Current => miner.current.as_mut(),
+        Which::Next => miner.next.as_mut(),
+    }
+}
+
+/// Which link a connection is.
+pub(crate) fn which_of(miner: &Miner, conn: Option<crate::units::ConnId>) -> Option<Which> {
+    let is = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.conn == conn);
+    if is(&miner.current) {
+        Some(Which::Current)
+    } else if is(&miner.next) {
+        Some(Which::Next)
+    } else {
+        None
+    }
+}
+
+fn whole(line: &[u8]) -> Box<[u8]> {
+    let mut whole = Vec::with_capacity(line.len() + 1);
+    whole.extend_from_slice(line);
+    whole.push(b'\n');
+    whole.into()
+}

@@ -1,0 +1,310 @@
+//! What each line from a miner means to the proxy: most go to its server as they are, in one place.
+
+use crate::account::clean_name;
+use crate::event::{ArrivalKind, CloseHow, Level, Now};
+use crate::limits::{PASSWORD_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
+use crate::line::Flow;
+use crate::message::{self, Reject, write_reject};
+use crate::pace::{Wish, split_password};
+use crate::proxy::Shared;
+use crate::proxy::event::{Action, Actions};
+use crate::proxy::miner::{Kind, Miner, Phase, Request, User};
+use crate::redirect::{Head, is_request_line};
+use crate::units::parse_hex_u32;
+
+/// The id of requests whose answer no miner waits for.
+pub(crate) const OWN_ID: &str = "\"p\"";
+/// Methods between a server and its proxy, which no miner may use.
+const INNER: &str = "hstratum.";
+
+/// Handles what concerns one miner.
+pub(crate) struct Desk<'a> {
+    pub shared: &'a mut Shared,
+    pub now: Now,
+    pub out: &'a mut Actions,
+}
+
+impl Desk<'_> {
+    /// Takes bytes, or goes on with those that waited.
+    pub(crate) fn receive(&mut self, miner: &mut Miner, bytes: &[u8]) {
+        if miner.is_closing() {
+            return;
+        }
+        if self.is_blocked(miner) {
+            miner.lines.hold(bytes);
+            return self.pace(miner);
+        }
+        let mut lines = std::mem::take(&mut miner.lines);
+        let read = lines.read(bytes, |line| self.handle_line(miner, line));
+        miner.lines = lines;
+        if read.is_err() && matches!(miner.phase, Phase::Http(_)) {
+            self.answer_http(miner);
+        } else if read.is_err() {
+            self.reject(miner, Some("null"), Reject::LineTooLong);
+            self.close(miner);
+        }
+        self.pace(miner);
+    }
+
+    fn is_blocked(&self, miner: &Miner) -> bool {
+        self.shared.is_stopping || miner.is_blocked()
+    }
+
+    /// Stops or resumes reading, as the miner can take more lines or not.
+    pub(crate) fn pace(&mut self, miner: &mut Miner) {
+        let pause = self.is_blocked(miner) || miner.is_closing();
+        if pause != miner.is_paused {
+            miner.is_paused = pause;
+            self.out.push(if pause {
+                Action::Pause(miner.conn)
+            } else {
+                Action::Resume(miner.conn)
+            });
+        }
+    }
+
+    fn handle_line(&mut self, miner: &mut Miner, line: &[u8]) -> Flow {
+        match &mut miner.phase {
+            Phase::New if is_request_line(line) => miner.phase = Phase::Http(Head::default()),
+            Phase::Http(head) => {
+                if head.read_line(line) == Flow::Stop {
+                    self.answer_http(miner);
+                }
+            }
+            Phase::Closing => {}
+            Phase::New | Phase::Stratum => {
+                miner.phase = Phase::Stratum;
+                if !line.iter().all(u8::is_ascii_whitespace) {
+                    self.handle_request(miner, line);
+                }
+            }
+        }
+        if miner.is_closing() || self.is_blocked(miner) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
+    }
+
+    fn answer_http(&mut self, miner: &mut Miner) {
+        let Phase::Http(head) = &miner.phase else {
+            return;
+        };
+        if head.is_complete() {
+            let config = &self.shared.config;
+            let response = head.response(config.public_host.as_deref(), config.public_port);
+            self.out
+                .send(miner.conn, |out| out.extend_from_slice(&response));
+        }
+        self.shared.closing.push((miner.conn, CloseHow::Flushed));
+        miner.phase = Phase::Closing;
+    }
+
+    fn handle_request(&mut self, miner: &mut Miner, line: &[u8]) {
+        let cleaned = message::clean_line(line);
+        let text = std::str::from_utf8(&cleaned).ok();
+        let Some(request) = text.and_then(message::Request::parse) else {
+            return self.malformed(miner, Some("null"));
+        };
+        let Some(method) = request.method() else {
+            return self.malformed(miner, request.id().or(Some("null")));
+        };
+        if method == "mining.subscribe" {
+            return self.subscribe(miner, &request);
+        }
+        let kind = match self.kind(miner, &request, &method) {
+            Ok(kind) => kind,
+            Err(Reject::InvalidParams) => return self.malformed(miner, request.id()),
+            Err(reject) => return self.reject(miner, request.id(), reject),
+        };
+        self.seek_first(miner, None);
+        match request.id() {
+            Some(id) => self.ask(miner, Some(id), kind, &cleaned),
+            None => {
+                let line = request.with_id(OWN_ID);
+                self.ask(miner, None, kind, line.as_bytes());
+            }
+        }
+    }
+
+    /// What a request is, or why no server is asked.
+    fn kind(
+        &mut self,
+        miner: &Miner,
+        request: &message::Request<'_>,
+        method: &str,
+    ) -> Result<Kind, Reject> {
+        Ok(match method {
+            "mining.submit" => {
+                let submit = request.submit();
+                self.check_submit(miner, submit)?;
+                Kind::Submit
+            }
+            "mining.authorize" => Kind::Authorize(self.user(miner, request)?),
+            "mining.configure" => Kind::Configure(request.params_text().into()),
+            "mining.extranonce.subscribe" => Kind::ExtraNonces,
+            "mining.authorize_admin" => Kind::AuthorizeAdmin,
+            "mining.add_user" => Kind::AddUser,
+            "mining.get_transactions" => Kind::GetTransactions,
+            _ if method.starts_with(INNER) => return Err(Reject::UnknownMethod),
+            _ => Kind::Other,
+        })
+    }
+
+    /// A share of a job that came from another server, or never, reaches none. The order of the
+    /// checks is the server's.
+    fn check_submit(
+        &mut self,
+        miner: &Miner,
+        submit: Result<message::Submit<'_>, Reject>,
+    ) -> Result<(), Reject> {
+        if miner.told.is_none() {
+            return Err(Reject::NotSubscribed);
+        }
+        let submit = submit?;
+        if miner.users.is_empty() {
+            return Err(Reject::UnauthorizedUser);
+        }
+        let current = miner.current.as_ref();
+        if current.is_some_and(|link| link.has_job(&submit.job)) {
+            return Ok(());
+        }
+        self.shared.counts.refused_stale += 1;
+        Err(Reject::JobNotFound)
+    }
+
+    fn user(&self, miner: &Miner, request: &message::Request<'_>) -> Result<User, Reject> {
+        let params = request.texts()?;
+        let name = params.first().and_then(Option::as_deref);
+        let name = name.and_then(clean_name).ok_or(Reject::InvalidParams)?;
+        let password = params.get(1).and_then(Option::as_deref).unwrap_or("");
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Err(Reject::InvalidParams);
+        }
+        let (password, wish) = split_password(password);
+        let options = match wish {
+            Some(Wish::Fixed(difficulty)) => format!("fd={difficulty}"),
+            _ => String::new(),
+        };
+        let user = User {
+            name: name.into(),
+            password: self.shared.config.secret.is_none().then(|| password.into()),
+            options: options.into(),
+        };
+        if miner.has_room_for(&user) {
+            Ok(user)
+        } else {
+            Err(Reject::UnauthorizedUser)
+        }
+    }
+
+    /// The server is told the id that the miner names, if nobody has it, or one of the proxy's.
+    fn subscribe(&mut self, miner: &mut Miner, request: &message::Request<'_>) {
+        let Ok(params) = request.texts() else {
+            return self.malformed(miner, request.id());
+        };
+        let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));
+        let is_first = miner.told.is_none();
+        if is_first {
+            let agent = params.first().and_then(Option::as_deref);
+            let agent = serde_json::Value::from(agent.unwrap_or_default());
+            miner.agent = agent.to_string().into();
+        }
+        self.seek_first(miner, wanted.filter(|_| is_first));
+        let session = miner.session.expect("it was dealt");
+        let id = request.id();
+        let line = subscribe_line(id.unwrap_or(OWN_ID), &miner.agent, session);
+        self.ask(miner, id, Kind::Subscribe, line.as_bytes());
+    }
+
+    /// Deals the miner's id, the one that it wants if it can be had, and looks for a server.
+    fn seek_first(&mut self, miner: &mut Miner, wanted: Option<u32>) {
+        let ids = &mut self.shared.ids;
+        match (miner.session, wanted) {
+            (None, wanted) => {
+                miner.session = Some(ids.deal(wanted));
+                miner.adrift_since_ms = Some(self.now.ms);
+                self.seek(miner);
+            }
+            (Some(dealt), Some(wanted)) if dealt != wanted => {
+                let given = ids.deal(Some(wanted));
+                let unused = if given == wanted { dealt } else { given };
+                ids.free(unused);
+                if given == wanted {
+                    miner.session = Some(given);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks the miner's server; where there is none yet, the next.
+    fn ask(&mut self, miner: &mut Miner, id: Option<&str>, kind: Kind, line: &[u8]) {
+        let current = miner.current.as_ref().and_then(|link| link.conn);
+        if current.is_none() && matches!(kind, Kind::Submit | Kind::GetTransactions) {
+            return self.reject(miner, id, Reject::JobNotFound);
+        }
+        if let Some(conn) = current {
+            self.out.send(conn, |out| {
+                out.extend_from_slice(line);
+                out.push(b'\n');
+            });
+        }
+        let is_kept = current.is_none() || kind.may_be_repeated();
+        miner.requests.push_back(Request::Asked {
+            id: id.map(Into::into),
+            kind,
+            line: is_kept.then(|| line.into()),
+        });
+    }
+
+    /// Refuses a request that wants an answer.
+    pub(crate) fn reject(&mut self, miner: &mut Miner, id: Option<&str>, reject: Reject) {
+        let Some(id) = id else { return };
+        let mut line = Vec::new();
+        write_reject(&mut line, id, reject);
+        miner.answer(self.out, &line);
+    }
+
+    fn malformed(&mut self, miner: &mut Miner, id: Option<&str>) {
+        self.reject(miner, id, Reject::InvalidParams);
+        self.blame(miner, SCORE_MALFORMED);
+    }
+
+    /// Adds to the score of a miner and drops it when that is too much: a little before a server
+    /// would, which could not tell who it is.
+    pub(crate) fn blame(&mut self, miner: &mut Miner, points: u32) {
+        if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
+            let text = format!("dropping a connection that misbehaves: {}", miner.address);
+            self.out.say(Level::Warning, text);
+            self.close(miner);
+            if miner.kind == ArrivalKind::Miner && !miner.has_credit {
+                self.shared.dropped.push(miner.address);
+            }
+        }
+    }
+
+    /// Reads no more from a connection and resets it after a while, since some miners would come
+    /// back at once.
+    pub(crate) fn close(&mut self, miner: &mut Miner) {
+        if miner.is_closing() {
+            return;
+        }
+        miner.phase = Phase::Closing;
+        self.shared.close_later(miner.conn, self.now);
+        self.drop_links(miner);
+        self.pace(miner);
+    }
+}
+
+impl Kind {
+    /// Whether another server may be asked the same.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        !matches!(self, Self::Submit | Self::GetTransactions | Self::AddUser)
+    }
+}
+
+/// A subscribe that names its session.
+pub(crate) fn subscribe_line(id: &str, agent: &str, session: u32) -> String {
+    format!(r#"{{"id":{id},"method":"mining.subscribe","params":[{agent},"{session:08x}"]}}"#)
+}

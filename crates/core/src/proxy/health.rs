@@ -1,0 +1,419 @@
+//! Servers and how they are: one connection to each asks again and again, as a miner would notice
+//! it, and what miners meet counts as well.
+//!
+//! A server that is gone or hangs is *down*: its miners have lost it. One that is there and has no
+//! job, or one that others are ahead of, is *unfit*: its miners move away while it still serves
+//! them, and stay where there is nothing better.
+
+use std::collections::VecDeque;
+
+use crate::event::{CloseHow, Level, Now};
+use crate::limits::{
+    DOWN_MS, DOWN_MS_MAX, NONSENSE_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS, PROBE_RETRY_MS, PROBES_GOOD,
+    SERVER_LINE_BYTES_MAX, UNFIT_MS,
+};
+use crate::line::{Flow, LineBuffer};
+use crate::proxy::answers::{Hello, ServerLine};
+use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
+use crate::proxy::{Role, Shared};
+use crate::units::ConnId;
+
+/// How the probe calls itself.
+const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\"");
+const ASK: &[u8] = b"{\"id\":\"p\",\"method\":\"hstratum.hello\",\"params\":[]}\n";
+
+/// How a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing is known yet.
+    Starting,
+    Up,
+    /// It is there, and miners are better off elsewhere.
+    Unfit(&'static str),
+    Down(&'static str),
+}
+
+/// What has to be done for its miners after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// All have lost it, at this time.
+    Lost(Place, u64),
+    /// Some may be better off elsewhere.
+    Replan,
+}
+
+/// The probe's connection.
+enum Probe {
+    /// There is none until then.
+    Waiting(u64),
+    /// It is being made, until then.
+    Dialing(Option<ConnId>, u64),
+    Open(Asking),
+}
+
+struct Asking {
+    conn: ConnId,
+    opened_ms: u64,
+    lines: LineBuffer,
+    /// When the question was asked that has no answer.
+    asked_ms: Option<u64>,
+    /// When the next is due.
+    next_ms: u64,
+    /// The answer to the subscribe comes first.
+    is_subscribed: bool,
+}
+
+/// See the module.
+pub(crate) struct Backend {
+    pub name: String,
+    pub state: State,
+    pub drain: Drain,
+    /// Miners on it.
+    pub miners: usize,
+    /// Logins on their way to it.
+    pub logins: usize,
+    /// Miners that wait for their turn to log in.
+    pub queue: VecDeque<ConnId>,
+    probe: Probe,
+    /// The probe's connection broke, and the next has yet to be answered.
+    is_in_doubt: bool,
+    height: Option<u32>,
+    /// Whether it answers `hstratum.hello`.
+    knows_hello: bool,
+    unfit_since_ms: Option<u64>,
+    last_alive_ms: u64,
+    goods: u32,
+    down_until_ms: u64,
+    down_for_ms: u64,
+    nonsense: u32,
+    nonsense_since_ms: u64,
+}
+
+impl Backend {
+    pub(crate) fn new(name: &str, now: Now) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: State::Starting,
+            drain: Drain::In,
+            miners: 0,
+            logins: 0,
+            queue: VecDeque::new(),
+            probe: Probe::Waiting(now.ms),
+            is_in_doubt: false,
+            height: None,
+            knows_hello: true,
+            unfit_since_ms: None,
+            last_alive_ms: now.ms,
+            goods: 0,
+            down_until_ms: 0,
+            down_for_ms: DOWN_MS,
+            nonsense: 0,
+            nonsense_since_ms: now.ms,
+        }
+    }
+
+    /// Whether miners may be sent there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Up && self.drain == Drain::In && !self.is_in_doubt
+    }
+
+    /// Whether it would do where nothing better is.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.state, State::Up | State::Unfit(_)) && !self.is_in_doubt
+    }
+
+    pub(crate) fn status(&self) -> BackendStatus {
+        let (state, reason) = match self.state {
+            State::Starting => ("starting", None),
+            State::Up => ("up", None),
+            State::Unfit(reason) => ("unfit", Some(reason)),
+            State::Down(reason) => ("down", Some(reason)),
+        };
+        BackendStatus {
+            name: self.name.clone(),
+            state,
+            reason,
+            drain: self.drain,
+            height: self.height,
+            miners: self.miners,
+        }
+    }
+}
+
+impl Shared {
+    /// Asks servers that are due, and gives up on those that do not answer.
+    pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
+        let timeout_ms = self.config.probe_timeout_ms;
+        for place in 0..self.backends.len() {
+            let backend = &mut self.backends[place];
+            match &mut backend.probe {
+                Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
+                Probe::Waiting(_) => {}
+                Probe::Dialing(_, until_ms) if *until_ms <= now.ms => {
+                    self.fail(place, "it cannot be reached", now, out);
+                }
+                Probe::Dialing(..) => {}
+                Probe::Open(asking) => match asking.asked_ms {
+                    Some(asked_ms) if now.ms - asked_ms >= timeout_ms => {
+                        self.fail(place, "it does not answer", now, out);
+                    }
+                    Some(_) => {}
+                    None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
+                        self.end_probe(place, out);
+                        self.dial_probe(place, now, out);
+                    }
+                    None if asking.next_ms <= now.ms => {
+                        asking.asked_ms = Some(now.ms);
+                        out.send(asking.conn, |line| line.extend_from_slice(ASK));
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn dial_probe(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let until_ms = now.ms + self.config.probe_timeout_ms;
+        self.backends[place].probe = Probe::Dialing(None, until_ms);
+        out.push(Action::Dial(Purpose::Probe(place), None));
+    }
+
+    /// The probe's connection is being made, or is not.
+    pub(crate) fn probe_dialed(
+        &mut self,
+        place: Place,
+        dialed: Option<ConnId>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        match (&mut self.backends[place].probe, dialed) {
+            (Probe::Dialing(conn @ None, _), Some(new)) => {
+                *conn = Some(new);
+                self.roles.set(new, Role::Probe(place));
+            }
+            // Whatever we lack, the server may be well: it is tried again.
+            (Probe::Dialing(None, _), None) => {
+                self.backends[place].probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
+            }
+            (_, Some(new)) => out.push(Action::Close(new, CloseHow::Reset)),
+            (_, None) => {}
+        }
+    }
+
+    /// The probe's connection is there.
+    pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if !matches!(backend.probe, Probe::Dialing(Some(dialed), _) if dialed == conn) {
+            return;
+        }
+        backend.probe = Probe::Open(Asking {
+            conn,
+            opened_ms: now.ms,
+            lines: LineBuffer::default(),
+            asked_ms: Some(now.ms),
+            next_ms: now.ms,
+            is_subscribed: false,
+        });
+        out.send(conn, |line| {
+            let subscribe =
+                format!("{{\"id\":\"p\",\"method\":\"mining.subscribe\",\"params\":[{AGENT}]}}\n");
+            line.extend_from_slice(subscribe.as_bytes());
+            line.extend_from_slice(ASK);
+        });
+    }
+
+    /// Bytes for the probe.
+    pub(crate) fn probe_received(
+        &mut self,
+        place: Place,
+        bytes: &[u8],
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let Probe::Open(asking) = &mut self.backends[place].probe else {
+            return;
+        };
+        let mut lines = std::mem::take(&mut asking.lines);
+        let mut answers = Vec::new();
+        let mut is_sane = true;
+        let read = lines.read_up_to(SERVER_LINE_BYTES_MAX, bytes, |line| {
+            match ServerLine::parse(line) {
+                Some(said) if said.method.is_some() => {}
+                Some(said) => answers.push((said.refusal().is_some(), Hello::parse(&said))),
+                None => is_sane = false,
+            }
+            Flow::Continue
+        });
+        asking.lines = lines;
+        if !is_sane || read.is_err() {
+            return self.fail(place, "it talks nonsense", now, out);
+        }
+        for (is_refused, hello) in answers {
+            self.probe_answered(place, is_refused, hello, now, out);
+        }
+    }
+
+    fn probe_answered(
+        &mut self,
+        place: Place,
+        is_refused: bool,
+        hello: Option<Hello>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let backend = &mut self.backends[place];
+        let Probe::Open(asking) = &mut backend.probe else {
+            return;
+        };
+        if !asking.is_subscribed {
+            asking.is_subscribed = true;
+            if is_refused {
+                self.fail(place, "it takes no miners", now, out);
+            }
+            return;
+        }
+        asking.asked_ms = None;
+        asking.next_ms = now.ms + PROBE_EVERY_MS;
+        backend.knows_hello = !is_refused;
+        backend.height = hello.and_then(|hello| hello.height);
+        if std::mem::take(&mut backend.is_in_doubt) {
+            // Miners may have left it meanwhile.
+            self.changes.push(Change::Replan);
+        }
+        backend.last_alive_ms = now.ms;
+        backend.goods = backend.goods.saturating_add(1);
+        self.judge(place, now, out);
+    }
+
+    /// The probe's connection is gone. Its server may be well, but nobody is sent there until that
+    /// is known.
+    pub(crate) fn probe_closed(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        match backend.probe {
+            Probe::Open(_) if !backend.is_in_doubt => {
+                backend.is_in_doubt = true;
+                self.dial_probe(place, now, out);
+            }
+            Probe::Open(_) => self.fail(place, "it ends connections", now, out),
+            Probe::Dialing(..) => self.fail(place, "it refuses connections", now, out),
+            Probe::Waiting(_) => {}
+        }
+    }
+
+    /// A server talked nonsense to a miner.
+    pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
+            backend.nonsense_since_ms = now.ms;
+            backend.nonsense = 0;
+        }
+        backend.nonsense += 1;
+        if backend.nonsense >= NONSENSE_MAX {
+            backend.nonsense = 0;
+            backend.down_for_ms = DOWN_MS_MAX;
+            self.fail(place, "it talks nonsense", now, out);
+        }
+    }
+
+    /// A server is down.
+    pub(crate) fn fail(&mut self, place: Place, why: &'static str, now: Now, out: &mut Actions) {
+        self.end_probe(place, out);
+        let backend = &mut self.backends[place];
+        backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
+        backend.goods = 0;
+        backend.is_in_doubt = false;
+        backend.height = None;
+        backend.unfit_since_ms = None;
+        if matches!(backend.state, State::Down(_)) {
+            return;
+        }
+        // One that has been well for long is taken back soon.
+        if now.ms.saturating_sub(backend.down_until_ms) >= DOWN_MS_MAX {
+            backend.down_for_ms = backend.down_for_ms.min(DOWN_MS);
+        }
+        backend.down_until_ms = now.ms + backend.down_for_ms;
+        backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
+        backend.state = State::Down(why);
+        let (name, miners) = (&backend.name, backend.miners);
+        let text = format!("server {name} is down: {why}; {miners} miners move");
+        self.changes
+            .push(Change::Lost(place, backend.last_alive_ms));
+        out.say(Level::Warning, text);
+    }
+
+    /// Ends the probe's connection, if there is one.
+    pub(crate) fn end_probe(&mut self, place: Place, out: &mut Actions) {
+        let conn = match &self.backends[place].probe {
+            Probe::Waiting(_) => None,
+            Probe::Dialing(conn, _) => *conn,
+            Probe::Open(asking) => Some(asking.conn),
+        };
+        if let Some(conn) = conn
+            && self.roles.clear(conn)
+        {
+            out.push(Action::Close(conn, CloseHow::Reset));
+        }
+    }
+
+    /// Whether a server that answers is fit for miners.
+    fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let heights = self.backends.iter().filter(|backend| backend.is_alive());
+        let highest = heights.filter_map(|backend| backend.height).max();
+        let backend = &mut self.backends[place];
+        let wrong = match (backend.height, highest) {
+            _ if !backend.knows_hello => None,
+            (None, _) => Some("it has no job"),
+            (Some(own), Some(highest)) if own < highest => Some("it is behind the others"),
+            _ => None,
+        };
+        let since_ms = match wrong {
+            Some(_) => *backend.unfit_since_ms.get_or_insert(now.ms),
+            None => {
+                backend.unfit_since_ms = None;
+                now.ms
+            }
+        };
+        let state = match (backend.state, wrong) {
+            (State::Starting, None) => State::Up,
+            (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
+                if now.ms < backend.down_until_ms {
+                    return;
+                }
+                State::Up
+            }
+            (State::Unfit(_), None) => State::Up,
+            (State::Up, Some(wrong)) if now.ms - since_ms >= UNFIT_MS => State::Unfit(wrong),
+            (unchanged, _) => unchanged,
+        };
+        if state == backend.state {
+            return;
+        }
+        backend.state = state;
+        let name = &backend.name;
+        match state {
+            State::Unfit(why) => {
+                let text = format!("server {name} is unfit: {why}; its miners move away");
+                out.say(Level::Warning, text);
+            }
+            _ => out.say(Level::Info, format!("server {name} is up")),
+        }
+        self.changes.push(Change::Replan);
+    }
+
+    /// The operator takes a server out, or back in.
+    pub(crate) fn set_drain(&mut self, place: Place, drain: Drain, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if backend.drain != drain {
+            backend.drain = drain;
+            let name = &backend.name;
+            out.say(
+                Level::Info,
+                match drain {
+                    Drain::Out => format!("server {name} is drained: its miners move away"),
+                    Drain::In => format!("server {name} takes miners again"),
+                },
+            );
+            self.changes.push(Change::Replan);
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The proxy: miners connect to it once and stay connected, whatever becomes of the servers behind.
+//!
+//! A function of events like the pool, and [`Proxy::handle`] is its only way in. Each miner has one
+//! connection to one server, by the id of its session; when that server dies, hangs, falls behind or
+//! is emptied, the miner is taken to another. No job of a server it has left reaches another one,
+//! and every request is answered once, in order: by a server, or with a reject where none can.
+
+mod answers;
+mod desk;
+mod event;
+mod health;
+mod ids;
+mod link;
+mod miner;
+mod moves;
+mod ring;
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::net::IpAddr;
+
+pub use event::{
+    Action, Actions, BackendStatus, Counts, Drain, Event, NoBackend, Place, ProxyConfig, Purpose,
+};
+
+use crate::ban::{Bans, network_of};
+use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
+use crate::limits::{
+    BACKENDS_MAX, CLOSE_DELAY_MS, LOGINS_PER_BACKEND, MOVES_SPREAD_MS, PROXY_TICK_MS,
+};
+use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
+use crate::proxy::desk::Desk;
+use crate::proxy::health::{Backend, Change, State};
+use crate::proxy::ids::SessionIds;
+use crate::proxy::miner::Miner;
+use crate::proxy::ring::Ring;
+use crate::units::ConnId;
+
+/// What a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Miner,
+    /// One of a miner to its server.
+    Link(ConnId),
+    Probe(Place),
+}
+
+/// Of each connection what it is, by the low half of its id.
+#[derive(Default)]
+pub(crate) struct Roles {
+    slots: Vec<Option<(ConnId, Role)>>,
+}
+
+impl Roles {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<Role> {
+        let (known, role) = (*self.slots.get(slot_of(conn))?)?;
+        (known == conn).then_some(role)
+    }
+
+    pub(crate) fn set(&mut self, conn: ConnId, role: Role) {
+        let slot = slot_of(conn);
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        self.slots[slot] = Some((conn, role));
+    }
+
+    /// False when it was not known any more.
+    pub(crate) fn clear(&mut self, conn: ConnId) -> bool {
+        let is_known = self.get(conn).is_some();
+        if is_known {
+            self.slots[slot_of(conn)] = None;
+        }
+        is_known
+    }
+}
+
+/// What all miners share.
+pub(crate) struct Shared {
+    pub config: ProxyConfig,
+    pub ids: SessionIds,
+    pub ring: Ring,
+    pub backends: Vec<Backend>,
+    pub roles: Roles,
+    pub counts: Counts,
+    /// Miners whose time has to be looked at.
+    pub unsettled: HashSet<ConnId>,
+    /// Miners to be ended after the event.
+    pub closing: Vec<(ConnId, CloseHow)>,
+    /// Miners to be reset, and when, in order.
+    closing_later: VecDeque<(u64, ConnId)>,
+    /// Addresses of miners that had to be dropped in this event.
+    pub dropped: Vec<IpAddr>,
+    /// What has become of servers in this event.
+    pub changes: Vec<Change>,
+    /// Every server has been looked at once.
+    pub is_started: bool,
+    pub is_stopping: bool,
+}
+
+impl Shared {
+    pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
+        self.closing_later
+            .push_back((now.ms + CLOSE_DELAY_MS, conn));
+    }
+}
+
+/// See the module.
+pub struct Proxy {
+    shared: Shared,
+    miners: Vec<Option<Box<Miner>>>,
+    bans: Bans,
+    /// Miners that may be better off elsewhere, and how many of them are looked at in a tick.
+    moves: VecDeque<ConnId>,
+    moves_per_tick: usize,
+}
+
+impl Proxy {
+    /// A proxy without miners that knows nothing of its servers yet.
+    pub fn new(config: ProxyConfig, now: Now) -> Self {
+        assert!((1..=BACKENDS_MAX).contains(&config.backends.len()));
+        let secret = config.secret.as_ref();
+        let key = secret.map_or(String::new(), |secret| secret.prove(b"", "ring", ""));
+        let names = config.backends.iter().map(String::as_str);
+        Self {
+            shared: Shared {
+                ids: SessionIds::new(config.prefix, config.key),
+                ring: Ring::new(key.as_bytes(), names.clone()),
+                backends: names.map(|name| Backend::new(name, now)).collect(),
+                roles: Roles::default(),
+                counts: Counts::default(),
+                unsettled: HashSet::new(),
+                closing: Vec::new(),
+                closing_later: VecDeque::new(),
+                dropped: Vec::new(),
+                changes: Vec::new(),
+                is_started: false,
+                is_stopping: false,
+                config,
+            },
+            miners: Vec::new(),
+            bans: Bans::default(),
+            moves: VecDeque::new(),
+            moves_per_tick: 1,
+        }
+    }
+
+    /// Takes one event and says what is to be done. `now` must not go back in milliseconds.
+    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
+        match event {
+            Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
+            Event::Dialed(Purpose::Probe(place), dialed) => {
+                self.shared.probe_dialed(place, dialed, now, out);
+            }
+            Event::Dialed(Purpose::Miner(conn, place), dialed) => {
+                let is_there = self.with(now, conn, out, |desk, miner| {
+                    desk.dialed(miner, place, dialed);
+                });
+                if let (false, Some(dialed)) = (is_there, dialed) {
+                    out.push(Action::Close(dialed, CloseHow::Reset));
+                }
+            }
+            Event::Opened(conn) => self.handle_opened(now, conn, out),
+            Event::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
+            Event::Closed(conn) => self.handle_closed(now, conn, out),
+            Event::Drain(place, drain) => self.shared.set_drain(place, drain, out),
+            Event::Tick => self.handle_tick(now, out),
+            Event::Stop => {
+                self.shared.is_stopping = true;
+                for conn in self.all_miners() {
+                    self.with(now, conn, out, |desk, miner| desk.pace(miner));
+                }
+            }
+        }
+        self.follow_up(now, out);
+    }
+
+    /// What has been counted.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts
+    }
+
+    /// How the servers are.
+    pub fn status(&self) -> Vec<BackendStatus> {
+        self.shared.backends.iter().map(Backend::status).collect()
+    }
+
+    /// Miners that are connected.
+    pub fn miners(&self) -> usize {
+        self.miners.iter().flatten().count()
+    }
+
+    /// Whether a server still owes an answer to a miner.
+    pub fn is_owed(&self) -> bool {
+        self.miners.iter().flatten().any(|miner| miner.is_owed())
+    }
+
+    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
+            out.push(Action::Close(conn, CloseHow::Reset));
+            return;
+        }
+        let slot = slot_of(conn);
+        if self.miners.len() <= slot {
+            self.miners.resize_with(slot + 1, || None);
+        }
+        self.shared.roles.set(conn, Role::Miner);
+        self.shared.unsettled.insert(conn);
+        self.miners[slot] = Some(Box::new(Miner::new(conn, arrival, now)));
+    }
+
+    fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        match self.shared.roles.get(conn) {
+            Some(Role::Link(miner)) => {
+                self.with(now, miner, out, |desk, miner| {
+                    if which_of(miner, Some(conn)).is_some() {
+                        desk.opened(miner);
+                    }
+                });
+            }
+            Some(Role::Probe(place)) => self.shared.probe_opened(place, conn, now, out),
+            Some(Role::Miner) | None => {}
+        }
+    }
+
+    fn handle_received(&mut self, now: Now, conn: ConnId, bytes: &[u8], out: &mut Actions) {
+        match self.shared.roles.get(conn) {
+            Some(Role::Miner) => {
+                self.with(now, conn, out, |desk, miner| desk.receive(miner, bytes));
+            }
+            Some(Role::Link(miner)) => {
+                self.with(now, miner, out, |desk, miner| {
+                    desk.hear_link(miner, conn, bytes);
+                });
+            }
+            Some(Role::Probe(place)) => self.shared.probe_received(place, bytes, now, out),
+            None => {}
+        }
+    }
+
+    fn handle_closed(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let role = self.shared.roles.get(conn);
+        self.shared.roles.clear(conn);
+        match role {
+            Some(Role::Miner) => self.forget(now, conn, out),
+            Some(Role::Link(miner)) => {
+                self.with(now, miner, out, |desk, miner| desk.link_closed(miner, conn));
+            }
+            Some(Role::Probe(place)) => self.shared.probe_closed(place, now, out),
+            None => {}
+        }
+    }
+
+    fn handle_tick(&mut self, now: Now, out: &mut Actions) {
+        self.shared.look_after(now, out);
+        while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
+            && at_ms <= now.ms
+        {
+            self.shared.closing_later.pop_front();
+            self.shared.closing.push((conn, CloseHow::Reset));
+        }
+        let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
+        for conn in unsettled {
+            self.with(now, conn, out, |desk, miner| desk.look_at_time(miner));
+        }
+        for _ in 0..self.moves_per_tick {
+            let Some(conn) = self.moves.pop_front() else {
+                break;
+            };
+            self.with(now, conn, out, |desk, miner| desk.move_home(miner));
+        }
+    }
+
+    /// What follows from the event for others than those it was about.
+    fn follow_up(&mut self, now: Now, out: &mut Actions) {
+        if !self.shared.is_started {
+            let mut states = self.shared.backends.iter().map(|backend| backend.state);
+            self.shared.is_started = !states.any(|state| state == State::Starting);
+        }
+        while let Some(change) = self.shared.changes.pop() {
+            match change {
+                Change::Lost(place, since_ms) => self.handle_lost(now, place, since_ms, out),
+                Change::Replan => self.plan(now, out),
+            }
+        }
+        for place in 0..self.shared.backends.len() {
+            while self.shared.backends[place].logins < LOGINS_PER_BACKEND
+                && let Some(conn) = self.shared.backends[place].queue.pop_front()
+            {
+                self.with(now, conn, out, |desk, miner| {
+                    if miner.queued == Some(place) {
+                        desk.go_to(miner, place);
+                    }
+                });
+            }
+        }
+        for address in std::mem::take(&mut self.shared.dropped) {
+            self.handle_dropped(now, address, out);
+        }
+        while !self.shared.closing.is_empty() {
+            for (conn, how) in std::mem::take(&mut self.shared.closing) {
+                if self.shared.roles.clear(conn) {
+                    self.forget(now, conn, out);
+                    out.push(Action::Close(conn, how));
+                }
+            }
+        }
+    }
+
+    /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.
+    fn handle_lost(&mut self, now: Now, place: Place, since_ms: u64, out: &mut Actions) {
+        self.shared.backends[place].queue.clear();
+        for conn in self.all_miners() {
+            self.with(now, conn, out, |desk, miner| {
+                if miner.next.as_ref().is_some_and(|link| link.place == place) {
+                    desk.fail_next(miner);
+                }
+                if miner.queued == Some(place) {
+                    miner.queued = None;
+                    if miner.current.is_none() {
+                        desk.seek(miner);
+                    }
+                }
+                if miner
+                    .current
+                    .as_ref()
+                    .is_some_and(|link| link.place == place)
+                {
+                    desk.lose_current(miner, since_ms);
+                }
+            });
+        }
+    }
+
+    /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
+    /// spread. Miners without a server look for one at once.
+    fn plan(&mut self, now: Now, out: &mut Actions) {
+        self.moves = self.all_miners().into();
+        let ticks = usize::try_from(MOVES_SPREAD_MS / PROXY_TICK_MS).expect("a small number");
+        self.moves_per_tick = self.moves.len() / ticks + 1;
+        let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
+        for conn in unsettled {
+            self.with(now, conn, out, |desk, miner| {
+                if miner.current.is_none() && miner.session.is_some() {
+                    desk.seek(miner);
+                }
+            });
+        }
+    }
+
+    /// Whoever shares an address with miners that earn is not shut out with it.
+    fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
+        let network = network_of(address);
+        let mut miners = self.miners.iter().flatten();
+        let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
+        if !mines && self.bans.drop_from(address, now.ms) {
+            let text = format!("refusing {network} for ten minutes: it keeps misbehaving");
+            out.say(Level::Warning, text);
+        }
+    }
+
+    fn forget(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let Some(mut miner) = self.miners[slot_of(conn)].take() else {
+            return;
+        };
+        let mut desk = Desk {
+            shared: &mut self.shared,
+            now,
+            out,
+        };
+        desk.drop_links(&mut miner);
+        if let Some(session) = miner.session {
+            self.shared.ids.free(session);
+        }
+    }
+
+    fn all_miners(&self) -> Vec<ConnId> {
+        let miners = self.miners.iter().flatten();
+        miners.map(|miner| miner.conn).collect()
+    }
+
+    /// Does something with a miner; false when it is gone.
+    fn with(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        out: &mut Actions,
+        act: impl FnOnce(&mut Desk<'_>, &mut Miner),
+    ) -> bool {
+        let slot = self.miners.get_mut(slot_of(conn));
+        let Some(miner) = slot.and_then(Option::as_mut).filter(|m| m.conn == conn) else {
+            return false;
+        };
+        let mut desk = Desk {
+            shared: &mut self.shared,
+            now,
+            out,
+        };
+        act(&mut desk, miner);
+        true
+    }
+}
+
+impl Desk<'_> {
+    /// Bytes of a server for a miner; one that talks nonsense is left.
+    fn hear_link(&mut self, miner: &mut Miner, conn: ConnId, bytes: &[u8]) {
+        let Some(which) = which_of(miner, Some(conn)) else {
+            return;
+        };
+        if let Err(wrong) = self.hear(miner, which, bytes) {
+            self.leave(miner, conn, wrong);
+        }
+        self.look_whether_left(miner);
+        if miner.is_paused {
+            self.receive(miner, &[]);
+        } else {
+            self.pace(miner);
+        }
+    }
+
+    fn leave(&mut self, miner: &mut Miner, conn: ConnId, wrong: Wrong) {
+        let Some(which) = which_of(miner, Some(conn)) else {
+            return;
+        };
+        if wrong == Wrong::Nonsense
+            && let Some(link) = link_mut(miner, which)
+        {
+            self.shared.count_nonsense(link.place, self.now, self.out);
+        }
+        match which {
+            Which::Current => self.lose_current(miner, self.now.ms),
+            Which::Next => self.fail_next(miner),
+        }
+    }
+}
+
+fn slot_of(conn: ConnId) -> usize {
+    (conn.0 & 0xffff_ffff) as usize
+}

@@ -1,0 +1,82 @@
+//! How much the pool keeps, against its limits: for whoever watches that nothing grows without one.
+//!
+//! Accounts are not here, which only an admin adds to; nor what is empty between two events.
+
+use crate::limits::{
+    ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
+    OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX, PENDING_REPLIES_MAX,
+    PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX,
+    SHARES_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
+};
+use crate::pool::Pool;
+
+/// So much there is of something, and so much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Of what; of what each connection or job has, the most that one has.
+    pub what: &'static str,
+    /// So many.
+    pub count: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+fn size(what: &'static str, count: usize, limit: usize) -> Size {
+    Size { what, count, limit }
+}
+
+impl Pool {
+    /// Everything that the pool keeps. Takes a look at each session. A connection's text may be
+    /// beyond its limit by what one read brings (`read_bytes`) and by one reply.
+    pub fn sizes(&self, read_bytes: usize, reply_bytes: usize) -> Vec<Size> {
+        let shared = &self.shared;
+        let sessions = self.sessions.iter().count();
+        let (dealt, hints) = shared.extra_nonces.sizes();
+        let (waiting, offered) = shared.found.sizes();
+        let questions = shared.questions.count();
+        let (queued, asked) = shared.turns.sizes();
+        let line_bytes_max = LINE_BYTES_MAX + read_bytes;
+        let reply_bytes_max = PENDING_REPLY_BYTES_MAX + reply_bytes;
+        let mut sizes = vec![
+            size("extra nonces", dealt, sessions),
+            size("hints", hints, shared.config.hints_max),
+            size("found blocks", waiting, FOUND_BLOCKS_MAX),
+            size("offered blocks", offered, OFFERED_HASHES_MAX),
+            size("questions", questions, sessions + QUESTIONS_ASKED_MAX),
+            size("queued questions", queued, sessions),
+            size("asked questions", asked, QUESTIONS_ASKED_MAX),
+            size("askers", shared.questions.askers(), sessions),
+            size("shares that wait", shared.ledger.len(), SHARES_WAITING_MAX),
+            size("ends", shared.ends.len(), CLOSING_LATER_MAX),
+            size(
+                "tallies",
+                self.tallies.len(),
+                TALLIES_MAX + USERS_PER_SESSION_MAX,
+            ),
+            size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
+            size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
+        ];
+        let jobs = shared.jobs.sizes();
+        sizes.extend([
+            size("templates", jobs.templates, TEMPLATES_MAX),
+            size("jobs", jobs.shared, SHARED_JOBS_MAX),
+            size("shares of a job", jobs.shares, 2 * SHARES_PER_JOB_MAX),
+            size("unspooled blocks", jobs.unspooled, FOUND_BLOCKS_MAX),
+        ]);
+        let mut most = |what, limit, of: fn(&crate::session::Session) -> usize| {
+            let count = self.sessions.iter().map(of).max().unwrap_or(0);
+            sizes.push(size(what, count, limit));
+        };
+        most("users", USERS_PER_SESSION_MAX, |one| one.users.len());
+        most("assignments", ASSIGNMENTS_MAX, |one| one.assignments());
+        most("own jobs", OWN_JOBS_MAX, |one| one.own_jobs.len());
+        most("shares of an own job", 2 * SHARES_PER_JOB_MAX, |one| {
+            let shares = one.own_jobs.iter().map(|job| job.remembered());
+            shares.max().unwrap_or(0)
+        });
+        most("replies", PENDING_REPLIES_MAX, |one| one.replies().0);
+        most("bytes of replies", reply_bytes_max, |one| one.replies().1);
+        most("bytes of a line", line_bytes_max, |one| one.lines.len());
+        sizes
+    }
+}

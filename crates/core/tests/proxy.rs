@@ -1,0 +1,365 @@
+//! The proxy's rules: with servers that are real pools, and die or hang at every point.
+
+mod harness;
+mod stage;
+
+use hstratum_core::admit::ProxySecret;
+use hstratum_core::proxy::{Drain, NoBackend};
+use hstratum_core::units::{ConnId, unhex};
+use serde_json::Value;
+use stage::{Failing, SECRET, Stage};
+
+/// The logins of the field, and what follows them.
+const DIALECTS: [(&str, &[&str]); 5] = [
+    (
+        "subscribe first",
+        &[
+            r#"{"id":1,"method":"mining.subscribe","params":["icbtminer"]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["alice","x"]}"#,
+        ],
+    ),
+    (
+        "authorize first, twice",
+        &[
+            r#"{"id":1,"method":"mining.authorize","params":["alice","x,d=0.0000000005"]}"#,
+            r#"{"id":1,"method":"mining.authorize","params":["bob.rig","x"]}"#,
+            r#"{"id":3,"method":"mining.subscribe","params":[]}"#,
+        ],
+    ),
+    (
+        "handyminer",
+        &[
+            r#"{"id":"long-1","method":"mining.authorize_admin","params":["x"]}"#,
+            r#"{"id":"long-1","method":"mining.add_user","params":["alice","x"]}"#,
+            r#"{"id":"long-2","method":"mining.authorize","params":["alice","x"]}"#,
+            r#"{"id":"long-3","method":"mining.subscribe","params":["handyminer/0.0.5"]}"#,
+        ],
+    ),
+    (
+        "rented",
+        &[
+            r#"{"id":1,"method":"mining.configure","params":[["minimum-difficulty"],{"minimum-difficulty.value":1e-9}]}"#,
+            r#"{"id":2,"method":"mining.subscribe","params":["rig","01abcdef"]}"#,
+            r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#,
+            r#"{"id":4,"method":"mining.authorize","params":["alice","x,fd=0.00000000023"]}"#,
+            r#"{"id":5,"method":"mining.ping","params":[]}"#,
+            r#"{"id":6,"method":"mining.get_transactions","params":["none"]}"#,
+            r#"{"id":7,"method":"mining.suggest_difficulty","params":[2]}"#,
+        ],
+    ),
+    (
+        "careless",
+        &[
+            r#"{"method":"mining.subscribe","params":["quiet"]}"#,
+            r#"{"method":"mining.authorize","params":["alice","x"]}"#,
+            r#"{"id":3,"method":"mining.subscribe","params":["quiet"]}"#,
+            r#"{"id":4,"method":"no.such","params":[]}"#,
+            r#"{"id":5,"method":"hstratum.hello","params":[]}"#,
+        ],
+    ),
+];
+
+/// Plays a session; what is on the wires passes as it will, and after `after` things the server
+/// fails. Returns how many things passed.
+fn play(lines: &[&str], secret: bool, failing: Option<(usize, Failing)>) -> usize {
+    let mut stage = Stage::new(3, secret);
+    stage.passed = 0;
+    stage.failing = failing;
+    let miner = stage.connect();
+    for line in lines {
+        stage.say(miner, line);
+    }
+    stage.settle();
+    stage.wait(100);
+    for _ in 0..2 {
+        if stage.players[miner].job.is_some() {
+            stage.submit(miner);
+            stage.submit(miner);
+        }
+        stage.settle();
+        for server in 0..3 {
+            stage.block(server);
+        }
+    }
+    let passed = stage.passed;
+    stage.wait(3_000);
+
+    let player = &stage.players[miner];
+    assert!(player.is_open, "no miner is dropped while a server lives");
+    assert_eq!(player.unanswered(), 0, "every request is answered");
+    let status = stage.status();
+    assert_eq!(stage.submit_and_see(miner), "true", "{status:?}");
+    assert_eq!(stage.counts().reset, 0);
+    assert_eq!(stage.counts().extra_nonces_changed, 0);
+    passed
+}
+
+fn fail_everywhere(failing: Failing) {
+    for (name, lines) in DIALECTS {
+        for secret in [false, true] {
+            let passed = play(lines, secret, None);
+            assert!(passed > 20, "{name}: {passed}");
+            for after in 0..passed {
+                eprintln!("{name}, secret {secret}, {failing:?} after {after} of {passed}");
+                play(lines, secret, Some((after, failing)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_may_die_at_any_point_of_a_session() {
+    fail_everywhere(Failing::Dies);
+}
+
+#[test]
+fn a_server_may_hang_at_any_point_of_a_session() {
+    fail_everywhere(Failing::Hangs);
+}
+
+#[test]
+fn moving_thousands_costs_no_password_hash_where_there_is_a_secret() {
+    for secret in [true, false] {
+        let mut stage = Stage::new(2, secret);
+        let miners: Vec<usize> = (0..40).map(|_| stage.miner("alice")).collect();
+        let (left, right) = (stage.spread()[0], stage.spread()[1]);
+        assert!(left > 8 && right > 8, "{left} {right}");
+        let hashed = stage.servers[1].hashed;
+        // The other one has not seen alice since it was started.
+        stage.revive(1);
+        stage.wait(8_000);
+        assert_eq!(stage.servers[1].hashed - hashed, usize::from(!secret));
+        assert_eq!(stage.spread(), [left, right], "they have come back");
+        for miner in miners {
+            assert_eq!(stage.submit_and_see(miner), "true");
+        }
+    }
+}
+
+#[test]
+fn a_drained_server_loses_no_share() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
+    let before = stage.spread();
+    stage.drain(0, Drain::Out);
+    let mut ids = Vec::new();
+    for _ in 0..120 {
+        for &miner in &miners {
+            ids.push((miner, stage.submit(miner)));
+        }
+        stage.wait(50);
+    }
+    assert_eq!(stage.spread()[0], 0);
+    for (miner, id) in ids {
+        assert_eq!(stage.players[miner].answer(id), "true");
+    }
+    let counts = stage.counts();
+    assert_eq!(counts.moved_alive, before[0] as u64);
+    assert_eq!((counts.moved_lost, counts.refused_in_flight), (0, 0));
+    stage.drain(0, Drain::In);
+    stage.wait(6_000);
+    assert_eq!(stage.spread(), before, "each is back where it was");
+}
+
+#[test]
+fn a_server_that_is_behind_is_left_and_taken_back() {
+    let mut stage = Stage::new(3, true);
+    for _ in 0..30 {
+        stage.miner("alice");
+    }
+    let before = stage.spread();
+    for server in [0, 2] {
+        stage.block(server);
+    }
+    stage.wait(4_500);
+    assert_eq!(stage.status(), ["up"; 3], "blocks take a while to arrive");
+    stage.wait(7_000);
+    assert_eq!(stage.status(), ["up", "unfit", "up"]);
+    assert_eq!(stage.spread()[1], 0);
+    stage.block(1);
+    stage.wait(7_000);
+    assert_eq!(stage.status(), ["up"; 3]);
+    assert_eq!(stage.spread(), before);
+    assert_eq!(stage.counts().moved_lost, 0);
+}
+
+#[test]
+fn a_server_that_talks_nonsense_is_left() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..10).map(|_| stage.miner("alice")).collect();
+    stage.servers[0].talks_nonsense = true;
+    stage.wait(2_000);
+    assert_eq!(stage.status(), ["down", "up"]);
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
+
+#[test]
+fn a_server_that_hangs_is_left_within_a_second() {
+    let mut stage = Stage::new(2, true);
+    for _ in 0..20 {
+        stage.miner("alice");
+    }
+    stage.fail(0, Failing::Hangs);
+    stage.wait(1_000);
+    assert_eq!(stage.status(), ["down", "up"]);
+    assert_eq!(stage.spread(), [0, 20]);
+    assert!(
+        stage.moved_ms.iter().all(|&ms| (600..1_000).contains(&ms)),
+        "{:?}",
+        stage.moved_ms
+    );
+}
+
+#[test]
+fn without_a_server_miners_wait_for_a_bounded_time_or_not_at_all() {
+    for (no_backend, until_ms) in [(NoBackend::Close, 0), (NoBackend::Wait(10_000), 10_000)] {
+        let mut stage = Stage::with(2, true, no_backend);
+        let miner = stage.miner("alice");
+        stage.fail(0, Failing::Dies);
+        stage.fail(1, Failing::Dies);
+        stage.settle();
+        if until_ms > 0 {
+            stage.wait(until_ms - 200);
+            assert!(stage.players[miner].is_open);
+            // Whatever it sends is answered.
+            assert_eq!(stage.submit_and_see(miner), "job not found");
+        }
+        stage.wait(400);
+        assert!(!stage.players[miner].is_open);
+    }
+}
+
+#[test]
+fn a_miner_that_waits_goes_on_with_the_first_server_that_is_back() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    stage.fail(0, Failing::Dies);
+    stage.fail(1, Failing::Dies);
+    stage.wait(5_000);
+    stage.revive(1);
+    stage.wait(2_000);
+    assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
+fn a_miner_that_names_its_session_has_it_again_and_the_same_server() {
+    let mut stage = Stage::new(5, true);
+    for _ in 0..10 {
+        let miner = stage.miner("alice");
+        let session = stage.players[miner].extra_nonce1.expect("a session");
+        assert_eq!(session >> 24, 1, "it is the proxy's");
+        let server = stage.server_of(miner);
+        stage.leave(miner);
+        let again = stage.connect();
+        let subscribe =
+            format!(r#"{{"id":1,"method":"mining.subscribe","params":["agent","{session:08x}"]}}"#);
+        stage.say(again, &subscribe);
+        stage.settle();
+        assert_eq!(stage.players[again].extra_nonce1, Some(session));
+        assert_eq!(stage.server_of(again), server);
+        let thief = stage.connect();
+        stage.say(thief, &subscribe);
+        stage.settle();
+        assert_ne!(stage.players[thief].extra_nonce1, Some(session));
+    }
+}
+
+#[test]
+fn an_extranonce_that_is_taken_is_replaced_where_the_miner_understands_that() {
+    for understands in [true, false] {
+        let mut stage = Stage::new(2, true);
+        let miner = stage.miner("alice");
+        if understands {
+            stage.say(
+                miner,
+                r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#,
+            );
+        }
+        stage.settle();
+        let session = stage.players[miner].extra_nonce1.expect("a session");
+        let server = stage.server_of(miner);
+        // Somebody who came to the other server without the proxy.
+        let other = 1 - server;
+        let now = stage.now;
+        let conn = ConnId(99 << 32 | 9_999);
+        stage.servers[other].connect(now, conn);
+        let line = format!(
+            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"x\",\"{session:08x}\"]}}\n"
+        );
+        stage.servers[other].receive(now, conn, line.as_bytes());
+        stage.fail(server, Failing::Dies);
+        stage.wait(20_000);
+        assert_eq!(stage.players[miner].is_open, understands);
+        if understands {
+            assert_eq!(stage.players[miner].told_extra_nonces, 1);
+            assert_eq!(stage.submit_and_see(miner), "true");
+        }
+    }
+}
+
+#[test]
+fn a_proof_that_is_not_right_admits_nobody() {
+    let mut stage = Stage::new(1, true);
+    let (now, conn) = (stage.now, ConnId(99 << 32 | 9_999));
+    let server = &mut stage.servers[0];
+    server.connect(now, conn);
+    let mut ask = |line: &str| {
+        server.said.clear();
+        server.receive(now, conn, format!("{line}\n").as_bytes());
+        let said = server.said.pop().expect("an answer");
+        String::from_utf8(said.1.expect("it stays open")).expect("text")
+    };
+    let hello = ask(r#"{"id":1,"method":"hstratum.hello","params":[]}"#);
+    let hello: Value = serde_json::from_str(&hello).expect("JSON");
+    assert_eq!(hello["result"]["height"], 100);
+    let challenge = unhex(hello["result"]["challenge"].as_str().expect("a challenge"));
+    let challenge = challenge.expect("hex digits");
+    let secret = ProxySecret::new(SECRET).expect("long enough");
+    let mut admit = |name: &str, proof: String| {
+        let params = format!(r#"["{name}","fd=0.0000000005","{proof}"]"#);
+        ask(&format!(
+            r#"{{"id":2,"method":"hstratum.admit","params":{params}}}"#
+        ))
+    };
+    let right = secret.prove(&challenge, "carol", "fd=0.0000000005");
+    let other = secret.prove(&[0; 16], "carol", "fd=0.0000000005");
+    assert!(admit("alice", right.clone()).contains("unauthorized user"));
+    assert!(admit("carol", other).contains("unauthorized user"));
+    assert!(admit("carol", right).contains(r#""result":true"#));
+}
+
+#[test]
+fn hostile_miners_are_stopped_before_they_reach_a_server() {
+    let mut stage = Stage::new(1, true);
+    let miner = stage.connect();
+    for _ in 0..100 {
+        stage.say(miner, r#"{"id":null,"method":7}"#);
+    }
+    stage.settle();
+    stage.wait(6_000);
+    assert!(!stage.players[miner].is_open);
+    assert_eq!(stage.spread(), [0]);
+}
+
+#[test]
+fn the_same_events_give_the_same_actions() {
+    let run = || {
+        let mut stage = Stage::new(3, true);
+        for _ in 0..20 {
+            stage.miner("alice");
+        }
+        stage.fail(1, Failing::Dies);
+        stage.wait(3_000);
+        stage.revive(1);
+        stage.wait(10_000);
+        let jobs: Vec<_> = stage
+            .players
+            .iter()
+            .map(|player| player.jobs.clone())
+            .collect();
+        (stage.passed, jobs, stage.moved_ms, stage.log)
+    };
+    assert_eq!(run(), run());
+}

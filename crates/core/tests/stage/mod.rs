@@ -1,0 +1,376 @@
+//! A stage with a proxy on it: servers, which are real pools, before it miners, and wires between
+//! them that carry one thing at a time, so that a server can die after any of them.
+//!
+//! What must hold is asserted as things pass: every request of a miner is answered once and in
+//! order, no server sees a job that is not its own, and a miner's extranonce1 changes only where it
+//! is told.
+
+mod player;
+mod server;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+
+use hstratum_core::admit::ProxySecret;
+use hstratum_core::event::{Arrival, ArrivalKind, Now};
+use hstratum_core::proxy::{
+    Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
+};
+use hstratum_core::units::{ConnId, Difficulty};
+
+pub(crate) use player::Player;
+pub(crate) use server::{SECRET, Server};
+
+const START_S: u64 = 1_700_000_000;
+/// As the shell does.
+const TICK_MS: u64 = 50;
+
+/// What is on the wires.
+enum Passing {
+    ToProxy(ConnId, Vec<u8>),
+    Opened(ConnId),
+    ClosedToProxy(ConnId),
+    ToServer(usize, ConnId, Vec<u8>),
+    ClosedToServer(usize, ConnId),
+    ToMiner(usize, Vec<u8>),
+}
+
+/// How a server fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// Its connections end and no more can be made.
+    Dies,
+    /// It takes connections and bytes, and says nothing.
+    Hangs,
+}
+
+/// See the module.
+pub(crate) struct Stage {
+    proxy: Proxy,
+    pub(crate) now: Now,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) players: Vec<Player>,
+    wires: VecDeque<Passing>,
+    /// Of the proxy's connections: to which server.
+    links: HashMap<ConnId, usize>,
+    next_slot: u64,
+    actions: Actions,
+    /// Things that have passed.
+    pub(crate) passed: usize,
+    /// After so many things the server that has the first miner fails, once.
+    pub(crate) failing: Option<(usize, Failing)>,
+    pub(crate) moved_ms: Vec<u64>,
+    pub(crate) log: Vec<String>,
+}
+
+impl Stage {
+    pub(crate) fn new(servers: usize, secret: bool) -> Self {
+        Self::with(servers, secret, NoBackend::Wait(30_000))
+    }
+
+    pub(crate) fn with(servers: usize, secret: bool, no_backend: NoBackend) -> Self {
+        let now = Now {
+            ms: 1_000,
+            unix_s: START_S,
+        };
+        let config = ProxyConfig {
+            backends: (0..servers).map(|n| format!("server{n}:3008")).collect(),
+            prefix: 1,
+            key: [9; 32],
+            secret: secret.then(|| ProxySecret::new(SECRET).expect("long enough")),
+            no_backend,
+            probe_timeout_ms: 700,
+            public_host: None,
+            public_port: 3008,
+        };
+        let mut stage = Self {
+            proxy: Proxy::new(config, now),
+            now,
+            servers: (0..servers).map(|n| Server::new(n, now)).collect(),
+            players: Vec::new(),
+            wires: VecDeque::new(),
+            links: HashMap::new(),
+            next_slot: 0,
+            actions: Actions::default(),
+            passed: 0,
+            failing: None,
+            moved_ms: Vec::new(),
+            log: Vec::new(),
+        };
+        stage.wait(500);
+        stage
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.proxy.counts()
+    }
+
+    pub(crate) fn status(&self) -> Vec<&'static str> {
+        let status = self.proxy.status();
+        status.iter().map(|server| server.state).collect()
+    }
+
+    /// How many miners each server has.
+    pub(crate) fn spread(&self) -> Vec<usize> {
+        let status = self.proxy.status();
+        status.iter().map(|server| server.miners).collect()
+    }
+
+    /// A new connection of a miner.
+    pub(crate) fn connect(&mut self) -> usize {
+        let conn = self.next_conn();
+        self.players.push(Player::new(conn));
+        let arrival = Arrival {
+            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+            kind: ArrivalKind::Miner,
+            difficulty: Difficulty::new(1.0).expect("a difficulty"),
+        };
+        self.handle(Event::Connected(conn, arrival));
+        self.players.len() - 1
+    }
+
+    /// A miner that has its first job.
+    pub(crate) fn miner(&mut self, user: &str) -> usize {
+        let miner = self.connect();
+        self.say(
+            miner,
+            r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#,
+        );
+        let authorize =
+            format!(r#"{{"id":2,"method":"mining.authorize","params":["{user}","x"]}}"#);
+        self.say(miner, &authorize);
+        self.settle();
+        assert!(self.players[miner].job.is_some(), "it has a job");
+        miner
+    }
+
+    /// One line of a miner, which is on its way then.
+    pub(crate) fn say(&mut self, miner: usize, line: &str) {
+        let player = &mut self.players[miner];
+        assert!(player.is_open, "a closed connection says nothing");
+        player.expect_answer(line);
+        let conn = player.conn;
+        let bytes = format!("{line}\n").into_bytes();
+        self.wires.push_back(Passing::ToProxy(conn, bytes));
+    }
+
+    /// A valid share of the job that a miner has; its id.
+    pub(crate) fn submit(&mut self, miner: usize) -> u64 {
+        let (id, line) = self.players[miner].share();
+        self.say(miner, &line);
+        id
+    }
+
+    /// Submits, and what is answered in the end.
+    pub(crate) fn submit_and_see(&mut self, miner: usize) -> String {
+        let id = self.submit(miner);
+        self.settle();
+        self.players[miner].answer(id)
+    }
+
+    pub(crate) fn leave(&mut self, miner: usize) {
+        self.players[miner].is_open = false;
+        let conn = self.players[miner].conn;
+        self.wires.push_back(Passing::ClosedToProxy(conn));
+        self.settle();
+    }
+
+    /// Where a miner is.
+    pub(crate) fn server_of(&self, miner: usize) -> usize {
+        let extra_nonce1 = self.players[miner].extra_nonce1.expect("it is subscribed");
+        let has = |server: &&Server| server.has_session(extra_nonce1);
+        self.servers
+            .iter()
+            .find(has)
+            .expect("a server has it")
+            .number
+    }
+
+    pub(crate) fn fail(&mut self, server: usize, failing: Failing) {
+        match failing {
+            Failing::Hangs => self.servers[server].hang(),
+            Failing::Dies => {
+                for conn in self.servers[server].die() {
+                    self.wires.push_back(Passing::ClosedToProxy(conn));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn revive(&mut self, server: usize) {
+        let now = self.now;
+        for conn in self.servers[server].die() {
+            self.wires.push_back(Passing::ClosedToProxy(conn));
+        }
+        self.servers[server].start(now);
+        self.collect(server);
+    }
+
+    /// A new block for one server.
+    pub(crate) fn block(&mut self, server: usize) {
+        self.servers[server].block(self.now);
+        self.collect(server);
+        self.settle();
+    }
+
+    pub(crate) fn drain(&mut self, server: usize, drain: Drain) {
+        self.handle(Event::Drain(server, drain));
+        self.settle();
+    }
+
+    /// Time passes, in ticks; all that is on the wires arrives.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        let end = self.now.ms + ms;
+        self.settle();
+        while self.now.ms < end {
+            self.now.ms += TICK_MS;
+            self.now.unix_s = START_S + self.now.ms / 1000;
+            self.handle(Event::Tick);
+            for server in 0..self.servers.len() {
+                self.servers[server].tick(self.now);
+                self.collect(server);
+            }
+            self.settle();
+        }
+    }
+
+    /// Whatever is on the wires arrives, and what follows from it.
+    pub(crate) fn settle(&mut self) {
+        while self.step() {}
+    }
+
+    /// One thing arrives; false when nothing is on its way.
+    fn step(&mut self) -> bool {
+        if let Some((after, failing)) = self.failing
+            && self.passed >= after
+        {
+            self.failing = None;
+            let first = self.players.first();
+            let session = first.and_then(|player| player.extra_nonce1);
+            let has = |server: &&Server| session.is_none_or(|id| server.has_session(id));
+            let number = self.servers.iter().find(has).map(|server| server.number);
+            self.fail(number.unwrap_or(0), failing);
+        }
+        let paused: Vec<ConnId> = self
+            .players
+            .iter()
+            .filter(|p| p.is_paused)
+            .map(|p| p.conn)
+            .collect();
+        let ready = self.wires.iter().position(|passing| match passing {
+            Passing::ToProxy(conn, _) => !paused.contains(conn),
+            _ => true,
+        });
+        let Some(passing) = ready.and_then(|at| self.wires.remove(at)) else {
+            return false;
+        };
+        self.passed += 1;
+        match passing {
+            Passing::ToProxy(conn, bytes) => self.handle(Event::Received(conn, &bytes)),
+            Passing::Opened(conn) => self.handle(Event::Opened(conn)),
+            Passing::ClosedToProxy(conn) => {
+                // What was on its way before the end has arrived.
+                self.links.remove(&conn);
+                self.handle(Event::Closed(conn));
+            }
+            Passing::ToServer(server, conn, bytes) => {
+                self.servers[server].receive(self.now, conn, &bytes);
+                self.collect(server);
+            }
+            Passing::ClosedToServer(server, conn) => {
+                self.servers[server].close(self.now, conn);
+                self.collect(server);
+            }
+            Passing::ToMiner(miner, bytes) => self.players[miner].hear(&bytes),
+        }
+        true
+    }
+
+    /// What a server has said goes onto the wires.
+    fn collect(&mut self, server: usize) {
+        let said = std::mem::take(&mut self.servers[server].said);
+        for (conn, bytes) in said {
+            self.wires.push_back(match bytes {
+                Some(bytes) => Passing::ToProxy(conn, bytes),
+                None => Passing::ClosedToProxy(conn),
+            });
+        }
+    }
+
+    fn next_conn(&mut self) -> ConnId {
+        self.next_slot += 1;
+        ConnId(7 << 32 | self.next_slot)
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.proxy.handle(self.now, event, &mut actions);
+        let mut dials = Vec::new();
+        actions.drain(|action, bytes| {
+            if let Action::Dial(purpose, _) = action {
+                dials.push(purpose);
+            } else {
+                self.perform(action, bytes);
+            }
+        });
+        self.actions = actions;
+        for purpose in dials {
+            self.dial(purpose);
+        }
+    }
+
+    fn dial(&mut self, purpose: Purpose) {
+        let (Purpose::Miner(_, server) | Purpose::Probe(server)) = purpose;
+        let conn = self.next_conn();
+        self.links.insert(conn, server);
+        self.handle(Event::Dialed(purpose, Some(conn)));
+        let is_taken = self.servers[server].connect(self.now, conn);
+        self.wires.push_back(match is_taken {
+            true => Passing::Opened(conn),
+            false => Passing::ClosedToProxy(conn),
+        });
+    }
+
+    fn perform(&mut self, action: Action, bytes: &[u8]) {
+        let miner = |players: &[Player], conn| players.iter().position(|p| p.conn == conn);
+        match action {
+            Action::Send(conn, _) => match (miner(&self.players, conn), self.links.get(&conn)) {
+                (Some(miner), _) => {
+                    self.wires
+                        .push_back(Passing::ToMiner(miner, bytes.to_vec()));
+                }
+                (None, Some(&server)) => {
+                    let passing = Passing::ToServer(server, conn, bytes.to_vec());
+                    self.wires.push_back(passing);
+                }
+                // Its end is on the way to the proxy.
+                (None, None) => {}
+            },
+            Action::Pause(conn) => {
+                let miner = miner(&self.players, conn).expect("a miner");
+                self.players[miner].is_paused = true;
+            }
+            Action::Resume(conn) => {
+                let miner = miner(&self.players, conn).expect("a miner");
+                self.players[miner].is_paused = false;
+            }
+            Action::Close(conn, _) => {
+                if let Some(miner) = miner(&self.players, conn) {
+                    self.players[miner].is_open = false;
+                } else if let Some(server) = self.links.remove(&conn) {
+                    let end = Passing::ClosedToServer(server, conn);
+                    self.wires.push_back(end);
+                }
+                self.wires.retain(|passing| match passing {
+                    Passing::ToProxy(from, _)
+                    | Passing::Opened(from)
+                    | Passing::ClosedToProxy(from) => *from != conn,
+                    _ => true,
+                });
+            }
+            Action::Moved(ms) => self.moved_ms.push(ms),
+            Action::Log(_, text) => self.log.push(text),
+            Action::Dial(..) => unreachable!("dials come after the others"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A server on the stage: a real pool on a chain of its own, whose ledger is at once durable.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use hstratum_core::admit::ProxySecret;
+use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now, Password};
+use hstratum_core::pool::Pool;
+use hstratum_core::units::{ConnId, Difficulty, Seq};
+use serde_json::Value;
+
+use crate::harness::{Chain, Setup};
+
+pub(crate) const SECRET: &str = "between servers and proxies";
+
+/// See the module.
+pub(crate) struct Server {
+    pub(crate) number: usize,
+    /// None while it is dead.
+    pool: Option<Pool>,
+    chain: Chain,
+    starts: u64,
+    is_hanging: bool,
+    /// Connections that it has taken.
+    open: BTreeSet<ConnId>,
+    /// Of each connection its session.
+    sessions: HashMap<ConnId, u32>,
+    /// Jobs that this start has given out.
+    jobs: HashSet<String>,
+    /// Shares that are in the ledger.
+    pub(crate) recorded: u64,
+    /// Passwords that had to be hashed.
+    pub(crate) hashed: usize,
+    /// Lines that are no JSON: what it says instead of all else.
+    pub(crate) talks_nonsense: bool,
+    pub(crate) refuses_users: bool,
+    /// What it has said, or that it ended a connection.
+    pub(crate) said: Vec<(ConnId, Option<Vec<u8>>)>,
+    actions: Actions,
+}
+
+impl Server {
+    pub(crate) fn new(number: usize, now: Now) -> Self {
+        let mut server = Self {
+            number,
+            pool: None,
+            chain: Chain::new(),
+            starts: 0,
+            is_hanging: false,
+            open: BTreeSet::new(),
+            sessions: HashMap::new(),
+            jobs: HashSet::new(),
+            recorded: 0,
+            hashed: 0,
+            talks_nonsense: false,
+            refuses_users: false,
+            said: Vec::new(),
+            actions: Actions::default(),
+        };
+        server.start(now);
+        server
+    }
+
+    pub(crate) fn start(&mut self, now: Now) {
+        self.starts += 1;
+        let setup = Setup {
+            slow_users: vec![("alice".to_owned(), "x".to_owned())],
+            ..Setup::default()
+        };
+        let mut config = setup.config();
+        config.boot.prefix = 0x1000 * self.starts + self.number as u64;
+        config.boot.secret = [self.number as u8; 32];
+        config.proxy_secret = ProxySecret::new(SECRET);
+        self.pool = Some(Pool::new(
+            config,
+            setup.stored_users(),
+            Seq(self.recorded),
+            now,
+        ));
+        self.jobs.clear();
+        self.is_hanging = false;
+        let template = self.chain.template(now.unix_s);
+        self.handle(now, Event::Template(Box::new(template)));
+    }
+
+    /// The connections that end with it.
+    pub(crate) fn die(&mut self) -> Vec<ConnId> {
+        self.pool = None;
+        self.is_hanging = false;
+        self.sessions.clear();
+        std::mem::take(&mut self.open).into_iter().collect()
+    }
+
+    pub(crate) fn hang(&mut self) {
+        self.is_hanging = true;
+    }
+
+    pub(crate) fn has_session(&self, extra_nonce1: u32) -> bool {
+        self.pool.is_some() && self.sessions.values().any(|&id| id == extra_nonce1)
+    }
+
+    pub(crate) fn block(&mut self, now: Now) {
+        let tip = self.chain.grow();
+        self.handle(now, Event::Tip(tip));
+        let template = self.chain.template(now.unix_s);
+        self.handle(now, Event::Template(Box::new(template)));
+    }
+
+    /// False when it refuses.
+    pub(crate) fn connect(&mut self, now: Now, conn: ConnId) -> bool {
+        if self.pool.is_none() {
+            return false;
+        }
+        self.open.insert(conn);
+        let arrival = Arrival {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            kind: ArrivalKind::Proxy,
+            difficulty: Difficulty::new(crate::harness::DIFFICULTY_TINY).expect("above 0"),
+        };
+        self.handle(now, Event::Connected(conn, arrival));
+        true
+    }
+
+    pub(crate) fn receive(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        if !self.open.contains(&conn) {
+            return;
+        }
+        for line in bytes.split(|&byte| byte == b'\n') {
+            self.check_request(line);
+        }
+        if self.talks_nonsense {
+            self.said
+                .push((conn, Some(b"220 smtp.example.com\n".to_vec())));
+            return;
+        }
+        self.handle(now, Event::Received(conn, bytes));
+    }
+
+    /// A job of another server must not come here.
+    fn check_request(&self, line: &[u8]) {
+        let Ok(request) = serde_json::from_slice::<Value>(line) else {
+            return;
+        };
+        if request["method"] == "mining.submit" && !self.is_hanging {
+            let job = request["params"][1].as_str().expect("a job");
+            assert!(self.jobs.contains(job), "{job} is a job of another server");
+        }
+    }
+
+    pub(crate) fn close(&mut self, now: Now, conn: ConnId) {
+        if self.open.remove(&conn) {
+            self.sessions.remove(&conn);
+            self.handle(now, Event::Closed(conn));
+        }
+    }
+
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.handle(now, Event::Tick);
+    }
+
+    fn handle(&mut self, now: Now, event: Event<'_>) {
+        let Some(mut pool) = self.pool.take() else {
+            return;
+        };
+        if !self.is_hanging {
+            pool.handle(now, event, &mut self.actions);
+            while let Some(event) = self.perform_all() {
+                pool.handle(now, event, &mut self.actions);
+            }
+        }
+        self.pool = Some(pool);
+    }
+
+    /// What follows from what the pool wants.
+    fn perform_all(&mut self) -> Option<Event<'static>> {
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut next = None;
+        let mut recorded = self.recorded;
+        actions.drain(|action, bytes| match action {
+            Action::Send(conn, _) => self.say(conn, bytes),
+            Action::SendShared(conn, line) => self.say(conn, &line),
+            Action::Close(conn, _) => {
+                self.open.remove(&conn);
+                self.sessions.remove(&conn);
+                self.said.push((conn, None));
+            }
+            Action::Record(credit) => recorded = credit.seq.0,
+            Action::CheckPassword(ticket, _, _) => {
+                self.hashed += 1;
+                let password = match self.refuses_users {
+                    true => Password::Wrong,
+                    false => Password::Right,
+                };
+                next = Some(Event::PasswordChecked(ticket, password));
+            }
+            _ => {}
+        });
+        self.actions = actions;
+        if recorded > self.recorded {
+            self.recorded = recorded;
+            assert!(next.is_none(), "one at a time");
+            next = Some(Event::Durable(Seq(recorded)));
+        }
+        next
+    }
+
+    fn say(&mut self, conn: ConnId, bytes: &[u8]) {
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let said: Value = serde_json::from_slice(line).unwrap_or(Value::Null);
+            if said["method"] == "mining.notify" {
+                let job = said["params"][0].as_str().expect("a job");
+                self.jobs.insert(job.to_owned());
+            } else if let Some(id) = said["result"][1].as_str() {
+                let id = u32::from_str_radix(id, 16).expect("a session's id");
+                self.sessions.insert(conn, id);
+            }
+        }
+        self.said.push((conn, Some(bytes.to_vec())));
+    }
+}

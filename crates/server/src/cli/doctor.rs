@@ -1,0 +1,193 @@
+//! `hstratum doctor`: what it takes, and how findings are shown.
+
+use std::env;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hstratum::doctor::{Finding, Part, Setup, Severity, examine};
+use hstratum::payout::hsd::Url;
+use hstratum_core::address::Network;
+use serde_json::json;
+
+use super::payout::{NODE_KEY, secret};
+use super::terminal::{print, print_json};
+use super::url::Server;
+
+/// What `hstratum doctor` takes.
+#[derive(clap::Args)]
+#[command(
+    after_help = "With --url alone only that server is tried, as from a miner's place. \
+Options that hsd was given as flags cannot be seen: give --url and --node-url where they differ.
+
+Exit code: 0 without problems, also where there are warnings; else 1.
+
+Environment:
+  HSTRATUM_NODE_API_KEY       the node's API key, where hsd.conf does not have it
+  HSTRATUM_PASSWORD           the password of --user
+  HSD_…                       as hsd reads it"
+)]
+pub(crate) struct Args {
+    /// The server to try: stratum+tcp://HOST:PORT [default: the one that is configured]
+    #[arg(long)]
+    url: Option<Server>,
+
+    /// hsd's prefix [default: ~/.hsd]
+    #[arg(long, value_name = "DIR")]
+    prefix: Option<PathBuf>,
+
+    /// main, testnet, regtest or simnet. On regtest a share is mined
+    #[arg(long, value_name = "NAME", default_value = "main", value_parser = parse_network)]
+    network: Network,
+
+    /// hsd's node [default: where hsd.conf says, or its usual port on this machine]
+    #[arg(long, value_name = "URL")]
+    node_url: Option<Url>,
+
+    /// The account to log in as
+    #[arg(long)]
+    user: Option<String>,
+
+    /// Its password
+    #[arg(
+        long,
+        default_value = "x",
+        env = "HSTRATUM_PASSWORD",
+        hide_env_values = true
+    )]
+    password: String,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_network(name: &str) -> Result<Network, String> {
+    Network::from_name(name).ok_or_else(|| "expected main, testnet, regtest or simnet".into())
+}
+
+/// Runs the command; exit code 1 where there is a problem.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let findings = examine(&setup(args)?);
+    if args.json {
+        print_json(&as_json(&findings))?;
+    } else {
+        print(&as_text(&findings, io::stdout().is_terminal()))?;
+    }
+    Ok(match count(&findings, Severity::Problem) {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn setup(args: &Args) -> anyhow::Result<Setup> {
+    let dir = match (&args.prefix, &args.url) {
+        (Some(prefix), _) => Some(prefix.clone()),
+        (None, Some(_)) => None,
+        (None, None) => {
+            let home = env::home_dir().context("there is no home directory: give --prefix")?;
+            Some(home.join(".hsd"))
+        }
+    };
+    let dir = dir.map(|prefix| match args.network {
+        Network::Main => prefix,
+        network => prefix.join(network.name()),
+    });
+    // What is not UTF-8 cannot be an option's value either.
+    let environment = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("HSD_"));
+    Ok(Setup {
+        network: args.network,
+        dir,
+        server: args.url.as_ref().map(ToString::to_string),
+        node_url: args.node_url.clone(),
+        node_key: secret(NODE_KEY)?,
+        environment: environment.collect(),
+        user: args.user.clone(),
+        password: args.password.clone(),
+    })
+}
+
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    let same = findings
+        .iter()
+        .filter(|finding| finding.severity == severity);
+    same.count()
+}
+
+fn as_json(findings: &[Finding]) -> serde_json::Value {
+    let list = findings.iter().map(|finding| {
+        json!({
+            "part": finding.part.name(),
+            "severity": finding.severity.name(),
+            "text": finding.text,
+            "advice": finding.advice,
+        })
+    });
+    json!({
+        "findings": list.collect::<Vec<_>>(),
+        "problems": count(findings, Severity::Problem),
+        "warnings": count(findings, Severity::Warning),
+    })
+}
+
+/// One line each, and what to do below it, under the names of the parts.
+fn as_text(findings: &[Finding], colours: bool) -> String {
+    let mut out = String::new();
+    for part in Part::ALL {
+        let mut of_part = findings
+            .iter()
+            .filter(|finding| finding.part == part)
+            .peekable();
+        if of_part.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "{}", part.name());
+        for finding in of_part {
+            let word = paint(finding.severity, colours);
+            let _ = writeln!(out, "  {word} {}", clean(&finding.text));
+            if let Some(advice) = &finding.advice {
+                let _ = writeln!(out, "          → {}", clean(advice));
+            }
+        }
+    }
+    let _ = writeln!(out, "\n{}", verdict(findings));
+    out
+}
+
+/// The word, as wide as the widest.
+fn paint(severity: Severity, colours: bool) -> String {
+    let word = format!("{:<7}", severity.name());
+    let colour = match severity {
+        Severity::Ok => 32,
+        Severity::Warning => 33,
+        Severity::Problem => 31,
+    };
+    match colours {
+        true => format!("\x1b[{colour}m{word}\x1b[0m"),
+        false => word,
+    }
+}
+
+/// Texts of servers and files are quoted in findings; nothing in them plays with a terminal.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn verdict(findings: &[Finding]) -> String {
+    let counted = |severity: Severity| match count(findings, severity) {
+        1 => format!("1 {}", severity.name()),
+        number => format!("{number} {}s", severity.name()),
+    };
+    let problems = counted(Severity::Problem);
+    match findings.iter().map(|finding| finding.severity).max() {
+        Some(Severity::Problem) => format!("{problems}, {}", counted(Severity::Warning)),
+        Some(Severity::Warning) => format!("no problems, {}", counted(Severity::Warning)),
+        _ => "all is well".to_owned(),
+    }
+}

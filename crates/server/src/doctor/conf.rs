@@ -1,0 +1,286 @@
+//! What a node is told by its files and the environment, read as hsd reads it (bcfg lib/config.js).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Origin, RawOption};
+
+use super::{Findings, Part};
+
+/// How much of a line an error shows, in characters.
+const LINE_CHARS_MAX: usize = 60;
+
+/// What begins the name of an option of ours among hsd's.
+const PREFIX: &str = "stratum";
+
+/// The node's settings and ours.
+pub(super) struct Settings {
+    /// Ours; none when they are wrong.
+    pub config: Option<Config>,
+    /// hsd's own, by their names without hyphens.
+    pub node: BTreeMap<String, String>,
+}
+
+/// Settings by name.
+type Lines = Vec<(String, String)>;
+
+impl Settings {
+    /// Reads `hsd.conf`, `stratum.conf` and the environment.
+    pub(super) fn read(
+        dir: &Path,
+        environment: &[(String, String)],
+        findings: &mut Findings,
+    ) -> Self {
+        let hsd = read_file(&dir.join("hsd.conf"), "api-key", findings);
+        let environment: Lines = environment
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(name, value)| Some((variable(name)?, value.clone())))
+            .collect();
+        let mut node: BTreeMap<String, String> = hsd.iter().flatten().cloned().collect();
+        node.extend(environment.iter().cloned());
+
+        let own = node.get("stratumconfig").map(PathBuf::from);
+        if let Some(own) = own.as_ref().filter(|own| !own.exists()) {
+            findings.problem(
+                Part::Configuration,
+                format!("{} is not there", own.display()),
+                "stratum-config names it: make it, or name another",
+            );
+        }
+        let own = own.unwrap_or_else(|| dir.join("stratum.conf"));
+        let stratum = read_file(&own, "password", findings);
+        let (Some(hsd), Some(stratum)) = (hsd, stratum) else {
+            return Self { config: None, node };
+        };
+
+        let mut options = ours(&hsd, Origin::File);
+        options.extend(stratum.iter().map(|(key, value)| RawOption {
+            key: key.clone(),
+            value: value.clone(),
+            origin: Origin::File,
+        }));
+        options.extend(ours(&environment, Origin::Environment));
+        options.retain(|option| option.key != "config");
+        let config = match Config::parse(&options) {
+            Ok(config) => {
+                tell(&config, options.len(), findings);
+                Some(config)
+            }
+            Err(error) => {
+                findings.problem(
+                    Part::Configuration,
+                    error,
+                    format!("the node does not start with it: correct {}", own.display()),
+                );
+                None
+            }
+        };
+        Self { config, node }
+    }
+}
+
+fn tell(config: &Config, given: usize, findings: &mut Findings) {
+    let what = match given {
+        0 => "no options in files or the environment, all defaults".to_owned(),
+        1 => "1 option is valid".to_owned(),
+        _ => format!("{given} options are valid"),
+    };
+    let place = SocketAddr::new(config.host, config.port);
+    findings.ok(
+        Part::Configuration,
+        format!("{what}: miners connect to {place}"),
+    );
+    if config.port == 0 {
+        findings.warn(
+            Part::Configuration,
+            "port is 0: another one at each start",
+            "give miners one that stays, as in port: 3008",
+        );
+    }
+    if let Some(files) = &config.tls {
+        match crate::tls::load(&files.cert, &files.key) {
+            Ok(_) => findings.ok(
+                Part::Configuration,
+                format!("{} and its key can be used", files.cert.display()),
+            ),
+            Err(error) => findings.problem(
+                Part::Configuration,
+                format!("{error:#}"),
+                "the node does not start without: correct tls-cert and tls-key",
+            ),
+        }
+    }
+    if config.password.is_none() && !config.host.is_loopback() {
+        findings.ok(
+            Part::Configuration,
+            "no password: anybody may mine, and nobody can add accounts on the wire",
+        );
+    }
+}
+
+/// The lines of a file; none where it is malformed. A missing file has none.
+fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines> {
+    let name = path.display();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Lines::new()),
+        Err(error) => {
+            findings.problem(
+                Part::Configuration,
+                format!("failed to read {name}: {error}"),
+                "run this as the user of the node",
+            );
+            return None;
+        }
+    };
+    let lines = match parse(&text) {
+        Ok(lines) => lines,
+        Err(error) => {
+            findings.problem(
+                Part::Configuration,
+                format!("{name}: {error}"),
+                "the node does not start with it: write lines like port: 3008",
+            );
+            return None;
+        }
+    };
+    let key = secret.replace('-', "");
+    let holds_secret = lines.iter().any(|(found, _)| *found == key);
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if holds_secret && mode & 0o077 != 0 {
+        findings.warn(
+            Part::Configuration,
+            format!("{name} has {secret}, and others may read it"),
+            format!("chmod 600 {name}"),
+        );
+    }
+    Some(lines)
+}
+
+/// Reads a file's text: `key: value` lines, comments, and lines that go on after a backslash.
+fn parse(text: &str) -> Result<Lines, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines = Lines::new();
+    for (index, line) in text.replace("\\\n", "").split('\n').enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // Not its value: that may be a password.
+        let shown: String = line.chars().take(LINE_CHARS_MAX).collect();
+        let Some((key, value)) = line.split_once(':') else {
+            return Err(format!(
+                "line {}: expected NAME: VALUE, found {shown:?}",
+                index + 1
+            ));
+        };
+        let key = key.trim().replace('-', "");
+        if !is_key(&key) {
+            return Err(format!("line {}: {key:?} is no name", index + 1));
+        }
+        let value = value.trim();
+        if !value.is_empty() {
+            lines.push((key, value.to_owned()));
+        }
+    }
+    Ok(lines)
+}
+
+fn is_key(key: &str) -> bool {
+    let is_known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    !key.is_empty() && key.bytes().all(is_known)
+}
+
+/// The name that a variable `HSD_…` sets.
+fn variable(name: &str) -> Option<String> {
+    let key = name.strip_prefix("HSD_")?.replace('_', "");
+    let is_known = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    let fits = !key.is_empty() && key.bytes().all(is_known);
+    fits.then(|| key.to_lowercase())
+}
+
+/// Those of hsd's settings that are for us.
+fn ours(lines: &Lines, origin: Origin) -> Vec<RawOption> {
+    let named = lines.iter().filter_map(|(key, value)| {
+        let key = key.strip_prefix(PREFIX).filter(|key| !key.is_empty())?;
+        Some(RawOption {
+            key: key.to_owned(),
+            value: value.clone(),
+            origin,
+        })
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_hsd_reads_them() {
+        let text = "\u{feff}# comment\r\n\r\npublic-host: a:b \nport: 30\\\n08\nempty:\nx: y # z\n";
+        let lines = parse(text).expect("well formed");
+        let expected = [("publichost", "a:b"), ("port", "3008"), ("x", "y # z")];
+        assert_eq!(
+            lines,
+            expected.map(|(key, value)| (key.into(), value.into()))
+        );
+        for (text, line) in [("port = 3008", "line 1"), ("a: b\n\nPort: 1\n", "line 3")] {
+            let error = parse(text).expect_err(text);
+            assert!(error.starts_with(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_and_stratum_conf_override_hsd_conf() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write =
+            |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+        write(
+            "hsd.conf",
+            "api-key: k\nstratum-port: 1\nstratum-difficulty: 4\n",
+        );
+        write("stratum.conf", "port: 2\nmax-inbound: 5\n");
+        let environment = [
+            ("HSD_STRATUM_MAX_INBOUND".into(), "7".into()),
+            ("HSD_HTTP_PORT".into(), "9".into()),
+        ];
+        let mut findings = Findings::default();
+        let settings = Settings::read(dir.path(), &environment, &mut findings);
+        let config = settings.config.expect("valid");
+        assert_eq!((config.port, config.max_inbound), (2, 7));
+        assert_eq!(config.difficulty.get(), 4.0);
+        assert_eq!(settings.node["apikey"], "k");
+        assert_eq!(settings.node["httpport"], "9");
+        let readable = &findings.0[0];
+        assert!(readable.text.contains("others may read it"), "{readable:?}");
+    }
+
+    #[test]
+    fn what_stops_the_node_is_a_problem() {
+        for (name, text, says) in [
+            ("stratum.conf", "prot: 1\n", "did you mean port"),
+            ("stratum.conf", "port 1\n", "line 1"),
+            ("hsd.conf", "port 1\n", "line 1"),
+            (
+                "hsd.conf",
+                "stratum-config: /nonexistent/x\n",
+                "is not there",
+            ),
+        ] {
+            let dir = tempfile::tempdir().expect("a directory");
+            fs::write(dir.path().join(name), text).expect("written");
+            let mut findings = Findings::default();
+            Settings::read(dir.path(), &[], &mut findings);
+            let found = &findings.0[0];
+            assert_eq!(found.severity, super::super::Severity::Problem);
+            assert!(found.text.contains(says), "{found:?}");
+        }
+    }
+}

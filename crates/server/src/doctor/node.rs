@@ -1,0 +1,257 @@
+//! The hsd node: whether it runs, has hstratum in it, is synchronized, and pays somebody.
+
+use std::env::consts::OS;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hstratum_core::address::{Address, Network};
+
+use crate::payout::hsd::{Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url};
+
+use super::conf::Settings;
+use super::{Findings, Part, Setup};
+
+/// Beyond it miners' and peers' times differ enough to be looked at.
+const CLOCK_OFF_S: u64 = 60;
+
+/// Beyond it blocks are about to be refused: two hours are what a node bears (hsd
+/// lib/blockchain/chain.js, verify), and miners roll the time.
+const CLOCK_WRONG_S: u64 = 30 * 60;
+
+/// Without a block for so long, main and testnet are likely ahead of this node.
+const TIP_OLD_S: u64 = 3 * 60 * 60;
+
+/// How long the node may take for an answer here.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of the node when the port is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeState {
+    /// Nobody has looked.
+    NotAsked,
+    /// Nothing answers.
+    Stopped,
+    /// It runs, with hstratum in it.
+    Serving,
+    /// It runs without hstratum.
+    Without,
+    /// Something answers, but does not tell.
+    Unknown,
+}
+
+pub(super) fn examine(setup: &Setup, settings: &Settings, findings: &mut Findings) -> NodeState {
+    let url = setup
+        .node_url
+        .clone()
+        .or_else(|| configured(setup.network, settings));
+    let url = url.unwrap_or_else(|| Url::usual(setup.network, HsdPart::Node));
+    let configured_key = || settings.node.get("apikey").cloned().map(Secret::new);
+    let key = setup.node_key.clone().or_else(configured_key);
+    let patience = Patience {
+        call: PATIENCE,
+        create: PATIENCE,
+    };
+    let node = Node::new(url, key, setup.network, patience);
+    let status = match node.status() {
+        Ok(status) => status,
+        Err(error) => return unreachable(&node, &error, setup.network, settings, findings),
+    };
+    if status.network != setup.network.name() {
+        findings.problem(
+            Part::Node,
+            format!(
+                "the node at {} is on {}, not {}",
+                node.url(),
+                status.network,
+                setup.network.name()
+            ),
+            "give the right --network or --node-url",
+        );
+        return NodeState::Unknown;
+    }
+    findings.ok(
+        Part::Node,
+        format!(
+            "hsd {} at {}, height {}",
+            status.version,
+            node.url(),
+            status.height
+        ),
+    );
+    let state = check_plugin(&node, findings);
+    check_sync(&status, setup.network, findings);
+    check_clock(&status, findings);
+    check_payee(&node, setup.network, findings);
+    state
+}
+
+/// Where the configuration has the node answer.
+fn configured(network: Network, settings: &Settings) -> Option<Url> {
+    let usual = Url::usual(network, HsdPart::Node).to_string();
+    let port = match settings.node.get("httpport") {
+        Some(port) => port.as_str(),
+        None => usual.rsplit_once(':')?.1,
+    };
+    let host = settings
+        .node
+        .get("httphost")
+        .map_or("127.0.0.1", String::as_str);
+    let url = match host.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => format!("http://127.0.0.1:{port}"),
+        Ok(IpAddr::V6(ip)) => format!("http://[{ip}]:{port}"),
+        _ => format!("http://{host}:{port}"),
+    };
+    url.parse().ok()
+}
+
+fn unreachable(
+    node: &Node,
+    error: &anyhow::Error,
+    network: Network,
+    settings: &Settings,
+    findings: &mut Findings,
+) -> NodeState {
+    let refused = match error.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::Io(cause)) => cause.kind() == io::ErrorKind::ConnectionRefused,
+        _ => false,
+    };
+    if !refused {
+        findings.problem(
+            Part::Node,
+            format!("{error:#}"),
+            "give the node's API key in HSTRATUM_NODE_API_KEY, and --node-url if it is elsewhere",
+        );
+        return NodeState::Unknown;
+    }
+    findings.problem(
+        Part::Node,
+        format!("no node runs: nothing answers at {}", node.url()),
+        "start hsd with --plugins hstratum; give --node-url if it was told another --http-port",
+    );
+    if let Some(addresses) = settings.node.get("coinbaseaddress") {
+        check_configured_payee(addresses, network, findings);
+    }
+    NodeState::Stopped
+}
+
+fn check_configured_payee(addresses: &str, network: Network, findings: &mut Findings) {
+    let wrong = addresses
+        .split(',')
+        .map(str::trim)
+        .find(|text| Address::parse(text, network).is_none());
+    match wrong {
+        Some(text) => findings.problem(
+            Part::Node,
+            format!(
+                "coinbase-address: {text:?} is no address of {}",
+                network.name()
+            ),
+            format!("correct it in hsd.conf: it begins with {}1", network.hrp()),
+        ),
+        None => findings.ok(Part::Node, format!("blocks will pay {addresses}")),
+    }
+}
+
+fn check_plugin(node: &Node, findings: &mut Findings) -> NodeState {
+    match node.has_hstratum() {
+        Ok(true) => NodeState::Serving,
+        Ok(false) => {
+            findings.problem(
+                Part::Node,
+                "hstratum is not in this node",
+                "start hsd with --plugins hstratum, or have plugins: hstratum in hsd.conf",
+            );
+            NodeState::Without
+        }
+        Err(error) => {
+            findings.problem(Part::Node, format!("{error:#}"), "look at the node's log");
+            NodeState::Unknown
+        }
+    }
+}
+
+fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
+    if matches!(network, Network::Regtest | Network::Simnet) {
+        return;
+    }
+    match status.peers {
+        0 => findings.problem(
+            Part::Node,
+            "no peers: there is no work for miners, and a block would reach nobody",
+            "look at the node's connection and firewall; --nodes=HOST names a peer",
+        ),
+        1..=3 => findings.warn(
+            Part::Node,
+            format!("{} peers only", status.peers),
+            "more of them hear of a block sooner: --max-outbound=16, or --listen and an open port",
+        ),
+        peers => findings.ok(Part::Node, format!("{peers} peers")),
+    }
+    let age = now_s().saturating_sub(status.tip_time);
+    if status.progress < 0.999 {
+        findings.problem(
+            Part::Node,
+            format!(
+                "still downloading the chain: {:.1} %",
+                status.progress * 100.0
+            ),
+            "wait: miners get work when that is done",
+        );
+    } else if age > TIP_OLD_S {
+        findings.warn(
+            Part::Node,
+            format!("the newest block is {} h old", age / 3600),
+            "compare its height with a block explorer's; if it is behind, start it again",
+        );
+    } else {
+        findings.ok(Part::Node, "synchronized");
+    }
+}
+
+fn check_clock(status: &NodeStatus, findings: &mut Findings) {
+    // Peers tell by how much they are ahead; the newest block at least cannot be of the future.
+    let ahead = status.tip_time.saturating_sub(now_s());
+    let off = status.clock_offset.unsigned_abs().max(ahead);
+    let advice = match OS {
+        "linux" => "timedatectl set-ntp true",
+        _ => "have the clock set by NTP",
+    };
+    let text = format!("the clock is about {off} s off from other nodes'");
+    if off > CLOCK_WRONG_S {
+        findings.problem(Part::Machine, text, advice);
+    } else if off > CLOCK_OFF_S {
+        findings.warn(Part::Machine, text, advice);
+    } else {
+        findings.ok(Part::Machine, "the clock agrees with other nodes'");
+    }
+}
+
+fn check_payee(node: &Node, network: Network, findings: &mut Findings) {
+    match node.payee() {
+        Ok(Payee::Address(address)) => {
+            findings.ok(
+                Part::Node,
+                format!("blocks pay {}", address.encode(network)),
+            );
+        }
+        Ok(Payee::Nobody) => findings.problem(
+            Part::Node,
+            "blocks would pay nobody, so that there is no work",
+            "start hsd with --coinbase-address, or with its wallet",
+        ),
+        Ok(Payee::NoBlock(why)) => findings.warn(
+            Part::Node,
+            format!("whom blocks pay cannot be seen yet: hsd says {why:?}"),
+            "run this again when the node is synchronized and has peers",
+        ),
+        Err(error) => {
+            findings.problem(Part::Node, format!("{error:#}"), "look at the node's log");
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

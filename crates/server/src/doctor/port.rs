@@ -1,0 +1,209 @@
+//! The stratum port: whether it takes connections, and what two kinds of miners have from it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+
+use hstratum_core::account::Auth;
+use hstratum_core::address::{Address, Network};
+
+use crate::config::Config;
+
+use super::dialect::Dialect;
+use super::node::NodeState;
+use super::trial::{self, Ended, Lived, Trial};
+use super::{Findings, Part, Setup};
+
+/// The account that is tried where none is given.
+const ACCOUNT: &str = "doctor";
+
+pub(super) fn examine(
+    setup: &Setup,
+    config: Option<&Config>,
+    server: &str,
+    state: NodeState,
+    findings: &mut Findings,
+) {
+    let stream = match trial::connect(server) {
+        Ok(stream) => stream,
+        Err(error) => return explain_closed(&error, config, server, state, findings),
+    };
+    match state {
+        NodeState::Stopped => {
+            return findings.problem(
+                Part::Miners,
+                format!("{server} is in use, and not by a node at the address above"),
+                "see who has the port, with ss -ltnp; or give --node-url",
+            );
+        }
+        NodeState::Without => {
+            return findings.problem(
+                Part::Miners,
+                format!("{server} is in use, and not by this node"),
+                "see who has the port, with ss -ltnp, and give hstratum another one",
+            );
+        }
+        NodeState::NotAsked | NodeState::Serving | NodeState::Unknown => {}
+    }
+    let account = account(setup, config);
+    let as_proxy = config.is_some_and(|config| expects_header(config, &stream));
+    let mut stream = Some(stream);
+    for dialect in [Dialect::Goldshell, Dialect::HandyMiner] {
+        let trial = Trial {
+            dialect,
+            account: &account,
+            password: &setup.password,
+            mines: setup.network == Network::Regtest,
+            as_proxy,
+        };
+        let outcome = match stream.take().map_or_else(|| trial::connect(server), Ok) {
+            Ok(stream) => trial::run(&trial, stream),
+            Err(error) => Err(Ended::Failed(error.into())),
+        };
+        let is_idle = matches!(outcome, Err(Ended::NoJob));
+        tell(setup, dialect, &account, outcome, findings);
+        if is_idle {
+            // There is none for the other either.
+            return;
+        }
+    }
+}
+
+/// Whom to mine as. By address, to one that is well formed.
+fn account(setup: &Setup, config: Option<&Config>) -> String {
+    if let Some(user) = &setup.user {
+        return user.clone();
+    }
+    if config.is_some_and(|config| config.auth == Auth::Address) {
+        let address = Address::new(0, vec![0; 20]).expect("20 bytes are an address");
+        return address.encode(setup.network);
+    }
+    ACCOUNT.to_owned()
+}
+
+/// Whether the server takes this end of the connection for a proxy.
+fn expects_header(config: &Config, stream: &TcpStream) -> bool {
+    stream.local_addr().is_ok_and(|own| {
+        let mut proxies = config.proxy_protocol.iter();
+        proxies.any(|range| range.contains(own.ip()))
+    })
+}
+
+fn explain_closed(
+    error: &io::Error,
+    config: Option<&Config>,
+    server: &str,
+    state: NodeState,
+    findings: &mut Findings,
+) {
+    let text = format!("{server} takes no connections: {error}");
+    match (state, config) {
+        (NodeState::Serving, _) => findings.problem(
+            Part::Miners,
+            text,
+            "hstratum has no job for miners, or another port. See the findings above, and \"no job\" \
+             in the node's log; if hsd was given --stratum-port, give --url \
+             stratum+tcp://127.0.0.1:PORT",
+        ),
+        (NodeState::Stopped, Some(config)) => check_free(config, findings),
+        (NodeState::Without | NodeState::Stopped, _) => {}
+        (NodeState::NotAsked | NodeState::Unknown, _) => findings.problem(
+            Part::Miners,
+            text,
+            "is the server running, is this its host and port, does a firewall let it through?",
+        ),
+    }
+}
+
+/// Whether a node that starts now gets its ports.
+fn check_free(config: &Config, findings: &mut Findings) {
+    let first = SocketAddr::new(config.host, config.port);
+    for place in [first]
+        .into_iter()
+        .chain(config.listen.iter().map(|spec| spec.address))
+    {
+        match TcpListener::bind(place) {
+            Ok(_) => findings.ok(Part::Miners, format!("{place} is free for hstratum")),
+            // Without IPv6 hstratum takes IPv4.
+            Err(_) if place.ip() == Ipv6Addr::UNSPECIFIED && bind_v4(place.port()) => {
+                findings.ok(Part::Miners, format!("0.0.0.0:{} is free for hstratum", place.port()));
+            }
+            Err(error) => findings.problem(
+                Part::Miners,
+                format!("{place} cannot be listened on: {error}"),
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "see who has the port, with ss -ltnp, and choose another one"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "choose a port above 1023, or allow it: AmbientCapabilities=CAP_NET_BIND_SERVICE"
+                    }
+                    _ => "host must be an address of this machine; :: is all of them",
+                },
+            ),
+        }
+    }
+}
+
+fn bind_v4(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+}
+
+fn tell(
+    setup: &Setup,
+    dialect: Dialect,
+    account: &str,
+    outcome: Result<Lived, Ended>,
+    findings: &mut Findings,
+) {
+    let who = format!("as a {}", dialect.name());
+    match outcome {
+        Ok(lived) => {
+            let share = match lived.share {
+                Some(true) => ", a share accepted: a block",
+                Some(false) => ", a share accepted",
+                None => "",
+            };
+            let Lived {
+                difficulty,
+                job_after,
+                ..
+            } = lived;
+            let ms = job_after.as_millis();
+            let difficulty = match difficulty {
+                0.001.. => format!("{difficulty}"),
+                _ => format!("{difficulty:.1e}"),
+            };
+            findings.ok(
+                Part::Miners,
+                format!("{who}: a job of difficulty {difficulty} after {ms} ms{share}"),
+            );
+            for complaint in lived.complaints {
+                findings.warn(
+                    Part::Miners,
+                    format!("{who}: {complaint}"),
+                    "not hstratum's way: look at what is between it and the miners",
+                );
+            }
+        }
+        Err(Ended::Unauthorized(refusal)) if setup.user.is_none() => findings.warn(
+            Part::Miners,
+            format!("{who}: connected; an unknown account is refused: {refusal}"),
+            "give --user and HSTRATUM_PASSWORD of an account, to see whether it gets work",
+        ),
+        Err(Ended::Unauthorized(refusal)) => findings.problem(
+            Part::Miners,
+            format!("{who}: the account {account:?} is refused: {refusal}"),
+            "see that it is in users.json and that HSTRATUM_PASSWORD is its password",
+        ),
+        Err(Ended::NoJob) => findings.problem(
+            Part::Miners,
+            format!("{who}: logged in, but no job came"),
+            "see the findings of the node, and \"no job\" in its log",
+        ),
+        Err(Ended::Failed(error)) => findings.problem(
+            Part::Miners,
+            format!("{who}: {error:#}"),
+            "is it hstratum that listens there, and plain rather than TLS? See the node's log",
+        ),
+    }
+}

@@ -1,0 +1,115 @@
+//! How connections come to be: taken from the listeners, or made by us.
+
+use std::io;
+use std::net::SocketAddr;
+
+use hstratum_core::event::{ArrivalKind, Listening};
+use hstratum_core::units::{ConnId, Difficulty};
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::{FIRST_CONN, Net, slot_of};
+use crate::conn::{self, Conn, Stage};
+use crate::limits::{ACCEPTS_PER_TURN, OPENING_MS, SILENT_START_MS};
+use crate::listener::Encryption;
+
+impl Net {
+    pub(super) fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listeners[number].accept() {
+                None => return,
+                Some((socket, peer)) if self.conns.len() - self.dialed < self.conns_max => {
+                    // One that breaks while it is set up was never there.
+                    let _ = self.add(socket, peer, number);
+                }
+                Some((socket, _)) => conn::reset(&socket),
+            }
+        }
+    }
+
+    fn add(&mut self, mut socket: TcpStream, peer: SocketAddr, number: usize) -> io::Result<()> {
+        conn::set_up(&socket)?;
+        let listener = &self.listeners[number];
+        let is_proxy = self.proxies.iter().any(|range| range.contains(peer.ip()));
+        let (stage, kind, time_ms) = if is_proxy {
+            (Stage::Header, ArrivalKind::Proxy, OPENING_MS)
+        } else {
+            (Stage::Silent, ArrivalKind::Miner, SILENT_START_MS)
+        };
+        let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
+        let entry = self.conns.vacant_entry();
+        let slot = entry.key();
+        self.poll.registry().register(
+            &mut socket,
+            Token(slot + FIRST_CONN),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        self.generation = self.generation.wrapping_add(1);
+        let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
+        let encryption = listener.spec.encryption;
+        entry.insert(Conn::new(id, socket, stage, encryption, arrival));
+        self.set_due(id, time_ms);
+        if !is_proxy && !self.count(id) {
+            self.lose(id);
+        }
+        Ok(())
+    }
+
+    /// Counts a connection among those of its address; false when there are enough.
+    pub(super) fn count(&mut self, id: ConnId) -> bool {
+        let conn = &mut self.conns[slot_of(id)];
+        if conn.arrival.kind == ArrivalKind::Miner {
+            conn.is_counted = self.per_address.enter(conn.arrival.address);
+            return conn.is_counted;
+        }
+        true
+    }
+
+    /// Takes connections, or refuses them while the ports stay ours. Those that the pool has not
+    /// heard of are refused too.
+    ///
+    /// # Errors
+    /// The first, when the system refuses; that listener has not changed.
+    pub(crate) fn listen(&mut self, listening: Listening) -> io::Result<()> {
+        if listening == Listening::Off {
+            let opening: Vec<ConnId> = self.due.iter().map(|&(_, id)| id).collect();
+            for id in opening {
+                if self.get_mut(id).is_some_and(|c| c.stage != Stage::Closing) {
+                    self.lose(id);
+                }
+            }
+        }
+        let registry = self.poll.registry();
+        let mut result = Ok(());
+        for listener in &mut self.listeners {
+            result = result.and(listener.listen(listening, registry));
+        }
+        result
+    }
+
+    /// Begins a connection to a peer, to whom `preface` is said first. It opens, or is lost, later.
+    ///
+    /// # Errors
+    /// When it cannot even be begun.
+    pub(crate) fn dial(&mut self, peer: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
+        let mut socket = TcpStream::connect(peer)?;
+        conn::set_up(&socket)?;
+        let entry = self.conns.vacant_entry();
+        let slot = entry.key();
+        self.poll.registry().register(
+            &mut socket,
+            Token(slot + FIRST_CONN),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        self.generation = self.generation.wrapping_add(1);
+        let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
+        let nothing = Difficulty::new(1.0).expect("above 0");
+        let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
+        let mut conn = Conn::new(id, socket, Stage::Dialing, Encryption::Never, arrival);
+        conn.is_dialed = true;
+        conn.queue(preface);
+        entry.insert(conn);
+        self.dialed += 1;
+        Ok(id)
+    }
+}

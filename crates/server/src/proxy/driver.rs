@@ -1,0 +1,288 @@
+//! The loop that owns the proxy: sockets and the clock go in as events, actions come out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use hstratum_core::event::{Level, Listening, Now};
+use hstratum_core::limits::PROXY_TICK_MS;
+use hstratum_core::proxy::{Action, Actions, Drain, Event, Proxy, Purpose};
+use hstratum_core::units::ConnId;
+use serde_json::json;
+
+use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
+use crate::net::Net;
+use crate::proxy::control::Order;
+use crate::proxy::log;
+use crate::proxy::settings::Settings;
+use crate::proxy_header;
+use crate::store::unix_s;
+use crate::surroundings::ReadResult;
+use crate::tls;
+
+/// Set by signals.
+pub(super) struct Flags {
+    pub stop: Arc<AtomicBool>,
+    pub reload: Arc<AtomicBool>,
+}
+
+/// Moves that have been seen since the last report, which follows when no more come.
+struct Moves {
+    times: Histogram<u64>,
+    last_ms: u64,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    net: Net,
+    proxy: Proxy,
+    settings: Settings,
+    mail: Receiver<(Order, Sender<String>)>,
+    flags: Flags,
+    started: Instant,
+    next_tick_ms: u64,
+    actions: Actions,
+    moves: Moves,
+}
+
+impl Driver {
+    pub(super) fn new(
+        net: Net,
+        proxy: Proxy,
+        settings: Settings,
+        mail: Receiver<(Order, Sender<String>)>,
+        flags: Flags,
+    ) -> Self {
+        let times = Histogram::new(3).expect("three digits are possible");
+        Self {
+            net,
+            proxy,
+            settings,
+            mail,
+            flags,
+            started: Instant::now(),
+            next_tick_ms: 0,
+            actions: Actions::default(),
+            moves: Moves { times, last_ms: 0 },
+        }
+    }
+
+    /// Runs until a signal; then what servers owe is waited for, and everybody is sent away.
+    pub(super) fn run(&mut self) {
+        while !self.flags.stop.load(Ordering::Relaxed) {
+            self.turn();
+        }
+        if let Err(error) = self.net.listen(Listening::Off) {
+            log("error", &format!("failed to stop listening: {error}"));
+        }
+        self.handle(Event::Stop);
+        let begun = Instant::now();
+        while self.proxy.is_owed() && begun.elapsed() < Duration::from_millis(PROXY_STOP_MS) {
+            self.turn();
+        }
+        self.net.flush();
+        self.net.reset_all();
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now {
+            ms,
+            unix_s: unix_s(),
+        }
+    }
+
+    fn turn(&mut self) {
+        let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
+        self.net.wait(Duration::from_millis(wait_ms));
+        let now_ms = self.now().ms;
+        self.net.begin_turn(now_ms);
+        for _ in 0..READS_PER_TURN {
+            let Some(conn) = self.net.next_readable() else {
+                break;
+            };
+            self.read(conn);
+        }
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some(conn) = self.net.next_handshake() else {
+                break;
+            };
+            self.read(conn);
+        }
+        while let Ok((order, answer)) = self.mail.try_recv() {
+            // Whoever asked may have gone.
+            let _ = answer.send(self.obey(&order));
+        }
+        if now_ms >= self.next_tick_ms {
+            self.next_tick_ms = now_ms + PROXY_TICK_MS;
+            self.handle(Event::Tick);
+            self.report_moves(now_ms);
+            if self.flags.reload.swap(false, Ordering::Relaxed) {
+                self.reload();
+            }
+        }
+        self.net.flush();
+        for conn in self.net.take_lost() {
+            self.handle(Event::Closed(conn));
+        }
+    }
+
+    fn read(&mut self, conn: ConnId) {
+        match self.net.read(conn) {
+            ReadResult::Opened(arrival) if self.net.is_dialed(conn) => {
+                let _ = arrival;
+                self.handle(Event::Opened(conn));
+            }
+            ReadResult::Opened(arrival) => self.handle(Event::Connected(conn, arrival)),
+            ReadResult::Bytes(len) => {
+                let now = self.now();
+                let bytes = self.net.received(len);
+                let event = Event::Received(conn, bytes);
+                self.proxy.handle(now, event, &mut self.actions);
+                self.perform_all();
+            }
+            ReadResult::Nothing => {}
+            ReadResult::Gone => {
+                self.net.drop_gone(conn);
+                self.handle(Event::Closed(conn));
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        let now = self.now();
+        self.proxy.handle(now, event, &mut self.actions);
+        self.perform_all();
+    }
+
+    /// Carries out what the proxy wants. It is told at once of connections that are being made.
+    fn perform_all(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut dialed = Vec::new();
+        actions.drain(|action, bytes| match action {
+            Action::Send(conn, _) => self.net.send(conn, bytes),
+            Action::Dial(purpose, source) => {
+                let (Purpose::Miner(_, place) | Purpose::Probe(place)) = purpose;
+                let address = self.settings.backends[place].address;
+                let preface = match self.settings.send_proxy {
+                    true => proxy_header::encode(source, address),
+                    false => Vec::new(),
+                };
+                dialed.push((purpose, self.dial(address, &preface)));
+            }
+            Action::Pause(conn) => self.net.pause(conn, true),
+            Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Close(conn, how) => self.net.close(conn, how),
+            Action::Moved(ms) => {
+                self.moves.times.saturating_record(ms);
+                self.moves.last_ms = self.now().ms;
+            }
+            Action::Log(level, text) => say(level, &text),
+        });
+        self.actions = actions;
+        for (purpose, conn) in dialed {
+            self.handle(Event::Dialed(purpose, conn));
+        }
+    }
+
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> Option<ConnId> {
+        match self.net.dial(address, preface) {
+            Ok(conn) => Some(conn),
+            Err(error) => {
+                let text = format!("failed to connect to {address}: {error}");
+                say(Level::Warning, &text);
+                None
+            }
+        }
+    }
+
+    /// One line when miners have moved and no more do.
+    fn report_moves(&mut self, now_ms: u64) {
+        let times = &mut self.moves.times;
+        if times.is_empty() || now_ms.saturating_sub(self.moves.last_ms) < PROXY_MOVES_QUIET_MS {
+            return;
+        }
+        let text = format!(
+            "{} miners have moved, without a job for p50 {} ms, p99 {} ms, max {} ms",
+            times.len(),
+            times.value_at_quantile(0.5),
+            times.value_at_quantile(0.99),
+            times.max()
+        );
+        times.reset();
+        log("info", &text);
+    }
+
+    fn obey(&mut self, order: &Order) -> String {
+        match order {
+            Order::Status => self.status(),
+            Order::Drain(name) => self.drain(name, Drain::Out),
+            Order::Fill(name) => self.drain(name, Drain::In),
+        }
+    }
+
+    fn drain(&mut self, name: &str, drain: Drain) -> String {
+        let mut backends = self.settings.backends.iter();
+        match backends.position(|backend| backend.name == name) {
+            None => json!({"error": format!("no server is named {name:?}")}).to_string(),
+            Some(place) => {
+                self.handle(Event::Drain(place, drain));
+                self.status()
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        let servers = self.proxy.status().into_iter().map(|server| {
+            json!({
+                "name": server.name,
+                "state": server.state,
+                "reason": server.reason,
+                "drained": server.drain == Drain::Out,
+                "height": server.height,
+                "miners": server.miners,
+            })
+        });
+        let counts = self.proxy.counts();
+        json!({
+            "servers": servers.collect::<Vec<_>>(),
+            "miners": self.proxy.miners(),
+            "shares": {
+                "accepted": counts.accepted,
+                "refused": counts.refused,
+                "refused_stale": counts.refused_stale,
+                "refused_in_flight": counts.refused_in_flight,
+            },
+            "moves": {"server_lost": counts.moved_lost, "server_left": counts.moved_alive},
+            "extranonces_changed": counts.extra_nonces_changed,
+            "reset": counts.reset,
+        })
+        .to_string()
+    }
+
+    /// Two small files of the operator's: read here, since nothing is as rare.
+    fn reload(&mut self) {
+        let Some(files) = &self.settings.tls else {
+            return log("info", "nothing to reload: no listener speaks TLS");
+        };
+        match tls::load(&files.cert, &files.key) {
+            Ok(certificate) => {
+                self.net.use_certificate(certificate);
+                log("info", "certificate reloaded");
+            }
+            Err(error) => log("error", &format!("{error:#}; the old certificate stays")),
+        }
+    }
+}
+
+fn say(level: Level, text: &str) {
+    match level {
+        Level::Error => log("error", text),
+        Level::Warning => log("warning", text),
+        Level::Info => log("info", text),
+        Level::Debug => {}
+    }
+}

@@ -1,0 +1,113 @@
+//! `hstratum proxy`: sockets, the clock and signals around the rules in `hstratum_core::proxy`.
+
+pub mod control;
+mod driver;
+pub mod settings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
+
+use anyhow::Context;
+use hstratum_core::event::Now;
+use hstratum_core::proxy::{Proxy, ProxyConfig};
+use hstratum_core::units::Difficulty;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::descriptors;
+use crate::net::{Net, NetConfig};
+use crate::proxy::control::Control;
+use crate::proxy::driver::{Driver, Flags};
+use crate::proxy::settings::Settings;
+use crate::store::unix_s;
+use crate::tls;
+
+/// Descriptors that are neither a miner's nor of a miner's link.
+const DESCRIPTORS_KEPT: usize = 128;
+
+/// Runs until SIGINT or SIGTERM. What it listens on is said on standard error when it does.
+///
+/// # Errors
+/// One line that names what is wrong with an option, an address or a file.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let flags = Flags::register()?;
+    let tls = settings.tls.as_ref();
+    let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
+    let nothing = Difficulty::new(1.0).expect("above 0");
+    let (net, waker) = Net::bind(NetConfig {
+        listeners: settings
+            .listen
+            .iter()
+            .map(|&spec| (spec, nothing))
+            .collect(),
+        proxies: settings.proxy_protocol.clone(),
+        conns_max: conns_max(settings.max_inbound),
+        per_address_max: settings.max_per_address,
+        certificate: certificate.transpose()?,
+    })?;
+    let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
+    for (spec, _) in net.listeners() {
+        log("info", &format!("listening on {spec}"));
+    }
+    let (post, mail) = channel();
+    let control = match &settings.control {
+        None => None,
+        Some(path) => Some(Control::start(path, post, waker)?),
+    };
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).context("failed to get random bytes")?;
+    let config = ProxyConfig {
+        backends: settings.backends.iter().map(|b| b.name.clone()).collect(),
+        prefix: settings.prefix,
+        key,
+        secret: settings.secret.clone(),
+        no_backend: settings.no_backend,
+        probe_timeout_ms: settings.probe_timeout_ms,
+        public_host: settings.public_host.clone(),
+        public_port: settings.public_port.unwrap_or(addresses[0].port()),
+    };
+    let now = Now {
+        ms: 0,
+        unix_s: unix_s(),
+    };
+    Driver::new(net, Proxy::new(config, now), settings, mail, flags).run();
+    drop(control);
+    log("info", "stopped");
+    Ok(())
+}
+
+/// A miner needs two descriptors: its own and that of its link.
+fn conns_max(wanted: usize) -> usize {
+    let fitting = (descriptors::raise().saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
+    if fitting < wanted {
+        let text = format!(
+            "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"
+        );
+        log("warning", &text);
+    }
+    fitting.min(wanted)
+}
+
+/// A line for the operator.
+fn log(level: &str, text: &str) {
+    eprintln!("[{level}] {text}");
+}
+
+impl Flags {
+    fn register() -> anyhow::Result<Self> {
+        let flags = Self {
+            stop: Arc::new(AtomicBool::new(false)),
+            reload: Arc::new(AtomicBool::new(false)),
+        };
+        for (signal, flag) in [
+            (SIGINT, &flags.stop),
+            (SIGTERM, &flags.stop),
+            (SIGHUP, &flags.reload),
+        ] {
+            signal_hook::flag::register(signal, flag.clone())
+                .context("failed to handle signals")?;
+        }
+        Ok(flags)
+    }
+}

@@ -1,0 +1,369 @@
+//! The proxy's options: flags, then the environment, then a TOML file; and what they mean.
+//!
+//! One that is unknown or malformed stops the start and is named.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::Args;
+use hstratum_core::admit::ProxySecret;
+use hstratum_core::limits::BACKENDS_MAX;
+use hstratum_core::proxy::NoBackend;
+use serde::Deserialize;
+
+use crate::address_range::AddressRange;
+use crate::config::TlsFiles;
+use crate::limits::LISTENERS_MAX;
+use crate::listener::{Encryption, ListenSpec};
+
+const INBOUND: u32 = 10_000;
+const INBOUND_MAX: u32 = 1_000_000;
+const PROXIES_MAX: usize = 256;
+const PROBE_TIMEOUT_MS: u64 = 700;
+const WAIT_MS: u64 = 30_000;
+const WAIT_S_MAX: u64 = 3_600;
+
+/// The options as they are given: each may be missing.
+#[derive(Args, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// A TOML file with these options, named as here; flags and the environment go before it
+    #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Where miners connect: tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT (TLS or not, as the
+    /// first byte tells); :: takes IPv4 too. Up to 16
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HSTRATUM_PROXY_LISTEN",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<String>,
+
+    /// A server, HOST:PORT, plain TCP. Up to 64
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "HSTRATUM_PROXY_BACKEND",
+        value_delimiter = ','
+    )]
+    pub backend: Vec<String>,
+
+    /// What is shared with the servers (their proxy-secret), 16 to 64 bytes: lets miners move
+    /// without their passwords. Better in the environment or the file: others can see arguments
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HSTRATUM_PROXY_PROXY_SECRET",
+        hide_env_values = true
+    )]
+    pub proxy_secret: Option<String>,
+
+    /// The first byte of the session ids that this proxy deals, another for each proxy: 01 to ff
+    /// [default: 01]
+    #[arg(long, value_name = "HEX", env = "HSTRATUM_PROXY_PREFIX")]
+    pub prefix: Option<String>,
+
+    /// When no server is there: `close` resets miners at once, `wait:SECONDSs` after that time
+    /// [default: wait:30s]
+    #[arg(long, value_name = "close|wait:30s", env = "HSTRATUM_PROXY_NO_BACKEND")]
+    pub no_backend: Option<String>,
+
+    /// Milliseconds without an answer after which a server is taken to hang [default: 700]
+    #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT")]
+    pub probe_timeout: Option<u64>,
+
+    /// Tell servers the miners' addresses, in PROXY headers of version 2; the servers must have
+    /// this proxy in their proxy-protocol
+    #[arg(long, env = "HSTRATUM_PROXY_SEND_PROXY", num_args = 0..=1, default_missing_value = "true")]
+    pub send_proxy: Option<bool>,
+
+    /// Peers that must send a PROXY header: IP addresses or ranges like 10.0.0.0/8
+    #[arg(
+        long,
+        value_name = "RANGE",
+        env = "HSTRATUM_PROXY_PROXY_PROTOCOL",
+        value_delimiter = ','
+    )]
+    pub proxy_protocol: Vec<String>,
+
+    /// Miners at a time; the next one is refused [default: 10000]
+    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND")]
+    pub max_inbound: Option<u32>,
+
+    /// Miners from one address; 0 is any number [default: 0]
+    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_PER_ADDRESS")]
+    pub max_per_address: Option<u32>,
+
+    /// PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Host that HTTP miners are redirected to [default: the one they asked for]
+    #[arg(long, value_name = "HOST", env = "HSTRATUM_PROXY_PUBLIC_HOST")]
+    pub public_host: Option<String>,
+
+    /// Port that HTTP miners are redirected to [default: that of the first --listen]
+    #[arg(long, value_name = "PORT", env = "HSTRATUM_PROXY_PUBLIC_PORT")]
+    pub public_port: Option<u16>,
+
+    /// A socket in the file system for `hstratum proxy status` and `drain`
+    #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
+    pub control: Option<PathBuf>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// As the operator wrote it.
+    pub name: String,
+    /// Found at the start.
+    pub address: SocketAddr,
+}
+
+/// The options, complete and valid.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where miners connect.
+    pub listen: Vec<ListenSpec>,
+    /// The servers.
+    pub backends: Vec<Backend>,
+    /// What is shared with them.
+    pub secret: Option<ProxySecret>,
+    /// The first byte of session ids.
+    pub prefix: u8,
+    /// What becomes of miners that no server takes.
+    pub no_backend: NoBackend,
+    /// How long a server may take to answer.
+    pub probe_timeout_ms: u64,
+    /// Whether servers are told addresses.
+    pub send_proxy: bool,
+    /// Peers that must send a PROXY header.
+    pub proxy_protocol: Vec<AddressRange>,
+    /// Miners at a time.
+    pub max_inbound: usize,
+    /// Miners from one address; 0 is any number.
+    pub max_per_address: u32,
+    /// There when a listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// Where HTTP miners are sent.
+    pub public_host: Option<String>,
+    /// The port they are sent to.
+    pub public_port: Option<u16>,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+}
+
+impl Options {
+    /// What is missing here is taken from the file, if one is named.
+    ///
+    /// # Errors
+    /// With the line, when the file is not such options.
+    pub fn with_file(self) -> anyhow::Result<Self> {
+        match &self.config {
+            None => Ok(self),
+            Some(path) => {
+                let file = read(path)?;
+                Ok(self.or(file))
+            }
+        }
+    }
+
+    fn or(self, file: Self) -> Self {
+        let list = |own: Vec<String>, file| if own.is_empty() { file } else { own };
+        Self {
+            config: self.config,
+            listen: list(self.listen, file.listen),
+            backend: list(self.backend, file.backend),
+            proxy_secret: self.proxy_secret.or(file.proxy_secret),
+            prefix: self.prefix.or(file.prefix),
+            no_backend: self.no_backend.or(file.no_backend),
+            probe_timeout: self.probe_timeout.or(file.probe_timeout),
+            send_proxy: self.send_proxy.or(file.send_proxy),
+            proxy_protocol: list(self.proxy_protocol, file.proxy_protocol),
+            max_inbound: self.max_inbound.or(file.max_inbound),
+            max_per_address: self.max_per_address.or(file.max_per_address),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            public_host: self.public_host.or(file.public_host),
+            public_port: self.public_port.or(file.public_port),
+            control: self.control.or(file.control),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Options> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("failed to read {shown}"))?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or("", |span| &text[..span.start]);
+        let line = before.matches('\n').count() + 1;
+        anyhow!("failed to read {shown}: line {line}: {}", error.message())
+    })
+}
+
+impl Settings {
+    /// Judges the options, and finds the servers' addresses.
+    ///
+    /// # Errors
+    /// For the first that is missing, malformed or cannot be found.
+    pub fn of(options: Options) -> anyhow::Result<Self> {
+        let listen = each("listen", &options.listen, LISTENERS_MAX, |text| {
+            ListenSpec::parse(text)
+                .filter(|spec| spec.difficulty.is_none())
+                .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
+        })?;
+        let backends = each("backend", &options.backend, BACKENDS_MAX, find_backend)?;
+        ensure!(!listen.is_empty(), "listen: missing");
+        ensure!(!backends.is_empty(), "backend: missing");
+        for (at, backend) in backends.iter().enumerate() {
+            let is_twice = backends[..at]
+                .iter()
+                .any(|other| other.name == backend.name);
+            ensure!(!is_twice, "backend: {:?} is there twice", backend.name);
+        }
+        let proxy_protocol = each(
+            "proxy-protocol",
+            &options.proxy_protocol,
+            PROXIES_MAX,
+            |text| {
+                AddressRange::parse(text)
+                    .context("expected an IP address or a range like 10.0.0.0/8")
+            },
+        )?;
+        let secret = options.proxy_secret.map(|text| {
+            let found = text.len();
+            ProxySecret::new(&text)
+                .with_context(|| format!("proxy-secret: expected 16 to 64 bytes, found {found}"))
+        });
+        let probe_timeout_ms = options.probe_timeout.unwrap_or(PROBE_TIMEOUT_MS);
+        ensure!(
+            (100..=60_000).contains(&probe_timeout_ms),
+            "probe-timeout: expected 100 to 60000 milliseconds, found {probe_timeout_ms}"
+        );
+        let max_inbound = options.max_inbound.unwrap_or(INBOUND);
+        ensure!(
+            (1..=INBOUND_MAX).contains(&max_inbound),
+            "max-inbound: expected 1 to {INBOUND_MAX}, found {max_inbound}"
+        );
+        Ok(Self {
+            tls: tls_files(&listen, options.tls_cert, options.tls_key)?,
+            listen,
+            backends,
+            secret: secret.transpose()?,
+            prefix: prefix(options.prefix.as_deref().unwrap_or("01"))?,
+            no_backend: no_backend(options.no_backend.as_deref())?,
+            probe_timeout_ms,
+            send_proxy: options.send_proxy.unwrap_or(false),
+            proxy_protocol,
+            max_inbound: max_inbound as usize,
+            max_per_address: options.max_per_address.unwrap_or(0),
+            public_host: options
+                .public_host
+                .map(|text| public_host(&text))
+                .transpose()?,
+            public_port: options.public_port,
+            control: options.control,
+        })
+    }
+}
+
+fn each<T>(
+    name: &str,
+    texts: &[String],
+    max: usize,
+    parse: impl Fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
+    ensure!(
+        texts.len() <= max,
+        "{name}: expected at most {max}, found {}",
+        texts.len()
+    );
+    let parsed = texts.iter().map(|text| {
+        parse(text.trim()).map_err(|error| anyhow!("{name}: {error:#}, found {text:?}"))
+    });
+    parsed.collect()
+}
+
+fn find_backend(text: &str) -> anyhow::Result<Backend> {
+    let expected = "expected HOST:PORT";
+    let (host, port) = text.rsplit_once(':').context(expected)?;
+    ensure!(
+        !host.is_empty()
+            && !host.contains(['/', ' ', ','])
+            && port.parse::<u16>().is_ok_and(|p| p > 0),
+        expected
+    );
+    let mut found = text
+        .to_socket_addrs()
+        .context("failed to find its address")?;
+    let address = found.next().context("failed to find its address")?;
+    Ok(Backend {
+        name: text.to_owned(),
+        address,
+    })
+}
+
+fn prefix(text: &str) -> anyhow::Result<u8> {
+    let parsed = u8::from_str_radix(text, 16).ok();
+    let parsed = parsed.filter(|&prefix| prefix > 0 && text.len() == 2 && !text.starts_with('+'));
+    parsed.with_context(|| format!("prefix: expected two hex digits from 01 to ff, found {text:?}"))
+}
+
+fn no_backend(text: Option<&str>) -> anyhow::Result<NoBackend> {
+    let wait_s = |text: &str| -> Option<u64> {
+        let digits = text.strip_prefix("wait:")?.strip_suffix('s')?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = plain.then(|| digits.parse().ok())??;
+        (1..=WAIT_S_MAX).contains(&seconds).then_some(seconds)
+    };
+    match text {
+        None => Ok(NoBackend::Wait(WAIT_MS)),
+        Some("close") => Ok(NoBackend::Close),
+        Some(text) => match wait_s(text) {
+            Some(seconds) => Ok(NoBackend::Wait(seconds * 1000)),
+            None => bail!("no-backend: expected close, or wait:1s to wait:3600s, found {text:?}"),
+        },
+    }
+}
+
+/// It ends up in an HTTP header.
+fn public_host(text: &str) -> anyhow::Result<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_plain);
+    ensure!(
+        is_name || text.parse::<IpAddr>().is_ok(),
+        "public-host: expected a host name or IP address without a port, found {text:?}"
+    );
+    Ok(text.to_owned())
+}
+
+fn tls_files(
+    listen: &[ListenSpec],
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> anyhow::Result<Option<TlsFiles>> {
+    let is_used = listen
+        .iter()
+        .any(|spec| spec.encryption != Encryption::Never);
+    match (cert, key) {
+        (Some(cert), Some(key)) if is_used => Ok(Some(TlsFiles { cert, key })),
+        (None, None) if !is_used => Ok(None),
+        (None, _) if is_used => bail!("tls-cert: missing, and listen has tls:// or auto://"),
+        (Some(_), None) => bail!("tls-key: missing, and there is tls-cert"),
+        (None, _) => bail!("tls-cert: missing, and there is tls-key"),
+        (Some(_), Some(_)) => bail!("tls-cert: not used, since listen has no tls:// or auto://"),
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+
+fn options() -> Options {
+    Options {
+        listen: vec!["tcp://127.0.0.1:0".to_owned()],
+        backend: vec!["127.0.0.1:3008".to_owned(), "[::1]:3008".to_owned()],
+        ..Options::default()
+    }
+}
+
+fn check_error(change: impl FnOnce(&mut Options), expected: &str) {
+    let mut options = options();
+    change(&mut options);
+    let error = Settings::of(options).expect_err("refused");
+    assert_eq!(format!("{error:#}"), expected);
+}
+
+#[test]
+fn what_is_not_given_is_the_default() {
+    let settings = Settings::of(options()).expect("valid");
+    assert_eq!(settings.prefix, 1);
+    assert_eq!(settings.no_backend, NoBackend::Wait(30_000));
+    assert_eq!(
+        (settings.max_inbound, settings.max_per_address),
+        (10_000, 0)
+    );
+    assert!(!settings.send_proxy && settings.tls.is_none() && settings.secret.is_none());
+    assert_eq!(settings.backends[1].name, "[::1]:3008");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    check_error(|o| o.listen.clear(), "listen: missing");
+    check_error(|o| o.backend.clear(), "backend: missing");
+    check_error(
+        |o| o.listen.push("127.0.0.1:1".to_owned()),
+        "listen: expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, found \"127.0.0.1:1\"",
+    );
+    check_error(
+        |o| o.backend.push("127.0.0.1".to_owned()),
+        "backend: expected HOST:PORT, found \"127.0.0.1\"",
+    );
+    check_error(
+        |o| o.backend.push("127.0.0.1:3008".to_owned()),
+        "backend: \"127.0.0.1:3008\" is there twice",
+    );
+    for prefix in ["00", "1", "+1", "100", "gg"] {
+        check_error(
+            |o| o.prefix = Some(prefix.to_owned()),
+            &format!("prefix: expected two hex digits from 01 to ff, found {prefix:?}"),
+        );
+    }
+    for text in ["wait", "wait:30", "wait:0s", "wait:+1s", "Close"] {
+        check_error(
+            |o| o.no_backend = Some(text.to_owned()),
+            &format!("no-backend: expected close, or wait:1s to wait:3600s, found {text:?}"),
+        );
+    }
+    check_error(
+        |o| o.proxy_secret = Some("short".to_owned()),
+        "proxy-secret: expected 16 to 64 bytes, found 5",
+    );
+    check_error(
+        |o| o.listen.push("tls://127.0.0.1:1".to_owned()),
+        "tls-cert: missing, and listen has tls:// or auto://",
+    );
+    check_error(
+        |o| o.public_host = Some("a b".to_owned()),
+        "public-host: expected a host name or IP address without a port, found \"a b\"",
+    );
+}
+
+#[test]
+fn flags_go_before_the_file_and_its_errors_have_a_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("proxy.toml");
+    let with = |text: &str, own: Options| {
+        fs::write(&path, text).expect("written");
+        Options {
+            config: Some(path.clone()),
+            ..own
+        }
+        .with_file()
+    };
+    let text = "prefix = \"0a\"\nno-backend = \"close\"\nbackend = [\"127.0.0.1:1\"]\n";
+    let own = Options {
+        backend: Vec::new(),
+        prefix: Some("0b".to_owned()),
+        ..options()
+    };
+    let settings = Settings::of(with(text, own).expect("read")).expect("valid");
+    assert_eq!(
+        (settings.prefix, settings.no_backend),
+        (0x0b, NoBackend::Close)
+    );
+    assert_eq!(settings.backends[0].name, "127.0.0.1:1");
+    let error = with("prefix = \"01\"\nprefx = 1\n", options())
+        .err()
+        .expect("refused");
+    let error = format!("{error:#}");
+    assert!(error.contains("line 2: unknown field `prefx`"), "{error}");
+}

@@ -1,0 +1,128 @@
+//! What hostile miners do: nonsense, lies, and whatever might make the server keep more and more.
+
+use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
+
+use crate::play::Repeat;
+use crate::server::KNOWN_USER;
+use crate::world::{What, World};
+
+/// Whether it stays for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Stays,
+    HangsUp,
+}
+
+fn request(method: &str, params: &str) -> String {
+    format!("{{\"id\":\"x\",\"method\":\"mining.{method}\",\"params\":[{params}]}}\n")
+}
+
+impl World {
+    /// A hostile miner does something, and comes again for more.
+    pub(crate) fn mischief(&mut self, at: usize, number: u64) {
+        let miner = &mut self.miners[at];
+        let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
+            return;
+        };
+        let choice = miner.rng.u8(..20);
+        let (bytes, then) = match choice {
+            0..5 => (self.nonsense(at, choice), Then::Stays),
+            5..9 => (self.lie(at, choice - 5), Then::Stays),
+            9..17 => self.hoard(at, choice - 9),
+            17 => (Vec::new(), Then::HangsUp),
+            _ => {
+                self.guess_shares(at);
+                (Vec::new(), Then::Stays)
+            }
+        };
+        if !bytes.is_empty() {
+            self.transmit(conn, &bytes);
+        }
+        if then == Then::HangsUp {
+            return self.hang_up(at);
+        }
+        let delay_ms = self.miners[at].rng.u64(50..5_000);
+        self.after(delay_ms, What::Mischief(at, number));
+    }
+
+    fn nonsense(&mut self, at: usize, choice: u8) -> Vec<u8> {
+        match choice {
+            0 => b"}{\n".to_vec(),
+            1 => b"{\"id\":1,\"method\":\"mini".to_vec(),
+            2 => b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+            3 => vec![0xff, 0, b'\n', 0xc0],
+            _ => {
+                // Enough of it to be dropped, and in the end refused.
+                let lines = self.miners[at].rng.u32(..SCORE_MAX / 5);
+                "nonsense\n".repeat(lines as usize).into_bytes()
+            }
+        }
+    }
+
+    fn lie(&mut self, at: usize, choice: u8) -> Vec<u8> {
+        let line = match choice {
+            0 => request("submit", r#""x","0","0","0","0""#),
+            1 => request("authorize", &format!(r#""{KNOWN_USER}","wrong""#)),
+            2 => request("authorize", r#""alice","x""#),
+            _ => {
+                let guess = self.miners[at].rng.u32(..);
+                request("authorize_admin", &format!(r#""{guess}""#))
+                    + &request("add_user", r#""eve","x""#)
+            }
+        };
+        line.into_bytes()
+    }
+
+    /// Things of which a careless server keeps one more each time.
+    fn hoard(&mut self, at: usize, choice: u8) -> (Vec<u8>, Then) {
+        let rng = &mut self.miners[at].rng;
+        match choice {
+            0 => ("x".repeat(9_000).into_bytes(), Then::HangsUp),
+            1 => {
+                let lines = request("subscribe", "").repeat(50);
+                (lines.into_bytes(), Then::Stays)
+            }
+            // A session that nobody had.
+            2 => {
+                let session = format!(r#""x","{:08x}""#, rng.u32(..));
+                (request("subscribe", &session).into_bytes(), Then::HangsUp)
+            }
+            // A password to be checked that nobody waits for.
+            3 => {
+                let guess = format!(r#""{KNOWN_USER}","{}""#, rng.u32(..));
+                (request("authorize", &guess).into_bytes(), Then::HangsUp)
+            }
+            4 => {
+                let users = 0..=USERS_PER_SESSION_MAX;
+                let name = |n| format!(r#""mallory.{n}","x""#);
+                let lines = users.map(|n| request("authorize", &name(n)));
+                (lines.collect::<String>().into_bytes(), Then::Stays)
+            }
+            5 => {
+                let wish = |_| format!("{:e}", 10_f64.powf(-10.0 * rng.f64()));
+                let wishes = (0..40).map(wish);
+                let lines = wishes.map(|wish| request("suggest_difficulty", &wish));
+                (lines.collect::<String>().into_bytes(), Then::Stays)
+            }
+            // Behind a share that waits, each reply is kept.
+            6 => {
+                self.guess_shares(at);
+                let lines = request("ping", "").repeat(2_000);
+                (lines.into_bytes(), Then::Stays)
+            }
+            _ => (b"GET / HTTP/1.1\r\nA: b\r\n".to_vec(), Then::HangsUp),
+        }
+    }
+
+    /// A hash is as good as a share now and then.
+    fn guess_shares(&mut self, at: usize) {
+        let miner = &mut self.miners[at];
+        let Some(job) = miner.job().cloned() else {
+            return;
+        };
+        let proof = (miner.rng.u32(..), job.time, miner.rng.u32(..));
+        for _ in 0..miner.rng.u8(1..8) {
+            self.submit(at, &job, proof, Repeat::First);
+        }
+    }
+}

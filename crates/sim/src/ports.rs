@@ -1,0 +1,287 @@
+//! What the driver lives in here: sockets that are queues, a clock that is told, desks that are read
+//! after each turn; and a step on which the pool fails.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hstratum::clerk::{PasswordMail, SpoolMail, UsersMail};
+use hstratum::driver::Desks;
+use hstratum::mail::{Mailbox, NodeMail, WorkMail};
+use hstratum::node::{Node, Offer};
+use hstratum::store::keeper::StoreMail;
+use hstratum::surroundings::{Certificate, ReadResult, Surroundings};
+use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening, Now};
+use hstratum_core::units::{ConnId, Hash};
+
+/// What a failure of the pool that is meant carries.
+pub(crate) struct Simulated;
+
+/// What has come in on a connection.
+pub(crate) enum Read {
+    Opened(Arrival),
+    Bytes(Vec<u8>),
+    Gone,
+}
+
+/// What the driver does to connections.
+pub(crate) enum Out {
+    Send(ConnId, Vec<u8>),
+    Close(ConnId),
+    Listen(Listening),
+    ResetAll,
+}
+
+/// What the driver says to the node.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) log: Vec<(Level, String)>,
+    /// After so many words the one who speaks fails.
+    pub(crate) fails_in: Option<u32>,
+}
+
+/// The node as the driver knows it.
+#[derive(Default)]
+pub(crate) struct Ear(Mutex<Said>);
+
+impl Ear {
+    /// What was said since the last call.
+    pub(crate) fn take(&self) -> Said {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn fail_in(&self, words: u32) {
+        let said = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.fails_in = Some(words);
+    }
+
+    /// Says something, or fails at it.
+    fn say(&self, tell: impl FnOnce(&mut Said)) {
+        let said = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut said.fails_in {
+            Some(0) => {
+                said.fails_in = None;
+                std::panic::panic_any(Simulated);
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        tell(said);
+    }
+}
+
+impl Node for Ear {
+    fn offer(&self, offer: Offer) {
+        self.say(|said| said.offers.push(offer));
+    }
+
+    fn locate(&self, _: Vec<Hash>) {
+        unreachable!("the ledger's thread asks, and that is the lab's");
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        self.say(|said| said.log.push((level, text.to_owned())));
+    }
+}
+
+/// The other ends of the driver's channels.
+pub(crate) struct Ends {
+    pub(crate) node: Sender<NodeMail>,
+    pub(crate) work: Sender<WorkMail>,
+    pub(crate) store: Receiver<StoreMail>,
+    pub(crate) passwords: Receiver<PasswordMail>,
+    pub(crate) users: Receiver<UsersMail>,
+    pub(crate) spool: Receiver<SpoolMail>,
+}
+
+impl Ends {
+    pub(crate) fn new() -> (Self, Mailbox, Desks) {
+        let (node, node_mail) = channel();
+        let (work, work_mail) = channel();
+        let (store_desk, store) = channel();
+        let (passwords_desk, passwords) = channel();
+        let (users_desk, users) = channel();
+        let (spool_desk, spool) = channel();
+        let mailbox = Mailbox {
+            node: node_mail,
+            work: work_mail,
+        };
+        let desks = Desks {
+            store: store_desk,
+            passwords: passwords_desk,
+            users: users_desk,
+            spool: Some(spool_desk),
+            // Nobody is woken here.
+            alarms: channel().0,
+            certificates: None,
+        };
+        let ends = Self {
+            node,
+            work,
+            store,
+            passwords,
+            users,
+            spool,
+        };
+        (ends, mailbox, desks)
+    }
+}
+
+/// See the module.
+pub(crate) struct Ports {
+    pub(crate) now: Now,
+    pub(crate) reads: VecDeque<(ConnId, Read)>,
+    pub(crate) out: Vec<Out>,
+    open: BTreeSet<ConnId>,
+    paused: BTreeSet<ConnId>,
+    /// Arrived, and not read since reading is paused.
+    held: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
+    scratch: Vec<u8>,
+    ear: Arc<Ear>,
+}
+
+impl Ports {
+    pub(crate) fn new(now: Now, ear: Arc<Ear>) -> Self {
+        Self {
+            now,
+            reads: VecDeque::new(),
+            out: Vec::new(),
+            open: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            held: BTreeMap::new(),
+            scratch: Vec::new(),
+            ear,
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.open.remove(&conn);
+        self.paused.remove(&conn);
+        self.held.remove(&conn);
+    }
+
+    fn put(&mut self, out: Out) {
+        self.ear.say(|_| {});
+        self.out.push(out);
+    }
+}
+
+impl Surroundings for Ports {
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn wait(&mut self, _: Duration) {}
+
+    fn rest(&mut self, _: Duration) {}
+
+    fn begin_turn(&mut self, _: u64) {}
+
+    fn next_readable(&mut self) -> Option<ConnId> {
+        self.reads.front().map(|(conn, _)| *conn)
+    }
+
+    fn next_handshake(&mut self) -> Option<ConnId> {
+        None
+    }
+
+    fn has_readable(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
+    fn read(&mut self, conn: ConnId) -> ReadResult {
+        let Some((_, read)) = self.reads.pop_front() else {
+            return ReadResult::Nothing;
+        };
+        match read {
+            Read::Opened(arrival) => {
+                self.open.insert(conn);
+                ReadResult::Opened(arrival)
+            }
+            _ if !self.open.contains(&conn) => ReadResult::Nothing,
+            Read::Bytes(bytes) if self.paused.contains(&conn) => {
+                self.held.entry(conn).or_default().push_back(bytes);
+                ReadResult::Nothing
+            }
+            Read::Bytes(bytes) => {
+                self.scratch = bytes;
+                ReadResult::Bytes(self.scratch.len())
+            }
+            Read::Gone => ReadResult::Gone,
+        }
+    }
+
+    fn received(&self, len: usize) -> &[u8] {
+        &self.scratch[..len]
+    }
+
+    fn drop_gone(&mut self, conn: ConnId) {
+        self.forget(conn);
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.put(Out::Send(conn, bytes.to_vec()));
+    }
+
+    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
+        self.put(Out::Send(conn, line.to_vec()));
+    }
+
+    fn pause(&mut self, conn: ConnId, paused: bool) {
+        self.ear.say(|_| {});
+        if paused {
+            self.paused.insert(conn);
+        } else if self.paused.remove(&conn) {
+            // Before whatever came after it.
+            for bytes in self
+                .held
+                .remove(&conn)
+                .unwrap_or_default()
+                .into_iter()
+                .rev()
+            {
+                self.reads.push_front((conn, Read::Bytes(bytes)));
+            }
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, _: CloseHow) {
+        self.put(Out::Close(conn));
+        self.forget(conn);
+    }
+
+    fn listen(&mut self, listening: Listening) -> io::Result<()> {
+        self.put(Out::Listen(listening));
+        Ok(())
+    }
+
+    fn watch(&mut self, actions: &Actions) {
+        let is_block = |action: &&Action| matches!(action, Action::SubmitBlock(_));
+        let blocks = actions.list().iter().filter(is_block);
+        let leading = actions.list().iter().take_while(is_block);
+        assert_eq!(
+            blocks.count(),
+            leading.count(),
+            "a found block leaves before anything else"
+        );
+    }
+
+    fn flush(&mut self) {}
+
+    fn take_lost(&mut self) -> Vec<ConnId> {
+        Vec::new()
+    }
+
+    fn reset_all(&mut self) {
+        self.open.clear();
+        self.paused.clear();
+        self.held.clear();
+        self.reads.clear();
+        self.out.push(Out::ResetAll);
+    }
+
+    fn use_certificate(&mut self, _: Certificate) {}
+}

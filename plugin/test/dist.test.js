@@ -1,0 +1,155 @@
+'use strict';
+
+/*
+ * The packages as npm installs them: into an empty prefix, beside an hsd. It
+ * is a copy of the repository's own; with DIST_HSD=install (make dist-test)
+ * npm installs it anew, and compiles its modules, which takes a minute.
+ */
+
+const assert = require('assert');
+const {execFile, spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const {test} = require('node:test');
+const {promisify} = require('util');
+const {platform} = require('../platform');
+const {version: hsdVersion} = require('hsd/package.json');
+const {ADDRESS, freePort, tempDir, waitFor} = require('./harness');
+
+const ROOT = path.join(__dirname, '..', '..');
+const MODULES = path.join(ROOT, 'node_modules');
+const INSTALL_MS = 600000;
+const START_MS = 60000;
+
+const execute = promisify(execFile);
+
+/** Make the tarballs. */
+
+async function pack(dir) {
+  await execute(process.execPath, [path.join(ROOT, 'scripts', 'dist.js'),
+    '--out', dir]);
+
+  return fs.readdirSync(dir).map(name => path.join(dir, name));
+}
+
+async function installHsd(prefix) {
+  if (process.env.DIST_HSD === 'install')
+    return npm(prefix, `hsd@${hsdVersion}`);
+
+  const to = path.join(prefix, 'lib', 'node_modules', 'hsd');
+  const copy = (name, dir) => fs.cpSync(fs.realpathSync(path.join(MODULES,
+    name)), path.join(dir, name), {recursive: true});
+
+  fs.mkdirSync(path.dirname(to), {recursive: true});
+  copy('hsd', path.dirname(to));
+
+  for (const name of fs.readdirSync(MODULES)) {
+    if (!name.startsWith('.') && !['hsd', 'hstratum'].includes(name))
+      copy(name, path.join(to, 'node_modules'));
+  }
+
+  fs.mkdirSync(path.join(prefix, 'bin'), {recursive: true});
+  return fs.symlinkSync(path.join(to, 'bin', 'hsd'),
+    path.join(prefix, 'bin', 'hsd'));
+}
+
+function npm(prefix, ...args) {
+  return execute('npm', ['install', '--global', '--prefix', prefix,
+    '--no-audit', '--no-fund', ...args], {timeout: INSTALL_MS});
+}
+
+/** What a shell would find: neither the repository nor its settings. */
+
+function environment(prefix) {
+  const {HOME, PATH} = process.env;
+
+  return {HOME, PATH: `${path.join(prefix, 'bin')}${path.delimiter}${PATH}`};
+}
+
+function start(t, prefix, command, args) {
+  const child = spawn(path.join(prefix, 'bin', command), args,
+    {env: environment(prefix), cwd: prefix, stdio: ['ignore', 'pipe', 'pipe']});
+  const run = {child, output: '', exit: null};
+
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', text => run.output += text);
+
+  child.once('close', (code, signal) => run.exit = {code, signal});
+  t.after(() => child.kill('SIGKILL'));
+
+  return run;
+}
+
+/** Wait for something of a process that has to be there for it. */
+
+function expect(run, what, fn, ms = START_MS) {
+  return waitFor(what, () => {
+    if (run.exit)
+      throw new Error(`it has exited: ${run.output}`);
+    return fn();
+  }, {ms});
+}
+
+function waitEnd(run, ms = START_MS) {
+  return waitFor(`an end of\n${run.output}`, () => run.exit, {ms});
+}
+
+test('installed into an empty prefix, a node with hstratum mines a block',
+  async (t) => {
+    const prefix = tempDir(t);
+    const tarballs = await pack(path.join(prefix, 'dist'));
+
+    assert.strictEqual(tarballs.length, 2);
+    await installHsd(prefix);
+    await npm(prefix, '--offline', ...tarballs);
+
+    const data = path.join(prefix, 'data');
+    const port = await freePort();
+    const node = start(t, prefix, 'hsd', ['--network=regtest',
+      `--prefix=${data}`, '--plugins=hstratum', '--no-dns', '--no-wallet',
+      `--http-port=${await freePort()}`, `--only=127.0.0.1:${await freePort()}`,
+      `--coinbase-address=${ADDRESS}`, '--stratum-host=127.0.0.1',
+      `--stratum-port=${port}`]);
+
+    await expect(node, 'the port', () => /listening on /.test(node.output));
+
+    const url = `stratum+tcp://127.0.0.1:${port}`;
+    const miner = start(t, prefix, 'hstratum', ['mine', '--url', url, '--user',
+      'alice', '--threads', '1', '--blocks', '1']);
+
+    assert.deepStrictEqual(await waitEnd(miner), {code: 0, signal: null},
+      miner.output);
+    await expect(node, 'a block', () => /block accepted: 1 /.test(node.output));
+
+    const patient = start(t, prefix, 'hstratum', ['mine', '--url', url,
+      '--user', 'alice', '--threads', '1', '--pause', '100']);
+
+    await expect(patient, 'a share', () => /accepted/.test(patient.output));
+    patient.child.kill('SIGTERM');
+    assert.deepStrictEqual(await waitEnd(patient),
+      {code: null, signal: 'SIGTERM'}, patient.output);
+
+    node.child.kill('SIGTERM');
+    assert.deepStrictEqual(await waitEnd(node), {code: 0, signal: null},
+      node.output);
+  });
+
+test('without the files of this platform, both say what to do', async (t) => {
+  const prefix = tempDir(t);
+  const tarballs = await pack(path.join(prefix, 'dist'));
+  const main = tarballs.find(name => !name.includes(platform()));
+
+  await npm(prefix, '--offline', '--omit=optional', main);
+
+  const command = start(t, prefix, 'hstratum', ['--version']);
+  const {code} = await waitEnd(command);
+
+  assert.strictEqual(code, 1);
+  assert.match(command.output, new RegExp(`^hstratum: no hstratum for `
+    + `${platform()}: install .*@hstratum/${platform()} .*make build`));
+
+  const binding = path.join(prefix, 'lib', 'node_modules', 'hstratum',
+    'binding.js');
+
+  assert.throws(() => require(binding).load(), /no hstratum\.node for/);
+});

@@ -1,0 +1,248 @@
+'use strict';
+
+/*
+ * `hstratum doctor` on set-ups that are as they should be, and on broken ones.
+ */
+
+const assert = require('assert');
+const {execFile} = require('child_process');
+const fs = require('fs');
+const net = require('net');
+const path = require('path');
+const {test} = require('node:test');
+const {freePort, makeNode, startNode} = require('./harness');
+
+const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
+  'hstratum');
+const API_KEY = 'test';
+
+/** What the harness gives hsd as flags, a doctor must find in files. */
+
+function configure(node, {hsd = '', stratum = ''} = {}) {
+  const write = (name, text) => {
+    fs.writeFileSync(path.join(node.dir, name), text, {mode: 0o600});
+  };
+
+  fs.mkdirSync(node.dir, {recursive: true});
+  write('hsd.conf', `api-key: ${API_KEY}\nhttp-host: 127.0.0.1\n`
+    + `http-port: ${node.ports.http}\n${hsd}`);
+  write('stratum.conf', `host: 127.0.0.1\nport: ${node.ports.stratum}\n`
+    + stratum);
+}
+
+/** {code, findings, problems, warnings} */
+
+async function examine(node, args = [], env = {}) {
+  const {code, stdout} = await run(['doctor', '--network=regtest',
+    `--prefix=${node.prefix}`, '--json', ...args], env);
+
+  return {code, ...JSON.parse(stdout)};
+}
+
+function run(args, env = {}) {
+  const clean = {...process.env, ...env};
+
+  for (const key of Object.keys(clean)) {
+    if (key.startsWith('HSD_') && !(key in env))
+      delete clean[key];
+  }
+
+  return new Promise((resolve, reject) => {
+    execFile(BINARY, args, {env: clean}, (error, stdout, stderr) => {
+      if (error && typeof error.code !== 'number')
+        return reject(error);
+      return resolve({code: error ? error.code : 0, stdout, stderr});
+    });
+  });
+}
+
+/** Exactly one problem, with this text and this advice. */
+
+function assertProblem({code, findings}, text, advice) {
+  const problems = findings.filter(found => found.severity === 'problem');
+  const shown = JSON.stringify(findings, null, 2);
+
+  assert.strictEqual(problems.length, 1, shown);
+  assert.match(problems[0].text, text, shown);
+  assert.match(problems[0].advice, advice, shown);
+  assert.strictEqual(code, 1);
+}
+
+async function prepare(t, options = {}, files = {}) {
+  const node = makeNode(t, options);
+
+  await node.choosePorts();
+  configure(node, files);
+
+  return node;
+}
+
+async function start(t, options = {}, files = {}) {
+  const node = await prepare(t, options, files);
+
+  await node.spawn();
+  await node.ready();
+
+  return node;
+}
+
+test('a healthy set-up: both miners get work and mine a block', async (t) => {
+  const node = await start(t);
+  const {code, findings, problems, warnings} = await examine(node);
+  const shown = JSON.stringify(findings, null, 2);
+
+  assert.deepStrictEqual([code, problems, warnings], [0, 0, 0], shown);
+
+  for (const miner of ['Goldshell HS1', 'HandyMiner']) {
+    const found = findings.find(found => found.text.includes(miner));
+
+    assert.match(found.text, /a job of difficulty .* a share accepted/, shown);
+  }
+
+  assert.ok(findings.some(found => /blocks pay rs1/.test(found.text)), shown);
+  assert.ok(findings.some(found => /ledger\.db: .*keeps/.test(found.text)),
+    shown);
+  await node.waitFor('a block', async () => await node.height() > 0);
+});
+
+test('from elsewhere, only the port is looked at', async (t) => {
+  const node = await startNode(t);
+  const url = `stratum+tcp://127.0.0.1:${node.ports.stratum}`;
+  const {code, stdout} = await run(['doctor', '--network=regtest',
+    `--url=${url}`]);
+
+  assert.strictEqual(code, 0, stdout);
+  assert.match(stdout, /^miners\n {2}ok {6}as a Goldshell HS1: /);
+  assert.match(stdout, /\n\nall is well\n$/);
+});
+
+test('accounts: unknown ones are a warning, known ones get work', async (t) => {
+  const node = await start(t, {}, {stratum: 'password: secret\n'});
+  const before = await examine(node);
+
+  assert.deepStrictEqual([before.code, before.problems, before.warnings],
+    [0, 0, 2], JSON.stringify(before.findings, null, 2));
+  assert.match(before.findings.at(-1).advice, /--user/);
+
+  const after = await examine(node, ['--user=admin'],
+    {HSTRATUM_PASSWORD: 'secret'});
+
+  assert.strictEqual(after.warnings, 0,
+    JSON.stringify(after.findings, null, 2));
+
+  const wrong = await examine(node, ['--user=admin'],
+    {HSTRATUM_PASSWORD: 'wrong'});
+
+  assert.strictEqual(wrong.problems, 2);
+  assert.match(wrong.findings.at(-1).text, /"admin" is refused/);
+});
+
+test('a node that is stopped', async (t) => {
+  const node = await prepare(t);
+  const found = await examine(node);
+
+  assertProblem(found, /^no node runs/, /start hsd/);
+  assert.match(found.findings.at(-1).text, /is free for hstratum/);
+});
+
+test('a stopped node whose port another program has', async (t) => {
+  const node = await prepare(t);
+  const other = net.createServer(socket => socket.destroy());
+
+  t.after(() => other.close());
+  await new Promise((resolve) => {
+    other.listen(node.ports.stratum, '127.0.0.1', resolve);
+  });
+
+  const {problems, findings} = await examine(node);
+
+  assert.strictEqual(problems, 2, JSON.stringify(findings, null, 2));
+  assert.match(findings.at(-1).text, /is in use/);
+  assert.match(findings.at(-1).advice, /ss -ltnp/);
+});
+
+test('a node without hstratum in it', async (t) => {
+  const node = await start(t, {plugin: false});
+
+  assertProblem(await examine(node), /hstratum is not in this node/,
+    /--plugins hstratum/);
+});
+
+test('a node that would pay nobody', async (t) => {
+  const node = await start(t, {address: null});
+
+  // Until miners are sent away they are let in, and wait.
+  const {code, findings} = await examine(node);
+  const problems = findings.filter(found => found.severity === 'problem');
+  const shown = JSON.stringify(findings, null, 2);
+
+  assert.strictEqual(code, 1);
+  assert.strictEqual(problems.length, 2, shown);
+  assert.match(problems[0].text, /pay nobody/, shown);
+  assert.match(problems[0].advice, /--coinbase-address/, shown);
+  assert.match(problems[1].text, /no job|takes no connections/, shown);
+});
+
+test('a node that wants another API key', async (t) => {
+  const node = await start(t);
+  const found = await examine(node, [], {HSTRATUM_NODE_API_KEY: 'wrong'});
+
+  assertProblem(found, /refuses the API key/, /HSTRATUM_NODE_API_KEY/);
+});
+
+test('a misspelt option', async (t) => {
+  const node = await prepare(t, {}, {stratum: 'max-inbond: 5\n'});
+  const {code, findings} = await examine(node);
+
+  assert.strictEqual(code, 1);
+  assert.match(findings[0].text, /maxinbond.*did you mean max-inbound/);
+  assert.match(findings[0].advice, /stratum\.conf/);
+});
+
+test('a damaged ledger, users.json and an address of another network',
+  async (t) => {
+    const node = await prepare(t, {}, {
+      hsd: 'coinbase-address: hs1qeqj7ltuelujxtrh0m88ccwzfndwf8798n3wkwy\n'
+    });
+
+    fs.mkdirSync(node.stratumDir, {recursive: true});
+    fs.writeFileSync(path.join(node.stratumDir, 'ledger.db'), 'no ledger');
+    fs.writeFileSync(path.join(node.stratumDir, 'users.json'), '{}\n',
+      {mode: 0o644});
+
+    const {findings} = await examine(node);
+    const problems = findings.filter(found => found.severity === 'problem')
+      .map(found => found.text);
+
+    assert.strictEqual(problems.length, 4, problems.join('\n'));
+    assert.match(problems[0], /users\.json: line 1/);
+    assert.match(problems[1], /ledger\.db/);
+    assert.match(problems[2], /no node runs/);
+    assert.match(problems[3], /no address of regtest/);
+    assert.ok(findings.some((found) => {
+      return found.severity === 'warning' && /chmod 600/.test(found.advice);
+    }));
+  });
+
+test('a server that is not there, and one that speaks no stratum',
+  async (t) => {
+    const port = await freePort();
+    const url = `--url=stratum+tcp://127.0.0.1:${port}`;
+    const closed = await run(['doctor', url]);
+
+    assert.strictEqual(closed.code, 1);
+    assert.match(closed.stdout, /takes no connections/);
+
+    const other = net.createServer((socket) => {
+      socket.on('error', () => {});
+      socket.end('220 mail.example.com ESMTP\r\n');
+    });
+
+    t.after(() => other.close());
+    await new Promise(resolve => other.listen(port, '127.0.0.1', resolve));
+
+    const mail = await run(['doctor', url]);
+
+    assert.strictEqual(mail.code, 1);
+    assert.match(mail.stdout, /expected a line of stratum, found "220 mail/);
+  });

@@ -1,0 +1,149 @@
+'use strict';
+
+/*
+ * `hstratum proxy` before real nodes: what becomes of miners when theirs dies,
+ * hangs, or is emptied.
+ */
+
+const assert = require('assert');
+const {test} = require('node:test');
+const {startNode, waitFor} = require('./harness');
+const {Miner} = require('./miner');
+const {SECRET, startProxy} = require('./proxy');
+
+const ARGS = [`--stratum-proxy-secret=${SECRET}`,
+  '--stratum-password=admin-pass', '--stratum-auth=users'];
+
+async function startNodes(t, count, args = ARGS) {
+  const first = await startNode(t, {listen: true, args});
+  const nodes = [first];
+
+  while (nodes.length < count)
+    nodes.push(await startNode(t, {args, peer: first}));
+
+  return nodes;
+}
+
+/** Accounts are each server's own. */
+
+async function addUser(t, node, user) {
+  const admin = await Miner.connect(t, node);
+  const right = await admin.request('mining.authorize_admin', ['admin-pass']);
+  assert.strictEqual(right.result, true);
+  const added = await admin.request('mining.add_user', [user, 'x']);
+  assert.strictEqual(added.result, true);
+}
+
+/** The place of the server that has miners. */
+
+function serverOf(proxy) {
+  return proxy.spread().findIndex(miners => miners > 0);
+}
+
+async function mines(miner) {
+  const {error} = await miner.submit();
+  assert.strictEqual(error, null);
+}
+
+test('a miner does not notice that its server dies, hangs or is emptied',
+  async (t) => {
+    const nodes = await startNodes(t, 2);
+
+    // Only the first server knows alice: the other takes its word.
+    await addUser(t, nodes[0], 'alice');
+
+    const proxy = await startProxy(t, nodes);
+    let miner;
+
+    // Until the proxy deals an id that belongs to the first server.
+    for (;;) {
+      miner = await Miner.connect(t, proxy);
+      await miner.subscribe();
+      const {result} = await miner.authorize('alice', 'x');
+      if (result === true)
+        break;
+      miner.socket.destroy();
+    }
+
+    await miner.waitJob();
+    await mines(miner);
+
+    const session = miner.extraNonce1;
+    assert.match(session, /^01/);
+    assert.strictEqual(serverOf(proxy), 0);
+
+    // Dies.
+    let jobs = miner.jobs.length;
+    await nodes[0].kill();
+    await proxy.waitFor('a job of the other server', () => {
+      return miner.jobs.length > jobs;
+    });
+    assert.strictEqual(serverOf(proxy), 1);
+    await mines(miner);
+
+    // Comes back, and has its miner again.
+    await nodes[0].restart();
+    await proxy.waitFor('its return', () => serverOf(proxy) === 0);
+    await nodes[0].waitTip(await nodes[1].tip());
+    await mines(miner);
+
+    // Hangs.
+    jobs = miner.jobs.length;
+    nodes[0].child.kill('SIGSTOP');
+    const begun = Date.now();
+    await proxy.waitFor('a job of the other server', () => {
+      return miner.jobs.length > jobs;
+    });
+    const ms = Date.now() - begun;
+    nodes[0].child.kill('SIGCONT');
+    t.diagnostic(`after a SIGSTOP there was work again in ${ms} ms`);
+    await mines(miner);
+    await proxy.waitFor('its return', () => serverOf(proxy) === 0);
+
+    // Is emptied.
+    proxy.ask('drain', proxy.names[0]);
+    await proxy.waitFor('the move', () => serverOf(proxy) === 1);
+    await mines(miner);
+    proxy.ask('fill', proxy.names[0]);
+    await proxy.waitFor('the return', () => serverOf(proxy) === 0);
+    await mines(miner);
+
+    assert.strictEqual(miner.closed, null);
+    assert.strictEqual(miner.extraNonce1, session);
+
+    const status = proxy.status();
+    assert.strictEqual(status.reset, 0);
+    assert.strictEqual(status.extranonces_changed, 0);
+    assert.strictEqual(status.moves.server_lost, 2);
+  });
+
+test('miners without a server wait, or are sent away', async (t) => {
+  for (const [noBackend, waits] of [['wait:3s', true], ['close', false]]) {
+    const [node] = await startNodes(t, 1, []);
+    const proxy = await startProxy(t, [node], [`--no-backend=${noBackend}`]);
+    const miner = await Miner.start(t, proxy);
+
+    await node.kill();
+
+    const begun = Date.now();
+    await proxy.waitFor('the end', () => miner.closed);
+    assert.strictEqual(miner.closed, 'reset');
+    assert.strictEqual(Date.now() - begun > 2500, waits);
+  }
+});
+
+test('servers see the address of each miner, and a proxy that ends resets it',
+  async (t) => {
+    const [node] = await startNodes(t, 1,
+      ['--stratum-proxy-protocol=127.0.0.1']);
+    const proxy = await startProxy(t, [node], ['--send-proxy']);
+    const miner = await Miner.start(t, proxy);
+
+    await mines(miner);
+    await node.waitLog(/mines from 127\.0\.0\.1/);
+
+    const {code} = await proxy.stop();
+    assert.strictEqual(code, 0);
+    await waitFor('the end of the connection', () => miner.closed);
+    assert.strictEqual(miner.closed, 'reset');
+  });
