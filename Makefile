@@ -1,7 +1,7 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
 .PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy \
-  sim fuzz clean
+  sim fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -13,6 +13,7 @@ run: build
 # Everything that says whether the tree is right.
 test: check build
 	cargo test --locked --workspace
+	scripts/chromium.sh
 	node --test --test-concurrency=1 $(E2E)
 
 # The plugin's addon and the binary, target/release/hstratum.
@@ -89,6 +90,14 @@ soak: build
 # What miners notice of a server's end behind a proxy: make proxy MINERS=1000; see lab/README.md.
 proxy: build
 	@MINERS='$(MINERS)' RATE='$(RATE)' node lab/proxy.js
+
+# Whether the API of a running node is what its document says: make conformance URL=http://127.0.0.1:3080
+conformance:
+	@URL='$(URL)' scripts/conformance.sh
+
+# What it costs miners that fifty dashboards are open.
+dashboards: build
+	node bench/dashboards.js
 
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:

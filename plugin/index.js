@@ -12,6 +12,7 @@ const host = require('./host');
 const options = require('./options');
 const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
+const {Lag} = require('./lag');
 const {Templates} = require('./templates');
 
 const SETTLE_MS = 2000;
@@ -25,6 +26,7 @@ class Plugin {
     this.server = null;
     this.templates = null;
     this.blocks = null;
+    this.lag = null;
     this.listeners = [];
     this.loaded = false;       // the node's open() has come to its end
     this.terminating = false;
@@ -61,6 +63,7 @@ class Plugin {
 
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
+    this.lag = new Lag(this.server, logger);
     this.listen();
     host.onOpen(node, hsd.version, () => this.onOpen());
     rpc.add(node.rpc, this.server, logger);
@@ -220,6 +223,7 @@ class Plugin {
       return;
 
     try {
+      this.lag.stop();
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
       await atMost(CLOSE_MS, this.server.close());

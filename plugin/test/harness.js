@@ -24,7 +24,9 @@ const WAIT_MS = 30000;
 const POLL_MS = 20;
 const LOG_TAIL = 60;
 
-const PORTS = ['http', 'wallet', 'p2p', 'brontide', 'stratum', 'none'];
+const PORTS = [
+  'http', 'wallet', 'p2p', 'brontide', 'stratum', 'dashboard', 'none'
+];
 
 const API_KEY = 'test';
 
@@ -170,7 +172,8 @@ class Node {
       argv.push(`--coinbase-address=${address}`);
 
     if (plugin) {
-      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1');
+      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1',
+        `--stratum-http-port=${ports.dashboard}`);
     }
 
     // A flag would hide what the environment or a file says.

@@ -230,6 +230,7 @@ fn workers_json(workers: &[WorkerInfo], total: usize) -> Value {
                 "worker": &*one.worker,
                 "connections": one.connections,
                 "difficulty": one.difficulty.map(|difficulty| difficulty.get()),
+                "hashrate": one.hashrate,
                 "connected": one.connected_s,
             })
         })

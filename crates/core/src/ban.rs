@@ -155,6 +155,14 @@ impl Bans {
         self.ordered.len()
     }
 
+    /// How many addresses are refused.
+    pub(crate) fn banned(&self, now_ms: u64) -> usize {
+        let offences = self.offences.values();
+        let is_banned =
+            |one: &&Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
+        offences.filter(is_banned).count()
+    }
+
     fn forget_old(&mut self, now_ms: u64) {
         while let Some(address) = self.order.front()
             && let Some(offence) = self.offences.get(address)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::account::User;
 use crate::event::Now;
 use crate::ledger::Tally;
 use crate::limits::WORKERS_LISTED_MAX;
@@ -23,7 +22,7 @@ pub struct Info {
     pub job: Option<JobInfo>,
     /// Why there is none, where the node has said so.
     pub no_job: Option<String>,
-    /// Hashes a second over ten minutes, or since the start.
+    /// Hashes a second, of late.
     pub hashrate: f64,
     /// What miners have sent since the start, by outcome; up to ten seconds old.
     pub sent: Tally,
@@ -57,13 +56,15 @@ pub struct WorkerInfo {
     pub connections: usize,
     /// The greatest difficulty that one of them was told; none before its first job.
     pub difficulty: Option<Difficulty>,
+    /// Hashes a second, of late.
+    pub hashrate: f64,
     /// For how long the oldest of them has been there, in seconds.
     pub connected_s: u64,
 }
 
 impl Pool {
     pub(crate) fn info(&mut self, now: Now) -> Info {
-        let workers = self.workers(now, None).len();
+        let workers = self.worker_infos(now, None).len();
         let sessions = self.sessions.iter();
         let (connections, mining) = sessions.fold((0, 0), |(all, mining), session| {
             (all + 1, mining + usize::from(session.has_job()))
@@ -80,7 +81,7 @@ impl Pool {
                 age_s: (now.ms - self.job_at_ms) / 1000,
             }),
             no_job: self.no_template.clone(),
-            hashrate: self.tallies.hashrate(),
+            hashrate: self.shared.rate.hashes_per_s(now.ms),
             sent: self.tallies.sent(),
             bans: self.bans.list(now).len(),
             is_draining: self.is_draining(),
@@ -96,40 +97,35 @@ impl Pool {
         count: usize,
         from: usize,
     ) -> (Vec<WorkerInfo>, usize) {
-        let all = self.workers(now, account);
+        let all = self.worker_infos(now, account);
         let total = all.len();
         let count = count.min(WORKERS_LISTED_MAX);
         (all.into_values().skip(from).take(count).collect(), total)
     }
 
     /// Every worker that is connected, of one account or of all.
-    fn workers(
+    fn worker_infos(
         &self,
         now: Now,
         account: Option<&str>,
     ) -> BTreeMap<(Arc<str>, Box<str>), WorkerInfo> {
         let mut workers = BTreeMap::new();
-        for session in self.sessions.iter() {
-            let connected_s = (now.ms - session.connected_at_ms) / 1000;
-            let users = session.users.iter().map(|one| &one.user);
-            for user in users.filter(|user| account.is_none_or(|name| *user.account == *name)) {
-                let User {
-                    account, worker, ..
-                } = user;
-                let worker = worker.clone().unwrap_or_default();
-                let key = (account.clone(), worker.clone());
-                let info = workers.entry(key).or_insert_with(|| WorkerInfo {
-                    account: account.clone(),
-                    worker,
-                    connections: 0,
-                    difficulty: None,
-                    connected_s: 0,
-                });
-                info.connections += 1;
-                info.connected_s = info.connected_s.max(connected_s);
-                if info.difficulty < session.announced() {
-                    info.difficulty = session.announced();
-                }
+        let views = self.workers(now).into_iter();
+        for view in views.filter(|view| account.is_none_or(|name| *view.account == *name)) {
+            let key = (view.account.clone(), view.worker.clone());
+            let info = workers.entry(key).or_insert_with(|| WorkerInfo {
+                account: view.account,
+                worker: view.worker,
+                connections: 0,
+                difficulty: None,
+                hashrate: 0.0,
+                connected_s: 0,
+            });
+            info.connections += 1;
+            info.hashrate += view.hashrate;
+            info.connected_s = info.connected_s.max(view.connected_ms / 1000);
+            if info.difficulty < view.difficulty {
+                info.difficulty = view.difficulty;
             }
         }
         workers

@@ -53,3 +53,4 @@ pub mod transaction;
 mod turn;
 pub mod units;
 pub mod vardiff;
+pub mod view;

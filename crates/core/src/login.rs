@@ -21,6 +21,7 @@ use crate::pool::{Pool, Shared};
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
+use crate::view::Rate;
 
 /// A connection that waits for an answer, and the request that it asked with.
 pub(crate) struct Asker {
@@ -358,6 +359,7 @@ impl Desk<'_> {
         session.users.push(Authorized {
             user,
             tally: Tally::default(),
+            rate: Rate::new(self.now.ms),
         });
         Ok(Answer::True)
     }

@@ -32,6 +32,7 @@ use crate::tally::Tallies;
 use crate::template::Template;
 use crate::turn::Turns;
 use crate::units::{ConnId, Hash, Height, Seq};
+use crate::view::{Counts, Rate};
 
 /// What a pool is told at its start.
 #[derive(Clone)]
@@ -77,6 +78,9 @@ pub(crate) struct Shared {
     pub turns: Turns,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
+    /// For whoever looks, see `view`.
+    pub counts: Counts,
+    pub rate: Rate,
     pub found: FoundBlocks,
     pub last_block: Option<(Height, Hash)>,
 }
@@ -128,6 +132,8 @@ impl Pool {
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
                 dropped: Vec::new(),
+                counts: Counts::default(),
+                rate: Rate::new(now.ms),
                 found: FoundBlocks::default(),
                 last_block: None,
                 config,
@@ -303,6 +309,7 @@ impl Pool {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
+        self.shared.counts.opened += 1;
         let dynamic = self.shared.config.dynamic;
         self.sessions
             .insert(Session::new(conn, arrival, dynamic, now));
@@ -387,6 +394,7 @@ impl Pool {
         let Some(mut session) = self.sessions.remove(conn) else {
             return;
         };
+        self.shared.counts.closed += 1;
         self.tallies.keep(&mut session, out);
         self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
@@ -425,6 +433,7 @@ impl Shared {
         let found = FoundBlock::of(&solution);
         self.found.wait_for(found.clone());
         self.last_block = Some((found.height, found.hash));
+        self.counts.blocks += 1;
         out.push_first(Action::SubmitBlock(solution.clone()));
         out.push(Action::BlockFound(Box::new(found)));
         let late = match solution.reach {

@@ -20,6 +20,7 @@ use crate::pace::{Dynamic, Pace, Urgency};
 use crate::redirect::Head;
 use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
+use crate::view::Rate;
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -44,6 +45,7 @@ struct Assignment {
 pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
+    pub rate: Rate,
 }
 
 /// A connection.

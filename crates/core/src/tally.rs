@@ -3,18 +3,13 @@
 //! It is not money: a pool that fails forgets what it has not told. A share that the ledger gives up
 //! later stays counted as accepted.
 
-use std::collections::VecDeque;
-
 use crate::event::{Action, Actions};
-use crate::ledger::{Tallied, Tally, Work};
+use crate::ledger::{Tallied, Tally};
 use crate::limits::{TALLIES_MAX, TALLY_MS};
 use crate::message::Reject;
 use crate::pool::Pool;
 use crate::session::{Authorized, Session};
-use crate::units::{Difficulty, HASHES_PER_DIFFICULTY};
-
-/// Times the ledger was told that a hashrate is taken over: ten minutes.
-const SPANS: usize = 60;
+use crate::units::Difficulty;
 
 /// When the ledger is told next, and what connections that ended have left.
 pub(crate) struct Tallies {
@@ -22,9 +17,6 @@ pub(crate) struct Tallies {
     left: Vec<Tallied>,
     /// All that was told.
     sent: Tally,
-    /// What was accepted between two times, and since the last.
-    spans: VecDeque<Work>,
-    span: Work,
 }
 
 impl Tallies {
@@ -33,8 +25,6 @@ impl Tallies {
             next_ms: now_ms + TALLY_MS,
             left: Vec::new(),
             sent: Tally::default(),
-            spans: VecDeque::new(),
-            span: Work::default(),
         }
     }
 
@@ -72,28 +62,13 @@ impl Tallies {
     fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
         for one in &tallied {
             self.sent.add(&one.tally);
-            self.span.add(&one.tally.accepted);
         }
         out.push(Action::Tally(tallied));
-    }
-
-    fn end_span(&mut self) {
-        if self.spans.len() == SPANS {
-            self.spans.pop_front();
-        }
-        self.spans.push_back(std::mem::take(&mut self.span));
     }
 
     /// What miners have sent, as far as it was told.
     pub(crate) fn sent(&self) -> Tally {
         self.sent
-    }
-
-    /// Hashes a second over the last ten minutes.
-    pub(crate) fn hashrate(&self) -> f64 {
-        let work: f64 = self.spans.iter().map(|span| span.difficulty).sum();
-        let seconds = (self.spans.len() as u64 * TALLY_MS / 1000).max(1) as f64;
-        work * HASHES_PER_DIFFICULTY / seconds
     }
 }
 
@@ -108,7 +83,6 @@ impl Pool {
         if !tallied.is_empty() {
             self.tallies.tell(tallied, out);
         }
-        self.tallies.end_span();
     }
 }
 

@@ -15,6 +15,10 @@ use hstratum_core::units::Difficulty;
 use crate::address_range::AddressRange;
 use crate::limits::LISTENERS_MAX;
 use crate::listener::ListenSpec;
+use crate::option_value::{
+    parse_auth, parse_bool, parse_difficulty, parse_explorer, parse_host, parse_integer,
+    parse_list, parse_password, parse_path, store,
+};
 use crate::spelling::edit_distance;
 use crate::tls;
 pub use crate::tls::TlsFiles;
@@ -22,8 +26,6 @@ use crate::webhook::{self, Webhook};
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
-const HOST_BYTES_MAX: usize = 253;
-const PASSWORD_BYTES_MAX: usize = 256;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
 const PROXIES_MAX: usize = 256;
@@ -98,6 +100,12 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Peers that must send a PROXY header.
     pub proxy_protocol: Vec<AddressRange>,
+    /// Where the dashboard, the API and metrics are.
+    pub http_host: IpAddr,
+    /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
+    pub http_port: Option<u16>,
+    /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
+    pub explorer: Option<String>,
     /// What is shared with proxies of ours.
     pub proxy_secret: Option<ProxySecret>,
     /// Where alarms are delivered.
@@ -105,6 +113,9 @@ pub struct Config {
     /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
     pub hashrate_alarm: u8,
 }
+
+/// Where the dashboard is when nobody says.
+pub const HTTP_PORT: u16 = 3080;
 
 /// Why options were refused, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,14 +257,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         fallback: Fallback::None,
         help: "PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_cert, tls::parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
     },
     OptionSpec {
         name: "tls-key",
         fallback: Fallback::None,
         help: "PEM file with the private key of tls-cert",
         expected: "a path",
-        set: |draft, text| store(&mut draft.tls_key, tls::parse_path(text)),
+        set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
     },
     OptionSpec {
         name: "proxy-protocol",
@@ -264,6 +275,28 @@ pub const OPTIONS: &[OptionSpec] = &[
             let proxies = parse_list(text, PROXIES_MAX, AddressRange::parse);
             store(&mut draft.proxy_protocol, proxies)
         },
+    },
+    OptionSpec {
+        name: "http-host",
+        fallback: Fallback::Value("127.0.0.1"),
+        help: "address of the dashboard, the API and metrics",
+        expected: "an IP address",
+        set: |draft, text| store(&mut draft.http_host, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "http-port",
+        fallback: Fallback::Derived("3080, or none where that is taken"),
+        help: "port of the dashboard, the API and metrics; 0 is none",
+        expected: "a port from 0 to 65535",
+        set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
+    },
+    OptionSpec {
+        name: "explorer",
+        fallback: Fallback::None,
+        help: "web address that the dashboard links blocks to, with %h for the height or %s for \
+               the hash",
+        expected: "http:// or https:// with %h or %s in it",
+        set: |draft, text| store(&mut draft.explorer, parse_explorer(text)),
     },
     OptionSpec {
         name: "proxy-secret",
@@ -358,6 +391,9 @@ struct Draft {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     proxy_protocol: Option<Vec<AddressRange>>,
+    http_host: Option<IpAddr>,
+    http_port: Option<u16>,
+    explorer: Option<String>,
     proxy_secret: Option<ProxySecret>,
     webhook: Option<Secret>,
     webhook_secret: Option<Secret>,
@@ -389,68 +425,14 @@ impl Draft {
             listen,
             tls,
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
+            http_host: self.http_host.expect(GIVEN),
+            http_port: self.http_port,
+            explorer: self.explorer,
             proxy_secret: self.proxy_secret,
             webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
         })
     }
-}
-
-fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
-    *place = Some(value?);
-    Some(())
-}
-
-fn parse_integer<T: TryFrom<u32>>(text: &str, min: u32, max: u32) -> Option<T> {
-    // `parse` alone would take a plus sign.
-    let value: u32 = text
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())??;
-    (min..=max)
-        .contains(&value)
-        .then(|| T::try_from(value).ok())?
-}
-
-fn parse_difficulty(text: &str) -> Option<Difficulty> {
-    Difficulty::new(text.parse().ok()?)
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "true" | "1" | "" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// The host ends up in an HTTP header and on a web page.
-fn parse_host(text: &str) -> Option<String> {
-    let name = (1..=HOST_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
-}
-
-/// A flag without a value arrives as `true`: that would be everybody's first guess.
-fn parse_password(text: &str) -> Option<Secret> {
-    let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| Secret(text.to_owned()))
-}
-
-fn parse_auth(text: &str) -> Option<Auth> {
-    match text {
-        "users" => Some(Auth::Users),
-        "open" => Some(Auth::Open),
-        "address" => Some(Auth::Address),
-        _ => None,
-    }
-}
-
-fn parse_list<T>(text: &str, max: usize, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let items: Option<Vec<T>> = text.split(',').map(|item| parse(item.trim())).collect();
-    items.filter(|items| items.len() <= max)
 }
 
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {

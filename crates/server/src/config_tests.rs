@@ -43,6 +43,9 @@ fn nothing_given_is_the_defaults() {
         listen: Vec::new(),
         tls: None,
         proxy_protocol: Vec::new(),
+        http_host: "127.0.0.1".parse().expect("an address"),
+        http_port: None,
+        explorer: None,
         proxy_secret: None,
         webhook: None,
         hashrate_alarm: 50,
@@ -68,6 +71,9 @@ fn everything_can_be_given() {
         ("tlscert", "/etc/cert.pem"),
         ("tlskey", "/etc/key.pem"),
         ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+        ("httphost", "::1"),
+        ("httpport", "8080"),
+        ("explorer", "https://example.com/block/%h"),
         ("proxysecret", "0123456789abcdef"),
     ]);
     let expected = Config {
@@ -94,6 +100,9 @@ fn everything_can_be_given() {
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
+        http_host: "::1".parse().expect("an address"),
+        http_port: Some(8080),
+        explorer: Some("https://example.com/block/%h".into()),
         proxy_secret: ProxySecret::new("0123456789abcdef"),
     };
     assert_eq!(config, expected);
@@ -314,6 +323,20 @@ fn every_option_is_in_the_readme() {
             spec.name
         );
     }
+}
+
+#[test]
+fn explorer_is_a_web_address_with_a_place_for_the_block() {
+    for wrong in [
+        "example.com/%h",
+        "javascript:alert(%h)",
+        "https://example.com/block",
+        "https://example.com/%h\"onload=",
+        "https://example.com/ %h",
+    ] {
+        assert!(flags(&[("explorer", wrong)]).is_err(), "{wrong}");
+    }
+    check(&[("explorer", "http://127.0.0.1:8080/#/block/%s")]);
 }
 
 #[test]

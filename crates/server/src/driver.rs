@@ -25,6 +25,7 @@ use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
+use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::node::Node;
 use crate::store::StoreMail;
@@ -74,6 +75,8 @@ pub struct Driver<S> {
     /// Orders that are not answered, and who waits.
     pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
     last_order: OrderId,
+    /// Shows what is done here to whoever looks; none where nobody can.
+    pub(crate) pulse: Option<Pulse>,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
@@ -123,6 +126,7 @@ impl<S: Surroundings> Driver<S> {
             is_draining: false,
             orders: HashMap::new(),
             last_order: OrderId(0),
+            pulse: None,
             view: NodeView::default(),
             closing: None,
             next_tick_ms: 0,
@@ -262,6 +266,9 @@ impl<S: Surroundings> Driver<S> {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.beat(pool, now);
+            }
         }
         if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
             self.commit();
@@ -303,7 +310,11 @@ impl<S: Surroundings> Driver<S> {
                     self.sign(Sign::Template(parts.prev_block));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
+                    let begun = self.pulse.as_ref().map(Pulse::clock);
                     self.handle(pool, now, Event::Template(Box::new(template)));
+                    if let (Some(pulse), Some(begun)) = (&mut self.pulse, begun) {
+                        pulse.job_sent(begun);
+                    }
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
@@ -356,10 +367,16 @@ impl<S: Surroundings> Driver<S> {
             WorkMail::Durable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::NotDurable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::NotDurable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::Ledger(state) => {
                 self.ledger = state;
@@ -412,6 +429,9 @@ impl<S: Surroundings> Driver<S> {
     pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
             let credits = std::mem::take(&mut self.credits);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.recorded(self.last, credits.len());
+            }
             ask(&self.desks.store, StoreMail::Credits(credits));
         }
     }

@@ -22,12 +22,16 @@ use crate::bans::BansFile;
 use crate::clerk::{self, UsersFiles};
 use crate::descriptors;
 use crate::driver::{Desks, Driver};
+use crate::http::{self, Site, Sources};
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
+use crate::live;
 use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
 use crate::node::Node;
+pub use crate::node_lag::Lag;
+use crate::node_lag::NodeLag;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
@@ -43,6 +47,7 @@ pub struct Server {
     network: Network,
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
+    node_lag: Arc<NodeLag>,
 }
 
 /// What the files of an earlier run hold.
@@ -78,8 +83,9 @@ impl Server {
             certificate: certificate.transpose()?,
         })?;
         let addresses = log_listeners(&net, config.difficulty, &*node);
+        let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
-        let (desks, clerks) = start_clerks(
+        let (desks, mut clerks) = start_clerks(
             &settings,
             store,
             files.users_files,
@@ -90,6 +96,19 @@ impl Server {
         let store_desk = desks.store.clone();
         let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
+        let (pulse, live) = live::channel();
+        let node_lag = Arc::new(NodeLag::default());
+        if let Some(listener) = http {
+            let sources = Sources {
+                live,
+                status: status.clone(),
+                node_lag: node_lag.clone(),
+            };
+            let (site, http_node) = (Site::new(&settings, sources), node.clone());
+            clerks.push(spawn("hstratum-http", move || {
+                http::run(listener, site, &*http_node);
+            })?);
+        }
         let mut driver = Driver::new(
             Machine::new(net),
             mailbox,
@@ -106,6 +125,7 @@ impl Server {
                 durable,
             },
         );
+        driver.pulse = Some(pulse);
         spawn("hstratum", move || {
             let done = driver.run();
             // The desks close with the driver: each clerk ends when its work is done.
@@ -123,6 +143,7 @@ impl Server {
             network,
             addresses,
             status,
+            node_lag,
         })
     }
 
@@ -145,6 +166,11 @@ impl Server {
     /// How the ledger does.
     pub fn ledger_status(&self) -> Reading {
         self.status.read()
+    }
+
+    /// How late the node's event loop is.
+    pub fn node_lag(&self, lag: Lag) {
+        self.node_lag.tell(lag);
     }
 
     /// The chain has a new tip, of this height.

@@ -20,8 +20,6 @@ use crate::conn::Input;
 use crate::limits::{HANDSHAKE_BYTES_MAX, PEM_BYTES_MAX, TLS_RECORD_BYTES};
 use crate::listener::{Encryption, ListenSpec};
 
-const PATH_BYTES_MAX: usize = 4096;
-
 /// Where a certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -29,12 +27,6 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-}
-
-/// A flag without a value arrives as `true`.
-pub(crate) fn parse_path(text: &str) -> Option<PathBuf> {
-    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| PathBuf::from(text))
 }
 
 /// A certificate and its key are there together, and when a listener speaks TLS.
