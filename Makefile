@@ -1,6 +1,7 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test check bench table month vardiff hostile storm crash soak sim fuzz clean
+.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy \
+  sim fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -12,6 +13,7 @@ run: build
 # Everything that says whether the tree is right.
 test: check build
 	cargo test --locked --workspace
+	scripts/chromium.sh
 	node --test --test-concurrency=1 $(E2E)
 
 # The plugin's addon and the binary, target/release/hstratum.
@@ -28,6 +30,14 @@ dist: build
 # Installs them and hsd, which npm compiles, into an empty prefix, and mines a block.
 dist-test: build
 	DIST_HSD=install node --test plugin/test/dist.test.js
+
+# A Debian package of the binary, into dist/.
+deb: build
+	scripts/deb.sh
+
+# Which hsd releases it works in: installs each from 6.0 on and runs the end-to-end tests with it.
+compat: build
+	node scripts/compat.js $(VERSIONS)
 
 check:
 	cargo fmt --all --check
@@ -76,6 +86,18 @@ sim:
 # An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
 soak: build
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js
+
+# What miners notice of a server's end behind a proxy: make proxy MINERS=1000; see lab/README.md.
+proxy: build
+	@MINERS='$(MINERS)' RATE='$(RATE)' node lab/proxy.js
+
+# Whether the API of a running node is what its document says: make conformance URL=http://127.0.0.1:3080
+conformance:
+	@URL='$(URL)' scripts/conformance.sh
+
+# What it costs miners that fifty dashboards are open.
+dashboards: build
+	node bench/dashboards.js
 
 # libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
 fuzz:

@@ -8,7 +8,12 @@
 
 const {createRequire} = require('module');
 
-const HSD_MIN = [8, 0, 0];
+/** The oldest that `make compat` has shown to work. */
+const HSD_MIN = [6, 0, 0];
+
+/** The first that tells when it is open. */
+const HSD_TELLS_OPEN = [7, 0, 0];
+const OPEN_POLL_MS = 50;
 
 /**
  * Find the modules of the running node.
@@ -21,7 +26,7 @@ exports.inspect = function inspect(node) {
   const load = loader(node);
   const {version} = load('../../package.json');
 
-  if (isOlder(version))
+  if (isOlder(version, HSD_MIN))
     throw new Error(`hstratum needs hsd ${HSD_MIN.join('.')} or newer, `
       + `this is hsd ${version}`);
 
@@ -39,6 +44,33 @@ exports.inspect = function inspect(node) {
   };
 };
 
+/**
+ * Call back once the node is open, with its wallet's address where it takes
+ * that. An older hsd does not tell: it is looked at.
+ * @param {Object} node
+ * @param {String} version - of that hsd.
+ * @param {Function} callback
+ */
+
+exports.onOpen = function onOpen(node, version, callback) {
+  if (!isOlder(version, HSD_TELLS_OPEN)) {
+    node.once('open', callback);
+    return;
+  }
+
+  const timer = setInterval(() => {
+    const waitsForWallet = node.has('walletdb')
+      && node.miner.addresses.length === 0;
+
+    if (node.startTime > 0 && !waitsForWallet) {
+      clearInterval(timer);
+      callback();
+    }
+  }, OPEN_POLL_MS);
+
+  node.once('closed', () => clearInterval(timer));
+};
+
 function loader(node) {
   // Somebody may have derived a class from FullNode: look at its parents too.
   for (let type = node.constructor; type; type = Object.getPrototypeOf(type)) {
@@ -51,12 +83,12 @@ function loader(node) {
   throw new Error('failed to find the modules of the running hsd');
 }
 
-function isOlder(version) {
+function isOlder(version, than) {
   const parts = version.split(/[.-]/).map(Number);
 
-  for (let i = 0; i < HSD_MIN.length; i++) {
-    if (parts[i] !== HSD_MIN[i])
-      return parts[i] < HSD_MIN[i];
+  for (let i = 0; i < than.length; i++) {
+    if (parts[i] !== than[i])
+      return parts[i] < than[i];
   }
 
   return false;

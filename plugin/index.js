@@ -12,6 +12,7 @@ const host = require('./host');
 const options = require('./options');
 const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
+const {Lag} = require('./lag');
 const {Templates} = require('./templates');
 
 const SETTLE_MS = 2000;
@@ -25,6 +26,7 @@ class Plugin {
     this.server = null;
     this.templates = null;
     this.blocks = null;
+    this.lag = null;
     this.listeners = [];
     this.loaded = false;       // the node's open() has come to its end
     this.terminating = false;
@@ -61,20 +63,14 @@ class Plugin {
 
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
+    this.lag = new Lag(this.server, logger);
     this.listen();
-    rpc.add(node.rpc, this.server);
+    host.onOpen(node, hsd.version, () => this.onOpen());
+    rpc.add(node.rpc, this.server, logger);
   }
 
   listen() {
     const {node, templates, blocks} = this;
-
-    this.bind(node, 'open', () => {
-      this.loaded = true;
-      templates.start();
-
-      if (this.terminating)
-        this.shutdown();
-    });
 
     this.bind(node.chain, 'tip', (entry) => {
       templates.onTip(entry);
@@ -95,6 +91,14 @@ class Plugin {
 
     this.bindSignal('SIGTERM', () => this.onTerm());
     this.bindSignal('SIGHUP', () => this.onHup());
+  }
+
+  onOpen() {
+    this.loaded = true;
+    this.templates.guard(() => this.templates.start());
+
+    if (this.terminating)
+      this.shutdown();
   }
 
   /**
@@ -219,6 +223,7 @@ class Plugin {
       return;
 
     try {
+      this.lag.stop();
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
       await atMost(CLOSE_MS, this.server.close());

@@ -6,42 +6,275 @@
  */
 
 const MISC_ERROR = -1;
+const TYPE_ERROR = -3;
 const INVALID_ADDRESS_OR_KEY = -5;
+const INVALID_PARAMETER = -8;
 const DATABASE_ERROR = -20;
 
+const KINDS = {
+  malformed: INVALID_PARAMETER,
+  state: MISC_ERROR,
+  disk: DATABASE_ERROR
+};
+
+const DAY_S = 24 * 60 * 60;
+const DRAIN_S = 60;
+const LIST_MAX = 1000;
+const UINT32_MAX = 0xffffffff;
+
 /**
- * Add the calls.
- * @param {Object} rpc - the node's.
- * @param {Object} server - the addon's.
+ * Each call: its arguments as help shows them, how many there may be, and
+ * what it does.
  */
 
-exports.add = function add(rpc, server) {
-  rpc.add('setstratumaddress', async (args, help) => {
-    if (help || args.length !== 2)
-      throw new RPCError(MISC_ERROR, 'setstratumaddress "account" "address"');
+const CALLS = {
+  __proto__: null,
 
-    const [account, address] = args;
+  getstratuminfo: {
+    help: '',
+    args: [0, 0],
+    async run(server) {
+      const answer = await server.info();
 
-    if (typeof account !== 'string' || typeof address !== 'string')
-      throw new RPCError(MISC_ERROR, 'account and address must be strings');
+      done(answer);
 
-    let stored;
-
-    try {
-      stored = server.setAddress(account, address);
-    } catch (e) {
-      throw new RPCError(INVALID_ADDRESS_OR_KEY, e.message);
+      return {
+        version: server.version,
+        addresses: server.addresses,
+        ...JSON.parse(answer.info),
+        ledger: server.ledgerFailing || 'ok'
+      };
     }
+  },
 
-    try {
-      await stored;
-    } catch (e) {
-      throw new RPCError(DATABASE_ERROR, e.message);
+  listworkers: {
+    help: '("account") (count) (from)',
+    args: [0, 3],
+    async run(server, args) {
+      const [account] = texts(args, ['(account)']);
+      const count = whole(args[1], 'count', LIST_MAX);
+      const from = whole(args[2], 'from', 0);
+      const answer = await server.workers(account,
+        Math.min(count, LIST_MAX), Math.min(from, UINT32_MAX));
+
+      done(answer);
+
+      return JSON.parse(answer.workers);
     }
+  },
 
-    return true;
-  });
+  addstratumuser: {
+    help: '"user" "password" ("address")',
+    args: [2, 3],
+    secret: true,
+    async run(server, args) {
+      const [user, password, address]
+        = texts(args, ['user', 'password', '(address)']);
+
+      return done(await server.addUser(user, password, address));
+    }
+  },
+
+  setstratumpassword: {
+    help: '"user" "password"',
+    args: [2, 2],
+    secret: true,
+    async run(server, args) {
+      const [user, password] = texts(args, ['user', 'password']);
+
+      return done(await server.setPassword(user, password));
+    }
+  },
+
+  disablestratumuser: {
+    help: '"user"',
+    args: [1, 1],
+    async run(server, args) {
+      const [user] = texts(args, ['user']);
+
+      return done(await server.disableUser(user));
+    }
+  },
+
+  enablestratumuser: {
+    help: '"user"',
+    args: [1, 1],
+    async run(server, args) {
+      const [user] = texts(args, ['user']);
+
+      return done(await server.enableUser(user));
+    }
+  },
+
+  setstratumaddress: {
+    help: '"account" "address"',
+    args: [2, 2],
+    async run(server, args) {
+      const [account, address] = texts(args, ['account', 'address']);
+      const stored = given(() => server.setAddress(account, address));
+
+      try {
+        await stored;
+      } catch (e) {
+        throw new RPCError(DATABASE_ERROR, e.message);
+      }
+
+      return true;
+    }
+  },
+
+  banminer: {
+    help: '"address" (seconds) ("reason")',
+    args: [1, 3],
+    async run(server, args) {
+      const [address, reason] = texts([args[0], args[2]],
+        ['address', '(reason)']);
+      const seconds = whole(args[1], 'seconds', DAY_S);
+
+      return done(await given(() => {
+        return server.ban(address, seconds, reason || '');
+      }));
+    }
+  },
+
+  unbanminer: {
+    help: '"address"',
+    args: [1, 1],
+    async run(server, args) {
+      const [address] = texts(args, ['address']);
+
+      return done(await given(() => server.unban(address)));
+    }
+  },
+
+  liststratumbans: {
+    help: '',
+    args: [0, 0],
+    async run(server) {
+      const answer = await server.bans();
+
+      done(answer);
+
+      // The native half leaves out what there is none of.
+      return answer.bans.map(({until = null, ...ban}) => ({...ban, until}));
+    }
+  },
+
+  drainstratum: {
+    help: '"start|stop" (seconds)',
+    args: [1, 2],
+    async run(server, args) {
+      const seconds = whole(args[1], 'seconds', DRAIN_S);
+
+      switch (args[0]) {
+        case 'start':
+          return done(await server.drain(seconds));
+        case 'stop':
+          return done(await server.undrain());
+        default:
+          throw new RPCError(INVALID_PARAMETER,
+            'the first argument must be start or stop');
+      }
+    }
+  }
 };
+
+/**
+ * Add the calls. One that the node has itself stays the node's.
+ * @param {Object} rpc - the node's.
+ * @param {Object} server - the addon's.
+ * @param {Object} logger
+ */
+
+exports.add = function add(rpc, server, logger) {
+  hideSecrets(rpc);
+
+  for (const [name, call] of Object.entries(CALLS)) {
+    if (rpc.calls[name]) {
+      logger.warning('the node has a call %s of its own: ours is not there',
+        name);
+      continue;
+    }
+
+    rpc.add(name, async (args, help) => {
+      const [least, most] = call.args;
+
+      if (help || args.length < least || args.length > most)
+        throw new RPCError(MISC_ERROR, `${name} ${call.help}`.trim());
+
+      try {
+        return await call.run(server, args);
+      } catch (e) {
+        if (e instanceof RPCError)
+          throw e;
+        throw new RPCError(MISC_ERROR, e.message);
+      }
+    });
+  }
+};
+
+/**
+ * hsd writes the parameters of each call to its log: not passwords.
+ */
+
+function hideSecrets(rpc) {
+  const {handleCall} = rpc;
+
+  rpc.handleCall = function handle(cmd, query) {
+    const call = CALLS[cmd.method];
+    const shown = call && call.secret ? {...cmd, params: ['...']} : cmd;
+
+    return handleCall.call(this, shown, query);
+  };
+}
+
+/** True, or the refusal that an order came to. */
+
+function done(answer) {
+  if (answer.refused)
+    throw new RPCError(KINDS[answer.kind], answer.refused);
+
+  return true;
+}
+
+/** What the native half takes at once, or does not for what it was given. */
+
+function given(call) {
+  try {
+    return call();
+  } catch (e) {
+    throw new RPCError(INVALID_ADDRESS_OR_KEY, e.message);
+  }
+}
+
+/** The arguments by these names, strings; a name in brackets may be null. */
+
+function texts(args, names) {
+  return names.map((name, i) => {
+    if (args[i] == null && name.startsWith('('))
+      return undefined;
+
+    if (typeof args[i] !== 'string')
+      throw new RPCError(TYPE_ERROR,
+        `${name.replace(/[()]/g, '')} must be a string`);
+
+    return args[i];
+  });
+}
+
+/** A whole number from 0. */
+
+function whole(arg, name, fallback) {
+  if (arg == null)
+    return fallback;
+
+  if (!Number.isSafeInteger(arg) || arg < 0) {
+    throw new RPCError(TYPE_ERROR,
+      `${name} must be a whole number from 0`);
+  }
+
+  return arg;
+}
 
 /** What hsd answers with its code and message (bweb lib/rpc.js, getCode). */
 

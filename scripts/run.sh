@@ -57,9 +57,11 @@ until grep -q 'Node is loaded' "$log" && grep -q 'listening on' "$log"; do
   sleep 0.1
 done
 stratum=$(sed -n 's/.*(stratum) listening on .*:\([0-9]*\)$/\1/p' "$log" | head -n 1)
+dashboard=$(sed -n 's/.*(stratum) dashboard on \(.*\)$/\1/p' "$log" | head -n 1)
 http=$(sed -n 's/.*(node-http) Node HTTP server listening on \(.*\) (port=\([0-9]*\)).*/\1:\2/p' "$log" | head -n 1)
 
 echo "stratum    stratum+tcp://127.0.0.1:$stratum   any user, any password"
+if [ -n "$dashboard" ]; then echo "dashboard  $dashboard"; fi
 echo "node RPC   http://$http"
 echo "files      $directory/stratum"
 echo "log        $log"

@@ -31,8 +31,10 @@ test('what cannot be paid is no address', async (t) => {
   assert.match(await node.rpc('help', ['setstratumaddress']).catch(String),
     /setstratumaddress "account" "address"/);
 
-  for (const params of [[], ['alice'], ['alice', ADDRESS, 1], ['alice', 1]])
+  for (const params of [[], ['alice'], ['alice', ADDRESS, 1]])
     assert.strictEqual((await refusal(node, params)).code, -1);
+
+  assert.strictEqual((await refusal(node, ['alice', 1])).code, -3);
 
   const main = await refusal(node,
     ['alice', 'hs1qeqj7ltuelujxtrh0m88ccwzfndwf8798n3wkwy']);

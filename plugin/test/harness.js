@@ -12,8 +12,11 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 
-const HSD = require.resolve('hsd/bin/node');
-const HSD_SPV = require.resolve('hsd/bin/spvnode');
+/** The hsd that is tested with: the repository's, or that of `make compat`. */
+const HSD_DIR = process.env.HSTRATUM_TEST_HSD
+  || path.dirname(require.resolve('hsd/package.json'));
+const HSD = path.join(HSD_DIR, 'bin', 'node');
+const HSD_SPV = path.join(HSD_DIR, 'bin', 'spvnode');
 const PLUGIN = path.join(__dirname, '..', 'index.js');
 
 const START_MS = 60000;
@@ -21,7 +24,9 @@ const WAIT_MS = 30000;
 const POLL_MS = 20;
 const LOG_TAIL = 60;
 
-const PORTS = ['http', 'wallet', 'p2p', 'brontide', 'stratum', 'none'];
+const PORTS = [
+  'http', 'wallet', 'p2p', 'brontide', 'stratum', 'dashboard', 'none'
+];
 
 const API_KEY = 'test';
 
@@ -167,7 +172,8 @@ class Node {
       argv.push(`--coinbase-address=${address}`);
 
     if (plugin) {
-      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1');
+      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1',
+        `--stratum-http-port=${ports.dashboard}`);
     }
 
     // A flag would hide what the environment or a file says.

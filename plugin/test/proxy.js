@@ -4,6 +4,7 @@
  * `hstratum proxy` as a process, before real nodes.
  */
 
+const assert = require('assert');
 const {spawn, execFileSync} = require('child_process');
 const path = require('path');
 const {freePort, tempDir, waitFor} = require('./harness');
@@ -30,14 +31,37 @@ class Proxy {
 
   async start() {
     this.ports.stratum = this.ports.stratum || await freePort();
-    this.lines = [];
-    this.exit = null;
-    this.child = spawn(BINARY, [
+    this.spawn([]);
+    await this.waitUp();
+  }
+
+  /** A new process takes everything over; gives how the old one ended. */
+
+  async takeOver() {
+    const {child, exited} = this;
+
+    // It is judged by its own exit only once it has the name.
+    this.spawn(['--take-over']);
+    const exit = await exited;
+    assert.notStrictEqual(this.child.pid, child.pid);
+    await this.waitUp();
+    return exit;
+  }
+
+  waitUp() {
+    return this.waitFor('all servers up', () => {
+      return this.status().servers.every(server => server.state === 'up');
+    });
+  }
+
+  spawn(more) {
+    const child = spawn(BINARY, [
       'proxy',
       `--listen=tcp://127.0.0.1:${this.ports.stratum}`,
       ...this.names.map(name => `--backend=${name}`),
       `--control=${this.control}`,
-      ...this.args
+      ...this.args,
+      ...more
     ], {
       env: {...process.env, HSTRATUM_PROXY_PROXY_SECRET: SECRET},
       stdio: ['ignore', 'ignore', 'pipe']
@@ -45,22 +69,22 @@ class Proxy {
 
     let rest = '';
 
-    this.child.stderr.setEncoding('utf8');
-    this.child.stderr.on('data', (text) => {
+    child.stderr.setEncoding('utf8');
+    child.stderr.on('data', (text) => {
       const parts = (rest + text).split('\n');
       rest = parts.pop();
       this.lines.push(...parts);
     });
 
+    this.child = child;
+    this.exit = null;
     this.exited = new Promise((resolve) => {
-      this.child.once('close', (code, signal) => {
-        this.exit = {code, signal};
-        resolve(this.exit);
+      child.once('close', (code, signal) => {
+        const exit = {code, signal};
+        if (this.child === child)
+          this.exit = exit;
+        resolve(exit);
       });
-    });
-
-    await this.waitFor('all servers up', () => {
-      return this.status().servers.every(server => server.state === 'up');
     });
   }
 

@@ -6,10 +6,14 @@
  */
 
 const assert = require('assert');
+const {spawn} = require('child_process');
+const net = require('net');
+const path = require('path');
 const {test} = require('node:test');
+const tls = require('tls');
 const {startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
-const {SECRET, startProxy} = require('./proxy');
+const {BINARY, SECRET, startProxy} = require('./proxy');
 
 const ARGS = [`--stratum-proxy-secret=${SECRET}`,
   '--stratum-password=admin-pass', '--stratum-auth=users'];
@@ -117,6 +121,32 @@ test('a miner does not notice that its server dies, hangs or is emptied',
     assert.strictEqual(status.moves.server_lost, 2);
   });
 
+test('a new process takes over, and no miner notices', async (t) => {
+  const [node] = await startNodes(t, 1, []);
+  const proxy = await startProxy(t, [node]);
+  const miner = await Miner.start(t, proxy);
+
+  // Its block brings a job.
+  const first = miner.jobs.length;
+  await mines(miner);
+  await proxy.waitFor('the next job', () => miner.jobs.length > first);
+
+  const jobs = miner.jobs.length;
+  const {code} = await proxy.takeOver();
+
+  assert.strictEqual(code, 0);
+  await proxy.waitLog(/\b1 miners were taken over/);
+  assert.strictEqual(miner.jobs.length, jobs);
+  assert.strictEqual(proxy.spread()[0], 1);
+  await mines(miner);
+  assert.strictEqual(miner.closed, null);
+
+  // The new one listens as well.
+  const other = await Miner.start(t, proxy);
+  await mines(other);
+  assert.strictEqual((await proxy.stop()).code, 0);
+});
+
 test('miners without a server wait, or are sent away', async (t) => {
   for (const [noBackend, waits] of [['wait:3s', true], ['close', false]]) {
     const [node] = await startNodes(t, 1, []);
@@ -147,3 +177,50 @@ test('servers see the address of each miner, and a proxy that ends resets it',
     await waitFor('the end of the connection', () => miner.closed);
     assert.strictEqual(miner.closed, 'reset');
   });
+
+/** A line over TLS, and the line that comes back. */
+
+function askOverTls(port, line) {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({
+      host: '127.0.0.1',
+      port,
+      rejectUnauthorized: false
+    }, () => socket.write(`${line}\n`));
+
+    socket.setEncoding('utf8');
+    socket.once('data', (text) => {
+      socket.destroy();
+      resolve(JSON.parse(text.split('\n')[0]));
+    });
+    socket.once('error', reject);
+  });
+}
+
+test('TLS ends at the proxy, and sockets may be another\'s', async (t) => {
+  const [node] = await startNodes(t, 1, []);
+  const data = path.join(__dirname, '..', '..', 'crates', 'server', 'tests',
+    'tls');
+
+  // As systemd does: descriptor 3 listens already.
+  const given = net.createServer();
+  await new Promise(resolve => given.listen(0, '127.0.0.1', resolve));
+
+  const {port} = given.address();
+  const child = spawn('/bin/sh', ['-c', `LISTEN_PID=$$ LISTEN_FDS=1 \
+    exec "$0" proxy "$@"`, BINARY,
+    `--listen=tls://127.0.0.1:${port}`,
+    `--backend=127.0.0.1:${node.ports.stratum}`,
+    `--tls-cert=${path.join(data, 'first.crt')}`,
+    `--tls-key=${path.join(data, 'first.key')}`
+  ], {stdio: ['ignore', 'ignore', 'inherit', given._handle.fd]});
+  t.after(() => child.kill('SIGKILL'));
+
+  // Else it would take connections as well.
+  given.close();
+
+  const line = '{"id":1,"method":"mining.subscribe","params":["test/1.0"]}';
+  const {result} = await askOverTls(port, line);
+
+  assert.match(result[1], /^01[0-9a-f]{6}$/);
+});

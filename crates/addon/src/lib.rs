@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
-use hstratum::server::{AddressStored, Closing, Server};
+use hstratum::server::{AddressStored, Closing, Lag, Server};
 use hstratum::settings::Settings;
 use hstratum_core::address::Network;
 use hstratum_core::block::{Reach, Solution};
@@ -250,6 +250,9 @@ pub struct ServerHandle {
     refresh_s: u32,
 }
 
+// Here, since napi must have seen the class and its name before another file adds to it.
+mod orders;
+
 #[napi]
 impl ServerHandle {
     /// Seconds between templates for mempool changes.
@@ -359,6 +362,16 @@ impl ServerHandle {
             .set_address(&account, &address)
             .map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
         Ok(AsyncTask::new(SetAddress(stored)))
+    }
+
+    /// How late the node's event loop was of late, in seconds.
+    #[napi(catch_unwind)]
+    pub fn node_lag(&self, mean_s: f64, p99_s: f64, max_s: f64) {
+        self.server.node_lag(Lag {
+            mean_s,
+            p99_s,
+            max_s,
+        });
     }
 
     /// Reads the certificate of TLS listeners anew; nobody is dropped.

@@ -86,6 +86,11 @@ impl Accounts {
         self.known.contains_key(name)
     }
 
+    /// The account's password as it is kept; none of an account that is not known.
+    pub fn password(&self, account: &str) -> Option<&StoredPassword> {
+        self.known.get(account).map(|known| &known.password)
+    }
+
     /// Whether the account's password is of the kind that is no longer written.
     pub fn is_of_old_kind(&self, account: &str) -> bool {
         let account = self.known.get(account);

@@ -1,13 +1,45 @@
-//! Addresses that keep coming back with connections that have to be dropped.
+//! Addresses that are refused: those that keep coming back with connections that have to be dropped,
+//! and those that the operator has banned.
 //!
 //! A connection is dropped for what it does; its address is refused only when that happens again and
 //! again while nobody at the address mines, so that one bad machine does not shut out a farm behind
-//! one address.
+//! one address. The operator's word holds whoever mines there.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::{BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX};
+use crate::event::Now;
+use crate::limits::{BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX, OPERATOR_BANS_MAX};
+
+/// An address that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// The address; of IPv6 the first of its /64, all of which is meant.
+    pub address: IpAddr,
+    /// Since when, Unix seconds.
+    pub since_s: u64,
+    /// Until when; none: until it is unbanned.
+    pub until_s: Option<u64>,
+    /// Why, for the operator.
+    pub reason: String,
+    /// Whose word it is.
+    pub by: BannedBy,
+}
+
+/// Who has banned an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BannedBy {
+    /// The operator: it outlives a restart.
+    Operator,
+    /// The pool, for what came from there.
+    Pool,
+}
+
+impl Ban {
+    fn is_over(&self, now: Now) -> bool {
+        self.until_s.is_some_and(|until| until <= now.unix_s)
+    }
+}
 
 /// What is remembered of an address.
 struct Offence {
@@ -21,6 +53,8 @@ pub(crate) struct Bans {
     offences: HashMap<IpAddr, Offence>,
     /// The same addresses, oldest first.
     order: VecDeque<IpAddr>,
+    /// The operator's.
+    ordered: HashMap<IpAddr, Ban>,
 }
 
 impl Bans {
@@ -46,15 +80,87 @@ impl Bans {
     }
 
     /// Whether connections from there are refused.
-    pub(crate) fn is_banned(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        self.forget_old(now_ms);
-        let offence = self.offences.get(&network_of(address));
+    pub(crate) fn is_banned(&mut self, address: IpAddr, now: Now) -> bool {
+        let address = network_of(address);
+        self.forget_old(now.ms);
+        let offence = self.offences.get(&address);
         offence.is_some_and(|offence| offence.drops >= BAN_DROPS)
+            || (self.ordered.get(&address)).is_some_and(|ban| !ban.is_over(now))
+    }
+
+    /// Takes over the operator's bans as they were kept.
+    pub(crate) fn restore(&mut self, bans: Vec<Ban>) {
+        let bans = bans.into_iter().take(OPERATOR_BANS_MAX);
+        self.ordered = bans.map(|ban| (network_of(ban.address), ban)).collect();
+    }
+
+    /// The operator bans an address, or bans it anew; false when there are too many.
+    pub(crate) fn ban(&mut self, ban: Ban, now: Now) -> bool {
+        let address = network_of(ban.address);
+        self.ordered.retain(|_, old| !old.is_over(now));
+        let fits = self.ordered.contains_key(&address) || self.ordered.len() < OPERATOR_BANS_MAX;
+        if fits {
+            self.ordered.insert(address, Ban { address, ..ban });
+        }
+        fits
+    }
+
+    /// Forgets all that speaks against an address; false when nothing had it refused.
+    pub(crate) fn unban(&mut self, address: IpAddr, now: Now) -> bool {
+        let was_banned = self.is_banned(address, now);
+        let address = network_of(address);
+        self.ordered.remove(&address);
+        if self.offences.remove(&address).is_some() {
+            self.order.retain(|old| *old != address);
+        }
+        was_banned
+    }
+
+    /// The operator's bans that are not over, oldest first.
+    pub(crate) fn ordered(&self, now: Now) -> Vec<Ban> {
+        let open = self.ordered.values().filter(|ban| !ban.is_over(now));
+        let mut open: Vec<Ban> = open.cloned().collect();
+        open.sort_by_key(|ban| (ban.since_s, ban.address));
+        open
+    }
+
+    /// Every address that is refused, oldest first, the operator's before the pool's.
+    pub(crate) fn list(&mut self, now: Now) -> Vec<Ban> {
+        self.forget_old(now.ms);
+        let mut list = self.ordered(now);
+        for address in &self.order {
+            let offence = &self.offences[address];
+            let ago_s = (now.ms - offence.since_ms) / 1000;
+            let since_s = now.unix_s.saturating_sub(ago_s);
+            if offence.drops >= BAN_DROPS {
+                list.push(Ban {
+                    address: *address,
+                    since_s,
+                    until_s: Some(since_s + BAN_MS / 1000),
+                    reason: "keeps misbehaving".to_owned(),
+                    by: BannedBy::Pool,
+                });
+            }
+        }
+        list
     }
 
     /// Addresses that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.offences.len().max(self.order.len())
+    }
+
+    /// Bans of the operator, those that are over included.
+    pub(crate) fn ordered_len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    /// How many addresses are refused.
+    pub(crate) fn banned(&self, now_ms: u64) -> usize {
+        let offences = self.offences.values();
+        let is_banned =
+            |one: &&Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
+        offences.filter(is_banned).count()
     }
 
     fn forget_old(&mut self, now_ms: u64) {
@@ -70,8 +176,8 @@ impl Bans {
 
 /// Whoever has one IPv6 address has a whole /64 of them.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
             Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
@@ -83,6 +189,13 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn at(ms: u64) -> Now {
+        Now {
+            ms,
+            unix_s: 1_000_000 + ms / 1000,
+        }
+    }
+
     #[test]
     fn an_address_is_refused_when_it_keeps_coming_back_and_forgiven_later() {
         let address = "2001:db8::1".parse().unwrap();
@@ -90,12 +203,12 @@ mod tests {
         let mut bans = Bans::default();
         for drop in 1..BAN_DROPS {
             assert!(!bans.drop_from(address, u64::from(drop)));
-            assert!(!bans.is_banned(address, u64::from(drop)));
+            assert!(!bans.is_banned(address, at(u64::from(drop))));
         }
         assert!(bans.drop_from(neighbour, 100));
-        assert!(bans.is_banned(address, BAN_MS));
-        assert!(!bans.is_banned("2001:db8:1::1".parse().unwrap(), BAN_MS));
-        assert!(!bans.is_banned(address, BAN_MS + 1));
+        assert!(bans.is_banned(address, at(BAN_MS)));
+        assert!(!bans.is_banned("2001:db8:1::1".parse().unwrap(), at(BAN_MS)));
+        assert!(!bans.is_banned(address, at(BAN_MS + 1)));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::admin::{Answer, Order, OrderId, Refusal};
+use crate::ban::Ban;
 use crate::block::Solution;
 use crate::header::{HEADER_BYTES, decode_header, header_hash};
 use crate::ledger::{Credit, Tallied};
@@ -54,6 +56,10 @@ pub enum Event<'a> {
     PasswordChecked(Ticket, Password),
     /// The user as it was written to disk, if it could be.
     UserAdded(Ticket, Option<StoredPassword>),
+    /// The operator's bans as an earlier pool had them.
+    Bans(Vec<Ban>),
+    /// The operator wants something; answered by [`Action::Answer`] or [`Action::KeepBans`].
+    Order(OrderId, Order),
     /// Time has passed.
     Tick,
     /// The server stops: what the pool has kept back is to come out.
@@ -210,6 +216,12 @@ pub enum Action {
     CheckPassword(Ticket, StoredPassword, String),
     /// Hash the password and write the user. Answered by [`Event::UserAdded`].
     AddUser(Ticket, NewUser),
+    /// Write the user with this password, which is hashed. Answered by [`Event::UserAdded`].
+    KeepUser(Ticket, String, StoredPassword),
+    /// Write the operator's bans. Whoever gave the order is answered when that is done.
+    KeepBans(OrderId, Vec<Ban>),
+    /// Answer an order.
+    Answer(OrderId, Result<Answer, Refusal>),
     /// Say something to the operator.
     Log(Level, String),
 }
@@ -248,6 +260,8 @@ pub struct NewUser {
     pub password: String,
     /// Where it is to be paid, an address of this network; none: where it is now.
     pub address: Option<String>,
+    /// Whether it is disabled.
+    pub is_locked: bool,
 }
 
 /// Something that can be wanted, the sending of bytes among it.

@@ -152,7 +152,8 @@ pub struct Tally {
 }
 
 impl Work {
-    fn add(&mut self, other: &Self) {
+    /// Adds what was counted elsewhere.
+    pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.difficulty += other.difficulty;
     }

@@ -6,18 +6,24 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod absence;
 pub mod account;
 pub mod address;
+pub mod admin;
 pub mod admit;
-mod ban;
+pub mod alarm;
+pub mod ban;
 pub mod block;
 pub mod client;
+mod drain;
 mod ends;
 pub mod event;
 mod extension;
 mod extra_nonce;
 mod found;
+pub mod hashrate;
 pub mod header;
+pub mod info;
 pub mod job;
 pub mod ledger;
 pub mod limits;
@@ -47,3 +53,4 @@ pub mod transaction;
 mod turn;
 pub mod units;
 pub mod vardiff;
+pub mod view;

@@ -105,6 +105,30 @@ pub const BAN_MS: u64 = 10 * 60_000;
 /// Addresses remembered for what was dropped from them. The oldest is forgotten for a new one.
 pub const BANNED_ADDRESSES_MAX: usize = 4096;
 
+/// Addresses that the operator has banned. The next one is refused.
+pub const OPERATOR_BANS_MAX: usize = 4096;
+
+/// Bytes of the reason of a ban. A longer one is refused.
+pub const BAN_REASON_BYTES_MAX: usize = 256;
+
+/// Seconds over which a drain may move miners away. A longer one is refused.
+pub const DRAIN_S_MAX: u64 = 3600;
+
+/// Workers listed at once for the operator; others are asked for by where they begin.
+pub const WORKERS_LISTED_MAX: usize = 1_000;
+
+/// How long there must be no job, or the ledger be stalled, for an alarm.
+pub const ALARM_PATIENCE_MS: u64 = 15_000;
+
+/// Workers whose silence is noticed. Beyond it others are not watched.
+pub const WATCHED_WORKERS_MAX: usize = 100_000;
+
+/// Workers that an alarm names; it has the number of all.
+pub const ALARM_NAMES_MAX: usize = 10;
+
+/// Blocks that an alarm is not repeated for. The oldest is forgotten for a new one.
+pub const WATCHED_BLOCKS_MAX: usize = 4096;
+
 /// How long the difficulty of a session that ended is remembered for its return.
 pub const HINT_MS: u64 = 10 * 60_000;
 
@@ -135,9 +159,9 @@ pub const PROXY_REQUESTS_MAX: usize = 64;
 /// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
 pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
 
-/// Jobs of one connection to a server that are remembered; the server itself takes shares of 32
-/// templates and 8 more. Shares for an older one are answered `job not found`.
-pub const JOBS_PER_LINK_MAX: usize = 64;
+/// Jobs of one connection to a server that are remembered: as many as the server itself takes shares
+/// of. Shares for an older one are answered `job not found`.
+pub const JOBS_PER_LINK_MAX: usize = SHARED_JOBS_MAX + OWN_JOBS_MAX;
 
 /// Score at which a proxy drops a miner: a little below that of the server, which knows its
 /// connections only as the proxy's.
@@ -158,7 +182,7 @@ pub const LINK_DIAL_MS: u64 = 1_000;
 pub const LINK_LOGIN_MS: u64 = 3_000;
 
 /// How long a miner that moves waits for the last answers of a server that is still there.
-pub const LEAVING_MS: u64 = 500;
+pub const LEAVING_MS: u64 = 2_000;
 
 /// Wait until a miner that no server would have tries them all again; half of it is spread.
 pub const RETRY_MS: u64 = 500;
@@ -204,7 +228,6 @@ pub const MOVES_SPREAD_MS: u64 = 5_000;
 /// How often a proxy looks at what has waited too long.
 pub const PROXY_TICK_MS: u64 = 50;
 
-const _: () = assert!(JOBS_PER_LINK_MAX >= TEMPLATES_MAX + OWN_JOBS_MAX);
 const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);

@@ -25,6 +25,11 @@ impl LineBuffer {
         self.held.len()
     }
 
+    /// The bytes that wait here.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Takes bytes in for a later [`LineBuffer::read`].
     pub fn hold(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);

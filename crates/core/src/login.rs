@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::account::{ADMIN, Login, User, clean_name};
 use crate::address::Address;
-use crate::event::{Action, Level, NewUser, Password, Ticket};
+use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
+use crate::event::{Action, Actions, Level, NewUser, Now, Password, Ticket};
 use crate::ledger::Tally;
 use crate::limits::{
     PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX,
@@ -16,10 +17,11 @@ use crate::limits::{
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::password::StoredPassword;
-use crate::pool::Shared;
+use crate::pool::{Pool, Shared};
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
+use crate::view::Rate;
 
 /// A connection that waits for an answer, and the request that it asked with.
 pub(crate) struct Asker {
@@ -33,10 +35,26 @@ pub(crate) enum Question {
     Login {
         account: Arc<str>,
         password: String,
+        /// What it is compared with.
+        stored: StoredPassword,
         waiting: Vec<(Asker, User)>,
     },
-    /// Write this user. Nobody waits where an old password is only written anew.
-    Write { user: NewUser, asker: Option<Asker> },
+    /// Write a user, whose new password is known where it has one.
+    Write {
+        name: String,
+        password: Option<String>,
+        writer: Writer,
+    },
+}
+
+/// Who waits for a user to be written.
+pub(crate) enum Writer {
+    /// A password of the old kind is written anew.
+    Nobody,
+    /// An admin on the wire.
+    Miner(Asker),
+    /// The operator.
+    Operator(OrderId, Change),
 }
 
 /// The questions that are not answered yet. Each connection waits for one at most.
@@ -70,18 +88,29 @@ impl Questions {
             } => {
                 self.logins.remove(&(account.clone(), password.clone()));
             }
-            Question::Write { user, .. } => {
-                self.writing.remove(&user.name);
+            Question::Write { name, .. } => {
+                self.writing.remove(name);
             }
         }
         Some(question)
     }
 
     /// Asks whether a password is the account's; `None` when that is being asked already.
-    fn ask_login(&mut self, asker: Asker, user: User, password: &str) -> Option<Ticket> {
+    fn ask_login(
+        &mut self,
+        asker: Asker,
+        user: User,
+        password: &str,
+        stored: &StoredPassword,
+    ) -> Option<Ticket> {
         let key = (user.account.clone(), password.to_owned());
         if let Some(ticket) = self.logins.get(&key)
-            && let Some(Question::Login { waiting, .. }) = self.open.get_mut(ticket)
+            && let Some(Question::Login {
+                waiting,
+                stored: old,
+                ..
+            }) = self.open.get_mut(ticket)
+            && old == stored
         {
             waiting.push((asker, user));
             return None;
@@ -90,6 +119,7 @@ impl Questions {
         let question = Question::Login {
             account: user.account.clone(),
             password: password.to_owned(),
+            stored: stored.clone(),
             waiting: vec![(asker, user)],
         };
         self.open.insert(self.last, question);
@@ -126,11 +156,123 @@ impl Questions {
         self.open.values().map(of).sum()
     }
 
-    fn ask_write(&mut self, user: NewUser, asker: Option<Asker>) -> Ticket {
+    /// Asks for a user to be written.
+    pub(crate) fn ask_write(
+        &mut self,
+        name: String,
+        password: Option<String>,
+        writer: Writer,
+    ) -> Ticket {
         self.last += 1;
-        self.writing.insert(user.name.clone());
-        self.open.insert(self.last, Question::Write { user, asker });
+        self.writing.insert(name.clone());
+        let question = Question::Write {
+            name,
+            password,
+            writer,
+        };
+        self.open.insert(self.last, question);
         self.last
+    }
+
+    /// Whether a user of that name is on its way to disk.
+    pub(crate) fn is_writing(&self, name: &str) -> bool {
+        self.writing.contains(name)
+    }
+}
+
+impl Shared {
+    /// Has a user written with a new password.
+    pub(crate) fn write_user(&mut self, user: NewUser, writer: Writer, out: &mut Actions) {
+        let password = Some(user.password.clone());
+        let ticket = (self.questions).ask_write(user.name.clone(), password, writer);
+        out.push(Action::AddUser(ticket, user));
+    }
+}
+
+impl Pool {
+    /// The answer to [`Action::CheckPassword`]. One about a password that is no longer the account's
+    /// lets nobody in.
+    pub(crate) fn handle_password(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        checked: Password,
+        out: &mut Actions,
+    ) {
+        self.shared.turns.answered(ticket, out);
+        let Some(Question::Login {
+            account,
+            password,
+            stored,
+            waiting,
+        }) = self.shared.questions.take(ticket)
+        else {
+            return;
+        };
+        let checked = match self.shared.accounts.password(&account) {
+            Some(now) if *now == stored => checked,
+            _ => Password::Wrong,
+        };
+        if checked == Password::Right {
+            self.shared.accounts.verified(&account, &password);
+        }
+        for (Asker { conn, id }, user) in waiting {
+            self.shared.turns.leave(conn);
+            if let Some(session) = self.sessions.get_mut(conn) {
+                let mut desk = Desk {
+                    shared: &mut self.shared,
+                    now,
+                    out,
+                };
+                desk.password_checked(session, id.as_deref(), user, checked);
+            }
+        }
+    }
+
+    /// The answer to [`Action::AddUser`] and [`Action::KeepUser`].
+    pub(crate) fn handle_user_added(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        stored: Option<StoredPassword>,
+        out: &mut Actions,
+    ) {
+        let Some(Question::Write {
+            name,
+            password,
+            writer,
+        }) = self.shared.questions.take(ticket)
+        else {
+            return;
+        };
+        let is_stored = stored.is_some();
+        if let Some(stored) = stored {
+            self.shared.accounts.insert(&name, stored);
+            if let Some(password) = &password {
+                self.shared.accounts.verified(&name, password);
+            }
+        }
+        match writer {
+            Writer::Nobody => {}
+            Writer::Operator(id, change) => {
+                if is_stored {
+                    self.user_changed(&name, change, out);
+                }
+                let stored = is_stored.then_some(OrderAnswer::Done);
+                out.push(Action::Answer(id, stored.ok_or(Refusal::UserNotStored)));
+            }
+            Writer::Miner(Asker { conn, id }) => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    let mut desk = Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    };
+                    let added = is_stored.then_some(()).ok_or(Reject::UserNotStored);
+                    desk.user_added(session, id.as_deref(), added);
+                }
+            }
+        }
     }
 }
 
@@ -177,7 +319,7 @@ impl Desk<'_> {
         let Shared {
             questions, turns, ..
         } = &mut *self.shared;
-        let is_new = questions.ask_login(asker, user, password);
+        let is_new = questions.ask_login(asker, user, password, &stored);
         if let Some(ticket) = questions.login_of(&account, password) {
             turns.wait(session.conn, ticket);
         }
@@ -191,20 +333,16 @@ impl Desk<'_> {
         let is_option = &*user.account == ADMIN && self.shared.config.admin_password.is_some();
         if !is_option
             && self.shared.accounts.is_of_old_kind(&user.account)
-            && !self.shared.questions.writing.contains(&*user.account)
+            && !self.shared.questions.is_writing(&user.account)
         {
             let user = NewUser {
                 name: user.account.to_string(),
                 password: password.to_owned(),
                 address: None,
+                is_locked: false,
             };
-            self.write_user(user, None);
+            self.shared.write_user(user, Writer::Nobody, self.out);
         }
-    }
-
-    fn write_user(&mut self, user: NewUser, asker: Option<Asker>) {
-        let ticket = self.shared.questions.ask_write(user.clone(), asker);
-        self.out.push(Action::AddUser(ticket, user));
     }
 
     /// Takes a user in. Too many on one connection are refused like wrong ones.
@@ -221,6 +359,7 @@ impl Desk<'_> {
         session.users.push(Authorized {
             user,
             tally: Tally::default(),
+            rate: Rate::new(self.now.ms),
         });
         Ok(Answer::True)
     }
@@ -309,7 +448,7 @@ impl Desk<'_> {
             return Err(Reject::InvalidParams);
         }
         let address = self.payout_address(&params)?;
-        if self.shared.accounts.contains(&name) || self.shared.questions.writing.contains(&name) {
+        if self.shared.accounts.contains(&name) || self.shared.questions.is_writing(&name) {
             return Err(Reject::UserExists);
         }
         session.is_asking = true;
@@ -317,14 +456,13 @@ impl Desk<'_> {
             conn: session.conn,
             id: request.id().map(str::to_owned),
         };
-        self.write_user(
-            NewUser {
-                name,
-                password: password.to_owned(),
-                address,
-            },
-            Some(asker),
-        );
+        let user = NewUser {
+            name,
+            password: password.to_owned(),
+            address,
+            is_locked: false,
+        };
+        self.shared.write_user(user, Writer::Miner(asker), self.out);
         Ok(Answer::Later)
     }
 

@@ -22,6 +22,8 @@ pub enum StoredPassword {
     Hash256([u8; 32]),
     /// A PHC string that begins `$argon2id$`.
     Argon2id(String),
+    /// The one of a disabled account: it is kept, and no password matches it.
+    Locked(Box<Self>),
 }
 
 impl StoredPassword {
@@ -36,11 +38,12 @@ impl StoredPassword {
         Hash::from_hex(text).map(|hash| Self::Hash256(hash.0))
     }
 
-    /// The text that [`StoredPassword::parse`] reads back.
+    /// The text that [`StoredPassword::parse`] reads back. It does not say whether it is locked.
     pub fn to_text(&self) -> String {
         match self {
             Self::Hash256(hash) => hex(hash),
             Self::Argon2id(phc) => phc.clone(),
+            Self::Locked(inner) => inner.to_text(),
         }
     }
 
@@ -50,6 +53,30 @@ impl StoredPassword {
         match self {
             Self::Hash256(hash) => Some(hash256(password.as_bytes()).ct_eq(hash).into()),
             Self::Argon2id(_) => None,
+            Self::Locked(_) => Some(false),
+        }
+    }
+
+    /// Whether its account is disabled.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+
+    /// The same, of a disabled account.
+    #[must_use]
+    pub fn locked(self) -> Self {
+        match self {
+            Self::Locked(_) => self,
+            open => Self::Locked(Box::new(open)),
+        }
+    }
+
+    /// The same, of an account that is not disabled.
+    #[must_use]
+    pub fn unlocked(self) -> Self {
+        match self {
+            Self::Locked(inner) => *inner,
+            open => open,
         }
     }
 }
@@ -60,6 +87,7 @@ impl fmt::Debug for StoredPassword {
         f.write_str(match self {
             Self::Hash256(_) => "Hash256(…)",
             Self::Argon2id(_) => "Argon2id(…)",
+            Self::Locked(_) => "Locked(…)",
         })
     }
 }
@@ -138,6 +166,15 @@ mod tests {
         ] {
             assert_eq!(StoredPassword::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn locked_password_matches_nothing_and_comes_back_as_it_was() {
+        let stored = StoredPassword::parse(VECTORS[0].1).expect("64 hex digits");
+        let locked = stored.clone().locked().locked();
+        assert!(locked.is_locked());
+        assert_eq!(locked.matches_hash256(VECTORS[0].0), Some(false));
+        assert_eq!(locked.unlocked(), stored);
     }
 
     #[test]

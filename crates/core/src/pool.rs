@@ -11,17 +11,17 @@ use crate::address::Network;
 use crate::admit::ProxySecret;
 use crate::ban::{Bans, network_of};
 use crate::block::{Reach, Solution};
+use crate::drain::Drain;
 use crate::ends::Ends;
 use crate::event::{
     Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
-    Password, Ticket, Verdict,
+    Verdict,
 };
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
-use crate::login::{Asker, Question, Questions};
-use crate::message::Reject;
+use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
@@ -31,7 +31,8 @@ use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
 use crate::turn::Turns;
-use crate::units::{ConnId, Hash, Seq};
+use crate::units::{ConnId, Hash, Height, Seq};
+use crate::view::{Counts, Rate};
 
 /// What a pool is told at its start.
 #[derive(Clone)]
@@ -77,7 +78,11 @@ pub(crate) struct Shared {
     pub turns: Turns,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
+    /// For whoever looks, see `view`.
+    pub counts: Counts,
+    pub rate: Rate,
     pub found: FoundBlocks,
+    pub last_block: Option<(Height, Hash)>,
 }
 
 /// See the module.
@@ -86,7 +91,12 @@ pub struct Pool {
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
-    no_template: Option<String>,
+    pub(crate) drain: Option<Drain>,
+    /// What was said last of the port.
+    pub(crate) port: Listening,
+    pub(crate) no_template: Option<String>,
+    /// When the newest template came.
+    pub(crate) job_at_ms: u64,
     next_round_ms: u64,
 }
 
@@ -122,13 +132,19 @@ impl Pool {
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
                 dropped: Vec::new(),
+                counts: Counts::default(),
+                rate: Rate::new(now.ms),
                 found: FoundBlocks::default(),
+                last_block: None,
                 config,
             },
             sessions: Sessions::default(),
             tallies: Tallies::new(now.ms),
             bans: Bans::default(),
+            drain: None,
+            port: Listening::On,
             no_template: None,
+            job_at_ms: now.ms,
             next_round_ms: now.ms + ROUND_MS,
         }
     }
@@ -174,6 +190,8 @@ impl Pool {
             Event::Ledger(state) => self.shared.ledger.become_so(state),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
+            Event::Bans(bans) => self.bans.restore(bans),
+            Event::Order(id, order) => self.handle_order(now, id, order, out),
             Event::Tick => self.handle_tick(now, out),
             Event::Stop => self.take_tallies(out),
         }
@@ -213,8 +231,9 @@ impl Pool {
         }
         if !self.shared.is_listening {
             self.shared.is_listening = true;
-            out.push(Action::Listen(Listening::On));
+            self.keep_port(out);
         }
+        self.job_at_ms = now.ms;
         self.shared.jobs.push(template);
         self.broadcast_newest_job(now, out);
     }
@@ -286,10 +305,11 @@ impl Pool {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
-        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
+        self.shared.counts.opened += 1;
         let dynamic = self.shared.config.dynamic;
         self.sessions
             .insert(Session::new(conn, arrival, dynamic, now));
@@ -305,58 +325,6 @@ impl Pool {
                 Level::Warning,
                 format!("refusing {network} for ten minutes: it keeps misbehaving"),
             );
-        }
-    }
-
-    fn handle_password(&mut self, now: Now, ticket: Ticket, checked: Password, out: &mut Actions) {
-        self.shared.turns.answered(ticket, out);
-        let Some(Question::Login {
-            account,
-            password,
-            waiting,
-        }) = self.shared.questions.take(ticket)
-        else {
-            return;
-        };
-        if checked == Password::Right {
-            self.shared.accounts.verified(&account, &password);
-        }
-        for (Asker { conn, id }, user) in waiting {
-            self.shared.turns.leave(conn);
-            if let Some(session) = self.sessions.get_mut(conn) {
-                let mut desk = Desk {
-                    shared: &mut self.shared,
-                    now,
-                    out,
-                };
-                desk.password_checked(session, id.as_deref(), user, checked);
-            }
-        }
-    }
-
-    fn handle_user_added(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        stored: Option<StoredPassword>,
-        out: &mut Actions,
-    ) {
-        let Some(Question::Write { user, asker }) = self.shared.questions.take(ticket) else {
-            return;
-        };
-        let added = stored.ok_or(Reject::UserNotStored).map(|stored| {
-            self.shared.accounts.insert(&user.name, stored);
-            self.shared.accounts.verified(&user.name, &user.password);
-        });
-        if let Some(Asker { conn, id }) = asker
-            && let Some(session) = self.sessions.get_mut(conn)
-        {
-            let mut desk = Desk {
-                shared: &mut self.shared,
-                now,
-                out,
-            };
-            desk.user_added(session, id.as_deref(), added);
         }
     }
 
@@ -376,6 +344,7 @@ impl Pool {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             }
         }
+        self.move_away(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
@@ -407,7 +376,7 @@ impl Pool {
     /// Without a job miners are better served elsewhere.
     fn stop_listening(&mut self, out: &mut Actions) {
         self.shared.is_listening = false;
-        out.push(Action::Listen(Listening::Off));
+        self.keep_port(out);
         out.log(
             Level::Warning,
             "no job for 15 s: connections are reset and refused until there is one".to_owned(),
@@ -425,6 +394,7 @@ impl Pool {
         let Some(mut session) = self.sessions.remove(conn) else {
             return;
         };
+        self.shared.counts.closed += 1;
         self.tallies.keep(&mut session, out);
         self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
@@ -462,6 +432,8 @@ impl Shared {
         let solution = Arc::new(solution);
         let found = FoundBlock::of(&solution);
         self.found.wait_for(found.clone());
+        self.last_block = Some((found.height, found.hash));
+        self.counts.blocks += 1;
         out.push_first(Action::SubmitBlock(solution.clone()));
         out.push(Action::BlockFound(Box::new(found)));
         let late = match solution.reach {

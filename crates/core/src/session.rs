@@ -20,6 +20,7 @@ use crate::pace::{Dynamic, Pace, Urgency};
 use crate::redirect::Head;
 use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
+use crate::view::Rate;
 
 /// How far a connection has come.
 pub(crate) enum Phase {
@@ -44,6 +45,7 @@ struct Assignment {
 pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
+    pub rate: Rate,
 }
 
 /// A connection.
@@ -130,6 +132,11 @@ impl Session {
 
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing)
+    }
+
+    /// Whether every request was answered.
+    pub(crate) fn waits_for_nothing(&self) -> bool {
+        !self.is_asking && self.replies.is_empty()
     }
 
     /// Whether its next line has to wait.

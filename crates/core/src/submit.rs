@@ -41,6 +41,9 @@ impl Desk<'_> {
             None => Err(Reject::NotSubscribed),
             Some(extra_nonce1) => submit.and_then(|s| self.judge(session, extra_nonce1, &s)),
         };
+        let verdict = accepted.as_ref();
+        let verdict = verdict.map(|credit| credit.difficulty).map_err(|r| *r);
+        self.shared.counts.count(verdict);
         match accepted {
             Ok(credit) => {
                 session.reply_after(credit.seq, id);
@@ -93,6 +96,11 @@ impl Desk<'_> {
                 self.judge_claim(session, claim)
             }
         };
+        if let Ok(credit) = &credit {
+            let one = &mut session.users[position];
+            one.rate.add(credit.difficulty, self.now.ms);
+            self.shared.rate.add(credit.difficulty, self.now.ms);
+        }
         let difficulty = assigned.map(|(difficulty, _)| difficulty);
         if let Some(difficulty) = difficulty.or(session.announced()) {
             let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);

@@ -15,6 +15,8 @@ use crate::units::Difficulty;
 pub(crate) struct Tallies {
     next_ms: u64,
     left: Vec<Tallied>,
+    /// All that was told.
+    sent: Tally,
 }
 
 impl Tallies {
@@ -22,6 +24,7 @@ impl Tallies {
         Self {
             next_ms: now_ms + TALLY_MS,
             left: Vec::new(),
+            sent: Tally::default(),
         }
     }
 
@@ -34,6 +37,14 @@ impl Tallies {
         are_due
     }
 
+    /// Takes an account off a connection, and keeps what it has sent.
+    pub(crate) fn keep_account(&mut self, session: &mut Session, account: &str) {
+        let gone = session
+            .users
+            .extract_if(.., |one| *one.user.account == *account);
+        self.left.extend(gone.filter_map(|mut one| take(&mut one)));
+    }
+
     /// Tallies of connections that have ended.
     pub(crate) fn len(&self) -> usize {
         self.left.len()
@@ -43,8 +54,21 @@ impl Tallies {
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));
         if self.left.len() >= TALLIES_MAX {
-            out.push(Action::Tally(std::mem::take(&mut self.left)));
+            let left = std::mem::take(&mut self.left);
+            self.tell(left, out);
         }
+    }
+
+    fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
+        for one in &tallied {
+            self.sent.add(&one.tally);
+        }
+        out.push(Action::Tally(tallied));
+    }
+
+    /// What miners have sent, as far as it was told.
+    pub(crate) fn sent(&self) -> Tally {
+        self.sent
     }
 }
 
@@ -57,7 +81,7 @@ impl Pool {
         let room = TALLIES_MAX.saturating_sub(tallied.len());
         tallied.extend(users.filter_map(take).take(room));
         if !tallied.is_empty() {
-            out.push(Action::Tally(tallied));
+            self.tallies.tell(tallied, out);
         }
     }
 }

@@ -6,8 +6,9 @@ mod harness;
 use std::net::Ipv4Addr;
 
 use harness::{DIFFICULTY_TINY, Miner, Setup, Table, Want};
+use hstratum_core::admin::Order;
 use hstratum_core::event::ArrivalKind;
-use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, SCORE_MAX};
+use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, OPERATOR_BANS_MAX, SCORE_MAX};
 use hstratum_core::pace::Dynamic;
 
 #[test]
@@ -126,6 +127,81 @@ fn a_neighbour_in_the_same_ipv6_network_is_refused_with_it() {
     let refused = table.arrive(neighbour, ArrivalKind::Miner);
     let served = table.arrive(other, ArrivalKind::Miner);
     assert!(!table.is_open(refused) && table.is_open(served));
+}
+
+fn ban(address: Ipv4Addr, duration_s: Option<u64>) -> Order {
+    Order::Ban {
+        address: address.into(),
+        duration_s,
+        reason: String::new(),
+    }
+}
+
+#[test]
+fn the_operator_has_an_address_refused_for_a_time_though_somebody_earns_there() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    let alice = table.connect_from(address);
+    table.login(alice, "alice");
+    let job = table.job(alice);
+    table.submit(alice, &job, Want::Share);
+    let proxy = table.arrive(address.into(), ArrivalKind::Proxy);
+    table.order(ban(address, Some(60)));
+    assert!(!table.is_open(alice) && table.is_open(proxy));
+    let refused = table.connect_from(address);
+    let other = table.connect();
+    assert!(!table.is_open(refused) && table.is_open(other));
+    table.advance(60_000);
+    let back = table.connect_from(address);
+    assert!(table.is_open(back));
+}
+
+#[test]
+fn the_operator_forgives_what_the_pool_does_not() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    for _ in 0..BAN_DROPS {
+        let mallory = table.connect_from(address);
+        misbehave(&mut table, mallory);
+    }
+    let refused = table.connect_from(address);
+    table.order(Order::Unban(address.into()));
+    let forgiven = table.connect_from(address);
+    assert!(!table.is_open(refused) && table.is_open(forgiven));
+}
+
+#[test]
+fn so_many_addresses_can_be_banned_and_no_more() {
+    let mut table = Table::with_job(&Setup::default());
+    for n in 0..OPERATOR_BANS_MAX as u32 {
+        table.order(ban(Ipv4Addr::from(n << 8), None));
+    }
+    let full = Ipv4Addr::new(192, 0, 2, 1);
+    table.order(ban(full, None));
+    table.order(ban(Ipv4Addr::from(0), Some(60)));
+    let served = table.connect_from(full);
+    assert!(table.is_open(served));
+    // One that is over makes room.
+    table.advance(60_000);
+    table.order(ban(full, None));
+    assert!(!table.is_open(served));
+}
+
+#[test]
+fn a_drain_moves_miners_away_evenly() {
+    let mut table = Table::with_job(&Setup::default());
+    let miners: Vec<_> = (0..40).map(|n| table.miner(&format!("m{n}"))).collect();
+    table.order(Order::Drain { over_s: 10 });
+    for second in 1..=10 {
+        table.advance(1_000);
+        let open = miners.iter().filter(|miner| table.is_open(**miner));
+        let open = open.count() as i64;
+        assert!(
+            (open - (40 - 4 * second)).abs() <= 2,
+            "{open} at {second} s"
+        );
+    }
+    assert!(miners.iter().all(|miner| !table.is_open(*miner)));
 }
 
 #[test]

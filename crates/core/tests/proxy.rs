@@ -65,6 +65,10 @@ fn play(lines: &[&str], secret: bool, failing: Option<(usize, Failing)>) -> usiz
     let mut stage = Stage::new(3, secret);
     stage.passed = 0;
     stage.failing = failing;
+    play_on(stage, lines)
+}
+
+fn play_on(mut stage: Stage, lines: &[&str]) -> usize {
     let miner = stage.connect();
     for line in lines {
         stage.say(miner, line);
@@ -115,6 +119,39 @@ fn a_server_may_die_at_any_point_of_a_session() {
 #[test]
 fn a_server_may_hang_at_any_point_of_a_session() {
     fail_everywhere(Failing::Hangs);
+}
+
+#[test]
+fn another_process_may_go_on_at_any_point_of_a_session() {
+    for (name, lines) in DIALECTS {
+        let passed = play(lines, true, None);
+        for after in 0..passed {
+            eprintln!("{name}, handed over after {after} of {passed}");
+            let mut stage = Stage::new(3, true);
+            stage.passed = 0;
+            stage.handing_over = Some(after);
+            play_on(stage, lines);
+        }
+    }
+}
+
+#[test]
+fn miners_that_are_handed_over_stay_where_they_are() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
+    let before = stage.spread();
+    let ids: Vec<u64> = miners.iter().map(|&miner| stage.submit(miner)).collect();
+    stage.hand_over();
+    stage.wait(6_000);
+    assert_eq!(stage.spread(), before);
+    assert_eq!(
+        (stage.counts().moved_alive, stage.counts().moved_lost),
+        (0, 0)
+    );
+    for (miner, id) in miners.into_iter().zip(ids) {
+        assert_eq!(stage.players[miner].answer(id), "true");
+        assert_eq!(stage.players[miner].jobs.len(), 1);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! % difficulty 8            how the table is laid; also auth, dynamic, password, public-host,
 //!                           user, slow-user
 //! # a comment
-//! ! template                the node: see `Play::node`
+//! ! template                the node: see `Play::node`; `! order …` the operator: see `order`
 //! @ +5s                     time passes
 //! > {"id":1,…}              a miner says; `2> …` for another, who connects with the first line
 //! ^ the next 3 lines        come in one segment
@@ -28,7 +28,8 @@ use std::path::Path;
 
 use harness::{Found, Miner, Output, Setup, Table, Want};
 use hstratum_core::account::Auth;
-use hstratum_core::event::Verdict;
+use hstratum_core::admin::Order;
+use hstratum_core::event::{NewUser, Verdict};
 use hstratum_core::pace::Dynamic;
 use serde_json::Value;
 
@@ -176,6 +177,8 @@ impl Play {
                 self.miners.insert(label.to_owned(), miner);
             }
             ("close", label) => table.close(self.miners[label]),
+            ("order", text) => table.order(order(text)),
+            ("mend", "disk") => table.disk_broken = false,
             _ => panic!("no such event: {text}"),
         }
     }
@@ -323,6 +326,42 @@ fn shape(found: &Found, options: &str) -> String {
         }
     }
     fields
+}
+
+/// An order in words.
+fn order(text: &str) -> Order {
+    let words: Vec<&str> = text.split(' ').collect();
+    match words.as_slice() {
+        ["add", name, password, address @ ..] => Order::AddUser(NewUser {
+            name: (*name).to_owned(),
+            password: (*password).to_owned(),
+            address: address.first().map(|text| (*text).to_owned()),
+            is_locked: false,
+        }),
+        ["password", name, password] => Order::SetPassword {
+            name: (*name).to_owned(),
+            password: (*password).to_owned(),
+        },
+        ["disable", name] => Order::DisableUser((*name).to_owned()),
+        ["enable", name] => Order::EnableUser((*name).to_owned()),
+        ["ban", address, duration, reason @ ..] => Order::Ban {
+            address: address.parse().expect("an address"),
+            duration_s: duration.parse().ok(),
+            reason: reason.join(" "),
+        },
+        ["unban", address] => Order::Unban(address.parse().expect("an address")),
+        ["list", "bans"] => Order::ListBans,
+        ["drain", over_s] => Order::Drain {
+            over_s: over_s.parse().expect("seconds"),
+        },
+        ["undrain"] => Order::Undrain,
+        ["workers", count, from, account @ ..] => Order::ListWorkers {
+            account: account.first().map(|text| (*text).to_owned()),
+            count: count.parse().expect("a number"),
+            from: from.parse().expect("a number"),
+        },
+        _ => panic!("no such order: {text}"),
+    }
 }
 
 /// The lines that begin with `%`.

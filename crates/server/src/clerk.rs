@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hstratum_core::admin::{Answer, OrderId, Refusal};
+use hstratum_core::ban::Ban;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, NewUser, Password, Ticket};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
 
+use crate::bans::BansFile;
 use crate::config::TlsFiles;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
 use crate::mail::{AddressMail, Post, WorkMail};
@@ -27,8 +30,22 @@ use crate::users::UsersFile;
 /// Is this the password?
 pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
 
-/// Write this user.
-pub struct UsersMail(pub Ticket, pub NewUser);
+/// What the operator changes.
+pub enum UsersMail {
+    /// Write this user, whose password is in the clear.
+    Add(Ticket, NewUser),
+    /// Write this user.
+    Keep(Ticket, String, StoredPassword),
+    /// Write these bans, and no others.
+    Bans(OrderId, Vec<Ban>),
+}
+
+/// Where that is written.
+#[derive(Default)]
+pub(crate) struct UsersFiles {
+    pub users: Option<UsersFile>,
+    pub bans: Option<BansFile>,
+}
 
 /// Changes of the spool.
 pub enum SpoolMail {
@@ -82,22 +99,34 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
     }
 }
 
-/// Writes users, one after the other. Without a file they last as long as the process. What nobody
-/// waits for at the end is left undone: no user is known to be added before the answer. The ledger
-/// has a user's address before the file has the user.
+/// Writes users and bans, one after the other. Without a file they last as long as the process. What
+/// nobody waits for at the end is left undone: no user is known to be added before the answer. The
+/// ledger has a user's address before the file has the user.
 pub(crate) fn run_users(
-    mut file: Option<UsersFile>,
+    mut files: UsersFiles,
     mail: &Receiver<UsersMail>,
     ledger: &Sender<StoreMail>,
     post: &Post,
     node: &dyn Node,
 ) {
-    for UsersMail(ticket, user) in mail {
-        let added = add_user(file.as_mut(), ledger, &user);
-        if let Err(error) = &added {
-            node.log(Level::Error, &format!("{error:#}"));
-        }
-        let answer = WorkMail::UserAdded(ticket, user.name, added.ok());
+    let told = |error: anyhow::Error| node.log(Level::Error, &format!("{error:#}"));
+    for mail in mail {
+        let answer = match mail {
+            UsersMail::Add(ticket, user) => {
+                let added = add_user(files.users.as_mut(), ledger, &user);
+                WorkMail::UserAdded(ticket, user.name, added.map_err(told).ok())
+            }
+            UsersMail::Keep(ticket, name, stored) => {
+                let file = files.users.as_mut();
+                let kept = file.map_or(Ok(()), |file| file.append(&name, &stored));
+                WorkMail::UserAdded(ticket, name, kept.map_err(told).ok().map(|()| stored))
+            }
+            UsersMail::Bans(order, bans) => {
+                let kept = files.bans.as_ref().map_or(Ok(()), |file| file.write(&bans));
+                let answer = kept.map_err(told).map_err(|()| Refusal::BanNotStored);
+                WorkMail::Answer(order, answer.map(|()| Answer::Done))
+            }
+        };
         if post.work(answer).is_err() {
             return;
         }
@@ -109,7 +138,10 @@ fn add_user(
     ledger: &Sender<StoreMail>,
     user: &NewUser,
 ) -> anyhow::Result<StoredPassword> {
-    let stored = password::hash(&user.password)?;
+    let mut stored = password::hash(&user.password)?;
+    if user.is_locked {
+        stored = stored.locked();
+    }
     if let Some(address) = &user.address {
         set_address(ledger, user, address.clone())
             .with_context(|| format!("failed to store the address of {:?}", user.name))?;

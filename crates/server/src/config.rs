@@ -14,16 +14,20 @@ use hstratum_core::units::Difficulty;
 
 use crate::address_range::AddressRange;
 use crate::limits::LISTENERS_MAX;
-use crate::listener::{Encryption, ListenSpec};
+use crate::listener::ListenSpec;
+use crate::option_value::{
+    parse_auth, parse_bool, parse_difficulty, parse_explorer, parse_host, parse_integer,
+    parse_list, parse_password, parse_path, store,
+};
 use crate::spelling::edit_distance;
+use crate::tls;
+pub use crate::tls::TlsFiles;
+use crate::webhook::{self, Webhook};
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
-const HOST_BYTES_MAX: usize = 253;
-const PASSWORD_BYTES_MAX: usize = 256;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
-const PATH_BYTES_MAX: usize = 4096;
 const PROXIES_MAX: usize = 256;
 
 /// Where an option was given. A later one in this order overrides an earlier one.
@@ -96,18 +100,22 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Peers that must send a PROXY header.
     pub proxy_protocol: Vec<AddressRange>,
+    /// Where the dashboard, the API and metrics are.
+    pub http_host: IpAddr,
+    /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
+    pub http_port: Option<u16>,
+    /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
+    pub explorer: Option<String>,
     /// What is shared with proxies of ours.
     pub proxy_secret: Option<ProxySecret>,
+    /// Where alarms are delivered.
+    pub webhook: Option<Webhook>,
+    /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
+    pub hashrate_alarm: u8,
 }
 
-/// Where a certificate is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's own first.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
+/// Where the dashboard is when nobody says.
+pub const HTTP_PORT: u16 = 3080;
 
 /// Why options were refused, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,11 +277,54 @@ pub const OPTIONS: &[OptionSpec] = &[
         },
     },
     OptionSpec {
+        name: "http-host",
+        fallback: Fallback::Value("127.0.0.1"),
+        help: "address of the dashboard, the API and metrics",
+        expected: "an IP address",
+        set: |draft, text| store(&mut draft.http_host, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "http-port",
+        fallback: Fallback::Derived("3080, or none where that is taken"),
+        help: "port of the dashboard, the API and metrics; 0 is none",
+        expected: "a port from 0 to 65535",
+        set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
+    },
+    OptionSpec {
+        name: "explorer",
+        fallback: Fallback::None,
+        help: "web address that the dashboard links blocks to, with %h for the height or %s for \
+               the hash",
+        expected: "http:// or https:// with %h or %s in it",
+        set: |draft, text| store(&mut draft.explorer, parse_explorer(text)),
+    },
+    OptionSpec {
         name: "proxy-secret",
         fallback: Fallback::None,
         help: "what is shared with hstratum proxy, so that it may move miners without their password",
         expected: "a secret of 16 to 64 bytes",
         set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
+    },
+    OptionSpec {
+        name: "webhook",
+        fallback: Fallback::None,
+        help: "URL that gets a POST with JSON for each alarm",
+        expected: "an http:// or https:// URL",
+        set: |draft, text| store(&mut draft.webhook, webhook::parse_url(text)),
+    },
+    OptionSpec {
+        name: "webhook-secret",
+        fallback: Fallback::None,
+        help: "key of the signature that each POST to webhook carries",
+        expected: "1 to 256 bytes, not \"true\"",
+        set: |draft, text| store(&mut draft.webhook_secret, parse_password(text)),
+    },
+    OptionSpec {
+        name: "hashrate-alarm",
+        fallback: Fallback::Value("50"),
+        help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
+        expected: "a whole number from 0 to 99",
+        set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
     },
 ];
 
@@ -340,14 +391,20 @@ struct Draft {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     proxy_protocol: Option<Vec<AddressRange>>,
+    http_host: Option<IpAddr>,
+    http_port: Option<u16>,
+    explorer: Option<String>,
     proxy_secret: Option<ProxySecret>,
+    webhook: Option<Secret>,
+    webhook_secret: Option<Secret>,
+    hashrate_alarm: Option<u8>,
 }
 
 impl Draft {
     fn finish(self) -> Result<Config, ConfigError> {
         const GIVEN: &str = "the table gives a default";
         let listen = self.listen.unwrap_or_default();
-        let tls = tls_files(&listen, self.tls_cert, self.tls_key)?;
+        let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
         let port = self.port.expect(GIVEN);
         let auth = match self.password {
             Some(_) => Auth::Users,
@@ -368,97 +425,21 @@ impl Draft {
             listen,
             tls,
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
+            http_host: self.http_host.expect(GIVEN),
+            http_port: self.http_port,
+            explorer: self.explorer,
             proxy_secret: self.proxy_secret,
+            webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
+            hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
         })
     }
 }
 
-/// A certificate and its key are there together, and when a listener speaks TLS.
-fn tls_files(
-    listen: &[ListenSpec],
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> Result<Option<TlsFiles>, ConfigError> {
-    let is_used = listen
-        .iter()
-        .any(|spec| spec.encryption != Encryption::Never);
-    let wrong = match (cert, key) {
-        (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
-        (None, None) if !is_used => return Ok(None),
-        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
-        (Some(_), None) => "tls-key: missing, and there is tls-cert",
-        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
-        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
-    };
-    Err(ConfigError(wrong.to_owned()))
-}
-
-fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
-    *place = Some(value?);
-    Some(())
-}
-
-fn parse_integer<T: TryFrom<u32>>(text: &str, min: u32, max: u32) -> Option<T> {
-    // `parse` alone would take a plus sign.
-    let value: u32 = text
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())??;
-    (min..=max)
-        .contains(&value)
-        .then(|| T::try_from(value).ok())?
-}
-
-fn parse_difficulty(text: &str) -> Option<Difficulty> {
-    Difficulty::new(text.parse().ok()?)
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "true" | "1" | "" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// The host ends up in an HTTP header and on a web page.
-fn parse_host(text: &str) -> Option<String> {
-    let name = (1..=HOST_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
-}
-
-/// A flag without a value arrives as `true`: that would be everybody's first guess.
-fn parse_password(text: &str) -> Option<Secret> {
-    let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| Secret(text.to_owned()))
-}
-
-fn parse_auth(text: &str) -> Option<Auth> {
-    match text {
-        "users" => Some(Auth::Users),
-        "open" => Some(Auth::Open),
-        "address" => Some(Auth::Address),
-        _ => None,
-    }
-}
-
-fn parse_list<T>(text: &str, max: usize, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let items: Option<Vec<T>> = text.split(',').map(|item| parse(item.trim())).collect();
-    items.filter(|items| items.len() <= max)
-}
-
-/// A flag without a value arrives as `true`.
-fn parse_path(text: &str) -> Option<PathBuf> {
-    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
-    fits.then(|| PathBuf::from(text))
-}
-
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" | "proxy-secret" => format!("{} bytes", option.value.len()),
+        "password" | "proxy-secret" | "webhook" | "webhook-secret" => {
+            format!("{} bytes", option.value.len())
+        }
         _ => format!("{:?}", cut(&option.value)),
     };
     ConfigError(format!(

@@ -43,7 +43,12 @@ fn nothing_given_is_the_defaults() {
         listen: Vec::new(),
         tls: None,
         proxy_protocol: Vec::new(),
+        http_host: "127.0.0.1".parse().expect("an address"),
+        http_port: None,
+        explorer: None,
         proxy_secret: None,
+        webhook: None,
+        hashrate_alarm: 50,
     };
     assert_eq!(check(&[]), expected);
 }
@@ -66,6 +71,9 @@ fn everything_can_be_given() {
         ("tlscert", "/etc/cert.pem"),
         ("tlskey", "/etc/key.pem"),
         ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+        ("httphost", "::1"),
+        ("httpport", "8080"),
+        ("explorer", "https://example.com/block/%h"),
         ("proxysecret", "0123456789abcdef"),
     ]);
     let expected = Config {
@@ -87,9 +95,14 @@ fn everything_can_be_given() {
             cert: "/etc/cert.pem".into(),
             key: "/etc/key.pem".into(),
         }),
+        webhook: None,
+        hashrate_alarm: 50,
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))
             .into(),
+        http_host: "::1".parse().expect("an address"),
+        http_port: Some(8080),
+        explorer: Some("https://example.com/block/%h".into()),
         proxy_secret: ProxySecret::new("0123456789abcdef"),
     };
     assert_eq!(config, expected);
@@ -310,4 +323,46 @@ fn every_option_is_in_the_readme() {
             spec.name
         );
     }
+}
+
+#[test]
+fn explorer_is_a_web_address_with_a_place_for_the_block() {
+    for wrong in [
+        "example.com/%h",
+        "javascript:alert(%h)",
+        "https://example.com/block",
+        "https://example.com/%h\"onload=",
+        "https://example.com/ %h",
+    ] {
+        assert!(flags(&[("explorer", wrong)]).is_err(), "{wrong}");
+    }
+    check(&[("explorer", "http://127.0.0.1:8080/#/block/%s")]);
+}
+
+#[test]
+fn webhook_is_a_url_that_no_error_shows() {
+    let config = check(&[
+        ("webhook", "https://example.com/hook?token=hidden"),
+        ("webhooksecret", "key"),
+        ("hashratealarm", "0"),
+    ]);
+    assert!(config.webhook.is_some() && config.hashrate_alarm == 0);
+    assert!(!format!("{config:?}").contains("hidden"));
+    for url in [
+        "example.com",
+        "ftp://example.com/",
+        "https://",
+        "true",
+        "http://a b/",
+    ] {
+        let error = flags(&[("webhook", url)]).expect_err("refused").to_string();
+        let expected = "--stratum-webhook: expected an http:// or https:// URL, found";
+        assert_eq!(error, format!("{expected} {} bytes", url.len()));
+    }
+    let error = flags(&[("webhooksecret", "key")]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "webhook-secret: not used, since there is no webhook"
+    );
+    assert!(flags(&[("hashratealarm", "100")]).is_err());
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,13 @@ impl Conn {
     /// dropped.
     pub(crate) fn reset(&self) {
         reset(&self.socket);
+    }
+
+    /// Its descriptor and what waits to leave, where another process could go on with it.
+    pub(crate) fn handle(&self) -> Option<(BorrowedFd<'_>, &[u8])> {
+        let is_plain = matches!(self.transport, Transport::Plain);
+        let can_go_on = is_plain && self.stage == Stage::Open;
+        can_go_on.then(|| (self.socket.as_fd(), &self.out[self.out_done..]))
     }
 
     /// Whether reading has to wait.

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use hstratum_core::event::{Action, Actions, Event, LedgerState, Level, Listening, Now, Verdict};
+use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::alarm::{Draining, Sign};
+use hstratum_core::ban::Ban;
+use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
@@ -18,11 +21,13 @@ use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
+use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
-use crate::mail::{Mailbox, NodeMail, WorkMail};
-use crate::node::{Node, Offer, Unanswered};
+use crate::live::Pulse;
+use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
+use crate::node::Node;
 use crate::store::StoreMail;
 use crate::surroundings::{ReadResult, Surroundings};
 
@@ -37,18 +42,10 @@ pub struct Desks {
     pub users: Sender<UsersMail>,
     /// The one that keeps found blocks; none when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
+    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    pub alarms: Sender<Sign>,
     /// Whoever reads the certificate; none when nothing speaks TLS.
     pub certificates: Option<Sender<()>>,
-}
-
-/// What earlier runs have left.
-pub struct Legacy {
-    /// Accounts and their passwords.
-    pub users: HashMap<String, StoredPassword>,
-    /// Found blocks that the node has not answered.
-    pub unanswered: BTreeMap<Hash, Unanswered>,
-    /// The last share in the ledger.
-    pub durable: Seq,
 }
 
 /// What the node said last: a new pool is told it first.
@@ -66,20 +63,29 @@ pub struct Driver<S> {
     /// Its sockets and its clock.
     pub net: S,
     mailbox: Mailbox,
-    node: Arc<dyn Node>,
-    desks: Desks,
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) desks: Desks,
     config: NewConfig,
     users: HashMap<String, StoredPassword>,
-    unanswered: BTreeMap<Hash, Unanswered>,
+    pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
+    /// The operator's bans: a new pool is told them.
+    pub(crate) bans: Vec<Ban>,
+    /// No connections are taken, as ordered: nor does a new pool.
+    is_draining: bool,
+    /// Orders that are not answered, and who waits.
+    pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    last_order: OrderId,
+    /// Shows what is done here to whoever looks; none where nobody can.
+    pub(crate) pulse: Option<Pulse>,
     view: NodeView,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
     next_tick_ms: u64,
     actions: Actions,
     /// Recorded in this turn, for the ledger.
-    credits: Vec<Credit>,
+    pub credits: Vec<Credit>,
     /// The last share recorded.
-    last: Seq,
+    pub last: Seq,
     /// The last share of which the ledger has said whether it is durable.
     settled: Seq,
     /// What the ledger said last: a new pool is told it.
@@ -104,6 +110,7 @@ impl<S: Surroundings> Driver<S> {
     ) -> Self {
         let Legacy {
             users,
+            bans,
             unanswered,
             durable,
         } = legacy;
@@ -115,6 +122,11 @@ impl<S: Surroundings> Driver<S> {
             config,
             users,
             unanswered,
+            bans,
+            is_draining: false,
+            orders: HashMap::new(),
+            last_order: OrderId(0),
+            pulse: None,
             view: NodeView::default(),
             closing: None,
             next_tick_ms: 0,
@@ -173,6 +185,11 @@ impl<S: Surroundings> Driver<S> {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
         }
+        self.handle(&mut pool, now, Event::Bans(self.bans.clone()));
+        if self.is_draining {
+            let order = Order::Drain { over_s: 0 };
+            self.handle(&mut pool, now, Event::Order(OrderId(0), order));
+        }
         let unanswered: Vec<_> = self
             .unanswered
             .values()
@@ -209,8 +226,11 @@ impl<S: Surroundings> Driver<S> {
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
+        self.sign(Sign::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
+        // Whoever waits hears that nobody answers.
+        self.orders.clear();
         self.net.reset_all();
         self.net.rest(Duration::from_millis(RESTART_MS));
     }
@@ -246,6 +266,9 @@ impl<S: Surroundings> Driver<S> {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.beat(pool, now);
+            }
         }
         if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
             self.commit();
@@ -275,6 +298,7 @@ impl<S: Surroundings> Driver<S> {
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
             NodeMail::Tip(hash, height) => {
+                self.sign(Sign::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
                 ask(&self.desks.store, StoreMail::Chain(height));
@@ -283,9 +307,14 @@ impl<S: Surroundings> Driver<S> {
                 Ok(template) => {
                     let tip = Height(template.height.0.saturating_sub(1));
                     ask(&self.desks.store, StoreMail::Chain(tip));
+                    self.sign(Sign::Template(parts.prev_block));
                     self.view.template = Some(*parts);
                     self.view.no_template = None;
+                    let begun = self.pulse.as_ref().map(Pulse::clock);
                     self.handle(pool, now, Event::Template(Box::new(template)));
+                    if let (Some(pulse), Some(begun)) = (&mut self.pulse, begun) {
+                        pulse.job_sent(begun);
+                    }
                 }
                 Err(error) => {
                     let reason = format!("template refused: {error}");
@@ -297,6 +326,7 @@ impl<S: Surroundings> Driver<S> {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeMail::NoTemplate(reason) => {
+                self.sign(Sign::NoTemplate(reason.clone()));
                 self.view.template = None;
                 self.view.no_template = Some(reason.clone());
                 self.handle(pool, now, Event::NoTemplate(reason));
@@ -317,6 +347,17 @@ impl<S: Surroundings> Driver<S> {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
+            NodeMail::Order(order, answer) => {
+                self.last_order = OrderId(self.last_order.0 + 1);
+                let id = self.last_order;
+                self.orders.insert(id, answer);
+                self.handle(pool, now, Event::Order(id, order));
+                self.is_draining = pool.is_draining();
+                self.sign(Sign::Drain(match self.is_draining {
+                    true => Draining::Yes,
+                    false => Draining::No,
+                }));
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -326,10 +367,16 @@ impl<S: Surroundings> Driver<S> {
             WorkMail::Durable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::NotDurable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::NotDurable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
             }
             WorkMail::Ledger(state) => {
                 self.ledger = state;
@@ -344,6 +391,7 @@ impl<S: Surroundings> Driver<S> {
                 }
                 self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
+            WorkMail::Answer(id, answer) => self.answer(id, answer),
             WorkMail::Certificate(certificate) => {
                 self.net.use_certificate(certificate);
                 self.node.log(Level::Info, "certificate reloaded");
@@ -377,62 +425,13 @@ impl<S: Surroundings> Driver<S> {
         failure
     }
 
-    fn perform(&mut self, action: Action, bytes: &[u8]) {
-        match action {
-            Action::SubmitBlock(solution) => {
-                self.unanswered
-                    .insert(solution.hash, Unanswered::Found(solution.clone()));
-                self.node.offer(Offer::Found(solution));
-            }
-            Action::Spool(solution, transactions) => {
-                self.spool(SpoolMail::Put(solution, transactions));
-            }
-            Action::Record(credit) => {
-                self.last = credit.seq;
-                self.credits.push(credit);
-            }
-            Action::BlockFound(block) => {
-                ask(&self.desks.store, StoreMail::BlockFound(block));
-            }
-            Action::BlockAnswered(hash, verdict) => {
-                self.commit();
-                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
-            }
-            Action::Tally(tallied) => ask(&self.desks.store, StoreMail::Tally(tallied)),
-            Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
-            Action::Pause(conn) => self.net.pause(conn, true),
-            Action::Resume(conn) => self.net.pause(conn, false),
-            Action::Close(conn, how) => self.net.close(conn, how),
-            Action::Listen(listening) => {
-                if let Err(error) = self.net.listen(listening) {
-                    self.node.log(
-                        Level::Error,
-                        &format!("failed to change listening: {error}"),
-                    );
-                }
-            }
-            Action::CheckPassword(ticket, stored, password) => {
-                ask(
-                    &self.desks.passwords,
-                    PasswordMail(ticket, stored, password),
-                );
-            }
-            Action::AddUser(ticket, user) => ask(&self.desks.users, UsersMail(ticket, user)),
-            Action::Log(level, text) => self.node.log(level, &text),
-        }
-    }
-
-    fn spool(&self, mail: SpoolMail) {
-        if let Some(spool) = &self.desks.spool {
-            ask(spool, mail);
-        }
-    }
-
     /// Hands what was recorded to the ledger.
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
             let credits = std::mem::take(&mut self.credits);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.recorded(self.last, credits.len());
+            }
             ask(&self.desks.store, StoreMail::Credits(credits));
         }
     }
@@ -454,6 +453,7 @@ impl<S: Surroundings> Driver<S> {
     /// The end begins: nothing more is read.
     pub fn begin_end(&mut self) {
         self.commit();
+        self.sign(Sign::Stop);
     }
 
     /// Whether the ledger has spoken of all shares.
@@ -479,7 +479,7 @@ impl<S: Surroundings> Driver<S> {
 }
 
 /// The threads behind the desks outlive the driver, whatever their disk does.
-fn ask<T>(desk: &Sender<T>, mail: T) {
+pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
     assert!(
         desk.send(mail).is_ok(),
         "a thread of the server has ended before the driver"

@@ -4,6 +4,8 @@
 #![warn(missing_docs)]
 
 pub mod address_range;
+mod alarms;
+mod bans;
 pub mod clerk;
 pub mod config;
 mod conn;
@@ -12,15 +14,22 @@ mod disk;
 pub mod doctor;
 pub mod driver;
 pub mod dump;
+pub mod histogram;
+mod http;
 pub mod ledger;
+pub mod legacy;
 mod limits;
 pub mod listener;
+mod live;
 pub mod mail;
 mod net;
 pub mod node;
+mod node_lag;
+mod option_value;
 pub mod password;
 pub mod payout;
 mod per_address;
+mod perform;
 mod port;
 pub mod proxy;
 pub mod proxy_header;
@@ -32,3 +41,4 @@ pub mod store;
 pub mod surroundings;
 mod tls;
 pub mod users;
+mod webhook;

@@ -65,8 +65,31 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
+/// says how many were.
+pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;
+
+/// How long one delivery of an alarm may take. Then it has failed and is tried again.
+pub(crate) const WEBHOOK_CALL_MS: u64 = 4_000;
+
+/// Wait before an alarm is tried again, doubled each time up to the second.
+pub(crate) const WEBHOOK_RETRY_MS: u64 = 1_000;
+pub(crate) const WEBHOOK_RETRY_MS_MAX: u64 = 60_000;
+
+/// Times that a receiver may refuse an alarm (HTTP 4xx). Then the alarm is dropped: another may please.
+pub(crate) const WEBHOOK_REFUSALS_MAX: u32 = 3;
+
+/// How long a stop tries to deliver what is left.
+pub(crate) const WEBHOOK_STOP_MS: u64 = 2_000;
+
+/// Characters of an alarm's text. Discord refuses more than 2,000.
+pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
+
 /// How long the ledger may take to store an address. Then whoever asked is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
+
+/// How long an operator's order is waited for: an address and a password may have to be written.
+pub(crate) const ORDER_MS: u64 = 10_000;
 
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
@@ -92,6 +115,12 @@ pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
 
 /// How long an order to a running proxy may take, either way.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
+
+/// How long each step of handing over to another process may take. Then the old one goes on.
+pub(crate) const HANDOVER_MS: u64 = 5_000;
+
+/// Bytes of what is handed over of one miner: what waits to leave on two connections, in hex, and more.
+pub(crate) const HANDOVER_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of an order.
 pub(crate) const CONTROL_LINE_BYTES: u64 = 1024;
@@ -192,5 +221,78 @@ pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
 /// A ledger's file up to this size is checked whole at the start.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// How often the driver shows what it does to whoever looks.
+pub(crate) const LIVE_MS: u64 = 1_000;
+
+/// How often the workers in it are made anew: that takes time for each of them.
+pub(crate) const LIVE_WORKERS_MS: u64 = 2_000;
+
+/// How long after somebody looked the workers are made at all.
+pub(crate) const LIVE_ASKED_MS: u64 = 60_000;
+
+/// How old what the driver shows may be. A driver that shows nothing for so long is in trouble.
+pub(crate) const LIVE_ANSWER: Duration = Duration::from_secs(3);
+
+/// Groups of shares on their way to the ledger whose latency is measured. Others are not.
+pub(crate) const LIVE_REPLIES_MAX: usize = 65_536;
+
+/// HTTP connections. The next one is closed.
+pub(crate) const HTTP_CONNS_MAX: usize = 256;
+
+/// Pages that are told of events. The next one is refused with 503.
+pub(crate) const HTTP_LISTENERS_MAX: usize = 128;
+
+/// Messages that wait for one of them. One that does not read is closed.
+pub(crate) const HTTP_MESSAGES_WAITING_MAX: usize = 256;
+
+/// Bytes of a request's head. A longer one is refused.
+pub(crate) const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header lines of a request. One with more is refused.
+pub(crate) const HTTP_HEADERS_MAX: usize = 64;
+
+/// How long a request's head may take. Then the connection is closed.
+pub(crate) const HTTP_HEAD: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to be made. Then it is 503.
+pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(15);
+
+/// How long a connection may live; a page that is told of events comes back by itself.
+pub(crate) const HTTP_CONN: Duration = Duration::from_secs(600);
+
+/// How long what was begun on it may still take then.
+pub(crate) const HTTP_CONN_END: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for what HTTP has begun.
+pub(crate) const HTTP_STOP: Duration = Duration::from_millis(500);
+
+/// How long a query of the ledger may take. Then the answer is 503.
+pub(crate) const HTTP_QUERY: Duration = Duration::from_secs(8);
+
+/// Queries of the ledger at a time. Others wait.
+pub(crate) const HTTP_QUERIES_MAX: usize = 2;
+
+/// Answers that are remembered for [`HTTP_REMEMBERED`]. Beyond it all are forgotten.
+pub(crate) const HTTP_ANSWERS_MAX: usize = 256;
+
+/// How long an answer is given again to whoever asks the same.
+pub(crate) const HTTP_REMEMBERED: Duration = Duration::from_secs(1);
+
+/// Rows of a page, where a request does not say.
+pub(crate) const HTTP_ROWS: u32 = 50;
+
+/// Rows of a page. A request for more is refused.
+pub(crate) const HTTP_ROWS_MAX: u32 = 500;
+
+/// Characters of a search. A longer one is refused.
+pub(crate) const HTTP_SEARCH_CHARS_MAX: usize = 128;
+
+/// Accounts that the open round is shown of, those with the most work.
+pub(crate) const HTTP_ROUND_ACCOUNTS: u32 = 100;
+
+/// Events that are remembered for whoever comes. The oldest is forgotten.
+pub(crate) const HTTP_EVENTS_MAX: usize = 100;
+
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
+const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
 use hstratum_core::event::Listening;
@@ -89,13 +90,41 @@ pub(crate) struct Listener {
 impl Listener {
     /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
     pub(crate) fn bind(
+        spec: ListenSpec,
+        difficulty: Difficulty,
+        registry: &Registry,
+        token: Token,
+    ) -> anyhow::Result<Self> {
+        let socket = port::bind(spec.address)
+            .with_context(|| format!("failed to listen on {}", spec.address))?;
+        Self::watch(socket, spec, difficulty, registry, token)
+    }
+
+    /// Goes on with a socket that listens already.
+    pub(crate) fn adopt(
+        socket: std::net::TcpListener,
+        spec: ListenSpec,
+        difficulty: Difficulty,
+        registry: &Registry,
+        token: Token,
+    ) -> anyhow::Result<Self> {
+        socket
+            .set_nonblocking(true)
+            .with_context(|| format!("failed to go on listening on {}", spec.address))?;
+        let socket = TcpListener::from_std(socket);
+        let mut listener = Self::watch(socket, spec, difficulty, registry, token)?;
+        // Whoever came before is not told of again.
+        listener.is_due = true;
+        Ok(listener)
+    }
+
+    fn watch(
+        mut socket: TcpListener,
         mut spec: ListenSpec,
         difficulty: Difficulty,
         registry: &Registry,
         token: Token,
     ) -> anyhow::Result<Self> {
-        let mut socket = port::bind(spec.address)
-            .with_context(|| format!("failed to listen on {}", spec.address))?;
         registry
             .register(&mut socket, token, Interest::READABLE)
             .context("failed to watch a listening socket")?;
@@ -111,6 +140,16 @@ impl Listener {
             is_due: false,
             again_later: false,
         })
+    }
+
+    /// Lets go of the port.
+    pub(crate) fn close(mut self, registry: &Registry) {
+        // One that refuses is not watched.
+        let _ = registry.deregister(&mut self.socket);
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Whether connections are to be taken now.

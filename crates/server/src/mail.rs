@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use hstratum_core::admin::{Answer, Order, OrderId, Refusal};
 use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
@@ -27,9 +28,14 @@ pub enum NodeMail {
     ReloadCertificates,
     /// Pay an account there from now on.
     SetAddress(AddressMail),
+    /// The operator wants something.
+    Order(Order, Sender<OrderAnswer>),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }
+
+/// What came of an order.
+pub(crate) type OrderAnswer = Result<Answer, Refusal>;
 
 /// Where an account is to be paid, and who waits for that to be durable.
 pub struct AddressMail {
@@ -53,6 +59,8 @@ pub enum WorkMail {
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
     UserAdded(Ticket, String, Option<StoredPassword>),
+    /// An order is carried out, or not.
+    Answer(OrderId, OrderAnswer),
     /// The certificate as its files now are.
     Certificate(Arc<ServerConfig>),
 }

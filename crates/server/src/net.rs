@@ -7,8 +7,12 @@
 
 mod arrivals;
 
+pub(crate) use arrivals::Origin;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +40,8 @@ const FIRST_CONN: usize = LISTENERS_MAX + 1;
 pub(crate) struct NetConfig {
     /// Where miners connect, and the difficulty that they start with there.
     pub listeners: Vec<(ListenSpec, Difficulty)>,
+    /// Sockets that listen already, of another process: taken where their address is asked for.
+    pub inherited: Vec<OwnedFd>,
     /// Peers that must send a proxy's header.
     pub proxies: Vec<AddressRange>,
     pub conns_max: usize,
@@ -82,8 +88,14 @@ impl Net {
         let poll = Poll::new().context("failed to set up polling")?;
         let waker = Waker::new(poll.registry(), WAKER).context("failed to set up polling")?;
         let mut listeners = Vec::new();
+        let inherited = config.inherited.into_iter().map(StdListener::from);
+        let mut inherited: Vec<StdListener> = inherited.collect();
         for (number, (spec, difficulty)) in config.listeners.into_iter().enumerate() {
-            let listener = Listener::bind(spec, difficulty, poll.registry(), Token(number))?;
+            let token = Token(number);
+            let listener = match take(&mut inherited, spec.address) {
+                Some(socket) => Listener::adopt(socket, spec, difficulty, poll.registry(), token)?,
+                None => Listener::bind(spec, difficulty, poll.registry(), token)?,
+            };
             listeners.push(listener);
         }
         let net = Self {
@@ -413,6 +425,13 @@ impl Net {
             self.dirty.push(id);
         }
     }
+}
+
+/// The socket that listens at an address.
+fn take(sockets: &mut Vec<StdListener>, address: SocketAddr) -> Option<StdListener> {
+    let is_there = |socket: &StdListener| socket.local_addr().is_ok_and(|own| own == address);
+    let at = sockets.iter().position(is_there)?;
+    Some(sockets.swap_remove(at))
 }
 
 fn slot_of(id: ConnId) -> usize {

@@ -1,5 +1,5 @@
 use std::io::{BufRead, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as Peer};
+use std::net::{IpAddr, Ipv4Addr, TcpStream as Peer};
 use std::time::Instant;
 
 use hstratum_core::event::Listening;
@@ -39,6 +39,7 @@ fn config(listeners: &[(Encryption, u16)]) -> NetConfig {
     };
     NetConfig {
         listeners: listeners.iter().map(listener).collect(),
+        inherited: Vec::new(),
         proxies: Vec::new(),
         conns_max: 100,
         per_address_max: 0,

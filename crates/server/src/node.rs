@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hstratum_core::block::Solution;
-use hstratum_core::event::{FoundBlock, Level};
+use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
 /// A block for the node.
@@ -30,28 +30,4 @@ pub trait Node: Send + Sync {
 
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
-}
-
-/// A found block that the node has not answered.
-pub enum Unanswered {
-    /// Found in this run.
-    Found(Arc<Solution>),
-    /// Left over from an earlier one, with its bytes.
-    Spooled(Box<FoundBlock>, Vec<u8>),
-}
-
-impl Unanswered {
-    /// What the pool is told of it, and what the node is offered.
-    pub(crate) fn offer_again(&self) -> (FoundBlock, Offer) {
-        match self {
-            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
-            Self::Spooled(found, raw) => {
-                let offer = Offer::Spooled {
-                    hash: found.hash,
-                    raw: raw.clone(),
-                };
-                (FoundBlock::clone(found), offer)
-            }
-        }
-    }
 }

@@ -39,6 +39,7 @@ pub fn verify(stored: &StoredPassword, password: &str) -> bool {
     match stored {
         StoredPassword::Hash256(_) => stored.matches_hash256(password) == Some(true),
         StoredPassword::Argon2id(phc) => verify_argon2id(phc, password),
+        StoredPassword::Locked(_) => false,
     }
 }
 

@@ -10,18 +10,28 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
 use hstratum_core::address::{Address, Network};
+use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::alarm::Sign;
+use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 
-use crate::clerk;
+use crate::alarms;
+use crate::bans::BansFile;
+use crate::clerk::{self, UsersFiles};
 use crate::descriptors;
-use crate::driver::{Desks, Driver, Legacy};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
+use crate::driver::{Desks, Driver};
+use crate::http::{self, Site, Sources};
+use crate::legacy::{Legacy, Unanswered};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
+use crate::live;
 use crate::mail::{AddressMail, NodeMail, Post};
 use crate::net::{Net, NetConfig};
-use crate::node::{Node, Unanswered};
+use crate::node::Node;
+pub use crate::node_lag::Lag;
+use crate::node_lag::NodeLag;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
@@ -29,6 +39,7 @@ use crate::store::{Parties, Store, StoreMail, unix_s};
 use crate::surroundings::Machine;
 use crate::tls;
 use crate::users::{Repair, UsersFile};
+use crate::webhook::{self, Outbox};
 
 /// A running server.
 pub struct Server {
@@ -36,13 +47,15 @@ pub struct Server {
     network: Network,
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
+    node_lag: Arc<NodeLag>,
 }
 
 /// What the files of an earlier run hold.
 #[derive(Default)]
 struct Files {
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     users: HashMap<String, hstratum_core::password::StoredPassword>,
+    bans: Vec<Ban>,
     spool: Option<Spool>,
     unanswered: BTreeMap<Hash, Unanswered>,
 }
@@ -63,17 +76,19 @@ impl Server {
         let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
         let (net, waker) = Net::bind(NetConfig {
             listeners: settings.listeners(),
+            inherited: Vec::new(),
             proxies: config.proxy_protocol.clone(),
             conns_max,
             per_address_max: config.max_per_address,
             certificate: certificate.transpose()?,
         })?;
         let addresses = log_listeners(&net, config.difficulty, &*node);
+        let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
-        let (desks, clerks) = start_clerks(
+        let (desks, mut clerks) = start_clerks(
             &settings,
             store,
-            files.users_file,
+            files.users_files,
             files.spool,
             &post,
             &node,
@@ -81,6 +96,19 @@ impl Server {
         let store_desk = desks.store.clone();
         let network = settings.network;
         let settings = settings.with_port(addresses[0].port());
+        let (pulse, live) = live::channel();
+        let node_lag = Arc::new(NodeLag::default());
+        if let Some(listener) = http {
+            let sources = Sources {
+                live,
+                status: status.clone(),
+                node_lag: node_lag.clone(),
+            };
+            let (site, http_node) = (Site::new(&settings, sources), node.clone());
+            clerks.push(spawn("hstratum-http", move || {
+                http::run(listener, site, &*http_node);
+            })?);
+        }
         let mut driver = Driver::new(
             Machine::new(net),
             mailbox,
@@ -92,10 +120,12 @@ impl Server {
             }),
             Legacy {
                 users: files.users,
+                bans: files.bans,
                 unanswered: files.unanswered,
                 durable,
             },
         );
+        driver.pulse = Some(pulse);
         spawn("hstratum", move || {
             let done = driver.run();
             // The desks close with the driver: each clerk ends when its work is done.
@@ -113,6 +143,7 @@ impl Server {
             network,
             addresses,
             status,
+            node_lag,
         })
     }
 
@@ -135,6 +166,11 @@ impl Server {
     /// How the ledger does.
     pub fn ledger_status(&self) -> Reading {
         self.status.read()
+    }
+
+    /// How late the node's event loop is.
+    pub fn node_lag(&self, lag: Lag) {
+        self.node_lag.tell(lag);
     }
 
     /// The chain has a new tip, of this height.
@@ -190,6 +226,14 @@ impl Server {
         Ok(AddressStored(answered))
     }
 
+    /// Gives the pool an order. What comes out has the answer, which comes when what the order
+    /// changes is durable.
+    pub fn order(&self, order: Order) -> Ordered {
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered(answered)
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
@@ -210,6 +254,25 @@ impl AddressStored {
     /// stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
         clerk::wait_for_address(&self.0).context("failed to store the address")
+    }
+}
+
+/// An order that was given.
+pub struct Ordered(Receiver<Result<Answer, Refusal>>);
+
+impl Ordered {
+    /// Waits for the answer, at most ten seconds.
+    ///
+    /// # Errors
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
+    /// have been carried out all the same.
+    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
+            Ok(answer) => Ok(answer),
+            Err(Timeout) => bail!("the pool does not answer"),
+            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+        }
     }
 }
 
@@ -267,8 +330,13 @@ impl Files {
                 node.log(Level::Error, &text);
             }
         }
+        let (bans_file, bans) = BansFile::open(dir)?;
         Ok(Self {
-            users_file: Some(users_file),
+            users_files: UsersFiles {
+                users: Some(users_file),
+                bans: Some(bans_file),
+            },
+            bans,
             users: records
                 .into_iter()
                 .map(|user| (user.name, user.password))
@@ -302,7 +370,7 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
 fn start_clerks(
     settings: &Settings,
     store: Store,
-    users_file: Option<UsersFile>,
+    users_files: UsersFiles,
     spool: Option<Spool>,
     post: &Post,
     node: &Arc<dyn Node>,
@@ -322,7 +390,10 @@ fn start_clerks(
             Some(spool_desk)
         }
     };
+    let (alarms_desk, signs) = channel();
+    clerks.extend(start_alarms(settings, signs, node)?);
     let parties = Parties {
+        alarms: alarms_desk.clone(),
         post: post.clone(),
         node: node.clone(),
         spool: spool.clone(),
@@ -343,7 +414,7 @@ fn start_clerks(
     let users_ledger = store_desk.clone();
     clerks.push(spawn("hstratum-users", move || {
         clerk::run_users(
-            users_file,
+            users_files,
             &users_mail,
             &users_ledger,
             &users_post,
@@ -366,9 +437,33 @@ fn start_clerks(
         passwords: passwords_desk,
         users: users_desk,
         spool,
+        alarms: alarms_desk,
         certificates,
     };
     Ok((desks, clerks))
+}
+
+/// Who raises alarms, and where there is a webhook who delivers them.
+fn start_alarms(
+    settings: &Settings,
+    signs: Receiver<Sign>,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut clerks = Vec::new();
+    let mut outbox = None;
+    if let Some(webhook) = &settings.config.webhook {
+        let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
+        outbox = Some(posted.clone());
+        let (courier_node, network) = (node.clone(), settings.network);
+        clerks.push(spawn("hstratum-webhook", move || {
+            webhook::run(&webhook, network, &posted, &*courier_node);
+        })?);
+    }
+    let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
+    clerks.push(spawn("hstratum-alarms", move || {
+        alarms::run(drop_percent, &signs, outbox.as_deref(), &*node);
+    })?);
+    Ok(clerks)
 }
 
 /// The node needs its cores too.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -18,6 +18,39 @@ use rustls::{ServerConfig, ServerConnection};
 
 use crate::conn::Input;
 use crate::limits::{HANDSHAKE_BYTES_MAX, PEM_BYTES_MAX, TLS_RECORD_BYTES};
+use crate::listener::{Encryption, ListenSpec};
+
+/// Where a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A certificate and its key are there together, and when a listener speaks TLS.
+///
+/// # Errors
+/// What is missing, or not used.
+pub(crate) fn files(
+    listen: &[ListenSpec],
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, String> {
+    let is_used = listen
+        .iter()
+        .any(|spec| spec.encryption != Encryption::Never);
+    let wrong = match (cert, key) {
+        (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
+        (None, None) if !is_used => return Ok(None),
+        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
+        (Some(_), None) => "tls-key: missing, and there is tls-cert",
+        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
+        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
+    };
+    Err(wrong.to_owned())
+}
 
 /// Reads a certificate chain and its key, and makes of them what new connections need.
 ///

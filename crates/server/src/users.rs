@@ -2,6 +2,9 @@
 //!
 //! An account is acknowledged only after [`UsersFile::append`] has returned, and then it survives a
 //! power cut. What a cut leaves behind at the end of the file is repaired at the next start.
+//!
+//! A disabled account's line has its password in `disabled`, and one that nothing matches in
+//! `password`: a reader that does not know the field lets nobody in either.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -63,7 +66,22 @@ struct Line<'a> {
     username: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     password: std::borrow::Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    disabled: Option<Disabled<'a>>,
 }
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Disabled<'a> {
+    /// As an operator may write it: `password` is the account's own.
+    Flag(bool),
+    /// The account's password.
+    #[serde(borrow)]
+    Password(std::borrow::Cow<'a, str>),
+}
+
+/// Nobody knows what has this hash.
+const NO_PASSWORD: StoredPassword = StoredPassword::Hash256([0; 32]);
 
 impl UsersFile {
     /// Reads the file and repairs its end. One record a name is returned, in the order in which the
@@ -177,11 +195,20 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
 
 /// The line that an account is, newline included.
 pub fn encode(name: &str, password: &StoredPassword) -> String {
-    let line = Line {
-        username: name.into(),
-        password: password.to_text().into(),
+    let text = password.to_text();
+    let line = match password.is_locked() {
+        false => Line {
+            username: name.into(),
+            password: text.into(),
+            disabled: None,
+        },
+        true => Line {
+            username: name.into(),
+            password: NO_PASSWORD.to_text().into(),
+            disabled: Some(Disabled::Password(text.into())),
+        },
     };
-    let mut text = serde_json::to_string(&line).expect("two texts are always JSON");
+    let mut text = serde_json::to_string(&line).expect("texts are always JSON");
     text.push('\n');
     text
 }
@@ -208,9 +235,14 @@ fn parse_line(line: &[u8]) -> Option<Option<UserRecord>> {
         return Some(None);
     }
     let line: Line<'_> = serde_json::from_str(text).ok()?;
+    let password = StoredPassword::parse(&line.password)?;
     Some(Some(UserRecord {
         name: line.username.into_owned(),
-        password: StoredPassword::parse(&line.password)?,
+        password: match line.disabled {
+            None | Some(Disabled::Flag(false)) => password,
+            Some(Disabled::Flag(true)) => password.locked(),
+            Some(Disabled::Password(own)) => StoredPassword::parse(&own)?.locked(),
+        },
     }))
 }
 

@@ -200,3 +200,30 @@ fn line_added_by_hand_is_kept_apart() {
     let content = fs::read_to_string(&case.path).expect("read");
     assert_eq!(content, by_hand + &line("carol", 3));
 }
+
+#[test]
+fn disabled_account_keeps_its_password_where_old_readers_do_not_look() {
+    let case = case("");
+    let (mut users, ..) = open(&case);
+    users.append("alice", &password(1)).expect("appended");
+    let locked = password(1).locked();
+    users.append("alice", &locked).expect("appended");
+    let text = fs::read_to_string(&case.path).expect("read");
+    let last = text.lines().last().expect("a line");
+    let value: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    assert_eq!(value["password"], "0".repeat(64));
+    assert_eq!(value["disabled"], password(1).to_text());
+    assert_eq!(open(&case).1[0].password, locked);
+
+    users.append("alice", &password(1)).expect("appended");
+    assert_eq!(open(&case).1[0].password, password(1));
+}
+
+#[test]
+fn operator_may_disable_an_account_by_hand() {
+    let whole = line("alice", 1);
+    for (flag, expected) in [("true", password(1).locked()), ("false", password(1))] {
+        let case = case(whole.replace("}\n", &format!(",\"disabled\":{flag}}}\n")));
+        assert_eq!(open(&case).1[0].password, expected);
+    }
+}

@@ -118,7 +118,10 @@ impl World {
     }
 
     /// Work for the thread that writes users.
-    pub(crate) fn add_user(&mut self, UsersMail(ticket, user): UsersMail) {
+    pub(crate) fn add_user(&mut self, mail: UsersMail) {
+        let UsersMail::Add(ticket, user) = mail else {
+            unreachable!("no operator gives orders here");
+        };
         let Some(process) = &mut self.process else {
             return;
         };

@@ -114,6 +114,8 @@ impl Ends {
             passwords: passwords_desk,
             users: users_desk,
             spool: Some(spool_desk),
+            // Nobody is woken here.
+            alarms: channel().0,
             certificates: None,
         };
         let ends = Self {

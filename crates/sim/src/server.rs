@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use hstratum::driver::{Driver, Failure, Legacy, NewConfig};
+use hstratum::driver::{Driver, Failure, NewConfig};
+use hstratum::legacy::{Legacy, Unanswered};
 use hstratum::mail::{self, WorkMail};
-use hstratum::node::Unanswered;
 use hstratum_core::account::Auth;
 use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, Password};
 use hstratum_core::job::Boot;
@@ -98,6 +98,7 @@ impl World {
                 .clone()
                 .into_iter()
                 .collect::<HashMap<_, _>>(),
+            bans: Vec::new(),
             unanswered: spooled.collect(),
             durable: seq,
         };

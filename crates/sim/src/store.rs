@@ -168,6 +168,9 @@ impl World {
     }
 
     fn tell(&mut self, outcome: Outcome) {
+        if let Some((level, text)) = outcome.line() {
+            note!(self, "ledger    {level:?}: {text}");
+        }
         match outcome {
             Outcome::Durable(seq) => self.work_says(WorkMail::Durable(seq)),
             Outcome::NotDurable(seq) => {
@@ -194,6 +197,7 @@ impl World {
                 let _ = asker.send(kept);
             }
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) => {}
         }
     }
 

@@ -302,6 +302,9 @@ impl Table {
             Action::Listen(listening) => self.is_listening = listening == Listening::On,
             Action::CheckPassword(ticket, ..) => self.logins.push(ticket),
             Action::AddUser(ticket, _) => self.writes.push(ticket),
+            Action::KeepUser(..) | Action::KeepBans(..) | Action::Answer(..) => {
+                unreachable!("no operator gives orders here")
+            }
             Action::Log(_, text) => {
                 assert!(!text.contains(char::is_control), "{text:?}");
                 if text.starts_with("dropping a connection") {

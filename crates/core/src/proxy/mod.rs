@@ -8,6 +8,7 @@
 mod answers;
 mod desk;
 mod event;
+mod handover;
 mod health;
 mod ids;
 mod link;
@@ -21,6 +22,8 @@ use std::net::IpAddr;
 pub use event::{
     Action, Actions, BackendStatus, Counts, Drain, Event, NoBackend, Place, ProxyConfig, Purpose,
 };
+
+pub use handover::MinerState;
 
 use crate::ban::{Bans, network_of};
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
@@ -195,17 +198,22 @@ impl Proxy {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
-        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now.ms) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
+        self.insert(Miner::new(conn, arrival, now));
+    }
+
+    fn insert(&mut self, miner: Miner) {
+        let conn = miner.conn;
         let slot = slot_of(conn);
         if self.miners.len() <= slot {
             self.miners.resize_with(slot + 1, || None);
         }
         self.shared.roles.set(conn, Role::Miner);
         self.shared.unsettled.insert(conn);
-        self.miners[slot] = Some(Box::new(Miner::new(conn, arrival, now)));
+        self.miners[slot] = Some(Box::new(miner));
     }
 
     fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
@@ -275,6 +283,9 @@ impl Proxy {
         if !self.shared.is_started {
             let mut states = self.shared.backends.iter().map(|backend| backend.state);
             self.shared.is_started = !states.any(|state| state == State::Starting);
+            if self.shared.is_started {
+                self.shared.changes.push(Change::Replan);
+            }
         }
         while let Some(change) = self.shared.changes.pop() {
             match change {
@@ -332,9 +343,12 @@ impl Proxy {
     }
 
     /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
-    /// spread. Miners without a server look for one at once.
+    /// spread. Until every server has been looked at nobody knows where that is. Miners without a
+    /// server look for one at once.
     fn plan(&mut self, now: Now, out: &mut Actions) {
-        self.moves = self.all_miners().into();
+        if self.shared.is_started {
+            self.moves = self.all_miners().into();
+        }
         let ticks = usize::try_from(MOVES_SPREAD_MS / PROXY_TICK_MS).expect("a small number");
         self.moves_per_tick = self.moves.len() / ticks + 1;
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();

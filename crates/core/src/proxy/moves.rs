@@ -349,6 +349,35 @@ impl Desk<'_> {
         }
     }
 
+    /// A miner gives up what it is on its way to.
+    pub(crate) fn stay(&mut self, miner: &mut Miner) {
+        miner.queued = None;
+        miner.leaving_until_ms = None;
+        if let Some(link) = miner.next.take() {
+            self.end_link(&link);
+            if link.stage != Stage::Ready {
+                self.shared.backends[link.place].logins -= 1;
+            }
+        }
+    }
+
+    /// A miner of another process goes on here.
+    pub(crate) fn resume(&mut self, miner: &mut Miner, link: Option<ConnId>) {
+        if miner.current.is_some() {
+            return self.receive(miner, &[]);
+        }
+        if let Some(link) = link {
+            // Its server is none of ours.
+            self.out.push(Action::Close(link, CloseHow::Reset));
+        }
+        self.shared.counts.refused_in_flight += miner.give_up_requests();
+        miner.release(self.out);
+        if miner.session.is_some() {
+            miner.adrift_since_ms = Some(self.now.ms);
+            self.seek(miner);
+        }
+    }
+
     /// A move that ended where it began.
     fn settle(&mut self, miner: &mut Miner) {
         miner.tried = 0;
@@ -373,13 +402,7 @@ impl Desk<'_> {
             self.end_link(&link);
             self.shared.backends[link.place].miners -= 1;
         }
-        if let Some(link) = miner.next.take() {
-            self.end_link(&link);
-            if link.stage != Stage::Ready {
-                self.shared.backends[link.place].logins -= 1;
-            }
-        }
-        miner.queued = None;
+        self.stay(miner);
         self.shared.unsettled.remove(&miner.conn);
     }
 

@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use hstratum_core::admin::{Order, OrderId};
 use hstratum_core::block::Solution;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Now, Password, Verdict,
@@ -183,6 +184,13 @@ impl Table {
     /// The node is offered a block that an earlier run left in the spool.
     pub(crate) fn spooled(&mut self, block: FoundBlock) {
         self.handle(Event::Spooled(Box::new(block)));
+    }
+
+    // The operator.
+
+    /// Gives an order.
+    pub(crate) fn order(&mut self, order: Order) {
+        self.handle(Event::Order(OrderId(1), order));
     }
 
     // The miners.
@@ -442,10 +450,18 @@ impl Table {
                 self.questions.push_back(Due::Checked(ticket, checked));
             }
             Action::AddUser(ticket, user) => {
-                let kept = (!self.disk_broken).then(|| stored(&user.password));
+                let is_locked = user.is_locked;
+                let kept = (!self.disk_broken).then(|| match is_locked {
+                    true => stored(&user.password).locked(),
+                    false => stored(&user.password),
+                });
                 self.questions.push_back(Due::Added(ticket, kept));
             }
-            Action::Listen(_) | Action::Log(..) => {}
+            Action::KeepUser(ticket, _, password) => {
+                let kept = (!self.disk_broken).then_some(password);
+                self.questions.push_back(Due::Added(ticket, kept));
+            }
+            Action::Listen(_) | Action::Log(..) | Action::KeepBans(..) | Action::Answer(..) => {}
         }
     }
 

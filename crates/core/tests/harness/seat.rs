@@ -2,6 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use hstratum_core::admin::Answer;
+use hstratum_core::ban::Ban;
 use hstratum_core::event::{Action, CloseHow, Level};
 use hstratum_core::units::{ConnId, Difficulty, parse_hex_u32};
 use serde_json::Value;
@@ -158,6 +160,37 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
             None => format!("write the user {}", user.name),
             Some(address) => format!("write the user {}, paid at {address}", user.name),
         },
+        Action::KeepUser(_, name, password) => match password.is_locked() {
+            true => format!("write the user {name}, disabled"),
+            false => format!("write the user {name}, as it was"),
+        },
+        Action::KeepBans(_, bans) => format!("write {} bans", bans.len()),
+        Action::Answer(_, answer) => match answer {
+            Ok(Answer::Done) => "order done".to_owned(),
+            Ok(Answer::Bans(bans)) => {
+                let bans: Vec<String> = bans.iter().map(ban_in_words).collect();
+                format!("banned: {}", bans.join("; "))
+            }
+            Ok(Answer::Info(info)) => format!("info: {info:?}"),
+            Ok(Answer::Workers(workers, total)) => {
+                let names = workers
+                    .iter()
+                    .map(|one| format!("{} {:?} on {}", one.account, one.worker, one.connections));
+                format!("{total} workers: {}", names.collect::<Vec<_>>().join(", "))
+            }
+            Err(refusal) => format!("order refused: {}", refusal.text()),
+        },
         Action::Log(level, text) => format!("{level:?}: {text}"),
     })
+}
+
+fn ban_in_words(ban: &Ban) -> String {
+    let (address, reason, by) = (ban.address, &ban.reason, ban.by);
+    match ban.until_s {
+        None => format!("{address} by {by:?} for good: {reason:?}"),
+        Some(until_s) => format!(
+            "{address} by {by:?} for {} s: {reason:?}",
+            until_s - ban.since_s
+        ),
+    }
 }

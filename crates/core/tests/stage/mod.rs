@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::admit::ProxySecret;
-use hstratum_core::event::{Arrival, ArrivalKind, Now};
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Now};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
 };
@@ -24,6 +24,15 @@ pub(crate) use server::{SECRET, Server};
 const START_S: u64 = 1_700_000_000;
 /// As the shell does.
 const TICK_MS: u64 = 50;
+
+/// Where all miners come from.
+fn arrival() -> Arrival {
+    Arrival {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        kind: ArrivalKind::Miner,
+        difficulty: Difficulty::new(1.0).expect("a difficulty"),
+    }
+}
 
 /// What is on the wires.
 enum Passing {
@@ -59,6 +68,9 @@ pub(crate) struct Stage {
     pub(crate) passed: usize,
     /// After so many things the server that has the first miner fails, once.
     pub(crate) failing: Option<(usize, Failing)>,
+    /// After so many things another process goes on with the miners, once.
+    pub(crate) handing_over: Option<usize>,
+    config: ProxyConfig,
     pub(crate) moved_ms: Vec<u64>,
     pub(crate) log: Vec<String>,
 }
@@ -84,7 +96,9 @@ impl Stage {
             public_port: 3008,
         };
         let mut stage = Self {
-            proxy: Proxy::new(config, now),
+            proxy: Proxy::new(config.clone(), now),
+            config,
+            handing_over: None,
             now,
             servers: (0..servers).map(|n| Server::new(n, now)).collect(),
             players: Vec::new(),
@@ -120,12 +134,7 @@ impl Stage {
     pub(crate) fn connect(&mut self) -> usize {
         let conn = self.next_conn();
         self.players.push(Player::new(conn));
-        let arrival = Arrival {
-            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
-            kind: ArrivalKind::Miner,
-            difficulty: Difficulty::new(1.0).expect("a difficulty"),
-        };
-        self.handle(Event::Connected(conn, arrival));
+        self.handle(Event::Connected(conn, arrival()));
         self.players.len() - 1
     }
 
@@ -251,6 +260,10 @@ impl Stage {
             let number = self.servers.iter().find(has).map(|server| server.number);
             self.fail(number.unwrap_or(0), failing);
         }
+        if self.handing_over.is_some_and(|after| self.passed >= after) {
+            self.handing_over = None;
+            self.hand_over();
+        }
         let paused: Vec<ConnId> = self
             .players
             .iter()
@@ -286,6 +299,42 @@ impl Stage {
         true
     }
 
+    /// Another process goes on with the miners, by what it reads of them.
+    pub(crate) fn hand_over(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.proxy.freeze(self.now, &mut actions);
+        actions.drain(|action, bytes| self.perform(action, bytes));
+        let miners: Vec<_> = self
+            .proxy
+            .hand_over()
+            .map(|(conn, link, state)| {
+                let text = serde_json::to_string(&state).expect("plain data");
+                (conn, link, serde_json::from_str(&text).expect("the same"))
+            })
+            .collect();
+        // The old process and its probes are gone.
+        let kept: Vec<ConnId> = miners.iter().filter_map(|(_, link, _)| *link).collect();
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            if !kept.contains(&conn) {
+                self.perform(Action::Close(conn, CloseHow::Reset), &[]);
+            }
+        }
+        self.proxy = Proxy::new(self.config.clone(), self.now);
+        for player in &mut self.players {
+            player.is_paused = false;
+        }
+        self.actions = actions;
+        for (conn, link, state) in miners {
+            let mut actions = std::mem::take(&mut self.actions);
+            let from = (conn, arrival());
+            let is_taken = self
+                .proxy
+                .take_over(self.now, from, link, state, &mut actions);
+            assert!(is_taken, "it was written by the same program");
+            self.perform_all(actions);
+        }
+    }
+
     /// What a server has said goes onto the wires.
     fn collect(&mut self, server: usize) {
         let said = std::mem::take(&mut self.servers[server].said);
@@ -305,6 +354,10 @@ impl Stage {
     fn handle(&mut self, event: Event<'_>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.proxy.handle(self.now, event, &mut actions);
+        self.perform_all(actions);
+    }
+
+    fn perform_all(&mut self, mut actions: Actions) {
         let mut dials = Vec::new();
         actions.drain(|action, bytes| {
             if let Action::Dial(purpose, _) = action {

@@ -1,6 +1,7 @@
 //! The commands of the binary: what they take, and how they end.
 
 mod doctor;
+mod generate;
 mod ledger;
 mod mine;
 mod payout;
@@ -11,7 +12,7 @@ mod url;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Tools for Handshake stratum mining.
 #[derive(Parser)]
@@ -31,6 +32,12 @@ enum Command {
     Payout(payout::Args),
     /// Look at a configuration, a node and a stratum port, and tell what is wrong
     Doctor(doctor::Args),
+    /// Print what completes these commands in a shell
+    #[command(hide = true)]
+    Completions(generate::Completions),
+    /// Write the manual's pages into a directory
+    #[command(hide = true)]
+    Man(generate::Man),
     /// Take miners and spread them over servers; they stay connected when a server fails
     Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
@@ -45,6 +52,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args).map(done),
         Command::Payout(args) => payout::run(&args).map(done),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => generate::completions(&args, Cli::command()).map(done),
+        Command::Man(args) => generate::man(&args, Cli::command()).map(done),
         Command::Proxy(args) => proxy::run(args).map(done),
         Command::Swarm(args) => swarm::run(&args).map(done),
     };
@@ -59,8 +68,6 @@ pub(crate) fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,9 +1,11 @@
 //! How connections come to be: taken from the listeners, or made by us.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
-use hstratum_core::event::{ArrivalKind, Listening};
+use hstratum_core::event::{Arrival, ArrivalKind, Listening};
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -11,7 +13,7 @@ use mio::{Interest, Token};
 use super::{FIRST_CONN, Net, slot_of};
 use crate::conn::{self, Conn, Stage};
 use crate::limits::{ACCEPTS_PER_TURN, OPENING_MS, SILENT_START_MS};
-use crate::listener::Encryption;
+use crate::listener::{Encryption, Listener};
 
 impl Net {
     pub(super) fn accept(&mut self, number: usize) {
@@ -92,8 +94,45 @@ impl Net {
     /// # Errors
     /// When it cannot even be begun.
     pub(crate) fn dial(&mut self, peer: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
-        let mut socket = TcpStream::connect(peer)?;
+        let socket = TcpStream::connect(peer)?;
         conn::set_up(&socket)?;
+        let nothing = Difficulty::new(1.0).expect("above 0");
+        let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
+        let id = self.insert(socket, Stage::Dialing, arrival, Origin::Dialed)?;
+        self.conns[slot_of(id)].queue(preface);
+        Ok(id)
+    }
+
+    /// Goes on with an open connection of another process, on which `out` waits to leave.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub(crate) fn adopt(
+        &mut self,
+        socket: std::net::TcpStream,
+        arrival: Arrival,
+        origin: Origin,
+        out: &[u8],
+    ) -> io::Result<ConnId> {
+        socket.set_nonblocking(true)?;
+        let socket = TcpStream::from_std(socket);
+        let id = self.insert(socket, Stage::Open, arrival, origin)?;
+        if origin == Origin::Accepted {
+            // It was let in before.
+            self.count(id);
+        }
+        self.conns[slot_of(id)].queue(out);
+        self.mark_dirty(id);
+        Ok(id)
+    }
+
+    fn insert(
+        &mut self,
+        mut socket: TcpStream,
+        stage: Stage,
+        arrival: Arrival,
+        origin: Origin,
+    ) -> io::Result<ConnId> {
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         self.poll.registry().register(
@@ -103,13 +142,48 @@ impl Net {
         )?;
         self.generation = self.generation.wrapping_add(1);
         let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
-        let nothing = Difficulty::new(1.0).expect("above 0");
-        let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
-        let mut conn = Conn::new(id, socket, Stage::Dialing, Encryption::Never, arrival);
-        conn.is_dialed = true;
-        conn.queue(preface);
+        let mut conn = Conn::new(id, socket, stage, Encryption::Never, arrival);
+        conn.is_dialed = origin == Origin::Dialed;
+        self.dialed += usize::from(conn.is_dialed);
         entry.insert(conn);
-        self.dialed += 1;
         Ok(id)
     }
+
+    /// Takes no more connections. A socket that another process has as well goes on listening there.
+    pub(crate) fn close_listeners(&mut self) {
+        for listener in self.listeners.drain(..) {
+            listener.close(self.poll.registry());
+        }
+    }
+
+    /// The listening sockets, for another process.
+    pub(crate) fn listener_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners.iter().map(Listener::fd)
+    }
+
+    /// An open plain connection, and what waits to leave on it, for another process.
+    pub(crate) fn handle_of(&self, id: ConnId) -> Option<(BorrowedFd<'_>, &[u8], Arrival)> {
+        let conn = self.conns.get(slot_of(id)).filter(|conn| conn.id == id)?;
+        let (fd, out) = conn.handle()?;
+        Some((fd, out, conn.arrival))
+    }
+
+    /// Resets every connection but these, and forgets them all.
+    pub(crate) fn leave_to_others(&mut self, kept: &HashSet<ConnId>) {
+        for conn in self.conns.drain() {
+            if !kept.contains(&conn.id) {
+                conn.reset();
+            }
+        }
+        self.reset_all();
+    }
+}
+
+/// Who made a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The peer.
+    Accepted,
+    /// We.
+    Dialed,
 }

@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use mio::Waker;
 
 use crate::limits::{CONTROL_ANSWER_MS, CONTROL_LINE_BYTES};
+use crate::proxy::handover;
 
 /// What is asked of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +51,28 @@ impl Order {
     }
 }
 
+/// What the control socket's thread tells the loop.
+pub(super) enum Mail {
+    /// An order, and where its answer goes.
+    Order(Order, Sender<String>),
+    /// Another process waits at the other end to go on with everything.
+    HandOver(UnixStream),
+}
+
 /// A socket that is there for as long as this is.
 pub(super) struct Control {
-    path: PathBuf,
+    /// None once another process has the path.
+    path: Option<PathBuf>,
 }
 
 impl Control {
     pub(super) fn start(
         path: &Path,
-        post: Sender<(Order, Sender<String>)>,
+        is_ours: bool,
+        post: Sender<Mail>,
         waker: Waker,
     ) -> anyhow::Result<Self> {
-        let listener = bind(path)?;
+        let listener = bind(path, is_ours)?;
         let waker = Arc::new(waker);
         thread::Builder::new()
             .name("hstratum-control".to_owned())
@@ -73,21 +84,29 @@ impl Control {
             })
             .context("failed to start the thread hstratum-control")?;
         Ok(Self {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
         })
+    }
+
+    /// Another process has the path now.
+    pub(super) fn leave(mut self) {
+        self.path = None;
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
-/// A socket of a proxy that is no more is replaced, one that answers is not.
-fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+/// A socket of a proxy that is no more is replaced, one that answers is not, unless it has just
+/// handed over.
+fn bind(path: &Path, is_ours: bool) -> anyhow::Result<UnixListener> {
     let shown = path.display();
-    if UnixStream::connect(path).is_ok() {
+    if !is_ours && UnixStream::connect(path).is_ok() {
         bail!("failed to open {shown}: another proxy runs there");
     }
     if path.exists() {
@@ -99,21 +118,22 @@ fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-fn answer(
-    stream: &UnixStream,
-    post: &Sender<(Order, Sender<String>)>,
-    waker: &Waker,
-) -> anyhow::Result<()> {
+fn answer(stream: &UnixStream, post: &Sender<Mail>, waker: &Waker) -> anyhow::Result<()> {
     let patience = Some(Duration::from_millis(CONTROL_ANSWER_MS));
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
     let mut line = String::new();
     BufReader::new(stream.take(CONTROL_LINE_BYTES)).read_line(&mut line)?;
+    if line.trim_end() == handover::ASK {
+        post.send(Mail::HandOver(stream.try_clone()?))?;
+        waker.wake()?;
+        return Ok(());
+    }
     let text = match Order::parse(line.trim_end()) {
         None => serde_json::json!({"error": "no such order"}).to_string(),
         Some(order) => {
             let (reply, replied) = channel();
-            post.send((order, reply))?;
+            post.send(Mail::Order(order, reply))?;
             waker.wake()?;
             replied.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS))?
         }

@@ -1,21 +1,26 @@
 //! The loop that owns the proxy: sockets and the clock go in as events, actions come out.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use hdrhistogram::Histogram;
-use hstratum_core::event::{Level, Listening, Now};
+use hstratum_core::event::{CloseHow, Level, Now};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::proxy::{Action, Actions, Drain, Event, Proxy, Purpose};
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
 use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
-use crate::net::Net;
-use crate::proxy::control::Order;
+use crate::net::{Net, Origin};
+use crate::proxy::control::{Mail, Order};
+use crate::proxy::handover::{self, Estate, Moving, MovingMiner};
 use crate::proxy::log;
 use crate::proxy::settings::Settings;
 use crate::proxy_header;
@@ -40,12 +45,23 @@ pub(super) struct Driver {
     net: Net,
     proxy: Proxy,
     settings: Settings,
-    mail: Receiver<(Order, Sender<String>)>,
+    mail: Receiver<Mail>,
     flags: Flags,
     started: Instant,
     next_tick_ms: u64,
     actions: Actions,
     moves: Moves,
+    /// Another process has everything.
+    is_over: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// By a signal.
+    Stopped,
+    /// Another process goes on.
+    HandedOver,
 }
 
 impl Driver {
@@ -53,7 +69,7 @@ impl Driver {
         net: Net,
         proxy: Proxy,
         settings: Settings,
-        mail: Receiver<(Order, Sender<String>)>,
+        mail: Receiver<Mail>,
         flags: Flags,
     ) -> Self {
         let times = Histogram::new(3).expect("three digits are possible");
@@ -67,17 +83,20 @@ impl Driver {
             next_tick_ms: 0,
             actions: Actions::default(),
             moves: Moves { times, last_ms: 0 },
+            is_over: false,
         }
     }
 
-    /// Runs until a signal; then what servers owe is waited for, and everybody is sent away.
-    pub(super) fn run(&mut self) {
+    /// Runs until another process has everything, or a signal comes; then what servers owe is waited
+    /// for, and everybody is sent away.
+    pub(super) fn run(&mut self) -> End {
         while !self.flags.stop.load(Ordering::Relaxed) {
             self.turn();
+            if self.is_over {
+                return End::HandedOver;
+            }
         }
-        if let Err(error) = self.net.listen(Listening::Off) {
-            log("error", &format!("failed to stop listening: {error}"));
-        }
+        self.net.close_listeners();
         self.handle(Event::Stop);
         let begun = Instant::now();
         while self.proxy.is_owed() && begun.elapsed() < Duration::from_millis(PROXY_STOP_MS) {
@@ -85,6 +104,90 @@ impl Driver {
         }
         self.net.flush();
         self.net.reset_all();
+        End::Stopped
+    }
+
+    /// Goes on with the miners of another process.
+    pub(super) fn take_over(&mut self, estate: Estate) {
+        let mut taken = 0;
+        for miner in estate.miners {
+            match self.take_over_one(miner) {
+                Ok(()) => taken += 1,
+                Err(error) => log(
+                    "warning",
+                    &format!("failed to take over a miner: {error:#}"),
+                ),
+            }
+        }
+        log("info", &format!("{taken} miners were taken over"));
+    }
+
+    fn take_over_one(&mut self, miner: MovingMiner<OwnedFd>) -> anyhow::Result<()> {
+        let MovingMiner {
+            conn,
+            arrival,
+            link,
+            state,
+        } = miner;
+        let socket = TcpStream::from(conn.fd);
+        let conn = self
+            .net
+            .adopt(socket, arrival, Origin::Accepted, &conn.out)?;
+        let link = link.and_then(|link| {
+            let socket = TcpStream::from(link.fd);
+            let adopted = self.net.adopt(socket, arrival, Origin::Dialed, &link.out);
+            adopted.ok()
+        });
+        let now = self.now();
+        let from = (conn, arrival);
+        let is_taken = self
+            .proxy
+            .take_over(now, from, link, state, &mut self.actions);
+        self.perform_all();
+        if !is_taken {
+            self.net.close(conn, CloseHow::Reset);
+            bail!("it cannot be read");
+        }
+        Ok(())
+    }
+
+    /// Another process goes on, if it says that it does; it has five seconds for each step.
+    fn hand_over(&mut self, stream: &UnixStream) {
+        let now = self.now();
+        self.proxy.freeze(now, &mut self.actions);
+        self.perform_all();
+        self.net.flush();
+        let mut kept = HashSet::new();
+        let listeners: Vec<_> = self.net.listener_fds().collect();
+        let miners = self.proxy.hand_over().filter_map(|(conn, link, state)| {
+            let moving = |(fd, out, _)| Moving {
+                fd,
+                out: <[u8]>::to_vec(out),
+            };
+            let handle = self.net.handle_of(conn)?;
+            let arrival = handle.2;
+            kept.insert(conn);
+            kept.extend(link);
+            Some(MovingMiner {
+                conn: moving(handle),
+                arrival,
+                link: link.and_then(|link| self.net.handle_of(link)).map(moving),
+                state,
+            })
+        });
+        match handover::give(stream, &listeners, miners) {
+            Ok(()) => {
+                log("info", "another process goes on");
+                self.net.leave_to_others(&kept);
+                self.is_over = true;
+            }
+            Err(error) => {
+                log("error", &format!("failed to hand over: {error:#}"));
+                let now = self.now();
+                self.proxy.go_on(now, &mut self.actions);
+                self.perform_all();
+            }
+        }
     }
 
     fn now(&self) -> Now {
@@ -112,9 +215,17 @@ impl Driver {
             };
             self.read(conn);
         }
-        while let Ok((order, answer)) = self.mail.try_recv() {
-            // Whoever asked may have gone.
-            let _ = answer.send(self.obey(&order));
+        while let Ok(mail) = self.mail.try_recv() {
+            match mail {
+                Mail::Order(order, answer) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.obey(&order));
+                }
+                Mail::HandOver(stream) => self.hand_over(&stream),
+            }
+            if self.is_over {
+                return;
+            }
         }
         if now_ms >= self.next_tick_ms {
             self.next_tick_ms = now_ms + PROXY_TICK_MS;
@@ -132,8 +243,7 @@ impl Driver {
 
     fn read(&mut self, conn: ConnId) {
         match self.net.read(conn) {
-            ReadResult::Opened(arrival) if self.net.is_dialed(conn) => {
-                let _ = arrival;
+            ReadResult::Opened(_) if self.net.is_dialed(conn) => {
                 self.handle(Event::Opened(conn));
             }
             ReadResult::Opened(arrival) => self.handle(Event::Connected(conn, arrival)),

@@ -2,9 +2,11 @@
 
 pub mod control;
 mod driver;
+mod handover;
 pub mod settings;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
@@ -13,12 +15,13 @@ use anyhow::Context;
 use hstratum_core::event::Now;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
+use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::descriptors;
 use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
-use crate::proxy::driver::{Driver, Flags};
+use crate::proxy::driver::{Driver, End, Flags};
 use crate::proxy::settings::Settings;
 use crate::store::unix_s;
 use crate::tls;
@@ -32,8 +35,18 @@ const DESCRIPTORS_KEPT: usize = 128;
 /// One line that names what is wrong with an option, an address or a file.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     let flags = Flags::register()?;
+    // Judged before anything is taken: another process goes on until then.
     let tls = settings.tls.as_ref();
     let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
+    let certificate = certificate.transpose()?;
+    let mut estate = match &settings.take_over {
+        None => None,
+        Some(path) => handover::take(path)?,
+    };
+    let inherited = match &mut estate {
+        None => sockets_of_systemd()?,
+        Some(estate) => std::mem::take(&mut estate.listeners),
+    };
     let nothing = Difficulty::new(1.0).expect("above 0");
     let (net, waker) = Net::bind(NetConfig {
         listeners: settings
@@ -41,10 +54,11 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
             .iter()
             .map(|&spec| (spec, nothing))
             .collect(),
+        inherited,
         proxies: settings.proxy_protocol.clone(),
         conns_max: conns_max(settings.max_inbound),
         per_address_max: settings.max_per_address,
-        certificate: certificate.transpose()?,
+        certificate,
     })?;
     let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
     for (spec, _) in net.listeners() {
@@ -53,7 +67,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let (post, mail) = channel();
     let control = match &settings.control {
         None => None,
-        Some(path) => Some(Control::start(path, post, waker)?),
+        Some(path) => Some(Control::start(path, estate.is_some(), post, waker)?),
     };
     let mut key = [0; 32];
     getrandom::fill(&mut key).context("failed to get random bytes")?;
@@ -71,10 +85,27 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         ms: 0,
         unix_s: unix_s(),
     };
-    Driver::new(net, Proxy::new(config, now), settings, mail, flags).run();
-    drop(control);
-    log("info", "stopped");
+    let mut driver = Driver::new(net, Proxy::new(config, now), settings, mail, flags);
+    if let Some(estate) = estate {
+        driver.take_over(estate);
+    }
+    match (driver.run(), control) {
+        (End::HandedOver, Some(control)) => control.leave(),
+        _ => log("info", "stopped"),
+    }
     Ok(())
+}
+
+/// Listening sockets that systemd has opened for us.
+fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
+    let mut given = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for at in 0..given.len() {
+        let socket = given.take_tcp_listener(at);
+        let socket = socket.context("failed to take a socket of systemd")?;
+        sockets.extend(socket.map(OwnedFd::from));
+    }
+    Ok(sockets)
 }
 
 /// A miner needs two descriptors: its own and that of its link.

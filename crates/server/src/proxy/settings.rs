@@ -118,6 +118,12 @@ pub struct Options {
     /// A socket in the file system for `hstratum proxy status` and `drain`
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
     pub control: Option<PathBuf>,
+
+    /// Go on with the listening sockets and the miners of the proxy that runs at --control, which
+    /// then ends; where none runs, just start
+    #[arg(long)]
+    #[serde(skip)]
+    pub take_over: bool,
 }
 
 /// A server.
@@ -160,6 +166,8 @@ pub struct Settings {
     pub public_port: Option<u16>,
     /// The control socket.
     pub control: Option<PathBuf>,
+    /// That of a proxy whose miners are to be taken over.
+    pub take_over: Option<PathBuf>,
 }
 
 impl Options {
@@ -196,6 +204,7 @@ impl Options {
             public_host: self.public_host.or(file.public_host),
             public_port: self.public_port.or(file.public_port),
             control: self.control.or(file.control),
+            take_over: self.take_over,
         }
     }
 }
@@ -239,6 +248,10 @@ impl Settings {
                     .context("expected an IP address or a range like 10.0.0.0/8")
             },
         )?;
+        ensure!(
+            options.control.is_some() || !options.take_over,
+            "control: missing, and there is take-over"
+        );
         let secret = options.proxy_secret.map(|text| {
             let found = text.len();
             ProxySecret::new(&text)
@@ -271,6 +284,7 @@ impl Settings {
                 .map(|text| public_host(&text))
                 .transpose()?,
             public_port: options.public_port,
+            take_over: options.control.clone().filter(|_| options.take_over),
             control: options.control,
         })
     }

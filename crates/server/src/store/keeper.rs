@@ -64,8 +64,33 @@ pub enum Outcome {
     Locate(Vec<Hash>),
     /// Whether the address is kept.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
+    /// Shares wait for another process that writes.
+    Stalled,
+    /// They do no more, after so many seconds.
+    Free(u64),
+    /// A look at the chain has brought a block to another state.
+    Moved(BlockChange),
     /// For the operator.
     Log(Level, String),
+}
+
+impl Outcome {
+    /// Its log line, if it has one.
+    pub fn line(&self) -> Option<(Level, String)> {
+        Some(match self {
+            Self::Stalled => {
+                let text = "the ledger is being written to by another process: shares wait for it";
+                (Level::Warning, text.to_owned())
+            }
+            Self::Free(seconds) => {
+                let text = format!("the ledger is free again after {seconds} s");
+                (Level::Info, text)
+            }
+            Self::Moved(change) => tell(change),
+            Self::Log(level, text) => (*level, text.clone()),
+            _ => return None,
+        })
+    }
 }
 
 /// When [`Keeper::work`] is to be called next, if no mail comes before.
@@ -292,8 +317,7 @@ impl Keeper {
         }
         for change in changes {
             if change.cause == Cause::Chain {
-                let (level, text) = tell(change);
-                out.push(Outcome::Log(level, text));
+                out.push(Outcome::Moved(change.clone()));
             }
         }
     }
@@ -304,8 +328,7 @@ impl Keeper {
             Disk::Stalled { since_ms, logged } => {
                 if logged {
                     let seconds = (now.ms - since_ms) / 1000;
-                    let text = format!("the ledger is free again after {seconds} s");
-                    out.push(Outcome::Log(Level::Info, text));
+                    out.push(Outcome::Free(seconds));
                 }
             }
             Disk::Failing => {
@@ -322,10 +345,7 @@ impl Keeper {
             (LedgerError::Busy, Disk::Stalled { since_ms, logged }) => {
                 if !*logged && now.ms - *since_ms >= LEDGER_STALL_MS {
                     *logged = true;
-                    let text = "the ledger is being written to by another process: \
-                                shares wait for it"
-                        .to_owned();
-                    out.push(Outcome::Log(Level::Warning, text));
+                    out.push(Outcome::Stalled);
                 }
             }
             (LedgerError::Busy, Disk::Fine) => {

@@ -21,7 +21,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_chann
 use std::time::{Duration, Instant, SystemTime};
 
 use hstratum_core::address::Network;
+use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::event::{LedgerState, Level, Now};
+use hstratum_core::ledger::BlockState;
 use hstratum_core::units::Seq;
 
 use self::checkpoint::Growth;
@@ -56,6 +58,8 @@ pub(crate) struct Parties {
     pub post: Post,
     pub node: Arc<dyn Node>,
     pub spool: Option<Sender<SpoolMail>>,
+    /// Whoever raises alarms; it may be gone.
+    pub alarms: Sender<Sign>,
     /// The store's own desk, for the thread that writes dumps.
     pub desk: Sender<StoreMail>,
 }
@@ -104,6 +108,7 @@ impl Store {
             post,
             node,
             spool,
+            alarms,
             desk,
         } = parties;
         // A wake-up that is waiting already is enough.
@@ -142,6 +147,7 @@ impl Store {
                 post: &post,
                 node,
                 spool: spool.as_ref(),
+                alarms,
                 status: &status,
                 owed: Some(owed_desk),
                 log: Some(log_desk),
@@ -161,6 +167,7 @@ struct Clerk<'a, L> {
     post: &'a Post,
     node: &'a dyn Node,
     spool: Option<&'a Sender<SpoolMail>>,
+    alarms: Sender<Sign>,
     status: &'a Status,
     /// Wakes the thread that writes dumps.
     owed: Option<SyncSender<()>>,
@@ -244,15 +251,20 @@ impl<L: Ledger> Clerk<'_, L> {
     }
 
     fn tell(&self, outcome: Outcome) {
+        if let Some((level, text)) = outcome.line() {
+            self.node.log(level, &text);
+        }
         match outcome {
             // Nobody waits any more once the driver has stopped.
             Outcome::Durable(seq) => drop(self.post.work(WorkMail::Durable(seq))),
             Outcome::NotDurable(seq) => drop(self.post.work(WorkMail::NotDurable(seq))),
             Outcome::Failing(reason) => {
+                self.sign(Sign::Ledger(LedgerSign::Failing(reason.clone())));
                 self.status.set_failing(Some(reason));
                 drop(self.post.work(WorkMail::Ledger(LedgerState::Failing)));
             }
             Outcome::Recovered => {
+                self.sign(Sign::Ledger(LedgerSign::Fine));
                 self.status.set_failing(None);
                 drop(self.post.work(WorkMail::Ledger(LedgerState::Open)));
             }
@@ -264,8 +276,19 @@ impl<L: Ledger> Clerk<'_, L> {
             Outcome::DumpOwed => wake(self.owed.as_ref()),
             Outcome::Locate(hashes) => self.node.locate(hashes),
             Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
-            Outcome::Log(level, text) => self.node.log(level, &text),
+            Outcome::Stalled => self.sign(Sign::Ledger(LedgerSign::Stalled)),
+            Outcome::Free(_) => self.sign(Sign::Ledger(LedgerSign::Fine)),
+            Outcome::Moved(change) => {
+                if let Some(fate) = fate(change.to) {
+                    self.sign(Sign::Block(change.hash, Some(change.height), fate));
+                }
+            }
+            Outcome::Log(..) => {}
         }
+    }
+
+    fn sign(&self, sign: Sign) {
+        let _ = self.alarms.send(sign);
     }
 
     /// The stop's time is over. Replies to these shares were never sent, and blocks whose verdict
@@ -283,6 +306,16 @@ impl<L: Ledger> Clerk<'_, L> {
 
     fn now(&self) -> Now {
         clock(self.started)
+    }
+}
+
+/// What a state is to the operator.
+fn fate(state: BlockState) -> Option<Fate> {
+    match state {
+        BlockState::Accepted => Some(Fate::Accepted),
+        BlockState::Confirmed => Some(Fate::Confirmed),
+        BlockState::Orphaned => Some(Fate::Orphaned),
+        BlockState::Found | BlockState::Refused => None,
     }
 }
 

@@ -159,7 +159,7 @@ pub(super) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connect
 }
 
 /// Opens a ledger to read from.
-pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;

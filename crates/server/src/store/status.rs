@@ -3,6 +3,8 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::histogram::Histogram;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -10,12 +12,14 @@ pub struct Status {
 }
 
 /// The status at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
     /// Why shares are refused; none when they are taken.
     pub failing: Option<String>,
     /// How long the last commit took.
     pub last_commit: Duration,
+    /// How long commits took.
+    pub commits: Histogram,
     /// What is in the ledger's log, in bytes; its file may be longer.
     pub wal_bytes: u64,
     /// Groups of shares committed since the start.
@@ -33,6 +37,7 @@ impl Status {
     pub(super) fn committed(&self, took: Duration, shares: u64, wal_bytes: u64) {
         let mut reading = self.lock();
         reading.last_commit = took;
+        reading.commits.observe(took, 1);
         reading.wal_bytes = wal_bytes;
         reading.shares += shares;
         reading.groups += u64::from(shares > 0);

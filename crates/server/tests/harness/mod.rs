@@ -251,7 +251,12 @@ pub fn start_in(root: Arc<TempDir>, options: &[(&str, &str)]) -> Running {
 /// Settings for loopback and any free port.
 pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
     // Difficulty stays: nearly all tests find more shares than a miner would.
-    let mut all = vec![("host", "127.0.0.1"), ("port", "0"), ("dynamic", "false")];
+    let mut all = vec![
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("dynamic", "false"),
+        ("http-port", "0"),
+    ];
     all.retain(|(name, _)| options.iter().all(|(other, _)| other != name));
     all.extend(options);
     let options: Vec<RawOption> = all

@@ -182,6 +182,9 @@ impl Rig {
 }
 
 pub fn line(outcome: Outcome) -> String {
+    if let Some((_, text)) = outcome.line() {
+        return text;
+    }
     match outcome {
         Outcome::Durable(seq) => format!("durable {}", seq.0),
         Outcome::NotDurable(seq) => format!("not durable {}", seq.0),
@@ -190,7 +193,6 @@ pub fn line(outcome: Outcome) -> String {
         Outcome::Answered(hash) => format!("answered {hash}"),
         Outcome::DumpOwed => "dump owed".into(),
         Outcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
-        Outcome::Log(_, text) => text,
-        Outcome::Locate(_) => unreachable!("taken out before"),
+        _ => unreachable!("taken out before"),
     }
 }

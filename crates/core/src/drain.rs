@@ -1,0 +1,90 @@
+//! A drain: the port refuses, and the connections there are end one after the other, so that other
+//! servers are not stormed.
+//!
+//! They are reset, which every miner notices and answers by connecting again, there or elsewhere.
+//! `client.reconnect` is not sent: a Goldshell takes it for a broken server, a HandyMiner for nothing,
+//! and no miner known to us does more with it than it does after a reset. A connection whose shares
+//! wait for the ledger is left until they are answered, except at the end.
+
+use crate::event::{Action, Actions, CloseHow, Level, Listening, Now};
+use crate::pool::Pool;
+
+/// A drain under way, or at its end.
+pub(crate) struct Drain {
+    /// When the last connection ends.
+    until_ms: u64,
+    /// Until when the connections that are due have ended.
+    done_ms: u64,
+    is_over: bool,
+}
+
+impl Pool {
+    /// Whether no connections are taken, as ordered.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    pub(crate) fn drain(&mut self, now: Now, over_s: u64, out: &mut Actions) {
+        let count = self.sessions.iter_mut().count();
+        self.drain = Some(Drain {
+            until_ms: now.ms + over_s * 1000,
+            done_ms: now.ms,
+            is_over: false,
+        });
+        self.keep_port(out);
+        let text = format!(
+            "draining, as ordered: the port refuses, connections that end within {over_s} s: {count}"
+        );
+        out.log(Level::Info, text);
+    }
+
+    pub(crate) fn undrain(&mut self, out: &mut Actions) {
+        if self.drain.take().is_some() {
+            self.keep_port(out);
+            out.log(Level::Info, "the drain has ended, as ordered".to_owned());
+        }
+    }
+
+    /// Ends as many connections as are due.
+    pub(crate) fn move_away(&mut self, now: Now, out: &mut Actions) {
+        let Some(drain) = &mut self.drain else { return };
+        let open = self
+            .sessions
+            .iter_mut()
+            .filter(|session| !session.is_closing());
+        let open = open.count() as u64;
+        let left_ms = drain.until_ms.saturating_sub(drain.done_ms);
+        let past_ms = now.ms - drain.done_ms;
+        let is_last = past_ms >= left_ms;
+        let due = match is_last {
+            true => open,
+            false => open * past_ms / left_ms,
+        };
+        if due > 0 {
+            drain.done_ms = now.ms;
+        }
+        let due = usize::try_from(due).unwrap_or(usize::MAX);
+        let sessions = self.sessions.iter_mut();
+        let ready = sessions
+            .filter(|session| !session.is_closing() && (is_last || session.waits_for_nothing()));
+        for session in ready.take(due) {
+            self.shared.closing.push((session.conn, CloseHow::Reset));
+        }
+        if is_last && open == 0 && !drain.is_over {
+            drain.is_over = true;
+            out.log(Level::Info, "drained: no miner is connected".to_owned());
+        }
+    }
+
+    /// The port takes connections while there is a job and no drain.
+    pub(crate) fn keep_port(&mut self, out: &mut Actions) {
+        let listening = match self.shared.is_listening && self.drain.is_none() {
+            true => Listening::On,
+            false => Listening::Off,
+        };
+        if listening != self.port {
+            self.port = listening;
+            out.push(Action::Listen(listening));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A miner as text, so that another process can go on with it.
+//!
+//! What is on its way to another server is left out: the other process begins that anew.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Arrival, Now};
+use crate::proxy::event::Actions;
+use crate::proxy::health::Change;
+use crate::proxy::link::{Link, Stage};
+use crate::proxy::miner::{Kind, Miner, Phase, Request, User};
+use crate::proxy::{Proxy, Role};
+use crate::units::{ConnId, hex, unhex};
+
+/// A miner and what it has at its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinerState {
+    session: Option<u32>,
+    told: Option<u32>,
+    agent: String,
+    takes_extra_nonces: bool,
+    users: Vec<UserState>,
+    configured: Option<String>,
+    difficulty: Option<String>,
+    has_job: bool,
+    has_credit: bool,
+    requests: Vec<RequestState>,
+    /// The beginning of a line, in hex.
+    held: String,
+    link: Option<LinkState>,
+}
+
+/// A miner's connection to its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LinkState {
+    server: String,
+    jobs: Vec<u64>,
+    extra_nonce1: Option<u32>,
+    held: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct UserState {
+    name: String,
+    password: Option<String>,
+    options: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum RequestState {
+    Asked {
+        id: Option<String>,
+        kind: KindState,
+        line: Option<String>,
+    },
+    Answered(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum KindState {
+    Submit,
+    Subscribe,
+    Authorize(UserState),
+    Configure(String),
+    ExtraNonces,
+    AddUser,
+    AuthorizeAdmin,
+    GetTransactions,
+    Other,
+}
+
+impl Proxy {
+    /// A process is to go on with the miners: what they are on their way to is dropped, and nothing
+    /// more is read until [`Proxy::go_on`].
+    pub fn freeze(&mut self, now: Now, out: &mut Actions) {
+        self.shared.is_stopping = true;
+        for conn in self.all_miners() {
+            self.with(now, conn, out, |desk, miner| {
+                desk.stay(miner);
+                desk.pace(miner);
+            });
+        }
+    }
+
+    /// The process that was to go on did not.
+    pub fn go_on(&mut self, now: Now, out: &mut Actions) {
+        self.shared.is_stopping = false;
+        for conn in self.all_miners() {
+            self.with(now, conn, out, |desk, miner| desk.receive(miner, &[]));
+        }
+        self.shared.changes.push(Change::Replan);
+        self.follow_up(now, out);
+    }
+
+    /// Each miner that another process can go on with, and its connection to its server.
+    pub fn hand_over(&self) -> impl Iterator<Item = (ConnId, Option<ConnId>, MinerState)> {
+        let names = &self.shared.config.backends;
+        self.miners.iter().flatten().filter_map(|miner| {
+            let link = miner.current.as_ref().and_then(|link| link.conn);
+            Some((miner.conn, link, MinerState::of(miner, names)?))
+        })
+    }
+
+    /// Goes on with a miner of another process; false when that cannot be done.
+    pub fn take_over(
+        &mut self,
+        now: Now,
+        (conn, arrival): (ConnId, Arrival),
+        link: Option<ConnId>,
+        state: MinerState,
+        out: &mut Actions,
+    ) -> bool {
+        let names = &self.shared.config.backends;
+        let Some(miner) = state.restore(conn, arrival, link, names, now) else {
+            return false;
+        };
+        if let Some(session) = miner.session {
+            self.shared.ids.take(session);
+        }
+        if let Some(current) = &miner.current
+            && let Some(link) = current.conn
+        {
+            self.shared.backends[current.place].miners += 1;
+            self.shared.roles.set(link, Role::Link(conn));
+        }
+        self.insert(miner);
+        self.with(now, conn, out, |desk, miner| desk.resume(miner, link));
+        self.follow_up(now, out);
+        true
+    }
+}
+
+impl MinerState {
+    /// The name of the server that it is on.
+    pub fn server(&self) -> Option<&str> {
+        self.link.as_ref().map(|link| link.server.as_str())
+    }
+
+    /// `None` for a miner that nobody can go on with: it speaks HTTP, or is about to be reset.
+    pub(crate) fn of(miner: &Miner, names: &[String]) -> Option<Self> {
+        if !matches!(miner.phase, Phase::New | Phase::Stratum) {
+            return None;
+        }
+        Some(Self {
+            session: miner.session,
+            told: miner.told,
+            agent: miner.agent.to_string(),
+            takes_extra_nonces: miner.takes_extra_nonces,
+            users: miner.users.iter().map(UserState::of).collect(),
+            configured: miner.configured.as_deref().map(str::to_owned),
+            difficulty: miner.difficulty.as_deref().map(str::to_owned),
+            has_job: miner.has_job,
+            has_credit: miner.has_credit,
+            requests: miner.requests.iter().map(RequestState::of).collect(),
+            held: hex(miner.lines.held()),
+            link: miner.current.as_ref().map(|link| LinkState {
+                server: names[link.place].clone(),
+                jobs: link.jobs.iter().copied().collect(),
+                extra_nonce1: link.extra_nonce1,
+                held: hex(link.lines.held()),
+            }),
+        })
+    }
+
+    /// The miner, with its server's connection if that is there and the server is still one of ours.
+    pub(crate) fn restore(
+        self,
+        conn: ConnId,
+        arrival: Arrival,
+        link: Option<ConnId>,
+        names: &[String],
+        now: Now,
+    ) -> Option<Miner> {
+        let mut miner = Miner::new(conn, arrival, now);
+        if self.session.is_some() {
+            miner.phase = Phase::Stratum;
+        }
+        miner.session = self.session;
+        miner.told = self.told;
+        miner.agent = self.agent.into();
+        miner.takes_extra_nonces = self.takes_extra_nonces;
+        miner.users = self.users.into_iter().map(UserState::restore).collect();
+        miner.configured = self.configured.map(Into::into);
+        miner.difficulty = self.difficulty.map(Into::into);
+        miner.has_job = self.has_job;
+        miner.has_credit = self.has_credit;
+        miner.requests = self
+            .requests
+            .into_iter()
+            .map(RequestState::restore)
+            .collect();
+        miner.lines.hold(&unhex(&self.held)?);
+        if let (Some(state), Some(conn)) = (self.link, link)
+            && let Some(place) = names.iter().position(|name| *name == state.server)
+        {
+            let mut link = Link::new(place, now.ms);
+            link.conn = Some(conn);
+            link.stage = Stage::Ready;
+            link.jobs = state.jobs.into();
+            link.extra_nonce1 = state.extra_nonce1;
+            link.lines.hold(&unhex(&state.held)?);
+            miner.current = Some(link);
+        }
+        Some(miner)
+    }
+}
+
+impl UserState {
+    fn of(user: &User) -> Self {
+        Self {
+            name: user.name.to_string(),
+            password: user.password.as_deref().map(str::to_owned),
+            options: user.options.to_string(),
+        }
+    }
+
+    fn restore(self) -> User {
+        User {
+            name: self.name.into(),
+            password: self.password.map(Into::into),
+            options: self.options.into(),
+        }
+    }
+}
+
+impl RequestState {
+    fn of(request: &Request) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match request {
+            Request::Asked { id, kind, line } => Self::Asked {
+                id: id.as_deref().map(str::to_owned),
+                kind: KindState::of(kind),
+                line: line.as_deref().map(text),
+            },
+            Request::Answered(answer) => Self::Answered(text(answer)),
+        }
+    }
+
+    fn restore(self) -> Request {
+        match self {
+            Self::Asked { id, kind, line } => Request::Asked {
+                id: id.map(Into::into),
+                kind: kind.restore(),
+                line: line.map(|line| line.into_bytes().into()),
+            },
+            Self::Answered(answer) => Request::Answered(answer.into_bytes().into()),
+        }
+    }
+}
+
+impl KindState {
+    fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Submit => Self::Submit,
+            Kind::Subscribe => Self::Subscribe,
+            Kind::Authorize(user) => Self::Authorize(UserState::of(user)),
+            Kind::Configure(params) => Self::Configure(params.to_string()),
+            Kind::ExtraNonces => Self::ExtraNonces,
+            Kind::AddUser => Self::AddUser,
+            Kind::AuthorizeAdmin => Self::AuthorizeAdmin,
+            Kind::GetTransactions => Self::GetTransactions,
+            Kind::Other => Self::Other,
+        }
+    }
+
+    fn restore(self) -> Kind {
+        match self {
+            Self::Submit => Kind::Submit,
+            Self::Subscribe => Kind::Subscribe,
+            Self::Authorize(user) => Kind::Authorize(user.restore()),
+            Self::Configure(params) => Kind::Configure(params.into()),
+            Self::ExtraNonces => Kind::ExtraNonces,
+            Self::AddUser => Kind::AddUser,
+            Self::AuthorizeAdmin => Kind::AuthorizeAdmin,
+            Self::GetTransactions => Kind::GetTransactions,
+            Self::Other => Kind::Other,
+        }
+    }
+}

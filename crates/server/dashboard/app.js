@@ -1,0 +1,401 @@
+// The dashboard: which page it is, what comes live, and what is asked for again
+// now and then.
+
+import {accountPage} from './account.js';
+import {Chart} from './chart.js';
+import {accountLink, get, h, setText} from './dom.js';
+import {
+  ago, amount, count, date, difficulty, duration, percent, rate, rateParts
+} from './format.js';
+import {blockLink, blocksTable, dot, stat, workersTable} from './parts.js';
+import {Table} from './table.js';
+
+const FAST_MS = 5000;
+const SLOW_MS = 60000;
+const SILENT_MS = 6000;
+const EVENTS_SHOWN = 12;
+
+const $ = id => document.getElementById(id);
+
+function poolPage() {
+  const hashrate = stat('Pool hashrate', true);
+  const share = stat('Of the network');
+  const network = stat('Network');
+  const workers = stat('Workers');
+  const rejects = stat('Rejected');
+  const job = stat('Mining height');
+  const chart = new Chart({
+    title: 'Hashrate', path: '/api/v1/pool/history', withShare: true
+  });
+  const round = roundCard();
+  const connect = connectCard();
+  const events = eventsCard();
+  const blocks = blocksTable({},
+    'No block yet. Each one that the pool finds will be here.');
+  const accounts = accountsTable();
+  const list = workersTable({}, () => noMiner());
+  const notes = h('div', {class: 'notes'});
+
+  const element = h('div', {},
+    h('h1', {class: 'hidden'}, 'Pool'), notes,
+    h('div', {class: 'stats'}, [hashrate, share, network, workers, rejects, job]
+      .map(one => one.element)),
+    h('div', {class: 'two'}, chart.element,
+      h('div', {class: 'stack'}, round.element, connect.element)),
+    h('div', {class: 'two'}, blocks.element, events.element),
+    accounts.element, list.element);
+
+  blocks.options.onAnswer = answer => round.luck(answer.luck);
+
+  function fast() {
+    blocks.refresh();
+    accounts.refresh();
+    list.refresh();
+    round.refresh();
+  }
+
+  return {
+    element,
+    title: '',
+    sections: [['hashrate', 'Hashrate'], ['blocks', 'Blocks'],
+      ['accounts', 'Accounts'], ['workers', 'Workers'],
+      ['connect', 'Connect']],
+    fast,
+    slow: () => chart.refresh(),
+    onPool(pool) {
+      const {accepted, stale, duplicate, low} = pool.shares;
+      const refused = stale + duplicate + low;
+      const sent = accepted + refused;
+
+      hashrate.set(...rateParts(pool.hashrate));
+      share.set(percent(pool.network_hashrate
+        ? pool.hashrate / pool.network_hashrate : null));
+      network.set(...rateParts(pool.network_hashrate));
+      workers.set(count(pool.workers), pool.accounts === 1 ? 'of 1 account'
+        : `of ${count(pool.accounts)} accounts`);
+      rejects.set(percent(sent > 0 ? refused / sent : null),
+        stale > 0 ? `${percent(stale / sent)} stale` : '');
+      job.set(count(pool.height), pool.template_age_s === null ? ''
+        : `job ${duration(pool.template_age_s)} old`);
+      round.pool(pool);
+      connect.pool(pool);
+      notes.replaceChildren(...warnings(pool));
+    },
+    onHappening(what) {
+      events.add(what);
+
+      if (what.kind === 'block') {
+        blocks.refresh();
+        round.refresh();
+      }
+    }
+  };
+}
+
+function warnings(pool) {
+  const notes = [];
+
+  if (!pool.has_job) {
+    const reason = pool.no_job_reason ? `: ${pool.no_job_reason}` : '';
+    notes.push(['bad', `There is no job for miners${reason}.`]);
+  }
+
+  if (pool.ledger_failing) {
+    notes.push(['bad', 'The ledger cannot be written and shares are refused: '
+      + `${pool.ledger_failing}.`]);
+  }
+
+  if (!pool.has_ledger) {
+    notes.push(['', 'The node runs in memory: there is no history, and nothing '
+      + 'is kept.']);
+  }
+
+  return notes.map(([kind, text]) => h('p', {class: `note ${kind}`}, text));
+}
+
+function noMiner() {
+  return h('div', {}, h('p', {}, 'No miner yet. Point one at'),
+    h('p', {}, h('code', {class: 'address'}, state.url || 'this server')),
+    h('p', {class: 'faint'}, 'with any worker name, for example ',
+      h('code', {}, 'alice.rig1'), '.'));
+}
+
+function roundCard() {
+  const effort = h('span', {class: 'number'}, '–');
+  const bar = h('div', {class: 'fill'});
+  const track = h('div', {
+    class: 'track', role: 'meter', 'aria-label': 'Effort of the open round',
+    'aria-valuemin': '0', 'aria-valuemax': '200', 'aria-valuenow': '0'
+  }, bar, h('div', {class: 'mark'}));
+  const since = h('dd');
+  const shares = h('dd');
+  const luck = h('dd');
+  const next = h('dd');
+  const reward = h('dd');
+  let data = null;
+  let pool = null;
+
+  const element = h('section', {class: 'card', 'aria-labelledby': 'round-title'},
+    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'}, 'This round')),
+    h('div', {class: 'value'}, effort, ' ', h('span', {class: 'unit'},
+      'of the work a block takes')),
+    track,
+    h('dl', {}, h('dt', {}, 'Last block'), since, h('dt', {}, 'Shares'), shares,
+      h('dt', {}, 'A block takes about'), next, h('dt', {}, 'It pays'), reward,
+      h('dt', {}, 'Luck, last 100 blocks'), luck));
+
+  function show() {
+    if (data) {
+      const part = Math.min(data.effort, 2);
+      setText(effort, percent(data.effort));
+      bar.style.width = `${part * 50}%`;
+      bar.classList.toggle('over', data.effort > 1);
+      track.setAttribute('aria-valuenow', String(Math.round(part * 100)));
+      setText(since, data.since === null ? 'none yet' : ago(data.since));
+      setText(shares, count(data.shares));
+    }
+
+    if (pool) {
+      const isMining = pool.hashrate > 0 && pool.network_hashrate > 0;
+      setText(next, isMining
+        ? duration(600 * pool.network_hashrate / pool.hashrate) : '–');
+      setText(reward, amount(pool.reward));
+    }
+  }
+
+  return {
+    element,
+    pool(now) {
+      pool = now;
+      show();
+    },
+    luck({blocks, effort}) {
+      setText(luck, blocks > 0 && effort > 0 ? percent(1 / effort) : '–');
+    },
+    async refresh() {
+      try {
+        data = await get('/api/v1/round');
+        show();
+      } catch (e) {
+        // Asked again soon.
+      }
+    }
+  };
+}
+
+function connectCard() {
+  const address = h('code', {class: 'address'}, '–');
+  const copied = h('span', {class: 'copied', role: 'status'});
+  const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
+    copyText(address).then((done) => {
+      setText(copied, done ? 'Copied' : 'Select it and copy by hand');
+      setTimeout(() => setText(copied, ''), 3000);
+    });
+  }}, 'Copy');
+
+  const element = h('section', {
+    class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
+  },
+  h('div', {}, h('h2', {id: 'connect-title'}, 'Connect a miner'),
+    h('p', {}, address), h('p', {}, copy, ' ', copied),
+    h('p', {class: 'faint'}, 'User: account.worker')),
+  h('img', {
+    class: 'code', src: '/stratum.svg', width: '132', height: '132',
+    alt: 'The address as a QR code'
+  }));
+
+  return {
+    element,
+    pool() {
+      if (state.url)
+        setText(address, state.url);
+    }
+  };
+}
+
+/** Without TLS a browser has no clipboard, but on localhost. */
+
+async function copyText(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch (e) {
+    getSelection().selectAllChildren(element);
+    return false;
+  }
+}
+
+function eventsCard() {
+  const items = h('ol', {class: 'events', 'aria-live': 'polite'});
+  const empty = h('p', {class: 'empty'}, 'Nothing has happened yet.');
+  const known = new Set();
+
+  return {
+    element: h('section', {class: 'card', 'aria-labelledby': 'events-title'},
+      h('div', {class: 'card-head'}, h('h2', {id: 'events-title'}, 'Events')),
+      items, empty),
+    add(what) {
+      // Told again after a reconnect; a server that starts again counts anew.
+      const key = `${what.id} ${what.time} ${what.kind} ${what.hash}`;
+
+      if (known.has(key))
+        return;
+
+      known.add(key);
+      empty.hidden = true;
+      items.prepend(h('li', {}, h('span', {class: `state ${stateOf(what)}`}),
+        h('span', {}, ...sentence(what)),
+        h('time', {title: date(what.time), 'data-time': what.time},
+          ago(what.time))));
+
+      while (items.children.length > EVENTS_SHOWN)
+        items.lastChild.remove();
+    }
+  };
+}
+
+function stateOf({kind, state}) {
+  if (kind === 'block')
+    return state;
+
+  return kind === 'job' || kind === 'ledger_open' ? 'confirmed' : 'refused';
+}
+
+function sentence(what) {
+  const because = what.reason ? `: ${what.reason}` : '';
+
+  switch (what.kind) {
+    case 'block':
+      return ['Block ', blockLink(what, count(what.height)), ` ${what.state}`,
+        ...(what.account === null ? [] : [' by ', accountLink(what.account)]),
+        because];
+    case 'no_job':
+      return [`No job for miners${because}`];
+    case 'job':
+      return ['There is a job for miners again'];
+    case 'ledger_failing':
+      return ['The ledger cannot be written, shares are refused'];
+    case 'ledger_open':
+      return ['The ledger takes shares again'];
+    default:
+      return ['The pool does not answer'];
+  }
+}
+
+function accountsTable() {
+  return new Table({
+    id: 'accounts', title: 'Accounts', path: '/api/v1/accounts',
+    key: 'accounts', search: 'Find an account', sort: 'hashrate', limit: 10,
+    empty: 'Accounts appear here when they mine.',
+    columns: [
+      {title: 'Account', sort: 'name', descending: false,
+        cell: row => h('span', {class: 'with-dot'}, dot(row.workers_online > 0),
+          accountLink(row.name))},
+      {title: 'Workers', sort: 'workers', kind: 'number',
+        cell: row => `${count(row.workers_online)} / ${count(row.workers)}`},
+      {title: 'Hashrate', sort: 'hashrate', kind: 'number',
+        cell: row => rate(row.hashrate)},
+      {title: '24 h', sort: 'hashrate_24h', kind: 'number minor',
+        cell: row => rate(row.hashrate_24h)},
+      {title: 'Rejected', sort: 'reject_rate', kind: 'number minor',
+        cell: row => percent(row.reject_rate)},
+      {title: 'Balance', sort: 'balance', kind: 'number minor',
+        cell: row => amount(row.balance)}
+    ]
+  });
+}
+
+const state = {url: null, heardAt: Date.now()};
+
+function choosePage() {
+  const match = /^\/account\/(.+)$/.exec(location.pathname);
+
+  return match ? accountPage(decodeURIComponent(match[1])) : poolPage();
+}
+
+function showLive() {
+  const silent = Date.now() - state.heardAt > SILENT_MS;
+  const live = $('live');
+
+  live.classList.toggle('on', !silent);
+  setText(live, silent ? 'not connected' : 'live');
+  $('banner').hidden = !silent;
+
+  if (silent) {
+    setText($('banner'), 'The connection to the server is lost. What you see is '
+      + 'old; it is tried again by itself.');
+  }
+
+  for (const time of document.querySelectorAll('time[data-time]'))
+    setText(time, ago(Number(time.dataset.time)));
+}
+
+function showPool(page, pool) {
+  // In events it is the same for all; we know how we got here.
+  state.url = state.url || pool.stratum_url;
+  state.heardAt = Date.now();
+  $('network').hidden = pool.network === 'main';
+  setText($('network'), pool.network);
+  setText($('version'), `hstratum ${pool.version} · `
+    + `difficulty ${difficulty(pool.network_difficulty)} · up `
+    + `${duration(pool.uptime_s)}`);
+
+  const title = page.title || rate(pool.hashrate);
+  document.title = `${title} · hstratum`;
+  page.onPool(pool);
+  showLive();
+}
+
+function listen(page) {
+  const source = new EventSource('/api/v1/events');
+
+  source.addEventListener('pool', (event) => {
+    showPool(page, JSON.parse(event.data));
+  });
+
+  source.addEventListener('happening', (event) => {
+    page.onHappening(JSON.parse(event.data));
+  });
+
+  // A server that refuses, because too many listen, ends the source for good.
+  source.addEventListener('error', () => {
+    if (source.readyState === EventSource.CLOSED)
+      setTimeout(() => listen(page), FAST_MS);
+  });
+}
+
+async function start() {
+  const page = choosePage();
+
+  $('nav').replaceChildren(...page.sections.map(([id, text]) => {
+    return h('a', {href: `#${id}`}, text);
+  }));
+  $('main').replaceChildren(page.element);
+
+  const every = (ms, run) => {
+    run();
+    setInterval(() => {
+      if (!document.hidden)
+        run();
+    }, ms);
+  };
+
+  // First, so that it knows the address as we reached it.
+  try {
+    showPool(page, await get('/api/v1/pool'));
+  } catch (e) {
+    state.heardAt = 0;
+    showLive();
+  }
+
+  listen(page);
+  every(FAST_MS, page.fast);
+  every(SLOW_MS, page.slow);
+  setInterval(showLive, 1000);
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden)
+      page.fast();
+  });
+}
+
+start();

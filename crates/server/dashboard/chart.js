@@ -1,0 +1,180 @@
+// A hashrate over time, and beside it the part of the network's.
+
+import {get, h, setText} from './dom.js';
+import {date, percent, rate, rateParts} from './format.js';
+
+const HEIGHT = 330;
+const RANGES = [['day', 'Day'], ['week', 'Week'], ['year', 'Year']];
+const dark = matchMedia('(prefers-color-scheme: dark)');
+
+export class Chart {
+  /** @param {Object} options - title, path, withShare. */
+
+  constructor({title, path, withShare}) {
+    this.path = path;
+    this.withShare = withShare;
+    this.range = 'day';
+    this.plot = null;
+    this.history = null;
+
+    this.readout = h('p', {class: 'readout', 'aria-live': 'off'});
+    this.holder = h('div', {class: 'plot', role: 'img'});
+    this.empty = h('p', {class: 'empty', hidden: true},
+      'The first ten minutes of mining will show here.');
+    this.buttons = RANGES.map(([range, text]) => h('button', {
+      type: 'button', 'aria-pressed': String(range === this.range),
+      onclick: () => this.choose(range)
+    }, text));
+    this.element = h('section', {class: 'card chart', id: 'hashrate'},
+      h('div', {class: 'card-head'}, h('h2', {}, title),
+        h('div', {class: 'choice', role: 'group', 'aria-label': 'Time shown'},
+          this.buttons)),
+      this.readout, this.holder, this.empty);
+
+    new ResizeObserver(() => this.resize()).observe(this.holder);
+    dark.addEventListener('change', () => this.draw());
+  }
+
+  choose(range) {
+    this.range = range;
+    RANGES.forEach(([other], place) => {
+      this.buttons[place].setAttribute('aria-pressed', String(other === range));
+    });
+    this.refresh();
+  }
+
+  async refresh() {
+    const {range} = this;
+
+    try {
+      const history = await get(`${this.path}?range=${range}`);
+
+      if (range !== this.range)
+        return;
+
+      this.history = history;
+      this.draw();
+    } catch (e) {
+      // The next refresh tries again; the banner says that we are cut off.
+    }
+  }
+
+  /** A step in which nobody sent anything is a step at zero. */
+
+  series() {
+    const {points, step_s: step} = this.history;
+    const byTime = new Map(points.map(point => [point.time, point]));
+    const times = [];
+    const rates = [];
+    const shares = [];
+    const last = points[points.length - 1].time;
+
+    for (let time = points[0].time; time <= last; time += step) {
+      const point = byTime.get(time);
+      const network = point && point.network_hashrate;
+
+      times.push(time + step / 2);
+      rates.push(point ? point.hashrate : 0);
+      shares.push(network ? point.hashrate / network : point ? null : 0);
+    }
+
+    return this.withShare ? [times, rates, shares] : [times, rates];
+  }
+
+  draw() {
+    if (!this.history)
+      return;
+
+    const {points} = this.history;
+    const isEmpty = points.length < 2;
+
+    this.empty.hidden = !isEmpty;
+    this.holder.hidden = isEmpty;
+    this.readout.hidden = isEmpty;
+
+    if (this.plot) {
+      this.plot.destroy();
+      this.plot = null;
+    }
+
+    if (isEmpty)
+      return;
+
+    this.data = this.series();
+    this.plot = new uPlot(this.options(), this.data, this.holder);
+    this.describe(null);
+
+    const rates = this.data[1];
+    const peak = Math.max(...rates);
+    this.holder.setAttribute('aria-label', `Hashrate over the last `
+      + `${this.range}: now ${rate(rates[rates.length - 1])}, at most `
+      + `${rate(peak)}, at least ${rate(Math.min(...rates))}.`);
+  }
+
+  options() {
+    const style = getComputedStyle(document.documentElement);
+    const color = name => style.getPropertyValue(name).trim();
+    const [, unit] = rateParts(Math.max(...this.data[1]));
+    const power = 1000 ** ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s',
+      'EH/s', 'ZH/s'].indexOf(unit);
+    const axis = {
+      stroke: color('--faint'), font: '12px system-ui, sans-serif',
+      grid: {stroke: color('--line'), width: 1}, ticks: {show: false}
+    };
+    const number = value => String(Number((value / power).toPrecision(3)));
+    const series = [{}, {
+      scale: 'y', stroke: color('--accent'), width: 2,
+      fill: color('--accent-soft'), points: {show: false}
+    }];
+    const clock = [
+      [86400 * 28, '{D} {MMM}', null, null, null, null, null, null, 1],
+      [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
+      [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1]
+    ];
+    const axes = [{...axis, grid: {show: false}, space: 90, values: clock}, {
+      ...axis, scale: 'y', size: 68,
+      values: (_, values) => values.map(value => `${number(value)} ${unit}`)
+    }];
+    const scales = {x: {time: true}, y: {range: (_, min, max) => [0, max * 1.1]}};
+
+    if (this.withShare) {
+      series.push({
+        scale: 'share', stroke: color('--second'), width: 1.5,
+        dash: [4, 4], points: {show: false}
+      });
+      axes.push({
+        ...axis, scale: 'share', side: 1, size: 62, grid: {show: false},
+        values: (_, values) => values.map(value => percent(value))
+      });
+      scales.share = {range: (_, min, max) => [0, (max || 0.01) * 1.6]};
+    }
+
+    return {
+      width: this.holder.clientWidth, height: HEIGHT, series, axes, scales,
+      legend: {show: false},
+      cursor: {y: false, drag: {x: false, y: false}},
+      hooks: {setCursor: [plot => this.describe(plot.cursor.idx)]}
+    };
+  }
+
+  /** The step under the pointer, or the last one. */
+
+  describe(place) {
+    const [times, rates, shares] = this.data;
+    const at = place === null || place === undefined ? times.length - 1 : place;
+    const half = this.history.step_s / 2;
+    const parts = [date(times[at] - half), rate(rates[at])];
+
+    if (this.withShare && shares[at] !== null)
+      parts.push(`${percent(shares[at])} of the network`);
+
+    setText(this.readout, parts.join('  ·  '));
+  }
+
+  resize() {
+    const width = this.holder.clientWidth;
+
+    if (this.plot && width > 0 && this.plot.width !== width)
+      this.plot.setSize({width, height: HEIGHT});
+  }
+}

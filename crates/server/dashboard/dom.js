@@ -1,0 +1,62 @@
+// Elements from plain data. Text becomes text and never markup: names are untrusted.
+
+/**
+ * Make an element. Properties are set as attributes; `on…` are listeners;
+ * undefined, null and false are left out.
+ */
+
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false)
+      continue;
+
+    if (name.startsWith('on'))
+      element.addEventListener(name.slice(2), value);
+    else
+      element.setAttribute(name, value === true ? '' : value);
+  }
+
+  element.append(...children.flat().filter(child => child !== null));
+
+  return element;
+}
+
+/** A name that somebody else chose: cut where it is long, whole as a title. */
+
+export function name(text, empty = 'no name') {
+  if (text === '')
+    return h('span', {class: 'faint'}, empty);
+
+  return h('bdi', {class: 'name', title: text}, text);
+}
+
+/** A link to an account's own page. */
+
+export function accountLink(account) {
+  return h('a', {href: `/account/${encodeURIComponent(account)}`},
+    name(account));
+}
+
+/** Set a text only where it has changed, so that nothing is read out twice. */
+
+export function setText(element, text) {
+  if (element.textContent !== text)
+    element.textContent = text;
+}
+
+/** JSON of the API; what it refuses is an error with its words. */
+
+export async function get(path) {
+  const response = await fetch(path, {headers: {Accept: 'application/json'}});
+  const body = await response.json();
+
+  if (!response.ok) {
+    const error = new Error(body.error);
+    error.status = response.status;
+    throw error;
+  }
+
+  return body;
+}

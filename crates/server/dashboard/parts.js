@@ -1,0 +1,109 @@
+// What both pages are made of.
+
+import {accountLink, h, name, setText} from './dom.js';
+import {
+  ago, amount, count, date, difficulty, percent, rate
+} from './format.js';
+import {Table} from './table.js';
+
+/** A number and what it is; `set` takes the number and its unit. */
+
+export function stat(label, isLarge = false) {
+  const number = h('span', {class: 'number'}, '–');
+  const unit = h('span', {class: 'unit'});
+  const element = h('div', {class: isLarge ? 'stat large' : 'stat'},
+    h('div', {class: 'label'}, label),
+    h('div', {class: 'value'}, number, ' ', unit));
+
+  return {
+    element,
+    set(value, of = '') {
+      setText(number, value);
+      setText(unit, of);
+    }
+  };
+}
+
+export function workersTable(params, empty) {
+  const ofAll = !params.account;
+  const who = {
+    title: 'Account', sort: 'name', descending: false,
+    cell: row => accountLink(row.account)
+  };
+
+  return new Table({
+    id: 'workers', title: 'Workers', path: '/api/v1/workers', key: 'workers',
+    params, empty, search: 'Find a worker', sort: 'hashrate',
+    columns: [
+      ...(ofAll ? [who] : []),
+      {title: 'Worker', sort: ofAll ? null : 'name', descending: false,
+        cell: row => h('span', {class: 'with-dot'}, dot(row.connections > 0),
+          name(row.worker))},
+      {title: 'Hashrate', sort: 'hashrate', kind: 'number',
+        cell: row => rate(row.hashrate)},
+      {title: '1 h', sort: 'hashrate_1h', kind: 'number minor',
+        cell: row => rate(row.hashrate_1h)},
+      {title: '24 h', sort: 'hashrate_24h', kind: 'number minor',
+        cell: row => rate(row.hashrate_24h)},
+      {title: 'Difficulty', sort: 'difficulty', kind: 'number minor',
+        cell: row => difficulty(row.difficulty)},
+      {title: 'Rejected', sort: 'reject_rate', kind: 'number',
+        cell: row => rejected(row)},
+      {title: 'Last share', sort: 'last_share', kind: 'number minor',
+        cell: row => row.connections > 0 && row.hashrate > 0 ? 'now'
+          : ago(row.last_share_at)}
+    ]
+  });
+}
+
+export function dot(isOn) {
+  return h('span', {
+    class: isOn ? 'dot on' : 'dot', role: 'img',
+    'aria-label': isOn ? 'online' : 'away', title: isOn ? 'online' : 'away'
+  });
+}
+
+const HIGH_REJECTS = 0.02;
+
+function rejected({reject_rate: part, shares}) {
+  const title = `${count(shares.stale)} stale, ${count(shares.low)} low, `
+    + `${count(shares.duplicate)} duplicate of the last hour`;
+
+  return h('span', {title, class: part > HIGH_REJECTS ? 'bad' : null},
+    percent(part));
+}
+
+export function blocksTable(params, empty) {
+  const ofAll = !params.account;
+
+  return new Table({
+    id: 'blocks', title: 'Blocks', path: '/api/v1/blocks', key: 'blocks',
+    params, empty, limit: 10,
+    columns: [
+      {title: 'Height', cell: row => blockLink(row, count(row.height))},
+      {title: 'State', cell: row => h('span', {
+        class: `state ${row.state}`, title: row.reason || null
+      }, row.state)},
+      {title: 'Found', cell: row => h('span', {title: date(row.found_at)},
+        ago(row.found_at))},
+      ...(ofAll ? [{title: 'By', kind: 'minor', cell: row => row.account === null ? '–'
+        : accountLink(row.account)}] : []),
+      {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
+      {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
+      {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
+        h('code', {title: row.hash}, row.hash.slice(-8)))}
+    ]
+  });
+}
+
+export function blockLink({link}, text) {
+  return link ? h('a', {href: link, rel: 'noreferrer', target: '_blank'}, text)
+    : h('span', {}, text);
+}
+
+export function effort(value) {
+  if (value === null || value === undefined)
+    return '–';
+
+  return h('span', {class: value <= 1 ? 'good' : null}, percent(value));
+}

@@ -1,0 +1,193 @@
+// A list of the API: sorted, searched and cut into pages by the server.
+
+import {get, h, setText} from './dom.js';
+import {count} from './format.js';
+
+const SEARCH_MS = 250;
+let tables = 0;
+
+/**
+ * @param {Object} options
+ *   title, path, key (of the rows in the answer), empty (element or text),
+ *   columns: {title, sort, cell(row), kind: 'number'|'minor', descending},
+ *   params: always sent; search: label or none; limit; onAnswer(answer).
+ */
+
+export class Table {
+  constructor(options) {
+    this.options = options;
+    this.sort = options.sort || null;
+    this.order = options.order || 'desc';
+    this.offset = 0;
+    this.search = '';
+    this.asked = 0;
+    this.limit = options.limit || 25;
+    this.build();
+  }
+
+  build() {
+    const {title, columns, search, note} = this.options;
+    const id = `table-${tables++}`;
+
+    this.total = h('span', {class: 'count'});
+    this.heads = columns.map(column => this.head(column));
+    this.body = h('tbody');
+    this.table = h('table', {'aria-labelledby': id},
+      h('thead', {}, h('tr', {}, this.heads)), this.body);
+    this.empty = h('div', {class: 'empty', hidden: true});
+    this.before = h('button', {
+      type: 'button', onclick: () => this.turn(-1)
+    }, 'Previous');
+    this.after = h('button', {
+      type: 'button', onclick: () => this.turn(1)
+    }, 'Next');
+    this.where = h('span', {class: 'where', 'aria-live': 'polite'});
+    this.pages = h('div', {class: 'pages', hidden: true},
+      this.before, this.where, this.after);
+    this.field = search ? h('input', {
+      type: 'search', placeholder: search, 'aria-label': search,
+      maxlength: '128', autocomplete: 'off', spellcheck: 'false',
+      oninput: () => this.onSearch()
+    }) : null;
+
+    this.element = h('section', {class: 'card', id: this.options.id},
+      h('div', {class: 'card-head'},
+        h('h2', {id}, title, ' ', this.total), note || null, this.field),
+      h('div', {class: 'scroll', tabindex: '0', role: 'group',
+        'aria-labelledby': id}, this.table),
+      this.empty, this.pages);
+    this.showSort();
+  }
+
+  head({title, sort, kind, descending = true}) {
+    const cell = h('th', {scope: 'col', class: kind});
+
+    if (!sort) {
+      cell.append(title);
+      return cell;
+    }
+
+    cell.append(h('button', {type: 'button', onclick: () => {
+      const first = descending ? 'desc' : 'asc';
+      const other = descending ? 'asc' : 'desc';
+      this.order = this.sort === sort && this.order === first ? other : first;
+      this.sort = sort;
+      this.offset = 0;
+      this.showSort();
+      this.refresh();
+    }}, title));
+
+    return cell;
+  }
+
+  showSort() {
+    this.options.columns.forEach(({sort}, place) => {
+      const head = this.heads[place];
+      const way = this.order === 'asc' ? 'ascending' : 'descending';
+
+      if (sort && sort === this.sort)
+        head.setAttribute('aria-sort', way);
+      else
+        head.removeAttribute('aria-sort');
+    });
+  }
+
+  onSearch() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.search = this.field.value.trim();
+      this.offset = 0;
+      this.refresh();
+    }, SEARCH_MS);
+  }
+
+  turn(pages) {
+    this.offset = Math.max(0, this.offset + pages * this.limit);
+    this.refresh();
+  }
+
+  url() {
+    const {path, params = {}} = this.options;
+    const query = new URLSearchParams({
+      ...params, limit: this.limit, offset: this.offset
+    });
+
+    if (this.sort) {
+      query.set('sort', this.sort);
+      query.set('order', this.order);
+    }
+
+    if (this.search)
+      query.set('search', this.search);
+
+    return `${path}?${query}`;
+  }
+
+  /** Only the answer to the last question counts. */
+
+  async refresh() {
+    const asked = ++this.asked;
+
+    try {
+      const answer = await get(this.url());
+
+      if (asked === this.asked)
+        this.show(answer);
+    } catch (e) {
+      if (asked === this.asked && e.status)
+        this.say(e.message);
+    }
+  }
+
+  show(answer) {
+    const {key, columns, empty, onAnswer} = this.options;
+    const rows = answer[key];
+
+    // What was on this page has gone.
+    if (rows.length === 0 && this.offset > 0) {
+      this.offset = 0;
+      this.refresh();
+      return;
+    }
+
+    // A link that has the focus is still there when the row is made anew.
+    const focus = document.activeElement;
+    const href = this.body.contains(focus) ? focus.getAttribute('href') : null;
+
+    this.body.replaceChildren(...rows.map((row) => {
+      return h('tr', {}, columns.map(({kind, cell}) => {
+        return h('td', {class: kind}, cell(row));
+      }));
+    }));
+
+    if (href) {
+      const link = this.body.querySelector(`a[href="${CSS.escape(href)}"]`);
+      if (link)
+        link.focus({preventScroll: true});
+    }
+
+    setText(this.total, answer.total > 0 ? count(answer.total) : '');
+    this.say(rows.length > 0 ? null
+      : this.search ? 'Nothing has that in its name.' : empty);
+    this.showPages(rows.length, answer.total);
+
+    if (onAnswer)
+      onAnswer(answer);
+  }
+
+  say(what) {
+    this.empty.hidden = what === null;
+    this.table.hidden = what !== null;
+
+    if (what !== null)
+      this.empty.replaceChildren(typeof what === 'function' ? what() : what);
+  }
+
+  showPages(rows, total) {
+    this.pages.hidden = total <= this.limit;
+    this.before.disabled = this.offset === 0;
+    this.after.disabled = this.offset + rows >= total;
+    setText(this.where, `${count(this.offset + 1)}–`
+      + `${count(this.offset + rows)} of ${count(total)}`);
+  }
+}

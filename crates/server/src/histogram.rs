@@ -1,0 +1,49 @@
+//! Durations counted by size, for Prometheus: a fixed number of counters, whatever comes.
+
+use std::time::Duration;
+
+/// Upper bounds of the counters, in seconds; what is longer is counted in [`Histogram::count`] only.
+pub(crate) const BOUNDS_S: [f64; 15] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+];
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Histogram {
+    /// How many were at most as long as the bound of the same place, and longer than the one before.
+    pub(crate) counts: [u64; BOUNDS_S.len()],
+    /// How many there were.
+    pub(crate) count: u64,
+    /// Their sum in seconds.
+    pub(crate) sum_s: f64,
+}
+
+impl Histogram {
+    /// Counts something that happened so many times, and took so long each time.
+    pub(crate) fn observe(&mut self, took: Duration, times: u64) {
+        let took_s = took.as_secs_f64();
+        if let Some(place) = BOUNDS_S.iter().position(|bound| took_s <= *bound) {
+            self.counts[place] += times;
+        }
+        self.count += times;
+        self.sum_s += took_s * times as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_counted_at_the_first_bound_that_it_meets() {
+        let mut histogram = Histogram::default();
+        histogram.observe(Duration::from_millis(1), 2);
+        histogram.observe(Duration::from_micros(1001), 1);
+        histogram.observe(Duration::from_secs(60), 1);
+        assert_eq!(histogram.counts[2..4], [2, 1]);
+        assert_eq!(histogram.counts.iter().sum::<u64>(), 3);
+        assert_eq!(histogram.count, 4);
+        assert!((histogram.sum_s - 60.003_001).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,191 @@
+//! How answers look, whatever they are about: errors, parameters, pages of lists, and the second for
+//! which an answer is given again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Site;
+use crate::limits::{
+    HTTP_ANSWER, HTTP_ANSWERS_MAX, HTTP_REMEMBERED, HTTP_ROWS, HTTP_ROWS_MAX, HTTP_SEARCH_CHARS_MAX,
+};
+use crate::live::Silent;
+
+/// Why there is no answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// In words.
+    error: String,
+}
+
+/// An answer that is none.
+#[derive(Debug)]
+pub(crate) struct Failure(pub StatusCode, pub String);
+
+impl Failure {
+    pub(crate) fn wrong(text: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, text.into())
+    }
+
+    pub(crate) fn missing(text: impl Into<String>) -> Self {
+        Self(StatusCode::NOT_FOUND, text.into())
+    }
+
+    pub(crate) fn busy(text: impl Into<String>) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, text.into())
+    }
+}
+
+impl From<Silent> for Failure {
+    fn from(_: Silent) -> Self {
+        Self::busy("the pool does not answer")
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(Problem { error: self.1 })).into_response()
+    }
+}
+
+/// What a handler gives.
+pub(crate) type Answer<T> = Result<Json<T>, Failure>;
+
+pub(crate) async fn no_such_path() -> Failure {
+    Failure::missing("no such path")
+}
+
+pub(crate) async fn only_get() -> Failure {
+    Failure(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take that method".to_owned(),
+    )
+}
+
+/// Parameters after the question mark.
+pub(crate) struct Params<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let Query(params) =
+            Query::try_from_uri(&parts.uri).map_err(|error| Failure::wrong(error.body_text()))?;
+        Ok(Self(params))
+    }
+}
+
+/// A name in the path.
+pub(crate) struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = path.map_err(|error: PathRejection| Failure::wrong(error.body_text()))?;
+        Ok(Self(name))
+    }
+}
+
+/// Which way a list is sorted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// Least first.
+    Asc,
+    /// Greatest first.
+    #[default]
+    Desc,
+}
+
+/// Which part of a list: how many rows, and how many are left out before them.
+pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u32), Failure> {
+    let limit = limit.unwrap_or(HTTP_ROWS);
+    if !(1..=HTTP_ROWS_MAX).contains(&limit) {
+        let text = format!("limit: expected 1 to {HTTP_ROWS_MAX}, found {limit}");
+        return Err(Failure::wrong(text));
+    }
+    Ok((limit, offset.unwrap_or(0)))
+}
+
+/// A search that is not too long, in lower case.
+pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
+    let text = text.unwrap_or_default();
+    if text.chars().count() > HTTP_SEARCH_CHARS_MAX {
+        let text = format!("search: expected at most {HTTP_SEARCH_CHARS_MAX} characters");
+        return Err(Failure::wrong(text));
+    }
+    Ok(text.to_lowercase())
+}
+
+/// Answers of the last second, by what was asked.
+#[derive(Default)]
+pub(crate) struct Answers {
+    known: Mutex<HashMap<String, (Instant, Bytes)>>,
+}
+
+impl Answers {
+    fn get(&self, question: &str) -> Option<Bytes> {
+        let known = self.known.lock().expect("nothing panics while it is held");
+        let (at, bytes) = known.get(question)?;
+        (at.elapsed() < HTTP_REMEMBERED).then(|| bytes.clone())
+    }
+
+    fn put(&self, question: String, bytes: Bytes) {
+        let mut known = self.known.lock().expect("nothing panics while it is held");
+        if known.len() >= HTTP_ANSWERS_MAX {
+            known.clear();
+        }
+        known.insert(question, (Instant::now(), bytes));
+    }
+}
+
+/// Gives the answer of the last second again, and ends what takes too long.
+pub(crate) async fn remember(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    // The pool's address is told by the host that was asked.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let question = format!("{} {}", host.unwrap_or_default(), request.uri());
+    if let Some(bytes) = site.answers.get(&question) {
+        return json(bytes);
+    }
+    let Ok(response) = tokio::time::timeout(HTTP_ANSWER, next.run(request)).await else {
+        return Failure::busy("this took too long").into_response();
+    };
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let Ok(bytes) = axum::body::to_bytes(response.into_body(), usize::MAX).await else {
+        return Failure::busy("failed to make the answer").into_response();
+    };
+    site.answers.put(question, bytes.clone());
+    json(bytes)
+}
+
+fn json(bytes: Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

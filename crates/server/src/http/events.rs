@@ -1,0 +1,275 @@
+//! What happens, told to every page that is open: blocks and their fate, jobs that go missing, the
+//! ledger's troubles, and each second the pool as it is.
+//!
+//! Everything is made once, whoever listens. A page that does not read is closed and comes back.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hstratum_core::event::LedgerState;
+use hyper::body::Frame;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use super::Site;
+use super::answer::{Failure, Problem};
+use super::pool::Pool;
+use super::round::{Block, read_blocks};
+use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
+use crate::live::{Silent, Snapshot};
+use crate::store::unix_s;
+
+/// How often pages are told how the pool is.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What has happened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Happening {
+    /// Counts up from the server's start.
+    id: u64,
+    /// Unix seconds.
+    time: i64,
+    /// `block` (its state has changed), `no_job`, `job` (there is one again), `ledger_failing`,
+    /// `ledger_open` (it takes shares again), `silent` (the pool does not answer).
+    kind: &'static str,
+    /// Of a block: its state.
+    state: Option<String>,
+    height: Option<u32>,
+    hash: Option<String>,
+    /// Untrusted text.
+    account: Option<String>,
+    link: Option<String>,
+    /// Why, where that is known.
+    reason: Option<String>,
+}
+
+impl Happening {
+    fn new(kind: &'static str, reason: Option<String>) -> Self {
+        Self {
+            id: 0,
+            time: i64::try_from(unix_s()).unwrap_or(i64::MAX),
+            kind,
+            state: None,
+            height: None,
+            hash: None,
+            account: None,
+            link: None,
+            reason,
+        }
+    }
+
+    fn of_block(block: &Block) -> Self {
+        Self {
+            time: block.changed_at,
+            state: Some(block.state.clone()),
+            height: Some(block.height),
+            hash: Some(block.hash.clone()),
+            account: block.account.clone(),
+            link: block.link.clone(),
+            ..Self::new(
+                "block",
+                Some(block.reason.clone()).filter(|reason| !reason.is_empty()),
+            )
+        }
+    }
+}
+
+/// Who listens, and what they missed.
+#[derive(Default)]
+pub(crate) struct Events(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    listeners: Vec<mpsc::Sender<Bytes>>,
+    recent: VecDeque<Happening>,
+    next_id: u64,
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().expect("nothing panics while it is held")
+    }
+
+    /// A new listener, which first hears what happened lately; none where there are enough.
+    fn listen(&self) -> Option<Messages> {
+        let mut told = self.lock();
+        told.listeners.retain(|listener| !listener.is_closed());
+        if told.listeners.len() >= HTTP_LISTENERS_MAX {
+            return None;
+        }
+        let (sender, messages) = mpsc::channel(HTTP_MESSAGES_WAITING_MAX);
+        let _ = sender.try_send(Bytes::from_static(b"retry: 2000\n\n"));
+        for happening in &told.recent {
+            let _ = sender.try_send(message("happening", happening));
+        }
+        told.listeners.push(sender);
+        Some(Messages(messages))
+    }
+
+    fn happened(&self, mut happening: Happening) {
+        let mut told = self.lock();
+        told.next_id += 1;
+        happening.id = told.next_id;
+        if told.recent.len() == HTTP_EVENTS_MAX {
+            told.recent.pop_front();
+        }
+        told.tell(&message("happening", &happening));
+        told.recent.push_back(happening);
+    }
+
+    fn is_heard(&self) -> bool {
+        let mut told = self.lock();
+        told.listeners.retain(|listener| !listener.is_closed());
+        !told.listeners.is_empty()
+    }
+}
+
+impl Told {
+    /// Whoever has too much waiting does not read.
+    fn tell(&mut self, message: &Bytes) {
+        self.listeners
+            .retain(|listener| listener.try_send(message.clone()).is_ok());
+    }
+}
+
+fn message(kind: &str, data: &impl Serialize) -> Bytes {
+    let data = serde_json::to_string(data).expect("plain data is JSON");
+    format!("event: {kind}\ndata: {data}\n\n").into()
+}
+
+/// An endless answer.
+struct Messages(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Messages {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.0.poll_recv(context);
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Server-sent events: `happening` for each of what happened lately and happens from now on, `pool`
+/// each second with what `/api/v1/pool` gives.
+#[utoipa::path(get, path = "/api/v1/events", tag = "pool", responses(
+    (status = 200, content_type = "text/event-stream", body = Happening),
+    (status = 503, body = Problem)))]
+pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+    let messages = site.events.listen();
+    let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
+    let kind = [(CONTENT_TYPE, "text/event-stream")];
+    Ok((kind, Body::new(messages)).into_response())
+}
+
+/// Watches and tells, for as long as the server runs.
+pub(crate) async fn run(site: Arc<Site>) {
+    let mut watch = Watch::default();
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let now = site.sources.live.look().await;
+        for happening in watch.compare(now.as_deref()) {
+            site.events.happened(happening);
+        }
+        watch.compare_blocks(&site).await;
+        if site.events.is_heard()
+            && let Ok((now, workers)) = site.sources.live.look_at_workers().await
+        {
+            let pool = Pool::of(&site, &now, &workers, None);
+            site.events.lock().tell(&message("pool", &pool));
+        }
+    }
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Watch {
+    state: Option<Seen>,
+    /// States of the latest blocks, by hash; none before the first look.
+    blocks: Option<HashMap<String, String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    answers: bool,
+    has_job: bool,
+    ledger: LedgerState,
+}
+
+impl Watch {
+    fn compare(&mut self, now: Result<&Snapshot, &Silent>) -> Vec<Happening> {
+        let before = self.state;
+        let seen = match now {
+            Ok(now) => Seen {
+                answers: true,
+                has_job: now.is_healthy(),
+                ledger: now.view.ledger,
+            },
+            Err(Silent) => Seen {
+                answers: false,
+                ..before.unwrap_or(Seen {
+                    answers: false,
+                    has_job: false,
+                    ledger: LedgerState::Open,
+                })
+            },
+        };
+        self.state = Some(seen);
+        let Some(before) = before else {
+            return Vec::new();
+        };
+        let mut happenings = Vec::new();
+        if before.answers && !seen.answers {
+            happenings.push(Happening::new("silent", None));
+        }
+        if before.has_job != seen.has_job {
+            let reason = now.ok().and_then(|now| now.view.no_template.clone());
+            let kind = if seen.has_job { "job" } else { "no_job" };
+            happenings.push(Happening::new(kind, reason));
+        }
+        if before.ledger != seen.ledger {
+            let kind = match seen.ledger {
+                LedgerState::Open => "ledger_open",
+                LedgerState::Failing => "ledger_failing",
+            };
+            happenings.push(Happening::new(kind, None));
+        }
+        happenings
+    }
+
+    /// Tells of blocks whose state has changed. The first time of the latest ones, as they are.
+    async fn compare_blocks(&mut self, site: &Site) {
+        let Some(book) = &site.book else { return };
+        let explorer = site.explorer.clone();
+        let latest = book.read(move |conn| {
+            let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
+            read_blocks(conn, order, &[], explorer.as_deref())
+        });
+        // What cannot be read now is read later.
+        let Ok(latest) = latest.await else { return };
+        let known = self.blocks.get_or_insert_default();
+        for block in latest.iter().rev() {
+            if known.get(&block.hash) != Some(&block.state) {
+                site.events.happened(Happening::of_block(block));
+            }
+        }
+        *known = latest
+            .into_iter()
+            .map(|block| (block.hash, block.state))
+            .collect();
+    }
+}

@@ -1,0 +1,137 @@
+//! Who may ask. A page of another site must not reach a dashboard on loopback through its visitor's
+//! browser: a name that somebody else has pointed here (DNS rebinding) is refused, and so is a
+//! foreign `Origin`. What is answered says to browsers that nothing foreign runs in it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::answer::Failure;
+use super::{LocalAddress, Site};
+
+/// Nothing from elsewhere, nothing inline.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+/// Asks for the names, then has the request answered.
+pub(crate) async fn guard(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    let local = request.extensions().get::<LocalAddress>();
+    let local = local.expect("every connection has its address").0;
+    let mut response = match judge(&headers, local, site.public_host.as_deref()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let out = response.headers_mut();
+    for (name, value) in HEADERS {
+        out.insert(name, HeaderValue::from_static(value));
+    }
+    if !out.contains_key(header::CACHE_CONTROL) {
+        out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+fn judge(headers: &HeaderMap, local: SocketAddr, public: Option<&str>) -> Result<(), Failure> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let is_ours = |host: &str| is_ours(host, local, public);
+    if hosts.next().is_some() || !host.is_some_and(is_ours) {
+        return Err(Failure(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this is not the host that was asked for; public-host names another one".to_owned(),
+        ));
+    }
+    let origins = headers.get_all(header::ORIGIN);
+    let is_foreign = origins.iter().any(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let host = origin
+            .strip_prefix("http://")
+            .or(origin.strip_prefix("https://"));
+        !host.is_some_and(is_ours)
+    });
+    if is_foreign {
+        let text = "a page of another site may not ask this";
+        return Err(Failure(StatusCode::FORBIDDEN, text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether a host, perhaps with a port, is this server: as it was connected to, on this machine, or
+/// as its operator calls it.
+fn is_ours(host: &str, local: SocketAddr, public: Option<&str>) -> bool {
+    let name = without_port(host);
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(name).parse::<IpAddr>() {
+        let local = local.ip().to_canonical();
+        let is_public = public.and_then(|public| public.parse().ok()) == Some(address);
+        return address.to_canonical() == local || is_public;
+    }
+    name.eq_ignore_ascii_case("localhost")
+        || public.is_some_and(|public| name.eq_ignore_ascii_case(public))
+}
+
+/// A host without the port behind it.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit())
+                && (name.ends_with(']') || !name.contains(':')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_ours_by_address_by_localhost_or_by_its_public_name() {
+        let check = |host: &str, local: &str, expected: bool| {
+            let local = local.parse().expect("an address");
+            let found = is_ours(host, local, Some("pool.example.com"));
+            assert_eq!(found, expected, "{host} at {local}");
+        };
+        let loopback = "127.0.0.1:3080";
+        check("127.0.0.1:3080", loopback, true);
+        check("127.0.0.1", loopback, true);
+        check("localhost:3080", loopback, true);
+        check("LocalHost", loopback, true);
+        check("Pool.example.com", loopback, true);
+        check("pool.example.com:443", loopback, true);
+        check("[::1]:3080", "[::1]:3080", true);
+        check("192.0.2.1:3080", "[::ffff:192.0.2.1]:3080", true);
+        check("192.0.2.7", "[::ffff:192.0.2.1]:3080", false);
+        check("evil.example.com", loopback, false);
+        check("localhost.evil.example.com", loopback, false);
+        check("127.0.0.1.evil.example.com:3080", loopback, false);
+        check("localhost:x", loopback, false);
+        check("", loopback, false);
+    }
+}

@@ -1,0 +1,257 @@
+//! Hashrates over time, from the ledger's statistics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Failure, Name, Params, Problem};
+use super::pool::{BLOCK_S, network_hashrate};
+use super::roster::Sent;
+use crate::store::unix_s;
+
+/// Spans of statistics, and how long the ledger keeps them at least, in seconds.
+const SPANS_S: [(i64, i64); 3] = [
+    (600, 86_400 + 3_600),
+    (3_600, 9 * 86_400),
+    (86_400, 401 * 86_400),
+];
+
+/// How far a history goes back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Range {
+    /// A day, in steps of ten minutes.
+    #[default]
+    Day,
+    /// A week, in steps of an hour.
+    Week,
+    /// A year, in steps of a day.
+    Year,
+}
+
+impl Range {
+    /// Length and step, in seconds.
+    fn seconds(self) -> (i64, i64) {
+        match self {
+            Self::Day => (86_400, 600),
+            Self::Week => (7 * 86_400, 3_600),
+            Self::Year => (365 * 86_400, 86_400),
+        }
+    }
+}
+
+/// Which history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryAsked {
+    range: Option<Range>,
+}
+
+/// Which history of an account.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AccountHistoryAsked {
+    range: Option<Range>,
+    /// Of this machine only; empty is the one without a name.
+    worker: Option<String>,
+}
+
+/// A hashrate over time.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct History {
+    range: Range,
+    /// Seconds from one point to the next.
+    step_s: i64,
+    /// In the order of time. A step without a share accepted or refused has no point.
+    points: Vec<Point>,
+}
+
+/// A step of time.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Point {
+    /// Its begin, Unix seconds.
+    time: i64,
+    /// Hashes a second over it.
+    hashrate: f64,
+    /// The same of the network: from the difficulty at the height that the chain had about then.
+    network_hashrate: Option<f64>,
+    accepted: i64,
+    stale: i64,
+    low: i64,
+    duplicate: i64,
+}
+
+/// The pool's hashrate over time.
+#[utoipa::path(get, path = "/api/v1/pool/history", tag = "pool", params(HistoryAsked), responses(
+    (status = 200, body = History), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn of_pool(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<HistoryAsked>,
+) -> Answer<History> {
+    let range = asked.range.unwrap_or_default();
+    let Some(book) = &site.book else {
+        return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
+    };
+    let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let history = book.read(move |conn| {
+        let sums = sums_of_all(conn, range, now)?;
+        let network = network(conn, range, now)?;
+        Ok(History::of(range, sums, &network, now))
+    });
+    Ok(Json(history.await?))
+}
+
+/// An account's hashrate over time, or a worker's.
+#[utoipa::path(get, path = "/api/v1/accounts/{name}/history", tag = "miners",
+    params(("name" = String, Path, description = "The account's name."), AccountHistoryAsked),
+    responses((status = 200, body = History), (status = 400, body = Problem),
+    (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn of_account(
+    State(site): State<Arc<Site>>,
+    Name(name): Name,
+    Params(asked): Params<AccountHistoryAsked>,
+) -> Answer<History> {
+    let range = asked.range.unwrap_or_default();
+    let Some(book) = &site.book else {
+        return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
+    };
+    let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let history = book.read(move |conn| {
+        let find = "SELECT id FROM accounts WHERE name = ?1";
+        let Some(account) = conn.query_row(find, [&name], |row| row.get(0)).optional()? else {
+            return Ok(None);
+        };
+        let worker = asked.worker.as_deref();
+        let sums = sums_of_account(conn, range, now, account, worker)?;
+        Ok(Some(History::of(range, sums, &[], now)))
+    });
+    let history = history.await?;
+    history
+        .map(Json)
+        .ok_or_else(|| Failure::missing("no such account"))
+}
+
+/// What was sent, by the begin of each step.
+type Sums = BTreeMap<i64, Sent>;
+
+const SENT: &str = "sum(s.accepted), sum(s.stale), sum(s.low), sum(s.duplicate), \
+                    sum(s.accepted_work)";
+
+fn add(sums: &mut Sums, row: &Row<'_>) -> rusqlite::Result<()> {
+    let sent = Sent {
+        accepted: row.get(1)?,
+        stale: row.get(2)?,
+        low: row.get(3)?,
+        duplicate: row.get(4)?,
+        work: row.get(5)?,
+    };
+    sums.entry(row.get(0)?).or_default().add(&sent);
+    Ok(())
+}
+
+/// The spans that a step can be made of, and from when.
+fn spans(range: Range, now: i64) -> impl Iterator<Item = (i64, i64)> {
+    let (length, step) = range.seconds();
+    let whole = now - now % step;
+    SPANS_S
+        .into_iter()
+        .filter(move |(span, _)| *span <= step)
+        .map(move |(span, kept)| (span, (whole - length).max(now - now % span - kept)))
+}
+
+fn sums_of_all(conn: &Connection, range: Range, now: i64) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::new();
+    for (span, from) in spans(range, now) {
+        let mut statement = conn.prepare_cached(&format!(
+            "SELECT s.start - s.start % :step, {SENT} FROM statistics AS s
+              WHERE s.span = :span AND s.start >= :from GROUP BY 1"
+        ))?;
+        let (_, step) = range.seconds();
+        let params = named_params! { ":step": step, ":span": span, ":from": from };
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            add(&mut sums, row)?;
+        }
+    }
+    Ok(sums)
+}
+
+/// Looks up each span of each worker, since statistics are in the order of time.
+fn sums_of_account(
+    conn: &Connection,
+    range: Range,
+    now: i64,
+    account: i64,
+    worker: Option<&str>,
+) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::new();
+    for (span, from) in spans(range, now) {
+        let mut statement = conn.prepare_cached(&format!(
+            "WITH RECURSIVE starts (start) AS (
+               SELECT :from UNION ALL SELECT start + :span FROM starts WHERE start + :span <= :now)
+             SELECT s.start - s.start % :step, {SENT}
+               FROM workers AS w CROSS JOIN starts CROSS JOIN statistics AS s
+                 ON s.span = :span AND s.start = starts.start AND s.worker = w.id
+              WHERE w.account = :account AND (:worker IS NULL OR w.name = :worker) GROUP BY 1"
+        ))?;
+        let (_, step) = range.seconds();
+        let params = named_params! {
+            ":step": step, ":span": span, ":from": from, ":now": now, ":account": account,
+            ":worker": worker,
+        };
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            add(&mut sums, row)?;
+        }
+    }
+    Ok(sums)
+}
+
+/// Difficulties of the heights since the range's begin, and when each began, about.
+fn network(conn: &Connection, range: Range, now: i64) -> rusqlite::Result<Vec<(i64, f64)>> {
+    let (length, _) = range.seconds();
+    let mut statement = conn.prepare_cached(
+        "SELECT (SELECT max(height) FROM heights) - height, difficulty FROM heights
+          WHERE height >= (SELECT max(height) FROM heights) - ?1 ORDER BY height",
+    )?;
+    let block_s = BLOCK_S as i64;
+    let rows = statement.query_map([length / block_s + 1], |row| {
+        let above: i64 = row.get(0)?;
+        Ok((now - above * block_s, row.get(1)?))
+    })?;
+    rows.collect()
+}
+
+impl History {
+    fn of(range: Range, sums: Sums, network: &[(i64, f64)], now: i64) -> Self {
+        let (_, step_s) = range.seconds();
+        let points = sums.into_iter().map(|(time, sent)| {
+            let seconds = (now - time).clamp(1, step_s);
+            let known = network.partition_point(|(since, _)| *since <= time + step_s);
+            let difficulty = network.get(known.saturating_sub(1));
+            Point {
+                time,
+                hashrate: sent.work * HASHES_PER_DIFFICULTY / seconds as f64,
+                network_hashrate: difficulty.map(|(_, difficulty)| network_hashrate(*difficulty)),
+                accepted: sent.accepted,
+                stale: sent.stale,
+                low: sent.low,
+                duplicate: sent.duplicate,
+            }
+        });
+        Self {
+            range,
+            step_s,
+            points: points.collect(),
+        }
+    }
+}

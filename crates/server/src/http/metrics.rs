@@ -1,0 +1,207 @@
+//! Metrics for Prometheus, in its text format.
+
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hstratum_core::ledger::BlockState;
+use hstratum_core::message::Reject;
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
+
+use super::Site;
+use super::answer::{Failure, Problem};
+use super::pool::network_hashrate;
+use crate::histogram::{BOUNDS_S, Histogram};
+use crate::live::Snapshot;
+
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Metrics for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(
+    (status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
+pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+    let (now, workers) = site.sources.live.look_at_workers().await?;
+    let blocks = match &site.book {
+        None => Vec::new(),
+        Some(book) => {
+            book.read(|conn| {
+                let mut statement =
+                    conn.prepare("SELECT state, count(*) FROM blocks GROUP BY state")?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<Vec<(String, i64)>>>()
+            })
+            .await?
+        }
+    };
+    let mut page = Page(String::with_capacity(16 * 1024));
+    of_pool(&mut page, &site, &now, workers.len());
+    of_shares(&mut page, &now);
+    page.begin(
+        "hstratum_blocks",
+        "gauge",
+        "Blocks that the pool found, by what became of them.",
+    );
+    for state in BlockState::ALL.map(BlockState::name) {
+        let count = blocks.iter().find(|(name, _)| name == state);
+        let count = count.map_or(0, |(_, count)| *count);
+        page.line("hstratum_blocks", &[("state", state)], count);
+    }
+    of_times(&mut page, &site, &now);
+    Ok(([(CONTENT_TYPE, FORMAT)], page.0).into_response())
+}
+
+fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
+    let info = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("network", site.network.name()),
+    ];
+    page.begin("hstratum_info", "gauge", "What is running; always 1.");
+    page.line("hstratum_info", &info, 1);
+    let uptime_s = site.started.elapsed().as_secs_f64();
+    page.gauge("hstratum_uptime_seconds", "Time since the start.", uptime_s);
+    let healthy = u8::from(now.is_healthy());
+    page.gauge(
+        "hstratum_job_fresh",
+        "1 while miners have a job on the tip, else 0.",
+        healthy,
+    );
+    if let Some(age) = now.template_age() {
+        let help = "Time since the newest template came.";
+        page.gauge("hstratum_template_age_seconds", help, age.as_secs_f64());
+    }
+    if let Some(job) = now.view.job {
+        let difficulty = job.network_difficulty.get();
+        page.gauge(
+            "hstratum_height",
+            "The height that miners work on.",
+            job.height.0,
+        );
+        page.gauge(
+            "hstratum_network_difficulty",
+            "What a block takes.",
+            difficulty,
+        );
+        let rate = network_hashrate(difficulty);
+        let help = "Hashes a second of the network, from its difficulty.";
+        page.gauge("hstratum_network_hashrate", help, rate);
+    }
+    let help = "Hashes a second of the pool, from the shares of the last minutes.";
+    page.gauge("hstratum_hashrate", help, now.view.hashrate);
+    page.gauge(
+        "hstratum_connections",
+        "Connections of miners.",
+        now.connections(),
+    );
+    page.gauge(
+        "hstratum_workers",
+        "Users of connections that may have work.",
+        workers,
+    );
+    let counts = now.view.counts;
+    let help = "Connections that spoke.";
+    page.counter("hstratum_connections_opened_total", help, counts.opened);
+    let help = "Connections that spoke and have ended.";
+    page.counter("hstratum_connections_closed_total", help, counts.closed);
+    page.gauge(
+        "hstratum_banned_addresses",
+        "Addresses that are refused.",
+        now.view.banned,
+    );
+}
+
+fn of_shares(page: &mut Page, now: &Snapshot) {
+    let counts = now.view.counts;
+    let name = "hstratum_shares_total";
+    page.begin(name, "counter", "Submits, by what came of them.");
+    page.line(name, &[("outcome", "accepted")], counts.accepted.count);
+    for reject in Reject::ALL {
+        let outcome = reject.text().replace(' ', "_");
+        page.line(
+            name,
+            &[("outcome", &outcome)],
+            counts.rejected[reject as usize],
+        );
+    }
+    let hashes = counts.accepted.difficulty * HASHES_PER_DIFFICULTY;
+    let help = "Hashes that the accepted shares stand for.";
+    page.counter("hstratum_hashes_total", help, hashes);
+    let help = "Blocks offered to the node since the start.";
+    page.counter("hstratum_blocks_found_total", help, counts.blocks);
+}
+
+fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
+    let help = "From an accepted share's record to its reply.";
+    page.histogram("hstratum_reply_seconds", help, &now.replies);
+    let help = "From a template's arrival until the last miner was told.";
+    page.histogram("hstratum_notify_seconds", help, &now.fan_out);
+    let status = site.sources.status.read();
+    let help = "How long the ledger's commits took.";
+    page.histogram("hstratum_ledger_commit_seconds", help, &status.commits);
+    let help = "1 while the ledger cannot be written and shares are refused, else 0.";
+    let failing = u8::from(status.failing.is_some());
+    page.gauge("hstratum_ledger_failing", help, failing);
+    let help = "What waits in the ledger's log to be copied into its file.";
+    page.gauge("hstratum_ledger_log_bytes", help, status.wal_bytes);
+    if let Some(lag) = site.sources.node_lag.read() {
+        let name = "hstratum_node_event_loop_lag_seconds";
+        page.begin(
+            name,
+            "gauge",
+            "How late the node's event loop was in the last ten seconds.",
+        );
+        for (quantile, value) in [("mean", lag.mean_s), ("p99", lag.p99_s), ("max", lag.max_s)] {
+            page.line(name, &[("stat", quantile)], value);
+        }
+    }
+}
+
+/// The text so far.
+struct Page(String);
+
+impl Page {
+    fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        if labels.is_empty() {
+            self.push(format_args!("{name} {value}\n"));
+        } else {
+            self.push(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.begin(name, "gauge", help);
+        self.line(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.begin(name, "counter", help);
+        self.line(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.begin(name, "histogram", help);
+        let mut below = 0;
+        for (bound, count) in BOUNDS_S.iter().zip(histogram.counts) {
+            below += count;
+            let bound = bound.to_string();
+            self.line(&format!("{name}_bucket"), &[("le", &bound)], below);
+        }
+        let count = histogram.count;
+        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], count);
+        self.line(&format!("{name}_sum"), &[], histogram.sum_s);
+        self.line(&format!("{name}_count"), &[], count);
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(text).expect("a text takes all");
+    }
+}

@@ -1,0 +1,250 @@
+//! HTTP: the dashboard, the API, metrics. On a thread of its own, with a runtime of its own; it
+//! reads what the driver shows (`live`) and the ledger's file, and nothing waits for it.
+//!
+//! Who may ask is in `guard`. Every answer is made from one state of the pool and one of the ledger.
+
+#![allow(unused_qualifications, reason = "what utoipa's macros write")]
+
+mod answer;
+mod book;
+mod events;
+mod guard;
+mod history;
+mod metrics;
+mod openapi;
+mod pages;
+mod payouts;
+mod people;
+mod pool;
+mod roster;
+mod round;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use hstratum_core::address::Network;
+use hstratum_core::event::Level;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use self::answer::Answers;
+use self::book::Book;
+use self::events::Events;
+use self::roster::Roster;
+use crate::config::{Config, HTTP_PORT};
+use crate::limits::{
+    HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
+    HTTP_STOP,
+};
+use crate::live::Live;
+use crate::node::Node;
+use crate::node_lag::NodeLag;
+use crate::settings::Settings;
+use crate::store::FILE_NAME;
+use crate::store::status::Status;
+
+/// What HTTP shows, and where it comes from.
+pub(crate) struct Sources {
+    pub live: Live,
+    pub status: Arc<Status>,
+    pub node_lag: Arc<NodeLag>,
+}
+
+/// What every request may use.
+pub(crate) struct Site {
+    pub sources: Sources,
+    pub network: Network,
+    pub public_host: Option<String>,
+    pub stratum_port: u16,
+    pub explorer: Option<String>,
+    pub started: Instant,
+    /// None in memory.
+    pub book: Option<Book>,
+    pub roster: Roster,
+    pub events: Events,
+    pub answers: Answers,
+}
+
+/// The end of the connection that is ours.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalAddress(pub SocketAddr);
+
+/// Binds the port; none where there is to be no HTTP. A port that nobody asked for may be taken, by
+/// another node on this machine for example: mining goes on without a dashboard then.
+///
+/// # Errors
+/// When the port that was asked for cannot be had.
+pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<TcpListener>> {
+    if config.http_port == Some(0) {
+        return Ok(None);
+    }
+    let port = config.http_port.unwrap_or(HTTP_PORT);
+    let address = SocketAddr::new(config.http_host, port);
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    match bound {
+        Ok(listener) => {
+            node.log(Level::Info, &format!("dashboard on http://{address}/"));
+            Ok(Some(listener))
+        }
+        Err(error) if config.http_port.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
+            let text = format!(
+                "no dashboard: {address} is taken; choose another http-port, or 0 for none"
+            );
+            node.log(Level::Warning, &text);
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("failed to listen on {address} for the dashboard (http-host, http-port)")
+        }),
+    }
+}
+
+impl Site {
+    pub(crate) fn new(settings: &Settings, sources: Sources) -> Self {
+        let config = &settings.config;
+        let book = settings.dir.as_ref();
+        Self {
+            sources,
+            network: settings.network,
+            public_host: config.public_host.clone(),
+            stratum_port: config.public_port,
+            explorer: config.explorer.clone(),
+            started: Instant::now(),
+            book: book.map(|dir| Book::new(dir.join(FILE_NAME))),
+            roster: Roster::default(),
+            events: Events::default(),
+            answers: Answers::default(),
+        }
+    }
+}
+
+/// Serves until the driver has stopped. A failure in here is logged and harms nobody else.
+pub(crate) fn run(listener: TcpListener, site: Site, node: &dyn Node) {
+    let served = catch_unwind(AssertUnwindSafe(|| serve_all(listener, site)));
+    let reason = match served {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => "a bug".to_owned(),
+    };
+    node.log(
+        Level::Error,
+        &format!("the dashboard has failed and is gone until the next start: {reason}"),
+    );
+}
+
+fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("hstratum-query")
+        .max_blocking_threads(crate::limits::HTTP_QUERIES_MAX + 1)
+        .build()
+        .context("failed to start the runtime")?;
+    let done = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let site = Arc::new(site);
+        let router = router(site.clone());
+        let live = site.sources.live.clone();
+        tokio::spawn(events::run(site));
+        tokio::spawn(async move { accept(&listener, &router).await });
+        live.ended().await;
+        anyhow::Ok(())
+    });
+    runtime.shutdown_timeout(HTTP_STOP);
+    done
+}
+
+fn router(site: Arc<Site>) -> Router {
+    let api = Router::new()
+        .route("/pool", get(pool::pool))
+        .route("/pool/history", get(history::of_pool))
+        .route("/round", get(round::round))
+        .route("/blocks", get(round::blocks))
+        .route("/accounts", get(people::accounts))
+        .route("/accounts/{name}", get(people::account))
+        .route("/accounts/{name}/history", get(history::of_account))
+        .route("/workers", get(people::workers))
+        .route("/payouts", get(payouts::payouts))
+        .layer(axum::middleware::from_fn_with_state(
+            site.clone(),
+            answer::remember,
+        ))
+        .route("/events", get(events::events))
+        .route("/openapi.json", get(openapi::document));
+    pages::routes()
+        .nest("/api/v1", api)
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(pool::health))
+        .fallback(answer::no_such_path)
+        .method_not_allowed_fallback(answer::only_get)
+        .layer(axum::middleware::from_fn_with_state(
+            site.clone(),
+            guard::guard,
+        ))
+        .with_state(site)
+}
+
+async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
+    let places = Arc::new(Semaphore::new(HTTP_CONNS_MAX));
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            // No descriptors, most likely: those that end make room.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            // Whoever breaks a connection knows.
+            let _ = serve(socket, router).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(socket: TcpStream, router: Router) -> anyhow::Result<()> {
+    socket.set_nodelay(true)?;
+    let local = LocalAddress(socket.local_addr()?);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(local);
+        let answering = router.clone().call(request);
+        async move { Ok::<_, Infallible>(answering.await.unwrap_or_else(|never| match never {})) }
+    });
+    let conn = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_HEAD)
+        .max_buf_size(HTTP_HEAD_BYTES_MAX)
+        .max_headers(HTTP_HEADERS_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut conn = pin!(conn);
+    if let Some(done) = within(HTTP_CONN, conn.as_mut()).await {
+        return Ok(done?);
+    }
+    conn.as_mut().graceful_shutdown();
+    if let Some(done) = within(HTTP_CONN_END, conn).await {
+        done?;
+    }
+    Ok(())
+}
+
+async fn within<T>(time: std::time::Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, work).await.ok()
+}

@@ -1,0 +1,51 @@
+//! What the API is, in OpenAPI: made from the code that answers.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::answer::Order;
+use super::history::Range;
+use super::people::{AccountSort, WorkerSort};
+use super::round::BlockStateAsked;
+use super::{events, history, metrics, pages, payouts, people, pool, round};
+
+/// Everything that can be asked.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hstratum",
+        description = "A Handshake mining pool. Difficulties and work are doubles, amounts integers \
+                       in base units (a millionth of a coin), times Unix seconds. Names are \
+                       untrusted text."
+    ),
+    paths(
+        pool::pool,
+        history::of_pool,
+        round::round,
+        round::blocks,
+        people::accounts,
+        people::account,
+        history::of_account,
+        people::workers,
+        payouts::payouts,
+        events::events,
+        document,
+        metrics::metrics,
+        pool::health,
+        pages::code,
+    ),
+    components(schemas(AccountSort, BlockStateAsked, Order, Range, WorkerSort)),
+    tags(
+        (name = "pool", description = "The pool as a whole."),
+        (name = "miners", description = "Accounts, their machines, what they are paid."),
+        (name = "monitoring", description = "For programs that watch."),
+    )
+)]
+pub(crate) struct Document;
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "monitoring", responses(
+    (status = 200, body = Object)))]
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

@@ -1,0 +1,111 @@
+//! Payments: transactions that pay accounts, and how far they are.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use rusqlite::{Connection, named_params};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Params, Problem, page_of};
+
+/// A transaction that pays accounts. Amounts in base units.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Payment {
+    id: i64,
+    /// `open`, `signed`, `sent`, `confirmed` or `abandoned`.
+    state: String,
+    /// Once it is signed.
+    txid: Option<String>,
+    /// What the network took, once that is known.
+    network_fee: Option<i64>,
+    /// Unix seconds.
+    created_at: i64,
+    /// When its state last changed, Unix seconds.
+    changed_at: i64,
+    /// Accounts that it pays.
+    accounts: i64,
+    /// What it pays to all, or to the account that was asked about.
+    amount: i64,
+}
+
+/// A page of a list.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct Payouts {
+    /// Rows of the whole list.
+    total: i64,
+    payouts: Vec<Payment>,
+}
+
+/// Which payments.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PayoutsAsked {
+    /// Those that pay this account, with what they pay to it.
+    account: Option<String>,
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+/// Payments, the latest first.
+#[utoipa::path(get, path = "/api/v1/payouts", tag = "miners", params(PayoutsAsked), responses(
+    (status = 200, body = Payouts), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn payouts(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<PayoutsAsked>,
+) -> Answer<Payouts> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let Some(book) = &site.book else {
+        return Ok(Json(Payouts::default()));
+    };
+    let page = book.read(move |conn| read(conn, asked.account.as_deref(), limit, offset));
+    Ok(Json(page.await?))
+}
+
+fn read(
+    conn: &Connection,
+    account: Option<&str>,
+    limit: u32,
+    offset: u32,
+) -> rusqlite::Result<Payouts> {
+    const OF: &str = "FROM payments AS p WHERE p.state <> 'preparing' AND (:account IS NULL
+        OR EXISTS (SELECT 1 FROM payment_outputs AS o JOIN accounts AS a ON a.id = o.account
+                    WHERE o.payment = p.id AND a.name = :account))";
+    let total = conn.query_row(
+        &format!("SELECT count(*) {OF}"),
+        named_params! { ":account": account },
+        |row| row.get(0),
+    )?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT p.id, p.state, p.txid, p.network_fee, p.created_at, p.changed_at,
+                (SELECT count(*) FROM payment_outputs AS o WHERE o.payment = p.id),
+                (SELECT coalesce(sum(o.amount), 0) FROM payment_outputs AS o
+                   JOIN accounts AS a ON a.id = o.account
+                  WHERE o.payment = p.id AND (:account IS NULL OR a.name = :account))
+         {OF} ORDER BY p.id DESC LIMIT :limit OFFSET :offset"
+    ))?;
+    let params = named_params! { ":account": account, ":limit": limit, ":offset": offset };
+    let rows = statement.query_map(params, |row| {
+        Ok(Payment {
+            id: row.get(0)?,
+            state: row.get(1)?,
+            txid: row.get(2)?,
+            network_fee: row.get(3)?,
+            created_at: row.get(4)?,
+            changed_at: row.get(5)?,
+            accounts: row.get(6)?,
+            amount: row.get(7)?,
+        })
+    })?;
+    Ok(Payouts {
+        total,
+        payouts: rows.collect::<rusqlite::Result<_>>()?,
+    })
+}

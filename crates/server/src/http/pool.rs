@@ -1,0 +1,197 @@
+//! The pool as it is now, and whether it is well.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hstratum_core::event::LedgerState;
+use hstratum_core::message::Reject;
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::view::{Counts, WorkerView};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Site;
+use super::answer::{Answer, Problem};
+use super::guard::without_port;
+use crate::live::{Silent, Snapshot};
+
+/// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
+pub(crate) const BLOCK_S: f64 = 600.0;
+
+/// The pool as it is now.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Pool {
+    /// This program's version.
+    version: &'static str,
+    /// `main`, `testnet`, `regtest` or `simnet`.
+    network: &'static str,
+    /// Seconds since the server started.
+    uptime_s: u64,
+    /// Whether a ledger is kept; without one there is no history and no money.
+    has_ledger: bool,
+    /// What a miner is to be pointed at.
+    stratum_url: String,
+    /// Hashes a second, estimated from the shares of the last minutes.
+    hashrate: f64,
+    /// The same of the whole network, from its difficulty; none before the first job.
+    network_hashrate: Option<f64>,
+    /// What a block takes; none before the first job.
+    network_difficulty: Option<f64>,
+    /// The height that miners work on; none before the first job.
+    height: Option<u32>,
+    /// Transactions in the job.
+    transactions: Option<usize>,
+    /// What a block pays, in base units.
+    reward: Option<u64>,
+    /// Seconds since the newest template came.
+    template_age_s: Option<f64>,
+    /// Whether miners have a job that is worth their work.
+    has_job: bool,
+    /// Why they have none, where that is known.
+    no_job_reason: Option<String>,
+    /// Why shares are refused; none while the ledger takes them.
+    ledger_failing: Option<String>,
+    /// Connections of miners.
+    connections: u64,
+    /// Workers that may have work; those of one name count once.
+    workers: usize,
+    /// Their accounts.
+    accounts: usize,
+    /// Addresses that are refused.
+    banned: usize,
+    /// Submits since the pool started.
+    shares: Shares,
+}
+
+/// Submits by what came of them.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Shares {
+    accepted: u64,
+    /// For a job that is no longer worth anything.
+    stale: u64,
+    /// Sent before.
+    duplicate: u64,
+    /// Above its target.
+    low: u64,
+    /// All others.
+    other: u64,
+}
+
+impl Shares {
+    fn of(counts: &Counts) -> Self {
+        let of = |reject: Reject| counts.rejected[reject as usize];
+        let stale = of(Reject::JobNotFound) + of(Reject::StalePrevblk);
+        let (duplicate, low) = (of(Reject::Duplicate), of(Reject::HighHash));
+        Self {
+            accepted: counts.accepted.count,
+            stale,
+            duplicate,
+            low,
+            other: counts.rejected.iter().sum::<u64>() - stale - duplicate - low,
+        }
+    }
+}
+
+/// Hashes a second of a network of this difficulty.
+pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
+    difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
+}
+
+impl Pool {
+    pub(crate) fn of(
+        site: &Site,
+        now: &Snapshot,
+        workers: &[WorkerView],
+        host: Option<&str>,
+    ) -> Self {
+        let job = now.view.job;
+        let difficulty = job.map(|job| job.network_difficulty.get());
+        let names: HashSet<_> = workers
+            .iter()
+            .map(|one| (&*one.account, &*one.worker))
+            .collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        let failing = site.sources.status.read().failing;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            network: site.network.name(),
+            uptime_s: site.started.elapsed().as_secs(),
+            has_ledger: site.book.is_some(),
+            stratum_url: stratum_url(site, host),
+            hashrate: now.view.hashrate,
+            network_hashrate: difficulty.map(network_hashrate),
+            network_difficulty: difficulty,
+            height: job.map(|job| job.height.0),
+            transactions: job.map(|job| job.transactions),
+            reward: job.map(|job| job.reward),
+            template_age_s: now.template_age().map(|age| age.as_secs_f64()),
+            has_job: now.is_healthy(),
+            no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
+            ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
+            connections: now.connections(),
+            workers: names.len(),
+            accounts: accounts.len(),
+            banned: now.view.banned,
+            shares: Shares::of(&now.view.counts),
+        }
+    }
+}
+
+/// What a miner is to be pointed at by whoever reached us as `host`.
+pub(crate) fn stratum_url(site: &Site, host: Option<&str>) -> String {
+    let public = site.public_host.as_deref();
+    let name = public.or(host.map(without_port)).unwrap_or("localhost");
+    let port = site.stratum_port;
+    if name.contains(':') && !name.starts_with('[') {
+        format!("stratum+tcp://[{name}]:{port}")
+    } else {
+        format!("stratum+tcp://{name}:{port}")
+    }
+}
+
+pub(crate) fn host_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(HOST).and_then(|host| host.to_str().ok())
+}
+
+/// The pool as it is now.
+#[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses(
+    (status = 200, body = Pool), (status = 503, body = Problem)))]
+pub(crate) async fn pool(State(site): State<Arc<Site>>, headers: HeaderMap) -> Answer<Pool> {
+    let (now, workers) = site.sources.live.look_at_workers().await?;
+    Ok(Json(Pool::of(&site, &now, &workers, host_of(&headers))))
+}
+
+/// Whether miners are served.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or what is wrong.
+    status: String,
+}
+
+/// Whether miners have a job that is worth their work and the ledger takes their shares.
+#[utoipa::path(get, path = "/healthz", tag = "monitoring", responses(
+    (status = 200, body = Health), (status = 503, body = Health)))]
+pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
+    let wrong = match site.sources.live.look().await {
+        Err(Silent) => Some("the pool does not answer".to_owned()),
+        Ok(now) if !now.is_healthy() => Some(match &now.view.no_template {
+            Some(reason) => format!("no job for miners: {reason}"),
+            None => "no job for miners".to_owned(),
+        }),
+        Ok(now) if now.view.ledger == LedgerState::Failing => {
+            Some("the ledger cannot be written and shares are refused".to_owned())
+        }
+        Ok(_) => None,
+    };
+    let code = match wrong {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let status = wrong.unwrap_or_else(|| "ok".to_owned());
+    (code, Json(Health { status })).into_response()
+}

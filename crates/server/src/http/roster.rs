@@ -1,0 +1,212 @@
+//! Everybody who mines or has mined within a day: what the driver shows of them now, beside what the
+//! ledger has of their last hour and day. Made anew at most every few seconds, however many ask.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::view::WorkerView;
+use rusqlite::Connection;
+use tokio::sync::Mutex;
+
+use super::Site;
+use super::answer::Failure;
+use crate::store::unix_s;
+
+/// How long the last hour is taken from before.
+const HOUR_KEPT: Duration = Duration::from_secs(5);
+
+/// The same of the last day: with 10,000 workers it is more than a million rows.
+const DAY_KEPT: Duration = Duration::from_secs(300);
+
+/// How long a roster is given again.
+const ROSTER_KEPT: Duration = Duration::from_secs(2);
+
+/// The shortest span that statistics are kept in.
+const SPAN_S: u64 = 600;
+
+/// What a worker sent in some time, by outcome.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub accepted: i64,
+    pub stale: i64,
+    pub low: i64,
+    pub duplicate: i64,
+    pub work: f64,
+}
+
+impl Sent {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.stale += other.stale;
+        self.low += other.low;
+        self.duplicate += other.duplicate;
+        self.work += other.work;
+    }
+
+    /// Refused submits among all, from 0 to 1; none where there are none.
+    pub(crate) fn reject_rate(&self) -> Option<f64> {
+        let refused = self.stale + self.low + self.duplicate;
+        let all = self.accepted + refused;
+        (all > 0).then(|| refused as f64 / all as f64)
+    }
+}
+
+/// A worker. Names are untrusted text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Row {
+    pub account: Arc<str>,
+    pub worker: Arc<str>,
+    /// Connections that it has now.
+    pub connections: u32,
+    pub difficulty: Option<f64>,
+    /// Hashes a second: now, over the last hour, over the last day.
+    pub rates: [f64; 3],
+    /// Of the last hour.
+    pub sent: Sent,
+    /// Of the last day.
+    pub sent_in_day: Sent,
+    /// The end of the last ten minutes with a share accepted, Unix seconds.
+    pub last_share_at: Option<i64>,
+}
+
+/// What the ledger has of one worker since some time.
+#[derive(Clone)]
+struct Past {
+    account: Arc<str>,
+    worker: Arc<str>,
+    sent: Sent,
+    last_span: Option<i64>,
+}
+
+/// Since when, and everybody.
+type Pasts = (u64, Arc<Vec<Past>>);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Roster {
+    made: Mutex<Option<(Instant, Arc<Vec<Row>>)>>,
+    hour: Mutex<Option<(Instant, Pasts)>>,
+    day: Mutex<Option<(Instant, Pasts)>>,
+}
+
+impl Roster {
+    /// Everybody, in no order.
+    pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<Row>>, Failure> {
+        let mut made = self.made.lock().await;
+        if let Some((at, rows)) = &*made
+            && at.elapsed() < ROSTER_KEPT
+        {
+            return Ok(rows.clone());
+        }
+        let (_, live) = site.sources.live.look_at_workers().await?;
+        let hour = past(site, &self.hour, HOUR_KEPT, 3_600).await?;
+        let day = past(site, &self.day, DAY_KEPT, 86_400).await?;
+        let rows = tokio::task::spawn_blocking(move || merge(&live, &hour, &day, unix_s()));
+        let rows = rows
+            .await
+            .map_err(|_| Failure::busy("failed to list the workers, which is a bug"))?;
+        let rows = Arc::new(rows);
+        *made = Some((Instant::now(), rows.clone()));
+        Ok(rows)
+    }
+}
+
+async fn past(
+    site: &Site,
+    place: &Mutex<Option<(Instant, Pasts)>>,
+    kept: Duration,
+    time_s: u64,
+) -> Result<Pasts, Failure> {
+    let mut place = place.lock().await;
+    if let Some((at, pasts)) = &*place
+        && at.elapsed() < kept
+    {
+        return Ok(pasts.clone());
+    }
+    let now = unix_s();
+    let since = (now - now % SPAN_S).saturating_sub(time_s);
+    let pasts = match &site.book {
+        None => Vec::new(),
+        Some(book) => book.read(move |conn| read(conn, since)).await?,
+    };
+    let pasts = (since, Arc::new(pasts));
+    *place = Some((Instant::now(), pasts.clone()));
+    Ok(pasts)
+}
+
+fn read(conn: &Connection, since: u64) -> rusqlite::Result<Vec<Past>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last
+           FROM (SELECT worker, sum(accepted) AS accepted, sum(accepted_work) AS work,
+                        sum(stale) AS stale, sum(low) AS low, sum(duplicate) AS duplicate,
+                        max(CASE WHEN accepted > 0 THEN start END) AS last
+                   FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker) AS s
+           JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
+    )?;
+    let mut names: HashMap<i64, Arc<str>> = HashMap::new();
+    let rows = statement.query_map([i64::try_from(since).unwrap_or(i64::MAX)], |row| {
+        let name: String = row.get(1)?;
+        let account = names.entry(row.get(0)?).or_insert_with(|| name.into());
+        Ok(Past {
+            account: account.clone(),
+            worker: row.get::<_, String>(2)?.into(),
+            sent: Sent {
+                accepted: row.get(3)?,
+                work: row.get(4)?,
+                stale: row.get(5)?,
+                low: row.get(6)?,
+                duplicate: row.get(7)?,
+            },
+            last_span: row.get(8)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn merge(live: &[WorkerView], hour: &Pasts, day: &Pasts, now: u64) -> Vec<Row> {
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut rows: Vec<Row> = Vec::new();
+    for (place, (since, pasts)) in [(1, hour), (2, day)] {
+        for past in pasts.iter() {
+            let names = (&*past.account, &*past.worker);
+            let row = *places.entry(names).or_insert_with(|| {
+                rows.push(Row {
+                    account: past.account.clone(),
+                    worker: past.worker.clone(),
+                    ..Row::default()
+                });
+                rows.len() - 1
+            });
+            let row = &mut rows[row];
+            let seconds = (now - since).max(1) as f64;
+            row.rates[place] = past.sent.work * HASHES_PER_DIFFICULTY / seconds;
+            match place {
+                1 => row.sent = past.sent,
+                _ => row.sent_in_day = past.sent,
+            }
+            let last = past.last_span.map(|start| {
+                let end = start + i64::try_from(SPAN_S).expect("a small number");
+                end.min(i64::try_from(now).unwrap_or(i64::MAX))
+            });
+            row.last_share_at = row.last_share_at.max(last);
+        }
+    }
+    for one in live {
+        let names = (&*one.account, &*one.worker);
+        let row = *places.entry(names).or_insert_with(|| {
+            rows.push(Row {
+                account: one.account.clone(),
+                worker: Arc::from(&*one.worker),
+                ..Row::default()
+            });
+            rows.len() - 1
+        });
+        let row = &mut rows[row];
+        row.connections += 1;
+        row.rates[0] += one.hashrate;
+        row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
+    }
+    rows
+}

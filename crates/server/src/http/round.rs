@@ -1,0 +1,267 @@
+//! The open round, and the blocks that closed the others.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use rusqlite::{Connection, OptionalExtension, named_params};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Params, Problem, page_of};
+use crate::limits::HTTP_ROUND_ACCOUNTS;
+
+/// The work since the pool's last block on the main chain.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct Round {
+    /// Its first height.
+    from_height: u32,
+    /// When the block before it was found, Unix seconds; none where there is none.
+    since: Option<i64>,
+    /// Number of shares.
+    shares: i64,
+    /// Their summed difficulty.
+    work: f64,
+    /// That work over the work expected for a block: at 1 a block is due.
+    effort: f64,
+    /// The accounts with the most work in it.
+    accounts: Vec<RoundAccount>,
+}
+
+/// An account's part of a round.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RoundAccount {
+    /// Untrusted text.
+    account: String,
+    work: f64,
+}
+
+/// A block that the pool found.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct Block {
+    pub(crate) hash: String,
+    pub(crate) height: u32,
+    /// `found`, `accepted`, `confirmed`, `orphaned` or `refused`.
+    pub(crate) state: String,
+    /// Why it was refused; empty else.
+    pub(crate) reason: String,
+    /// Unix seconds.
+    pub(crate) found_at: i64,
+    /// When its state last changed, Unix seconds.
+    pub(crate) changed_at: i64,
+    /// Whose share it was, where that is known. Untrusted text.
+    pub(crate) account: Option<String>,
+    /// In base units.
+    reward: i64,
+    /// The network's.
+    difficulty: f64,
+    /// Work of its round over the work expected; luck is its inverse.
+    effort: Option<f64>,
+    /// Whether its reward is divided, or was by other means.
+    is_settled: bool,
+    /// Where to see it, if an explorer is set.
+    pub(crate) link: Option<String>,
+}
+
+/// Effort of the latest blocks.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct Luck {
+    /// Blocks that count: on the main chain, with an effort that is known.
+    blocks: i64,
+    /// Expected blocks over found ones: below 1 the pool was lucky.
+    effort: Option<f64>,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Blocks {
+    /// Rows of the whole list.
+    total: i64,
+    /// Of the last hundred blocks on the main chain.
+    luck: Luck,
+    blocks: Vec<Block>,
+}
+
+/// A state of blocks.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BlockStateAsked {
+    Found,
+    Accepted,
+    Confirmed,
+    Orphaned,
+    Refused,
+}
+
+/// Which blocks.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BlocksAsked {
+    /// In this state only.
+    state: Option<BlockStateAsked>,
+    /// By a share of this account only.
+    account: Option<String>,
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+/// The open round.
+#[utoipa::path(get, path = "/api/v1/round", tag = "pool", responses(
+    (status = 200, body = Round), (status = 503, body = Problem)))]
+pub(crate) async fn round(State(site): State<Arc<Site>>) -> Answer<Round> {
+    Ok(Json(match &site.book {
+        None => Round::default(),
+        Some(book) => book.read(open_round).await?,
+    }))
+}
+
+/// The pool's blocks, from above.
+#[utoipa::path(get, path = "/api/v1/blocks", tag = "pool", params(BlocksAsked), responses(
+    (status = 200, body = Blocks), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn blocks(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<BlocksAsked>,
+) -> Answer<Blocks> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let Some(book) = &site.book else {
+        return Ok(Json(Blocks {
+            total: 0,
+            luck: Luck::default(),
+            blocks: Vec::new(),
+        }));
+    };
+    let explorer = site.explorer.clone();
+    let page = book.read(move |conn| {
+        let state = asked.state.map(BlockStateAsked::name);
+        let account = asked.account.as_deref();
+        let total = conn.query_row(
+            "SELECT count(*) FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account
+              WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR a.name = ?2)",
+            (state, account),
+            |row| row.get(0),
+        )?;
+        let order = "WHERE (:state IS NULL OR state = :state)
+                       AND (:account IS NULL OR a.name = :account)
+                     ORDER BY height DESC, hash LIMIT :limit OFFSET :offset";
+        let params = named_params! {
+            ":state": state, ":account": account, ":limit": limit, ":offset": offset,
+        };
+        let blocks = read_blocks(conn, order, params, explorer.as_deref())?;
+        let luck = luck(conn)?;
+        Ok(Blocks {
+            total,
+            luck,
+            blocks,
+        })
+    });
+    Ok(Json(page.await?))
+}
+
+impl BlockStateAsked {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Accepted => "accepted",
+            Self::Confirmed => "confirmed",
+            Self::Orphaned => "orphaned",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+fn open_round(conn: &Connection) -> rusqlite::Result<Round> {
+    let last = conn
+        .query_row(
+            "SELECT height, found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
+              ORDER BY height DESC LIMIT 1",
+            [],
+            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)),
+        )
+        .optional()?;
+    let from_height = last.map_or(0, |(height, _)| height + 1);
+    let mut statement = conn.prepare_cached(
+        "SELECT name, sum(c.difficulty * count) AS work FROM credit AS c
+           JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
+          GROUP BY c.account ORDER BY work DESC, name LIMIT ?2",
+    )?;
+    let accounts = statement.query_map([from_height, HTTP_ROUND_ACCOUNTS], |row| {
+        Ok(RoundAccount {
+            account: row.get(0)?,
+            work: row.get(1)?,
+        })
+    })?;
+    let accounts = accounts.collect::<rusqlite::Result<_>>()?;
+    conn.query_row(
+        "SELECT coalesce(sum(count), 0), coalesce(sum(c.difficulty * count), 0.0),
+                coalesce(sum(c.difficulty * count / h.difficulty), 0.0)
+           FROM credit AS c LEFT JOIN heights AS h USING (height) WHERE height >= ?1",
+        [from_height],
+        |row| {
+            Ok(Round {
+                from_height,
+                since: last.map(|(_, found_at)| found_at),
+                shares: row.get(0)?,
+                work: row.get(1)?,
+                effort: row.get(2)?,
+                accounts,
+            })
+        },
+    )
+}
+
+fn luck(conn: &Connection) -> rusqlite::Result<Luck> {
+    conn.query_row(
+        "SELECT count(*), avg(effort) FROM (SELECT effort FROM blocks
+          WHERE state IN ('accepted', 'confirmed') AND effort IS NOT NULL
+          ORDER BY height DESC LIMIT 100)",
+        [],
+        |row| {
+            Ok(Luck {
+                blocks: row.get(0)?,
+                effort: row.get(1)?,
+            })
+        },
+    )
+}
+
+/// Reads blocks; `rest` follows after the tables.
+pub(crate) fn read_blocks(
+    conn: &Connection,
+    rest: &str,
+    params: &[(&str, &dyn rusqlite::ToSql)],
+    explorer: Option<&str>,
+) -> rusqlite::Result<Vec<Block>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
+                effort, EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+           FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}"
+    ))?;
+    let rows = statement.query_map(params, |row| {
+        let (hash, height): (String, u32) = (row.get(0)?, row.get(1)?);
+        let link = explorer.map(|explorer| {
+            let link = explorer.replace("%h", &height.to_string());
+            link.replace("%s", &hash)
+        });
+        Ok(Block {
+            state: row.get(2)?,
+            reason: row.get(3)?,
+            found_at: row.get(4)?,
+            changed_at: row.get(5)?,
+            account: row.get(6)?,
+            reward: row.get(7)?,
+            difficulty: row.get(8)?,
+            effort: row.get(9)?,
+            is_settled: row.get(10)?,
+            hash,
+            height,
+            link,
+        })
+    })?;
+    rows.collect()
+}

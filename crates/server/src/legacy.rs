@@ -1,0 +1,48 @@
+//! What earlier runs, and pools that failed, leave to the next.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use hstratum_core::ban::Ban;
+use hstratum_core::block::Solution;
+use hstratum_core::event::FoundBlock;
+use hstratum_core::password::StoredPassword;
+use hstratum_core::units::{Hash, Seq};
+
+use crate::node::Offer;
+
+/// A found block that the node has not answered.
+pub enum Unanswered {
+    /// Found in this run.
+    Found(Arc<Solution>),
+    /// Left over from an earlier one, with its bytes.
+    Spooled(Box<FoundBlock>, Vec<u8>),
+}
+
+/// What earlier runs have left.
+pub struct Legacy {
+    /// Accounts and their passwords.
+    pub users: HashMap<String, StoredPassword>,
+    /// The operator's bans.
+    pub bans: Vec<Ban>,
+    /// Found blocks that the node has not answered.
+    pub unanswered: BTreeMap<Hash, Unanswered>,
+    /// The last share in the ledger.
+    pub durable: Seq,
+}
+
+impl Unanswered {
+    /// What is known of it, and the block for the node.
+    pub fn offer_again(&self) -> (FoundBlock, Offer) {
+        match self {
+            Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),
+            Self::Spooled(found, raw) => {
+                let offer = Offer::Spooled {
+                    hash: found.hash,
+                    raw: raw.clone(),
+                };
+                (FoundBlock::clone(found), offer)
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the values of options look like: each parser gives `None` for what is malformed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use hstratum_core::account::Auth;
+use hstratum_core::units::Difficulty;
+
+use crate::config::Secret;
+
+const HOST_BYTES_MAX: usize = 253;
+const PASSWORD_BYTES_MAX: usize = 256;
+const PATH_BYTES_MAX: usize = 4096;
+const URL_BYTES_MAX: usize = 500;
+
+pub(crate) fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
+    *place = Some(value?);
+    Some(())
+}
+
+pub(crate) fn parse_integer<T: TryFrom<u32>>(text: &str, min: u32, max: u32) -> Option<T> {
+    // `parse` alone would take a plus sign.
+    let value: u32 = text
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())??;
+    (min..=max)
+        .contains(&value)
+        .then(|| T::try_from(value).ok())?
+}
+
+pub(crate) fn parse_difficulty(text: &str) -> Option<Difficulty> {
+    Difficulty::new(text.parse().ok()?)
+}
+
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" | "" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The host ends up in an HTTP header and on a web page.
+pub(crate) fn parse_host(text: &str) -> Option<String> {
+    let name = (1..=HOST_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
+}
+
+/// A flag without a value arrives as `true`: that would be everybody's first guess.
+pub(crate) fn parse_password(text: &str) -> Option<Secret> {
+    let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
+    fits.then(|| Secret(text.to_owned()))
+}
+
+pub(crate) fn parse_auth(text: &str) -> Option<Auth> {
+    match text {
+        "users" => Some(Auth::Users),
+        "open" => Some(Auth::Open),
+        "address" => Some(Auth::Address),
+        _ => None,
+    }
+}
+
+pub(crate) fn parse_list<T>(
+    text: &str,
+    max: usize,
+    parse: fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    let items: Option<Vec<T>> = text.split(',').map(|item| parse(item.trim())).collect();
+    items.filter(|items| items.len() <= max)
+}
+
+/// A flag without a value arrives as `true`.
+pub(crate) fn parse_path(text: &str) -> Option<PathBuf> {
+    let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
+    fits.then(|| PathBuf::from(text))
+}
+
+/// A web address with a place for a block: `%h` for its height or `%s` for its hash.
+pub(crate) fn parse_explorer(text: &str) -> Option<String> {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    let is_plain = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"'<>`\\".contains(&b));
+    let has_place = text.contains("%h") || text.contains("%s");
+    let fits = text.len() <= URL_BYTES_MAX;
+    (is_web && is_plain && has_place && fits).then(|| text.to_owned())
+}

@@ -1,0 +1,108 @@
+//! What each thing that the pool wants comes to.
+
+use hstratum_core::admin::OrderId;
+use hstratum_core::alarm::{Fate, Sign};
+use hstratum_core::event::{Action, Level, Verdict};
+
+use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
+use crate::driver::{Driver, ask};
+use crate::legacy::Unanswered;
+use crate::mail::OrderAnswer;
+use crate::node::Offer;
+use crate::store::StoreMail;
+use crate::surroundings::Surroundings;
+
+impl<S: Surroundings> Driver<S> {
+    /// Carries out one thing that the pool wants.
+    pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
+        match action {
+            Action::SubmitBlock(solution) => {
+                self.unanswered
+                    .insert(solution.hash, Unanswered::Found(solution.clone()));
+                self.node.offer(Offer::Found(solution));
+            }
+            Action::Spool(solution, transactions) => {
+                self.spool(SpoolMail::Put(solution, transactions));
+            }
+            Action::Record(credit) => {
+                self.last = credit.seq;
+                self.credits.push(credit);
+            }
+            Action::BlockFound(block) => {
+                let account = block.account.clone();
+                self.sign(Sign::Found(block.hash, block.height, account));
+                ask(&self.desks.store, StoreMail::BlockFound(block));
+            }
+            Action::BlockAnswered(hash, verdict) => {
+                self.commit();
+                if let Some(fate) = fate(&verdict) {
+                    self.sign(Sign::Block(hash, None, fate));
+                }
+                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
+            }
+            Action::Tally(tallied) => {
+                self.sign(Sign::Work(tallied.clone()));
+                ask(&self.desks.store, StoreMail::Tally(tallied));
+            }
+            Action::Send(conn, _) => self.net.send(conn, bytes),
+            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
+            Action::Pause(conn) => self.net.pause(conn, true),
+            Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Close(conn, how) => self.net.close(conn, how),
+            Action::Listen(listening) => {
+                if let Err(error) = self.net.listen(listening) {
+                    self.node.log(
+                        Level::Error,
+                        &format!("failed to change listening: {error}"),
+                    );
+                }
+            }
+            Action::CheckPassword(ticket, stored, password) => {
+                ask(
+                    &self.desks.passwords,
+                    PasswordMail(ticket, stored, password),
+                );
+            }
+            Action::AddUser(ticket, user) => {
+                ask(&self.desks.users, UsersMail::Add(ticket, user));
+            }
+            Action::KeepUser(ticket, name, stored) => {
+                ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
+            }
+            Action::KeepBans(id, bans) => {
+                self.bans.clone_from(&bans);
+                ask(&self.desks.users, UsersMail::Bans(id, bans));
+            }
+            Action::Answer(id, answer) => self.answer(id, answer),
+            Action::Log(level, text) => self.node.log(level, &text),
+        }
+    }
+
+    /// Tells whoever raises alarms.
+    pub(crate) fn sign(&self, sign: Sign) {
+        let _ = self.desks.alarms.send(sign);
+    }
+
+    /// Tells whoever waits, if anybody still does.
+    pub(crate) fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
+        if let Some(waiting) = self.orders.remove(&id) {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    fn spool(&self, mail: SpoolMail) {
+        if let Some(spool) = &self.desks.spool {
+            ask(spool, mail);
+        }
+    }
+}
+
+/// What a verdict is to the operator.
+fn fate(verdict: &Verdict) -> Option<Fate> {
+    match verdict {
+        Verdict::Accepted => Some(Fate::Accepted),
+        Verdict::Side => Some(Fate::Orphaned),
+        Verdict::Refused(reason) => Some(Fate::Refused(reason.clone())),
+        Verdict::Unknown(_) => None,
+    }
+}

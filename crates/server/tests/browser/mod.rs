@@ -1,0 +1,135 @@
+//! A small HTTP client on a real socket, for what a browser or a scraper would send, and worse.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each file of tests uses its part, and none exports it"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An answer.
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(one, _)| one == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+}
+
+/// See the module.
+pub struct Browser {
+    pub port: u16,
+}
+
+impl Browser {
+    pub fn new(port: u16) -> Self {
+        Self { port }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("connected");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream
+    }
+
+    /// A plain request, as a browser on this machine sends it.
+    pub fn get(&self, path: &str) -> Answer {
+        let host = format!("127.0.0.1:{}", self.port);
+        self.ask("GET", path, &[("Host", &host)])
+    }
+
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut stream = self.connect();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "\r\n";
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::new(stream);
+        let (status, headers) = head(&mut reader);
+        let mut body = Vec::new();
+        reader.read_to_end(&mut body).expect("read");
+        let body = String::from_utf8(body).expect("UTF-8");
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Listens to events; gives the lines as they come.
+    pub fn listen(&self) -> BufReader<TcpStream> {
+        let mut stream = self.connect();
+        let request = format!(
+            "GET /api/v1/events HTTP/1.1\r\nHost: localhost:{}\r\n\r\n",
+            self.port
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::new(stream);
+        let (status, _) = head(&mut reader);
+        assert_eq!(status, 200);
+        reader
+    }
+}
+
+/// Reads a status and headers.
+pub fn head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
+    let mut status = None;
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line");
+        let line = line.trim_end();
+        if line.is_empty() {
+            return (status.expect("a status"), headers);
+        }
+        match line.split_once(": ") {
+            Some((name, value)) if status.is_some() => {
+                headers.push((name.to_lowercase(), value.to_owned()));
+            }
+            _ => status = line.split(' ').nth(1).and_then(|code| code.parse().ok()),
+        }
+    }
+}
+
+/// Reads until a line that begins so; gives the rest of it.
+pub fn wait_for_line(reader: &mut impl BufRead, begin: &str) -> String {
+    loop {
+        let mut line = String::new();
+        let len = reader.read_line(&mut line).expect("a line");
+        assert!(len > 0, "the end, and no line {begin:?}");
+        if let Some(rest) = line.strip_prefix(begin) {
+            return rest.trim_end().to_owned();
+        }
+    }
+}
+
+/// A port that nobody has just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("bound").port()
+}

@@ -1,0 +1,215 @@
+'use strict';
+
+const assert = require('assert');
+const {test} = require('node:test');
+const {launch, open} = require('./browser');
+const {startNode, waitFor} = require('./harness');
+const {Miner} = require('./miner');
+
+const MARKUP = '<img src=x onerror=window.hacked=1>';
+const BACKWARDS = '\u202etxt.exe';
+const QUOTES = '"\'&amp;/../%2f';
+const CONNECTIONS = 10;
+const USERS = 1000;
+
+/** The text of an element, once it is as expected. */
+
+function see(page, selector, pattern) {
+  return waitFor(`${selector} ${pattern}`, async () => {
+    const text = await page.locator(selector).first().textContent();
+    return pattern.test(text) ? text : null;
+  });
+}
+
+function rows(page, table) {
+  return page.locator(`#${table} tbody tr`).count();
+}
+
+test('a miner, its account and its block appear by themselves', async (t) => {
+  const node = await startNode(t, {args: [
+    '--stratum-explorer=https://example.com/block/%h'
+  ]});
+  const browser = await launch(t);
+  const page = await open(browser, node);
+
+  await see(page, '#live', /^live$/);
+  await see(page, '#workers .empty', /No miner yet/);
+  await see(page, '#workers .empty', new RegExp(`:${node.ports.stratum}`));
+  await see(page, '#connect .address', new RegExp(
+    `^stratum\\+tcp://127\\.0\\.0\\.1:${node.ports.stratum}$`));
+
+  const width = await page.locator('img.code').evaluate((code) => {
+    return code.decode().then(() => code.naturalWidth);
+  });
+
+  assert.ok(width > 0);
+
+  const miner = await Miner.start(t, node, 'alice.rig');
+  const {hash} = await miner.submit('alice.rig');
+
+  await node.waitTip(hash);
+  await see(page, '#blocks tbody tr', /accepted/);
+  await see(page, '#workers tbody tr', /alice.*rig/);
+  await see(page, '.events li', /Block 1 (found|accepted)/);
+
+  const link = page.locator('#blocks tbody a').first();
+
+  assert.strictEqual(await link.getAttribute('href'),
+    'https://example.com/block/1');
+
+  await page.locator('#accounts a').first().click();
+  await see(page, 'h1', /^alice$/);
+  await see(page, '#blocks tbody tr', /accepted/);
+  await see(page, '#workers tbody tr', /rig/);
+  assert.match(page.url(), /\/account\/alice$/);
+  page.check();
+});
+
+test('names that miners choose are text and nothing else', async (t) => {
+  const node = await startNode(t);
+  const browser = await launch(t);
+
+  for (const name of [MARKUP, BACKWARDS, QUOTES]) {
+    const miner = await Miner.start(t, node, name);
+    const {error} = await miner.submit(name);
+    assert.ok(error === null || error[0] === 21, JSON.stringify(error));
+  }
+
+  const page = await open(browser, node);
+
+  await waitFor('all three', async () => await rows(page, 'workers') === 3);
+
+  // What stands before the first dot is the account.
+  const texts = await page.locator('#accounts bdi').allTextContents();
+
+  for (const name of [MARKUP, BACKWARDS, QUOTES])
+    assert.ok(texts.includes(name.split('.')[0]), `${name}: ${texts}`);
+
+  const images = await page.locator('main img').count();
+
+  assert.strictEqual(images, 1);
+  assert.strictEqual(await page.evaluate(() => window.hacked), undefined);
+
+  await page.getByRole('link', {name: MARKUP.split('.')[0], exact: true})
+    .first().click();
+  await waitFor('the account', async () => {
+    return await page.locator('h1').textContent() === MARKUP.split('.')[0];
+  });
+  assert.strictEqual(await page.evaluate(() => window.hacked), undefined);
+  page.check();
+});
+
+test('ten thousand workers are searched, sorted and turned', async (t) => {
+  const node = await startNode(t);
+  const browser = await launch(t);
+
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const miner = await Miner.connect(t, node);
+    const ids = [];
+
+    await miner.subscribe();
+
+    for (let j = 0; j < USERS; j++) {
+      ids.push(miner.send('mining.authorize',
+        [`account${i}.worker${String(j).padStart(4, '0')}`, 'x']));
+    }
+
+    await miner.reply(ids[USERS - 1]);
+  }
+
+  const page = await open(browser, node);
+
+  await see(page, '#workers .count', /^10,000$/);
+  await see(page, '#workers .where', /^1–25 of 10,000$/);
+  assert.strictEqual(await rows(page, 'workers'), 25);
+
+  await page.locator('#workers th button', {hasText: 'Account'}).click();
+  await see(page, '#workers tbody tr', /account0.*worker0000/);
+  await page.locator('#workers .pages button', {hasText: 'Next'}).click();
+  await see(page, '#workers tbody tr', /account0.*worker0025/);
+  await page.locator('#workers th button', {hasText: 'Account'}).click();
+  await see(page, '#workers tbody tr', /account9/);
+
+  await page.locator('#workers input').fill('WORKER0777');
+  await see(page, '#workers .count', /^10$/);
+  assert.strictEqual(await rows(page, 'workers'), 10);
+  await page.locator('#workers input').fill('nobody has this');
+  await see(page, '#workers .empty', /Nothing has that in its name/);
+  page.check();
+});
+
+test('it fits a phone, and follows the colours of the system', async (t) => {
+  const node = await startNode(t);
+  const miner = await Miner.start(t, node, `${'w'.repeat(120)}.rig`);
+  const browser = await launch(t);
+  const papers = [];
+
+  await miner.submit(`${'w'.repeat(120)}.rig`);
+
+  for (const colorScheme of ['light', 'dark']) {
+    for (const path of ['/', `/account/${'w'.repeat(120)}`]) {
+      const page = await open(browser, node, path, {
+        viewport: {width: 360, height: 740}, colorScheme
+      });
+
+      await see(page, '#workers tbody tr', /rig/);
+
+      const [wide, paper] = await page.evaluate(() => [
+        document.documentElement.scrollWidth,
+        getComputedStyle(document.body).backgroundColor
+      ]);
+
+      assert.strictEqual(wide, 360);
+      papers.push(paper);
+      page.check();
+    }
+  }
+
+  assert.strictEqual(papers[0], papers[1]);
+  assert.notStrictEqual(papers[0], papers[2]);
+});
+
+test('a lost connection is said and comes back by itself', async (t) => {
+  const node = await startNode(t);
+  const browser = await launch(t);
+  const page = await open(browser, node, '/', {offline: true});
+
+  await see(page, '#live', /^live$/);
+  await node.kill();
+  await page.locator('#banner').waitFor({state: 'visible'});
+  await see(page, '#live', /^not connected$/);
+  await node.spawn();
+  await node.ready();
+  await page.locator('#banner').waitFor({state: 'hidden'});
+  await see(page, '#live', /^live$/);
+  page.check();
+});
+
+test('it is used by keyboard, and says what things are', async (t) => {
+  const node = await startNode(t);
+  const browser = await launch(t);
+  const page = await open(browser, node);
+
+  await see(page, '#live', /^live$/);
+  await page.keyboard.press('Tab');
+  assert.strictEqual(
+    await page.evaluate(() => document.activeElement.textContent),
+    'Skip to content');
+
+  const unnamed = await page.evaluate(() => {
+    const all = document.querySelectorAll('button, a, input, img');
+    return [...all].filter((element) => {
+      const name = element.getAttribute('aria-label')
+        || element.getAttribute('alt') || element.textContent.trim();
+      return !name && element.getAttribute('alt') !== '';
+    }).map(element => element.outerHTML);
+  });
+
+  assert.deepStrictEqual(unnamed, []);
+
+  const sorted = page.locator('#workers th[aria-sort="descending"]');
+
+  // Without a worker there is no table to sort; its heads are there.
+  assert.strictEqual(await sorted.count(), 1);
+  page.check();
+});

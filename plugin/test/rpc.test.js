@@ -1,0 +1,202 @@
+'use strict';
+
+const assert = require('assert');
+const fs = require('fs');
+const net = require('net');
+const path = require('path');
+const {test} = require('node:test');
+const {startNode, waitFor} = require('./harness');
+const {Miner} = require('./miner');
+
+const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
+
+/** What each call's help is, as `hsd-rpc help NAME` shows it. */
+
+const HELP = {
+  getstratuminfo: '',
+  listworkers: '("account") (count) (from)',
+  addstratumuser: '"user" "password" ("address")',
+  setstratumpassword: '"user" "password"',
+  disablestratumuser: '"user"',
+  enablestratumuser: '"user"',
+  setstratumaddress: '"account" "address"',
+  banminer: '"address" (seconds) ("reason")',
+  unbanminer: '"address"',
+  liststratumbans: '',
+  drainstratum: '"start|stop" (seconds)'
+};
+
+async function refusal(node, method, params) {
+  const {result, error} = await node.call(method, params);
+  assert.strictEqual(result, null);
+  return error;
+}
+
+async function check(node, method, params, code, message) {
+  const error = await refusal(node, method, params);
+  assert.strictEqual(error.code, code, `${method}: ${error.message}`);
+  assert.match(error.message, message);
+}
+
+/** Whether a miner is let in. */
+
+async function mayLogIn(t, node, user, password) {
+  const miner = await Miner.connect(t, node);
+  const {result} = await miner.request('mining.authorize', [user, password]);
+  return result === true;
+}
+
+/** Whether a connection to the stratum port is taken and stays. */
+
+function isTaken(node) {
+  return new Promise((resolve) => {
+    const socket = net.connect(node.ports.stratum, '127.0.0.1');
+    const end = (taken) => {
+      socket.destroy();
+      resolve(taken);
+    };
+    socket.on('error', () => end(false));
+    socket.on('close', () => end(false));
+    socket.on('data', () => end(true));
+    socket.on('connect', () => {
+      socket.write('{"id":1,"method":"mining.ping","params":[]}\n');
+    });
+  });
+}
+
+test('each call has its help and minds its arguments', async (t) => {
+  const node = await startNode(t);
+
+  for (const [method, help] of Object.entries(HELP)) {
+    const text = `${method} ${help}`.trim();
+    const shown = await refusal(node, 'help', [method]);
+    assert.deepStrictEqual(shown, {code: -1, message: text});
+
+    const many = await refusal(node, method, [1, 2, 3, 4]);
+    assert.deepStrictEqual(many, {code: -1, message: text});
+  }
+
+  await check(node, 'addstratumuser', ['alice', 1], -3, /^password must be/);
+  await check(node, 'addstratumuser', [null, 'x'], -3, /^user must be/);
+  await check(node, 'addstratumuser', ['alice', 'd=5'], -8, /^no password/);
+  await check(node, 'addstratumuser', ['al\u0007', 'x'], -8, /^no name/);
+  await check(node, 'addstratumuser', ['alice', 'x', 'hs1q'], -8,
+    /^no address of this network/);
+  await check(node, 'setstratumpassword', ['bob', 'x'], -1, /^no such user/);
+  await check(node, 'disablestratumuser', ['bob'], -1, /^no such user/);
+  await check(node, 'banminer', ['pool.example.com'], -5, /^no IP address/);
+  await check(node, 'banminer', ['192.0.2.1', -1], -3, /^seconds must be/);
+  await check(node, 'banminer', ['192.0.2.1', 'x'], -3, /^seconds must be/);
+  await check(node, 'banminer', ['192.0.2.1', 5, 'x'.repeat(300)], -8,
+    /^the reason is longer/);
+  await check(node, 'unbanminer', ['192.0.2.1'], -1, /is not banned/);
+  await check(node, 'drainstratum', ['now'], -8, /start or stop/);
+  await check(node, 'drainstratum', ['start', 1e9], -8, /^a drain takes/);
+  await check(node, 'drainstratum', ['start', 1.5], -3, /^seconds must be/);
+  assert.strictEqual(node.exit, null);
+});
+
+test('a user is added, disabled and enabled, over a restart', async (t) => {
+  const node = await startNode(t, {args: ['--stratum-auth=users']});
+
+  await node.rpc('addstratumuser', ['alice', 'secret-one', ADDRESS]);
+  await check(node, 'addstratumuser', ['alice', 'x'], -1, /exists already/);
+
+  const alice = await Miner.start(t, node, 'alice', 'secret-one');
+  assert.strictEqual((await alice.submit()).error, null);
+
+  await node.rpc('setstratumpassword', ['alice', 'secret-two']);
+  assert.strictEqual(await mayLogIn(t, node, 'alice', 'secret-one'), false);
+  assert.strictEqual((await alice.submit()).error, null);
+
+  await node.rpc('disablestratumuser', ['alice']);
+  await waitFor('the connection to end', () => alice.closed, {node});
+  assert.strictEqual(await mayLogIn(t, node, 'alice', 'secret-two'), false);
+
+  // A reader that knows nothing of it lets nobody in either.
+  const file = path.join(node.stratumDir, 'users.json');
+  const last = fs.readFileSync(file, 'utf8').trim().split('\n').pop();
+  assert.strictEqual(JSON.parse(last).password, '0'.repeat(64));
+
+  await node.restart();
+  assert.strictEqual(await mayLogIn(t, node, 'alice', 'secret-two'), false);
+
+  await node.rpc('enablestratumuser', ['alice']);
+  assert.strictEqual(await mayLogIn(t, node, 'alice', 'secret-two'), true);
+
+  const log = node.lines.map(line => line.text).join('\n');
+  assert.doesNotMatch(log, /secret-/);
+});
+
+test('an address is banned and unbanned, over a restart', async (t) => {
+  const node = await startNode(t);
+  const miner = await Miner.start(t, node, 'alice', 'x');
+
+  assert.deepStrictEqual(await node.rpc('liststratumbans', []), []);
+  await node.rpc('banminer', ['192.0.2.1', 0]);
+  await node.rpc('banminer', ['127.0.0.1', 3600, 'a test']);
+  await waitFor('the connection to end', () => miner.closed, {node});
+  assert.strictEqual(await isTaken(node), false);
+
+  await node.restart();
+  assert.strictEqual(await isTaken(node), false);
+
+  const bans = await node.rpc('liststratumbans', []);
+  const [ban] = bans.filter(ban => ban.address === '127.0.0.1');
+  assert.strictEqual(bans.length, 2);
+  assert.strictEqual(ban.until - ban.since, 3600);
+  assert.deepStrictEqual([ban.reason, ban.by], ['a test', 'operator']);
+  assert.strictEqual(bans.find(other => other !== ban).until, null);
+
+  await node.rpc('unbanminer', ['127.0.0.1']);
+  assert.strictEqual(await isTaken(node), true);
+});
+
+test('the operator sees how the pool does and who mines', async (t) => {
+  const node = await startNode(t);
+  const empty = await node.rpc('getstratuminfo', []);
+  assert.deepStrictEqual(empty.addresses,
+    [`127.0.0.1:${node.ports.stratum}`]);
+  assert.match(empty.version, /^\d+\.\d+\.\d+$/);
+  assert.strictEqual(empty.ledger, 'ok');
+  assert.deepStrictEqual([empty.connections, empty.workers, empty.bans,
+    empty.draining, empty.lastblock], [0, 0, 0, false, null]);
+  assert.deepStrictEqual(await node.rpc('listworkers', []),
+    {total: 0, workers: []});
+
+  const alice = await Miner.start(t, node, 'alice', 'x');
+  await Miner.start(t, node, 'bob.2', 'x');
+  await Miner.start(t, node, 'bob.1', 'x');
+  assert.strictEqual((await alice.submit()).error, null);
+
+  const info = await node.waitFor('the share to be told', async () => {
+    const info = await node.rpc('getstratuminfo', []);
+    return info.shares.accepted.count === 1 && info;
+  });
+  assert.deepStrictEqual([info.connections, info.mining, info.workers],
+    [3, 3, 3]);
+  assert.strictEqual(info.lastblock.height, 1);
+  assert.strictEqual(info.job.height, 2);
+  assert.ok(info.job.age >= 0 && info.hashrate > 0);
+
+  const {total, workers} = await node.rpc('listworkers', [null, 1, 1]);
+  assert.strictEqual(total, 3);
+  assert.deepStrictEqual(workers.map(one => [one.account, one.worker,
+    one.connections]), [['bob', '1', 1]]);
+  const bob = await node.rpc('listworkers', ['bob']);
+  assert.deepStrictEqual(bob.workers.map(one => one.worker), ['1', '2']);
+  await check(node, 'listworkers', [1], -3, /account must be a string/);
+});
+
+test('a drain moves miners away, and its end takes them back', async (t) => {
+  const node = await startNode(t);
+  const miner = await Miner.start(t, node, 'alice', 'x');
+
+  await node.rpc('drainstratum', ['start', 1]);
+  assert.strictEqual(await isTaken(node), false);
+  await waitFor('the connection to end', () => miner.closed, {node});
+  await node.waitLog(/drained: no miner is connected/);
+
+  await node.rpc('drainstratum', ['stop']);
+  assert.strictEqual(await isTaken(node), true);
+});

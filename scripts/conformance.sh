@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Whether a running dashboard answers as its OpenAPI document says: schemathesis, from PyPI, against
+#   URL   http://127.0.0.1:3080, say
+set -euo pipefail
+cd "$(dirname "$0")/.."
+url=${URL:-http://127.0.0.1:3080}
+venv=target/schemathesis
+if [ ! -x "$venv/bin/st" ]; then
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet schemathesis==4.32.5
+fi
+# The events have no end.
+exec "$venv/bin/st" run "$url/api/v1/openapi.json" --url "$url" --exclude-path /api/v1/events \
+  --max-examples "${EXAMPLES:-50}" --seed "${SEED:-1}" --suppress-health-check all
