@@ -8,6 +8,7 @@ use crate::ledger::Tally;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::pool::Pool;
 use crate::units::{Difficulty, Hash, Height};
+use crate::view::workers_of;
 
 /// The pool at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +111,8 @@ impl Pool {
         account: Option<&str>,
     ) -> BTreeMap<(Arc<str>, Box<str>), WorkerInfo> {
         let mut workers = BTreeMap::new();
-        let views = self.workers(now).into_iter();
+        let sessions = self.sessions.iter();
+        let views = sessions.flat_map(|session| workers_of(session, now));
         for view in views.filter(|view| account.is_none_or(|name| *view.account == *name)) {
             let key = (view.account.clone(), view.worker.clone());
             let info = workers.entry(key).or_insert_with(|| WorkerInfo {

@@ -9,6 +9,7 @@ use crate::event::{LedgerState, Now};
 use crate::ledger::Work;
 use crate::message::Reject;
 use crate::pool::Pool;
+use crate::session::Session;
 use crate::units::{Difficulty, HASHES_PER_DIFFICULTY, Height};
 
 /// Over how long a rate looks back: shares count the less the older they are.
@@ -149,18 +150,19 @@ impl Pool {
     /// Everybody who may have work, connection by connection.
     pub fn workers(&self, now: Now) -> Vec<WorkerView> {
         let ready = self.sessions.iter().filter(|session| session.is_ready());
-        ready
-            .flat_map(|session| {
-                session.users.iter().map(|one| WorkerView {
-                    account: one.user.account.clone(),
-                    worker: one.user.worker.clone().unwrap_or_default(),
-                    difficulty: session.announced(),
-                    hashrate: one.rate.hashes_per_s(now.ms),
-                    connected_ms: now.ms - session.connected_at_ms,
-                })
-            })
-            .collect()
+        ready.flat_map(|session| workers_of(session, now)).collect()
     }
+}
+
+/// The users of a connection.
+pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = WorkerView> {
+    session.users.iter().map(move |one| WorkerView {
+        account: one.user.account.clone(),
+        worker: one.user.worker.clone().unwrap_or_default(),
+        difficulty: session.announced(),
+        hashrate: one.rate.hashes_per_s(now.ms),
+        connected_ms: now.ms - session.connected_at_ms,
+    })
 }
 
 #[cfg(test)]
