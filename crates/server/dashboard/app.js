@@ -69,7 +69,7 @@ function poolPage() {
 
       hashrate.set(...rateParts(pool.hashrate));
       share.set(percent(pool.network_hashrate
-        ? pool.hashrate / pool.network_hashrate : null));
+        ? Math.min(1, pool.hashrate / pool.network_hashrate) : null));
       network.set(...rateParts(pool.network_hashrate));
       workers.set(count(pool.workers), pool.accounts === 1 ? 'of 1 account'
         : `of ${count(pool.accounts)} accounts`);
