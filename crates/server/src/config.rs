@@ -17,7 +17,7 @@ use crate::limits::LISTENERS_MAX;
 use crate::listener::ListenSpec;
 use crate::option_value::{
     parse_auth, parse_bool, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, store,
+    parse_list, parse_password, parse_path, parse_token, store,
 };
 use crate::spelling::edit_distance;
 use crate::tls;
@@ -104,6 +104,8 @@ pub struct Config {
     pub http_host: IpAddr,
     /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
     pub http_port: Option<u16>,
+    /// What admin calls over HTTP must bear; without it there are none.
+    pub http_token: Option<Secret>,
     /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
     pub explorer: Option<String>,
     /// What is shared with proxies of ours.
@@ -291,6 +293,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
     },
     OptionSpec {
+        name: "http-token",
+        fallback: Fallback::None,
+        help: "what admin calls over HTTP must bear as Authorization: Bearer; without it there are none",
+        expected: "16 to 256 visible characters without spaces",
+        set: |draft, text| store(&mut draft.http_token, parse_token(text)),
+    },
+    OptionSpec {
         name: "explorer",
         fallback: Fallback::None,
         help: "web address that the dashboard links blocks to, with %h for the height or %s for \
@@ -393,6 +402,7 @@ struct Draft {
     proxy_protocol: Option<Vec<AddressRange>>,
     http_host: Option<IpAddr>,
     http_port: Option<u16>,
+    http_token: Option<Secret>,
     explorer: Option<String>,
     proxy_secret: Option<ProxySecret>,
     webhook: Option<Secret>,
@@ -427,6 +437,7 @@ impl Draft {
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
             http_host: self.http_host.expect(GIVEN),
             http_port: self.http_port,
+            http_token: self.http_token,
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,
             webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
@@ -437,7 +448,7 @@ impl Draft {
 
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" | "proxy-secret" | "webhook" | "webhook-secret" => {
+        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" => {
             format!("{} bytes", option.value.len())
         }
         _ => format!("{:?}", cut(&option.value)),

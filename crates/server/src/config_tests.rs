@@ -45,6 +45,7 @@ fn nothing_given_is_the_defaults() {
         proxy_protocol: Vec::new(),
         http_host: "127.0.0.1".parse().expect("an address"),
         http_port: None,
+        http_token: None,
         explorer: None,
         proxy_secret: None,
         webhook: None,
@@ -73,6 +74,7 @@ fn everything_can_be_given() {
         ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
         ("httphost", "::1"),
         ("httpport", "8080"),
+        ("httptoken", "0123456789abcdef"),
         ("explorer", "https://example.com/block/%h"),
         ("proxysecret", "0123456789abcdef"),
     ]);
@@ -102,6 +104,7 @@ fn everything_can_be_given() {
             .into(),
         http_host: "::1".parse().expect("an address"),
         http_port: Some(8080),
+        http_token: Some(Secret("0123456789abcdef".into())),
         explorer: Some("https://example.com/block/%h".into()),
         proxy_secret: ProxySecret::new("0123456789abcdef"),
     };

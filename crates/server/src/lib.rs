@@ -26,6 +26,7 @@ mod net;
 pub mod node;
 mod node_lag;
 mod option_value;
+mod orders;
 pub mod password;
 pub mod payout;
 mod per_address;

@@ -296,3 +296,9 @@ pub(crate) const HTTP_EVENTS_MAX: usize = 100;
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
 const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);
+
+/// Bytes of a body over HTTP: a name, a password and an address.
+pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
+
+/// Over how long a drain moves miners away if nothing is said.
+pub(crate) const DRAIN_S: u64 = 60;

@@ -9,6 +9,7 @@ use hstratum_core::units::Difficulty;
 use crate::config::Secret;
 
 const HOST_BYTES_MAX: usize = 253;
+const TOKEN_BYTES_MIN: usize = 16;
 const PASSWORD_BYTES_MAX: usize = 256;
 const PATH_BYTES_MAX: usize = 4096;
 const URL_BYTES_MAX: usize = 500;
@@ -54,6 +55,12 @@ pub(crate) fn parse_host(text: &str) -> Option<String> {
 pub(crate) fn parse_password(text: &str) -> Option<Secret> {
     let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
     fits.then(|| Secret(text.to_owned()))
+}
+
+/// It is sent in a header, by whoever has it, from anywhere that reaches the port.
+pub(crate) fn parse_token(text: &str) -> Option<Secret> {
+    let fits = (TOKEN_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&text.len());
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Secret(text.to_owned()))
 }
 
 pub(crate) fn parse_auth(text: &str) -> Option<Auth> {

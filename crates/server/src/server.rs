@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use hstratum_core::account::clean_name;
-use hstratum_core::address::{Address, Network};
-use hstratum_core::admin::{Answer, Order, Refusal};
+use anyhow::Context;
+use hstratum_core::admin::Order;
 use hstratum_core::alarm::Sign;
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level, Verdict};
@@ -24,14 +22,16 @@ use crate::descriptors;
 use crate::driver::{Desks, Driver};
 use crate::http::{self, Site, Sources};
 use crate::legacy::{Legacy, Unanswered};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, ORDER_MS, PASSWORD_THREADS_MAX};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
 use crate::listener::Encryption;
 use crate::live;
-use crate::mail::{AddressMail, NodeMail, Post};
+use crate::mail::{NodeMail, Post};
 use crate::net::{Net, NetConfig};
 use crate::node::Node;
 pub use crate::node_lag::Lag;
 use crate::node_lag::NodeLag;
+use crate::orders::Orders;
+pub use crate::orders::{AddressStored, Ordered};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
@@ -44,7 +44,7 @@ use crate::webhook::{self, Outbox};
 /// A running server.
 pub struct Server {
     post: Post,
-    network: Network,
+    orders: Orders,
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
     node_lag: Arc<NodeLag>,
@@ -94,7 +94,7 @@ impl Server {
             &node,
         )?;
         let store_desk = desks.store.clone();
-        let network = settings.network;
+        let orders = Orders::new(post.clone(), settings.network);
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
         let node_lag = Arc::new(NodeLag::default());
@@ -104,7 +104,7 @@ impl Server {
                 status: status.clone(),
                 node_lag: node_lag.clone(),
             };
-            let (site, http_node) = (Site::new(&settings, sources), node.clone());
+            let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
             clerks.push(spawn("hstratum-http", move || {
                 http::run(listener, site, &*http_node);
             })?);
@@ -140,7 +140,7 @@ impl Server {
         })?;
         Ok(Self {
             post,
-            network,
+            orders,
             addresses,
             status,
             node_lag,
@@ -210,28 +210,13 @@ impl Server {
     /// # Errors
     /// When the name is none, or the address none of this network that can be paid.
     pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AddressStored> {
-        if clean_name(account).as_deref() != Some(account) {
-            bail!("no name of an account: {account:?}");
-        }
-        let Some(payable) = Address::parse_payable(address, self.network) else {
-            let network = self.network.name();
-            bail!("no address of {network} that can be paid: {address:?}");
-        };
-        let (answer, answered) = channel();
-        self.post.node(NodeMail::SetAddress(AddressMail {
-            account: account.to_owned(),
-            address: payable.encode(self.network),
-            answer,
-        }));
-        Ok(AddressStored(answered))
+        self.orders.set_address(account, address)
     }
 
     /// Gives the pool an order. What comes out has the answer, which comes when what the order
     /// changes is durable.
     pub fn order(&self, order: Order) -> Ordered {
-        let (answer, answered) = channel();
-        self.post.node(NodeMail::Order(order, answer));
-        Ordered(answered)
+        self.orders.give(order)
     }
 
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
@@ -240,39 +225,6 @@ impl Server {
         let (done, closed) = channel();
         self.post.node(NodeMail::Close(done));
         Closing(closed)
-    }
-}
-
-/// An address on its way to the ledger.
-pub struct AddressStored(Receiver<anyhow::Result<()>>);
-
-impl AddressStored {
-    /// Waits until it is durable, at most five seconds.
-    ///
-    /// # Errors
-    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
-    /// stored all the same.
-    pub fn wait(&self) -> anyhow::Result<()> {
-        clerk::wait_for_address(&self.0).context("failed to store the address")
-    }
-}
-
-/// An order that was given.
-pub struct Ordered(Receiver<Result<Answer, Refusal>>);
-
-impl Ordered {
-    /// Waits for the answer, at most ten seconds.
-    ///
-    /// # Errors
-    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
-    /// have been carried out all the same.
-    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
-        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
-            Ok(answer) => Ok(answer),
-            Err(Timeout) => bail!("the pool does not answer"),
-            Err(Disconnected) => bail!("the pool has stopped before it answered"),
-        }
     }
 }
 

@@ -5,14 +5,14 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use browser::{Browser, free_port, head, wait_for_line};
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Running, TestNode, settings, start, wait_until};
+use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start, wait_until};
 use hstratum::server::Server;
 use hstratum_core::event::{Level, Verdict};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
@@ -357,4 +357,107 @@ fn document_names_nothing_that_it_does_not_have() {
         let path = target.strip_prefix('#').expect("a path in the document");
         assert!(document.pointer(path).is_some(), "{target}");
     }
+}
+
+const TOKEN: &str = "0123456789abcdef";
+
+#[test]
+fn without_a_token_there_are_no_admin_calls() {
+    let (_running, browser) = serve(&[]);
+    let user = json!({"name": "bob", "password": "x"});
+    let answer = browser.call("POST", "/api/v1/admin/users", Some(TOKEN), &user);
+    assert_eq!(answer.status, 404);
+    let document = browser.get("/api/v1/openapi.json").body;
+    assert!(!document.contains("/admin/"));
+}
+
+#[test]
+fn admin_calls_need_the_token() {
+    let (_running, browser) = serve(&[("http-token", TOKEN)]);
+    let document = browser.json("/api/v1/openapi.json");
+    let paths = document["paths"].as_object().expect("paths");
+    let admin = paths.iter().filter(|(path, _)| path.contains("/admin/"));
+    let mut calls = 0;
+    for (path, methods) in admin {
+        for method in methods.as_object().expect("methods").keys() {
+            calls += 1;
+            for token in [None, Some(""), Some("0123456789abcdeg")] {
+                let path = path
+                    .replace("{name}", "bob")
+                    .replace("{address}", "192.0.2.1");
+                let answer = browser.call(&method.to_uppercase(), &path, token, &json!({}));
+                assert_eq!(answer.status, 401, "{method} {path} with {token:?}");
+            }
+        }
+    }
+    assert_eq!(calls, 10);
+}
+
+#[test]
+fn operator_rules_users_bans_and_drains() {
+    let options = [
+        ("http-token", TOKEN),
+        ("auth", "users"),
+        ("password", "boss"),
+    ];
+    let (running, browser) = serve(&options);
+    running.server.template(Chain::hard().empty_at(0));
+    let call = |method: &str, path: &str, body: &Value, status: u16| {
+        let path = format!("/api/v1/admin{path}");
+        let answer = browser.call(method, &path, Some(TOKEN), body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        answer
+    };
+    let logs_in = |password: &str| {
+        let mut miner = Miner::connect(running.server.address());
+        miner.send(7, "mining.authorize", &json!(["bob", password]));
+        loop {
+            let line = miner.json();
+            if line["id"] == 7 {
+                return line["result"] == true;
+            }
+        }
+    };
+    let none = json!({});
+
+    let bob = json!({"name": "bob", "password": "one"});
+    call("POST", "/users", &bob, 204);
+    assert!(logs_in("one"));
+    let again = call("POST", "/users", &bob, 409);
+    assert_eq!(again.json()["error"], "the user exists already");
+    call(
+        "PUT",
+        "/users/bob/password",
+        &json!({"password": "two"}),
+        204,
+    );
+    assert!(!logs_in("one") && logs_in("two"));
+    call("PUT", "/users/bob/disabled", &none, 204);
+    assert!(!logs_in("two"));
+    call("DELETE", "/users/bob/disabled", &none, 204);
+    assert!(logs_in("two"));
+    let nowhere = json!({"address": "nowhere"});
+    call("PUT", "/users/bob/address", &nowhere, 400);
+    for wrong in [json!({"name": "eve"}), json!([]), json!({"nam": "eve"})] {
+        call("POST", "/users", &wrong, 400);
+    }
+
+    let ban = json!({"address": "192.0.2.7", "seconds": 60, "reason": "floods"});
+    call("POST", "/bans", &ban, 204);
+    let bans = call("GET", "/bans", &none, 200).json();
+    assert_eq!(bans[0]["address"], "192.0.2.7");
+    assert_eq!(
+        (&bans[0]["by"], &bans[0]["reason"]),
+        (&json!("operator"), &json!("floods"))
+    );
+    call("DELETE", "/bans/192.0.2.7", &none, 204);
+    call("DELETE", "/bans/192.0.2.7", &none, 409);
+    call("DELETE", "/bans/everybody", &none, 400);
+
+    call("PUT", "/drain", &json!({"seconds": 4000}), 400);
+    call("PUT", "/drain", &json!({"seconds": 0}), 204);
+    let is_refused = || TcpStream::connect(running.server.address()).is_err();
+    wait_until("nobody is let in", is_refused);
+    call("DELETE", "/drain", &none, 204);
+    wait_until("everybody is let in", || !is_refused());
 }

@@ -5,6 +5,7 @@
 
 #![allow(unused_qualifications, reason = "what utoipa's macros write")]
 
+mod admin;
 mod answer;
 mod book;
 mod events;
@@ -41,6 +42,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use self::admin::Operator;
 use self::answer::Answers;
 use self::book::Book;
 use self::events::Events;
@@ -53,6 +55,7 @@ use crate::limits::{
 use crate::live::Live;
 use crate::node::Node;
 use crate::node_lag::NodeLag;
+use crate::orders::Orders;
 use crate::settings::Settings;
 use crate::store::FILE_NAME;
 use crate::store::status::Status;
@@ -77,6 +80,8 @@ pub(crate) struct Site {
     pub roster: Roster,
     pub events: Events,
     pub answers: Answers,
+    /// Who may give orders; none: nobody.
+    pub operator: Option<Operator>,
 }
 
 /// The end of the connection that is ours.
@@ -117,7 +122,7 @@ pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<Tc
 }
 
 impl Site {
-    pub(crate) fn new(settings: &Settings, sources: Sources) -> Self {
+    pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
         let config = &settings.config;
         let book = settings.dir.as_ref();
         Self {
@@ -131,6 +136,10 @@ impl Site {
             roster: Roster::default(),
             events: Events::default(),
             answers: Answers::default(),
+            operator: config.http_token.clone().map(|token| Operator {
+                token,
+                orders: orders.clone(),
+            }),
         }
     }
 }
@@ -187,6 +196,10 @@ fn router(site: Arc<Site>) -> Router {
         ))
         .route("/events", get(events::events))
         .route("/openapi.json", get(openapi::document));
+    let api = match site.operator {
+        Some(_) => api.nest("/admin", admin::routes(&site)),
+        None => api,
+    };
     pages::routes()
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))

@@ -1,13 +1,17 @@
 //! What the API is, in OpenAPI: made from the code that answers.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use utoipa::OpenApi;
 
+use super::Site;
 use super::answer::Order;
 use super::history::Range;
 use super::people::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
-use super::{events, history, metrics, pages, payouts, people, pool, round};
+use super::{admin, events, history, metrics, pages, payouts, people, pool, round};
 
 /// Everything that can be asked.
 #[derive(OpenApi)]
@@ -46,6 +50,10 @@ pub(crate) struct Document;
 /// This document.
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "monitoring", responses(
     (status = 200, body = Object)))]
-pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+pub(crate) async fn document(State(site): State<Arc<Site>>) -> Json<utoipa::openapi::OpenApi> {
+    let mut document = Document::openapi();
+    if site.operator.is_some() {
+        document.merge(admin::Document::openapi());
+    }
+    Json(document)
 }

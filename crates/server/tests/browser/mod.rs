@@ -61,13 +61,38 @@ impl Browser {
         answer.json()
     }
 
+    /// A call with JSON in it, with a token or none.
+    pub fn call(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let host = format!("127.0.0.1:{}", self.port);
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![
+            ("Host", host.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        headers.extend(
+            bearer
+                .as_ref()
+                .map(|bearer| ("Authorization", bearer.as_str())),
+        );
+        let body = body.to_string();
+        self.ask_with(method, path, &headers, &body)
+    }
+
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask_with(method, path, headers, "")
+    }
+
+    fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = self.connect();
         let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
+        if !body.is_empty() {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
         request += "\r\n";
+        request += body;
         stream.write_all(request.as_bytes()).expect("sent");
         let mut reader = BufReader::new(stream);
         let (status, headers) = head(&mut reader);

@@ -1,0 +1,320 @@
+//! What the operator may order over HTTP: what the node's RPC can do as well. Each call bears the
+//! token; without the option the paths are not there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, post, put};
+use axum::{Json, Router};
+use hstratum_core::admin::{Answer as Told, Order, RefusalKind};
+use hstratum_core::ban::{Ban, BannedBy};
+use hstratum_core::event::NewUser;
+use ring::hmac;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Failure, Name, Problem};
+use crate::config::Secret;
+use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::orders::Orders;
+
+/// Who may give orders, and where.
+pub(crate) struct Operator {
+    pub token: Secret,
+    pub orders: Orders,
+}
+
+/// The paths below `/admin`, for a site that has an operator.
+pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
+    Router::new()
+        .route("/users", post(add_user))
+        .route("/users/{name}/password", put(set_password))
+        .route("/users/{name}/address", put(set_address))
+        .route("/users/{name}/disabled", put(disable).delete(enable))
+        .route("/bans", post(ban).get(bans))
+        .route("/bans/{address}", delete(unban))
+        .route("/drain", put(drain).delete(undrain))
+        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(site.clone(), admit))
+}
+
+/// Only who has the token.
+async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION);
+    let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if given.is_some_and(|given| operator(&site).is_token(given)) {
+        return next.run(request).await;
+    }
+    let text = "this call needs the token: Authorization: Bearer …";
+    let mut response = Failure(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
+    let bearer = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+    response
+}
+
+fn operator(site: &Site) -> &Operator {
+    let operator = site.operator.as_ref();
+    operator.expect("the paths are there for an operator")
+}
+
+impl Operator {
+    /// The time it takes says nothing of the token: signatures of both are compared.
+    fn is_token(&self, given: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.token.0.as_bytes());
+        let expected = hmac::sign(&key, self.token.0.as_bytes());
+        hmac::verify(&key, given, expected.as_ref()).is_ok()
+    }
+}
+
+/// The body, as JSON.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = Json::<T>::from_request(request, state).await;
+        let Json(body) = body.map_err(|error| Failure::wrong(error.body_text()))?;
+        Ok(Self(body))
+    }
+}
+
+/// Waits on a thread of its own, since the disk may take its time.
+async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
+    let ordered = operator(site).orders.give(order);
+    let waited = tokio::task::spawn_blocking(move || ordered.wait()).await;
+    match waited {
+        Ok(Ok(Ok(told))) => Ok(told),
+        Ok(Ok(Err(refusal))) => {
+            let status = match refusal.kind() {
+                RefusalKind::Malformed => StatusCode::BAD_REQUEST,
+                RefusalKind::State => StatusCode::CONFLICT,
+                RefusalKind::Disk => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Err(Failure(status, refusal.text().to_owned()))
+        }
+        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
+        Err(_) => Err(Failure::busy("the server stops")),
+    }
+}
+
+async fn done(site: &Site, order: Order) -> Result<StatusCode, Failure> {
+    give(site, order).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UserBody {
+    name: String,
+    password: String,
+    /// Where it is paid; else its name, if that is an address.
+    address: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordBody {
+    password: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AddressBody {
+    address: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BanBody {
+    /// Of IPv6, its /64 is meant.
+    #[schema(value_type = String)]
+    address: IpAddr,
+    /// For how long; until it is unbanned if left out.
+    seconds: Option<u64>,
+    /// For the operator.
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DrainBody {
+    /// Over how long miners are moved away.
+    seconds: Option<u64>,
+}
+
+/// An address that is refused.
+#[derive(Serialize, ToSchema)]
+struct BanRow {
+    address: String,
+    since: u64,
+    /// None: until it is unbanned.
+    until: Option<u64>,
+    reason: String,
+    /// `operator` or `pool`.
+    by: &'static str,
+}
+
+impl From<Ban> for BanRow {
+    fn from(ban: Ban) -> Self {
+        Self {
+            address: ban.address.to_string(),
+            since: ban.since_s,
+            until: ban.until_s,
+            reason: ban.reason,
+            by: match ban.by {
+                BannedBy::Operator => "operator",
+                BannedBy::Pool => "pool",
+            },
+        }
+    }
+}
+
+type Done = Result<StatusCode, Failure>;
+
+/// Add a user.
+#[utoipa::path(post, path = "/api/v1/admin/users", tag = "admin", request_body = UserBody,
+    responses(Outcome))]
+async fn add_user(State(site): State<Arc<Site>>, Body(user): Body<UserBody>) -> Done {
+    let UserBody {
+        name,
+        password,
+        address,
+    } = user;
+    let user = NewUser {
+        name,
+        password,
+        address,
+        is_locked: false,
+    };
+    done(&site, Order::AddUser(user)).await
+}
+
+/// Give a user another password; who is connected stays.
+#[utoipa::path(put, path = "/api/v1/admin/users/{name}/password", tag = "admin",
+    params(("name" = String, Path)), request_body = PasswordBody, responses(Outcome))]
+async fn set_password(
+    State(site): State<Arc<Site>>,
+    Name(name): Name,
+    Body(PasswordBody { password }): Body<PasswordBody>,
+) -> Done {
+    done(&site, Order::SetPassword { name, password }).await
+}
+
+/// Have an account paid there.
+#[utoipa::path(put, path = "/api/v1/admin/users/{name}/address", tag = "admin",
+    params(("name" = String, Path)), request_body = AddressBody, responses(Outcome))]
+async fn set_address(
+    State(site): State<Arc<Site>>,
+    Name(name): Name,
+    Body(AddressBody { address }): Body<AddressBody>,
+) -> Done {
+    let stored = operator(&site).orders.set_address(&name, &address);
+    let stored = stored.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    match tokio::task::spawn_blocking(move || stored.wait()).await {
+        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
+        Err(_) => Err(Failure::busy("the server stops")),
+    }
+}
+
+/// Let a user mine no more; its credit stays.
+#[utoipa::path(put, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
+    params(("name" = String, Path)), responses(Outcome))]
+async fn disable(State(site): State<Arc<Site>>, Name(name): Name) -> Done {
+    done(&site, Order::DisableUser(name)).await
+}
+
+/// Let it mine again.
+#[utoipa::path(delete, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
+    params(("name" = String, Path)), responses(Outcome))]
+async fn enable(State(site): State<Arc<Site>>, Name(name): Name) -> Done {
+    done(&site, Order::EnableUser(name)).await
+}
+
+/// Refuse an address and end its connections.
+#[utoipa::path(post, path = "/api/v1/admin/bans", tag = "admin", request_body = BanBody,
+    responses(Outcome))]
+async fn ban(State(site): State<Arc<Site>>, Body(ban): Body<BanBody>) -> Done {
+    let order = Order::Ban {
+        address: ban.address,
+        duration_s: ban.seconds,
+        reason: ban.reason,
+    };
+    done(&site, order).await
+}
+
+/// Every address that is refused.
+#[utoipa::path(get, path = "/api/v1/admin/bans", tag = "admin", responses(
+    (status = 200, body = [BanRow]), (status = 401, body = Problem)))]
+async fn bans(State(site): State<Arc<Site>>) -> Answer<Vec<BanRow>> {
+    match give(&site, Order::ListBans).await? {
+        Told::Bans(bans) => Ok(Json(bans.into_iter().map(BanRow::from).collect())),
+        _ => unreachable!("a list of bans was ordered"),
+    }
+}
+
+/// Take connections from an address again, whoever has banned it.
+#[utoipa::path(delete, path = "/api/v1/admin/bans/{address}", tag = "admin",
+    params(("address" = String, Path)), responses(Outcome))]
+async fn unban(State(site): State<Arc<Site>>, Name(address): Name) -> Done {
+    let Ok(address) = address.parse() else {
+        return Err(Failure::wrong("expected an IP address"));
+    };
+    done(&site, Order::Unban(address)).await
+}
+
+/// Take no more connections, and move those there are away.
+#[utoipa::path(put, path = "/api/v1/admin/drain", tag = "admin", request_body = DrainBody,
+    responses(Outcome))]
+async fn drain(State(site): State<Arc<Site>>, Body(drain): Body<DrainBody>) -> Done {
+    let over_s = drain.seconds.unwrap_or(DRAIN_S);
+    done(&site, Order::Drain { over_s }).await
+}
+
+/// Take connections again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/admin/drain",
+    tag = "admin",
+    responses(Outcome)
+)]
+async fn undrain(State(site): State<Arc<Site>>) -> Done {
+    done(&site, Order::Undrain).await
+}
+
+/// What an order comes to.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "for the document")]
+enum Outcome {
+    /// It is so, and durable.
+    #[response(status = 204)]
+    Done,
+    /// The order is malformed.
+    #[response(status = 400)]
+    Malformed(Problem),
+    /// Without the token.
+    #[response(status = 401)]
+    Unauthorized(Problem),
+    /// It does not fit what is there.
+    #[response(status = 409)]
+    Conflict(Problem),
+    /// The disk refuses, or the server stops.
+    #[response(status = 503)]
+    Busy(Problem),
+}
+
+/// What there is with a token besides.
+#[derive(OpenApi)]
+#[openapi(
+    paths(add_user, set_password, set_address, disable, enable, ban, bans, unban, drain, undrain),
+    tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
+)]
+pub(crate) struct Document;

@@ -1,0 +1,88 @@
+//! What the operator's tools want of the driver: the node's RPC and the admin part of HTTP.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hstratum_core::account::clean_name;
+use hstratum_core::address::{Address, Network};
+use hstratum_core::admin::{Answer, Order, Refusal};
+
+use crate::clerk;
+use crate::limits::ORDER_MS;
+use crate::mail::{AddressMail, NodeMail, Post};
+
+/// Where orders are given.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    post: Post,
+    network: Network,
+}
+
+impl Orders {
+    pub(crate) fn new(post: Post, network: Network) -> Self {
+        Self { post, network }
+    }
+
+    /// See [`crate::server::Server::set_address`].
+    pub(crate) fn set_address(
+        &self,
+        account: &str,
+        address: &str,
+    ) -> anyhow::Result<AddressStored> {
+        if clean_name(account).as_deref() != Some(account) {
+            bail!("no name of an account: {account:?}");
+        }
+        let Some(payable) = Address::parse_payable(address, self.network) else {
+            let network = self.network.name();
+            bail!("no address of {network} that can be paid: {address:?}");
+        };
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::SetAddress(AddressMail {
+            account: account.to_owned(),
+            address: payable.encode(self.network),
+            answer,
+        }));
+        Ok(AddressStored(answered))
+    }
+
+    /// See [`crate::server::Server::order`].
+    pub(crate) fn give(&self, order: Order) -> Ordered {
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered(answered)
+    }
+}
+
+/// An address on its way to the ledger.
+pub struct AddressStored(Receiver<anyhow::Result<()>>);
+
+impl AddressStored {
+    /// Waits until it is durable, at most five seconds.
+    ///
+    /// # Errors
+    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
+    /// stored all the same.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        clerk::wait_for_address(&self.0).context("failed to store the address")
+    }
+}
+
+/// An order that was given.
+pub struct Ordered(Receiver<Result<Answer, Refusal>>);
+
+impl Ordered {
+    /// Waits for the answer, at most ten seconds.
+    ///
+    /// # Errors
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
+    /// have been carried out all the same.
+    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
+            Ok(answer) => Ok(answer),
+            Err(Timeout) => bail!("the pool does not answer"),
+            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+        }
+    }
+}
