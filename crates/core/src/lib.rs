@@ -34,6 +34,7 @@ pub mod message;
 pub mod pace;
 pub mod password;
 pub mod payout;
+mod phase;
 pub mod pool;
 mod proxied;
 pub mod proxy;

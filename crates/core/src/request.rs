@@ -6,9 +6,9 @@ use crate::line::Flow;
 use crate::message::{
     Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
 };
+use crate::phase::{Heard, Phase};
 use crate::pool::Shared;
-use crate::redirect::{Head, is_request_line};
-use crate::session::{Phase, Session};
+use crate::session::Session;
 use crate::units::parse_hex_u32;
 
 /// Handles the lines of one connection.
@@ -65,20 +65,10 @@ impl Desk<'_> {
     }
 
     fn handle_line(&mut self, session: &mut Session, line: &[u8]) -> Flow {
-        match &mut session.phase {
-            Phase::New if is_request_line(line) => session.phase = Phase::Http(Head::default()),
-            Phase::Http(head) => {
-                if head.read_line(line) == Flow::Stop {
-                    self.answer_http(session);
-                }
-            }
-            Phase::Closing => {}
-            Phase::New | Phase::Stratum => {
-                session.phase = Phase::Stratum;
-                if !line.iter().all(u8::is_ascii_whitespace) {
-                    self.handle_request(session, line);
-                }
-            }
+        match session.phase.hear(line) {
+            Heard::Request => self.handle_request(session, line),
+            Heard::HttpEnd => self.answer_http(session),
+            Heard::Nothing => {}
         }
         if session.is_closing() || session.is_blocked() {
             Flow::Stop
@@ -88,17 +78,13 @@ impl Desk<'_> {
     }
 
     fn answer_http(&mut self, session: &mut Session) {
-        let Phase::Http(head) = &session.phase else {
-            return;
-        };
-        if head.is_complete() {
-            let config = &self.shared.config;
-            let response = head.response(config.public_host.as_deref(), config.public_port);
+        let config = &self.shared.config;
+        let host = config.public_host.as_deref();
+        if let Some(response) = session.phase.end_http(host, config.public_port) {
             self.out
                 .send(session.conn, |out| out.extend_from_slice(&response));
         }
         self.shared.closing.push((session.conn, CloseHow::Flushed));
-        session.phase = Phase::Closing;
     }
 
     fn handle_request(&mut self, session: &mut Session, line: &[u8]) {

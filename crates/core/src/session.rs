@@ -17,22 +17,10 @@ use crate::limits::{
 use crate::line::LineBuffer;
 use crate::message::write_set_difficulty;
 use crate::pace::{Dynamic, Pace, Urgency};
-use crate::redirect::Head;
+use crate::phase::Phase;
 use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
 use crate::view::Rate;
-
-/// How far a connection has come.
-pub(crate) enum Phase {
-    /// Nothing was read yet.
-    New,
-    /// It speaks stratum.
-    Stratum,
-    /// It speaks HTTP.
-    Http(Head),
-    /// Nothing more is read; it is about to be reset.
-    Closing,
-}
 
 /// The difficulty of the jobs from one number on.
 struct Assignment {

@@ -86,14 +86,20 @@ fn an_address_that_keeps_misbehaving_is_refused_for_ten_minutes() {
     assert!(table.is_open(forgiven));
 }
 
-#[test]
-fn an_address_where_somebody_earns_is_never_refused() {
-    let mut table = Table::with_job(&Setup::default());
-    let address = Ipv4Addr::new(192, 0, 2, 1);
+/// Alice, who has earned something at this address.
+fn earn_at(table: &mut Table, address: Ipv4Addr) -> Miner {
     let alice = table.connect_from(address);
     table.login(alice, "alice");
     let job = table.job(alice);
     table.submit(alice, &job, Want::Share);
+    alice
+}
+
+#[test]
+fn an_address_where_somebody_earns_is_never_refused() {
+    let mut table = Table::with_job(&Setup::default());
+    let address = Ipv4Addr::new(192, 0, 2, 1);
+    let alice = earn_at(&mut table, address);
     for _ in 0..BAN_DROPS * 2 {
         let mallory = table.connect_from(address);
         misbehave(&mut table, mallory);
@@ -141,10 +147,7 @@ fn ban(address: Ipv4Addr, duration_s: Option<u64>) -> Order {
 fn the_operator_has_an_address_refused_for_a_time_though_somebody_earns_there() {
     let mut table = Table::with_job(&Setup::default());
     let address = Ipv4Addr::new(192, 0, 2, 1);
-    let alice = table.connect_from(address);
-    table.login(alice, "alice");
-    let job = table.job(alice);
-    table.submit(alice, &job, Want::Share);
+    let alice = earn_at(&mut table, address);
     let proxy = table.arrive(address.into(), ArrivalKind::Proxy);
     table.order(ban(address, Some(60)));
     assert!(!table.is_open(alice) && table.is_open(proxy));

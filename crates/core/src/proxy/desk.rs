@@ -6,10 +6,10 @@ use crate::limits::{PASSWORD_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
 use crate::line::Flow;
 use crate::message::{self, Reject, write_reject};
 use crate::pace::{Wish, split_password};
+use crate::phase::{Heard, Phase};
 use crate::proxy::Shared;
 use crate::proxy::event::{Action, Actions};
-use crate::proxy::miner::{Kind, Miner, Phase, Request, User};
-use crate::redirect::{Head, is_request_line};
+use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::units::parse_hex_u32;
 
 /// The id of requests whose answer no miner waits for.
@@ -64,20 +64,10 @@ impl Desk<'_> {
     }
 
     fn handle_line(&mut self, miner: &mut Miner, line: &[u8]) -> Flow {
-        match &mut miner.phase {
-            Phase::New if is_request_line(line) => miner.phase = Phase::Http(Head::default()),
-            Phase::Http(head) => {
-                if head.read_line(line) == Flow::Stop {
-                    self.answer_http(miner);
-                }
-            }
-            Phase::Closing => {}
-            Phase::New | Phase::Stratum => {
-                miner.phase = Phase::Stratum;
-                if !line.iter().all(u8::is_ascii_whitespace) {
-                    self.handle_request(miner, line);
-                }
-            }
+        match miner.phase.hear(line) {
+            Heard::Request => self.handle_request(miner, line),
+            Heard::HttpEnd => self.answer_http(miner),
+            Heard::Nothing => {}
         }
         if miner.is_closing() || self.is_blocked(miner) {
             Flow::Stop
@@ -87,17 +77,13 @@ impl Desk<'_> {
     }
 
     fn answer_http(&mut self, miner: &mut Miner) {
-        let Phase::Http(head) = &miner.phase else {
-            return;
-        };
-        if head.is_complete() {
-            let config = &self.shared.config;
-            let response = head.response(config.public_host.as_deref(), config.public_port);
+        let config = &self.shared.config;
+        let host = config.public_host.as_deref();
+        if let Some(response) = miner.phase.end_http(host, config.public_port) {
             self.out
                 .send(miner.conn, |out| out.extend_from_slice(&response));
         }
         self.shared.closing.push((miner.conn, CloseHow::Flushed));
-        miner.phase = Phase::Closing;
     }
 
     fn handle_request(&mut self, miner: &mut Miner, line: &[u8]) {

@@ -5,10 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Arrival, Now};
+use crate::phase::Phase;
 use crate::proxy::event::Actions;
 use crate::proxy::health::Change;
 use crate::proxy::link::{Link, Stage};
-use crate::proxy::miner::{Kind, Miner, Phase, Request, User};
+use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::proxy::{Proxy, Role};
 use crate::units::{ConnId, hex, unhex};
 

@@ -14,22 +14,10 @@ use crate::limits::{
 };
 use crate::line::LineBuffer;
 use crate::message::{Reject, write_reject};
+use crate::phase::Phase;
 use crate::proxy::event::Place;
 use crate::proxy::link::Link;
-use crate::redirect::Head;
 use crate::units::ConnId;
-
-/// How far a connection has come.
-pub(crate) enum Phase {
-    /// Nothing was read yet.
-    New,
-    /// It speaks stratum.
-    Stratum,
-    /// It speaks HTTP.
-    Http(Head),
-    /// Nothing more is read; it is about to be reset.
-    Closing,
-}
 
 /// What a request is, as far as its answer or a move depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
