@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::answer::{Answer, Params, Problem, page_of};
+use crate::ledger;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
 
 /// The work since the pool's last block on the main chain.
@@ -176,43 +177,34 @@ impl BlockStateAsked {
 }
 
 fn open_round(conn: &Connection) -> rusqlite::Result<Round> {
-    let last = conn
+    let open = ledger::open_round(conn)?;
+    let since = conn
         .query_row(
-            "SELECT height, found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
+            "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
               ORDER BY height DESC LIMIT 1",
             [],
-            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)),
+            |row| row.get(0),
         )
         .optional()?;
-    let from_height = last.map_or(0, |(height, _)| height + 1);
     let mut statement = conn.prepare_cached(
         "SELECT name, sum(c.difficulty * count) AS work FROM credit AS c
            JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
           GROUP BY c.account ORDER BY work DESC, name LIMIT ?2",
     )?;
-    let accounts = statement.query_map([from_height, HTTP_ROUND_ACCOUNTS], |row| {
+    let accounts = statement.query_map([open.from_height, HTTP_ROUND_ACCOUNTS], |row| {
         Ok(RoundAccount {
             account: row.get(0)?,
             work: row.get(1)?,
         })
     })?;
-    let accounts = accounts.collect::<rusqlite::Result<_>>()?;
-    conn.query_row(
-        "SELECT coalesce(sum(count), 0), coalesce(sum(c.difficulty * count), 0.0),
-                coalesce(sum(c.difficulty * count / h.difficulty), 0.0)
-           FROM credit AS c LEFT JOIN heights AS h USING (height) WHERE height >= ?1",
-        [from_height],
-        |row| {
-            Ok(Round {
-                from_height,
-                since: last.map(|(_, found_at)| found_at),
-                shares: row.get(0)?,
-                work: row.get(1)?,
-                effort: row.get(2)?,
-                accounts,
-            })
-        },
-    )
+    Ok(Round {
+        from_height: open.from_height,
+        since,
+        shares: open.shares,
+        work: open.work,
+        effort: open.effort,
+        accounts: accounts.collect::<rusqlite::Result<_>>()?,
+    })
 }
 
 fn luck(conn: &Connection) -> rusqlite::Result<Luck> {

@@ -19,6 +19,7 @@ pub use address::set_address;
 pub use backup::backup;
 pub use check::check;
 pub use import::{Imported, Paid, import};
+pub(crate) use report::open_round;
 pub use report::{
     AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, Report, WorkerReport, report,
 };

@@ -134,7 +134,8 @@ pub fn report(conn: &Connection, now_unix_s: u64) -> anyhow::Result<Report> {
     })
 }
 
-fn open_round(conn: &Connection) -> rusqlite::Result<OpenRound> {
+/// Reads the round that no block has closed.
+pub(crate) fn open_round(conn: &Connection) -> rusqlite::Result<OpenRound> {
     let from_height = conn.query_row(
         "SELECT coalesce(max(height) + 1, 0) FROM blocks WHERE state IN ('accepted', 'confirmed')",
         [],

@@ -29,7 +29,7 @@ impl Net {
         }
     }
 
-    fn add(&mut self, mut socket: TcpStream, peer: SocketAddr, number: usize) -> io::Result<()> {
+    fn add(&mut self, socket: TcpStream, peer: SocketAddr, number: usize) -> io::Result<()> {
         conn::set_up(&socket)?;
         let listener = &self.listeners[number];
         let is_proxy = self.proxies.iter().any(|range| range.contains(peer.ip()));
@@ -39,17 +39,8 @@ impl Net {
             (Stage::Silent, ArrivalKind::Miner, SILENT_START_MS)
         };
         let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
-        let entry = self.conns.vacant_entry();
-        let slot = entry.key();
-        self.poll.registry().register(
-            &mut socket,
-            Token(slot + FIRST_CONN),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        self.generation = self.generation.wrapping_add(1);
-        let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
         let encryption = listener.spec.encryption;
-        entry.insert(Conn::new(id, socket, stage, encryption, arrival));
+        let id = self.insert(socket, stage, arrival, encryption)?;
         self.set_due(id, time_ms);
         if !is_proxy && !self.count(id) {
             self.lose(id);
@@ -98,7 +89,8 @@ impl Net {
         conn::set_up(&socket)?;
         let nothing = Difficulty::new(1.0).expect("above 0");
         let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
-        let id = self.insert(socket, Stage::Dialing, arrival, Origin::Dialed)?;
+        let id = self.insert(socket, Stage::Dialing, arrival, Encryption::Never)?;
+        self.set_dialed(id);
         self.conns[slot_of(id)].queue(preface);
         Ok(id)
     }
@@ -116,10 +108,13 @@ impl Net {
     ) -> io::Result<ConnId> {
         socket.set_nonblocking(true)?;
         let socket = TcpStream::from_std(socket);
-        let id = self.insert(socket, Stage::Open, arrival, origin)?;
-        if origin == Origin::Accepted {
+        let id = self.insert(socket, Stage::Open, arrival, Encryption::Never)?;
+        match origin {
             // It was let in before.
-            self.count(id);
+            Origin::Accepted => {
+                self.count(id);
+            }
+            Origin::Dialed => self.set_dialed(id),
         }
         self.conns[slot_of(id)].queue(out);
         self.mark_dirty(id);
@@ -131,7 +126,7 @@ impl Net {
         mut socket: TcpStream,
         stage: Stage,
         arrival: Arrival,
-        origin: Origin,
+        encryption: Encryption,
     ) -> io::Result<ConnId> {
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
@@ -142,11 +137,14 @@ impl Net {
         )?;
         self.generation = self.generation.wrapping_add(1);
         let id = ConnId(u64::from(self.generation) << 32 | slot as u64);
-        let mut conn = Conn::new(id, socket, stage, Encryption::Never, arrival);
-        conn.is_dialed = origin == Origin::Dialed;
-        self.dialed += usize::from(conn.is_dialed);
-        entry.insert(conn);
+        entry.insert(Conn::new(id, socket, stage, encryption, arrival));
         Ok(id)
+    }
+
+    /// It is one that we made: others have its place.
+    fn set_dialed(&mut self, id: ConnId) {
+        self.conns[slot_of(id)].is_dialed = true;
+        self.dialed += 1;
     }
 
     /// Takes no more connections. A socket that another process has as well goes on listening there.
