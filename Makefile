@@ -12,6 +12,7 @@ run: build
 
 # Everything that says whether the tree is right.
 test: check build
+	scripts/postgres.sh
 	cargo test --locked --workspace
 	scripts/chromium.sh
 	node --test --test-concurrency=1 $(E2E)

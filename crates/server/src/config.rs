@@ -16,9 +16,10 @@ use crate::address_range::AddressRange;
 use crate::limits::LISTENERS_MAX;
 use crate::listener::ListenSpec;
 use crate::option_value::{
-    parse_auth, parse_bool, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, parse_token, store,
+    parse_auth, parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host,
+    parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
+use crate::shared::address::Address;
 use crate::spelling::edit_distance;
 use crate::tls;
 pub use crate::tls::TlsFiles;
@@ -114,6 +115,10 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
     pub hashrate_alarm: u8,
+    /// Where the ledger is that several servers share.
+    pub database: Option<Address>,
+    /// This server's name there.
+    pub server_id: String,
 }
 
 /// Where the dashboard is when nobody says.
@@ -335,6 +340,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         expected: "a whole number from 0 to 99",
         set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
     },
+    OptionSpec {
+        name: "database",
+        fallback: Fallback::None,
+        help: "PostgreSQL database of a pool of several servers: the ledger that they share",
+        expected: "a postgres:// URL of at most 2048 bytes",
+        set: |draft, text| store(&mut draft.database, parse_database(text)),
+    },
+    OptionSpec {
+        name: "server-id",
+        fallback: Fallback::Derived("the host's name"),
+        help: "this server's name in that ledger",
+        expected: "1 to 64 visible characters without spaces",
+        set: |draft, text| store(&mut draft.server_id, parse_server_id(text)),
+    },
 ];
 
 impl Config {
@@ -408,6 +427,8 @@ struct Draft {
     webhook: Option<Secret>,
     webhook_secret: Option<Secret>,
     hashrate_alarm: Option<u8>,
+    database: Option<Secret>,
+    server_id: Option<String>,
 }
 
 impl Draft {
@@ -442,13 +463,29 @@ impl Draft {
             proxy_secret: self.proxy_secret,
             webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
+            database: self.database.map(|url| database(&url)).transpose()?,
+            server_id: self.server_id.unwrap_or_else(host_name),
         })
     }
 }
 
+/// What is wrong with the URL is said without its password.
+fn database(url: &Secret) -> Result<Address, ConfigError> {
+    url.0.parse().map_err(|error: anyhow::Error| {
+        ConfigError(format!("{}: {error:#}", Origin::Flag.spell("database")))
+    })
+}
+
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok();
+    let name = name.and_then(parse_server_id);
+    name.unwrap_or_else(|| "unnamed".to_owned())
+}
+
 fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" => {
+        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" | "database" => {
             format!("{} bytes", option.value.len())
         }
         _ => format!("{:?}", cut(&option.value)),

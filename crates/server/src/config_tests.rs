@@ -26,6 +26,8 @@ fn check_error(options: &[RawOption], expected: &str) {
     assert_eq!(error.lines().count(), 1);
 }
 
+const DATABASE: &str = "postgres://pool:secret@db-1,db-2/pool";
+
 #[test]
 fn nothing_given_is_the_defaults() {
     let expected = Config {
@@ -50,6 +52,8 @@ fn nothing_given_is_the_defaults() {
         proxy_secret: None,
         webhook: None,
         hashrate_alarm: 50,
+        database: None,
+        server_id: host_name(),
     };
     assert_eq!(check(&[]), expected);
 }
@@ -77,6 +81,8 @@ fn everything_can_be_given() {
         ("httptoken", "0123456789abcdef"),
         ("explorer", "https://example.com/block/%h"),
         ("proxysecret", "0123456789abcdef"),
+        ("database", DATABASE),
+        ("serverid", "east-1"),
     ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
@@ -107,6 +113,8 @@ fn everything_can_be_given() {
         http_token: Some(Secret("0123456789abcdef".into())),
         explorer: Some("https://example.com/block/%h".into()),
         proxy_secret: ProxySecret::new("0123456789abcdef"),
+        database: Some(DATABASE.parse().expect("an address")),
+        server_id: "east-1".into(),
     };
     assert_eq!(config, expected);
 }
@@ -368,4 +376,18 @@ fn webhook_is_a_url_that_no_error_shows() {
         "webhook-secret: not used, since there is no webhook"
     );
     assert!(flags(&[("hashratealarm", "100")]).is_err());
+}
+
+#[test]
+fn what_is_wrong_with_a_database_is_said_without_its_password() {
+    for url in [
+        "postgres://pool:secret@db-1",
+        "postgres://pool:secret@db:x/pool",
+        "mysql://secret",
+    ] {
+        let error = Config::parse(&[raw(Origin::Flag, "database", url)]).expect_err(url);
+        let text = error.to_string();
+        assert!(text.starts_with("--stratum-database: "), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
 }

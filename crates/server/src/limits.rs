@@ -302,3 +302,18 @@ pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
 
 /// Over how long a drain moves miners away if nothing is said.
 pub(crate) const DRAIN_S: u64 = 60;
+
+/// How long connecting to a host of the shared ledger may take.
+pub(crate) const SQL_CONNECT: Duration = Duration::from_secs(5);
+
+/// How long its host may not answer the system. Then the connection is lost.
+pub(crate) const SQL_SILENCE: Duration = Duration::from_secs(10);
+
+/// How long one statement may take there, in milliseconds. Then it has failed.
+pub(crate) const SQL_STATEMENT_MS: u64 = 30_000;
+
+/// Statements that a connection keeps ready. At the limit all are prepared anew.
+pub(crate) const SQL_STATEMENTS_MAX: usize = 128;
+
+/// Times that a transaction is begun anew when others were in its way. Then it has failed.
+pub(crate) const SQL_TRIES_MAX: u32 = 20;

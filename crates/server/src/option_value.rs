@@ -13,6 +13,8 @@ const TOKEN_BYTES_MIN: usize = 16;
 const PASSWORD_BYTES_MAX: usize = 256;
 const PATH_BYTES_MAX: usize = 4096;
 const URL_BYTES_MAX: usize = 500;
+const DATABASE_BYTES_MAX: usize = 2048;
+const SERVER_ID_CHARS_MAX: usize = 64;
 
 pub(crate) fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
     *place = Some(value?);
@@ -96,4 +98,16 @@ pub(crate) fn parse_explorer(text: &str) -> Option<String> {
     let has_place = text.contains("%h") || text.contains("%s");
     let fits = text.len() <= URL_BYTES_MAX;
     (is_web && is_plain && has_place && fits).then(|| text.to_owned())
+}
+
+/// Its password is in it, so that an error does not show it.
+pub(crate) fn parse_database(text: &str) -> Option<Secret> {
+    let fits = text.len() <= DATABASE_BYTES_MAX;
+    (fits && text.starts_with("postgres")).then(|| Secret(text.to_owned()))
+}
+
+/// A name that logs and pages show.
+pub(crate) fn parse_server_id(text: &str) -> Option<String> {
+    let fits = (1..=SERVER_ID_CHARS_MAX).contains(&text.len()) && text != "true";
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
 }

@@ -1,0 +1,270 @@
+//! Where the shared ledger is: a URL of PostgreSQL's kind, and how one connects there.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use postgres::config::{Host, SslMode, TargetSessionAttrs};
+use postgres::{Client, Config, NoTls};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::limits::{PEM_BYTES_MAX, SQL_CONNECT, SQL_SILENCE, SQL_STATEMENT_MS};
+use crate::sql::SqlError;
+
+/// The environment's password, where the URL has none, as PostgreSQL's own programs take it.
+const PASSWORD_VARIABLE: &str = "PGPASSWORD";
+
+/// A `postgres://…` URL, read.
+#[derive(Clone)]
+pub struct Address {
+    /// As it was given; no log shows it.
+    url: String,
+    config: Config,
+    /// None: no TLS.
+    tls: Option<MakeRustlsConnect>,
+    /// Hosts and database, without the password.
+    shown: String,
+}
+
+/// What the URL says of TLS.
+enum Tls {
+    Off,
+    /// The server is checked, by this file's roots or by the public ones.
+    On(Option<PathBuf>),
+}
+
+impl Address {
+    /// Connects to the first host that takes us, and can be written to unless the URL says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// See [`SqlError`]; the text names where.
+    pub(crate) fn connect(&self) -> Result<Client, SqlError> {
+        let connected = match &self.tls {
+            None => self.config.connect(NoTls),
+            Some(tls) => self.config.connect(tls.clone()),
+        };
+        let named = |error: postgres::Error| {
+            let place = |reason| format!("failed to connect to {self}: {reason}");
+            match SqlError::from(error) {
+                SqlError::Lost(reason) => SqlError::Lost(place(reason)),
+                SqlError::Failed(reason) => SqlError::Failed(place(reason)),
+                other => other,
+            }
+        };
+        let mut client = connected.map_err(named)?;
+        // By a statement, since poolers refuse it as a parameter of the connection.
+        client.batch_execute(&format!("SET statement_timeout = {SQL_STATEMENT_MS}"))?;
+        Ok(client)
+    }
+}
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    /// # Errors
+    /// One line that says what is wrong; the password is not in it.
+    fn from_str(url: &str) -> anyhow::Result<Self> {
+        ensure!(
+            url.starts_with("postgres://") || url.starts_with("postgresql://"),
+            "expected postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        );
+        let given = url.to_owned();
+        let (url, tls) = split_tls(url)?;
+        // The error's own text may quote the password.
+        let mut config: Config = url
+            .parse()
+            .ok()
+            .context("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE?…")?;
+        ensure!(!config.get_hosts().is_empty(), "it names no host");
+        ensure!(config.get_user().is_some(), "it names no user");
+        let database = config.get_dbname().context("it names no database")?;
+        let shown = format!("{}/{database}", hosts(&config));
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var(PASSWORD_VARIABLE)
+        {
+            config.password(password);
+        }
+        let asks_target = url.contains("target_session_attrs=");
+        if !asks_target {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        config
+            .application_name("hstratum")
+            .connect_timeout(SQL_CONNECT)
+            .tcp_user_timeout(SQL_SILENCE)
+            .keepalives_idle(SQL_SILENCE);
+        let is_near = config.get_hosts().iter().all(is_near);
+        let tls = match tls {
+            Some(Tls::Off) => None,
+            Some(Tls::On(roots)) => Some(client_config(roots.as_deref())?),
+            None if is_near => None,
+            None => Some(client_config(None)?),
+        };
+        config.ssl_mode(match tls {
+            None => SslMode::Disable,
+            Some(_) => SslMode::Require,
+        });
+        Ok(Self {
+            url: given,
+            config,
+            tls: tls.map(MakeRustlsConnect::new),
+            shown,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+}
+
+/// Takes out what is ours to understand: `sslmode` and `sslrootcert`.
+fn split_tls(url: &str) -> anyhow::Result<(String, Option<Tls>)> {
+    let Some((base, query)) = url.split_once('?') else {
+        return Ok((url.to_owned(), None));
+    };
+    let mut rest = Vec::new();
+    let (mut tls, mut roots) = (None, None);
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("sslmode", "disable")) => tls = Some(Tls::Off),
+            Some(("sslmode", "require" | "verify-full")) => tls = Some(Tls::On(None)),
+            Some(("sslmode", _)) => bail!(
+                "sslmode is disable, or require or verify-full, which both check the server's \
+                 certificate"
+            ),
+            Some(("sslrootcert", path)) => roots = Some(PathBuf::from(path)),
+            _ => rest.push(pair),
+        }
+    }
+    if roots.is_some() {
+        ensure!(
+            !matches!(tls, Some(Tls::Off)),
+            "sslrootcert is of no use with sslmode=disable"
+        );
+        tls = Some(Tls::On(roots));
+    }
+    let url = if rest.is_empty() {
+        base.to_owned()
+    } else {
+        format!("{base}?{}", rest.join("&"))
+    };
+    Ok((url, tls))
+}
+
+fn hosts(config: &Config) -> String {
+    let ports = config.get_ports();
+    let named = config.get_hosts().iter().enumerate().map(|(place, host)| {
+        let port = ports.get(place).or(ports.first()).unwrap_or(&5432);
+        match host {
+            Host::Tcp(host) => format!("{host}:{port}"),
+            Host::Unix(path) => format!("{}:{port}", path.display()),
+        }
+    });
+    named.collect::<Vec<_>>().join(",")
+}
+
+/// On this machine, where nobody listens in.
+fn is_near(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(host) => {
+            host == "localhost"
+                || host
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn client_config(roots: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let mut pem = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut pem))
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate =
+                    certificate.with_context(|| format!("failed to read {}", path.display()))?;
+                store
+                    .add(certificate)
+                    .with_context(|| format!("failed to use {}", path.display()))?;
+            }
+            ensure!(
+                !store.is_empty(),
+                "failed to read {}: no certificate in it",
+                path.display()
+            );
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder
+        .with_safe_default_protocol_versions()
+        .context("failed to set up TLS")?
+        .with_root_certificates(store)
+        .with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(url: &str) -> String {
+        url.parse::<Address>().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn address_is_shown_without_its_password() {
+        let address: Address = "postgres://pool:secret@127.0.0.1:5433,[::1]/pool"
+            .parse()
+            .expect("an address");
+        assert_eq!(address.to_string(), "127.0.0.1:5433,::1:5433/pool");
+        assert!(!format!("{address:?}").contains("secret"));
+        assert!(!error("postgres://pool:secret@127.0.0.1:nonsense/pool").contains("secret"));
+    }
+
+    #[test]
+    fn tls_is_asked_of_every_server_elsewhere_unless_it_is_turned_off() {
+        let tls = |url: &str| url.parse::<Address>().expect("an address").tls.is_some();
+        assert!(!tls("postgres://pool@localhost/pool"));
+        assert!(tls("postgres://pool@db.example.com/pool"));
+        assert!(tls("postgres://pool@localhost/pool?sslmode=require"));
+        assert!(!tls(
+            "postgres://pool@db.example.com/pool?sslmode=disable&connect_timeout=1"
+        ));
+        assert!(error("postgres://pool@localhost/pool?sslmode=prefer").contains("sslmode is"));
+        assert!(error("postgres://pool@localhost/pool?sslrootcert=/none").contains("/none"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(error("mysql://pool@localhost/pool").contains("postgres://"));
+        assert!(error("postgres://localhost/pool").contains("no user"));
+        assert!(error("postgres://pool@localhost").contains("no database"));
+    }
+}

@@ -1,0 +1,130 @@
+//! What makes a database a shared ledger: its tables and its version.
+//!
+//! A database that is of another network, or was written to by a newer program, is not touched.
+
+use anyhow::{Context, ensure};
+use hstratum_core::address::Network;
+use postgres::error::SqlState;
+use postgres::{Client, IsolationLevel, Transaction};
+
+use super::address::Address;
+use crate::limits::SQL_TRIES_MAX;
+use crate::sql::{Db, Postgres, SqlError};
+
+/// What brings a database from one version to the next: the first makes version 1 of an empty one.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Opens a shared ledger, which is made where there is none and upgraded where it is of an earlier
+/// version.
+///
+/// # Errors
+/// [`SqlError::Lost`] inside where nobody answers; else one line that says what to do.
+pub fn open(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Postgres> {
+    let mut postgres = Postgres::connect(address)?;
+    let context = || format!("failed to open the shared ledger {address}");
+    prepare(postgres.client()?, network, unix_s).with_context(context)?;
+    Ok(postgres)
+}
+
+/// Opens a shared ledger that exists.
+///
+/// # Errors
+/// As [`open`]; when there is none, or its version is not this program's.
+pub fn open_existing(address: &Address) -> anyhow::Result<Db> {
+    let mut postgres = Postgres::connect(address)?;
+    let client = postgres.client()?;
+    let mut tx = client.transaction().map_err(SqlError::from)?;
+    let found = version(&mut tx)?;
+    drop(tx);
+    let found = found.with_context(|| format!("there is no ledger of hstratum in {address}"))?;
+    let known = known();
+    ensure!(
+        found == known,
+        "the shared ledger {address} has version {found}, this program knows {known}"
+    );
+    Ok(Db::Postgres(Box::new(postgres)))
+}
+
+fn known() -> i64 {
+    i64::try_from(STEPS.len()).expect("a few steps")
+}
+
+/// Several servers may begin at the same time: one makes the tables, the others find them.
+fn prepare(client: &mut Client, network: Network, unix_s: u64) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        let done = prepare_once(client, network, unix_s);
+        tries += 1;
+        match done {
+            Err(error) if tries < SQL_TRIES_MAX && was_in_the_way(&error) => {}
+            done => return done,
+        }
+    }
+}
+
+fn was_in_the_way(error: &anyhow::Error) -> bool {
+    let codes = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::UNIQUE_VIOLATION,
+    ];
+    let code = error
+        .downcast_ref::<postgres::Error>()
+        .and_then(postgres::Error::code);
+    code.is_some_and(|code| codes.contains(code))
+}
+
+fn prepare_once(client: &mut Client, network: Network, unix_s: u64) -> anyhow::Result<()> {
+    let mut tx = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::Serializable)
+        .start()?;
+    let first = match version(&mut tx)? {
+        Some(found) => {
+            let of: String = tx.query_one("SELECT network FROM meta", &[])?.get(0);
+            let name = network.name();
+            ensure!(
+                of == name,
+                "it is of the network {of:?}, the node's is {name}"
+            );
+            let known = known();
+            ensure!(
+                found <= known,
+                "it was written by a newer hstratum (version {found}, this program knows {known})"
+            );
+            usize::try_from(found).context("its version is none")?
+        }
+        None => 0,
+    };
+    if first == STEPS.len() {
+        return Ok(());
+    }
+    for step in &STEPS[first..] {
+        tx.batch_execute(step)?;
+    }
+    let unix_s = i64::try_from(unix_s).context("the clock")?;
+    if first == 0 {
+        tx.execute(
+            "INSERT INTO meta (id, version, network, created_at) VALUES (1, $1, $2, $3)",
+            &[&known(), &network.name(), &unix_s],
+        )?;
+    } else {
+        tx.execute("UPDATE meta SET version = $1", &[&known()])?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// The version of the ledger; none for a database without one.
+fn version(tx: &mut Transaction<'_>) -> Result<Option<i64>, postgres::Error> {
+    let tables = "SELECT count(*) FROM information_schema.tables
+                  WHERE table_schema = current_schema() AND table_name IN ('meta', 'origins')";
+    let count: i64 = tx.query_one(tables, &[])?.get(0);
+    if count < 2 {
+        return Ok(None);
+    }
+    let row = tx.query_opt("SELECT version FROM meta", &[])?;
+    Ok(row.map(|row| row.get(0)))
+}

@@ -1,0 +1,136 @@
+//! A ledger in a file.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::{Row, Sql, SqlError, Value};
+use crate::store::schema;
+
+/// How often a writer beside the server looks for its turn: a busy server leaves only short gaps
+/// between its own transactions.
+const TURN_PERIOD: Duration = Duration::from_micros(500);
+
+/// How long it looks.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Steps of SQLite between two looks at the clock.
+const STEPS: i32 = 20_000;
+
+/// See the module.
+pub struct Sqlite(Connection);
+
+impl Sqlite {
+    /// Opens a ledger that exists, beside the server that may be writing to it.
+    ///
+    /// # Errors
+    /// When there is none, it is no ledger, or its version is not this program's.
+    pub fn open_beside(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self(schema::open_beside(path)?))
+    }
+
+    /// Opens a ledger to read from.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub fn open_to_read(path: &Path) -> Result<Self, SqlError> {
+        Ok(Self(schema::open_to_read(path)?))
+    }
+
+    /// Interrupts whatever takes longer than until then.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub fn limit(&mut self, until: Instant) -> Result<(), SqlError> {
+        let is_over = move || Instant::now() > until;
+        Ok(self.0.progress_handler(STEPS, Some(is_over))?)
+    }
+
+    pub(super) fn read<T, E: From<SqlError>>(
+        &mut self,
+        read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let snapshot = self.0.transaction().map_err(SqlError::from)?;
+        read(&mut &*snapshot)
+    }
+
+    pub(super) fn write<T, E: From<SqlError>>(
+        &mut self,
+        mut write: impl FnMut(&mut dyn Sql) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Nobody else writes until its end, so that nothing is in its way.
+        self.0
+            .busy_handler(Some(|tries: i32| {
+                thread::sleep(TURN_PERIOD);
+                TURN_PERIOD * tries.unsigned_abs() < TURN_WAIT_MAX
+            }))
+            .map_err(SqlError::from)?;
+        let tx = self
+            .0
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(SqlError::from)?;
+        let written = write(&mut &*tx)?;
+        tx.commit().map_err(SqlError::from)?;
+        Ok(written)
+    }
+}
+
+/// A connection, which may be in a transaction.
+impl Sql for &Connection {
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let mut statement = self.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+        let mut read = Vec::new();
+        while let Some(row) = rows.next()? {
+            let values = (0..columns).map(|column| Ok(row.get_ref(column)?.into()));
+            read.push(Row(values.collect::<rusqlite::Result<_>>()?));
+        }
+        Ok(read)
+    }
+
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, SqlError> {
+        let mut statement = self.prepare_cached(sql)?;
+        let changed = statement.execute(rusqlite::params_from_iter(params))?;
+        Ok(changed as u64)
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(number) => Self::Real(number),
+            // The tables hold only what was text: another program may have written something else.
+            ValueRef::Text(bytes) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
+        match error.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => Self::Busy,
+            Some(ErrorCode::OperationInterrupted) => Self::Interrupted,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}

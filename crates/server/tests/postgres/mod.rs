@@ -1,0 +1,176 @@
+//! A PostgreSQL server of a test's own: in a directory of its own, on a free port, gone with the test.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hstratum::shared::address::Address;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to start, on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(crate) struct Server {
+    dir: TempDir,
+    port: u16,
+    user: Option<u32>,
+    running: Option<Child>,
+}
+
+impl Server {
+    /// A server with an empty database named `pool`.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let mut server = Self {
+            user: other_user(dir.path()),
+            dir,
+            port,
+            running: None,
+        };
+        server.own(server.dir.path());
+        let made = server
+            .command("initdb")
+            .args([
+                "--auth=trust",
+                "--username=pool",
+                "--encoding=UTF8",
+                "--no-sync",
+            ])
+            .arg("--pgdata")
+            .arg(server.data())
+            .stdout(Stdio::null())
+            .status()
+            .expect("initdb");
+        assert!(made.success(), "initdb failed");
+        server.resume();
+        server.sql_in("postgres", "CREATE DATABASE pool");
+        server
+    }
+
+    /// Where it is, for user `pool`.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://pool@127.0.0.1:{}/pool", self.port)
+    }
+
+    /// The same, read.
+    pub(crate) fn address(&self) -> Address {
+        self.url().parse().expect("an address")
+    }
+
+    /// Its process ends at once, whatever it does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            // The postmaster's children see that it is gone.
+            child.kill().expect("killed");
+            child.wait().expect("waited");
+        }
+    }
+
+    /// It runs again.
+    pub(crate) fn resume(&mut self) {
+        // Its children hold the port and the lock until they have seen its end.
+        let until = Instant::now() + START;
+        loop {
+            assert!(Instant::now() < until, "PostgreSQL does not start");
+            let mut child = self
+                .command("postgres")
+                .arg("-D")
+                .arg(self.data())
+                .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
+                .arg(self.dir.path())
+                .args(["-c", "log_min_messages=panic", "-c", "max_connections=50"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("postgres");
+            while child.try_wait().expect("asked").is_none() {
+                if self.ask_in("postgres", "SELECT 1").is_some() {
+                    self.running = Some(child);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Carries statements out, as an operator would.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        self.sql_in("pool", statements)
+    }
+
+    fn sql_in(&self, database: &str, statements: &str) -> String {
+        self.ask_in(database, statements).expect("carried out")
+    }
+
+    fn ask_in(&self, database: &str, statements: &str) -> Option<String> {
+        let output = self
+            .command("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "pool", "-d", database, "-c", statements])
+            .stderr(Stdio::null())
+            .output()
+            .expect("psql");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        output.status.success().then(|| text.trim().to_owned())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// PostgreSQL does not run as root.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(programs().join(program));
+        command.current_dir(self.dir.path());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    fn own(&self, path: &Path) {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).expect("rights");
+        if let Some(user) = self.user {
+            chown(path, Some(user), Some(user)).expect("owned");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.running {
+            // It ends at once, and what it shares with its children goes with it.
+            if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+                let _ = kill_process(pid, Signal::QUIT);
+            }
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Nobody, where we are root.
+fn other_user(ours: &Path) -> Option<u32> {
+    let is_root = fs::metadata(ours).expect("it is there").uid() == 0;
+    is_root.then_some(65_534)
+}
+
+/// Where Debian has them, else the path.
+fn programs() -> PathBuf {
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut found: Vec<PathBuf> = debian
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_default()
+}
