@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy \
+.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy servers \
   sim fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
@@ -91,6 +91,10 @@ soak: build
 # What miners notice of a server's end behind a proxy: make proxy MINERS=1000; see lab/README.md.
 proxy: build
 	@MINERS='$(MINERS)' RATE='$(RATE)' node lab/proxy.js
+
+# One pool on three servers with a database that fails over: make servers MINUTES=10; see lab/README.md.
+servers: build
+	@MINUTES='$(MINUTES)' MINERS='$(MINERS)' RATE='$(RATE)' SEED='$(SEED)' node lab/servers.js
 
 # Whether the API of a running node is what its document says: make conformance URL=http://127.0.0.1:3080
 conformance:

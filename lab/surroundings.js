@@ -36,6 +36,7 @@ class Network {
     this.near = `hsa${process.pid}`;
     this.far = `hsb${process.pid}`;
     this.host = `${NET}.1`;
+    this.inner = `${NET}.2`;
 
     try {
       run('ip', 'netns', 'add', this.netns);
@@ -48,7 +49,7 @@ class Network {
     run('ip', 'link', 'add', this.near, 'type', 'veth', 'peer', 'name',
       this.far, 'netns', this.netns);
     run('ip', 'address', 'add', `${this.host}/30`, 'dev', this.near);
-    this.inside('address', 'add', `${NET}.2/30`, 'dev', this.far);
+    this.inside('address', 'add', `${this.inner}/30`, 'dev', this.far);
     this.inside('link', 'set', 'lo', 'up');
     this.inside('link', 'set', this.far, 'up');
     run('ip', 'link', 'set', this.near, 'up');

@@ -1,0 +1,181 @@
+'use strict';
+
+/*
+ * A PostgreSQL primary with a synchronous standby in a network of their own,
+ * which can be killed, promoted, and cut off from the servers. Root makes them;
+ * they run as nobody, since PostgreSQL does not run as root.
+ */
+
+const {execFile, execFileSync, spawn} = require('child_process');
+const fs = require('fs');
+const path = require('path');
+const {promisify} = require('util');
+const {waitFor} = require('../plugin/test/harness');
+const {Skip} = require('./rig');
+
+const NOBODY = 65534;
+const START_MS = 60000;
+const DEBIAN = '/usr/lib/postgresql';
+
+const run = promisify(execFile);
+
+/** Where Debian has PostgreSQL's programs. */
+
+function findPrograms() {
+  const versions = fs.existsSync(DEBIAN) ? fs.readdirSync(DEBIAN) : [];
+
+  if (versions.length === 0)
+    throw new Skip(`there is no PostgreSQL in ${DEBIAN}`);
+
+  return path.join(DEBIAN, versions.sort().pop(), 'bin');
+}
+
+/** One database server. */
+
+class Member {
+  constructor(cluster, name, port) {
+    this.cluster = cluster;
+    this.name = name;
+    this.port = port;
+    this.dir = path.join(cluster.dir, name);
+    this.child = null;
+  }
+
+  async start() {
+    const {cluster} = this;
+
+    this.child = cluster.spawn('postgres', ['-D', this.dir,
+      '-h', cluster.network.inner, '-p', String(this.port), '-k', cluster.dir,
+      '-c', 'wal_keep_size=256MB', '-c', 'max_connections=100',
+      '-c', 'shared_buffers=64MB', '-c', 'wal_sender_timeout=5s',
+      '-c', 'wal_receiver_timeout=5s', '-c', 'log_min_messages=panic']);
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', resolve);
+    });
+
+    await waitFor(`the database ${this.name}`,
+      () => this.ask('SELECT 1', 'postgres'), {ms: START_MS});
+  }
+
+  /** The rows of a query, as arrays of text. */
+
+  async ask(sql, database = 'pool') {
+    const [command, ...args] = this.cluster.command('psql', ['-X', '-q', '-A',
+      '-t', '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-U', 'pool',
+      '-h', this.cluster.network.inner, '-p', String(this.port),
+      '-d', database, '-c', sql]);
+    const {stdout} = await run(command, args,
+      {maxBuffer: 256 << 20, env: {...process.env, PGCONNECT_TIMEOUT: '5'}});
+
+    return stdout.split('\n').filter(line => line !== '')
+      .map(line => line.split('\t'));
+  }
+
+  /** As when the machine loses its power. */
+
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.exited;
+  }
+
+  async promote() {
+    await this.ask('SELECT pg_promote(true, 30)', 'postgres');
+  }
+}
+
+class Cluster {
+  /**
+   * @param {Cleanup} cleanup
+   * @param {String} dir - of its own, inside one that everybody may enter.
+   * @param {Network} network
+   * @param {Number[]} ports - two.
+   */
+
+  constructor(cleanup, dir, network, ports) {
+    this.dir = dir;
+    this.network = network;
+    this.programs = findPrograms();
+    this.primary = new Member(this, 'a', ports[0]);
+    this.standby = new Member(this, 'b', ports[1]);
+    this.failovers = 0;
+
+    fs.mkdirSync(dir, {mode: 0o700});
+    fs.chownSync(dir, NOBODY, NOBODY);
+    cleanup.after(() => this.stop());
+  }
+
+  /** Where servers find it, whichever of the two is the primary. */
+
+  get url() {
+    const {inner} = this.network;
+    const hosts = [this.primary, this.standby]
+      .map(({port}) => `${inner}:${port}`).sort();
+    return `postgres://pool@${hosts.join(',')}/pool?sslmode=disable`;
+  }
+
+  command(program, args) {
+    return ['ip', 'netns', 'exec', this.network.netns, 'setpriv',
+      `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups',
+      path.join(this.programs, program), ...args];
+  }
+
+  spawn(program, args) {
+    const [command, ...rest] = this.command(program, args);
+    // Each becomes the next: there is no process between.
+    return spawn(command, rest, {cwd: this.dir, stdio: 'ignore'});
+  }
+
+  run(program, args) {
+    const [command, ...rest] = this.command(program, args);
+    execFileSync(command, rest, {cwd: this.dir, stdio: 'pipe'});
+  }
+
+  async start() {
+    const {primary} = this;
+
+    this.run('initdb', ['--auth=trust', '--username=pool', '--encoding=UTF8',
+      '--no-sync', '--pgdata', primary.dir]);
+    fs.appendFileSync(path.join(primary.dir, 'pg_hba.conf'),
+      'host all,replication all all trust\n');
+    await primary.start();
+    await primary.ask('CREATE DATABASE pool', 'postgres');
+    await this.addStandby();
+  }
+
+  /** A new standby; the primary waits for it with each commit from now on. */
+
+  async addStandby() {
+    const {primary, standby} = this;
+
+    fs.rmSync(standby.dir, {recursive: true, force: true});
+    this.run('pg_basebackup', ['-h', this.network.inner, '-p',
+      String(primary.port), '-U', 'pool', '-D', standby.dir, '-R',
+      '--checkpoint=fast', '--no-sync']);
+    await standby.start();
+    await waitFor('the standby', async () => {
+      const rows = await primary.ask('SELECT state FROM pg_stat_replication',
+        'postgres');
+      return rows.some(([state]) => state === 'streaming');
+    }, {ms: START_MS});
+    // After the copy was made: one that is promoted waits for nobody.
+    await primary.ask('ALTER SYSTEM SET synchronous_standby_names = \'*\'',
+      'postgres');
+    await primary.ask('SELECT pg_reload_conf()', 'postgres');
+  }
+
+  /** The primary is gone for good, and the standby takes its place. */
+
+  async failOver() {
+    await this.primary.kill();
+    await this.standby.promote();
+    [this.primary, this.standby] = [this.standby, this.primary];
+    this.failovers++;
+  }
+
+  stop() {
+    for (const {child} of [this.primary, this.standby])
+      child?.kill('SIGQUIT');
+  }
+}
+
+module.exports = {Cluster};
