@@ -16,6 +16,9 @@ const FLAGS = [
 
 const WAIT_MS = 30000;
 
+/** A browser now and then crashes as it starts, before there is a page. */
+const LAUNCHES_MAX = 3;
+
 /**
  * Start a browser.
  * @param {TestContext} t
@@ -23,14 +26,23 @@ const WAIT_MS = 30000;
  */
 
 exports.launch = async function launch(t) {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    args: FLAGS
-  });
+  for (let launches = 1; ; launches++) {
+    try {
+      const browser = await chromium.launch({
+        executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+        args: FLAGS
+      });
 
-  t.after(() => browser.close());
+      t.after(() => browser.close());
 
-  return browser;
+      return browser;
+    } catch (error) {
+      if (launches === LAUNCHES_MAX)
+        throw error;
+
+      t.diagnostic(`the browser did not start, once more: ${error.message}`);
+    }
+  }
 };
 
 /**
