@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
 use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
@@ -143,7 +144,11 @@ impl Disk {
     /// The dumps that are owed: block, height, total and effort.
     pub(crate) fn owed_dumps(&self) -> Vec<(Hash, Height, f64, f64)> {
         if let Some((path, network)) = self.path() {
-            let owed = read_owed(&path, network, -1).expect("the ledger can be read");
+            let mut db = Db::Sqlite(
+                hstratum::sql::Sqlite::open_to_read(&path).expect("the ledger can be read"),
+            );
+            let owed = db.read(|sql| read_owed(sql, network, 0, -1));
+            let owed = owed.expect("the ledger can be read");
             let owed = owed.into_iter();
             return owed
                 .map(|(dump, effort)| (dump.block, Height(dump.height), dump.total, effort))

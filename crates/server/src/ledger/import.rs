@@ -202,8 +202,8 @@ fn insert_block(tx: &Transaction<'_>, file: &SharesFile, now: i64) -> anyhow::Re
     )
     .context("failed to write the block")?;
     let mut insert = tx.prepare(
-        "INSERT INTO credit (height, account, difficulty, count)
-         SELECT ?1, id, ?3, 1 FROM accounts WHERE name = ?2
+        "INSERT INTO credit (height, account, difficulty, origin, count)
+         SELECT ?1, id, ?3, 0, 1 FROM accounts WHERE name = ?2
          ON CONFLICT DO UPDATE SET count = count + 1",
     )?;
     let mut accounts = 0;

@@ -204,7 +204,7 @@ fn window_work(
     while !window.is_full() {
         let height = statement.query_row([next], |row| row.get::<_, Option<u32>>(0));
         let Some(height) = height? else { break };
-        let below = below_span(conn, i64::from(height))?;
+        let below = below_span(&mut { conn }, i64::from(height))?;
         let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
         let mut rows = of_span.query([below, i64::from(height)])?;
         while let Some(row) = rows.next()? {

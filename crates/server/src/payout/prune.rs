@@ -32,9 +32,9 @@ pub fn prune(conn: &mut Connection, network: Network) -> anyhow::Result<u64> {
     };
     let mut deleted = 0;
     for sql in [
-        "DELETE FROM credit WHERE (height, account, difficulty) IN
-           (SELECT height, account, difficulty FROM credit WHERE height <= ?1
-             ORDER BY height, account, difficulty LIMIT ?2)",
+        "DELETE FROM credit WHERE (height, account, difficulty, origin) IN
+           (SELECT height, account, difficulty, origin FROM credit WHERE height <= ?1
+             ORDER BY height, account, difficulty, origin LIMIT ?2)",
         "DELETE FROM heights WHERE height IN
            (SELECT height FROM heights WHERE height <= ?1 ORDER BY height LIMIT ?2)",
     ] {

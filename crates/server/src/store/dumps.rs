@@ -5,7 +5,7 @@
 //! It has a connection of its own that only reads; the keeper marks what is written.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use hstratum_core::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::summary::Dump;
 use hstratum_core::units::Hash;
-use rusqlite::{Connection, Transaction};
 
 use super::keeper::StoreMail;
-use super::schema::open_to_read;
 use crate::dump::write_dump;
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
+use crate::sql::{Db, Row, Sql, SqlError, Sqlite};
+use crate::values;
 
 /// Blocks whose dumps are read at once.
 const DUMPS_PER_TURN: i64 = 100;
@@ -67,12 +67,18 @@ impl Dumps {
         }
     }
 
+    fn read_owed(&self, above: i64) -> Result<Vec<(Dump, f64)>, SqlError> {
+        let mut db = Db::Sqlite(Sqlite::open_to_read(&self.ledger)?);
+        db.read(|sql| read_owed(sql, self.network, 0, above))
+    }
+
     /// Tries each dump that is owed, and returns the first error.
     fn write_owed(&self, written: &mut HashSet<Hash>, node: &dyn Node) -> anyhow::Result<()> {
         let mut first_error = Ok(());
         let mut above = -1;
         loop {
-            let dumps = read_owed(&self.ledger, self.network, above)
+            let dumps = self
+                .read_owed(above)
                 .context("failed to read the ledger for share dumps")?;
             let Some((last, _)) = dumps.last() else {
                 return first_error;
@@ -101,10 +107,13 @@ impl Dumps {
     }
 }
 
+/// What a dump needs of a block, in the order of [`Owed::read`].
+const COLUMNS: &str = "height, round_from, hash, time, closed_at, txid, address, reward";
+
 /// A block's row, as far as its dump needs it.
 struct Owed {
     height: u32,
-    from: i64,
+    from: u32,
     hash: Hash,
     ts: u64,
     time: u64,
@@ -113,74 +122,97 @@ struct Owed {
     reward: u64,
 }
 
-/// The dumps owed for blocks above a height, the lowest first, each with its round's effort. Those
-/// of one height come together.
+/// The dumps owed for blocks above a height that a server found (0: in its own file), the lowest
+/// first, each with its round's effort. Those of one height come together.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn read_owed(path: &Path, network: Network, above: i64) -> anyhow::Result<Vec<(Dump, f64)>> {
-    let mut conn = open_to_read(path)?;
-    let tx = conn.transaction()?;
-    let rows = owed(&tx, above)?;
-    let mut dumps = Vec::new();
-    for row in rows {
-        let shares = shares(&tx, row.from, row.height)?;
-        let effort = effort(&tx, row.from, row.height)?;
-        let dump = Dump {
-            network: network.name().to_owned(),
-            height: row.height,
-            block: row.hash,
-            ts: row.ts,
-            time: row.time,
-            txid: row.txid,
-            address: row.address,
-            reward: row.reward,
-            total: shares.values().sum(),
-            shares,
-        };
-        dumps.push((dump, effort));
-    }
-    Ok(dumps)
+pub fn read_owed(
+    sql: &mut dyn Sql,
+    network: Network,
+    origin: i64,
+    above: i64,
+) -> Result<Vec<(Dump, f64)>, SqlError> {
+    let rows = sql.query(
+        &format!(
+            "SELECT {COLUMNS} FROM blocks
+             WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1 AND origin = ?3
+               AND height <= coalesce((SELECT height FROM blocks
+                 WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1 AND origin = ?3
+                 ORDER BY height LIMIT 1 OFFSET ?2), 9223372036854775807)
+             ORDER BY height, hash"
+        ),
+        &values![above, DUMPS_PER_TURN, origin],
+    )?;
+    let dumps = rows.iter().map(|row| Owed::read(row)?.dump(sql, network));
+    dumps.collect()
 }
 
-fn owed(tx: &Transaction, above: i64) -> rusqlite::Result<Vec<Owed>> {
-    let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
-    let hash = |text: String| Hash::from_hex(&text).ok_or(rusqlite::Error::InvalidQuery);
-    let mut statement = tx.prepare(
-        "SELECT height, round_from, hash, time, closed_at, txid, address, reward FROM blocks
-         WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1
-           AND height <= coalesce((SELECT height FROM blocks
-             WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1
-             ORDER BY height LIMIT 1 OFFSET ?2), 9223372036854775807)
-         ORDER BY height, hash",
+/// The dump of a block whose round is closed, and the round's effort.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn read_dump(
+    sql: &mut dyn Sql,
+    network: Network,
+    hash: &Hash,
+) -> Result<Option<(Dump, f64)>, SqlError> {
+    let row = sql.query_opt(
+        &format!("SELECT {COLUMNS} FROM blocks WHERE hash = ?1 AND closed_at IS NOT NULL"),
+        &values![hash.to_string()],
     )?;
-    let rows = statement.query_map([above, DUMPS_PER_TURN], |row| {
-        Ok(Owed {
+    row.map(|row| Owed::read(&row)?.dump(sql, network))
+        .transpose()
+}
+
+impl Owed {
+    fn read(row: &Row) -> Result<Self, SqlError> {
+        let hash = |text: String| {
+            Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("{text:?} is no hash")))
+        };
+        Ok(Self {
             height: row.get(0)?,
             from: row.get(1)?,
             hash: hash(row.get(2)?)?,
-            ts: unsigned(row.get(3)?),
-            time: unsigned(row.get(4)?),
+            ts: row.get(3)?,
+            time: row.get(4)?,
             txid: hash(row.get(5)?)?,
             address: row.get(6)?,
-            reward: unsigned(row.get(7)?),
+            reward: row.get(7)?,
         })
-    })?;
-    rows.collect()
+    }
+
+    fn dump(self, sql: &mut dyn Sql, network: Network) -> Result<(Dump, f64), SqlError> {
+        let shares = shares(sql, self.from, self.height)?;
+        let effort = effort(sql, self.from, self.height)?;
+        let dump = Dump {
+            network: network.name().to_owned(),
+            height: self.height,
+            block: self.hash,
+            ts: self.ts,
+            time: self.time,
+            txid: self.txid,
+            address: self.address,
+            reward: self.reward,
+            total: shares.values().sum(),
+            shares,
+        };
+        Ok((dump, effort))
+    }
 }
 
 /// Each account's difficulty in an interval of heights. The sum is taken in the order of the
 /// difficulties, so that it is the same on every run.
 #[expect(clippy::cast_precision_loss, reason = "a count stays far below 2^53")]
-fn shares(tx: &Connection, from: i64, to: u32) -> rusqlite::Result<BTreeMap<String, f64>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT name, difficulty, sum(count) FROM credit JOIN accounts ON id = account
-         WHERE height BETWEEN ?1 AND ?2
-         GROUP BY account, difficulty ORDER BY account, difficulty",
+fn shares(sql: &mut dyn Sql, from: u32, to: u32) -> Result<BTreeMap<String, f64>, SqlError> {
+    let rows = sql.query(
+        "SELECT name, difficulty, CAST(sum(count) AS BIGINT) FROM credit
+         JOIN accounts ON id = account WHERE height BETWEEN ?1 AND ?2
+         GROUP BY account, name, difficulty ORDER BY account, difficulty",
+        &values![from, to],
     )?;
-    let mut rows = statement.query((from, to))?;
     let mut shares = BTreeMap::new();
-    while let Some(row) = rows.next()? {
+    for row in rows {
         let (difficulty, count): (f64, i64) = (row.get(1)?, row.get(2)?);
         *shares.entry(row.get(0)?).or_insert(0.0) += difficulty * count as f64;
     }
@@ -188,10 +220,11 @@ fn shares(tx: &Connection, from: i64, to: u32) -> rusqlite::Result<BTreeMap<Stri
 }
 
 /// The work of a round over the work that its blocks were expected to take.
-fn effort(tx: &Connection, from: i64, to: u32) -> rusqlite::Result<f64> {
-    tx.prepare_cached(
+fn effort(sql: &mut dyn Sql, from: u32, to: u32) -> Result<f64, SqlError> {
+    let row = sql.query_one(
         "SELECT coalesce(sum(credit.difficulty * count / heights.difficulty), 0.0)
          FROM credit JOIN heights USING (height) WHERE height BETWEEN ?1 AND ?2",
-    )?
-    .query_row((from, to), |row| row.get(0))
+        &values![from, to],
+    )?;
+    row.get(0)
 }

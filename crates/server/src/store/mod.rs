@@ -4,7 +4,7 @@
 //! Everything that arrived while the last commit ran goes into the next one. What is decided is in
 //! `keeper`, where it is kept is behind `ledger`; here are the clock, the channels and the threads.
 
-mod blocks;
+pub mod blocks;
 mod checkpoint;
 pub mod dumps;
 pub mod keeper;
@@ -12,7 +12,7 @@ pub mod ledger;
 pub mod schema;
 pub mod sqlite;
 pub mod status;
-pub(crate) mod tidy;
+pub mod tidy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::disk;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// What brings a file from one version to the next: the first makes version 1 of an empty file.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
 const APPLICATION_ID: i32 = 0x484e_534c;
@@ -286,9 +286,9 @@ mod tests {
         let origin = origin_of(&conn).expect("read");
         drop(conn);
 
-        let steps = [STEPS[0], ADDED];
+        let steps = [&STEPS[..], &[ADDED]].concat();
         let (conn, told) = open(&path, &steps).expect("upgraded");
-        assert!(told[0].starts_with("ledger upgraded from version 1 to 2"));
+        assert!(told[0].starts_with("ledger upgraded from version 2 to 3"));
         conn.execute_batch("INSERT INTO added SELECT id FROM accounts")
             .expect("both tables are there");
         assert_eq!(origin_of(&conn).expect("read"), origin);
@@ -301,14 +301,41 @@ mod tests {
     }
 
     #[test]
+    fn version_1_keeps_its_rows() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        let (conn, _) = open(&path, &STEPS[..1]).expect("made");
+        conn.execute_batch(
+            "INSERT INTO accounts VALUES (1, 'alice', NULL);
+             INSERT INTO workers VALUES (1, 1, 'rig');
+             INSERT INTO credit VALUES (5, 1, 0.5, 3), (6, 1, 0.5, 4);
+             INSERT INTO statistics VALUES (600, 1200, 1, 7, 3.5, 1, 0.5, 2, 1.0, 3, 1.5)",
+        )
+        .expect("written");
+        drop(conn);
+        let (conn, told) = open(&path, &STEPS).expect("upgraded");
+        assert_eq!(told.len(), STEPS.len() - 1, "{told:?}");
+        let rows: String = conn
+            .query_row(
+                "SELECT (SELECT group_concat(height || 'x' || count) FROM credit WHERE origin = 0)
+                   || ' ' || accepted || ' ' || duplicate_work FROM statistics WHERE origin = 0",
+                [],
+                |row| row.get(0),
+            )
+            .expect("read");
+        assert_eq!(rows, "5x3,6x4 7 1.5");
+    }
+
+    #[test]
     fn upgrade_that_fails_changes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         drop(open(&path, &STEPS).expect("made"));
         let broken = format!("{ADDED} INSERT INTO nowhere VALUES (1);");
-        let error = open(&path, &[STEPS[0], &broken]).expect_err("broken");
+        let steps = |last| [&STEPS[..], &[last]].concat();
+        let error = open(&path, &steps(&broken)).expect_err("broken");
         assert!(format!("{error:#}").contains("failed to upgrade it"));
-        drop(open(&path, &[STEPS[0], ADDED]).expect("nothing of the broken step is there"));
+        drop(open(&path, &steps(ADDED)).expect("nothing of the broken step is there"));
     }
 
     #[test]

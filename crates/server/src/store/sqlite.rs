@@ -12,18 +12,33 @@ use std::time::{Duration, Instant};
 use hstratum_core::address::Network;
 use hstratum_core::ledger::Tally;
 use hstratum_core::units::{Hash, Height, Seq};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::blocks::{self, Finder};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::keeper::SPAN_S;
 use super::ledger::{Batch, BlockChange, Ledger, LedgerError, Shares, Tidied};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
-use super::{blocks, tidy};
+use super::tidy;
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH};
+use crate::sql::SqlError;
 
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
+
+/// Adds to a worker's row.
+const ADD_STATISTICS: &str = "\
+    INSERT INTO statistics VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT DO UPDATE SET
+      accepted = accepted + excluded.accepted,
+      accepted_work = accepted_work + excluded.accepted_work,
+      stale = stale + excluded.stale,
+      stale_work = stale_work + excluded.stale_work,
+      low = low + excluded.low,
+      low_work = low_work + excluded.low_work,
+      duplicate = duplicate + excluded.duplicate,
+      duplicate_work = duplicate_work + excluded.duplicate_work";
 
 /// Statements kept ready.
 const STATEMENTS: usize = 64;
@@ -119,25 +134,19 @@ impl Sqlite {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let is_new = write_shares(&tx, &mut self.ids, &batch.shares)?;
-        let mut changes = Vec::new();
         let unix_s = signed(batch.unix_s);
         for block in &batch.found {
             let account = match &block.account {
                 Some(name) => self.ids.account(&tx, name, Unknown::Insert)?,
                 None => None,
             };
-            blocks::insert(&tx, self.network, block, account, unix_s)?;
+            let finder = Finder { account, origin: 0 };
+            blocks::insert(&mut &*tx, self.network, block, finder, unix_s)?;
         }
-        for located in &batch.located {
-            changes.extend(blocks::sight(&tx, self.network, located, unix_s)?);
-        }
-        for (hash, verdict) in &batch.verdicts {
-            changes.extend(blocks::judge(&tx, hash, verdict, unix_s)?);
-        }
-        changes.sort_by_key(|change| change.height);
-        blocks::close_rounds(&tx, &changes, unix_s)?;
+        let (located, verdicts) = (&batch.located, &batch.verdicts);
+        let changes = blocks::advance(&mut &*tx, self.network, located, verdicts, unix_s)?;
         for (hash, effort) in &batch.dumped {
-            blocks::dumped(&tx, hash, *effort, unix_s)?;
+            blocks::dumped(&mut &*tx, hash, *effort, unix_s)?;
         }
         for mail in &batch.addresses {
             self.ids
@@ -207,15 +216,16 @@ impl Ledger for Sqlite {
     }
 
     fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
-        Ok(blocks::watched(&self.conn, tip)?)
+        Ok(blocks::watched(&mut &self.conn, tip)?)
     }
 
     fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError> {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let tidied = tidy::slice(&tx, &mut self.tidied, tip, signed(unix_s))?;
+        let (tidied, progress) = tidy::slice(&mut &*tx, self.tidied, tip, signed(unix_s))?;
         tx.commit()?;
+        self.tidied = progress;
         Ok(tidied)
     }
 }
@@ -252,7 +262,7 @@ fn write_shares(tx: &Transaction, ids: &mut Ids, shares: &Shares) -> Result<bool
         ));
     }
     let mut add = tx.prepare_cached(
-        "INSERT INTO credit VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO credit (height, account, difficulty, origin, count) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
     )?;
     for ((height, account, difficulty), count) in &shares.counts {
@@ -353,7 +363,7 @@ impl Ids {
         let Some(worker) = self.worker(tx, account, worker, unknown)? else {
             return Ok(());
         };
-        tx.prepare_cached(tidy::ADD_STATISTICS)?.execute((
+        tx.prepare_cached(ADD_STATISTICS)?.execute((
             signed(SPAN_S),
             signed(start),
             worker,
@@ -377,10 +387,15 @@ pub(super) fn signed(number: u64) -> i64 {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
-        match error.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => Self::Busy,
-            _ => Self::Failed(error.to_string()),
+        SqlError::from(error).into()
+    }
+}
+
+impl From<SqlError> for LedgerError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Busy | SqlError::Conflict => Self::Busy,
+            error => Self::Failed(error.to_string()),
         }
     }
 }

@@ -55,7 +55,7 @@ impl LedgerFile {
     pub(crate) fn credit(&self, height: u32, account: &str, difficulty: f64, count: u32) {
         let account = self.account(account);
         self.execute(
-            "INSERT INTO credit VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO credit VALUES (?1, ?2, ?3, 0, ?4)
              ON CONFLICT DO UPDATE SET count = count + excluded.count",
             params![height, account, difficulty, count],
         );

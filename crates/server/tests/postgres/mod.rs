@@ -1,11 +1,16 @@
 //! A PostgreSQL server of a test's own: in a directory of its own, on a free port, gone with the test.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hstratum::shared::address::Address;
@@ -62,7 +67,28 @@ impl Server {
         format!("postgres://pool@127.0.0.1:{}/pool", self.port)
     }
 
-    /// The same, read.
+    /// The one that tests of this program share while any of them runs; each has a database of its
+    /// own there.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start());
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// Where a new, empty database of it is, for user `pool`.
+    pub(crate) fn database(&self) -> String {
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("pool_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        self.sql_in("postgres", &format!("CREATE DATABASE {name}"));
+        format!("postgres://pool@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The database named `pool`, read.
     pub(crate) fn address(&self) -> Address {
         self.url().parse().expect("an address")
     }

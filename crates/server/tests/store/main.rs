@@ -3,6 +3,9 @@
 #[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
 mod rig;
 
+#[path = "../found/mod.rs"]
+mod found;
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

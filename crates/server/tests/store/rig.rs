@@ -7,12 +7,14 @@ use hstratum::store::StoreMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::address::Network;
-use hstratum_core::event::{FoundBlock, Now, Verdict};
+use hstratum_core::event::{Now, Verdict};
 use hstratum_core::ledger::Credit;
-use hstratum_core::template::Coinbase;
 use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use crate::found::found_block;
+pub(crate) use crate::found::hash;
 
 /// Long after a question to the node is no longer waited for.
 pub const LATER_MS: u64 = 60_000;
@@ -34,21 +36,6 @@ pub fn open(dir: &Path) -> anyhow::Result<Sqlite> {
 
 pub fn difficulty(value: f64) -> Difficulty {
     Difficulty::new(value).expect("above zero")
-}
-
-fn coinbase() -> Coinbase {
-    let text = include_str!("../../../core/tests/vectors/templates.json");
-    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("JSON");
-    let hex = vectors[0]["template"]["coinbase"]
-        .as_str()
-        .or_else(|| vectors[0]["coinbase"].as_str())
-        .expect("a coinbase");
-    let raw = hstratum_core::units::unhex(hex).expect("hex");
-    Coinbase::parse(&raw).expect("a coinbase")
-}
-
-pub fn hash(name: &str) -> Hash {
-    Hash::blake2b(&[name.as_bytes()])
 }
 
 impl Rig {
@@ -85,15 +72,7 @@ impl Rig {
     }
 
     pub fn found(&mut self, height: u32, name: &str) {
-        let block = FoundBlock {
-            hash: hash(name),
-            height: Height(height),
-            time: 5,
-            bits: 0x207f_ffff,
-            coinbase: coinbase(),
-            account: Some("alice".into()),
-        };
-        let mail = StoreMail::BlockFound(Box::new(block));
+        let mail = StoreMail::BlockFound(Box::new(found_block(height, name)));
         self.keeper.take(mail, self.now);
     }
 

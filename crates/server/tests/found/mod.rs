@@ -1,0 +1,33 @@
+//! Blocks as a server finds them.
+
+use hstratum_core::event::FoundBlock;
+use hstratum_core::template::Coinbase;
+use hstratum_core::units::{Hash, Height};
+
+/// The hash of the block that a test calls so.
+pub(crate) fn hash(name: &str) -> Hash {
+    Hash::blake2b(&[name.as_bytes()])
+}
+
+/// One of alice's.
+pub(crate) fn found_block(height: u32, name: &str) -> FoundBlock {
+    FoundBlock {
+        hash: hash(name),
+        height: Height(height),
+        time: 5,
+        bits: 0x207f_ffff,
+        coinbase: coinbase(),
+        account: Some("alice".into()),
+    }
+}
+
+fn coinbase() -> Coinbase {
+    let text = include_str!("../../../core/tests/vectors/templates.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("JSON");
+    let hex = vectors[0]["template"]["coinbase"]
+        .as_str()
+        .or_else(|| vectors[0]["coinbase"].as_str())
+        .expect("a coinbase");
+    let raw = hstratum_core::units::unhex(hex).expect("hex");
+    Coinbase::parse(&raw).expect("a coinbase")
+}

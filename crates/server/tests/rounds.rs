@@ -1,0 +1,275 @@
+//! Rounds, dumps and upkeep, the same on either engine.
+
+mod found;
+mod ledgers;
+mod postgres;
+
+use found::{found_block, hash};
+use hstratum::sql::{Sql, SqlError};
+use hstratum::store::blocks::{self, Finder};
+use hstratum::store::dumps::{read_dump, read_owed};
+use hstratum::store::ledger::{BlockChange, Located, Tidied};
+use hstratum::store::tidy::{self, Progress};
+use hstratum::values;
+use hstratum_core::address::Network;
+use hstratum_core::event::Verdict;
+use hstratum_core::ledger::BlockState;
+use hstratum_core::units::{Hash, Height};
+use ledgers::{Ledger, on_each};
+
+const NETWORK: Network = Network::Regtest;
+
+fn found(ledger: &Ledger, height: u32, name: &str, origin: i64) {
+    let account = Some(ledger.account("alice"));
+    let finder = Finder { account, origin };
+    // Whoever tells of it again changes nothing.
+    for unix_s in [7, 8] {
+        ledger
+            .write(|sql| blocks::insert(sql, NETWORK, &found_block(height, name), finder, unix_s));
+    }
+}
+
+fn judged(ledger: &Ledger, verdicts: &[(&str, Verdict)]) -> Vec<BlockChange> {
+    let verdicts: Vec<(Hash, Verdict)> = verdicts
+        .iter()
+        .map(|(name, verdict)| (hash(name), verdict.clone()))
+        .collect();
+    ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, 9))
+}
+
+fn accepted(ledger: &Ledger, height: u32, name: &str) {
+    found(ledger, height, name, 0);
+    judged(ledger, &[(name, Verdict::Accepted)]);
+}
+
+/// The chain has this height, and these are in it.
+fn chain(ledger: &Ledger, tip: u32, on_main: &[&str]) -> Vec<BlockChange> {
+    let tip = Height(tip);
+    let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
+    let watched = ledger.read(|sql| blocks::watched(sql, tip));
+    let located: Vec<Located> = watched
+        .into_iter()
+        .map(|hash| Located {
+            hash,
+            tip,
+            on_main: on_main.contains(&hash),
+        })
+        .collect();
+    ledger.write(|sql| blocks::advance(sql, NETWORK, &located, &[], 11))
+}
+
+fn block(ledger: &Ledger, name: &str) -> String {
+    ledger.get(
+        "SELECT state || ' ' || coalesce(CAST(round_from AS TEXT), '-') FROM blocks WHERE hash = ?1",
+        &values![hash(name).to_string()],
+    )
+}
+
+#[test]
+fn orphaned_blocks_heights_fall_to_the_next_block_and_back() {
+    on_each(|ledger| {
+        accepted(ledger, 10, "first");
+        accepted(ledger, 12, "orphan");
+        assert_eq!(block(ledger, "first"), "accepted 0");
+        assert_eq!(block(ledger, "orphan"), "accepted 11");
+        let changes = chain(ledger, 13, &["first"]);
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|change| (change.hash, change.to))
+            .collect();
+        let expected = [
+            (hash("first"), BlockState::Confirmed),
+            (hash("orphan"), BlockState::Orphaned),
+        ];
+        assert_eq!(changes, expected);
+        accepted(ledger, 14, "next");
+        assert_eq!(block(ledger, "next"), "accepted 11");
+        chain(ledger, 15, &["first", "orphan", "next"]);
+        assert_eq!(block(ledger, "orphan"), "confirmed 11");
+        // As it was when its dump was written.
+        assert_eq!(block(ledger, "next"), "confirmed 11");
+    });
+}
+
+#[test]
+fn of_two_blocks_at_one_height_one_closes_the_round() {
+    on_each(|ledger| {
+        found(ledger, 10, "one", 0);
+        found(ledger, 10, "two", 0);
+        judged(
+            ledger,
+            &[("two", Verdict::Side), ("one", Verdict::Accepted)],
+        );
+        assert_eq!(block(ledger, "one"), "accepted 0");
+        assert_eq!(block(ledger, "two"), "orphaned -");
+        chain(ledger, 11, &["two"]);
+        assert_eq!(block(ledger, "one"), "orphaned 0");
+        assert_eq!(block(ledger, "two"), "confirmed 0");
+        found(ledger, 12, "three", 0);
+        judged(ledger, &[("three", Verdict::Refused("bad-thing".into()))]);
+        assert_eq!(block(ledger, "three"), "refused -");
+        let reason: String = ledger.get(
+            "SELECT reason FROM blocks WHERE hash = ?1",
+            &values![hash("three").to_string()],
+        );
+        assert_eq!(reason, "bad-thing");
+    });
+}
+
+#[test]
+fn rounds_that_close_together_close_from_below() {
+    on_each(|ledger| {
+        found(ledger, 12, "upper", 0);
+        found(ledger, 10, "lower", 0);
+        judged(
+            ledger,
+            &[("upper", Verdict::Accepted), ("lower", Verdict::Accepted)],
+        );
+        assert_eq!(block(ledger, "lower"), "accepted 0");
+        assert_eq!(block(ledger, "upper"), "accepted 11");
+    });
+}
+
+#[test]
+fn dump_is_owed_by_the_server_that_found_the_block_until_it_is_written() {
+    on_each(|ledger| {
+        let of_two = if ledger.is_file() { 0 } else { 2 };
+        ledger.credit_of(0, 9, "alice", 0.5, 4);
+        ledger.credit_of(of_two, 10, "bob", 25.0, 1);
+        ledger.credit_of(0, 10, "bob", 25.0, 2);
+        ledger.credit(11, "carol", 1.0, 1);
+        found(ledger, 10, "one", 0);
+        judged(ledger, &[("one", Verdict::Accepted)]);
+        found(ledger, 20, "two", 7);
+        judged(ledger, &[("two", Verdict::Accepted)]);
+        let owed = |origin, above| ledger.read(|sql| read_owed(sql, NETWORK, origin, above));
+        let dumps = owed(0, -1);
+        assert_eq!(dumps.len(), 1);
+        let (dump, effort) = &dumps[0];
+        assert_eq!(dump.block, hash("one"));
+        assert_eq!(
+            (dump.total, dump.shares["alice"], dump.shares["bob"]),
+            (77.0, 2.0, 75.0)
+        );
+        assert_eq!(dump.shares.len(), 2);
+        assert!((effort - 0.77).abs() < 1e-9, "{effort}");
+        assert_eq!(owed(0, 10).len(), 0);
+        assert_eq!(owed(7, -1)[0].0.block, hash("two"));
+
+        ledger.write(|sql| blocks::dumped(sql, &hash("one"), *effort, 12));
+        assert_eq!(owed(0, -1).len(), 0);
+        let again = ledger.read(|sql| read_dump(sql, NETWORK, &hash("one")));
+        assert_eq!(again.expect("it is there").0, *dump);
+        let unknown = ledger.read(|sql| read_dump(sql, NETWORK, &hash("nothing")));
+        assert!(unknown.is_none());
+    });
+}
+
+/// Tidies until nothing is left; says in how many slices.
+fn tidy(ledger: &Ledger, tip: Option<Height>, unix_s: i64) -> u32 {
+    let mut progress = Progress::default();
+    for slices in 0.. {
+        let (tidied, next) = ledger.write(|sql| tidy::slice(sql, progress, tip, unix_s));
+        progress = next;
+        if tidied == Tidied::All {
+            return slices;
+        }
+    }
+    unreachable!("it ends")
+}
+
+#[test]
+fn compaction_keeps_the_sums_of_every_round() {
+    on_each(|ledger| {
+        let alice = ledger.account("alice");
+        let bob = ledger.account("bob");
+        let servers: u32 = if ledger.is_file() { 1 } else { 3 };
+        ledger.write(|sql: &mut dyn Sql| -> Result<(), SqlError> {
+            for height in 1..=1000_u32 {
+                sql.execute(
+                    "INSERT INTO heights (height, difficulty) VALUES (?1, 100.0)",
+                    &values![height],
+                )?;
+                let account = if height % 2 == 0 { alice } else { bob };
+                for server in 0..servers {
+                    sql.execute(
+                        "INSERT INTO credit (height, account, difficulty, origin, count)
+                         VALUES (?1, ?2, 0.5, ?3, 1)",
+                        &values![height, account, server],
+                    )?;
+                }
+            }
+            Ok(())
+        });
+        for height in (130..=1000).step_by(130) {
+            accepted(ledger, height, &format!("block {height}"));
+        }
+        let sums = || {
+            ledger.rows(
+                "SELECT height, (SELECT CAST(sum(count) AS BIGINT) FROM credit
+                   WHERE credit.height BETWEEN round_from AND blocks.height)
+                 FROM blocks ORDER BY height",
+            )
+        };
+        let count = |sql: &str| -> i64 { ledger.get(sql, &[]) };
+        let before = sums();
+        tidy(ledger, Some(Height(1000)), 0);
+        assert_eq!(sums(), before);
+        let all = "SELECT CAST(sum(count) AS BIGINT) FROM credit";
+        assert_eq!(count(all), 1000 * i64::from(servers));
+        // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that
+        // ends at 864 is not over yet, nor of one server.
+        let rows = "SELECT count(*) FROM credit";
+        assert_eq!(count(rows), 2 * 11 + 220 * i64::from(servers));
+        assert_eq!(tidy(ledger, Some(Height(1000)), 0), 11);
+    });
+}
+
+#[test]
+fn statistics_keep_their_sums_as_they_become_hours_and_days() {
+    const DAY: i64 = 86_400;
+    on_each(|ledger| {
+        let alice = ledger.account("alice");
+        ledger.execute(
+            "INSERT INTO workers (account, name) VALUES (?1, 'rig')",
+            &values![alice],
+        );
+        let worker: i64 = ledger.get("SELECT id FROM workers", &[]);
+        let begin = 1_000_000_200;
+        let servers: u32 = if ledger.is_file() { 1 } else { 2 };
+        ledger.write(|sql: &mut dyn Sql| -> Result<(), SqlError> {
+            for hour in 0..400 {
+                for server in 0..servers {
+                    sql.execute(
+                        "INSERT INTO statistics VALUES (600, ?1, ?2, ?3, 2, 1.0, 0, 0.0, 1, 0.5, 0, 0.0)",
+                        &values![begin + hour * 3_600, worker, server],
+                    )?;
+                }
+            }
+            Ok(())
+        });
+        let now = begin + 400 * 3_600;
+        tidy(ledger, None, now);
+        let sums = || -> (i64, f64, i64) {
+            let row = &ledger.rows(
+                "SELECT CAST(coalesce(sum(accepted), 0) AS BIGINT), coalesce(sum(accepted_work), 0.0),
+                   CAST(coalesce(sum(low), 0) AS BIGINT) FROM statistics",
+            )[0];
+            (
+                row.get(0).expect("a sum"),
+                row.get(1).expect("a sum"),
+                row.get(2).expect("a sum"),
+            )
+        };
+        let all = i64::from(servers);
+        assert_eq!(sums(), (800 * all, 400.0 * f64::from(servers), 400 * all));
+        let of = |span: i64| -> i64 {
+            let count = "SELECT count(*) FROM statistics WHERE span = ?1";
+            ledger.get(count, &values![span])
+        };
+        assert_eq!(of(600), 24 * all);
+        assert!(of(3_600) < 192 && of(DAY) < 10, "{} {}", of(3_600), of(DAY));
+        tidy(ledger, None, begin + 500 * DAY);
+        assert_eq!(sums(), (0, 0.0, 0));
+    });
+}
