@@ -303,6 +303,9 @@ pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
 /// Over how long a drain moves miners away if nothing is said.
 pub(crate) const DRAIN_S: u64 = 60;
 
+/// How long nobody asks a shared ledger over HTTP again that does not answer.
+pub(crate) const HTTP_AWAY: Duration = Duration::from_secs(2);
+
 /// How long connecting to a host of the shared ledger may take.
 pub(crate) const SQL_CONNECT: Duration = Duration::from_secs(5);
 
@@ -311,6 +314,15 @@ pub(crate) const SQL_SILENCE: Duration = Duration::from_secs(10);
 
 /// How long one statement may take there, in milliseconds. Then it has failed.
 pub(crate) const SQL_STATEMENT_MS: u64 = 30_000;
+
+/// How long it may take for a command that an operator waits for, in milliseconds.
+pub(crate) const SQL_PATIENCE_MS: u64 = 600_000;
+
+/// How long after it was last seen a server counts as running, in milliseconds.
+pub(crate) const SERVER_LIVE_MS: u64 = 10_000;
+
+/// How long after it was last seen a payout waits for what a server has not shipped.
+pub(crate) const SERVER_AWAITED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Statements that a connection keeps ready. At the limit all are prepared anew.
 pub(crate) const SQL_STATEMENTS_MAX: usize = 128;

@@ -59,7 +59,7 @@ fn chain(ledger: &Ledger, tip: u32, on_main: &[&str]) -> Vec<BlockChange> {
 }
 
 fn block(ledger: &Ledger, name: &str) -> String {
-    ledger.get(
+    ledger.value(
         "SELECT state || ' ' || coalesce(CAST(round_from AS TEXT), '-') FROM blocks WHERE hash = ?1",
         &values![hash(name).to_string()],
     )
@@ -108,7 +108,7 @@ fn of_two_blocks_at_one_height_one_closes_the_round() {
         found(ledger, 12, "three", 0);
         judged(ledger, &[("three", Verdict::Refused("bad-thing".into()))]);
         assert_eq!(block(ledger, "three"), "refused -");
-        let reason: String = ledger.get(
+        let reason: String = ledger.value(
             "SELECT reason FROM blocks WHERE hash = ?1",
             &values![hash("three").to_string()],
         );
@@ -211,7 +211,7 @@ fn compaction_keeps_the_sums_of_every_round() {
                  FROM blocks ORDER BY height",
             )
         };
-        let count = |sql: &str| -> i64 { ledger.get(sql, &[]) };
+        let count = |sql: &str| -> i64 { ledger.value(sql, &[]) };
         let before = sums();
         tidy(ledger, Some(Height(1000)), 0);
         assert_eq!(sums(), before);
@@ -234,7 +234,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
             "INSERT INTO workers (account, name) VALUES (?1, 'rig')",
             &values![alice],
         );
-        let worker: i64 = ledger.get("SELECT id FROM workers", &[]);
+        let worker: i64 = ledger.value("SELECT id FROM workers", &[]);
         let begin = 1_000_000_200;
         let servers: u32 = if ledger.is_file() { 1 } else { 2 };
         ledger.write(|sql: &mut dyn Sql| -> Result<(), SqlError> {
@@ -265,7 +265,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
         assert_eq!(sums(), (800 * all, 400.0 * f64::from(servers), 400 * all));
         let of = |span: i64| -> i64 {
             let count = "SELECT count(*) FROM statistics WHERE span = ?1";
-            ledger.get(count, &values![span])
+            ledger.value(count, &values![span])
         };
         assert_eq!(of(600), 24 * all);
         assert!(of(3_600) < 192 && of(DAY) < 10, "{} {}", of(3_600), of(DAY));

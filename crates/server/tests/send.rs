@@ -1,7 +1,8 @@
 //! Sending with an hsd that misbehaves: what a real one cannot be made to do. What it does right,
 //! and what happens when the command is killed, is in plugin/test/payout.test.js.
 
-mod ledger_file;
+mod ledgers;
+mod postgres;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use hstratum::payout::hsd::{Node, Patience, Secret, Url, Wallet};
 use hstratum::payout::{Sender, Step, payees};
+use hstratum::values;
 use hstratum_core::address::{Address, Network};
-use ledger_file::LedgerFile;
+use ledgers::Ledger;
 use serde_json::{Value, json};
 
 const NOW: u64 = 5_000;
@@ -113,8 +115,7 @@ fn own_address() -> String {
 }
 
 /// A ledger that owes 20 HNS to an account, with a node and a wallet that answer.
-fn owing() -> (LedgerFile, FakeHsd, FakeHsd) {
-    let file = LedgerFile::new();
+fn owing(file: Ledger) -> (Ledger, FakeHsd, FakeHsd) {
     let name = Address::new(0, vec![1; 20])
         .unwrap()
         .encode(Network::Regtest);
@@ -123,9 +124,9 @@ fn owing() -> (LedgerFile, FakeHsd, FakeHsd) {
     let insert = "INSERT INTO settlements (id, block, state, scheme, fee_ppm, from_height, shares,
                   reward, fee, remainder, settled_at)
                   VALUES (1, ?1, 'settled', 'prop', 0, 0, 1, 20000000, 0, 0, 0)";
-    file.conn.execute(insert, [block]).expect("settled");
+    file.execute(insert, &values![&block]);
     let insert = "INSERT INTO settlement_credits VALUES (1, ?1, 20000000)";
-    file.conn.execute(insert, [account]).expect("credited");
+    file.execute(insert, &values![account]);
     let node = FakeHsd::start(vec![(
         "GET / ",
         ok(json!({"network": "regtest", "chain": {"height": 20}})),
@@ -138,7 +139,7 @@ fn owing() -> (LedgerFile, FakeHsd, FakeHsd) {
 }
 
 /// One run as the command makes it: the steps, and how it ended.
-fn run(file: &LedgerFile, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Result<(), String>) {
+fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Result<(), String>) {
     let patience = Patience {
         call: Duration::from_secs(10),
         create: Duration::from_millis(200),
@@ -162,13 +163,13 @@ fn run(file: &LedgerFile, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Resul
         fee_max: MAX,
         now: NOW,
     };
-    let mut conn = file.open();
+    let mut db = file.open();
     let mut steps = Vec::new();
     let mut go = || {
         sender.check()?;
-        if sender.advance(&mut conn, &mut steps)? {
-            let due = payees(&conn, network, 1)?;
-            sender.pay(&mut conn, due, &mut steps)?;
+        if sender.advance(&mut db, &mut steps)? {
+            let due = payees(&mut db, network, 1)?;
+            sender.pay(&mut db, due, &mut steps)?;
         }
         Ok(())
     };
@@ -182,7 +183,7 @@ fn run(file: &LedgerFile, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Resul
 }
 
 /// The account still has all its balance and no payment is there.
-fn assert_untouched(file: &LedgerFile) {
+fn assert_untouched(file: &Ledger) {
     let balance: i64 = file.get("SELECT balance FROM balances");
     let payments: i64 = file.get("SELECT count(*) FROM payments");
     assert_eq!((balance, payments), (20_000_000, 0));
@@ -190,41 +191,45 @@ fn assert_untouched(file: &LedgerFile) {
 
 #[test]
 fn a_wallet_that_does_not_answer_in_time_loses_nothing() {
-    let (file, node, wallet) = owing();
-    wallet.reply("POST /wallet/primary/create ", Reply::Silence);
-    for tries in 1..=2 {
-        let (steps, outcome) = run(&file, &node, &wallet);
-        let told = outcome.unwrap_err();
-        assert!(told.starts_with("nothing was paid: "), "{told}");
-        assert!(told.contains("/wallet/primary/create: timeout"), "{told}");
-        assert_eq!(steps, []);
-        assert_eq!(wallet.seen("/create"), tries);
-        assert_untouched(&file);
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        wallet.reply("POST /wallet/primary/create ", Reply::Silence);
+        for tries in 1..=2 {
+            let (steps, outcome) = run(&file, &node, &wallet);
+            let told = outcome.unwrap_err();
+            assert!(told.starts_with("nothing was paid: "), "{told}");
+            assert!(told.contains("/wallet/primary/create: timeout"), "{told}");
+            assert_eq!(steps, []);
+            assert_eq!(wallet.seen("/create"), tries);
+            assert_untouched(&file);
+        }
     }
 }
 
 #[test]
 fn nonsense_of_the_wallet_is_not_stored() {
-    let (file, node, wallet) = owing();
-    for (reply, expected) in [
-        (ok(json!({"hex": "00"})), "it is no transaction"),
-        (ok(json!({"hex": 5})), "is not hsd's"),
-        (ok(json!([])), "is not hsd's"),
-        (
-            Reply::Json(500, json!({"error": {"message": "\u{1b}[2J oh"}})),
-            "\\u{1b}[2J oh",
-        ),
-        (Reply::Json(302, json!({})), "status 302"),
-    ] {
-        wallet.reply("POST /wallet/primary/create ", reply);
-        let (steps, outcome) = run(&file, &node, &wallet);
-        let told = outcome.unwrap_err();
-        assert!(told.starts_with("nothing was paid: "), "{told}");
-        assert!(told.contains(expected), "{told:?} lacks {expected:?}");
-        assert_eq!(steps, []);
-        assert_untouched(&file);
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        for (reply, expected) in [
+            (ok(json!({"hex": "00"})), "it is no transaction"),
+            (ok(json!({"hex": 5})), "is not hsd's"),
+            (ok(json!([])), "is not hsd's"),
+            (
+                Reply::Json(500, json!({"error": {"message": "\u{1b}[2J oh"}})),
+                "\\u{1b}[2J oh",
+            ),
+            (Reply::Json(302, json!({})), "status 302"),
+        ] {
+            wallet.reply("POST /wallet/primary/create ", reply);
+            let (steps, outcome) = run(&file, &node, &wallet);
+            let told = outcome.unwrap_err();
+            assert!(told.starts_with("nothing was paid: "), "{told}");
+            assert!(told.contains(expected), "{told:?} lacks {expected:?}");
+            assert_eq!(steps, []);
+            assert_untouched(&file);
+        }
+        assert_eq!(node.seen("broadcast"), 0);
     }
-    assert_eq!(node.seen("broadcast"), 0);
 }
 
 /// Made by hsd: 1.234567 HNS to an address, 0.7 to its own, from two coins.
@@ -232,125 +237,130 @@ const RAW: &str = include_str!("send/payment.hex");
 
 #[test]
 fn a_payment_that_was_not_asked_for_is_not_stored() {
-    let (file, node, wallet) = owing();
-    wallet.reply(
-        "POST /wallet/primary/create ",
-        ok(json!({"hex": RAW.trim()})),
-    );
-    let (_, outcome) = run(&file, &node, &wallet);
-    let told = outcome.unwrap_err();
-    assert!(told.contains("it pays more than is asked for"), "{told}");
-    assert_untouched(&file);
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        wallet.reply(
+            "POST /wallet/primary/create ",
+            ok(json!({"hex": RAW.trim()})),
+        );
+        let (_, outcome) = run(&file, &node, &wallet);
+        let told = outcome.unwrap_err();
+        assert!(told.contains("it pays more than is asked for"), "{told}");
+        assert_untouched(&file);
+    }
 }
 
 /// A payment whose transaction is stored, as a run before has left it.
-fn store_payment(file: &LedgerFile) -> String {
+fn store_payment(file: &Ledger) -> String {
     let raw = hstratum_core::units::unhex(RAW.trim()).expect("hex");
     let tx = hstratum_core::transaction::Transaction::parse(&raw).expect("a transaction");
     let txid = hstratum_core::units::hex(&tx.txid.0);
     let insert = "INSERT INTO payments VALUES (1, 'primary', 'signed', ?1, ?2, 65433, 0, 0)";
-    let row = (&txid, RAW.trim());
-    file.conn.execute(insert, row).expect("stored");
+    let row = values![&txid, RAW.trim()];
+    file.execute(insert, &row);
     let insert = "INSERT INTO payment_outputs SELECT 1, id, name, 1234567 FROM accounts";
-    file.conn.execute(insert, []).expect("stored");
+    file.execute(insert, &[]);
     txid
 }
 
-fn payment_state(file: &LedgerFile) -> String {
-    let query = "SELECT group_concat(state) FROM payments";
-    file.conn
-        .query_row(query, [], |row| row.get(0))
-        .expect("states")
+fn payment_state(file: &Ledger) -> String {
+    file.value("SELECT state FROM payments", &[])
 }
 
 #[test]
 fn what_cannot_be_told_never_lets_a_payment_be_made_anew() {
-    let (file, node, wallet) = owing();
-    let txid = store_payment(&file);
-    let spender = json!([{
-        "hash": "aa".repeat(32), "tx": RAW.trim(), "block": "bb".repeat(32), "time": 4_000,
-        "mtime": 4_000,
-    }]);
-    let refused = json!({"error": {"message": "Transaction not in mempool."}, "result": null});
-    for reply in [
-        Reply::Json(500, json!({})),
-        ok(json!({"error": {"message": "No mempool."}})),
-    ] {
-        node.reply("getmempoolentry", reply);
-        let (steps, outcome) = run(&file, &node, &wallet);
-        outcome.unwrap_err();
-        assert_eq!((steps, payment_state(&file).as_str()), (vec![], "signed"));
-    }
-    // The node knows nothing of it nor of its inputs, as one that is behind; the wallet has another
-    // transaction in its history whose bytes are not its own.
-    node.reply("getmempoolentry", ok(refused));
-    wallet.reply("PUT /wallet/primary/locked/", ok(json!({"success": true})));
-    for history in [json!([]), spender, json!({})] {
-        wallet.reply("/tx/history", ok(history));
-        node.reply("POST /broadcast ", ok(json!({"success": true})));
-        let (steps, outcome) = run(&file, &node, &wallet);
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        let txid = store_payment(&file);
+        let spender = json!([{
+            "hash": "aa".repeat(32), "tx": RAW.trim(), "block": "bb".repeat(32), "time": 4_000,
+            "mtime": 4_000,
+        }]);
+        let refused = json!({"error": {"message": "Transaction not in mempool."}, "result": null});
+        for reply in [
+            Reply::Json(500, json!({})),
+            ok(json!({"error": {"message": "No mempool."}})),
+        ] {
+            node.reply("getmempoolentry", reply);
+            let (steps, outcome) = run(&file, &node, &wallet);
+            outcome.unwrap_err();
+            assert_eq!((steps, payment_state(&file).as_str()), (vec![], "signed"));
+        }
+        // The node knows nothing of it nor of its inputs, as one that is behind; the wallet has another
+        // transaction in its history whose bytes are not its own.
+        node.reply("getmempoolentry", ok(refused));
+        wallet.reply("PUT /wallet/primary/locked/", ok(json!({"success": true})));
+        for history in [json!([]), spender, json!({})] {
+            wallet.reply("/tx/history", ok(history));
+            node.reply("POST /broadcast ", ok(json!({"success": true})));
+            let (steps, outcome) = run(&file, &node, &wallet);
+            let told = outcome.unwrap_err();
+            assert!(told.contains(&txid) || told.contains("history"), "{told}");
+            assert_eq!((steps, payment_state(&file).as_str()), (vec![], "signed"));
+        }
+        // hsd says that a transaction is invalid: no proof either.
+        wallet.reply("/tx/history", ok(json!([])));
+        let invalid = json!({"error": {"message": "mandatory-script-verify-flag-failed"}});
+        node.reply("POST /broadcast ", Reply::Json(400, invalid));
+        let (_, outcome) = run(&file, &node, &wallet);
         let told = outcome.unwrap_err();
-        assert!(told.contains(&txid) || told.contains("history"), "{told}");
-        assert_eq!((steps, payment_state(&file).as_str()), (vec![], "signed"));
+        assert!(
+            told.contains("mandatory-script-verify-flag-failed"),
+            "{told}"
+        );
+        assert_eq!(payment_state(&file), "signed");
+        assert_eq!(wallet.seen("/create"), 0);
     }
-    // hsd says that a transaction is invalid: no proof either.
-    wallet.reply("/tx/history", ok(json!([])));
-    let invalid = json!({"error": {"message": "mandatory-script-verify-flag-failed"}});
-    node.reply("POST /broadcast ", Reply::Json(400, invalid));
-    let (_, outcome) = run(&file, &node, &wallet);
-    let told = outcome.unwrap_err();
-    assert!(
-        told.contains("mandatory-script-verify-flag-failed"),
-        "{told}"
-    );
-    assert_eq!(payment_state(&file), "signed");
-    assert_eq!(wallet.seen("/create"), 0);
 }
 
 #[test]
 fn what_an_earlier_run_left_without_a_transaction_is_begun_anew() {
-    let (file, node, wallet) = owing();
-    for state in ["preparing", "open"] {
-        let insert = "INSERT INTO payments VALUES (9, 'primary', ?1, NULL, NULL, NULL, 0, 0)";
-        file.conn.execute(insert, [state]).expect("there");
-        let insert = "INSERT INTO payment_outputs SELECT 9, id, name, 5 FROM accounts";
-        file.conn.execute(insert, []).expect("there");
-        wallet.reply("POST /wallet/primary/create ", Reply::Json(500, json!({})));
-        let (steps, outcome) = run(&file, &node, &wallet);
-        outcome.unwrap_err();
-        assert_eq!(steps, [Step::Discarded { payment: 9 }]);
-        assert_untouched(&file);
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        for state in ["preparing", "open"] {
+            let insert = "INSERT INTO payments VALUES (9, 'primary', ?1, NULL, NULL, NULL, 0, 0)";
+            file.execute(insert, &values![state]);
+            let insert = "INSERT INTO payment_outputs SELECT 9, id, name, 5 FROM accounts";
+            file.execute(insert, &[]);
+            wallet.reply("POST /wallet/primary/create ", Reply::Json(500, json!({})));
+            let (steps, outcome) = run(&file, &node, &wallet);
+            outcome.unwrap_err();
+            assert_eq!(steps, [Step::Discarded { payment: 9 }]);
+            assert_untouched(&file);
+        }
     }
 }
 
 #[test]
 fn a_node_or_a_wallet_of_another_network_is_refused() {
-    let (file, node, wallet) = owing();
-    let main = Address::new(0, vec![3; 20]).unwrap().encode(Network::Main);
-    let account = json!({"receiveAddress": main, "type": "pubkeyhash", "watchOnly": false});
-    wallet.reply("GET /wallet/primary/account/default ", ok(account));
-    let told = run(&file, &node, &wallet).1.unwrap_err();
-    assert!(
-        told.contains("is not on regtest, where the ledger is"),
-        "{told}"
-    );
-    for (field, value, expected) in [
-        ("watchOnly", json!(true), "only watches"),
-        ("type", json!("multisig"), "needs several signatures"),
-    ] {
-        let mut account =
-            json!({"receiveAddress": own_address(), "type": "pubkeyhash", "watchOnly": false});
-        account[field] = value;
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        let main = Address::new(0, vec![3; 20]).unwrap().encode(Network::Main);
+        let account = json!({"receiveAddress": main, "type": "pubkeyhash", "watchOnly": false});
         wallet.reply("GET /wallet/primary/account/default ", ok(account));
         let told = run(&file, &node, &wallet).1.unwrap_err();
-        assert!(told.contains(expected), "{told}");
+        assert!(
+            told.contains("is not on regtest, where the ledger is"),
+            "{told}"
+        );
+        for (field, value, expected) in [
+            ("watchOnly", json!(true), "only watches"),
+            ("type", json!("multisig"), "needs several signatures"),
+        ] {
+            let mut account =
+                json!({"receiveAddress": own_address(), "type": "pubkeyhash", "watchOnly": false});
+            account[field] = value;
+            wallet.reply("GET /wallet/primary/account/default ", ok(account));
+            let told = run(&file, &node, &wallet).1.unwrap_err();
+            assert!(told.contains(expected), "{told}");
+        }
+        let info = json!({"network": "main", "chain": {"height": 20}});
+        node.reply("GET / ", ok(info));
+        let told = run(&file, &node, &wallet).1.unwrap_err();
+        assert!(
+            told.contains("is on \"main\", the ledger on regtest"),
+            "{told}"
+        );
+        assert_untouched(&file);
     }
-    let info = json!({"network": "main", "chain": {"height": 20}});
-    node.reply("GET / ", ok(info));
-    let told = run(&file, &node, &wallet).1.unwrap_err();
-    assert!(
-        told.contains("is on \"main\", the ledger on regtest"),
-        "{told}"
-    );
-    assert_untouched(&file);
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hstratum::payout::{Scheme, Terms, settle};
+use hstratum::payout::{Fleet, Scheme, Terms, settle};
+use hstratum::sql::{Db, Sqlite};
 use hstratum_core::payout::{Decimal, FeePpm};
 use hstratum_core::units::Height;
 use num_bigint::BigUint;
@@ -60,8 +61,9 @@ impl World {
             fee: FeePpm::new(fee_ppm).expect("below one"),
             threshold: 0,
         };
-        let mut conn = hstratum::store::schema::open_beside(&path).expect("the ledger opens");
-        let settled = settle(&mut conn, network, &terms, self.now().unix_s);
+        let mut db = Db::Sqlite(Sqlite::open_beside(&path).expect("the ledger opens"));
+        let fleet = Fleet::of(&mut db, &[]).expect("a file has none");
+        let settled = settle(&mut db, network, &terms, &fleet, self.now().unix_s);
         let settled = settled.expect("what is confirmed can be settled");
         note!(
             self,
@@ -69,7 +71,7 @@ impl World {
             settled.len(),
             scheme.name()
         );
-        drop(conn);
+        drop(db);
         self.settled += settled.len() as u64;
         let windows = is_pplns.then_some(window);
         self.check_amounts(&path, windows, fee_ppm);

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use hstratum::ledger::{self, Imported, Paid};
+use hstratum::ledger::{self, Imported, Paid, Place, Which};
 use hstratum::payout::{PayoutLock, prune};
-use hstratum::store::schema::open_beside;
 
-use super::payout::parse_ledger;
+use super::payout::LedgerArgs;
 use super::terminal::print;
 
 /// What `hstratum ledger` takes.
@@ -25,7 +24,7 @@ enum Command {
     /// Take in the shares/*.json files of a JavaScript hstratum
     Import {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
 
         /// These blocks were paid already: they are never divided again
         #[arg(long)]
@@ -38,7 +37,7 @@ enum Command {
     /// Check that the ledger keeps its promises; exit code 1 if it does not
     Check {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
 
         /// The directory of the share dumps, to check them too
         #[arg(long, value_name = "DIR")]
@@ -47,7 +46,7 @@ enum Command {
     /// Copy the ledger, also while the server writes to it
     Backup {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
 
         /// The copy, which must not exist
         #[arg(long, value_name = "FILE")]
@@ -56,7 +55,7 @@ enum Command {
     /// Show rounds and luck, accounts, workers
     Report {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
 
         /// Print JSON, with amounts in base units
         #[arg(long)]
@@ -65,7 +64,7 @@ enum Command {
     /// Set where an account is paid
     Address {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
 
         /// The account
         account: String,
@@ -78,18 +77,24 @@ enum Command {
         #[arg(long, conflicts_with = "address")]
         clear: bool,
     },
+    /// Write a block's share dump, whichever server found the block
+    Dump {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+
+        /// The block
+        #[arg(value_name = "HASH|HEIGHT", value_parser = Which::parse)]
+        block: Which,
+
+        /// The directory of the file
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Delete credit that was divided long ago
     Prune {
         #[command(flatten)]
-        ledger: LedgerFile,
+        ledger: LedgerArgs,
     },
-}
-
-#[derive(clap::Args)]
-struct LedgerFile {
-    /// The ledger's file
-    #[arg(long = "ledger", value_name = "FILE", value_parser = parse_ledger)]
-    path: PathBuf,
 }
 
 /// Runs the command.
@@ -104,45 +109,51 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             import(ledger, paid, files)
         }
         Command::Check { ledger, shares } => {
-            let conn = open_beside(&ledger.path)?;
-            let findings = ledger::check(&conn, shares.as_deref())?;
+            let findings = ledger::check(&mut ledger.place.open()?, shares.as_deref())?;
             if findings.is_empty() {
                 return print("all is well\n");
             }
             print(&(findings.join("\n") + "\n"))?;
-            bail!("{} findings in {}", findings.len(), ledger.path.display())
+            bail!("{} findings in {}", findings.len(), ledger.place)
         }
         Command::Backup { ledger, to } => {
-            ledger::backup(&ledger.path, to)?;
+            let Place::File(path) = &ledger.place else {
+                bail!("a shared ledger is copied by pg_dump, see docs/operating.md");
+            };
+            ledger::backup(path, to)?;
             print(&format!("copied to {}\n", to.display()))
         }
-        Command::Report { ledger, json: true } => report::show_json(&ledger.path),
-        Command::Report { ledger, .. } => report::show_tables(&ledger.path),
+        Command::Report { ledger, json: true } => report::show_json(&ledger.place),
+        Command::Report { ledger, .. } => report::show_tables(&ledger.place),
         Command::Address {
             ledger,
             account,
             address,
             ..
         } => {
-            let conn = open_beside(&ledger.path)?;
-            ledger::set_address(&conn, account, address.as_deref())?;
+            let mut db = ledger.place.open()?;
+            ledger::set_address(&mut db, account, address.as_deref())?;
             print(&match address {
                 Some(address) => format!("{account:?} is paid at {address}\n"),
                 None => format!("{account:?} has no address set\n"),
             })
         }
+        Command::Dump { ledger, block, dir } => {
+            let name = ledger::dump(&mut ledger.place.open()?, *block, dir)?;
+            print(&format!("{}\n", dir.join(name).display()))
+        }
         Command::Prune { ledger } => {
-            let _lock = PayoutLock::take(&ledger.path)?;
-            let mut conn = open_beside(&ledger.path)?;
-            let network = ledger::network(&conn)?;
-            let rows = prune(&mut conn, network)?;
+            let _lock = PayoutLock::take(&ledger.place)?;
+            let mut db = ledger.place.open()?;
+            let network = ledger::network(&mut db)?;
+            let rows = prune(&mut db, network)?;
             print(&format!("{rows} rows deleted\n"))
         }
     }
 }
 
-fn import(ledger: &LedgerFile, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {
-    let outcomes = ledger::import(&ledger.path, files, paid, now_unix_s()?)?;
+fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {
+    let outcomes = ledger::import(&ledger.place, files, paid, now_unix_s()?)?;
     let mut refused = 0;
     let mut text = String::new();
     for (file, outcome) in files.iter().zip(&outcomes) {

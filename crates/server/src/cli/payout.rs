@@ -5,10 +5,10 @@ mod send;
 
 pub(crate) use send::{NODE_KEY, secret};
 
-use std::path::PathBuf;
-
 use anyhow::bail;
-use hstratum::payout::{Scheme, Terms};
+use hstratum::ledger::Place;
+use hstratum::payout::{Fleet, Scheme, Terms};
+use hstratum::sql::Db;
 use hstratum_core::payout::{Decimal, FeePpm, parse_hns};
 
 /// What `hstratum payout` takes.
@@ -79,10 +79,25 @@ impl TermsArgs {
     }
 }
 
-/// A ledger's file, as an argument.
-pub(crate) fn parse_ledger(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("a ledger in PostgreSQL is not supported, only a file".into());
+/// Which ledger, as arguments.
+#[derive(clap::Args)]
+pub(crate) struct LedgerArgs {
+    /// The ledger: a file, or postgres://… (the password may be in PGPASSWORD)
+    #[arg(long = "ledger", value_name = "FILE|URL")]
+    pub(crate) place: Place,
+}
+
+/// Whom a payout waits for, as arguments.
+#[derive(clap::Args)]
+pub(crate) struct FleetArgs {
+    /// Do not wait for what this server has not shipped to the shared ledger; may be repeated
+    #[arg(long = "without", value_name = "SERVER")]
+    without: Vec<String>,
+}
+
+impl FleetArgs {
+    /// The servers that a payout of this ledger waits for.
+    pub(crate) fn of(&self, db: &mut Db) -> anyhow::Result<Fleet> {
+        Fleet::of(db, &self.without)
     }
-    Ok(text.into())
 }

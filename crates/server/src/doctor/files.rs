@@ -12,7 +12,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use crate::ledger;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
-use crate::store::schema::open_beside;
+use crate::sql::{Db, Sqlite};
 use crate::users::{self, End};
 
 use super::conf::Settings;
@@ -186,8 +186,8 @@ fn check_ledger(path: &Path, network: Network, findings: &mut Findings) {
 fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Option<Vec<String>>> {
     // Reading, since opening alone is left to the first statement.
     File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
-    let conn = open_beside(path)?;
-    let found = ledger::network(&conn)?;
+    let mut db = Db::Sqlite(Sqlite::open_beside(path)?);
+    let found = ledger::network(&mut db)?;
     anyhow::ensure!(
         found == network,
         "the ledger {} is of the network {}, not {}",
@@ -198,7 +198,7 @@ fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Opt
     if bytes > LEDGER_CHECK_BYTES_MAX {
         return Ok(None);
     }
-    ledger::check(&conn, None).map(Some)
+    ledger::check(&mut db, None).map(Some)
 }
 
 fn check_spool(dir: &Path, findings: &mut Findings) {

@@ -1,19 +1,15 @@
-//! The ledger's file, read beside the thread that writes it: on threads that may block, for a limited
-//! time, from one state of it.
+//! The ledger, read beside those who write it: on threads that may block, for a limited time, from one
+//! state of it. Where several servers share one, it is that which is read.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
 use super::answer::Failure;
-use crate::limits::{HTTP_QUERIES_MAX, HTTP_QUERY};
-use crate::store::schema::open_to_read;
-
-/// Steps of SQLite between two looks at the clock.
-const STEPS: i32 = 20_000;
+use crate::ledger::Place;
+use crate::limits::{HTTP_AWAY, HTTP_QUERIES_MAX, HTTP_QUERY};
+use crate::sql::{Db, Sql, SqlError, Sqlite};
 
 /// See the module.
 pub(crate) struct Book {
@@ -22,26 +18,43 @@ pub(crate) struct Book {
 }
 
 struct Shelf {
-    path: PathBuf,
-    open: Mutex<Vec<Connection>>,
+    place: Place,
+    open: Mutex<Vec<Db>>,
+    /// When it was last found that nobody answers, and why.
+    away: Mutex<Option<(Instant, String)>>,
 }
 
 impl Book {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(place: Place) -> Self {
         Self {
             shelf: Arc::new(Shelf {
-                path,
+                place,
                 open: Mutex::default(),
+                away: Mutex::default(),
             }),
             places: Arc::new(Semaphore::new(HTTP_QUERIES_MAX)),
         }
     }
 
+    /// Whether several servers share it.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.shelf.place, Place::Shared(_))
+    }
+
+    /// Why it cannot be read now, where nobody answers.
+    pub(crate) fn away(&self) -> Option<String> {
+        self.shelf.away()
+    }
+
     /// Reads. What takes longer than [`HTTP_QUERY`] is interrupted.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<T, Failure> {
+        // Nobody waits in turn for what does not answer.
+        if let Some(reason) = self.away() {
+            return Err(Failure::busy(reason));
+        }
         let waiting = self.places.clone().acquire_owned();
         let place = tokio::time::timeout(HTTP_QUERY, waiting).await;
         let Ok(Ok(place)) = place else {
@@ -56,36 +69,68 @@ impl Book {
         let done = reading
             .await
             .map_err(|_| Failure::busy("failed to read the ledger, which is a bug"))?;
-        done.map_err(|error| {
-            let text = match error.sqlite_error_code() {
-                Some(ErrorCode::OperationInterrupted) => "the ledger took too long".to_owned(),
-                _ => format!("failed to read the ledger: {error}"),
-            };
-            Failure::busy(text)
-        })
+        done.map_err(Failure::busy)
     }
 }
 
 impl Shelf {
     fn read<T>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        let known = self.lock().pop();
-        let mut conn = match known {
-            Some(conn) => conn,
-            None => open_to_read(&self.path)?,
+        query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>,
+    ) -> Result<T, String> {
+        if let Some(reason) = self.away() {
+            return Err(reason);
+        }
+        let known = lock(&self.open).pop();
+        let done = self.read_from(known, query);
+        match done {
+            Ok(found) => {
+                *lock(&self.away) = None;
+                Ok(found)
+            }
+            Err(SqlError::Interrupted) => Err("the ledger took too long".to_owned()),
+            Err(SqlError::Lost(reason)) => {
+                let text = format!("the shared ledger is away: {reason}");
+                *lock(&self.away) = Some((Instant::now(), text.clone()));
+                Err(text)
+            }
+            Err(error) => Err(format!("failed to read the ledger: {error}")),
+        }
+    }
+
+    fn read_from<T>(
+        &self,
+        known: Option<Db>,
+        query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let mut db = match known {
+            Some(db) => db,
+            None => self.open()?,
         };
-        let until = Instant::now() + HTTP_QUERY;
-        conn.progress_handler(STEPS, Some(move || Instant::now() > until))?;
-        let state = conn.unchecked_transaction()?;
-        let found = query(&state)?;
-        drop(state);
-        self.lock().push(conn);
+        if let Db::Sqlite(file) = &mut db {
+            file.limit(Instant::now() + HTTP_QUERY)?;
+        }
+        let found = db.read(query)?;
+        lock(&self.open).push(db);
         Ok(found)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.open.lock().expect("nothing panics while it is held")
+    fn open(&self) -> Result<Db, SqlError> {
+        match &self.place {
+            Place::File(path) => Ok(Db::Sqlite(Sqlite::open_to_read(path)?)),
+            Place::Shared(address) => Ok(Db::Postgres(Box::new(crate::sql::Postgres::connect(
+                address,
+            )?))),
+        }
     }
+
+    fn away(&self) -> Option<String> {
+        let away = lock(&self.away).clone();
+        let fresh = away.filter(|(at, _)| at.elapsed() < HTTP_AWAY);
+        fresh.map(|(_, reason)| reason)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
 }

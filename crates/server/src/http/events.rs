@@ -255,9 +255,9 @@ impl Watch {
     async fn compare_blocks(&mut self, site: &Site) {
         let Some(book) = &site.book else { return };
         let explorer = site.explorer.clone();
-        let latest = book.read(move |conn| {
+        let latest = book.read(move |sql| {
             let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
-            read_blocks(conn, order, &[], explorer.as_deref())
+            read_blocks(sql, order, &[], explorer.as_deref())
         });
         // What cannot be read now is read later.
         let Ok(latest) = latest.await else { return };

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +13,9 @@ use super::Site;
 use super::answer::{Answer, Failure, Name, Params, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
 use super::roster::Sent;
+use crate::sql::{Row, Sql, SqlError};
 use crate::store::unix_s;
+use crate::values;
 
 /// Spans of statistics, and how long the ledger keeps them at least, in seconds.
 const SPANS_S: [(i64, i64); 3] = [
@@ -102,9 +103,9 @@ pub(crate) async fn of_pool(
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
-    let history = book.read(move |conn| {
-        let sums = sums_of_all(conn, range, now)?;
-        let network = network(conn, range, now)?;
+    let history = book.read(move |sql| {
+        let sums = sums_of_all(sql, range, now)?;
+        let network = network(sql, range, now)?;
         Ok(History::of(range, sums, &network, now))
     });
     Ok(Json(history.await?))
@@ -125,13 +126,13 @@ pub(crate) async fn of_account(
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
-    let history = book.read(move |conn| {
+    let history = book.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";
-        let Some(account) = conn.query_row(find, [&name], |row| row.get(0)).optional()? else {
+        let Some(account) = sql.query_opt(find, &values![&name])? else {
             return Ok(None);
         };
-        let worker = asked.worker.as_deref();
-        let sums = sums_of_account(conn, range, now, account, worker)?;
+        let of = (account.get(0)?, asked.worker.as_deref());
+        let sums = sums_of_account(sql, range, now, of)?;
         Ok(Some(History::of(range, sums, &[], now)))
     });
     let history = history.await?;
@@ -143,10 +144,11 @@ pub(crate) async fn of_account(
 /// What was sent, by the begin of each step.
 type Sums = BTreeMap<i64, Sent>;
 
-const SENT: &str = "sum(s.accepted), sum(s.stale), sum(s.low), sum(s.duplicate), \
+const SENT: &str = "CAST(sum(s.accepted) AS BIGINT), CAST(sum(s.stale) AS BIGINT), \
+                    CAST(sum(s.low) AS BIGINT), CAST(sum(s.duplicate) AS BIGINT), \
                     sum(s.accepted_work)";
 
-fn add(sums: &mut Sums, row: &Row<'_>) -> rusqlite::Result<()> {
+fn add(sums: &mut Sums, row: &Row) -> Result<(), SqlError> {
     let sent = Sent {
         accepted: row.get(1)?,
         stale: row.get(2)?,
@@ -168,67 +170,69 @@ fn spans(range: Range, now: i64) -> impl Iterator<Item = (i64, i64)> {
         .map(move |(span, kept)| (span, (whole - length).max(now - now % span - kept)))
 }
 
-fn sums_of_all(conn: &Connection, range: Range, now: i64) -> rusqlite::Result<Sums> {
+fn sums_of_all(sql: &mut dyn Sql, range: Range, now: i64) -> Result<Sums, SqlError> {
     let mut sums = Sums::new();
+    let (_, step) = range.seconds();
     for (span, from) in spans(range, now) {
-        let mut statement = conn.prepare_cached(&format!(
-            "SELECT s.start - s.start % :step, {SENT} FROM statistics AS s
-              WHERE s.span = :span AND s.start >= :from GROUP BY 1"
-        ))?;
-        let (_, step) = range.seconds();
-        let params = named_params! { ":step": step, ":span": span, ":from": from };
-        let mut rows = statement.query(params)?;
-        while let Some(row) = rows.next()? {
-            add(&mut sums, row)?;
+        let rows = sql.query(
+            &format!(
+                "SELECT s.start - s.start % ?1, {SENT} FROM statistics AS s
+                  WHERE s.span = ?2 AND s.start >= ?3 GROUP BY 1"
+            ),
+            &values![step, span, from],
+        )?;
+        for row in rows {
+            add(&mut sums, &row)?;
         }
     }
     Ok(sums)
 }
 
-/// Looks up each span of each worker, since statistics are in the order of time.
+/// Looks up each span of each worker of an account, or of one, since a file's statistics are in the
+/// order of time.
 fn sums_of_account(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     range: Range,
     now: i64,
-    account: i64,
-    worker: Option<&str>,
-) -> rusqlite::Result<Sums> {
+    (account, worker): (i64, Option<&str>),
+) -> Result<Sums, SqlError> {
     let mut sums = Sums::new();
+    let (_, step) = range.seconds();
     for (span, from) in spans(range, now) {
-        let mut statement = conn.prepare_cached(&format!(
-            "WITH RECURSIVE starts (start) AS (
-               SELECT :from UNION ALL SELECT start + :span FROM starts WHERE start + :span <= :now)
-             SELECT s.start - s.start % :step, {SENT}
-               FROM workers AS w CROSS JOIN starts CROSS JOIN statistics AS s
-                 ON s.span = :span AND s.start = starts.start AND s.worker = w.id
-              WHERE w.account = :account AND (:worker IS NULL OR w.name = :worker) GROUP BY 1"
-        ))?;
-        let (_, step) = range.seconds();
-        let params = named_params! {
-            ":step": step, ":span": span, ":from": from, ":now": now, ":account": account,
-            ":worker": worker,
-        };
-        let mut rows = statement.query(params)?;
-        while let Some(row) = rows.next()? {
-            add(&mut sums, row)?;
+        let rows = sql.query(
+            &format!(
+                "WITH RECURSIVE starts (start) AS (
+                   SELECT CAST(?1 AS BIGINT) UNION ALL
+                   SELECT start + CAST(?2 AS BIGINT) FROM starts
+                    WHERE start + CAST(?2 AS BIGINT) <= ?3)
+                 SELECT s.start - s.start % CAST(?4 AS BIGINT), {SENT}
+                   FROM workers AS w CROSS JOIN starts CROSS JOIN statistics AS s
+                  WHERE s.span = ?2 AND s.start = starts.start AND s.worker = w.id
+                    AND w.account = ?5 AND (CAST(?6 AS TEXT) IS NULL OR w.name = ?6) GROUP BY 1"
+            ),
+            &values![from, span, now, step, account, worker],
+        )?;
+        for row in rows {
+            add(&mut sums, &row)?;
         }
     }
     Ok(sums)
 }
 
 /// Difficulties of the heights since the range's begin, and when each began, about.
-fn network(conn: &Connection, range: Range, now: i64) -> rusqlite::Result<Vec<(i64, f64)>> {
+fn network(sql: &mut dyn Sql, range: Range, now: i64) -> Result<Vec<(i64, f64)>, SqlError> {
     let (length, _) = range.seconds();
-    let mut statement = conn.prepare_cached(
+    let block_s = BLOCK_S as i64;
+    let rows = sql.query(
         "SELECT (SELECT max(height) FROM heights) - height, difficulty FROM heights
           WHERE height >= (SELECT max(height) FROM heights) - ?1 ORDER BY height",
+        &values![length / block_s + 1],
     )?;
-    let block_s = BLOCK_S as i64;
-    let rows = statement.query_map([length / block_s + 1], |row| {
+    let heights = rows.iter().map(|row| {
         let above: i64 = row.get(0)?;
         Ok((now - above * block_s, row.get(1)?))
-    })?;
-    rows.collect()
+    });
+    heights.collect()
 }
 
 impl History {

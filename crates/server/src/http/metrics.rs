@@ -15,6 +15,7 @@ use super::answer::{Failure, Problem};
 use super::pool::network_hashrate;
 use crate::histogram::{BOUNDS_S, Histogram};
 use crate::live::Snapshot;
+use crate::sql::SqlError;
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -26,11 +27,11 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     let blocks = match &site.book {
         None => Vec::new(),
         Some(book) => {
-            book.read(|conn| {
-                let mut statement =
-                    conn.prepare("SELECT state, count(*) FROM blocks GROUP BY state")?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                rows.collect::<rusqlite::Result<Vec<(String, i64)>>>()
+            book.read(|sql| {
+                let count = "SELECT state, count(*) FROM blocks GROUP BY state";
+                let rows = sql.query(count, &[])?;
+                let counts = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
+                counts.collect::<Result<Vec<(String, i64)>, SqlError>>()
             })
             .await?
         }

@@ -48,9 +48,10 @@ use self::book::Book;
 use self::events::Events;
 use self::roster::Roster;
 use crate::config::{Config, HTTP_PORT};
+use crate::ledger::Place;
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
-    HTTP_STOP,
+    HTTP_QUERY, HTTP_STOP,
 };
 use crate::live::Live;
 use crate::node::Node;
@@ -132,7 +133,14 @@ impl Site {
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: book.map(|dir| Book::new(dir.join(FILE_NAME))),
+            book: match &config.database {
+                Some(address) => {
+                    let query_ms = HTTP_QUERY.as_millis().try_into().unwrap_or(u64::MAX);
+                    let address = address.clone().with_statement_ms(query_ms);
+                    Some(Book::new(Place::Shared(Box::new(address))))
+                }
+                None => book.map(|dir| Book::new(Place::File(dir.join(FILE_NAME)))),
+            },
             roster: Roster::default(),
             events: Events::default(),
             answers: Answers::default(),

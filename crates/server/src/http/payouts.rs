@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rusqlite::{Connection, named_params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::answer::{Answer, Params, Problem, page_of};
+use crate::sql::{Sql, SqlError};
+use crate::values;
 
 /// A transaction that pays accounts. Amounts in base units.
 #[derive(Serialize, ToSchema)]
@@ -65,34 +66,32 @@ pub(crate) async fn payouts(
     let Some(book) = &site.book else {
         return Ok(Json(Payouts::default()));
     };
-    let page = book.read(move |conn| read(conn, asked.account.as_deref(), limit, offset));
+    let page = book.read(move |sql| read(sql, asked.account.as_deref(), limit, offset));
     Ok(Json(page.await?))
 }
 
 fn read(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     account: Option<&str>,
     limit: u32,
     offset: u32,
-) -> rusqlite::Result<Payouts> {
-    const OF: &str = "FROM payments AS p WHERE p.state <> 'preparing' AND (:account IS NULL
+) -> Result<Payouts, SqlError> {
+    const OF: &str = "FROM payments AS p WHERE p.state <> 'preparing' AND (CAST(?1 AS TEXT) IS NULL
         OR EXISTS (SELECT 1 FROM payment_outputs AS o JOIN accounts AS a ON a.id = o.account
-                    WHERE o.payment = p.id AND a.name = :account))";
-    let total = conn.query_row(
-        &format!("SELECT count(*) {OF}"),
-        named_params! { ":account": account },
-        |row| row.get(0),
+                    WHERE o.payment = p.id AND a.name = ?1))";
+    let count = sql.query_one(&format!("SELECT count(*) {OF}"), &values![account])?;
+    let rows = sql.query(
+        &format!(
+            "SELECT p.id, p.state, p.txid, p.network_fee, p.created_at, p.changed_at,
+                    (SELECT count(*) FROM payment_outputs AS o WHERE o.payment = p.id),
+                    (SELECT CAST(coalesce(sum(o.amount), 0) AS BIGINT) FROM payment_outputs AS o
+                       JOIN accounts AS a ON a.id = o.account
+                      WHERE o.payment = p.id AND (CAST(?1 AS TEXT) IS NULL OR a.name = ?1))
+             {OF} ORDER BY p.id DESC LIMIT ?2 OFFSET ?3"
+        ),
+        &values![account, limit, offset],
     )?;
-    let mut statement = conn.prepare_cached(&format!(
-        "SELECT p.id, p.state, p.txid, p.network_fee, p.created_at, p.changed_at,
-                (SELECT count(*) FROM payment_outputs AS o WHERE o.payment = p.id),
-                (SELECT coalesce(sum(o.amount), 0) FROM payment_outputs AS o
-                   JOIN accounts AS a ON a.id = o.account
-                  WHERE o.payment = p.id AND (:account IS NULL OR a.name = :account))
-         {OF} ORDER BY p.id DESC LIMIT :limit OFFSET :offset"
-    ))?;
-    let params = named_params! { ":account": account, ":limit": limit, ":offset": offset };
-    let rows = statement.query_map(params, |row| {
+    let payments = rows.iter().map(|row| {
         Ok(Payment {
             id: row.get(0)?,
             state: row.get(1)?,
@@ -103,9 +102,9 @@ fn read(
             accounts: row.get(6)?,
             amount: row.get(7)?,
         })
-    })?;
+    });
     Ok(Payouts {
-        total,
-        payouts: rows.collect::<rusqlite::Result<_>>()?,
+        total: count.get(0)?,
+        payouts: payments.collect::<Result<_, SqlError>>()?,
     })
 }

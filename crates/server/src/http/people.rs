@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::answer::{Answer, Failure, Name, Order, Params, Problem, page_of, search_for};
 use super::roster::{Row, Sent};
+use crate::sql::{Sql, SqlError};
+use crate::values;
 
 /// A machine of an account.
 #[derive(Serialize, ToSchema)]
@@ -273,7 +274,7 @@ pub(crate) async fn account(
     };
     let kept = match &site.book {
         None => None,
-        Some(book) => book.read(move |conn| kept(conn, &name)).await?,
+        Some(book) => book.read(move |sql| kept(sql, &name)).await?,
     };
     match kept {
         Some(kept) => {
@@ -301,45 +302,44 @@ struct Kept {
     all_work: f64,
 }
 
-fn kept(conn: &Connection, name: &str) -> rusqlite::Result<Option<Kept>> {
-    let found = conn.query_row(
+fn kept(sql: &mut dyn Sql, name: &str) -> Result<Option<Kept>, SqlError> {
+    let found = sql.query_opt(
         "SELECT a.id, a.address, b.credited, b.paid,
                 (SELECT count(*) FROM blocks WHERE blocks.account = a.id)
            FROM accounts AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
-        [name],
-        |row| {
-            let kept = Kept {
-                address: row.get(1)?,
-                credited: row.get(2)?,
-                paid: row.get(3)?,
-                blocks: row.get(4)?,
-                round_work: 0.0,
-                all_work: 0.0,
-            };
-            Ok((row.get::<_, i64>(0)?, kept))
-        },
-    );
-    let Some((id, mut kept)) = found.optional()? else {
+        &values![name],
+    )?;
+    let Some(row) = found else {
         return Ok(None);
     };
-    (kept.round_work, kept.all_work) = conn.query_row(
+    let id: i64 = row.get(0)?;
+    let round = sql.query_one(
         "SELECT coalesce(sum(CASE WHEN account = ?1 THEN difficulty * count ELSE 0.0 END), 0.0),
                 coalesce(sum(difficulty * count), 0.0)
            FROM credit WHERE height > coalesce(
              (SELECT max(height) FROM blocks WHERE state IN ('accepted', 'confirmed')), -1)",
-        [id],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        &values![id],
     )?;
-    Ok(Some(kept))
+    Ok(Some(Kept {
+        address: row.get(1)?,
+        credited: row.get(2)?,
+        paid: row.get(3)?,
+        blocks: row.get(4)?,
+        round_work: round.get(0)?,
+        all_work: round.get(1)?,
+    }))
 }
 
 /// Accounts that have ever been credited something, with that and what was paid.
-fn balances(conn: &Connection) -> rusqlite::Result<Vec<(String, i64, i64)>> {
-    let mut statement = conn.prepare_cached(
+fn balances(sql: &mut dyn Sql) -> Result<Vec<(String, i64, i64)>, SqlError> {
+    let rows = sql.query(
         "SELECT name, credited, paid FROM balances WHERE credited <> 0 OR paid <> 0",
+        &[],
     )?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    rows.collect()
+    let balances = rows
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    balances.collect()
 }
 
 /// The accounts of these workers.

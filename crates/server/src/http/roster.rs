@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::view::WorkerView;
-use rusqlite::Connection;
 use tokio::sync::Mutex;
 
 use super::Site;
 use super::answer::Failure;
+use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
+use crate::values;
 
 /// How long the last hour is taken from before.
 const HOUR_KEPT: Duration = Duration::from_secs(5);
@@ -129,29 +130,32 @@ async fn past(
     let since = (now - now % SPAN_S).saturating_sub(time_s);
     let pasts = match &site.book {
         None => Vec::new(),
-        Some(book) => book.read(move |conn| read(conn, since)).await?,
+        Some(book) => book.read(move |sql| read(sql, since)).await?,
     };
     let pasts = (since, Arc::new(pasts));
     *place = Some((Instant::now(), pasts.clone()));
     Ok(pasts)
 }
 
-fn read(conn: &Connection, since: u64) -> rusqlite::Result<Vec<Past>> {
-    let mut statement = conn.prepare_cached(
+fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
+    let rows = sql.query(
         "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last
-           FROM (SELECT worker, sum(accepted) AS accepted, sum(accepted_work) AS work,
-                        sum(stale) AS stale, sum(low) AS low, sum(duplicate) AS duplicate,
+           FROM (SELECT worker, CAST(sum(accepted) AS BIGINT) AS accepted,
+                        sum(accepted_work) AS work, CAST(sum(stale) AS BIGINT) AS stale,
+                        CAST(sum(low) AS BIGINT) AS low,
+                        CAST(sum(duplicate) AS BIGINT) AS duplicate,
                         max(CASE WHEN accepted > 0 THEN start END) AS last
                    FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker) AS s
            JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
+        &values![since],
     )?;
     let mut names: HashMap<i64, Arc<str>> = HashMap::new();
-    let rows = statement.query_map([i64::try_from(since).unwrap_or(i64::MAX)], |row| {
+    let pasts = rows.iter().map(|row| {
         let name: String = row.get(1)?;
         let account = names.entry(row.get(0)?).or_insert_with(|| name.into());
         Ok(Past {
             account: account.clone(),
-            worker: row.get::<_, String>(2)?.into(),
+            worker: row.get::<String>(2)?.into(),
             sent: Sent {
                 accepted: row.get(3)?,
                 work: row.get(4)?,
@@ -161,8 +165,8 @@ fn read(conn: &Connection, since: u64) -> rusqlite::Result<Vec<Past>> {
             },
             last_span: row.get(8)?,
         })
-    })?;
-    rows.collect()
+    });
+    pasts.collect()
 }
 
 fn merge(live: &[WorkerView], hour: &Pasts, day: &Pasts, now: u64) -> Vec<Row> {

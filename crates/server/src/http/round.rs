@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rusqlite::{Connection, OptionalExtension, named_params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,6 +11,8 @@ use super::Site;
 use super::answer::{Answer, Params, Problem, page_of};
 use crate::ledger;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
+use crate::sql::{Sql, SqlError, Value};
+use crate::values;
 
 /// The work since the pool's last block on the main chain.
 #[derive(Default, Serialize, ToSchema)]
@@ -138,31 +139,30 @@ pub(crate) async fn blocks(
         }));
     };
     let explorer = site.explorer.clone();
-    let page = book.read(move |conn| {
+    let page = book.read(move |sql| {
         let state = asked.state.map(BlockStateAsked::name);
         let account = asked.account.as_deref();
-        let total = conn.query_row(
-            "SELECT count(*) FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account
-              WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR a.name = ?2)",
-            (state, account),
-            |row| row.get(0),
+        let row = sql.query_one(
+            &format!(
+                "SELECT count(*) FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {OF}"
+            ),
+            &values![state, account],
         )?;
-        let order = "WHERE (:state IS NULL OR state = :state)
-                       AND (:account IS NULL OR a.name = :account)
-                     ORDER BY height DESC, hash LIMIT :limit OFFSET :offset";
-        let params = named_params! {
-            ":state": state, ":account": account, ":limit": limit, ":offset": offset,
-        };
-        let blocks = read_blocks(conn, order, params, explorer.as_deref())?;
-        let luck = luck(conn)?;
+        let order = format!("{OF} ORDER BY height DESC, hash LIMIT ?3 OFFSET ?4");
+        let params = values![state, account, limit, offset];
+        let blocks = read_blocks(sql, &order, &params, explorer.as_deref())?;
         Ok(Blocks {
-            total,
-            luck,
+            total: row.get(0)?,
+            luck: luck(sql)?,
             blocks,
         })
     });
     Ok(Json(page.await?))
 }
+
+/// Those that are asked for.
+const OF: &str = "WHERE (CAST(?1 AS TEXT) IS NULL OR state = ?1)
+                    AND (CAST(?2 AS TEXT) IS NULL OR a.name = ?2)";
 
 impl BlockStateAsked {
     fn name(self) -> &'static str {
@@ -176,65 +176,66 @@ impl BlockStateAsked {
     }
 }
 
-fn open_round(conn: &Connection) -> rusqlite::Result<Round> {
-    let open = ledger::open_round(conn)?;
-    let since = conn
-        .query_row(
-            "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
-              ORDER BY height DESC LIMIT 1",
-            [],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let mut statement = conn.prepare_cached(
+fn open_round(sql: &mut dyn Sql) -> Result<Round, SqlError> {
+    let open = ledger::open_round(sql)?;
+    let last = sql.query_opt(
+        "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
+          ORDER BY height DESC LIMIT 1",
+        &[],
+    )?;
+    let rows = sql.query(
         "SELECT name, sum(c.difficulty * count) AS work FROM credit AS c
            JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
-          GROUP BY c.account ORDER BY work DESC, name LIMIT ?2",
+          GROUP BY c.account, name ORDER BY work DESC, name LIMIT ?2",
+        &values![open.from_height, HTTP_ROUND_ACCOUNTS],
     )?;
-    let accounts = statement.query_map([open.from_height, HTTP_ROUND_ACCOUNTS], |row| {
+    let accounts = rows.iter().map(|row| {
         Ok(RoundAccount {
             account: row.get(0)?,
             work: row.get(1)?,
         })
-    })?;
+    });
     Ok(Round {
         from_height: open.from_height,
-        since,
+        since: last.map(|row| row.get(0)).transpose()?,
         shares: open.shares,
         work: open.work,
         effort: open.effort,
-        accounts: accounts.collect::<rusqlite::Result<_>>()?,
+        accounts: accounts.collect::<Result<_, SqlError>>()?,
     })
 }
 
-fn luck(conn: &Connection) -> rusqlite::Result<Luck> {
-    conn.query_row(
+fn luck(sql: &mut dyn Sql) -> Result<Luck, SqlError> {
+    let row = sql.query_one(
         "SELECT count(*), avg(effort) FROM (SELECT effort FROM blocks
           WHERE state IN ('accepted', 'confirmed') AND effort IS NOT NULL
-          ORDER BY height DESC LIMIT 100)",
-        [],
-        |row| {
-            Ok(Luck {
-                blocks: row.get(0)?,
-                effort: row.get(1)?,
-            })
-        },
-    )
+          ORDER BY height DESC LIMIT 100) AS latest",
+        &[],
+    )?;
+    Ok(Luck {
+        blocks: row.get(0)?,
+        effort: row.get(1)?,
+    })
 }
 
 /// Reads blocks; `rest` follows after the tables.
 pub(crate) fn read_blocks(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     rest: &str,
-    params: &[(&str, &dyn rusqlite::ToSql)],
+    params: &[Value],
     explorer: Option<&str>,
-) -> rusqlite::Result<Vec<Block>> {
-    let mut statement = conn.prepare_cached(&format!(
-        "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
-                effort, EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-           FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}"
-    ))?;
-    let rows = statement.query_map(params, |row| {
+) -> Result<Vec<Block>, SqlError> {
+    let rows = sql.query(
+        &format!(
+            "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
+                    effort, CASE WHEN EXISTS
+                      (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+                      THEN 1 ELSE 0 END
+               FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}"
+        ),
+        params,
+    )?;
+    let blocks = rows.iter().map(|row| {
         let (hash, height): (String, u32) = (row.get(0)?, row.get(1)?);
         let link = explorer.map(|explorer| {
             let link = explorer.replace("%h", &height.to_string());
@@ -249,11 +250,11 @@ pub(crate) fn read_blocks(
             reward: row.get(7)?,
             difficulty: row.get(8)?,
             effort: row.get(9)?,
-            is_settled: row.get(10)?,
+            is_settled: row.get::<i64>(10)? == 1,
             hash,
             height,
             link,
         })
-    })?;
-    rows.collect()
+    });
+    blocks.collect()
 }

@@ -9,45 +9,47 @@ use std::path::Path;
 
 use anyhow::Context;
 use hstratum_core::payout::{FeePpm, Hns};
-use rusqlite::Connection;
 
 use super::shares_file;
 use crate::limits::FINDINGS_MAX;
 use crate::payout::cut_below;
+use crate::sql::{Db, Sql, SqlError};
+use crate::values;
 
 /// Checks everything, from one state of the ledger, and its dumps if their directory is given.
 /// Empty where all is well; no more findings than a person reads.
 ///
 /// # Errors
 /// When the ledger or the directory cannot be read.
-pub fn check(conn: &Connection, shares: Option<&Path>) -> anyhow::Result<Vec<String>> {
-    let snapshot = conn.unchecked_transaction()?;
-    let mut findings = Vec::new();
-    check_file(&snapshot, &mut findings)?;
-    if findings.is_empty() {
-        check_settlements(&snapshot, &mut findings).context("failed to read the settlements")?;
-        check_credit(&snapshot, &mut findings).context("failed to read the credit")?;
-        check_payments(&snapshot, &mut findings).context("failed to read the payments")?;
-        if let Some(dir) = shares {
-            check_dumps(&snapshot, dir, &mut findings)?;
+pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let is_file = matches!(db, Db::Sqlite(_));
+    db.read(|sql| {
+        let mut findings = Vec::new();
+        if is_file {
+            check_file(sql, &mut findings).context("failed to check the file")?;
         }
-    }
-    findings.truncate(FINDINGS_MAX);
-    Ok(findings)
+        if findings.is_empty() {
+            check_settlements(sql, &mut findings).context("failed to read the settlements")?;
+            check_credit(sql, &mut findings).context("failed to read the credit")?;
+            check_payments(sql, &mut findings).context("failed to read the payments")?;
+            if let Some(dir) = shares {
+                check_dumps(sql, dir, &mut findings)?;
+            }
+        }
+        findings.truncate(FINDINGS_MAX);
+        Ok(findings)
+    })
 }
 
-fn check_file(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut statement = conn.prepare("PRAGMA integrity_check")?;
-    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-    for row in rows {
-        let text = row.context("failed to check the file")?;
+/// What PostgreSQL sees to by itself.
+fn check_file(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    for row in sql.query("PRAGMA integrity_check", &[])? {
+        let text: String = row.get(0)?;
         if text != "ok" {
             findings.push(format!("the file is damaged: {text:?}"));
         }
     }
-    let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next().context("failed to check the file")? {
+    for row in sql.query("PRAGMA foreign_key_check", &[])? {
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         findings.push(format!(
             "a row of {table} refers to a row of {parent} that is not there"
@@ -56,16 +58,17 @@ fn check_file(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<(
     Ok(())
 }
 
-fn check_settlements(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut statement = conn.prepare(
+fn check_settlements(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let rows = sql.query(
         "SELECT s.id, s.block, s.state, s.scheme, s.fee_ppm, s.reward, s.fee, s.remainder,
-                (SELECT coalesce(sum(amount), 0) FROM settlement_credits WHERE settlement = s.id),
+                (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT)
+                   FROM settlement_credits WHERE settlement = s.id),
                 b.state, b.reward
            FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
           WHERE s.state <> 'preparing' ORDER BY s.id",
+        &[],
     )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    for row in rows {
         let (id, block): (i64, String) = (row.get(0)?, row.get(1)?);
         let (state, scheme): (String, String) = (row.get(2)?, row.get(3)?);
         let [reward, fee, remainder, credited] = [5, 6, 7, 8].map(|column| row.get(column));
@@ -88,7 +91,7 @@ fn check_settlements(conn: &Connection, findings: &mut Vec<String>) -> anyhow::R
                 "settlement {id} has a fee that its terms do not give"
             ));
         }
-        if row.get::<_, i64>(10)? != reward {
+        if row.get::<i64>(10)? != reward {
             findings.push(format!(
                 "settlement {id} divides another reward than block {block} has"
             ));
@@ -106,22 +109,21 @@ fn check_settlements(conn: &Connection, findings: &mut Vec<String>) -> anyhow::R
 
 /// Shares counted at a settlement against those there are now. More in its round came too late to
 /// be paid. Fewer are well where old credit was deleted, which begins at the lowest height.
-fn check_credit(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut statement = conn.prepare(
+fn check_credit(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let rows = sql.query(
         "SELECT s.id, b.height, s.from_height, s.shares, s.scheme,
-                EXISTS (SELECT 1 FROM credit WHERE height < s.from_height)
+                CASE WHEN EXISTS (SELECT 1 FROM credit WHERE height < s.from_height)
+                     THEN 1 ELSE 0 END
            FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
           WHERE s.state = 'settled' AND s.scheme <> 'elsewhere' ORDER BY s.id",
+        &[],
     )?;
-    let mut count =
-        conn.prepare("SELECT coalesce(sum(count), 0) FROM credit WHERE height BETWEEN ?1 AND ?2")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    for row in rows {
         let (id, height, from): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (then, scheme): (i64, String) = (row.get(3)?, row.get(4)?);
-        let older: bool = row.get(5)?;
-        let now: i64 = count.query_row([from, height], |row| row.get(0))?;
-        if now < then && older {
+        let older: i64 = row.get(5)?;
+        let now = shares_between(sql, from, height)?;
+        if now < then && older == 1 {
             findings.push(format!(
                 "{} shares of settlement {id}, up to height {height}, are gone",
                 then - now
@@ -129,8 +131,8 @@ fn check_credit(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result
         }
         // A window may begin within heights that were merged since: only rounds are cut exactly.
         if scheme == "prop" {
-            let round_from = cut_below(conn, height)?.map_or(0, |cut| cut + 1);
-            let now: i64 = count.query_row([round_from, height], |row| row.get(0))?;
+            let round_from = cut_below(sql, height)?.map_or(0, |cut| cut + 1);
+            let now = shares_between(sql, round_from, height)?;
             if now > then {
                 findings.push(format!(
                     "{} shares of the round of settlement {id}, up to height {height}, came after it",
@@ -142,38 +144,47 @@ fn check_credit(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result
     Ok(())
 }
 
-fn check_payments(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut statement = conn.prepare(
-        "SELECT id, state, txid IS NOT NULL AND raw IS NOT NULL AND network_fee IS NOT NULL,
-                EXISTS (SELECT 1 FROM payment_outputs WHERE payment = id), network_fee < 0
-           FROM payments WHERE state <> 'preparing' ORDER BY id",
+fn shares_between(sql: &mut dyn Sql, from: u32, to: u32) -> Result<i64, SqlError> {
+    let row = sql.query_one(
+        "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM credit WHERE height BETWEEN ?1 AND ?2",
+        &values![from, to],
     )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    row.get(0)
+}
+
+fn check_payments(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let rows = sql.query(
+        "SELECT id, state,
+                CASE WHEN txid IS NOT NULL AND raw IS NOT NULL THEN network_fee END,
+                (SELECT count(*) FROM payment_outputs WHERE payment = id)
+           FROM payments WHERE state <> 'preparing' ORDER BY id",
+        &[],
+    )?;
+    for row in rows {
         let (id, state): (i64, String) = (row.get(0)?, row.get(1)?);
-        let (is_stored, has_outputs): (bool, bool) = (row.get(2)?, row.get(3)?);
-        if matches!(&*state, "signed" | "sent" | "confirmed") && !is_stored {
+        let (fee, outputs): (Option<i64>, i64) = (row.get(2)?, row.get(3)?);
+        if matches!(&*state, "signed" | "sent" | "confirmed") && fee.is_none() {
             findings.push(format!("payment {id} is {state} without its transaction"));
         }
-        if !has_outputs {
+        if outputs == 0 {
             findings.push(format!("payment {id} pays nobody"));
         }
-        if row.get::<_, Option<bool>>(4)? == Some(true) {
+        if fee.is_some_and(|fee| fee < 0) {
             findings.push(format!("payment {id} has a fee below zero"));
         }
     }
     // What was credited for a block that is lost since may have been paid before.
-    let mut statement = conn.prepare(
+    let rows = sql.query(
         "SELECT name, paid, ever FROM
            (SELECT name, paid,
-              (SELECT coalesce(sum(amount), 0) FROM settlement_credits AS c
+              (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM settlement_credits AS c
                  JOIN settlements AS s ON s.id = c.settlement
                 WHERE c.account = b.account AND s.state IN ('settled', 'reversed')) AS ever
-              FROM balances AS b WHERE paid > 0)
+              FROM balances AS b WHERE paid > 0) AS sums
           WHERE paid > ever ORDER BY name",
+        &[],
     )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    for row in rows {
         let (name, paid, ever): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         findings.push(format!(
             "account {name:?} was paid {} HNS of {} HNS that it was ever credited",
@@ -185,7 +196,7 @@ fn check_payments(conn: &Connection, findings: &mut Vec<String>) -> anyhow::Resu
 }
 
 /// Every closed block has its file, and no block has two.
-fn check_dumps(conn: &Connection, dir: &Path, findings: &mut Vec<String>) -> anyhow::Result<()> {
+fn check_dumps(sql: &mut dyn Sql, dir: &Path, findings: &mut Vec<String>) -> anyhow::Result<()> {
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let entries = fs::read_dir(dir).with_context(|| format!("failed to list {}", dir.display()))?;
     for entry in entries {
@@ -198,17 +209,19 @@ fn check_dumps(conn: &Connection, dir: &Path, findings: &mut Vec<String>) -> any
             files.entry(hash.to_owned()).or_default().push(name);
         }
     }
-    let mut statement = conn.prepare(
-        "SELECT height, hash, reward, dumped_at IS NOT NULL FROM blocks
-          WHERE closed_at IS NOT NULL ORDER BY height, hash",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next().context("failed to read the blocks")? {
+    let rows = sql
+        .query(
+            "SELECT height, hash, reward, dumped_at FROM blocks
+              WHERE closed_at IS NOT NULL ORDER BY height, hash",
+            &[],
+        )
+        .context("failed to read the blocks")?;
+    for row in rows {
         let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
-        let (reward, dumped): (i64, bool) = (row.get(2)?, row.get(3)?);
+        let (reward, dumped_at): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
         let name = format!("{height}-{hash}.json");
         match files.get(&hash).map_or(&[][..], Vec::as_slice) {
-            [] if dumped => findings.push(format!("{name} is missing")),
+            [] if dumped_at.is_some() => findings.push(format!("{name} is missing")),
             [] => findings.push(format!("{name} is owed: a running server writes it")),
             [only] if *only == name => match shares_file::read(&dir.join(&name)) {
                 Err(error) => findings.push(format!("{name}: {error:#}")),

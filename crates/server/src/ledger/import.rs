@@ -13,13 +13,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::address::Network;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::Connection;
 
+use super::Place;
 use super::shares_file::{self, SharesFile};
 use crate::disk;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
-use crate::payout::immediate;
+use crate::sql::{Db, Sql, SqlError};
 use crate::store::schema;
+use crate::values;
 
 /// Whether the old payout has paid for these blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,29 +50,31 @@ pub enum Imported {
     Refused(anyhow::Error),
 }
 
-/// Imports files one by one, each in one transaction, and says what became of each. A ledger that
-/// does not exist is made, of the network of the first file that can be read.
+/// Imports files one by one, each in one transaction, and says what became of each. A file that
+/// does not exist is made a ledger, of the network of the first file that can be read.
 ///
 /// # Errors
 /// When there is no ledger and none can be made. What single files are refused for is told apart.
 pub fn import(
-    ledger: &Path,
+    ledger: &Place,
     files: &[PathBuf],
     paid: Paid,
     now_unix_s: u64,
 ) -> anyhow::Result<Vec<Imported>> {
     let read: Vec<_> = files.iter().map(|path| shares_file::read(path)).collect();
-    if !exists(ledger)? {
+    if let Place::File(path) = ledger
+        && !exists(path)?
+    {
         let Some(first) = read.iter().flatten().next() else {
-            bail!("no file can be read, so {} is not made", ledger.display());
+            bail!("no file can be read, so {ledger} is not made");
         };
-        create(ledger, first.network, now_unix_s)?;
+        create(path, first.network, now_unix_s)?;
     }
-    let mut conn = schema::open_beside(ledger)?;
-    let network = super::network(&conn)?;
+    let mut db = ledger.open()?;
+    let network = super::network(&mut db)?;
     let now = i64::try_from(now_unix_s).context("the clock is beyond the end of time")?;
     let outcomes = read.into_iter().map(|file| {
-        file.and_then(|file| take(&mut conn, network, &file, paid, now))
+        file.and_then(|file| take(&mut db, network, &file, paid, now))
             .unwrap_or_else(Imported::Refused)
     });
     Ok(outcomes.collect())
@@ -125,7 +129,7 @@ fn create(ledger: &Path, network: Network, now_unix_s: u64) -> anyhow::Result<()
 }
 
 fn take(
-    conn: &mut Connection,
+    db: &mut Db,
     network: Network,
     file: &SharesFile,
     paid: Paid,
@@ -137,95 +141,112 @@ fn take(
         file.network.name(),
         network.name()
     );
-    let known = |conn: &Connection| {
-        conn.query_row(
-            "SELECT height FROM blocks WHERE hash = ?1",
-            [&file.block],
-            |row| row.get::<_, u32>(0),
-        )
-        .optional()
-        .context("failed to read the blocks")
-    };
-    if known(conn)?.is_none() {
-        insert_accounts(conn, file)?;
+    if db.read(|sql| known(sql, file))?.is_none() {
+        insert_accounts(db, file)?;
     }
-    let tx = immediate(conn)?;
-    let outcome = match known(&tx)? {
-        Some(height) => {
-            ensure!(
-                height == file.height,
-                "the ledger has that block at height {height}"
-            );
-            match paid {
-                Paid::Elsewhere if mark_paid(&tx, file, now)? => Imported::MarkedPaid,
-                _ => Imported::Known,
-            }
+    db.write(|sql| take_block(sql, file, paid, now))
+}
+
+fn known(sql: &mut dyn Sql, file: &SharesFile) -> anyhow::Result<Option<u32>> {
+    let row = sql
+        .query_opt(
+            "SELECT height FROM blocks WHERE hash = ?1",
+            &values![&file.block],
+        )
+        .context("failed to read the blocks")?;
+    Ok(row.map(|row| row.get(0)).transpose()?)
+}
+
+fn take_block(
+    sql: &mut dyn Sql,
+    file: &SharesFile,
+    paid: Paid,
+    now: i64,
+) -> anyhow::Result<Imported> {
+    let Some(height) = known(sql, file)? else {
+        let accounts = insert_block(sql, file, now)?;
+        if paid == Paid::Elsewhere {
+            mark_paid(sql, file, now)?;
         }
-        None => {
-            let accounts = insert_block(&tx, file, now)?;
-            if paid == Paid::Elsewhere {
-                mark_paid(&tx, file, now)?;
-            }
-            Imported::New {
-                height: file.height,
-                accounts,
-            }
-        }
+        return Ok(Imported::New {
+            height: file.height,
+            accounts,
+        });
     };
-    tx.commit().context("failed to write the ledger")?;
-    Ok(outcome)
+    ensure!(
+        height == file.height,
+        "the ledger has that block at height {height}"
+    );
+    match paid {
+        Paid::Elsewhere if mark_paid(sql, file, now)? => Ok(Imported::MarkedPaid),
+        _ => Ok(Imported::Known),
+    }
 }
 
 /// In slices, before the block: an account without work harms nobody.
-fn insert_accounts(conn: &mut Connection, file: &SharesFile) -> anyhow::Result<()> {
+fn insert_accounts(db: &mut Db, file: &SharesFile) -> anyhow::Result<()> {
     for slice in file.shares.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
-        let tx = immediate(conn)?;
-        for (name, _) in slice {
-            tx.execute("INSERT OR IGNORE INTO accounts (name) VALUES (?1)", [name])
-                .context("failed to write the accounts")?;
-        }
-        tx.commit().context("failed to write the accounts")?;
+        db.write(|sql: &mut dyn Sql| {
+            for (name, _) in slice {
+                sql.execute(
+                    "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
+                    &values![name],
+                )?;
+            }
+            Ok::<_, SqlError>(())
+        })
+        .context("failed to write the accounts")?;
     }
     Ok(())
 }
 
-fn insert_block(tx: &Transaction<'_>, file: &SharesFile, now: i64) -> anyhow::Result<usize> {
-    tx.execute(
+fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<usize> {
+    sql.execute(
         "INSERT INTO blocks (hash, height, time, found_at, txid, address, reward, difficulty,
-                             state, changed_at, closed_at, round_from, dumped_at)
-         VALUES (:hash, :height, :ts, :time, :txid, :address, :reward, 0,
-                 'accepted', :now, :time, :height, :time)",
-        rusqlite::named_params! {
-            ":hash": file.block, ":height": file.height, ":ts": file.ts, ":time": file.time,
-            ":txid": file.txid, ":address": file.address, ":reward": file.reward, ":now": now,
-        },
+                             state, changed_at, closed_at, round_from, dumped_at, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0.0, 'accepted', ?8, ?4, ?2, ?4, 0)",
+        &values![
+            &file.block,
+            file.height,
+            file.ts,
+            file.time,
+            &file.txid,
+            &file.address,
+            file.reward,
+            now,
+        ],
     )
     .context("failed to write the block")?;
-    let mut insert = tx.prepare(
-        "INSERT INTO credit (height, account, difficulty, origin, count)
-         SELECT ?1, id, ?3, 0, 1 FROM accounts WHERE name = ?2
-         ON CONFLICT DO UPDATE SET count = count + 1",
-    )?;
     let mut accounts = 0;
     for (name, difficulty) in file.shares.iter().filter(|(_, sum)| *sum > 0.0) {
-        accounts += insert
-            .execute(params![file.height, name, difficulty])
+        accounts += sql
+            .execute(
+                "INSERT INTO credit (height, account, difficulty, origin, count)
+                 SELECT CAST(?1 AS BIGINT), id, CAST(?3 AS DOUBLE PRECISION), 0, 1
+                   FROM accounts WHERE name = ?2
+                 ON CONFLICT (height, account, difficulty, origin) DO UPDATE SET
+                   count = credit.count + 1",
+                &values![file.height, name, *difficulty],
+            )
             .context("failed to write the work")?;
     }
-    Ok(accounts)
+    Ok(usize::try_from(accounts)?)
 }
 
 /// Says that the block was paid by other means, unless it has a settlement.
-fn mark_paid(tx: &Transaction<'_>, file: &SharesFile, now: i64) -> anyhow::Result<bool> {
-    let accounts = i64::try_from(file.shares.len()).expect("a file's accounts can be counted");
-    let marked = tx
-        .execute(
-            "INSERT INTO settlements (block, state, scheme, fee_ppm, from_height, shares, reward,
-                                      fee, remainder, settled_at)
-             SELECT ?1, 'settled', 'elsewhere', 0, ?2, ?3, 0, 0, 0, ?4
-              WHERE NOT EXISTS (SELECT 1 FROM settlements WHERE block = ?1 AND state <> 'reversed')",
-            params![file.block, file.height, accounts, now],
-        )
-        .context("failed to write the settlement")?;
-    Ok(marked == 1)
+fn mark_paid(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<bool> {
+    let accounts = file.shares.len() as u64;
+    let has = "SELECT count(*) FROM settlements WHERE block = ?1 AND state <> 'reversed'";
+    let has: i64 = sql.query_one(has, &values![&file.block])?.get(0)?;
+    if has > 0 {
+        return Ok(false);
+    }
+    sql.execute(
+        "INSERT INTO settlements (block, state, scheme, fee_ppm, from_height, shares, reward,
+                                  fee, remainder, settled_at)
+         VALUES (?1, 'settled', 'elsewhere', 0, ?2, ?3, 0, 0, 0, ?4)",
+        &values![&file.block, file.height, accounts, now],
+    )
+    .context("failed to write the settlement")?;
+    Ok(true)
 }

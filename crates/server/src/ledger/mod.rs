@@ -7,18 +7,23 @@
 mod address;
 mod backup;
 mod check;
+mod dump;
 mod import;
+mod place;
 mod report;
 mod shares_file;
 
 use anyhow::Context;
 use hstratum_core::address::Network;
-use rusqlite::Connection;
+
+use crate::sql::{Db, Sql};
 
 pub use address::set_address;
 pub use backup::backup;
 pub use check::check;
+pub use dump::{Which, dump};
 pub use import::{Imported, Paid, import};
+pub use place::Place;
 pub(crate) use report::open_round;
 pub use report::{
     AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, Report, WorkerReport, report,
@@ -28,9 +33,14 @@ pub use report::{
 ///
 /// # Errors
 /// When it cannot be read, or hsd has no such network.
-pub fn network(conn: &Connection) -> anyhow::Result<Network> {
-    let name: String = conn
-        .query_row("SELECT network FROM meta", [], |row| row.get(0))
-        .context("failed to read the ledger's network")?;
+pub fn network(db: &mut Db) -> anyhow::Result<Network> {
+    db.read(network_of)
+}
+
+fn network_of(sql: &mut dyn Sql) -> anyhow::Result<Network> {
+    let name: String = sql
+        .query_one("SELECT network FROM meta", &[])
+        .context("failed to read the ledger's network")?
+        .get(0)?;
     Network::from_name(&name).with_context(|| format!("the ledger is of the network {name:?}"))
 }

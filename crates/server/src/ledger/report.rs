@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
-use rusqlite::{Connection, named_params};
 
 use crate::limits::REPORT_BLOCKS_MAX;
+use crate::sql::{Db, Sql, SqlError};
+use crate::values;
 
 /// Of how long hashrates are, in seconds.
 pub const RATE_SPANS_S: [u64; 3] = [600, 3_600, 86_400];
@@ -115,55 +116,60 @@ pub struct WorkerReport {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn report(conn: &Connection, now_unix_s: u64) -> anyhow::Result<Report> {
-    let snapshot = conn.unchecked_transaction()?;
-    let workers = workers(&snapshot, now_unix_s).context("failed to read the statistics")?;
+pub fn report(db: &mut Db, now_unix_s: u64) -> anyhow::Result<Report> {
+    db.read(|sql| report_of(sql, now_unix_s))
+}
+
+fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<Report> {
+    let workers = workers(sql, now_unix_s).context("failed to read the statistics")?;
     Ok(Report {
-        network: super::network(&snapshot)?,
-        open: open_round(&snapshot).context("failed to read the credit")?,
-        blocks: blocks(&snapshot).context("failed to read the blocks")?,
-        accounts: accounts(&snapshot, &workers).context("failed to read the accounts")?,
+        network: super::network_of(sql)?,
+        open: open_round(sql).context("failed to read the credit")?,
+        blocks: blocks(sql).context("failed to read the blocks")?,
+        accounts: accounts(sql, &workers).context("failed to read the accounts")?,
         workers,
-        pool_balance: snapshot
-            .query_row(
-                "SELECT coalesce(sum(amount), 0) FROM pool_entries",
-                [],
-                |row| row.get(0),
+        pool_balance: sql
+            .query_one(
+                "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM pool_entries",
+                &[],
             )
-            .context("failed to read the pool's entries")?,
+            .context("failed to read the pool's entries")?
+            .get(0)?,
     })
 }
 
 /// Reads the round that no block has closed.
-pub(crate) fn open_round(conn: &Connection) -> rusqlite::Result<OpenRound> {
-    let from_height = conn.query_row(
-        "SELECT coalesce(max(height) + 1, 0) FROM blocks WHERE state IN ('accepted', 'confirmed')",
-        [],
-        |row| row.get(0),
-    )?;
-    conn.query_row(
-        "SELECT coalesce(sum(count), 0), coalesce(sum(c.difficulty * count), 0.0),
+pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<OpenRound, SqlError> {
+    let from_height = sql
+        .query_one(
+            "SELECT coalesce(max(height) + 1, 0) FROM blocks
+             WHERE state IN ('accepted', 'confirmed')",
+            &[],
+        )?
+        .get(0)?;
+    let row = sql.query_one(
+        "SELECT CAST(coalesce(sum(count), 0) AS BIGINT), coalesce(sum(c.difficulty * count), 0.0),
                 coalesce(sum(c.difficulty * count / h.difficulty), 0.0)
            FROM credit AS c LEFT JOIN heights AS h USING (height) WHERE height >= ?1",
-        [from_height],
-        |row| {
-            Ok(OpenRound {
-                from_height,
-                shares: row.get(0)?,
-                work: row.get(1)?,
-                effort: row.get(2)?,
-            })
-        },
-    )
+        &values![from_height],
+    )?;
+    Ok(OpenRound {
+        from_height,
+        shares: row.get(0)?,
+        work: row.get(1)?,
+        effort: row.get(2)?,
+    })
 }
 
-fn blocks(conn: &Connection) -> rusqlite::Result<Vec<BlockReport>> {
-    let mut statement = conn.prepare(
+fn blocks(sql: &mut dyn Sql) -> Result<Vec<BlockReport>, SqlError> {
+    let rows = sql.query(
         "SELECT height, hash, state, reward, found_at, effort,
-                EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+                CASE WHEN EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+                     THEN 1 ELSE 0 END
            FROM blocks AS b ORDER BY height DESC, hash LIMIT ?1",
+        &values![REPORT_BLOCKS_MAX],
     )?;
-    let rows = statement.query_map([REPORT_BLOCKS_MAX], |row| {
+    let blocks = rows.iter().map(|row| {
         Ok(BlockReport {
             height: row.get(0)?,
             hash: row.get(1)?,
@@ -171,27 +177,28 @@ fn blocks(conn: &Connection) -> rusqlite::Result<Vec<BlockReport>> {
             reward: row.get(3)?,
             found_at: row.get(4)?,
             effort: row.get(5)?,
-            settled: row.get(6)?,
+            settled: row.get::<i64>(6)? == 1,
         })
-    })?;
-    rows.collect()
+    });
+    blocks.collect()
 }
 
-fn workers(conn: &Connection, now_unix_s: u64) -> rusqlite::Result<Vec<WorkerReport>> {
+fn workers(sql: &mut dyn Sql, now_unix_s: u64) -> Result<Vec<WorkerReport>, SqlError> {
     let whole = now_unix_s - now_unix_s % SPAN_S;
     let starts = RATE_SPANS_S.map(|span| whole.saturating_sub(span));
-    let since = starts.map(|start| i64::try_from(start).unwrap_or(i64::MAX));
-    let mut statement = conn.prepare(
-        "SELECT a.name, w.name, sum(accepted), sum(stale), sum(low), sum(duplicate),
-                sum(CASE WHEN start >= :short THEN accepted_work ELSE 0.0 END),
-                sum(CASE WHEN start >= :middle THEN accepted_work ELSE 0.0 END),
-                sum(CASE WHEN start >= :long THEN accepted_work ELSE 0.0 END)
+    let rows = sql.query(
+        "SELECT a.name, w.name,
+                CAST(sum(accepted) AS BIGINT), CAST(sum(stale) AS BIGINT),
+                CAST(sum(low) AS BIGINT), CAST(sum(duplicate) AS BIGINT),
+                sum(CASE WHEN start >= ?1 THEN accepted_work ELSE 0.0 END),
+                sum(CASE WHEN start >= ?2 THEN accepted_work ELSE 0.0 END),
+                sum(CASE WHEN start >= ?3 THEN accepted_work ELSE 0.0 END)
            FROM statistics AS s JOIN workers AS w ON w.id = s.worker
            JOIN accounts AS a ON a.id = w.account
-          GROUP BY w.id ORDER BY a.name, w.name",
+          GROUP BY w.id, w.name, a.name",
+        &values![starts[0], starts[1], starts[2]],
     )?;
-    let params = named_params! { ":short": since[0], ":middle": since[1], ":long": since[2] };
-    let rows = statement.query_map(params, |row| {
+    let workers = rows.iter().map(|row| {
         let mut rates = [0.0; 3];
         for (place, (rate, start)) in rates.iter_mut().zip(starts).enumerate() {
             let work: f64 = row.get(6 + place)?;
@@ -208,11 +215,13 @@ fn workers(conn: &Connection, now_unix_s: u64) -> rusqlite::Result<Vec<WorkerRep
                 rates,
             },
         })
-    })?;
-    rows.collect()
+    });
+    let mut workers = workers.collect::<Result<Vec<_>, SqlError>>()?;
+    workers.sort_by(|a, b| (&a.account, &a.name).cmp(&(&b.account, &b.name)));
+    Ok(workers)
 }
 
-fn accounts(conn: &Connection, workers: &[WorkerReport]) -> rusqlite::Result<Vec<AccountReport>> {
+fn accounts(sql: &mut dyn Sql, workers: &[WorkerReport]) -> Result<Vec<AccountReport>, SqlError> {
     let mut activities: BTreeMap<&str, Activity> = BTreeMap::new();
     for worker in workers {
         let sum = activities.entry(&worker.account).or_default();
@@ -225,11 +234,12 @@ fn accounts(conn: &Connection, workers: &[WorkerReport]) -> rusqlite::Result<Vec
             *sum += rate;
         }
     }
-    let mut statement = conn.prepare(
+    let rows = sql.query(
         "SELECT a.name, a.address, b.credited, b.paid, b.balance
-           FROM balances AS b JOIN accounts AS a ON a.id = b.account ORDER BY a.name",
+           FROM balances AS b JOIN accounts AS a ON a.id = b.account",
+        &[],
     )?;
-    let rows = statement.query_map([], |row| {
+    let accounts = rows.iter().map(|row| {
         let name: String = row.get(0)?;
         Ok(AccountReport {
             address: row.get(1)?,
@@ -239,6 +249,8 @@ fn accounts(conn: &Connection, workers: &[WorkerReport]) -> rusqlite::Result<Vec
             activity: activities.get(&*name).cloned().unwrap_or_default(),
             name,
         })
-    })?;
-    rows.collect()
+    });
+    let mut accounts = accounts.collect::<Result<Vec<_>, SqlError>>()?;
+    accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(accounts)
 }

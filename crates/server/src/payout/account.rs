@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
-use rusqlite::Connection;
+
+use crate::sql::{Sql, SqlError};
 
 /// An account's place in the order of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,18 +29,16 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    pub(super) fn read(conn: &Connection) -> anyhow::Result<Self> {
-        let mut statement = conn.prepare("SELECT id, name, address FROM accounts")?;
-        let rows = statement.query_map([], |row| {
+    pub(super) fn read(sql: &mut dyn Sql) -> Result<Self, SqlError> {
+        let rows = sql.query("SELECT id, name, address FROM accounts", &[])?;
+        let rows = rows.iter().map(|row| {
             Ok(Account {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 address: row.get(2)?,
             })
-        })?;
-        let mut by_name = rows
-            .collect::<Result<Vec<_>, _>>()
-            .context("failed to read the accounts")?;
+        });
+        let mut by_name = rows.collect::<Result<Vec<_>, SqlError>>()?;
         by_name.sort_by(|a, b| a.name.cmp(&b.name));
         let ranks = (0..).zip(&by_name);
         let ranks = ranks.map(|(rank, account)| (account.id, Rank(rank)));
@@ -58,14 +57,15 @@ impl Accounts {
     }
 
     /// What each account has been credited and not been paid, in base units, where that is not 0.
-    pub(super) fn balances(&self, conn: &Connection) -> anyhow::Result<BTreeMap<Rank, i64>> {
-        let mut statement =
-            conn.prepare("SELECT account, balance FROM balances WHERE balance <> 0")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.map(|row| {
-            let (id, balance) = row.context("failed to read the balances")?;
-            Ok((self.rank(id)?, balance))
-        })
-        .collect()
+    pub(super) fn balances(&self, sql: &mut dyn Sql) -> anyhow::Result<BTreeMap<Rank, i64>> {
+        let rows = sql
+            .query(
+                "SELECT account, balance FROM balances WHERE balance <> 0",
+                &[],
+            )
+            .context("failed to read the balances")?;
+        rows.iter()
+            .map(|row| Ok((self.rank(row.get(0)?)?, row.get(1)?)))
+            .collect()
     }
 }

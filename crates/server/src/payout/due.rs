@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use hstratum_core::payout::{Split, Weight, Window, split};
 use hstratum_core::units::Difficulty;
-use rusqlite::{Connection, Row, named_params};
 
 use super::account::{Accounts, Rank};
+use super::fleet::Fleet;
 use super::{Scheme, Terms};
+use crate::sql::{Row, Sql};
 use crate::store::tidy::below_span;
+use crate::values;
 
 /// A block whose reward can be spent and has not been divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,89 +52,113 @@ pub(super) struct Division {
     pub(super) split: Split<Rank>,
 }
 
-/// Blocks that have no settlement, from below: those that are due, and those that are not because
-/// of a lower block, all by height.
-pub(super) fn unsettled(conn: &Connection) -> anyhow::Result<(Vec<Due>, Vec<Due>)> {
-    let mut statement = conn.prepare(
-        "SELECT hash, height, reward, difficulty FROM blocks
-          WHERE state = 'confirmed'
-            AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-          ORDER BY height, hash",
-    )?;
-    let blocks = statement.query_map([], |row| {
+/// Blocks that have no settlement, by height.
+pub(super) struct Unsettled {
+    /// Those that are due, from below.
+    pub(super) due: Vec<Due>,
+    /// Those that are not because of a lower block.
+    pub(super) behind: Vec<Due>,
+    /// Those whose credit may not all be here yet.
+    pub(super) unshipped: Vec<Due>,
+}
+
+pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unsettled> {
+    let rows = sql
+        .query(
+            "SELECT hash, height, reward, difficulty FROM blocks
+              WHERE state = 'confirmed'
+                AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+              ORDER BY height, hash",
+            &[],
+        )
+        .context("failed to read the blocks")?;
+    let blocks = rows.iter().map(|row| {
         Ok(Due {
             hash: row.get(0)?,
             height: row.get(1)?,
-            reward: amount(row, 2)?,
+            reward: row.get(2)?,
             difficulty: row.get(3)?,
         })
-    })?;
-    let blocks: Vec<Due> = blocks
-        .collect::<Result<_, _>>()
-        .context("failed to read the blocks")?;
-    let first_unsure = unsure(conn)?.first().map_or(u32::MAX, |block| block.height);
-    Ok(blocks
+    });
+    let blocks = blocks.collect::<anyhow::Result<Vec<Due>>>()?;
+    let first_unsure = unsure(sql)?.first().map_or(u32::MAX, |block| block.height);
+    let shipped = fleet.shipped(sql)?;
+    let (below, behind): (Vec<_>, _) = blocks
         .into_iter()
-        .partition(|block| block.height <= first_unsure))
+        .partition(|block| block.height <= first_unsure);
+    let (due, unshipped) = below
+        .into_iter()
+        .partition(|block| i64::from(block.height) <= shipped);
+    Ok(Unsettled {
+        due,
+        behind,
+        unshipped,
+    })
 }
 
 /// Blocks whose end is not known, by height. One that was paid by other means is none.
-pub(super) fn unsure(conn: &Connection) -> anyhow::Result<Vec<Unsure>> {
-    let mut statement = conn.prepare(
-        "SELECT hash, height, reward, state FROM blocks
-          WHERE state IN ('found', 'accepted')
-            AND NOT EXISTS (SELECT 1 FROM settlements
-                             WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled')
-          ORDER BY height, hash",
-    )?;
-    let blocks = statement.query_map([], |row| {
+pub(super) fn unsure(sql: &mut dyn Sql) -> anyhow::Result<Vec<Unsure>> {
+    let rows = sql
+        .query(
+            "SELECT hash, height, reward, state FROM blocks
+              WHERE state IN ('found', 'accepted')
+                AND NOT EXISTS (SELECT 1 FROM settlements
+                                 WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled')
+              ORDER BY height, hash",
+            &[],
+        )
+        .context("failed to read the blocks")?;
+    let blocks = rows.iter().map(|row| {
         Ok(Unsure {
             hash: row.get(0)?,
             height: row.get(1)?,
-            reward: amount(row, 2)?,
+            reward: row.get(2)?,
             state: row.get(3)?,
         })
-    })?;
-    blocks
-        .collect::<Result<_, _>>()
-        .context("failed to read the blocks")
+    });
+    blocks.collect()
 }
 
 /// The highest lower block that ends a round.
-pub(crate) fn cut_below(conn: &Connection, height: u32) -> anyhow::Result<Option<u32>> {
-    conn.query_row(
-        "SELECT max(height) FROM blocks
-          WHERE height < ?1
-            AND (state IN ('accepted', 'confirmed')
-                 OR EXISTS (SELECT 1 FROM settlements
-                             WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled'))",
-        [height],
-        |row| row.get(0),
-    )
-    .context("failed to read the blocks")
+pub(crate) fn cut_below(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<u32>> {
+    let row = sql
+        .query_one(
+            "SELECT max(height) FROM blocks
+              WHERE height < ?1
+                AND (state IN ('accepted', 'confirmed')
+                     OR EXISTS (SELECT 1 FROM settlements
+                                 WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled'))",
+            &values![height],
+        )
+        .context("failed to read the blocks")?;
+    Ok(row.get(0)?)
 }
 
 /// Whether nothing has changed that the division rests on.
-pub(super) fn still_holds(conn: &Connection, division: &Division) -> anyhow::Result<bool> {
+pub(super) fn still_holds(
+    sql: &mut dyn Sql,
+    fleet: &Fleet,
+    division: &Division,
+) -> anyhow::Result<bool> {
     let block = &division.block;
-    let (due, _) = unsettled(conn)?;
-    Ok(due.contains(block) && cut_below(conn, block.height)? == division.cut)
+    let due = unsettled(sql, fleet)?.due;
+    Ok(due.contains(block) && cut_below(sql, block.height)? == division.cut)
 }
 
 /// Divides a block's reward. To be called in the transaction that read the block and accounts.
 pub(super) fn divide(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     accounts: &Accounts,
     terms: &Terms,
     block: Due,
 ) -> anyhow::Result<Division> {
-    let cut = cut_below(conn, block.height)?;
+    let cut = cut_below(sql, block.height)?;
     let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
         (Scheme::Pplns { window }, Some(network)) => {
-            window_work(conn, accounts, Window::new(window, network), block.height)
+            window_work(sql, accounts, Window::new(window, network), block.height)
         }
         // An imported block's difficulty is not known: it is divided over its own round.
-        (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(conn, accounts, cut, block.height),
+        (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(sql, accounts, cut, block.height),
     };
     let work =
         work.with_context(|| format!("failed to read the credit of block {}", block.hash))?;
@@ -145,6 +171,11 @@ pub(super) fn divide(
     })
 }
 
+/// Work in an interval of heights.
+const WORK: &str = "\
+    SELECT account, difficulty, CAST(sum(count) AS BIGINT) FROM credit
+    WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty";
+
 struct Worked {
     from_height: u32,
     shares: u64,
@@ -152,26 +183,19 @@ struct Worked {
 }
 
 fn round_work(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     accounts: &Accounts,
     cut: Option<u32>,
     height: u32,
 ) -> anyhow::Result<Worked> {
     let above = cut.map_or(-1, i64::from);
-    let first = conn.query_row(
-        "SELECT min(height) FROM credit WHERE height > :above AND height <= :height",
-        named_params! { ":above": above, ":height": height },
-        |row| row.get::<_, Option<u32>>(0),
-    )?;
-    let mut statement = conn.prepare(
-        "SELECT account, difficulty, sum(count) FROM credit
-          WHERE height > :above AND height <= :height GROUP BY account, difficulty",
-    )?;
-    let mut rows = statement.query(named_params! { ":above": above, ":height": height })?;
+    let bounds = values![above, height];
+    let first = "SELECT min(height) FROM credit WHERE height > ?1 AND height <= ?2";
+    let first: Option<u32> = sql.query_one(first, &bounds)?.get(0)?;
     let mut shares = 0;
     let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (weight, count) = weight(row, 1)?;
+    for row in sql.query(WORK, &bounds)? {
+        let (weight, count) = weight(&row, 1)?;
         shares += count;
         *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
     }
@@ -185,7 +209,7 @@ fn round_work(
 /// Goes down by the spans within which the server merges old credit: the same work is in the window
 /// whether it was merged before or not.
 fn window_work(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     accounts: &Accounts,
     mut window: Window<Rank>,
     height: u32,
@@ -195,20 +219,15 @@ fn window_work(
         shares: 0,
         weights: BTreeMap::new(),
     };
-    let mut statement = conn.prepare("SELECT max(height) FROM credit WHERE height <= ?1")?;
-    let mut of_span = conn.prepare(
-        "SELECT account, difficulty, sum(count) FROM credit
-          WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty",
-    )?;
+    let highest = "SELECT max(height) FROM credit WHERE height <= ?1";
     let mut next = i64::from(height);
     while !window.is_full() {
-        let height = statement.query_row([next], |row| row.get::<_, Option<u32>>(0));
-        let Some(height) = height? else { break };
-        let below = below_span(&mut { conn }, i64::from(height))?;
+        let height: Option<u32> = sql.query_one(highest, &values![next])?.get(0)?;
+        let Some(height) = height else { break };
+        let below = below_span(sql, i64::from(height))?;
         let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-        let mut rows = of_span.query([below, i64::from(height)])?;
-        while let Some(row) = rows.next()? {
-            let (weight, count) = weight(row, 1)?;
+        for row in sql.query(WORK, &values![below, height])? {
+            let (weight, count) = weight(&row, 1)?;
             worked.shares += count;
             *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
         }
@@ -221,16 +240,10 @@ fn window_work(
 }
 
 /// The work of a row: its difficulty and, in the next column, how many shares.
-fn weight(row: &Row<'_>, column: usize) -> anyhow::Result<(Weight, u64)> {
+fn weight(row: &Row, column: usize) -> anyhow::Result<(Weight, u64)> {
     let difficulty: f64 = row.get(column)?;
-    let count = amount(row, column + 1)?;
+    let count = row.get(column + 1)?;
     let difficulty = Difficulty::new(difficulty)
         .with_context(|| format!("a share has the difficulty {difficulty}"))?;
     Ok((Weight::of(difficulty, count), count))
-}
-
-/// A number that is never below zero.
-pub(super) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

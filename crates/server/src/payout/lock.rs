@@ -1,47 +1,125 @@
 //! One payout process at a time for a ledger.
 //!
-//! The operating system holds the lock and lets go of it when the process ends, however it ends.
-//! The file stays: removing it would let two processes hold locks on two files of one name.
+//! Of a file the operating system holds the lock, and lets go of it when the process ends, however it
+//! ends. The lock's file stays: removing it would let two processes hold locks on two files of one
+//! name. In PostgreSQL it is the lock on a row, in a transaction that lasts until the end.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use postgres::Client;
+use postgres::error::SqlState;
+
+use crate::ledger::Place;
+use crate::shared::address::Address;
+use crate::sql::SqlError;
+
+/// What such a session is called, for whoever looks at the server's.
+const SESSION: &str = "hstratum payout";
 
 /// Held until it is dropped.
-#[derive(Debug)]
-pub struct PayoutLock(
-    #[expect(dead_code, reason = "the lock lives as long as the open file")] File,
-);
+pub struct PayoutLock(Held);
+
+enum Held {
+    File(#[expect(dead_code, reason = "the lock lives as long as the open file")] File),
+    Row(Box<Client>),
+}
 
 impl PayoutLock {
-    /// Takes the lock of the ledger at `path`: `<path>.payout-lock`. Two names of one ledger have
-    /// the same lock.
+    /// Takes the lock of a ledger. Two names of one ledger have the same lock.
     ///
     /// # Errors
-    /// When another process holds it, or the file cannot be made.
-    pub fn take(path: &Path) -> anyhow::Result<Self> {
-        let ledger = path
-            .canonicalize()
-            .with_context(|| format!("failed to open the ledger {}", path.display()))?;
-        let mut name = OsString::from(ledger);
-        name.push(".payout-lock");
-        let lock = Path::new(&name).display();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&name)
-            .with_context(|| format!("failed to open {lock}"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => {
-                bail!("another payout is at work on this ledger: it holds {lock}")
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("failed to lock {lock}"))
-            }
+    /// When another process holds it, which is named, or it cannot be taken.
+    pub fn take(place: &Place) -> anyhow::Result<Self> {
+        Ok(Self(match place {
+            Place::File(path) => Held::File(lock_file(path)?),
+            Place::Shared(address) => Held::Row(Box::new(lock_row(address)?)),
+        }))
+    }
+
+    /// That it is still held: the connection to a server may be lost.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        if let Held::Row(client) = &mut self.0 {
+            client
+                .query_one("SELECT 1", &[])
+                .map_err(SqlError::from)
+                .context("the lock of this payout is lost: run it again")?;
+        }
+        Ok(())
+    }
+}
+
+/// `<path>.payout-lock`.
+fn lock_file(path: &Path) -> anyhow::Result<File> {
+    let ledger = path
+        .canonicalize()
+        .with_context(|| format!("failed to open the ledger {}", path.display()))?;
+    let mut name = OsString::from(ledger);
+    name.push(".payout-lock");
+    let lock = Path::new(&name).display();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
+        .with_context(|| format!("failed to open {lock}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another payout is at work on this ledger: it holds {lock}")
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("failed to lock {lock}"))
         }
     }
+}
+
+fn lock_row(address: &Address) -> anyhow::Result<Client> {
+    let mut client = address.connect()?;
+    let failed = || format!("failed to lock the shared ledger {address}");
+    let pid = std::process::id();
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    // A name is cut at 63 bytes.
+    let name = format!("{SESSION}, process {pid} on {host:.24}").replace('\'', "");
+    client
+        .batch_execute(&format!(
+            "SET application_name = '{name}';
+             SET idle_in_transaction_session_timeout = 0;
+             BEGIN ISOLATION LEVEL READ COMMITTED"
+        ))
+        .map_err(SqlError::from)
+        .with_context(failed)?;
+    let lock = "SELECT name FROM leases WHERE name = 'payout' FOR UPDATE NOWAIT";
+    match client.query_one(lock, &[]) {
+        Ok(_) => Ok(client),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            drop(client);
+            bail!(
+                "another payout is at work on the shared ledger {address}: {}",
+                holders(address).unwrap_or_else(|_| "it holds the lock".to_owned())
+            )
+        }
+        Err(error) => Err(SqlError::from(error)).with_context(failed),
+    }
+}
+
+/// The sessions of payouts that the server knows.
+fn holders(address: &Address) -> Result<String, SqlError> {
+    let rows = address.connect()?.query(
+        "SELECT application_name, CAST(extract(epoch FROM now() - xact_start) AS BIGINT)
+         FROM pg_stat_activity WHERE application_name LIKE $1 AND xact_start IS NOT NULL",
+        &[&format!("{SESSION}, %")],
+    )?;
+    let mut held = Vec::new();
+    for row in rows {
+        let (name, seconds): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        held.push(format!("{name:?} since {seconds} s"));
+    }
+    Ok(held.join(", "))
 }

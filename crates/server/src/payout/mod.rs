@@ -15,6 +15,7 @@ mod account;
 mod check;
 mod due;
 mod fate;
+mod fleet;
 pub mod hsd;
 mod lock;
 mod payee;
@@ -27,13 +28,13 @@ mod settle;
 use hstratum_core::payout::{Decimal, FeePpm};
 
 pub(crate) use due::cut_below;
+pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
 pub use prune::prune;
 pub use send::{Sender, Step};
-pub(crate) use settle::immediate;
 pub use settle::{Change, Settled, settle};
 
 /// How a reward is divided.

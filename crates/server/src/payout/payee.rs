@@ -1,9 +1,9 @@
 //! Who is paid, where, and who waits and why.
 
 use hstratum_core::address::{Address, Network};
-use rusqlite::Connection;
 
 use super::account::{Account, Accounts};
+use crate::sql::{Db, Sql};
 
 /// An account that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,12 @@ pub enum Wait {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn payees(conn: &Connection, network: Network, threshold: u64) -> anyhow::Result<Vec<Payee>> {
-    let snapshot = conn.unchecked_transaction()?;
-    let accounts = Accounts::read(&snapshot)?;
-    let balances = accounts.balances(&snapshot)?;
+pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<Vec<Payee>> {
+    let (accounts, balances) = db.read(|sql: &mut dyn Sql| {
+        let accounts = Accounts::read(sql)?;
+        let balances = accounts.balances(sql)?;
+        anyhow::Ok((accounts, balances))
+    })?;
     let due = balances.into_iter().filter_map(|(rank, balance)| {
         let account = accounts.get(rank);
         let (address, amount) = judge(account, balance, network, threshold).ok()?;

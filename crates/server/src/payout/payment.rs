@@ -6,12 +6,11 @@
 //! has a transaction that could pay it, so it may be deleted; after that it may not.
 
 use anyhow::{Context, bail};
-use rusqlite::{Connection, OptionalExtension, params};
 
-use super::due::amount;
 use super::payee::Payee;
-use super::settle::immediate;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
+use crate::sql::{Db, Sql, Value};
+use crate::values;
 
 /// How far a payment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,29 +80,25 @@ pub(super) struct Unfinished {
 }
 
 /// The payment of the wallet that is on its way. There is one at most.
-pub(super) fn unfinished(conn: &Connection, wallet: &str) -> anyhow::Result<Option<Unfinished>> {
-    let row = conn
-        .query_row(
+pub(super) fn unfinished(sql: &mut dyn Sql, wallet: &str) -> anyhow::Result<Option<Unfinished>> {
+    let row = sql
+        .query_opt(
             "SELECT id, state, txid, raw, network_fee, created_at FROM payments
               WHERE wallet = ?1 AND state IN ('preparing', 'open', 'signed', 'sent')",
-            [wallet],
-            |row| {
-                let state: String = row.get(1)?;
-                let signed = match (row.get(2)?, row.get(3)?) {
-                    (Some(txid), Some(raw)) => Some(Signed {
-                        txid,
-                        raw,
-                        network_fee: amount(row, 4)?,
-                    }),
-                    _ => None,
-                };
-                Ok((row.get(0)?, state, signed, amount(row, 5)?))
-            },
+            &values![wallet],
         )
-        .optional()
         .context("failed to read the payments")?;
-    let Some((id, state, signed, created_at)) = row else {
+    let Some(row) = row else {
         return Ok(None);
+    };
+    let (id, state): (i64, String) = (row.get(0)?, row.get(1)?);
+    let signed = match (row.get(2)?, row.get(3)?) {
+        (Some(txid), Some(raw)) => Some(Signed {
+            txid,
+            raw,
+            network_fee: row.get(4)?,
+        }),
+        _ => None,
     };
     let state = PaymentState::from_name(&state)
         .with_context(|| format!("payment {id} has the state {state:?}"))?;
@@ -118,127 +113,135 @@ pub(super) fn unfinished(conn: &Connection, wallet: &str) -> anyhow::Result<Opti
         id,
         state,
         signed,
-        created_at,
+        created_at: row.get(5)?,
     }))
 }
 
 /// Deletes a payment that has no transaction.
-pub(super) fn discard(conn: &mut Connection, id: i64) -> anyhow::Result<()> {
-    discard_in_slices(conn, id).with_context(|| format!("failed to discard payment {id}"))
+pub(super) fn discard(db: &mut Db, id: i64) -> anyhow::Result<()> {
+    discard_in_slices(db, id).with_context(|| format!("failed to discard payment {id}"))
 }
 
-fn discard_in_slices(conn: &mut Connection, id: i64) -> anyhow::Result<()> {
-    let changed = conn.execute(
+fn discard_in_slices(db: &mut Db, id: i64) -> anyhow::Result<()> {
+    change_one(
+        db,
         "UPDATE payments SET state = 'preparing'
           WHERE id = ?1 AND raw IS NULL AND state IN ('preparing', 'open')",
-        [id],
+        &values![id],
     )?;
-    expect_one(changed)?;
     loop {
-        let deleted = conn.execute(
-            "DELETE FROM payment_outputs WHERE (payment, account) IN
-               (SELECT payment, account FROM payment_outputs WHERE payment = ?1 LIMIT ?2)",
-            params![id, PAYOUT_ROWS_PER_TRANSACTION],
-        )?;
+        let slice = values![id, PAYOUT_ROWS_PER_TRANSACTION];
+        let deleted = db.write(|sql: &mut dyn Sql| {
+            sql.execute(
+                "DELETE FROM payment_outputs WHERE payment = ?1 AND account IN
+                   (SELECT account FROM payment_outputs WHERE payment = ?1 LIMIT ?2)",
+                &slice,
+            )
+        })?;
         if deleted == 0 {
             break;
         }
     }
-    conn.execute("DELETE FROM payments WHERE id = ?1", [id])?;
-    Ok(())
+    let delete = "DELETE FROM payments WHERE id = ?1 AND state = 'preparing'";
+    change_one(db, delete, &values![id])
 }
 
 /// Takes the amounts from the balances of those who are paid; gives the payment's row.
 pub(super) fn open(
-    conn: &mut Connection,
+    db: &mut Db,
     wallet: &str,
     payees: &[Payee],
     now_unix_s: u64,
 ) -> anyhow::Result<i64> {
-    open_in_slices(conn, wallet, payees, now_unix_s).context("failed to write the payment")
+    open_in_slices(db, wallet, payees, now_unix_s).context("failed to write the payment")
 }
 
 fn open_in_slices(
-    conn: &mut Connection,
+    db: &mut Db,
     wallet: &str,
     payees: &[Payee],
     now_unix_s: u64,
 ) -> anyhow::Result<i64> {
     let now = signed_amount(now_unix_s)?;
-    conn.execute(
-        "INSERT INTO payments (wallet, state, created_at, changed_at)
-         VALUES (?1, 'preparing', ?2, ?2)",
-        params![wallet, now],
-    )?;
-    let id = conn.last_insert_rowid();
+    let row = db.write(|sql: &mut dyn Sql| {
+        sql.query_one(
+            "INSERT INTO payments (wallet, state, created_at, changed_at)
+             VALUES (?1, 'preparing', ?2, ?2) RETURNING id",
+            &values![wallet, now],
+        )
+    })?;
+    let id: i64 = row.get(0)?;
     for slice in payees.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
-        let tx = immediate(conn)?;
-        let mut insert =
-            tx.prepare_cached("INSERT INTO payment_outputs VALUES (?1, ?2, ?3, ?4)")?;
+        let mut params = values![id].to_vec();
+        let mut rows = Vec::with_capacity(slice.len());
         for payee in slice {
+            let next = params.len() + 1;
+            rows.push(format!("(?1, ?{next}, ?{}, ?{})", next + 1, next + 2));
             let amount = signed_amount(payee.amount)?;
-            insert.execute(params![id, payee.account_id, payee.address, amount])?;
+            params.extend(values![payee.account_id, &payee.address, amount]);
         }
-        drop(insert);
-        tx.commit()?;
+        let insert = format!(
+            "INSERT INTO payment_outputs (payment, account, address, amount) VALUES {}",
+            rows.join(", ")
+        );
+        db.write(|sql: &mut dyn Sql| sql.execute(&insert, &params))?;
     }
-    // Nobody else changes a balance while this process holds the payout lock.
-    let overdrawn: i64 = conn.query_row(
-        "SELECT count(*) FROM payment_outputs AS o JOIN balances AS b ON b.account = o.account
-          WHERE o.payment = ?1 AND o.amount > b.balance",
-        [id],
-        |row| row.get(0),
-    )?;
-    if overdrawn != 0 {
-        bail!("{overdrawn} accounts would be paid more than their balance");
-    }
-    let changed = conn.execute(
-        "UPDATE payments SET state = 'open' WHERE id = ?1 AND state = 'preparing'",
-        [id],
-    )?;
-    expect_one(changed)?;
+    db.write(|sql| take(sql, id))?;
     Ok(id)
 }
 
+/// The payment comes into force, unless an account would be paid what it does not have.
+fn take(sql: &mut dyn Sql, id: i64) -> anyhow::Result<()> {
+    let overdrawn: i64 = sql
+        .query_one(
+            "SELECT count(*) FROM payment_outputs AS o JOIN balances AS b ON b.account = o.account
+              WHERE o.payment = ?1 AND o.amount > b.balance",
+            &values![id],
+        )?
+        .get(0)?;
+    if overdrawn != 0 {
+        bail!("{overdrawn} accounts would be paid more than their balance");
+    }
+    let open = "UPDATE payments SET state = 'open' WHERE id = ?1 AND state = 'preparing'";
+    expect_one(sql.execute(open, &values![id])?)
+}
+
 /// Stores the transaction that pays. From here on the payment is never forgotten.
-pub(super) fn store(
-    conn: &Connection,
-    id: i64,
-    signed: &Signed,
-    now_unix_s: u64,
-) -> anyhow::Result<()> {
+pub(super) fn store(db: &mut Db, id: i64, signed: &Signed, now_unix_s: u64) -> anyhow::Result<()> {
     let fee = signed_amount(signed.network_fee)?;
     let now = signed_amount(now_unix_s)?;
-    let changed = conn
-        .execute(
-            "UPDATE payments SET state = 'signed', txid = ?2, raw = ?3, network_fee = ?4,
-               changed_at = ?5
-              WHERE id = ?1 AND state = 'open' AND raw IS NULL",
-            params![id, signed.txid, signed.raw, fee, now],
-        )
-        .with_context(|| format!("failed to store the transaction of payment {id}"))?;
-    expect_one(changed)
+    change_one(
+        db,
+        "UPDATE payments SET state = 'signed', txid = ?2, raw = ?3, network_fee = ?4,
+           changed_at = ?5
+          WHERE id = ?1 AND state = 'open' AND raw IS NULL",
+        &values![id, &signed.txid, &signed.raw, fee, now],
+    )
+    .with_context(|| format!("failed to store the transaction of payment {id}"))
 }
 
 /// Records how far a signed payment has come.
 pub(super) fn mark(
-    conn: &Connection,
+    db: &mut Db,
     id: i64,
     state: PaymentState,
     now_unix_s: u64,
 ) -> anyhow::Result<()> {
     let now = signed_amount(now_unix_s)?;
-    let changed = conn
-        .execute(
-            "UPDATE payments SET state = ?2, changed_at = ?3
-              WHERE id = ?1 AND state IN ('signed', 'sent')",
-            params![id, state.name(), now],
-        )
-        .with_context(|| format!("failed to mark payment {id} as {}", state.name()))?;
-    expect_one(changed)
+    change_one(
+        db,
+        "UPDATE payments SET state = ?2, changed_at = ?3
+          WHERE id = ?1 AND state IN ('signed', 'sent')",
+        &values![id, state.name(), now],
+    )
+    .with_context(|| format!("failed to mark payment {id} as {}", state.name()))
 }
 
-fn expect_one(changed: usize) -> anyhow::Result<()> {
+fn change_one(db: &mut Db, statement: &str, params: &[Value]) -> anyhow::Result<()> {
+    expect_one(db.write(|sql: &mut dyn Sql| sql.execute(statement, params))?)
+}
+
+fn expect_one(changed: u64) -> anyhow::Result<()> {
     if changed != 1 {
         bail!("somebody else has changed the payment");
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use hstratum_core::address::Network;
-use rusqlite::Connection;
 
 use super::Terms;
 use super::account::{Accounts, Rank};
-use super::due::{self, Division, divide};
+use super::due::{self, Division, Due, Unsettled, divide};
+use super::fleet::{Fleet, Server};
 use super::payee::{Wait, judge};
 use super::settle::{Settled, check_network, reversible};
+use crate::sql::{Db, Sql};
+use crate::values;
 
 /// What would happen. All amounts in base units.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Plan {
     pub reversals: Vec<Settled>,
     /// Blocks that wait, by height.
     pub held: Vec<Held>,
+    /// The servers that share the ledger, by name; none where it is a file.
+    pub servers: Vec<Server>,
     /// Every account that is credited or has a balance before or after, by name.
     pub accounts: Vec<AccountPlan>,
 }
@@ -69,6 +73,8 @@ pub enum Reason {
     Immature,
     /// A block at this lower height has not found its end.
     Behind(u32),
+    /// A server has not shipped all of its round.
+    Unshipped,
 }
 
 /// What an account would have.
@@ -106,25 +112,37 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the ledger cannot be read or is of another network.
-pub fn plan(conn: &Connection, network: Network, terms: &Terms) -> anyhow::Result<Plan> {
-    check_network(conn, network)?;
-    let snapshot = conn.unchecked_transaction()?;
-    let accounts = Accounts::read(&snapshot)?;
-    let reversals = reversible(&snapshot)?;
-    let (due, behind) = due::unsettled(&snapshot)?;
+pub fn plan(db: &mut Db, network: Network, terms: &Terms, fleet: &Fleet) -> anyhow::Result<Plan> {
+    db.read(|sql| plan_of(sql, network, terms, fleet))
+}
+
+fn plan_of(
+    sql: &mut dyn Sql,
+    network: Network,
+    terms: &Terms,
+    fleet: &Fleet,
+) -> anyhow::Result<Plan> {
+    check_network(sql, network)?;
+    let accounts = Accounts::read(sql)?;
+    let reversals = reversible(sql)?;
+    let Unsettled {
+        due,
+        behind,
+        unshipped,
+    } = due::unsettled(sql, fleet)?;
     let mut changes: BTreeMap<Rank, i64> = BTreeMap::new();
     for reversal in &reversals {
-        take_back(&snapshot, &accounts, reversal, &mut changes)?;
+        take_back(sql, &accounts, reversal, &mut changes)?;
     }
     let mut blocks = Vec::with_capacity(due.len());
     for block in due {
-        let division = divide(&snapshot, &accounts, terms, block)?;
+        let division = divide(sql, &accounts, terms, block)?;
         for (rank, amount) in &division.split.amounts {
             *changes.entry(*rank).or_default() += signed(*amount);
         }
         blocks.push(block_plan(division, &accounts));
     }
-    let carried = accounts.balances(&snapshot)?;
+    let carried = accounts.balances(sql)?;
     let ranks: std::collections::BTreeSet<Rank> =
         carried.keys().chain(changes.keys()).copied().collect();
     let of = |amounts: &BTreeMap<Rank, i64>, rank| amounts.get(rank).copied().unwrap_or(0);
@@ -151,22 +169,21 @@ pub fn plan(conn: &Connection, network: Network, terms: &Terms) -> anyhow::Resul
     Ok(Plan {
         accounts: accounts.collect(),
         blocks,
-        held: held(&snapshot, behind)?,
+        held: held(sql, behind, unshipped)?,
+        servers: fleet.servers(sql)?,
         reversals,
     })
 }
 
 fn take_back(
-    conn: &Connection,
+    sql: &mut dyn Sql,
     accounts: &Accounts,
     reversal: &Settled,
     changes: &mut BTreeMap<Rank, i64>,
 ) -> anyhow::Result<()> {
-    let mut statement =
-        conn.prepare("SELECT account, amount FROM settlement_credits WHERE settlement = ?1")?;
-    let mut rows = statement.query([reversal.id])?;
-    while let Some(row) = rows.next()? {
-        *changes.entry(accounts.rank(row.get(0)?)?).or_default() -= row.get::<_, i64>(1)?;
+    let credits = "SELECT account, amount FROM settlement_credits WHERE settlement = ?1";
+    for row in sql.query(credits, &values![reversal.id])? {
+        *changes.entry(accounts.rank(row.get(0)?)?).or_default() -= row.get::<i64>(1)?;
     }
     Ok(())
 }
@@ -194,8 +211,8 @@ fn block_plan(division: Division, accounts: &Accounts) -> BlockPlan {
     }
 }
 
-fn held(conn: &Connection, behind: Vec<due::Due>) -> anyhow::Result<Vec<Held>> {
-    let unsure = due::unsure(conn)?;
+fn held(sql: &mut dyn Sql, behind: Vec<Due>, unshipped: Vec<Due>) -> anyhow::Result<Vec<Held>> {
+    let unsure = due::unsure(sql)?;
     let first = unsure.first().map_or(0, |block| block.height);
     let unsure = unsure.into_iter().map(|block| Held {
         reason: if block.state == "found" {
@@ -207,13 +224,18 @@ fn held(conn: &Connection, behind: Vec<due::Due>) -> anyhow::Result<Vec<Held>> {
         height: block.height,
         reward: block.reward,
     });
-    let behind = behind.into_iter().map(|block| Held {
-        hash: block.hash,
-        height: block.height,
-        reward: block.reward,
-        reason: Reason::Behind(first),
-    });
-    let mut held: Vec<Held> = unsure.chain(behind).collect();
+    let others = |blocks: Vec<Due>, reason| {
+        blocks.into_iter().map(move |block| Held {
+            hash: block.hash,
+            height: block.height,
+            reward: block.reward,
+            reason,
+        })
+    };
+    let mut held: Vec<Held> = unsure
+        .chain(others(behind, Reason::Behind(first)))
+        .chain(others(unshipped, Reason::Unshipped))
+        .collect();
     held.sort_by_key(|block| block.height);
     Ok(held)
 }

@@ -28,7 +28,6 @@ use hstratum_core::address::Network;
 use hstratum_core::payout::Hns;
 use hstratum_core::transaction::Transaction;
 use hstratum_core::units::hex;
-use rusqlite::Connection;
 
 use super::check::{check, parse};
 use super::fate::{Fate, fate};
@@ -36,6 +35,7 @@ use super::hsd::{Demand, Node, Wallet};
 use super::payee::Payee;
 use super::payment::{self, PaymentState, Signed, Unfinished};
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
+use crate::sql::Db;
 
 /// Something that a run has done or found. Amounts in base units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,13 +139,13 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// What is in the way; the call may be repeated.
-    pub fn advance(&self, conn: &mut Connection, steps: &mut Vec<Step>) -> anyhow::Result<bool> {
-        let Some(found) = payment::unfinished(conn, self.wallet.id())? else {
+    pub fn advance(&self, db: &mut Db, steps: &mut Vec<Step>) -> anyhow::Result<bool> {
+        let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(true);
         };
         let Unfinished { id, state, .. } = found;
         let Some(signed) = &found.signed else {
-            payment::discard(conn, id)?;
+            payment::discard(db, id)?;
             steps.push(Step::Discarded { payment: id });
             return Ok(true);
         };
@@ -159,7 +159,7 @@ impl Sender<'_> {
         let txid = signed.txid.clone();
         match fate {
             Fate::Mined { depth } if depth >= self.depth_needed() => {
-                payment::mark(conn, id, PaymentState::Confirmed, self.now)?;
+                payment::mark(db, id, PaymentState::Confirmed, self.now)?;
                 steps.push(Step::Confirmed {
                     payment: id,
                     txid,
@@ -168,7 +168,7 @@ impl Sender<'_> {
                 Ok(true)
             }
             Fate::Replaced { by, depth } => {
-                payment::mark(conn, id, PaymentState::Abandoned, self.now)?;
+                payment::mark(db, id, PaymentState::Abandoned, self.now)?;
                 let by = hex(&by.0);
                 steps.push(Step::Abandoned {
                     payment: id,
@@ -179,13 +179,13 @@ impl Sender<'_> {
                 Ok(true)
             }
             Fate::Mined { depth } => {
-                self.mark_sent(conn, id, state)?;
+                self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, depth));
                 Ok(false)
             }
             Fate::Waits | Fate::Unknown | Fate::Contested { .. } => {
                 self.broadcast(id, &tx, signed, found.created_at)?;
-                self.mark_sent(conn, id, state)?;
+                self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, 0));
                 Ok(false)
             }
@@ -196,8 +196,8 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// When it cannot be told.
-    pub fn foretell(&self, conn: &Connection) -> anyhow::Result<Option<Step>> {
-        let Some(found) = payment::unfinished(conn, self.wallet.id())? else {
+    pub fn foretell(&self, db: &mut Db) -> anyhow::Result<Option<Step>> {
+        let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(None);
         };
         let id = found.id;
@@ -232,30 +232,25 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// What is in the way. Nothing is paid then, or the payment is stored and the next run goes on.
-    pub fn pay(
-        &self,
-        conn: &mut Connection,
-        due: Vec<Payee>,
-        steps: &mut Vec<Step>,
-    ) -> anyhow::Result<()> {
+    pub fn pay(&self, db: &mut Db, due: Vec<Payee>, steps: &mut Vec<Step>) -> anyhow::Result<()> {
         let (batch, left) = batch(due);
         if batch.is_empty() {
             steps.push(Step::NobodyDue);
             return Ok(());
         }
-        let id = payment::open(conn, self.wallet.id(), &batch, self.now)?;
+        let id = payment::open(db, self.wallet.id(), &batch, self.now)?;
         let (signed, tx) = match self.create(&batch) {
             Ok(made) => made,
             Err(error) => {
                 // Nobody has a transaction of it: the accounts are due again at once.
-                payment::discard(conn, id)?;
+                payment::discard(db, id)?;
                 return Err(error);
             }
         };
-        payment::store(conn, id, &signed, self.now)?;
+        payment::store(db, id, &signed, self.now)?;
         self.hold(id, &tx)?;
         self.broadcast(id, &tx, &signed, self.now)?;
-        payment::mark(conn, id, PaymentState::Sent, self.now)?;
+        payment::mark(db, id, PaymentState::Sent, self.now)?;
         steps.push(Step::Sent {
             payment: id,
             txid: signed.txid,
@@ -365,9 +360,9 @@ impl Sender<'_> {
         }
     }
 
-    fn mark_sent(&self, conn: &Connection, id: i64, state: PaymentState) -> anyhow::Result<()> {
+    fn mark_sent(&self, db: &mut Db, id: i64, state: PaymentState) -> anyhow::Result<()> {
         if state == PaymentState::Signed {
-            payment::mark(conn, id, PaymentState::Sent, self.now)?;
+            payment::mark(db, id, PaymentState::Sent, self.now)?;
         }
         Ok(())
     }

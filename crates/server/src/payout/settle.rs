@@ -4,21 +4,16 @@
 //! nothing, and comes into force in one small transaction that looks again whether the block is
 //! still due. What an interrupted run left is deleted and begun anew.
 
-use std::thread;
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use hstratum_core::address::Network;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::Terms;
 use super::account::Accounts;
-use super::due::{self, Division, amount, divide};
+use super::due::{self, Division, divide};
+use super::fleet::Fleet;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
-
-/// How often a turn to write is looked for, and for how long.
-const TURN_PERIOD: Duration = Duration::from_micros(500);
-const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
+use crate::sql::{Db, Sql, Value};
+use crate::values;
 
 /// What became of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,30 +55,38 @@ pub struct Settled {
 /// When the ledger cannot be read or written, or the chain changed under a settlement. What was
 /// settled before stays settled, and the call may be repeated.
 pub fn settle(
-    conn: &mut Connection,
+    db: &mut Db,
     network: Network,
     terms: &Terms,
+    fleet: &Fleet,
     now_unix_s: u64,
 ) -> anyhow::Result<Vec<Settled>> {
-    check_network(conn, network)?;
-    while let Some(id) = leftover(conn)? {
-        discard(conn, id)?;
+    db.read(|sql| check_network(sql, network))?;
+    while let Some(id) = db.read(leftover)? {
+        discard(db, id)?;
     }
     let mut done = Vec::new();
-    for settlement in reversible(conn)? {
-        done.extend(reverse(conn, settlement)?);
+    for settlement in db.read(reversible)? {
+        done.extend(reverse(db, settlement)?);
     }
-    while let Some((division, accounts)) = next(conn, terms)? {
-        done.push(write(conn, terms, &division, &accounts, now_unix_s)?);
+    while let Some((division, accounts)) = db.read(|sql| next(sql, terms, fleet))? {
+        let settling = Settling {
+            terms,
+            fleet,
+            division: &division,
+            accounts: &accounts,
+        };
+        done.push(settling.write(db, now_unix_s)?);
     }
     Ok(done)
 }
 
 /// A ledger knows one network; addresses are judged by it.
-pub(super) fn check_network(conn: &Connection, network: Network) -> anyhow::Result<()> {
-    let name: String = conn
-        .query_row("SELECT network FROM meta", [], |row| row.get(0))
-        .context("failed to read the ledger's network")?;
+pub(super) fn check_network(sql: &mut dyn Sql, network: Network) -> anyhow::Result<()> {
+    let name: String = sql
+        .query_one("SELECT network FROM meta", &[])
+        .context("failed to read the ledger's network")?
+        .get(0)?;
     if name != network.name() {
         bail!("the ledger is of {name:?}, not of {}", network.name());
     }
@@ -92,196 +95,192 @@ pub(super) fn check_network(conn: &Connection, network: Network) -> anyhow::Resu
 
 /// Settlements whose block is not on the main chain any more. What was paid by other means stays
 /// paid.
-pub(super) fn reversible(conn: &Connection) -> anyhow::Result<Vec<Settled>> {
-    let mut statement = conn.prepare(
-        "SELECT s.id, s.block, b.height, s.reward, s.fee, s.remainder,
-                (SELECT coalesce(sum(amount), 0) FROM settlement_credits WHERE settlement = s.id),
-                (SELECT count(*) FROM settlement_credits WHERE settlement = s.id)
-           FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
-          WHERE s.state = 'settled' AND s.scheme <> 'elsewhere'
-            AND b.state IN ('orphaned', 'refused')
-          ORDER BY b.height DESC, s.id",
-    )?;
-    let rows = statement.query_map([], |row| {
+pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
+    let rows = sql
+        .query(
+            "SELECT s.id, s.block, b.height, s.reward, s.fee, s.remainder,
+                    (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT)
+                       FROM settlement_credits WHERE settlement = s.id),
+                    (SELECT count(*) FROM settlement_credits WHERE settlement = s.id)
+               FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
+              WHERE s.state = 'settled' AND s.scheme <> 'elsewhere'
+                AND b.state IN ('orphaned', 'refused')
+              ORDER BY b.height DESC, s.id",
+            &[],
+        )
+        .context("failed to read the settlements")?;
+    let settled = rows.iter().map(|row| {
         Ok(Settled {
             id: row.get(0)?,
             change: Change::Reversed,
             block: row.get(1)?,
             height: row.get(2)?,
-            reward: amount(row, 3)?,
-            fee: amount(row, 4)?,
-            remainder: amount(row, 5)?,
-            credited: amount(row, 6)?,
-            accounts: amount(row, 7)?,
+            reward: row.get(3)?,
+            fee: row.get(4)?,
+            remainder: row.get(5)?,
+            credited: row.get(6)?,
+            accounts: row.get(7)?,
         })
-    })?;
-    rows.collect::<Result<_, _>>()
-        .context("failed to read the settlements")
+    });
+    settled.collect()
 }
 
 /// `None` if the block has come back meanwhile.
-fn reverse(conn: &mut Connection, settlement: Settled) -> anyhow::Result<Option<Settled>> {
-    let tx = immediate(conn)?;
-    let changed = tx
-        .execute(
-            "UPDATE settlements SET state = 'reversed' WHERE id = ?1 AND state = 'settled'
-                AND (SELECT state FROM blocks WHERE hash = block) IN ('orphaned', 'refused')",
-            [settlement.id],
-        )
+fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> {
+    let changed = db
+        .write(|sql: &mut dyn Sql| {
+            sql.execute(
+                "UPDATE settlements SET state = 'reversed' WHERE id = ?1 AND state = 'settled'
+                    AND (SELECT state FROM blocks WHERE hash = block) IN ('orphaned', 'refused')",
+                &values![settlement.id],
+            )
+        })
         .with_context(|| format!("failed to reverse settlement {}", settlement.id))?;
-    tx.commit()?;
     Ok((changed == 1).then_some(settlement))
 }
 
 /// The lowest block that is due, divided.
-fn next(conn: &mut Connection, terms: &Terms) -> anyhow::Result<Option<(Division, Accounts)>> {
-    let snapshot = conn.transaction()?;
-    let (due, _) = due::unsettled(&snapshot)?;
+fn next(
+    sql: &mut dyn Sql,
+    terms: &Terms,
+    fleet: &Fleet,
+) -> anyhow::Result<Option<(Division, Accounts)>> {
+    let due = due::unsettled(sql, fleet)?.due;
     let Some(block) = due.into_iter().next() else {
         return Ok(None);
     };
-    let accounts = Accounts::read(&snapshot)?;
-    let division = divide(&snapshot, &accounts, terms, block)?;
+    let accounts = Accounts::read(sql).context("failed to read the accounts")?;
+    let division = divide(sql, &accounts, terms, block)?;
     Ok(Some((division, accounts)))
 }
 
-fn write(
-    conn: &mut Connection,
-    terms: &Terms,
-    division: &Division,
-    accounts: &Accounts,
-    now_unix_s: u64,
-) -> anyhow::Result<Settled> {
-    let hash = &division.block.hash;
-    let context = || format!("failed to settle block {hash}");
-    let id = begin(conn, terms, division, now_unix_s).with_context(context)?;
-    credit(conn, id, division, accounts).with_context(context)?;
-    let tx = immediate(conn)?;
-    if due::still_holds(&tx, division)? {
-        tx.execute(
-            "UPDATE settlements SET state = 'settled' WHERE id = ?1",
-            [id],
-        )
-        .with_context(context)?;
-        tx.commit().with_context(context)?;
-    } else {
-        drop(tx);
-        discard(conn, id)?;
-        bail!("the chain changed while block {hash} was settled: run it again");
-    }
-    let (split, block) = (&division.split, &division.block);
-    Ok(Settled {
-        id,
-        change: Change::Settled,
-        block: hash.clone(),
-        height: block.height,
-        reward: block.reward,
-        fee: split.fee,
-        remainder: split.remainder,
-        credited: split.amounts.values().sum(),
-        accounts: split.amounts.len() as u64,
-    })
+/// What is written.
+struct Settling<'a> {
+    terms: &'a Terms,
+    fleet: &'a Fleet,
+    division: &'a Division,
+    accounts: &'a Accounts,
 }
 
-/// Writes what is divided, without its parts.
-fn begin(
-    conn: &mut Connection,
-    terms: &Terms,
-    division: &Division,
-    now_unix_s: u64,
-) -> anyhow::Result<i64> {
-    let (split, block) = (&division.split, &division.block);
-    let tx = immediate(conn)?;
-    tx.execute(
-        "INSERT INTO settlements (block, state, scheme, window, fee_ppm, from_height, shares,
-                                  reward, fee, remainder, settled_at)
-         VALUES (?1, 'preparing', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        params![
-            block.hash,
-            terms.scheme.name(),
-            terms.scheme.window(),
-            terms.fee.get(),
-            division.from_height,
-            integer(division.shares),
-            integer(block.reward),
-            integer(split.fee),
-            integer(split.remainder),
-            integer(now_unix_s),
-        ],
-    )?;
-    let id = tx.last_insert_rowid();
-    tx.commit()?;
-    Ok(id)
-}
-
-/// Writes the parts, in slices.
-fn credit(
-    conn: &mut Connection,
-    id: i64,
-    division: &Division,
-    accounts: &Accounts,
-) -> anyhow::Result<()> {
-    let parts: Vec<_> = division.split.amounts.iter().collect();
-    for slice in parts.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
-        let tx = immediate(conn)?;
-        let mut insert = tx.prepare_cached("INSERT INTO settlement_credits VALUES (?1, ?2, ?3)")?;
-        for (rank, amount) in slice {
-            insert.execute(params![id, accounts.get(**rank).id, integer(**amount)])?;
+impl Settling<'_> {
+    fn write(&self, db: &mut Db, now_unix_s: u64) -> anyhow::Result<Settled> {
+        let (split, block) = (&self.division.split, &self.division.block);
+        let context = || format!("failed to settle block {}", block.hash);
+        let id = db
+            .write(|sql| self.begin(sql, now_unix_s))
+            .with_context(context)?;
+        self.credit(db, id).with_context(context)?;
+        let holds = db.write(|sql| self.finish(sql, id)).with_context(context)?;
+        if !holds {
+            discard(db, id)?;
+            bail!(
+                "the chain changed while block {} was settled: run it again",
+                block.hash
+            );
         }
-        drop(insert);
-        tx.commit()?;
+        Ok(Settled {
+            id,
+            change: Change::Settled,
+            block: block.hash.clone(),
+            height: block.height,
+            reward: block.reward,
+            fee: split.fee,
+            remainder: split.remainder,
+            credited: split.amounts.values().sum(),
+            accounts: split.amounts.len() as u64,
+        })
     }
-    Ok(())
+
+    /// Writes what is divided, without its parts.
+    fn begin(&self, sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<i64> {
+        let (split, block) = (&self.division.split, &self.division.block);
+        let row = sql.query_one(
+            "INSERT INTO settlements (block, state, scheme, \"window\", fee_ppm, from_height, shares,
+                                      reward, fee, remainder, settled_at)
+             VALUES (?1, 'preparing', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
+            &values![
+                &block.hash,
+                self.terms.scheme.name(),
+                self.terms.scheme.window(),
+                self.terms.fee.get(),
+                self.division.from_height,
+                self.division.shares,
+                block.reward,
+                split.fee,
+                split.remainder,
+                now_unix_s,
+            ],
+        )?;
+        Ok(row.get(0)?)
+    }
+
+    /// Writes the parts, in slices.
+    fn credit(&self, db: &mut Db, id: i64) -> anyhow::Result<()> {
+        let parts: Vec<_> = self.division.split.amounts.iter().collect();
+        for slice in parts.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
+            let mut params = values![id].to_vec();
+            let mut rows = Vec::with_capacity(slice.len());
+            for (rank, amount) in slice {
+                let next = params.len() + 1;
+                rows.push(format!("(?1, ?{next}, ?{})", next + 1));
+                params.extend(values![self.accounts.get(**rank).id, **amount]);
+            }
+            let insert = format!(
+                "INSERT INTO settlement_credits (settlement, account, amount) VALUES {}",
+                rows.join(", ")
+            );
+            db.write(|sql: &mut dyn Sql| sql.execute(&insert, &params))?;
+        }
+        Ok(())
+    }
+
+    /// It comes into force, if the block is still due.
+    fn finish(&self, sql: &mut dyn Sql, id: i64) -> anyhow::Result<bool> {
+        let holds = due::still_holds(sql, self.fleet, self.division)?;
+        if holds {
+            let finish = "UPDATE settlements SET state = 'settled' WHERE id = ?1";
+            sql.execute(finish, &values![id])?;
+        }
+        Ok(holds)
+    }
 }
 
 /// A settlement that an interrupted run left half written.
-fn leftover(conn: &Connection) -> anyhow::Result<Option<i64>> {
-    conn.query_row(
-        "SELECT id FROM settlements WHERE state = 'preparing' ORDER BY id LIMIT 1",
-        [],
-        |row| row.get(0),
-    )
-    .optional()
-    .context("failed to read the settlements")
+fn leftover(sql: &mut dyn Sql) -> anyhow::Result<Option<i64>> {
+    let row = sql
+        .query_one(
+            "SELECT min(id) FROM settlements WHERE state = 'preparing'",
+            &[],
+        )
+        .context("failed to read the settlements")?;
+    Ok(row.get(0)?)
 }
 
 /// Deletes a settlement that never came into force, in slices.
-fn discard(conn: &mut Connection, id: i64) -> anyhow::Result<()> {
+fn discard(db: &mut Db, id: i64) -> anyhow::Result<()> {
     let context = || format!("failed to delete the unfinished settlement {id}");
     loop {
-        let tx = immediate(conn)?;
-        let deleted = tx
-            .execute(
-                "DELETE FROM settlement_credits WHERE settlement = ?1 AND account IN
-                   (SELECT account FROM settlement_credits WHERE settlement = ?1 LIMIT ?2)",
-                params![id, PAYOUT_ROWS_PER_TRANSACTION],
-            )
+        let slice = values![id, PAYOUT_ROWS_PER_TRANSACTION];
+        let deleted = db
+            .write(|sql: &mut dyn Sql| discard_slice(sql, &slice))
             .with_context(context)?;
-        if deleted == 0 {
-            tx.execute(
-                "DELETE FROM settlements WHERE id = ?1 AND state = 'preparing'",
-                [id],
-            )
-            .with_context(context)?;
-        }
-        tx.commit().with_context(context)?;
         if deleted == 0 {
             return Ok(());
         }
     }
 }
 
-/// A transaction that writes: it begins when no other does, instead of failing half way. A busy
-/// server leaves only short gaps between its own, so its turn is looked for often.
-pub(crate) fn immediate(conn: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    conn.busy_handler(Some(|tries: i32| {
-        thread::sleep(TURN_PERIOD);
-        TURN_PERIOD * tries.unsigned_abs() < TURN_WAIT_MAX
-    }))?;
-    conn.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-/// A number as the ledger has it.
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).expect("what came from the ledger goes into it")
+fn discard_slice(sql: &mut dyn Sql, slice: &[Value; 2]) -> anyhow::Result<u64> {
+    let deleted = sql.execute(
+        "DELETE FROM settlement_credits WHERE settlement = ?1 AND account IN
+           (SELECT account FROM settlement_credits WHERE settlement = ?1 LIMIT ?2)",
+        slice,
+    )?;
+    if deleted == 0 {
+        sql.execute(
+            "DELETE FROM settlements WHERE id = ?1 AND state = 'preparing'",
+            &slice[..1],
+        )?;
+    }
+    Ok(deleted)
 }

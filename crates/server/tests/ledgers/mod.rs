@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hstratum::ledger::Place;
 use hstratum::shared;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
@@ -20,11 +21,11 @@ use crate::postgres::Server;
 pub(crate) const NETWORK_DIFFICULTY: f64 = 100.0;
 
 pub(crate) struct Ledger {
-    place: Place,
+    home: Home,
     db: RefCell<Db>,
 }
 
-enum Place {
+enum Home {
     File(TempDir),
     Postgres(
         String,
@@ -46,7 +47,7 @@ impl Ledger {
         drop(schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
         let db = Db::Sqlite(Sqlite::open_beside(&path).expect("opened"));
         Self {
-            place: Place::File(dir),
+            home: Home::File(dir),
             db: RefCell::new(db),
         }
     }
@@ -58,13 +59,13 @@ impl Ledger {
         let address = url.parse().expect("an address");
         let opened = shared::schema::open(&address, Network::Regtest, 1_000).expect("created");
         Self {
-            place: Place::Postgres(url, server),
+            home: Home::Postgres(url, server),
             db: RefCell::new(Db::Postgres(Box::new(opened))),
         }
     }
 
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self.place, Place::File(_))
+        matches!(self.home, Home::File(_))
     }
 
     /// Of one in a file.
@@ -74,28 +75,39 @@ impl Ledger {
 
     /// Of one in a file.
     pub(crate) fn dir(&self) -> &Path {
-        match &self.place {
-            Place::File(dir) => dir.path(),
-            Place::Postgres(..) => panic!("it is in no file"),
+        match &self.home {
+            Home::File(dir) => dir.path(),
+            Home::Postgres(..) => panic!("it is in no file"),
         }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.argument().parse().expect("a ledger")
     }
 
     /// As `--ledger` takes it.
     pub(crate) fn argument(&self) -> String {
-        match &self.place {
-            Place::File(_) => self.path().display().to_string(),
-            Place::Postgres(url, _) => url.clone(),
+        match &self.home {
+            Home::File(_) => self.path().display().to_string(),
+            Home::Postgres(url, _) => url.clone(),
         }
     }
 
     /// Beside the first connection, as another process has it.
     pub(crate) fn open(&self) -> Db {
-        match &self.place {
-            Place::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
-            Place::Postgres(url, _) => {
+        match &self.home {
+            Home::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
+            Home::Postgres(url, _) => {
                 let address = url.parse().expect("an address");
                 shared::schema::open_existing(&address).expect("opened")
             }
+        }
+    }
+
+    /// From now on the server asks this role for its password.
+    pub(crate) fn require_password(&self, role: &str) {
+        if let Home::Postgres(_, server) = &self.home {
+            server.require_password(role);
         }
     }
 
@@ -110,7 +122,7 @@ impl Ledger {
     pub(crate) fn account(&self, name: &str) -> i64 {
         let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
         self.execute(insert, &values![name]);
-        self.get("SELECT id FROM accounts WHERE name = ?1", &values![name])
+        self.value("SELECT id FROM accounts WHERE name = ?1", &values![name])
     }
 
     pub(crate) fn credit(&self, height: u32, account: &str, difficulty: f64, count: u32) {
@@ -162,11 +174,16 @@ impl Ledger {
 
     pub(crate) fn balance(&self, account: &str) -> i64 {
         let balance = "SELECT balance FROM balances WHERE account = ?1";
-        self.get(balance, &values![self.account(account)])
+        self.value(balance, &values![self.account(account)])
+    }
+
+    /// One integer.
+    pub(crate) fn get(&self, sql: &str) -> i64 {
+        self.value(sql, &[])
     }
 
     /// One value.
-    pub(crate) fn get<T: FromValue>(&self, sql: &str, params: &[Value]) -> T {
+    pub(crate) fn value<T: FromValue>(&self, sql: &str, params: &[Value]) -> T {
         let row = self.read(|db: &mut dyn Sql| db.query_one(sql, params));
         row.get(0).expect(sql)
     }

@@ -115,6 +115,8 @@ impl Server {
                 .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
                 .arg(self.dir.path())
                 .args(["-c", "log_min_messages=panic", "-c", "max_connections=50"])
+                // A test ends processes, not the machine.
+                .args(["-c", "fsync=off"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -126,6 +128,15 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// From now on this role needs its password.
+    pub(crate) fn require_password(&self, role: &str) {
+        let path = self.data().join("pg_hba.conf");
+        let rules = fs::read_to_string(&path).expect("read");
+        let rule = format!("host all {role} 127.0.0.1/32 scram-sha-256\n");
+        fs::write(&path, rule + &rules).expect("written");
+        self.sql_in("postgres", "SELECT pg_reload_conf()");
     }
 
     /// Carries statements out, as an operator would.

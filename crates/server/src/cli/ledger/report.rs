@@ -1,10 +1,8 @@
 //! `hstratum ledger report`: tables for people, JSON for scripts.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use hstratum::ledger::{Activity, RATE_SPANS_S, Report, report};
-use hstratum::store::schema::open_beside;
+use hstratum::ledger::{Activity, Place, RATE_SPANS_S, Report, report};
 use serde_json::{Value, json};
 
 use super::now_unix_s;
@@ -13,18 +11,18 @@ use crate::cli::terminal::{Table, hns, print, print_json, shown};
 /// The names of [`RATE_SPANS_S`].
 const RATE_NAMES: [&str; RATE_SPANS_S.len()] = ["10 min", "1 h", "24 h"];
 
-pub(super) fn show_tables(ledger: &Path) -> anyhow::Result<()> {
+pub(super) fn show_tables(ledger: &Place) -> anyhow::Result<()> {
     let report = read(ledger)?;
-    let head = format!("{} ({})\n", ledger.display(), report.network.name());
+    let head = format!("{ledger} ({})\n", report.network.name());
     print(&(head + &as_table(&report)))
 }
 
-pub(super) fn show_json(ledger: &Path) -> anyhow::Result<()> {
+pub(super) fn show_json(ledger: &Place) -> anyhow::Result<()> {
     print_json(&as_json(&read(ledger)?))
 }
 
-fn read(ledger: &Path) -> anyhow::Result<Report> {
-    report(&open_beside(ledger)?, now_unix_s()?)
+fn read(ledger: &Place) -> anyhow::Result<Report> {
+    report(&mut ledger.open()?, now_unix_s()?)
 }
 
 fn as_table(report: &Report) -> String {

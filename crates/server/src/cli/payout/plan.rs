@@ -1,22 +1,22 @@
 //! `hstratum payout plan`: a table that a person can check, or JSON.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use hstratum::ledger;
 use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, plan};
-use hstratum::store::schema::open_beside;
 use serde_json::{Value, json};
 
-use super::{TermsArgs, parse_ledger};
+use super::{FleetArgs, LedgerArgs, TermsArgs};
 use crate::cli::terminal::{Table, hns, print, print_json, shown};
 
 /// What `hstratum payout plan` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The ledger's file
-    #[arg(long, value_name = "FILE", value_parser = parse_ledger)]
-    ledger: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
 
     #[command(flatten)]
     terms: TermsArgs,
@@ -28,9 +28,10 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
-    let conn = open_beside(&args.ledger)?;
-    let network = ledger::network(&conn)?;
-    let plan = plan(&conn, network, &terms)?;
+    let mut db = args.ledger.place.open()?;
+    let network = ledger::network(&mut db)?;
+    let fleet = args.fleet.of(&mut db)?;
+    let plan = plan(&mut db, network, &terms, &fleet)?;
     if args.json {
         let mut value = as_json(&plan);
         value["network"] = network.name().into();
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         });
         print_json(&value)
     } else {
-        let mut text = format!("{} ({})\n", args.ledger.display(), network.name());
+        let mut text = format!("{} ({})\n", args.ledger.place, network.name());
         let _ = writeln!(text, "{}\n", in_words(&terms));
         text += &as_table(&plan);
         print(&text)
@@ -85,8 +86,32 @@ pub(crate) fn as_table(plan: &Plan) -> String {
         table.row([height, block.hash.clone(), reward, why(block.reason)]);
     }
     table.write("Blocks that wait", &mut out);
+    write_servers(plan, &mut out);
     write_accounts(plan, &mut out);
     out
+}
+
+fn write_servers(plan: &Plan, out: &mut String) {
+    if plan.servers.is_empty() {
+        return;
+    }
+    let mut table = Table::new(["server", "seen", "shipped up to", ""]);
+    for server in &plan.servers {
+        table.row([
+            shown(&server.label),
+            format!("{} s ago", server.seen.as_secs()),
+            server
+                .shipped_tip
+                .map_or("-".to_owned(), |tip| tip.to_string()),
+            if server.is_awaited {
+                ""
+            } else {
+                "not waited for"
+            }
+            .to_owned(),
+        ]);
+    }
+    table.write("Servers", out);
 }
 
 fn write_blocks(plan: &Plan, out: &mut String) {
@@ -226,6 +251,12 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
             "why": why(block.reason),
         })
     });
+    let servers = plan.servers.iter().map(|server| {
+        json!({
+            "server": server.label, "seen_s_ago": server.seen.as_secs(),
+            "shipped_tip": server.shipped_tip, "awaited": server.is_awaited,
+        })
+    });
     let accounts = plan.accounts.iter().map(|account| {
         let mut value = json!({
             "account": account.name, "carried": account.carried, "credited": account.credited,
@@ -247,6 +278,7 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
         "blocks": blocks.collect::<Vec<_>>(),
         "reversals": reversals.collect::<Vec<_>>(),
         "held": held.collect::<Vec<_>>(),
+        "servers": servers.collect::<Vec<_>>(),
         "accounts": accounts.collect::<Vec<_>>(),
     })
 }
@@ -256,6 +288,7 @@ fn why(reason: Reason) -> String {
         Reason::Unanswered => "the node has not answered".into(),
         Reason::Immature => "its reward cannot be spent yet".into(),
         Reason::Behind(height) => format!("the block at {height} comes first"),
+        Reason::Unshipped => "a server has not shipped all work up to it".into(),
     }
 }
 

@@ -3,21 +3,21 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use hstratum::ledger;
 use hstratum::payout::hsd::{Node, Part, Patience, Secret, Url, Wallet};
-use hstratum::payout::{Change, PayoutLock, Sender, Settled, Step, Terms, payees, plan, settle};
-use hstratum::store::schema::open_beside;
+use hstratum::payout::{
+    Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, payees, plan, settle,
+};
+use hstratum::sql::Db;
 use hstratum_core::address::Network;
 use hstratum_core::payout::parse_hns;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
-use super::{TermsArgs, parse_ledger};
+use super::{FleetArgs, LedgerArgs, TermsArgs};
 use crate::cli::terminal::{Table, hns, print, print_json, shown};
 
 pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
@@ -31,9 +31,11 @@ const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
   HSTRATUM_WALLET_API_KEY     the wallet's API key, where it has one
   HSTRATUM_WALLET_PASSPHRASE  unlocks the wallet, where it is locked")]
 pub(crate) struct Args {
-    /// The ledger's file
-    #[arg(long, value_name = "FILE", value_parser = parse_ledger)]
-    ledger: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
 
     #[command(flatten)]
     terms: TermsArgs,
@@ -69,8 +71,9 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
-    let mut conn = open_beside(&args.ledger)?;
-    let network = ledger::network(&conn)?;
+    let mut db = args.ledger.place.open()?;
+    let network = ledger::network(&mut db)?;
+    let fleet = args.fleet.of(&mut db)?;
     let (node, wallet) = connect(args, network)?;
     let sender = Sender {
         node: &node,
@@ -80,11 +83,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         now: now()?,
     };
     if args.dry_run {
-        return foretell(args, &terms, &sender, &conn);
+        return foretell(args, &terms, &sender, (&mut db, &fleet));
     }
-    let _lock = PayoutLock::take(&args.ledger)?;
+    let mut lock = PayoutLock::take(&args.ledger.place)?;
     let mut done = Done::default();
-    let outcome = send(&sender, &terms, &mut conn, &mut done);
+    let outcome = send(&sender, &terms, (&mut db, &fleet), &mut lock, &mut done);
     let told = tell(args, network, &done, outcome.as_ref().err());
     outcome.and(told)
 }
@@ -99,15 +102,18 @@ struct Done {
 fn send(
     sender: &Sender<'_>,
     terms: &Terms,
-    conn: &mut Connection,
+    (db, fleet): (&mut Db, &Fleet),
+    lock: &mut PayoutLock,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     sender.check()?;
-    let may_pay = sender.advance(conn, &mut done.steps)?;
-    done.settled = settle(conn, sender.network, terms, sender.now)?;
+    let may_pay = sender.advance(db, &mut done.steps)?;
+    lock.check()?;
+    done.settled = settle(db, sender.network, terms, fleet, sender.now)?;
     if may_pay {
-        let due = payees(conn, sender.network, terms.threshold)?;
-        sender.pay(conn, due, &mut done.steps)?;
+        let due = payees(db, sender.network, terms.threshold)?;
+        lock.check()?;
+        sender.pay(db, due, &mut done.steps)?;
     }
     Ok(())
 }
@@ -148,11 +154,11 @@ fn foretell(
     args: &Args,
     terms: &Terms,
     sender: &Sender<'_>,
-    conn: &Connection,
+    (db, fleet): (&mut Db, &Fleet),
 ) -> anyhow::Result<()> {
     sender.check()?;
-    let first = sender.foretell(conn)?;
-    let plan = plan(conn, sender.network, terms)?;
+    let first = sender.foretell(db)?;
+    let plan = plan(db, sender.network, terms, fleet)?;
     let waits = matches!(first, Some(Step::Waiting { .. }));
     if args.json {
         let mut value = plan_json(&plan);
@@ -180,11 +186,7 @@ fn foretell(
 
 fn heading(args: &Args, network: Network) -> String {
     let Args { ledger, wallet, .. } = args;
-    format!(
-        "{} ({}), wallet {wallet}\n\n",
-        ledger.display(),
-        network.name()
-    )
+    format!("{} ({}), wallet {wallet}\n\n", ledger.place, network.name())
 }
 
 fn tell(

@@ -1,0 +1,56 @@
+//! Where a ledger is: in a file, or shared in PostgreSQL.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::limits::SQL_PATIENCE_MS;
+use crate::shared;
+use crate::shared::address::Address;
+use crate::sql::{Db, Sqlite};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// A server.
+    Shared(Box<Address>),
+}
+
+impl Place {
+    /// Opens a ledger that exists, beside the servers that may be writing to it.
+    ///
+    /// # Errors
+    /// When there is none, it is no ledger, or its version is not this program's.
+    pub fn open(&self) -> anyhow::Result<Db> {
+        match self {
+            Self::File(path) => Ok(Db::Sqlite(Sqlite::open_beside(path)?)),
+            Self::Shared(address) => shared::schema::open_existing(address),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = anyhow::Error;
+
+    /// # Errors
+    /// What is wrong with a URL; the password is not in it.
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            let address: Address = text.parse()?;
+            let patient = address.with_statement_ms(SQL_PATIENCE_MS);
+            return Ok(Self::Shared(Box::new(patient)));
+        }
+        Ok(Self::File(text.into()))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Shared(address) => address.fmt(f),
+        }
+    }
+}
