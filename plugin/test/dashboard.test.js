@@ -1,14 +1,19 @@
 'use strict';
 
 const assert = require('assert');
+const fs = require('fs');
+const path = require('path');
 const {test} = require('node:test');
 const {launch, open} = require('./browser');
 const {startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
+const {Postgres} = require('./postgres');
 
 const MARKUP = '<img src=x onerror=window.hacked=1>';
 const BACKWARDS = '\u202etxt.exe';
 const QUOTES = '"\'&amp;/../%2f';
+const SHARED_SCHEMA = path.join(__dirname,
+  '../../crates/server/src/shared/schema.sql');
 const CONNECTIONS = 10;
 const USERS = 1000;
 
@@ -213,3 +218,51 @@ test('it is used by keyboard, and says what things are', async (t) => {
   assert.strictEqual(await sorted.count(), 1);
   page.check();
 });
+
+test('the servers of one pool are shown, and what goes on without their ledger',
+  async (t) => {
+    const postgres = await Postgres.start(t);
+
+    await postgres.ask(fs.readFileSync(SHARED_SCHEMA, 'utf8'));
+    // Another server, which will be seen for the whole test.
+    await postgres.ask(`
+      INSERT INTO meta VALUES (1, 1, 'regtest', 0);
+      INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, report)
+        VALUES ('there', '${MARKUP}', 1, 1000 * extract(epoch FROM now()) + 1e7,
+        7, '{"hashrate": 2e12, "workers": 1, "accounts": 1, "has_job": true}');
+      INSERT INTO accounts (name) VALUES ('alice');
+      INSERT INTO workers (account, name) VALUES (1, 'far');
+      INSERT INTO statistics VALUES (600, extract(epoch FROM now())::bigint
+        / 600 * 600, 1, 1, 8, 8, 0, 0, 0, 0, 0, 0);`);
+
+    const node = await startNode(t, {args: [
+      `--stratum-database=${postgres.url}`, '--stratum-server-id=here'
+    ]});
+    const browser = await launch(t);
+    // What asks the ledger while it is away is answered with 503.
+    const page = await open(browser, node, '/', {offline: true});
+
+    await see(page, '#live', /^live$/);
+    await waitFor('the other server', async () => {
+      const names = await page.locator('#servers bdi').allTextContents();
+      return names.includes(MARKUP);
+    });
+    await see(page, '#servers tbody', /2(\.00)? TH/);
+    await see(page, '#workers tbody tr', /alice.*far/);
+
+    const worker = page.locator('#workers tbody tr .with-dot').first();
+
+    assert.strictEqual(await worker.getAttribute('title'), MARKUP);
+    assert.strictEqual(await page.evaluate(() => window.hacked), undefined);
+
+    await postgres.kill();
+    await see(page, '.note', /shared ledger cannot be read/);
+    await see(page, '#live', /^live$/);
+
+    await postgres.resume();
+    await waitFor('the ledger again', async () => {
+      const notes = await page.locator('.note').allTextContents();
+      return !notes.some(note => /shared ledger/.test(note));
+    });
+    page.check();
+  });

@@ -7,7 +7,9 @@ import {accountLink, get, h, setText} from './dom.js';
 import {
   ago, amount, count, date, difficulty, duration, percent, rate, rateParts
 } from './format.js';
-import {blockLink, blocksTable, dot, stat, workersTable} from './parts.js';
+import {
+  blockLink, blocksTable, dot, serversTable, stat, workersTable
+} from './parts.js';
 import {Table} from './table.js';
 
 const FAST_MS = 5000;
@@ -34,6 +36,7 @@ function poolPage() {
     'No block yet. Each one that the pool finds will be here.');
   const accounts = accountsTable();
   const list = workersTable({}, () => noMiner());
+  const servers = serversTable();
   const notes = h('div', {class: 'notes'});
 
   const element = h('div', {},
@@ -43,7 +46,9 @@ function poolPage() {
     h('div', {class: 'two'}, chart.element,
       h('div', {class: 'stack'}, round.element, connect.element)),
     h('div', {class: 'two'}, blocks.element, events.element),
-    accounts.element, list.element);
+    servers.element, accounts.element, list.element);
+
+  servers.element.hidden = true;
 
   blocks.options.onAnswer = answer => round.luck(answer.luck);
 
@@ -52,6 +57,9 @@ function poolPage() {
     accounts.refresh();
     list.refresh();
     round.refresh();
+
+    if (!servers.element.hidden)
+      servers.refresh();
   }
 
   return {
@@ -80,6 +88,11 @@ function poolPage() {
       round.pool(pool);
       connect.pool(pool);
       notes.replaceChildren(...warnings(pool));
+
+      if (pool.servers > 1 && servers.element.hidden) {
+        servers.element.hidden = false;
+        servers.refresh();
+      }
     },
     onHappening(what) {
       events.add(what);
@@ -103,6 +116,11 @@ function warnings(pool) {
   if (pool.ledger_failing) {
     notes.push(['bad', 'The ledger cannot be written and shares are refused: '
       + `${pool.ledger_failing}.`]);
+  }
+
+  if (pool.shared_ledger_away) {
+    notes.push(['bad', 'The shared ledger cannot be read: lists and history are '
+      + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);
   }
 
   if (!pool.has_ledger) {

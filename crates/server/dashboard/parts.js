@@ -2,7 +2,7 @@
 
 import {accountLink, h, name, setText} from './dom.js';
 import {
-  ago, amount, count, date, difficulty, percent, rate
+  ago, amount, count, date, difficulty, duration, percent, rate
 } from './format.js';
 import {Table} from './table.js';
 
@@ -37,8 +37,9 @@ export function workersTable(params, empty) {
     columns: [
       ...(ofAll ? [who] : []),
       {title: 'Worker', sort: ofAll ? null : 'name', descending: false,
-        cell: row => h('span', {class: 'with-dot'}, dot(row.connections > 0),
-          name(row.worker))},
+        cell: row => h('span', {
+          class: 'with-dot', title: row.servers.join(', ') || null
+        }, dot(row.servers.length > 0), name(row.worker))},
       {title: 'Hashrate', sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
       {title: '1 h', sort: 'hashrate_1h', kind: 'number minor',
@@ -50,7 +51,7 @@ export function workersTable(params, empty) {
       {title: 'Rejected', sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
       {title: 'Last share', sort: 'last_share', kind: 'number minor',
-        cell: row => row.connections > 0 && row.hashrate > 0 ? 'now'
+        cell: row => row.servers.length > 0 && row.hashrate > 0 ? 'now'
           : ago(row.last_share_at)}
     ]
   });
@@ -94,6 +95,42 @@ export function blocksTable(params, empty) {
         h('code', {title: row.hash}, row.hash.slice(-8)))}
     ]
   });
+}
+
+/** The servers that share the ledger. */
+
+export function serversTable() {
+  return new Table({
+    id: 'servers', title: 'Servers', path: '/api/v1/servers', key: 'servers',
+    empty: 'No server.',
+    columns: [
+      {title: 'Server', cell: row => h('span', {class: 'with-dot'},
+        dot(row.is_alive), name(row.name))},
+      {title: '', cell: row => h('span', {
+        class: row.is_alive && row.has_job ? null : 'bad'
+      }, serverState(row))},
+      {title: 'Hashrate', kind: 'number',
+        cell: row => row.is_alive ? rate(row.hashrate) : '–'},
+      {title: 'Workers', kind: 'number',
+        cell: row => row.is_alive ? count(row.workers) : '–'},
+      {title: 'Height', kind: 'number minor', cell: row => count(row.tip)},
+      {title: 'Shipped up to', kind: 'number minor',
+        cell: row => count(row.shipped_tip)},
+      {title: 'Behind', kind: 'number', cell: row => h('span', {
+        title: 'Batches of shares that are not in the shared ledger yet'
+      }, count(row.behind))}
+    ]
+  });
+}
+
+function serverState(row) {
+  if (!row.is_alive)
+    return `away, seen ${duration(row.seen_s_ago)} ago`;
+
+  if (row.is_draining)
+    return 'draining';
+
+  return row.has_job ? '' : 'no job';
 }
 
 export function blockLink({link}, text) {

@@ -303,6 +303,9 @@ pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
 /// Over how long a drain moves miners away if nothing is said.
 pub(crate) const DRAIN_S: u64 = 60;
 
+/// Servers of a shared ledger that HTTP shows, those that were seen last.
+pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;
+
 /// How long nobody asks a shared ledger over HTTP again that does not answer.
 pub(crate) const HTTP_AWAY: Duration = Duration::from_secs(2);
 

@@ -22,8 +22,9 @@ use utoipa::ToSchema;
 
 use super::Site;
 use super::answer::{Failure, Problem};
+use super::book::Book;
 use super::pool::Pool;
-use super::round::{Block, read_blocks};
+use super::round::{Block, BlocksShown, read_blocks};
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
 use crate::live::{Silent, Snapshot};
 use crate::store::unix_s;
@@ -185,7 +186,6 @@ pub(crate) async fn run(site: Arc<Site>) {
         for happening in watch.compare(now.as_deref()) {
             site.events.happened(happening);
         }
-        watch.compare_blocks(&site).await;
         if site.events.is_heard()
             && let Ok((now, workers)) = site.sources.live.look_at_workers().await
         {
@@ -195,13 +195,30 @@ pub(crate) async fn run(site: Arc<Site>) {
     }
 }
 
+/// Watches what is in the ledger: apart, since a shared one may not answer for a while.
+pub(crate) async fn watch_ledger(site: Arc<Site>) {
+    let Some(book) = &site.book else { return };
+    let mut blocks = Blocks::default();
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        blocks.compare(&site, book).await;
+        if book.is_shared() {
+            site.fleet.refresh(book, &site.server_id).await;
+        }
+    }
+}
+
 /// What was seen last.
 #[derive(Default)]
 struct Watch {
     state: Option<Seen>,
-    /// States of the latest blocks, by hash; none before the first look.
-    blocks: Option<HashMap<String, String>>,
 }
+
+/// States of the latest blocks, by hash; none before the first look.
+#[derive(Default)]
+struct Blocks(Option<HashMap<String, String>>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
@@ -250,18 +267,19 @@ impl Watch {
         }
         happenings
     }
+}
 
+impl Blocks {
     /// Tells of blocks whose state has changed. The first time of the latest ones, as they are.
-    async fn compare_blocks(&mut self, site: &Site) {
-        let Some(book) = &site.book else { return };
-        let explorer = site.explorer.clone();
+    async fn compare(&mut self, site: &Site, book: &Book) {
+        let shown = BlocksShown::on(site, book);
         let latest = book.read(move |sql| {
             let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
-            read_blocks(sql, order, &[], explorer.as_deref())
+            read_blocks(sql, order, &[], &shown)
         });
         // What cannot be read now is read later.
         let Ok(latest) = latest.await else { return };
-        let known = self.blocks.get_or_insert_default();
+        let known = self.0.get_or_insert_default();
         for block in latest.iter().rev() {
             if known.get(&block.hash) != Some(&block.state) {
                 site.events.happened(Happening::of_block(block));

@@ -9,6 +9,7 @@ mod admin;
 mod answer;
 mod book;
 mod events;
+mod fleet;
 mod guard;
 mod history;
 mod metrics;
@@ -46,6 +47,7 @@ use self::admin::Operator;
 use self::answer::Answers;
 use self::book::Book;
 use self::events::Events;
+use self::fleet::Fleet;
 use self::roster::Roster;
 use crate::config::{Config, HTTP_PORT};
 use crate::ledger::Place;
@@ -78,6 +80,9 @@ pub(crate) struct Site {
     pub started: Instant,
     /// None in memory.
     pub book: Option<Book>,
+    /// This server's name.
+    pub server_id: String,
+    pub fleet: Fleet,
     pub roster: Roster,
     pub events: Events,
     pub answers: Answers,
@@ -141,6 +146,8 @@ impl Site {
                 }
                 None => book.map(|dir| Book::new(Place::File(dir.join(FILE_NAME)))),
             },
+            server_id: config.server_id.clone(),
+            fleet: Fleet::default(),
             roster: Roster::default(),
             events: Events::default(),
             answers: Answers::default(),
@@ -178,6 +185,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         let site = Arc::new(site);
         let router = router(site.clone());
         let live = site.sources.live.clone();
+        tokio::spawn(events::watch_ledger(site.clone()));
         tokio::spawn(events::run(site));
         tokio::spawn(async move { accept(&listener, &router).await });
         live.ended().await;
@@ -191,6 +199,7 @@ fn router(site: Arc<Site>) -> Router {
     let api = Router::new()
         .route("/pool", get(pool::pool))
         .route("/pool/history", get(history::of_pool))
+        .route("/servers", get(fleet::servers))
         .route("/round", get(round::round))
         .route("/blocks", get(round::blocks))
         .route("/accounts", get(people::accounts))

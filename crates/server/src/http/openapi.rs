@@ -11,7 +11,7 @@ use super::answer::Order;
 use super::history::Range;
 use super::people::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
-use super::{admin, events, history, metrics, pages, payouts, people, pool, round};
+use super::{admin, events, fleet, history, metrics, pages, payouts, people, pool, round};
 
 /// Everything that can be asked.
 #[derive(OpenApi)]
@@ -24,6 +24,7 @@ use super::{admin, events, history, metrics, pages, payouts, people, pool, round
     ),
     paths(
         pool::pool,
+        fleet::servers,
         history::of_pool,
         round::round,
         round::blocks,

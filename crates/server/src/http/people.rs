@@ -22,8 +22,11 @@ pub(crate) struct Worker {
     account: String,
     /// Untrusted text; empty where the miner names none.
     worker: String,
-    /// Connections that it has now; 0 where it is away.
+    /// Connections that it has now to this server.
     connections: u32,
+    /// Servers that it mines on: this one where it is connected, others that have accepted a share of
+    /// it within the last ten to twenty minutes. Empty where it is away. Untrusted text.
+    servers: Vec<String>,
     /// What it was told last, where it is connected.
     difficulty: Option<f64>,
     /// Hashes a second, estimated from the shares of the last minutes.
@@ -198,11 +201,7 @@ pub(crate) async fn workers(
                 .as_deref()
                 .is_none_or(|account| account == &*row.account)
         })
-        .filter(|row| {
-            asked
-                .online
-                .is_none_or(|online| online == (row.connections > 0))
-        })
+        .filter(|row| asked.online.is_none_or(|online| online == row.is_online()))
         .filter(|row| has(&row.account, &search) || has(&row.worker, &search))
         .collect();
     let sort = asked.sort.unwrap_or_default();
@@ -350,7 +349,7 @@ fn gather<'a>(rows: impl IntoIterator<Item = &'a Row>) -> HashMap<String, Accoun
             .entry(&row.account)
             .or_insert_with(|| (Account::new(row.account.to_string()), Sent::default()));
         account.workers += 1;
-        account.workers_online += u32::from(row.connections > 0);
+        account.workers_online += u32::from(row.is_online());
         account.hashrate += row.rates[0];
         account.hashrate_1h += row.rates[1];
         account.hashrate_24h += row.rates[2];
@@ -390,6 +389,7 @@ impl Worker {
             account: row.account.to_string(),
             worker: row.worker.to_string(),
             connections: row.connections,
+            servers: row.servers.iter().map(ToString::to_string).collect(),
             difficulty: row.difficulty.filter(|_| row.connections > 0),
             hashrate,
             hashrate_1h,

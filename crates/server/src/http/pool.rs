@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::Site;
 use super::answer::{Answer, Problem};
+use super::fleet::Server;
 use super::guard::without_port;
 use crate::live::{Silent, Snapshot};
 
@@ -36,7 +37,7 @@ pub(crate) struct Pool {
     has_ledger: bool,
     /// What a miner is to be pointed at.
     stratum_url: String,
-    /// Hashes a second, estimated from the shares of the last minutes.
+    /// Hashes a second of all servers, estimated from the shares of the last minutes.
     hashrate: f64,
     /// The same of the whole network, from its difficulty; none before the first job.
     network_hashrate: Option<f64>,
@@ -56,15 +57,19 @@ pub(crate) struct Pool {
     no_job_reason: Option<String>,
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
-    /// Connections of miners.
+    /// Servers of the pool that run.
+    servers: usize,
+    /// Why the ledger that they share cannot be read; none while it can, or where there is none.
+    shared_ledger_away: Option<String>,
+    /// Connections of miners, to all servers.
     connections: u64,
-    /// Workers that may have work; those of one name count once.
-    workers: usize,
+    /// Workers that may have work; those of one name count once on each server.
+    workers: u64,
     /// Their accounts.
-    accounts: usize,
+    accounts: u64,
     /// Addresses that are refused.
     banned: usize,
-    /// Submits since the pool started.
+    /// Submits to this server since it started.
     shares: Shares,
 }
 
@@ -117,13 +122,16 @@ impl Pool {
             .collect();
         let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
         let failing = site.sources.status.read().failing;
+        let known = site.fleet.known();
+        let sum = |of: fn(&Server) -> u64| known.others().map(of).sum::<u64>();
+        let elsewhere: f64 = known.others().map(|server| server.hashrate).sum();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             network: site.network.name(),
             uptime_s: site.started.elapsed().as_secs(),
             has_ledger: site.book.is_some(),
             stratum_url: stratum_url(site, host),
-            hashrate: now.view.hashrate,
+            hashrate: now.view.hashrate + elsewhere,
             network_hashrate: difficulty.map(network_hashrate),
             network_difficulty: difficulty,
             height: job.map(|job| job.height.0),
@@ -133,11 +141,36 @@ impl Pool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
-            connections: now.connections(),
-            workers: names.len(),
-            accounts: accounts.len(),
+            servers: 1 + known.others().count(),
+            connections: now.connections() + sum(|server| server.connections),
+            workers: names.len() as u64 + sum(|server| server.workers),
+            accounts: accounts.len() as u64 + sum(|server| server.accounts),
+            shared_ledger_away: known.away,
             banned: now.view.banned,
             shares: Shares::of(&now.view.counts),
+        }
+    }
+}
+
+impl Pool {
+    /// The same as a server that shares no ledger.
+    pub(crate) fn as_server(&self, name: String) -> Server {
+        Server {
+            name,
+            is_this: true,
+            is_alive: true,
+            seen_s_ago: 0.0,
+            is_draining: false,
+            has_job: self.has_job,
+            tip: self.height.and_then(|height| height.checked_sub(1)),
+            shipped_tip: None,
+            behind: 0,
+            hashrate: self.hashrate,
+            connections: self.connections,
+            workers: self.workers,
+            accounts: self.accounts,
+            version: self.version.to_owned(),
+            origin: 0,
         }
     }
 }

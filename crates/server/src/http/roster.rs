@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use super::answer::Failure;
+use super::fleet::Known;
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
 use crate::values;
@@ -59,8 +60,11 @@ impl Sent {
 pub(crate) struct Row {
     pub account: Arc<str>,
     pub worker: Arc<str>,
-    /// Connections that it has now.
+    /// Connections that it has now, to this server.
     pub connections: u32,
+    /// Servers that it mines on: this one where it is connected, others that have accepted a share of
+    /// it within the last ten to twenty minutes. Those are known where several share the ledger.
+    pub servers: Vec<Arc<str>>,
     pub difficulty: Option<f64>,
     /// Hashes a second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
@@ -72,6 +76,13 @@ pub(crate) struct Row {
     pub last_share_at: Option<i64>,
 }
 
+impl Row {
+    /// Whether it mines now.
+    pub(crate) fn is_online(&self) -> bool {
+        self.connections > 0 || !self.servers.is_empty()
+    }
+}
+
 /// What the ledger has of one worker since some time.
 #[derive(Clone)]
 struct Past {
@@ -79,6 +90,10 @@ struct Past {
     worker: Arc<str>,
     sent: Sent,
     last_span: Option<i64>,
+    /// The server it was sent to.
+    origin: i64,
+    /// The work of the last whole ten minutes and of what has begun.
+    recent_work: f64,
 }
 
 /// Since when, and everybody.
@@ -104,7 +119,17 @@ impl Roster {
         let (_, live) = site.sources.live.look_at_workers().await?;
         let hour = past(site, &self.hour, HOUR_KEPT, 3_600).await?;
         let day = past(site, &self.day, DAY_KEPT, 86_400).await?;
-        let rows = tokio::task::spawn_blocking(move || merge(&live, &hour, &day, unix_s()));
+        let fleet = site.fleet.known();
+        let own = Arc::from(site.server_id.as_str());
+        let rows = tokio::task::spawn_blocking(move || {
+            let now = unix_s();
+            let mut merged = Merged::default();
+            merged.add_past(1, &hour, now);
+            merged.add_past(2, &day, now);
+            merged.add_elsewhere(&hour, &fleet, now);
+            merged.add_live(&live, &own);
+            merged.rows
+        });
         let rows = rows
             .await
             .map_err(|_| Failure::busy("failed to list the workers, which is a bug"))?;
@@ -139,15 +164,17 @@ async fn past(
 
 fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
     let rows = sql.query(
-        "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last
-           FROM (SELECT worker, CAST(sum(accepted) AS BIGINT) AS accepted,
+        "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last,
+                s.origin, s.recent
+           FROM (SELECT worker, origin,
+                        sum(CASE WHEN start >= ?2 THEN accepted_work ELSE 0.0 END) AS recent, CAST(sum(accepted) AS BIGINT) AS accepted,
                         sum(accepted_work) AS work, CAST(sum(stale) AS BIGINT) AS stale,
                         CAST(sum(low) AS BIGINT) AS low,
                         CAST(sum(duplicate) AS BIGINT) AS duplicate,
                         max(CASE WHEN accepted > 0 THEN start END) AS last
-                   FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker) AS s
+                   FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker, origin) AS s
            JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
-        &values![since],
+        &values![since, recent_since(unix_s())],
     )?;
     let mut names: HashMap<i64, Arc<str>> = HashMap::new();
     let pasts = rows.iter().map(|row| {
@@ -164,31 +191,48 @@ fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
                 duplicate: row.get(7)?,
             },
             last_span: row.get(8)?,
+            origin: row.get(9)?,
+            recent_work: row.get(10)?,
         })
     });
     pasts.collect()
 }
 
-fn merge(live: &[WorkerView], hour: &Pasts, day: &Pasts, now: u64) -> Vec<Row> {
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut rows: Vec<Row> = Vec::new();
-    for (place, (since, pasts)) in [(1, hour), (2, day)] {
-        for past in pasts.iter() {
-            let names = (&*past.account, &*past.worker);
-            let row = *places.entry(names).or_insert_with(|| {
-                rows.push(Row {
-                    account: past.account.clone(),
-                    worker: past.worker.clone(),
-                    ..Row::default()
-                });
-                rows.len() - 1
+/// The begin of the last whole ten minutes.
+fn recent_since(now: u64) -> u64 {
+    (now - now % SPAN_S).saturating_sub(SPAN_S)
+}
+
+/// A roster in the making.
+#[derive(Default)]
+struct Merged {
+    places: HashMap<(Arc<str>, Arc<str>), usize>,
+    rows: Vec<Row>,
+}
+
+impl Merged {
+    fn row(&mut self, account: &Arc<str>, worker: &Arc<str>) -> &mut Row {
+        let names = (account.clone(), worker.clone());
+        let row = *self.places.entry(names).or_insert_with(|| {
+            self.rows.push(Row {
+                account: account.clone(),
+                worker: worker.clone(),
+                ..Row::default()
             });
-            let row = &mut rows[row];
-            let seconds = (now - since).max(1) as f64;
-            row.rates[place] = past.sent.work * HASHES_PER_DIFFICULTY / seconds;
+            self.rows.len() - 1
+        });
+        &mut self.rows[row]
+    }
+
+    /// What was sent to all servers. `place`: that of the rate.
+    fn add_past(&mut self, place: usize, (since, pasts): &Pasts, now: u64) {
+        let seconds = (now - since).max(1) as f64;
+        for past in pasts.iter() {
+            let row = self.row(&past.account, &past.worker);
+            row.rates[place] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
             match place {
-                1 => row.sent = past.sent,
-                _ => row.sent_in_day = past.sent,
+                1 => row.sent.add(&past.sent),
+                _ => row.sent_in_day.add(&past.sent),
             }
             let last = past.last_span.map(|start| {
                 let end = start + i64::try_from(SPAN_S).expect("a small number");
@@ -197,20 +241,32 @@ fn merge(live: &[WorkerView], hour: &Pasts, day: &Pasts, now: u64) -> Vec<Row> {
             row.last_share_at = row.last_share_at.max(last);
         }
     }
-    for one in live {
-        let names = (&*one.account, &*one.worker);
-        let row = *places.entry(names).or_insert_with(|| {
-            rows.push(Row {
-                account: one.account.clone(),
-                worker: Arc::from(&*one.worker),
-                ..Row::default()
-            });
-            rows.len() - 1
-        });
-        let row = &mut rows[row];
-        row.connections += 1;
-        row.rates[0] += one.hashrate;
-        row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
+
+    /// What was sent to other servers lately.
+    fn add_elsewhere(&mut self, (_, pasts): &Pasts, fleet: &Known, now: u64) {
+        let servers = fleet.by_origin();
+        let seconds = (now - recent_since(now)).max(1) as f64;
+        for past in pasts.iter().filter(|past| past.recent_work > 0.0) {
+            let Some(server) = servers.get(&past.origin).filter(|server| !server.is_this) else {
+                continue;
+            };
+            let row = self.row(&past.account, &past.worker);
+            row.rates[0] += past.recent_work * HASHES_PER_DIFFICULTY / seconds;
+            if !row.servers.iter().any(|name| **name == *server.name) {
+                row.servers.push(server.name.as_str().into());
+            }
+        }
     }
-    rows
+
+    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>) {
+        for one in live {
+            let row = self.row(&one.account, &Arc::from(&*one.worker));
+            row.connections += 1;
+            row.rates[0] += one.hashrate;
+            row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
+            if !row.servers.contains(own) {
+                row.servers.push(own.clone());
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
 use super::answer::{Answer, Params, Problem, page_of};
+use super::book::Book;
 use crate::ledger;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
 use crate::sql::{Sql, SqlError, Value};
@@ -62,6 +63,8 @@ pub(crate) struct Block {
     effort: Option<f64>,
     /// Whether its reward is divided, or was by other means.
     is_settled: bool,
+    /// The server that found it, where several share the ledger. Untrusted text.
+    server: Option<String>,
     /// Where to see it, if an explorer is set.
     pub(crate) link: Option<String>,
 }
@@ -138,7 +141,7 @@ pub(crate) async fn blocks(
             blocks: Vec::new(),
         }));
     };
-    let explorer = site.explorer.clone();
+    let shown = BlocksShown::on(&site, book);
     let page = book.read(move |sql| {
         let state = asked.state.map(BlockStateAsked::name);
         let account = asked.account.as_deref();
@@ -150,7 +153,7 @@ pub(crate) async fn blocks(
         )?;
         let order = format!("{OF} ORDER BY height DESC, hash LIMIT ?3 OFFSET ?4");
         let params = values![state, account, limit, offset];
-        let blocks = read_blocks(sql, &order, &params, explorer.as_deref())?;
+        let blocks = read_blocks(sql, &order, &params, &shown)?;
         Ok(Blocks {
             total: row.get(0)?,
             luck: luck(sql)?,
@@ -218,26 +221,52 @@ fn luck(sql: &mut dyn Sql) -> Result<Luck, SqlError> {
     })
 }
 
+/// How blocks are shown.
+pub(crate) struct BlocksShown {
+    explorer: Option<String>,
+    is_shared: bool,
+}
+
+impl BlocksShown {
+    pub(crate) fn on(site: &Site, book: &Book) -> Self {
+        Self {
+            explorer: site.explorer.clone(),
+            is_shared: book.is_shared(),
+        }
+    }
+
+    /// The name of the server that found it, in SQL.
+    fn finder(&self) -> &'static str {
+        if self.is_shared {
+            "(SELECT label FROM origins WHERE origins.id = b.origin)"
+        } else {
+            "CAST(NULL AS TEXT)"
+        }
+    }
+}
+
 /// Reads blocks; `rest` follows after the tables.
 pub(crate) fn read_blocks(
     sql: &mut dyn Sql,
     rest: &str,
     params: &[Value],
-    explorer: Option<&str>,
+    shown: &BlocksShown,
 ) -> Result<Vec<Block>, SqlError> {
     let rows = sql.query(
         &format!(
             "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
                     effort, CASE WHEN EXISTS
                       (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-                      THEN 1 ELSE 0 END
-               FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}"
+                      THEN 1 ELSE 0 END,
+                    {}
+               FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}",
+            shown.finder()
         ),
         params,
     )?;
     let blocks = rows.iter().map(|row| {
         let (hash, height): (String, u32) = (row.get(0)?, row.get(1)?);
-        let link = explorer.map(|explorer| {
+        let link = shown.explorer.as_deref().map(|explorer| {
             let link = explorer.replace("%h", &height.to_string());
             link.replace("%s", &hash)
         });
@@ -251,6 +280,7 @@ pub(crate) fn read_blocks(
             difficulty: row.get(8)?,
             effort: row.get(9)?,
             is_settled: row.get::<i64>(10)? == 1,
+            server: row.get(11)?,
             hash,
             height,
             link,

@@ -27,10 +27,7 @@ pub(crate) struct Ledger {
 
 enum Home {
     File(TempDir),
-    Postgres(
-        String,
-        #[expect(dead_code, reason = "it runs until then")] Arc<Server>,
-    ),
+    Postgres(String, Arc<Server>),
 }
 
 /// Runs a test on a new ledger of each engine.
@@ -54,7 +51,15 @@ impl Ledger {
 
     /// A new one, of regtest, in PostgreSQL.
     pub(crate) fn in_postgres() -> Self {
-        let server = Server::shared();
+        Self::on(Server::shared())
+    }
+
+    /// The same, on a server that can be stopped.
+    pub(crate) fn in_postgres_of_its_own() -> Self {
+        Self::on(Arc::new(Server::start()))
+    }
+
+    fn on(server: Arc<Server>) -> Self {
         let url = server.database();
         let address = url.parse().expect("an address");
         let opened = shared::schema::open(&address, Network::Regtest, 1_000).expect("created");
@@ -101,6 +106,23 @@ impl Ledger {
                 let address = url.parse().expect("an address");
                 shared::schema::open_existing(&address).expect("opened")
             }
+        }
+    }
+
+    /// Its server ends at once.
+    pub(crate) fn stop(&mut self) {
+        self.server().kill();
+    }
+
+    /// Its server runs again.
+    pub(crate) fn resume(&mut self) {
+        self.server().resume();
+    }
+
+    fn server(&mut self) -> &mut Server {
+        match &mut self.home {
+            Home::Postgres(_, server) => Arc::get_mut(server).expect("of its own"),
+            Home::File(_) => panic!("it is in a file"),
         }
     }
 

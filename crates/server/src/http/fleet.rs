@@ -1,0 +1,208 @@
+//! The servers that share a ledger, as they tell of themselves in it each second; and whether it can
+//! be read at all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Params, Problem, page_of};
+use super::book::Book;
+use super::pool::Pool;
+use crate::limits::{HTTP_SERVERS_MAX, SERVER_LIVE_MS};
+use crate::shared::origin::NOW_MS;
+use crate::sql::{Sql, SqlError};
+use crate::values;
+
+/// Servers that were not seen for longer are not shown.
+const SHOWN_MS: u64 = 86_400_000;
+
+/// A server of the pool.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Server {
+    /// Its name. Untrusted text.
+    pub name: String,
+    /// Whether it is the one that answers.
+    pub is_this: bool,
+    /// Whether it was seen within ten seconds.
+    pub is_alive: bool,
+    /// Seconds since it was seen.
+    pub seen_s_ago: f64,
+    /// Whether miners are to leave it.
+    pub is_draining: bool,
+    /// Whether its miners have a job that is worth their work.
+    pub has_job: bool,
+    /// Its node's height.
+    pub tip: Option<u32>,
+    /// Up to this height all its shares are in the shared ledger.
+    pub shipped_tip: Option<u32>,
+    /// Batches of shares that are not in the shared ledger yet.
+    pub behind: u64,
+    /// Hashes a second, estimated from the shares of the last minutes.
+    pub hashrate: f64,
+    /// Connections of miners.
+    pub connections: u64,
+    /// Workers that may have work.
+    pub workers: u64,
+    /// Their accounts.
+    pub accounts: u64,
+    /// Its program's version.
+    pub version: String,
+    #[serde(skip)]
+    pub origin: i64,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Servers {
+    /// Rows of the whole list.
+    total: usize,
+    /// By name.
+    servers: Vec<Server>,
+}
+
+/// Which servers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ServersAsked {
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+/// What a server tells of itself. Another program's may have more in it, or less.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Report {
+    version: String,
+    hashrate: f64,
+    connections: u64,
+    workers: u64,
+    accounts: u64,
+    behind: u64,
+    has_job: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Fleet(Mutex<Known>);
+
+/// What was read last.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub servers: Arc<Vec<Server>>,
+    /// Why that was not now.
+    pub away: Option<String>,
+}
+
+impl Fleet {
+    /// As they were a second ago. None where the ledger is not shared.
+    pub(crate) fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    /// Reads them anew.
+    pub(crate) async fn refresh(&self, book: &Book, server_id: &str) {
+        let name = server_id.to_owned();
+        let read = book.read(move |sql| read(sql, &name)).await;
+        let mut known = self.lock();
+        match read {
+            Ok(servers) => {
+                known.servers = Arc::new(servers);
+                known.away = None;
+            }
+            Err(failure) => known.away = Some(failure.1),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl Known {
+    /// All but the one that asks, as far as they are alive.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Server> {
+        let servers = self.servers.iter();
+        servers.filter(|server| server.is_alive && !server.is_this)
+    }
+
+    /// Servers by their numbers in the ledger.
+    pub(crate) fn by_origin(&self) -> HashMap<i64, &Server> {
+        let servers = self.servers.iter();
+        servers.map(|server| (server.origin, server)).collect()
+    }
+}
+
+/// A file that another one has replaced is shown only while it is alive as well.
+fn read(sql: &mut dyn Sql, own_name: &str) -> Result<Vec<Server>, SqlError> {
+    let rows = sql.query(
+        &format!(
+            "SELECT id, label, {NOW_MS} - seen_at_ms, tip, shipped_tip, is_draining, report
+             FROM origins AS o
+             WHERE seen_at_ms > {NOW_MS} - ?1 AND (seen_at_ms > {NOW_MS} - ?2
+               OR NOT EXISTS (SELECT 1 FROM origins AS n WHERE n.label = o.label AND n.id > o.id))
+             ORDER BY seen_at_ms DESC LIMIT ?3"
+        ),
+        &values![SHOWN_MS, SERVER_LIVE_MS, HTTP_SERVERS_MAX],
+    )?;
+    let servers = rows.iter().map(|row| {
+        let (name, silent_ms): (String, i64) = (row.get(1)?, row.get(2)?);
+        let report: Report = serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default();
+        let silent_ms = silent_ms.max(0).unsigned_abs();
+        Ok(Server {
+            is_this: name == own_name,
+            name,
+            is_alive: silent_ms < SERVER_LIVE_MS,
+            seen_s_ago: silent_ms as f64 / 1000.0,
+            is_draining: row.get::<i64>(5)? != 0,
+            has_job: report.has_job,
+            tip: row.get(3)?,
+            shipped_tip: row.get(4)?,
+            behind: report.behind,
+            hashrate: report.hashrate,
+            connections: report.connections,
+            workers: report.workers,
+            accounts: report.accounts,
+            version: report.version,
+            origin: row.get(0)?,
+        })
+    });
+    let mut servers = servers.collect::<Result<Vec<_>, SqlError>>()?;
+    servers.sort_by(|a, b| (&a.name, a.origin).cmp(&(&b.name, b.origin)));
+    Ok(servers)
+}
+
+/// The servers of the pool that were seen within a day; only this one where it shares no ledger.
+#[utoipa::path(get, path = "/api/v1/servers", tag = "pool", params(ServersAsked), responses(
+    (status = 200, body = Servers), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn servers(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<ServersAsked>,
+) -> Answer<Servers> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let all = match site.book.as_ref().filter(|book| book.is_shared()) {
+        Some(book) => {
+            let name = site.server_id.clone();
+            book.read(move |sql| read(sql, &name)).await?
+        }
+        None => {
+            let (now, workers) = site.sources.live.look_at_workers().await?;
+            let pool = Pool::of(&site, &now, &workers, None);
+            vec![pool.as_server(site.server_id.clone())]
+        }
+    };
+    let page = all.iter().skip(offset as usize).take(limit as usize);
+    Ok(Json(Servers {
+        total: all.len(),
+        servers: page.cloned().collect(),
+    }))
+}

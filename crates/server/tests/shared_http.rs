@@ -1,0 +1,166 @@
+//! The dashboard's API on a ledger that several servers share.
+
+mod browser;
+mod harness;
+mod ledgers;
+mod postgres;
+
+use browser::{Browser, free_port, wait_for_line};
+use harness::miner::Want;
+use harness::{Chain, EVERY_HASH, Running, start, wait_until};
+use hstratum::values;
+use ledgers::Ledger;
+use serde_json::{Value, json};
+
+fn serve(ledger: &Ledger) -> (Running, Browser) {
+    let port = free_port();
+    let (port_text, url) = (port.to_string(), ledger.argument());
+    let options = [
+        ("http-port", port_text.as_str()),
+        ("difficulty", EVERY_HASH),
+        ("database", url.as_str()),
+        ("server-id", "here"),
+    ];
+    (start(&options), Browser::new(port))
+}
+
+fn now_s() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_secs()).expect("before the end of time")
+}
+
+/// A server that tells of itself and was seen then; gives its number.
+fn told(ledger: &Ledger, name: &str, seen_at_ms: i64, report: &Value) -> i64 {
+    ledger.execute(
+        "INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip, report)
+         VALUES (?1, ?2, 3, ?3, 8, 7, ?4)",
+        &values![name.as_bytes(), name, seen_at_ms, report.to_string()],
+    );
+    ledger.value("SELECT max(id) FROM origins", &[])
+}
+
+/// What a worker has sent to a server within the last minutes.
+fn mined(ledger: &Ledger, origin: i64, account: &str, worker: &str) {
+    let id = ledger.account(account);
+    ledger.execute(
+        "INSERT INTO workers (account, name) VALUES (?1, ?2)",
+        &values![id, worker],
+    );
+    ledger.execute(
+        "INSERT INTO statistics SELECT 600, ?1, max(id), ?2, 8, 8.0, 1, 1.0, 0, 0.0, 1, 1.0
+         FROM workers",
+        &values![now_s() / 600 * 600, origin],
+    );
+}
+
+#[test]
+fn pool_is_that_of_all_servers() {
+    let ledger = Ledger::in_postgres();
+    let report = json!({
+        "hashrate": 1e15, "connections": 5, "workers": 4, "accounts": 3, "has_job": true,
+        "behind": 2, "version": "9", "more": [],
+    });
+    // It is seen for the whole test.
+    let soon_ms = (now_s() + 3_600) * 1_000;
+    let there = told(&ledger, "<b>there</b>", soon_ms, &report);
+    told(&ledger, "nonsense", soon_ms - 3_660_000, &json!("nonsense"));
+    told(&ledger, "long gone", 0, &json!({}));
+    mined(&ledger, there, "alice", "far");
+    ledger.credit_of(there, 5, "alice", 1.0, 3);
+    let hash = ledger.block(4, "confirmed");
+    ledger.execute(
+        "UPDATE blocks SET origin = ?1 WHERE hash = ?2",
+        &values![there, &hash],
+    );
+    let (running, browser) = serve(&ledger);
+    running.move_on(Chain::hard().empty_at(1));
+    let mut miner = running.mine_as("alice.near");
+    miner.mine(Want::Share);
+
+    wait_until("both servers are seen", || {
+        browser.json("/api/v1/pool")["servers"] == 2
+    });
+    let servers = browser.json("/api/v1/servers")["servers"].clone();
+    let servers = servers.as_array().expect("rows");
+    let named = |name: &str| servers.iter().find(|server| server["name"] == name);
+    let other = named("<b>there</b>").expect("it is there");
+    assert_eq!(
+        (&other["name"], &other["is_alive"], &other["is_this"]),
+        (&json!("<b>there</b>"), &json!(true), &json!(false))
+    );
+    assert_eq!((&other["behind"], &other["tip"]), (&json!(2), &json!(8)));
+    let silent = named("nonsense").expect("it was seen today");
+    assert_eq!(
+        (&silent["is_alive"], &silent["hashrate"]),
+        (&json!(false), &json!(0.0))
+    );
+    assert!(named("long gone").is_none());
+    wait_until("all workers count", || {
+        let pool = browser.json("/api/v1/pool");
+        pool["workers"] == 5 && pool["accounts"] == 4 && pool["connections"] == 6
+    });
+    assert!(browser.json("/api/v1/pool")["hashrate"].as_f64() >= Some(1e15));
+
+    wait_until("both workers are online", || {
+        let online = browser.json("/api/v1/workers?online=true&sort=name&order=asc");
+        let servers = |row: usize| online["workers"][row]["servers"].clone();
+        servers(0) == json!(["<b>there</b>"]) && servers(1) == json!(["here"])
+    });
+    let far = browser.json("/api/v1/workers?search=far")["workers"][0].clone();
+    assert!(far["hashrate"].as_f64() > Some(0.0), "{far}");
+    assert_eq!(
+        (&far["connections"], &far["shares"]["stale"]),
+        (&json!(0), &json!(1))
+    );
+
+    let block = browser.json("/api/v1/blocks")["blocks"][0].clone();
+    assert_eq!(block["server"], "<b>there</b>");
+    for path in [
+        "/api/v1/round",
+        "/api/v1/payouts",
+        "/api/v1/payouts?account=alice",
+        "/api/v1/accounts",
+        "/api/v1/accounts/alice",
+        "/api/v1/pool/history?range=year",
+        "/api/v1/accounts/alice/history?range=week&worker=far",
+        "/api/v1/blocks?state=confirmed&account=alice",
+    ] {
+        browser.json(path);
+    }
+    assert_eq!(browser.json("/api/v1/round")["accounts"][0]["work"], 3.0);
+    let history = browser.json("/api/v1/accounts/alice/history");
+    assert_eq!(history["points"][0]["accepted"], 8);
+}
+
+#[test]
+fn live_parts_go_on_while_the_shared_ledger_is_away() {
+    let mut ledger = Ledger::in_postgres_of_its_own();
+    ledger.account("alice");
+    let (running, browser) = serve(&ledger);
+    running.move_on(Chain::hard().empty_at(1));
+    wait_until("it is read", || {
+        browser.json("/api/v1/pool")["shared_ledger_away"].is_null()
+            && browser.get("/api/v1/accounts/alice").status == 200
+    });
+    ledger.stop();
+    wait_until("it is away", || {
+        browser.json("/api/v1/pool")["shared_ledger_away"].is_string()
+    });
+    let refused = browser.get("/api/v1/round");
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.body.contains("the shared ledger is away"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(browser.get("/healthz").status, 200);
+    let mut events = browser.listen();
+    for _ in 0..3 {
+        wait_for_line(&mut events, "event: pool");
+    }
+    ledger.resume();
+    wait_until("it is back", || {
+        browser.json("/api/v1/pool")["shared_ledger_away"].is_null()
+            && browser.get("/api/v1/round").status == 200
+    });
+}
