@@ -225,6 +225,9 @@ pub const NONSENSE_MAX: u32 = 3;
 /// one that is being emptied.
 pub const MOVES_SPREAD_MS: u64 = 5_000;
 
+/// Wait until a miner that could not go where it belongs tries that again.
+pub const ASTRAY_MS: u64 = 10_000;
+
 /// How often a proxy looks at what has waited too long.
 pub const PROXY_TICK_MS: u64 = 50;
 

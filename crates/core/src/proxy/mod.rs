@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub counts: Counts,
     /// Miners whose time has to be looked at.
     pub unsettled: HashSet<ConnId>,
+    /// Miners that were not where they belong, and when they are looked at again, in order.
+    pub astray: VecDeque<(u64, ConnId)>,
     /// Miners to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Miners to be reset, and when, in order.
@@ -132,6 +134,7 @@ impl Proxy {
                 roles: Roles::default(),
                 counts: Counts::default(),
                 unsettled: HashSet::new(),
+                astray: VecDeque::new(),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 dropped: Vec::new(),
@@ -269,6 +272,13 @@ impl Proxy {
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
             self.with(now, conn, out, |desk, miner| desk.look_at_time(miner));
+        }
+        while let Some(&(at_ms, conn)) = self.shared.astray.front()
+            && at_ms <= now.ms
+        {
+            self.shared.astray.pop_front();
+            self.moves.push_back(conn);
+            self.with(now, conn, out, |_, miner| miner.is_astray = false);
         }
         for _ in 0..self.moves_per_tick {
             let Some(conn) = self.moves.pop_front() else {
