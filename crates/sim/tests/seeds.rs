@@ -6,10 +6,17 @@ use hstratum_sim::{Run, run};
 /// Simulated hours of a seed here.
 const HOURS: f64 = 0.4;
 
+/// The same before a proxy, where two or three servers take as much time.
+const HOURS_WITH_PROXY: f64 = 0.15;
+
 fn check(seed: u64) {
-    let first = run(&Run::of(seed, HOURS));
-    let first = first.unwrap_or_else(|failure| panic!("seed {seed}: {failure:#?}"));
-    let second = run(&Run::of(seed, HOURS)).expect("what held once holds again");
+    check_run(&Run::of(seed, HOURS));
+}
+
+fn check_run(one: &Run) {
+    let seed = one.seed;
+    let first = run(one).unwrap_or_else(|failure| panic!("seed {seed}: {failure:#?}"));
+    let second = run(one).expect("what held once holds again");
     assert_eq!(first, second, "seed {seed} does not repeat itself");
     assert!(first.shares > 0, "seed {seed} did nothing");
 }
@@ -25,6 +32,13 @@ fn seeds_with_the_ledger_in_sqlite_hold_and_repeat_themselves() {
 fn seeds_with_the_ledger_in_maps_hold_and_repeat_themselves() {
     for seed in [1, 3, 5, 7, 9, 11] {
         check(seed);
+    }
+}
+
+#[test]
+fn seeds_with_a_proxy_hold_and_repeat_themselves() {
+    for seed in 1..=4 {
+        check_run(&Run::of(seed, HOURS_WITH_PROXY).with_proxy());
     }
 }
 
@@ -64,13 +78,34 @@ fn planted_bugs_are_found() {
             "the ledger has lost or invented credit",
         ),
     ] {
-        let planted = Run {
-            plant: Some(plant),
-            ..Run::of(seed, 1.0)
-        };
-        let failure = run(&planted).expect_err("it is found");
-        assert!(failure.what.contains(says), "{plant:?}: {}", failure.what);
-        let whole = Run::of(seed, 1.0);
-        run(&whole).expect("without it nothing is broken");
+        check_plant(plant, &Run::of(seed, 1.0), says);
     }
+}
+
+#[test]
+fn planted_bugs_of_a_proxy_are_found() {
+    for (plant, seed, says) in [
+        (Plant::OldJobPassedOn, 1, "a job that it has not given"),
+        (Plant::DroppedAnswer, 10, "in the order of the requests"),
+        (
+            Plant::InventedAnswer,
+            10,
+            "acknowledged that is not on the disk",
+        ),
+        (Plant::SilentExtraNonce, 4, "high-hash"),
+        (Plant::DroppedMiner, 1, "dropped while a server is well"),
+    ] {
+        check_plant(plant, &Run::of(seed, 0.4).with_proxy(), says);
+    }
+}
+
+/// With the bug the run fails and says so, without it nothing is broken.
+fn check_plant(plant: Plant, whole: &Run, says: &str) {
+    let planted = Run {
+        plant: Some(plant),
+        ..whole.clone()
+    };
+    let failure = run(&planted).expect_err("it is found");
+    assert!(failure.what.contains(says), "{plant:?}: {}", failure.what);
+    run(whole).unwrap_or_else(|failure| panic!("without {plant:?}: {failure:#?}"));
 }

@@ -231,8 +231,11 @@ impl Miner {
 
     /// Whether another user can be remembered.
     pub(crate) fn has_room_for(&self, user: &User) -> bool {
-        let bytes: usize = self.users.iter().map(User::bytes).sum();
-        bytes + user.bytes() <= PROXY_USER_BYTES_MAX
+        self.user_bytes() + user.bytes() <= PROXY_USER_BYTES_MAX
+    }
+
+    pub(crate) fn user_bytes(&self) -> usize {
+        self.users.iter().map(User::bytes).sum()
     }
 
     /// A server has ended the connection; true when that happens too often to be the servers' fault.

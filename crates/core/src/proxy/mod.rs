@@ -15,6 +15,7 @@ mod link;
 mod miner;
 mod moves;
 mod ring;
+mod size;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -28,7 +29,8 @@ pub use handover::MinerState;
 use crate::ban::{Bans, network_of};
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
 use crate::limits::{
-    BACKENDS_MAX, CLOSE_DELAY_MS, LOGINS_PER_BACKEND, MOVES_SPREAD_MS, PROXY_TICK_MS,
+    BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX, LOGINS_PER_BACKEND, MOVES_SPREAD_MS,
+    PROXY_TICK_MS,
 };
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
 use crate::proxy::desk::Desk;
@@ -65,6 +67,10 @@ impl Roles {
             self.slots.resize(slot + 1, None);
         }
         self.slots[slot] = Some((conn, role));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
     }
 
     /// False when it was not known any more.
@@ -104,6 +110,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
+        if self.closing_later.len() >= CLOSING_LATER_MAX
+            && let Some((_, longest)) = self.closing_later.pop_front()
+        {
+            self.closing.push((longest, CloseHow::Reset));
+        }
         self.closing_later
             .push_back((now.ms + CLOSE_DELAY_MS, conn));
     }
