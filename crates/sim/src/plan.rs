@@ -127,6 +127,8 @@ pub struct Plan {
     pub block_ms: u64,
     /// Who mines.
     pub miners: Vec<MinerPlan>,
+    /// Shares that the pool may remember: few, so that it comes to that.
+    pub shares_remembered_max: usize,
     /// Whether it shares a secret with proxies.
     pub proxy_secret: bool,
     /// What goes wrong.
@@ -157,8 +159,14 @@ impl Plan {
             miners: draw_miners(rng),
             proxy_secret: false,
             faults: Faults::draw(rng),
+            shares_remembered_max: draw_remembered(rng),
         }
     }
+}
+
+/// Half of it must be more than what is on its way to the pool.
+pub(crate) fn draw_remembered(rng: &mut Rng) -> usize {
+    usize::try_from(between(rng, 200, 4_000)).expect("a small number")
 }
 
 pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {

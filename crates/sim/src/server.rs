@@ -143,6 +143,7 @@ impl World {
     fn pool_config(&mut self) -> NewConfig {
         let mut rng = self.rngs.server.fork();
         let (network, dynamic) = (self.plan.network, self.plan.dynamic);
+        let shares_remembered_max = self.plan.shares_remembered_max;
         let secret = self.plan.proxy_secret.then(secret);
         Box::new(move |unix_s| PoolConfig {
             boot: Boot {
@@ -155,6 +156,7 @@ impl World {
             admin_password: Some(ADMIN_PASSWORD.to_owned()),
             dynamic,
             hints_max: 64,
+            shares_remembered_max,
             public_host: None,
             public_port: 3008,
             proxy_secret: secret.clone(),

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use hstratum_core::address::Network;
 use hstratum_core::pace::Dynamic;
 
-use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners};
+use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners, draw_remembered};
 
 /// Between the times at which the servers' faults stop, since each dies once more then.
 const HEAL_APART_MS: u64 = 70_000;
@@ -65,6 +65,7 @@ impl FleetPlan {
             hashes_per_block: 10_f64.powf(2.3 + 1.4 * rng.f64()),
             block_ms: u64::MAX,
             miners: Vec::new(),
+            shares_remembered_max: draw_remembered(rng),
             proxy_secret: has_secret,
             faults: Faults::default(),
         };
