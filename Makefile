@@ -78,11 +78,12 @@ crash: build
 	node lab/crash.js --stall
 
 # The whole server on a simulated clock, disk, network and node: make sim SEEDS=200 HOURS=1, or one
-# seed with its trace: make sim SEED=7 TRACE=1. PLANTS=1: whether planted bugs are found.
+# seed with its trace: make sim SEED=7 TRACE=1. PROXY=1: a proxy before several servers. PLANTS=1:
+# whether planted bugs are found.
 sim:
 	cargo build --locked --release -p hstratum-sim
 	@target/release/hstratum-sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PLANTS),--plants)
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PROXY),--proxy) $(if $(PLANTS),--plants)
 
 # An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
 soak: build

@@ -124,10 +124,11 @@ class Proxy {
   }
 }
 
-/** A proxy before nodes; it ends with the test. */
+/** A proxy before nodes; it ends with the test. A busy machine is no hanging server. */
 
 async function startProxy(t, nodes, args = []) {
-  const proxy = new Proxy(tempDir(t), nodes, args);
+  const proxy = new Proxy(tempDir(t), nodes,
+    ['--probe-timeout=2000', ...args]);
 
   t.after(async () => {
     if (proxy.child && !proxy.exit) {

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use divan::{AllocProfiler, Bencher, black_box};
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now};
 use hstratum_core::job::Jobs;
+use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::message::Request;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
@@ -56,7 +57,7 @@ fn parse_submit(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn encode_notify(bencher: Bencher<'_, '_>) {
-    let mut jobs = Jobs::new(Setup::default().config().boot);
+    let mut jobs = Jobs::new(Setup::default().config().boot, SHARES_REMEMBERED_MAX);
     jobs.push(chain().template(UNIX_S));
     let mut out = Vec::new();
     bencher.bench_local(|| {

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::block::Solution;
+use crate::generation::Generations;
 use crate::header::{HeaderFields, HeaderHasher, mask_hash};
 use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::template::{Coinbase, RawTransactions, Template};
@@ -46,6 +47,8 @@ pub struct Job {
     witness_nonce: [u8; 8],
     witness_root: Hash,
     seen: HashSet<u128>,
+    /// It takes no more shares.
+    is_closed: bool,
 }
 
 /// The halves of the extra nonce, the time and the nonce: what tells two shares of a job apart.
@@ -69,6 +72,7 @@ impl Job {
             witness_nonce,
             witness_root,
             seen: HashSet::new(),
+            is_closed: false,
         }
     }
 
@@ -113,9 +117,15 @@ impl Job {
         self.seen.len() >= SHARES_PER_JOB_MAX
     }
 
-    /// Whether this job remembers so much that it takes no more.
-    pub fn is_overfull(&self) -> bool {
-        self.seen.len() >= 2 * SHARES_PER_JOB_MAX
+    /// Whether this job takes no more shares: it is too old, or remembers too much.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed || self.seen.len() >= 2 * SHARES_PER_JOB_MAX
+    }
+
+    /// Takes no more shares from now on, and forgets those that it has taken.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.seen = HashSet::new();
     }
 }
 
@@ -140,12 +150,13 @@ struct Slot {
     unspooled: Vec<Arc<Solution>>,
 }
 
-/// Templates, jobs for everybody, and the most shares of one of those and blocks of one template that
-/// wait for its transactions.
+/// Templates, jobs for everybody, the most shares of one of those, those of all of them, and the most
+/// blocks of one template that wait for its transactions.
 pub(crate) struct JobSizes {
     pub templates: usize,
     pub shared: usize,
     pub shares: usize,
+    pub all_shares: usize,
     pub unspooled: usize,
 }
 
@@ -155,12 +166,14 @@ pub struct Jobs {
     next: JobNumber,
     slots: VecDeque<Slot>,
     shared: VecDeque<Job>,
+    generations: Generations,
 }
 
 impl Jobs {
-    /// No job yet.
-    pub fn new(boot: Boot) -> Self {
+    /// No job yet; so many shares may be remembered.
+    pub fn new(boot: Boot, shares_remembered_max: usize) -> Self {
         Self {
+            generations: Generations::new(shares_remembered_max),
             boot,
             next: 1,
             slots: VecDeque::new(),
@@ -194,6 +207,29 @@ impl Jobs {
     pub fn push_fresh(&mut self) -> Option<&Job> {
         let template = self.slots.back()?.template.clone();
         Some(self.push_shared(template))
+    }
+
+    /// A share is remembered, of whichever job.
+    pub(crate) fn count_remembered(&mut self) {
+        self.generations.count();
+    }
+
+    /// Whether everybody should get a fresh job, since the newest or all together remember so much.
+    pub(crate) fn wants_fresh(&self) -> bool {
+        self.generations.is_full() || self.newest().is_some_and(Job::is_full)
+    }
+
+    /// The newest job begins another generation if it is time for one; then jobs for one connection
+    /// below the number that is returned are to be closed. Those for everybody are.
+    pub(crate) fn begin_generation(&mut self) -> Option<JobNumber> {
+        if !self.generations.is_full() {
+            return None;
+        }
+        let closed_below = self.generations.begin(self.newest()?.number);
+        let old = self.shared.iter_mut();
+        old.filter(|job| job.number < closed_below)
+            .for_each(Job::close);
+        Some(closed_below)
     }
 
     fn push_shared(&mut self, template: Arc<Template>) -> &Job {
@@ -292,7 +328,8 @@ impl Jobs {
         JobSizes {
             templates: self.slots.len(),
             shared: self.shared.len(),
-            shares: shares.max().unwrap_or(0),
+            shares: shares.clone().max().unwrap_or(0),
+            all_shares: shares.sum(),
             unspooled: unspooled.max().unwrap_or(0),
         }
     }

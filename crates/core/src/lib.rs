@@ -21,6 +21,7 @@ pub mod event;
 mod extension;
 mod extra_nonce;
 mod found;
+mod generation;
 pub mod hashrate;
 pub mod header;
 pub mod info;

@@ -46,6 +46,11 @@ pub const ASSIGNMENTS_MAX: usize = 16;
 /// job; the old one still takes shares up to twice the limit.
 pub const SHARES_PER_JOB_MAX: usize = 4_000_000;
 
+/// Shares remembered for all jobs together, about 40 bytes each at most. When half of them have come,
+/// everybody gets a fresh job, and jobs from before the last such one take no more shares; blocks of
+/// theirs are offered all the same. Whoever mines was sent a newer job eight million shares ago.
+pub const SHARES_REMEMBERED_MAX: usize = 16_000_000;
+
 /// Shares that wait for the ledger, those of connections that have ended included. Beyond it new ones
 /// are refused as while the ledger fails.
 pub const SHARES_WAITING_MAX: usize = 2_000_000;
@@ -225,9 +230,13 @@ pub const NONSENSE_MAX: u32 = 3;
 /// one that is being emptied.
 pub const MOVES_SPREAD_MS: u64 = 5_000;
 
+/// Wait until a miner that could not go where it belongs tries that again.
+pub const ASTRAY_MS: u64 = 10_000;
+
 /// How often a proxy looks at what has waited too long.
 pub const PROXY_TICK_MS: u64 = 50;
 
+const _: () = assert!(SHARES_REMEMBERED_MAX / 2 >= 2 * SHARES_PER_JOB_MAX);
 const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);

@@ -49,6 +49,8 @@ pub struct PoolConfig {
     pub dynamic: Dynamic,
     /// Sessions that ended whose difficulty is remembered.
     pub hints_max: usize,
+    /// Shares remembered for all jobs together, see [`crate::limits::SHARES_REMEMBERED_MAX`].
+    pub shares_remembered_max: usize,
     /// Where HTTP miners are sent; without one, to the host they asked for.
     pub public_host: Option<String>,
     /// The port they are sent to.
@@ -120,7 +122,7 @@ impl Pool {
         Self {
             shared: Shared {
                 accounts,
-                jobs: Jobs::new(config.boot),
+                jobs: Jobs::new(config.boot, config.shares_remembered_max),
                 extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
                 tip: None,
                 is_listening: true,
@@ -239,10 +241,16 @@ impl Pool {
     }
 
     fn handle_full_job(&mut self, now: Now, out: &mut Actions) {
-        let is_full = self.shared.jobs.newest().is_some_and(|job| job.is_full());
-        if is_full && self.shared.jobs.push_fresh().is_some() {
-            self.broadcast_newest_job(now, out);
+        let jobs = &mut self.shared.jobs;
+        if !jobs.wants_fresh() || jobs.push_fresh().is_none() {
+            return;
         }
+        if let Some(closed_below) = jobs.begin_generation() {
+            for session in self.sessions.iter_mut() {
+                session.close_own_jobs(closed_below);
+            }
+        }
+        self.broadcast_newest_job(now, out);
     }
 
     /// The same bytes to everybody, behind a difficulty where it has changed.

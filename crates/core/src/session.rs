@@ -210,6 +210,12 @@ impl Session {
         self.own_jobs.push_back(job);
     }
 
+    /// Its own jobs below this number take no more shares.
+    pub(crate) fn close_own_jobs(&mut self, below: JobNumber) {
+        let old = self.own_jobs.iter_mut().filter(|job| job.number < below);
+        old.for_each(|job| job.close());
+    }
+
     /// Forgets jobs of templates before `oldest`.
     pub(crate) fn forget_jobs(&mut self, oldest: u64) {
         while self

@@ -57,10 +57,15 @@ impl Pool {
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
         ];
         let jobs = shared.jobs.sizes();
+        let own_jobs = self.sessions.iter().flat_map(|one| &one.own_jobs);
+        let own_shares: usize = own_jobs.map(|job| job.remembered()).sum();
+        let all_shares = jobs.all_shares + own_shares;
+        let all_shares_max = shared.config.shares_remembered_max;
         sizes.extend([
             size("templates", jobs.templates, TEMPLATES_MAX),
             size("jobs", jobs.shared, SHARED_JOBS_MAX),
             size("shares of a job", jobs.shares, 2 * SHARES_PER_JOB_MAX),
+            size("shares of all jobs", all_shares, all_shares_max),
             size("unspooled blocks", jobs.unspooled, FOUND_BLOCKS_MAX),
         ]);
         let mut most = |what, limit, of: fn(&crate::session::Session) -> usize| {

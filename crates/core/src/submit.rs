@@ -128,7 +128,10 @@ impl Desk<'_> {
         if let Some(solution) = solution {
             self.shared.offer(solution, self.out);
         }
-        self.shared.wants_fresh_job |= is_full;
+        if verdict.is_ok() {
+            self.shared.jobs.count_remembered();
+        }
+        self.shared.wants_fresh_job |= is_full || self.shared.jobs.wants_fresh();
         verdict?;
         Ok(Credit {
             seq: self.shared.ledger.record(conn),
@@ -174,7 +177,7 @@ impl Desk<'_> {
 /// Whether a share that is good enough is taken. One that is refused for the ledger's sake is not
 /// remembered: it may come again.
 fn admit(job: &mut Job, key: u128, ledger: LedgerState) -> Result<(), Reject> {
-    if job.is_overfull() {
+    if job.is_closed() {
         return Err(Reject::JobNotFound);
     }
     match ledger {

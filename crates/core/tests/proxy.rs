@@ -4,7 +4,7 @@ mod harness;
 mod stage;
 
 use hstratum_core::admit::ProxySecret;
-use hstratum_core::proxy::{Drain, NoBackend};
+use hstratum_core::proxy::{Drain, Event, NoBackend};
 use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
 use stage::{Failing, SECRET, Stage};
@@ -196,6 +196,43 @@ fn a_drained_server_loses_no_share() {
     stage.drain(0, Drain::In);
     stage.wait(6_000);
     assert_eq!(stage.spread(), before, "each is back where it was");
+}
+
+#[test]
+fn a_miner_whose_server_would_not_have_it_back_comes_back_later() {
+    let mut stage = Stage::new(2, false);
+    for _ in 0..10 {
+        stage.miner("alice");
+    }
+    let before = stage.spread();
+    assert!(before[0] > 0, "{before:?}");
+    stage.fail(0, Failing::Dies);
+    stage.wait(2_000);
+    stage.servers[0].refuses_users = true;
+    stage.revive(0);
+    stage.wait(8_000);
+    assert_eq!(stage.status(), ["up"; 2]);
+    assert_eq!(stage.spread(), [0, 10], "they stay where they are");
+    stage.servers[0].refuses_users = false;
+    stage.wait(12_000);
+    assert_eq!(stage.spread(), before);
+}
+
+#[test]
+fn a_miner_that_was_on_its_way_when_its_server_came_back_comes_back_later() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let home = stage.server_of(miner);
+    // Its login at the other takes so long that both are over before it is done.
+    for drain in [Drain::Out, Drain::In] {
+        stage.handle(Event::Drain(home, drain));
+        stage.tick();
+    }
+    stage.settle();
+    assert_ne!(stage.server_of(miner), home);
+    stage.wait(12_000);
+    assert_eq!(stage.server_of(miner), home);
+    assert_eq!(stage.submit_and_see(miner), "true");
 }
 
 #[test]

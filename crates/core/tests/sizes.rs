@@ -4,7 +4,7 @@ mod harness;
 
 use std::net::Ipv4Addr;
 
-use harness::{Setup, Table};
+use harness::{Setup, Table, Want};
 use hstratum_core::limits::{OWN_JOBS_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX, TEMPLATES_MAX};
 
 fn with_slow_user() -> Table {
@@ -71,4 +71,38 @@ fn jobs_are_so_many_and_no_more() {
     assert_eq!(table.size("templates"), TEMPLATES_MAX);
     assert_eq!(table.size("jobs"), TEMPLATES_MAX);
     assert!(table.size("own jobs") <= OWN_JOBS_MAX);
+}
+
+/// Whoever mines what it was sent last is never refused, and the whole remembers no more than it may.
+#[test]
+fn shares_are_remembered_of_two_generations_of_jobs() {
+    let mut table = Table::with_job(&Setup {
+        shares_remembered_max: 40,
+        ..Setup::default()
+    });
+    let (alice, bob) = (table.miner("alice"), table.miner("alice"));
+    let first = table.job(bob);
+    for n in 0..200 {
+        // Bob is one job behind, as on a slow line.
+        let job = table.job(alice);
+        let late = table.job_before(bob, usize::from(table.job_count(bob) > 1));
+        table.submit(alice, &job, Want::Share);
+        table.submit(bob, &late, Want::Share);
+        assert_eq!(table.answers(alice), ["true"], "share {n}");
+        assert_eq!(table.answers(bob), ["true"], "share {n} of who is late");
+        // Counts against the limit.
+        assert!(table.size("shares of all jobs") <= 40);
+    }
+    assert!(table.job_count(alice) >= 400 / 20, "fresh jobs went out");
+    assert_eq!(table.records.len(), 400);
+    table.submit(bob, &first, Want::Share);
+    assert_eq!(table.answers(bob), ["job not found"]);
+    let blocks = table.solutions.len();
+    table.submit(bob, &first, Want::Block);
+    assert_eq!(table.answers(bob), ["job not found"]);
+    assert_eq!(
+        table.solutions.len(),
+        blocks + 1,
+        "a block is offered all the same"
+    );
 }

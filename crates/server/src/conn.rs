@@ -92,6 +92,8 @@ pub(crate) struct Conn {
     out: Vec<u8>,
     /// Bytes of `out` that have left.
     out_done: usize,
+    /// Bytes that wait, as they are counted for all connections.
+    pub counted: usize,
     has_said_goodbye: bool,
 }
 
@@ -120,6 +122,7 @@ impl Conn {
             socket,
             out: Vec::new(),
             out_done: 0,
+            counted: 0,
             has_said_goodbye: false,
         }
     }

@@ -19,6 +19,13 @@ pub(crate) const OUT_BYTES_HIGH: usize = 64 * 1024;
 /// The longest reply is a list of transactions, at most about 20,000 ids of 67 bytes.
 pub(crate) const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Bytes that wait to leave on all connections together. Beyond it a connection to which something is
+/// sent is reset if more than [`OUT_BYTES_FAIR`] wait on it: some twenty jobs that it has not read.
+pub(crate) const OUT_BYTES_ALL_MAX: usize = 256 * 1024 * 1024;
+
+/// See [`OUT_BYTES_ALL_MAX`]: what every connection may have waiting, however many others have.
+pub(crate) const OUT_BYTES_FAIR: usize = 16 * 1024;
+
 /// Lines are written whole and together up to this many bytes, so that none is cut by a segment:
 /// some miners take a cut line for an error.
 pub(crate) const WRITE_BYTES: usize = 1400;

@@ -26,7 +26,8 @@ use slab::Slab;
 use crate::address_range::AddressRange;
 use crate::conn::{Conn, Input, Stage};
 use crate::limits::{
-    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
+    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_ALL_MAX, OUT_BYTES_FAIR, OUT_BYTES_MAX,
+    READ_BYTES, SILENT_START_MS,
 };
 use crate::listener::{ListenSpec, Listener};
 use crate::per_address::PerAddress;
@@ -73,6 +74,8 @@ pub(crate) struct Net {
     /// The same for those in a TLS handshake, which is costly.
     handshakes: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
+    /// Bytes that wait to leave, on all connections.
+    out_bytes: usize,
     /// Connections that broke, until the pool knows.
     lost: Vec<ConnId>,
     scratch: Vec<u8>,
@@ -114,6 +117,7 @@ impl Net {
             readable: VecDeque::new(),
             handshakes: VecDeque::new(),
             dirty: Vec::new(),
+            out_bytes: 0,
             lost: Vec::new(),
             scratch: vec![0; READ_BYTES],
         };
@@ -302,10 +306,26 @@ impl Net {
     }
 
     fn keep_or_lose(&mut self, id: ConnId) {
-        match self.get_mut(id) {
-            Some(conn) if conn.waiting() > OUT_BYTES_MAX => self.lose(id),
-            _ => self.mark_dirty(id),
+        let waiting = self.count_waiting(id);
+        let most = match self.out_bytes > OUT_BYTES_ALL_MAX {
+            true => OUT_BYTES_FAIR,
+            false => OUT_BYTES_MAX,
+        };
+        if waiting > most {
+            self.lose(id);
+        } else {
+            self.mark_dirty(id);
         }
+    }
+
+    /// Bytes that wait on a connection; the count of all is right then.
+    fn count_waiting(&mut self, id: ConnId) -> usize {
+        let conn = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id);
+        let Some(conn) = conn else { return 0 };
+        let waiting = conn.waiting();
+        let before = std::mem::replace(&mut conn.counted, waiting);
+        self.out_bytes = self.out_bytes - before + waiting;
+        waiting
     }
 
     /// Writes what waits, as far as the peers take it.
@@ -316,7 +336,12 @@ impl Net {
             };
             conn.is_dirty = false;
             let was_held = conn.is_held();
-            match conn.flush() {
+            let flushed = conn.flush();
+            self.count_waiting(id);
+            let Some(conn) = self.get_mut(id) else {
+                continue;
+            };
+            match flushed {
                 Err(_) => self.lose(id),
                 Ok(()) if conn.stage == Stage::Closing && conn.is_flushed() => self.remove(id),
                 Ok(()) if was_held && !conn.is_held() => self.queue_read(id),
@@ -361,6 +386,7 @@ impl Net {
         self.readable.clear();
         self.handshakes.clear();
         self.dirty.clear();
+        self.out_bytes = 0;
         self.lost.clear();
     }
 
@@ -386,6 +412,7 @@ impl Net {
             return;
         }
         let conn = self.conns.remove(slot_of(id));
+        self.out_bytes -= conn.counted;
         self.due.remove(&(conn.due_ms, id));
         self.dialed -= usize::from(conn.is_dialed);
         if conn.is_counted {

@@ -379,3 +379,41 @@ fn a_connection_that_nobody_takes_is_told_as_gone() {
         }
     }
 }
+
+/// Whoever reads has next to nothing waiting, and stays.
+#[test]
+fn all_together_have_only_so_much_waiting() {
+    let free = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let needed = OUT_BYTES_ALL_MAX / OUT_BYTES_MAX + 20;
+    let mut net = bind_port(port, needed + 1);
+    let line = [vec![b'x'; 999], vec![b'\n']].concat();
+    let mut peers = vec![connect(&net)];
+    let quick = accept(&mut net);
+    let much = vec![b'x'; OUT_BYTES_MAX];
+    let mut lost = 0;
+    for _ in 0..needed {
+        peers.push(connect_narrow(&net));
+        let hog = accept(&mut net);
+        // What the machine takes for it is not ours.
+        for _ in 0..4 {
+            let waiting = net
+                .get_mut(hog)
+                .map_or(OUT_BYTES_MAX, |conn| conn.waiting());
+            net.send(hog, &much[waiting..]);
+            net.flush();
+        }
+        lost += net.take_lost().len();
+        assert!(net.out_bytes <= OUT_BYTES_ALL_MAX + OUT_BYTES_MAX);
+        net.send(quick, &line);
+        net.flush();
+        let mut taken = vec![0; line.len()];
+        peers[0].read_exact(&mut taken).expect("it is served");
+    }
+    assert!(lost > 0, "the limit was met");
+    let waiting = net.conns.iter().map(|(_, conn)| conn.waiting());
+    assert_eq!(net.out_bytes, waiting.sum::<usize>(), "all are counted");
+    net.reset_all();
+    assert_eq!(net.out_bytes, 0);
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::job::Boot;
+use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pace::Dynamic;
 use hstratum_core::pool::PoolConfig;
 use hstratum_core::units::Difficulty;
@@ -61,6 +62,7 @@ impl Settings {
             } else {
                 Dynamic::Off
             },
+            shares_remembered_max: SHARES_REMEMBERED_MAX,
             hints_max: 2 * config.max_inbound as usize,
             admin_password: config.password.as_ref().map(|password| password.0.clone()),
             public_host: config.public_host.clone(),

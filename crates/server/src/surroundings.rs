@@ -74,8 +74,8 @@ pub trait Surroundings {
 }
 
 /// Sockets of this machine, and its clocks.
-pub(crate) struct Machine {
-    net: Net,
+pub struct Machine {
+    pub(crate) net: Net,
     started: Instant,
 }
 

@@ -181,7 +181,7 @@ impl World {
 
 impl Miner {
     /// A request that is answered by `asked`.
-    fn ask(&mut self, now_ms: u64, asked: Asked, method: &str, params: &str) -> String {
+    pub(crate) fn ask(&mut self, now_ms: u64, asked: Asked, method: &str, params: &str) -> String {
         let id = self.id();
         let line =
             format!("{{\"id\":{id},\"method\":\"mining.{method}\",\"params\":[{params}]}}\n");

@@ -33,6 +33,11 @@ impl<T> Agenda<T> {
         }));
     }
 
+    /// When the next thing happens.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse(entry)| entry.at_ms)
+    }
+
     /// What happens next, and when.
     pub(crate) fn next(&mut self) -> Option<(u64, T)> {
         let Reverse(entry) = self.heap.pop()?;

@@ -60,6 +60,11 @@ impl Chain {
         self.blocks.contains_key(hash)
     }
 
+    /// The parent of a block that is known.
+    pub(crate) fn parent_of(&self, hash: &Hash) -> Option<Hash> {
+        self.blocks.get(hash).map(|block| block.prev)
+    }
+
     pub(crate) fn is_main(&self, hash: &Hash) -> bool {
         let height = self.height_of(hash);
         height.is_some_and(|height| self.main.get(&height) == Some(hash))

@@ -1,5 +1,6 @@
 //! Faults that come by themselves, and the end of all faults.
 
+use crate::net::Far;
 use crate::plan::{Faults, Kind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
 
@@ -94,7 +95,7 @@ impl World {
                 if let Some(conn) = self.pick_wire() {
                     self.inject("cut");
                     let wire = &self.net.wires[&conn];
-                    note!(self, "net       connection of {} cut", wire.miner);
+                    note!(self, "net       connection of {:?} cut", wire.far);
                     let latency_ms = wire.latency_ms;
                     self.after(latency_ms, What::ServerGone(conn));
                     self.after(latency_ms, What::MinerGone(conn));
@@ -105,9 +106,15 @@ impl World {
                     self.inject("half-open");
                     let wire = self.net.wires.get_mut(&conn).expect("it was picked");
                     wire.is_dead = true;
-                    note!(self, "net       connection of {} is dead", wire.miner);
+                    note!(self, "net       connection of {:?} is dead", wire.far);
+                    let is_proxys = matches!(wire.far, Far::Proxy(..));
                     let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
                     self.after(noticed_ms, What::ServerGone(conn));
+                    if is_proxys {
+                        // What it has sent was never taken: its machine gives up.
+                        let noticed_ms = between(&mut self.rngs.net, 5_000, 60_000);
+                        self.after(noticed_ms, What::MinerGone(conn));
+                    }
                 }
             }
         }

@@ -15,7 +15,9 @@ mod check;
 mod counts;
 mod disk;
 mod fault;
+mod fleet;
 mod miner;
+mod mining;
 mod mischief;
 pub mod model;
 mod net;
@@ -38,13 +40,26 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use fleet::Fleet;
+use fleet::plan::FleetPlan;
 use plan::{Injected, Plan};
 use plant::Plant;
 use world::World;
 
+/// What is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scene {
+    /// One server and its miners.
+    Server,
+    /// A proxy between miners and two or three servers.
+    Proxy,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// On which scene.
+    pub scene: Scene,
     /// Everything is drawn from it.
     pub seed: u64,
     /// Simulated hours with faults, about.
@@ -64,6 +79,7 @@ impl Run {
     #[must_use]
     pub fn of(seed: u64, hours: f64) -> Self {
         Self {
+            scene: Scene::Server,
             seed,
             hours,
             plant: None,
@@ -73,9 +89,33 @@ impl Run {
         }
     }
 
-    /// What this seed draws.
+    /// The same with a proxy.
     #[must_use]
-    pub fn plan(&self) -> Plan {
+    pub fn with_proxy(self) -> Self {
+        Self {
+            scene: Scene::Proxy,
+            ..self
+        }
+    }
+
+    /// The kinds of faults that happen in it.
+    #[must_use]
+    pub fn fault_names(&self) -> Vec<&'static str> {
+        match self.scene {
+            Scene::Server => self.plan().faults.names(),
+            Scene::Proxy => self.fleet_plan().fault_names(),
+        }
+    }
+
+    fn fleet_plan(&self) -> FleetPlan {
+        let mut plan = FleetPlan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
+        for name in &self.without {
+            plan.leave_out(name);
+        }
+        plan
+    }
+
+    fn plan(&self) -> Plan {
         let mut plan = Plan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
         for name in &self.without {
             plan.faults = plan.faults.without(name);
@@ -101,12 +141,40 @@ pub struct Report {
     pub settled: u64,
     /// Faults, by kind.
     pub injected: Injected,
+    /// What proxies have counted.
+    pub counted: BTreeMap<&'static str, u64>,
     /// The most that the pool ever kept, by name.
     pub largest: BTreeMap<&'static str, usize>,
     /// Lines of the trace.
     pub lines: u64,
     /// The same for the same seed.
     pub digest: u64,
+}
+
+impl Report {
+    /// Another's as well; the same simulated time.
+    pub fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.ms += other.ms;
+        self.shares += other.shares;
+        self.blocks += other.blocks;
+        self.lost_blocks += other.lost_blocks;
+        self.settled += other.settled;
+        self.lines += other.lines;
+        self.digest = self.digest.rotate_left(1) ^ other.digest;
+        for (sums, more) in [
+            (&mut self.injected, other.injected),
+            (&mut self.counted, other.counted),
+        ] {
+            for (name, count) in more {
+                *sums.entry(name).or_default() += count;
+            }
+        }
+        for (name, count) in other.largest {
+            let most = self.largest.entry(name).or_default();
+            *most = count.max(*most);
+        }
+    }
 }
 
 /// What was found broken.
@@ -153,18 +221,29 @@ fn keep_panics() {
 pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
     keep_panics();
     SAID.set(Some(String::new()));
-    let mut world = World::new(run.seed, run.plan(), run.plant, run.prints);
-    let result = catch_unwind(AssertUnwindSafe(|| world.run(run.steps_max)));
-    let said = SAID.take().unwrap_or_default();
-    match result {
-        Ok(()) => Ok(world.report()),
-        Err(_) => Err(Box::new(Failure {
-            step: world.step,
-            ms: world.now_ms,
-            what: said,
-            last: world.trace.last(),
-        })),
-    }
+    let (result, step, ms, last) = match run.scene {
+        Scene::Server => {
+            let mut world = World::new(run.seed, run.plan(), run.plant, run.prints);
+            let result = catch_unwind(AssertUnwindSafe(|| world.run(run.steps_max)));
+            let result = result.map(|()| world.report());
+            (result, world.step, world.now_ms, world.trace.last())
+        }
+        Scene::Proxy => {
+            let mut fleet = Fleet::new(run.seed, run.fleet_plan(), run.plant, run.prints);
+            let result = catch_unwind(AssertUnwindSafe(|| fleet.run(run.steps_max)));
+            let result = result.map(|()| fleet.report());
+            (result, fleet.step, fleet.now_ms, fleet.last())
+        }
+    };
+    let what = SAID.take().unwrap_or_default();
+    result.map_err(|_| {
+        Box::new(Failure {
+            step,
+            ms,
+            what,
+            last,
+        })
+    })
 }
 
 /// Leaves out what a failure does not need, one kind of fault after the other, and gives the run
@@ -172,7 +251,7 @@ pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
 #[must_use]
 pub fn shrink(failed: &Run, failure: Box<Failure>) -> (Run, Box<Failure>) {
     let (mut least, mut last) = (failed.clone(), failure);
-    for name in failed.plan().faults.names() {
+    for name in failed.fault_names() {
         let mut smaller = least.clone();
         smaller.without.push(name);
         smaller.steps_max = last.step.saturating_mul(2);

@@ -1,15 +1,13 @@
 //! The lab's command line: `make sim SEEDS=200`, `make sim SEED=7 TRACE=1`, `make sim PLANTS=1`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use hstratum_sim::plan::Injected;
 use hstratum_sim::plant::Plant;
-use hstratum_sim::{Failure, Run, run, shrink};
+use hstratum_sim::{Failure, Report, Run, Scene, run, shrink};
 
 const USAGE: &str = "usage: hstratum-sim [--seeds N] [--first N] [--seed N] [--hours H] [--trace] \
-                     [--plant NAME] [--plants]";
+                     [--plant NAME] [--plants] [--proxy]";
 
 /// What the command line says.
 struct Options {
@@ -19,6 +17,7 @@ struct Options {
     trace: bool,
     plant: Option<Plant>,
     plants: bool,
+    scene: Scene,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +43,7 @@ impl Options {
             trace: false,
             plant: None,
             plants: false,
+            scene: Scene::Server,
         };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -62,6 +62,7 @@ impl Options {
                 "--trace" => options.trace = true,
                 "--plant" => options.plant = Some(plant(&value()?)?),
                 "--plants" => options.plants = true,
+                "--proxy" => options.scene = Scene::Proxy,
                 _ => return Err(format!("unknown argument {arg:?}")),
             }
         }
@@ -78,32 +79,17 @@ fn plant(name: &str) -> Result<Plant, String> {
 
 fn run_seeds(options: &Options) -> ExitCode {
     let started = Instant::now();
-    let (mut ms, mut shares, mut blocks, mut lost, mut steps, mut settled) = (0, 0, 0, 0, 0, 0);
-    let mut injected = Injected::new();
-    let mut largest = BTreeMap::new();
+    let mut all = Report::default();
     let mut failed = Vec::new();
     for seed in options.first..options.first + options.seeds {
         let seed_run = Run {
+            scene: options.scene,
             plant: options.plant,
             prints: options.trace,
             ..Run::of(seed, options.hours)
         };
         match run(&seed_run) {
-            Ok(report) => {
-                ms += report.ms;
-                shares += report.shares;
-                blocks += report.blocks;
-                lost += report.lost_blocks;
-                steps += report.steps;
-                settled += report.settled;
-                for (name, count) in report.largest {
-                    let most = largest.entry(name).or_insert(0);
-                    *most = count.max(*most);
-                }
-                for (name, count) in report.injected {
-                    *injected.entry(name).or_default() += count;
-                }
-            }
+            Ok(report) => all.add(report),
             Err(failure) => {
                 let quiet = Run {
                     prints: false,
@@ -115,19 +101,7 @@ fn run_seeds(options: &Options) -> ExitCode {
         }
     }
     println!("seeds             {}", options.seeds);
-    println!("simulated hours   {:.1}", ms as f64 / 3_600_000.0);
-    println!("events            {steps}");
-    println!("shares            {shares}");
-    println!(
-        "blocks            {blocks}, of which {lost} died with the process as they were found"
-    );
-    println!("rewards divided   {settled}");
-    for (name, count) in &injected {
-        println!("{name:<17} {count}");
-    }
-    for (name, count) in &largest {
-        println!("most {name:<20} {count}");
-    }
+    show_report(&all);
     println!("real time         {:.1} s", started.elapsed().as_secs_f64());
     if failed.is_empty() {
         println!("nothing is broken");
@@ -137,11 +111,28 @@ fn run_seeds(options: &Options) -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn show_report(all: &Report) {
+    println!("simulated hours   {:.1}", all.ms as f64 / 3_600_000.0);
+    println!("events            {}", all.steps);
+    println!("shares            {}", all.shares);
+    let (blocks, lost) = (all.blocks, all.lost_blocks);
+    println!(
+        "blocks            {blocks}, of which {lost} died with the process as they were found"
+    );
+    println!("rewards divided   {}", all.settled);
+    for (name, count) in all.injected.iter().chain(&all.counted) {
+        println!("{name:<26} {count}");
+    }
+    for (name, count) in &all.largest {
+        println!("most {name:<21} {count}");
+    }
+}
+
 fn show_failure(failed: &Run, failure: Box<Failure>) {
     let (least, failure) = shrink(failed, failure);
     println!("seed {} is broken at step {}:", failed.seed, failure.step);
     println!("{}\n{}", failure.last, failure.what);
-    println!("faults it needs: {:?}\n", least.plan().faults.names());
+    println!("faults it needs: {:?}\n", least.fault_names());
 }
 
 /// A table of the planted bugs and the seeds that find them.
@@ -150,6 +141,7 @@ fn show_plants(seeds: u64, hours: f64) -> ExitCode {
     for (name, plant) in Plant::ALL {
         let found = (1..=seeds).find_map(|seed| {
             let planted = Run {
+                scene: plant.scene(),
                 plant: Some(plant),
                 ..Run::of(seed, hours)
             };

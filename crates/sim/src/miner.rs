@@ -35,6 +35,8 @@ pub(crate) enum Asked {
     Authorize,
     /// Something that is refused.
     Nonsense,
+    /// To be told of another extranonce1.
+    ExtraNonces,
     Submit(Submitted),
     /// To be let in as an admin.
     Admin,
@@ -102,6 +104,8 @@ pub(crate) enum Line {
         error: Option<(i64, String)>,
     },
     Difficulty(Difficulty),
+    /// Another first half of the extra nonce.
+    ExtraNonce(u32),
     Notify(Value),
     Other(String),
 }
@@ -244,6 +248,13 @@ impl Miner {
         Some(own.max(job.network))
     }
 
+    /// The next whole line that has come.
+    pub(crate) fn next_line(&mut self) -> Option<String> {
+        let end = self.line.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = self.line.drain(..=end).collect();
+        Some(String::from_utf8(line).expect("servers send UTF-8"))
+    }
+
     pub(crate) fn push_job(&mut self, job: Work) {
         if self.jobs.len() == JOBS_MAX {
             self.jobs.pop_front();
@@ -293,6 +304,10 @@ impl Line {
                     let (_, rest) = line.split_once("\"params\":[")?;
                     let (text, _) = rest.split_once(']')?;
                     Difficulty::new(text.parse().ok()?).map(Self::Difficulty)
+                }
+                "mining.set_extranonce" => {
+                    let id = value["params"][0].as_str()?;
+                    u32::from_str_radix(id, 16).ok().map(Self::ExtraNonce)
                 }
                 "mining.notify" => Some(Self::Notify(value["params"].take())),
                 other => Some(Self::Other(other.to_owned())),

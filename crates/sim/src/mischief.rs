@@ -2,7 +2,7 @@
 
 use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
 
-use crate::play::Repeat;
+use crate::mining::Repeat;
 use crate::server::KNOWN_USER;
 use crate::world::{What, World};
 

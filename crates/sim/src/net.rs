@@ -2,14 +2,27 @@
 //! change the order of bytes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
 use crate::plant::Plant;
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Far {
+    /// The miner of this number.
+    Miner(usize),
+    /// A proxy, whose name for the connection this is, for a miner at this address or for itself.
+    Proxy(Cord, Option<IpAddr>),
+}
+
+/// The name of a connection of a proxy.
+pub(crate) type Cord = u64;
+
 /// A connection, seen from both ends.
 pub(crate) struct Wire {
-    pub(crate) miner: usize,
+    pub(crate) far: Far,
     /// The process that it leads to.
     pub(crate) boot: u32,
     /// One way.
@@ -47,7 +60,7 @@ impl Net {
     }
 
     /// A new connection on the lowest slot that the pool has free.
-    pub(crate) fn open(&mut self, miner: usize, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
+    pub(crate) fn open(&mut self, far: Far, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
         let taken: Vec<u64> = self
             .wires
             .iter()
@@ -60,7 +73,7 @@ impl Net {
         let slot = slot.expect("a slot");
         let conn = ConnId(self.made << 32 | slot);
         let wire = Wire {
-            miner,
+            far,
             boot,
             latency_ms,
             to_server_ms: now_ms,
@@ -74,6 +87,14 @@ impl Net {
         };
         self.wires.insert(conn, wire);
         conn
+    }
+
+    /// The miner at the other end.
+    pub(crate) fn miner_of(&self, conn: ConnId) -> Option<usize> {
+        match self.wires.get(&conn)?.far {
+            Far::Miner(miner) => Some(miner),
+            Far::Proxy(..) => None,
+        }
     }
 
     /// Forgets a connection that neither end has.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::plan::{between, happens, wait};
 use crate::work::bits_of;
-use crate::world::{NodeFate, NodeMail, Offer, What, World, note};
+use crate::world::{ChainIs, NodeFate, NodeMail, Offer, What, World, note};
 
 /// Coinbases and leaves that hsd has made.
 const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
@@ -205,7 +205,7 @@ impl World {
     }
 
     pub(crate) fn others_block(&mut self) {
-        if self.now_ms > self.rest_until_ms {
+        if self.now_ms > self.rest_until_ms || self.chain_is == ChainIs::Shared {
             return;
         }
         let tip = self.chain.tip();

@@ -70,6 +70,7 @@ impl World {
         match out {
             Out::Send(conn, bytes) => self.send(conn, &bytes),
             Out::Close(conn) => self.close(conn),
+            Out::Dial(..) => unreachable!("a server dials nobody"),
             Out::Listen(listening) => {
                 note!(self, "server    listening: {listening:?}");
                 if let Some(process) = &mut self.process {

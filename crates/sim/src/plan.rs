@@ -29,6 +29,21 @@ pub enum Kind {
     Hostile,
 }
 
+impl Kind {
+    /// For the trace.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Goldshell => "gold",
+            Self::Handy => "handy",
+            Self::Slow => "slow",
+            Self::Doubler => "double",
+            Self::Admin => "admin",
+            Self::Hostile => "enemy",
+        }
+    }
+}
+
 /// A miner as it was drawn.
 #[derive(Debug, Clone)]
 pub struct MinerPlan {
@@ -112,6 +127,10 @@ pub struct Plan {
     pub block_ms: u64,
     /// Who mines.
     pub miners: Vec<MinerPlan>,
+    /// Shares that the pool may remember: few, so that it comes to that.
+    pub shares_remembered_max: usize,
+    /// Whether it shares a secret with proxies.
+    pub proxy_secret: bool,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -138,12 +157,19 @@ impl Plan {
             hashes_per_block: 10_f64.powf(2.3 + 1.4 * rng.f64()),
             block_ms,
             miners: draw_miners(rng),
+            proxy_secret: false,
             faults: Faults::draw(rng),
+            shares_remembered_max: draw_remembered(rng),
         }
     }
 }
 
-fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
+/// Half of it must be more than what is on its way to the pool.
+pub(crate) fn draw_remembered(rng: &mut Rng) -> usize {
+    usize::try_from(between(rng, 200, 4_000)).expect("a small number")
+}
+
+pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
     let mut miners = Vec::new();
     let count = rng.u8(3..12);
     for n in 0..count {
@@ -187,7 +213,7 @@ fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
 }
 
 impl Faults {
-    fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let calm = rng.u8(..10) == 0;
         let mut every = |least_ms: u64, most_ms: u64| {
             (rng.bool() && !calm).then(|| between(rng, least_ms, most_ms))

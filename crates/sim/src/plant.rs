@@ -1,6 +1,8 @@
 //! Bugs that are planted to show that the checks find such. They are in the simulator's own layers;
 //! nothing of the product knows of them.
 
+use crate::Scene;
+
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
@@ -24,11 +26,21 @@ pub enum Plant {
     LostTally,
     /// A user is said to be added and is in no file.
     ForgottenUser,
+    /// A proxy passes a share of a job of the server before to the new one.
+    OldJobPassedOn,
+    /// What a proxy answers for a server that is lost does not leave.
+    DroppedAnswer,
+    /// It says that the share counts.
+    InventedAnswer,
+    /// A proxy does not tell a miner of its new extranonce1.
+    SilentExtraNonce,
+    /// A miner that leaves its server loses its connection.
+    DroppedMiner,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 10] = [
+    pub const ALL: [(&str, Self); 15] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -39,5 +51,23 @@ impl Plant {
         ("forgotten-end", Self::ForgottenEnd),
         ("lost-tally", Self::LostTally),
         ("forgotten-user", Self::ForgottenUser),
+        ("old-job-passed-on", Self::OldJobPassedOn),
+        ("dropped-answer", Self::DroppedAnswer),
+        ("invented-answer", Self::InventedAnswer),
+        ("silent-extranonce", Self::SilentExtraNonce),
+        ("dropped-miner", Self::DroppedMiner),
     ];
+
+    /// What has to be run to find it.
+    #[must_use]
+    pub fn scene(self) -> Scene {
+        match self {
+            Self::OldJobPassedOn
+            | Self::DroppedAnswer
+            | Self::InventedAnswer
+            | Self::SilentExtraNonce
+            | Self::DroppedMiner => Scene::Proxy,
+            _ => Scene::Server,
+        }
+    }
 }

@@ -3,11 +3,12 @@
 use hstratum_core::units::{ConnId, Hash};
 use serde_json::Value;
 
-use crate::book::ShareKey;
 use crate::miner::{Asked, Line, Pending, Submitted};
+use crate::mining::{Claim, Proof, Repeat};
+use crate::net::Far;
 use crate::node::short;
-use crate::plan::{Kind, wait};
-use crate::work::{Work, hashes_of};
+use crate::plan::Kind;
+use crate::work::Work;
 use crate::world::{What, World, note};
 
 /// How long after trouble with the ledger a share may be refused for it.
@@ -23,8 +24,16 @@ impl World {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
         };
-        let at = wire.miner;
         wire.unread -= bytes.len();
+        let at = match wire.far {
+            Far::Miner(at) => at,
+            Far::Proxy(cord, _) => {
+                if wire.miner_open && !wire.is_dead {
+                    self.to_proxy.push((cord, Some(bytes.to_vec())));
+                }
+                return;
+            }
+        };
         let miner = &mut self.miners[at];
         if miner.conn != Some(conn) || wire.is_dead {
             return;
@@ -35,9 +44,7 @@ impl World {
             return self.hang_up(at);
         }
         miner.line.extend_from_slice(bytes);
-        while let Some(end) = self.miners[at].line.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.miners[at].line.drain(..=end).collect();
-            let line = String::from_utf8(line).expect("the server sends UTF-8");
+        while let Some(line) = self.miners[at].next_line() {
             self.read_line(at, &line);
             if self.miners[at].conn != Some(conn) {
                 return;
@@ -77,6 +84,7 @@ impl World {
                 self.seek(at);
             }
             Line::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
+            Line::ExtraNonce(_) => assert!(!is_honest, "nobody asked for another extranonce1"),
             Line::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
         }
     }
@@ -113,7 +121,7 @@ impl World {
                 );
                 self.seek(at);
             }
-            (Asked::Nonsense, _) => {}
+            (Asked::Nonsense | Asked::ExtraNonces, _) => {}
             (Asked::Admin, error) => assert_eq!(error, None, "an admin was refused"),
             (Asked::AddUser(order), error) => self.ordered(order, error),
             (Asked::Login(is_right), error) => {
@@ -204,10 +212,7 @@ impl World {
     /// Draws when the next share for its work is found.
     fn seek(&mut self, at: usize) {
         let miner = &mut self.miners[at];
-        let Some(target) = miner.target() else { return };
-        if miner.plan.hashrate > 0.0 && miner.kind() != Kind::Hostile {
-            let mean_ms = 1000.0 * hashes_of(&target) / miner.plan.hashrate;
-            let delay_ms = wait(&mut miner.rng, mean_ms);
+        if let Some(delay_ms) = miner.draw_share_ms() {
             let number = miner.work_number;
             self.after(delay_ms, What::Share(at, number));
         }
@@ -219,38 +224,23 @@ impl World {
         if number != miner.work_number || miner.plan.hashrate == 0.0 {
             return;
         }
-        let (Some(job), Some(target), Some(n1)) = (miner.job(), miner.target(), miner.extra_nonce1)
-        else {
+        let Some((job, proof)) = miner.find(now_ms) else {
             return;
         };
-        let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
-        let time = job.time + miner.rng.clone().u32(0..=waited_s.min(32));
-        let found = job.find(n1, miner.n2, time, miner.nonce, &target);
-        let job = job.clone();
-        miner.rng.u64(..);
-        miner.nonce = found.nonce.wrapping_add(1);
-        self.submit(at, &job, (found.n2, found.time, found.nonce), Repeat::First);
-        let miner = &mut self.miners[at];
-        if miner.kind() == Kind::Doubler && miner.rng.u8(..10) < 3 {
-            let place = miner.rng.usize(..miner.sent.len());
+        self.submit(at, &job, proof, Repeat::First);
+        if let Some(place) = self.miners[at].draw_repeat() {
             self.send_again(at, place);
         }
         self.seek(at);
     }
 
-    pub(crate) fn submit(&mut self, at: usize, job: &Work, proof: (u32, u32, u32), repeat: Repeat) {
-        let miner = &self.miners[at];
-        let Some(n1) = miner.extra_nonce1 else { return };
-        let (n2, time, nonce) = proof;
-        let hash = job.hash(n1, n2, time, nonce);
-        let key: ShareKey = (
-            job.height,
-            miner.plan.account.as_str().into(),
-            job.difficulty.get().to_bits(),
-        );
-        let is_valid = job.is_share(&hash);
-        if is_valid {
-            self.book.send(hash, &key);
+    pub(crate) fn submit(&mut self, at: usize, job: &Work, proof: Proof, repeat: Repeat) {
+        let Some(claim) = self.miners[at].claim(job, proof, repeat) else {
+            return;
+        };
+        let hash = claim.submitted.hash;
+        if claim.submitted.is_valid {
+            self.book.send(hash, &claim.submitted.key);
         }
         if job.network.is_met_by(&hash) {
             note!(
@@ -260,64 +250,27 @@ impl World {
                 short(&hash)
             );
         }
-        let miner = &self.miners[at];
-        let name = serde_json::to_string(&miner.plan.name).expect("a string");
-        let mask = match miner.kind() {
-            Kind::Goldshell | Kind::Handy => format!(",\"{}\"", "0".repeat(64)),
-            _ => String::new(),
-        };
-        let params = format!(
-            "[{name},\"{}\",\"{n2:08x}\",\"{time:08x}\",\"{nonce:08x}\"{mask}]",
-            job.id
-        );
-        let submitted = Submitted {
-            hash,
-            key,
-            prev: job.prev,
-            job_ms: job.received_ms,
-            is_valid,
-            is_again: repeat == Repeat::Again,
-            is_late: miner.difficulty_ms >= job.received_ms
-                && miner.difficulty != Some(job.difficulty),
-        };
-        self.send_submit(at, params, submitted);
+        self.send_submit(at, claim);
     }
 
-    fn send_submit(&mut self, at: usize, params: String, submitted: Submitted) {
+    fn send_submit(&mut self, at: usize, claim: Claim) {
         let now_ms = self.now_ms;
         let miner = &mut self.miners[at];
         let Some(conn) = miner.conn else { return };
-        let id = miner.id();
-        let line = format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":{params}}}\n");
-        miner.pending.push_back(Pending {
-            id,
-            sent_ms: now_ms,
-            asked: Asked::Submit(submitted.clone()),
-        });
-        if miner.kind() == Kind::Doubler && !submitted.is_again {
-            miner.remember(params, submitted);
-        }
+        let line = miner.submit(now_ms, claim);
         self.transmit(conn, line.as_bytes());
     }
 
     /// What was refused for the ledger's sake is sent again.
     pub(crate) fn resend(&mut self, at: usize, hash: Hash) {
-        let mut sent = self.miners[at].sent.iter();
-        if let Some(place) = sent.position(|(_, submitted)| submitted.hash == hash) {
+        if let Some(place) = self.miners[at].place_of(&hash) {
             self.send_again(at, place);
         }
     }
 
     fn send_again(&mut self, at: usize, place: usize) {
-        let (params, submitted) = self.miners[at].sent[place].clone();
-        self.send_submit(
-            at,
-            params,
-            Submitted {
-                is_again: true,
-                ..submitted
-            },
-        );
+        let claim = self.miners[at].claim_again(place);
+        self.send_submit(at, claim);
     }
 
     pub(crate) fn patience(&mut self, at: usize) {
@@ -328,11 +281,4 @@ impl World {
         }
         self.after(10_000, What::Patience(at));
     }
-}
-
-/// Whether a share was sent before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    First,
-    Again,
 }

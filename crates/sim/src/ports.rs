@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use hstratum::clerk::{PasswordMail, SpoolMail, UsersMail};
 use hstratum::driver::Desks;
 use hstratum::mail::{Mailbox, NodeMail, WorkMail};
 use hstratum::node::{Node, Offer};
+use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
 use hstratum::surroundings::{Certificate, ReadResult, Surroundings};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening, Now};
@@ -29,6 +31,8 @@ pub(crate) enum Read {
 /// What the driver does to connections.
 pub(crate) enum Out {
     Send(ConnId, Vec<u8>),
+    /// Connect to this address, and say this first.
+    Dial(ConnId, SocketAddr, Vec<u8>),
     Close(ConnId),
     Listen(Listening),
     ResetAll,
@@ -141,6 +145,10 @@ pub(crate) struct Ports {
     held: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
     scratch: Vec<u8>,
     ear: Arc<Ear>,
+    /// Of a proxy: the slots of its connections, which it gives out itself, and those that it dialed.
+    slots: BTreeSet<u64>,
+    made: u64,
+    dialed: BTreeSet<ConnId>,
 }
 
 impl Ports {
@@ -154,10 +162,48 @@ impl Ports {
             held: BTreeMap::new(),
             scratch: Vec::new(),
             ear,
+            slots: BTreeSet::new(),
+            made: 0,
+            dialed: BTreeSet::new(),
         }
     }
 
-    fn forget(&mut self, conn: ConnId) {
+    /// A new connection of a proxy, on the lowest slot that is free.
+    pub(crate) fn next_conn(&mut self) -> ConnId {
+        let slot = (0..).find(|slot| !self.slots.contains(slot));
+        let slot = slot.expect("a slot");
+        self.slots.insert(slot);
+        self.made += 1;
+        ConnId(self.made << 32 | slot)
+    }
+
+    /// A connection that another process had goes on here.
+    pub(crate) fn adopt(&mut self, is_dialed: bool) -> ConnId {
+        let conn = self.next_conn();
+        self.open.insert(conn);
+        if is_dialed {
+            self.dialed.insert(conn);
+        }
+        conn
+    }
+
+    /// What has arrived on a connection and was not read.
+    pub(crate) fn take_unread(&mut self, conn: ConnId) -> Vec<Read> {
+        let held = self.held.remove(&conn).unwrap_or_default();
+        let mut unread: Vec<Read> = held.into_iter().map(Read::Bytes).collect();
+        for (from, read) in std::mem::take(&mut self.reads) {
+            if from == conn {
+                unread.push(read);
+            } else {
+                self.reads.push_back((from, read));
+            }
+        }
+        unread
+    }
+
+    pub(crate) fn forget(&mut self, conn: ConnId) {
+        self.slots.remove(&(conn.0 & 0xffff_ffff));
+        self.dialed.remove(&conn);
         self.open.remove(&conn);
         self.paused.remove(&conn);
         self.held.remove(&conn);
@@ -201,7 +247,7 @@ impl Surroundings for Ports {
                 self.open.insert(conn);
                 ReadResult::Opened(arrival)
             }
-            _ if !self.open.contains(&conn) => ReadResult::Nothing,
+            _ if !self.open.contains(&conn) && !self.dialed.contains(&conn) => ReadResult::Nothing,
             Read::Bytes(bytes) if self.paused.contains(&conn) => {
                 self.held.entry(conn).or_default().push_back(bytes);
                 ReadResult::Nothing
@@ -284,4 +330,21 @@ impl Surroundings for Ports {
     }
 
     fn use_certificate(&mut self, _: Certificate) {}
+}
+
+impl Outside for Ports {
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
+        let conn = self.next_conn();
+        self.dialed.insert(conn);
+        self.put(Out::Dial(conn, address, preface.to_vec()));
+        Ok(conn)
+    }
+
+    fn is_dialed(&self, conn: ConnId) -> bool {
+        self.dialed.contains(&conn)
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        self.ear.say(|said| said.log.push((level, text.to_owned())));
+    }
 }

@@ -10,6 +10,7 @@ use hstratum::driver::{Driver, Failure, NewConfig};
 use hstratum::legacy::{Legacy, Unanswered};
 use hstratum::mail::{self, WorkMail};
 use hstratum_core::account::Auth;
+use hstratum_core::admit::ProxySecret;
 use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, Password};
 use hstratum_core::job::Boot;
 use hstratum_core::password::StoredPassword;
@@ -19,6 +20,7 @@ use hstratum_core::units::{ConnId, Difficulty, Hash};
 
 use crate::admin::{ADMIN_PASSWORD, Adding};
 use crate::counts::Counts;
+use crate::net::Far;
 use crate::plan::{between, happens};
 use crate::ports::{Ear, Ends, Ports, Read, Simulated};
 use crate::store::{SpoolMail, Store};
@@ -141,6 +143,8 @@ impl World {
     fn pool_config(&mut self) -> NewConfig {
         let mut rng = self.rngs.server.fork();
         let (network, dynamic) = (self.plan.network, self.plan.dynamic);
+        let shares_remembered_max = self.plan.shares_remembered_max;
+        let secret = self.plan.proxy_secret.then(secret);
         Box::new(move |unix_s| PoolConfig {
             boot: Boot {
                 prefix: unix_s << 16 | u64::from(rng.u16(..)),
@@ -152,9 +156,10 @@ impl World {
             admin_password: Some(ADMIN_PASSWORD.to_owned()),
             dynamic,
             hints_max: 64,
+            shares_remembered_max,
             public_host: None,
             public_port: 3008,
-            proxy_secret: None,
+            proxy_secret: secret.clone(),
         })
     }
 
@@ -247,10 +252,17 @@ impl World {
                     let Some(wire) = self.net.wires.get(&conn) else {
                         continue;
                     };
-                    let host = self.miners[wire.miner].plan.host;
+                    let (address, kind) = match wire.far {
+                        Far::Miner(at) => {
+                            let host = self.miners[at].plan.host;
+                            ([10, 0, 0, host].into(), ArrivalKind::Miner)
+                        }
+                        Far::Proxy(_, Some(address)) => (address, ArrivalKind::Miner),
+                        Far::Proxy(_, None) => ([10, 0, 1, 0].into(), ArrivalKind::Proxy),
+                    };
                     let arrival = Arrival {
-                        address: [10, 0, 0, host].into(),
-                        kind: ArrivalKind::Miner,
+                        address,
+                        kind,
                         difficulty: Difficulty::new(DIFFICULTY).expect("a difficulty"),
                     };
                     (conn, Read::Opened(arrival))
@@ -385,6 +397,11 @@ impl World {
 pub(crate) enum Offers {
     First,
     Again,
+}
+
+/// What servers and proxies share.
+pub(crate) fn secret() -> ProxySecret {
+    ProxySecret::new("between servers and proxies").expect("long enough")
 }
 
 /// What the clerk writes for a password here.

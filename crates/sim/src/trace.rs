@@ -6,6 +6,8 @@ use std::fmt::{Arguments, Write};
 /// See the module.
 pub(crate) struct Trace {
     prints: bool,
+    /// Whose lines these are, where there are several.
+    label: String,
     line: String,
     digest: u64,
     lines: u64,
@@ -21,8 +23,13 @@ const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 impl Trace {
     pub(crate) fn new(prints: bool) -> Self {
+        Self::labelled(prints, String::new())
+    }
+
+    pub(crate) fn labelled(prints: bool, label: String) -> Self {
         Self {
             prints,
+            label,
             line: String::new(),
             digest: FNV_OFFSET,
             lines: 0,
@@ -35,7 +42,8 @@ impl Trace {
         self.line.clear();
         let (s, ms) = (at_ms / 1000, at_ms % 1000);
         let (h, m, s) = (s / 3600, s / 60 % 60, s % 60);
-        writeln!(self.line, "{h:>4}:{m:02}:{s:02}.{ms:03}  {text}")
+        let label = &self.label;
+        writeln!(self.line, "{h:>4}:{m:02}:{s:02}.{ms:03}  {label}{text}")
             .expect("a string takes everything");
         for byte in self.line.bytes() {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(FNV_PRIME);

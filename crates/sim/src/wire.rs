@@ -1,10 +1,13 @@
 //! What travels between miners and the server: connecting, bytes both ways, and the ends of
 //! connections.
 
+use std::net::IpAddr;
+
 use hstratum_core::units::ConnId;
 
 use crate::census::READ_BYTES;
 use crate::miner::{Asked, Pending};
+use crate::net::{Cord, Far};
 use crate::plan::{Kind, between, happens};
 use crate::plant::Plant;
 use crate::server::NetMail;
@@ -29,7 +32,8 @@ impl World {
         let resumes = self.miners[miner].session.is_some();
         let conn = match &mut self.process {
             Some(process) if process.is_listening => {
-                let conn = self.net.open(miner, self.boot, latency_ms, self.now_ms);
+                let far = Far::Miner(miner);
+                let conn = self.net.open(far, self.boot, latency_ms, self.now_ms);
                 if resumes {
                     process.resumed.push(conn);
                 }
@@ -70,15 +74,7 @@ impl World {
     }
 
     pub(crate) fn kind_of(&self, miner: usize) -> &'static str {
-        match self.miners[miner].kind() {
-            Kind::Honest => "honest",
-            Kind::Goldshell => "gold",
-            Kind::Handy => "handy",
-            Kind::Slow => "slow",
-            Kind::Doubler => "double",
-            Kind::Admin => "admin",
-            Kind::Hostile => "enemy",
-        }
+        self.miners[miner].kind().name()
     }
 
     /// Milliseconds that a segment takes beyond the wire's latency.
@@ -150,10 +146,11 @@ impl World {
             .iter_mut()
             .filter(|(_, wire)| !wire.out.is_empty());
         let full: Vec<_> = full
-            .map(|(conn, wire)| (*conn, wire.miner, std::mem::take(&mut wire.out)))
+            .map(|(conn, wire)| (*conn, std::mem::take(&mut wire.out)))
             .collect();
-        for (conn, miner, out) in full {
-            let is_slow = self.miners[miner].kind() == Kind::Slow;
+        for (conn, out) in full {
+            let miner = self.net.miner_of(conn);
+            let is_slow = miner.is_some_and(|at| self.miners[at].kind() == Kind::Slow);
             for piece in self.split(&out) {
                 let mut delay_ms = self.draw_delay();
                 if is_slow {
@@ -179,12 +176,14 @@ impl World {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
         };
-        note!(self, "{:<2} closed by the server", wire.miner);
-        let miner = &self.miners[wire.miner];
-        let is_listening = self.process.as_ref().is_some_and(|p| p.is_listening);
-        let is_well = miner.conn == Some(conn) && miner.has_credit && is_listening;
-        let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
-        assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
+        note!(self, "closed by the server: {:?}", wire.far);
+        if let Far::Miner(at) = wire.far {
+            let miner = &self.miners[at];
+            let is_listening = self.process.as_ref().is_some_and(|p| p.is_listening);
+            let is_well = miner.conn == Some(conn) && miner.has_credit && is_listening;
+            let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
+            assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
+        }
         wire.server_open = false;
         wire.out.clear();
         let at_ms = wire.to_miner_ms.max(self.now_ms + wire.latency_ms);
@@ -264,9 +263,18 @@ impl World {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
         };
-        let at = wire.miner;
+        let far = wire.far;
         let was_open = std::mem::replace(&mut wire.miner_open, false);
         self.net.tidy(conn);
+        let at = match far {
+            Far::Miner(at) => at,
+            Far::Proxy(cord, _) => {
+                if was_open {
+                    self.to_proxy.push((cord, None));
+                }
+                return;
+            }
+        };
         let miner = &mut self.miners[at];
         if was_open && miner.conn == Some(conn) {
             let is_share = |one: &&Pending| matches!(one.asked, Asked::Submit(_));
@@ -291,6 +299,32 @@ impl World {
             }
         }
         self.miner_gone(conn);
+    }
+
+    /// A connection of a proxy comes to the server; none when it is refused.
+    pub(crate) fn take_cord(
+        &mut self,
+        cord: Cord,
+        address: Option<IpAddr>,
+        latency_ms: u64,
+    ) -> Option<ConnId> {
+        let process = self.process.as_ref().filter(|p| p.is_listening)?;
+        // The port is closed while the process ends.
+        let is_ending = process.stopping.is_some();
+        let far = Far::Proxy(cord, address);
+        (!is_ending).then(|| self.net.open(far, self.boot, latency_ms, self.now_ms))
+    }
+
+    /// A proxy ends a connection.
+    pub(crate) fn end_cord(&mut self, conn: ConnId) {
+        if let Some(wire) = self.net.wires.get_mut(&conn) {
+            wire.miner_open = false;
+            let at_ms = wire.to_server_ms.max(self.now_ms + wire.latency_ms);
+            if !wire.is_dead {
+                self.agenda.add(at_ms, What::ServerGone(conn));
+            }
+            self.net.tidy(conn);
+        }
     }
 
     /// A connection that is up, picked by chance.

@@ -16,7 +16,7 @@ use crate::chain::Chain;
 use crate::counts::Counts;
 use crate::disk::{Disk, Kept};
 use crate::miner::Miner;
-use crate::net::Net;
+use crate::net::{Cord, Net};
 use crate::node::Node;
 use crate::plan::{Faults, Injected, Plan, wait};
 use crate::plant::Plant;
@@ -24,7 +24,7 @@ use crate::server::Process;
 use crate::trace::Trace;
 
 /// The clock's start, Unix seconds.
-const START_S: u64 = 1_700_000_000;
+pub(crate) const START_S: u64 = 1_700_000_000;
 
 /// Everything that can happen.
 pub(crate) enum What {
@@ -161,6 +161,15 @@ pub(crate) struct Rngs {
     pub(crate) server: Rng,
 }
 
+/// Whose chain a world's node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChainIs {
+    /// Its own: others find blocks for it alone.
+    Own,
+    /// One that several nodes share, so that somebody else brings blocks.
+    Shared,
+}
+
 /// What ends a process or a pool in the middle of its actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doom {
@@ -218,6 +227,12 @@ pub(crate) struct World {
     /// Users that an admin was told are added, and their addresses.
     pub(crate) added: BTreeMap<String, Option<String>>,
     pub(crate) is_over: bool,
+    /// Where others find blocks, if not here.
+    pub(crate) chain_is: ChainIs,
+    /// What has come for a proxy on its connections, or that they are gone.
+    pub(crate) to_proxy: Vec<(Cord, Option<Vec<u8>>)>,
+    /// Since when its process has run without a stop, for what has to be done in time.
+    pub(crate) thawed_ms: u64,
     /// Blocks whose reward was divided and checked.
     pub(crate) settled: u64,
 }
@@ -287,6 +302,9 @@ impl World {
             counts: Counts::default(),
             added: BTreeMap::new(),
             is_over: false,
+            chain_is: ChainIs::Own,
+            to_proxy: Vec::new(),
+            thawed_ms: 0,
             settled: 0,
             plan,
         }
@@ -300,17 +318,22 @@ impl World {
             && let Some((at_ms, what)) = self.agenda.next()
         {
             self.now_ms = at_ms;
-            self.step += 1;
-            self.happen(what);
-            if let Some(doom) = self.doomed.take() {
-                self.meet(doom);
-            }
-            self.settle_book();
-            self.count_sizes();
+            self.take_step(what);
         }
     }
 
-    fn begin(&mut self) {
+    /// One thing happens.
+    pub(crate) fn take_step(&mut self, what: What) {
+        self.step += 1;
+        self.happen(what);
+        if let Some(doom) = self.doomed.take() {
+            self.meet(doom);
+        }
+        self.settle_book();
+        self.count_sizes();
+    }
+
+    pub(crate) fn begin(&mut self) {
         self.after(0, What::Start);
         for miner in 0..self.miners.len() {
             let delay_ms = self.rngs.net.u64(100..20_000);
@@ -416,6 +439,7 @@ impl World {
             lost_blocks: self.book.lost_with_process.len() as u64,
             settled: self.settled,
             injected: self.injected.clone(),
+            counted: BTreeMap::new(),
             largest: self.largest.clone(),
             lines: self.trace.lines(),
             digest: self.trace.digest(),

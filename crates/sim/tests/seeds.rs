@@ -6,10 +6,17 @@ use hstratum_sim::{Run, run};
 /// Simulated hours of a seed here.
 const HOURS: f64 = 0.4;
 
+/// The same before a proxy, where two or three servers take as much time.
+const HOURS_WITH_PROXY: f64 = 0.15;
+
 fn check(seed: u64) {
-    let first = run(&Run::of(seed, HOURS));
-    let first = first.unwrap_or_else(|failure| panic!("seed {seed}: {failure:#?}"));
-    let second = run(&Run::of(seed, HOURS)).expect("what held once holds again");
+    check_run(&Run::of(seed, HOURS));
+}
+
+fn check_run(one: &Run) {
+    let seed = one.seed;
+    let first = run(one).unwrap_or_else(|failure| panic!("seed {seed}: {failure:#?}"));
+    let second = run(one).expect("what held once holds again");
     assert_eq!(first, second, "seed {seed} does not repeat itself");
     assert!(first.shares > 0, "seed {seed} did nothing");
 }
@@ -25,6 +32,13 @@ fn seeds_with_the_ledger_in_sqlite_hold_and_repeat_themselves() {
 fn seeds_with_the_ledger_in_maps_hold_and_repeat_themselves() {
     for seed in [1, 3, 5, 7, 9, 11] {
         check(seed);
+    }
+}
+
+#[test]
+fn seeds_with_a_proxy_hold_and_repeat_themselves() {
+    for seed in 1..=4 {
+        check_run(&Run::of(seed, HOURS_WITH_PROXY).with_proxy());
     }
 }
 
@@ -52,7 +66,7 @@ fn planted_bugs_are_found() {
             "one share was accepted twice",
         ),
         (Plant::LostBlock, 4, "was not offered to the node"),
-        (Plant::RoundClosedTwice, 4, "the dump of"),
+        (Plant::RoundClosedTwice, 6, "the dump of"),
         (Plant::GroupCountedTwice, 2, "more is in the ledger"),
         (Plant::WindowOffByOne, 2, "crates/sim/src/pay.rs"),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),
@@ -64,13 +78,36 @@ fn planted_bugs_are_found() {
             "the ledger has lost or invented credit",
         ),
     ] {
-        let planted = Run {
-            plant: Some(plant),
-            ..Run::of(seed, 1.0)
-        };
-        let failure = run(&planted).expect_err("it is found");
-        assert!(failure.what.contains(says), "{plant:?}: {}", failure.what);
         let whole = Run::of(seed, 1.0);
+        check_plant(plant, &whole, says);
         run(&whole).expect("without it nothing is broken");
     }
+}
+
+#[test]
+fn planted_bugs_of_a_proxy_are_found() {
+    let whole = Run::of(1, 1.0).with_proxy();
+    run(&whole).unwrap_or_else(|failure| panic!("without any: {failure:#?}"));
+    for (plant, says) in [
+        (Plant::OldJobPassedOn, "a job that it has not given"),
+        (Plant::DroppedAnswer, "in the order of the requests"),
+        (
+            Plant::InventedAnswer,
+            "acknowledged that is not on the disk",
+        ),
+        (Plant::SilentExtraNonce, "high-hash"),
+        (Plant::DroppedMiner, "dropped while a server is well"),
+    ] {
+        check_plant(plant, &whole, says);
+    }
+}
+
+/// With the bug the run fails and says so.
+fn check_plant(plant: Plant, whole: &Run, says: &str) {
+    let planted = Run {
+        plant: Some(plant),
+        ..whole.clone()
+    };
+    let failure = run(&planted).expect_err("it is found");
+    assert!(failure.what.contains(says), "{plant:?}: {}", failure.what);
 }

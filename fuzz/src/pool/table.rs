@@ -10,7 +10,7 @@ use hstratum_core::event::{
     Password, Ticket, Verdict,
 };
 use hstratum_core::job::Boot;
-use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX};
+use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
 use hstratum_core::pace::Dynamic;
 use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::{Pool, PoolConfig};
@@ -57,6 +57,7 @@ impl Table {
             admin_password: (!has(4)).then(|| "pw".to_owned()),
             dynamic: if has(8) { Dynamic::Off } else { Dynamic::On },
             hints_max: 8,
+            shares_remembered_max: SHARES_REMEMBERED_MAX,
             public_host: has(16).then(|| "pool.example".to_owned()),
             public_port: 3008,
             proxy_secret: None,

@@ -57,6 +57,11 @@ impl SessionIds {
         self.in_use.insert(id);
     }
 
+    /// Ids in use.
+    pub(crate) fn len(&self) -> usize {
+        self.in_use.len()
+    }
+
     /// Nobody needs the id any longer.
     pub(crate) fn free(&mut self, id: u32) {
         self.in_use.remove(&id);

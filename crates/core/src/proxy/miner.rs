@@ -106,6 +106,8 @@ pub(crate) struct Miner {
     pub retry_at_ms: Option<u64>,
     /// It waits for the last answers of the server that it leaves, until then.
     pub leaving_until_ms: Option<u64>,
+    /// It is not where it belongs, as far as is known, and will be looked at again.
+    pub is_astray: bool,
     /// When it came to the server that it is on.
     pub settled_at_ms: u64,
     /// Logins that failed because its extranonce1 was another's there.
@@ -143,6 +145,7 @@ impl Miner {
             adrift_since_ms: None,
             retry_at_ms: None,
             leaving_until_ms: None,
+            is_astray: false,
             settled_at_ms: now.ms,
             mismatches: 0,
             losses: 0,
@@ -228,8 +231,11 @@ impl Miner {
 
     /// Whether another user can be remembered.
     pub(crate) fn has_room_for(&self, user: &User) -> bool {
-        let bytes: usize = self.users.iter().map(User::bytes).sum();
-        bytes + user.bytes() <= PROXY_USER_BYTES_MAX
+        self.user_bytes() + user.bytes() <= PROXY_USER_BYTES_MAX
+    }
+
+    pub(crate) fn user_bytes(&self) -> usize {
+        self.users.iter().map(User::bytes).sum()
     }
 
     /// A server has ended the connection; true when that happens too often to be the servers' fault.

@@ -15,6 +15,7 @@ mod link;
 mod miner;
 mod moves;
 mod ring;
+mod size;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -28,7 +29,8 @@ pub use handover::MinerState;
 use crate::ban::{Bans, network_of};
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
 use crate::limits::{
-    BACKENDS_MAX, CLOSE_DELAY_MS, LOGINS_PER_BACKEND, MOVES_SPREAD_MS, PROXY_TICK_MS,
+    BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX, LOGINS_PER_BACKEND, MOVES_SPREAD_MS,
+    PROXY_TICK_MS,
 };
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
 use crate::proxy::desk::Desk;
@@ -67,6 +69,10 @@ impl Roles {
         self.slots[slot] = Some((conn, role));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// False when it was not known any more.
     pub(crate) fn clear(&mut self, conn: ConnId) -> bool {
         let is_known = self.get(conn).is_some();
@@ -87,6 +93,8 @@ pub(crate) struct Shared {
     pub counts: Counts,
     /// Miners whose time has to be looked at.
     pub unsettled: HashSet<ConnId>,
+    /// Miners that were not where they belong, and when they are looked at again, in order.
+    pub astray: VecDeque<(u64, ConnId)>,
     /// Miners to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Miners to be reset, and when, in order.
@@ -102,6 +110,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
+        if self.closing_later.len() >= CLOSING_LATER_MAX
+            && let Some((_, longest)) = self.closing_later.pop_front()
+        {
+            self.closing.push((longest, CloseHow::Reset));
+        }
         self.closing_later
             .push_back((now.ms + CLOSE_DELAY_MS, conn));
     }
@@ -132,6 +145,7 @@ impl Proxy {
                 roles: Roles::default(),
                 counts: Counts::default(),
                 unsettled: HashSet::new(),
+                astray: VecDeque::new(),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 dropped: Vec::new(),
@@ -269,6 +283,13 @@ impl Proxy {
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
             self.with(now, conn, out, |desk, miner| desk.look_at_time(miner));
+        }
+        while let Some(&(at_ms, conn)) = self.shared.astray.front()
+            && at_ms <= now.ms
+        {
+            self.shared.astray.pop_front();
+            self.moves.push_back(conn);
+            self.with(now, conn, out, |_, miner| miner.is_astray = false);
         }
         for _ in 0..self.moves_per_tick {
             let Some(conn) = self.moves.pop_front() else {

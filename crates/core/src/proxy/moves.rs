@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::event::{CloseHow, Level};
 use crate::limits::{
-    LEAVING_MS, LINK_LOGIN_MS, LOGINS_PER_BACKEND, MISMATCHES_MAX, PROXY_LOGIN_MS, RETRY_MS,
+    ASTRAY_MS, LEAVING_MS, LINK_LOGIN_MS, LOGINS_PER_BACKEND, MISMATCHES_MAX, PROXY_LOGIN_MS,
+    RETRY_MS,
 };
 use crate::proxy::Role;
 use crate::proxy::answers::{Which, which_of};
@@ -207,6 +208,10 @@ impl Desk<'_> {
         if miner.is_mining() {
             self.shared.unsettled.remove(&miner.conn);
         }
+        if self.home(miner).is_some() {
+            // Where it belongs has changed on the way.
+            self.look_again(miner);
+        }
         self.receive(miner, &[]);
     }
 
@@ -381,6 +386,7 @@ impl Desk<'_> {
     /// A move that ended where it began.
     fn settle(&mut self, miner: &mut Miner) {
         miner.tried = 0;
+        self.look_again(miner);
         if miner.is_mining() {
             self.shared.unsettled.remove(&miner.conn);
         }
@@ -408,20 +414,27 @@ impl Desk<'_> {
 
     /// Takes a miner to where it belongs, if it is not there and nothing is in the way.
     pub(crate) fn move_home(&mut self, miner: &mut Miner) {
-        let Some(session) = miner.session else { return };
-        let Some(current) = &miner.current else {
-            return;
-        };
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
         }
-        let backends = &self.shared.backends;
-        let home = self
-            .shared
-            .ring
-            .home(session, |place| backends[place].is_open());
-        if let Some(home) = home.filter(|&home| home != current.place) {
+        if let Some(home) = self.home(miner) {
             self.go_to(miner, home);
+        }
+    }
+
+    /// Where a miner belongs, if it has a server and that is another one.
+    fn home(&self, miner: &Miner) -> Option<Place> {
+        let (session, current) = (miner.session?, miner.current.as_ref()?);
+        let (ring, backends) = (&self.shared.ring, &self.shared.backends);
+        let home = ring.home(session, |place| backends[place].is_open());
+        home.filter(|&home| home != current.place)
+    }
+
+    fn look_again(&mut self, miner: &mut Miner) {
+        if !miner.is_astray {
+            miner.is_astray = true;
+            let at_ms = self.now.ms + ASTRAY_MS;
+            self.shared.astray.push_back((at_ms, miner.conn));
         }
     }
 

@@ -3,6 +3,7 @@
 use hstratum_core::account::Auth;
 use hstratum_core::address::Network;
 use hstratum_core::job::Boot;
+use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pace::Dynamic;
 use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::PoolConfig;
@@ -17,6 +18,7 @@ pub(crate) struct Setup {
     pub(crate) auth: Auth,
     pub(crate) admin_password: Option<String>,
     pub(crate) public_host: Option<String>,
+    pub(crate) shares_remembered_max: usize,
     /// Names and passwords of users whose passwords only the clerk can check.
     pub(crate) slow_users: Vec<(String, String)>,
     /// The same of those with the ancestor's kind of password.
@@ -31,6 +33,7 @@ impl Default for Setup {
             auth: Auth::Open,
             admin_password: None,
             public_host: None,
+            shares_remembered_max: SHARES_REMEMBERED_MAX,
             slow_users: Vec::new(),
             users: Vec::new(),
         }
@@ -51,6 +54,7 @@ impl Setup {
             admin_password: self.admin_password.clone(),
             dynamic: self.dynamic,
             hints_max: 8,
+            shares_remembered_max: self.shares_remembered_max,
             public_host: self.public_host.clone(),
             public_port: 3008,
             proxy_secret: None,

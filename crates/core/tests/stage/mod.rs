@@ -227,14 +227,19 @@ impl Stage {
         self.settle();
     }
 
+    /// A tick, after which nothing on the wires arrives yet.
+    pub(crate) fn tick(&mut self) {
+        self.now.ms += TICK_MS;
+        self.now.unix_s = START_S + self.now.ms / 1000;
+        self.handle(Event::Tick);
+    }
+
     /// Time passes, in ticks; all that is on the wires arrives.
     pub(crate) fn wait(&mut self, ms: u64) {
         let end = self.now.ms + ms;
         self.settle();
         while self.now.ms < end {
-            self.now.ms += TICK_MS;
-            self.now.unix_s = START_S + self.now.ms / 1000;
-            self.handle(Event::Tick);
+            self.tick();
             for server in 0..self.servers.len() {
                 self.servers[server].tick(self.now);
                 self.collect(server);
@@ -351,7 +356,7 @@ impl Stage {
         ConnId(7 << 32 | self.next_slot)
     }
 
-    fn handle(&mut self, event: Event<'_>) {
+    pub(crate) fn handle(&mut self, event: Event<'_>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.proxy.handle(self.now, event, &mut actions);
         self.perform_all(actions);

@@ -52,7 +52,7 @@ impl Order {
 }
 
 /// What the control socket's thread tells the loop.
-pub(super) enum Mail {
+pub enum Mail {
     /// An order, and where its answer goes.
     Order(Order, Sender<String>),
     /// Another process waits at the other end to go on with everything.

@@ -1,6 +1,7 @@
 //! The loop that owns the proxy: sockets and the clock go in as events, actions come out.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,26 +12,41 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hdrhistogram::Histogram;
-use hstratum_core::event::{CloseHow, Level, Now};
+use hstratum_core::event::{Arrival, CloseHow, Level};
 use hstratum_core::limits::PROXY_TICK_MS;
-use hstratum_core::proxy::{Action, Actions, Drain, Event, Proxy, Purpose};
+use hstratum_core::proxy::{Action, Actions, Drain, Event, MinerState, Proxy, Purpose};
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
 use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
-use crate::net::{Net, Origin};
+use crate::net::Origin;
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::handover::{self, Estate, Moving, MovingMiner};
 use crate::proxy::log;
 use crate::proxy::settings::Settings;
 use crate::proxy_header;
-use crate::store::unix_s;
-use crate::surroundings::ReadResult;
+use crate::surroundings::{Machine, ReadResult, Surroundings};
 use crate::tls;
 
+/// What the proxy's driver is surrounded by, beside sockets and the clock. The lab's are simulated.
+pub trait Outside: Surroundings {
+    /// Begins a connection to a server, on which `preface` goes first.
+    ///
+    /// # Errors
+    /// When it cannot even be begun.
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId>;
+    /// Whether a connection was dialed, not accepted.
+    fn is_dialed(&self, conn: ConnId) -> bool;
+    /// A line for the operator.
+    fn say(&mut self, level: Level, text: &str);
+}
+
 /// Set by signals.
-pub(super) struct Flags {
+#[derive(Default)]
+pub struct Flags {
+    /// The proxy is to end.
     pub stop: Arc<AtomicBool>,
+    /// The certificate is to be read again.
     pub reload: Arc<AtomicBool>,
 }
 
@@ -41,18 +57,16 @@ struct Moves {
 }
 
 /// See the module.
-pub(super) struct Driver {
-    net: Net,
+pub struct Driver<S> {
+    /// The sockets and the clock.
+    pub net: S,
     proxy: Proxy,
     settings: Settings,
     mail: Receiver<Mail>,
     flags: Flags,
-    started: Instant,
     next_tick_ms: u64,
     actions: Actions,
     moves: Moves,
-    /// Another process has everything.
-    is_over: bool,
 }
 
 /// How a run ended.
@@ -64,9 +78,10 @@ pub(super) enum End {
     HandedOver,
 }
 
-impl Driver {
-    pub(super) fn new(
-        net: Net,
+impl<S: Outside> Driver<S> {
+    /// A loop that has not begun.
+    pub fn new(
+        net: S,
         proxy: Proxy,
         settings: Settings,
         mail: Receiver<Mail>,
@@ -79,129 +94,58 @@ impl Driver {
             settings,
             mail,
             flags,
-            started: Instant::now(),
             next_tick_ms: 0,
             actions: Actions::default(),
             moves: Moves { times, last_ms: 0 },
-            is_over: false,
         }
     }
 
-    /// Runs until another process has everything, or a signal comes; then what servers owe is waited
-    /// for, and everybody is sent away.
-    pub(super) fn run(&mut self) -> End {
-        while !self.flags.stop.load(Ordering::Relaxed) {
-            self.turn();
-            if self.is_over {
-                return End::HandedOver;
-            }
-        }
-        self.net.close_listeners();
-        self.handle(Event::Stop);
-        let begun = Instant::now();
-        while self.proxy.is_owed() && begun.elapsed() < Duration::from_millis(PROXY_STOP_MS) {
-            self.turn();
-        }
+    /// What it drives.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Nothing more is read, so that another process can go on with the miners.
+    pub fn freeze(&mut self) {
+        let now = self.net.now();
+        self.proxy.freeze(now, &mut self.actions);
+        self.perform_all();
         self.net.flush();
-        self.net.reset_all();
-        End::Stopped
     }
 
-    /// Goes on with the miners of another process.
-    pub(super) fn take_over(&mut self, estate: Estate) {
-        let mut taken = 0;
-        for miner in estate.miners {
-            match self.take_over_one(miner) {
-                Ok(()) => taken += 1,
-                Err(error) => log(
-                    "warning",
-                    &format!("failed to take over a miner: {error:#}"),
-                ),
-            }
-        }
-        log("info", &format!("{taken} miners were taken over"));
-    }
-
-    fn take_over_one(&mut self, miner: MovingMiner<OwnedFd>) -> anyhow::Result<()> {
-        let MovingMiner {
-            conn,
-            arrival,
-            link,
-            state,
-        } = miner;
-        let socket = TcpStream::from(conn.fd);
-        let conn = self
-            .net
-            .adopt(socket, arrival, Origin::Accepted, &conn.out)?;
-        let link = link.and_then(|link| {
-            let socket = TcpStream::from(link.fd);
-            let adopted = self.net.adopt(socket, arrival, Origin::Dialed, &link.out);
-            adopted.ok()
-        });
-        let now = self.now();
-        let from = (conn, arrival);
+    /// Goes on with a miner of another process; false when it cannot be read.
+    pub fn go_on_with(
+        &mut self,
+        from: (ConnId, Arrival),
+        link: Option<ConnId>,
+        state: MinerState,
+    ) -> bool {
+        let now = self.net.now();
         let is_taken = self
             .proxy
             .take_over(now, from, link, state, &mut self.actions);
         self.perform_all();
-        if !is_taken {
-            self.net.close(conn, CloseHow::Reset);
-            bail!("it cannot be read");
-        }
-        Ok(())
+        is_taken
     }
 
-    /// Another process goes on, if it says that it does; it has five seconds for each step.
-    fn hand_over(&mut self, stream: &UnixStream) {
-        let now = self.now();
-        self.proxy.freeze(now, &mut self.actions);
+    /// The process that was to go on did not.
+    pub fn go_on(&mut self) {
+        let now = self.net.now();
+        self.proxy.go_on(now, &mut self.actions);
         self.perform_all();
-        self.net.flush();
-        let mut kept = HashSet::new();
-        let listeners: Vec<_> = self.net.listener_fds().collect();
-        let miners = self.proxy.hand_over().filter_map(|(conn, link, state)| {
-            let moving = |(fd, out, _)| Moving {
-                fd,
-                out: <[u8]>::to_vec(out),
-            };
-            let handle = self.net.handle_of(conn)?;
-            let arrival = handle.2;
-            kept.insert(conn);
-            kept.extend(link);
-            Some(MovingMiner {
-                conn: moving(handle),
-                arrival,
-                link: link.and_then(|link| self.net.handle_of(link)).map(moving),
-                state,
-            })
-        });
-        match handover::give(stream, &listeners, miners) {
-            Ok(()) => {
-                log("info", "another process goes on");
-                self.net.leave_to_others(&kept);
-                self.is_over = true;
-            }
-            Err(error) => {
-                log("error", &format!("failed to hand over: {error:#}"));
-                let now = self.now();
-                self.proxy.go_on(now, &mut self.actions);
-                self.perform_all();
-            }
-        }
     }
 
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now {
-            ms,
-            unix_s: unix_s(),
-        }
+    /// Nothing more is read; what was asked is still answered.
+    pub fn begin_end(&mut self) {
+        self.handle(Event::Stop);
     }
 
-    fn turn(&mut self) {
-        let wait_ms = self.next_tick_ms.saturating_sub(self.now().ms);
+    /// Waits for something to happen, and carries out what follows. A process that wants to go on with
+    /// everything is returned.
+    pub fn turn(&mut self) -> Option<UnixStream> {
+        let wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
         self.net.wait(Duration::from_millis(wait_ms));
-        let now_ms = self.now().ms;
+        let now_ms = self.net.now().ms;
         self.net.begin_turn(now_ms);
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.net.next_readable() else {
@@ -221,10 +165,7 @@ impl Driver {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.obey(&order));
                 }
-                Mail::HandOver(stream) => self.hand_over(&stream),
-            }
-            if self.is_over {
-                return;
+                Mail::HandOver(stream) => return Some(stream),
             }
         }
         if now_ms >= self.next_tick_ms {
@@ -239,6 +180,7 @@ impl Driver {
         for conn in self.net.take_lost() {
             self.handle(Event::Closed(conn));
         }
+        None
     }
 
     fn read(&mut self, conn: ConnId) {
@@ -248,7 +190,7 @@ impl Driver {
             }
             ReadResult::Opened(arrival) => self.handle(Event::Connected(conn, arrival)),
             ReadResult::Bytes(len) => {
-                let now = self.now();
+                let now = self.net.now();
                 let bytes = self.net.received(len);
                 let event = Event::Received(conn, bytes);
                 self.proxy.handle(now, event, &mut self.actions);
@@ -263,7 +205,7 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event<'_>) {
-        let now = self.now();
+        let now = self.net.now();
         self.proxy.handle(now, event, &mut self.actions);
         self.perform_all();
     }
@@ -288,9 +230,9 @@ impl Driver {
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Moved(ms) => {
                 self.moves.times.saturating_record(ms);
-                self.moves.last_ms = self.now().ms;
+                self.moves.last_ms = self.net.now().ms;
             }
-            Action::Log(level, text) => say(level, &text),
+            Action::Log(level, text) => self.net.say(level, &text),
         });
         self.actions = actions;
         for (purpose, conn) in dialed {
@@ -303,7 +245,7 @@ impl Driver {
             Ok(conn) => Some(conn),
             Err(error) => {
                 let text = format!("failed to connect to {address}: {error}");
-                say(Level::Warning, &text);
+                self.net.say(Level::Warning, &text);
                 None
             }
         }
@@ -323,7 +265,7 @@ impl Driver {
             times.max()
         );
         times.reset();
-        log("info", &text);
+        self.net.say(Level::Info, &text);
     }
 
     fn obey(&mut self, order: &Order) -> String {
@@ -376,23 +318,134 @@ impl Driver {
     /// Two small files of the operator's: read here, since nothing is as rare.
     fn reload(&mut self) {
         let Some(files) = &self.settings.tls else {
-            return log("info", "nothing to reload: no listener speaks TLS");
+            let text = "nothing to reload: no listener speaks TLS";
+            return self.net.say(Level::Info, text);
         };
         match tls::load(&files.cert, &files.key) {
             Ok(certificate) => {
                 self.net.use_certificate(certificate);
-                log("info", "certificate reloaded");
+                self.net.say(Level::Info, "certificate reloaded");
             }
-            Err(error) => log("error", &format!("{error:#}; the old certificate stays")),
+            Err(error) => {
+                let text = format!("{error:#}; the old certificate stays");
+                self.net.say(Level::Error, &text);
+            }
         }
     }
 }
 
-fn say(level: Level, text: &str) {
-    match level {
-        Level::Error => log("error", text),
-        Level::Warning => log("warning", text),
-        Level::Info => log("info", text),
-        Level::Debug => {}
+impl Driver<Machine> {
+    /// Runs until another process has everything, or a signal comes; then what servers owe is waited
+    /// for, and everybody is sent away.
+    pub(super) fn run(&mut self) -> End {
+        while !self.flags.stop.load(Ordering::Relaxed) {
+            if let Some(stream) = self.turn()
+                && self.hand_over(&stream)
+            {
+                return End::HandedOver;
+            }
+        }
+        self.net.net.close_listeners();
+        self.begin_end();
+        let begun = Instant::now();
+        while self.proxy.is_owed() && begun.elapsed() < Duration::from_millis(PROXY_STOP_MS) {
+            self.turn();
+        }
+        self.net.flush();
+        self.net.reset_all();
+        End::Stopped
+    }
+
+    /// Goes on with the miners of another process.
+    pub(super) fn take_over(&mut self, estate: Estate) {
+        let mut taken = 0;
+        for miner in estate.miners {
+            match self.take_over_one(miner) {
+                Ok(()) => taken += 1,
+                Err(error) => log(
+                    "warning",
+                    &format!("failed to take over a miner: {error:#}"),
+                ),
+            }
+        }
+        log("info", &format!("{taken} miners were taken over"));
+    }
+
+    fn take_over_one(&mut self, miner: MovingMiner<OwnedFd>) -> anyhow::Result<()> {
+        let MovingMiner {
+            conn,
+            arrival,
+            link,
+            state,
+        } = miner;
+        let socket = TcpStream::from(conn.fd);
+        let net = &mut self.net.net;
+        let conn = net.adopt(socket, arrival, Origin::Accepted, &conn.out)?;
+        let link = link.and_then(|link| {
+            let socket = TcpStream::from(link.fd);
+            let adopted = net.adopt(socket, arrival, Origin::Dialed, &link.out);
+            adopted.ok()
+        });
+        if !self.go_on_with((conn, arrival), link, state) {
+            self.net.close(conn, CloseHow::Reset);
+            bail!("it cannot be read");
+        }
+        Ok(())
+    }
+
+    /// Another process goes on, if it says that it does; it has five seconds for each step. True when
+    /// it does.
+    fn hand_over(&mut self, stream: &UnixStream) -> bool {
+        self.freeze();
+        let net = &self.net.net;
+        let mut kept = HashSet::new();
+        let listeners: Vec<_> = net.listener_fds().collect();
+        let miners = self.proxy.hand_over().filter_map(|(conn, link, state)| {
+            let moving = |(fd, out, _)| Moving {
+                fd,
+                out: <[u8]>::to_vec(out),
+            };
+            let handle = net.handle_of(conn)?;
+            let arrival = handle.2;
+            kept.insert(conn);
+            kept.extend(link);
+            Some(MovingMiner {
+                conn: moving(handle),
+                arrival,
+                link: link.and_then(|link| net.handle_of(link)).map(moving),
+                state,
+            })
+        });
+        match handover::give(stream, &listeners, miners) {
+            Ok(()) => {
+                log("info", "another process goes on");
+                self.net.net.leave_to_others(&kept);
+                true
+            }
+            Err(error) => {
+                log("error", &format!("failed to hand over: {error:#}"));
+                self.go_on();
+                false
+            }
+        }
+    }
+}
+
+impl Outside for Machine {
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
+        self.net.dial(address, preface)
+    }
+
+    fn is_dialed(&self, conn: ConnId) -> bool {
+        self.net.is_dialed(conn)
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        match level {
+            Level::Error => log("error", text),
+            Level::Warning => log("warning", text),
+            Level::Info => log("info", text),
+            Level::Debug => {}
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `hstratum proxy`: sockets, the clock and signals around the rules in `hstratum_core::proxy`.
 
 pub mod control;
-mod driver;
+pub mod driver;
 mod handover;
 pub mod settings;
 
@@ -24,6 +24,7 @@ use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
 use crate::proxy::settings::Settings;
 use crate::store::unix_s;
+use crate::surroundings::Machine;
 use crate::tls;
 
 /// Descriptors that are neither a miner's nor of a miner's link.
@@ -85,7 +86,13 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         ms: 0,
         unix_s: unix_s(),
     };
-    let mut driver = Driver::new(net, Proxy::new(config, now), settings, mail, flags);
+    let mut driver = Driver::new(
+        Machine::new(net),
+        Proxy::new(config, now),
+        settings,
+        mail,
+        flags,
+    );
     if let Some(estate) = estate {
         driver.take_over(estate);
     }

@@ -1,0 +1,57 @@
+//! How much the proxy keeps, against its limits, as `crate::size` is for the pool.
+
+use crate::limits::{
+    BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, PROXY_REQUESTS_MAX,
+    PROXY_USER_BYTES_MAX, SERVER_LINE_BYTES_MAX,
+};
+use crate::proxy::Proxy;
+use crate::proxy::link::Link;
+use crate::proxy::miner::Miner;
+use crate::size::Size;
+
+/// Connections that a miner has: its own, and those to the server that it is on and goes to.
+const CONNS_PER_MINER: usize = 3;
+
+fn size(what: &'static str, count: usize, limit: usize) -> Size {
+    Size { what, count, limit }
+}
+
+impl Proxy {
+    /// Everything that the proxy keeps. Takes a look at each miner. A connection's text may be beyond
+    /// its limit by what one read brings (`read_bytes`).
+    pub fn sizes(&self, read_bytes: usize) -> Vec<Size> {
+        let shared = &self.shared;
+        let (miners, backends) = (self.miners(), shared.backends.len());
+        let conns_max = CONNS_PER_MINER * miners + backends;
+        let mut sizes = vec![
+            size("session ids", shared.ids.len(), miners),
+            size("connections", shared.roles.len(), conns_max),
+            size("unsettled miners", shared.unsettled.len(), miners),
+            size("ends", shared.closing_later.len(), CLOSING_LATER_MAX),
+            size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
+        ];
+        let mut most = |what, limit, of: fn(&Miner) -> usize| {
+            let count = self.miners.iter().flatten().map(|miner| of(miner)).max();
+            sizes.push(size(what, count.unwrap_or(0), limit));
+        };
+        let line_bytes_max = LINE_BYTES_MAX + read_bytes;
+        let answer_bytes_max = SERVER_LINE_BYTES_MAX + read_bytes;
+        most("requests", PROXY_REQUESTS_MAX, |one| one.requests.len());
+        most("bytes of users", PROXY_USER_BYTES_MAX, Miner::user_bytes);
+        most("bytes of a line", line_bytes_max, |one| one.lines.len());
+        most("bytes of an answer", answer_bytes_max, |one| {
+            one.most(|link| link.lines.len())
+        });
+        most("jobs of a link", JOBS_PER_LINK_MAX, |one| {
+            one.most(|link| link.jobs.len())
+        });
+        sizes
+    }
+}
+
+impl Miner {
+    fn most(&self, of: fn(&Link) -> usize) -> usize {
+        let links = self.current.iter().chain(&self.next);
+        links.map(of).max().unwrap_or(0)
+    }
+}

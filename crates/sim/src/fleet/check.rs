@@ -1,0 +1,281 @@
+//! What must hold before a proxy: nobody is dropped while a server is well, everybody has current
+//! work, a reject has a reason, every request is answered, and nothing is kept of who has left.
+
+use crate::census::READ_BYTES;
+use crate::fleet::cord;
+use crate::fleet::gate::PATIENCE_MS;
+use crate::fleet::{Fleet, Happening, RECOVERED_MS};
+use crate::miner::{Pending, Submitted};
+use crate::net::{Cord, Far};
+use crate::world::note;
+
+/// How long a server must have been well so that a miner must not be dropped: what the proxy needs
+/// to find out that it is, and to be let in.
+const WELL_MS: u64 = PATIENCE_MS + 15_000;
+/// How long an honest miner may be without the newest work where a server has it.
+const STARVED_MS: u64 = 60_000;
+/// How long an answer may take: a ledger that another process holds, and a connection that is dead
+/// without a word, take their time.
+const ANSWER_MS: u64 = 150_000;
+/// Connections to servers that a miner may lose in a minute, see `SERVER_LOSSES_MAX`.
+const LOSSES_MAX: usize = 8;
+/// How long after trouble with the ledger a share may be refused for it.
+const LEDGER_EXCUSE_MS: u64 = 120_000;
+/// How long a job may have been on its way.
+const DELIVERY_MS: u64 = 15_000;
+/// Templates after which a job is too old, and jobs of a connection that a proxy knows.
+const TEMPLATES_MAX: usize = 32;
+const JOBS_MAX: usize = 60;
+
+impl Fleet {
+    /// Whether a server takes miners and has work for them, and since when.
+    pub(crate) fn see_server(&mut self, place: usize) {
+        let server = &mut self.servers[place];
+        let world = &server.world;
+        let process = world.process.as_ref();
+        let is_up = process.is_some_and(|process| {
+            process.is_listening && process.pool.is_some() && process.stopping.is_none()
+        });
+        let tip = world.told.back().map(|(_, tip)| *tip);
+        let has_job = world.job_on.is_some_and(|(_, prev)| Some(prev) == tip);
+        let is_frozen = self.now_ms < server.frozen_until_ms;
+        let is_well = is_up && has_job && !is_frozen && !world.is_over;
+        server.well_since_ms = match (is_well, server.well_since_ms) {
+            (true, None) => Some(self.now_ms),
+            (true, since_ms) => since_ms,
+            (false, _) => None,
+        };
+    }
+
+    /// For how long the server has been well that has been so for longest.
+    fn well_ms(&self) -> u64 {
+        let since = self
+            .servers
+            .iter()
+            .filter_map(|server| server.well_since_ms);
+        since.min().map_or(0, |since_ms| self.now_ms - since_ms)
+    }
+
+    /// A miner's server has ended its connection.
+    pub(crate) fn see_loss(&mut self, cord: Cord) {
+        if let cord::Far::Server(_, _, Some(rig)) = self.cords[&cord].far {
+            let now_ms = self.now_ms;
+            let losses = &mut self.rigs[rig].losses;
+            losses.retain(|at_ms| at_ms + 60_000 > now_ms);
+            losses.push(now_ms);
+        }
+    }
+
+    /// The proxy ends a miner's connection.
+    pub(crate) fn check_drop(&self, rig: usize, cord: Cord) {
+        let one = &self.rigs[rig];
+        let is_its = one.cord == Some(cord);
+        let is_new = self.now_ms - one.miner.since_ms < WELL_MS;
+        let is_excused = one.losses.len() >= LOSSES_MAX || is_new || self.is_held(rig);
+        let is_good = is_its && one.miner.is_honest() && !is_excused;
+        assert!(
+            !is_good || self.well_ms() < WELL_MS,
+            "an honest miner is dropped while a server is well: {:?}",
+            one.miner.plan
+        );
+    }
+
+    /// Whether a server still has a session of the miner's that the proxy has left, since the
+    /// connection between the two died without a word, or somebody else has it: nobody else gets its
+    /// extranonce1 there.
+    fn is_held(&self, rig: usize) -> bool {
+        let own = self.rigs[rig].miner.extra_nonce1;
+        let mut squatters = self.squatters.iter();
+        if squatters.any(|one| Some(one.extra_nonce1) == own) {
+            return true;
+        }
+        self.servers.iter().any(|server| {
+            let wires = server.world.net.wires.values();
+            wires.filter(|wire| wire.server_open).any(|wire| {
+                let Far::Proxy(cord, _) = wire.far else {
+                    return false;
+                };
+                let left = self.cords.get(&cord).filter(|cord| cord.is_of(rig));
+                let left_ms = left.and_then(|cord| cord.closed_ms);
+                left_ms.is_some_and(|at_ms| at_ms + 1_000 < self.now_ms)
+            })
+        })
+    }
+
+    /// A job that a miner is sent comes from a server that it has.
+    pub(crate) fn check_job(&self, rig: usize, job: &str) {
+        let mut cords = self.cords.values();
+        let is_given =
+            cords.any(|cord| cord.is_servers() && cord.is_of(rig) && cord.jobs.contains(job));
+        assert!(is_given, "no server of miner {rig} has given {job}");
+    }
+
+    /// A share is refused because it is late, its server was lost, or a ledger fails; for nothing
+    /// else.
+    pub(crate) fn check_refusal(
+        &self,
+        rig: usize,
+        pending: &Pending,
+        submitted: &Submitted,
+        code: i64,
+        text: &str,
+    ) {
+        let says = format!("miner {rig}: {code} {text} for {submitted:?}");
+        let place = self.shares.place_of(&submitted.hash);
+        match (code, place) {
+            (21, _) if self.has_left(rig, submitted) => {}
+            (21, Some(place)) => {
+                let world = &self.servers[place].world;
+                let told = world.told.back();
+                let is_on_tip = told.is_some_and(|(at_ms, tip)| {
+                    *tip == submitted.prev && *at_ms <= pending.sent_ms
+                });
+                let templates = world.templates_told.iter();
+                let since_ms = submitted.job_ms.saturating_sub(DELIVERY_MS);
+                let templates = templates.filter(|at_ms| **at_ms >= since_ms).count();
+                let is_old = templates >= TEMPLATES_MAX || submitted.is_again;
+                assert!(!is_on_tip || is_old, "{says}");
+            }
+            (20, Some(place)) => {
+                let trouble_ms = self.servers[place].world.ledger_trouble_ms;
+                let is_excused =
+                    trouble_ms.is_some_and(|at_ms| at_ms + LEDGER_EXCUSE_MS > pending.sent_ms);
+                let is_hang = self.servers[place].world.thawed_ms + DELIVERY_MS > pending.sent_ms;
+                let is_excused = text == "ledger unavailable" && is_excused
+                    || text.starts_with("time too") && is_hang;
+                assert!(is_excused, "{says}");
+            }
+            (22, Some(_)) => assert!(submitted.is_again, "{says}"),
+            (23, Some(_)) => assert!(!submitted.is_valid && submitted.is_late, "{says}"),
+            _ => panic!("{says} at {place:?}"),
+        }
+    }
+
+    /// Whether the proxy has no more the connection that a share's job came over, or cannot know the
+    /// job any more.
+    fn has_left(&self, rig: usize, submitted: &Submitted) -> bool {
+        let jobs = self.rigs[rig].miner.jobs.iter();
+        let mut jobs = jobs.filter(|job| job.received_ms == submitted.job_ms);
+        let Some(job) = jobs.next() else { return true };
+        let mut cords = self.cords.values();
+        let cord =
+            cords.find(|cord| cord.is_servers() && cord.is_of(rig) && cord.jobs.contains(&job.id));
+        cord.is_none_or(|cord| !cord.is_open() || cord.jobs.len() > JOBS_MAX)
+    }
+
+    /// Nobody is starved, and everything is answered.
+    pub(crate) fn survey(&mut self) {
+        self.forget_cords();
+        let well_ms = self.best_ms();
+        for rig in 0..self.rigs.len() {
+            if self.has_work(rig) {
+                self.rigs[rig].worked_ms = self.now_ms;
+            }
+            self.check_rig(rig, well_ms);
+        }
+        self.after(5_000, Happening::Survey);
+    }
+
+    /// How long a server has been well that has the best chain's work.
+    fn best_ms(&self) -> u64 {
+        let (height, at_ms) = self.best;
+        let best = self.servers.iter().filter(|server| {
+            let told = server
+                .world
+                .job_on
+                .and_then(|(_, prev)| self.height_of(&prev));
+            told == Some(height)
+        });
+        let since = best.filter_map(|server| server.well_since_ms).min();
+        let since_ms = since.map(|since_ms| since_ms.max(at_ms).max(self.gate_since_ms));
+        since_ms.map_or(0, |since_ms| self.now_ms - since_ms)
+    }
+
+    fn check_rig(&self, rig: usize, well_ms: u64) {
+        let one = &self.rigs[rig];
+        let Some(cord) = one.cord.and_then(|cord| self.cords.get(&cord)) else {
+            return;
+        };
+        if !one.miner.is_honest() || cord.is_dead || !cord.proxy_open {
+            return;
+        }
+        if let Some(pending) = self.oldest(rig) {
+            assert!(
+                self.now_ms - pending.sent_ms < ANSWER_MS,
+                "a request of miner {rig} is not answered: {pending:?}"
+            );
+        }
+        let since_ms = one.worked_ms.max(one.miner.since_ms);
+        let quiet_ms = well_ms.min(self.now_ms - since_ms);
+        assert!(
+            quiet_ms < STARVED_MS,
+            "miner {rig} has no current work for {quiet_ms} ms: {:?}, job {:?}",
+            one.miner.plan,
+            one.miner.jobs.back().map(|job| (&job.id, job.prev))
+        );
+    }
+
+    /// Whether a miner works on the best chain.
+    fn has_work(&self, rig: usize) -> bool {
+        let job = self.rigs[rig].miner.job();
+        job.is_some_and(|job| job.height.0 > self.best.0.0)
+    }
+
+    /// A while after the last fault everybody mines on the best chain.
+    pub(crate) fn check_recovered(&self) {
+        assert!(self.now_ms >= self.plan.faulty_ms + RECOVERED_MS);
+        assert!(self.gate.is_some(), "the proxy runs");
+        let is_told = self.now_ms - self.best.1 < 10_000;
+        for (rig, one) in self.rigs.iter().enumerate() {
+            let is_fresh = self.now_ms - one.miner.since_ms < 10_000;
+            if one.miner.is_honest() && !is_fresh && !is_told {
+                assert!(
+                    self.has_work(rig),
+                    "miner {rig} has no work after all healed: {:?}",
+                    one.miner.plan
+                );
+            }
+        }
+    }
+
+    /// What the proxy keeps is within its limits.
+    pub(crate) fn count_gate(&mut self) {
+        if !self.step.is_multiple_of(64) {
+            return;
+        }
+        let Some(gate) = &self.gate else { return };
+        for size in gate.driver.proxy().sizes(READ_BYTES) {
+            assert!(size.count <= size.limit, "the proxy grows: {size:?}");
+            let most = self.largest.entry(size.what).or_default();
+            *most = size.count.max(*most);
+        }
+    }
+
+    /// Everybody leaves, and nobody waits for anything.
+    pub(crate) fn leave(&mut self) {
+        note!(self, "leave     everybody hangs up");
+        for rig in 0..self.rigs.len() {
+            let miner = &mut self.rigs[rig].miner;
+            let left = miner.pending.len();
+            assert!(
+                left == 0 || !miner.is_honest(),
+                "{left} requests of {rig} unanswered"
+            );
+            miner.retires = true;
+            self.hang_up(rig);
+        }
+    }
+
+    /// Nothing is kept of those who have left; then the proxy ends.
+    pub(crate) fn close(&mut self) {
+        let gate = self.gate.as_ref().expect("the proxy runs");
+        for size in gate.driver.proxy().sizes(READ_BYTES) {
+            // The probes stay.
+            let is_probes = size.what == "connections" && size.count <= size.limit;
+            let is_free = size.count == 0 || size.what == "offenders" || is_probes;
+            assert!(is_free, "kept after everybody has left: {size:?}");
+        }
+        note!(self, "end");
+        self.end_gate();
+    }
+}

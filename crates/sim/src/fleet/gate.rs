@@ -1,0 +1,379 @@
+//! The proxy's process: its driver between queues instead of sockets; its start, its end, and how it
+//! hands over to another.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use hstratum::proxy::control::{Mail, Order};
+use hstratum::proxy::driver::{Driver, Flags};
+use hstratum::proxy::settings::{Backend, Settings};
+use hstratum::proxy_header::{self, Header};
+use hstratum_core::limits::PROXY_TICK_MS;
+use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
+use hstratum_core::units::ConnId;
+
+use crate::fleet::cord::{Far, arrival_of};
+use crate::fleet::{Fleet, Happening};
+use crate::net::Cord;
+use crate::plan::{between, happens};
+use crate::plant::Plant;
+use crate::ports::{Ear, Out, Ports, Simulated};
+use crate::server::secret;
+use crate::world::note;
+
+/// How long miners wait for a server.
+pub(crate) const PATIENCE_MS: u64 = 30_000;
+/// Above this length of a turn nobody writes.
+const LATENCY_MS: u64 = 3;
+
+/// See the module.
+pub(crate) struct Gate {
+    pub(crate) driver: Driver<Ports>,
+    pub(crate) ear: Arc<Ear>,
+    orders: Sender<Mail>,
+    is_turn_due: bool,
+    /// Its names for connections.
+    pub(crate) cords: BTreeMap<ConnId, Cord>,
+}
+
+fn name_of(place: usize) -> String {
+    format!("server{place}:3008")
+}
+
+fn address_of(place: usize) -> SocketAddr {
+    let host = u8::try_from(place).expect("few servers");
+    SocketAddr::from(([10, 9, 0, host], 3008))
+}
+
+impl Fleet {
+    fn new_gate(&mut self) -> Gate {
+        let now = self.now();
+        let mut key = [0; 32];
+        self.rngs.gate.fill(&mut key);
+        let places = 0..self.servers.len();
+        let has_secret = self.plan.has_secret;
+        let config = ProxyConfig {
+            backends: places.clone().map(name_of).collect(),
+            prefix: 1,
+            key,
+            secret: has_secret.then(secret),
+            no_backend: NoBackend::Wait(PATIENCE_MS),
+            probe_timeout_ms: 700,
+            public_host: None,
+            public_port: 3008,
+        };
+        let backends = places.map(|place| Backend {
+            name: name_of(place),
+            address: address_of(place),
+        });
+        let settings = Settings {
+            listen: Vec::new(),
+            backends: backends.collect(),
+            secret: config.secret.clone(),
+            prefix: config.prefix,
+            no_backend: config.no_backend,
+            probe_timeout_ms: config.probe_timeout_ms,
+            // The lab reads from it for whom a connection is.
+            send_proxy: true,
+            proxy_protocol: Vec::new(),
+            max_inbound: 1_000,
+            max_per_address: 0,
+            tls: None,
+            public_host: None,
+            public_port: None,
+            control: None,
+            take_over: None,
+        };
+        let ear = Arc::new(Ear::default());
+        let (orders, mail) = channel();
+        let ports = Ports::new(now, ear.clone());
+        Gate {
+            driver: Driver::new(
+                ports,
+                Proxy::new(config, now),
+                settings,
+                mail,
+                Flags::default(),
+            ),
+            ear,
+            orders,
+            is_turn_due: false,
+            cords: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn start_gate(&mut self) {
+        self.boot += 1;
+        self.gate_since_ms = self.now_ms;
+        note!(self, "start     proxy number {}", self.boot);
+        self.gate = Some(self.new_gate());
+        self.after(0, Happening::Tick(self.boot));
+    }
+
+    pub(crate) fn want_turn(&mut self) {
+        let delay_ms = if happens(&mut self.rngs.gate, self.faults.proxy_slow_turn) {
+            self.inject("proxy slow turn");
+            between(&mut self.rngs.gate, 5, 500)
+        } else {
+            0
+        };
+        if let Some(gate) = &mut self.gate
+            && !std::mem::replace(&mut gate.is_turn_due, true)
+        {
+            self.after(delay_ms, Happening::Turn(self.boot));
+        }
+    }
+
+    pub(crate) fn tick(&mut self) {
+        if self.gate.is_some() {
+            self.turn();
+            self.after(PROXY_TICK_MS, Happening::Tick(self.boot));
+        }
+    }
+
+    /// The proxy has a turn, with all that has come.
+    pub(crate) fn turn(&mut self) {
+        let now = self.now();
+        let Some(gate) = &mut self.gate else { return };
+        gate.is_turn_due = false;
+        gate.driver.net.now = now;
+        let turn = catch_unwind(AssertUnwindSafe(|| gate.driver.turn()));
+        match turn {
+            Ok(_) => self.carry_out(),
+            Err(failure) if failure.is::<Simulated>() => return self.fail_gate(),
+            Err(failure) => resume_unwind(failure),
+        }
+        self.count_gate();
+        let gate = self.gate.as_ref().expect("it has just had a turn");
+        if !gate.driver.net.reads.is_empty() {
+            self.want_turn();
+        }
+    }
+
+    /// The operator takes a server out or in.
+    pub(crate) fn order(&mut self, order: Order) {
+        if let Some(gate) = &self.gate {
+            // Nobody waits for the answer.
+            let mail = Mail::Order(order, channel().0);
+            gate.orders.send(mail).expect("the driver reads it");
+            self.want_turn();
+        }
+    }
+
+    pub(crate) fn drain_order(place: usize) -> Order {
+        Order::Drain(name_of(place))
+    }
+
+    pub(crate) fn fill_order(place: usize) -> Order {
+        Order::Fill(name_of(place))
+    }
+
+    /// All that the proxy has done in a turn.
+    fn carry_out(&mut self) {
+        let gate = self.gate.as_mut().expect("it has just had a turn");
+        let out = std::mem::take(&mut gate.driver.net.out);
+        let said = gate.ear.take();
+        if let Some(words) = said.fails_in {
+            gate.ear.fail_in(words);
+        }
+        for (level, text) in said.log {
+            note!(self, "log       {level:?}: {text}");
+        }
+        for out in out {
+            match out {
+                Out::Send(conn, bytes) => self.send(conn, bytes),
+                Out::Close(conn) => self.close_cord(conn),
+                Out::Dial(conn, address, preface) => self.dial(conn, address, &preface),
+                Out::ResetAll => {}
+                Out::Listen(_) => unreachable!("a proxy always listens"),
+            }
+        }
+        self.flush();
+    }
+
+    fn cord_of(&self, conn: ConnId) -> Option<Cord> {
+        let cord = *self.gate.as_ref()?.cords.get(&conn)?;
+        self.cords.get(&cord)?.is_open().then_some(cord)
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        let Some(cord) = self.cord_of(conn) else {
+            return;
+        };
+        let bytes = match self.cords[&cord].far {
+            Far::Server(_, _, rig) => {
+                let bytes = self.plant_old_job(cord, bytes);
+                self.see_submits(cord, rig, &bytes);
+                bytes
+            }
+            Far::Miner(rig) => self.plant_answer(rig, bytes),
+        };
+        let state = self.cords.get_mut(&cord).expect("it was just there");
+        state.out.extend_from_slice(&bytes);
+    }
+
+    /// The proxy ends a connection; what it has written before leaves.
+    fn close_cord(&mut self, conn: ConnId) {
+        let Some(cord) = self.cord_of(conn) else {
+            return;
+        };
+        self.flush();
+        let far = self.cords[&cord].far;
+        match far {
+            Far::Miner(rig) => {
+                note!(self, "{rig:<2} closed by the proxy");
+                self.check_drop(rig, cord);
+                self.end_proxys(cord);
+                self.end_miners(cord);
+            }
+            Far::Server(place, conn, rig) => {
+                if let Some(rig) = rig {
+                    note!(self, "{rig:<2} leaves s{place}");
+                }
+                self.end_proxys(cord);
+                if let Some(conn) = conn {
+                    let world = &mut self.servers[place].world;
+                    world.now_ms = self.now_ms;
+                    world.end_cord(conn);
+                }
+                if let (Some(rig), Some(Plant::DroppedMiner)) = (rig, self.plant) {
+                    self.plant_drop(rig);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, conn: ConnId, address: SocketAddr, preface: &[u8]) {
+        let place = (0..self.servers.len()).find(|place| address_of(*place) == address);
+        let place = place.expect("a server that the proxy was told of");
+        let Header::Whole { source, .. } = proxy_header::parse(preface) else {
+            panic!("a server would not read {preface:?}");
+        };
+        let rig = source.and_then(|source| self.rig_at(source));
+        let cord = self.add_cord(Far::Server(place, None, rig), conn, LATENCY_MS);
+        if let Some(rig) = rig {
+            note!(self, "{rig:<2} goes to s{place}");
+        }
+        self.after(LATENCY_MS, Happening::Dialed(cord));
+    }
+
+    fn rig_at(&self, address: IpAddr) -> Option<usize> {
+        (0..self.rigs.len()).find(|rig| arrival_of(*rig).address == address)
+    }
+
+    /// The proxy fails: all its connections end with it, and it starts again.
+    pub(crate) fn fail_gate(&mut self) {
+        self.inject("proxy panic");
+        note!(self, "proxy     fails");
+        self.end_gate();
+        let delay_ms = between(&mut self.rngs.gate, 200, 5_000);
+        self.after(delay_ms, Happening::Start);
+    }
+
+    /// The process is gone, and its machine ends its connections.
+    pub(crate) fn end_gate(&mut self) {
+        let Some(gate) = self.gate.take() else { return };
+        self.count(gate.driver.proxy().counts());
+        let kept: Vec<Cord> = gate.cords.values().copied().collect();
+        self.end_cords(&kept);
+    }
+
+    /// These end without a word of the proxy's.
+    fn end_cords(&mut self, cords: &[Cord]) {
+        for cord in cords {
+            let Some(state) = self.cords.get(cord).filter(|state| state.is_open()) else {
+                continue;
+            };
+            let far = state.far;
+            self.end_proxys(*cord);
+            match far {
+                Far::Miner(_) => self.end_miners(*cord),
+                Far::Server(place, Some(conn), _) => {
+                    let world = &mut self.servers[place].world;
+                    world.now_ms = self.now_ms;
+                    world.end_cord(conn);
+                }
+                Far::Server(_, None, _) => {}
+            }
+        }
+    }
+
+    /// Another process goes on with everything; now and then it fails to, and this one goes on.
+    pub(crate) fn hand_over(&mut self) {
+        let now = self.now();
+        let Some(gate) = &mut self.gate else { return };
+        gate.driver.net.now = now;
+        gate.driver.freeze();
+        self.carry_out();
+        if self.rngs.gate.u8(..4) == 0 {
+            note!(self, "proxy     fails to hand over");
+            self.inject("failed hand-over");
+            let gate = self.gate.as_mut().expect("it was just there");
+            gate.driver.go_on();
+            return self.carry_out();
+        }
+        let mut old = self.gate.take().expect("it was just there");
+        self.count(old.driver.proxy().counts());
+        let moving: Vec<(ConnId, Option<ConnId>, String)> = old
+            .driver
+            .proxy()
+            .hand_over()
+            .map(|(conn, link, state)| {
+                let text = serde_json::to_string(&state).expect("plain data");
+                (conn, link, text)
+            })
+            .collect();
+        self.inject("hand-over");
+        note!(self, "proxy     hands {} miners over", moving.len());
+        let all: Vec<Cord> = old.cords.values().copied().collect();
+        let kept = moving
+            .iter()
+            .flat_map(|(conn, link, _)| [Some(*conn), *link]);
+        let kept: Vec<Cord> = kept.flatten().map(|conn| old.cords[&conn]).collect();
+        let left: Vec<Cord> = all
+            .into_iter()
+            .filter(|cord| !kept.contains(cord))
+            .collect();
+        self.boot += 1;
+        // Whoever has not said a word waits in the listening socket's queue, or is lost with it.
+        self.end_cords(&left);
+        self.gate = Some(self.new_gate());
+        for (conn, link, text) in moving {
+            self.pass_on(&mut old, conn, link, &text);
+        }
+        self.carry_out();
+        self.after(0, Happening::Tick(self.boot));
+    }
+
+    /// A miner goes to the new process, with what nobody has read.
+    fn pass_on(&mut self, old: &mut Gate, conn: ConnId, link: Option<ConnId>, text: &str) {
+        let miner = old.cords[&conn];
+        let Far::Miner(rig) = self.cords[&miner].far else {
+            panic!("{conn:?} is no miner's");
+        };
+        let conn = self.adopt(old, conn);
+        let link = link.map(|link| self.adopt(old, link));
+        let gate = self.gate.as_mut().expect("the new process");
+        let state = serde_json::from_str(text).expect("it was written by the same program");
+        let is_taken = gate.driver.go_on_with((conn, arrival_of(rig)), link, state);
+        assert!(is_taken, "it was written by the same program");
+    }
+
+    fn adopt(&mut self, old: &mut Gate, conn: ConnId) -> ConnId {
+        let cord = old.cords[&conn];
+        let unread = old.driver.net.take_unread(conn);
+        let gate = self.gate.as_mut().expect("the new process");
+        let state = self.cords.get_mut(&cord).expect("it is not long gone");
+        let new = gate.driver.net.adopt(state.is_servers());
+        state.conn = new;
+        state.boot = self.boot;
+        gate.cords.insert(new, cord);
+        for read in unread {
+            gate.driver.net.reads.push_back((new, read));
+        }
+        new
+    }
+}

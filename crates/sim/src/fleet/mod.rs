@@ -1,0 +1,421 @@
+//! A proxy between miners and servers, each of which is a [`World`] of its own without miners: what
+//! the proxy says to a server arrives there as bytes of a connection, and comes back as such.
+//!
+//! What is real: the servers as in `crate::world`, and the proxy's rules and its driver. All clocks
+//! are one. What must hold is in `check`.
+
+mod chain;
+mod check;
+mod cord;
+mod fault;
+mod gate;
+pub(crate) mod plan;
+mod rig;
+mod share;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fastrand::Rng;
+use hstratum_core::event::Now;
+use hstratum_core::proxy::Counts;
+use hstratum_core::units::{Hash, Height};
+
+use crate::Report;
+use crate::agenda::Agenda;
+use crate::fleet::cord::CordState;
+use crate::fleet::fault::{Squatter, Trouble};
+use crate::fleet::gate::Gate;
+use crate::fleet::plan::{FleetFaults, FleetPlan};
+use crate::fleet::rig::Rig;
+use crate::fleet::share::Shares;
+use crate::net::Cord;
+use crate::plan::Injected;
+use crate::plant::Plant;
+use crate::trace::Trace;
+use crate::world::{ChainIs, START_S, World, note};
+
+/// Everything that can happen outside of the servers.
+pub(crate) enum Happening {
+    /// The proxy starts.
+    Start,
+    /// It has a turn, in this process.
+    Turn(u32),
+    /// Its clock ticks.
+    Tick(u32),
+    /// A connection that it dials comes to the server.
+    Dialed(Cord),
+    /// The proxy hears whether it was taken.
+    Taken(Cord, bool),
+    /// A miner tries to connect.
+    Connect(usize),
+    /// Its attempt comes to the proxy.
+    Arrive(usize),
+    /// It is answered.
+    Answered(usize, Option<Cord>),
+    /// Bytes arrive.
+    ToProxy(Cord, Vec<u8>),
+    ToMiner(Cord, Vec<u8>),
+    /// The other end is gone.
+    ProxyGone(Cord),
+    MinerGone(Cord),
+    /// A miner finds a share for its work of this number.
+    Share(usize, u64),
+    /// A hostile miner does something.
+    Mischief(usize, Cord),
+    /// A miner looks whether anything has come.
+    Patience(usize),
+    /// Somebody else finds a block.
+    Block,
+    /// A node hears of a block.
+    Gossip(usize, Hash),
+    /// A server's process goes on.
+    Thaw(usize),
+    /// A server that was taken out is taken in again.
+    Fill(usize),
+    /// Somebody who has another's session leaves.
+    SquatterGone,
+    /// Something goes wrong.
+    Trouble(Trouble),
+    /// Everybody is looked at.
+    Survey,
+    /// The faults stop.
+    Heal,
+    /// Mining stops.
+    Rest,
+    /// Everybody hangs up.
+    Leave,
+    /// The proxy ends.
+    Close,
+}
+
+/// A server and what the fleet knows of it.
+pub(crate) struct Server {
+    pub(crate) world: World,
+    /// Its process is stopped until then.
+    pub(crate) frozen_until_ms: u64,
+    /// Its node hears of nothing until then.
+    pub(crate) isolated_until_ms: u64,
+    /// The tip that others have been told of.
+    pub(crate) spread: Hash,
+    /// Since when it takes miners and has work for them; none while it does not.
+    pub(crate) well_since_ms: Option<u64>,
+}
+
+/// A stream of random numbers for each part.
+pub(crate) struct Rngs {
+    pub(crate) net: Rng,
+    pub(crate) chain: Rng,
+    pub(crate) fault: Rng,
+    pub(crate) gate: Rng,
+}
+
+/// See the module.
+pub(crate) struct Fleet {
+    pub(crate) now_ms: u64,
+    pub(crate) step: u64,
+    pub(crate) agenda: Agenda<Happening>,
+    pub(crate) trace: Trace,
+    pub(crate) plan: FleetPlan,
+    pub(crate) faults: FleetFaults,
+    pub(crate) injected: Injected,
+    pub(crate) rngs: Rngs,
+    pub(crate) servers: Vec<Server>,
+    /// The proxy's process, while there is one, and how many there were.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) boot: u32,
+    /// Since when the proxy has been there.
+    pub(crate) gate_since_ms: u64,
+    pub(crate) cords: BTreeMap<Cord, CordState>,
+    pub(crate) made: Cord,
+    pub(crate) rigs: Vec<Rig>,
+    pub(crate) squatters: VecDeque<Squatter>,
+    pub(crate) shares: Shares,
+    /// Blocks that others have found, and the best height there is, with the time.
+    pub(crate) blocks_made: u64,
+    pub(crate) best: (Height, u64),
+    /// What proxies that are gone have counted.
+    pub(crate) counted: BTreeMap<&'static str, u64>,
+    pub(crate) largest: BTreeMap<&'static str, usize>,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) rests: bool,
+}
+
+/// After the faults have stopped: until everybody must be well; until mining stops, all leave, and the
+/// proxy ends.
+const RECOVERED_MS: u64 = 400_000;
+const REST_MS: u64 = 500_000;
+const LEAVE_MS: u64 = 770_000;
+const CLOSE_MS: u64 = 810_000;
+
+impl Fleet {
+    pub(crate) fn new(seed: u64, plan: FleetPlan, plant: Option<Plant>, prints: bool) -> Self {
+        let mut root = Rng::with_seed(seed ^ 0xf1ee_7000);
+        let servers = plan.servers.iter().enumerate().map(|(n, server)| {
+            let trace = Trace::labelled(prints, format!("s{n} "));
+            let mut world = World::new(seed * 8 + n as u64, server.clone(), plant, prints);
+            world.trace = trace;
+            world.chain_is = ChainIs::Shared;
+            Server {
+                spread: world.chain.tip(),
+                world,
+                frozen_until_ms: 0,
+                isolated_until_ms: 0,
+                well_since_ms: None,
+            }
+        });
+        let servers: Vec<Server> = servers.collect();
+        let rigs = plan.miners.iter().zip(&plan.takes_extra_nonces);
+        let rigs = rigs.map(|(miner, takes)| Rig::new(miner.clone(), root.fork(), *takes));
+        let rigs = rigs.collect();
+        let rngs = Rngs {
+            net: root.fork(),
+            chain: root.fork(),
+            fault: root.fork(),
+            gate: root.fork(),
+        };
+        Self {
+            now_ms: 0,
+            step: 0,
+            agenda: Agenda::new(),
+            trace: Trace::labelled(prints, "px ".to_owned()),
+            faults: plan.faults.clone(),
+            plan,
+            injected: Injected::new(),
+            rngs,
+            best: (servers[0].world.chain.tip_height(), 0),
+            servers,
+            gate: None,
+            boot: 0,
+            gate_since_ms: 0,
+            cords: BTreeMap::new(),
+            made: 0,
+            rigs,
+            squatters: VecDeque::new(),
+            shares: Shares::default(),
+            blocks_made: 0,
+            counted: BTreeMap::new(),
+            largest: BTreeMap::new(),
+            plant,
+            rests: false,
+        }
+    }
+
+    /// Runs to the end of the plan, or for so many steps.
+    pub(crate) fn run(&mut self, steps_max: u64) {
+        self.begin();
+        while self.step < steps_max
+            && !self.servers.iter().all(|server| server.world.is_over)
+            && let Some((at_ms, place)) = self.next()
+        {
+            self.step += 1;
+            self.now_ms = at_ms;
+            match place {
+                None => {
+                    let (_, happening) = self.agenda.next().expect("it was just there");
+                    self.happen(happening);
+                }
+                Some(place) => self.let_go_on(place),
+            }
+        }
+    }
+
+    /// When the next thing happens, and at which server, if at one. A server whose process is
+    /// stopped does nothing until it goes on.
+    fn next(&self) -> Option<(u64, Option<usize>)> {
+        let own = self.agenda.next_ms().map(|at_ms| (at_ms, None));
+        let servers = self
+            .servers
+            .iter()
+            .enumerate()
+            .filter_map(|(place, server)| {
+                let at_ms = server.world.agenda.next_ms()?;
+                let is_there = !server.world.is_over;
+                is_there.then_some((at_ms.max(server.frozen_until_ms), Some(place)))
+            });
+        own.into_iter()
+            .chain(servers)
+            .min_by_key(|(at_ms, place)| (*at_ms, *place))
+    }
+
+    fn let_go_on(&mut self, place: usize) {
+        let world = &mut self.servers[place].world;
+        let (_, what) = world.agenda.next().expect("it was just there");
+        world.now_ms = self.now_ms;
+        world.take_step(what);
+        self.after_step(place);
+    }
+
+    /// What has left a server is passed on.
+    pub(crate) fn after_step(&mut self, place: usize) {
+        let server = &mut self.servers[place];
+        for (cord, bytes) in std::mem::take(&mut server.world.to_proxy) {
+            self.hear_server(cord, bytes);
+        }
+        self.spread_tip(place);
+        self.see_server(place);
+    }
+
+    fn begin(&mut self) {
+        for server in &mut self.servers {
+            server.world.begin();
+        }
+        self.after(500, Happening::Start);
+        for rig in 0..self.rigs.len() {
+            let delay_ms = self.rngs.net.u64(1_000..20_000);
+            self.after(delay_ms, Happening::Connect(rig));
+            self.after(10_000, Happening::Patience(rig));
+        }
+        self.after(2_000, Happening::Block);
+        self.after(5_000, Happening::Survey);
+        for trouble in Trouble::ALL {
+            self.plan_trouble(trouble);
+        }
+        let faulty_ms = self.plan.faulty_ms;
+        for (delay_ms, happening) in [
+            (0, Happening::Heal),
+            (REST_MS, Happening::Rest),
+            (LEAVE_MS, Happening::Leave),
+            (CLOSE_MS, Happening::Close),
+        ] {
+            self.after(faulty_ms + delay_ms, happening);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            ms: self.now_ms,
+            unix_s: START_S + self.now_ms / 1000,
+        }
+    }
+
+    pub(crate) fn after(&mut self, delay_ms: u64, happening: Happening) {
+        self.agenda.add(self.now_ms + delay_ms, happening);
+    }
+
+    /// Counts a fault.
+    pub(crate) fn inject(&mut self, name: &'static str) {
+        *self.injected.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn is_healed(&self) -> bool {
+        self.now_ms >= self.plan.faulty_ms
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Start => self.start_gate(),
+            Happening::Turn(boot) if boot == self.boot => self.turn(),
+            Happening::Tick(boot) if boot == self.boot => self.tick(),
+            Happening::Turn(_) | Happening::Tick(_) => {}
+            Happening::Dialed(cord) => self.dialed(cord),
+            Happening::Taken(cord, is_taken) => self.taken(cord, is_taken),
+            Happening::Connect(rig) => self.connect(rig),
+            Happening::Arrive(rig) => self.arrive(rig),
+            Happening::Answered(rig, cord) => self.answered(rig, cord),
+            Happening::ToProxy(cord, bytes) => self.reach_proxy(cord, &bytes),
+            Happening::ToMiner(cord, bytes) => self.reach_miner(cord, &bytes),
+            Happening::ProxyGone(cord) => self.proxy_gone(cord),
+            Happening::MinerGone(cord) => self.miner_gone(cord),
+            Happening::Share(rig, number) => self.share(rig, number),
+            Happening::Mischief(rig, cord) => self.mischief(rig, cord),
+            Happening::Patience(rig) => self.patience(rig),
+            Happening::Block => self.block(),
+            Happening::Gossip(place, hash) => self.gossip(place, hash),
+            Happening::Thaw(place) => self.thaw(place),
+            Happening::Fill(place) => self.fill(place),
+            Happening::SquatterGone => self.squatter_gone(),
+            Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Survey => self.survey(),
+            Happening::Heal => self.heal(),
+            Happening::Rest => self.rest(),
+            Happening::Leave => self.leave(),
+            Happening::Close => self.close(),
+        }
+    }
+
+    pub(crate) fn count(&mut self, counts: Counts) {
+        for (name, count) in [
+            ("shares accepted", counts.accepted),
+            ("shares refused by servers", counts.refused),
+            ("shares of another server", counts.refused_stale),
+            ("shares in flight when lost", counts.refused_in_flight),
+            ("moves from a lost server", counts.moved_lost),
+            ("moves from a live server", counts.moved_alive),
+            ("extranonces changed", counts.extra_nonces_changed),
+            ("miners reset", counts.reset),
+        ] {
+            *self.counted.entry(name).or_default() += count;
+        }
+    }
+
+    /// Servers and all else together.
+    pub(crate) fn report(&self) -> Report {
+        let mut report = Report {
+            steps: self.step,
+            ms: self.now_ms,
+            injected: self.injected.clone(),
+            counted: self.counted.clone(),
+            largest: self.largest.clone(),
+            lines: self.trace.lines(),
+            digest: self.trace.digest(),
+            ..Report::default()
+        };
+        for server in &self.servers {
+            report.add(server.world.report());
+        }
+        report.ms = self.now_ms;
+        report
+    }
+
+    /// The last lines of all parts, in the order of time.
+    pub(crate) fn last(&self) -> String {
+        let own = self.trace.last();
+        let servers = self.servers.iter().map(|server| server.world.trace.last());
+        let mut lines: Vec<String> = servers
+            .chain([own])
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        // The time comes first, in a form that sorts.
+        lines.sort();
+        let from = lines.len().saturating_sub(60);
+        lines[from..].join("\n")
+    }
+
+    fn heal(&mut self) {
+        note!(self, "heal      no more faults");
+        self.faults = FleetFaults::default();
+        for place in 0..self.servers.len() {
+            self.servers[place].isolated_until_ms = 0;
+            self.servers[place].frozen_until_ms = 0;
+            self.fill(place);
+            self.thaw(place);
+        }
+        while !self.squatters.is_empty() {
+            self.squatter_gone();
+        }
+        let dead = self.cords.iter().filter(|(_, cord)| cord.is_dead);
+        let dead: Vec<Cord> = dead.map(|(name, _)| *name).collect();
+        for cord in dead {
+            self.after(10, Happening::ProxyGone(cord));
+            self.after(10, Happening::MinerGone(cord));
+        }
+        for rig in 0..self.rigs.len() {
+            if !self.rigs[rig].miner.is_honest() {
+                self.rigs[rig].miner.retires = true;
+                self.hang_up(rig);
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        note!(self, "rest      nobody mines");
+        self.check_recovered();
+        for rig in &mut self.rigs {
+            rig.miner.plan.hashrate = 0.0;
+        }
+        self.rests = true;
+        // Old credit is merged when there are many blocks above it.
+        self.plan.block_ms = 1_000;
+        self.after(1, Happening::Block);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a seed draws for a proxy and its servers: how many, who mines, and what goes wrong with
+//! which of them. As in `crate::plan`, about half of the kinds of faults are left out.
+
+use fastrand::Rng;
+use hstratum_core::address::Network;
+use hstratum_core::pace::Dynamic;
+
+use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners, draw_remembered};
+
+/// Between the times at which the servers' faults stop, since each dies once more then.
+const HEAL_APART_MS: u64 = 70_000;
+
+/// Mean times between faults in milliseconds, or chances per case. None: it does not happen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FleetFaults {
+    /// A server's process is stopped for a while, and goes on.
+    pub(crate) hang_ms: Option<u64>,
+    /// A server's node hears of no block for a while.
+    pub(crate) isolate_ms: Option<u64>,
+    /// The operator takes a server out, and in again.
+    pub(crate) drain_ms: Option<u64>,
+    /// Somebody takes the session of a miner at a server where that is not: ids are no secret.
+    pub(crate) squat_ms: Option<u64>,
+    /// The proxy hands over to a new process.
+    pub(crate) hand_over_ms: Option<u64>,
+    /// The proxy fails, and starts again.
+    pub(crate) proxy_panic_ms: Option<u64>,
+    /// A miner's connection is reset.
+    pub(crate) miner_cut_ms: Option<u64>,
+    /// A miner's connection dies without a word.
+    pub(crate) miner_half_open_ms: Option<u64>,
+    /// What a miner or the proxy sends takes seconds.
+    pub(crate) miner_slow_segment: Option<f64>,
+    /// It arrives in pieces.
+    pub(crate) miner_split_segment: Option<f64>,
+    /// The proxy does not get its turn for a while.
+    pub(crate) proxy_slow_turn: Option<f64>,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetPlan {
+    pub(crate) servers: Vec<Plan>,
+    pub(crate) miners: Vec<MinerPlan>,
+    /// Which miners understand another extranonce1.
+    pub(crate) takes_extra_nonces: Vec<bool>,
+    /// Whether the proxy shares a secret with the servers.
+    pub(crate) has_secret: bool,
+    /// Whether servers are told the miners' addresses.
+    pub(crate) tells_addresses: bool,
+    pub(crate) faulty_ms: u64,
+    pub(crate) block_ms: u64,
+    pub(crate) faults: FleetFaults,
+}
+
+impl FleetPlan {
+    pub(crate) fn draw(rng: &mut Rng, hours: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let faulty_ms = (hours * 3_600_000.0 * (0.5 + rng.f64())) as u64;
+        let has_secret = rng.bool();
+        let server = Plan {
+            faulty_ms,
+            network: [Network::Regtest, Network::Simnet][rng.usize(..2)],
+            dynamic: [Dynamic::On, Dynamic::Off][rng.usize(..2)],
+            hashes_per_block: 10_f64.powf(2.3 + 1.4 * rng.f64()),
+            block_ms: u64::MAX,
+            miners: Vec::new(),
+            shares_remembered_max: draw_remembered(rng),
+            proxy_secret: has_secret,
+            faults: Faults::default(),
+        };
+        let count = rng.u64(2..4);
+        let servers = (0..count).map(|n| Plan {
+            faulty_ms: faulty_ms + n * HEAL_APART_MS,
+            faults: Faults {
+                // The chain is everybody's, and so is the time.
+                reorganise_ms: None,
+                clock_step_ms: None,
+                ..Faults::draw(rng)
+            },
+            ..server.clone()
+        });
+        let servers = servers.collect();
+        let mut miners = draw_miners(rng);
+        for miner in &mut miners {
+            if matches!(miner.kind, Kind::Slow | Kind::Admin) {
+                miner.kind = Kind::Honest;
+            }
+        }
+        let takes_extra_nonces = miners.iter().map(|miner| {
+            // What is known of no such client is not tried.
+            matches!(miner.kind, Kind::Honest | Kind::Doubler) && rng.bool()
+        });
+        Self {
+            servers,
+            takes_extra_nonces: takes_extra_nonces.collect(),
+            miners,
+            has_secret,
+            tells_addresses: rng.bool(),
+            faulty_ms,
+            block_ms: between(rng, 15_000, 300_000),
+            faults: FleetFaults::draw(rng),
+        }
+    }
+
+    /// The same without one kind of fault, wherever it happens.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        for server in &mut self.servers {
+            server.faults = server.faults.without(name);
+        }
+        for (known, leave_out) in LEAVE_OUT {
+            if known == name {
+                leave_out(&mut self.faults);
+            }
+        }
+    }
+
+    /// The kinds of faults that happen.
+    pub(crate) fn fault_names(&self) -> Vec<&'static str> {
+        let servers = self.servers.iter();
+        let mut names: Vec<_> = servers.flat_map(|server| server.faults.names()).collect();
+        names.sort_unstable();
+        names.dedup();
+        for (name, leave_out) in LEAVE_OUT {
+            let mut without = self.faults.clone();
+            leave_out(&mut without);
+            if format!("{without:?}") != format!("{:?}", self.faults) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+impl FleetFaults {
+    fn draw(rng: &mut Rng) -> Self {
+        let calm = rng.u8(..10) == 0;
+        let mut every = |least_ms: u64, most_ms: u64| {
+            (rng.bool() && !calm).then(|| between(rng, least_ms, most_ms))
+        };
+        let (minute, hour) = (60_000, 3_600_000);
+        let mut faults = Self {
+            hang_ms: every(2 * minute, hour),
+            isolate_ms: every(3 * minute, hour),
+            drain_ms: every(2 * minute, hour),
+            squat_ms: every(minute, hour),
+            hand_over_ms: every(minute, hour),
+            proxy_panic_ms: every(5 * minute, 2 * hour),
+            miner_cut_ms: every(minute / 2, hour),
+            miner_half_open_ms: every(2 * minute, hour),
+            ..Self::default()
+        };
+        let mut chance =
+            |most: f64| (rng.bool() && !calm).then(|| most * 10_f64.powf(-2.0 * rng.f64()));
+        faults.miner_slow_segment = chance(0.02);
+        faults.miner_split_segment = chance(0.5);
+        faults.proxy_slow_turn = chance(0.002);
+        faults
+    }
+}
+
+/// Leaves one kind of fault out.
+type LeaveOut = fn(&mut FleetFaults);
+
+/// How each kind of fault is left out.
+const LEAVE_OUT: [(&str, LeaveOut); 11] = [
+    ("hang", |f| f.hang_ms = None),
+    ("isolated node", |f| f.isolate_ms = None),
+    ("drain", |f| f.drain_ms = None),
+    ("squatter", |f| f.squat_ms = None),
+    ("hand-over", |f| f.hand_over_ms = None),
+    ("proxy panic", |f| f.proxy_panic_ms = None),
+    ("miner cut", |f| f.miner_cut_ms = None),
+    ("miner half-open", |f| f.miner_half_open_ms = None),
+    ("miner slow segment", |f| f.miner_slow_segment = None),
+    ("miner split segment", |f| f.miner_split_segment = None),
+    ("proxy slow turn", |f| f.proxy_slow_turn = None),
+];

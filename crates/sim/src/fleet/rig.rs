@@ -1,0 +1,336 @@
+//! Miners before the proxy: what they do, and what an honest one may be told.
+
+use hstratum_core::units::Height;
+use serde_json::Value;
+
+use crate::fleet::cord::Far;
+use crate::fleet::{Fleet, Happening};
+use crate::miner::{Asked, Line, Miner, Pending};
+use crate::mining::Repeat;
+use crate::net::Cord;
+use crate::node::short;
+use crate::plan::{Kind, MinerPlan};
+use crate::work::Work;
+use crate::world::note;
+
+/// A miner, and what is only known of one before a proxy.
+pub(crate) struct Rig {
+    pub(crate) miner: Miner,
+    pub(crate) cord: Option<Cord>,
+    /// It has said that it understands another extranonce1.
+    pub(crate) takes_extra_nonces: bool,
+    /// When it was last seen with work on the best chain.
+    pub(crate) worked_ms: u64,
+    /// When it lost connections to servers; the last ones.
+    pub(crate) losses: Vec<u64>,
+}
+
+impl Rig {
+    pub(crate) fn new(plan: MinerPlan, rng: fastrand::Rng, takes_extra_nonces: bool) -> Self {
+        Self {
+            miner: Miner::new(plan, rng),
+            cord: None,
+            takes_extra_nonces,
+            worked_ms: 0,
+            losses: Vec::new(),
+        }
+    }
+}
+
+impl Fleet {
+    pub(crate) fn kind_of(&self, rig: usize) -> &'static str {
+        self.rigs[rig].miner.kind().name()
+    }
+
+    pub(crate) fn connect(&mut self, rig: usize) {
+        let miner = &self.rigs[rig].miner;
+        if !miner.retires {
+            self.after(miner.plan.latency_ms, Happening::Arrive(rig));
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, rig: usize) {
+        let latency_ms = self.rigs[rig].miner.plan.latency_ms;
+        let conn = self.gate.as_mut().map(|gate| gate.driver.net.next_conn());
+        let cord = conn.map(|conn| self.add_cord(Far::Miner(rig), conn, latency_ms));
+        self.after(latency_ms, Happening::Answered(rig, cord));
+    }
+
+    pub(crate) fn answered(&mut self, rig: usize, cord: Option<Cord>) {
+        let now_ms = self.now_ms;
+        let is_open = |cord: &Cord| self.cords.get(cord).is_some_and(|state| state.proxy_open);
+        let is_open = cord.as_ref().is_some_and(is_open);
+        let one = &mut self.rigs[rig];
+        let Some(cord) = cord.filter(|_| is_open) else {
+            let delay_ms = one.miner.comes_back_ms().max(1_000);
+            return self.after(delay_ms, Happening::Connect(rig));
+        };
+        one.cord = Some(cord);
+        one.miner.since_ms = now_ms;
+        one.miner.last_byte_ms = now_ms;
+        let mut lines = one.miner.greet(now_ms);
+        if one.takes_extra_nonces {
+            lines.push(
+                one.miner
+                    .ask(now_ms, Asked::ExtraNonces, "extranonce.subscribe", ""),
+            );
+        }
+        let is_hostile = !one.miner.is_honest();
+        note!(self, "{rig:<2} {:<6} connected", self.kind_of(rig));
+        for line in lines {
+            self.transmit(cord, line.as_bytes());
+        }
+        if is_hostile {
+            self.after(100, Happening::Mischief(rig, cord));
+        }
+    }
+
+    /// A miner notices that its connection is gone, and comes back.
+    pub(crate) fn miner_gone(&mut self, cord: Cord) {
+        let now_ms = self.now_ms;
+        let Some(state) = self.cords.get_mut(&cord) else {
+            return;
+        };
+        let Far::Miner(rig) = state.far else { return };
+        state.far_open = false;
+        let one = &mut self.rigs[rig];
+        if one.cord == Some(cord) {
+            one.cord = None;
+            one.miner.hang_up(now_ms);
+            let delay_ms = one.miner.comes_back_ms();
+            note!(self, "{rig:<2} {:<6} has no connection", self.kind_of(rig));
+            self.after(delay_ms, Happening::Connect(rig));
+        }
+    }
+
+    /// A miner ends its connection.
+    pub(crate) fn hang_up(&mut self, rig: usize) {
+        let Some(cord) = self.rigs[rig].cord else {
+            return;
+        };
+        if let Some(state) = self.cords.get(&cord).filter(|state| !state.is_dead) {
+            let latency_ms = state.latency_ms;
+            self.after(latency_ms, Happening::ProxyGone(cord));
+        }
+        self.miner_gone(cord);
+    }
+
+    pub(crate) fn patience(&mut self, rig: usize) {
+        let one = &self.rigs[rig];
+        let waited_ms = self.now_ms - one.miner.last_byte_ms;
+        if one.cord.is_some() && waited_ms > one.miner.patience_ms() {
+            note!(self, "{rig:<2} {:<6} gives its proxy up", self.kind_of(rig));
+            self.hang_up(rig);
+        }
+        self.after(10_000, Happening::Patience(rig));
+    }
+
+    pub(crate) fn reach_miner(&mut self, cord: Cord, bytes: &[u8]) {
+        let now_ms = self.now_ms;
+        let Some(state) = self.cords.get(&cord).filter(|state| !state.is_dead) else {
+            return;
+        };
+        let Far::Miner(rig) = state.far else { return };
+        let one = &mut self.rigs[rig];
+        if one.cord != Some(cord) {
+            return;
+        }
+        one.miner.last_byte_ms = now_ms;
+        if one.miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
+            // It takes a cut line for an error.
+            return self.hang_up(rig);
+        }
+        one.miner.line.extend_from_slice(bytes);
+        while let Some(line) = self.rigs[rig].miner.next_line() {
+            self.read_line(rig, &line);
+            if self.rigs[rig].cord != Some(cord) {
+                return;
+            }
+        }
+    }
+
+    fn read_line(&mut self, rig: usize, line: &str) {
+        let now_ms = self.now_ms;
+        let is_honest = self.rigs[rig].miner.is_honest();
+        let Some(line) = Line::parse(line) else {
+            assert!(!is_honest, "no stratum server sends {line:?}");
+            return;
+        };
+        match line {
+            Line::Difficulty(difficulty) => {
+                let miner = &mut self.rigs[rig].miner;
+                miner.difficulty = Some(difficulty);
+                miner.difficulty_ms = now_ms;
+                if matches!(miner.kind(), Kind::Goldshell | Kind::Handy) {
+                    miner.work_number += 1;
+                    self.seek(rig);
+                }
+            }
+            Line::Notify(params) => self.read_job(rig, &params),
+            Line::ExtraNonce(extra_nonce1) => {
+                let one = &mut self.rigs[rig];
+                assert!(
+                    one.takes_extra_nonces || !is_honest,
+                    "a miner was told another extranonce1 that does not understand it"
+                );
+                one.miner.extra_nonce1 = Some(extra_nonce1);
+                one.miner.work_number += 1;
+                note!(self, "{rig:<2} extranonce1 {extra_nonce1:08x}");
+            }
+            Line::Reply { id, result, error } => self.read_reply(rig, &id, &result, error),
+            Line::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
+        }
+    }
+
+    fn read_job(&mut self, rig: usize, params: &Value) {
+        let miner = &self.rigs[rig].miner;
+        let difficulty = miner.difficulty.expect("a difficulty comes before a job");
+        let height_of = |hash: &_| -> Option<Height> { self.height_of(hash) };
+        let job = Work::parse(params, difficulty, self.now_ms, height_of);
+        let job = job.expect("a notify of nine fields on a block that is known");
+        self.check_job(rig, &job.id);
+        let miner = &mut self.rigs[rig].miner;
+        let is_repeated = miner.jobs.iter().any(|known| known.id == job.id);
+        assert!(!is_repeated, "a job was sent twice: {}", job.id);
+        miner.push_job(job);
+        self.seek(rig);
+    }
+
+    fn read_reply(&mut self, rig: usize, id: &str, result: &Value, error: Option<(i64, String)>) {
+        let miner = &mut self.rigs[rig].miner;
+        if !miner.is_honest() {
+            return;
+        }
+        let pending = miner.pending.pop_front();
+        let pending = pending.unwrap_or_else(|| panic!("a reply to nothing: {id}"));
+        assert_eq!(pending.id, id, "replies come in the order of the requests");
+        match (&pending.asked, error) {
+            (Asked::Subscribe, None) => {
+                let n1 = result[1].as_str().expect("extranonce1");
+                miner.extra_nonce1 = u32::from_str_radix(n1, 16).ok();
+                if matches!(miner.kind(), Kind::Honest | Kind::Doubler) {
+                    miner.session = result[0][0][1].as_str().map(str::to_owned);
+                }
+                self.seek(rig);
+            }
+            (Asked::Authorize, None) => {
+                assert_eq!(*result, Value::Bool(true), "an honest miner was refused");
+                miner.is_authorized = true;
+                self.seek(rig);
+            }
+            (Asked::ExtraNonces, error) => assert_eq!(error, None, "it is known"),
+            (Asked::Nonsense, _) => {}
+            (Asked::Submit(submitted), None) => {
+                assert_eq!(*result, Value::Bool(true));
+                miner.accepted += 1;
+                miner.has_credit = true;
+                miner.is_fed_up(false);
+                self.acknowledged(rig, submitted);
+            }
+            (Asked::Submit(submitted), Some((code, text))) => {
+                let is_fed_up = miner.is_fed_up(true);
+                note!(
+                    self,
+                    "{rig:<2} {:<6} refused: {code} {text}",
+                    self.kind_of(rig)
+                );
+                self.check_refusal(rig, &pending, submitted, code, &text);
+                if is_fed_up {
+                    self.hang_up(rig);
+                }
+            }
+            (asked, Some((code, text))) => {
+                panic!("an honest miner was refused: {asked:?} {code} {text}");
+            }
+            (asked, None) => panic!("a reply to {asked:?}"),
+        }
+    }
+
+    /// Draws when the next share for its work is found.
+    fn seek(&mut self, rig: usize) {
+        let miner = &mut self.rigs[rig].miner;
+        if let Some(delay_ms) = miner.draw_share_ms() {
+            let number = miner.work_number;
+            self.after(delay_ms, Happening::Share(rig, number));
+        }
+    }
+
+    pub(crate) fn share(&mut self, rig: usize, number: u64) {
+        let now_ms = self.now_ms;
+        let one = &mut self.rigs[rig];
+        let Some(cord) = one.cord else { return };
+        let miner = &mut one.miner;
+        if number != miner.work_number || miner.plan.hashrate == 0.0 {
+            return;
+        }
+        let Some((job, proof)) = miner.find(now_ms) else {
+            return;
+        };
+        let mut claims = Vec::from_iter(miner.claim(&job, proof, Repeat::First));
+        if job.network.is_met_by(&claims[0].submitted.hash) {
+            note!(
+                self,
+                "{rig:<2} {:<6} has a block: {}",
+                self.kind_of(rig),
+                short(&claims[0].submitted.hash)
+            );
+        }
+        let miner = &mut self.rigs[rig].miner;
+        if let Some(place) = (miner.sent.len() > 2)
+            .then(|| miner.draw_repeat())
+            .flatten()
+        {
+            claims.push(miner.claim_again(place));
+        }
+        for claim in claims {
+            self.shares.send(rig, &claim);
+            let line = self.rigs[rig].miner.submit(now_ms, claim);
+            self.transmit(cord, line.as_bytes());
+        }
+        self.seek(rig);
+    }
+
+    /// A hostile miner says something, and perhaps hangs up.
+    pub(crate) fn mischief(&mut self, rig: usize, cord: Cord) {
+        if self.rigs[rig].cord != Some(cord) {
+            return;
+        }
+        let rng = &mut self.rigs[rig].miner.rng;
+        let number = rng.u32(..);
+        let line = match rng.u8(..10) {
+            0 => "no stratum at all\n".to_owned(),
+            1 => format!("{}\n", "[".repeat(rng.usize(1..20_000))),
+            2 => {
+                r#"{"id":1,"method":"hstratum.admit","params":["alice","","00"]}"#.to_owned() + "\n"
+            }
+            3 => "{\"id\":2,\"method\":\"hstratum.hello\",\"params\":[]}\n".to_owned(),
+            4 => format!(
+                "{{\"id\":3,\"method\":\"mining.subscribe\",\"params\":[\"x\",\"{number:08x}\"]}}\n"
+            ),
+            5 => format!(
+                "{{\"id\":4,\"method\":\"mining.submit\",\"params\":[\"alice\",\"{number}\",\
+                 \"00000000\",\"00000000\",\"00000000\"]}}\n"
+            ),
+            6 => {
+                "{\"id\":5,\"method\":\"mining.get_transactions\",\"params\":[\"1\"]}\n".to_owned()
+            }
+            7 => format!(
+                "{{\"id\":6,\"method\":\"mining.authorize\",\"params\":[\"mallory{number}\",\"x\"]}}\n"
+            ),
+            8 => format!("GET / HTTP/1.1\r\nHost: pool{number}\r\n\r\n"),
+            _ => "{\"id\":7,\"method\":\"mining.ping\",\"params\":[]}\n".repeat(rng.usize(1..300)),
+        };
+        let hangs_up = rng.u8(..20) == 0;
+        let delay_ms = rng.u64(50..10_000);
+        self.transmit(cord, line.as_bytes());
+        if hangs_up {
+            self.hang_up(rig);
+        }
+        self.after(delay_ms, Happening::Mischief(rig, cord));
+    }
+
+    /// Whether all that a miner asked is answered.
+    pub(crate) fn oldest(&self, rig: usize) -> Option<&Pending> {
+        self.rigs[rig].miner.pending.front()
+    }
+}

@@ -1,0 +1,125 @@
+//! Shares on their way through the proxy: which server has seen which, how often, and what it was
+//! told of them. A share that is acknowledged is one of a single server's, and in its ledger.
+
+use std::collections::HashMap;
+
+use hstratum_core::units::Hash;
+use serde_json::Value;
+
+use crate::book::ShareKey;
+use crate::fleet::Fleet;
+use crate::fleet::cord::Far;
+use crate::miner::Submitted;
+use crate::mining::Claim;
+use crate::net::Cord;
+
+/// A share as its miner has sent it.
+struct Sent {
+    hash: Hash,
+    key: ShareKey,
+    is_valid: bool,
+    /// How often its miner has sent it, and how often servers have got it.
+    sent: u32,
+    reached: u32,
+    /// The server that has got it.
+    place: Option<usize>,
+}
+
+/// Every share that was sent, by its miner and what tells it from others of its job.
+#[derive(Default)]
+pub(crate) struct Shares {
+    sent: HashMap<(usize, String), Sent>,
+    texts: HashMap<Hash, (usize, String)>,
+}
+
+impl Shares {
+    /// A miner sends a share.
+    pub(crate) fn send(&mut self, rig: usize, claim: &Claim) {
+        let text = text_of(&claim.params).expect("a miner writes its parameters well");
+        let submitted = &claim.submitted;
+        let name = (rig, text);
+        let sent = self.sent.entry(name.clone()).or_insert(Sent {
+            hash: submitted.hash,
+            key: submitted.key.clone(),
+            is_valid: submitted.is_valid,
+            sent: 0,
+            reached: 0,
+            place: None,
+        });
+        sent.sent += 1;
+        // Another extranonce1 makes it another share.
+        (sent.hash, sent.key, sent.is_valid) =
+            (submitted.hash, submitted.key.clone(), submitted.is_valid);
+        self.texts.insert(submitted.hash, name);
+    }
+
+    /// The server that has got a share.
+    pub(crate) fn place_of(&self, hash: &Hash) -> Option<usize> {
+        self.sent.get(self.texts.get(hash)?)?.place
+    }
+}
+
+/// Job, second half of the extra nonce, time and nonce of a submit's parameters.
+fn text_of(params: &str) -> Option<String> {
+    let params: Vec<Value> = serde_json::from_str(params).ok()?;
+    let texts = params.get(1..5)?.iter().map(Value::as_str);
+    Some(texts.collect::<Option<Vec<_>>>()?.join(" "))
+}
+
+impl Fleet {
+    /// What the proxy is about to say to a server for a miner: no job of another server, no share that
+    /// another server has got, none more often than its miner has sent it.
+    pub(crate) fn see_submits(&mut self, cord: Cord, rig: Option<usize>, bytes: &[u8]) {
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Ok(request) = serde_json::from_slice::<Value>(line) else {
+                continue;
+            };
+            if request["method"] != "mining.submit" {
+                continue;
+            }
+            let rig = rig.expect("a probe sends no shares");
+            let job = request["params"][1].as_str().unwrap_or_default();
+            let state = &self.cords[&cord];
+            let Far::Server(place, ..) = state.far else {
+                panic!("a submit to a miner");
+            };
+            assert!(
+                state.jobs.contains(job),
+                "s{place} is sent a share of a job that it has not given on this connection: {job}"
+            );
+            let text = text_of(&request["params"].to_string()).unwrap_or_default();
+            let Some(share) = self.shares.sent.get_mut(&(rig, text)) else {
+                assert!(!self.rigs[rig].miner.is_honest(), "a share of nobody's");
+                continue;
+            };
+            share.reached += 1;
+            let before = *share.place.get_or_insert(place);
+            assert_eq!(
+                before, place,
+                "one share goes to two servers: {}",
+                share.hash
+            );
+            assert!(
+                share.reached <= share.sent,
+                "a share is sent to its server more often than its miner has sent it"
+            );
+            if share.is_valid {
+                let world = &mut self.servers[place].world;
+                world.book.send(share.hash, &share.key);
+            }
+        }
+    }
+
+    /// A miner was told that its share counts: then a server has got it, and its ledger has it.
+    pub(crate) fn acknowledged(&mut self, rig: usize, submitted: &Submitted) {
+        let place = self.shares.place_of(&submitted.hash);
+        let place = place.unwrap_or_else(|| {
+            panic!(
+                "miner {rig} was told that a share counts that no server has got: {}",
+                submitted.hash
+            )
+        });
+        let book = &mut self.servers[place].world.book;
+        book.acknowledge(submitted.hash, &submitted.key);
+    }
+}

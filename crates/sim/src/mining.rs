@@ -1,0 +1,115 @@
+//! How a miner finds a share, and what it makes of it: a line for the server, and what it is worth.
+
+use hstratum_core::units::Hash;
+
+use crate::book::ShareKey;
+use crate::miner::{Asked, Miner, Pending, Submitted};
+use crate::plan::{Kind, wait};
+use crate::work::{Work, hashes_of};
+
+/// The second half of the extra nonce, the time and the nonce.
+pub(crate) type Proof = (u32, u32, u32);
+
+/// Whether a share was sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    First,
+    Again,
+}
+
+impl Miner {
+    /// When it finds its next share, from now on; none while it has nothing to do.
+    pub(crate) fn draw_share_ms(&mut self) -> Option<u64> {
+        let target = self.target()?;
+        let mines = self.plan.hashrate > 0.0 && self.kind() != Kind::Hostile;
+        let mean_ms = 1000.0 * hashes_of(&target) / self.plan.hashrate;
+        mines.then(|| wait(&mut self.rng, mean_ms))
+    }
+
+    /// The share that it has found for the job it has.
+    pub(crate) fn find(&mut self, now_ms: u64) -> Option<(Work, Proof)> {
+        let (job, target, n1) = (self.job()?, self.target()?, self.extra_nonce1?);
+        let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
+        let time = job.time + self.rng.clone().u32(0..=waited_s.min(32));
+        let found = job.find(n1, self.n2, time, self.nonce, &target);
+        let job = job.clone();
+        self.rng.u64(..);
+        self.nonce = found.nonce.wrapping_add(1);
+        Some((job, (found.n2, found.time, found.nonce)))
+    }
+
+    /// A share as parameters of a submit, and what is known of it.
+    pub(crate) fn claim(&self, job: &Work, proof: Proof, repeat: Repeat) -> Option<Claim> {
+        let (n2, time, nonce) = proof;
+        let hash = job.hash(self.extra_nonce1?, n2, time, nonce);
+        let key: ShareKey = (
+            job.height,
+            self.plan.account.as_str().into(),
+            job.difficulty.get().to_bits(),
+        );
+        let name = serde_json::to_string(&self.plan.name).expect("a string");
+        let mask = match self.kind() {
+            Kind::Goldshell | Kind::Handy => format!(",\"{}\"", "0".repeat(64)),
+            _ => String::new(),
+        };
+        let params = format!(
+            "[{name},\"{}\",\"{n2:08x}\",\"{time:08x}\",\"{nonce:08x}\"{mask}]",
+            job.id
+        );
+        let submitted = Submitted {
+            hash,
+            key,
+            prev: job.prev,
+            job_ms: job.received_ms,
+            is_valid: job.is_share(&hash),
+            is_again: repeat == Repeat::Again,
+            is_late: self.difficulty_ms >= job.received_ms
+                && self.difficulty != Some(job.difficulty),
+        };
+        Some(Claim { params, submitted })
+    }
+
+    /// The line that submits it; the answer is waited for from now on.
+    pub(crate) fn submit(&mut self, now_ms: u64, claim: Claim) -> String {
+        let Claim { params, submitted } = claim;
+        let id = self.id();
+        let line = format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":{params}}}\n");
+        self.pending.push_back(Pending {
+            id,
+            sent_ms: now_ms,
+            asked: Asked::Submit(submitted.clone()),
+        });
+        if self.kind() == Kind::Doubler && !submitted.is_again {
+            self.remember(params, submitted);
+        }
+        line
+    }
+
+    /// One of the shares that it has sent, to be sent again: a doubler does that now and then.
+    pub(crate) fn draw_repeat(&mut self) -> Option<usize> {
+        let repeats = self.kind() == Kind::Doubler && self.rng.u8(..10) < 3;
+        repeats.then(|| self.rng.usize(..self.sent.len()))
+    }
+
+    /// What it has sent, once more.
+    pub(crate) fn claim_again(&self, place: usize) -> Claim {
+        let (params, submitted) = self.sent[place].clone();
+        let submitted = Submitted {
+            is_again: true,
+            ..submitted
+        };
+        Claim { params, submitted }
+    }
+
+    /// Where a share is among those that it has sent.
+    pub(crate) fn place_of(&self, hash: &Hash) -> Option<usize> {
+        let mut sent = self.sent.iter();
+        sent.position(|(_, submitted)| submitted.hash == *hash)
+    }
+}
+
+/// A share, ready to be sent.
+pub(crate) struct Claim {
+    pub(crate) params: String,
+    pub(crate) submitted: Submitted,
+}
