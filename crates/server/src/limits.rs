@@ -310,6 +310,16 @@ pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
 /// Over how long a drain moves miners away if nothing is said.
 pub(crate) const DRAIN_S: u64 = 60;
 
+/// How long one answer may read what the pool sent over time. The next goes on from there.
+pub(crate) const HTTP_SUMS: Duration = Duration::from_secs(2);
+
+/// Steps of time whose sums HTTP keeps. At the limit all are read anew.
+pub(crate) const HTTP_SUMS_MAX: usize = 4_096;
+
+/// How long HTTP gives the open round and the balances of a shared ledger again: with 10,000 accounts
+/// they are a million rows.
+pub(crate) const HTTP_SHARED_KEPT: Duration = Duration::from_secs(20);
+
 /// Servers of a shared ledger that HTTP shows, those that were seen last.
 pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;
 

@@ -146,7 +146,7 @@ fn live_parts_go_on_while_the_shared_ledger_is_away() {
     wait_until("it is away", || {
         browser.json("/api/v1/pool")["shared_ledger_away"].is_string()
     });
-    let refused = browser.get("/api/v1/round");
+    let refused = browser.get("/api/v1/payouts");
     assert_eq!(refused.status, 503);
     assert!(
         refused.body.contains("the shared ledger is away"),
@@ -161,6 +161,6 @@ fn live_parts_go_on_while_the_shared_ledger_is_away() {
     ledger.resume();
     wait_until("it is back", || {
         browser.json("/api/v1/pool")["shared_ledger_away"].is_null()
-            && browser.get("/api/v1/round").status == 200
+            && browser.get("/api/v1/payouts").status == 200
     });
 }

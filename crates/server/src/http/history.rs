@@ -103,8 +103,11 @@ pub(crate) async fn of_pool(
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let pool_sums = site.sums.clone();
     let history = book.read(move |sql| {
-        let sums = sums_of_all(sql, range, now)?;
+        let (length, step) = range.seconds();
+        let from = now - now % step - length;
+        let sums = pool_sums.read(sql, (step, from), now)?;
         let network = network(sql, range, now)?;
         Ok(History::of(range, sums, &network, now))
     });
@@ -126,13 +129,14 @@ pub(crate) async fn of_account(
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let query = if book.is_shared() { BY_WORKER } else { BY_TIME };
     let history = book.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";
         let Some(account) = sql.query_opt(find, &values![&name])? else {
             return Ok(None);
         };
         let of = (account.get(0)?, asked.worker.as_deref());
-        let sums = sums_of_account(sql, range, now, of)?;
+        let sums = sums_of_account(sql, range, now, of, query)?;
         Ok(Some(History::of(range, sums, &[], now)))
     });
     let history = history.await?;
@@ -170,49 +174,36 @@ fn spans(range: Range, now: i64) -> impl Iterator<Item = (i64, i64)> {
         .map(move |(span, kept)| (span, (whole - length).max(now - now % span - kept)))
 }
 
-fn sums_of_all(sql: &mut dyn Sql, range: Range, now: i64) -> Result<Sums, SqlError> {
-    let mut sums = Sums::new();
-    let (_, step) = range.seconds();
-    for (span, from) in spans(range, now) {
-        let rows = sql.query(
-            &format!(
-                "SELECT s.start - s.start % ?1, {SENT} FROM statistics AS s
-                  WHERE s.span = ?2 AND s.start >= ?3 GROUP BY 1"
-            ),
-            &values![step, span, from],
-        )?;
-        for row in rows {
-            add(&mut sums, &row)?;
-        }
-    }
-    Ok(sums)
-}
+/// In a file: each span of each worker is looked up, since statistics are in the order of time.
+const BY_TIME: &str = "\
+    WITH RECURSIVE starts (start) AS (
+      SELECT CAST(?1 AS BIGINT) UNION ALL
+      SELECT start + CAST(?2 AS BIGINT) FROM starts WHERE start + CAST(?2 AS BIGINT) <= ?3)
+    SELECT s.start - s.start % ?4, {SENT}
+      FROM workers AS w CROSS JOIN starts CROSS JOIN statistics AS s
+     WHERE s.span = ?2 AND s.start = starts.start AND s.worker = w.id
+       AND w.account = ?5 AND (?6 IS NULL OR w.name = ?6) GROUP BY 1";
 
-/// Looks up each span of each worker of an account, or of one, since a file's statistics are in the
-/// order of time.
+/// In a shared ledger, which has an index by worker.
+const BY_WORKER: &str = "\
+    SELECT s.start - s.start % ?4, {SENT}
+      FROM workers AS w JOIN statistics AS s ON s.worker = w.id
+     WHERE s.span = ?2 AND s.start >= ?1 AND s.start <= ?3
+       AND w.account = ?5 AND (CAST(?6 AS TEXT) IS NULL OR w.name = ?6) GROUP BY 1";
+
+/// Of an account, or of one worker of it.
 fn sums_of_account(
     sql: &mut dyn Sql,
     range: Range,
     now: i64,
     (account, worker): (i64, Option<&str>),
+    query: &str,
 ) -> Result<Sums, SqlError> {
     let mut sums = Sums::new();
     let (_, step) = range.seconds();
+    let query = query.replace("{SENT}", SENT);
     for (span, from) in spans(range, now) {
-        let rows = sql.query(
-            &format!(
-                "WITH RECURSIVE starts (start) AS (
-                   SELECT CAST(?1 AS BIGINT) UNION ALL
-                   SELECT start + CAST(?2 AS BIGINT) FROM starts
-                    WHERE start + CAST(?2 AS BIGINT) <= ?3)
-                 SELECT s.start - s.start % CAST(?4 AS BIGINT), {SENT}
-                   FROM workers AS w CROSS JOIN starts CROSS JOIN statistics AS s
-                  WHERE s.span = ?2 AND s.start = starts.start AND s.worker = w.id
-                    AND w.account = ?5 AND (CAST(?6 AS TEXT) IS NULL OR w.name = ?6) GROUP BY 1"
-            ),
-            &values![from, span, now, step, account, worker],
-        )?;
-        for row in rows {
+        for row in sql.query(&query, &values![from, span, now, step, account, worker])? {
             add(&mut sums, &row)?;
         }
     }

@@ -1,5 +1,5 @@
 //! HTTP: the dashboard, the API, metrics. On a thread of its own, with a runtime of its own; it
-//! reads what the driver shows (`live`) and the ledger's file, and nothing waits for it.
+//! reads what the driver shows (`live`) and the ledger, and nothing waits for it.
 //!
 //! Who may ask is in `guard`. Every answer is made from one state of the pool and one of the ledger.
 
@@ -20,6 +20,7 @@ mod people;
 mod pool;
 mod roster;
 mod round;
+mod sums;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -49,6 +50,8 @@ use self::book::Book;
 use self::events::Events;
 use self::fleet::Fleet;
 use self::roster::Roster;
+use self::round::Round;
+use self::sums::PoolSums;
 use crate::config::{Config, HTTP_PORT};
 use crate::ledger::Place;
 use crate::limits::{
@@ -84,6 +87,9 @@ pub(crate) struct Site {
     pub server_id: String,
     pub fleet: Fleet,
     pub roster: Roster,
+    pub sums: Arc<PoolSums>,
+    /// The open round, and when it was read.
+    pub round: tokio::sync::Mutex<Option<(Instant, Round)>>,
     pub events: Events,
     pub answers: Answers,
     /// Who may give orders; none: nobody.
@@ -149,6 +155,8 @@ impl Site {
             server_id: config.server_id.clone(),
             fleet: Fleet::default(),
             roster: Roster::default(),
+            sums: Arc::default(),
+            round: tokio::sync::Mutex::default(),
             events: Events::default(),
             answers: Answers::default(),
             operator: config.http_token.clone().map(|token| Operator {

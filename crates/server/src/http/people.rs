@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Site;
 use super::answer::{Answer, Failure, Name, Order, Params, Problem, page_of, search_for};
 use super::roster::{Row, Sent};
+use super::round::read_round;
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -271,9 +272,15 @@ pub(crate) async fn account(
         round_work: 0.0,
         round_share: None,
     };
+    let mut all_work = 0.0;
     let kept = match &site.book {
         None => None,
-        Some(book) => book.read(move |sql| kept(sql, &name)).await?,
+        Some(book) => {
+            let round = read_round(&site, book).await?;
+            let from_height = round.from_height;
+            all_work = round.work;
+            book.read(move |sql| kept(sql, &name, from_height)).await?
+        }
     };
     match kept {
         Some(kept) => {
@@ -283,7 +290,7 @@ pub(crate) async fn account(
             full.account.paid = kept.paid;
             full.account.balance = kept.credited - kept.paid;
             full.round_work = kept.round_work;
-            full.round_share = (kept.all_work > 0.0).then(|| kept.round_work / kept.all_work);
+            full.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
         }
         None if is_mining => {}
         None => return Err(Failure::missing("no such account")),
@@ -298,10 +305,9 @@ struct Kept {
     paid: i64,
     blocks: i64,
     round_work: f64,
-    all_work: f64,
 }
 
-fn kept(sql: &mut dyn Sql, name: &str) -> Result<Option<Kept>, SqlError> {
+fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Kept>, SqlError> {
     let found = sql.query_opt(
         "SELECT a.id, a.address, b.credited, b.paid,
                 (SELECT count(*) FROM blocks WHERE blocks.account = a.id)
@@ -312,12 +318,12 @@ fn kept(sql: &mut dyn Sql, name: &str) -> Result<Option<Kept>, SqlError> {
         return Ok(None);
     };
     let id: i64 = row.get(0)?;
+    // Height by height, since credit is in their order.
     let round = sql.query_one(
-        "SELECT coalesce(sum(CASE WHEN account = ?1 THEN difficulty * count ELSE 0.0 END), 0.0),
-                coalesce(sum(difficulty * count), 0.0)
-           FROM credit WHERE height > coalesce(
-             (SELECT max(height) FROM blocks WHERE state IN ('accepted', 'confirmed')), -1)",
-        &values![id],
+        "SELECT coalesce(sum(c.difficulty * c.count), 0.0)
+           FROM heights AS h CROSS JOIN credit AS c
+          WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1",
+        &values![id, from_height],
     )?;
     Ok(Some(Kept {
         address: row.get(1)?,
@@ -325,7 +331,6 @@ fn kept(sql: &mut dyn Sql, name: &str) -> Result<Option<Kept>, SqlError> {
         paid: row.get(3)?,
         blocks: row.get(4)?,
         round_work: round.get(0)?,
-        all_work: round.get(1)?,
     }))
 }
 

@@ -11,7 +11,9 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use super::answer::Failure;
+use super::book::Book;
 use super::fleet::Known;
+use crate::limits::HTTP_SHARED_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
 use crate::values;
@@ -47,10 +49,15 @@ impl Sent {
         self.work += other.work;
     }
 
+    /// Submits of every outcome.
+    pub(crate) fn all(&self) -> i64 {
+        self.accepted + self.stale + self.low + self.duplicate
+    }
+
     /// Refused submits among all, from 0 to 1; none where there are none.
     pub(crate) fn reject_rate(&self) -> Option<f64> {
         let refused = self.stale + self.low + self.duplicate;
-        let all = self.accepted + refused;
+        let all = self.all();
         (all > 0).then(|| refused as f64 / all as f64)
     }
 }
@@ -117,7 +124,13 @@ impl Roster {
             return Ok(rows.clone());
         }
         let (_, live) = site.sources.live.look_at_workers().await?;
-        let hour = past(site, &self.hour, HOUR_KEPT, 3_600).await?;
+        let is_shared = site.book.as_ref().is_some_and(Book::is_shared);
+        let hour_kept = if is_shared {
+            HTTP_SHARED_KEPT
+        } else {
+            HOUR_KEPT
+        };
+        let hour = past(site, &self.hour, hour_kept, 3_600).await?;
         let day = past(site, &self.day, DAY_KEPT, 86_400).await?;
         let fleet = site.fleet.known();
         let own = Arc::from(site.server_id.as_str());

@@ -1,6 +1,7 @@
 //! The open round, and the blocks that closed the others.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -8,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Params, Problem, page_of};
+use super::answer::{Answer, Failure, Params, Problem, page_of};
 use super::book::Book;
 use crate::ledger;
-use crate::limits::HTTP_ROUND_ACCOUNTS;
+use crate::limits::{HTTP_ROUND_ACCOUNTS, HTTP_SHARED_KEPT};
 use crate::sql::{Sql, SqlError, Value};
 use crate::values;
 
 /// The work since the pool's last block on the main chain.
-#[derive(Default, Serialize, ToSchema)]
+#[derive(Clone, Default, Serialize, ToSchema)]
 pub(crate) struct Round {
     /// Its first height.
-    from_height: u32,
+    pub(crate) from_height: u32,
     /// When the block before it was found, Unix seconds; none where there is none.
     since: Option<i64>,
     /// Number of shares.
     shares: i64,
     /// Their summed difficulty.
-    work: f64,
+    pub(crate) work: f64,
     /// That work over the work expected for a block: at 1 a block is due.
     effort: f64,
     /// The accounts with the most work in it.
@@ -33,7 +34,7 @@ pub(crate) struct Round {
 }
 
 /// An account's part of a round.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct RoundAccount {
     /// Untrusted text.
     account: String,
@@ -122,8 +123,24 @@ pub(crate) struct BlocksAsked {
 pub(crate) async fn round(State(site): State<Arc<Site>>) -> Answer<Round> {
     Ok(Json(match &site.book {
         None => Round::default(),
-        Some(book) => book.read(open_round).await?,
+        Some(book) => read_round(&site, book).await?,
     }))
+}
+
+/// The open round, as it was a few seconds ago where the ledger is shared.
+pub(crate) async fn read_round(site: &Site, book: &Book) -> Result<Round, Failure> {
+    if !book.is_shared() {
+        return book.read(open_round).await;
+    }
+    let mut kept = site.round.lock().await;
+    if let Some((at, round)) = &*kept
+        && at.elapsed() < HTTP_SHARED_KEPT
+    {
+        return Ok(round.clone());
+    }
+    let round = book.read(open_round).await?;
+    *kept = Some((Instant::now(), round.clone()));
+    Ok(round)
 }
 
 /// The pool's blocks, from above.

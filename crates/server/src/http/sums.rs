@@ -1,0 +1,146 @@
+//! What the whole pool sent, in steps of time. A step that is over is read once and kept for as long as
+//! it was old then: with 100,000 workers a year is 36 million rows, and its last day 14 million.
+//!
+//! A step is the sum of the shorter ones in it while the ledger still has those as they were; it is read
+//! whole, from all spans at once, when its rows may have been moved into longer spans meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::roster::Sent;
+use crate::limits::{HTTP_SUMS, HTTP_SUMS_MAX};
+use crate::sql::{Sql, SqlError};
+use crate::values;
+
+/// Spans, and how long the upkeep surely leaves rows in them, in seconds.
+const SPANS_S: [(i64, i64); 3] = [(600, 82_800), (3_600, 7 * 86_400), (86_400, i64::MAX)];
+
+/// A step may still grow for as long after its end, in seconds: shares come in batches.
+const LATE_S: i64 = 900;
+
+/// Span and begin of a step.
+type Step = (i64, i64);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct PoolSums(Mutex<HashMap<Step, Kept>>);
+
+#[derive(Clone, Copy)]
+struct Kept {
+    sent: Sent,
+    /// Until when it is given again, Unix seconds.
+    until: i64,
+}
+
+/// One reading, which ends when it has taken long enough: what it found is kept for the next.
+struct Reading<'a> {
+    sums: &'a PoolSums,
+    sql: &'a mut dyn Sql,
+    now: i64,
+    begun: Instant,
+}
+
+impl PoolSums {
+    /// The steps of a span from a time on, as far as they can be read within [`HTTP_SUMS`], the latest
+    /// first. Those in which nothing was sent are left out.
+    pub(crate) fn read(
+        &self,
+        sql: &mut dyn Sql,
+        (span, from): (i64, i64),
+        now: i64,
+    ) -> Result<BTreeMap<i64, Sent>, SqlError> {
+        let mut reading = Reading {
+            sums: self,
+            sql,
+            now,
+            begun: Instant::now(),
+        };
+        let mut found = BTreeMap::new();
+        let mut start = now - now % span;
+        while start >= from {
+            let Some(sent) = reading.step((span, start))? else {
+                break;
+            };
+            if sent.all() > 0 {
+                found.insert(start, sent);
+            }
+            start -= span;
+        }
+        Ok(found)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Step, Kept>> {
+        self.0.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl Reading<'_> {
+    /// None: there is no time left.
+    fn step(&mut self, step: Step) -> Result<Option<Sent>, SqlError> {
+        let (span, start) = step;
+        let kept = self.sums.lock().get(&step).copied();
+        if let Some(kept) = kept
+            && self.now < kept.until
+        {
+            return Ok(Some(kept.sent));
+        }
+        let shorter = SPANS_S.iter().rev().find(|(other, _)| *other < span);
+        let sent = match shorter {
+            Some((shorter, left_s)) if start > self.now - left_s => {
+                self.sum_of((*shorter, start), start + span)?
+            }
+            _ if self.begun.elapsed() > HTTP_SUMS => None,
+            _ => Some(self.ask(step)?),
+        };
+        let age = self.now - start - span;
+        if let Some(sent) = sent
+            && age > LATE_S
+        {
+            let mut known = self.sums.lock();
+            if known.len() >= HTTP_SUMS_MAX {
+                known.clear();
+            }
+            let until = self.now + age;
+            known.insert(step, Kept { sent, until });
+        }
+        Ok(sent)
+    }
+
+    fn sum_of(&mut self, (span, from): Step, to: i64) -> Result<Option<Sent>, SqlError> {
+        let mut sum = Sent::default();
+        let mut start = from;
+        while start < to.min(self.now + 1) {
+            let Some(sent) = self.step((span, start))? else {
+                return Ok(None);
+            };
+            sum.add(&sent);
+            start += span;
+        }
+        Ok(Some(sum))
+    }
+
+    /// All rows that begin within the step, whatever span they are in by now.
+    fn ask(&mut self, (span, start): Step) -> Result<Sent, SqlError> {
+        let mut sum = Sent::default();
+        for (other, _) in SPANS_S.iter().filter(|(other, _)| *other <= span) {
+            let row = self.sql.query_one(
+                "SELECT CAST(coalesce(sum(accepted), 0) AS BIGINT),
+                        CAST(coalesce(sum(stale), 0) AS BIGINT),
+                        CAST(coalesce(sum(low), 0) AS BIGINT),
+                        CAST(coalesce(sum(duplicate), 0) AS BIGINT),
+                        coalesce(sum(accepted_work), 0.0)
+                   FROM statistics WHERE span = ?1 AND start >= ?2 AND start < ?3",
+                &values![*other, start, start + span],
+            )?;
+            sum.add(&Sent {
+                accepted: row.get(0)?,
+                stale: row.get(1)?,
+                low: row.get(2)?,
+                duplicate: row.get(3)?,
+                work: row.get(4)?,
+            });
+        }
+        Ok(sum)
+    }
+}
