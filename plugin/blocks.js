@@ -28,7 +28,8 @@ class Blocks {
   }
 
   /**
-   * Take a solution. Never throws, never rejects.
+   * Take a solution, or a block that another server of the pool has found and
+   * nobody here waits for. Never throws, never rejects.
    * @param {Object} solution
    */
 
@@ -60,6 +61,12 @@ class Blocks {
       reason = e.message;
     }
 
+    if (solution.relayed) {
+      this.logger.info('block of another server: %s%s: %x', verdict,
+        reason && `, ${reason}`, solution.hash);
+      return;
+    }
+
     this.server.blockResult(solution.hash, verdict, reason);
   }
 
@@ -73,14 +80,29 @@ class Blocks {
 
     const wanted = solution.broadcast || solution.raw != null;
 
+    const {tip} = this.node.chain;
+    const isOnTip = block.prevBlock.equals(tip.hash);
+
     try {
-      if (wanted && block.prevBlock.equals(this.node.chain.tip.hash))
+      if (wanted && isOnTip
+          && (!solution.relayed || await this.isSound(block, tip))) {
         await this.announce(block);
+      }
 
       return await this.add(block);
     } finally {
       this.inflight.delete(hash);
     }
+  }
+
+  /**
+   * Of a block that we did not make: what it costs to have made it up. Its
+   * transactions are those that somebody has mined at the network's target.
+   */
+
+  async isSound(block, tip) {
+    return block.verify()
+      && block.bits === await this.node.chain.getTarget(block.time, tip);
   }
 
   build(solution) {

@@ -161,20 +161,26 @@ const CALLS = {
   },
 
   drainstratum: {
-    help: '"start|stop" (seconds)',
-    args: [1, 2],
+    help: '"start|stop" (seconds) ("server")',
+    args: [1, 3],
     async run(server, args) {
       const seconds = whole(args[1], 'seconds', DRAIN_S);
+      const [other] = texts([args[2]], ['(server)']);
 
-      switch (args[0]) {
-        case 'start':
-          return done(await server.drain(seconds));
-        case 'stop':
-          return done(await server.undrain());
-        default:
-          throw new RPCError(INVALID_PARAMETER,
-            'the first argument must be start or stop');
+      if (args[0] !== 'start' && args[0] !== 'stop') {
+        throw new RPCError(INVALID_PARAMETER,
+          'the first argument must be start or stop');
       }
+
+      if (other != null) {
+        const over = args[0] === 'start' ? seconds : null;
+        await given(() => server.drainServer(other, over));
+        return true;
+      }
+
+      return done(await (args[0] === 'start'
+        ? server.drain(seconds)
+        : server.undrain()));
     }
   }
 };

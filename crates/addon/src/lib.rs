@@ -89,6 +89,8 @@ pub struct SolutionObject {
     pub witness_root: Buffer,
     /// Whether peers are to have it at once.
     pub broadcast: bool,
+    /// Whether another server has found it: there is no answer then.
+    pub relayed: bool,
     pub raw: Option<Buffer>,
 }
 
@@ -117,7 +119,8 @@ impl Node for Hsd {
     fn offer(&self, offer: Offer) {
         let solution = match offer {
             Offer::Found(solution) => found(&solution),
-            Offer::Spooled { hash, raw } => spooled(hash, raw),
+            Offer::Spooled { hash, raw } => whole(hash, raw, false),
+            Offer::Relayed { hash, raw } => whole(hash, raw, true),
         };
         // Refused only while the process ends; the spool has the block then.
         self.on_solution
@@ -155,11 +158,12 @@ fn found(solution: &Solution) -> SolutionObject {
         merkle_root: buffer(&solution.fields.merkle_root),
         witness_root: buffer(&solution.fields.witness_root),
         broadcast: solution.reach == Reach::Network,
+        relayed: false,
         raw: None,
     }
 }
 
-fn spooled(hash: Hash, raw: Vec<u8>) -> SolutionObject {
+fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
     SolutionObject {
         hash: buffer(&hash),
         template: 0,
@@ -171,6 +175,7 @@ fn spooled(hash: Hash, raw: Vec<u8>) -> SolutionObject {
         merkle_root: Buffer::from(vec![]),
         witness_root: Buffer::from(vec![]),
         broadcast: true,
+        relayed,
         raw: Some(raw.into()),
     }
 }

@@ -86,6 +86,20 @@ impl ServerHandle {
         self.order(Order::Undrain)
     }
 
+    /// Has the servers of that name in the shared ledger move miners away over so many seconds, or
+    /// take connections again where none are given; resolves when they have been told.
+    #[napi(catch_unwind)]
+    pub fn drain_server(
+        &self,
+        server: String,
+        seconds: Option<i64>,
+    ) -> Result<AsyncTask<DrainServer>> {
+        let over_s = seconds.map(unsigned).transpose()?;
+        let told = self.server.drain_server(&server, over_s);
+        let told = told.map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
+        Ok(AsyncTask::new(DrainServer(told)))
+    }
+
     /// How the pool does.
     #[napi(catch_unwind)]
     pub fn info(&self) -> AsyncTask<Ordered> {
@@ -123,6 +137,23 @@ impl ServerHandle {
 
     fn order(&self, order: Order) -> AsyncTask<Ordered> {
         AsyncTask::new(Ordered(self.server.order(order)))
+    }
+}
+
+/// Waits for the shared ledger off the JavaScript thread.
+pub struct DrainServer(hstratum::server::ServerDrained);
+
+impl Task for DrainServer {
+    type Output = ();
+    type JsValue = ();
+
+    fn compute(&mut self) -> napi::Result<()> {
+        let told = self.0.wait();
+        told.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
+    }
+
+    fn resolve(&mut self, _env: Env, (): ()) -> napi::Result<()> {
+        Ok(())
     }
 }
 

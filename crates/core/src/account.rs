@@ -106,6 +106,11 @@ impl Accounts {
         self.known.insert(name.into(), account);
     }
 
+    /// Forgets an account.
+    pub fn remove(&mut self, name: &str) {
+        self.known.remove(name);
+    }
+
     /// Splits a cleaned name: a known account counts whole, else the part before the first dot is
     /// the account.
     pub fn user(&self, name: &str) -> User {

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::account::{ADMIN, clean_name};
 use crate::address::Address;
-use crate::ban::{Ban, BannedBy, network_of};
-use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, NewUser, Now};
+use crate::ban::{Ban, BanChange, BannedBy, network_of};
+use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, NewUser, NotWritten, Now};
 use crate::info::{Info, WorkerInfo};
 use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
 use crate::login::Writer;
@@ -100,6 +100,10 @@ pub enum Refusal {
     UserBusy,
     /// The user could not be written to disk.
     UserNotStored,
+    /// Another server has changed the user just before.
+    UserChanged,
+    /// Users are in a ledger that servers share, and it is away.
+    LedgerAway,
     /// The reason is too long, or has control characters.
     InvalidReason,
     /// So many addresses are banned that there is no room.
@@ -108,6 +112,8 @@ pub enum Refusal {
     NotBanned,
     /// The ban could not be written to disk.
     BanNotStored,
+    /// The ledger that servers share is away, and has the ban later.
+    BanNotShared,
     /// A drain would take too long.
     DrainTooLong,
 }
@@ -137,13 +143,31 @@ impl Refusal {
             Self::AdminIsOption => "the admin's password is an option",
             Self::UserBusy => "the user is being written just now, try again",
             Self::UserNotStored => "the user could not be written, the log says why",
+            Self::UserChanged => "another server has changed the user just now, look again",
+            Self::LedgerAway => {
+                "nothing was changed: the shared ledger is away, try again when it is back"
+            }
             Self::InvalidReason => "the reason is longer than 256 bytes or has control characters",
             Self::TooManyBans => "too many addresses are banned, unban some",
             Self::NotBanned => "the address is not banned",
             Self::BanNotStored => {
                 "it holds until a restart: it could not be written, the log says why"
             }
+            Self::BanNotShared => {
+                "it holds on this server; the shared ledger is away, and the other servers hear of \
+                 it when it is back, unless this one restarts before"
+            }
             Self::DrainTooLong => "a drain takes 0 to 3600 seconds",
+        }
+    }
+
+    /// Why a change of a user was not written.
+    pub(crate) fn of(why: NotWritten, change: Change) -> Self {
+        match (why, change) {
+            (NotWritten::Failed, _) => Self::UserNotStored,
+            (NotWritten::Away, _) => Self::LedgerAway,
+            (NotWritten::Changed, Change::Added) => Self::UserExists,
+            (NotWritten::Changed, _) => Self::UserChanged,
         }
     }
 
@@ -159,9 +183,12 @@ impl Refusal {
             | Self::NoSuchUser
             | Self::AdminIsOption
             | Self::UserBusy
+            | Self::UserChanged
             | Self::TooManyBans
             | Self::NotBanned => RefusalKind::State,
-            Self::UserNotStored | Self::BanNotStored => RefusalKind::Disk,
+            Self::UserNotStored | Self::LedgerAway | Self::BanNotStored | Self::BanNotShared => {
+                RefusalKind::Disk
+            }
         }
     }
 }
@@ -232,7 +259,7 @@ impl Pool {
     }
 
     /// Ends the connections of an account. One that others mine on as well goes on without it.
-    fn send_away(&mut self, account: &str) -> usize {
+    pub(crate) fn send_away(&mut self, account: &str) -> usize {
         let mut ended = 0;
         for session in self.sessions.iter_mut() {
             let is_its = |user: &Authorized| *user.user.account == *account;
@@ -272,16 +299,13 @@ impl Pool {
             reason,
             by: BannedBy::Operator,
         };
-        if !self.bans.ban(ban, now) {
+        if !self.bans.ban(ban.clone(), now) {
             return Err(Refusal::TooManyBans);
         }
-        for session in self.sessions.iter_mut() {
-            if session.kind == ArrivalKind::Miner && network_of(session.address) == network {
-                self.shared.closing.push((session.conn, CloseHow::Reset));
-            }
-        }
+        self.shut_out(|banned| banned == network);
         out.log(Level::Info, text);
-        out.push(Action::KeepBans(id, self.bans.ordered(now)));
+        let change = BanChange::Banned(ban);
+        out.push(Action::KeepBans(id, change, self.bans.ordered(now)));
         Ok(None)
     }
 
@@ -297,8 +321,18 @@ impl Pool {
         }
         let network = network_of(address);
         out.log(Level::Info, format!("taking {network} again, as ordered"));
-        out.push(Action::KeepBans(id, self.bans.ordered(now)));
+        let change = BanChange::Lifted(network);
+        out.push(Action::KeepBans(id, change, self.bans.ordered(now)));
         Ok(None)
+    }
+
+    /// Ends the connections from banned networks.
+    pub(crate) fn shut_out(&mut self, is_banned: impl Fn(IpAddr) -> bool) {
+        for session in self.sessions.iter_mut() {
+            if session.kind == ArrivalKind::Miner && is_banned(network_of(session.address)) {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            }
+        }
     }
 }
 

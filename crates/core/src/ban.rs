@@ -5,7 +5,7 @@
 //! again while nobody at the address mines, so that one bad machine does not shut out a farm behind
 //! one address. The operator's word holds whoever mines there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::event::Now;
@@ -33,6 +33,15 @@ pub enum BannedBy {
     Operator,
     /// The pool, for what came from there.
     Pool,
+}
+
+/// What the operator has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BanChange {
+    /// An address is banned, or banned anew.
+    Banned(Ban),
+    /// It is not, whoever had banned it.
+    Lifted(IpAddr),
 }
 
 impl Ban {
@@ -88,10 +97,25 @@ impl Bans {
             || (self.ordered.get(&address)).is_some_and(|ban| !ban.is_over(now))
     }
 
-    /// Takes over the operator's bans as they were kept.
-    pub(crate) fn restore(&mut self, bans: Vec<Ban>) {
+    /// Takes over the operator's bans as they are kept; gives the addresses that are refused anew. What
+    /// speaks against one that was lifted is forgotten.
+    pub(crate) fn restore(&mut self, bans: Vec<Ban>) -> HashSet<IpAddr> {
         let bans = bans.into_iter().take(OPERATOR_BANS_MAX);
-        self.ordered = bans.map(|ban| (network_of(ban.address), ban)).collect();
+        let bans = bans.map(|ban| {
+            let address = network_of(ban.address);
+            (address, Ban { address, ..ban })
+        });
+        let bans = bans.collect();
+        let old = std::mem::replace(&mut self.ordered, bans);
+        for address in old.keys() {
+            if !self.ordered.contains_key(address) {
+                self.forget(*address);
+            }
+        }
+        let new = self.ordered.keys();
+        new.filter(|address| !old.contains_key(*address))
+            .copied()
+            .collect()
     }
 
     /// The operator bans an address, or bans it anew; false when there are too many.
@@ -110,10 +134,14 @@ impl Bans {
         let was_banned = self.is_banned(address, now);
         let address = network_of(address);
         self.ordered.remove(&address);
+        self.forget(address);
+        was_banned
+    }
+
+    fn forget(&mut self, address: IpAddr) {
         if self.offences.remove(&address).is_some() {
             self.order.retain(|old| *old != address);
         }
-        was_banned
     }
 
     /// The operator's bans that are not over, oldest first.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::admin::{Answer, Order, OrderId, Refusal};
-use crate::ban::Ban;
+use crate::ban::{Ban, BanChange};
 use crate::block::Solution;
 use crate::header::{HEADER_BYTES, decode_header, header_hash};
 use crate::ledger::{Credit, Tallied};
@@ -54,9 +54,11 @@ pub enum Event<'a> {
     Ledger(LedgerState),
     /// Whether the password was right.
     PasswordChecked(Ticket, Password),
-    /// The user as it was written to disk, if it could be.
-    UserAdded(Ticket, Option<StoredPassword>),
-    /// The operator's bans as an earlier pool had them.
+    /// The user's password as it was written, if it could be.
+    UserAdded(Ticket, Result<StoredPassword, NotWritten>),
+    /// Users that another server of the pool has changed.
+    Users(Vec<UserChange>),
+    /// The operator's bans as an earlier pool had them, or as they now are on all servers of the pool.
     Bans(Vec<Ban>),
     /// The operator wants something; answered by [`Action::Answer`] or [`Action::KeepBans`].
     Order(OrderId, Order),
@@ -103,6 +105,20 @@ pub enum Password {
     /// Another.
     Wrong,
 }
+
+/// Why a user was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotWritten {
+    /// The disk, or the ledger that servers share, refuses; the log says why.
+    Failed,
+    /// It is no longer what the pool took it to be: another server was quicker.
+    Changed,
+    /// The ledger that servers share is away.
+    Away,
+}
+
+/// A user as it is now: its name and its password; without one it is no user any more.
+pub type UserChange = (String, Option<StoredPassword>);
 
 /// What the node says of a found block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,12 +230,15 @@ pub enum Action {
     Listen(Listening),
     /// Is this the password? Answered by [`Event::PasswordChecked`].
     CheckPassword(Ticket, StoredPassword, String),
-    /// Hash the password and write the user. Answered by [`Event::UserAdded`].
-    AddUser(Ticket, NewUser),
-    /// Write the user with this password, which is hashed. Answered by [`Event::UserAdded`].
+    /// Hash the password and write the user, in place of the password that it has now, if it has one.
+    /// Answered by [`Event::UserAdded`].
+    AddUser(Ticket, NewUser, Option<StoredPassword>),
+    /// Write the user with this password, which it has already and which is locked now or was.
+    /// Answered by [`Event::UserAdded`].
     KeepUser(Ticket, String, StoredPassword),
-    /// Write the operator's bans. Whoever gave the order is answered when that is done.
-    KeepBans(OrderId, Vec<Ban>),
+    /// Write what has changed of the operator's bans, all of which follow. Whoever gave the order is
+    /// answered when that is done.
+    KeepBans(OrderId, BanChange, Vec<Ban>),
     /// Answer an order.
     Answer(OrderId, Result<Answer, Refusal>),
     /// Say something to the operator.

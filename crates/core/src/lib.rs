@@ -16,6 +16,7 @@ pub mod ban;
 pub mod block;
 pub mod client;
 mod drain;
+mod elsewhere;
 mod ends;
 pub mod event;
 mod extension;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::account::{ADMIN, Login, User, clean_name};
 use crate::address::Address;
 use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
-use crate::event::{Action, Actions, Level, NewUser, Now, Password, Ticket};
+use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Password, Ticket};
 use crate::ledger::Tally;
 use crate::limits::{
     PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX,
@@ -184,8 +184,9 @@ impl Shared {
     /// Has a user written with a new password.
     pub(crate) fn write_user(&mut self, user: NewUser, writer: Writer, out: &mut Actions) {
         let password = Some(user.password.clone());
+        let old = self.accounts.password(&user.name).cloned();
         let ticket = (self.questions).ask_write(user.name.clone(), password, writer);
-        out.push(Action::AddUser(ticket, user));
+        out.push(Action::AddUser(ticket, user, old));
     }
 }
 
@@ -234,7 +235,7 @@ impl Pool {
         &mut self,
         now: Now,
         ticket: Ticket,
-        stored: Option<StoredPassword>,
+        stored: Result<StoredPassword, NotWritten>,
         out: &mut Actions,
     ) {
         let Some(Question::Write {
@@ -245,21 +246,21 @@ impl Pool {
         else {
             return;
         };
-        let is_stored = stored.is_some();
-        if let Some(stored) = stored {
+        let written = stored.map(|stored| {
             self.shared.accounts.insert(&name, stored);
             if let Some(password) = &password {
                 self.shared.accounts.verified(&name, password);
             }
-        }
+        });
         match writer {
             Writer::Nobody => {}
             Writer::Operator(id, change) => {
-                if is_stored {
+                if written.is_ok() {
                     self.user_changed(&name, change, out);
                 }
-                let stored = is_stored.then_some(OrderAnswer::Done);
-                out.push(Action::Answer(id, stored.ok_or(Refusal::UserNotStored)));
+                let answer = written.map(|()| OrderAnswer::Done);
+                let answer = answer.map_err(|why| Refusal::of(why, change));
+                out.push(Action::Answer(id, answer));
             }
             Writer::Miner(Asker { conn, id }) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
@@ -268,8 +269,8 @@ impl Pool {
                         now,
                         out,
                     };
-                    let added = is_stored.then_some(()).ok_or(Reject::UserNotStored);
-                    desk.user_added(session, id.as_deref(), added);
+                    let answer = written.map(|()| Answer::True).map_err(reject);
+                    desk.answered(session, id.as_deref(), answer);
                 }
             }
         }
@@ -390,16 +391,6 @@ impl Desk<'_> {
         self.answered(session, id, answer);
     }
 
-    /// A user was written to disk, or not.
-    pub(crate) fn user_added(
-        &mut self,
-        session: &mut Session,
-        id: Option<&str>,
-        added: Result<(), Reject>,
-    ) {
-        self.answered(session, id, added.map(|()| Answer::True));
-    }
-
     fn answered(
         &mut self,
         session: &mut Session,
@@ -477,6 +468,14 @@ impl Desk<'_> {
             .and_then(|text| Address::parse_payable(text, network))
             .ok_or(Reject::InvalidAddress)?;
         Ok(Some(address.encode(network)))
+    }
+}
+
+fn reject(why: NotWritten) -> Reject {
+    match why {
+        NotWritten::Failed => Reject::UserNotStored,
+        NotWritten::Away => Reject::LedgerAway,
+        NotWritten::Changed => Reject::UserExists,
     }
 }
 

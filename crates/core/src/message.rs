@@ -29,6 +29,8 @@ pub enum Reject {
     InvalidAddress,
     /// The user could not be written to disk.
     UserNotStored,
+    /// Users are in a ledger that servers share, and it is away.
+    LedgerAway,
     /// A method this server does not know.
     UnknownMethod,
     /// A line over the limit; the connection ends.
@@ -55,7 +57,7 @@ pub enum Reject {
 
 impl Reject {
     /// Every reject, for tests and counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidParams,
         Self::NotUpToDate,
         Self::InvalidPassword,
@@ -63,6 +65,7 @@ impl Reject {
         Self::UserExists,
         Self::InvalidAddress,
         Self::UserNotStored,
+        Self::LedgerAway,
         Self::UnknownMethod,
         Self::LineTooLong,
         Self::TimeTooOld,
@@ -86,6 +89,7 @@ impl Reject {
             | Self::UserExists
             | Self::InvalidAddress
             | Self::UserNotStored
+            | Self::LedgerAway
             | Self::UnknownMethod
             | Self::LineTooLong => 0,
             Self::TimeTooOld | Self::TimeTooNew | Self::LedgerFailing => 20,
@@ -107,6 +111,7 @@ impl Reject {
             Self::UserExists => "User already exists.",
             Self::InvalidAddress => "invalid address",
             Self::UserNotStored => "user not stored",
+            Self::LedgerAway => "shared ledger away, try again later",
             Self::UnknownMethod => "unknown method",
             Self::LineTooLong => "line too long",
             Self::TimeTooOld => "time too old",

@@ -5,7 +5,8 @@
 //! % difficulty 8            how the table is laid; also auth, dynamic, password, public-host,
 //!                           user, slow-user
 //! # a comment
-//! ! template                the node: see `Play::node`; `! order …` the operator: see `order`
+//! ! template                the node: see `Play::node`; `! order …` the operator: see `order`;
+//!                           `! elsewhere …` another server of the pool: see `elsewhere`
 //! @ +5s                     time passes
 //! > {"id":1,…}              a miner says; `2> …` for another, who connects with the first line
 //! ^ the next 3 lines        come in one segment
@@ -26,10 +27,12 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use harness::setup::stored;
 use harness::{Found, Miner, Output, Setup, Table, Want};
 use hstratum_core::account::Auth;
 use hstratum_core::admin::Order;
-use hstratum_core::event::{NewUser, Verdict};
+use hstratum_core::ban::{Ban, BannedBy};
+use hstratum_core::event::{NewUser, NotWritten, Verdict};
 use hstratum_core::pace::Dynamic;
 use serde_json::Value;
 
@@ -169,7 +172,9 @@ impl Play {
             ("hold", "ledger") => table.ledger_held = true,
             ("hold", "clerk") => table.clerk_held = true,
             ("release", "") => table.release(),
-            ("break", "disk") => table.disk_broken = true,
+            ("break", "disk") => table.refuses = Some(NotWritten::Failed),
+            ("lose", "database") => table.refuses = Some(NotWritten::Away),
+            ("overtake", "users") => table.refuses = Some(NotWritten::Changed),
             ("break", "ledger") => table.break_ledger(),
             ("mend", "ledger") => table.mend_ledger(),
             ("connect", label) => {
@@ -178,7 +183,8 @@ impl Play {
             }
             ("close", label) => table.close(self.miners[label]),
             ("order", text) => table.order(order(text)),
-            ("mend", "disk") => table.disk_broken = false,
+            ("mend", "disk") => table.refuses = None,
+            ("elsewhere", text) => elsewhere(table, text),
             _ => panic!("no such event: {text}"),
         }
     }
@@ -326,6 +332,28 @@ fn shape(found: &Found, options: &str) -> String {
         }
     }
     fields
+}
+
+/// What another server has changed.
+fn elsewhere(table: &mut Table, text: &str) {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut user = |name: &str, password| table.change_user((name.to_owned(), password));
+    match words.as_slice() {
+        ["user", name, password] => user(name, Some(stored(password))),
+        ["disabled", name, password] => user(name, Some(stored(password).locked())),
+        ["no", "user", name] => user(name, None),
+        ["bans", addresses @ ..] => {
+            let ban = |address: &&str| Ban {
+                address: address.parse().expect("an address"),
+                since_s: 0,
+                until_s: None,
+                reason: String::new(),
+                by: BannedBy::Operator,
+            };
+            table.change_bans(addresses.iter().map(ban).collect());
+        }
+        _ => panic!("no such change: {text}"),
+    }
 }
 
 /// An order in words.

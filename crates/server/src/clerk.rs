@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use hstratum_core::admin::{Answer, OrderId, Refusal};
-use hstratum_core::ban::Ban;
+use hstratum_core::ban::{Ban, BanChange};
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Level, NewUser, Password, Ticket};
+use hstratum_core::event::{Level, NewUser, NotWritten, Password, Ticket};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
@@ -19,7 +19,7 @@ use hstratum_core::units::Hash;
 use crate::bans::BansFile;
 use crate::config::TlsFiles;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
-use crate::mail::{AddressMail, Post, WorkMail};
+use crate::mail::{AddressMail, DrainMail, Post, WorkMail};
 use crate::node::Node;
 use crate::password;
 use crate::spool::Spool;
@@ -32,12 +32,22 @@ pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
 
 /// What the operator changes.
 pub enum UsersMail {
-    /// Write this user, whose password is in the clear.
-    Add(Ticket, NewUser),
+    /// Write this user, whose password is in the clear, in place of the one that it has.
+    Add(Ticket, NewUser, Option<StoredPassword>),
     /// Write this user.
     Keep(Ticket, String, StoredPassword),
-    /// Write these bans, and no others.
-    Bans(OrderId, Vec<Ban>),
+    /// Write this change, after which there are these bans.
+    Bans(OrderId, BanChange, Vec<Ban>),
+    /// Have an account paid there.
+    SetAddress(AddressMail),
+    /// Whether this server drains.
+    Draining(bool),
+    /// Have a server drain.
+    DrainServer(DrainMail),
+    /// Another server may have changed something.
+    Look,
+    /// The driver is gone.
+    Stop,
 }
 
 /// Where that is written.
@@ -110,22 +120,38 @@ pub(crate) fn run_users(
     node: &dyn Node,
 ) {
     let told = |error: anyhow::Error| node.log(Level::Error, &format!("{error:#}"));
+    let failed = |error| {
+        told(error);
+        NotWritten::Failed
+    };
     for mail in mail {
         let answer = match mail {
-            UsersMail::Add(ticket, user) => {
+            UsersMail::Add(ticket, user, _) => {
                 let added = add_user(files.users.as_mut(), ledger, &user);
-                WorkMail::UserAdded(ticket, user.name, added.map_err(told).ok())
+                WorkMail::UserAdded(ticket, user.name, added.map_err(failed))
             }
             UsersMail::Keep(ticket, name, stored) => {
                 let file = files.users.as_mut();
                 let kept = file.map_or(Ok(()), |file| file.append(&name, &stored));
-                WorkMail::UserAdded(ticket, name, kept.map_err(told).ok().map(|()| stored))
+                WorkMail::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
             }
-            UsersMail::Bans(order, bans) => {
+            UsersMail::Bans(order, _, bans) => {
                 let kept = files.bans.as_ref().map_or(Ok(()), |file| file.write(&bans));
                 let answer = kept.map_err(told).map_err(|()| Refusal::BanNotStored);
                 WorkMail::Answer(order, answer.map(|()| Answer::Done))
             }
+            UsersMail::SetAddress(mail) => {
+                // A ledger that is gone drops it, and whoever waits hears that.
+                let _ = ledger.send(StoreMail::SetAddress(mail));
+                continue;
+            }
+            UsersMail::DrainServer(mail) => {
+                let alone = anyhow!("this server shares no ledger with others (database)");
+                let _ = mail.answer.send(Err(alone));
+                continue;
+            }
+            UsersMail::Draining(_) | UsersMail::Look => continue,
+            UsersMail::Stop => return,
         };
         if post.work(answer).is_err() {
             return;

@@ -20,7 +20,7 @@ use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
-use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
+use crate::clerk::UsersMail;
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
     CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
@@ -28,25 +28,9 @@ use crate::limits::{
 use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::node::Node;
+pub use crate::perform::Desks;
 use crate::store::StoreMail;
 use crate::surroundings::{ReadResult, Surroundings};
-
-/// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
-/// it is only after the driver.
-pub struct Desks {
-    /// The ledger's thread.
-    pub store: Sender<StoreMail>,
-    /// Those that check passwords.
-    pub passwords: Sender<PasswordMail>,
-    /// The one that writes users.
-    pub users: Sender<UsersMail>,
-    /// The one that keeps found blocks; none when nothing may be written.
-    pub spool: Option<Sender<SpoolMail>>,
-    /// Whoever raises alarms; it may be gone, and nothing waits for it.
-    pub alarms: Sender<Sign>,
-    /// Whoever reads the certificate; none when nothing speaks TLS.
-    pub certificates: Option<Sender<()>>,
-}
 
 /// What the node said last: a new pool is told it first.
 #[derive(Default)]
@@ -346,20 +330,28 @@ impl<S: Surroundings> Driver<S> {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
-            NodeMail::SetAddress(mail) => ask(&self.desks.store, StoreMail::SetAddress(mail)),
+            NodeMail::SetAddress(mail) => ask(&self.desks.users, UsersMail::SetAddress(mail)),
+            NodeMail::DrainServer(mail) => ask(&self.desks.users, UsersMail::DrainServer(mail)),
             NodeMail::Order(order, answer) => {
                 self.last_order = OrderId(self.last_order.0 + 1);
                 let id = self.last_order;
                 self.orders.insert(id, answer);
-                self.handle(pool, now, Event::Order(id, order));
-                self.is_draining = pool.is_draining();
-                self.sign(Sign::Drain(match self.is_draining {
-                    true => Draining::Yes,
-                    false => Draining::No,
-                }));
+                self.order(pool, now, id, order);
             }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
+    }
+
+    fn order(&mut self, pool: &mut Pool, now: Now, id: OrderId, order: Order) {
+        self.handle(pool, now, Event::Order(id, order));
+        if self.is_draining != pool.is_draining() {
+            self.is_draining = pool.is_draining();
+            ask(&self.desks.users, UsersMail::Draining(self.is_draining));
+        }
+        self.sign(Sign::Drain(match self.is_draining {
+            true => Draining::Yes,
+            false => Draining::No,
+        }));
     }
 
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
@@ -386,11 +378,25 @@ impl<S: Surroundings> Driver<S> {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
             WorkMail::UserAdded(ticket, name, stored) => {
-                if let Some(stored) = &stored {
+                if let Ok(stored) = &stored {
                     self.users.insert(name, stored.clone());
                 }
                 self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
+            WorkMail::Users(changes) => {
+                for (name, password) in &changes {
+                    match password {
+                        Some(password) => self.users.insert(name.clone(), password.clone()),
+                        None => self.users.remove(name),
+                    };
+                }
+                self.handle(pool, now, Event::Users(changes));
+            }
+            WorkMail::Bans(bans) => {
+                self.bans.clone_from(&bans);
+                self.handle(pool, now, Event::Bans(bans));
+            }
+            WorkMail::Order(order) => self.order(pool, now, OrderId(0), order),
             WorkMail::Answer(id, answer) => self.answer(id, answer),
             WorkMail::Certificate(certificate) => {
                 self.net.use_certificate(certificate);

@@ -9,7 +9,9 @@ use hstratum_core::event::FoundBlock;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::units::{Hash, Seq};
 
+use crate::limits::RELAY_S;
 use crate::node::Offer;
+use crate::store::unix_s;
 
 /// A found block that the node has not answered.
 pub enum Unanswered {
@@ -32,6 +34,16 @@ pub struct Legacy {
 }
 
 impl Unanswered {
+    /// The block, if it was left over and may be of use to other nodes still.
+    pub(crate) fn recent(&self) -> Option<(Hash, Vec<u8>)> {
+        match self {
+            Self::Spooled(found, raw) if found.time + RELAY_S > unix_s() => {
+                Some((found.hash, raw.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// What is known of it, and the block for the node.
     pub fn offer_again(&self) -> (FoundBlock, Offer) {
         match self {

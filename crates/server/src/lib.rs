@@ -14,6 +14,7 @@ mod disk;
 pub mod doctor;
 pub mod driver;
 pub mod dump;
+mod files;
 pub mod histogram;
 mod http;
 pub mod ledger;

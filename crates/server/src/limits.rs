@@ -347,5 +347,34 @@ pub(crate) const SERVER_AWAITED: Duration = Duration::from_secs(7 * 24 * 60 * 60
 /// Statements that a connection keeps ready. At the limit all are prepared anew.
 pub(crate) const SQL_STATEMENTS_MAX: usize = 128;
 
+/// How often users, bans, drains and found blocks of other servers are looked for, where nothing is
+/// heard of them.
+pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the shared ledger where it can do without.
+pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for threads that may be waiting for the shared ledger.
+pub(crate) const SHARED_STOP: Duration = Duration::from_secs(2);
+
+/// How long a ban that is over stays in the shared ledger.
+pub(crate) const SHARED_BANS_KEPT_S: u64 = 7 * 24 * 60 * 60;
+
+/// Bytes of a block that is read back. hsd's blocks are at most 1 MB without and 4 MB with their
+/// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). A larger one is none.
+pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 20;
+
+/// How long after it was found a block is brought to other servers.
+pub(crate) const RELAY_S: u64 = 60 * 60;
+
+/// Blocks that wait for the shared ledger. The oldest is forgotten.
+pub(crate) const RELAY_OWED_MAX: usize = 16;
+
+/// Blocks of other servers that are looked at, the latest.
+pub(crate) const RELAY_LISTED_MAX: usize = 256;
+
+/// How long a block stays in the shared ledger.
+pub(crate) const RELAY_KEPT_S: u64 = 24 * 60 * 60;
+
 /// Times that a transaction is begun anew when others were in its way. Then it has failed.
 pub(crate) const SQL_TRIES_MAX: u32 = 20;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hstratum_core::admin::{Answer, Order, OrderId, Refusal};
-use hstratum_core::event::{LedgerState, Password, Ticket, Verdict};
+use hstratum_core::ban::Ban;
+use hstratum_core::event::{LedgerState, NotWritten, Password, Ticket, UserChange, Verdict};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height, Seq};
@@ -30,6 +31,8 @@ pub enum NodeMail {
     SetAddress(AddressMail),
     /// The operator wants something.
     Order(Order, Sender<OrderAnswer>),
+    /// Have another server drain, or end that.
+    DrainServer(DrainMail),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }
@@ -47,6 +50,16 @@ pub struct AddressMail {
     pub answer: Sender<anyhow::Result<()>>,
 }
 
+/// Which server is to send its miners away, and who waits for it to be told.
+pub struct DrainMail {
+    /// Its name in the shared ledger.
+    pub server: String,
+    /// Over how many seconds; none: it is to take miners again.
+    pub over_s: Option<u64>,
+    /// Whoever waits.
+    pub answer: Sender<anyhow::Result<()>>,
+}
+
 /// From the threads that work for the driver.
 pub enum WorkMail {
     /// Shares up to here are.
@@ -58,7 +71,13 @@ pub enum WorkMail {
     /// What a password was found to be.
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.
-    UserAdded(Ticket, String, Option<StoredPassword>),
+    UserAdded(Ticket, String, Result<StoredPassword, NotWritten>),
+    /// Users that another server has changed.
+    Users(Vec<UserChange>),
+    /// The operator's bans, as they now are.
+    Bans(Vec<Ban>),
+    /// What was ordered on another server.
+    Order(Order),
     /// An order is carried out, or not.
     Answer(OrderId, OrderAnswer),
     /// The certificate as its files now are.

@@ -17,6 +17,13 @@ pub enum Offer {
         /// The raw block.
         raw: Vec<u8>,
     },
+    /// Found on another server of the pool: whole. There is no answer.
+    Relayed {
+        /// The block's hash.
+        hash: Hash,
+        /// The raw block.
+        raw: Vec<u8>,
+    },
 }
 
 /// The node. Its methods are called from any thread and must not wait.

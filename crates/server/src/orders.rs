@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
 use hstratum_core::address::{Address, Network};
 use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::limits::DRAIN_S_MAX;
 
 use crate::clerk;
 use crate::limits::ORDER_MS;
-use crate::mail::{AddressMail, NodeMail, Post};
+use crate::mail::{AddressMail, DrainMail, NodeMail, Post};
 
 /// Where orders are given.
 #[derive(Clone)]
@@ -46,6 +47,24 @@ impl Orders {
         Ok(AddressStored(answered))
     }
 
+    /// See [`crate::server::Server::drain_server`].
+    pub(crate) fn drain_server(
+        &self,
+        server: &str,
+        over_s: Option<u64>,
+    ) -> anyhow::Result<ServerDrained> {
+        if over_s.is_some_and(|over_s| over_s > DRAIN_S_MAX) {
+            bail!(Refusal::DrainTooLong.text());
+        }
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::DrainServer(DrainMail {
+            server: server.to_owned(),
+            over_s,
+            answer,
+        }));
+        Ok(ServerDrained(answered))
+    }
+
     /// See [`crate::server::Server::order`].
     pub(crate) fn give(&self, order: Order) -> Ordered {
         let (answer, answered) = channel();
@@ -65,6 +84,21 @@ impl AddressStored {
     /// stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
         clerk::wait_for_address(&self.0).context("failed to store the address")
+    }
+}
+
+/// A server that is to be told.
+pub struct ServerDrained(Receiver<anyhow::Result<()>>);
+
+impl ServerDrained {
+    /// Waits until the shared ledger has it, at most ten seconds; the server hears of it within a
+    /// second.
+    ///
+    /// # Errors
+    /// When there is no such server, or the shared ledger is away.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        let told = self.0.recv_timeout(Duration::from_millis(ORDER_MS));
+        told.context("the shared ledger does not answer")?
     }
 }
 

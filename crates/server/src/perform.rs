@@ -1,5 +1,7 @@
 //! What each thing that the pool wants comes to.
 
+use std::sync::mpsc::Sender;
+
 use hstratum_core::admin::OrderId;
 use hstratum_core::alarm::{Fate, Sign};
 use hstratum_core::event::{Action, Level, Verdict};
@@ -9,8 +11,29 @@ use crate::driver::{Driver, ask};
 use crate::legacy::Unanswered;
 use crate::mail::OrderAnswer;
 use crate::node::Offer;
+use crate::shared::relay::RelayMail;
 use crate::store::StoreMail;
 use crate::surroundings::Surroundings;
+
+/// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
+/// it is only after the driver.
+pub struct Desks {
+    /// The ledger's thread.
+    pub store: Sender<StoreMail>,
+    /// Those that check passwords.
+    pub passwords: Sender<PasswordMail>,
+    /// The one that writes users.
+    pub users: Sender<UsersMail>,
+    /// The one that keeps found blocks; none when nothing may be written.
+    pub spool: Option<Sender<SpoolMail>>,
+    /// The one that brings found blocks to other servers; none when there are none. It may be gone,
+    /// and nothing waits for it.
+    pub relay: Option<Sender<RelayMail>>,
+    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    pub alarms: Sender<Sign>,
+    /// Whoever reads the certificate; none when nothing speaks TLS.
+    pub certificates: Option<Sender<()>>,
+}
 
 impl<S: Surroundings> Driver<S> {
     /// Carries out one thing that the pool wants.
@@ -22,6 +45,9 @@ impl<S: Surroundings> Driver<S> {
                 self.node.offer(Offer::Found(solution));
             }
             Action::Spool(solution, transactions) => {
+                if let Some(relay) = &self.desks.relay {
+                    let _ = relay.send(RelayMail::Found(solution.clone(), transactions.clone()));
+                }
                 self.spool(SpoolMail::Put(solution, transactions));
             }
             Action::Record(credit) => {
@@ -63,15 +89,15 @@ impl<S: Surroundings> Driver<S> {
                     PasswordMail(ticket, stored, password),
                 );
             }
-            Action::AddUser(ticket, user) => {
-                ask(&self.desks.users, UsersMail::Add(ticket, user));
+            Action::AddUser(ticket, user, old) => {
+                ask(&self.desks.users, UsersMail::Add(ticket, user, old));
             }
             Action::KeepUser(ticket, name, stored) => {
                 ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
             }
-            Action::KeepBans(id, bans) => {
+            Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
-                ask(&self.desks.users, UsersMail::Bans(id, bans));
+                ask(&self.desks.users, UsersMail::Bans(id, change, bans));
             }
             Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),

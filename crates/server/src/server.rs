@@ -1,8 +1,7 @@
 //! The server as the node's side sees it: started, told things, stopped. Nothing here waits.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,16 +9,15 @@ use std::time::Duration;
 use anyhow::Context;
 use hstratum_core::admin::Order;
 use hstratum_core::alarm::Sign;
-use hstratum_core::ban::Ban;
-use hstratum_core::event::{FoundBlock, Level, Verdict};
+use hstratum_core::event::{Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 
 use crate::alarms;
-use crate::bans::BansFile;
-use crate::clerk::{self, UsersFiles};
+use crate::clerk::{self, UsersFiles, UsersMail};
 use crate::descriptors;
 use crate::driver::{Desks, Driver};
+use crate::files::Files;
 use crate::http::{self, Site, Sources};
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
@@ -31,14 +29,18 @@ use crate::node::Node;
 pub use crate::node_lag::Lag;
 use crate::node_lag::NodeLag;
 use crate::orders::Orders;
-pub use crate::orders::{AddressStored, Ordered};
+pub use crate::orders::{AddressStored, Ordered, ServerDrained};
 use crate::settings::Settings;
+use crate::shared::listen::{self, News};
+use crate::shared::people::Place;
+use crate::shared::relay::{Relay, RelayMail};
+use crate::shared::start::{self, Opened};
+use crate::shared::threads::Threads;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
-use crate::store::{Parties, Store, StoreMail, unix_s};
+use crate::store::{Parties, Store, StoreMail};
 use crate::surroundings::Machine;
 use crate::tls;
-use crate::users::{Repair, UsersFile};
 use crate::webhook::{self, Outbox};
 
 /// A running server.
@@ -50,16 +52,6 @@ pub struct Server {
     node_lag: Arc<NodeLag>,
 }
 
-/// What the files of an earlier run hold.
-#[derive(Default)]
-struct Files {
-    users_files: UsersFiles,
-    users: HashMap<String, hstratum_core::password::StoredPassword>,
-    bans: Vec<Ban>,
-    spool: Option<Spool>,
-    unanswered: BTreeMap<Hash, Unanswered>,
-}
-
 impl Server {
     /// Reads the files, binds the ports and starts the threads. Blocks that an earlier run left
     /// unanswered are offered to the node at once.
@@ -67,8 +59,13 @@ impl Server {
     /// # Errors
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
-        let files = Files::open(&settings, &*node)?;
+        let mut files = Files::open(&settings, &*node)?;
         let store = Store::open(&settings, &*node)?;
+        let shared = open_shared(&settings, &store, &node)?;
+        if let Some(shared) = &shared {
+            files.users.clone_from(&shared.people.users);
+            files.bans = shared.people.bans.values().cloned().collect();
+        }
         let (durable, status) = (store.durable, store.status.clone());
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
@@ -85,15 +82,23 @@ impl Server {
         let addresses = log_listeners(&net, config.difficulty, &*node);
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
+        let threads = Threads::none();
         let (desks, mut clerks) = start_clerks(
             &settings,
             store,
             files.users_files,
             files.spool,
+            (shared, &threads),
             &post,
             &node,
         )?;
-        let store_desk = desks.store.clone();
+        let (store_desk, users_desk) = (desks.store.clone(), desks.users.clone());
+        let relay_desk = desks.relay.clone();
+        if let Some(relay) = &relay_desk {
+            for (hash, raw) in files.unanswered.values().filter_map(Unanswered::recent) {
+                let _ = relay.send(RelayMail::Spooled(hash, raw));
+            }
+        }
         let orders = Orders::new(post.clone(), settings.network);
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
@@ -131,7 +136,10 @@ impl Server {
             // The desks close with the driver: each clerk ends when its work is done.
             drop(driver);
             let _ = store_desk.send(StoreMail::Stop);
-            drop(store_desk);
+            let _ = users_desk.send(UsersMail::Stop);
+            let _ = relay_desk.map(|relay| relay.send(RelayMail::Stop));
+            drop((store_desk, users_desk));
+            threads.stop();
             for clerk in clerks {
                 let _ = clerk.join();
             }
@@ -213,6 +221,15 @@ impl Server {
         self.orders.set_address(account, address)
     }
 
+    /// Has the servers of that name drain over so many seconds, or take miners again. What comes out
+    /// says when they have been told.
+    ///
+    /// # Errors
+    /// When it would take too long.
+    pub fn drain_server(&self, server: &str, over_s: Option<u64>) -> anyhow::Result<ServerDrained> {
+        self.orders.drain_server(server, over_s)
+    }
+
     /// Gives the pool an order. What comes out has the answer, which comes when what the order
     /// changes is durable.
     pub fn order(&self, order: Order) -> Ordered {
@@ -237,65 +254,6 @@ impl Closing {
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
         !matches!(answer, Err(Timeout))
-    }
-}
-
-impl Files {
-    fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
-        let Some(dir) = &settings.dir else {
-            node.log(
-                Level::Warning,
-                "the node runs in memory: the ledger, users and found blocks are not kept",
-            );
-            return Ok(Self::default());
-        };
-        let (users_file, records, repair) = UsersFile::open(dir.join("users.json"), unix_s())?;
-        match repair {
-            None => {}
-            Some(Repair::Completed) => {
-                node.log(
-                    Level::Warning,
-                    "the last line of users.json had no end: mended",
-                );
-            }
-            Some(Repair::Cut(path)) => {
-                let path = path.display();
-                node.log(
-                    Level::Warning,
-                    &format!("the torn end of users.json was moved to {path}"),
-                );
-            }
-        }
-        let (spool, spooled, problems) = Spool::open(dir.join("spool"))?;
-        for problem in problems {
-            node.log(Level::Error, &problem);
-        }
-        let mut unanswered = BTreeMap::new();
-        for block in spooled {
-            if let Some(found) = FoundBlock::parse(&block.raw) {
-                unanswered.insert(block.hash, Unanswered::Spooled(Box::new(found), block.raw));
-            } else {
-                let text = format!(
-                    "block {} in the spool cannot be read: it stays there",
-                    block.hash
-                );
-                node.log(Level::Error, &text);
-            }
-        }
-        let (bans_file, bans) = BansFile::open(dir)?;
-        Ok(Self {
-            users_files: UsersFiles {
-                users: Some(users_file),
-                bans: Some(bans_file),
-            },
-            bans,
-            users: records
-                .into_iter()
-                .map(|user| (user.name, user.password))
-                .collect(),
-            spool: Some(spool),
-            unanswered,
-        })
     }
 }
 
@@ -324,6 +282,7 @@ fn start_clerks(
     store: Store,
     users_files: UsersFiles,
     spool: Option<Spool>,
+    (shared, threads): (Option<Opened>, &Threads),
     post: &Post,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
@@ -363,16 +322,31 @@ fn start_clerks(
         })?);
     }
     let (users_post, users_node) = (post.clone(), node.clone());
-    let users_ledger = store_desk.clone();
-    clerks.push(spawn("hstratum-users", move || {
-        clerk::run_users(
-            users_files,
-            &users_mail,
-            &users_ledger,
-            &users_post,
-            &*users_node,
-        );
-    })?);
+    let mut relay = None;
+    if let Some(Opened {
+        place,
+        people,
+        registry,
+    }) = shared
+    {
+        threads.spawn("hstratum-users", move |_| {
+            if let Ok(registry) = registry.recv() {
+                registry.run(&people, &users_mail, &users_post);
+            }
+        })?;
+        relay = Some(start_relay(place, threads, &users_desk, node)?);
+    } else {
+        let users_ledger = store_desk.clone();
+        clerks.push(spawn("hstratum-users", move || {
+            clerk::run_users(
+                users_files,
+                &users_mail,
+                &users_ledger,
+                &users_post,
+                &*users_node,
+            );
+        })?);
+    }
     let certificates = match &settings.config.tls {
         None => None,
         Some(files) => {
@@ -389,10 +363,50 @@ fn start_clerks(
         passwords: passwords_desk,
         users: users_desk,
         spool,
+        relay,
         alarms: alarms_desk,
         certificates,
     };
     Ok((desks, clerks))
+}
+
+/// Users and bans of a pool on several servers, where this is one of them.
+fn open_shared(
+    settings: &Settings,
+    store: &Store,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<Option<Opened>> {
+    let Some(address) = &settings.config.database else {
+        return Ok(None);
+    };
+    let place = Place {
+        address: address.clone(),
+        network: settings.network,
+        origin: store.origin(),
+        label: settings.config.server_id.clone(),
+        dir: settings.dir.clone(),
+    };
+    start::open(place, node).map(Some)
+}
+
+/// Who brings found blocks to other servers, and who hears what those do.
+fn start_relay(
+    place: Place,
+    threads: &Threads,
+    users: &Sender<UsersMail>,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<Sender<RelayMail>> {
+    let (desk, mail) = channel();
+    let (address, relay) = (place.address.clone(), Relay::new(place, node.clone()));
+    threads.spawn("hstratum-relay", move |_| relay.run(&mail))?;
+    let (users, blocks) = (users.clone(), desk.clone());
+    threads.spawn("hstratum-listen", move |is_stopping| {
+        listen::run(&address, is_stopping, |news| match news {
+            News::People => drop(users.send(UsersMail::Look)),
+            News::Block => drop(blocks.send(RelayMail::Look)),
+        });
+    })?;
+    Ok(desk)
 }
 
 /// Who raises alarms, and where there is a webhook who delivers them.

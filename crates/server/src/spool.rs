@@ -12,12 +12,9 @@ use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::units::Hash;
 
 use crate::disk;
+use crate::limits::BLOCK_BYTES_MAX;
 
 const SUFFIX: &str = ".block";
-
-/// The largest file that is read back. hsd's blocks are at most 1 MB without and 4 MB with their
-/// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE).
-const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
 /// How many damaged files of one name are kept apart.
 const TORN_PER_NAME_MAX: u32 = 1000;

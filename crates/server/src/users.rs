@@ -81,7 +81,7 @@ enum Disabled<'a> {
 }
 
 /// Nobody knows what has this hash.
-const NO_PASSWORD: StoredPassword = StoredPassword::Hash256([0; 32]);
+pub(crate) const NO_PASSWORD: StoredPassword = StoredPassword::Hash256([0; 32]);
 
 impl UsersFile {
     /// Reads the file and repairs its end. One record a name is returned, in the order in which the

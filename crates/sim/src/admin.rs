@@ -10,8 +10,7 @@ use hstratum::clerk::UsersMail;
 use hstratum::store::keeper::StoreMail;
 use hstratum::store::ledger::AddressMail;
 use hstratum_core::address::Address;
-use hstratum_core::event::NewUser;
-use hstratum_core::event::Ticket;
+use hstratum_core::event::{NewUser, NotWritten, Ticket};
 use hstratum_core::password::StoredPassword;
 
 use crate::miner::{Asked, Miner, Pending};
@@ -119,7 +118,7 @@ impl World {
 
     /// Work for the thread that writes users.
     pub(crate) fn add_user(&mut self, mail: UsersMail) {
-        let UsersMail::Add(ticket, user) = mail else {
+        let UsersMail::Add(ticket, user, _) = mail else {
             unreachable!("no operator gives orders here");
         };
         let Some(process) = &mut self.process else {
@@ -174,7 +173,7 @@ impl World {
         {
             self.disk.users.insert(user.name.clone(), kept.clone());
         }
-        self.user_added(ticket, user.name, kept);
+        self.user_added(ticket, user.name, kept.ok_or(NotWritten::Failed));
         self.after(5, What::Users(self.boot));
     }
 }

@@ -121,6 +121,7 @@ impl World {
                 let (fields, ..) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
                 self.offer(hash, fields.prev_block);
             }
+            (node::Offer::Relayed { .. }, _) => unreachable!("there is one server here"),
         }
     }
 

@@ -118,6 +118,7 @@ impl Ends {
             passwords: passwords_desk,
             users: users_desk,
             spool: Some(spool_desk),
+            relay: None,
             // Nobody is woken here.
             alarms: channel().0,
             certificates: None,

@@ -11,7 +11,7 @@ use hstratum::legacy::{Legacy, Unanswered};
 use hstratum::mail::{self, WorkMail};
 use hstratum_core::account::Auth;
 use hstratum_core::admit::ProxySecret;
-use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, Password};
+use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, NotWritten, Password};
 use hstratum_core::job::Boot;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
@@ -313,7 +313,12 @@ impl World {
         self.work_says(WorkMail::PasswordChecked(ticket, checked));
     }
 
-    pub(crate) fn user_added(&mut self, ticket: u64, name: String, kept: Option<StoredPassword>) {
+    pub(crate) fn user_added(
+        &mut self,
+        ticket: u64,
+        name: String,
+        kept: Result<StoredPassword, NotWritten>,
+    ) {
         self.work_says(WorkMail::UserAdded(ticket, name, kept));
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hstratum_core::account::Auth;
 use hstratum_core::address::Network;
 use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Listening, Now,
-    Password, Ticket, Verdict,
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Listening, NotWritten,
+    Now, Password, Ticket, Verdict,
 };
 use hstratum_core::job::Boot;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
@@ -243,7 +243,10 @@ impl Table {
     fn answer_write(&mut self, at: usize, stored: bool) {
         if !self.writes.is_empty() {
             let ticket = self.writes.remove(at % self.writes.len());
-            let stored = stored.then(|| StoredPassword::Argon2id("$argon2id$y".to_owned()));
+            let stored = match stored {
+                true => Ok(StoredPassword::Argon2id("$argon2id$y".to_owned())),
+                false => Err(NotWritten::Failed),
+            };
             self.handle(Event::UserAdded(ticket, stored));
             self.read_on();
         }
@@ -302,7 +305,7 @@ impl Table {
             }
             Action::Listen(listening) => self.is_listening = listening == Listening::On,
             Action::CheckPassword(ticket, ..) => self.logins.push(ticket),
-            Action::AddUser(ticket, _) => self.writes.push(ticket),
+            Action::AddUser(ticket, ..) => self.writes.push(ticket),
             Action::KeepUser(..) | Action::KeepBans(..) | Action::Answer(..) => {
                 unreachable!("no operator gives orders here")
             }

@@ -19,9 +19,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::ban::Ban;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, Now, Password, Verdict,
+    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, NotWritten, Now, Password,
+    UserChange, Verdict,
 };
 use hstratum_core::ledger::{Credit, Tallied};
 use hstratum_core::password::StoredPassword;
@@ -58,7 +60,7 @@ enum Due {
     Durable(Seq),
     NotDurable(Seq),
     Checked(u64, Password),
-    Added(u64, Option<StoredPassword>),
+    Added(u64, Result<StoredPassword, NotWritten>),
     Bytes(ConnId, Vec<u8>),
 }
 
@@ -71,8 +73,8 @@ pub(crate) struct Table {
     pub(crate) ledger_broken: bool,
     /// No password is checked and no user written while it is set.
     pub(crate) clerk_held: bool,
-    /// Users cannot be written while it is set.
-    pub(crate) disk_broken: bool,
+    /// Why users cannot be written just now.
+    pub(crate) refuses: Option<NotWritten>,
     pub(crate) output: Vec<Output>,
     pub(crate) records: Vec<Credit>,
     pub(crate) solutions: Vec<Arc<Solution>>,
@@ -107,7 +109,7 @@ impl Table {
             ledger_held: false,
             ledger_broken: false,
             clerk_held: false,
-            disk_broken: false,
+            refuses: None,
             output: Vec::new(),
             records: Vec::new(),
             solutions: Vec::new(),
@@ -344,6 +346,16 @@ impl Table {
         line
     }
 
+    /// Another server has changed a user.
+    pub(crate) fn change_user(&mut self, change: UserChange) {
+        self.handle(Event::Users(vec![change]));
+    }
+
+    /// Another server has changed the bans: these there are.
+    pub(crate) fn change_bans(&mut self, bans: Vec<Ban>) {
+        self.handle(Event::Bans(bans));
+    }
+
     /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
     pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
         let lines = self.lines(miner);
@@ -449,20 +461,25 @@ impl Table {
                 };
                 self.questions.push_back(Due::Checked(ticket, checked));
             }
-            Action::AddUser(ticket, user) => {
+            Action::AddUser(ticket, user, _) => {
                 let is_locked = user.is_locked;
-                let kept = (!self.disk_broken).then(|| match is_locked {
+                let kept = self.written(match is_locked {
                     true => stored(&user.password).locked(),
                     false => stored(&user.password),
                 });
                 self.questions.push_back(Due::Added(ticket, kept));
             }
             Action::KeepUser(ticket, _, password) => {
-                let kept = (!self.disk_broken).then_some(password);
+                let kept = self.written(password);
                 self.questions.push_back(Due::Added(ticket, kept));
             }
             Action::Listen(_) | Action::Log(..) | Action::KeepBans(..) | Action::Answer(..) => {}
         }
+    }
+
+    /// What comes of a user that is written.
+    fn written(&self, password: StoredPassword) -> Result<StoredPassword, NotWritten> {
+        self.refuses.map_or(Ok(password), Err)
     }
 
     fn seat(&mut self, miner: Option<Miner>) -> &mut Seat {

@@ -156,7 +156,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         Action::Close(_, CloseHow::Flushed) => "closed when all is sent".to_owned(),
         Action::Listen(listening) => format!("listen {listening:?}"),
         Action::CheckPassword(..) => "check a password".to_owned(),
-        Action::AddUser(_, user) => match &user.address {
+        Action::AddUser(_, user, _) => match &user.address {
             None => format!("write the user {}", user.name),
             Some(address) => format!("write the user {}, paid at {address}", user.name),
         },
@@ -164,7 +164,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
             true => format!("write the user {name}, disabled"),
             false => format!("write the user {name}, as it was"),
         },
-        Action::KeepBans(_, bans) => format!("write {} bans", bans.len()),
+        Action::KeepBans(_, _, bans) => format!("write {} bans", bans.len()),
         Action::Answer(_, answer) => match answer {
             Ok(Answer::Done) => "order done".to_owned(),
             Ok(Answer::Bans(bans)) => {

@@ -74,6 +74,6 @@ impl Setup {
 }
 
 /// What the clerk at this table writes for a password.
-pub(super) fn stored(password: &str) -> StoredPassword {
+pub(crate) fn stored(password: &str) -> StoredPassword {
     StoredPassword::Argon2id(format!("$argon2id${password}"))
 }

@@ -17,10 +17,10 @@ use hstratum_core::event::NewUser;
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, Name, Problem};
+use super::answer::{Answer, Failure, Name, Params, Problem};
 use crate::config::Secret;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::orders::Orders;
@@ -148,6 +148,16 @@ struct BanBody {
 struct DrainBody {
     /// Over how long miners are moved away.
     seconds: Option<u64>,
+    /// Which server of the pool; else this one.
+    server: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ServerQuery {
+    /// Which server of the pool; else this one.
+    server: Option<String>,
 }
 
 /// An address that is refused.
@@ -276,7 +286,10 @@ async fn unban(State(site): State<Arc<Site>>, Name(address): Name) -> Done {
     responses(Outcome))]
 async fn drain(State(site): State<Arc<Site>>, Body(drain): Body<DrainBody>) -> Done {
     let over_s = drain.seconds.unwrap_or(DRAIN_S);
-    done(&site, Order::Drain { over_s }).await
+    match drain.server {
+        Some(server) => drain_server(&site, &server, Some(over_s)).await,
+        None => done(&site, Order::Drain { over_s }).await,
+    }
 }
 
 /// Take connections again.
@@ -284,10 +297,24 @@ async fn drain(State(site): State<Arc<Site>>, Body(drain): Body<DrainBody>) -> D
     delete,
     path = "/api/v1/admin/drain",
     tag = "admin",
+    params(ServerQuery),
     responses(Outcome)
 )]
-async fn undrain(State(site): State<Arc<Site>>) -> Done {
-    done(&site, Order::Undrain).await
+async fn undrain(State(site): State<Arc<Site>>, Params(query): Params<ServerQuery>) -> Done {
+    match query.server {
+        Some(server) => drain_server(&site, &server, None).await,
+        None => done(&site, Order::Undrain).await,
+    }
+}
+
+async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> Done {
+    let told = operator(site).orders.drain_server(server, over_s);
+    let told = told.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    match tokio::task::spawn_blocking(move || told.wait()).await {
+        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
+        Err(_) => Err(Failure::busy("the server stops")),
+    }
 }
 
 /// What an order comes to.

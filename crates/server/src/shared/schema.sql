@@ -22,6 +22,7 @@ CREATE TABLE origins (
   tip         BIGINT,                              -- its node's height
   shipped_tip BIGINT,                              -- the height of its node when what it has shipped was sealed
   is_draining BIGINT NOT NULL DEFAULT 0,           -- 1: miners are to leave it
+  drain_s     BIGINT NOT NULL DEFAULT 60,          -- within so many seconds
   users_at    BIGINT,                              -- when its users.json was taken in
   report      TEXT NOT NULL DEFAULT '{}'           -- how it does, JSON, for the dashboard
 );
@@ -61,6 +62,7 @@ CREATE TABLE accounts (
   name     TEXT NOT NULL UNIQUE,                   -- untrusted text
   address  TEXT,                                   -- where it is paid; none: the name, if that is an address
   password TEXT,                                   -- as in users.json; none: it is no user
+  is_disabled BIGINT NOT NULL DEFAULT 0,           -- 1: it may not mine; its password is kept
   change   BIGINT NOT NULL DEFAULT 0               -- the last change of its password
 );
 -- For servers that ask what is new.

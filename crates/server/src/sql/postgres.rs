@@ -56,6 +56,11 @@ impl Postgres {
         Ok(&mut self.open()?.client)
     }
 
+    /// Whether the connection is gone, so that the next one may be to another server.
+    pub(crate) fn is_lost(&self) -> bool {
+        (self.open.as_ref()).is_none_or(|open| open.client.is_closed())
+    }
+
     fn open(&mut self) -> Result<&mut Open, SqlError> {
         if self
             .open

@@ -95,6 +95,11 @@ impl Store {
         })
     }
 
+    /// What tells the file from all others.
+    pub(crate) fn origin(&self) -> schema::FileId {
+        self.ledger.origin()
+    }
+
     /// Runs until the driver and the dumps' thread are gone and all is done.
     pub(crate) fn run(self, mail: &Receiver<StoreMail>, parties: Parties) {
         let Self {

@@ -121,6 +121,11 @@ impl Sqlite {
         })
     }
 
+    /// What tells the file from all others.
+    pub(crate) fn origin(&self) -> FileId {
+        self.origin
+    }
+
     /// The last share in it.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ impl Offered {
 struct Seen {
     log: Vec<(Level, String)>,
     offers: Vec<Offered>,
+    /// Blocks of other servers, whole.
+    relayed: Vec<(Hash, Vec<u8>)>,
     /// Blocks that were asked about, question by question.
     located: Vec<Vec<Hash>>,
     /// What is answered to each offer at once.
@@ -82,6 +84,10 @@ impl Node for TestNode {
         let offered = match offer {
             Offer::Found(solution) => Offered::Found(solution),
             Offer::Spooled { hash, raw } => Offered::Spooled { hash, raw },
+            Offer::Relayed { hash, raw } => {
+                self.seen().relayed.push((hash, raw));
+                return self.changed.notify_all();
+            }
         };
         let hash = offered.hash();
         let mut seen = self.seen();
@@ -183,6 +189,15 @@ impl TestNode {
             Some(())
         });
         self.seen().located.clear();
+    }
+
+    /// The block of another server of this number, counted from 0, once it is there.
+    pub fn relayed_number(&self, number: usize) -> (Hash, Vec<u8>) {
+        self.wait("relayed block", |seen| seen.relayed.get(number).cloned())
+    }
+
+    pub fn relayed(&self) -> usize {
+        self.seen().relayed.len()
     }
 
     pub fn offers(&self) -> usize {

@@ -17,6 +17,9 @@ use hstratum::shared::address::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+/// The password of user `pool` where one is asked for.
+pub(crate) const PASSWORD: &str = "right";
+
 /// How long a server may take to start, on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
@@ -60,6 +63,19 @@ impl Server {
         server.resume();
         server.sql_in("postgres", "CREATE DATABASE pool");
         server
+    }
+
+    /// From now on it asks for its password.
+    pub(crate) fn lock(&self) {
+        self.sql(&format!("ALTER USER pool PASSWORD '{PASSWORD}'"));
+        let rule = "host all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(self.data().join("pg_hba.conf"), rule).expect("written");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where it is, for user `pool`.
@@ -154,6 +170,7 @@ impl Server {
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
             .args(["-U", "pool", "-d", database, "-c", statements])
+            .env("PGPASSWORD", PASSWORD)
             .stderr(Stdio::null())
             .output()
             .expect("psql");

@@ -1,0 +1,80 @@
+//! What this server knows of users and bans, in its own directory: `shared/users.json` and
+//! `shared/bans.json`, in the form of the files that it has where nothing is shared.
+//!
+//! It is written after the shared ledger has a change, and read only at a start. It is no part of
+//! `ledger.db`, so that no share waits for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use hstratum_core::ban::Ban;
+use hstratum_core::password::StoredPassword;
+
+use crate::bans::BansFile;
+use crate::disk;
+use crate::users::{self, UsersFile};
+
+const DIR: &str = "shared";
+const USERS: &str = "users.json";
+
+/// Users, and the operator's bans.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct People {
+    pub users: HashMap<String, StoredPassword>,
+    pub bans: BTreeMap<IpAddr, Ban>,
+}
+
+/// See the module.
+pub(crate) struct Copy {
+    dir: PathBuf,
+    users: UsersFile,
+    bans: BansFile,
+}
+
+impl Copy {
+    /// The copy in a server's directory, and what it says, if it has ever been written.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub(crate) fn open(dir: &Path, unix_s: u64) -> anyhow::Result<(Self, Option<People>)> {
+        let dir = dir.join(DIR);
+        let is_there = dir.join(USERS).exists();
+        let (users_file, users, _) = UsersFile::open(dir.join(USERS), unix_s)?;
+        let (bans_file, bans) = BansFile::open(&dir)?;
+        let copy = Self {
+            dir,
+            users: users_file,
+            bans: bans_file,
+        };
+        let people = People {
+            users: (users.into_iter())
+                .map(|user| (user.name, user.password))
+                .collect(),
+            bans: bans.into_iter().map(|ban| (ban.address, ban)).collect(),
+        };
+        Ok((copy, is_there.then_some(people)))
+    }
+
+    /// Users are these, and no others.
+    pub(crate) fn write_users(&self, all: &HashMap<String, StoredPassword>) -> anyhow::Result<()> {
+        let mut names: Vec<&String> = all.keys().collect();
+        names.sort();
+        let lines = names
+            .into_iter()
+            .map(|name| users::encode(name, &all[name]));
+        let text: String = lines.collect();
+        disk::write_whole(&self.dir, USERS, text.as_bytes())
+    }
+
+    /// A user is new, or has another password.
+    pub(crate) fn add_user(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
+        self.users.append(name, password)
+    }
+
+    /// Bans are these, and no others.
+    pub(crate) fn write_bans(&self, bans: &BTreeMap<IpAddr, Ban>) -> anyhow::Result<()> {
+        let bans: Vec<Ban> = bans.values().cloned().collect();
+        self.bans.write(&bans)
+    }
+}

@@ -1,0 +1,107 @@
+//! Who may mine and who is kept out, at the start of one of several servers: from the shared ledger, or
+//! as it was known last where that is away, so that no miner waits for it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use anyhow::{Context, bail};
+use hstratum_core::event::Level;
+
+use super::copy::{Copy, People};
+use super::people::{Place, Registry};
+use crate::limits::SHARED_START;
+use crate::node::Node;
+use crate::sql::SqlError;
+use crate::store::unix_s;
+
+/// What a server knows at its start, and its [`Registry`] once it is there.
+pub(crate) struct Opened {
+    pub place: Place,
+    pub people: People,
+    pub registry: Receiver<Registry>,
+}
+
+/// Reads who there is: from the shared ledger, or from the copy where it is away.
+///
+/// # Errors
+/// When the shared ledger turns us away, or is away and there is no copy yet.
+pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened> {
+    let (copy, known) = match &place.dir {
+        None => (None, None),
+        Some(dir) => {
+            let (copy, known) = Copy::open(dir, unix_s())?;
+            (Some(copy), known)
+        }
+    };
+    let mut registry = Registry::new(
+        place.clone(),
+        copy,
+        known.clone().unwrap_or_default(),
+        node.clone(),
+    );
+    let (first_desk, first) = channel();
+    let (desk, registry_mail) = channel();
+    let looking = thread::Builder::new().name("hstratum-users".to_owned());
+    looking
+        .spawn(move || {
+            let _ = first_desk.send(registry.begin());
+            let _ = desk.send(registry);
+        })
+        .context("failed to start the thread hstratum-users")?;
+    let looked = match &known {
+        Some(_) => first.recv_timeout(SHARED_START).ok(),
+        None => first.recv().ok(),
+    };
+    let people = match (looked, known) {
+        (Some(Ok(people)), _) => people,
+        (Some(Err(error)), Some(known)) if is_passing(&error) => {
+            node.log(
+                Level::Warning,
+                &format!("{error:#}; users and bans are those known last"),
+            );
+            known
+        }
+        (None, Some(known)) => {
+            let text = "the shared ledger does not answer; users and bans are those known last";
+            node.log(Level::Warning, text);
+            known
+        }
+        (Some(Err(error)), known) => {
+            let context = match known {
+                Some(_) => "failed to read users from the shared ledger",
+                None => {
+                    "failed to read users from the shared ledger, of which there is no copy yet"
+                }
+            };
+            return Err(error.context(context));
+        }
+        (None, None) => bail!("failed to read users from the shared ledger"),
+    };
+    Ok(Opened {
+        place,
+        people,
+        registry: registry_mail,
+    })
+}
+
+/// Whether it may be otherwise in a while.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let said = error.downcast_ref::<SqlError>();
+    let unsaid = error.downcast_ref::<postgres::Error>();
+    let is_lost = unsaid.is_some_and(|error| error.as_db_error().is_none());
+    is_lost || said.is_some_and(|said| !matches!(said, SqlError::Failed(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_turned_away_is_told_from_who_finds_nobody() {
+        let lost = anyhow::Error::from(SqlError::Lost(String::new())).context("x");
+        let wrong = anyhow::Error::from(SqlError::Failed(String::new())).context("x");
+        assert!(is_passing(&lost));
+        assert!(!is_passing(&wrong));
+    }
+}

@@ -1,0 +1,56 @@
+//! The threads that wait for the shared ledger. A stop waits for them, but not for as long as they may
+//! wait for a ledger that is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use anyhow::Context;
+
+use crate::limits::SHARED_STOP;
+
+/// See the module.
+pub(crate) struct Threads {
+    /// Each thread has a clone.
+    running: Sender<()>,
+    ended: Receiver<()>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+impl Threads {
+    /// None yet.
+    pub(crate) fn none() -> Self {
+        let (running, ended) = channel();
+        Self {
+            running,
+            ended,
+            is_stopping: Arc::default(),
+        }
+    }
+
+    /// Starts one. It ends soon after what it is handed is true, if not by itself.
+    pub(crate) fn spawn(
+        &self,
+        name: &str,
+        run: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let (running, is_stopping) = (self.running.clone(), self.is_stopping.clone());
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                run(&is_stopping);
+                drop(running);
+            })
+            .map(drop)
+            .with_context(|| format!("failed to start the thread {name}"))
+    }
+
+    /// Has them end, and waits for that, but not for long.
+    pub(crate) fn stop(self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        drop(self.running);
+        // Nothing is ever sent.
+        let _ = self.ended.recv_timeout(SHARED_STOP);
+    }
+}
