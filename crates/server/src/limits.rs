@@ -316,9 +316,14 @@ pub(crate) const HTTP_SUMS: Duration = Duration::from_secs(2);
 /// Steps of time whose sums HTTP keeps. At the limit all are read anew.
 pub(crate) const HTTP_SUMS_MAX: usize = 4_096;
 
-/// How long HTTP gives the open round and the balances of a shared ledger again: with 10,000 accounts
-/// they are a million rows.
-pub(crate) const HTTP_SHARED_KEPT: Duration = Duration::from_secs(20);
+/// How old what is about everybody in a shared ledger may be before it is read anew.
+pub(crate) const HTTP_SHARED_KEPT: Duration = Duration::from_secs(30);
+
+/// How long it is waited for where it was never read.
+pub(crate) const HTTP_FIRST: Duration = Duration::from_secs(5);
+
+/// How long reading it may take, in the background.
+pub(crate) const HTTP_GATHER: Duration = Duration::from_secs(120);
 
 /// Servers of a shared ledger that HTTP shows, those that were seen last.
 pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;

@@ -2,19 +2,22 @@
 //! state of it. Where several servers share one, it is that which is read.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 use super::answer::Failure;
 use crate::ledger::Place;
-use crate::limits::{HTTP_AWAY, HTTP_QUERIES_MAX, HTTP_QUERY};
+use crate::limits::{HTTP_AWAY, HTTP_GATHER, HTTP_QUERIES_MAX, HTTP_QUERY};
 use crate::sql::{Db, Sql, SqlError, Sqlite};
 
 /// See the module.
+#[derive(Clone)]
 pub(crate) struct Book {
     shelf: Arc<Shelf>,
     places: Arc<Semaphore>,
+    /// How long a query may take.
+    patience: Duration,
 }
 
 struct Shelf {
@@ -26,13 +29,30 @@ struct Shelf {
 
 impl Book {
     pub(crate) fn new(place: Place) -> Self {
+        Self::with(place, HTTP_QUERIES_MAX, HTTP_QUERY)
+    }
+
+    /// For one query at a time that takes long.
+    pub(crate) fn slow(place: Place) -> Self {
+        Self::with(place, 1, HTTP_GATHER)
+    }
+
+    fn with(place: Place, queries: usize, patience: Duration) -> Self {
+        let place = match place {
+            Place::Shared(address) => {
+                let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
+                Place::Shared(Box::new(address.with_statement_ms(limit_ms)))
+            }
+            file @ Place::File(_) => file,
+        };
         Self {
             shelf: Arc::new(Shelf {
                 place,
                 open: Mutex::default(),
                 away: Mutex::default(),
             }),
-            places: Arc::new(Semaphore::new(HTTP_QUERIES_MAX)),
+            places: Arc::new(Semaphore::new(queries)),
+            patience,
         }
     }
 
@@ -46,7 +66,7 @@ impl Book {
         self.shelf.away()
     }
 
-    /// Reads. What takes longer than [`HTTP_QUERY`] is interrupted.
+    /// Reads. What takes longer than it may is interrupted.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
@@ -56,7 +76,7 @@ impl Book {
             return Err(Failure::busy(reason));
         }
         let waiting = self.places.clone().acquire_owned();
-        let place = tokio::time::timeout(HTTP_QUERY, waiting).await;
+        let place = tokio::time::timeout(self.patience, waiting).await;
         let Ok(Ok(place)) = place else {
             return Err(Failure::busy("too many are asking"));
         };

@@ -10,6 +10,7 @@ mod answer;
 mod book;
 mod events;
 mod fleet;
+mod gathered;
 mod guard;
 mod history;
 mod metrics;
@@ -49,6 +50,8 @@ use self::answer::Answers;
 use self::book::Book;
 use self::events::Events;
 use self::fleet::Fleet;
+use self::gathered::Gathered;
+use self::people::Balances;
 use self::roster::Roster;
 use self::round::Round;
 use self::sums::PoolSums;
@@ -56,7 +59,7 @@ use crate::config::{Config, HTTP_PORT};
 use crate::ledger::Place;
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
-    HTTP_QUERY, HTTP_STOP,
+    HTTP_STOP,
 };
 use crate::live::Live;
 use crate::node::Node;
@@ -83,13 +86,15 @@ pub(crate) struct Site {
     pub started: Instant,
     /// None in memory.
     pub book: Option<Book>,
+    /// Where the ledger is shared, for what takes long.
+    pub background: Option<Book>,
     /// This server's name.
     pub server_id: String,
     pub fleet: Fleet,
     pub roster: Roster,
     pub sums: Arc<PoolSums>,
-    /// The open round, and when it was read.
-    pub round: tokio::sync::Mutex<Option<(Instant, Round)>>,
+    pub round: Gathered<Round>,
+    pub balances: Gathered<Balances>,
     pub events: Events,
     pub answers: Answers,
     /// Who may give orders; none: nobody.
@@ -136,7 +141,10 @@ pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<Tc
 impl Site {
     pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
         let config = &settings.config;
-        let book = settings.dir.as_ref();
+        let shared = config.database.clone();
+        let shared = shared.map(|address| Place::Shared(Box::new(address)));
+        let file = settings.dir.as_ref();
+        let file = file.map(|dir| Place::File(dir.join(FILE_NAME)));
         Self {
             sources,
             network: settings.network,
@@ -144,19 +152,14 @@ impl Site {
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: match &config.database {
-                Some(address) => {
-                    let query_ms = HTTP_QUERY.as_millis().try_into().unwrap_or(u64::MAX);
-                    let address = address.clone().with_statement_ms(query_ms);
-                    Some(Book::new(Place::Shared(Box::new(address))))
-                }
-                None => book.map(|dir| Book::new(Place::File(dir.join(FILE_NAME)))),
-            },
+            book: shared.clone().or(file).map(Book::new),
+            background: shared.map(Book::slow),
             server_id: config.server_id.clone(),
             fleet: Fleet::default(),
             roster: Roster::default(),
             sums: Arc::default(),
-            round: tokio::sync::Mutex::default(),
+            round: Gathered::default(),
+            balances: Gathered::default(),
             events: Events::default(),
             answers: Answers::default(),
             operator: config.http_token.clone().map(|token| Operator {
@@ -185,7 +188,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        .max_blocking_threads(crate::limits::HTTP_QUERIES_MAX + 1)
+        .max_blocking_threads(crate::limits::HTTP_QUERIES_MAX + 2)
         .build()
         .context("failed to start the runtime")?;
     let done = runtime.block_on(async {

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +14,7 @@ use super::Site;
 use super::answer::{Answer, Failure, Name, Order, Params, Problem, page_of, search_for};
 use super::roster::{Row, Sent};
 use super::round::read_round;
+use crate::limits::HTTP_SHARED_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -229,15 +231,22 @@ pub(crate) async fn accounts(
     let search = search_for(asked.search)?;
     let rows = site.roster.rows(&site).await?;
     let owed = match &site.book {
-        None => Vec::new(),
-        Some(book) => book.read(balances).await?,
+        None => Arc::default(),
+        Some(book) => {
+            let kept = if book.is_shared() {
+                HTTP_SHARED_KEPT
+            } else {
+                Duration::ZERO
+            };
+            site.balances.get((&site, book), kept, balances).await?
+        }
     };
     let mut all = gather(rows.iter());
-    for (name, credited, paid) in owed {
+    for (name, credited, paid) in owed.iter() {
         let account = all
             .entry(name.clone())
-            .or_insert_with(|| Account::new(name));
-        (account.credited, account.paid) = (credited, paid);
+            .or_insert_with(|| Account::new(name.clone()));
+        (account.credited, account.paid) = (*credited, *paid);
         account.balance = credited - paid;
     }
     let mut found: Vec<&Account> = all.values().filter(|one| has(&one.name, &search)).collect();
@@ -335,7 +344,9 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Kept>,
 }
 
 /// Accounts that have ever been credited something, with that and what was paid.
-fn balances(sql: &mut dyn Sql) -> Result<Vec<(String, i64, i64)>, SqlError> {
+pub(crate) type Balances = Vec<(String, i64, i64)>;
+
+fn balances(sql: &mut dyn Sql) -> Result<Balances, SqlError> {
     let rows = sql.query(
         "SELECT name, credited, paid FROM balances WHERE credited <> 0 OR paid <> 0",
         &[],

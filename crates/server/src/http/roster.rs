@@ -13,6 +13,7 @@ use super::Site;
 use super::answer::Failure;
 use super::book::Book;
 use super::fleet::Known;
+use super::gathered::Gathered;
 use crate::limits::HTTP_SHARED_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
@@ -104,14 +105,14 @@ struct Past {
 }
 
 /// Since when, and everybody.
-type Pasts = (u64, Arc<Vec<Past>>);
+type Pasts = (u64, Vec<Past>);
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Roster {
     made: Mutex<Option<(Instant, Arc<Vec<Row>>)>>,
-    hour: Mutex<Option<(Instant, Pasts)>>,
-    day: Mutex<Option<(Instant, Pasts)>>,
+    hour: Gathered<Pasts>,
+    day: Gathered<Pasts>,
 }
 
 impl Roster {
@@ -124,14 +125,10 @@ impl Roster {
             return Ok(rows.clone());
         }
         let (_, live) = site.sources.live.look_at_workers().await?;
-        let is_shared = site.book.as_ref().is_some_and(Book::is_shared);
-        let hour_kept = if is_shared {
-            HTTP_SHARED_KEPT
-        } else {
-            HOUR_KEPT
+        let (hour, day) = match &site.book {
+            None => Default::default(),
+            Some(book) => (self.hour(site, book).await?, self.day(site, book).await?),
         };
-        let hour = past(site, &self.hour, hour_kept, 3_600).await?;
-        let day = past(site, &self.day, DAY_KEPT, 86_400).await?;
         let fleet = site.fleet.known();
         let own = Arc::from(site.server_id.as_str());
         let rows = tokio::task::spawn_blocking(move || {
@@ -150,29 +147,31 @@ impl Roster {
         *made = Some((Instant::now(), rows.clone()));
         Ok(rows)
     }
+
+    async fn hour(&self, site: &Site, book: &Book) -> Result<Arc<Pasts>, Failure> {
+        let kept = if book.is_shared() {
+            HTTP_SHARED_KEPT
+        } else {
+            HOUR_KEPT
+        };
+        self.hour.get((site, book), kept, since(3_600)).await
+    }
+
+    /// In a shared ledger it takes its time: until it is there the first time, nothing is known of it.
+    async fn day(&self, site: &Site, book: &Book) -> Result<Arc<Pasts>, Failure> {
+        let day = self.day.get((site, book), DAY_KEPT, since(86_400)).await;
+        if book.is_shared() {
+            return Ok(day.unwrap_or_default());
+        }
+        day
+    }
 }
 
-async fn past(
-    site: &Site,
-    place: &Mutex<Option<(Instant, Pasts)>>,
-    kept: Duration,
-    time_s: u64,
-) -> Result<Pasts, Failure> {
-    let mut place = place.lock().await;
-    if let Some((at, pasts)) = &*place
-        && at.elapsed() < kept
-    {
-        return Ok(pasts.clone());
-    }
+/// Reads what was sent since so long ago.
+fn since(time_s: u64) -> impl FnOnce(&mut dyn Sql) -> Result<Pasts, SqlError> {
     let now = unix_s();
     let since = (now - now % SPAN_S).saturating_sub(time_s);
-    let pasts = match &site.book {
-        None => Vec::new(),
-        Some(book) => book.read(move |sql| read(sql, since)).await?,
-    };
-    let pasts = (since, Arc::new(pasts));
-    *place = Some((Instant::now(), pasts.clone()));
-    Ok(pasts)
+    move |sql| Ok((since, read(sql, since)?))
 }
 
 fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {

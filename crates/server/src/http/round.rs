@@ -1,7 +1,7 @@
 //! The open round, and the blocks that closed the others.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -123,24 +123,18 @@ pub(crate) struct BlocksAsked {
 pub(crate) async fn round(State(site): State<Arc<Site>>) -> Answer<Round> {
     Ok(Json(match &site.book {
         None => Round::default(),
-        Some(book) => read_round(&site, book).await?,
+        Some(book) => read_round(&site, book).await?.as_ref().clone(),
     }))
 }
 
-/// The open round, as it was a few seconds ago where the ledger is shared.
-pub(crate) async fn read_round(site: &Site, book: &Book) -> Result<Round, Failure> {
-    if !book.is_shared() {
-        return book.read(open_round).await;
-    }
-    let mut kept = site.round.lock().await;
-    if let Some((at, round)) = &*kept
-        && at.elapsed() < HTTP_SHARED_KEPT
-    {
-        return Ok(round.clone());
-    }
-    let round = book.read(open_round).await?;
-    *kept = Some((Instant::now(), round.clone()));
-    Ok(round)
+/// The open round: of a file as it is, of a shared ledger as it was lately.
+pub(crate) async fn read_round(site: &Site, book: &Book) -> Result<Arc<Round>, Failure> {
+    let kept = if book.is_shared() {
+        HTTP_SHARED_KEPT
+    } else {
+        Duration::ZERO
+    };
+    site.round.get((site, book), kept, open_round).await
 }
 
 /// The pool's blocks, from above.
