@@ -42,7 +42,8 @@ const CALLS = {
         version: server.version,
         addresses: server.addresses,
         ...JSON.parse(answer.info),
-        ledger: server.ledgerFailing || 'ok'
+        ledger: server.ledgerFailing || 'ok',
+        shared: JSON.parse(server.sharedLedger || 'null')
       };
     }
   },

@@ -135,6 +135,13 @@ impl ServerHandle {
         self.server.ledger_status().failing
     }
 
+    /// How the ledger that several servers share does, as JSON; null without one.
+    #[napi(getter, catch_unwind)]
+    pub fn shared_ledger(&self) -> Option<String> {
+        let reading = self.server.shared_standing()?;
+        Some(reading.to_json())
+    }
+
     fn order(&self, order: Order) -> AsyncTask<Ordered> {
         AsyncTask::new(Ordered(self.server.order(order)))
     }

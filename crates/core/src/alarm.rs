@@ -12,7 +12,7 @@ use crate::absence::Workers;
 use crate::event::Now;
 use crate::hashrate::Speed;
 use crate::ledger::Tallied;
-use crate::limits::{ALARM_PATIENCE_MS, WATCHED_BLOCKS_MAX};
+use crate::limits::{ALARM_PATIENCE_MS, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
 use crate::units::{Hash, Height};
 
 /// Something that a [`Watch`] is told.
@@ -29,6 +29,8 @@ pub enum Sign {
     Block(Hash, Option<Height>, Fate),
     /// How the ledger is.
     Ledger(LedgerSign),
+    /// Whether the ledger that several servers share can be reached.
+    Link(LinkSign),
     /// What miners have sent.
     Work(Vec<Tallied>),
     /// Whether the operator has the server drained.
@@ -74,6 +76,15 @@ pub enum LedgerSign {
     Failing(String),
 }
 
+/// Whether the ledger that several servers share can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkSign {
+    /// It can.
+    Up,
+    /// It cannot, for this reason.
+    Down(String),
+}
+
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -100,6 +111,8 @@ pub enum Kind {
     LedgerStalled,
     LedgerFailing,
     LedgerHealed,
+    SharedLedgerAway,
+    SharedLedgerBack,
     HashrateDrop,
     HashrateBack,
     WorkersGone,
@@ -110,7 +123,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -122,6 +135,8 @@ impl Kind {
         Self::LedgerStalled,
         Self::LedgerFailing,
         Self::LedgerHealed,
+        Self::SharedLedgerAway,
+        Self::SharedLedgerBack,
         Self::HashrateDrop,
         Self::HashrateBack,
         Self::WorkersGone,
@@ -144,6 +159,8 @@ impl Kind {
             Self::LedgerStalled => "ledger_stalled",
             Self::LedgerFailing => "ledger_failing",
             Self::LedgerHealed => "ledger_healed",
+            Self::SharedLedgerAway => "shared_ledger_away",
+            Self::SharedLedgerBack => "shared_ledger_back",
             Self::HashrateDrop => "hashrate_drop",
             Self::HashrateBack => "hashrate_back",
             Self::WorkersGone => "workers_gone",
@@ -161,12 +178,15 @@ impl Kind {
             | Self::BlockConfirmed
             | Self::JobAgain
             | Self::LedgerHealed
+            | Self::SharedLedgerBack
             | Self::HashrateBack
             | Self::WorkersBack
             | Self::Stopping => Severity::Info,
-            Self::BlockOrphaned | Self::LedgerStalled | Self::HashrateDrop | Self::WorkersGone => {
-                Severity::Warning
-            }
+            Self::BlockOrphaned
+            | Self::LedgerStalled
+            | Self::SharedLedgerAway
+            | Self::HashrateDrop
+            | Self::WorkersGone => Severity::Warning,
             Self::BlockRefused
             | Self::NoJob
             | Self::NoPeers
@@ -239,6 +259,16 @@ enum Job {
     },
 }
 
+/// What was said of the shared ledger.
+enum SharedLink {
+    Up,
+    Down {
+        since_ms: u64,
+        reason: String,
+        is_told: bool,
+    },
+}
+
 /// What was said of the ledger.
 enum Trouble {
     Fine,
@@ -260,6 +290,7 @@ pub struct Watch {
     reason: Option<String>,
     job: Job,
     trouble: Trouble,
+    link: SharedLink,
     draining: Draining,
     blocks: VecDeque<Known>,
     speed: Speed,
@@ -281,6 +312,7 @@ impl Watch {
                 is_told: false,
             },
             trouble: Trouble::Fine,
+            link: SharedLink::Up,
             draining: Draining::No,
             blocks: VecDeque::new(),
             speed: Speed::new(drop_percent),
@@ -314,6 +346,7 @@ impl Watch {
             Sign::Found(hash, height, account) => self.found(hash, height, account, out),
             Sign::Block(hash, height, fate) => self.fared(hash, height, fate, out),
             Sign::Ledger(sign) => self.look_at_ledger(now, sign, out),
+            Sign::Link(sign) => self.look_at_link(now, sign, out),
             Sign::Work(tallied) => {
                 self.speed.add(&tallied);
                 self.workers.add(&tallied, self.served_ms);
@@ -374,6 +407,27 @@ impl Watch {
                     detail: Detail::Reason(reason),
                 });
             }
+        }
+    }
+
+    fn look_at_link(&mut self, now: Now, sign: LinkSign, out: &mut Vec<Alarm>) {
+        match (&mut self.link, sign) {
+            (SharedLink::Up, LinkSign::Up) => {}
+            (SharedLink::Down { is_told, .. }, LinkSign::Up) => {
+                if *is_told {
+                    let text = "The shared ledger is back".to_owned();
+                    out.push(plain(Kind::SharedLedgerBack, text));
+                }
+                self.link = SharedLink::Up;
+            }
+            (SharedLink::Up, LinkSign::Down(reason)) => {
+                self.link = SharedLink::Down {
+                    since_ms: now.ms,
+                    reason,
+                    is_told: false,
+                };
+            }
+            (SharedLink::Down { reason, .. }, LinkSign::Down(newer)) => *reason = newer,
         }
     }
 
@@ -454,6 +508,21 @@ impl Watch {
             *is_told = true;
             let text = "The ledger is being written to by another process: shares wait for it";
             out.push(plain(Kind::LedgerStalled, text.to_owned()));
+        }
+        if let SharedLink::Down {
+            since_ms,
+            reason,
+            is_told,
+        } = &mut self.link
+            && !*is_told
+            && now.ms - *since_ms >= LINK_PATIENCE_MS
+        {
+            *is_told = true;
+            out.push(Alarm {
+                kind: Kind::SharedLedgerAway,
+                text: format!("The shared ledger is away, shares wait for it: {reason}"),
+                detail: Detail::Reason(reason.clone()),
+            });
         }
         self.speed.look(self.served_ms, out);
         self.workers.look(self.served_ms, out);

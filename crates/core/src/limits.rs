@@ -122,6 +122,9 @@ pub const DRAIN_S_MAX: u64 = 3600;
 /// Workers listed at once for the operator; others are asked for by where they begin.
 pub const WORKERS_LISTED_MAX: usize = 1_000;
 
+/// How long the shared ledger must be away for an alarm.
+pub const LINK_PATIENCE_MS: u64 = 60_000;
+
 /// How long there must be no job, or the ledger be stalled, for an alarm.
 pub const ALARM_PATIENCE_MS: u64 = 15_000;
 

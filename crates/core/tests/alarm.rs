@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hstratum_core::alarm::{Alarm, Detail, Draining, Fate, Kind, LedgerSign, Sign, Watch};
+use hstratum_core::alarm::{
+    Alarm, Detail, Draining, Fate, Kind, LedgerSign, LinkSign, Sign, Watch,
+};
 use hstratum_core::event::Now;
 use hstratum_core::ledger::{Tallied, Tally, Work};
 use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height};
@@ -316,6 +318,30 @@ fn drain_that_was_ordered_raises_no_alarm() {
     desk.sign(Sign::Drain(Draining::No));
     desk.mine(60 * 60, &["a", "b"]);
     assert_eq!(desk.kinds(), []);
+}
+
+#[test]
+fn shared_ledger_that_stays_away_is_told_once_and_its_return_too() {
+    let mut desk = Desk::serving();
+    let down = |reason: &str| Sign::Link(LinkSign::Down(reason.to_owned()));
+    desk.sign(Sign::Link(LinkSign::Up));
+    desk.sign(down("refused"));
+    desk.pass(59);
+    desk.sign(Sign::Link(LinkSign::Up));
+    desk.pass(60);
+    assert_eq!(desk.kinds(), []);
+    desk.sign(down("refused"));
+    desk.pass(59);
+    desk.sign(down("no room"));
+    assert_eq!(desk.kinds(), []);
+    desk.pass(1);
+    assert!(desk.alarms[0].text.contains("no room"));
+    desk.sign(down("refused"));
+    desk.pass(600);
+    assert_eq!(desk.kinds(), [Kind::SharedLedgerAway]);
+    desk.sign(Sign::Link(LinkSign::Up));
+    desk.sign(Sign::Link(LinkSign::Up));
+    assert_eq!(desk.kinds(), [Kind::SharedLedgerBack]);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::{Kind, Severity, Sign, Watch};
+use hstratum_core::alarm::{Kind, LinkSign, Severity, Sign, Watch};
 use hstratum_core::event::{Level, Now};
 
 use crate::node::Node;
+use crate::shared::standing::{Link, Standing};
 use crate::store::unix_s;
 use crate::webhook::Outbox;
 
@@ -18,6 +19,7 @@ pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,
     outbox: Option<&Outbox>,
+    shared: Option<&Standing>,
     node: &dyn Node,
 ) {
     let started = Instant::now();
@@ -37,6 +39,13 @@ pub(crate) fn run(
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
+            if let Some(shared) = shared {
+                let sign = match shared.read().link {
+                    Link::Starting | Link::Up => LinkSign::Up,
+                    Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
+                };
+                watch.handle(now(), Sign::Link(sign), &mut alarms);
+            }
             watch.handle(now(), Sign::Tick, &mut alarms);
         }
         for alarm in alarms.drain(..) {

@@ -219,6 +219,17 @@ pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
 /// Heights below the tip at which credit stays as it is.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
 
+/// How often what is pending for a shared ledger becomes a batch, while there is something. A new tip
+/// and the stop have it sealed at once.
+pub(crate) const SEAL_EVERY_MS: u64 = 1_000;
+
+/// Bytes of batches that wait for the shared ledger. Then what is new stays pending, summed up, until
+/// some of them are shipped: shares are taken all the same.
+pub(crate) const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// How long batches are kept after they were shipped, in seconds.
+pub(crate) const OUTBOX_KEPT_S: i64 = 7 * 86_400;
+
 /// Bytes of the ledger's log from which another thread copies it into the file.
 pub(crate) const WAL_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -359,7 +370,8 @@ pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
 /// How long a start waits for the shared ledger where it can do without.
 pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
 
-/// How long a stop waits for threads that may be waiting for the shared ledger.
+/// How long a stop waits for threads that may be waiting for the shared ledger. Batches that are not
+/// shipped then go after the next start.
 pub(crate) const SHARED_STOP: Duration = Duration::from_secs(2);
 
 /// How long a ban that is over stays in the shared ledger.
@@ -383,3 +395,41 @@ pub(crate) const RELAY_KEPT_S: u64 = 24 * 60 * 60;
 
 /// Times that a transaction is begun anew when others were in its way. Then it has failed.
 pub(crate) const SQL_TRIES_MAX: u32 = 20;
+
+/// Rows that one statement takes to the shared ledger.
+pub(crate) const SHIP_ROWS: usize = 10_000;
+
+/// How often a server tells the shared ledger that it is alive.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long after that a server counts as alive.
+pub(crate) const ALIVE_MS: i64 = 10_000;
+
+/// Wait between attempts to reach the shared ledger.
+pub(crate) const SHARED_RETRY: Duration = Duration::from_secs(1);
+
+/// How far the database's clock and ours may be apart, in milliseconds. Beyond it the log says so.
+pub(crate) const CLOCKS_APART_MS: i64 = 5_000;
+
+/// Batches that wait from which on the log says so.
+pub(crate) const BEHIND_BATCHES: i64 = 10;
+
+/// How long the file has to begin a new origin. Then the shared ledger is compared anew.
+pub(crate) const PART_MS: u64 = 60_000;
+
+/// How often a server looks after blocks in the shared ledger.
+pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
+
+/// Blocks of a server's file that are brought to the shared ledger, the newest ones.
+pub(crate) const FOUND_COPIED_MAX: i64 = 10_000;
+
+/// How long a dump waits for servers that have not shipped all that belongs to it, in seconds. Then it
+/// is written without.
+pub(crate) const DUMP_PATIENCE_S: i64 = 10;
+
+/// How long the shared ledger knows a batch's digest, in seconds. Longer than files keep the batch.
+pub(crate) const SHARED_BATCHES_KEPT_S: i64 = 30 * 86_400;
+
+const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);
+const _: () =
+    assert!(FINISH_MS + LEDGER_STOP_MS + SHARED_STOP.as_millis() as u64 <= CLOSE_MS - 1_000);

@@ -95,6 +95,14 @@ pub(crate) fn channel() -> (Pulse, Live) {
     (pulse, Live { receiver, asked })
 }
 
+impl Live {
+    /// The newest snapshot, if there was one. Later ones have the workers.
+    pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.ask_for_workers();
+        self.receiver.borrow().clone()
+    }
+}
+
 impl Pulse {
     /// For [`Self::job_sent`].
     pub(crate) fn clock(&self) -> Instant {
@@ -162,12 +170,15 @@ impl Live {
     pub(crate) async fn look_at_workers(
         &self,
     ) -> Result<(Arc<Snapshot>, Arc<Vec<WorkerView>>), Silent> {
-        self.asked
-            .at_ms
-            .store(self.asked.now_ms().max(1), Ordering::Relaxed);
+        self.ask_for_workers();
         let snapshot = self.wait(|snapshot| snapshot.workers.is_some()).await?;
         let workers = snapshot.workers.clone().ok_or(Silent)?;
         Ok((snapshot, workers))
+    }
+
+    fn ask_for_workers(&self) {
+        let now_ms = self.asked.now_ms().max(1);
+        self.asked.at_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Ends when the driver has.

@@ -34,8 +34,10 @@ use crate::settings::Settings;
 use crate::shared::listen::{self, News};
 use crate::shared::people::Place;
 use crate::shared::relay::{Relay, RelayMail};
+use crate::shared::standing::{self, Standing};
 use crate::shared::start::{self, Opened};
 use crate::shared::threads::Threads;
+use crate::shared::{self, Ends};
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
 use crate::store::{Parties, Store, StoreMail};
@@ -49,6 +51,7 @@ pub struct Server {
     orders: Orders,
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
+    standing: Option<Arc<Standing>>,
     node_lag: Arc<NodeLag>,
 }
 
@@ -60,12 +63,16 @@ impl Server {
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
         let mut files = Files::open(&settings, &*node)?;
+        let threads = Threads::none();
+        let connected = shared::knock(&settings, &threads)?;
         let store = Store::open(&settings, &*node)?;
-        let shared = open_shared(&settings, &store, &node)?;
-        if let Some(shared) = &shared {
-            files.users.clone_from(&shared.people.users);
-            files.bans = shared.people.bans.values().cloned().collect();
+        let opened = open_shared(&settings, &store, &node)?;
+        if let Some(opened) = &opened {
+            files.users.clone_from(&opened.people.users);
+            files.bans = opened.people.bans.values().cloned().collect();
         }
+        let dock = store.dock.clone();
+        let standing = dock.is_some().then(Arc::<Standing>::default);
         let (durable, status) = (store.durable, store.status.clone());
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
@@ -82,13 +89,16 @@ impl Server {
         let addresses = log_listeners(&net, config.difficulty, &*node);
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
-        let threads = Threads::none();
         let (desks, mut clerks) = start_clerks(
             &settings,
             store,
             files.users_files,
             files.spool,
-            (shared, &threads),
+            Sharing {
+                opened,
+                standing: standing.clone(),
+                threads: &threads,
+            },
             &post,
             &node,
         )?;
@@ -103,11 +113,20 @@ impl Server {
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
         let node_lag = Arc::new(NodeLag::default());
+        if let (Some(dock), Some(standing)) = (dock, &standing) {
+            let ends = Ends {
+                dock,
+                standing: standing.clone(),
+                live: live.clone(),
+            };
+            shared::start(&settings, ends, connected, &threads, &node)?;
+        }
         if let Some(listener) = http {
             let sources = Sources {
                 live,
                 status: status.clone(),
                 node_lag: node_lag.clone(),
+                shared: standing.clone(),
             };
             let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
             clerks.push(spawn("hstratum-http", move || {
@@ -139,10 +158,11 @@ impl Server {
             let _ = users_desk.send(UsersMail::Stop);
             let _ = relay_desk.map(|relay| relay.send(RelayMail::Stop));
             drop((store_desk, users_desk));
-            threads.stop();
             for clerk in clerks {
                 let _ = clerk.join();
             }
+            // The ledger's last batches are sealed now.
+            threads.stop();
             node.log(Level::Info, "stopped");
             let _ = done.send(());
         })?;
@@ -151,6 +171,7 @@ impl Server {
             orders,
             addresses,
             status,
+            standing,
             node_lag,
         })
     }
@@ -174,6 +195,11 @@ impl Server {
     /// How the ledger does.
     pub fn ledger_status(&self) -> Reading {
         self.status.read()
+    }
+
+    /// How the shared ledger does; none without one.
+    pub fn shared_standing(&self) -> Option<standing::Reading> {
+        self.standing.as_ref().map(|standing| standing.read())
     }
 
     /// How late the node's event loop is.
@@ -276,13 +302,21 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
     addresses
 }
 
+/// What clerks need of the ledger that several servers share.
+struct Sharing<'a> {
+    /// None where there is no such ledger.
+    opened: Option<Opened>,
+    standing: Option<Arc<Standing>>,
+    threads: &'a Threads,
+}
+
 /// Starts the threads that wait for the disk. They end when their desk closes.
 fn start_clerks(
     settings: &Settings,
     store: Store,
     users_files: UsersFiles,
     spool: Option<Spool>,
-    (shared, threads): (Option<Opened>, &Threads),
+    sharing: Sharing<'_>,
     post: &Post,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
@@ -302,7 +336,7 @@ fn start_clerks(
         }
     };
     let (alarms_desk, signs) = channel();
-    clerks.extend(start_alarms(settings, signs, node)?);
+    clerks.extend(start_alarms(settings, signs, sharing.standing, node)?);
     let parties = Parties {
         alarms: alarms_desk.clone(),
         post: post.clone(),
@@ -327,8 +361,9 @@ fn start_clerks(
         place,
         people,
         registry,
-    }) = shared
+    }) = sharing.opened
     {
+        let threads = sharing.threads;
         threads.spawn("hstratum-users", move |_| {
             if let Ok(registry) = registry.recv() {
                 registry.run(&people, &users_mail, &users_post);
@@ -413,6 +448,7 @@ fn start_relay(
 fn start_alarms(
     settings: &Settings,
     signs: Receiver<Sign>,
+    standing: Option<Arc<Standing>>,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let mut clerks = Vec::new();
@@ -427,7 +463,8 @@ fn start_alarms(
     }
     let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
     clerks.push(spawn("hstratum-alarms", move || {
-        alarms::run(drop_percent, &signs, outbox.as_deref(), &*node);
+        let (outbox, shared) = (outbox.as_deref(), standing.as_deref());
+        alarms::run(drop_percent, &signs, outbox, shared, &*node);
     })?);
     Ok(clerks)
 }

@@ -6,7 +6,7 @@ mod postgres;
 
 use found::{found_block, hash};
 use hstratum::sql::{Sql, SqlError};
-use hstratum::store::blocks::{self, Finder};
+use hstratum::store::blocks::{self, Finder, Rounds};
 use hstratum::store::dumps::{read_dump, read_owed};
 use hstratum::store::ledger::{BlockChange, Located, Tidied};
 use hstratum::store::tidy::{self, Progress};
@@ -34,7 +34,7 @@ fn judged(ledger: &Ledger, verdicts: &[(&str, Verdict)]) -> Vec<BlockChange> {
         .iter()
         .map(|(name, verdict)| (hash(name), verdict.clone()))
         .collect();
-    ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, 9))
+    ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, Rounds::Close, 9))
 }
 
 fn accepted(ledger: &Ledger, height: u32, name: &str) {
@@ -55,7 +55,7 @@ fn chain(ledger: &Ledger, tip: u32, on_main: &[&str]) -> Vec<BlockChange> {
             on_main: on_main.contains(&hash),
         })
         .collect();
-    ledger.write(|sql| blocks::advance(sql, NETWORK, &located, &[], 11))
+    ledger.write(|sql| blocks::advance(sql, NETWORK, &located, &[], Rounds::Close, 11))
 }
 
 fn block(ledger: &Ledger, name: &str) -> String {

@@ -197,7 +197,8 @@ impl World {
                 let _ = asker.send(kept);
             }
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
-            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) => {}
+            // The last is for a ledger that is shared, which this one is not.
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) | Outcome::Seen(..) => {}
         }
     }
 

@@ -15,6 +15,7 @@ use super::answer::{Failure, Problem};
 use super::pool::network_hashrate;
 use crate::histogram::{BOUNDS_S, Histogram};
 use crate::live::Snapshot;
+use crate::shared::standing::{Link, Reading};
 use crate::sql::SqlError;
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -50,6 +51,9 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
         page.line("hstratum_blocks", &[("state", state)], count);
     }
     of_times(&mut page, &site, &now);
+    if let Some(shared) = &site.sources.shared {
+        of_shared(&mut page, &shared.read());
+    }
     Ok(([(CONTENT_TYPE, FORMAT)], page.0).into_response())
 }
 
@@ -156,6 +160,26 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
             page.line(name, &[("stat", quantile)], value);
         }
     }
+}
+
+/// The ledger that several servers share.
+fn of_shared(page: &mut Page, reading: &Reading) {
+    let help = "1 while the shared ledger can be reached and takes shares, else 0.";
+    let is_up = u8::from(reading.link == Link::Up);
+    page.gauge("hstratum_shared_up", help, is_up);
+    let help = "Batches of shares that wait for the shared ledger.";
+    page.gauge("hstratum_shared_behind_batches", help, reading.behind);
+    let help = "Bytes of them.";
+    page.gauge("hstratum_shared_behind_bytes", help, reading.backlog);
+    let help = "How long the oldest of them waits.";
+    page.gauge("hstratum_shared_lag_seconds", help, reading.lag_s);
+    let help = "Batches shipped since the start.";
+    page.counter("hstratum_shared_batches_total", help, reading.batches);
+    let help = "Rows in them.";
+    page.counter("hstratum_shared_rows_total", help, reading.rows);
+    let alive = reading.servers.iter().filter(|one| one.is_alive()).count();
+    let help = "Servers that are alive, this one too.";
+    page.gauge("hstratum_shared_servers", help, alive);
 }
 
 /// The text so far.

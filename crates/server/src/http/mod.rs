@@ -66,6 +66,7 @@ use crate::node::Node;
 use crate::node_lag::NodeLag;
 use crate::orders::Orders;
 use crate::settings::Settings;
+use crate::shared::standing::Standing;
 use crate::store::FILE_NAME;
 use crate::store::status::Status;
 
@@ -74,6 +75,8 @@ pub(crate) struct Sources {
     pub live: Live,
     pub status: Arc<Status>,
     pub node_lag: Arc<NodeLag>,
+    /// None where no ledger is shared.
+    pub shared: Option<Arc<Standing>>,
 }
 
 /// What every request may use.

@@ -3,13 +3,133 @@
 //! A share is acknowledged when it is in a server's own file; from there it is shipped here, once.
 
 pub mod address;
+mod cargo;
 mod copy;
+mod course;
+mod found;
+mod heartbeat;
 mod intake;
+mod judge;
+mod lease;
 pub(crate) mod listen;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub mod relay;
 mod roll;
 pub mod schema;
+mod shipper;
+pub mod standing;
 pub(crate) mod start;
+mod talk;
 pub(crate) mod threads;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use postgres::Client;
+
+use self::judge::Judge;
+use self::shipper::{Shipper, is_away};
+use self::standing::{Report, Standing};
+use self::threads::Threads;
+use crate::limits::SHARED_START;
+use crate::live::Live;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::store::dock::Dock;
+use crate::store::{self, unix_s};
+
+/// The thread that ships.
+const SHIPPER: &str = "hstratum-shared";
+
+/// The thread that looks after blocks.
+const JUDGE: &str = "hstratum-judge";
+
+/// Whether the shared ledger takes this server, if it is to have one: a connection, or none where it
+/// does not answer soon.
+///
+/// # Errors
+/// When it answers that it does not.
+pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
+    let Some(address) = settings.config.database.clone() else {
+        return Ok(None);
+    };
+    let network = settings.network;
+    let (told, answer) = sync_channel(1);
+    threads.spawn(SHIPPER, move |_| {
+        // Nobody may wait for it any more.
+        let _ = told.send(schema::connect(&address, network, unix_s()));
+    })?;
+    match answer.recv_timeout(SHARED_START) {
+        Ok(Ok(client)) => Ok(Some(client)),
+        Ok(Err(error)) if !is_away(&error) => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}
+
+/// Whom the shipper hears of, and tells.
+pub(crate) struct Ends {
+    pub dock: Arc<Dock>,
+    pub standing: Arc<Standing>,
+    pub live: Live,
+}
+
+/// Starts to ship, and to look after blocks.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(crate) fn start(
+    settings: &Settings,
+    ends: Ends,
+    connected: Option<Client>,
+    threads: &Threads,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<()> {
+    let (Some(address), Some(dir)) = (&settings.config.database, &settings.dir) else {
+        return Ok(());
+    };
+    let live = ends.live;
+    let shipper = Shipper {
+        address: address.clone(),
+        network: settings.network,
+        label: settings.config.server_id.clone(),
+        ledger: dir.join(store::FILE_NAME),
+        dock: ends.dock,
+        standing: ends.standing,
+        report: Box::new(move || report(&live)),
+    };
+    let judge = Judge {
+        address: address.clone(),
+        network: settings.network,
+        ledger: shipper.ledger.clone(),
+        shares: dir.join("shares"),
+        dock: shipper.dock.clone(),
+        standing: shipper.standing.clone(),
+    };
+    let (judge_node, node) = (node.clone(), node.clone());
+    // Both end when the dock is closed.
+    threads.spawn(SHIPPER, move |_| shipper.run(connected, &*node))?;
+    threads.spawn(JUDGE, move |_| judge.run(&*judge_node))
+}
+
+/// What the others are told of this server.
+fn report(live: &Live) -> Report {
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Report::default()
+    };
+    if let Some(now) = live.latest() {
+        report.hashrate = now.view.hashrate;
+        report.connections = now.connections();
+        let workers = now.workers.iter().flat_map(|workers| workers.iter());
+        let names: HashSet<_> = workers.map(|one| (&*one.account, &*one.worker)).collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        report.workers = names.len() as u64;
+        report.accounts = accounts.len() as u64;
+        report.height = now.view.job.map(|job| job.height.0);
+        report.has_job = now.is_healthy();
+        report.accepted = now.view.counts.accepted.count;
+    }
+    report
+}

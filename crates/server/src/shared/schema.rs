@@ -21,9 +21,28 @@ const STEPS: [&str; 1] = [include_str!("schema.sql")];
 /// [`SqlError::Lost`] inside where nobody answers; else one line that says what to do.
 pub fn open(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Postgres> {
     let mut postgres = Postgres::connect(address)?;
-    let context = || format!("failed to open the shared ledger {address}");
-    prepare(postgres.client()?, network, unix_s).with_context(context)?;
+    prepare_at(address, postgres.client()?, network, unix_s)?;
     Ok(postgres)
+}
+
+/// The same, as a bare connection.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn connect(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Client> {
+    let mut client = address.connect()?;
+    prepare_at(address, &mut client, network, unix_s)?;
+    Ok(client)
+}
+
+fn prepare_at(
+    address: &Address,
+    client: &mut Client,
+    network: Network,
+    unix_s: u64,
+) -> anyhow::Result<()> {
+    let context = || format!("failed to open the shared ledger {address}");
+    prepare(client, network, unix_s).with_context(context)
 }
 
 /// Opens a shared ledger that exists.

@@ -224,6 +224,11 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 pub struct Row(Vec<Value>);
 
 impl Row {
+    /// All values.
+    pub fn values(&self) -> &[Value] {
+        &self.0
+    }
+
     /// The value of a column, counted from 0.
     ///
     /// # Errors

@@ -59,6 +59,15 @@ pub fn insert(
     Ok(())
 }
 
+/// Whose rounds they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounds {
+    /// This ledger's.
+    Close,
+    /// A shared one's, where they are closed.
+    Leave,
+}
+
 /// Brings blocks to the states that follow from where they were seen, and then from what the node
 /// said of them; closes the rounds of those that are on the main chain for the first time. Gives what
 /// has changed, the lowest first.
@@ -70,6 +79,7 @@ pub fn advance(
     network: Network,
     located: &[Located],
     verdicts: &[(Hash, Verdict)],
+    rounds: Rounds,
     unix_s: i64,
 ) -> Result<Vec<BlockChange>, SqlError> {
     let mut changes = Vec::new();
@@ -80,7 +90,9 @@ pub fn advance(
         changes.extend(judge(sql, hash, verdict, unix_s)?);
     }
     changes.sort_by_key(|change| change.height);
-    close_rounds(sql, &changes, unix_s)?;
+    if rounds == Rounds::Close {
+        close_rounds(sql, &changes, unix_s)?;
+    }
     Ok(changes)
 }
 

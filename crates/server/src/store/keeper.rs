@@ -14,10 +14,11 @@ use hstratum_core::ledger::{BlockState, Credit, Tallied, Tally};
 use hstratum_core::units::{Hash, Height, Seq};
 
 use super::ledger::{
-    AddressMail, Batch, BlockChange, Cause, Ledger, LedgerError, Located, TallyKey, Tidied,
+    AddressMail, Batch, BlockChange, Cause, Ledger, LedgerError, Located, Mark, Parting, Seal,
+    TallyKey, Tidied,
 };
 use crate::limits::{
-    DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS,
+    DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
     TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, TIDY_EVERY_MS, TIDY_PAUSE_MS,
 };
 
@@ -42,6 +43,12 @@ pub enum StoreMail {
     Dumped(Hash, f64),
     /// An account's address is to be kept.
     SetAddress(AddressMail),
+    /// Blocks of the shared ledger that the node is to be asked about too.
+    Watch(Vec<Hash>),
+    /// The shared ledger has this batch, and all before it.
+    Shipped(Mark),
+    /// The shared ledger has gone on without this file.
+    Part(Parting),
     /// The driver has stopped: hold nothing back.
     Stop,
 }
@@ -62,6 +69,8 @@ pub enum Outcome {
     DumpOwed,
     /// Ask the node where these are.
     Locate(Vec<Hash>),
+    /// The node's height, and whether it saw the shared ledger's blocks on its main chain.
+    Seen(Height, Vec<(Hash, bool)>),
     /// Whether the address is kept.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
     /// Shares wait for another process that writes.
@@ -124,6 +133,8 @@ struct Question {
     asked_ms: u64,
     /// Blocks of which nothing else was heard since.
     hashes: HashSet<Hash>,
+    /// Blocks of the shared ledger, which may be the same.
+    watch: HashSet<Hash>,
 }
 
 /// See the module.
@@ -141,9 +152,24 @@ pub struct Keeper {
     /// The chain has changed since the last question.
     is_question_due: bool,
     question: Option<Question>,
+    /// Blocks of the shared ledger for the next question.
+    watch: Vec<Hash>,
+    /// Where they were seen.
+    seen: Option<(Height, Vec<(Hash, bool)>)>,
     tidy_at_ms: u64,
     tidy_error: Option<String>,
+    /// None without a shared ledger.
+    sealing: Option<Sealing>,
     is_stopping: bool,
+}
+
+/// What was sealed for the shared ledger, and when it is next.
+struct Sealing {
+    at_ms: u64,
+    /// Something may be pending.
+    is_owed: bool,
+    /// The tip that was sealed last.
+    tip: Option<Height>,
 }
 
 impl Keeper {
@@ -159,10 +185,25 @@ impl Keeper {
             tip: None,
             is_question_due: false,
             question: None,
+            watch: Vec::new(),
+            seen: None,
             tidy_at_ms: now.ms + TIDY_EVERY_MS,
             tidy_error: None,
+            sealing: None,
             is_stopping: false,
         }
+    }
+
+    /// With a shared ledger: what is pending for it is sealed from time to time, with each tip, and
+    /// at the stop.
+    #[must_use]
+    pub fn sharing(mut self, now: Now) -> Self {
+        self.sealing = Some(Sealing {
+            at_ms: now.ms,
+            is_owed: false,
+            tip: None,
+        });
+        self
     }
 
     /// Takes mail in.
@@ -190,6 +231,11 @@ impl Keeper {
                 let Some(question) = self.question.take() else {
                     return;
                 };
+                if !question.watch.is_empty() {
+                    let mut seen = places.clone();
+                    seen.retain(|(hash, _)| question.watch.contains(hash));
+                    self.seen = Some((tip, seen));
+                }
                 let known = |(hash, on_main)| {
                     let located = Located { hash, tip, on_main };
                     question.hashes.contains(&hash).then_some(located)
@@ -200,6 +246,18 @@ impl Keeper {
             }
             StoreMail::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
             StoreMail::SetAddress(mail) => self.next.addresses.push(mail),
+            StoreMail::Watch(hashes) => {
+                self.watch = hashes;
+                self.is_question_due = true;
+            }
+            StoreMail::Shipped(mark) => {
+                self.next.shipped.push(mark);
+                if let Some(sealing) = &mut self.sealing {
+                    // There may have been no room before.
+                    sealing.is_owed = true;
+                }
+            }
+            StoreMail::Part(parting) => self.next.parting = Some(parting),
             StoreMail::Stop => self.is_stopping = true,
         }
     }
@@ -228,6 +286,7 @@ impl Keeper {
             && self.next.is_empty()
             && self.verdicts.is_empty()
             && self.tallies.is_empty()
+            && self.sealing.as_ref().is_none_or(|sealing| !sealing.is_owed)
     }
 
     /// Shares and blocks that are not durable yet.
@@ -242,6 +301,9 @@ impl Keeper {
 
     /// Does what is next: at most one transaction for shares and blocks.
     pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
+        if let Some((tip, places)) = self.seen.take() {
+            out.push(Outcome::Seen(tip, places));
+        }
         if self.disk == Disk::Failing {
             self.give_up(out);
         }
@@ -287,9 +349,26 @@ impl Keeper {
         {
             batch.tallies.push(tally);
         }
+        batch.seal = self.seal(&batch, now);
         if !batch.is_empty() {
             self.current = Some(batch);
         }
+    }
+
+    /// Whether what is pending, with what is about to be committed, is sealed.
+    fn seal(&mut self, batch: &Batch, now: Now) -> Option<Seal> {
+        let sealing = self.sealing.as_mut()?;
+        sealing.is_owed |= !batch.shares.is_empty() || !batch.tallies.is_empty();
+        let is_due = sealing.is_owed && (now.ms >= sealing.at_ms || self.is_stopping);
+        if !is_due && self.tip == sealing.tip {
+            return None;
+        }
+        *sealing = Sealing {
+            at_ms: now.ms + SEAL_EVERY_MS,
+            is_owed: false,
+            tip: self.tip,
+        };
+        Some(Seal { tip: self.tip })
     }
 
     /// A block that is now on the main chain closes the round since the last one that is: whether
@@ -415,11 +494,15 @@ impl Keeper {
         }
         // If it cannot be read now, the next tip asks.
         self.is_question_due = false;
-        let hashes = ledger.watched(tip).unwrap_or_default();
+        let mut hashes = ledger.watched(tip).unwrap_or_default();
+        let own: HashSet<Hash> = hashes.iter().copied().collect();
+        let watch = std::mem::take(&mut self.watch);
+        hashes.extend(watch.iter().filter(|hash| !own.contains(hash)));
         if !hashes.is_empty() {
             self.question = Some(Question {
                 asked_ms: now.ms,
-                hashes: hashes.iter().copied().collect(),
+                hashes: own,
+                watch: watch.into_iter().collect(),
             });
             out.push(Outcome::Locate(hashes));
         }
@@ -452,7 +535,12 @@ impl Keeper {
             self.tidy_at_ms = now.ms + pause_ms;
         }
         let answer_at_ms = self.question.as_ref().map(|open| open.asked_ms + LOCATE_MS);
-        Next::At(answer_at_ms.map_or(self.tidy_at_ms, |at| at.min(self.tidy_at_ms)))
+        let seal_at_ms = self.sealing.as_ref().map(|sealing| {
+            // The shipper's marks come without mail.
+            sealing.at_ms.max(now.ms + 1).min(now.ms + SEAL_EVERY_MS)
+        });
+        let times = [Some(self.tidy_at_ms), answer_at_ms, seal_at_ms];
+        Next::At(times.into_iter().flatten().min().unwrap_or(self.tidy_at_ms))
     }
 }
 

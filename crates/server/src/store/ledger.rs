@@ -13,6 +13,7 @@ use hstratum_core::ledger::{BlockState, Credit, Tally};
 use hstratum_core::units::{Hash, Height, Seq};
 
 pub use crate::mail::AddressMail;
+use crate::store::schema::FileId;
 
 /// Where the ledger is kept.
 pub trait Ledger {
@@ -143,6 +144,39 @@ pub struct Batch {
     pub addresses: Vec<AddressMail>,
     /// Statistics.
     pub tallies: Vec<(TallyKey, Tally)>,
+    /// What is known to be in the shared ledger.
+    pub shipped: Vec<Mark>,
+    /// The shared ledger has gone on without this file.
+    pub parting: Option<Parting>,
+    /// What is pending is to be sealed for the shared ledger.
+    pub seal: Option<Seal>,
+}
+
+/// A batch for the shared ledger, and all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The origin's number in the file.
+    pub origin: i64,
+    /// The batch's number.
+    pub sequence: i64,
+}
+
+/// What becomes of batches when the shared ledger has others of the same numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parting {
+    /// The origin's number in the file.
+    pub from: i64,
+    /// Up to this batch the shared ledger has what is in ours; the others are new there.
+    pub kept: i64,
+    /// Random: what they are shipped as.
+    pub origin: FileId,
+}
+
+/// What is sealed holds all shares that came before the node had this tip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// None as long as the node has not said.
+    pub tip: Option<Height>,
 }
 
 impl Batch {
@@ -155,6 +189,9 @@ impl Batch {
             && self.dumped.is_empty()
             && self.addresses.is_empty()
             && self.tallies.is_empty()
+            && self.shipped.is_empty()
+            && self.parting.is_none()
+            && self.seal.is_none()
     }
 }
 

@@ -5,13 +5,17 @@
 //! `keeper`, where it is kept is behind `ledger`; here are the clock, the channels and the threads.
 
 pub mod blocks;
+pub(crate) mod body;
 mod checkpoint;
+pub mod dock;
 pub mod dumps;
 pub mod keeper;
 pub mod ledger;
+pub(crate) mod outbox;
 pub mod schema;
 pub mod sqlite;
 pub mod status;
+mod tables;
 pub mod tidy;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +24,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::{Context, bail};
 use hstratum_core::address::Network;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::event::{LedgerState, Level, Now};
@@ -27,10 +32,12 @@ use hstratum_core::ledger::BlockState;
 use hstratum_core::units::Seq;
 
 use self::checkpoint::Growth;
+use self::dock::Dock;
 use self::dumps::Dumps;
 pub use self::keeper::StoreMail;
 use self::keeper::{Keeper, Next, Outcome};
 use self::ledger::Ledger;
+pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::clerk::SpoolMail;
@@ -51,6 +58,8 @@ pub(crate) struct Store {
     /// The last share in it.
     pub durable: Seq,
     pub status: Arc<Status>,
+    /// Where batches for the shared ledger are told of; none without one.
+    pub dock: Option<Arc<Dock>>,
 }
 
 /// Whom the ledger tells.
@@ -73,7 +82,7 @@ impl Store {
         let status = Arc::new(Status::default());
         let network = settings.network;
         let mut told = Vec::new();
-        let ledger = match &settings.dir {
+        let mut ledger = match &settings.dir {
             Some(dir) => {
                 let path = dir.join(FILE_NAME);
                 Sqlite::open(&path, network, unix_s(), status.clone(), &mut told)?
@@ -83,6 +92,7 @@ impl Store {
         for line in told {
             node.log(Level::Info, &line);
         }
+        let dock = share(&mut ledger, settings, node)?;
         let durable = ledger
             .last_seq()
             .map_err(|error| anyhow::anyhow!("failed to read the ledger: {error}"))?;
@@ -92,6 +102,7 @@ impl Store {
             dir: settings.dir.clone(),
             durable,
             status,
+            dock,
         })
     }
 
@@ -107,6 +118,7 @@ impl Store {
             network,
             dir,
             status,
+            dock,
             ..
         } = self;
         let Parties {
@@ -125,15 +137,20 @@ impl Store {
             let mut helpers = Vec::new();
             if let Some(dir) = dir {
                 let path = dir.join(FILE_NAME);
-                let dumps = Dumps {
-                    ledger: path.clone(),
-                    dir: dir.join("shares"),
-                    network,
-                    desk,
-                };
-                helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
-                    dumps.run(&owed, node);
-                }));
+                if dock.is_none() {
+                    let dumps = Dumps {
+                        ledger: path.clone(),
+                        dir: dir.join("shares"),
+                        network,
+                        desk,
+                    };
+                    helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
+                        dumps.run(&owed, node);
+                    }));
+                } else {
+                    // It would keep our own mail open.
+                    drop(desk);
+                }
                 helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
                     checkpoint::run(&path, &log_full, node);
                 }));
@@ -146,8 +163,13 @@ impl Store {
                     node.log(Level::Error, &text);
                 }
             }
+            let now = clock(Instant::now());
             let mut clerk = Clerk {
-                keeper: Keeper::new(clock(Instant::now())),
+                keeper: match dock {
+                    None => Keeper::new(now),
+                    Some(_) => Keeper::new(now).sharing(now),
+                },
+                dock: dock.as_deref(),
                 ledger,
                 post: &post,
                 node,
@@ -162,12 +184,45 @@ impl Store {
             };
             clerk.run(mail);
         });
+        if let Some(dock) = dock {
+            dock.close();
+        }
     }
+}
+
+/// Has the ledger ship to the shared one, if there is one.
+fn share(
+    ledger: &mut Sqlite,
+    settings: &Settings,
+    node: &dyn Node,
+) -> anyhow::Result<Option<Arc<Dock>>> {
+    let Some(database) = &settings.config.database else {
+        if ledger.is_owing()? {
+            let text = "the ledger holds shares that are in no shared ledger yet: they stay there \
+                        until --stratum-database is given again";
+            node.log(Level::Warning, text);
+        }
+        return Ok(None);
+    };
+    let Some(dir) = &settings.dir else {
+        bail!(
+            "--stratum-database needs a node that keeps files: shares wait in one for {database}"
+        );
+    };
+    let mut life = [0; 16];
+    getrandom::fill(&mut life).context("failed to get random bytes")?;
+    let dock = Arc::new(Dock::default());
+    let path = dir.join(FILE_NAME);
+    ledger
+        .share(life, unix_s(), dock.clone())
+        .with_context(|| format!("failed to share the ledger {}", path.display()))?;
+    Ok(Some(dock))
 }
 
 /// The ledger's thread.
 struct Clerk<'a, L> {
     keeper: Keeper,
+    dock: Option<&'a Dock>,
     ledger: L,
     post: &'a Post,
     node: &'a dyn Node,
@@ -231,11 +286,19 @@ impl<L: Ledger> Clerk<'_, L> {
         if matches!(mail, StoreMail::Stop) {
             self.stop_by = Some(Instant::now() + Duration::from_millis(LEDGER_STOP_MS));
         }
+        if let (StoreMail::Chain(tip), Some(dock)) = (&mail, self.dock) {
+            dock.set_tip(*tip);
+        }
         self.keeper.take(mail, now);
     }
 
     fn work(&mut self) -> Next {
         let now = self.now();
+        if let Some(dock) = self.dock {
+            for mail in dock.take() {
+                self.keeper.take(mail, now);
+            }
+        }
         let mut out = Vec::new();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             self.keeper.work(&mut self.ledger, now, &mut out)
@@ -280,6 +343,11 @@ impl<L: Ledger> Clerk<'_, L> {
             }
             Outcome::DumpOwed => wake(self.owed.as_ref()),
             Outcome::Locate(hashes) => self.node.locate(hashes),
+            Outcome::Seen(tip, places) => {
+                if let Some(dock) = self.dock {
+                    dock.set_seen((tip, places));
+                }
+            }
             Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
             Outcome::Stalled => self.sign(Sign::Ledger(LedgerSign::Stalled)),
             Outcome::Free(_) => self.sign(Sign::Ledger(LedgerSign::Fine)),

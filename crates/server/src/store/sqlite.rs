@@ -14,31 +14,21 @@ use hstratum_core::ledger::Tally;
 use hstratum_core::units::{Hash, Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::blocks::{self, Finder};
+use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
+use super::dock::{Dock, Head};
 use super::keeper::SPAN_S;
 use super::ledger::{Batch, BlockChange, Ledger, LedgerError, Shares, Tidied};
+use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
+use super::tables::{OWN, PENDING, Tables};
 use super::tidy;
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH};
 use crate::sql::SqlError;
 
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
-
-/// Adds to a worker's row.
-const ADD_STATISTICS: &str = "\
-    INSERT INTO statistics VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-    ON CONFLICT DO UPDATE SET
-      accepted = accepted + excluded.accepted,
-      accepted_work = accepted_work + excluded.accepted_work,
-      stale = stale + excluded.stale,
-      stale_work = stale_work + excluded.stale_work,
-      low = low + excluded.low,
-      low_work = low_work + excluded.low_work,
-      duplicate = duplicate + excluded.duplicate,
-      duplicate_work = duplicate_work + excluded.duplicate_work";
 
 /// Statements kept ready.
 const STATEMENTS: usize = 64;
@@ -53,6 +43,10 @@ pub struct Sqlite {
     ids: Ids,
     tidied: tidy::Progress,
     status: Arc<Status>,
+    /// Where the shared ledger's shipper hears of batches; none without one.
+    dock: Option<Arc<Dock>>,
+    /// Its state as it was read last, for as long as nothing fails.
+    outbox: Option<Outbox>,
     log: Log,
     /// When this thread copies the log itself.
     finishing: Growth,
@@ -116,6 +110,8 @@ impl Sqlite {
             ids: Ids::default(),
             tidied: tidy::Progress::default(),
             status,
+            dock: None,
+            outbox: None,
             log,
             finishing: Growth::above(WAL_BYTES_HIGH),
         })
@@ -124,6 +120,37 @@ impl Sqlite {
     /// What tells the file from all others.
     pub(crate) fn origin(&self) -> FileId {
         self.origin
+    }
+
+    /// From now on shares and statistics go to the shared ledger, by way of batches. What is in the
+    /// file goes first.
+    ///
+    /// # Errors
+    /// One line that says why that cannot be.
+    pub fn share(&mut self, life: Life, unix_s: u64, dock: Arc<Dock>) -> anyhow::Result<()> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        outbox::begin(&tx, life, signed(unix_s))?;
+        let outbox = Outbox::load(&tx)?;
+        tx.commit()?;
+        dock.sealed(Head {
+            last: outbox.head(),
+            tip: None,
+            backlog: outbox.backlog(),
+            is_full: false,
+        });
+        self.outbox = Some(outbox);
+        self.dock = Some(dock);
+        Ok(())
+    }
+
+    /// Whether the file holds what no shared ledger is known to have.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_owing(&self) -> rusqlite::Result<bool> {
+        outbox::is_owing(&self.conn)
     }
 
     /// The last share in it.
@@ -138,7 +165,11 @@ impl Sqlite {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let is_new = write_shares(&tx, &mut self.ids, &batch.shares)?;
+        let tables = match self.dock {
+            None => &OWN,
+            Some(_) => &PENDING,
+        };
+        let is_new = write_shares(&tx, &mut self.ids, &batch.shares, tables)?;
         let unix_s = signed(batch.unix_s);
         for block in &batch.found {
             let account = match &block.account {
@@ -148,8 +179,12 @@ impl Sqlite {
             let finder = Finder { account, origin: 0 };
             blocks::insert(&mut &*tx, self.network, block, finder, unix_s)?;
         }
+        let rounds = match self.dock {
+            None => Rounds::Close,
+            Some(_) => Rounds::Leave,
+        };
         let (located, verdicts) = (&batch.located, &batch.verdicts);
-        let changes = blocks::advance(&mut &*tx, self.network, located, verdicts, unix_s)?;
+        let changes = blocks::advance(&mut &*tx, self.network, located, verdicts, rounds, unix_s)?;
         for (hash, effort) in &batch.dumped {
             blocks::dumped(&mut &*tx, hash, *effort, unix_s)?;
         }
@@ -161,11 +196,19 @@ impl Sqlite {
         }
         if is_new {
             for ((start, account, worker), tally) in &batch.tallies {
-                self.ids.write_tally(&tx, *start, account, worker, tally)?;
+                let key = (*start, account, &**worker);
+                self.ids.write_tally(&tx, key, tally, tables)?;
             }
         }
+        let head = match self.dock {
+            None => None,
+            Some(_) => outbox::write(&tx, &mut self.outbox, batch, unix_s)?,
+        };
         check_log(self.path.as_deref())?;
         tx.commit()?;
+        if let (Some(dock), Some(head)) = (&self.dock, head) {
+            dock.sealed(head);
+        }
         let log_bytes = self.log.bytes();
         if self.finishing.is_due(log_bytes) {
             // Another thread has done most of it; what it cannot do is to catch up. A failure is
@@ -196,6 +239,7 @@ impl Ledger for Sqlite {
             Err(error) => {
                 // Rows that were not committed have no ids.
                 self.ids = Ids::default();
+                self.outbox = None;
                 Err(error)
             }
         }
@@ -228,6 +272,10 @@ impl Ledger for Sqlite {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if outbox::prune(&tx, signed(unix_s))? > 0 {
+            tx.commit()?;
+            return Ok(Tidied::More);
+        }
         let (tidied, progress) = tidy::slice(&mut &*tx, self.tidied, tip, signed(unix_s))?;
         tx.commit()?;
         self.tidied = progress;
@@ -253,7 +301,12 @@ fn seq_of(conn: &Connection) -> rusqlite::Result<Seq> {
 }
 
 /// False when they are there already.
-fn write_shares(tx: &Transaction, ids: &mut Ids, shares: &Shares) -> Result<bool, LedgerError> {
+fn write_shares(
+    tx: &Transaction,
+    ids: &mut Ids,
+    shares: &Shares,
+    tables: &Tables,
+) -> Result<bool, LedgerError> {
     let Some((first, last)) = shares.range else {
         return Ok(true);
     };
@@ -266,10 +319,7 @@ fn write_shares(tx: &Transaction, ids: &mut Ids, shares: &Shares) -> Result<bool
             "another server has written shares to it".to_owned(),
         ));
     }
-    let mut add = tx.prepare_cached(
-        "INSERT INTO credit (height, account, difficulty, origin, count) VALUES (?1, ?2, ?3, 0, ?4)
-         ON CONFLICT DO UPDATE SET count = count + excluded.count",
-    )?;
+    let mut add = tx.prepare_cached(tables.add_credit)?;
     for ((height, account, difficulty), count) in &shares.counts {
         let account = ids.account(tx, account, Unknown::Insert)?;
         add.execute((
@@ -353,10 +403,9 @@ impl Ids {
     fn write_tally(
         &mut self,
         tx: &Transaction,
-        start: u64,
-        account: &Arc<str>,
-        worker: &str,
+        (start, account, worker): (u64, &Arc<str>, &str),
         tally: &Tally,
+        tables: &Tables,
     ) -> rusqlite::Result<()> {
         let unknown = match tally.accepted.count {
             0 => Unknown::LeaveOut,
@@ -368,7 +417,7 @@ impl Ids {
         let Some(worker) = self.worker(tx, account, worker, unknown)? else {
             return Ok(());
         };
-        tx.prepare_cached(ADD_STATISTICS)?.execute((
+        tx.prepare_cached(tables.add_statistics)?.execute((
             signed(SPAN_S),
             signed(start),
             worker,

@@ -83,6 +83,11 @@ impl Server {
         format!("postgres://pool@127.0.0.1:{}/pool", self.port)
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The one that tests of this program share while any of them runs; each has a database of its
     /// own there.
     pub(crate) fn shared() -> Arc<Self> {
@@ -155,6 +160,41 @@ impl Server {
         self.sql_in("postgres", "SELECT pg_reload_conf()");
     }
 
+    /// What it holds now. It is killed for that, and runs again.
+    pub(crate) fn save(&mut self) -> TempDir {
+        let saved = tempfile::tempdir().expect("a directory");
+        self.kill();
+        copy(&self.data(), &saved.path().join("data"));
+        self.resume();
+        saved
+    }
+
+    /// It holds again what it held, and runs.
+    pub(crate) fn restore(&mut self, saved: &TempDir) {
+        self.kill();
+        // Its children have to be gone: they may still write.
+        self.resume();
+        self.stop();
+        fs::remove_dir_all(self.data()).expect("removed");
+        copy(&saved.path().join("data"), &self.data());
+        self.resume();
+    }
+
+    /// It ends in order.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
+            kill_process(pid, Signal::INT).expect("stopped");
+            child.wait().expect("waited");
+        }
+    }
+
+    /// Whether new connections to `pool` may only read: `on` or `off`.
+    pub(crate) fn set_read_only(&self, on: &str) {
+        let set = format!("ALTER DATABASE pool SET default_transaction_read_only = {on}");
+        self.sql_in("postgres", &set);
+    }
+
     /// Carries statements out, as an operator would.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.sql_in("pool", statements)
@@ -210,6 +250,12 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
+}
+
+/// With owners and rights.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success(), "copied");
 }
 
 /// Nobody, where we are root.

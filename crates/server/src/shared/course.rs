@@ -1,0 +1,280 @@
+//! What is to be done with a file's batches, given what the shared ledger has of them: ship on, ship
+//! again, or part.
+//!
+//! Digests are of a batch and of all before it, so that two ledgers that agree on one batch agree on
+//! all before it. Three things make them differ from "the shared ledger has all up to what we shipped
+//! last": its answer to a commit was lost; it fell back (a failover, a backup); the file did.
+
+use crate::store::outbox::{Digest, Life};
+
+/// A batch, without what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub digest: Digest,
+    pub life: Life,
+}
+
+/// What both have of one origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Compared {
+    /// Our last batch.
+    pub ours: i64,
+    /// The shared ledger's.
+    pub theirs: i64,
+    /// The last one that is the same.
+    pub agreed: i64,
+    /// The first one above it that the file still has.
+    pub kept_from: Option<i64>,
+    /// The runs that gathered the batch after it, where they are known.
+    pub next_lives: (Option<Life>, Option<Life>),
+    /// Whether new batches go under this origin.
+    pub is_current: bool,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Ship the batches from `next` on. The shared ledger is at `at`; it will never have those that
+    /// are `missing`, since the file no longer has them.
+    Ship {
+        at: i64,
+        next: i64,
+        missing: Option<(i64, i64)>,
+    },
+    /// The file is older than what was shipped from it. What it has up to `kept` is in the shared
+    /// ledger; all else is new, and needs another origin.
+    Part { kept: i64 },
+    /// All that the file has of this origin is there.
+    Done,
+}
+
+impl Compared {
+    pub(crate) fn course(&self) -> Course {
+        if self.theirs > self.agreed {
+            return if self.is_current {
+                self.part()
+            } else {
+                // We have parted already, and keep these in case they are lost there.
+                Course::Done
+            };
+        }
+        let next = match self.kept_from {
+            Some(first) => first,
+            None if self.is_current => self.ours + 1,
+            None => return Course::Done,
+        };
+        let missing = (next > self.agreed + 1).then_some((self.agreed + 1, next - 1));
+        Course::Ship {
+            at: self.theirs,
+            next,
+            missing,
+        }
+    }
+
+    /// What was pending in the older copy is a part of the batch that the newer one made of it, if
+    /// one run gathered both: what is pending only grows.
+    fn part(&self) -> Course {
+        let is_part = match self.next_lives {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => false,
+        };
+        Course::Part {
+            kept: self.agreed + i64::from(is_part),
+        }
+    }
+}
+
+/// The last batch, up to `top`, that both have alike; `look` says what each has of one. What either
+/// has forgotten is older than all it has, and agreed on long ago.
+///
+/// # Errors
+/// What `look` says.
+pub(crate) fn agreed<E>(
+    top: i64,
+    mut look: impl FnMut(i64) -> Result<(Option<Digest>, Option<Digest>), E>,
+) -> Result<i64, E> {
+    let mut is_agreed = |sequence| -> Result<bool, E> {
+        Ok(match look(sequence)? {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        })
+    };
+    if top == 0 || is_agreed(top)? {
+        return Ok(top);
+    }
+    let (mut low, mut high) = (0, top);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if is_agreed(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// A ledger in letters: each is a batch, and its life is the letter after it.
+    fn digests(batches: &str) -> BTreeMap<i64, Seen> {
+        let mut before = 0_u8;
+        let places = batches.as_bytes().chunks(2).enumerate();
+        places
+            .map(|(place, batch)| {
+                before = before.wrapping_mul(31).wrapping_add(batch[0]);
+                let seen = Seen {
+                    digest: [before; 32],
+                    life: [batch[1]; 16],
+                };
+                (i64::try_from(place).expect("few") + 1, seen)
+            })
+            .collect()
+    }
+
+    /// What is done with `ours`, of which the file has only those above `forgotten`, when the shared
+    /// ledger has `theirs`.
+    fn course(ours: &str, forgotten: i64, theirs: &str, is_current: bool) -> Course {
+        let (mine, theirs) = (digests(ours), digests(theirs));
+        let last = |batches: &BTreeMap<i64, Seen>| batches.keys().next_back().copied().unwrap_or(0);
+        let kept: BTreeMap<i64, Seen> =
+            mine.range(forgotten + 1..).map(|(k, v)| (*k, *v)).collect();
+        let top = last(&mine).min(last(&theirs));
+        let Ok(agreed) = agreed(top, |sequence| -> Result<_, Infallible> {
+            let digest = |seen: &Seen| seen.digest;
+            Ok((
+                kept.get(&sequence).map(digest),
+                theirs.get(&sequence).map(digest),
+            ))
+        });
+        let life = |seen: &Seen| seen.life;
+        Compared {
+            ours: last(&mine),
+            theirs: last(&theirs),
+            agreed,
+            kept_from: kept
+                .range(agreed + 1..)
+                .next()
+                .map(|(sequence, _)| *sequence),
+            next_lives: (
+                kept.get(&(agreed + 1)).map(life),
+                theirs.get(&(agreed + 1)).map(life),
+            ),
+            is_current,
+        }
+        .course()
+    }
+
+    fn ship(at: i64, next: i64) -> Course {
+        Course::Ship {
+            at,
+            next,
+            missing: None,
+        }
+    }
+
+    #[test]
+    fn what_the_shared_ledger_lacks_is_shipped_from_there() {
+        assert_eq!(course("", 0, "", true), ship(0, 1));
+        assert_eq!(course("a1b1c2", 0, "", true), ship(0, 1));
+        assert_eq!(course("a1b1c2", 0, "a1b1", true), ship(2, 3));
+        // The answer to the last commit was lost.
+        assert_eq!(course("a1b1c2", 0, "a1b1c2", true), ship(3, 4));
+        // It fell back behind what was shipped, and even forgotten.
+        assert_eq!(course("a1b1c2", 1, "a1", true), ship(1, 2));
+        assert_eq!(course("a1b1c2", 3, "a1b1c2", true), ship(3, 4));
+    }
+
+    #[test]
+    fn what_is_no_longer_in_the_file_is_named_and_the_rest_is_shipped() {
+        let gap = |at, next, missing| Course::Ship {
+            at,
+            next,
+            missing: Some(missing),
+        };
+        assert_eq!(course("a1b1c2d2", 2, "", true), gap(0, 3, (1, 2)));
+        assert_eq!(course("a1b1c2d2", 3, "a1", true), gap(1, 4, (2, 3)));
+        assert_eq!(course("a1b1c2d2", 4, "a1", true), gap(1, 5, (2, 4)));
+        assert_eq!(course("a1b1c2d2", 2, "a1", false), gap(1, 3, (2, 2)));
+    }
+
+    #[test]
+    fn older_file_parts_and_ships_only_what_is_new() {
+        // Nothing was pending in it: what it has now is new.
+        assert_eq!(
+            course("a1b1", 0, "a1b1c1d2", true),
+            Course::Part { kept: 2 }
+        );
+        assert_eq!(
+            course("a1b1x3", 0, "a1b1c1d2", true),
+            Course::Part { kept: 2 }
+        );
+        // What was pending in it is in theirs.
+        assert_eq!(
+            course("a1b1x1", 0, "a1b1c1d2", true),
+            Course::Part { kept: 3 }
+        );
+        assert_eq!(
+            course("a1b1x1y3", 0, "a1b1c1", true),
+            Course::Part { kept: 3 }
+        );
+        // The first batch differs already.
+        assert_eq!(course("x1y2", 0, "a1b1", true), Course::Part { kept: 1 });
+        assert_eq!(course("x2y2", 0, "a1b1", true), Course::Part { kept: 0 });
+        // It has forgotten all that it had shipped.
+        assert_eq!(course("a1b1", 2, "a1b1c1", true), Course::Part { kept: 2 });
+    }
+
+    #[test]
+    fn origin_that_was_parted_from_is_only_shipped_again() {
+        assert_eq!(course("a1b1x1", 0, "a1b1c1d2", false), Course::Done);
+        assert_eq!(course("a1b1", 0, "a1b1", false), Course::Done);
+        assert_eq!(course("a1b1x1", 0, "a1b1", false), ship(2, 3));
+        assert_eq!(course("a1b1x1", 0, "a1", false), ship(1, 2));
+    }
+
+    /// Every file, every fall-back of either side: what the shared ledger has in the end is each
+    /// batch once.
+    #[test]
+    fn every_fall_back_of_either_side_loses_and_doubles_nothing() {
+        let names = b"abcdefg";
+        for sealed in 0..=5_usize {
+            for shared in 0..=sealed {
+                for old in 0..=sealed {
+                    for new in 0..=2_usize {
+                        let all: String = names[..sealed]
+                            .iter()
+                            .map(|name| format!("{}1", char::from(*name)))
+                            .collect();
+                        let new: String = (0..new)
+                            .map(|number| format!("{}2", ["x", "y"][number]))
+                            .collect();
+                        let ours = format!("{}{new}", &all[..2 * old]);
+                        let theirs = &all[..2 * shared];
+                        let added = match course(&ours, 0, theirs, true) {
+                            Course::Ship { at, next, missing } => {
+                                assert_eq!((at, missing), (next - 1, None));
+                                let from = usize::try_from(next - 1).expect("few");
+                                assert!(shared <= old, "{ours} {theirs}");
+                                &ours[2 * from..]
+                            }
+                            Course::Part { kept } => {
+                                assert!(shared > old, "{ours} {theirs}");
+                                &ours[2 * usize::try_from(kept).expect("few")..]
+                            }
+                            Course::Done => panic!("{ours} {theirs}"),
+                        };
+                        let whole = format!("{theirs}{added}");
+                        let expected = format!("{}{new}", &all[..2 * shared.max(old)]);
+                        assert_eq!(whole, expected, "{ours} {theirs}");
+                    }
+                }
+            }
+        }
+    }
+}

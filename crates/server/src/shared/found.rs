@@ -1,0 +1,144 @@
+//! Blocks that this server found, on their way from its file to the shared ledger: each once, with
+//! what its node said of it. What becomes of them there is the judge's to say.
+
+use std::collections::HashMap;
+
+use hstratum_core::address::Network;
+use hstratum_core::event::Verdict;
+use hstratum_core::ledger::BlockState;
+use hstratum_core::units::Hash;
+use rusqlite::Connection;
+
+use crate::limits::FOUND_COPIED_MAX;
+use crate::sql::{Db, Row, Sql, SqlError, Value};
+use crate::store::blocks::{self, Rounds};
+use crate::values;
+
+/// The columns of a block that are the same in both.
+const COLUMNS: &str = "hash, height, time, found_at, txid, address, reward, difficulty, state, reason, \
+                       changed_at, closed_at, round_from, effort, dumped_at";
+
+/// A block as the file has it.
+struct Found {
+    hash: Hash,
+    state: BlockState,
+    /// Its round was closed before the ledger was shared.
+    is_old: bool,
+    account: Option<String>,
+    values: Vec<Value>,
+}
+
+/// What was copied on this connection, and in which state.
+#[derive(Default)]
+pub(super) struct Copied(HashMap<Hash, BlockState>);
+
+impl Copied {
+    /// Copies what is new in the file.
+    pub(super) fn copy(
+        &mut self,
+        file: &Connection,
+        db: &mut Db,
+        network: Network,
+        origin: i64,
+        unix_s: i64,
+    ) -> Result<(), SqlError> {
+        for found in read(file)? {
+            if self.0.get(&found.hash) == Some(&found.state) {
+                continue;
+            }
+            db.write(|sql: &mut dyn Sql| bring(sql, network, &found, origin, unix_s))?;
+            self.0.insert(found.hash, found.state);
+        }
+        Ok(())
+    }
+}
+
+/// The newest blocks of the file.
+fn read(mut file: &Connection) -> Result<Vec<Found>, SqlError> {
+    let rows = file.query(
+        &format!(
+            "SELECT {COLUMNS}, (SELECT name FROM accounts WHERE id = account) FROM blocks
+             ORDER BY height DESC LIMIT ?1"
+        ),
+        &values![FOUND_COPIED_MAX],
+    )?;
+    // The lowest first, since each closes the round above the one before.
+    rows.iter().rev().map(Found::of).collect()
+}
+
+impl Found {
+    fn of(row: &Row) -> Result<Self, SqlError> {
+        let wrong = |what: String| SqlError::Failed(format!("a block of the file is {what:?}"));
+        let (hash, state): (String, String) = (row.get(0)?, row.get(8)?);
+        let closed_at: Option<i64> = row.get(11)?;
+        Ok(Self {
+            hash: Hash::from_hex(&hash).ok_or_else(|| wrong(hash))?,
+            state: BlockState::from_name(&state).ok_or_else(|| wrong(state))?,
+            is_old: closed_at.is_some(),
+            account: row.get(15)?,
+            values: row.values()[..15].to_vec(),
+        })
+    }
+
+    /// What the node said, as far as the state shows it.
+    fn verdict(&self) -> Option<Verdict> {
+        match self.state {
+            BlockState::Found => None,
+            BlockState::Accepted | BlockState::Confirmed => Some(Verdict::Accepted),
+            BlockState::Orphaned => Some(Verdict::Side),
+            BlockState::Refused => match &self.values[9] {
+                Value::Text(reason) => Some(Verdict::Refused(reason.clone())),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Brings one block. One whose round is not closed here is only found until what its node said is
+/// judged there, by the same rules as everywhere; where that was done before, nothing changes.
+fn bring(
+    sql: &mut dyn Sql,
+    network: Network,
+    found: &Found,
+    origin: i64,
+    unix_s: i64,
+) -> Result<(), SqlError> {
+    let mut params = found.values.clone();
+    if !found.is_old {
+        params[8] = BlockState::Found.name().into();
+        params[9] = "".into();
+    }
+    params.push(match &found.account {
+        Some(name) => account(sql, name)?.into(),
+        None => Value::Null,
+    });
+    params.push(origin.into());
+    sql.execute(
+        &format!(
+            "INSERT INTO blocks ({COLUMNS}, account, origin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ON CONFLICT (hash) DO NOTHING"
+        ),
+        &params,
+    )?;
+    let state = "SELECT state FROM blocks WHERE hash = ?1";
+    let state: String = sql
+        .query_one(state, &values![found.hash.to_string()])?
+        .get(0)?;
+    if let Some(verdict) = found.verdict()
+        && state == BlockState::Found.name()
+    {
+        let verdicts = [(found.hash, verdict)];
+        blocks::advance(sql, network, &[], &verdicts, Rounds::Close, unix_s)?;
+    }
+    Ok(())
+}
+
+fn account(sql: &mut dyn Sql, name: &str) -> Result<i64, SqlError> {
+    sql.execute(
+        "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
+        &values![name],
+    )?;
+    sql.query_one("SELECT id FROM accounts WHERE name = ?1", &values![name])?
+        .get(0)
+}

@@ -1,0 +1,121 @@
+//! That a server is alive, and who else is: told and asked once a second.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hstratum_core::units::Height;
+use postgres::Client;
+
+use super::origin::NOW_MS;
+use super::standing::{Member, Report};
+use super::talk::Talk;
+use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
+use crate::sql::SqlError;
+
+/// Servers that have been silent for longer are not shown.
+const SHOWN_MS: i64 = 86_400_000;
+
+/// Servers that are shown, those that were alive last.
+const SHOWN_MAX: i64 = 1_000;
+
+/// See the module.
+pub(super) struct Heartbeat {
+    origin: i64,
+    label: String,
+    due: Instant,
+    /// Up to this height all is shipped.
+    pub shipped_tip: Option<Height>,
+    /// Since when another one has our name.
+    twin_since: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(super) fn new(origin: i64, label: &str) -> Self {
+        Self {
+            origin,
+            label: label.to_owned(),
+            due: Instant::now(),
+            shipped_tip: None,
+            twin_since: None,
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    pub(super) fn due_in(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
+    /// Tells, and asks; gives all servers.
+    pub(super) fn send(
+        &mut self,
+        client: &mut Client,
+        tip: Option<Height>,
+        report: &Report,
+        talk: &mut Talk,
+    ) -> Result<Vec<Member>, SqlError> {
+        let report = serde_json::to_string(report).expect("plain data");
+        let heights = [tip, self.shipped_tip].map(|tip| tip.map(|height| i64::from(height.0)));
+        let asked = clock_ms();
+        let row = client.query_one(
+            &format!(
+                "UPDATE origins SET seen_at_ms = {NOW_MS}, tip = $2, shipped_tip = $3, report = $4
+                 WHERE id = $1 RETURNING seen_at_ms"
+            ),
+            &[&self.origin, &heights[0], &heights[1], &report],
+        )?;
+        let now_ms: i64 = row.get(0);
+        let answered = clock_ms();
+        // Somewhere in between it looked at its clock.
+        let ahead_ms = (now_ms - answered).max(0) - (asked - now_ms).max(0);
+        talk.apart(ahead_ms.abs(), ahead_ms.abs() > CLOCKS_APART_MS);
+        let members = members(client, now_ms)?;
+        self.look_for_twin(&members, talk);
+        self.due = Instant::now() + HEARTBEAT;
+        Ok(members)
+    }
+
+    /// One that we were ourselves, before a restart with another file, falls silent.
+    fn look_for_twin(&mut self, members: &[Member], talk: &mut Talk) {
+        let is_there = members.iter().any(|member| {
+            member.origin != self.origin && member.label == self.label && member.is_alive()
+        });
+        let now = Instant::now();
+        self.twin_since = is_there.then(|| self.twin_since.unwrap_or(now));
+        let long = Duration::from_millis(ALIVE_MS.unsigned_abs()) + HEARTBEAT;
+        let is_twin = self.twin_since.is_some_and(|since| now > since + long);
+        talk.twin(is_twin, &self.label);
+    }
+}
+
+fn members(client: &mut Client, now_ms: i64) -> Result<Vec<Member>, SqlError> {
+    let rows = client.query(
+        "SELECT id, label, seen_at_ms, tip, shipped_tip, sequence, is_draining, report
+         FROM origins WHERE seen_at_ms > $1 ORDER BY seen_at_ms DESC LIMIT $2",
+        &[&(now_ms - SHOWN_MS), &SHOWN_MAX],
+    )?;
+    let mut members: Vec<Member> = rows
+        .iter()
+        .map(|row| Member {
+            origin: row.get(0),
+            label: row.get(1),
+            silent_ms: now_ms - row.get::<_, i64>(2),
+            tip: row.get(3),
+            shipped_tip: row.get(4),
+            sequence: row.get(5),
+            is_draining: row.get::<_, i64>(6) != 0,
+            // Another program's report may have more in it, or less.
+            report: serde_json::from_str(row.get(7)).unwrap_or_default(),
+        })
+        .collect();
+    members.sort_by(|a, b| (&a.label, a.origin).cmp(&(&b.label, b.origin)));
+    Ok(members)
+}
+
+fn clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}

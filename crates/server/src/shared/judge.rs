@@ -1,0 +1,246 @@
+//! The thread that looks after blocks in the shared ledger. Each server brings its own there and
+//! writes their dumps; one at a time, the judge, says what becomes of all of them, and tidies.
+//!
+//! Rounds are closed in the transaction that first brings a block to the main chain, as in a file:
+//! the rules are `store::blocks`, transactions are serializable, so that one server's block and
+//! another's follow each other in all eyes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hstratum_core::address::Network;
+use hstratum_core::event::Level;
+use hstratum_core::units::Height;
+use rusqlite::Connection;
+
+use super::address::Address;
+use super::found::Copied;
+use super::lease;
+use super::origin::NOW_MS;
+use super::shipper::is_away;
+use super::standing::{Link, Standing};
+use crate::dump::write_dump;
+use crate::limits::{
+    ALIVE_MS, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_EVERY_MS,
+    TIDY_ROWS,
+};
+use crate::node::Node;
+use crate::sql::{Db, Postgres, Sql, SqlError};
+use crate::store::blocks::{self, Rounds};
+use crate::store::dock::Dock;
+use crate::store::dumps::read_owed;
+use crate::store::ledger::{Located, Tidied};
+use crate::store::schema::open_to_read;
+use crate::store::tidy;
+use crate::values;
+
+/// See the module.
+pub(crate) struct Judge {
+    pub address: Address,
+    pub network: Network,
+    /// The server's file.
+    pub ledger: PathBuf,
+    /// Where dumps go.
+    pub shares: PathBuf,
+    pub dock: Arc<Dock>,
+    pub standing: Arc<Standing>,
+}
+
+/// What is known for as long as a connection lasts.
+struct Bench<'a> {
+    judge: &'a Judge,
+    db: Db,
+    file: Connection,
+    copied: Copied,
+    tidied: tidy::Progress,
+    tidy_at: Instant,
+    /// The tip at which blocks were looked for last.
+    asked_at: Option<Height>,
+}
+
+impl Judge {
+    /// Runs until nothing more will be sealed.
+    pub(crate) fn run(&self, node: &dyn Node) {
+        let mut last_error = None;
+        while !self.dock.is_closed() {
+            let Err(error) = self.work(node) else { return };
+            let text = format!("failed to look after blocks in the shared ledger: {error:#}");
+            // That it is away is the shipper's to tell.
+            if !is_away(&error) && last_error.as_ref() != Some(&text) {
+                node.log(Level::Error, &text);
+                last_error = Some(text);
+            }
+            self.dock.wait_for_close(SHARED_RETRY);
+        }
+    }
+
+    fn work(&self, node: &dyn Node) -> anyhow::Result<()> {
+        // The shipper sees to it that the other side is ours to write to.
+        while self.standing.read().link != Link::Up {
+            if self.dock.is_closed() {
+                return Ok(());
+            }
+            self.dock.wait_for_close(JUDGE_EVERY);
+        }
+        let mut bench = Bench {
+            judge: self,
+            db: Db::Postgres(Box::new(Postgres::connect(&self.address)?)),
+            file: open_to_read(&self.ledger).context("failed to open the ledger's file")?,
+            copied: Copied::default(),
+            tidied: tidy::Progress::default(),
+            tidy_at: Instant::now(),
+            asked_at: None,
+        };
+        let mut is_last = false;
+        loop {
+            let standing = self.standing.read();
+            // After a fall-back of the shared ledger all is brought again.
+            if standing.link != Link::Up {
+                return Ok(());
+            }
+            if let Some(me) = standing.origin {
+                let tip = self.dock.tip().filter(|_| !is_last);
+                bench.sit(me, tip, node)?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            self.dock.wait_for_close(JUDGE_EVERY);
+            is_last = self.dock.is_closed();
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// Does what there is to do now, as the server of this number.
+    /// Without a tip it is no judge.
+    fn sit(&mut self, me: i64, tip: Option<Height>, node: &dyn Node) -> anyhow::Result<()> {
+        let network = self.judge.network;
+        let now_ms = self.clock()?;
+        let unix_s = now_ms / 1000;
+        self.copied
+            .copy(&self.file, &mut self.db, network, me, unix_s)?;
+        let height = tip.map(|tip| i64::from(tip.0));
+        let is_judge = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+            lease::contend(sql, me, height, now_ms)
+        })?;
+        if is_judge && let Some(tip) = tip {
+            self.judge(me, tip, now_ms)?;
+            self.tidy(me, tip, now_ms)?;
+        } else {
+            self.asked_at = None;
+        }
+        self.dump(now_ms, node)
+    }
+
+    /// The one clock that all servers share.
+    fn clock(&mut self) -> Result<i64, SqlError> {
+        let now = format!("SELECT {NOW_MS}");
+        self.db.read(|sql| sql.query_one(&now, &[])?.get(0))
+    }
+
+    /// Asks the node where blocks are, once for each tip, and judges by its answer.
+    fn judge(&mut self, me: i64, tip: Height, now_ms: i64) -> Result<(), SqlError> {
+        let network = self.judge.network;
+        if let Some((tip, places)) = self.judge.dock.take_seen() {
+            let of = |(hash, on_main)| Located { hash, tip, on_main };
+            let located: Vec<Located> = places.into_iter().map(of).collect();
+            self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                // Another may have become the judge while the node looked.
+                if lease::is_held(sql, me, now_ms)? {
+                    let rounds = Rounds::Close;
+                    blocks::advance(sql, network, &located, &[], rounds, now_ms / 1000)?;
+                }
+                Ok(())
+            })?;
+        }
+        if self.asked_at != Some(tip) {
+            let watched = self.db.read(|sql| blocks::watched(sql, tip))?;
+            self.judge.dock.watch(watched);
+            self.asked_at = Some(tip);
+        }
+        Ok(())
+    }
+
+    /// A slice of the upkeep.
+    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> Result<(), SqlError> {
+        if Instant::now() < self.tidy_at {
+            return Ok(());
+        }
+        let (progress, unix_s) = (self.tidied, now_ms / 1000);
+        let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+            if !lease::is_held(sql, me, now_ms)? {
+                return Ok(None);
+            }
+            let forgotten = sql.execute(
+                "DELETE FROM batches WHERE (origin, sequence) IN (
+                   SELECT origin, sequence FROM batches WHERE applied_at < ?1
+                   ORDER BY applied_at LIMIT ?2)",
+                &values![unix_s - SHARED_BATCHES_KEPT_S, TIDY_ROWS],
+            )?;
+            let (tidied, progress) = tidy::slice(sql, progress, Some(tip), unix_s)?;
+            let is_more = forgotten > 0 || tidied == Tidied::More;
+            Ok(Some((is_more, progress)))
+        })?;
+        if let Some((is_more, progress)) = done {
+            self.tidied = progress;
+            if !is_more {
+                self.tidy_at = Instant::now() + Duration::from_millis(TIDY_EVERY_MS);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the dumps of this server's blocks whose rounds are closed, when all servers that are
+    /// alive have shipped what belongs to them, or soon after.
+    fn dump(&mut self, now_ms: i64, node: &dyn Node) -> anyhow::Result<()> {
+        let network = self.judge.network;
+        for origin in self.own_origins()? {
+            let owed = self.db.read(|sql| read_owed(sql, network, origin, -1))?;
+            for (dump, effort) in owed {
+                let waited_s = now_ms / 1000 - i64::try_from(dump.time).unwrap_or(0);
+                if waited_s < DUMP_PATIENCE_S && !self.is_all_shipped(dump.height, now_ms)? {
+                    continue;
+                }
+                let name = dump.file_name();
+                write_dump(&self.judge.shares, &dump)
+                    .with_context(|| format!("failed to write the share dump {name}"))?;
+                node.log(Level::Info, &format!("share dump written: {name}"));
+                self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                    blocks::dumped(sql, &dump.block, effort, now_ms / 1000)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers in the shared ledger of all that the file was shipped as.
+    fn own_origins(&mut self) -> Result<Vec<i64>, SqlError> {
+        let rows = (&mut &self.file).query("SELECT origin FROM outbox_origins", &[])?;
+        let mut numbers = Vec::new();
+        for row in rows {
+            let origin: Vec<u8> = row.get(0)?;
+            let number = "SELECT id FROM origins WHERE origin = ?1";
+            let found = self
+                .db
+                .read(|sql| sql.query_opt(number, &values![&origin[..]]))?;
+            if let Some(row) = found {
+                numbers.push(row.get(0)?);
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn is_all_shipped(&mut self, height: u32, now_ms: i64) -> Result<bool, SqlError> {
+        let behind = self.db.read(|sql| {
+            sql.query_opt(
+                "SELECT 1 FROM origins
+                 WHERE seen_at_ms > ?1 AND (shipped_tip IS NULL OR shipped_tip < ?2) LIMIT 1",
+                &values![now_ms - ALIVE_MS, height],
+            )
+        })?;
+        Ok(behind.is_none())
+    }
+}

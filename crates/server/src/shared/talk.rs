@@ -1,0 +1,163 @@
+//! What the operator is told of the shared ledger: a line for each change of state.
+
+use std::time::Instant;
+
+use hstratum_core::event::Level;
+
+use super::address::Address;
+use super::shipper::is_away;
+use super::standing::{Link, Standing};
+use crate::limits::BEHIND_BATCHES;
+use crate::node::Node;
+
+/// See the module.
+pub(super) struct Talk<'a> {
+    node: &'a dyn Node,
+    standing: &'a Standing,
+    link: Link,
+    since: Instant,
+    is_behind: bool,
+    is_twin: bool,
+    is_apart: bool,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(node: &'a dyn Node, standing: &'a Standing) -> Self {
+        Self {
+            node,
+            standing,
+            link: Link::Starting,
+            since: Instant::now(),
+            is_behind: false,
+            is_twin: false,
+            is_apart: false,
+        }
+    }
+
+    /// Both have been compared: batches go.
+    pub(super) fn up(&mut self, address: &Address, label: &str, behind: i64) {
+        let text = match self.link {
+            Link::Up => return,
+            Link::Starting => format!("shared ledger: {address}, as {label:?}"),
+            Link::Away(_) | Link::Refused(_) => format!(
+                "the shared ledger is back after {} s; {behind} batches wait",
+                self.since.elapsed().as_secs()
+            ),
+        };
+        self.node.log(Level::Info, &text);
+        self.is_behind = behind >= BEHIND_BATCHES;
+        self.set(Link::Up);
+    }
+
+    /// All that was sealed is there.
+    pub(super) fn caught_up(&mut self) {
+        if std::mem::take(&mut self.is_behind) {
+            let text = "all shares are in the shared ledger again";
+            self.node.log(Level::Info, text);
+        }
+    }
+
+    /// The connection's work has failed.
+    pub(super) fn down(&mut self, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        let link = if is_away(error) {
+            Link::Away(reason)
+        } else {
+            Link::Refused(reason)
+        };
+        let is_new = match (&self.link, &link) {
+            // Why it is away changes with what is tried; what is to be done about it does not.
+            (Link::Away(_), Link::Away(_)) => false,
+            (before, now) => before != now,
+        };
+        if !is_new {
+            return;
+        }
+        match &link {
+            Link::Refused(reason) => {
+                let text = format!(
+                    "the shared ledger does not take our shares: {reason}; mining goes on, and they \
+                     wait in ledger.db"
+                );
+                self.node.log(Level::Error, &text);
+            }
+            Link::Away(reason) => {
+                let text = format!(
+                    "the shared ledger is away: {reason}; mining goes on, and shares wait in \
+                     ledger.db"
+                );
+                self.node.log(Level::Warning, &text);
+            }
+            Link::Starting | Link::Up => {}
+        }
+        self.set(link);
+    }
+
+    fn set(&mut self, link: Link) {
+        let was_down = matches!(self.link, Link::Away(_) | Link::Refused(_));
+        let is_down = matches!(link, Link::Away(_) | Link::Refused(_));
+        if !(was_down && is_down) {
+            self.since = Instant::now();
+        }
+        self.link = link.clone();
+        let since = self.since;
+        self.standing.update(|reading| {
+            reading.link = link;
+            reading.since = since;
+        });
+    }
+
+    /// What the stop leaves.
+    pub(super) fn left(&self, behind: i64) {
+        if behind > 0 {
+            let text = format!(
+                "{behind} batches of shares are not in the shared ledger yet: they go after the next \
+                 start"
+            );
+            self.node.log(Level::Warning, &text);
+        }
+    }
+
+    /// The file is an older copy.
+    pub(super) fn parted(&self, new: i64) {
+        let text = format!(
+            "ledger.db is an older copy of a file whose later shares are in the shared ledger: from \
+             here on it counts as another one, with {new} batches that are new there"
+        );
+        self.node.log(Level::Warning, &text);
+    }
+
+    /// The shared ledger has lost what the file no longer has.
+    pub(super) fn missing(&self, first: i64, last: i64) {
+        let text = format!(
+            "THE SHARED LEDGER HAS LOST SHARES: it lacks batches {first} to {last} of this server, \
+             and they are no longer in ledger.db; put a later backup in its place if there is one \
+             (docs/operating.md)"
+        );
+        self.node.log(Level::Error, &text);
+    }
+
+    /// Whether another server that is alive has our name.
+    pub(super) fn twin(&mut self, is_there: bool, label: &str) {
+        if is_there && !self.is_twin {
+            let text = format!(
+                "another server with the server-id {label:?} is alive: give each one of its own"
+            );
+            self.node.log(Level::Warning, &text);
+        }
+        self.is_twin = is_there;
+    }
+
+    /// How far the database's clock is before ours.
+    pub(super) fn apart(&mut self, ahead_ms: i64, is_far: bool) {
+        if is_far && !self.is_apart {
+            let seconds = ahead_ms / 1000;
+            let text = format!(
+                "the database's clock and this machine's are {seconds} s apart: statistics of \
+                 several servers do not fit together until that is mended"
+            );
+            self.node.log(Level::Warning, &text);
+        }
+        self.is_apart = is_far;
+    }
+}

@@ -1,0 +1,484 @@
+//! What is on its way to the shared ledger: pending shares and statistics, and the batches that they
+//! are sealed into.
+//!
+//! A batch is immutable, has the next number of the file's origin, and a digest of itself and of all
+//! before it. All that is pending goes into one batch, so that what an older copy of the file has
+//! pending is a part of the batch that the newer one made of it, if the same run of the server
+//! gathered both. All writing is the ledger's thread's; the shipper reads.
+
+use anyhow::ensure;
+use hstratum_core::units::Hash;
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::body::{Body, CreditRow, StatisticsRow};
+use super::dock::Head;
+use super::ledger::{Batch, Mark, Parting};
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_KEPT_S, TIDY_ROWS};
+
+/// A run of a server: random bytes.
+pub type Life = [u8; 16];
+
+/// Of a batch and all before it; zeros before the first.
+pub(crate) type Digest = [u8; 32];
+
+/// The origin that takes what is new, as far as the ledger's thread has to know it.
+#[derive(Debug, Clone)]
+pub(super) struct Outbox {
+    id: i64,
+    sequence: i64,
+    digest: Digest,
+    life: Life,
+    /// Bytes of batches that are not known to be shipped.
+    backlog: u64,
+}
+
+/// What came of an attempt to seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sealed {
+    /// Nothing is pending any more.
+    All,
+    /// So much waits to be shipped that what is pending stays so.
+    Full,
+}
+
+/// Makes the file ready for a run of a server with a shared ledger. What an earlier run left pending
+/// becomes a batch of its own, and so does what is in the ledger proper: it goes into the shared one.
+///
+/// # Errors
+/// When it has paid accounts, or cannot be written.
+pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result<()> {
+    let has_paid = "SELECT EXISTS (SELECT 1 FROM settlements)";
+    let has_paid: bool = tx.query_row(has_paid, [], |row| row.get(0))?;
+    ensure!(
+        !has_paid,
+        "it has settlements of its own, and a shared ledger takes in only what nobody was paid for: \
+         pay what is owed, move the file away, and start with a new one (docs/operating.md)"
+    );
+    tx.execute(
+        "INSERT INTO outbox_origins (origin, sequence, digest, shipped, life)
+         SELECT origin, 0, zeroblob(32), 0, zeroblob(16) FROM meta
+         WHERE NOT EXISTS (SELECT 1 FROM outbox_origins)",
+        [],
+    )?;
+    let mut outbox = Outbox::load(tx)?;
+    outbox.seal_all(tx, unix_s)?;
+    // In a file they are of no other server.
+    tx.execute_batch(
+        "INSERT INTO pending_credit SELECT height, account, difficulty, count FROM credit;
+         DELETE FROM credit;
+         INSERT INTO pending_statistics SELECT span, start, worker, accepted, accepted_work,
+           stale, stale_work, low, low_work, duplicate, duplicate_work FROM statistics;
+         DELETE FROM statistics;",
+    )?;
+    // Every copy of the file has the same for it: it is taken in once.
+    outbox.life = adopted(&outbox.digest);
+    outbox.seal_all(tx, unix_s)?;
+    tx.execute(
+        "UPDATE outbox_origins SET life = ?2 WHERE id = ?1",
+        (outbox.id, life),
+    )?;
+    Ok(())
+}
+
+/// The life of what a file gathered while it was not shared.
+fn adopted(before: &Digest) -> Life {
+    let Hash(hash) = Hash::blake2b(&[b"not shared", before]);
+    *hash.first_chunk().expect("a hash is longer")
+}
+
+/// What the batch says of the shared ledger. Gives where sealing has come to, if it was to seal.
+pub(super) fn write(
+    tx: &Transaction,
+    known: &mut Option<Outbox>,
+    batch: &Batch,
+    unix_s: i64,
+) -> rusqlite::Result<Option<Head>> {
+    if batch.shipped.is_empty() && batch.parting.is_none() && batch.seal.is_none() {
+        return Ok(None);
+    }
+    let mut outbox = match known.take() {
+        Some(outbox) => outbox,
+        None => Outbox::load(tx)?,
+    };
+    for mark in &batch.shipped {
+        outbox.shipped(tx, mark, unix_s)?;
+    }
+    if let Some(parting) = &batch.parting {
+        outbox.part(tx, parting, unix_s)?;
+    }
+    let sealed = match batch.seal {
+        None => None,
+        Some(seal) => Some((seal.tip, outbox.seal(tx, unix_s)?)),
+    };
+    let head = Head {
+        last: outbox.head(),
+        tip: match sealed {
+            Some((tip, Sealed::All)) => tip,
+            _ => None,
+        },
+        backlog: outbox.backlog(),
+        is_full: matches!(sealed, Some((_, Sealed::Full))),
+    };
+    *known = Some(outbox);
+    Ok(Some(head))
+}
+
+impl Outbox {
+    pub(super) fn load(tx: &Connection) -> rusqlite::Result<Self> {
+        let backlog: i64 = tx.query_row(
+            "SELECT coalesce(sum(bytes), 0) FROM outbox WHERE shipped_at IS NULL",
+            [],
+            |row| row.get(0),
+        )?;
+        tx.query_row(
+            "SELECT id, sequence, digest, life FROM outbox_origins ORDER BY id DESC LIMIT 1",
+            [],
+            |row| {
+                Ok(Self {
+                    id: row.get(0)?,
+                    sequence: row.get(1)?,
+                    digest: row.get(2)?,
+                    life: row.get(3)?,
+                    backlog: backlog.unsigned_abs(),
+                })
+            },
+        )
+    }
+
+    /// Where it is: the origin's place in the file, and its last batch.
+    pub(super) fn head(&self) -> Mark {
+        Mark {
+            origin: self.id,
+            sequence: self.sequence,
+        }
+    }
+
+    /// Bytes of batches that are not known to be shipped.
+    pub(super) fn backlog(&self) -> u64 {
+        self.backlog
+    }
+
+    /// Makes a batch of what is pending, unless too much waits to be shipped.
+    pub(super) fn seal(&mut self, tx: &Transaction, unix_s: i64) -> rusqlite::Result<Sealed> {
+        if self.backlog >= OUTBOX_BYTES_MAX {
+            return Ok(Sealed::Full);
+        }
+        self.seal_all(tx, unix_s)?;
+        Ok(Sealed::All)
+    }
+
+    fn seal_all(&mut self, tx: &Transaction, unix_s: i64) -> rusqlite::Result<()> {
+        let body = pending(tx)?;
+        if body.is_empty() {
+            return Ok(());
+        }
+        self.append(tx, &self.life.clone(), &body.encode(), unix_s)?;
+        tx.execute("DELETE FROM pending_credit", [])?;
+        tx.execute("DELETE FROM pending_statistics", [])?;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        tx: &Transaction,
+        life: &Life,
+        body: &[u8],
+        unix_s: i64,
+    ) -> rusqlite::Result<()> {
+        self.sequence += 1;
+        self.digest = digest(&self.digest, life, body);
+        let id = tx
+            .prepare_cached(
+                "INSERT INTO outbox (origin, sequence, life, digest, sealed_at, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .insert((
+                self.id,
+                self.sequence,
+                life,
+                self.digest,
+                unix_s,
+                i64::try_from(body.len()).unwrap_or(i64::MAX),
+            ))?;
+        tx.prepare_cached("INSERT INTO outbox_bodies VALUES (?1, ?2)")?
+            .execute((id, body))?;
+        tx.prepare_cached("UPDATE outbox_origins SET sequence = ?2, digest = ?3 WHERE id = ?1")?
+            .execute((self.id, self.sequence, self.digest))?;
+        self.backlog += body.len() as u64;
+        Ok(())
+    }
+
+    /// Batches up to this one are in the shared ledger.
+    pub(super) fn shipped(
+        &mut self,
+        tx: &Transaction,
+        mark: &Mark,
+        unix_s: i64,
+    ) -> rusqlite::Result<()> {
+        let mut bytes = tx.prepare_cached(
+            "SELECT coalesce(sum(bytes), 0) FROM outbox
+             WHERE origin = ?1 AND sequence <= ?2 AND sequence > (
+               SELECT shipped FROM outbox_origins WHERE id = ?1) AND shipped_at IS NULL",
+        )?;
+        let place = (mark.origin, mark.sequence);
+        let bytes: i64 = bytes.query_row(place, |row| row.get(0))?;
+        tx.prepare_cached(
+            "UPDATE outbox SET shipped_at = ?3
+             WHERE origin = ?1 AND sequence <= ?2 AND sequence > (
+               SELECT shipped FROM outbox_origins WHERE id = ?1) AND shipped_at IS NULL",
+        )?
+        .execute((mark.origin, mark.sequence, unix_s))?;
+        tx.prepare_cached("UPDATE outbox_origins SET shipped = max(shipped, ?2) WHERE id = ?1")?
+            .execute(place)?;
+        self.backlog = self.backlog.saturating_sub(bytes.unsigned_abs());
+        Ok(())
+    }
+
+    /// Begins a new origin: the shared ledger has other batches of the old one than we do. Ours above
+    /// `parting.kept` are new there, and are moved; those up to it stay under the old origin, in case
+    /// that ledger falls back.
+    pub(super) fn part(
+        &mut self,
+        tx: &Transaction,
+        parting: &Parting,
+        unix_s: i64,
+    ) -> rusqlite::Result<()> {
+        let done = tx
+            .query_row(
+                "SELECT 1 FROM outbox_origins WHERE origin = ?1",
+                [parting.origin],
+                |_| Ok(()),
+            )
+            .optional()?;
+        if done.is_some() || parting.from != self.id {
+            return Ok(());
+        }
+        let kept = Mark {
+            origin: self.id,
+            sequence: parting.kept,
+        };
+        self.shipped(tx, &kept, unix_s)?;
+        let old = self.id;
+        tx.execute(
+            "INSERT INTO outbox_origins (origin, sequence, digest, shipped, life)
+             VALUES (?1, 0, zeroblob(32), 0, ?2)",
+            (parting.origin, self.life),
+        )?;
+        let backlog = self.backlog;
+        *self = Self {
+            id: tx.last_insert_rowid(),
+            sequence: 0,
+            digest: Digest::default(),
+            ..*self
+        };
+        let mut ours = tx.prepare(
+            "SELECT id, life, body FROM outbox JOIN outbox_bodies USING (id)
+             WHERE origin = ?1 AND sequence > ?2 ORDER BY sequence",
+        )?;
+        let mut rows = ours.query((old, parting.kept))?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let life: Life = row.get(1)?;
+            let body = row.get_ref(2)?.as_blob()?;
+            self.sequence += 1;
+            self.digest = digest(&self.digest, &life, body);
+            tx.execute(
+                "UPDATE outbox SET origin = ?2, sequence = ?3, digest = ?4 WHERE id = ?1",
+                (id, self.id, self.sequence, self.digest),
+            )?;
+        }
+        tx.execute(
+            "UPDATE outbox_origins SET sequence = ?2, digest = ?3 WHERE id = ?1",
+            (self.id, self.sequence, self.digest),
+        )?;
+        tx.execute(
+            "UPDATE outbox_origins SET sequence = ?2, digest = coalesce(
+               (SELECT digest FROM outbox WHERE origin = ?1 AND sequence = ?2), digest)
+             WHERE id = ?1",
+            (old, parting.kept),
+        )?;
+        self.backlog = backlog;
+        Ok(())
+    }
+}
+
+fn digest(before: &Digest, life: &Life, body: &[u8]) -> Digest {
+    Hash::blake2b(&[before, life, body]).0
+}
+
+/// All that is pending.
+fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
+    let mut credit = tx.prepare_cached(
+        "SELECT height, account, difficulty, count FROM pending_credit
+         ORDER BY height, account, difficulty",
+    )?;
+    let credit = credit.query_map([], |row| {
+        Ok(CreditRow {
+            height: row.get(0)?,
+            account: row.get(1)?,
+            difficulty: row.get(2)?,
+            count: row.get(3)?,
+        })
+    })?;
+    let mut heights = tx.prepare_cached(
+        "SELECT height, difficulty FROM heights
+         WHERE height IN (SELECT height FROM pending_credit) ORDER BY height",
+    )?;
+    let heights = heights.query_map([], |row| row.try_into())?;
+    let mut statistics = tx.prepare_cached(
+        "SELECT span, start, worker, accepted, accepted_work, stale, stale_work, low, low_work,
+           duplicate, duplicate_work FROM pending_statistics ORDER BY span, start, worker",
+    )?;
+    let statistics = statistics.query_map([], |row| {
+        let work = |column| -> rusqlite::Result<(i64, f64)> {
+            Ok((row.get(column)?, row.get(column + 1)?))
+        };
+        Ok(StatisticsRow {
+            span: row.get(0)?,
+            start: row.get(1)?,
+            worker: row.get(2)?,
+            works: [work(3)?, work(5)?, work(7)?, work(9)?],
+        })
+    })?;
+    Ok(Body {
+        heights: heights.collect::<rusqlite::Result<_>>()?,
+        credit: credit.collect::<rusqlite::Result<_>>()?,
+        statistics: statistics.collect::<rusqlite::Result<_>>()?,
+    })
+}
+
+/// Forgets a slice of what was shipped long ago; says how many batches.
+pub(super) fn prune(tx: &Transaction, unix_s: i64) -> rusqlite::Result<usize> {
+    let mut old = tx.prepare_cached(
+        "SELECT id FROM (SELECT id, shipped_at FROM outbox ORDER BY id LIMIT ?2)
+         WHERE shipped_at < ?1",
+    )?;
+    let ids: Vec<i64> = old
+        .query_map((unix_s - OUTBOX_KEPT_S, TIDY_ROWS), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in &ids {
+        tx.prepare_cached("DELETE FROM outbox_bodies WHERE id = ?1")?
+            .execute([id])?;
+        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?
+            .execute([id])?;
+    }
+    Ok(ids.len())
+}
+
+/// Whether anything is pending or sealed that is not known to be shipped.
+pub(super) fn is_owing(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM pending_credit) OR EXISTS (SELECT 1 FROM pending_statistics)
+           OR EXISTS (SELECT 1 FROM outbox_origins WHERE shipped < sequence)",
+        [],
+        |row| row.get(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    const DAY: i64 = 86_400;
+
+    fn ledger() -> Connection {
+        let conn = Connection::open_in_memory().expect("opened");
+        schema::create(&conn, "regtest", [7; 16], 1).expect("made");
+        conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
+            .expect("written");
+        conn
+    }
+
+    fn add(tx: &Transaction, count: i64) {
+        tx.execute(
+            "INSERT INTO pending_credit VALUES (1, 1, 1.0, ?1)
+             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            [count],
+        )
+        .expect("added");
+    }
+
+    fn number(tx: &Transaction, sql: &str) -> i64 {
+        tx.query_row(sql, [], |row| row.get(0)).expect("read")
+    }
+
+    #[test]
+    fn what_finds_no_room_stays_pending_until_there_is() {
+        let mut conn = ledger();
+        let tx = conn.transaction().expect("begun");
+        begin(&tx, [1; 16], 5).expect("begun");
+        let mut outbox = Outbox::load(&tx).expect("read");
+        add(&tx, 3);
+        assert_eq!(outbox.seal(&tx, 6), Ok(Sealed::All));
+        outbox.backlog += OUTBOX_BYTES_MAX;
+        add(&tx, 4);
+        assert_eq!(outbox.seal(&tx, 7), Ok(Sealed::Full));
+        assert_eq!(number(&tx, "SELECT count FROM pending_credit"), 4);
+        outbox.backlog -= OUTBOX_BYTES_MAX;
+        let first = outbox.head();
+        outbox.shipped(&tx, &first, 8).expect("marked");
+        assert_eq!(outbox.backlog(), 0);
+        assert_eq!(outbox.seal(&tx, 9), Ok(Sealed::All));
+        assert_eq!(outbox.head().sequence, 2);
+        assert!(outbox.backlog() > 0 && is_owing(&tx).expect("read"));
+        assert_eq!(Outbox::load(&tx).expect("read").backlog, outbox.backlog);
+    }
+
+    #[test]
+    fn batches_are_kept_for_a_week_after_they_were_shipped() {
+        let mut conn = ledger();
+        let tx = conn.transaction().expect("begun");
+        begin(&tx, [1; 16], 5).expect("begun");
+        let mut outbox = Outbox::load(&tx).expect("read");
+        for day in 0..3 {
+            add(&tx, 1);
+            outbox.seal_all(&tx, day * DAY).expect("sealed");
+        }
+        let second = Mark {
+            sequence: 2,
+            ..outbox.head()
+        };
+        outbox.shipped(&tx, &second, 10 * DAY).expect("marked");
+        let left = "SELECT count(*) FROM outbox JOIN outbox_bodies USING (id)";
+        assert_eq!(prune(&tx, 17 * DAY).expect("pruned"), 0);
+        assert_eq!(number(&tx, left), 3);
+        assert_eq!(prune(&tx, 17 * DAY + 1).expect("pruned"), 2);
+        assert_eq!(number(&tx, left), 1);
+        assert_eq!(prune(&tx, 99 * DAY).expect("pruned"), 0);
+    }
+
+    #[test]
+    fn parting_moves_what_is_new_once() {
+        let mut conn = ledger();
+        let tx = conn.transaction().expect("begun");
+        begin(&tx, [1; 16], 5).expect("begun");
+        let mut outbox = Outbox::load(&tx).expect("read");
+        for count in 1..=3 {
+            add(&tx, count);
+            outbox.seal_all(&tx, count).expect("sealed");
+        }
+        let parting = Parting {
+            from: outbox.head().origin,
+            kept: 1,
+            origin: [9; 16],
+        };
+        for _ in 0..2 {
+            outbox.part(&tx, &parting, 9).expect("parted");
+            let reloaded = Outbox::load(&tx).expect("read");
+            assert_eq!(
+                (reloaded.head(), reloaded.digest),
+                (outbox.head(), outbox.digest)
+            );
+            assert_eq!(reloaded.backlog, outbox.backlog);
+        }
+        let read = "SELECT group_concat(origin || '.' || sequence, ' ') FROM (
+                    SELECT * FROM outbox ORDER BY id)";
+        let rows: String = tx.query_row(read, [], |row| row.get(0)).expect("read");
+        assert_eq!(rows, "1.1 2.1 2.2");
+        assert_eq!(
+            number(&tx, "SELECT sequence FROM outbox_origins WHERE id = 1"),
+            1
+        );
+    }
+}

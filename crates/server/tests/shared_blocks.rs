@@ -1,0 +1,142 @@
+//! Blocks of several servers in one ledger: rounds are closed once and for all of them, one server
+//! says what becomes of blocks, the finder writes the dump.
+
+mod harness;
+mod postgres;
+
+use std::sync::Arc;
+
+use harness::miner::Want;
+use harness::template::FIRST_HEIGHT;
+use harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
+use hstratum_core::event::Verdict;
+use hstratum_core::units::{Hash, Height};
+use postgres::Server;
+use serde_json::{Value, json};
+
+fn serve(database: &Server, label: &str) -> Running {
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let url = database.url();
+    let options = [
+        ("difficulty", EVERY_HASH),
+        ("database", &*url),
+        ("server-id", label),
+    ];
+    start_in(root, &options)
+}
+
+/// Has a server mine at this many blocks above the first height.
+fn work_at(running: &Running, above: u32) {
+    running.move_on(Chain::easy().empty_at(above));
+}
+
+fn find(running: &Running, account: &str, verdict: Verdict) -> Hash {
+    let mut miner = running.mine_as(account);
+    let hash = miner.mine(Want::Block);
+    running.server.block_result(hash, verdict);
+    hash
+}
+
+fn wait_for(database: &Server, sql: &str, expected: &str) {
+    wait_until(&format!("{sql} is {expected}"), || {
+        database.sql(sql) == expected
+    });
+}
+
+fn state(hash: &Hash) -> String {
+    format!("SELECT state || ' ' || coalesce(round_from, -1) FROM blocks WHERE hash = '{hash}'")
+}
+
+#[test]
+fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
+    let database = Server::start();
+    let [one, two] = ["one", "two"].map(|name| serve(&database, name));
+    for running in [&one, &two] {
+        work_at(running, 0);
+    }
+    for (running, account) in [(&one, "alice"), (&two, "bob")] {
+        running.mine_as(account).mine(Want::Share);
+    }
+    let first = find(&one, "carol", Verdict::Accepted);
+    for running in [&one, &two] {
+        work_at(running, 1);
+    }
+    wait_for(&database, &state(&first), "accepted 0");
+    let name = format!("shares/{FIRST_HEIGHT}-{first}.json");
+    let dump: Value = serde_json::from_slice(&one.wait_for_file(&name)).expect("JSON");
+    let shares = json!({ "alice": 1e-11, "bob": 1e-11, "carol": 1e-11 });
+    assert_eq!(dump["shares"], shares);
+
+    two.mine_as("bob").mine(Want::Share);
+    let second = find(&two, "dave", Verdict::Accepted);
+    for running in [&one, &two] {
+        work_at(running, 2);
+    }
+    let from = FIRST_HEIGHT + 1;
+    wait_for(&database, &state(&second), &format!("accepted {from}"));
+    let name = format!("shares/{from}-{second}.json");
+    let dump: Value = serde_json::from_slice(&two.wait_for_file(&name)).expect("JSON");
+    assert_eq!(dump["shares"], json!({ "bob": 1e-11, "dave": 1e-11 }));
+    assert_eq!(one.files("shares").len(), 1);
+    assert_eq!(two.files("shares").len(), 1);
+    wait_for(
+        &database,
+        "SELECT count(*) FROM blocks WHERE dumped_at IS NOT NULL AND effort > 0",
+        "2",
+    );
+}
+
+#[test]
+fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
+    let database = Server::start();
+    let [one, two] = ["one", "two"].map(|name| serve(&database, name));
+    work_at(&one, 0);
+    let hash = find(&one, "alice", Verdict::Accepted);
+    wait_for(&database, &state(&hash), "accepted 0");
+    let holder = "SELECT label FROM leases JOIN origins ON origins.id = holder
+                  WHERE leases.name = 'judge'";
+    // The second one's node is ahead.
+    let look = |above: u32, on_main: bool, expected: &str| {
+        work_at(&two, above + 1);
+        wait_for(&database, holder, "two");
+        two.node.wait_for_question(&[hash]);
+        let places = vec![(hash, on_main)];
+        two.server.located(Height(FIRST_HEIGHT + above), places);
+        wait_for(&database, &state(&hash), expected);
+    };
+    look(10, true, "confirmed 0");
+    look(11, false, "orphaned 0");
+    look(12, true, "confirmed 0");
+    // The dump is of the round as it was, and by the one that found it.
+    one.wait_for_file(&format!("shares/{FIRST_HEIGHT}-{hash}.json"));
+    assert!(two.files("shares").is_empty());
+    drop(two);
+    work_at(&one, 1);
+    wait_for(&database, holder, "one");
+}
+
+#[test]
+fn blocks_from_before_are_brought_with_their_rounds() {
+    let database = Server::start();
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let alone = start_in(root.clone(), &[("difficulty", EVERY_HASH)]);
+    work_at(&alone, 0);
+    let old = find(&alone, "alice", Verdict::Accepted);
+    alone.wait_for_file(&format!("shares/{FIRST_HEIGHT}-{old}.json"));
+    drop(alone);
+    let url = database.url();
+    let options = [("difficulty", EVERY_HASH), ("database", &*url)];
+    let shared = start_in(root, &options);
+    work_at(&shared, 1);
+    let new = find(&shared, "alice", Verdict::Accepted);
+    wait_for(&database, &state(&old), "accepted 0");
+    let from = FIRST_HEIGHT + 1;
+    wait_for(&database, &state(&new), &format!("accepted {from}"));
+    shared.wait_for_file(&format!("shares/{from}-{new}.json"));
+    wait_for(&database, "SELECT sum(count) FROM credit", "2");
+    assert_eq!(
+        database
+            .sql("SELECT name FROM blocks JOIN accounts ON id = account ORDER BY height LIMIT 1"),
+        "alice"
+    );
+}

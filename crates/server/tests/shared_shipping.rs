@@ -1,0 +1,420 @@
+//! Servers that ship to a shared ledger, over all that can happen to either side: what miners were
+//! told is counted there, each share once.
+
+mod harness;
+mod postgres;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use harness::miner::Want;
+use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start_in, wait_until};
+use hstratum_core::event::Level;
+use postgres::Server;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// A server named `label` on the database, in a directory that may hold an earlier one's files.
+fn serve(root: &Arc<TempDir>, database: &str, label: &str) -> Running {
+    let options = [
+        ("difficulty", EVERY_HASH),
+        ("database", database),
+        ("server-id", label),
+    ];
+    let running = start_in(root.clone(), &options);
+    running.server.template(Chain::hard().empty_at(0));
+    running
+}
+
+fn directory() -> Arc<TempDir> {
+    Arc::new(tempfile::tempdir().expect("a directory"))
+}
+
+fn mine(miner: &mut Miner, shares: u64) {
+    for _ in 0..shares {
+        miner.mine(Want::Share);
+    }
+}
+
+fn count(database: &Server) -> u64 {
+    let text = database.sql("SELECT coalesce(sum(count), 0) FROM credit");
+    text.parse().expect("a number")
+}
+
+fn wait_for_count(database: &Server, shares: u64) {
+    wait_until(&format!("{shares} shares in the shared ledger"), || {
+        count(database) >= shares
+    });
+    assert_eq!(count(database), shares);
+}
+
+/// Statistics follow shares by some seconds.
+fn wait_for_statistics(database: &Server, shares: u64) {
+    let accepted = "SELECT coalesce(sum(accepted), 0) FROM statistics";
+    let count = || -> u64 { database.sql(accepted).parse().expect("a number") };
+    wait_until("statistics are there", || count() >= shares);
+    assert_eq!(count(), shares);
+}
+
+/// What a crash in this moment leaves of the ledger's file.
+fn copy_file(running: &Running) -> Arc<TempDir> {
+    let root = directory();
+    let dir = root.path().join("stratum");
+    fs::create_dir(&dir).expect("made");
+    for name in ["ledger.db", "ledger.db-wal"] {
+        fs::copy(running.dir.join(name), dir.join(name)).expect("copied");
+    }
+    root
+}
+
+fn open(root: &Path) -> Connection {
+    Connection::open(root.join("stratum/ledger.db")).expect("opened")
+}
+
+/// A copy of the file with shares in it that are in no batch; counts those that it took to get one.
+fn copy_with_pending(running: &Running, miner: &mut Miner, mined: &mut u64) -> Arc<TempDir> {
+    loop {
+        mine(miner, 1);
+        *mined += 1;
+        let root = copy_file(running);
+        let pending: i64 = open(root.path())
+            .query_row("SELECT count(*) FROM pending_credit", [], |row| row.get(0))
+            .expect("read");
+        if pending > 0 {
+            return root;
+        }
+    }
+}
+
+#[test]
+fn database_that_is_killed_again_and_again_loses_and_doubles_nothing() {
+    let mut database = Server::start();
+    let (url, stop) = (database.url(), AtomicBool::new(false));
+    let running = serve(&directory(), &url, "one");
+    let mined = thread::scope(|scope| {
+        let mining = scope.spawn(|| {
+            let mut miner = running.mine_as("alice.rig");
+            let mut mined = 0;
+            while !stop.load(Ordering::Relaxed) {
+                mine(&mut miner, 1);
+                mined += 1;
+            }
+            mined
+        });
+        for round in 0..6_u64 {
+            let before = count(&database);
+            wait_until("batches are shipped", || count(&database) > before);
+            thread::sleep(Duration::from_millis(round * 37));
+            database.kill();
+            database.resume();
+        }
+        stop.store(true, Ordering::Relaxed);
+        mining.join().expect("mined")
+    });
+    wait_for_count(&database, mined);
+    wait_for_statistics(&database, mined);
+    let away = running.node.wait_for_logs("the shared ledger is away", 1);
+    assert!(away.len() <= 6, "{away:?}");
+    running.node.wait_for_log("the shared ledger is back after");
+}
+
+#[test]
+fn batch_whose_mark_was_lost_is_not_shipped_again() {
+    let database = Server::start();
+    let root = directory();
+    let running = serve(&root, &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 5);
+    wait_for_count(&database, 5);
+    drop(running);
+    // As a crash between the commit there and the one here leaves it.
+    open(root.path())
+        .execute_batch(
+            "UPDATE outbox SET shipped_at = NULL; UPDATE outbox_origins SET shipped = 0;",
+        )
+        .expect("forgotten");
+    let running = serve(&root, &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 1);
+    wait_for_count(&database, 6);
+    assert_eq!(database.sql("SELECT count(*) FROM origins"), "1");
+}
+
+#[test]
+fn database_that_falls_back_gets_everything_again() {
+    let mut database = Server::start();
+    let running = serve(&directory(), &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    let empty = database.save();
+    mine(&mut miner, 4);
+    wait_for_count(&database, 4);
+    let four = database.save();
+    mine(&mut miner, 4);
+    wait_for_count(&database, 8);
+    database.restore(&four);
+    wait_for_count(&database, 8);
+    database.restore(&empty);
+    mine(&mut miner, 1);
+    wait_for_count(&database, 9);
+}
+
+#[test]
+fn file_from_a_backup_brings_only_what_is_new() {
+    let mut database = Server::start();
+    let running = serve(&directory(), &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    let mut mined = 0;
+    let backup = copy_with_pending(&running, &mut miner, &mut mined);
+    mine(&mut miner, 5);
+    mined += 5;
+    wait_for_count(&database, mined);
+    drop(running);
+
+    // The database is away while the older file gathers: it cannot know yet.
+    database.kill();
+    let running = serve(&backup, &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 3);
+    mined += 3;
+    database.resume();
+    running.node.wait_for_log("is an older copy of a file");
+    wait_for_count(&database, mined);
+    mine(&mut miner, 2);
+    mined += 2;
+    wait_for_count(&database, mined);
+    assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");
+    wait_for_statistics(&database, mined);
+    drop(running);
+    let running = serve(&backup, &database.url(), "one");
+    mine(&mut running.mine_as("alice"), 1);
+    wait_for_count(&database, mined + 1);
+}
+
+#[test]
+fn both_sides_from_backups_keep_what_either_has() {
+    let mut database = Server::start();
+    let running = serve(&directory(), &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    let mut mined = 3;
+    mine(&mut miner, 3);
+    wait_for_count(&database, 3);
+    let early = database.save();
+    mine(&mut miner, 3);
+    mined += 3;
+    let backup = copy_with_pending(&running, &mut miner, &mut mined);
+    mine(&mut miner, 4);
+    wait_for_count(&database, mined + 4);
+    drop(running);
+
+    // Only the file fell back: it parts, and what it ships is new.
+    let running = serve(&backup, &database.url(), "one");
+    mine(&mut running.mine_as("alice"), 2);
+    wait_for_count(&database, mined + 4 + 2);
+    // Then the database does: what the first file had is in the second as far as its backup went.
+    database.restore(&early);
+    wait_for_count(&database, mined + 2);
+    assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");
+}
+
+#[test]
+fn several_servers_ship_at_the_same_time() {
+    let database = Server::start();
+    let names = ["one", "two", "three"];
+    let servers = names.map(|name| serve(&directory(), &database.url(), name));
+    thread::scope(|scope| {
+        for running in &servers {
+            scope.spawn(|| {
+                let mut miners = ["alice", "bob"].map(|name| running.mine_as(name));
+                for miner in &mut miners {
+                    mine(miner, 20);
+                }
+            });
+        }
+    });
+    wait_for_count(&database, 3 * 2 * 20);
+    let accounts = database.sql(
+        "SELECT string_agg(name || sum, ' ' ORDER BY name) FROM (SELECT name, sum(count)
+         FROM credit JOIN accounts ON id = account GROUP BY name) AS sums",
+    );
+    assert_eq!(accounts, "alice60 bob60");
+    let members = || servers[0].server.shared_standing().expect("shared").servers;
+    wait_until("each server knows all", || {
+        let labels: Vec<String> = members().into_iter().map(|member| member.label).collect();
+        labels == ["one", "three", "two"]
+    });
+    assert!(
+        database
+            .sql("SELECT report FROM origins")
+            .contains("hashrate")
+    );
+}
+
+#[test]
+fn server_id_given_twice_is_told_on_both() {
+    let database = Server::start();
+    let servers = [(), ()].map(|()| serve(&directory(), &database.url(), "one"));
+    for running in &servers {
+        let (level, _) = running
+            .node
+            .wait_for_log("another server with the server-id \"one\" is alive");
+        assert_eq!(level, Level::Warning);
+    }
+}
+
+#[test]
+fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
+    let mut database = Server::start();
+    let running = serve(&directory(), &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 1);
+    wait_for_count(&database, 1);
+
+    // Read-only, as a standby is.
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE pid <> pg_backend_pid() AND application_name = 'hstratum'";
+    database.set_read_only("on");
+    database.sql(cut);
+    mine(&mut miner, 1);
+    running.node.wait_for_logs("the shared ledger is away", 1);
+    database.set_read_only("off");
+    wait_for_count(&database, 2);
+    running.node.wait_for_logs("the shared ledger is back", 1);
+
+    // Full, as SQLSTATE 53100 says.
+    database.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN
+           RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$ LANGUAGE plpgsql;
+         CREATE TRIGGER full_disk BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    mine(&mut miner, 1);
+    let lines = running.node.wait_for_logs("the shared ledger is away", 2);
+    assert!(lines[1].1.contains("no room (SQLSTATE 53100)"), "{lines:?}");
+    wait_until("it is seen that it is away", || {
+        let standing = running.server.shared_standing().expect("shared");
+        standing.link.name() == "away" && standing.behind > 0
+    });
+    database.sql("DROP TRIGGER full_disk ON batches");
+    wait_for_count(&database, 3);
+
+    // Its tables are gone: somebody has to do something.
+    let saved = database.save();
+    database.sql("DROP TABLE credit");
+    mine(&mut miner, 1);
+    let (level, _) = running.node.wait_for_log("does not take our shares");
+    assert_eq!(level, Level::Error);
+    database.restore(&saved);
+    wait_for_count(&database, 4);
+    assert_eq!(
+        running
+            .server
+            .shared_standing()
+            .expect("shared")
+            .link
+            .name(),
+        "up"
+    );
+}
+
+#[test]
+fn start_needs_no_database_and_stops_at_one_that_is_not_ours() {
+    let mut database = Server::start();
+    let root = directory();
+    drop(serve(&root, &database.url(), "one"));
+    database.kill();
+    let running = serve(&root, &database.url(), "one");
+    mine(&mut running.mine_as("alice"), 3);
+    assert!(running.server.close().wait(), "stopped in time");
+    running.node.wait_for_log("they go after the next start");
+    drop(running);
+    database.resume();
+    let running = serve(&root, &database.url(), "one");
+    wait_for_count(&database, 3);
+    drop(running);
+
+    let refused = |change: &str| {
+        database.sql(change);
+        let options = [("database", &*database.url()), ("server-id", "one")];
+        let settings = settings(&options, Some(&root.path().join("stratum")));
+        let started = hstratum::server::Server::start(settings, Arc::new(TestNode::default()));
+        let error = started.err().expect("refused");
+        format!("{error:#}")
+    };
+    let text = refused("UPDATE meta SET network = 'main'");
+    assert!(text.contains("of the network \"main\""), "{text}");
+    let text = refused("UPDATE meta SET network = 'regtest', version = 99");
+    assert!(text.contains("newer hstratum"), "{text}");
+}
+
+#[test]
+fn another_host_of_the_url_takes_over_and_gets_what_it_lacks() {
+    let mut first = Server::start();
+    let running_root = directory();
+    let mut second = Server::start();
+    let both = format!(
+        "postgres://pool@127.0.0.1:{},127.0.0.1:{}/pool",
+        first.port(),
+        second.port()
+    );
+    let running = serve(&running_root, &both, "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 3);
+    wait_for_count(&first, 3);
+    // The second holds what the first held then, as a standby that is behind does.
+    let behind = first.save();
+    second.restore(&behind);
+    second.set_read_only("on");
+    mine(&mut miner, 3);
+    wait_for_count(&first, 6);
+    first.kill();
+    mine(&mut miner, 2);
+    running.node.wait_for_log("the shared ledger is away");
+    second.set_read_only("off");
+    wait_for_count(&second, 8);
+}
+
+#[test]
+fn credit_from_before_is_taken_in_unless_somebody_was_paid() {
+    let database = Server::start();
+    let root = directory();
+    let alone = start_in(root.clone(), &[("difficulty", EVERY_HASH)]);
+    alone.server.template(Chain::hard().empty_at(0));
+    mine(&mut alone.mine_as("alice.rig"), 7);
+    drop(alone);
+    let copy = directory();
+    fs::create_dir(copy.path().join("stratum")).expect("made");
+    fs::copy(
+        root.path().join("stratum/ledger.db"),
+        copy.path().join("stratum/ledger.db"),
+    )
+    .expect("copied");
+
+    let running = serve(&root, &database.url(), "one");
+    mine(&mut running.mine_as("alice.rig"), 1);
+    wait_for_count(&database, 8);
+    wait_for_statistics(&database, 8);
+    drop(running);
+    // A backup from before does not bring it again.
+    let running = serve(&copy, &database.url(), "one");
+    mine(&mut running.mine_as("alice"), 1);
+    wait_for_count(&database, 9);
+    drop(running);
+
+    let paid = directory();
+    drop(start_in(paid.clone(), &[]));
+    let hash = "00".repeat(32);
+    open(paid.path())
+        .execute_batch(&format!(
+            "INSERT INTO blocks VALUES ('{hash}', 1, 1, 1, NULL, '{hash}', 'a', 1, 1.0, 'confirmed', '', 1, 1, 0, 1.0, 1, 0);
+             INSERT INTO settlements VALUES (1, '{hash}', 'settled', 'prop', '', 0, 0, 0, 1, 1, 0, 1)"
+        ))
+        .expect("settled");
+    let options = [("database", &*database.url())];
+    let settings = settings(&options, Some(&paid.path().join("stratum")));
+    let started = hstratum::server::Server::start(settings, Arc::new(TestNode::default()));
+    let text = format!("{:#}", started.err().expect("refused"));
+    assert!(text.contains("has settlements of its own"), "{text}");
+}
