@@ -1,6 +1,6 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test deb compat check bench table month vardiff hostile storm crash soak proxy servers \
+.PHONY: run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash soak proxy servers \
   sim fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
@@ -58,6 +58,10 @@ table: build
 # How large the ledger becomes in a month of 10,000 workers.
 month:
 	cargo bench --locked -p hstratum --bench month
+
+# What shipping to a shared ledger costs. DATABASE=postgres://…, an empty one.
+ship:
+	cargo bench --locked -p hstratum --bench ship
 
 # How fast miners of every size get a fitting difficulty, and how steady it is.
 vardiff:

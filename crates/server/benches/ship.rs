@@ -1,0 +1,178 @@
+//! What a shared ledger costs: the same minute of many workers committed to a file that is the ledger,
+//! and to one that ships; then how fast PostgreSQL takes what the second one has sealed.
+//!
+//! The file part is on TMPDIR: with TMPDIR=/dev/shm a sync costs nothing, and what is left is the
+//! processor's. The second part needs `DATABASE=postgres://…`, an empty database. WORKERS and SECONDS
+//! change the numbers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hstratum::config::{Config, Origin, RawOption};
+use hstratum::node::{Node, Offer};
+use hstratum::server::Server;
+use hstratum::settings::Settings;
+use hstratum::store::dock::Dock;
+use hstratum::store::ledger::{Batch, Ledger, Seal};
+use hstratum::store::sqlite::Sqlite;
+use hstratum_core::address::Network;
+use hstratum_core::event::Level;
+use hstratum_core::ledger::{Tally, Work};
+use hstratum_core::units::{Hash, Height, Seq};
+
+const BEGIN_S: u64 = 1_700_000_400;
+/// A worker sends a share every so many seconds.
+const SHARE_S: usize = 8;
+/// Its tally is told every so many seconds.
+const TALLY_S: usize = 10;
+/// Groups of shares a second.
+const GROUPS: usize = 100;
+const FILE: &str = "ledger.db";
+
+fn main() {
+    let number = |name: &str, value: usize| match std::env::var(name) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => value,
+    };
+    let (workers, seconds) = (number("WORKERS", 10_000), number("SECONDS", 60));
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["own", "shared"] {
+        let path = dir.path().join(name).join(FILE);
+        let mut ledger = open(&path);
+        if name == "shared" {
+            let shared = ledger.share([1; 16], BEGIN_S, Arc::<Dock>::default());
+            shared.expect("shared");
+        }
+        let begun = Instant::now();
+        let shares = run(&mut ledger, workers, seconds, name == "shared");
+        let took = begun.elapsed();
+        println!(
+            "{name:>6}: {shares} shares of {workers} workers in {seconds} s: {:.2} µs a share",
+            took.as_secs_f64() * 1e6 / shares as f64
+        );
+    }
+    match std::env::var("DATABASE") {
+        Ok(url) => ship(&dir.path().join("shared"), &url, seconds as u64),
+        Err(_) => println!("DATABASE is not given: nothing is shipped"),
+    }
+}
+
+fn open(path: &Path) -> Sqlite {
+    let (status, mut told) = (Arc::default(), Vec::new());
+    Sqlite::open(path, Network::Regtest, BEGIN_S, status, &mut told).expect("opened")
+}
+
+/// Commits so many seconds; gives the number of shares.
+fn run(ledger: &mut Sqlite, workers: usize, seconds: usize, is_shared: bool) -> u64 {
+    let names: Vec<(Arc<str>, Box<str>)> = (0..workers)
+        .map(|n| {
+            let account = format!("account{:05}", n % 500).into();
+            (account, format!("rig{n:05}").into())
+        })
+        .collect();
+    let mut seq = 0;
+    for second in 0..seconds {
+        let unix_s = BEGIN_S + second as u64;
+        for group in 0..GROUPS {
+            let mut batch = Batch {
+                unix_s,
+                ..Batch::default()
+            };
+            let first = seq + 1;
+            let turn = second * GROUPS + group;
+            for (n, (account, worker)) in names.iter().enumerate() {
+                if n % (SHARE_S * GROUPS) == turn % (SHARE_S * GROUPS) {
+                    let key = (Height(7), account.clone(), difficulty(n).to_bits());
+                    *batch.shares.counts.entry(key).or_default() += 1;
+                    seq += 1;
+                }
+                if n % (TALLY_S * GROUPS) == turn % (TALLY_S * GROUPS) {
+                    let key = (unix_s - unix_s % 600, account.clone(), worker.clone());
+                    batch.tallies.push((key, tally(n)));
+                }
+            }
+            if seq >= first {
+                batch.shares.range = Some((Seq(first), Seq(seq)));
+                batch.shares.heights.insert(Height(7), 1e9);
+            }
+            if is_shared && group == GROUPS - 1 {
+                batch.seal = Some(Seal {
+                    tip: Some(Height(6)),
+                });
+            }
+            ledger.commit(&batch).expect("durable");
+        }
+    }
+    seq
+}
+
+fn difficulty(worker: usize) -> f64 {
+    let step = ((worker * 2_654_435_761) >> 16) % 12;
+    ((4 + step % 4) << (8 + step / 4)) as f64
+}
+
+fn tally(worker: usize) -> Tally {
+    Tally {
+        accepted: Work {
+            count: 1,
+            difficulty: difficulty(worker),
+        },
+        ..Tally::default()
+    }
+}
+
+/// A node that never has anything.
+struct Silence;
+
+impl Node for Silence {
+    fn offer(&self, _: Offer) {}
+
+    fn locate(&self, _: Vec<Hash>) {}
+
+    fn log(&self, level: Level, text: &str) {
+        println!("        {level:?}: {text}");
+    }
+}
+
+/// Has a server ship all that the file holds.
+fn ship(dir: &Path, url: &str, sealed: u64) {
+    let options = [
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("httpport", "0"),
+        ("database", url),
+    ];
+    let options: Vec<RawOption> = options
+        .iter()
+        .map(|(key, value)| RawOption {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            origin: Origin::Flag,
+        })
+        .collect();
+    let settings = Settings {
+        config: Config::parse(&options).expect("good options"),
+        network: Network::Regtest,
+        dir: Some(dir.to_owned()),
+    };
+    let begun = Instant::now();
+    let server = Server::start(settings, Arc::new(Silence)).expect("started");
+    let done = loop {
+        let standing = server.shared_standing().expect("shared");
+        if standing.batches >= sealed {
+            break standing;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{} batches of {} rows in {seconds:.2} s, connecting included: {:.0} batches/s, {:.0} rows/s",
+        done.batches,
+        done.rows,
+        done.batches as f64 / seconds,
+        done.rows as f64 / seconds
+    );
+    assert!(server.close().wait(), "stopped in time");
+}
