@@ -19,6 +19,7 @@ use crate::option_value::{
     parse_auth, parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host,
     parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
+pub use crate::raw_option::{Origin, RawOption};
 use crate::shared::address::Address;
 use crate::spelling::edit_distance;
 use crate::tls;
@@ -30,35 +31,6 @@ const FOUND_CHARS_MAX: usize = 60;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
 const PROXIES_MAX: usize = 256;
-
-/// Where an option was given. A later one in this order overrides an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// A line `public-host: …` of `stratum.conf`.
-    File,
-    /// `HSD_STRATUM_PUBLIC_HOST=…`.
-    Environment,
-    /// `--stratum-public-host …`.
-    Flag,
-}
-
-/// An option as it was given.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RawOption {
-    /// Its name without prefix, in lower case and without hyphens: `publichost`.
-    pub key: String,
-    /// The text given; a bare flag arrives as `true` or empty.
-    pub value: String,
-    /// Where it was given.
-    pub origin: Origin,
-}
-
-/// Shows no value: it may be the password.
-impl fmt::Debug for RawOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RawOption({:?}, {:?})", self.key, self.origin)
-    }
-}
 
 /// A text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -386,19 +358,6 @@ impl Config {
 impl OptionSpec {
     fn key(&self) -> String {
         self.name.replace('-', "")
-    }
-}
-
-impl Origin {
-    /// An option's name as one writes it there.
-    pub fn spell(self, name: &str) -> String {
-        match self {
-            Self::Flag => format!("--stratum-{name}"),
-            Self::Environment => {
-                format!("HSD_STRATUM_{}", name.replace('-', "_").to_uppercase())
-            }
-            Self::File => format!("{name} in stratum.conf"),
-        }
     }
 }
 

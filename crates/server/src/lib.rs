@@ -35,6 +35,7 @@ mod perform;
 mod port;
 pub mod proxy;
 pub mod proxy_header;
+mod raw_option;
 pub mod server;
 pub mod settings;
 pub mod shared;

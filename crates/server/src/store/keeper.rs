@@ -7,16 +7,16 @@
 //! end or file is in here.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::mpsc::Sender;
 
 use hstratum_core::event::{FoundBlock, Level, Now, Verdict};
-use hstratum_core::ledger::{BlockState, Credit, Tallied, Tally};
-use hstratum_core::units::{Hash, Height, Seq};
+use hstratum_core::ledger::{Credit, Tallied, Tally};
+use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{
     AddressMail, Batch, BlockChange, Cause, Ledger, LedgerError, Located, Mark, Parting, Seal,
     TallyKey, Tidied,
 };
+pub use super::outcome::Outcome;
 use crate::limits::{
     DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
     TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, TIDY_EVERY_MS, TIDY_PAUSE_MS,
@@ -51,55 +51,6 @@ pub enum StoreMail {
     Part(Parting),
     /// The driver has stopped: hold nothing back.
     Stop,
-}
-
-/// What others are to be told.
-pub enum Outcome {
-    /// Everything up to here is durable.
-    Durable(Seq),
-    /// What is not durable up to here was given up.
-    NotDurable(Seq),
-    /// The disk refuses, for this reason: shares are refused.
-    Failing(String),
-    /// It takes shares again.
-    Recovered,
-    /// The spool may forget this block.
-    Answered(Hash),
-    /// A block's dump is owed.
-    DumpOwed,
-    /// Ask the node where these are.
-    Locate(Vec<Hash>),
-    /// The node's height, and whether it saw the shared ledger's blocks on its main chain.
-    Seen(Height, Vec<(Hash, bool)>),
-    /// Whether the address is kept.
-    AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
-    /// Shares wait for another process that writes.
-    Stalled,
-    /// They do no more, after so many seconds.
-    Free(u64),
-    /// A look at the chain has brought a block to another state.
-    Moved(BlockChange),
-    /// For the operator.
-    Log(Level, String),
-}
-
-impl Outcome {
-    /// Its log line, if it has one.
-    pub fn line(&self) -> Option<(Level, String)> {
-        Some(match self {
-            Self::Stalled => {
-                let text = "the ledger is being written to by another process: shares wait for it";
-                (Level::Warning, text.to_owned())
-            }
-            Self::Free(seconds) => {
-                let text = format!("the ledger is free again after {seconds} s");
-                (Level::Info, text)
-            }
-            Self::Moved(change) => tell(change),
-            Self::Log(level, text) => (*level, text.clone()),
-            _ => return None,
-        })
-    }
 }
 
 /// When [`Keeper::work`] is to be called next, if no mail comes before.
@@ -542,20 +493,4 @@ impl Keeper {
         let times = [Some(self.tidy_at_ms), answer_at_ms, seal_at_ms];
         Next::At(times.into_iter().flatten().min().unwrap_or(self.tidy_at_ms))
     }
-}
-
-/// The line for a block that a look at the chain has brought to another state. Verdicts are told by
-/// the pool.
-fn tell(change: &BlockChange) -> (Level, String) {
-    let (level, what) = match (change.from, change.to) {
-        (_, BlockState::Confirmed) => (Level::Info, "block confirmed"),
-        (_, BlockState::Orphaned) => (Level::Warning, "block orphaned, no reward"),
-        (BlockState::Confirmed, _) => (Level::Warning, "block no longer deep enough"),
-        (BlockState::Found, _) => (Level::Info, "block on the main chain"),
-        (_, _) => (Level::Info, "block back on the main chain"),
-    };
-    (
-        level,
-        format!("{what}: {} {}", change.height.0, change.hash),
-    )
 }

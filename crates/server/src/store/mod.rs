@@ -12,6 +12,7 @@ pub mod dumps;
 pub mod keeper;
 pub mod ledger;
 pub(crate) mod outbox;
+mod outcome;
 pub mod schema;
 pub mod sqlite;
 pub mod status;

@@ -83,11 +83,6 @@ impl Server {
         format!("postgres://pool@127.0.0.1:{}/pool", self.port)
     }
 
-    /// Its port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The one that tests of this program share while any of them runs; each has a database of its
     /// own there.
     pub(crate) fn shared() -> Arc<Self> {

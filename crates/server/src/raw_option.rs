@@ -1,0 +1,45 @@
+//! An option as it was given, before anybody has judged it.
+
+use std::fmt;
+
+/// Where an option was given. A later one in this order overrides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A line `public-host: …` of `stratum.conf`.
+    File,
+    /// `HSD_STRATUM_PUBLIC_HOST=…`.
+    Environment,
+    /// `--stratum-public-host …`.
+    Flag,
+}
+
+/// An option as it was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawOption {
+    /// Its name without prefix, in lower case and without hyphens: `publichost`.
+    pub key: String,
+    /// The text given; a bare flag arrives as `true` or empty.
+    pub value: String,
+    /// Where it was given.
+    pub origin: Origin,
+}
+
+/// Shows no value: it may be the password.
+impl fmt::Debug for RawOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawOption({:?}, {:?})", self.key, self.origin)
+    }
+}
+
+impl Origin {
+    /// An option's name as one writes it there.
+    pub fn spell(self, name: &str) -> String {
+        match self {
+            Self::Flag => format!("--stratum-{name}"),
+            Self::Environment => {
+                format!("HSD_STRATUM_{}", name.replace('-', "_").to_uppercase())
+            }
+            Self::File => format!("{name} in stratum.conf"),
+        }
+    }
+}
