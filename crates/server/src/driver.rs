@@ -428,7 +428,9 @@ impl<S: Surroundings> Driver<S> {
     /// Hands what was recorded to the ledger.
     pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
-            let credits = std::mem::take(&mut self.credits);
+            // The next group is about as large.
+            let room = Vec::with_capacity(self.credits.len());
+            let credits = std::mem::replace(&mut self.credits, room);
             if let Some(pulse) = &mut self.pulse {
                 pulse.recorded(self.last, credits.len());
             }

@@ -219,11 +219,12 @@ pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
 /// Heights below the tip at which credit stays as it is.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
 
-/// Bytes of the ledger's log from which another thread copies it into the file.
-pub(crate) const WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of the ledger's log from which another thread copies it into the file. A copy syncs twice
+/// beside the groups of shares, which wait for it.
+pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
-pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
+pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
 
 /// A ledger's file up to this size is checked whole at the start.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
