@@ -9,8 +9,8 @@ pub(crate) const READ_BYTES: usize = 16 * 1024;
 pub(crate) const READS_PER_TURN: usize = 64;
 
 /// Shares that go to the ledger together while connections wait to be read: a group costs a sync
-/// and two changes of threads, whatever its size.
-pub(crate) const CREDITS_PER_GROUP: usize = 256;
+/// and two changes of threads, whatever its size. Flat out so many come in five milliseconds.
+pub(crate) const CREDITS_PER_GROUP: usize = 1024;
 
 /// Bytes that wait to leave on a connection. At this mark nothing more is read from it.
 pub(crate) const OUT_BYTES_HIGH: usize = 64 * 1024;
