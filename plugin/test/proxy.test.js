@@ -132,6 +132,51 @@ test('a miner does not notice that its server dies, hangs or is emptied',
     assert.strictEqual(moves.server_left, 4);
   });
 
+test('a server that is terminated moves its miners away one by one first',
+  async (t) => {
+    const nodes = await startNodes(t, 2);
+    const [first, second] = nodes;
+
+    for (const node of nodes)
+      await addUser(t, node, 'alice');
+
+    const proxy = await startProxy(t, nodes);
+    const miners = [];
+
+    while (miners.length < 12 || proxy.spread().some(count => count < 3))
+      miners.push(await Miner.start(t, proxy));
+
+    const before = proxy.spread();
+    const direct = await Miner.start(t, first);
+    const seen = new Set();
+    const begun = Date.now();
+
+    first.child.kill('SIGTERM');
+    await proxy.waitFor('the end of the server', () => {
+      seen.add(proxy.spread()[0]);
+      return first.exit;
+    });
+
+    assert.deepStrictEqual(first.exit, {code: 0, signal: null});
+    assert(Date.now() - begun < 10000);
+    assert.strictEqual(direct.closed, 'reset');
+    assert(seen.size > 2, `miners left at once: ${[...seen]}`);
+    assert.deepStrictEqual(proxy.spread(), [0, miners.length]);
+
+    const {moves, reset} = proxy.status();
+    assert.strictEqual(moves.server_left, before[0]);
+    assert.strictEqual(moves.server_lost, 0);
+    assert.strictEqual(reset, 0);
+    assert(miners.every(miner => miner.closed === null));
+    // All of them have work of the other.
+    await mines(miners[0], [second]);
+    for (const {jobs} of miners.slice(1)) {
+      await proxy.waitFor('its job', () => {
+        return jobs[jobs.length - 1].prevBlock.equals(miners[0].job.prevBlock);
+      });
+    }
+  });
+
 test('a new process takes over, and no miner notices', async (t) => {
   const [node] = await startNodes(t, 1, []);
   const proxy = await startProxy(t, [node]);

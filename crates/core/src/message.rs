@@ -193,6 +193,12 @@ impl<'a> Request<'a> {
         values.first().copied().ok_or(Reject::InvalidParams)
     }
 
+    /// The first parameter, a whole number.
+    pub fn count(&self) -> Option<u32> {
+        let values: Vec<u32> = self.params().ok()?;
+        values.first().copied()
+    }
+
     /// The parameters of `mining.configure`.
     pub fn extensions(&self) -> Result<Extensions, Reject> {
         #[derive(Deserialize)]

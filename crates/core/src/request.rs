@@ -113,7 +113,7 @@ impl Desk<'_> {
             Some("mining.suggest_target") => self.suggest_target(session, &request),
             Some("mining.configure") => self.configure(session, &request),
             Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
-            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session))),
+            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session, &request))),
             Some("hstratum.admit") => self.admit_moved(session, &request),
             // Our extranonce1 holds for the connection; what asks to be told of changes may be.
             Some("mining.extranonce.subscribe") => Ok(Answer::True),

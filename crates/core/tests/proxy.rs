@@ -4,6 +4,7 @@ mod harness;
 mod stage;
 
 use hstratum_core::admit::ProxySecret;
+use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::proxy::{Drain, Event, NoBackend};
 use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
@@ -199,6 +200,58 @@ fn a_drained_server_loses_no_share() {
 }
 
 #[test]
+fn a_server_that_is_about_to_stop_is_emptied_one_by_one() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
+    stage.wait(500);
+    let before = stage.spread();
+    assert_eq!(stage.servers[0].proxied(), before[0] as u64);
+    let now = stage.now;
+    stage.servers[0].leave(now);
+    let mut ids = Vec::new();
+    let mut left = Vec::new();
+    while stage.servers[0].proxied() > 0 {
+        for &miner in &miners {
+            ids.push((miner, stage.submit(miner)));
+        }
+        stage.wait(50);
+        left.push(stage.spread()[0]);
+        assert!(stage.now.ms - now.ms < LEAVE_MS, "{left:?}");
+    }
+    assert_eq!(stage.spread()[0], 0);
+    left.dedup();
+    assert!(left.len() > before[0] / 2, "spread over time: {left:?}");
+    for (miner, id) in ids {
+        assert_eq!(stage.players[miner].answer(id), "true");
+    }
+    let counts = stage.counts();
+    assert_eq!(
+        (counts.moved_alive, counts.moved_lost),
+        (before[0] as u64, 0)
+    );
+    stage.fail(0, Failing::Dies);
+    stage.wait(1_000);
+    stage.revive(0);
+    stage.wait(6_000);
+    assert_eq!(stage.spread(), before, "it takes miners when it is back");
+}
+
+#[test]
+fn a_server_that_stops_waits_for_no_miner_that_has_nowhere_to_go() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let server = stage.server_of(miner);
+    stage.fail(1 - server, Failing::Dies);
+    stage.wait(1_000);
+    assert_eq!(stage.servers[server].proxied(), 0);
+    let now = stage.now;
+    stage.servers[server].leave(now);
+    stage.wait(3_000);
+    assert_eq!(stage.server_of(miner), server, "it serves to the end");
+    assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
 fn a_miner_whose_server_would_not_have_it_back_comes_back_later() {
     let mut stage = Stage::new(2, false);
     for _ in 0..10 {
@@ -233,6 +286,29 @@ fn a_miner_that_was_on_its_way_when_its_server_came_back_comes_back_later() {
     stage.wait(12_000);
     assert_eq!(stage.server_of(miner), home);
     assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
+fn only_the_miners_of_a_server_that_leaves_move_and_they_come_back() {
+    let mut stage = Stage::new(5, true);
+    let miners: Vec<usize> = (0..200).map(|_| stage.miner("alice")).collect();
+    let servers = |stage: &Stage| -> Vec<usize> {
+        miners.iter().map(|&miner| stage.server_of(miner)).collect()
+    };
+    let before = servers(&stage);
+    let own = stage.spread()[2] as u64;
+    stage.fail(2, Failing::Dies);
+    stage.wait(1_000);
+    for (miner, (old, new)) in before.iter().zip(servers(&stage)).enumerate() {
+        let has_moved = *old == 2;
+        assert_eq!(*old != new, has_moved);
+        assert_eq!(stage.players[miner].jobs.len(), 1 + usize::from(has_moved));
+    }
+    stage.revive(2);
+    stage.wait(6_000);
+    assert_eq!(servers(&stage), before);
+    let counts = stage.counts();
+    assert_eq!((counts.moved_lost, counts.moved_alive), (own, own));
 }
 
 #[test]

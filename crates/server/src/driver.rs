@@ -15,6 +15,7 @@ use hstratum_core::alarm::{Draining, Sign};
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
+use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::{Template, TemplateParts};
@@ -78,6 +79,8 @@ pub struct Driver<S> {
     /// Shows what is done here to whoever looks; none where nobody can.
     pub(crate) pulse: Option<Pulse>,
     view: NodeView,
+    /// The node closes soon, and is told here when proxied miners are elsewhere, or at that time.
+    leaving: Option<(Sender<()>, u64)>,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
     next_tick_ms: u64,
@@ -128,6 +131,7 @@ impl<S: Surroundings> Driver<S> {
             last_order: OrderId(0),
             pulse: None,
             view: NodeView::default(),
+            leaving: None,
             closing: None,
             next_tick_ms: 0,
             actions: Actions::default(),
@@ -266,6 +270,7 @@ impl<S: Surroundings> Driver<S> {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            self.look_whether_left(pool, now);
             if let Some(pulse) = &mut self.pulse {
                 pulse.beat(pool, now);
             }
@@ -358,7 +363,21 @@ impl<S: Surroundings> Driver<S> {
                     false => Draining::No,
                 }));
             }
+            NodeMail::Leave(done) => {
+                self.leaving = Some((done, now.ms + LEAVE_MS));
+                self.handle(pool, now, Event::Leave);
+                self.look_whether_left(pool, now);
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
+        }
+    }
+
+    /// A stop waits for proxies to take their miners elsewhere, for a bounded time.
+    fn look_whether_left(&mut self, pool: &mut Pool, now: Now) {
+        let is_due = |(_, until_ms): &mut (_, u64)| *until_ms <= now.ms || pool.proxied() == 0;
+        if let Some((done, _)) = self.leaving.take_if(is_due) {
+            // Whoever asked may be gone.
+            let _ = done.send(());
         }
     }
 

@@ -30,6 +30,9 @@ pub enum NodeMail {
     SetAddress(AddressMail),
     /// The operator wants something.
     Order(Order, Sender<OrderAnswer>),
+    /// The node stops soon: say so here when proxies have taken their miners elsewhere, or have
+    /// had their time.
+    Leave(Sender<()>),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }

@@ -219,6 +219,14 @@ impl Server {
         self.orders.give(order)
     }
 
+    /// The node stops soon: proxies take their miners elsewhere. What comes out says when that is
+    /// done; at once where no proxy has any.
+    pub fn leave(&self) -> Closing {
+        let (done, left) = channel();
+        self.post.node(NodeMail::Leave(done));
+        Closing(left)
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
@@ -228,11 +236,11 @@ impl Server {
     }
 }
 
-/// A stop under way.
+/// A part of a stop under way.
 pub struct Closing(Receiver<()>);
 
 impl Closing {
-    /// Waits until all is flushed, at most ten seconds; false when it took longer.
+    /// Waits until it is done, at most ten seconds; false when it took longer.
     pub fn wait(&self) -> bool {
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));

@@ -344,6 +344,9 @@ pub(crate) struct Hello {
     pub(crate) challenge: Option<String>,
     /// The height of its job; none when it has none.
     pub(crate) height: Option<u32>,
+    /// Its miners are to go elsewhere.
+    #[serde(default)]
+    pub(crate) leaving: bool,
 }
 
 impl Hello {

@@ -14,13 +14,13 @@ use crate::limits::{
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
+use crate::proxy::desk::OWN_ID;
 use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
 use crate::proxy::{Role, Shared};
 use crate::units::ConnId;
 
 /// How the probe calls itself.
 const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\"");
-const ASK: &[u8] = b"{\"id\":\"p\",\"method\":\"hstratum.hello\",\"params\":[]}\n";
 
 /// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub(crate) struct Backend {
     /// The probe's connection broke, and the next has yet to be answered.
     is_in_doubt: bool,
     height: Option<u32>,
+    /// It has said that its miners are to go elsewhere.
+    is_leaving: bool,
     /// Whether it answers `hstratum.hello`.
     knows_hello: bool,
     unfit_since_ms: Option<u64>,
@@ -101,6 +103,7 @@ impl Backend {
             probe: Probe::Waiting(now.ms),
             is_in_doubt: false,
             height: None,
+            is_leaving: false,
             knows_hello: true,
             unfit_since_ms: None,
             last_alive_ms: now.ms,
@@ -145,6 +148,7 @@ impl Shared {
     pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
         let timeout_ms = self.config.probe_timeout_ms;
         for place in 0..self.backends.len() {
+            let ask = self.ask(place);
             let backend = &mut self.backends[place];
             match &mut backend.probe {
                 Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
@@ -164,7 +168,7 @@ impl Shared {
                     }
                     None if asking.next_ms <= now.ms => {
                         asking.asked_ms = Some(now.ms);
-                        out.send(asking.conn, |line| line.extend_from_slice(ASK));
+                        out.send(asking.conn, |line| line.extend_from_slice(ask.as_bytes()));
                     }
                     None => {}
                 },
@@ -202,6 +206,7 @@ impl Shared {
 
     /// The probe's connection is there.
     pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
+        let ask = self.ask(place);
         let backend = &mut self.backends[place];
         if !matches!(backend.probe, Probe::Dialing(Some(dialed), _) if dialed == conn) {
             return;
@@ -218,8 +223,18 @@ impl Shared {
             let subscribe =
                 format!("{{\"id\":\"p\",\"method\":\"mining.subscribe\",\"params\":[{AGENT}]}}\n");
             line.extend_from_slice(subscribe.as_bytes());
-            line.extend_from_slice(ASK);
+            line.extend_from_slice(ask.as_bytes());
         });
+    }
+
+    /// The question how a server is, with the number of its miners that could go elsewhere.
+    fn ask(&self, place: Place) -> String {
+        let mut others = self.backends.iter().enumerate();
+        let miners = match others.any(|(other, backend)| other != place && backend.is_open()) {
+            true => self.backends[place].miners,
+            false => 0,
+        };
+        format!("{{\"id\":{OWN_ID},\"method\":\"hstratum.hello\",\"params\":[{miners}]}}\n")
     }
 
     /// Bytes for the probe.
@@ -275,6 +290,7 @@ impl Shared {
         asking.asked_ms = None;
         asking.next_ms = now.ms + PROBE_EVERY_MS;
         backend.knows_hello = !is_refused;
+        backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
         if std::mem::take(&mut backend.is_in_doubt) {
             // Miners may have left it meanwhile.
@@ -323,6 +339,7 @@ impl Shared {
         backend.goods = 0;
         backend.is_in_doubt = false;
         backend.height = None;
+        backend.is_leaving = false;
         backend.unfit_since_ms = None;
         if matches!(backend.state, State::Down(_)) {
             return;
@@ -361,6 +378,7 @@ impl Shared {
         let highest = heights.filter_map(|backend| backend.height).max();
         let backend = &mut self.backends[place];
         let wrong = match (backend.height, highest) {
+            _ if backend.is_leaving => Some("it is about to stop"),
             _ if !backend.knows_hello => None,
             (None, _) => Some("it has no job"),
             (Some(own), Some(highest)) if own < highest => Some("it is behind the others"),
@@ -382,7 +400,9 @@ impl Shared {
                 State::Up
             }
             (State::Unfit(_), None) => State::Up,
-            (State::Up, Some(wrong)) if now.ms - since_ms >= UNFIT_MS => State::Unfit(wrong),
+            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
+                State::Unfit(wrong)
+            }
             (unchanged, _) => unchanged,
         };
         if state == backend.state {
