@@ -90,7 +90,7 @@ pub(crate) struct Events(Mutex<Told>);
 #[derive(Default)]
 struct Told {
     listeners: Vec<mpsc::Sender<Bytes>>,
-    recent: VecDeque<Happening>,
+    recent: VecDeque<Bytes>,
     next_id: u64,
 }
 
@@ -109,21 +109,30 @@ impl Events {
         let (sender, messages) = mpsc::channel(HTTP_MESSAGES_WAITING_MAX);
         let _ = sender.try_send(Bytes::from_static(b"retry: 2000\n\n"));
         for happening in &told.recent {
-            let _ = sender.try_send(message("happening", happening));
+            let _ = sender.try_send(happening.clone());
         }
         told.listeners.push(sender);
         Some(Messages(messages))
     }
 
-    fn happened(&self, mut happening: Happening) {
+    /// Tells what has happened, given its number.
+    pub(crate) fn happened<H: Serialize>(&self, happening: impl FnOnce(u64) -> H) {
         let mut told = self.lock();
         told.next_id += 1;
-        happening.id = told.next_id;
         if told.recent.len() == HTTP_EVENTS_MAX {
             told.recent.pop_front();
         }
-        told.tell(&message("happening", &happening));
-        told.recent.push_back(happening);
+        let message = message("happening", &happening(told.next_id));
+        told.tell(&message);
+        told.recent.push_back(message);
+    }
+
+    /// The endless answer to whoever wants to know.
+    pub(crate) fn answer(&self) -> Result<Response, Failure> {
+        let messages = self.listen();
+        let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
+        let kind = [(CONTENT_TYPE, "text/event-stream")];
+        Ok((kind, Body::new(messages)).into_response())
     }
 
     fn is_heard(&self) -> bool {
@@ -168,10 +177,7 @@ impl hyper::body::Body for Messages {
     (status = 200, content_type = "text/event-stream", body = Happening),
     (status = 503, body = Problem)))]
 pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
-    let messages = site.events.listen();
-    let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
-    let kind = [(CONTENT_TYPE, "text/event-stream")];
-    Ok((kind, Body::new(messages)).into_response())
+    site.events.answer()
 }
 
 /// Watches and tells, for as long as the server runs.
@@ -183,7 +189,7 @@ pub(crate) async fn run(site: Arc<Site>) {
         beat.tick().await;
         let now = site.sources.live.look().await;
         for happening in watch.compare(now.as_deref()) {
-            site.events.happened(happening);
+            site.events.happened(|id| Happening { id, ..happening });
         }
         watch.compare_blocks(&site).await;
         if site.events.is_heard()
@@ -264,7 +270,8 @@ impl Watch {
         let known = self.blocks.get_or_insert_default();
         for block in latest.iter().rev() {
             if known.get(&block.hash) != Some(&block.state) {
-                site.events.happened(Happening::of_block(block));
+                let happening = Happening::of_block(block);
+                site.events.happened(|id| Happening { id, ..happening });
             }
         }
         *known = latest

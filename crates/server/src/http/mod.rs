@@ -6,13 +6,14 @@
 #![allow(unused_qualifications, reason = "what utoipa's macros write")]
 
 mod admin;
-mod answer;
+pub(crate) mod answer;
 mod book;
-mod events;
-mod guard;
+pub(crate) mod events;
+pub(crate) mod guard;
 mod history;
 mod metrics;
 mod openapi;
+pub(crate) mod page;
 mod pages;
 mod payouts;
 mod people;
@@ -46,6 +47,7 @@ use self::admin::Operator;
 use self::answer::Answers;
 use self::book::Book;
 use self::events::Events;
+use self::guard::Public;
 use self::roster::Roster;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
@@ -207,13 +209,14 @@ fn router(site: Arc<Site>) -> Router {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
         .layer(axum::middleware::from_fn_with_state(
-            site.clone(),
+            Public(site.public_host.as_deref().map(Into::into)),
             guard::guard,
         ))
         .with_state(site)
 }
 
-async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
+/// Takes connections, for ever.
+pub(crate) async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
     let places = Arc::new(Semaphore::new(HTTP_CONNS_MAX));
     loop {
         let Ok((socket, _)) = listener.accept().await else {
