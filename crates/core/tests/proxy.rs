@@ -363,6 +363,29 @@ fn a_server_that_hangs_is_left_within_a_second() {
 }
 
 #[test]
+fn a_server_that_owes_answers_is_left_by_its_silence_whenever_it_was_last_probed() {
+    for ticks in 0..5 {
+        let mut stage = Stage::new(2, true);
+        for _ in 0..20 {
+            stage.miner("alice");
+        }
+        stage.wait(50 * ticks);
+        stage.fail(0, Failing::Hangs);
+        for _ in 0..20 {
+            for miner in 0..20 {
+                stage.submit(miner);
+            }
+            stage.wait(50);
+        }
+        assert!(
+            stage.moved_ms.iter().all(|&ms| (700..=800).contains(&ms)),
+            "{ticks}: {:?}",
+            stage.moved_ms
+        );
+    }
+}
+
+#[test]
 fn without_a_server_miners_wait_for_a_bounded_time_or_not_at_all() {
     for (no_backend, until_ms) in [(NoBackend::Close, 0), (NoBackend::Wait(10_000), 10_000)] {
         let mut stage = Stage::with(2, true, no_backend);

@@ -94,6 +94,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let conn = link.conn;
+        self.shared.backends[link.place].heard(self.now);
         let mut lines = std::mem::take(&mut link.lines);
         if !bytes.contains(&b'\n') {
             // A long line comes in many pieces: it is looked at once.

@@ -83,6 +83,8 @@ pub(crate) struct Backend {
     /// Whether it answers `hstratum.hello`.
     knows_hello: bool,
     unfit_since_ms: Option<u64>,
+    /// It was asked something then, by whomever, and has said nothing since.
+    silent_since_ms: Option<u64>,
     last_alive_ms: u64,
     goods: u32,
     down_until_ms: u64,
@@ -106,6 +108,7 @@ impl Backend {
             is_leaving: false,
             knows_hello: true,
             unfit_since_ms: None,
+            silent_since_ms: None,
             last_alive_ms: now.ms,
             goods: 0,
             down_until_ms: 0,
@@ -123,6 +126,17 @@ impl Backend {
     /// Whether it would do where nothing better is.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.state, State::Up | State::Unfit(_)) && !self.is_in_doubt
+    }
+
+    /// Something was sent to it that it has to answer.
+    pub(crate) fn asked(&mut self, now: Now) {
+        self.silent_since_ms.get_or_insert(now.ms);
+    }
+
+    /// It has said something, to whomever.
+    pub(crate) fn heard(&mut self, now: Now) {
+        self.silent_since_ms = None;
+        self.last_alive_ms = now.ms;
     }
 
     pub(crate) fn status(&self) -> BackendStatus {
@@ -150,6 +164,7 @@ impl Shared {
         for place in 0..self.backends.len() {
             let ask = self.ask(place);
             let backend = &mut self.backends[place];
+            let is_over = |since: Option<u64>| since.is_some_and(|ms| now.ms - ms >= timeout_ms);
             match &mut backend.probe {
                 Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
                 Probe::Waiting(_) => {}
@@ -157,10 +172,14 @@ impl Shared {
                     self.fail(place, "it cannot be reached", now, out);
                 }
                 Probe::Dialing(..) => {}
+                // Shares are answered within milliseconds: a busy server's silence tells sooner than
+                // the probe's next question.
+                Probe::Open(asking)
+                    if is_over(backend.silent_since_ms) || is_over(asking.asked_ms) =>
+                {
+                    self.fail(place, "it does not answer", now, out);
+                }
                 Probe::Open(asking) => match asking.asked_ms {
-                    Some(asked_ms) if now.ms - asked_ms >= timeout_ms => {
-                        self.fail(place, "it does not answer", now, out);
-                    }
                     Some(_) => {}
                     None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
                         self.end_probe(place, out);
@@ -168,6 +187,7 @@ impl Shared {
                     }
                     None if asking.next_ms <= now.ms => {
                         asking.asked_ms = Some(now.ms);
+                        backend.silent_since_ms.get_or_insert(now.ms);
                         out.send(asking.conn, |line| line.extend_from_slice(ask.as_bytes()));
                     }
                     None => {}
@@ -219,6 +239,7 @@ impl Shared {
             next_ms: now.ms,
             is_subscribed: false,
         });
+        backend.asked(now);
         out.send(conn, |line| {
             let subscribe =
                 format!("{{\"id\":\"p\",\"method\":\"mining.subscribe\",\"params\":[{AGENT}]}}\n");
@@ -245,6 +266,7 @@ impl Shared {
         now: Now,
         out: &mut Actions,
     ) {
+        self.backends[place].heard(now);
         let Probe::Open(asking) = &mut self.backends[place].probe else {
             return;
         };
@@ -296,7 +318,6 @@ impl Shared {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
         }
-        backend.last_alive_ms = now.ms;
         backend.goods = backend.goods.saturating_add(1);
         self.judge(place, now, out);
     }
@@ -337,6 +358,7 @@ impl Shared {
         let backend = &mut self.backends[place];
         backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
         backend.goods = 0;
+        backend.silent_since_ms = None;
         backend.is_in_doubt = false;
         backend.height = None;
         backend.is_leaving = false;

@@ -21,7 +21,7 @@ use crate::listener::{Encryption, ListenSpec};
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
 const PROXIES_MAX: usize = 256;
-const PROBE_TIMEOUT_MS: u64 = 700;
+const PROBE_TIMEOUT_MS: u64 = 500;
 const WAIT_MS: u64 = 30_000;
 const WAIT_S_MAX: u64 = 3_600;
 
@@ -73,7 +73,7 @@ pub struct Options {
     #[arg(long, value_name = "close|wait:30s", env = "HSTRATUM_PROXY_NO_BACKEND")]
     pub no_backend: Option<String>,
 
-    /// Milliseconds without an answer after which a server is taken to hang [default: 700]
+    /// Milliseconds without an answer after which a server is taken to hang [default: 500]
     #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT")]
     pub probe_timeout: Option<u64>,
 
