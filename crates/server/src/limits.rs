@@ -277,6 +277,9 @@ pub(crate) const HTTP_STOP: Duration = Duration::from_millis(500);
 /// How long a query of the ledger may take. Then the answer is 503.
 pub(crate) const HTTP_QUERY: Duration = Duration::from_secs(8);
 
+/// Steps of SQLite between two looks at the clock.
+pub(crate) const HTTP_QUERY_STEPS: i32 = 20_000;
+
 /// Queries of the ledger at a time. Others wait.
 pub(crate) const HTTP_QUERIES_MAX: usize = 2;
 

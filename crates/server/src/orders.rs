@@ -1,7 +1,8 @@
 //! What the operator's tools want of the driver: the node's RPC and the admin part of HTTP.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hstratum_core::account::clean_name;
@@ -9,8 +10,11 @@ use hstratum_core::address::{Address, Network};
 use hstratum_core::admin::{Answer, Order, Refusal};
 
 use crate::clerk;
-use crate::limits::ORDER_MS;
+use crate::ledger::{OpenRound, open_round};
+use crate::limits::{HTTP_QUERY, HTTP_QUERY_STEPS, ORDER_MS};
 use crate::mail::{AddressMail, NodeMail, Post};
+use crate::store::FILE_NAME;
+use crate::store::schema::open_to_read;
 
 /// Where orders are given.
 #[derive(Clone)]
@@ -51,6 +55,34 @@ impl Orders {
         let (answer, answered) = channel();
         self.post.node(NodeMail::Order(order, answer));
         Ordered(answered)
+    }
+}
+
+/// Reads the open round, on a thread that may wait.
+#[derive(Clone)]
+pub struct RoundReader(Option<PathBuf>);
+
+impl RoundReader {
+    pub(crate) fn new(dir: Option<&Path>) -> Self {
+        Self(dir.map(|dir| dir.join(FILE_NAME)))
+    }
+
+    /// The work since the pool's last block; none where there is no ledger.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or that takes longer than a page may take.
+    pub fn read(&self) -> anyhow::Result<Option<OpenRound>> {
+        let Some(path) = &self.0 else {
+            return Ok(None);
+        };
+        let until = Instant::now() + HTTP_QUERY;
+        let read = || -> rusqlite::Result<OpenRound> {
+            let mut conn = open_to_read(path)?;
+            conn.progress_handler(HTTP_QUERY_STEPS, Some(move || Instant::now() > until))?;
+            let state = conn.unchecked_transaction()?;
+            open_round(&state)
+        };
+        read().map(Some).context("failed to read the round")
     }
 }
 

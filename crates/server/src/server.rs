@@ -15,7 +15,7 @@ use hstratum_core::event::{FoundBlock, Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 
-use crate::alarms;
+use crate::alarms::{self, Bulletin};
 use crate::bans::BansFile;
 use crate::clerk::{self, UsersFiles};
 use crate::descriptors;
@@ -31,7 +31,7 @@ use crate::node::Node;
 pub use crate::node_lag::Lag;
 use crate::node_lag::NodeLag;
 use crate::orders::Orders;
-pub use crate::orders::{AddressStored, Ordered};
+pub use crate::orders::{AddressStored, Ordered, RoundReader};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
@@ -48,6 +48,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     status: Arc<Status>,
     node_lag: Arc<NodeLag>,
+    round: RoundReader,
 }
 
 /// What the files of an earlier run hold.
@@ -85,16 +86,19 @@ impl Server {
         let addresses = log_listeners(&net, config.difficulty, &*node);
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
+        let bulletin = Arc::new(Bulletin::default());
         let (desks, mut clerks) = start_clerks(
             &settings,
             store,
             files.users_files,
             files.spool,
             &post,
+            bulletin.clone(),
             &node,
         )?;
         let store_desk = desks.store.clone();
         let orders = Orders::new(post.clone(), settings.network);
+        let round = RoundReader::new(settings.dir.as_deref());
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
         let node_lag = Arc::new(NodeLag::default());
@@ -103,6 +107,7 @@ impl Server {
                 live,
                 status: status.clone(),
                 node_lag: node_lag.clone(),
+                bulletin,
             };
             let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
             clerks.push(spawn("hstratum-http", move || {
@@ -144,6 +149,7 @@ impl Server {
             addresses,
             status,
             node_lag,
+            round,
         })
     }
 
@@ -166,6 +172,11 @@ impl Server {
     /// How the ledger does.
     pub fn ledger_status(&self) -> Reading {
         self.status.read()
+    }
+
+    /// The round that no block has closed.
+    pub fn round(&self) -> RoundReader {
+        self.round.clone()
     }
 
     /// How late the node's event loop is.
@@ -333,6 +344,7 @@ fn start_clerks(
     users_files: UsersFiles,
     spool: Option<Spool>,
     post: &Post,
+    bulletin: Arc<Bulletin>,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
     let (store_desk, store_mail) = channel();
@@ -351,7 +363,7 @@ fn start_clerks(
         }
     };
     let (alarms_desk, signs) = channel();
-    clerks.extend(start_alarms(settings, signs, node)?);
+    clerks.extend(start_alarms(settings, signs, bulletin, node)?);
     let parties = Parties {
         alarms: alarms_desk.clone(),
         post: post.clone(),
@@ -407,6 +419,7 @@ fn start_clerks(
 fn start_alarms(
     settings: &Settings,
     signs: Receiver<Sign>,
+    bulletin: Arc<Bulletin>,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let mut clerks = Vec::new();
@@ -421,7 +434,7 @@ fn start_alarms(
     }
     let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
     clerks.push(spawn("hstratum-alarms", move || {
-        alarms::run(drop_percent, &signs, outbox.as_deref(), &*node);
+        alarms::run(drop_percent, &signs, outbox.as_deref(), &bulletin, &*node);
     })?);
     Ok(clerks)
 }

@@ -9,11 +9,8 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
 use super::answer::Failure;
-use crate::limits::{HTTP_QUERIES_MAX, HTTP_QUERY};
+use crate::limits::{HTTP_QUERIES_MAX, HTTP_QUERY, HTTP_QUERY_STEPS};
 use crate::store::schema::open_to_read;
-
-/// Steps of SQLite between two looks at the clock.
-const STEPS: i32 = 20_000;
 
 /// See the module.
 pub(crate) struct Book {
@@ -77,7 +74,7 @@ impl Shelf {
             None => open_to_read(&self.path)?,
         };
         let until = Instant::now() + HTTP_QUERY;
-        conn.progress_handler(STEPS, Some(move || Instant::now() > until))?;
+        conn.progress_handler(HTTP_QUERY_STEPS, Some(move || Instant::now() > until))?;
         let state = conn.unchecked_transaction()?;
         let found = query(&state)?;
         drop(state);

@@ -49,6 +49,7 @@ use self::book::Book;
 use self::events::Events;
 use self::guard::Public;
 use self::roster::Roster;
+use crate::alarms::Bulletin;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
@@ -67,6 +68,7 @@ pub(crate) struct Sources {
     pub live: Live,
     pub status: Arc<Status>,
     pub node_lag: Arc<NodeLag>,
+    pub bulletin: Arc<Bulletin>,
 }
 
 /// What every request may use.
