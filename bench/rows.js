@@ -84,7 +84,8 @@ function oneOutstanding(server) {
 async function steady(server) {
   const fsync = syncTime(os.tmpdir());
   const args = [`--rate=${RATE}`];
-  return {...await submit(server, RATE, args, 2 * SECONDS), fsync};
+  return {...await submit(server, RATE, args, 2 * SECONDS),
+    fsync50: fsync.p50, fsync99: fsync.p99};
 }
 
 /** Many come at once, stay idle, and hear of new blocks. */

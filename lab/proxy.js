@@ -6,13 +6,16 @@
  *
  *   node lab/proxy.js
  *
- * MINERS and RATE change the numbers. A proxy needs two descriptors a miner.
+ * MINERS and RATE change the numbers, PARTS=failover,cost and
+ * TROUBLES=kill,stop,drain,restart,takeover what is done. A proxy needs two
+ * descriptors a miner.
  */
 
+const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const {makeNode, waitFor} = require('../plugin/test/harness');
+const {makeNode} = require('../plugin/test/harness');
 const {Proxy, SECRET} = require('../plugin/test/proxy');
 const {Account} = require('./checks');
 const {readLedger} = require('./ledger');
@@ -25,7 +28,10 @@ const MINERS = number('MINERS', 1000);
 const RATE = number('RATE', 2000);
 
 const DEADLINE_MS = 15 * 60 * 1000;
-const COST_S = 15;
+const PARTS = (process.env.PARTS || 'failover,cost').split(',');
+
+const COST_S = 10;
+const ROUNDS = 5;
 const QUIET_MS = 3000;
 const HANG_MS = 5000;
 /** Moves that are not urgent are spread over five seconds. */
@@ -74,40 +80,81 @@ function usage(pid) {
   };
 }
 
-/** What the hop costs: the same load to a server, and through the proxy. */
+/** All threads of a process stay on one core. */
 
-async function cost(cleanup, nodes, proxy, dir) {
-  const rows = [];
-  const ms = value => `${value.toFixed(2)} ms`;
+function pin(pid, core) {
+  execFileSync('taskset', ['-acp', String(core % os.cpus().length),
+    String(pid)], {stdio: 'ignore'});
+}
 
-  for (const [name, target] of [['direct', nodes[0]], ['proxy', proxy]]) {
-    const swarm = swarmAt(cleanup, target, dir, `cost-${name}`,
-      [`--seconds=${COST_S}`]);
+/** A load of its own for a while; what a share of it cost. */
 
-    await swarm.waitFor('the miners', ({working}) => working === MINERS, 60000);
+async function load(cleanup, target, dir, name, {node, proxy}) {
+  const swarm = swarmAt(cleanup, target, dir, name, [`--seconds=${COST_S}`]);
 
-    const before = usage(proxy.child.pid);
-    const {acknowledged} = swarm.read();
-    await pause(COST_S * 800);
-    const after = usage(proxy.child.pid);
-    const shares = swarm.read().acknowledged - acknowledged;
+  pin(swarm.child.pid, 1);
+  await swarm.waitFor('the miners', ({working}) => working === MINERS, 60000);
 
-    await swarm.exited;
-    swarm.read();
+  const {resident} = usage(proxy.child.pid);
+  const pids = [node.child.pid, proxy.child.pid];
+  const before = pids.map(pid => usage(pid).cpu);
+  const {acknowledged} = swarm.read();
+  await pause(COST_S * 600);
+  const after = pids.map(pid => usage(pid).cpu);
+  const shares = swarm.read().acknowledged - acknowledged;
 
-    const lines = swarm.output.trim().split('\n').map(line => JSON.parse(line));
-    const {latency_ms: latency} = lines.find(line => line.kind === 'summary');
+  await swarm.exited;
+  swarm.read();
 
-    rows.push([`reply p50 / p99, ${name}`,
-      `${ms(latency.p50)} / ${ms(latency.p99)}`]);
+  const lines = swarm.output.trim().split('\n').map(line => JSON.parse(line));
+  const {latency_ms: {p50, p99}} = lines.find(line => line.kind === 'summary');
+  const [nodeCost, proxyCost] = pids.map((pid, at) => {
+    return 1e6 * (after[at] - before[at]) / shares;
+  });
 
-    if (name === 'proxy') {
-      rows.push(['processor time of the proxy a share',
-        `${(1e6 * (after.cpu - before.cpu) / shares).toFixed(1)} µs`]);
+  return {p50, p99, nodeCost, proxyCost, resident};
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
+}
+
+/**
+ * What the hop costs: the same load to one server, directly and through a
+ * proxy, in turn. Server and proxy share a core, the miners have the other.
+ */
+
+async function cost(cleanup, node, dir) {
+  const proxy = new Proxy(dir, [node], [`--max-inbound=${MINERS}`]);
+  cleanup.after(() => proxy.child.kill('SIGKILL'));
+  await proxy.start();
+  pin(node.child.pid, 0);
+  pin(proxy.child.pid, 0);
+
+  const {resident: empty} = usage(proxy.child.pid);
+  const runs = {direct: [], proxied: []};
+
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, target] of [['direct', node], ['proxied', proxy]]) {
+      const run = await load(cleanup, target, dir, `cost-${name}-${round}`,
+        {node, proxy});
+      runs[name].push(run);
     }
   }
 
-  return rows;
+  const of = (name, key) => median(runs[name].map(run => run[key]));
+  const row = (what, key, unit) => [`${what}: direct, by the proxy`,
+    `${of('direct', key).toFixed(2)}, ${of('proxied', key).toFixed(2)} ${unit}`];
+  const memory = (runs.proxied[0].resident - empty) / MINERS / 1024;
+
+  return [
+    row('reply p50', 'p50', 'ms'),
+    row('reply p99', 'p99', 'ms'),
+    row('processor time of the node a share', 'nodeCost', 'µs'),
+    ['processor time of the proxy a share',
+      `${of('proxied', 'proxyCost').toFixed(2)} µs`],
+    ['memory of the proxy a miner', `${memory.toFixed(1)} KiB`]
+  ];
 }
 
 /** Shares refused so far since their job was another server's. */
@@ -145,7 +192,6 @@ async function trouble(name, {proxy, swarm}, act, settled) {
 }
 
 async function failover(cleanup, nodes, proxy, dir) {
-  const {resident: empty} = usage(proxy.child.pid);
   const swarm = swarmAt(cleanup, proxy, dir, 'journal', []);
   const it = {proxy, swarm};
   const rows = [];
@@ -153,38 +199,52 @@ async function failover(cleanup, nodes, proxy, dir) {
   const isEven = () => proxy.spread().every(miners => miners > MINERS / 4);
   const isBack = () => isEven() && proxy.status().servers
     .every(server => server.state === 'up');
-  const run = async (...args) => rows.push(await trouble(...args));
+  const run = async (name, act, settled) => {
+    rows.push(await trouble(name, it, act, settled));
+  };
+
+  const troubles = {
+    kill: async () => {
+      await run('kill -9 of a server', () => nodes[1].kill(), () => !isOn(1));
+      await run('its return', () => restart(nodes[1]), isBack);
+    },
+    stop: async () => {
+      await run('SIGSTOP of a server', () => nodes[2].child.kill('SIGSTOP'),
+        () => !isOn(2));
+      await pause(HANG_MS);
+      await run('its SIGCONT', () => nodes[2].child.kill('SIGCONT'), isBack);
+    },
+    drain: async () => {
+      await run('drain of a server', () => proxy.ask('drain', proxy.names[0]),
+        () => !isOn(0));
+      await run('its return', () => proxy.ask('fill', proxy.names[0]), isBack);
+    },
+    restart: async () => {
+      for (const [place, node] of nodes.entries()) {
+        await run(`SIGTERM of server ${place + 1}`,
+          () => node.signal('SIGTERM'), () => !isOn(place));
+        await run('its return', () => restart(node), isBack);
+      }
+    },
+    takeover: () => {
+      return run('a new proxy takes over', () => proxy.takeOver(), isBack);
+    }
+  };
 
   await swarm.waitFor('the miners', ({working}) => working === MINERS, 60000);
 
-  const {resident} = usage(proxy.child.pid);
-  rows.push(['memory of the proxy a miner',
-    `${((resident - empty) / MINERS / 1024).toFixed(1)} KiB`]);
-
-  await run('kill -9 of a server', it, () => nodes[1].kill(), () => !isOn(1));
-  await run('its return', it, () => restart(nodes[1]), isBack);
-  await run('SIGSTOP of a server', it,
-    () => nodes[2].child.kill('SIGSTOP'), () => !isOn(2));
-  await pause(HANG_MS);
-  await run('its SIGCONT', it, () => nodes[2].child.kill('SIGCONT'), isBack);
-  await run('drain of a server', it,
-    () => proxy.ask('drain', proxy.names[0]), () => !isOn(0));
-  await run('its return', it, () => proxy.ask('fill', proxy.names[0]), isBack);
-
-  for (const [place, node] of nodes.entries()) {
-    await run(`restart of server ${place + 1}`, it, async () => {
-      await node.signal('SIGTERM');
-      await restart(node);
-    }, isBack);
+  for (const [name, play] of Object.entries(troubles)) {
+    if (!process.env.TROUBLES || process.env.TROUBLES.split(',').includes(name))
+      await play();
   }
-
-  await run('a new proxy takes over', it, () => proxy.takeOver(), isBack);
 
   const {extranonces_changed: changed, reset} = proxy.status();
   const summary = await swarm.stop();
 
   rows.push(['miner connections dropped', summary.losses]);
   rows.push(['extranonces changed, miners reset', `${changed}, ${reset}`]);
+  rows.push(['reply p50 / p99 / max of the whole', ['p50', 'p99', 'max']
+    .map(key => `${summary.latency_ms[key].toFixed(1)} ms`).join(' / ')]);
   return {swarm, summary, rows};
 }
 
@@ -204,17 +264,16 @@ function join(ledgers) {
   };
 }
 
-async function main(cleanup) {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-lab-'));
-  cleanup.after(() => fs.rmSync(dir, {recursive: true, force: true}));
+/** What miners notice, and that every acknowledged share is in a ledger. */
 
-  const nodes = await startNodes(cleanup, dir);
+async function outlive(cleanup, nodes, dir) {
   const proxy = new Proxy(dir, nodes, [`--max-inbound=${MINERS}`]);
   cleanup.after(() => proxy.child.kill('SIGKILL'));
   await proxy.start();
 
   const {swarm, summary, rows} = await failover(cleanup, nodes, proxy, dir);
 
+  await proxy.stop();
   for (const node of nodes)
     await node.signal('SIGINT');
 
@@ -232,26 +291,35 @@ async function main(cleanup) {
   if (summary.losses > 0)
     faults.push(`${summary.losses} miner connections were dropped`);
 
-  for (const node of nodes)
-    await restart(node);
+  rows.push(['shares acknowledged, in the ledgers',
+    `${account.acknowledged}, ${account.inLedger}`]);
+  rows.push(['shares refused', Object.entries(summary.refusals)
+    .map(([text, count]) => `${count} × ${text}`).join(', ') || 0]);
+  return {rows, faults};
+}
 
-  await waitFor('the servers', () => {
-    return proxy.status().servers.every(server => server.state === 'up');
-  });
+async function main(cleanup) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-lab-'));
+  cleanup.after(() => fs.rmSync(dir, {recursive: true, force: true}));
 
-  const costs = await cost(cleanup, nodes, proxy, dir);
+  const rows = [['miners, shares a second', `${MINERS}, ${RATE}`]];
+  const faults = [];
+  const nodes = await startNodes(cleanup, dir);
 
-  return report([
-    ['miners, shares a second', `${MINERS}, ${RATE}`],
-    ...rows,
-    ['shares acknowledged, in the ledgers',
-      `${account.acknowledged}, ${account.inLedger}`],
-    ['shares refused', Object.entries(summary.refusals)
-      .map(([text, count]) => `${count} × ${text}`).join(', ') || 0],
-    ['reply p50 / p99 / max of the whole', ['p50', 'p99', 'max']
-      .map(key => `${summary.latency_ms[key].toFixed(1)} ms`).join(' / ')],
-    ...costs
-  ], faults);
+  if (PARTS.includes('failover')) {
+    const played = await outlive(cleanup, nodes, dir);
+    rows.push(...played.rows);
+    faults.push(...played.faults);
+  }
+
+  if (PARTS.includes('cost')) {
+    for (const node of nodes)
+      await node.kill();
+    await restart(nodes[0]);
+    rows.push(...await cost(cleanup, nodes[0], dir));
+  }
+
+  return report(rows, faults);
 }
 
 exitWith(play(DEADLINE_MS, main));

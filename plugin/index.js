@@ -15,6 +15,7 @@ const {Blocks} = require('./blocks');
 const {Lag} = require('./lag');
 const {Templates} = require('./templates');
 
+const LEAVE_MS = 5000;
 const SETTLE_MS = 2000;
 const CLOSE_MS = 11000;
 const LOCATE_MS = 100;
@@ -224,6 +225,8 @@ class Plugin {
 
     try {
       this.lag.stop();
+      // Miners mine until they are elsewhere, and may find a block.
+      await atMost(LEAVE_MS, this.server.leave());
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
       await atMost(CLOSE_MS, this.server.close());

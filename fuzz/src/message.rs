@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hstratum_core::message::{
     Reject, Request, Submit, write_reject, write_result, write_subscribed,
 };
+use hstratum_core::scan::scan_submit;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -18,9 +19,16 @@ pub(crate) fn message(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(&clean) else {
         return;
     };
+    let scanned = scan_submit(line);
     let Some(request) = Request::parse(line) else {
+        assert!(scanned.is_none(), "{line}");
         return;
     };
+    if let Some((id, submit)) = scanned {
+        assert_eq!(request.id(), Some(id));
+        assert_eq!(request.method().as_deref(), Some("mining.submit"));
+        assert_eq!(request.submit(), Ok(submit));
+    }
     let id = request.id().unwrap_or("null");
     check_replies(id);
 

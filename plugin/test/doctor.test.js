@@ -18,7 +18,7 @@ const API_KEY = 'test';
 
 /** What the harness gives hsd as flags, a doctor must find in files. */
 
-function configure(node, {hsd = '', stratum = ''} = {}) {
+function configure(node, {hsd = '', stratum = '', page = 0} = {}) {
   const write = (name, text) => {
     fs.writeFileSync(path.join(node.dir, name), text, {mode: 0o600});
   };
@@ -27,7 +27,7 @@ function configure(node, {hsd = '', stratum = ''} = {}) {
   write('hsd.conf', `api-key: ${API_KEY}\nhttp-host: 127.0.0.1\n`
     + `http-port: ${node.ports.http}\n${hsd}`);
   write('stratum.conf', `host: 127.0.0.1\nport: ${node.ports.stratum}\n`
-    + stratum);
+    + `http-port: ${page || node.ports.dashboard}\n${stratum}`);
 }
 
 /** {code, findings, problems, warnings} */
@@ -92,6 +92,11 @@ test('a healthy set-up: both miners get work and mine a block', async (t) => {
   const shown = JSON.stringify(findings, null, 2);
 
   assert.deepStrictEqual([code, problems, warnings], [0, 0, 0], shown);
+
+  const page = findings.find(({part}) => part === 'dashboard');
+
+  assert.match(page.text, node.ports.dashboard === 0
+    ? /off: http-port is 0/ : /answers, 200/, shown);
 
   for (const miner of ['Goldshell HS1', 'HandyMiner']) {
     const found = findings.find(found => found.text.includes(miner));
@@ -159,6 +164,22 @@ test('a stopped node whose port another program has', async (t) => {
   assert.strictEqual(problems, 2, JSON.stringify(findings, null, 2));
   assert.match(findings.at(-1).text, /is in use/);
   assert.match(findings.at(-1).advice, /ss -ltnp/);
+});
+
+test('a stopped node whose http-port another program has', async (t) => {
+  const node = await prepare(t);
+  const other = net.createServer(socket => socket.destroy());
+
+  t.after(() => other.close());
+  await new Promise(resolve => other.listen(0, '127.0.0.1', resolve));
+  configure(node, {page: other.address().port});
+
+  const {findings} = await examine(node);
+  const found = findings.find(({part}) => part === 'dashboard');
+
+  assert.strictEqual(found.severity, 'problem');
+  assert.match(found.text, /cannot be listened on/);
+  assert.match(found.advice, /http-port/);
 });
 
 test('a node without hstratum in it', async (t) => {

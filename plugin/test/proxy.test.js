@@ -7,11 +7,12 @@
 
 const assert = require('assert');
 const {spawn} = require('child_process');
+const http = require('http');
 const net = require('net');
 const path = require('path');
 const {test} = require('node:test');
 const tls = require('tls');
-const {startNode, waitFor} = require('./harness');
+const {freePort, startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {BINARY, SECRET, startProxy} = require('./proxy');
 
@@ -132,6 +133,51 @@ test('a miner does not notice that its server dies, hangs or is emptied',
     assert.strictEqual(moves.server_left, 4);
   });
 
+test('a server that is terminated moves its miners away one by one first',
+  async (t) => {
+    const nodes = await startNodes(t, 2);
+    const [first, second] = nodes;
+
+    for (const node of nodes)
+      await addUser(t, node, 'alice');
+
+    const proxy = await startProxy(t, nodes);
+    const miners = [];
+
+    while (miners.length < 12 || proxy.spread().some(count => count < 3))
+      miners.push(await Miner.start(t, proxy));
+
+    const before = proxy.spread();
+    const direct = await Miner.start(t, first);
+    const seen = new Set();
+    const begun = Date.now();
+
+    first.child.kill('SIGTERM');
+    await proxy.waitFor('the end of the server', () => {
+      seen.add(proxy.spread()[0]);
+      return first.exit;
+    });
+
+    assert.deepStrictEqual(first.exit, {code: 0, signal: null});
+    assert(Date.now() - begun < 10000);
+    assert.strictEqual(direct.closed, 'reset');
+    assert(seen.size > 2, `miners left at once: ${[...seen]}`);
+    assert.deepStrictEqual(proxy.spread(), [0, miners.length]);
+
+    const {moves, reset} = proxy.status();
+    assert.strictEqual(moves.server_left, before[0]);
+    assert.strictEqual(moves.server_lost, 0);
+    assert.strictEqual(reset, 0);
+    assert(miners.every(miner => miner.closed === null));
+    // All of them have work of the other.
+    await mines(miners[0], [second]);
+    for (const {jobs} of miners.slice(1)) {
+      await proxy.waitFor('its job', () => {
+        return jobs[jobs.length - 1].prevBlock.equals(miners[0].job.prevBlock);
+      });
+    }
+  });
+
 test('a new process takes over, and no miner notices', async (t) => {
   const [node] = await startNodes(t, 1, []);
   const proxy = await startProxy(t, [node]);
@@ -185,6 +231,74 @@ test('servers see the address of each miner, and a proxy that ends resets it',
     await waitFor('the end of the connection', () => miner.closed);
     assert.strictEqual(miner.closed, 'reset');
   });
+
+/** What is answered over HTTP: {status, text}, which grows if it is endless. */
+
+function get(port, path, host = `127.0.0.1:${port}`) {
+  return new Promise((resolve, reject) => {
+    const request = http.get({port, path, headers: {host}, agent: false});
+
+    request.once('error', reject);
+    request.once('response', (response) => {
+      const answer = {status: response.statusCode, text: ''};
+
+      response.setEncoding('utf8');
+      response.on('data', (text) => {
+        answer.text += text;
+      });
+      response.on('error', () => {});
+      answer.ended = new Promise(done => response.once('close', done));
+      answer.end = () => request.destroy();
+      resolve(answer);
+    });
+  });
+}
+
+async function getWhole(...args) {
+  const answer = await get(...args);
+  await answer.ended;
+  return answer;
+}
+
+test('a proxy tells over HTTP how it is and what happens', async (t) => {
+  const [node] = await startNodes(t, 1, []);
+  const port = await freePort();
+  const proxy = await startProxy(t, [node], [`--http=${port}`]);
+  const miner = await Miner.start(t, proxy);
+  const [name] = proxy.names;
+  const metrics = async () => (await getWhole(port, '/metrics')).text;
+
+  await mines(miner, [node]);
+
+  const events = await get(port, '/api/v1/events');
+  t.after(() => events.end());
+
+  assert.strictEqual((await getWhole(port, '/healthz')).status, 200);
+  await proxy.waitFor('the share', async () => {
+    return /proxy_shares_total\{outcome="accepted"\} 1\n/.test(await metrics());
+  });
+  assert.match(await metrics(),
+    new RegExp(`hstratum_proxy_server_miners\\{server="${name}"\\} 1\n`));
+
+  const status = JSON.parse((await getWhole(port, '/api/v1/status')).text);
+  assert.deepStrictEqual(status.servers, proxy.status().servers);
+  assert.strictEqual((await getWhole(port, '/', 'evil.example.com')).status,
+    421);
+
+  // It goes on in another process.
+  await proxy.takeOver();
+  const later = await get(port, '/api/v1/events');
+  t.after(() => later.end());
+
+  await node.kill();
+  await proxy.waitFor('the event', () => {
+    return later.text.includes(`"kind":"down","server":"${name}"`);
+  });
+  await proxy.waitFor('what a balancer sees', async () => {
+    return (await getWhole(port, '/healthz')).status === 503;
+  });
+  assert(events.text.includes(`"kind":"up","server":"${name}"`));
+});
 
 /** A line over TLS, and the line that comes back. */
 

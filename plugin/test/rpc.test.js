@@ -161,6 +161,8 @@ test('the operator sees how the pool does and who mines', async (t) => {
   assert.strictEqual(empty.ledger, 'ok');
   assert.deepStrictEqual([empty.connections, empty.workers, empty.bans,
     empty.draining, empty.lastblock], [0, 0, 0, false, null]);
+  assert.deepStrictEqual(empty.round,
+    {fromheight: 0, shares: 0, work: 0, effort: 0});
   assert.deepStrictEqual(await node.rpc('listworkers', []),
     {total: 0, workers: []});
 
@@ -178,6 +180,12 @@ test('the operator sees how the pool does and who mines', async (t) => {
   assert.strictEqual(info.lastblock.height, 1);
   assert.strictEqual(info.job.height, 2);
   assert.ok(info.job.age >= 0 && info.hashrate > 0);
+  // The share was a block, which closed its round.
+  await node.waitFor('a new round', async () => {
+    const {round} = await node.rpc('getstratuminfo', []);
+    return round.fromheight === 2 && round.shares === 0
+      && round.effort === 0;
+  });
 
   const {total, workers} = await node.rpc('listworkers', [null, 1, 1]);
   assert.strictEqual(total, 3);

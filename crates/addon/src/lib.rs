@@ -385,6 +385,13 @@ impl ServerHandle {
         self.server.reload_certificates();
     }
 
+    /// Has proxies take their miners elsewhere before a stop; resolves when they have, or after four
+    /// seconds.
+    #[napi(catch_unwind)]
+    pub fn leave(&self) -> AsyncTask<Close> {
+        AsyncTask::new(Close(self.server.leave()))
+    }
+
     /// Stops; resolves when all is flushed, to false when that took longer than ten seconds.
     #[napi(catch_unwind)]
     pub fn close(&self) -> AsyncTask<Close> {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use hstratum::ledger::OpenRound;
+use hstratum::server::RoundReader;
 use hstratum_core::admin::{Answer, Order, Refusal, RefusalKind};
 use hstratum_core::ban::{Ban, BannedBy};
 use hstratum_core::event::NewUser;
@@ -103,7 +105,8 @@ impl ServerHandle {
     /// How the pool does.
     #[napi(catch_unwind)]
     pub fn info(&self) -> AsyncTask<Ordered> {
-        self.order(Order::Info)
+        let round = Some(self.server.round());
+        AsyncTask::new(Ordered(self.server.order(Order::Info), round))
     }
 
     /// So many workers after the first `from`, of one account or of all.
@@ -143,7 +146,7 @@ impl ServerHandle {
     }
 
     fn order(&self, order: Order) -> AsyncTask<Ordered> {
-        AsyncTask::new(Ordered(self.server.order(order)))
+        AsyncTask::new(Ordered(self.server.order(order), None))
     }
 }
 
@@ -164,8 +167,8 @@ impl Task for DrainServer {
     }
 }
 
-/// Waits for an order off the JavaScript thread.
-pub struct Ordered(hstratum::server::Ordered);
+/// Waits for an order off the JavaScript thread, and reads the open round where that is wanted.
+pub struct Ordered(hstratum::server::Ordered, Option<RoundReader>);
 
 /// What came of an order.
 #[napi(object)]
@@ -199,19 +202,22 @@ pub struct BanObject {
 }
 
 impl Task for Ordered {
-    type Output = std::result::Result<Answer, Refusal>;
+    type Output = (std::result::Result<Answer, Refusal>, Option<OpenRound>);
     type JsValue = OrderedObject;
 
     fn compute(&mut self) -> napi::Result<Self::Output> {
         let answer = self.0.wait();
-        answer.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
+        let answer = answer.map_err(failed)?;
+        let round = self.1.as_ref().map(RoundReader::read);
+        Ok((answer, round.transpose().map_err(failed)?.flatten()))
     }
 
     fn resolve(&mut self, _env: Env, answer: Self::Output) -> napi::Result<OrderedObject> {
+        let (answer, round) = answer;
         Ok(match answer {
             Ok(Answer::Done) => OrderedObject::default(),
             Ok(Answer::Info(info)) => OrderedObject {
-                info: Some(info_json(&info).to_string()),
+                info: Some(info_json(&info, round.as_ref()).to_string()),
                 ..OrderedObject::default()
             },
             Ok(Answer::Workers(workers, total)) => OrderedObject {
@@ -231,7 +237,11 @@ impl Task for Ordered {
     }
 }
 
-fn info_json(info: &Info) -> Value {
+fn failed(error: impl std::fmt::Display) -> napi::Error {
+    napi::Error::from_reason(format!("{error:#}"))
+}
+
+fn info_json(info: &Info, round: Option<&OpenRound>) -> Value {
     let work = |work: &Work| json!({"count": work.count, "difficulty": work.difficulty});
     json!({
         "connections": info.connections,
@@ -250,6 +260,12 @@ fn info_json(info: &Info) -> Value {
             "low": work(&info.sent.low),
             "duplicate": work(&info.sent.duplicate),
         },
+        "round": round.map(|round| json!({
+            "fromheight": round.from_height,
+            "shares": round.shares,
+            "work": round.work,
+            "effort": round.effort,
+        })),
         "bans": info.bans,
         "draining": info.is_draining,
         "lastblock": info.last_block.map(|(height, hash)| json!({

@@ -31,6 +31,7 @@ impl Pool {
             done_ms: now.ms,
             is_over: false,
         });
+        self.shared.is_leaving = true;
         self.keep_port(out);
         let text = format!(
             "draining, as ordered: the port refuses, connections that end within {over_s} s: {count}"
@@ -40,6 +41,7 @@ impl Pool {
 
     pub(crate) fn undrain(&mut self, out: &mut Actions) {
         if self.drain.take().is_some() {
+            self.shared.is_leaving = false;
             self.keep_port(out);
             out.log(Level::Info, "the drain has ended, as ordered".to_owned());
         }

@@ -62,6 +62,8 @@ pub enum Event<'a> {
     Bans(Vec<Ban>),
     /// The operator wants something; answered by [`Action::Answer`] or [`Action::KeepBans`].
     Order(OrderId, Order),
+    /// The server stops soon: proxies are to take their miners elsewhere.
+    Leave,
     /// Time has passed.
     Tick,
     /// The server stops: what the pool has kept back is to come out.

@@ -162,7 +162,10 @@ pub(crate) struct JobSizes {
 
 /// The jobs of the last templates.
 pub struct Jobs {
-    boot: Boot,
+    /// Begins each id.
+    prefix: String,
+    /// Where coinbase nonces begin.
+    nonce: u64,
     next: JobNumber,
     slots: VecDeque<Slot>,
     shared: VecDeque<Job>,
@@ -172,12 +175,14 @@ pub struct Jobs {
 impl Jobs {
     /// No job yet; so many shares may be remembered.
     pub fn new(boot: Boot, shares_remembered_max: usize) -> Self {
+        let prefix = boot.prefix & PREFIX_MASK;
         Self {
-            generations: Generations::new(shares_remembered_max),
-            boot,
+            prefix: format!("{prefix:0PREFIX_DIGITS$x}"),
+            nonce: boot.nonce,
             next: 1,
             slots: VecDeque::new(),
             shared: VecDeque::new(),
+            generations: Generations::new(shares_remembered_max),
         }
     }
 
@@ -250,7 +255,7 @@ impl Jobs {
     fn make(&mut self, template: Arc<Template>) -> Job {
         let number = self.next;
         self.next += 1;
-        let nonce = self.boot.nonce.wrapping_add(number).to_be_bytes();
+        let nonce = self.nonce.wrapping_add(number).to_be_bytes();
         Job::new(number, template, nonce)
     }
 
@@ -274,23 +279,18 @@ impl Jobs {
 
     /// A job's id on the wire.
     pub fn id(&self, number: JobNumber) -> String {
-        format!(
-            "{:0width$x}{number:x}",
-            self.boot.prefix & PREFIX_MASK,
-            width = PREFIX_DIGITS
-        )
+        format!("{}{number:x}", self.prefix)
     }
 
     /// The number of a job by its id on the wire, in its one spelling; `None` when it is not of
     /// this start.
     pub fn number(&self, id: &str) -> Option<JobNumber> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let (prefix, number) = id.split_at_checked(PREFIX_DIGITS)?;
-        if number.starts_with('0') || !id.bytes().all(is_digit) {
+        let number = id.strip_prefix(&self.prefix)?;
+        if number.starts_with('0') || !number.bytes().all(is_digit) {
             return None;
         }
-        let is_ours = u64::from_str_radix(prefix, 16).ok()? == self.boot.prefix & PREFIX_MASK;
-        is_ours.then(|| JobNumber::from_str_radix(number, 16).ok())?
+        JobNumber::from_str_radix(number, 16).ok()
     }
 
     /// Takes the raw transactions of a template; returns the solutions that waited for them.

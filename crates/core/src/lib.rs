@@ -45,6 +45,7 @@ mod recorded;
 pub mod redirect;
 mod reply;
 mod request;
+pub mod scan;
 mod session;
 pub mod share;
 pub mod size;

@@ -231,7 +231,10 @@ pub const NONSENSE_MAX: u32 = 3;
 
 /// Over how long moves are spread that are not urgent: to a server that has come back, or away from
 /// one that is being emptied.
-pub const MOVES_SPREAD_MS: u64 = 5_000;
+pub const MOVES_SPREAD_MS: u64 = 2_500;
+
+/// How long a server that stops waits for proxies to take their miners elsewhere.
+pub const LEAVE_MS: u64 = 4_000;
 
 /// Wait until a miner that could not go where it belongs tries that again.
 pub const ASTRAY_MS: u64 = 10_000;
@@ -240,6 +243,7 @@ pub const ASTRAY_MS: u64 = 10_000;
 pub const PROXY_TICK_MS: u64 = 50;
 
 const _: () = assert!(SHARES_REMEMBERED_MAX / 2 >= 2 * SHARES_PER_JOB_MAX);
+const _: () = assert!(MOVES_SPREAD_MS + 1_000 < LEAVE_MS);
 const _: () = assert!(PROBE_LIFE_MS < LOGIN_MS && PROXY_LOGIN_MS < LOGIN_MS);
 const _: () = assert!(NAME_BYTES_MAX + PASSWORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_MS < 60_000);

@@ -4,6 +4,9 @@
 
 use crate::limits::LINE_BYTES_MAX;
 
+/// Bytes that a newline is looked for in at once.
+const PART_BYTES: usize = 32;
+
 /// The end of a line that has not come yet.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
@@ -91,7 +94,7 @@ fn split<'a>(
     handle: &mut impl FnMut(&[u8]) -> Flow,
 ) -> Result<&'a [u8], LineTooLong> {
     loop {
-        let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
+        let Some(end) = newline(bytes) else {
             if bytes.len() > max {
                 return Err(LineTooLong);
             }
@@ -106,6 +109,15 @@ fn split<'a>(
             return Ok(bytes);
         }
     }
+}
+
+/// Where the first newline is. Parts that have none are passed over many bytes at a time.
+fn newline(bytes: &[u8]) -> Option<usize> {
+    let has_none = |part: &&[u8]| part.iter().fold(true, |none, &b| none & (b != b'\n'));
+    let parts = bytes.chunks_exact(PART_BYTES).take_while(has_none);
+    let start = parts.count() * PART_BYTES;
+    let end = bytes[start..].iter().position(|&byte| byte == b'\n')?;
+    Some(start + end)
 }
 
 #[cfg(test)]

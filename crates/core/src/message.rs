@@ -129,7 +129,9 @@ impl Reject {
 
 /// A line without control characters: some Goldshell firmware puts raw ones into strings.
 pub fn clean_line(line: &[u8]) -> Cow<'_, [u8]> {
-    if line.iter().any(u8::is_ascii_control) {
+    // Without a way out of the loop it takes many bytes at a time.
+    let has_control = line.iter().fold(false, |any, b| any | b.is_ascii_control());
+    if has_control {
         let is_text = |byte: &u8| !byte.is_ascii_control();
         Cow::Owned(line.iter().copied().filter(is_text).collect())
     } else {
@@ -194,6 +196,12 @@ impl<'a> Request<'a> {
     pub fn number(&self) -> Result<f64, Reject> {
         let values: Vec<f64> = self.params()?;
         values.first().copied().ok_or(Reject::InvalidParams)
+    }
+
+    /// The first parameter, a whole number.
+    pub fn count(&self) -> Option<u32> {
+        let values: Vec<u32> = self.params().ok()?;
+        values.first().copied()
     }
 
     /// The parameters of `mining.configure`.
@@ -269,9 +277,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Submit<'a> {
                 let submit = Submit {
                     user: next()?,
                     job: next()?,
-                    extra_nonce2: number::<A::Error>(&next()?)?,
-                    time: number::<A::Error>(&next()?)?,
-                    nonce: nonce::<A::Error>(&next()?)?,
+                    extra_nonce2: parse_hex_u32(&next()?).ok_or_else(expected_hex)?,
+                    time: parse_hex_u32(&next()?).ok_or_else(expected_hex)?,
+                    nonce: parse_nonce(&next()?).ok_or_else(expected_hex)?,
                 };
                 // Goldshell and HandyMiner send the mask they assume; it says nothing to us.
                 if seq.next_element::<IgnoredAny>()?.is_some()
@@ -287,17 +295,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Submit<'a> {
     }
 }
 
-fn number<E: serde::de::Error>(text: &str) -> Result<u32, E> {
-    parse_hex_u32(text).ok_or_else(|| E::custom("expected 8 hex digits"))
+fn expected_hex<E: serde::de::Error>() -> E {
+    E::custom("expected 8 hex digits")
 }
 
 /// HandyMiner in solo mode sends the nonce as 16 digits, of which the first 8 are zeros.
-fn nonce<E: serde::de::Error>(text: &str) -> Result<u32, E> {
-    let digits = match text.len() {
-        16 => text.strip_prefix("00000000").unwrap_or(""),
-        _ => text,
-    };
-    number(digits)
+pub(crate) fn parse_nonce(text: &str) -> Option<u32> {
+    match text.len() {
+        16 => parse_hex_u32(text.strip_prefix("00000000")?),
+        _ => parse_hex_u32(text),
+    }
 }
 
 /// Appends `{"id":…,"result":true,"error":null}`.

@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     /// The parent that a job must have.
     pub tip: Option<Hash>,
     pub is_listening: bool,
+    /// Proxies are to take their miners elsewhere.
+    pub is_leaving: bool,
     /// The current job remembers so many shares that everybody needs another.
     pub wants_fresh_job: bool,
     pub ledger: Ledger,
@@ -126,6 +128,7 @@ impl Pool {
                 extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
                 tip: None,
                 is_listening: true,
+                is_leaving: false,
                 wants_fresh_job: false,
                 ledger: Ledger::new(recorded),
                 closing: Vec::new(),
@@ -195,6 +198,7 @@ impl Pool {
             Event::Users(changes) => self.handle_users(changes, out),
             Event::Bans(bans) => self.handle_bans(bans),
             Event::Order(id, order) => self.handle_order(now, id, order, out),
+            Event::Leave => self.leave(),
             Event::Tick => self.handle_tick(now, out),
             Event::Stop => self.take_tallies(out),
         }

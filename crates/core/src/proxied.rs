@@ -8,20 +8,41 @@ use crate::admit::CHALLENGE_BYTES;
 use crate::limits::SCORE_BAD_PASSWORD;
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
+use crate::pool::Pool;
 use crate::request::{Answer, Desk};
 use crate::session::Session;
 use crate::units::hex;
 
+impl Pool {
+    /// Miners that proxies could take elsewhere, as they last said.
+    pub fn proxied(&mut self) -> u64 {
+        let sessions = self.sessions.iter_mut();
+        let said = sessions.filter_map(|session| session.proxied);
+        said.map(u64::from).sum()
+    }
+
+    /// The server stops soon. What proxies last said is too old to tell that nobody waits.
+    pub(crate) fn leave(&mut self) {
+        self.shared.is_leaving = true;
+        for session in self.sessions.iter_mut() {
+            session.proxied = session.proxied.and(Some(1));
+        }
+    }
+}
+
 impl Desk<'_> {
-    /// `hstratum.hello []`: the height of the job that there is, and, where proxies are trusted, what
-    /// a proof on this connection has to answer.
-    pub(crate) fn hello(&self, session: &Session) -> String {
+    /// `hstratum.hello [miners]`: the height of the job that there is; where proxies are trusted, what
+    /// a proof on this connection has to answer; and whether miners are to go elsewhere. So many of
+    /// this server's miners the proxy could take there.
+    pub(crate) fn hello(&self, session: &mut Session, request: &Request<'_>) -> String {
+        session.proxied = request.count();
         let newest = self.shared.jobs.newest();
         let newest = newest.filter(|_| self.shared.has_live_job());
         let is_shared = self.shared.config.proxy_secret.is_some();
         json!({
             "height": newest.map(|job| job.template.height.0),
             "challenge": is_shared.then(|| hex(&self.challenge(session))),
+            "leaving": self.shared.is_leaving,
         })
         .to_string()
     }

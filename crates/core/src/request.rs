@@ -8,6 +8,7 @@ use crate::message::{
 };
 use crate::phase::{Heard, Phase};
 use crate::pool::Shared;
+use crate::scan::scan_submit;
 use crate::session::Session;
 use crate::units::parse_hex_u32;
 
@@ -89,7 +90,11 @@ impl Desk<'_> {
 
     fn handle_request(&mut self, session: &mut Session, line: &[u8]) {
         let cleaned = clean_line(line);
-        let Some(request) = std::str::from_utf8(&cleaned).ok().and_then(Request::parse) else {
+        let text = std::str::from_utf8(&cleaned).ok();
+        if let Some((id, submit)) = text.and_then(scan_submit) {
+            return self.handle_submit(session, Some(id), Ok(submit));
+        }
+        let Some(request) = text.and_then(Request::parse) else {
             self.reply(session, Some("null"), Err(Reject::InvalidParams));
             return self.blame(session, SCORE_MALFORMED);
         };
@@ -108,7 +113,7 @@ impl Desk<'_> {
             Some("mining.suggest_target") => self.suggest_target(session, &request),
             Some("mining.configure") => self.configure(session, &request),
             Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
-            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session))),
+            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session, &request))),
             Some("hstratum.admit") => self.admit_moved(session, &request),
             // Our extranonce1 holds for the connection; what asks to be told of changes may be.
             Some("mining.extranonce.subscribe") => Ok(Answer::True),

@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub is_admin: bool,
     /// A question is open whose answer the next line has to wait for.
     pub is_asking: bool,
+    /// Miners here that a proxy, which asks over this connection, could take elsewhere.
+    pub proxied: Option<u32>,
     pub is_paused: bool,
     /// What the miner was told last.
     announced: Option<Difficulty>,
@@ -82,6 +84,7 @@ impl Session {
             users: Vec::new(),
             is_admin: false,
             is_asking: false,
+            proxied: None,
             is_paused: false,
             announced: None,
             first_job: None,

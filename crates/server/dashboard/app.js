@@ -272,11 +272,14 @@ function eventsCard() {
   };
 }
 
-function stateOf({kind, state}) {
+function stateOf({kind, state, severity}) {
   if (kind === 'block')
     return state;
 
-  return kind === 'job' || kind === 'ledger_open' ? 'confirmed' : 'refused';
+  const isGood = kind === 'job' || kind === 'ledger_open'
+    || severity === 'info';
+
+  return isGood ? 'confirmed' : 'refused';
 }
 
 function sentence(what) {
@@ -295,6 +298,8 @@ function sentence(what) {
       return ['The ledger cannot be written, shares are refused'];
     case 'ledger_open':
       return ['The ledger takes shares again'];
+    case 'alarm':
+      return [what.reason];
     default:
       return ['The pool does not answer'];
   }

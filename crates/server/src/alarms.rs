@@ -1,11 +1,15 @@
-//! The thread that raises alarms: signs and the clock go in, alarms go to the log and the webhook.
+//! The thread that raises alarms: signs and the clock go in, alarms go to the log, the webhook and the
+//! pages that are open.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::{Kind, LinkSign, Severity, Sign, Watch};
+use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
 use hstratum_core::event::{Level, Now};
 
+use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
 use crate::shared::standing::{Link, Standing};
 use crate::store::unix_s;
@@ -14,12 +18,47 @@ use crate::webhook::Outbox;
 /// How often the watch is told that time has passed.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Alarms on their way to the pages that are open.
+#[derive(Default)]
+pub(crate) struct Bulletin(Mutex<VecDeque<Notice>>);
+
+/// An alarm as a page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub kind: Kind,
+    pub text: String,
+}
+
+impl Bulletin {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+        self.0.lock().expect("nothing panics while it is held")
+    }
+
+    /// The oldest goes when nobody takes them.
+    fn put(&self, alarm: &Alarm) {
+        let mut notices = self.lock();
+        if notices.len() == HTTP_EVENTS_MAX {
+            notices.pop_front();
+        }
+        notices.push_back(Notice {
+            kind: alarm.kind,
+            text: alarm.text.clone(),
+        });
+    }
+
+    /// Those since the last call.
+    pub(crate) fn take(&self) -> VecDeque<Notice> {
+        std::mem::take(&mut *self.lock())
+    }
+}
+
 /// Runs until nobody can send more signs.
 pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,
     outbox: Option<&Outbox>,
     shared: Option<&Standing>,
+    bulletin: &Bulletin,
     node: &dyn Node,
 ) {
     let started = Instant::now();
@@ -52,6 +91,7 @@ pub(crate) fn run(
             if !alarm.kind.is_logged_elsewhere() {
                 node.log(level_of(alarm.kind), &alarm.text);
             }
+            bulletin.put(&alarm);
             if let Some(outbox) = outbox {
                 outbox.push(alarm, unix_s());
             }
@@ -67,5 +107,38 @@ fn level_of(kind: Kind) -> Level {
         Severity::Info => Level::Info,
         Severity::Warning => Level::Warning,
         Severity::Error => Level::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use hstratum_core::units::Hash;
+
+    use super::*;
+    use crate::node::Offer;
+
+    struct Deaf;
+
+    impl Node for Deaf {
+        fn offer(&self, _: Offer) {}
+        fn locate(&self, _: Vec<Hash>) {}
+        fn log(&self, _: Level, _: &str) {}
+    }
+
+    #[test]
+    fn alarms_wait_for_the_pages_and_the_oldest_goes() {
+        let (desk, signs) = channel();
+        let bulletin = Bulletin::default();
+        for _ in 0..HTTP_EVENTS_MAX + 5 {
+            desk.send(Sign::PoolFailed).expect("it is read below");
+        }
+        drop(desk);
+        run(50, &signs, None, None, &bulletin, &Deaf);
+        let notices = bulletin.take();
+        assert_eq!(notices.len(), HTTP_EVENTS_MAX);
+        assert_eq!(notices[0].kind, Kind::PoolFailed);
+        assert!(bulletin.take().is_empty());
     }
 }

@@ -3,18 +3,21 @@
 //! What the node says goes first. A panic of the pool stops here: its connections are reset and a
 //! new pool begins with what is durable.
 
+mod ending;
+
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hstratum_core::admin::{Order, OrderId};
 use hstratum_core::alarm::{Draining, Sign};
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
 use hstratum_core::ledger::Credit;
+use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
 use hstratum_core::template::{Template, TemplateParts};
@@ -22,9 +25,7 @@ use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::UsersMail;
 use crate::legacy::{Legacy, Unanswered};
-use crate::limits::{
-    CREDITS_PER_GROUP, FINISH_MS, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS,
-};
+use crate::limits::{CREDITS_PER_GROUP, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
 use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::node::Node;
@@ -62,6 +63,8 @@ pub struct Driver<S> {
     /// Shows what is done here to whoever looks; none where nobody can.
     pub(crate) pulse: Option<Pulse>,
     view: NodeView,
+    /// The node closes soon, and is told here when proxied miners are elsewhere, or at that time.
+    leaving: Option<(Sender<()>, u64)>,
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
     next_tick_ms: u64,
@@ -112,6 +115,7 @@ impl<S: Surroundings> Driver<S> {
             last_order: OrderId(0),
             pulse: None,
             view: NodeView::default(),
+            leaving: None,
             closing: None,
             next_tick_ms: 0,
             actions: Actions::default(),
@@ -250,6 +254,7 @@ impl<S: Surroundings> Driver<S> {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            self.look_whether_left(pool, now);
             if let Some(pulse) = &mut self.pulse {
                 pulse.beat(pool, now);
             }
@@ -338,6 +343,11 @@ impl<S: Surroundings> Driver<S> {
                 self.orders.insert(id, answer);
                 self.order(pool, now, id, order);
             }
+            NodeMail::Leave(done) => {
+                self.leaving = Some((done, now.ms + LEAVE_MS));
+                self.handle(pool, now, Event::Leave);
+                self.look_whether_left(pool, now);
+            }
             NodeMail::Close(_) => unreachable!("a close ends the turn"),
         }
     }
@@ -352,6 +362,15 @@ impl<S: Surroundings> Driver<S> {
             true => Draining::Yes,
             false => Draining::No,
         }));
+    }
+
+    /// A stop waits for proxies to take their miners elsewhere, for a bounded time.
+    fn look_whether_left(&mut self, pool: &mut Pool, now: Now) {
+        let is_due = |(_, until_ms): &mut (_, u64)| *until_ms <= now.ms || pool.proxied() == 0;
+        if let Some((done, _)) = self.leaving.take_if(is_due) {
+            // Whoever asked may be gone.
+            let _ = done.send(());
+        }
     }
 
     fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
@@ -434,53 +453,14 @@ impl<S: Surroundings> Driver<S> {
     /// Hands what was recorded to the ledger.
     pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
-            let credits = std::mem::take(&mut self.credits);
+            // The next group is about as large.
+            let room = Vec::with_capacity(self.credits.len());
+            let credits = std::mem::replace(&mut self.credits, room);
             if let Some(pulse) = &mut self.pulse {
                 pulse.recorded(self.last, credits.len());
             }
             ask(&self.desks.store, StoreMail::Credits(credits));
         }
-    }
-
-    /// The last replies leave once their shares are durable or given up; then everybody is sent away.
-    fn finish(&mut self, pool: &mut Pool) {
-        self.begin_end();
-        let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
-        while !self.is_settled() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(mail) = self.mailbox.work.recv_timeout(left) else {
-                break;
-            };
-            self.finish_with(pool, mail);
-        }
-        self.end(pool);
-    }
-
-    /// The end begins: nothing more is read.
-    pub fn begin_end(&mut self) {
-        self.commit();
-        self.sign(Sign::Stop);
-    }
-
-    /// Whether the ledger has spoken of all shares.
-    pub fn is_settled(&self) -> bool {
-        self.settled >= self.last
-    }
-
-    /// Somebody who was still at work is done.
-    pub fn finish_with(&mut self, pool: &mut Pool, mail: WorkMail) {
-        let now = self.net.now();
-        self.handle_work(pool, now, mail);
-        // A reply that leaves may let in lines that waited behind it.
-        self.commit();
-    }
-
-    /// Everybody is sent away, with what has become of their shares.
-    pub fn end(&mut self, pool: &mut Pool) {
-        let now = self.net.now();
-        self.handle(pool, now, Event::Stop);
-        self.net.flush();
-        self.net.reset_all();
     }
 }
 

@@ -7,6 +7,7 @@ pub mod address_range;
 mod alarms;
 mod bans;
 pub mod clerk;
+mod clerks;
 pub mod config;
 mod conn;
 mod descriptors;

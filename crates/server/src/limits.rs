@@ -9,8 +9,8 @@ pub(crate) const READ_BYTES: usize = 16 * 1024;
 pub(crate) const READS_PER_TURN: usize = 64;
 
 /// Shares that go to the ledger together while connections wait to be read: a group costs a sync
-/// and two changes of threads, whatever its size.
-pub(crate) const CREDITS_PER_GROUP: usize = 256;
+/// and two changes of threads, whatever its size. Flat out so many come in five milliseconds.
+pub(crate) const CREDITS_PER_GROUP: usize = 1024;
 
 /// Bytes that wait to leave on a connection. At this mark nothing more is read from it.
 pub(crate) const OUT_BYTES_HIGH: usize = 64 * 1024;
@@ -230,11 +230,12 @@ pub(crate) const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long batches are kept after they were shipped, in seconds.
 pub(crate) const OUTBOX_KEPT_S: i64 = 7 * 86_400;
 
-/// Bytes of the ledger's log from which another thread copies it into the file.
-pub(crate) const WAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of the ledger's log from which another thread copies it into the file. A copy syncs twice
+/// beside the groups of shares, which wait for it.
+pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
-pub(crate) const WAL_BYTES_HIGH: u64 = 16 * 1024 * 1024;
+pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
 
 /// A ledger's file up to this size is checked whole at the start.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -33,6 +33,9 @@ pub enum NodeMail {
     Order(Order, Sender<OrderAnswer>),
     /// Have another server drain, or end that.
     DrainServer(DrainMail),
+    /// The node stops soon: say so here when proxies have taken their miners elsewhere, or have
+    /// had their time.
+    Leave(Sender<()>),
     /// Stop, and say so here when all is flushed.
     Close(Sender<()>),
 }

@@ -330,7 +330,8 @@ impl Net {
 
     /// Writes what waits, as far as the peers take it.
     pub(crate) fn flush(&mut self) {
-        for id in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
             let Some(conn) = self.get_mut(id) else {
                 continue;
             };
@@ -348,6 +349,11 @@ impl Net {
                 Ok(()) => {}
             }
         }
+        assert!(
+            self.dirty.is_empty(),
+            "nothing is queued while all is written"
+        );
+        self.dirty = dirty;
     }
 
     /// Reads no more from a connection, or again.

@@ -10,7 +10,8 @@ use hstratum_core::admin::{Answer, Order, Refusal};
 use hstratum_core::limits::DRAIN_S_MAX;
 
 use crate::clerk;
-use crate::limits::ORDER_MS;
+use crate::ledger::{OpenRound, Place, open_round};
+use crate::limits::{HTTP_QUERY, ORDER_MS};
 use crate::mail::{AddressMail, DrainMail, NodeMail, Post};
 
 /// Where orders are given.
@@ -70,6 +71,29 @@ impl Orders {
         let (answer, answered) = channel();
         self.post.node(NodeMail::Order(order, answer));
         Ordered(answered)
+    }
+}
+
+/// Reads the open round, on a thread that may wait.
+#[derive(Clone)]
+pub struct RoundReader(Option<Place>);
+
+impl RoundReader {
+    pub(crate) fn new(ledger: Option<Place>) -> Self {
+        Self(ledger)
+    }
+
+    /// The work since the pool's last block; none where there is no ledger.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or that takes longer than a page may take.
+    pub fn read(&self) -> anyhow::Result<Option<OpenRound>> {
+        let Some(place) = &self.0 else {
+            return Ok(None);
+        };
+        let mut db = place.open_for_a_look(HTTP_QUERY)?;
+        let round = db.read(open_round);
+        round.map(Some).context("failed to read the round")
     }
 }
 

@@ -1,26 +1,24 @@
 //! The server as the node's side sees it: started, told things, stopped. Nothing here waits.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::Context;
 use hstratum_core::admin::Order;
-use hstratum_core::alarm::Sign;
 use hstratum_core::event::{Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 
-use crate::alarms;
-use crate::clerk::{self, UsersFiles, UsersMail};
+use crate::alarms::Bulletin;
+use crate::clerk::UsersMail;
+use crate::clerks::{self, Office, spawn};
 use crate::descriptors;
-use crate::driver::{Desks, Driver};
+use crate::driver::Driver;
 use crate::files::Files;
 use crate::http::{self, Site, Sources};
 use crate::legacy::{Legacy, Unanswered};
-use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT, PASSWORD_THREADS_MAX};
+use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
 use crate::listener::Encryption;
 use crate::live;
 use crate::mail::{NodeMail, Post};
@@ -29,21 +27,18 @@ use crate::node::Node;
 pub use crate::node_lag::Lag;
 use crate::node_lag::NodeLag;
 use crate::orders::Orders;
-pub use crate::orders::{AddressStored, Ordered, ServerDrained};
+pub use crate::orders::{AddressStored, Ordered, RoundReader, ServerDrained};
 use crate::settings::Settings;
-use crate::shared::listen::{self, News};
 use crate::shared::people::Place;
-use crate::shared::relay::{Relay, RelayMail};
+use crate::shared::relay::RelayMail;
 use crate::shared::standing::{self, Standing};
 use crate::shared::start::{self, Opened};
 use crate::shared::threads::Threads;
 use crate::shared::{self, Ends};
-use crate::spool::Spool;
 use crate::store::status::{Reading, Status};
-use crate::store::{Parties, Store, StoreMail};
+use crate::store::{Store, StoreMail};
 use crate::surroundings::Machine;
 use crate::tls;
-use crate::webhook::{self, Outbox};
 
 /// A running server.
 pub struct Server {
@@ -53,6 +48,7 @@ pub struct Server {
     status: Arc<Status>,
     standing: Option<Arc<Standing>>,
     node_lag: Arc<NodeLag>,
+    round: RoundReader,
 }
 
 impl Server {
@@ -89,19 +85,17 @@ impl Server {
         let addresses = log_listeners(&net, config.difficulty, &*node);
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
-        let (desks, mut clerks) = start_clerks(
-            &settings,
-            store,
-            files.users_files,
-            files.spool,
-            Sharing {
-                opened,
-                standing: standing.clone(),
-                threads: &threads,
-            },
-            &post,
-            &node,
-        )?;
+        let bulletin = Arc::new(Bulletin::default());
+        let office = Office {
+            settings: &settings,
+            post: &post,
+            node: &node,
+            bulletin: &bulletin,
+            standing: standing.as_ref(),
+            threads: &threads,
+        };
+        let (desks, mut clerks) =
+            clerks::start(&office, store, files.users_files, files.spool, opened)?;
         let (store_desk, users_desk) = (desks.store.clone(), desks.users.clone());
         let relay_desk = desks.relay.clone();
         if let Some(relay) = &relay_desk {
@@ -110,6 +104,7 @@ impl Server {
             }
         }
         let orders = Orders::new(post.clone(), settings.network);
+        let round = RoundReader::new(settings.ledger());
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
         let node_lag = Arc::new(NodeLag::default());
@@ -127,6 +122,7 @@ impl Server {
                 status: status.clone(),
                 node_lag: node_lag.clone(),
                 shared: standing.clone(),
+                bulletin,
             };
             let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
             clerks.push(spawn("hstratum-http", move || {
@@ -173,6 +169,7 @@ impl Server {
             status,
             standing,
             node_lag,
+            round,
         })
     }
 
@@ -200,6 +197,11 @@ impl Server {
     /// How the shared ledger does; none without one.
     pub fn shared_standing(&self) -> Option<standing::Reading> {
         self.standing.as_ref().map(|standing| standing.read())
+    }
+
+    /// The round that no block has closed.
+    pub fn round(&self) -> RoundReader {
+        self.round.clone()
     }
 
     /// How late the node's event loop is.
@@ -262,6 +264,14 @@ impl Server {
         self.orders.give(order)
     }
 
+    /// The node stops soon: proxies take their miners elsewhere. What comes out says when that is
+    /// done; at once where no proxy has any.
+    pub fn leave(&self) -> Closing {
+        let (done, left) = channel();
+        self.post.node(NodeMail::Leave(done));
+        Closing(left)
+    }
+
     /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
     /// failure, is answered at once.
     pub fn close(&self) -> Closing {
@@ -271,11 +281,11 @@ impl Server {
     }
 }
 
-/// A stop under way.
+/// A part of a stop under way.
 pub struct Closing(Receiver<()>);
 
 impl Closing {
-    /// Waits until all is flushed, at most ten seconds; false when it took longer.
+    /// Waits until it is done, at most ten seconds; false when it took longer.
     pub fn wait(&self) -> bool {
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
@@ -302,109 +312,6 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
     addresses
 }
 
-/// What clerks need of the ledger that several servers share.
-struct Sharing<'a> {
-    /// None where there is no such ledger.
-    opened: Option<Opened>,
-    standing: Option<Arc<Standing>>,
-    threads: &'a Threads,
-}
-
-/// Starts the threads that wait for the disk. They end when their desk closes.
-fn start_clerks(
-    settings: &Settings,
-    store: Store,
-    users_files: UsersFiles,
-    spool: Option<Spool>,
-    sharing: Sharing<'_>,
-    post: &Post,
-    node: &Arc<dyn Node>,
-) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
-    let (store_desk, store_mail) = channel();
-    let (users_desk, users_mail) = channel();
-    let mut clerks = Vec::new();
-
-    let spool = match spool {
-        None => None,
-        Some(spool) => {
-            let (spool_desk, spool_mail) = channel();
-            let spool_node = node.clone();
-            clerks.push(spawn("hstratum-spool", move || {
-                clerk::run_spool(&spool, &spool_mail, &*spool_node);
-            })?);
-            Some(spool_desk)
-        }
-    };
-    let (alarms_desk, signs) = channel();
-    clerks.extend(start_alarms(settings, signs, sharing.standing, node)?);
-    let parties = Parties {
-        alarms: alarms_desk.clone(),
-        post: post.clone(),
-        node: node.clone(),
-        spool: spool.clone(),
-        desk: store_desk.clone(),
-    };
-    clerks.push(spawn("hstratum-ledger", move || {
-        store.run(&store_mail, parties);
-    })?);
-    let (passwords_desk, passwords_mail) = channel();
-    let passwords_mail = Arc::new(Mutex::new(passwords_mail));
-    for _ in 0..password_threads() {
-        let (passwords_mail, passwords_post) = (passwords_mail.clone(), post.clone());
-        clerks.push(spawn("hstratum-login", move || {
-            clerk::run_passwords(&passwords_mail, &passwords_post);
-        })?);
-    }
-    let (users_post, users_node) = (post.clone(), node.clone());
-    let mut relay = None;
-    if let Some(Opened {
-        place,
-        people,
-        registry,
-    }) = sharing.opened
-    {
-        let threads = sharing.threads;
-        threads.spawn("hstratum-users", move |_| {
-            if let Ok(registry) = registry.recv() {
-                registry.run(&people, &users_mail, &users_post);
-            }
-        })?;
-        relay = Some(start_relay(place, threads, &users_desk, node)?);
-    } else {
-        let users_ledger = store_desk.clone();
-        clerks.push(spawn("hstratum-users", move || {
-            clerk::run_users(
-                users_files,
-                &users_mail,
-                &users_ledger,
-                &users_post,
-                &*users_node,
-            );
-        })?);
-    }
-    let certificates = match &settings.config.tls {
-        None => None,
-        Some(files) => {
-            let (desk, mail) = channel();
-            let (files, post, node) = (files.clone(), post.clone(), node.clone());
-            clerks.push(spawn("hstratum-tls", move || {
-                clerk::run_certificates(&files, &mail, &post, &*node);
-            })?);
-            Some(desk)
-        }
-    };
-    let desks = Desks {
-        store: store_desk,
-        passwords: passwords_desk,
-        users: users_desk,
-        spool,
-        relay,
-        alarms: alarms_desk,
-        certificates,
-    };
-    Ok((desks, clerks))
-}
-
 /// Users and bans of a pool on several servers, where this is one of them.
 fn open_shared(
     settings: &Settings,
@@ -422,64 +329,6 @@ fn open_shared(
         dir: settings.dir.clone(),
     };
     start::open(place, node).map(Some)
-}
-
-/// Who brings found blocks to other servers, and who hears what those do.
-fn start_relay(
-    place: Place,
-    threads: &Threads,
-    users: &Sender<UsersMail>,
-    node: &Arc<dyn Node>,
-) -> anyhow::Result<Sender<RelayMail>> {
-    let (desk, mail) = channel();
-    let (address, relay) = (place.address.clone(), Relay::new(place, node.clone()));
-    threads.spawn("hstratum-relay", move |_| relay.run(&mail))?;
-    let (users, blocks) = (users.clone(), desk.clone());
-    threads.spawn("hstratum-listen", move |is_stopping| {
-        listen::run(&address, is_stopping, |news| match news {
-            News::People => drop(users.send(UsersMail::Look)),
-            News::Block => drop(blocks.send(RelayMail::Look)),
-        });
-    })?;
-    Ok(desk)
-}
-
-/// Who raises alarms, and where there is a webhook who delivers them.
-fn start_alarms(
-    settings: &Settings,
-    signs: Receiver<Sign>,
-    standing: Option<Arc<Standing>>,
-    node: &Arc<dyn Node>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let mut clerks = Vec::new();
-    let mut outbox = None;
-    if let Some(webhook) = &settings.config.webhook {
-        let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
-        outbox = Some(posted.clone());
-        let (courier_node, network) = (node.clone(), settings.network);
-        clerks.push(spawn("hstratum-webhook", move || {
-            webhook::run(&webhook, network, &posted, &*courier_node);
-        })?);
-    }
-    let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
-    clerks.push(spawn("hstratum-alarms", move || {
-        let (outbox, shared) = (outbox.as_deref(), standing.as_deref());
-        alarms::run(drop_percent, &signs, outbox, shared, &*node);
-    })?);
-    Ok(clerks)
-}
-
-/// The node needs its cores too.
-fn password_threads() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, PASSWORD_THREADS_MAX)
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .with_context(|| format!("failed to start the thread {name}"))
 }
 
 /// Raises the limit of open descriptors as far as it goes, and says how many connections fit.

@@ -12,7 +12,9 @@ use hstratum_core::pool::PoolConfig;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
+use crate::ledger::Place;
 use crate::listener::{Encryption, ListenSpec};
+use crate::store::FILE_NAME;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -26,6 +28,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the ledger is that tells of the whole pool; none in memory.
+    pub(crate) fn ledger(&self) -> Option<Place> {
+        let shared = self.config.database.clone();
+        let shared = shared.map(|address| Place::Shared(Box::new(address)));
+        let file = || Some(Place::File(self.dir.as_ref()?.join(FILE_NAME)));
+        shared.or_else(file)
+    }
+
     /// The same with the port that was found where any would do.
     pub(crate) fn with_port(mut self, port: u16) -> Self {
         if self.config.public_port == 0 {

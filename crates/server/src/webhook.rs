@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hstratum_core::address::Network;
-use hstratum_core::alarm::{Alarm, Detail, Severity};
+use hstratum_core::alarm::{Alarm, Detail};
 use hstratum_core::event::Level;
 use hstratum_core::units::hex;
 use ring::hmac;
@@ -287,11 +287,7 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) ->
         "id": id,
         "time": time_s,
         "event": alarm.kind.name(),
-        "severity": match alarm.kind.severity() {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
+        "severity": alarm.kind.severity().name(),
         "network": network.name(),
         "title": format!("hstratum on {}", network.name()),
         "text": text,

@@ -94,6 +94,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let conn = link.conn;
+        self.shared.backends[link.place].heard(self.now);
         let mut lines = std::mem::take(&mut link.lines);
         if !bytes.contains(&b'\n') {
             // A long line comes in many pieces: it is looked at once.
@@ -344,6 +345,9 @@ pub(crate) struct Hello {
     pub(crate) challenge: Option<String>,
     /// The height of its job; none when it has none.
     pub(crate) height: Option<u32>,
+    /// Its miners are to go elsewhere.
+    #[serde(default)]
+    pub(crate) leaving: bool,
 }
 
 impl Hello {

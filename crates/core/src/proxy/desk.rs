@@ -231,6 +231,9 @@ impl Desk<'_> {
             return self.reject(miner, id, Reject::JobNotFound);
         }
         if let Some(conn) = current {
+            if let Some(link) = &miner.current {
+                self.shared.backends[link.place].asked(self.now);
+            }
             self.out.send(conn, |out| {
                 out.extend_from_slice(line);
                 out.push(b'\n');

@@ -14,13 +14,13 @@ use crate::limits::{
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
+use crate::proxy::desk::OWN_ID;
 use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
 use crate::proxy::{Role, Shared};
 use crate::units::ConnId;
 
 /// How the probe calls itself.
 const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\"");
-const ASK: &[u8] = b"{\"id\":\"p\",\"method\":\"hstratum.hello\",\"params\":[]}\n";
 
 /// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +78,13 @@ pub(crate) struct Backend {
     /// The probe's connection broke, and the next has yet to be answered.
     is_in_doubt: bool,
     height: Option<u32>,
+    /// It has said that its miners are to go elsewhere.
+    is_leaving: bool,
     /// Whether it answers `hstratum.hello`.
     knows_hello: bool,
     unfit_since_ms: Option<u64>,
+    /// It was asked something then, by whomever, and has said nothing since.
+    silent_since_ms: Option<u64>,
     last_alive_ms: u64,
     goods: u32,
     down_until_ms: u64,
@@ -101,8 +105,10 @@ impl Backend {
             probe: Probe::Waiting(now.ms),
             is_in_doubt: false,
             height: None,
+            is_leaving: false,
             knows_hello: true,
             unfit_since_ms: None,
+            silent_since_ms: None,
             last_alive_ms: now.ms,
             goods: 0,
             down_until_ms: 0,
@@ -120,6 +126,17 @@ impl Backend {
     /// Whether it would do where nothing better is.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.state, State::Up | State::Unfit(_)) && !self.is_in_doubt
+    }
+
+    /// Something was sent to it that it has to answer.
+    pub(crate) fn asked(&mut self, now: Now) {
+        self.silent_since_ms.get_or_insert(now.ms);
+    }
+
+    /// It has said something, to whomever.
+    pub(crate) fn heard(&mut self, now: Now) {
+        self.silent_since_ms = None;
+        self.last_alive_ms = now.ms;
     }
 
     pub(crate) fn status(&self) -> BackendStatus {
@@ -145,7 +162,9 @@ impl Shared {
     pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
         let timeout_ms = self.config.probe_timeout_ms;
         for place in 0..self.backends.len() {
+            let ask = self.ask(place);
             let backend = &mut self.backends[place];
+            let is_over = |since: Option<u64>| since.is_some_and(|ms| now.ms - ms >= timeout_ms);
             match &mut backend.probe {
                 Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
                 Probe::Waiting(_) => {}
@@ -153,10 +172,14 @@ impl Shared {
                     self.fail(place, "it cannot be reached", now, out);
                 }
                 Probe::Dialing(..) => {}
+                // Shares are answered within milliseconds: a busy server's silence tells sooner than
+                // the probe's next question.
+                Probe::Open(asking)
+                    if is_over(backend.silent_since_ms) || is_over(asking.asked_ms) =>
+                {
+                    self.fail(place, "it does not answer", now, out);
+                }
                 Probe::Open(asking) => match asking.asked_ms {
-                    Some(asked_ms) if now.ms - asked_ms >= timeout_ms => {
-                        self.fail(place, "it does not answer", now, out);
-                    }
                     Some(_) => {}
                     None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
                         self.end_probe(place, out);
@@ -164,7 +187,8 @@ impl Shared {
                     }
                     None if asking.next_ms <= now.ms => {
                         asking.asked_ms = Some(now.ms);
-                        out.send(asking.conn, |line| line.extend_from_slice(ASK));
+                        backend.silent_since_ms.get_or_insert(now.ms);
+                        out.send(asking.conn, |line| line.extend_from_slice(ask.as_bytes()));
                     }
                     None => {}
                 },
@@ -202,6 +226,7 @@ impl Shared {
 
     /// The probe's connection is there.
     pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
+        let ask = self.ask(place);
         let backend = &mut self.backends[place];
         if !matches!(backend.probe, Probe::Dialing(Some(dialed), _) if dialed == conn) {
             return;
@@ -214,12 +239,23 @@ impl Shared {
             next_ms: now.ms,
             is_subscribed: false,
         });
+        backend.asked(now);
         out.send(conn, |line| {
             let subscribe =
                 format!("{{\"id\":\"p\",\"method\":\"mining.subscribe\",\"params\":[{AGENT}]}}\n");
             line.extend_from_slice(subscribe.as_bytes());
-            line.extend_from_slice(ASK);
+            line.extend_from_slice(ask.as_bytes());
         });
+    }
+
+    /// The question how a server is, with the number of its miners that could go elsewhere.
+    fn ask(&self, place: Place) -> String {
+        let mut others = self.backends.iter().enumerate();
+        let miners = match others.any(|(other, backend)| other != place && backend.is_open()) {
+            true => self.backends[place].miners,
+            false => 0,
+        };
+        format!("{{\"id\":{OWN_ID},\"method\":\"hstratum.hello\",\"params\":[{miners}]}}\n")
     }
 
     /// Bytes for the probe.
@@ -230,6 +266,7 @@ impl Shared {
         now: Now,
         out: &mut Actions,
     ) {
+        self.backends[place].heard(now);
         let Probe::Open(asking) = &mut self.backends[place].probe else {
             return;
         };
@@ -275,12 +312,12 @@ impl Shared {
         asking.asked_ms = None;
         asking.next_ms = now.ms + PROBE_EVERY_MS;
         backend.knows_hello = !is_refused;
+        backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
         if std::mem::take(&mut backend.is_in_doubt) {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
         }
-        backend.last_alive_ms = now.ms;
         backend.goods = backend.goods.saturating_add(1);
         self.judge(place, now, out);
     }
@@ -321,8 +358,10 @@ impl Shared {
         let backend = &mut self.backends[place];
         backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
         backend.goods = 0;
+        backend.silent_since_ms = None;
         backend.is_in_doubt = false;
         backend.height = None;
+        backend.is_leaving = false;
         backend.unfit_since_ms = None;
         if matches!(backend.state, State::Down(_)) {
             return;
@@ -361,6 +400,7 @@ impl Shared {
         let highest = heights.filter_map(|backend| backend.height).max();
         let backend = &mut self.backends[place];
         let wrong = match (backend.height, highest) {
+            _ if backend.is_leaving => Some("it is about to stop"),
             _ if !backend.knows_hello => None,
             (None, _) => Some("it has no job"),
             (Some(own), Some(highest)) if own < highest => Some("it is behind the others"),
@@ -382,7 +422,9 @@ impl Shared {
                 State::Up
             }
             (State::Unfit(_), None) => State::Up,
-            (State::Up, Some(wrong)) if now.ms - since_ms >= UNFIT_MS => State::Unfit(wrong),
+            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
+                State::Unfit(wrong)
+            }
             (unchanged, _) => unchanged,
         };
         if state == backend.state {

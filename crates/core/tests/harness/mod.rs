@@ -8,6 +8,7 @@
 )]
 
 mod census;
+mod delivery;
 mod node;
 mod seat;
 pub(crate) mod setup;
@@ -35,7 +36,7 @@ pub(crate) use node::Chain;
 use seat::{Seat, name_of};
 use setup::stored;
 pub(crate) use setup::{DIFFICULTY_TINY, Setup};
-pub(crate) use work::{Found, Want, Work};
+pub(crate) use work::{Found, Want, Work, submit_line};
 
 /// The clock's start, Unix seconds.
 const START_S: u64 = 1_700_000_000;
@@ -455,18 +456,17 @@ impl Table {
             Action::BlockAnswered(hash, verdict) => self.answered.push((hash, verdict)),
             Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {
-                let checked = match kept == stored(&password) {
-                    true => Password::Right,
-                    false => Password::Wrong,
+                let is_right = kept == stored(&password);
+                let checked = if is_right {
+                    Password::Right
+                } else {
+                    Password::Wrong
                 };
                 self.questions.push_back(Due::Checked(ticket, checked));
             }
             Action::AddUser(ticket, user, _) => {
-                let is_locked = user.is_locked;
-                let kept = self.written(match is_locked {
-                    true => stored(&user.password).locked(),
-                    false => stored(&user.password),
-                });
+                let hash = stored(&user.password);
+                let kept = self.written(if user.is_locked { hash.locked() } else { hash });
                 self.questions.push_back(Due::Added(ticket, kept));
             }
             Action::KeepUser(ticket, _, password) => {
@@ -485,31 +485,4 @@ impl Table {
     fn seat(&mut self, miner: Option<Miner>) -> &mut Seat {
         &mut self.seats[miner.expect("a connection of this table").0]
     }
-
-    fn deliver(&mut self, miner: Miner, bytes: &[u8]) {
-        for solution in &self.solutions {
-            let mask = solution.mask;
-            let text = mask.to_string();
-            let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-            assert!(mask == Hash::ZERO || !holds(text.as_bytes()) && !holds(&mask.0));
-        }
-        let seat = &mut self.seats[miner.0];
-        let is_first = seat.jobs.is_empty();
-        let jobs = seat.jobs.len();
-        for line in seat.receive(bytes) {
-            self.output.push(Output::Line(miner, line));
-        }
-        for work in &seat.jobs[jobs..] {
-            let is_new = !self.dealt.contains(&work.id);
-            assert!(!is_first || is_new, "the first job's id was dealt before");
-            self.dealt_now.push(work.id.clone());
-            self.works.insert(work.id.clone(), work.clone());
-        }
-    }
-}
-
-/// A submit of five fields.
-pub(crate) fn submit_line(id: &str, user: &str, job: &str, found: &Found) -> String {
-    let fields = found.fields();
-    format!(r#"{{"id":{id},"method":"mining.submit","params":["{user}","{job}",{fields}]}}"#)
 }

@@ -99,3 +99,16 @@ impl Work {
         panic!("no {want:?} in {TRIES_MAX} nonces: the template's bits do not fit the test");
     }
 }
+
+/// A submit of five fields.
+pub(crate) fn submit_line(id: &str, user: &str, job: &str, found: &Found) -> String {
+    let fields = found.fields();
+    format!(r#"{{"id":{id},"method":"mining.submit","params":["{user}","{job}",{fields}]}}"#)
+}
+
+/// A mask is in nothing that a miner is sent.
+pub(crate) fn assert_hidden(mask: Hash, bytes: &[u8]) {
+    let text = mask.to_string();
+    let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    assert!(mask == Hash::ZERO || !holds(text.as_bytes()) && !holds(&mask.0));
+}

@@ -95,6 +95,16 @@ impl Server {
         self.is_hanging = true;
     }
 
+    /// It is about to stop.
+    pub(crate) fn leave(&mut self, now: Now) {
+        self.handle(now, Event::Leave);
+    }
+
+    /// Miners that the proxy could still take elsewhere.
+    pub(crate) fn proxied(&mut self) -> u64 {
+        self.pool.as_mut().expect("it runs").proxied()
+    }
+
     pub(crate) fn has_session(&self, extra_nonce1: u32) -> bool {
         self.pool.is_some() && self.sessions.values().any(|&id| id == extra_nonce1)
     }

@@ -5,6 +5,7 @@
 //! are all that is known of it.
 
 mod conf;
+mod dashboard;
 mod dialect;
 mod files;
 mod machine;
@@ -58,17 +59,20 @@ pub enum Part {
     Machine,
     /// The hsd node.
     Node,
+    /// The port of the dashboard, the API and the metrics.
+    Dashboard,
     /// The port, as miners see it.
     Miners,
 }
 
 impl Part {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Configuration,
         Self::Files,
         Self::Machine,
         Self::Node,
+        Self::Dashboard,
         Self::Miners,
     ];
 
@@ -80,6 +84,7 @@ impl Part {
             Self::Files => "files",
             Self::Machine => "machine",
             Self::Node => "node",
+            Self::Dashboard => "dashboard",
             Self::Miners => "miners",
         }
     }
@@ -140,6 +145,9 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
         (None, None) => return findings.0,
     };
     let config = settings.config.as_ref();
+    if let Some(config) = config {
+        dashboard::examine(config, state, &mut findings);
+    }
     port::examine(setup, config, &server, state, &mut findings);
     findings.0
 }

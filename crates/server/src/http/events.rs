@@ -1,5 +1,5 @@
 //! What happens, told to every page that is open: blocks and their fate, jobs that go missing, the
-//! ledger's troubles, and each second the pool as it is.
+//! ledger's troubles, other alarms, and each second the pool as it is.
 //!
 //! Everything is made once, whoever listens. A page that does not read is closed and comes back.
 
@@ -14,6 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use hstratum_core::alarm::Kind;
 use hstratum_core::event::LedgerState;
 use hyper::body::Frame;
 use serde::Serialize;
@@ -25,6 +26,7 @@ use super::answer::{Failure, Problem};
 use super::book::Book;
 use super::pool::Pool;
 use super::round::{Block, BlocksShown, read_blocks};
+use crate::alarms::Notice;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
 use crate::live::{Silent, Snapshot};
 use crate::store::unix_s;
@@ -40,8 +42,12 @@ pub(crate) struct Happening {
     /// Unix seconds.
     time: i64,
     /// `block` (its state has changed), `no_job`, `job` (there is one again), `ledger_failing`,
-    /// `ledger_open` (it takes shares again), `silent` (the pool does not answer).
+    /// `ledger_open` (it takes shares again), `silent` (the pool does not answer), `alarm`.
     kind: &'static str,
+    /// Of an alarm: its name and how much it matters, `info`, `warning` or `error`. Its text is the
+    /// reason.
+    alarm: Option<&'static str>,
+    severity: Option<&'static str>,
     /// Of a block: its state.
     state: Option<String>,
     height: Option<u32>,
@@ -59,6 +65,8 @@ impl Happening {
             id: 0,
             time: i64::try_from(unix_s()).unwrap_or(i64::MAX),
             kind,
+            alarm: None,
+            severity: None,
             state: None,
             height: None,
             hash: None,
@@ -66,6 +74,36 @@ impl Happening {
             link: None,
             reason,
         }
+    }
+
+    /// Of an alarm, unless something else here says the same.
+    fn of_alarm(notice: Notice) -> Option<Self> {
+        let is_new = match notice.kind {
+            Kind::BlockFound
+            | Kind::BlockAccepted
+            | Kind::BlockConfirmed
+            | Kind::BlockOrphaned
+            | Kind::BlockRefused
+            | Kind::NoJob
+            | Kind::NoPeers
+            | Kind::JobAgain
+            | Kind::LedgerFailing
+            | Kind::Stopping => false,
+            Kind::LedgerStalled
+            | Kind::LedgerHealed
+            | Kind::HashrateDrop
+            | Kind::HashrateBack
+            | Kind::WorkersGone
+            | Kind::WorkersBack
+            | Kind::SharedLedgerAway
+            | Kind::SharedLedgerBack
+            | Kind::PoolFailed => true,
+        };
+        is_new.then(|| Self {
+            alarm: Some(notice.kind.name()),
+            severity: Some(notice.kind.severity().name()),
+            ..Self::new("alarm", Some(notice.text))
+        })
     }
 
     fn of_block(block: &Block) -> Self {
@@ -91,7 +129,7 @@ pub(crate) struct Events(Mutex<Told>);
 #[derive(Default)]
 struct Told {
     listeners: Vec<mpsc::Sender<Bytes>>,
-    recent: VecDeque<Happening>,
+    recent: VecDeque<Bytes>,
     next_id: u64,
 }
 
@@ -110,21 +148,30 @@ impl Events {
         let (sender, messages) = mpsc::channel(HTTP_MESSAGES_WAITING_MAX);
         let _ = sender.try_send(Bytes::from_static(b"retry: 2000\n\n"));
         for happening in &told.recent {
-            let _ = sender.try_send(message("happening", happening));
+            let _ = sender.try_send(happening.clone());
         }
         told.listeners.push(sender);
         Some(Messages(messages))
     }
 
-    fn happened(&self, mut happening: Happening) {
+    /// Tells what has happened, given its number.
+    pub(crate) fn happened<H: Serialize>(&self, happening: impl FnOnce(u64) -> H) {
         let mut told = self.lock();
         told.next_id += 1;
-        happening.id = told.next_id;
         if told.recent.len() == HTTP_EVENTS_MAX {
             told.recent.pop_front();
         }
-        told.tell(&message("happening", &happening));
-        told.recent.push_back(happening);
+        let message = message("happening", &happening(told.next_id));
+        told.tell(&message);
+        told.recent.push_back(message);
+    }
+
+    /// The endless answer to whoever wants to know.
+    pub(crate) fn answer(&self) -> Result<Response, Failure> {
+        let messages = self.listen();
+        let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
+        let kind = [(CONTENT_TYPE, "text/event-stream")];
+        Ok((kind, Body::new(messages)).into_response())
     }
 
     fn is_heard(&self) -> bool {
@@ -169,10 +216,7 @@ impl hyper::body::Body for Messages {
     (status = 200, content_type = "text/event-stream", body = Happening),
     (status = 503, body = Problem)))]
 pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
-    let messages = site.events.listen();
-    let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
-    let kind = [(CONTENT_TYPE, "text/event-stream")];
-    Ok((kind, Body::new(messages)).into_response())
+    site.events.answer()
 }
 
 /// Watches and tells, for as long as the server runs.
@@ -184,7 +228,11 @@ pub(crate) async fn run(site: Arc<Site>) {
         beat.tick().await;
         let now = site.sources.live.look().await;
         for happening in watch.compare(now.as_deref()) {
-            site.events.happened(happening);
+            site.events.happened(|id| Happening { id, ..happening });
+        }
+        let notices = site.sources.bulletin.take().into_iter();
+        for happening in notices.filter_map(Happening::of_alarm) {
+            site.events.happened(|id| Happening { id, ..happening });
         }
         if site.events.is_heard()
             && let Ok((now, workers)) = site.sources.live.look_at_workers().await
@@ -282,12 +330,42 @@ impl Blocks {
         let known = self.0.get_or_insert_default();
         for block in latest.iter().rev() {
             if known.get(&block.hash) != Some(&block.state) {
-                site.events.happened(Happening::of_block(block));
+                let happening = Happening::of_block(block);
+                site.events.happened(|id| Happening { id, ..happening });
             }
         }
         *known = latest
             .into_iter()
             .map(|block| (block.hash, block.state))
             .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_told_once_and_in_their_own_words() {
+        let of = |kind| {
+            Happening::of_alarm(Notice {
+                kind,
+                text: "alice.rig1 is gone".to_owned(),
+            })
+        };
+        let gone = of(Kind::WorkersGone).expect("nothing else says it");
+        let said = message("happening", &gone);
+        let said = String::from_utf8_lossy(&said);
+        for part in [
+            r#""kind":"alarm""#,
+            r#""alarm":"workers_gone""#,
+            r#""severity":"warning""#,
+            r#""reason":"alice.rig1 is gone""#,
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        let is_told = |kind: &&Kind| of(**kind).is_some();
+        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 7);
+        assert!(of(Kind::BlockFound).is_none(), "its state is told");
     }
 }

@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::LocalAddress;
 use super::answer::Failure;
-use super::{LocalAddress, Site};
 
 /// Nothing from elsewhere, nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -30,16 +30,20 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// How the operator calls this server, where that is known.
+#[derive(Clone)]
+pub(crate) struct Public(pub Option<Arc<str>>);
+
 /// Asks for the names, then has the request answered.
 pub(crate) async fn guard(
-    State(site): State<Arc<Site>>,
+    State(Public(public)): State<Public>,
     headers: HeaderMap,
     request: Request,
     next: Next,
 ) -> Response {
     let local = request.extensions().get::<LocalAddress>();
     let local = local.expect("every connection has its address").0;
-    let mut response = match judge(&headers, local, site.public_host.as_deref()) {
+    let mut response = match judge(&headers, local, public.as_deref()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };

@@ -1,10 +1,8 @@
 //! Metrics for Prometheus, in its text format.
 
-use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use hstratum_core::ledger::BlockState;
 use hstratum_core::message::Reject;
@@ -12,13 +10,11 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 
 use super::Site;
 use super::answer::{Failure, Problem};
+use super::page::Page;
 use super::pool::network_hashrate;
-use crate::histogram::{BOUNDS_S, Histogram};
 use crate::live::Snapshot;
 use crate::shared::standing::{Link, Reading};
 use crate::sql::SqlError;
-
-const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(
@@ -37,7 +33,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
             .await?
         }
     };
-    let mut page = Page(String::with_capacity(16 * 1024));
+    let mut page = Page::default();
     of_pool(&mut page, &site, &now, workers.len());
     of_shares(&mut page, &now);
     page.begin(
@@ -54,7 +50,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     if let Some(shared) = &site.sources.shared {
         of_shared(&mut page, &shared.read());
     }
-    Ok(([(CONTENT_TYPE, FORMAT)], page.0).into_response())
+    Ok(page.into_response())
 }
 
 fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
@@ -180,53 +176,4 @@ fn of_shared(page: &mut Page, reading: &Reading) {
     let alive = reading.servers.iter().filter(|one| one.is_alive()).count();
     let help = "Servers that are alive, this one too.";
     page.gauge("hstratum_shared_servers", help, alive);
-}
-
-/// The text so far.
-struct Page(String);
-
-impl Page {
-    fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
-        if labels.is_empty() {
-            self.push(format_args!("{name} {value}\n"));
-        } else {
-            self.push(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
-        }
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.begin(name, "gauge", help);
-        self.line(name, &[], value);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.begin(name, "counter", help);
-        self.line(name, &[], value);
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
-        self.begin(name, "histogram", help);
-        let mut below = 0;
-        for (bound, count) in BOUNDS_S.iter().zip(histogram.counts) {
-            below += count;
-            let bound = bound.to_string();
-            self.line(&format!("{name}_bucket"), &[("le", &bound)], below);
-        }
-        let count = histogram.count;
-        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], count);
-        self.line(&format!("{name}_sum"), &[], histogram.sum_s);
-        self.line(&format!("{name}_count"), &[], count);
-    }
-
-    fn push(&mut self, text: std::fmt::Arguments<'_>) {
-        self.0.write_fmt(text).expect("a text takes all");
-    }
 }

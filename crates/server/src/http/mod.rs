@@ -6,15 +6,16 @@
 #![allow(unused_qualifications, reason = "what utoipa's macros write")]
 
 mod admin;
-mod answer;
+pub(crate) mod answer;
 mod book;
-mod events;
+pub(crate) mod events;
 mod fleet;
 mod gathered;
-mod guard;
+pub(crate) mod guard;
 mod history;
 mod metrics;
 mod openapi;
+pub(crate) mod page;
 mod pages;
 mod payouts;
 mod people;
@@ -51,10 +52,12 @@ use self::book::Book;
 use self::events::Events;
 use self::fleet::Fleet;
 use self::gathered::Gathered;
+use self::guard::Public;
 use self::people::Balances;
 use self::roster::Roster;
 use self::round::Round;
 use self::sums::PoolSums;
+use crate::alarms::Bulletin;
 use crate::config::{Config, HTTP_PORT};
 use crate::ledger::Place;
 use crate::limits::{
@@ -67,7 +70,6 @@ use crate::node_lag::NodeLag;
 use crate::orders::Orders;
 use crate::settings::Settings;
 use crate::shared::standing::Standing;
-use crate::store::FILE_NAME;
 use crate::store::status::Status;
 
 /// What HTTP shows, and where it comes from.
@@ -77,6 +79,7 @@ pub(crate) struct Sources {
     pub node_lag: Arc<NodeLag>,
     /// None where no ledger is shared.
     pub shared: Option<Arc<Standing>>,
+    pub bulletin: Arc<Bulletin>,
 }
 
 /// What every request may use.
@@ -144,10 +147,10 @@ pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<Tc
 impl Site {
     pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
         let config = &settings.config;
-        let shared = config.database.clone();
-        let shared = shared.map(|address| Place::Shared(Box::new(address)));
-        let file = settings.dir.as_ref();
-        let file = file.map(|dir| Place::File(dir.join(FILE_NAME)));
+        let ledger = settings.ledger();
+        let shared = ledger
+            .clone()
+            .filter(|place| matches!(place, Place::Shared(_)));
         Self {
             sources,
             network: settings.network,
@@ -155,7 +158,7 @@ impl Site {
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: shared.clone().or(file).map(Book::new),
+            book: ledger.map(Book::new),
             background: shared.map(Book::slow),
             server_id: config.server_id.clone(),
             fleet: Fleet::default(),
@@ -238,13 +241,14 @@ fn router(site: Arc<Site>) -> Router {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
         .layer(axum::middleware::from_fn_with_state(
-            site.clone(),
+            Public(site.public_host.as_deref().map(Into::into)),
             guard::guard,
         ))
         .with_state(site)
 }
 
-async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
+/// Takes connections, for ever.
+pub(crate) async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
     let places = Arc::new(Semaphore::new(HTTP_CONNS_MAX));
     loop {
         let Ok((socket, _)) = listener.accept().await else {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use crate::limits::SQL_PATIENCE_MS;
 use crate::shared;
 use crate::shared::address::Address;
-use crate::sql::{Db, Sqlite};
+use crate::sql::{Db, Postgres, SqlError, Sqlite};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,25 @@ impl Place {
         match self {
             Self::File(path) => Ok(Db::Sqlite(Sqlite::open_beside(path)?)),
             Self::Shared(address) => shared::schema::open_existing(address),
+        }
+    }
+
+    /// Opens it for one look, which is interrupted when it takes longer than that.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) fn open_for_a_look(&self, patience: Duration) -> Result<Db, SqlError> {
+        match self {
+            Self::File(path) => {
+                let mut file = Sqlite::open_to_read(path)?;
+                file.limit(Instant::now() + patience)?;
+                Ok(Db::Sqlite(file))
+            }
+            Self::Shared(address) => {
+                let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
+                let impatient = (**address).clone().with_statement_ms(limit_ms);
+                Ok(Db::Postgres(Box::new(Postgres::connect(&impatient)?)))
+            }
         }
     }
 }

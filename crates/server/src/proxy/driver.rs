@@ -1,45 +1,41 @@
 //! The loop that owns the proxy: sockets and the clock go in as events, actions come out.
+//!
+//! A panic of the rules stops here: connections are reset, and new rules begin on the same listeners.
 
-use std::collections::HashSet;
-use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeSet, HashSet};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use hdrhistogram::Histogram;
+use hdrhistogram::Histogram as Times;
 use hstratum_core::event::{Arrival, CloseHow, Level};
 use hstratum_core::limits::PROXY_TICK_MS;
-use hstratum_core::proxy::{Action, Actions, Drain, Event, MinerState, Proxy, Purpose};
+use hstratum_core::proxy::{
+    Action, Actions, Drain, Event, MinerState, Place, Proxy, ProxyConfig, Purpose,
+};
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
-use crate::limits::{HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN};
+use crate::histogram::Histogram;
+use crate::limits::{
+    HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
+};
 use crate::net::Origin;
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::handover::{self, Estate, Moving, MovingMiner};
 use crate::proxy::log;
+pub use crate::proxy::outside::Outside;
 use crate::proxy::settings::Settings;
+use crate::proxy::shown::{Happening, Shown, Window};
 use crate::proxy_header;
 use crate::surroundings::{Machine, ReadResult, Surroundings};
 use crate::tls;
-
-/// What the proxy's driver is surrounded by, beside sockets and the clock. The lab's are simulated.
-pub trait Outside: Surroundings {
-    /// Begins a connection to a server, on which `preface` goes first.
-    ///
-    /// # Errors
-    /// When it cannot even be begun.
-    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId>;
-    /// Whether a connection was dialed, not accepted.
-    fn is_dialed(&self, conn: ConnId) -> bool;
-    /// A line for the operator.
-    fn say(&mut self, level: Level, text: &str);
-}
 
 /// Set by signals.
 #[derive(Default)]
@@ -52,7 +48,9 @@ pub struct Flags {
 
 /// Moves that have been seen since the last report, which follows when no more come.
 struct Moves {
-    times: Histogram<u64>,
+    times: Times<u64>,
+    /// The same, of all since the start.
+    jobless: Histogram,
     last_ms: u64,
 }
 
@@ -67,6 +65,14 @@ pub struct Driver<S> {
     next_tick_ms: u64,
     actions: Actions,
     moves: Moves,
+    /// Servers that the operator took out: new rules are told them.
+    drained: BTreeSet<Place>,
+    /// Panics of the rules.
+    failures: u64,
+    /// For whoever looks from outside.
+    pub(super) window: Arc<Window>,
+    /// HTTP's socket, for the process that goes on.
+    pub(super) http: Option<TcpListener>,
 }
 
 /// How a run ended.
@@ -87,7 +93,7 @@ impl<S: Outside> Driver<S> {
         mail: Receiver<Mail>,
         flags: Flags,
     ) -> Self {
-        let times = Histogram::new(3).expect("three digits are possible");
+        let times = Times::new(3).expect("three digits are possible");
         Self {
             net,
             proxy,
@@ -96,7 +102,15 @@ impl<S: Outside> Driver<S> {
             flags,
             next_tick_ms: 0,
             actions: Actions::default(),
-            moves: Moves { times, last_ms: 0 },
+            moves: Moves {
+                times,
+                jobless: Histogram::default(),
+                last_ms: 0,
+            },
+            drained: BTreeSet::new(),
+            failures: 0,
+            window: Arc::default(),
+            http: None,
         }
     }
 
@@ -172,6 +186,7 @@ impl<S: Outside> Driver<S> {
             self.next_tick_ms = now_ms + PROXY_TICK_MS;
             self.handle(Event::Tick);
             self.report_moves(now_ms);
+            self.window.show(self.shown());
             if self.flags.reload.swap(false, Ordering::Relaxed) {
                 self.reload();
             }
@@ -230,6 +245,7 @@ impl<S: Outside> Driver<S> {
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Moved(ms) => {
                 self.moves.times.saturating_record(ms);
+                self.moves.jobless.observe(Duration::from_millis(ms), 1);
                 self.moves.last_ms = self.net.now().ms;
             }
             Action::Log(level, text) => self.net.say(level, &text),
@@ -264,6 +280,7 @@ impl<S: Outside> Driver<S> {
             times.value_at_quantile(0.99),
             times.max()
         );
+        self.window.tell(&Happening::moved(times));
         times.reset();
         self.net.say(Level::Info, &text);
     }
@@ -281,6 +298,10 @@ impl<S: Outside> Driver<S> {
         match backends.position(|backend| backend.name == name) {
             None => json!({"error": format!("no server is named {name:?}")}).to_string(),
             Some(place) => {
+                match drain {
+                    Drain::Out => self.drained.insert(place),
+                    Drain::In => self.drained.remove(&place),
+                };
                 self.handle(Event::Drain(place, drain));
                 self.status()
             }
@@ -288,31 +309,18 @@ impl<S: Outside> Driver<S> {
     }
 
     fn status(&self) -> String {
-        let servers = self.proxy.status().into_iter().map(|server| {
-            json!({
-                "name": server.name,
-                "state": server.state,
-                "reason": server.reason,
-                "drained": server.drain == Drain::Out,
-                "height": server.height,
-                "miners": server.miners,
-            })
-        });
-        let counts = self.proxy.counts();
-        json!({
-            "servers": servers.collect::<Vec<_>>(),
-            "miners": self.proxy.miners(),
-            "shares": {
-                "accepted": counts.accepted,
-                "refused": counts.refused,
-                "refused_stale": counts.refused_stale,
-                "refused_in_flight": counts.refused_in_flight,
-            },
-            "moves": {"server_lost": counts.moved_lost, "server_left": counts.moved_alive},
-            "extranonces_changed": counts.extra_nonces_changed,
-            "reset": counts.reset,
-        })
-        .to_string()
+        self.shown().json().to_string()
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            servers: self.proxy.status(),
+            miners: self.proxy.miners(),
+            counts: self.proxy.counts(),
+            failures: self.failures,
+            jobless: self.moves.jobless,
+            at: Instant::now(),
+        }
     }
 
     /// Two small files of the operator's: read here, since nothing is as rare.
@@ -335,9 +343,35 @@ impl<S: Outside> Driver<S> {
 }
 
 impl Driver<Machine> {
-    /// Runs until another process has everything, or a signal comes; then what servers owe is waited
-    /// for, and everybody is sent away.
-    pub(super) fn run(&mut self) -> End {
+    /// Runs until another process has everything, or a signal comes. New rules are told what `config`
+    /// gives.
+    pub(super) fn run(&mut self, mut config: impl FnMut() -> ProxyConfig) -> End {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.run_rules())) {
+                Ok(end) => return end,
+                Err(_) => self.begin_anew(config()),
+            }
+        }
+    }
+
+    /// After a panic: miners are sent away, and come back to new rules.
+    fn begin_anew(&mut self, config: ProxyConfig) {
+        self.failures += 1;
+        let text = "the proxy has failed, which is a bug; it begins anew and miners reconnect";
+        log("error", text);
+        self.window.tell(&Happening::new("failed"));
+        self.net.reset_all();
+        self.actions = Actions::default();
+        self.moves.times.reset();
+        self.proxy = Proxy::new(config, self.net.now());
+        for place in self.drained.clone() {
+            self.handle(Event::Drain(place, Drain::Out));
+        }
+        self.net.rest(Duration::from_millis(RESTART_MS));
+    }
+
+    /// On a signal what servers owe is waited for, and everybody is sent away.
+    fn run_rules(&mut self) -> End {
         while !self.flags.stop.load(Ordering::Relaxed) {
             if let Some(stream) = self.turn()
                 && self.hand_over(&stream)
@@ -399,7 +433,8 @@ impl Driver<Machine> {
         self.freeze();
         let net = &self.net.net;
         let mut kept = HashSet::new();
-        let listeners: Vec<_> = net.listener_fds().collect();
+        let http = self.http.as_ref().map(TcpListener::as_fd);
+        let listeners: Vec<_> = net.listener_fds().chain(http).collect();
         let miners = self.proxy.hand_over().filter_map(|(conn, link, state)| {
             let moving = |(fd, out, _)| Moving {
                 fd,
@@ -431,21 +466,6 @@ impl Driver<Machine> {
     }
 }
 
-impl Outside for Machine {
-    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
-        self.net.dial(address, preface)
-    }
-
-    fn is_dialed(&self, conn: ConnId) -> bool {
-        self.net.is_dialed(conn)
-    }
-
-    fn say(&mut self, level: Level, text: &str) {
-        match level {
-            Level::Error => log("error", text),
-            Level::Warning => log("warning", text),
-            Level::Info => log("info", text),
-            Level::Debug => {}
-        }
-    }
-}
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

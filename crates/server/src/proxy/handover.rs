@@ -31,12 +31,12 @@ pub(super) const ASK: &str = "hand over";
 /// What the new process says when it has all.
 const TAKEN: &[u8] = b"taken\n";
 /// One frame is about so many descriptors at most.
-const DESCRIPTORS_MAX: usize = LISTENERS_MAX;
+const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 1;
 
 /// What a frame says.
 #[derive(Serialize, Deserialize)]
 enum Frame {
-    /// The descriptors are listening sockets.
+    /// The descriptors are listening sockets, for miners and for HTTP.
     Listeners,
     /// They are a miner's connection, and that to its server if it has one.
     Miner(Box<MinerFrame>),

@@ -3,7 +3,10 @@
 pub mod control;
 pub mod driver;
 mod handover;
+mod http;
+mod outside;
 pub mod settings;
+mod shown;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -12,7 +15,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
 use anyhow::Context;
-use hstratum_core::event::Now;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
 use listenfd::ListenFd;
@@ -23,8 +25,7 @@ use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
 use crate::proxy::settings::Settings;
-use crate::store::unix_s;
-use crate::surroundings::Machine;
+use crate::surroundings::{Machine, Surroundings};
 use crate::tls;
 
 /// Descriptors that are neither a miner's nor of a miner's link.
@@ -44,10 +45,14 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         None => None,
         Some(path) => handover::take(path)?,
     };
-    let inherited = match &mut estate {
+    let mut inherited = match &mut estate {
         None => sockets_of_systemd()?,
         Some(estate) => std::mem::take(&mut estate.listeners),
     };
+    let http = settings
+        .http
+        .map(|address| http::bind(address, &mut inherited));
+    let http = http.transpose()?;
     let nothing = Difficulty::new(1.0).expect("above 0");
     let (net, waker) = Net::bind(NetConfig {
         listeners: settings
@@ -70,9 +75,30 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         None => None,
         Some(path) => Some(Control::start(path, estate.is_some(), post, waker)?),
     };
+    let told = settings.clone();
+    let config = || rules_of(&told, addresses[0].port());
+    let machine = Machine::new(net);
+    let rules = Proxy::new(config(), machine.now());
+    let mut driver = Driver::new(machine, rules, settings, mail, flags);
+    if let Some(listener) = http {
+        driver.http = Some(listener.try_clone()?);
+        http::start(listener, driver.window.clone(), told.public_host.as_deref())?;
+    }
+    if let Some(estate) = estate {
+        driver.take_over(estate);
+    }
+    match (driver.run(config), control) {
+        (End::HandedOver, Some(control)) => control.leave(),
+        _ => log("info", "stopped"),
+    }
+    Ok(())
+}
+
+/// What the rules are told at each start of theirs.
+fn rules_of(settings: &Settings, port: u16) -> ProxyConfig {
     let mut key = [0; 32];
-    getrandom::fill(&mut key).context("failed to get random bytes")?;
-    let config = ProxyConfig {
+    getrandom::fill(&mut key).expect("the system has random bytes");
+    ProxyConfig {
         backends: settings.backends.iter().map(|b| b.name.clone()).collect(),
         prefix: settings.prefix,
         key,
@@ -80,27 +106,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         no_backend: settings.no_backend,
         probe_timeout_ms: settings.probe_timeout_ms,
         public_host: settings.public_host.clone(),
-        public_port: settings.public_port.unwrap_or(addresses[0].port()),
-    };
-    let now = Now {
-        ms: 0,
-        unix_s: unix_s(),
-    };
-    let mut driver = Driver::new(
-        Machine::new(net),
-        Proxy::new(config, now),
-        settings,
-        mail,
-        flags,
-    );
-    if let Some(estate) = estate {
-        driver.take_over(estate);
+        public_port: settings.public_port.unwrap_or(port),
     }
-    match (driver.run(), control) {
-        (End::HandedOver, Some(control)) => control.leave(),
-        _ => log("info", "stopped"),
-    }
-    Ok(())
 }
 
 /// Listening sockets that systemd has opened for us.

@@ -3,7 +3,7 @@
 //! One that is unknown or malformed stops the start and is named.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -21,7 +21,7 @@ use crate::listener::{Encryption, ListenSpec};
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
 const PROXIES_MAX: usize = 256;
-const PROBE_TIMEOUT_MS: u64 = 700;
+const PROBE_TIMEOUT_MS: u64 = 500;
 const WAIT_MS: u64 = 30_000;
 const WAIT_S_MAX: u64 = 3_600;
 
@@ -73,7 +73,7 @@ pub struct Options {
     #[arg(long, value_name = "close|wait:30s", env = "HSTRATUM_PROXY_NO_BACKEND")]
     pub no_backend: Option<String>,
 
-    /// Milliseconds without an answer after which a server is taken to hang [default: 700]
+    /// Milliseconds without an answer after which a server is taken to hang [default: 500]
     #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT")]
     pub probe_timeout: Option<u64>,
 
@@ -118,6 +118,10 @@ pub struct Options {
     /// A socket in the file system for `hstratum proxy status` and `drain`
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
     pub control: Option<PathBuf>,
+
+    /// Where status, events and metrics are shown: IP:PORT, or a port of 127.0.0.1 [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", env = "HSTRATUM_PROXY_HTTP")]
+    pub http: Option<String>,
 
     /// Go on with the listening sockets and the miners of the proxy that runs at --control, which
     /// then ends; where none runs, just start
@@ -164,6 +168,8 @@ pub struct Settings {
     pub public_host: Option<String>,
     /// The port they are sent to.
     pub public_port: Option<u16>,
+    /// Where HTTP is spoken, if anywhere.
+    pub http: Option<SocketAddr>,
     /// The control socket.
     pub control: Option<PathBuf>,
     /// That of a proxy whose miners are to be taken over.
@@ -203,6 +209,7 @@ impl Options {
             tls_key: self.tls_key.or(file.tls_key),
             public_host: self.public_host.or(file.public_host),
             public_port: self.public_port.or(file.public_port),
+            http: self.http.or(file.http),
             control: self.control.or(file.control),
             take_over: self.take_over,
         }
@@ -284,6 +291,7 @@ impl Settings {
                 .map(|text| public_host(&text))
                 .transpose()?,
             public_port: options.public_port,
+            http: options.http.map(|text| http(&text)).transpose()?,
             take_over: options.control.clone().filter(|_| options.take_over),
             control: options.control,
         })
@@ -347,6 +355,14 @@ fn no_backend(text: Option<&str>) -> anyhow::Result<NoBackend> {
             None => bail!("no-backend: expected close, or wait:1s to wait:3600s, found {text:?}"),
         },
     }
+}
+
+fn http(text: &str) -> anyhow::Result<SocketAddr> {
+    let whole = text.parse().ok();
+    let port = text.parse().ok();
+    let address = whole.or(port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    let address = address.filter(|address| address.port() > 0);
+    address.with_context(|| format!("http: expected IP:PORT or a port, found {text:?}"))
 }
 
 /// It ends up in an HTTP header.

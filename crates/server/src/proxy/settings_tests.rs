@@ -29,6 +29,16 @@ fn what_is_not_given_is_the_default() {
 }
 
 #[test]
+fn http_is_on_loopback_unless_another_address_is_named() {
+    for (text, address) in [("3081", "127.0.0.1:3081"), ("[::]:3081", "[::]:3081")] {
+        let mut options = options();
+        options.http = Some(text.to_owned());
+        let settings = Settings::of(options).expect("valid");
+        assert_eq!(settings.http, address.parse().ok());
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     check_error(|o| o.listen.clear(), "listen: missing");
     check_error(|o| o.backend.clear(), "backend: missing");
@@ -44,6 +54,12 @@ fn what_is_wrong_is_named() {
         |o| o.backend.push("127.0.0.1:3008".to_owned()),
         "backend: \"127.0.0.1:3008\" is there twice",
     );
+    for text in ["localhost:80", "127.0.0.1:0", "127.0.0.1", "65536", ""] {
+        check_error(
+            |o| o.http = Some(text.to_owned()),
+            &format!("http: expected IP:PORT or a port, found {text:?}"),
+        );
+    }
     for prefix in ["00", "1", "+1", "100", "gg"] {
         check_error(
             |o| o.prefix = Some(prefix.to_owned()),

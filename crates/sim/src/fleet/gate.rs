@@ -84,6 +84,7 @@ impl Fleet {
             tls: None,
             public_host: None,
             public_port: None,
+            http: None,
             control: None,
             take_over: None,
         };

@@ -1,9 +1,13 @@
 //! The proxy's rules: with servers that are real pools, and die or hang at every point.
 
+#[path = "../harness/mod.rs"]
 mod harness;
+mod sessions;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 use hstratum_core::admit::ProxySecret;
+use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::proxy::{Drain, Event, NoBackend};
 use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
@@ -199,6 +203,58 @@ fn a_drained_server_loses_no_share() {
 }
 
 #[test]
+fn a_server_that_is_about_to_stop_is_emptied_one_by_one() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
+    stage.wait(500);
+    let before = stage.spread();
+    assert_eq!(stage.servers[0].proxied(), before[0] as u64);
+    let now = stage.now;
+    stage.servers[0].leave(now);
+    let mut ids = Vec::new();
+    let mut left = Vec::new();
+    while stage.servers[0].proxied() > 0 {
+        for &miner in &miners {
+            ids.push((miner, stage.submit(miner)));
+        }
+        stage.wait(50);
+        left.push(stage.spread()[0]);
+        assert!(stage.now.ms - now.ms < LEAVE_MS, "{left:?}");
+    }
+    assert_eq!(stage.spread()[0], 0);
+    left.dedup();
+    assert!(left.len() > before[0] / 2, "spread over time: {left:?}");
+    for (miner, id) in ids {
+        assert_eq!(stage.players[miner].answer(id), "true");
+    }
+    let counts = stage.counts();
+    assert_eq!(
+        (counts.moved_alive, counts.moved_lost),
+        (before[0] as u64, 0)
+    );
+    stage.fail(0, Failing::Dies);
+    stage.wait(1_000);
+    stage.revive(0);
+    stage.wait(6_000);
+    assert_eq!(stage.spread(), before, "it takes miners when it is back");
+}
+
+#[test]
+fn a_server_that_stops_waits_for_no_miner_that_has_nowhere_to_go() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let server = stage.server_of(miner);
+    stage.fail(1 - server, Failing::Dies);
+    stage.wait(1_000);
+    assert_eq!(stage.servers[server].proxied(), 0);
+    let now = stage.now;
+    stage.servers[server].leave(now);
+    stage.wait(3_000);
+    assert_eq!(stage.server_of(miner), server, "it serves to the end");
+    assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
 fn a_miner_whose_server_would_not_have_it_back_comes_back_later() {
     let mut stage = Stage::new(2, false);
     for _ in 0..10 {
@@ -233,6 +289,29 @@ fn a_miner_that_was_on_its_way_when_its_server_came_back_comes_back_later() {
     stage.wait(12_000);
     assert_eq!(stage.server_of(miner), home);
     assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
+fn only_the_miners_of_a_server_that_leaves_move_and_they_come_back() {
+    let mut stage = Stage::new(5, true);
+    let miners: Vec<usize> = (0..200).map(|_| stage.miner("alice")).collect();
+    let servers = |stage: &Stage| -> Vec<usize> {
+        miners.iter().map(|&miner| stage.server_of(miner)).collect()
+    };
+    let before = servers(&stage);
+    let own = stage.spread()[2] as u64;
+    stage.fail(2, Failing::Dies);
+    stage.wait(1_000);
+    for (miner, (old, new)) in before.iter().zip(servers(&stage)).enumerate() {
+        let has_moved = *old == 2;
+        assert_eq!(*old != new, has_moved);
+        assert_eq!(stage.players[miner].jobs.len(), 1 + usize::from(has_moved));
+    }
+    stage.revive(2);
+    stage.wait(6_000);
+    assert_eq!(servers(&stage), before);
+    let counts = stage.counts();
+    assert_eq!((counts.moved_lost, counts.moved_alive), (own, own));
 }
 
 #[test]
@@ -287,153 +366,24 @@ fn a_server_that_hangs_is_left_within_a_second() {
 }
 
 #[test]
-fn without_a_server_miners_wait_for_a_bounded_time_or_not_at_all() {
-    for (no_backend, until_ms) in [(NoBackend::Close, 0), (NoBackend::Wait(10_000), 10_000)] {
-        let mut stage = Stage::with(2, true, no_backend);
-        let miner = stage.miner("alice");
-        stage.fail(0, Failing::Dies);
-        stage.fail(1, Failing::Dies);
-        stage.settle();
-        if until_ms > 0 {
-            stage.wait(until_ms - 200);
-            assert!(stage.players[miner].is_open);
-            // Whatever it sends is answered.
-            assert_eq!(stage.submit_and_see(miner), "job not found");
-        }
-        stage.wait(400);
-        assert!(!stage.players[miner].is_open);
-    }
-}
-
-#[test]
-fn a_miner_that_waits_goes_on_with_the_first_server_that_is_back() {
-    let mut stage = Stage::new(2, true);
-    let miner = stage.miner("alice");
-    stage.fail(0, Failing::Dies);
-    stage.fail(1, Failing::Dies);
-    stage.wait(5_000);
-    stage.revive(1);
-    stage.wait(2_000);
-    assert_eq!(stage.submit_and_see(miner), "true");
-}
-
-#[test]
-fn a_miner_that_names_its_session_has_it_again_and_the_same_server() {
-    let mut stage = Stage::new(5, true);
-    for _ in 0..10 {
-        let miner = stage.miner("alice");
-        let session = stage.players[miner].extra_nonce1.expect("a session");
-        assert_eq!(session >> 24, 1, "it is the proxy's");
-        let server = stage.server_of(miner);
-        stage.leave(miner);
-        let again = stage.connect();
-        let subscribe =
-            format!(r#"{{"id":1,"method":"mining.subscribe","params":["agent","{session:08x}"]}}"#);
-        stage.say(again, &subscribe);
-        stage.settle();
-        assert_eq!(stage.players[again].extra_nonce1, Some(session));
-        assert_eq!(stage.server_of(again), server);
-        let thief = stage.connect();
-        stage.say(thief, &subscribe);
-        stage.settle();
-        assert_ne!(stage.players[thief].extra_nonce1, Some(session));
-    }
-}
-
-#[test]
-fn an_extranonce_that_is_taken_is_replaced_where_the_miner_understands_that() {
-    for understands in [true, false] {
+fn a_server_that_owes_answers_is_left_by_its_silence_whenever_it_was_last_probed() {
+    for ticks in 0..5 {
         let mut stage = Stage::new(2, true);
-        let miner = stage.miner("alice");
-        if understands {
-            stage.say(
-                miner,
-                r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#,
-            );
-        }
-        stage.settle();
-        let session = stage.players[miner].extra_nonce1.expect("a session");
-        let server = stage.server_of(miner);
-        // Somebody who came to the other server without the proxy.
-        let other = 1 - server;
-        let now = stage.now;
-        let conn = ConnId(99 << 32 | 9_999);
-        stage.servers[other].connect(now, conn);
-        let line = format!(
-            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"x\",\"{session:08x}\"]}}\n"
-        );
-        stage.servers[other].receive(now, conn, line.as_bytes());
-        stage.fail(server, Failing::Dies);
-        stage.wait(20_000);
-        assert_eq!(stage.players[miner].is_open, understands);
-        if understands {
-            assert_eq!(stage.players[miner].told_extra_nonces, 1);
-            assert_eq!(stage.submit_and_see(miner), "true");
-        }
-    }
-}
-
-#[test]
-fn a_proof_that_is_not_right_admits_nobody() {
-    let mut stage = Stage::new(1, true);
-    let (now, conn) = (stage.now, ConnId(99 << 32 | 9_999));
-    let server = &mut stage.servers[0];
-    server.connect(now, conn);
-    let mut ask = |line: &str| {
-        server.said.clear();
-        server.receive(now, conn, format!("{line}\n").as_bytes());
-        let said = server.said.pop().expect("an answer");
-        String::from_utf8(said.1.expect("it stays open")).expect("text")
-    };
-    let hello = ask(r#"{"id":1,"method":"hstratum.hello","params":[]}"#);
-    let hello: Value = serde_json::from_str(&hello).expect("JSON");
-    assert_eq!(hello["result"]["height"], 100);
-    let challenge = unhex(hello["result"]["challenge"].as_str().expect("a challenge"));
-    let challenge = challenge.expect("hex digits");
-    let secret = ProxySecret::new(SECRET).expect("long enough");
-    let mut admit = |name: &str, proof: String| {
-        let params = format!(r#"["{name}","fd=0.0000000005","{proof}"]"#);
-        ask(&format!(
-            r#"{{"id":2,"method":"hstratum.admit","params":{params}}}"#
-        ))
-    };
-    let right = secret.prove(&challenge, "carol", "fd=0.0000000005");
-    let other = secret.prove(&[0; 16], "carol", "fd=0.0000000005");
-    assert!(admit("alice", right.clone()).contains("unauthorized user"));
-    assert!(admit("carol", other).contains("unauthorized user"));
-    assert!(admit("carol", right).contains(r#""result":true"#));
-}
-
-#[test]
-fn hostile_miners_are_stopped_before_they_reach_a_server() {
-    let mut stage = Stage::new(1, true);
-    let miner = stage.connect();
-    for _ in 0..100 {
-        stage.say(miner, r#"{"id":null,"method":7}"#);
-    }
-    stage.settle();
-    stage.wait(6_000);
-    assert!(!stage.players[miner].is_open);
-    assert_eq!(stage.spread(), [0]);
-}
-
-#[test]
-fn the_same_events_give_the_same_actions() {
-    let run = || {
-        let mut stage = Stage::new(3, true);
         for _ in 0..20 {
             stage.miner("alice");
         }
-        stage.fail(1, Failing::Dies);
-        stage.wait(3_000);
-        stage.revive(1);
-        stage.wait(10_000);
-        let jobs: Vec<_> = stage
-            .players
-            .iter()
-            .map(|player| player.jobs.clone())
-            .collect();
-        (stage.passed, jobs, stage.moved_ms, stage.log)
-    };
-    assert_eq!(run(), run());
+        stage.wait(50 * ticks);
+        stage.fail(0, Failing::Hangs);
+        for _ in 0..20 {
+            for miner in 0..20 {
+                stage.submit(miner);
+            }
+            stage.wait(50);
+        }
+        assert!(
+            stage.moved_ms.iter().all(|&ms| (700..=800).contains(&ms)),
+            "{ticks}: {:?}",
+            stage.moved_ms
+        );
+    }
 }

@@ -1,0 +1,180 @@
+//! What an alarm is: its kind, how much that matters, and what is said.
+
+use std::sync::Arc;
+
+use crate::units::{Hash, Height};
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Something may be lost.
+    Warning,
+    /// Something is being lost.
+    Error,
+}
+
+impl Severity {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is told about. Its name is part of what others rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is its name")]
+pub enum Kind {
+    BlockFound,
+    BlockAccepted,
+    BlockConfirmed,
+    BlockOrphaned,
+    BlockRefused,
+    NoJob,
+    NoPeers,
+    JobAgain,
+    LedgerStalled,
+    LedgerFailing,
+    LedgerHealed,
+    SharedLedgerAway,
+    SharedLedgerBack,
+    HashrateDrop,
+    HashrateBack,
+    WorkersGone,
+    WorkersBack,
+    PoolFailed,
+    Stopping,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 19] = [
+        Self::BlockFound,
+        Self::BlockAccepted,
+        Self::BlockConfirmed,
+        Self::BlockOrphaned,
+        Self::BlockRefused,
+        Self::NoJob,
+        Self::NoPeers,
+        Self::JobAgain,
+        Self::LedgerStalled,
+        Self::LedgerFailing,
+        Self::LedgerHealed,
+        Self::SharedLedgerAway,
+        Self::SharedLedgerBack,
+        Self::HashrateDrop,
+        Self::HashrateBack,
+        Self::WorkersGone,
+        Self::WorkersBack,
+        Self::PoolFailed,
+        Self::Stopping,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BlockFound => "block_found",
+            Self::BlockAccepted => "block_accepted",
+            Self::BlockConfirmed => "block_confirmed",
+            Self::BlockOrphaned => "block_orphaned",
+            Self::BlockRefused => "block_refused",
+            Self::NoJob => "no_job",
+            Self::NoPeers => "no_peers",
+            Self::JobAgain => "job_again",
+            Self::LedgerStalled => "ledger_stalled",
+            Self::LedgerFailing => "ledger_failing",
+            Self::LedgerHealed => "ledger_healed",
+            Self::SharedLedgerAway => "shared_ledger_away",
+            Self::SharedLedgerBack => "shared_ledger_back",
+            Self::HashrateDrop => "hashrate_drop",
+            Self::HashrateBack => "hashrate_back",
+            Self::WorkersGone => "workers_gone",
+            Self::WorkersBack => "workers_back",
+            Self::PoolFailed => "pool_failed",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// How much it matters.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::BlockFound
+            | Self::BlockAccepted
+            | Self::BlockConfirmed
+            | Self::JobAgain
+            | Self::LedgerHealed
+            | Self::SharedLedgerBack
+            | Self::HashrateBack
+            | Self::WorkersBack
+            | Self::Stopping => Severity::Info,
+            Self::BlockOrphaned
+            | Self::LedgerStalled
+            | Self::SharedLedgerAway
+            | Self::HashrateDrop
+            | Self::WorkersGone => Severity::Warning,
+            Self::BlockRefused
+            | Self::NoJob
+            | Self::NoPeers
+            | Self::LedgerFailing
+            | Self::PoolFailed => Severity::Error,
+        }
+    }
+
+    /// Whether the pool or the ledger has a log line of its own for it.
+    pub fn is_logged_elsewhere(self) -> bool {
+        !matches!(
+            self,
+            Self::HashrateDrop | Self::HashrateBack | Self::WorkersGone | Self::WorkersBack
+        )
+    }
+}
+
+/// What an operator is to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// What it is about.
+    pub kind: Kind,
+    /// In words.
+    pub text: String,
+    /// In numbers.
+    pub detail: Detail,
+}
+
+/// An alarm's numbers and names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Detail {
+    /// None.
+    None,
+    /// Why.
+    Reason(String),
+    /// Which block.
+    Block {
+        /// Its hash.
+        hash: Hash,
+        /// Its height, where it is known.
+        height: Option<Height>,
+        /// Whose share it was, where it is known.
+        account: Option<Arc<str>>,
+        /// Why it was refused.
+        reason: Option<String>,
+    },
+    /// How fast the pool is and was, in hashes a second.
+    Hashrate {
+        /// In the last ten minutes.
+        now: f64,
+        /// In the half hour before them, or when it fell.
+        before: f64,
+    },
+    /// How many workers, and the first few.
+    Workers {
+        /// All of them.
+        count: usize,
+        /// Some of them.
+        names: Vec<String>,
+    },
+}

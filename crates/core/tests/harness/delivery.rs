@@ -1,0 +1,26 @@
+//! What reaches a miner, and what must hold of it.
+
+use super::work::assert_hidden;
+use super::{Miner, Output, Table};
+
+impl Table {
+    pub(super) fn deliver(&mut self, miner: Miner, bytes: &[u8]) {
+        for solution in &self.solutions {
+            assert_hidden(solution.mask, bytes);
+        }
+        let seat = &mut self.seats[miner.0];
+        let is_first = seat.jobs.is_empty();
+        let jobs = seat.jobs.len();
+        for line in seat.receive(bytes) {
+            self.output.push(Output::Line(miner, line));
+        }
+        for work in &seat.jobs[jobs..] {
+            assert!(
+                !is_first || !self.dealt.contains(&work.id),
+                "its id was dealt before"
+            );
+            self.dealt_now.push(work.id.clone());
+            self.works.insert(work.id.clone(), work.clone());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The dashboard's port: free for a node that starts, answered by one that runs.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use crate::config::Config;
+
+use super::node::NodeState;
+use super::{Findings, Part};
+
+/// How long the dashboard may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) fn examine(config: &Config, state: NodeState, findings: &mut Findings) {
+    let Some(port) = config.http_port else {
+        return findings.ok(Part::Dashboard, "off: http-port is 0");
+    };
+    let place = SocketAddr::new(config.http_host, port);
+    let ports = config.listen.iter().map(|spec| spec.address.port());
+    if ports.chain([config.port]).any(|stratum| stratum == port) {
+        return findings.problem(
+            Part::Dashboard,
+            format!("http-port {port} is a port of miners too"),
+            "choose another http-port; 0 turns the dashboard off",
+        );
+    }
+    match state {
+        NodeState::Stopped => check_free(place, findings),
+        NodeState::Serving => ask(place, findings),
+        // Nobody knows whose port it would be.
+        NodeState::NotAsked | NodeState::Without | NodeState::Unknown => {}
+    }
+}
+
+fn check_free(place: SocketAddr, findings: &mut Findings) {
+    match TcpListener::bind(place) {
+        Ok(_) => findings.ok(
+            Part::Dashboard,
+            format!("{place} is free for the dashboard"),
+        ),
+        Err(error) => findings.problem(
+            Part::Dashboard,
+            format!("{place} cannot be listened on: {error}"),
+            "see who has the port, with ss -ltnp, and choose another http-port; http-host must be an \
+             address of this machine",
+        ),
+    }
+}
+
+fn ask(place: SocketAddr, findings: &mut Findings) {
+    let near = match place.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), place.port()),
+        _ => place,
+    };
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .build()
+        .new_agent();
+    match agent.get(format!("http://{near}/healthz")).call() {
+        Ok(answer) if answer.status() == 200 || answer.status() == 503 => findings.ok(
+            Part::Dashboard,
+            format!("http://{near}/ answers, {}", answer.status()),
+        ),
+        Ok(answer) => findings.warn(
+            Part::Dashboard,
+            format!("http://{near}/healthz answers {}", answer.status()),
+            "is it hstratum that has the port? See ss -ltnp",
+        ),
+        Err(error) => findings.warn(
+            Part::Dashboard,
+            format!("http://{near}/ does not answer: {error}"),
+            "was hsd given --stratum-http-port or --stratum-http-host? Then the dashboard is there",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::*;
+
+    fn found(place: SocketAddr, look: fn(SocketAddr, &mut Findings)) -> (Severity, String) {
+        let mut findings = Findings::default();
+        look(place, &mut findings);
+        let [one] = <[_; 1]>::try_from(findings.0).expect("one finding");
+        (one.severity, one.text)
+    }
+
+    #[test]
+    fn a_port_that_another_has_is_a_problem_and_one_that_is_free_is_not() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let place = taken.local_addr().expect("bound");
+        let (severity, text) = found(place, check_free);
+        assert_eq!(severity, Severity::Problem);
+        assert!(text.contains("cannot be listened on"), "{text}");
+        drop(taken);
+        assert_eq!(found(place, check_free).0, Severity::Ok);
+        let (severity, text) = found(place, ask);
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains("does not answer"), "{text}");
+    }
+}

@@ -1,0 +1,97 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use hstratum_core::proxy::NoBackend;
+use hstratum_core::units::Difficulty;
+use serde_json::Value;
+
+use super::*;
+use crate::net::{Net, NetConfig};
+use crate::proxy::settings::{Options, Settings};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn config(backends: &[&str]) -> ProxyConfig {
+    ProxyConfig {
+        backends: backends.iter().map(|&name| name.to_owned()).collect(),
+        prefix: 1,
+        key: [1; 32],
+        secret: None,
+        no_backend: NoBackend::Wait(30_000),
+        probe_timeout_ms: 700,
+        public_host: None,
+        public_port: 3008,
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+fn ask(post: &Sender<Mail>, order: Order) -> Value {
+    let (answer, answered) = channel();
+    post.send(Mail::Order(order, answer)).expect("it runs");
+    let text = answered.recv_timeout(PATIENCE).expect("an answer");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// The rules fail at their first tick: they know a server that the loop does not.
+#[test]
+fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
+    let options = Options {
+        listen: vec!["tcp://127.0.0.1:0".to_owned()],
+        backend: vec!["127.0.0.1:9".to_owned()],
+        ..Options::default()
+    };
+    let settings = Settings::of(options).expect("valid");
+    let difficulty = Difficulty::new(1.0).expect("above 0");
+    let (net, waker) = Net::bind(NetConfig {
+        listeners: vec![(settings.listen[0], difficulty)],
+        inherited: Vec::new(),
+        proxies: Vec::new(),
+        conns_max: 10,
+        per_address_max: 0,
+        certificate: None,
+    })
+    .expect("a port");
+    let address = net.listeners().next().expect("one").0.address;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flags = Flags {
+        stop: stop.clone(),
+        reload: Arc::default(),
+    };
+    let (post, mail) = channel();
+    // Taken by the kernel before the rules begin.
+    let mut early = connect(address);
+    early.write_all(b"{\"id\":1}\n").expect("sent");
+    let (done, ended) = channel();
+    let running = thread::spawn(move || {
+        let machine = Machine::new(net);
+        let rules = Proxy::new(config(&["127.0.0.1:9", "127.0.0.1:10"]), machine.now());
+        let mut driver = Driver::new(machine, rules, settings, mail, flags);
+        driver.drained.insert(0);
+        let end = driver.run(|| config(&["127.0.0.1:9"]));
+        done.send(end).expect("the test waits");
+    });
+    let mut bytes = [0; 64];
+    early.read(&mut bytes).expect_err("reset");
+
+    let mut late = connect(address);
+    late.write_all(b"GET / HTTP/1.1\r\nHost: pool.example.com\r\n\r\n")
+        .expect("sent");
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("pool.example.com:3008"), "{answer}");
+
+    let status = ask(&post, Order::Status);
+    assert_eq!(status["failures"], 1);
+    assert_eq!(status["servers"][0]["drained"], true, "as before");
+    stop.store(true, Ordering::Relaxed);
+    waker.wake().expect("it runs");
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(End::Stopped));
+    running.join().expect("no panic gets out");
+}

@@ -1,0 +1,42 @@
+//! What is around the proxy's driver: real sockets and a log, or the lab's.
+
+use std::io;
+use std::net::SocketAddr;
+
+use hstratum_core::event::Level;
+use hstratum_core::units::ConnId;
+
+use crate::proxy::log;
+use crate::surroundings::{Machine, Surroundings};
+
+/// What the proxy's driver is surrounded by, beside sockets and the clock. The lab's are simulated.
+pub trait Outside: Surroundings {
+    /// Begins a connection to a server, on which `preface` goes first.
+    ///
+    /// # Errors
+    /// When it cannot even be begun.
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId>;
+    /// Whether a connection was dialed, not accepted.
+    fn is_dialed(&self, conn: ConnId) -> bool;
+    /// A line for the operator.
+    fn say(&mut self, level: Level, text: &str);
+}
+
+impl Outside for Machine {
+    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
+        self.net.dial(address, preface)
+    }
+
+    fn is_dialed(&self, conn: ConnId) -> bool {
+        self.net.is_dialed(conn)
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        match level {
+            Level::Error => log("error", text),
+            Level::Warning => log("warning", text),
+            Level::Info => log("info", text),
+            Level::Debug => {}
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a proxy shows of itself: its loop puts it in the window, and whoever looks takes a copy.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use hdrhistogram::Histogram as Times;
+use hstratum_core::proxy::{BackendStatus, Counts, Drain};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::histogram::Histogram;
+use crate::http::events::Events;
+use crate::limits::LIVE_ANSWER;
+use crate::store::unix_s;
+
+/// How a proxy is.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub servers: Vec<BackendStatus>,
+    pub miners: usize,
+    /// Since the rules began.
+    pub counts: Counts,
+    /// Panics of the rules.
+    pub failures: u64,
+    /// How long miners that moved were without a job, since the process began.
+    pub jobless: Histogram,
+    pub at: Instant,
+}
+
+impl Shown {
+    pub(super) fn json(&self) -> Value {
+        let servers = self.servers.iter().map(|server| {
+            json!({
+                "name": server.name,
+                "state": server.state,
+                "reason": server.reason,
+                "drained": server.drain == Drain::Out,
+                "height": server.height,
+                "miners": server.miners,
+            })
+        });
+        let counts = self.counts;
+        json!({
+            "servers": servers.collect::<Vec<_>>(),
+            "miners": self.miners,
+            "shares": {
+                "accepted": counts.accepted,
+                "refused": counts.refused,
+                "refused_stale": counts.refused_stale,
+                "refused_in_flight": counts.refused_in_flight,
+            },
+            "moves": {"server_lost": counts.moved_lost, "server_left": counts.moved_alive},
+            "extranonces_changed": counts.extra_nonces_changed,
+            "reset": counts.reset,
+            "failures": self.failures,
+        })
+    }
+
+    /// Why miners cannot be served, if so.
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        let mut servers = self.servers.iter();
+        let is_there = servers.any(|server| matches!(server.state, "up" | "unfit"));
+        (!is_there).then_some("no server is up")
+    }
+}
+
+/// Something that has happened.
+#[derive(Clone, Serialize)]
+pub(super) struct Happening {
+    /// Counts up from the proxy's start.
+    id: u64,
+    /// Unix seconds.
+    time: u64,
+    /// Of a server its new state, `drained` or `filled`; `moved`; `failed`.
+    kind: &'static str,
+    server: Option<String>,
+    reason: Option<&'static str>,
+    /// Miners on the server, or those that have moved.
+    miners: Option<u64>,
+    /// How long those that have moved were without a job.
+    jobless_ms: Option<Jobless>,
+}
+
+#[derive(Clone, Serialize)]
+struct Jobless {
+    p50: u64,
+    p99: u64,
+    max: u64,
+}
+
+impl Happening {
+    pub(super) fn new(kind: &'static str) -> Self {
+        Self {
+            id: 0,
+            time: unix_s(),
+            kind,
+            server: None,
+            reason: None,
+            miners: None,
+            jobless_ms: None,
+        }
+    }
+
+    pub(super) fn moved(times: &Times<u64>) -> Self {
+        Self {
+            miners: Some(times.len()),
+            jobless_ms: Some(Jobless {
+                p50: times.value_at_quantile(0.5),
+                p99: times.value_at_quantile(0.99),
+                max: times.max(),
+            }),
+            ..Self::new("moved")
+        }
+    }
+
+    fn of_server(kind: &'static str, server: &BackendStatus) -> Self {
+        Self {
+            server: Some(server.name.clone()),
+            reason: server.reason,
+            miners: Some(server.miners as u64),
+            ..Self::new(kind)
+        }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Window {
+    shown: Mutex<Option<Shown>>,
+    pub events: Events,
+}
+
+impl Window {
+    /// Shows how the proxy is now, and tells of servers that are not as they were.
+    pub(super) fn show(&self, now: Shown) {
+        let mut shown = self.shown.lock().expect("nothing panics while it is held");
+        let before = shown.as_ref().map_or(&[][..], |shown| &shown.servers);
+        for (place, server) in now.servers.iter().enumerate() {
+            let before = before.get(place);
+            if before.map_or("starting", |before| before.state) != server.state {
+                self.tell(&Happening::of_server(server.state, server));
+            }
+            if before.map_or(Drain::In, |before| before.drain) != server.drain {
+                let kind = match server.drain {
+                    Drain::Out => "drained",
+                    Drain::In => "filled",
+                };
+                self.tell(&Happening::of_server(kind, server));
+            }
+        }
+        *shown = Some(now);
+    }
+
+    pub(super) fn tell(&self, happening: &Happening) {
+        self.events.happened(|id| Happening {
+            id,
+            ..happening.clone()
+        });
+    }
+
+    /// None where the loop shows nothing, which means trouble.
+    pub(super) fn look(&self) -> Option<Shown> {
+        let shown = self.shown.lock().expect("nothing panics while it is held");
+        shown
+            .clone()
+            .filter(|shown| shown.at.elapsed() < LIVE_ANSWER)
+    }
+}
