@@ -10,7 +10,7 @@ fn batch(first: u64, accounts: u64) -> Batch {
         batch.shares.add(Credit {
             seq: Seq(seq),
             height: Height(1),
-            account: format!("account {seq} {}", "x".repeat(100)).into(),
+            account: format!("account {seq} {}", "x".repeat(1000)).into(),
             difficulty: Difficulty::new(1.0).expect("above zero"),
             network_difficulty: Difficulty::new(1.0).expect("above zero"),
         });
@@ -29,7 +29,7 @@ fn log_begins_anew_though_nobody_else_copies_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut ledger = open(dir.path());
     let (mut largest, mut shrunk) = (0, false);
-    for group in 0..40 {
+    for group in 0..20 {
         let groups_batch = batch(1 + group * 4_000, 4_000);
         ledger.commit(&groups_batch).expect("committed");
         let bytes = ledger.status.read().wal_bytes;
