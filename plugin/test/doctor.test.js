@@ -88,6 +88,15 @@ async function start(t, options = {}, files = {}) {
 
 test('a healthy set-up: both miners get work and mine a block', async (t) => {
   const node = await start(t);
+
+  // Before there is a job the page is well and says 503.
+  if (node.ports.dashboard !== 0) {
+    await node.waitFor('a job', async () => {
+      const url = `http://127.0.0.1:${node.ports.dashboard}/healthz`;
+      return (await fetch(url)).ok;
+    });
+  }
+
   const {code, findings, problems, warnings} = await examine(node);
   const shown = JSON.stringify(findings, null, 2);
 

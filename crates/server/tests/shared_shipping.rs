@@ -65,8 +65,14 @@ fn copy_file(running: &Running) -> Arc<TempDir> {
     let root = directory();
     let dir = root.path().join("stratum");
     fs::create_dir(&dir).expect("made");
-    for name in ["ledger.db", "ledger.db-wal"] {
-        fs::copy(running.dir.join(name), dir.join(name)).expect("copied");
+    // Who there is: for a start without the database.
+    let names = ["shared/users.json", "shared/bans.json"];
+    fs::create_dir(dir.join("shared")).expect("made");
+    for name in ["ledger.db", "ledger.db-wal"].iter().chain(&names) {
+        let from = running.dir.join(name);
+        if from.exists() {
+            fs::copy(from, dir.join(name)).expect("copied");
+        }
     }
     root
 }
