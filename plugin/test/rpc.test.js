@@ -23,7 +23,7 @@ const HELP = {
   banminer: '"address" (seconds) ("reason")',
   unbanminer: '"address"',
   liststratumbans: '',
-  drainstratum: '"start|stop" (seconds)'
+  drainstratum: '"start|stop" (seconds) ("server")'
 };
 
 async function refusal(node, method, params) {
