@@ -198,7 +198,7 @@ async function readShared({cluster: {primary}}) {
     + ' JOIN accounts ON accounts.id = account GROUP BY 1, 2, 3');
   const blocks = await primary.ask(
     'SELECT hash, height, state, reason, closed_at, round_from, dumped_at,'
-    + ' label FROM blocks JOIN origins ON origins.id = origin'
+    + ' label FROM blocks JOIN origins ON origins.id = blocks.origin'
     + ' ORDER BY height, hash');
   const orNull = text => text === '' ? null : Number(text);
 
@@ -224,10 +224,18 @@ function waitShipped(pool, acknowledged) {
   return waitFor('everything in the shared ledger', async () => {
     const {credit, blocks} = await readShared(pool);
     const count = credit.reduce((sum, row) => sum + row.count, 0);
-    return count >= acknowledged && blocks.every((block) => {
-      return block.state !== 'found'
-        && (block.closedAt == null || block.dumpedAt != null);
+    const open = blocks.filter((block) => {
+      return block.state === 'found'
+        || (block.closedAt != null && block.dumpedAt == null);
     });
+
+    // What it waited for is in the error.
+    if (count < acknowledged || open.length > 0) {
+      throw new Error(`${count} of ${acknowledged} shares, and of the blocks `
+        + `${JSON.stringify(open.slice(0, 3))}`);
+    }
+
+    return true;
   }, {ms: SHIPPED_MS});
 }
 
@@ -256,12 +264,17 @@ async function main(cleanup) {
 
   const {reset} = pool.proxy.status();
   const summary = await pool.swarm.stop();
-  const {acknowledged} = summary;
+  const acknowledged = summary.acknowledged
+    .reduce((sum, [, count]) => sum + count, 0);
 
   await waitShipped(pool, acknowledged);
 
+  // A job goes with its server: nobody else has what a block of it needs.
+  const gone = [...pool.swarm.found]
+    .filter(([, {refused}]) => /job not found/.test(refused))
+    .map(([hash]) => hash);
   const blocks = await checkBlocks(pool.swarm, await readShared(pool),
-    pool.nodes[0]);
+    pool.nodes[0], new Set(), new Set(gone));
 
   for (const node of pool.nodes)
     await node.signal('SIGTERM');
