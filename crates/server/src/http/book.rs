@@ -9,19 +9,19 @@ use tokio::sync::Semaphore;
 use super::answer::Failure;
 use crate::ledger::Place;
 use crate::limits::{HTTP_AWAY, HTTP_GATHER, HTTP_QUERIES_MAX, HTTP_QUERY};
-use crate::sql::{Db, Sql, SqlError, Sqlite};
+use crate::sql::{Db, Sql, SqlError};
 
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Book {
     shelf: Arc<Shelf>,
     places: Arc<Semaphore>,
-    /// How long a query may take.
-    patience: Duration,
 }
 
 struct Shelf {
     place: Place,
+    /// How long a look may take.
+    patience: Duration,
     open: Mutex<Vec<Db>>,
     /// When it was last found that nobody answers, and why.
     away: Mutex<Option<(Instant, String)>>,
@@ -38,21 +38,14 @@ impl Book {
     }
 
     fn with(place: Place, queries: usize, patience: Duration) -> Self {
-        let place = match place {
-            Place::Shared(address) => {
-                let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
-                Place::Shared(Box::new(address.with_statement_ms(limit_ms)))
-            }
-            file @ Place::File(_) => file,
-        };
         Self {
             shelf: Arc::new(Shelf {
                 place,
+                patience,
                 open: Mutex::default(),
                 away: Mutex::default(),
             }),
             places: Arc::new(Semaphore::new(queries)),
-            patience,
         }
     }
 
@@ -76,7 +69,7 @@ impl Book {
             return Err(Failure::busy(reason));
         }
         let waiting = self.places.clone().acquire_owned();
-        let place = tokio::time::timeout(self.patience, waiting).await;
+        let place = tokio::time::timeout(self.shelf.patience, waiting).await;
         let Ok(Ok(place)) = place else {
             return Err(Failure::busy("too many are asking"));
         };
@@ -125,23 +118,14 @@ impl Shelf {
     ) -> Result<T, SqlError> {
         let mut db = match known {
             Some(db) => db,
-            None => self.open()?,
+            None => self.place.open_for_a_look(self.patience)?,
         };
         if let Db::Sqlite(file) = &mut db {
-            file.limit(Instant::now() + HTTP_QUERY)?;
+            file.limit(Instant::now() + self.patience)?;
         }
         let found = db.read(query)?;
         lock(&self.open).push(db);
         Ok(found)
-    }
-
-    fn open(&self) -> Result<Db, SqlError> {
-        match &self.place {
-            Place::File(path) => Ok(Db::Sqlite(Sqlite::open_to_read(path)?)),
-            Place::Shared(address) => Ok(Db::Postgres(Box::new(crate::sql::Postgres::connect(
-                address,
-            )?))),
-        }
     }
 
     fn away(&self) -> Option<String> {
