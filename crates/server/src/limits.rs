@@ -352,6 +352,10 @@ pub(crate) const SQL_SILENCE: Duration = Duration::from_secs(10);
 /// How long one statement may take there, in milliseconds. Then it has failed.
 pub(crate) const SQL_STATEMENT_MS: u64 = 30_000;
 
+/// How long a transaction there may wait for its next statement, in milliseconds. Then the database ends
+/// the session: others may be waiting for what it has locked.
+pub(crate) const SQL_IDLE_MS: u64 = 10_000;
+
 /// How long it may take for a command that an operator waits for, in milliseconds.
 pub(crate) const SQL_PATIENCE_MS: u64 = 600_000;
 

@@ -5,7 +5,7 @@ mod postgres;
 use std::thread;
 
 use hstratum::shared::schema;
-use hstratum::sql::{Db, Retry, Sql, SqlError, Sqlite, Value};
+use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
 use hstratum_core::address::Network;
 use postgres::Server;
@@ -119,4 +119,18 @@ fn lost_connection_is_told_from_what_is_wrong_and_made_anew() {
 
     let wrong = db.read(|sql: &mut dyn Sql| sql.query("SELECT nothing FROM changes", &[]));
     assert!(matches!(wrong, Err(SqlError::Failed(_))), "{wrong:?}");
+}
+
+#[test]
+fn session_that_hangs_in_a_transaction_holds_nobody_up_for_long() {
+    let server = Server::start();
+    let mut db = open(&server);
+    // As of a server that was cut off, or stopped, before its commit.
+    let mut hung = Postgres::connect(&server.address()).expect("connected");
+    let client = hung.client().expect("connected");
+    client
+        .batch_execute("BEGIN; UPDATE leases SET until_ms = 1")
+        .expect("begun");
+    let write = |sql: &mut dyn Sql| sql.execute("UPDATE leases SET until_ms = 2", &[]);
+    assert_eq!(db.write(write), Ok(2));
 }

@@ -85,12 +85,14 @@ fn lock_row(address: &Address) -> anyhow::Result<Client> {
     let pid = std::process::id();
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
+    // It is idle for as long as the payout lasts; what ends it is the end of its process, or machine.
     // A name is cut at 63 bytes.
     let name = format!("{SESSION}, process {pid} on {host:.24}").replace('\'', "");
     client
         .batch_execute(&format!(
             "SET application_name = '{name}';
              SET idle_in_transaction_session_timeout = 0;
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
              BEGIN ISOLATION LEVEL READ COMMITTED"
         ))
         .map_err(SqlError::from)

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::limits::{PEM_BYTES_MAX, SQL_CONNECT, SQL_SILENCE, SQL_STATEMENT_MS};
+use crate::limits::{PEM_BYTES_MAX, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS};
 use crate::sql::SqlError;
 
 /// The environment's password, where the URL has none, as PostgreSQL's own programs take it.
@@ -72,9 +72,13 @@ impl Address {
             }
         };
         let mut client = connected.map_err(named)?;
-        // By a statement, since poolers refuse it as a parameter of the connection.
-        let limit = format!("SET statement_timeout = {}", self.statement_ms);
-        client.batch_execute(&limit)?;
+        // By statements, since poolers refuse them as parameters of the connection. A server that is cut
+        // off or stopped before its commit would keep its locks for as long as its session lasts.
+        client.batch_execute(&format!(
+            "SET statement_timeout = {};
+             SET idle_in_transaction_session_timeout = {SQL_IDLE_MS}",
+            self.statement_ms
+        ))?;
         Ok(client)
     }
 }
