@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
-use hstratum_core::units::Height;
+use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
 use super::address::Address;
@@ -30,7 +30,7 @@ use crate::node::Node;
 use crate::sql::{Db, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
 use crate::store::dock::Dock;
-use crate::store::dumps::read_owed;
+use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
 use crate::store::ledger::{Located, Tidied};
 use crate::store::schema::open_to_read;
 use crate::store::tidy;
@@ -194,16 +194,14 @@ impl Bench<'_> {
     }
 
     /// Writes the dumps of this server's blocks whose rounds are closed, when all servers that are
-    /// alive have shipped what belongs to them, or soon after.
+    /// alive have shipped what belongs to them, or soon after. A round is read only then.
     fn dump(&mut self, now_ms: i64, node: &dyn Node) -> anyhow::Result<()> {
         let network = self.judge.network;
         for origin in self.own_origins()? {
-            let owed = self.db.read(|sql| read_owed(sql, network, origin, -1))?;
-            for (dump, effort) in owed {
-                let waited_s = now_ms / 1000 - i64::try_from(dump.time).unwrap_or(0);
-                if waited_s < DUMP_PATIENCE_S && !self.is_all_shipped(dump.height, now_ms)? {
-                    continue;
-                }
+            let due = self.db.read(|sql| due(sql, origin, now_ms))?;
+            for hash in due {
+                let read = self.db.read(|sql| read_dump(sql, network, &hash))?;
+                let Some((dump, effort)) = read else { continue };
                 let name = dump.file_name();
                 write_dump(&self.judge.shares, &dump)
                     .with_context(|| format!("failed to write the share dump {name}"))?;
@@ -232,15 +230,26 @@ impl Bench<'_> {
         }
         Ok(numbers)
     }
+}
 
-    fn is_all_shipped(&mut self, height: u32, now_ms: i64) -> Result<bool, SqlError> {
-        let behind = self.db.read(|sql| {
-            sql.query_opt(
-                "SELECT 1 FROM origins
-                 WHERE seen_at_ms > ?1 AND (shipped_tip IS NULL OR shipped_tip < ?2) LIMIT 1",
-                &values![now_ms - ALIVE_MS, height],
-            )
-        })?;
-        Ok(behind.is_none())
-    }
+/// Blocks of a server whose dump is owed and has waited for nobody, or long enough: the lowest first.
+fn due(sql: &mut dyn Sql, origin: i64, now_ms: i64) -> Result<Vec<Hash>, SqlError> {
+    let rows = sql.query(
+        "SELECT hash FROM blocks
+         WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND origin = ?1
+           AND (closed_at <= ?2 OR NOT EXISTS (SELECT 1 FROM origins
+             WHERE seen_at_ms > ?3 AND (shipped_tip IS NULL OR shipped_tip < blocks.height)))
+         ORDER BY height, hash LIMIT ?4",
+        &values![
+            origin,
+            now_ms / 1000 - DUMP_PATIENCE_S,
+            now_ms - ALIVE_MS,
+            DUMPS_PER_TURN
+        ],
+    )?;
+    let hashes = rows.iter().map(|row| row.get::<String>(0));
+    // Somebody else may have written a row that is none of ours.
+    hashes
+        .filter_map(|text| text.map(|text| Hash::from_hex(&text)).transpose())
+        .collect()
 }

@@ -23,7 +23,7 @@ use crate::sql::{Db, Row, Sql, SqlError, Sqlite};
 use crate::values;
 
 /// Blocks whose dumps are read at once.
-const DUMPS_PER_TURN: i64 = 100;
+pub(crate) const DUMPS_PER_TURN: i64 = 100;
 
 /// Writes the dumps of one ledger.
 pub(super) struct Dumps {
