@@ -53,7 +53,7 @@ pub fn open_existing(address: &Address) -> anyhow::Result<Db> {
     let mut postgres = Postgres::connect(address)?;
     let client = postgres.client()?;
     let mut tx = client.transaction().map_err(SqlError::from)?;
-    let found = version(&mut tx)?;
+    let found = version(&mut tx).map_err(SqlError::from)?;
     drop(tx);
     let found = found.with_context(|| format!("there is no ledger of hstratum in {address}"))?;
     let known = known();
@@ -76,8 +76,16 @@ fn prepare(client: &mut Client, network: Network, unix_s: u64) -> anyhow::Result
         tries += 1;
         match done {
             Err(error) if tries < SQL_TRIES_MAX && was_in_the_way(&error) => {}
-            done => return done,
+            done => return done.map_err(said),
         }
+    }
+}
+
+/// What PostgreSQL says is an [`SqlError`] to everybody else.
+fn said(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<postgres::Error>() {
+        Ok(error) => SqlError::from(error).into(),
+        Err(error) => error,
     }
 }
 

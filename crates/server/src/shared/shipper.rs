@@ -405,3 +405,16 @@ fn load(file: &Connection, place: &Place) -> anyhow::Result<Cargo> {
         body: body.with_context(what)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_turned_away_is_told_from_who_finds_nobody() {
+        let lost = anyhow::Error::from(SqlError::Lost(String::new())).context("x");
+        let wrong = anyhow::Error::from(SqlError::Failed(String::new())).context("x");
+        assert!(is_away(&lost));
+        assert!(!is_away(&wrong));
+    }
+}

@@ -10,9 +10,9 @@ use hstratum_core::event::Level;
 
 use super::copy::{Copy, People};
 use super::people::{Place, Registry};
+use super::shipper::is_away;
 use crate::limits::SHARED_START;
 use crate::node::Node;
-use crate::sql::SqlError;
 use crate::store::unix_s;
 
 /// What a server knows at its start, and its [`Registry`] once it is there.
@@ -55,7 +55,7 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
     };
     let people = match (looked, known) {
         (Some(Ok(people)), _) => people,
-        (Some(Err(error)), Some(known)) if is_passing(&error) => {
+        (Some(Err(error)), Some(known)) if is_away(&error) => {
             node.log(
                 Level::Warning,
                 &format!("{error:#}; users and bans are those known last"),
@@ -83,25 +83,4 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
         people,
         registry: registry_mail,
     })
-}
-
-/// Whether it may be otherwise in a while.
-fn is_passing(error: &anyhow::Error) -> bool {
-    let said = error.downcast_ref::<SqlError>();
-    let unsaid = error.downcast_ref::<postgres::Error>();
-    let is_lost = unsaid.is_some_and(|error| error.as_db_error().is_none());
-    is_lost || said.is_some_and(|said| !matches!(said, SqlError::Failed(_)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_turned_away_is_told_from_who_finds_nobody() {
-        let lost = anyhow::Error::from(SqlError::Lost(String::new())).context("x");
-        let wrong = anyhow::Error::from(SqlError::Failed(String::new())).context("x");
-        assert!(is_passing(&lost));
-        assert!(!is_passing(&wrong));
-    }
 }
