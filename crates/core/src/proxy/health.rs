@@ -75,7 +75,7 @@ pub(crate) struct Backend {
     /// Miners that wait for their turn to log in.
     pub queue: VecDeque<ConnId>,
     probe: Probe,
-    /// The probe's connection broke, and the next has yet to be answered.
+    /// The probe's connection broke or fell silent, and the next has yet to be answered.
     is_in_doubt: bool,
     height: Option<u32>,
     /// It has said that its miners are to go elsewhere.
@@ -169,17 +169,19 @@ impl Shared {
                 Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
                 Probe::Waiting(_) => {}
                 Probe::Dialing(_, until_ms) if *until_ms <= now.ms => {
-                    self.fail(place, "it cannot be reached", now, out);
+                    let since_ms = *until_ms - timeout_ms;
+                    self.lose_probe(place, since_ms, "it cannot be reached", now, out);
                 }
                 Probe::Dialing(..) => {}
                 // Shares are answered within milliseconds: a busy server's silence tells sooner than
                 // the probe's next question.
-                Probe::Open(asking)
-                    if is_over(backend.silent_since_ms) || is_over(asking.asked_ms) =>
-                {
+                Probe::Open(_) if is_over(backend.silent_since_ms) => {
                     self.fail(place, "it does not answer", now, out);
                 }
                 Probe::Open(asking) => match asking.asked_ms {
+                    Some(asked_ms) if is_over(asking.asked_ms) => {
+                        self.lose_probe(place, asked_ms, "it does not answer", now, out);
+                    }
                     Some(_) => {}
                     None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
                         self.end_probe(place, out);
@@ -335,6 +337,25 @@ impl Shared {
             Probe::Dialing(..) => self.fail(place, "it refuses connections", now, out),
             Probe::Waiting(_) => {}
         }
+    }
+
+    /// Nothing came of the probe's connection since then. A server that has spoken on others
+    /// meanwhile is asked once more on a new one: packets get lost.
+    fn lose_probe(
+        &mut self,
+        place: Place,
+        since_ms: u64,
+        why: &'static str,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        let backend = &mut self.backends[place];
+        if backend.is_in_doubt || backend.last_alive_ms <= since_ms {
+            return self.fail(place, why, now, out);
+        }
+        backend.is_in_doubt = true;
+        self.end_probe(place, out);
+        self.dial_probe(place, now, out);
     }
 
     /// A server talked nonsense to a miner.

@@ -387,3 +387,29 @@ fn a_server_that_owes_answers_is_left_by_its_silence_whenever_it_was_last_probed
         );
     }
 }
+
+#[test]
+fn a_server_that_answers_its_miners_is_not_left_for_one_dead_connection() {
+    let mut stage = Stage::new(2, true);
+    for _ in 0..20 {
+        stage.miner("alice");
+    }
+    let before = stage.spread();
+    let submit_for = |stage: &mut Stage, ms: u64| {
+        for _ in 0..ms / 50 {
+            for miner in 0..20 {
+                stage.submit(miner);
+            }
+            stage.wait(50);
+        }
+    };
+    stage.lose_probe(0);
+    submit_for(&mut stage, 3_000);
+    assert_eq!(stage.status(), ["up", "up"]);
+    assert_eq!(stage.spread(), before);
+    assert_eq!(stage.counts().moved_lost, 0);
+    // The next connection is as good as the first.
+    stage.fail(0, Failing::Hangs);
+    submit_for(&mut stage, 1_000);
+    assert_eq!(stage.status(), ["down", "up"]);
+}

@@ -8,7 +8,7 @@
 mod player;
 mod server;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::admit::ProxySecret;
@@ -62,6 +62,10 @@ pub(crate) struct Stage {
     wires: VecDeque<Passing>,
     /// Of the proxy's connections: to which server.
     links: HashMap<ConnId, usize>,
+    /// The newest probe of each server.
+    probes: HashMap<usize, ConnId>,
+    /// Connections to servers that swallow everything.
+    dead: HashSet<ConnId>,
     next_slot: u64,
     actions: Actions,
     /// Things that have passed.
@@ -104,6 +108,8 @@ impl Stage {
             players: Vec::new(),
             wires: VecDeque::new(),
             links: HashMap::new(),
+            probes: HashMap::new(),
+            dead: HashSet::new(),
             next_slot: 0,
             actions: Actions::default(),
             passed: 0,
@@ -206,6 +212,11 @@ impl Stage {
         }
     }
 
+    /// What passes on the probe's connection to a server is lost from now on.
+    pub(crate) fn lose_probe(&mut self, server: usize) {
+        self.dead.insert(self.probes[&server]);
+    }
+
     pub(crate) fn revive(&mut self, server: usize) {
         let now = self.now;
         for conn in self.servers[server].die() {
@@ -275,6 +286,10 @@ impl Stage {
             .filter(|p| p.is_paused)
             .map(|p| p.conn)
             .collect();
+        self.wires.retain(|passing| match passing {
+            Passing::ToProxy(conn, _) | Passing::ToServer(_, conn, _) => !self.dead.contains(conn),
+            _ => true,
+        });
         let ready = self.wires.iter().position(|passing| match passing {
             Passing::ToProxy(conn, _) => !paused.contains(conn),
             _ => true,
@@ -381,6 +396,9 @@ impl Stage {
         let (Purpose::Miner(_, server) | Purpose::Probe(server)) = purpose;
         let conn = self.next_conn();
         self.links.insert(conn, server);
+        if let Purpose::Probe(_) = purpose {
+            self.probes.insert(server, conn);
+        }
         self.handle(Event::Dialed(purpose, Some(conn)));
         let is_taken = self.servers[server].connect(self.now, conn);
         self.wires.push_back(match is_taken {
