@@ -179,11 +179,14 @@ test('a server that is terminated moves its miners away one by one first',
   });
 
 test('a new process takes over, and no miner notices', async (t) => {
-  const [node] = await startNodes(t, 1, []);
-  const proxy = await startProxy(t, [node]);
+  const nodes = await startNodes(t, 2, []);
+  const proxy = await startProxy(t, nodes);
+
+  proxy.ask('drain', proxy.names[1]);
+
   const miner = await Miner.start(t, proxy);
 
-  await mines(miner, [node]);
+  await mines(miner, nodes);
 
   const jobs = miner.jobs.length;
   const {code} = await proxy.takeOver();
@@ -191,13 +194,16 @@ test('a new process takes over, and no miner notices', async (t) => {
   assert.strictEqual(code, 0);
   await proxy.waitLog(/\b1 miners were taken over/);
   assert.strictEqual(miner.jobs.length, jobs);
-  assert.strictEqual(proxy.spread()[0], 1);
-  await mines(miner, [node]);
+  assert.deepStrictEqual(proxy.spread(), [1, 0]);
+  // What the operator has taken out stays out.
+  assert.deepStrictEqual(
+    proxy.status().servers.map(server => server.drained), [false, true]);
+  await mines(miner, nodes);
   assert.strictEqual(miner.closed, null);
 
   // The new one listens as well.
   const other = await Miner.start(t, proxy);
-  await mines(other, [node]);
+  await mines(other, nodes);
   assert.strictEqual((await proxy.stop()).code, 0);
 });
 

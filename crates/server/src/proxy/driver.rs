@@ -392,6 +392,10 @@ impl Driver<Machine> {
 
     /// Goes on with the miners of another process.
     pub(super) fn take_over(&mut self, estate: Estate) {
+        for name in estate.drained {
+            // One that is no longer configured needs no drain.
+            self.drain(&name, Drain::Out);
+        }
         let mut taken = 0;
         for miner in estate.miners {
             match self.take_over_one(miner) {
@@ -451,7 +455,10 @@ impl Driver<Machine> {
                 state,
             })
         });
-        match handover::give(stream, &listeners, miners) {
+        let backends = &self.settings.backends;
+        let drained = self.drained.iter();
+        let drained = drained.map(|&place| backends[place].name.clone()).collect();
+        match handover::give(stream, &listeners, drained, miners) {
             Ok(()) => {
                 log("info", "another process goes on");
                 self.net.net.leave_to_others(&kept);

@@ -40,6 +40,8 @@ enum Frame {
     Listeners,
     /// They are a miner's connection, and that to its server if it has one.
     Miner(Box<MinerFrame>),
+    /// Servers that the operator has taken out.
+    Drained(Vec<String>),
     /// That was all.
     End,
 }
@@ -72,6 +74,8 @@ pub(super) struct MovingMiner<Fd> {
 #[derive(Default)]
 pub(super) struct Estate {
     pub listeners: Vec<OwnedFd>,
+    /// Names of servers that the operator has taken out.
+    pub drained: Vec<String>,
     pub miners: Vec<MovingMiner<OwnedFd>>,
 }
 
@@ -82,12 +86,14 @@ pub(super) struct Estate {
 pub(super) fn give<'a>(
     stream: &UnixStream,
     listeners: &[BorrowedFd<'_>],
+    drained: Vec<String>,
     miners: impl Iterator<Item = MovingMiner<BorrowedFd<'a>>>,
 ) -> anyhow::Result<()> {
     let patience = Some(Duration::from_millis(HANDOVER_MS));
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
     send(stream, &Frame::Listeners, listeners)?;
+    send(stream, &Frame::Drained(drained), &[])?;
     for miner in miners {
         let fds: Vec<BorrowedFd<'_>> = [miner.conn.fd]
             .into_iter()
@@ -157,6 +163,7 @@ fn receive_all(stream: &UnixStream) -> anyhow::Result<Estate> {
         let (frame, fds) = receive(stream)?;
         match frame {
             Frame::Listeners => estate.listeners = fds,
+            Frame::Drained(names) => estate.drained = names,
             Frame::Miner(frame) => estate.miners.push(moving(*frame, fds)?),
             Frame::End => return Ok(estate),
         }
@@ -231,9 +238,16 @@ mod tests {
             (&mut &taker).write_all(TAKEN).expect("written");
             estate
         });
-        give(&giver, &[listener.as_fd()], std::iter::empty()).expect("given");
+        give(
+            &giver,
+            &[listener.as_fd()],
+            vec!["a:3008".to_owned()],
+            std::iter::empty(),
+        )
+        .expect("given");
         drop(listener);
         let estate = taking.join().expect("no panic");
+        assert_eq!(estate.drained, ["a:3008"]);
         let [fd] = <[OwnedFd; 1]>::try_from(estate.listeners).expect("one listener");
         let listener = TcpListener::from(fd);
         let _peer = TcpStream::connect(address).expect("it still listens");
@@ -244,6 +258,6 @@ mod tests {
     fn a_taker_that_goes_away_is_noticed() {
         let (giver, taker) = UnixStream::pair().expect("a pair");
         drop(taker);
-        assert!(give(&giver, &[], std::iter::empty()).is_err());
+        assert!(give(&giver, &[], Vec::new(), std::iter::empty()).is_err());
     }
 }
