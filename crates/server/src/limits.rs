@@ -432,6 +432,9 @@ pub(crate) const FOUND_COPIED_MAX: i64 = 10_000;
 /// is written without.
 pub(crate) const DUMP_PATIENCE_S: i64 = 10;
 
+/// How long a server that is not heard of is waited for by dumps: longer than a database is away.
+pub(crate) const AWAITED_MS: i64 = 86_400_000;
+
 /// How long the shared ledger knows a batch's digest, in seconds. Longer than files keep the batch.
 pub(crate) const SHARED_BATCHES_KEPT_S: i64 = 30 * 86_400;
 

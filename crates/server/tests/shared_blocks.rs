@@ -86,6 +86,42 @@ fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
     );
 }
 
+/// As after the database was away, when nobody could say that it is alive.
+#[test]
+fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
+    let database = Server::start();
+    let one = serve(&database, "one");
+    work_at(&one, 0);
+    database.sql(&format!(
+        "INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip)
+         SELECT '\\x00', 'late', 1, seen_at_ms - 60000, {FIRST_HEIGHT}, {FIRST_HEIGHT} - 1
+         FROM origins WHERE label = 'one'"
+    ));
+    let hash = find(&one, "alice", Verdict::Accepted);
+    work_at(&one, 1);
+    wait_for(&database, &state(&hash), "accepted 0");
+    // Its patience does not end.
+    database.sql("UPDATE blocks SET closed_at = closed_at + 86400");
+    // It has looked after its blocks meanwhile.
+    let seen = "SELECT seen_at_ms FROM origins WHERE label = 'one'";
+    let begun: i64 = database.sql(seen).parse().expect("a number");
+    wait_until("two seconds of the server's life", || {
+        database
+            .sql(seen)
+            .parse()
+            .is_ok_and(|now: i64| now > begun + 2_000)
+    });
+    assert!(one.files("shares").is_empty());
+    database.sql(&format!(
+        "INSERT INTO credit SELECT {FIRST_HEIGHT}, account, difficulty, origins.id, 3
+         FROM credit, origins WHERE label = 'late';
+         UPDATE origins SET shipped_tip = {FIRST_HEIGHT} WHERE label = 'late'"
+    ));
+    let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
+    let dump: Value = serde_json::from_slice(&one.wait_for_file(&name)).expect("JSON");
+    assert_eq!(dump["shares"], json!({ "alice": 4e-11 }));
+}
+
 #[test]
 fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
     let database = Server::start();

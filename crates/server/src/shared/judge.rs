@@ -23,7 +23,7 @@ use super::shipper::is_away;
 use super::standing::{Link, Standing};
 use crate::dump::write_dump;
 use crate::limits::{
-    ALIVE_MS, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_EVERY_MS,
+    AWAITED_MS, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_EVERY_MS,
     TIDY_ROWS,
 };
 use crate::node::Node;
@@ -193,8 +193,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Writes the dumps of this server's blocks whose rounds are closed, when all servers that are
-    /// alive have shipped what belongs to them, or soon after. A round is read only then.
+    /// Writes the dumps of this server's blocks whose rounds are closed, when all servers have shipped
+    /// what belongs to them, or soon after. A round is read only then.
     fn dump(&mut self, now_ms: i64, node: &dyn Node) -> anyhow::Result<()> {
         let network = self.judge.network;
         for origin in self.own_origins()? {
@@ -243,7 +243,7 @@ fn due(sql: &mut dyn Sql, origin: i64, now_ms: i64) -> Result<Vec<Hash>, SqlErro
         &values![
             origin,
             now_ms / 1000 - DUMP_PATIENCE_S,
-            now_ms - ALIVE_MS,
+            now_ms - AWAITED_MS,
             DUMPS_PER_TURN
         ],
     )?;
