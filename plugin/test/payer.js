@@ -158,10 +158,12 @@ class Payer {
     this.child = null;
   }
 
-  static async start(t, pool, terms) {
+  /** For the ledger of a server, or one that servers share. */
+
+  static async start(t, pool, terms, shared = null) {
     const node = await Proxy.start(t, pool.ports.http);
     const wallet = await Proxy.start(t, pool.ports.wallet);
-    const ledger = path.join(pool.stratumDir, 'ledger.db');
+    const ledger = shared || path.join(pool.stratumDir, 'ledger.db');
     return new this(ledger, terms, node, wallet);
   }
 

@@ -5,6 +5,7 @@ const {test} = require('node:test');
 const {startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Payer, Wallets} = require('./payer');
+const {Postgres} = require('./postgres');
 
 const BLOCKS = 25;
 const MATURITY = 2;
@@ -20,15 +21,22 @@ const PATTERN = ['alice', 'bob', 'alice', 'carol', 'alice', 'bob', 'alice',
 /**
  * A pool with a wallet that gets its coinbases, and a second node that has
  * the wallets of its miners. An account is paid at the address that is its
- * name, but alice's is set.
+ * name, but alice's is set. With a database both are servers of one pool.
  */
 
-async function startPool(t) {
+async function startPool(t, database = null) {
+  const args = (label) => {
+    return database
+      ? [...WALLET_KEY, `--stratum-database=${database.url}`,
+        `--stratum-server-id=${label}`]
+      : WALLET_KEY;
+  };
   const pool = await startNode(t, {
-    listen: true, wallet: true, address: null, args: WALLET_KEY
+    listen: true, wallet: true, address: null, args: args('first')
   });
   const other = await startNode(t, {
-    plugin: false, wallet: true, peer: pool, args: WALLET_KEY
+    plugin: database != null, wallet: true, peer: pool, args: args('second'),
+    address: await new Wallets(pool).address('primary')
   });
   const theirs = new Wallets(other);
   const names = {};
@@ -36,7 +44,7 @@ async function startPool(t) {
   for (const id of ['alice', 'bob', 'carol'])
     names[id] = await theirs.create(id);
 
-  const payer = await Payer.start(t, pool, TERMS);
+  const payer = await Payer.start(t, pool, TERMS, database && database.url);
   const address = names.alice;
   names.alice = 'alice';
   return {pool, other, theirs, names, payer, address, ours: new Wallets(pool)};
@@ -212,6 +220,48 @@ test('accounts are paid to the base unit, once, wherever it is killed',
     assert.strictEqual(made.length, 3);
     await payer.tool('ledger', 'check', '--ledger', payer.ledger);
   });
+
+test('servers with one ledger are paid for from it, once', async (t) => {
+  const database = await Postgres.start(t);
+  const world = await startPool(t, database);
+  const {pool, other, payer} = world;
+  const found = [];
+
+  for (const server of [pool, other, pool]) {
+    found.push(...await mineBlocks(t, {...world, pool: server}, 4));
+    for (const node of [pool, other])
+      await node.waitTip(found[found.length - 1]);
+  }
+
+  await bury(world);
+  await waitConfirmed(world, found.length);
+  await payer.tool('ledger', 'address', '--ledger', payer.ledger, 'alice',
+    world.address);
+
+  const plan = await payer.plan();
+  const due = planned(world, plan);
+
+  assert.deepStrictEqual(plan.blocks.map(block => block.hash).sort(),
+    [...found].sort());
+
+  // Neither a run that ends where its transaction is made, nor a database
+  // that ends where it is broadcast, has anybody paid twice.
+  await payer.sendKilled(payer.wallet, 'after',
+    /^POST \/wallet\/primary\/create/);
+  await payer.sendKilled(payer.node, 'before', /^POST \/broadcast/);
+  await database.kill();
+
+  const away = await payer.send();
+  assert.strictEqual(away.code, 1);
+  assert.match(away.err, /failed to connect to .*: Connection refused/);
+
+  await database.resume();
+  const [sent, last] = await settleUp(world, payer);
+  assert.deepStrictEqual(steps(sent), ['waiting']);
+  assert.deepStrictEqual(steps(last), ['confirmed', 'nobody due']);
+  assert.deepStrictEqual(await received(world), due);
+  await payer.tool('ledger', 'check', '--ledger', payer.ledger);
+});
 
 test('a wallet that cannot pay loses nothing', async (t) => {
   const world = await startPool(t);
