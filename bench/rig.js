@@ -25,6 +25,26 @@ const OUTPUT_MAX = 64 << 20;
 /** Two free ports in a row are not always found at once. */
 const PORT_TRIES = 50;
 
+/** A ledger of years: accounts times heights rows of credit. */
+const OLD_ACCOUNTS = 1000;
+const OLD_HEIGHTS = 5000;
+
+// Node has no SQLite before version 22; Python has it everywhere.
+const AGE = `
+import sqlite3, sys
+accounts, heights = int(sys.argv[2]), int(sys.argv[3])
+db = sqlite3.connect(sys.argv[1])
+db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+  " WHERE i < ?) INSERT INTO accounts (name) SELECT 'old' || i FROM n",
+  [accounts])
+ids = [id for id, in db.execute("SELECT id FROM accounts WHERE name LIKE 'old%'")]
+# Above the tip: what is far below it is merged.
+for height in range(1000, 1000 + heights):
+    db.executemany('INSERT INTO credit (height, account, difficulty, origin,'
+      ' count) VALUES (?, ?, 1.0, 0, 100)', [(height, id) for id in ids])
+db.commit()
+`;
+
 /** Every hash is a share, and the difficulty stays. */
 const NODE_ARGS = [
   '--log-level=info',
@@ -114,6 +134,18 @@ class Hstratum {
     pin(node.child.pid, SERVER_CORE);
     await node.mine(1);
     return new this(node);
+  }
+
+  /** Start again with a ledger that holds the credit of years. */
+
+  async age() {
+    await this.node.signal('SIGTERM');
+    execFileSync('python3', ['-c', AGE,
+      path.join(this.node.stratumDir, 'ledger.db'), String(OLD_ACCOUNTS),
+      String(OLD_HEIGHTS)]);
+    await this.node.restart();
+    this.pid = this.node.child.pid;
+    pin(this.pid, SERVER_CORE);
   }
 
   /** Shares that each miner has ready, since every second hash is a block. */

@@ -73,18 +73,18 @@ async function submit(server, rate, args, seconds = SECONDS, options = {}) {
   };
 }
 
-function flatOut(server) {
-  return submit(server, RATE_MOST, [`--outstanding=${OUTSTANDING}`]);
+function flatOut(server, args = []) {
+  return submit(server, RATE_MOST, [`--outstanding=${OUTSTANDING}`, ...args]);
 }
 
 function oneOutstanding(server) {
   return submit(server, RATE_ONE_MOST, ['--outstanding=1']);
 }
 
-async function steady(server) {
+async function steady(server, args = []) {
   const fsync = syncTime(os.tmpdir());
-  const args = [`--rate=${RATE}`];
-  return {...await submit(server, RATE, args, 2 * SECONDS),
+  return {...await submit(server, RATE, [`--rate=${RATE}`, ...args],
+    2 * SECONDS),
     fsync50: fsync.p50, fsync99: fsync.p99};
 }
 

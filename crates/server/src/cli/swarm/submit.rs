@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
@@ -286,6 +287,10 @@ impl<'a> Swarm<'a> {
     fn turn(&mut self, phase: Phase) -> anyhow::Result<()> {
         let mut seats = Vec::new();
         let wait = self.wait(phase);
+        if wait.is_zero() {
+            // Where the server's syncs are waited for, the system's own threads need this core too.
+            thread::yield_now();
+        }
         self.crowd.turn(wait, &mut seats, |account, told| {
             self.tally.take(account, told);
         })?;
