@@ -1,7 +1,7 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
 .PHONY: run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash soak proxy servers \
-  sim fuzz conformance dashboards clean
+  sim coverage fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -88,6 +88,10 @@ sim:
 	cargo build --locked --release -p hstratum-sim
 	@target/release/hstratum-sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PROXY),--proxy) $(if $(PLANTS),--plants)
+
+# How much of crates/core tests and simulator reach together, by file; see crates/sim/README.md.
+coverage:
+	@SEEDS='$(SEEDS)' HOURS='$(HOURS)' scripts/coverage.sh
 
 # An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
 soak: build
