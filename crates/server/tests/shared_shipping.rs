@@ -14,7 +14,7 @@ use std::time::Duration;
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;
-use postgres::Server;
+use postgres::{Lost, Server, Wire};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -126,6 +126,35 @@ fn database_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let away = running.node.wait_for_logs("the shared ledger is away", 1);
     assert!(away.len() <= 6, "{away:?}");
     running.node.wait_for_log("the shared ledger is back after");
+}
+
+#[test]
+fn connection_that_is_cut_in_a_commit_loses_and_doubles_nothing() {
+    let database = Server::start();
+    let wire = Wire::to(database.port());
+    let running = serve(&directory(), &wire.url(), "one");
+    let mut miner = running.mine_as("alice");
+    let mut mined = 1;
+    // Only a connection that has shipped before is known by what it says.
+    mine(&mut miner, 1);
+    wait_for_count(&database, mined);
+    for lost in [Lost::Order, Lost::Answer, Lost::Order, Lost::Answer] {
+        wire.lose(lost);
+        mine(&mut miner, 3);
+        mined += 3;
+        wait_until(&format!("a commit has lost its {lost:?}"), || {
+            wire.has_lost()
+        });
+        mine(&mut miner, 2);
+        mined += 2;
+        wait_for_count(&database, mined);
+    }
+    wait_for_statistics(&database, mined);
+    assert_eq!(
+        database.sql("SELECT count(*) FROM origins"),
+        "1",
+        "the file has not been parted from"
+    );
 }
 
 #[test]
@@ -353,6 +382,27 @@ fn start_needs_no_database_and_stops_at_one_that_is_not_ours() {
     assert!(text.contains("of the network \"main\""), "{text}");
     let text = refused("UPDATE meta SET network = 'regtest', version = 99");
     assert!(text.contains("newer hstratum"), "{text}");
+    database.sql("UPDATE meta SET version = 1");
+    database.lock();
+    let text = refused("SELECT 1");
+    assert!(text.contains("password"), "{text}");
+}
+
+#[test]
+fn password_that_is_right_no_longer_is_told_and_mining_goes_on() {
+    let database = Server::start();
+    let running = serve(&directory(), &database.url(), "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 2);
+    wait_for_count(&database, 2);
+    database.lock();
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = 'pool' AND pid <> pg_backend_pid()",
+    );
+    running.node.wait_for_log("password");
+    mine(&mut miner, 3);
+    assert_eq!(count(&database), 2);
 }
 
 #[test]
