@@ -328,8 +328,15 @@ pub(crate) const HTTP_SUMS: Duration = Duration::from_secs(2);
 /// Steps of time whose sums HTTP keeps. At the limit all are read anew.
 pub(crate) const HTTP_SUMS_MAX: usize = 4_096;
 
-/// How old what is about everybody in a shared ledger may be before it is read anew.
+/// How old what is about everybody in a shared ledger may be before it is read anew, however long that
+/// takes.
 pub(crate) const HTTP_SHARED_KEPT: Duration = Duration::from_secs(30);
+
+/// How old it may be where it is soon read.
+pub(crate) const HTTP_SHARED_KEPT_MIN: Duration = Duration::from_secs(1);
+
+/// Times of its reading after which it is read anew: a twentieth of a processor of the database's.
+pub(crate) const HTTP_SHARED_REST: u32 = 20;
 
 /// How long it is waited for where it was never read.
 pub(crate) const HTTP_FIRST: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::Site;
 use super::answer::Failure;
 use super::book::Book;
-use crate::limits::HTTP_FIRST;
+use crate::limits::{HTTP_FIRST, HTTP_SHARED_KEPT_MIN, HTTP_SHARED_REST};
 use crate::sql::{Sql, SqlError};
 
 /// See the module.
@@ -24,8 +24,15 @@ struct Inside<T> {
 }
 
 struct Known<T> {
-    last: Option<(Instant, Arc<T>)>,
+    last: Option<Last<T>>,
     is_reading: bool,
+}
+
+struct Last<T> {
+    at: Instant,
+    /// How long reading it took.
+    took: Duration,
+    value: Arc<T>,
 }
 
 impl<T> Default for Gathered<T> {
@@ -43,8 +50,8 @@ impl<T> Default for Gathered<T> {
 }
 
 impl<T: Send + Sync + 'static> Gathered<T> {
-    /// Of a file as it was at most so long ago; of a shared ledger as it was read last, and is read anew
-    /// beside when that is longer ago.
+    /// Of a file as it was at most so long ago. Of a shared ledger as it was read last; it is read anew
+    /// beside when that is longer ago, or when it is soon read and has rested for long after that.
     pub(crate) async fn get(
         &self,
         (site, book): (&Site, &Book),
@@ -53,20 +60,23 @@ impl<T: Send + Sync + 'static> Gathered<T> {
     ) -> Result<Arc<T>, Failure> {
         let Some(background) = &site.background else {
             let _turn = self.0.turn.lock().await;
-            return match self.0.fresh(kept) {
-                Some(value) => Ok(value),
-                None => Ok(self.0.keep(book.read(query).await?)),
-            };
+            if let Some(value) = self.0.fresh(|_| kept) {
+                return Ok(value);
+            }
+            let begun = Instant::now();
+            return Ok(self.0.keep(begun, book.read(query).await?));
         };
-        if let Some(value) = self.0.fresh(kept) {
+        let rest = |took: Duration| (took * HTTP_SHARED_REST).max(HTTP_SHARED_KEPT_MIN);
+        if let Some(value) = self.0.fresh(|took| kept.min(rest(took))) {
             return Ok(value);
         }
         let read = self.0.read.notified();
         if self.0.begin() {
             let (inside, background) = (self.0.clone(), background.clone());
             tokio::spawn(async move {
+                let begun = Instant::now();
                 let done = background.read(query).await;
-                inside.end(done.ok());
+                inside.end(begun, done.ok());
             });
         }
         if let Some(value) = self.0.last() {
@@ -81,20 +91,25 @@ impl<T: Send + Sync + 'static> Gathered<T> {
 }
 
 impl<T> Inside<T> {
-    fn fresh(&self, kept: Duration) -> Option<Arc<T>> {
+    /// What was read last, unless that is longer ago than its reading allows.
+    fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<Arc<T>> {
         let known = self.lock();
-        let fresh = known.last.as_ref().filter(|(at, _)| at.elapsed() < kept);
-        fresh.map(|(_, value)| value.clone())
+        let last = known.last.as_ref()?;
+        (last.at.elapsed() < kept(last.took)).then(|| last.value.clone())
     }
 
     fn last(&self) -> Option<Arc<T>> {
         let known = self.lock();
-        known.last.as_ref().map(|(_, value)| value.clone())
+        known.last.as_ref().map(|last| last.value.clone())
     }
 
-    fn keep(&self, value: T) -> Arc<T> {
+    fn keep(&self, begun: Instant, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        self.lock().last = Some((Instant::now(), value.clone()));
+        self.lock().last = Some(Last {
+            at: Instant::now(),
+            took: begun.elapsed(),
+            value: value.clone(),
+        });
         value
     }
 
@@ -103,9 +118,9 @@ impl<T> Inside<T> {
         !std::mem::replace(&mut self.lock().is_reading, true)
     }
 
-    fn end(&self, value: Option<T>) {
+    fn end(&self, begun: Instant, value: Option<T>) {
         if let Some(value) = value {
-            self.keep(value);
+            self.keep(begun, value);
         }
         self.lock().is_reading = false;
         self.read.notify_waiters();
