@@ -14,7 +14,8 @@ use std::time::Duration;
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;
-use postgres::{Lost, Server, Wire};
+use postgres::Server;
+use postgres::wire::{Lost, Wire};
 use rusqlite::Connection;
 use tempfile::TempDir;
 

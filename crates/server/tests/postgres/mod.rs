@@ -3,7 +3,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-mod wire;
+pub(crate) mod wire;
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 use hstratum::shared::address::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-
-pub(crate) use wire::{Lost, Wire};
 
 /// The password of user `pool` where one is asked for.
 pub(crate) const PASSWORD: &str = "right";
