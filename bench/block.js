@@ -18,6 +18,7 @@ const {Miner} = require('../plugin/test/miner');
 const {Observer} = require('../plugin/test/observer');
 const {Spender} = require('../plugin/test/spender');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
+const {median, table} = require('./numbers');
 const {now} = require('./probe');
 
 const PROBE = path.join(__dirname, 'probe.js');
@@ -358,29 +359,8 @@ function quiet() {
  * The report
  */
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-
-  return sorted.length % 2 === 1
-    ? sorted[half]
-    : (sorted[half - 1] + sorted[half]) / 2;
-}
-
 function digits(ms) {
   return ms.toFixed(Math.abs(ms) < 100 ? 1 : 0);
-}
-
-function table(rows) {
-  const widths = rows[0].map((_, i) => {
-    return Math.max(...rows.map(row => row[i].length));
-  });
-
-  return rows.map((row) => {
-    return row.map((cell, i) => {
-      return i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
-    }).join('  ');
-  }).join('\n');
 }
 
 function report({rounds, sizes, peers}, samples) {

@@ -8,6 +8,7 @@
 const http = require('http');
 const {parseArgs} = require('util');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
+const {median} = require('./numbers');
 const {Hstratum} = require('./rig');
 const rows = require('./rows');
 
@@ -162,11 +163,6 @@ class Dashboards extends Bench {
 
     return `${text}\n\nMedians of ${this.runs} runs. ${this.notes.join('; ')}.\n`;
   }
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }
 
 function number(text, name, max) {

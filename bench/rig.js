@@ -10,6 +10,7 @@ const fs = require('fs');
 const path = require('path');
 const {promisify} = require('util');
 const {freePort, startNode, waitFor} = require('../plugin/test/harness');
+const {quantile} = require('./numbers');
 
 const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
 const ADDON = path.join(__dirname, '..', 'plugin', 'hstratum.node');
@@ -210,11 +211,5 @@ function syncTime(dir) {
   return {p50: quantile(times, 0.5), p99: quantile(times, 0.99)};
 }
 
-function quantile(values, part) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = Math.ceil(sorted.length * part) - 1;
-  return sorted[Math.min(sorted.length - 1, Math.max(0, at))];
-}
-
 module.exports = {ADDON, API_KEY, BINARY, Hstratum, LOAD_CORE, Limit,
-  SERVER_CORE, pin, quantile, swarm, syncTime};
+  SERVER_CORE, pin, swarm, syncTime};

@@ -14,7 +14,8 @@ const Coin = require('hsd/lib/primitives/coin');
 const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
 const {Spender} = require('../plugin/test/spender');
-const {API_KEY, LOAD_CORE, SERVER_CORE, pin, quantile, swarm, syncTime}
+const {quantile} = require('./numbers');
+const {API_KEY, LOAD_CORE, SERVER_CORE, pin, swarm, syncTime}
   = require('./rig');
 const {now} = require('./probe');
 

@@ -10,6 +10,7 @@ const fs = require('fs');
 const os = require('os');
 const {parseArgs} = require('util');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
+const {median, table} = require('./numbers');
 const {ADDON, BINARY, Hstratum, LOAD_CORE, Limit, pin} = require('./rig');
 const rows = require('./rows');
 
@@ -392,16 +393,6 @@ function inTurn(servers, run) {
   return run % 2 === 0 ? servers : [...servers].reverse();
 }
 
-function median(values) {
-  // Of nothing it is NaN, which meets no bound.
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-
-  return sorted.length % 2 === 1
-    ? sorted[half]
-    : (sorted[half - 1] + sorted[half]) / 2;
-}
-
 function spread(values, digits) {
   if (values.length === 0)
     return '–';
@@ -413,18 +404,6 @@ function spread(values, digits) {
     return text;
 
   return `${text} (${show(Math.min(...values))}–${show(Math.max(...values))})`;
-}
-
-function table(lines) {
-  const widths = lines[0].map((_, i) => {
-    return Math.max(...lines.map(line => line[i].length));
-  });
-
-  return lines.map((line) => {
-    return line.map((cell, i) => {
-      return i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
-    }).join('  ').trimEnd();
-  }).join('\n');
 }
 
 function progress(text) {

@@ -15,6 +15,7 @@ const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
+const {quantile} = require('../bench/numbers');
 const {makeNode} = require('../plugin/test/harness');
 const {Account, checkBlocks, checkDumps, waitAnswered} = require('./checks');
 const {readLedger, readLiveLedger} = require('./ledger');
@@ -228,11 +229,6 @@ async function timeRpc(node, ms) {
   }
 
   return times;
-}
-
-function quantile(values, q) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
 }
 
 function pad(value, width) {

@@ -15,6 +15,7 @@ const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
+const {median} = require('../bench/numbers');
 const {makeNode} = require('../plugin/test/harness');
 const {Proxy, SECRET} = require('../plugin/test/proxy');
 const {Account} = require('./checks');
@@ -113,10 +114,6 @@ async function load(cleanup, target, dir, name, {node, proxy}) {
   });
 
   return {p50, p99, nodeCost, proxyCost, resident};
-}
-
-function median(values) {
-  return [...values].sort((a, b) => a - b)[values.length >> 1];
 }
 
 /**

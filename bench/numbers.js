@@ -1,0 +1,38 @@
+'use strict';
+
+/*
+ * What measurements come to, and how they are shown.
+ */
+
+/** Of nothing it is NaN, which meets no bound. */
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+
+  return sorted.length % 2 === 1
+    ? sorted[half]
+    : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+function quantile(values, part) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = Math.ceil(sorted.length * part) - 1;
+  return sorted[Math.min(sorted.length - 1, Math.max(0, at))];
+}
+
+/** Lines of cells as text; the first line is the head. */
+
+function table(lines) {
+  const widths = lines[0].map((_, i) => {
+    return Math.max(...lines.map(line => line[i].length));
+  });
+
+  return lines.map((line) => {
+    return line.map((cell, i) => {
+      return i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
+    }).join('  ').trimEnd();
+  }).join('\n');
+}
+
+module.exports = {median, quantile, table};
