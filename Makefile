@@ -59,8 +59,10 @@ table: build
 month:
 	cargo bench --locked -p hstratum --bench month
 
-# What shipping to a shared ledger costs. DATABASE=postgres://…, an empty one.
+# What shipping to a shared ledger costs: with a PostgreSQL of its own, or DATABASE=postgres://…, an
+# empty one.
 ship:
+	scripts/postgres.sh
 	cargo bench --locked -p hstratum --bench ship
 
 # How fast miners of every size get a fitting difficulty, and how steady it is.

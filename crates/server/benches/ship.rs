@@ -2,9 +2,13 @@
 //! and to one that ships; then how fast PostgreSQL takes what the second one has sealed.
 //!
 //! The file part is on TMPDIR: with TMPDIR=/dev/shm a sync costs nothing, and what is left is the
-//! processor's. The second part needs `DATABASE=postgres://…`, an empty database. WORKERS and SECONDS
-//! change the numbers.
+//! processor's. The database is a server of the bench's own, or `DATABASE=postgres://…`, an empty one.
+//! WORKERS and SECONDS change the numbers.
 
+#[path = "../tests/postgres/mod.rs"]
+mod postgres;
+
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -53,10 +57,27 @@ fn main() {
             took.as_secs_f64() * 1e6 / shares as f64
         );
     }
-    match std::env::var("DATABASE") {
-        Ok(url) => ship(&dir.path().join("shared"), &url, seconds as u64),
-        Err(_) => println!("DATABASE is not given: nothing is shipped"),
+    let shared = dir.path().join("shared");
+    if let Ok(url) = std::env::var("DATABASE") {
+        ship(&shared, &url, seconds as u64, || None);
+    } else {
+        let own = postgres::Server::durable();
+        ship(&shared, &own.url(), seconds as u64, || {
+            own.pid().map(processor_time)
+        });
     }
+}
+
+/// What the processes of a PostgreSQL server have used that run now.
+fn processor_time(postmaster: u32) -> Duration {
+    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))
+        .expect("Linux lists children");
+    let used = |pid: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+        let nanos = text.split(' ').next().and_then(|used| used.parse().ok());
+        Duration::from_nanos(nanos.unwrap_or(0))
+    };
+    children.split_whitespace().map(used).sum::<Duration>() + used(&postmaster.to_string())
 }
 
 fn open(path: &Path) -> Sqlite {
@@ -136,8 +157,8 @@ impl Node for Silence {
     }
 }
 
-/// Has a server ship all that the file holds.
-fn ship(dir: &Path, url: &str, sealed: u64) {
+/// Has a server ship all that the file holds; `cpu` says what the database has used.
+fn ship(dir: &Path, url: &str, sealed: u64, cpu: impl Fn() -> Option<Duration>) {
     let options = [
         ("host", "127.0.0.1"),
         ("port", "0"),
@@ -157,7 +178,7 @@ fn ship(dir: &Path, url: &str, sealed: u64) {
         network: Network::Regtest,
         dir: Some(dir.to_owned()),
     };
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), cpu());
     let server = Server::start(settings, Arc::new(Silence)).expect("started");
     let done = loop {
         let standing = server.shared_standing().expect("shared");
@@ -174,5 +195,13 @@ fn ship(dir: &Path, url: &str, sealed: u64) {
         done.batches as f64 / seconds,
         done.rows as f64 / seconds
     );
+    if let (Some(before), Some(after)) = (before, cpu()) {
+        let used = after.saturating_sub(before).as_secs_f64();
+        println!(
+            "the database used {used:.2} s of a processor: {:.2} ms a batch, {:.1} µs a row",
+            used * 1e3 / done.batches as f64,
+            used * 1e6 / done.rows as f64
+        );
+    }
     assert!(server.close().wait(), "stopped in time");
 }

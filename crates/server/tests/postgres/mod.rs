@@ -30,12 +30,23 @@ pub(crate) struct Server {
     dir: TempDir,
     port: u16,
     user: Option<u32>,
+    /// Whether it syncs what it commits. A test ends processes, not the machine.
+    is_durable: bool,
     running: Option<Child>,
 }
 
 impl Server {
     /// A server with an empty database named `pool`.
     pub(crate) fn start() -> Self {
+        Self::make(false)
+    }
+
+    /// One that syncs as an operator's does.
+    pub(crate) fn durable() -> Self {
+        Self::make(true)
+    }
+
+    fn make(is_durable: bool) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
@@ -45,6 +56,7 @@ impl Server {
             user: other_user(dir.path()),
             dir,
             port,
+            is_durable,
             running: None,
         };
         server.own(server.dir.path());
@@ -78,6 +90,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its first process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Child::id)
     }
 
     /// Where it is, for user `pool`.
@@ -133,8 +150,14 @@ impl Server {
                 .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
                 .arg(self.dir.path())
                 .args(["-c", "log_min_messages=panic", "-c", "max_connections=50"])
-                // A test ends processes, not the machine.
-                .args(["-c", "fsync=off"])
+                .args([
+                    "-c",
+                    if self.is_durable {
+                        "fsync=on"
+                    } else {
+                        "fsync=off"
+                    },
+                ])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
