@@ -445,6 +445,9 @@ pub(crate) const AWAITED_MS: i64 = 86_400_000;
 /// How long the shared ledger knows a batch's digest, in seconds. Longer than files keep the batch.
 pub(crate) const SHARED_BATCHES_KEPT_S: i64 = 30 * 86_400;
 
+/// How much earlier than that it may know no more of a batch: clocks are apart, and shipping takes time.
+pub(crate) const FORGETTING_S: i64 = 86_400;
+
 const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);
 const _: () =
     assert!(FINISH_MS + LEDGER_STOP_MS + SHARED_STOP.as_millis() as u64 <= CLOSE_MS - 1_000);

@@ -200,6 +200,21 @@ fn database_that_falls_back_gets_everything_again() {
 
 #[test]
 fn file_from_a_backup_brings_only_what_is_new() {
+    restore_a_file(|_, _| {});
+}
+
+#[test]
+fn file_from_a_backup_of_long_ago_brings_only_what_is_new() {
+    restore_a_file(|backup, database| {
+        database.sql("DELETE FROM batches");
+        open(backup)
+            .execute_batch("UPDATE outbox SET sealed_at = sealed_at - 40 * 86400")
+            .expect("older");
+    });
+}
+
+/// A file goes on that is older than what was shipped from it; what happens in between may be given.
+fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     let mut database = Server::start();
     let running = serve(&directory(), &database.url(), "one");
     let mut miner = running.mine_as("alice");
@@ -209,6 +224,7 @@ fn file_from_a_backup_brings_only_what_is_new() {
     mined += 5;
     wait_for_count(&database, mined);
     drop(running);
+    meanwhile(backup.path(), &database);
 
     // The database is away while the older file gathers: it cannot know yet.
     database.kill();

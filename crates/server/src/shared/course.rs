@@ -14,6 +14,14 @@ pub(crate) struct Seen {
     pub life: Life,
 }
 
+/// What the file has of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub digest: Digest,
+    /// So old that the shared ledger may have forgotten its own.
+    pub is_old: bool,
+}
+
 /// What both have of one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Compared {
@@ -23,6 +31,8 @@ pub(crate) struct Compared {
     pub theirs: i64,
     /// The last one that is the same.
     pub agreed: i64,
+    /// The run that gathered it, where the file knows that.
+    pub agreed_life: Option<Life>,
     /// The first one above it that the file still has.
     pub kept_from: Option<i64>,
     /// The runs that gathered the batch after it, where they are known.
@@ -72,11 +82,13 @@ impl Compared {
     }
 
     /// What was pending in the older copy is a part of the batch that the newer one made of it, if
-    /// one run gathered both: what is pending only grows.
+    /// one run gathered both: what is pending only grows. Where theirs is forgotten, ours was pending
+    /// if the run gathered it that had gathered the one before.
     fn part(&self) -> Course {
         let is_part = match self.next_lives {
             (Some(ours), Some(theirs)) => ours == theirs,
-            _ => false,
+            (Some(ours), None) => self.agreed_life == Some(ours),
+            (None, _) => false,
         };
         Course::Part {
             kept: self.agreed + i64::from(is_part),
@@ -84,19 +96,21 @@ impl Compared {
     }
 }
 
-/// The last batch, up to `top`, that both have alike; `look` says what each has of one. What either
-/// has forgotten is older than all it has, and agreed on long ago.
+/// The last batch, up to `top`, that both have alike; `look` says what each has of one. What the file
+/// has forgotten was agreed on long ago. What the shared ledger has forgotten was, unless the file's is
+/// too new for that: then the file went on from an old copy.
 ///
 /// # Errors
 /// What `look` says.
 pub(crate) fn agreed<E>(
     top: i64,
-    mut look: impl FnMut(i64) -> Result<(Option<Digest>, Option<Digest>), E>,
+    mut look: impl FnMut(i64) -> Result<(Option<Own>, Option<Digest>), E>,
 ) -> Result<i64, E> {
     let mut is_agreed = |sequence| -> Result<bool, E> {
         Ok(match look(sequence)? {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => true,
+            (Some(ours), Some(theirs)) => ours.digest == theirs,
+            (Some(ours), None) => ours.is_old,
+            (None, _) => true,
         })
     };
     if top == 0 || is_agreed(top)? {
@@ -140,23 +154,40 @@ mod tests {
     /// What is done with `ours`, of which the file has only those above `forgotten`, when the shared
     /// ledger has `theirs`.
     fn course(ours: &str, forgotten: i64, theirs: &str, is_current: bool) -> Course {
-        let (mine, theirs) = (digests(ours), digests(theirs));
+        course_of_old(ours, (forgotten, 0), theirs, (0, is_current))
+    }
+
+    /// The same where the file's batches up to `old` are old, and the shared ledger has only those
+    /// above another number.
+    fn course_of_old(
+        ours: &str,
+        (forgotten, old): (i64, i64),
+        theirs: &str,
+        (forgotten_there, is_current): (i64, bool),
+    ) -> Course {
+        let (mine, all_theirs) = (digests(ours), digests(theirs));
         let last = |batches: &BTreeMap<i64, Seen>| batches.keys().next_back().copied().unwrap_or(0);
-        let kept: BTreeMap<i64, Seen> =
-            mine.range(forgotten + 1..).map(|(k, v)| (*k, *v)).collect();
-        let top = last(&mine).min(last(&theirs));
+        let above = |batches: &BTreeMap<i64, Seen>, number: i64| -> BTreeMap<i64, Seen> {
+            batches.range(number + 1..).map(|(k, v)| (*k, *v)).collect()
+        };
+        let (kept, theirs) = (above(&mine, forgotten), above(&all_theirs, forgotten_there));
+        let top = last(&mine).min(last(&all_theirs));
         let Ok(agreed) = agreed(top, |sequence| -> Result<_, Infallible> {
-            let digest = |seen: &Seen| seen.digest;
+            let own = |seen: &Seen| Own {
+                digest: seen.digest,
+                is_old: sequence <= old,
+            };
             Ok((
-                kept.get(&sequence).map(digest),
-                theirs.get(&sequence).map(digest),
+                kept.get(&sequence).map(own),
+                theirs.get(&sequence).map(|seen| seen.digest),
             ))
         });
         let life = |seen: &Seen| seen.life;
         Compared {
             ours: last(&mine),
-            theirs: last(&theirs),
+            theirs: last(&all_theirs),
             agreed,
+            agreed_life: kept.get(&agreed).map(life),
             kept_from: kept
                 .range(agreed + 1..)
                 .next()
@@ -228,6 +259,19 @@ mod tests {
         assert_eq!(course("x2y2", 0, "a1b1", true), Course::Part { kept: 0 });
         // It has forgotten all that it had shipped.
         assert_eq!(course("a1b1", 2, "a1b1c1", true), Course::Part { kept: 2 });
+    }
+
+    #[test]
+    fn older_file_parts_also_where_the_shared_ledger_has_forgotten() {
+        let course = |ours, forgotten| course_of_old(ours, (forgotten, 2), "a1b1c1d2", (4, true));
+        assert_eq!(course("a1b1", 0), Course::Part { kept: 2 });
+        assert_eq!(course("a1b1x3", 0), Course::Part { kept: 2 });
+        assert_eq!(course("a1b1x1", 0), Course::Part { kept: 3 });
+        assert_eq!(course("a1b1x1y3z3w3v3", 0), Course::Part { kept: 3 });
+        assert_eq!(course("a1b1x3y3", 2), Course::Part { kept: 2 });
+        // Nothing has come for long.
+        let idle = course_of_old("a1b1", (2, 2), "a1b1", (2, true));
+        assert_eq!(idle, ship(2, 3));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::address::Address;
 use super::cargo::{Cargo, Carrier, Shipped};
-use super::course::{Compared, Course, Seen, agreed};
+use super::course::{Compared, Course, Own, Seen, agreed};
 use super::heartbeat::Heartbeat;
 use super::standing::{Report, Standing};
 use super::talk::Talk;
 use super::{origin, schema};
-use crate::limits::{PART_MS, SHARED_RETRY, SHARED_STOP};
+use crate::limits::{FORGETTING_S, PART_MS, SHARED_BATCHES_KEPT_S, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::SqlError;
 use crate::store::body::Body;
@@ -333,13 +333,8 @@ fn compared(
         .map_err(SqlError::from)?;
     let theirs: i64 = row.get(0);
     let agreed = agreed(ours.sequence.min(theirs), |sequence| {
-        let mine = if sequence == ours.sequence {
-            Some(ours.digest)
-        } else {
-            seen_here(file, ours.id, sequence)?.map(|seen| seen.digest)
-        };
         let other = seen_there(client, shared, sequence)?;
-        anyhow::Ok((mine, other.map(|seen| seen.digest)))
+        anyhow::Ok((own(file, ours, sequence)?, other.map(|seen| seen.digest)))
     })?;
     let kept_from = file.query_row(
         "SELECT min(sequence) FROM outbox WHERE origin = ?1 AND sequence > ?2",
@@ -350,6 +345,7 @@ fn compared(
         ours: ours.sequence,
         theirs,
         agreed,
+        agreed_life: seen_here(file, ours.id, agreed)?.map(|seen| seen.life),
         kept_from,
         next_lives: (
             seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.life),
@@ -357,6 +353,27 @@ fn compared(
         ),
         is_current: ours.is_current,
     })
+}
+
+/// What the file has of a batch; of its last one it always knows something.
+fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<Own>> {
+    let old_s = unix_s().cast_signed() - SHARED_BATCHES_KEPT_S + FORGETTING_S;
+    let kept = file
+        .prepare_cached(
+            "SELECT digest, sealed_at < ?3 FROM outbox WHERE origin = ?1 AND sequence = ?2",
+        )?
+        .query_row((ours.id, sequence, old_s), |row| {
+            Ok(Own {
+                digest: row.get(0)?,
+                is_old: row.get(1)?,
+            })
+        })
+        .optional()?;
+    let last = (sequence == ours.sequence).then_some(Own {
+        digest: ours.digest,
+        is_old: true,
+    });
+    Ok(kept.or(last))
 }
 
 fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<Option<Seen>> {
