@@ -349,6 +349,38 @@ fn a_server_that_talks_nonsense_is_left() {
 }
 
 #[test]
+fn a_server_that_talks_nonsense_to_its_miners_is_left() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
+    let ids: Vec<u64> = miners.iter().map(|&miner| stage.submit(miner)).collect();
+    stage.garble(0);
+    stage.wait(100);
+    assert_eq!(stage.status(), ["down", "up"]);
+    assert_eq!(stage.spread(), [0, 30]);
+    for (miner, id) in miners.into_iter().zip(ids) {
+        // Answered by whichever server, or lost with the connection.
+        stage.players[miner].answer(id);
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
+
+#[test]
+fn miners_that_queue_for_a_server_that_hangs_go_to_the_next() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..900).map(|_| stage.miner("alice")).collect();
+    assert!(stage.spread().iter().all(|&miners| miners > 256));
+    // More lose the first server than may log in at the second at once.
+    stage.fail(1, Failing::Hangs);
+    stage.fail(0, Failing::Dies);
+    stage.wait(3_000);
+    assert_eq!(stage.status(), ["down", "down", "up"]);
+    assert_eq!(stage.spread(), [0, 0, 900]);
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
+
+#[test]
 fn a_server_that_hangs_is_left_within_a_second() {
     let mut stage = Stage::new(2, true);
     for _ in 0..20 {

@@ -217,6 +217,18 @@ impl Stage {
         self.dead.insert(self.probes[&server]);
     }
 
+    /// A server says what no server says, on each connection of a miner's.
+    pub(crate) fn garble(&mut self, server: usize) {
+        let probe = self.probes.get(&server);
+        let miners = self.links.iter();
+        let links = miners.filter(|(conn, place)| **place == server && Some(*conn) != probe);
+        let conns: Vec<ConnId> = links.map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.wires
+                .push_back(Passing::ToProxy(conn, b"what?\n".to_vec()));
+        }
+    }
+
     pub(crate) fn revive(&mut self, server: usize) {
         let now = self.now;
         for conn in self.servers[server].die() {
