@@ -46,9 +46,20 @@ pub(crate) enum Change {
 enum Probe {
     /// There is none until then.
     Waiting(u64),
-    /// It is being made, until then.
+    /// It is being made, since then.
     Dialing(Option<ConnId>, u64),
     Open(Asking),
+}
+
+impl Probe {
+    /// Since when something is awaited, and what it means that it does not come.
+    fn awaits(&self) -> Option<(u64, &'static str)> {
+        match self {
+            Self::Waiting(_) => None,
+            Self::Dialing(_, since_ms) => Some((*since_ms, "it cannot be reached")),
+            Self::Open(asking) => asking.asked_ms.map(|ms| (ms, "it does not answer")),
+        }
+    }
 }
 
 struct Asking {
@@ -75,8 +86,10 @@ pub(crate) struct Backend {
     /// Miners that wait for their turn to log in.
     pub queue: VecDeque<ConnId>,
     probe: Probe,
-    /// The probe's connection broke or fell silent, and the next has yet to be answered.
-    is_in_doubt: bool,
+    /// The probe's connection broke, or is silent, since then, and the next has yet to be answered.
+    doubted_since_ms: Option<u64>,
+    /// It broke: nobody is sent there before the next is answered.
+    is_broken: bool,
     height: Option<u32>,
     /// It has said that its miners are to go elsewhere.
     is_leaving: bool,
@@ -103,7 +116,8 @@ impl Backend {
             logins: 0,
             queue: VecDeque::new(),
             probe: Probe::Waiting(now.ms),
-            is_in_doubt: false,
+            doubted_since_ms: None,
+            is_broken: false,
             height: None,
             is_leaving: false,
             knows_hello: true,
@@ -120,12 +134,12 @@ impl Backend {
 
     /// Whether miners may be sent there.
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Up && self.drain == Drain::In && !self.is_in_doubt
+        self.state == State::Up && self.drain == Drain::In && !self.is_broken
     }
 
     /// Whether it would do where nothing better is.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.state, State::Up | State::Unfit(_)) && !self.is_in_doubt
+        matches!(self.state, State::Up | State::Unfit(_)) && !self.is_broken
     }
 
     /// Something was sent to it that it has to answer.
@@ -160,28 +174,14 @@ impl Backend {
 impl Shared {
     /// Asks servers that are due, and gives up on those that do not answer.
     pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
-        let timeout_ms = self.config.probe_timeout_ms;
         for place in 0..self.backends.len() {
+            self.doubt(place, now, out);
             let ask = self.ask(place);
             let backend = &mut self.backends[place];
-            let is_over = |since: Option<u64>| since.is_some_and(|ms| now.ms - ms >= timeout_ms);
             match &mut backend.probe {
                 Probe::Waiting(at_ms) if *at_ms <= now.ms => self.dial_probe(place, now, out),
-                Probe::Waiting(_) => {}
-                Probe::Dialing(_, until_ms) if *until_ms <= now.ms => {
-                    let since_ms = *until_ms - timeout_ms;
-                    self.lose_probe(place, since_ms, "it cannot be reached", now, out);
-                }
-                Probe::Dialing(..) => {}
-                // Shares are answered within milliseconds: a busy server's silence tells sooner than
-                // the probe's next question.
-                Probe::Open(_) if is_over(backend.silent_since_ms) => {
-                    self.fail(place, "it does not answer", now, out);
-                }
+                Probe::Waiting(_) | Probe::Dialing(..) => {}
                 Probe::Open(asking) => match asking.asked_ms {
-                    Some(asked_ms) if is_over(asking.asked_ms) => {
-                        self.lose_probe(place, asked_ms, "it does not answer", now, out);
-                    }
                     Some(_) => {}
                     None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
                         self.end_probe(place, out);
@@ -198,9 +198,42 @@ impl Shared {
         }
     }
 
+    /// Gives up on a server that is silent. One connection may be dead while its server is well, since
+    /// packets get lost: after half of the time it is asked on another one. A server that speaks to its
+    /// miners meanwhile has the whole time once more.
+    fn doubt(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let timeout_ms = self.config.probe_timeout_ms;
+        let backend = &mut self.backends[place];
+        let is_over = |since_ms: u64, ms: u64| now.ms - since_ms >= ms;
+        // Shares are answered within milliseconds: a busy server's silence tells sooner than the
+        // probe's next question.
+        if backend
+            .silent_since_ms
+            .is_some_and(|ms| is_over(ms, timeout_ms))
+        {
+            return self.fail(place, "it does not answer", now, out);
+        }
+        let Some((since_ms, why)) = backend.probe.awaits() else {
+            return;
+        };
+        match backend.doubted_since_ms {
+            None if is_over(since_ms, timeout_ms / 2) => {
+                backend.doubted_since_ms = Some(since_ms);
+                self.end_probe(place, out);
+                self.dial_probe(place, now, out);
+            }
+            Some(doubted_ms) => {
+                let is_heard = backend.last_alive_ms > doubted_ms;
+                if is_over(doubted_ms, timeout_ms * (1 + u64::from(is_heard))) {
+                    self.fail(place, why, now, out);
+                }
+            }
+            None => {}
+        }
+    }
+
     fn dial_probe(&mut self, place: Place, now: Now, out: &mut Actions) {
-        let until_ms = now.ms + self.config.probe_timeout_ms;
-        self.backends[place].probe = Probe::Dialing(None, until_ms);
+        self.backends[place].probe = Probe::Dialing(None, now.ms);
         out.push(Action::Dial(Purpose::Probe(place), None));
     }
 
@@ -316,7 +349,8 @@ impl Shared {
         backend.knows_hello = !is_refused;
         backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
-        if std::mem::take(&mut backend.is_in_doubt) {
+        backend.doubted_since_ms = None;
+        if std::mem::take(&mut backend.is_broken) {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
         }
@@ -329,33 +363,15 @@ impl Shared {
     pub(crate) fn probe_closed(&mut self, place: Place, now: Now, out: &mut Actions) {
         let backend = &mut self.backends[place];
         match backend.probe {
-            Probe::Open(_) if !backend.is_in_doubt => {
-                backend.is_in_doubt = true;
+            Probe::Open(_) if backend.doubted_since_ms.is_none() => {
+                backend.doubted_since_ms = Some(now.ms);
+                backend.is_broken = true;
                 self.dial_probe(place, now, out);
             }
             Probe::Open(_) => self.fail(place, "it ends connections", now, out),
             Probe::Dialing(..) => self.fail(place, "it refuses connections", now, out),
             Probe::Waiting(_) => {}
         }
-    }
-
-    /// Nothing came of the probe's connection since then. A server that has spoken on others
-    /// meanwhile is asked once more on a new one: packets get lost.
-    fn lose_probe(
-        &mut self,
-        place: Place,
-        since_ms: u64,
-        why: &'static str,
-        now: Now,
-        out: &mut Actions,
-    ) {
-        let backend = &mut self.backends[place];
-        if backend.is_in_doubt || backend.last_alive_ms <= since_ms {
-            return self.fail(place, why, now, out);
-        }
-        backend.is_in_doubt = true;
-        self.end_probe(place, out);
-        self.dial_probe(place, now, out);
     }
 
     /// A server talked nonsense to a miner.
@@ -380,7 +396,8 @@ impl Shared {
         backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
         backend.goods = 0;
         backend.silent_since_ms = None;
-        backend.is_in_doubt = false;
+        backend.doubted_since_ms = None;
+        backend.is_broken = false;
         backend.height = None;
         backend.is_leaving = false;
         backend.unfit_since_ms = None;
@@ -417,6 +434,7 @@ impl Shared {
 
     /// Whether a server that answers is fit for miners.
     fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let is_last = !self.backends.iter().any(Backend::is_open);
         let heights = self.backends.iter().filter(|backend| backend.is_alive());
         let highest = heights.filter_map(|backend| backend.height).max();
         let backend = &mut self.backends[place];
@@ -437,7 +455,8 @@ impl Shared {
         let state = match (backend.state, wrong) {
             (State::Starting, None) => State::Up,
             (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
-                if now.ms < backend.down_until_ms {
+                // Where nobody else takes miners, it is not waited for.
+                if now.ms < backend.down_until_ms && !is_last {
                     return;
                 }
                 State::Up
@@ -469,13 +488,11 @@ impl Shared {
         if backend.drain != drain {
             backend.drain = drain;
             let name = &backend.name;
-            out.say(
-                Level::Info,
-                match drain {
-                    Drain::Out => format!("server {name} is drained: its miners move away"),
-                    Drain::In => format!("server {name} takes miners again"),
-                },
-            );
+            let text = match drain {
+                Drain::Out => format!("server {name} is drained: its miners move away"),
+                Drain::In => format!("server {name} takes miners again"),
+            };
+            out.say(Level::Info, text);
             self.changes.push(Change::Replan);
         }
     }

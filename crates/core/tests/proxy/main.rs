@@ -421,27 +421,57 @@ fn a_server_that_owes_answers_is_left_by_its_silence_whenever_it_was_last_probed
 }
 
 #[test]
-fn a_server_that_answers_its_miners_is_not_left_for_one_dead_connection() {
-    let mut stage = Stage::new(2, true);
-    for _ in 0..20 {
-        stage.miner("alice");
-    }
-    let before = stage.spread();
-    let submit_for = |stage: &mut Stage, ms: u64| {
-        for _ in 0..ms / 50 {
-            for miner in 0..20 {
-                stage.submit(miner);
-            }
-            stage.wait(50);
+fn a_server_is_not_left_for_one_dead_connection() {
+    for submits in [true, false] {
+        let mut stage = Stage::new(2, true);
+        for _ in 0..20 {
+            stage.miner("alice");
         }
-    };
-    stage.lose_probe(0);
-    submit_for(&mut stage, 3_000);
-    assert_eq!(stage.status(), ["up", "up"]);
-    assert_eq!(stage.spread(), before);
-    assert_eq!(stage.counts().moved_lost, 0);
-    // The next connection is as good as the first.
-    stage.fail(0, Failing::Hangs);
-    submit_for(&mut stage, 1_000);
+        let before = stage.spread();
+        let play = |stage: &mut Stage, ms: u64| {
+            for _ in 0..ms / 50 {
+                for miner in (0..20).filter(|_| submits) {
+                    stage.submit(miner);
+                }
+                stage.wait(50);
+            }
+        };
+        for _ in 0..3 {
+            stage.lose_probe(0);
+            play(&mut stage, 1_500);
+            assert_eq!(stage.status(), ["up", "up"]);
+        }
+        assert_eq!(stage.spread(), before);
+        assert_eq!(stage.counts().moved_lost, 0);
+        // The next connection is as good as the first.
+        stage.fail(0, Failing::Hangs);
+        play(&mut stage, 1_000);
+        assert_eq!(stage.status(), ["down", "up"]);
+    }
+}
+
+#[test]
+fn a_server_that_failed_again_and_again_is_taken_back_at_once_where_no_other_is() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..20).map(|_| stage.miner("alice")).collect();
+    for _ in 0..5 {
+        stage.fail(0, Failing::Dies);
+        stage.wait(500);
+        stage.revive(0);
+        while stage.status() != ["up", "up"] {
+            stage.wait(500);
+        }
+    }
+    stage.fail(0, Failing::Dies);
+    stage.wait(500);
+    stage.revive(0);
+    stage.wait(2_000);
     assert_eq!(stage.status(), ["down", "up"]);
+    stage.fail(1, Failing::Dies);
+    stage.wait(1_000);
+    assert_eq!(stage.status(), ["up", "down"]);
+    assert_eq!(stage.spread(), [20, 0]);
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
 }

@@ -137,20 +137,33 @@ impl Fleet {
 
     /// The proxy has a turn, with all that has come.
     pub(crate) fn turn(&mut self) {
-        let now = self.now();
         let Some(gate) = &mut self.gate else { return };
         gate.is_turn_due = false;
-        gate.driver.net.now = now;
-        let turn = catch_unwind(AssertUnwindSafe(|| gate.driver.turn()));
-        match turn {
-            Ok(_) => self.carry_out(),
-            Err(failure) if failure.is::<Simulated>() => return self.fail_gate(),
-            Err(failure) => resume_unwind(failure),
+        if !self.drive(|driver| drop(driver.turn())) {
+            return;
         }
         self.count_gate();
         let gate = self.gate.as_ref().expect("it has just had a turn");
         if !gate.driver.net.reads.is_empty() {
             self.want_turn();
+        }
+    }
+
+    /// The driver does something; false when its rules have failed.
+    fn drive(&mut self, act: impl FnOnce(&mut Driver<Ports>)) -> bool {
+        let now = self.now();
+        let gate = self.gate.as_mut().expect("there is a process");
+        gate.driver.net.now = now;
+        match catch_unwind(AssertUnwindSafe(|| act(&mut gate.driver))) {
+            Ok(()) => {
+                self.carry_out();
+                true
+            }
+            Err(failure) if failure.is::<Simulated>() => {
+                self.fail_gate();
+                false
+            }
+            Err(failure) => resume_unwind(failure),
         }
     }
 
@@ -304,17 +317,14 @@ impl Fleet {
 
     /// Another process goes on with everything; now and then it fails to, and this one goes on.
     pub(crate) fn hand_over(&mut self) {
-        let now = self.now();
-        let Some(gate) = &mut self.gate else { return };
-        gate.driver.net.now = now;
-        gate.driver.freeze();
-        self.carry_out();
+        if self.gate.is_none() || !self.drive(Driver::freeze) {
+            return;
+        }
         if self.rngs.gate.u8(..4) == 0 {
             note!(self, "proxy     fails to hand over");
             self.inject("failed hand-over");
-            let gate = self.gate.as_mut().expect("it was just there");
-            gate.driver.go_on();
-            return self.carry_out();
+            self.drive(Driver::go_on);
+            return;
         }
         let mut old = self.gate.take().expect("it was just there");
         self.count(old.driver.proxy().counts());
