@@ -14,7 +14,7 @@ use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 
 use super::{Retry, Row, Sql, SqlError, Value};
-use crate::limits::{SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
+use crate::limits::{SQL_CONNECT, SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
 use crate::shared::address::Address;
 
 /// Wait before a transaction is begun anew the first time; each time it is longer by as much.
@@ -79,7 +79,25 @@ impl Postgres {
         Ok(self.open.insert(open))
     }
 
+    /// An error may be the server's last word, with the connection's end yet to come: such a one is not
+    /// used again.
+    fn close_if_lost(&mut self) {
+        let is_lost = |open: &mut Open| open.client.is_valid(SQL_CONNECT).is_err();
+        self.open.take_if(is_lost);
+    }
+
     pub(super) fn read<T, E: From<SqlError>>(
+        &mut self,
+        read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let done = self.read_once(read);
+        if done.is_err() {
+            self.close_if_lost();
+        }
+        done
+    }
+
+    fn read_once<T, E: From<SqlError>>(
         &mut self,
         read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -106,7 +124,12 @@ impl Postgres {
                     tries += 1;
                     thread::sleep(TRY_AGAIN * tries);
                 }
-                done => return done,
+                done => {
+                    if done.is_err() {
+                        self.close_if_lost();
+                    }
+                    return done;
+                }
             }
         }
     }
