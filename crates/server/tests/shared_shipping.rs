@@ -218,7 +218,10 @@ fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     let mut database = Server::start();
     let running = serve(&directory(), &database.url(), "one");
     let mut miner = running.mine_as("alice");
-    let mut mined = 0;
+    // Who gathered the batch before tells who gathered what is pending.
+    mine(&mut miner, 1);
+    wait_for_count(&database, 1);
+    let mut mined = 1;
     let backup = copy_with_pending(&running, &mut miner, &mut mined);
     mine(&mut miner, 5);
     mined += 5;
