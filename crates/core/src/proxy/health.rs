@@ -253,6 +253,7 @@ impl Shared {
             // Whatever we lack, the server may be well: it is tried again.
             (Probe::Dialing(None, _), None) => {
                 self.backends[place].probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
+                self.backends[place].doubted_since_ms = None;
             }
             (_, Some(new)) => out.push(Action::Close(new, CloseHow::Reset)),
             (_, None) => {}

@@ -451,6 +451,28 @@ fn a_server_is_not_left_for_one_dead_connection() {
 }
 
 #[test]
+fn a_server_is_not_left_for_what_the_proxy_lacks() {
+    let mut stage = Stage::new(2, true);
+    for _ in 0..20 {
+        stage.miner("alice");
+    }
+    stage.lose_probe(0);
+    for lacks in [true, false] {
+        stage.is_out_of_descriptors = lacks;
+        // An answer takes a while.
+        (0..5).for_each(|_| stage.tick());
+        for _ in 0..40 {
+            for miner in 0..20 {
+                stage.submit(miner);
+            }
+            stage.wait(50);
+        }
+    }
+    assert_eq!(stage.status(), ["up", "up"]);
+    assert_eq!(stage.counts().moved_lost, 0);
+}
+
+#[test]
 fn a_server_that_failed_again_and_again_is_taken_back_at_once_where_no_other_is() {
     let mut stage = Stage::new(2, true);
     let miners: Vec<usize> = (0..20).map(|_| stage.miner("alice")).collect();

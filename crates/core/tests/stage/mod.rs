@@ -66,6 +66,8 @@ pub(crate) struct Stage {
     probes: HashMap<usize, ConnId>,
     /// Connections to servers that swallow everything.
     dead: HashSet<ConnId>,
+    /// The proxy has no descriptors left.
+    pub(crate) is_out_of_descriptors: bool,
     next_slot: u64,
     actions: Actions,
     /// Things that have passed.
@@ -110,6 +112,7 @@ impl Stage {
             links: HashMap::new(),
             probes: HashMap::new(),
             dead: HashSet::new(),
+            is_out_of_descriptors: false,
             next_slot: 0,
             actions: Actions::default(),
             passed: 0,
@@ -406,6 +409,9 @@ impl Stage {
 
     fn dial(&mut self, purpose: Purpose) {
         let (Purpose::Miner(_, server) | Purpose::Probe(server)) = purpose;
+        if self.is_out_of_descriptors {
+            return self.handle(Event::Dialed(purpose, None));
+        }
         let conn = self.next_conn();
         self.links.insert(conn, server);
         if let Purpose::Probe(_) = purpose {
