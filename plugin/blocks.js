@@ -6,7 +6,7 @@
  * verify a full one. Reports the node's verdict for each.
  */
 
-const {hasPeer} = require('./templates');
+const {hasPeer, isSynced} = require('./templates');
 
 // Long enough for a peer nearby to ask for the block and be served, before
 // its verification keeps the event loop.
@@ -15,6 +15,11 @@ const GETDATA_WAIT_MS = 25;
 // From this height on hsd ignores getblocktxn for a block that it has not
 // stored (lib/net/pool.js, handleGetBlockTxn); below it answers by itself.
 const HSD_ANSWERS_HEIGHT_MAX = 14;
+
+// How often the chain may change while it is looked at.
+const LOCATE_TRIES = 5;
+
+const NONE = Buffer.alloc(0);
 
 class Blocks {
   constructor(node, hsd, server, templates, logger) {
@@ -189,18 +194,31 @@ class Blocks {
   }
 
   /**
-   * Say which blocks are in the main chain.
+   * Say what the node knows of the chain, and which blocks the main chain has
+   * at these heights: all of one moment, or the tip alone while it changes.
    * @param {Buffer[]} hashes
+   * @param {Number[]} heights
    */
 
-  async locate(hashes) {
+  async locate(hashes, heights) {
     const {chain} = this.node;
-    const onMain = [];
 
-    for (const hash of hashes)
-      onMain.push(await chain.isMainHash(hash));
+    for (let i = 0; i < LOCATE_TRIES; i++) {
+      const {tip} = chain;
+      const there = [];
 
-    this.server.located(chain.height, hashes, onMain);
+      for (const height of heights) {
+        const hash = height <= tip.height ? await chain.getHash(height) : null;
+        there.push(hash || NONE);
+      }
+
+      if (chain.tip === tip) {
+        this.server.located(view(tip, isSynced(chain)), hashes, there);
+        return;
+      }
+    }
+
+    this.server.located(view(chain.tip, false), [], []);
   }
 
   /**
@@ -243,6 +261,19 @@ class Blocks {
       }
     }
   }
+}
+
+/**
+ * What a node knows whose main chain ends here.
+ */
+
+function view(tip, synced) {
+  return {
+    height: tip.height,
+    hash: tip.hash,
+    work: Buffer.from(tip.chainwork.toString('hex', 64), 'hex'),
+    synced
+  };
 }
 
 exports.Blocks = Blocks;

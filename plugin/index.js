@@ -60,7 +60,9 @@ class Plugin {
       options: options.read(node.config)
     }, solution => this.onSolution(solution), (level, text) => {
       this.onLog(level, text);
-    }, hashes => this.onLocate(hashes));
+    }, (hashes, heights) => {
+      this.onLocate(hashes, heights);
+    });
 
     this.templates = new Templates(node, this.server, logger);
     this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
@@ -78,7 +80,7 @@ class Plugin {
       blocks.onTip(entry);
     });
 
-    this.bind(node.chain, 'full', () => templates.refresh());
+    this.bind(node.chain, 'full', () => templates.tellTip());
 
     for (const event of ['tx', 'claim', 'airdrop'])
       this.bind(node, event, () => templates.onMempool());
@@ -137,16 +139,16 @@ class Plugin {
   }
 
   /**
-   * Which of our blocks are in the main chain? Answered when whatever the
-   * chain does now is done: new jobs go first, and verdicts on new blocks.
+   * Where are our blocks, and what is known of the chain? Answered when
+   * whatever it does now is done: new jobs go first, and verdicts on new blocks.
    */
 
-  onLocate(hashes) {
+  onLocate(hashes, heights) {
     setTimeout(() => {
       if (this.closing)
         return;
 
-      this.blocks.locate(hashes).catch((e) => {
+      this.blocks.locate(hashes, heights).catch((e) => {
         this.onLog('error', `failed to look for our blocks: ${e.message}`);
       });
     }, LOCATE_MS);

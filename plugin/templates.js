@@ -43,7 +43,7 @@ class Templates {
     this.active = true;
     this.timer = setInterval(() => this.guard(() => this.tick()), TICK_MS);
     this.timer.unref();
-    this.refresh();
+    this.tellTip();
   }
 
   stop() {
@@ -69,6 +69,17 @@ class Templates {
   onTip(entry) {
     this.server.tip(entry.hash, entry.height);
     this.guard(() => this.offerFirst(entry));
+    this.refresh();
+  }
+
+  /**
+   * The tip as it is, at the start and when the node is synchronized: it
+   * counts from then on.
+   */
+
+  tellTip() {
+    const {tip} = this.node.chain;
+    this.server.tip(tip.hash, tip.height);
     this.refresh();
   }
 
@@ -221,7 +232,7 @@ class Templates {
     if (miner.addresses.length === 0)
       return 'no coinbase address';
 
-    if (!chain.synced)
+    if (!isSynced(chain))
       return 'node is not synced';
 
     if (!network.selfConnect && !hasPeer(pool))
@@ -323,6 +334,15 @@ function isEmpty(attempt) {
     + attempt.airdrops.length === 0;
 }
 
+/**
+ * Whether the node has caught up with the network, as far as it knows: then
+ * miners get work, and its word on blocks counts.
+ */
+
+function isSynced(chain) {
+  return chain.synced;
+}
+
 function hasPeer(pool) {
   for (let peer = pool.peers.head(); peer; peer = peer.next) {
     if (peer.handshake)
@@ -334,3 +354,4 @@ function hasPeer(pool) {
 
 exports.Templates = Templates;
 exports.hasPeer = hasPeer;
+exports.isSynced = isSynced;

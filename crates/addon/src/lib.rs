@@ -11,9 +11,11 @@ use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::{AddressStored, Closing, Lag, Server};
 use hstratum::settings::Settings;
+use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::address::Network;
 use hstratum_core::block::{Reach, Solution};
 use hstratum_core::event::{Level, Verdict};
+use hstratum_core::ledger::{Chainwork, Tip, View};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
 use napi::bindgen_prelude::{AsyncTask, Buffer, FnArgs, Function, Task};
@@ -73,6 +75,17 @@ pub struct TemplateObject {
     pub leaves: Buffer,
 }
 
+/// What the node knows of the chain.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct ViewObject {
+    pub height: u32,
+    pub hash: Buffer,
+    /// hsd's chainwork, 32 bytes, big-endian.
+    pub work: Buffer,
+    pub synced: bool,
+}
+
 /// A found block for the node: the proof and the coinbase for one of its templates, or `raw`.
 #[napi(object)]
 #[allow(missing_docs)]
@@ -106,7 +119,8 @@ type OnSolution = ThreadsafeFunction<SolutionObject, (), SolutionObject, Status,
 type LogArgs = FnArgs<(&'static str, String)>;
 type OnLog = ThreadsafeFunction<LogArgs, (), LogArgs, Status, false, true>;
 
-type OnLocate = ThreadsafeFunction<Vec<Buffer>, (), Vec<Buffer>, Status, false, true>;
+type LocateArgs = FnArgs<(Vec<Buffer>, Vec<u32>)>;
+type OnLocate = ThreadsafeFunction<LocateArgs, (), LocateArgs, Status, false, true>;
 
 /// hsd, by way of the plugin's callbacks.
 struct Hsd {
@@ -127,10 +141,12 @@ impl Node for Hsd {
             .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    fn locate(&self, hashes: Vec<Hash>) {
-        let hashes = hashes.iter().map(buffer).collect();
+    fn locate(&self, blocks: Vec<Asked>) {
+        let hashes = blocks.iter().map(|(hash, _)| buffer(hash)).collect();
+        let heights = blocks.iter().map(|(_, height)| height.0).collect();
+        let args = FnArgs::from((hashes, heights));
         self.on_locate
-            .call(hashes, ThreadsafeFunctionCallMode::NonBlocking);
+            .call(args, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
     fn log(&self, level: Level, text: &str) {
@@ -189,7 +205,7 @@ pub fn start(
     options: StartOptions,
     on_solution: Function<'_, SolutionObject, ()>,
     on_log: Function<'_, LogArgs, ()>,
-    on_locate: Function<'_, Vec<Buffer>, ()>,
+    on_locate: Function<'_, LocateArgs, ()>,
 ) -> Result<ServerHandle> {
     let settings = settings(options)?;
     let refresh_s = settings.config.refresh_s;
@@ -283,15 +299,23 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// The answer to `onLocate`: the chain's height, and of each hash whether it is in the main
-    /// chain.
+    /// The answer to `onLocate`: what the node knows of the chain, and of each hash the main chain's
+    /// one at its height, empty where the chain does not reach it.
     #[napi(catch_unwind)]
-    pub fn located(&self, height: u32, hashes: Vec<Buffer>, on_main: Vec<bool>) -> Result<()> {
+    pub fn located(&self, view: ViewObject, hashes: Vec<Buffer>, there: Vec<Buffer>) -> Result<()> {
         let mut places = Vec::new();
-        for (hash, on_main) in hashes.iter().zip(on_main) {
-            places.push((hash_of(hash)?, on_main));
+        for (hash, there) in hashes.iter().zip(there) {
+            let there = (!there.is_empty()).then(|| hash_of(&there)).transpose()?;
+            places.push((hash_of(hash)?, there));
         }
-        self.server.located(Height(height), places);
+        let tip = Tip {
+            height: Height(view.height),
+            hash: hash_of(&view.hash)?,
+            work: Chainwork(hash_of(&view.work)?.0),
+        };
+        let is_synced = view.synced;
+        let view = View { tip, is_synced };
+        self.server.located(Look { view, places });
         Ok(())
     }
 

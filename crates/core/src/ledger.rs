@@ -3,10 +3,11 @@
 //! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a
 //! late one falls into the right round. How the ledger is kept is not in here.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::event::Verdict;
-use crate::units::{Difficulty, Height, Seq};
+use crate::units::{Difficulty, Hash, Height, Seq, hex};
 
 /// One accepted share, as money.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,25 +39,106 @@ pub enum BlockState {
     Refused,
 }
 
-/// Where a block is as the chain stands now.
+/// How much work a chain has, as hsd counts it (`chainwork`): big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Chainwork(pub [u8; 32]);
+
+impl Chainwork {
+    /// From 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        // Hashes are written the same way, first byte first.
+        Hash::from_hex(text).map(|hash| Self(hash.0))
+    }
+}
+
+impl From<u64> for Chainwork {
+    fn from(work: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[24..].copy_from_slice(&work.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Chainwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// The end of a chain. Of two, the one with more work is the better one, whatever their heights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tip {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: Hash,
+    /// All work up to it.
+    pub work: Chainwork,
+}
+
+/// What a node knows of the chain at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The end of its main chain.
+    pub tip: Tip,
+    /// Whether it calls itself synchronized.
+    pub is_synced: bool,
+}
+
+/// What a node's word is worth to a ledger, which keeps the tip with the most work that anybody has
+/// shown it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Knowledge {
+    /// It is synchronized, and knows at least as much work.
+    Enough,
+    /// It is still downloading.
+    Unsynced,
+    /// It knows less work than this tip has.
+    Behind(Tip),
+}
+
+impl Knowledge {
+    /// Of a node with this view, by the highest tip that is known.
+    pub fn of(view: &View, highest: &Tip) -> Self {
+        if view.tip.work < highest.work {
+            Self::Behind(*highest)
+        } else if !view.is_synced {
+            Self::Unsynced
+        } else {
+            Self::Enough
+        }
+    }
+}
+
+/// Where a block is as a node's chain stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sighting {
-    /// Not on the main chain.
+    /// The chain does not reach its height: that says nothing of it.
+    Above,
+    /// Another block is at its height.
     Elsewhere,
-    /// Not on it, and its height so deep below the tip that a reward there could be spent.
+    /// Another block is at its height, so deep that a reward there could be spent.
     Gone,
-    /// On it, with a reward that cannot be spent yet.
+    /// On the main chain, with a reward that cannot be spent yet.
     OnMain,
     /// On it, so deep that its reward can be spent in the next block.
     Mature,
 }
 
 impl Sighting {
-    /// Of a block at `height`, by a node whose chain ends at `tip`. `maturity`: how deep a block
-    /// must be for its reward to be spent in the next one.
-    pub fn of(on_main: bool, height: Height, tip: Height, maturity: u32) -> Self {
+    /// Of a block, by a node whose chain ends at `tip` and has the block `there` at its height.
+    /// `maturity`: how deep a block must be for its reward to be spent in the next one.
+    pub fn of(
+        (hash, height): (&Hash, Height),
+        there: Option<&Hash>,
+        tip: Height,
+        maturity: u32,
+    ) -> Self {
+        let Some(there) = there else {
+            return Self::Above;
+        };
         let depth = (u64::from(tip.0) + 1).saturating_sub(height.0.into());
-        match (on_main, depth >= maturity.into()) {
+        match (there == hash, depth >= maturity.into()) {
             (true, true) => Self::Mature,
             (true, false) => Self::OnMain,
             (false, true) => Self::Gone,
@@ -107,15 +189,18 @@ impl BlockState {
         }
     }
 
-    /// After a look at the chain. Until the node has answered, absence says nothing, unless others'
-    /// blocks lie deep above: the answer may never come, and payouts of later blocks wait for it.
+    /// After a look at the chain by a node that knows enough. Until the node has answered, absence
+    /// says nothing, unless others' blocks lie deep above: the answer may never come, and payouts of
+    /// later blocks wait for it. What was confirmed may have been paid for: it is lost only when
+    /// another block is as deep as it had to be.
     #[must_use]
     pub fn after_sighting(self, sighting: Sighting) -> Self {
         match (self, sighting) {
             (_, Sighting::Mature) => Self::Confirmed,
             (_, Sighting::OnMain) => Self::Accepted,
+            (_, Sighting::Above) => self,
             (Self::Refused, Sighting::Elsewhere | Sighting::Gone) => self,
-            (Self::Found, Sighting::Elsewhere) => self,
+            (Self::Found | Self::Confirmed, Sighting::Elsewhere) => self,
             (_, Sighting::Elsewhere | Sighting::Gone) => Self::Orphaned,
         }
     }
@@ -184,26 +269,67 @@ pub struct Tallied {
 mod tests {
     use super::*;
 
+    const OURS: Hash = Hash([1; 32]);
+    const OTHER: Hash = Hash([2; 32]);
+
     #[test]
     fn reward_is_mature_when_the_next_block_may_spend_it() {
-        let sighting = |tip| Sighting::of(true, Height(100), Height(tip), 100);
+        let block = (&OURS, Height(100));
+        let sighting = |tip| Sighting::of(block, Some(&OURS), Height(tip), 100);
         assert_eq!(sighting(100), Sighting::OnMain);
         assert_eq!(sighting(198), Sighting::OnMain);
         assert_eq!(sighting(199), Sighting::Mature);
-        // The node's chain may have become shorter than the block is high.
-        assert_eq!(sighting(50), Sighting::OnMain);
-        let elsewhere = |tip| Sighting::of(false, Height(100), Height(tip), 100);
+        let elsewhere = |tip| Sighting::of(block, Some(&OTHER), Height(tip), 100);
         assert_eq!(elsewhere(198), Sighting::Elsewhere);
         assert_eq!(elsewhere(199), Sighting::Gone);
     }
 
     #[test]
-    fn absence_says_nothing_until_the_node_has_answered() {
+    fn chain_that_does_not_reach_a_block_says_nothing_of_it() {
+        let above = Sighting::of((&OURS, Height(100)), None, Height(99), 2);
+        assert_eq!(above, Sighting::Above);
+        for state in BlockState::ALL {
+            assert_eq!(state.after_sighting(above), state);
+        }
+    }
+
+    #[test]
+    fn absence_says_nothing_until_the_node_has_answered_or_of_what_was_confirmed() {
         let after = |state: BlockState| state.after_sighting(Sighting::Elsewhere);
         assert_eq!(after(BlockState::Found), BlockState::Found);
         assert_eq!(after(BlockState::Refused), BlockState::Refused);
         assert_eq!(after(BlockState::Accepted), BlockState::Orphaned);
-        assert_eq!(after(BlockState::Confirmed), BlockState::Orphaned);
+        assert_eq!(after(BlockState::Confirmed), BlockState::Confirmed);
+    }
+
+    #[test]
+    fn node_with_less_work_knows_too_little_whatever_its_height() {
+        let tip = |height, work: u64| Tip {
+            height: Height(height),
+            hash: OURS,
+            work: work.into(),
+        };
+        let known = |height, work, is_synced| {
+            let view = View {
+                tip: tip(height, work),
+                is_synced,
+            };
+            Knowledge::of(&view, &tip(50, 500))
+        };
+        assert_eq!(known(50, 500, true), Knowledge::Enough);
+        assert_eq!(known(40, 501, true), Knowledge::Enough);
+        assert_eq!(known(60, 499, true), Knowledge::Behind(tip(50, 500)));
+        assert_eq!(known(60, 499, false), Knowledge::Behind(tip(50, 500)));
+        assert_eq!(known(60, 600, false), Knowledge::Unsynced);
+    }
+
+    #[test]
+    fn work_is_written_as_hsd_writes_it_and_compared_as_a_number() {
+        let work = Chainwork::from(258);
+        let text = format!("{:0>64}", "102");
+        assert_eq!(work.to_string(), text);
+        assert_eq!(Chainwork::from_hex(&text), Some(work));
+        assert!(work > Chainwork::from(255) && work < Chainwork::from(u64::MAX));
     }
 
     #[test]

@@ -114,8 +114,6 @@ fn level_of(kind: Kind) -> Level {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use hstratum_core::units::Hash;
-
     use super::*;
     use crate::node::Offer;
 
@@ -123,7 +121,7 @@ mod tests {
 
     impl Node for Deaf {
         fn offer(&self, _: Offer) {}
-        fn locate(&self, _: Vec<Hash>) {}
+        fn locate(&self, _: Vec<crate::store::ledger::Asked>) {}
         fn log(&self, _: Level, _: &str) {}
     }
 

@@ -326,9 +326,7 @@ impl<S: Surroundings> Driver<S> {
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }
-            NodeMail::Located(tip, places) => {
-                ask(&self.desks.store, StoreMail::Located(tip, places));
-            }
+            NodeMail::Located(look) => ask(&self.desks.store, StoreMail::Located(look)),
             NodeMail::ReloadCertificates => match &self.desks.certificates {
                 Some(desk) => ask(desk, ()),
                 None => self

@@ -198,8 +198,14 @@ pub(crate) const TALLIES_WAITING_MAX: usize = 100_000;
 /// Ids of accounts and of workers that are remembered. At the limit all are looked up anew.
 pub(crate) const LEDGER_IDS_MAX: usize = 100_000;
 
-/// Blocks of ours that the node is asked about at once: the open ones of the least heights first.
+/// Blocks of ours that the node is asked about at once.
 pub(crate) const LOCATE_MAX: i64 = 2_000;
+
+/// Those of them whose end is not known. If there are more they have turns.
+pub(crate) const LOCATE_OPEN_MAX: i64 = 1_000;
+
+/// Those of them that are known for good and far below the tip; they have turns.
+pub(crate) const LOCATE_REST_MAX: i64 = 100;
 
 /// How long the node's answer about blocks is waited for. Then it may be asked again.
 pub(crate) const LOCATE_MS: u64 = 5_000;

@@ -11,6 +11,8 @@ use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
+use crate::store::ledger::Look;
+
 /// From the node.
 pub enum NodeMail {
     /// The chain's new tip.
@@ -24,7 +26,7 @@ pub enum NodeMail {
     /// What became of a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's height, and which of the blocks asked about are on its main chain.
-    Located(Height, Vec<(Hash, bool)>),
+    Located(Look),
     /// Read the certificate anew.
     ReloadCertificates,
     /// Pay an account there from now on.

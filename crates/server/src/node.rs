@@ -6,6 +6,8 @@ use hstratum_core::block::Solution;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
+use crate::store::ledger::Asked;
+
 /// A block for the node.
 pub enum Offer {
     /// Found just now: the node has its transactions, by the template's id.
@@ -31,9 +33,9 @@ pub trait Node: Send + Sync {
     /// Offers a block; the answer comes as [`crate::server::Server::block_result`].
     fn offer(&self, offer: Offer);
 
-    /// Asks which of these blocks are on the main chain; the answer comes as
-    /// [`crate::server::Server::located`].
-    fn locate(&self, hashes: Vec<Hash>);
+    /// Asks what it knows of the chain, and which blocks its main chain has at the heights of these;
+    /// the answer comes as [`crate::server::Server::located`].
+    fn locate(&self, blocks: Vec<Asked>);
 
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);

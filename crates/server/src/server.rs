@@ -35,6 +35,7 @@ use crate::shared::standing::{self, Standing};
 use crate::shared::start::{self, Opened};
 use crate::shared::threads::Threads;
 use crate::shared::{self, Ends};
+use crate::store::ledger::Look;
 use crate::store::status::{Reading, Status};
 use crate::store::{Store, StoreMail};
 use crate::surroundings::Machine;
@@ -214,10 +215,9 @@ impl Server {
         self.post.node(NodeMail::Tip(hash, height));
     }
 
-    /// The node's answer to [`Node::locate`]: its height, and of each block whether it is on the
-    /// main chain.
-    pub fn located(&self, tip: Height, places: Vec<(Hash, bool)>) {
-        self.post.node(NodeMail::Located(tip, places));
+    /// The node's answer to [`Node::locate`].
+    pub fn located(&self, look: Look) {
+        self.post.node(NodeMail::Located(look));
     }
 
     /// The node offers a template on its tip.

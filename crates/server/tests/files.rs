@@ -181,14 +181,14 @@ fn blocks_of_an_earlier_run_are_asked_about_and_follow_the_chain() {
     running.wait_until_gone(&format!("spool/{hash}.block"));
     let running = restart(running, &[]);
     let tip = Height(FIRST_HEIGHT + 1);
+    running.node.be_at(tip);
     running.server.tip(Hash::ZERO, tip);
     running.node.wait_for_question(&[hash]);
-    running.server.located(tip, vec![(hash, true)]);
     let line = format!("block confirmed: {FIRST_HEIGHT} {hash}");
     running.node.wait_for_log(&line);
+    running.node.lose(hash);
     running.server.tip(Hash::ZERO, tip);
     running.node.wait_for_question(&[hash]);
-    running.server.located(tip, vec![(hash, false)]);
     running.node.wait_for_log("block orphaned");
 }
 

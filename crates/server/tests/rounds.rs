@@ -6,14 +6,14 @@ mod postgres;
 
 use found::{found_block, hash};
 use hstratum::sql::{Sql, SqlError};
-use hstratum::store::blocks::{self, Finder, Rounds};
+use hstratum::store::blocks::{self, Finder, Rounds, Turns};
 use hstratum::store::dumps::{read_dump, read_owed};
-use hstratum::store::ledger::{BlockChange, Located, Tidied};
+use hstratum::store::ledger::{Asked, BlockChange, Look, Tidied};
 use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
 use hstratum_core::address::Network;
 use hstratum_core::event::Verdict;
-use hstratum_core::ledger::BlockState;
+use hstratum_core::ledger::{BlockState, Tip, View};
 use hstratum_core::units::{Hash, Height};
 use ledgers::{Ledger, on_each};
 
@@ -34,7 +34,58 @@ fn judged(ledger: &Ledger, verdicts: &[(&str, Verdict)]) -> Vec<BlockChange> {
         .iter()
         .map(|(name, verdict)| (hash(name), verdict.clone()))
         .collect();
-    ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, Rounds::Close, 9))
+    let mut changes = ledger
+        .write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, Rounds::Close, 9))
+        .changes;
+    // The look that follows, which closes rounds.
+    let accepted = verdicts
+        .iter()
+        .filter(|(_, verdict)| *verdict == Verdict::Accepted);
+    let places = accepted.map(|(hash, _)| (*hash, Some(*hash))).collect();
+    let highest: i64 = ledger.get(
+        "SELECT max(height) FROM
+           (SELECT height FROM blocks UNION ALL SELECT height FROM highest_tip) AS heights",
+    );
+    let tip = u32::try_from(highest).expect("a height");
+    changes.extend(look(ledger, view(tip), places));
+    changes
+}
+
+/// What a synchronized node knows whose chain has so many blocks.
+fn view(tip: u32) -> View {
+    View {
+        tip: Tip {
+            height: Height(tip),
+            hash: other_at(Height(tip)),
+            work: u64::from(tip).into(),
+        },
+        is_synced: true,
+    }
+}
+
+fn other_at(height: Height) -> Hash {
+    Hash::blake2b(&[b"of others", &height.0.to_le_bytes()])
+}
+
+fn look(ledger: &Ledger, view: View, places: Vec<(Hash, Option<Hash>)>) -> Vec<BlockChange> {
+    let looks = [Look { view, places }];
+    let advanced =
+        ledger.write(|sql| blocks::advance(sql, NETWORK, &looks, &[], Rounds::Close, 11));
+    advanced.changes
+}
+
+/// A node of this view looks at all blocks that are watched.
+fn look_at_all(ledger: &Ledger, view: View, on_main: &[&str]) -> Vec<BlockChange> {
+    let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
+    let watched = ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut Turns::default()));
+    let place = |(hash, height): Asked| {
+        let there = match on_main.contains(&hash) {
+            true => hash,
+            false => other_at(height),
+        };
+        (hash, (height <= view.tip.height).then_some(there))
+    };
+    look(ledger, view, watched.into_iter().map(place).collect())
 }
 
 fn accepted(ledger: &Ledger, height: u32, name: &str) {
@@ -44,18 +95,7 @@ fn accepted(ledger: &Ledger, height: u32, name: &str) {
 
 /// The chain has this height, and these are in it.
 fn chain(ledger: &Ledger, tip: u32, on_main: &[&str]) -> Vec<BlockChange> {
-    let tip = Height(tip);
-    let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
-    let watched = ledger.read(|sql| blocks::watched(sql, tip));
-    let located: Vec<Located> = watched
-        .into_iter()
-        .map(|hash| Located {
-            hash,
-            tip,
-            on_main: on_main.contains(&hash),
-        })
-        .collect();
-    ledger.write(|sql| blocks::advance(sql, NETWORK, &located, &[], Rounds::Close, 11))
+    look_at_all(ledger, view(tip), on_main)
 }
 
 fn block(ledger: &Ledger, name: &str) -> String {
@@ -125,7 +165,7 @@ fn rounds_that_close_together_close_from_below() {
             ledger,
             &[("upper", Verdict::Accepted), ("lower", Verdict::Accepted)],
         );
-        assert_eq!(block(ledger, "lower"), "accepted 0");
+        assert_eq!(block(ledger, "lower"), "confirmed 0");
         assert_eq!(block(ledger, "upper"), "accepted 11");
     });
 }
@@ -271,5 +311,109 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
         assert!(of(3_600) < 192 && of(DAY) < 10, "{} {}", of(3_600), of(DAY));
         tidy(ledger, None, begin + 500 * DAY);
         assert_eq!(sums(), (0, 0.0, 0));
+    });
+}
+
+#[test]
+fn node_that_knows_less_than_the_ledger_was_shown_decides_nothing() {
+    on_each(|ledger| {
+        for (height, name) in [(10, "one"), (12, "two"), (14, "three")] {
+            accepted(ledger, height, name);
+        }
+        chain(ledger, 15, &["one", "two", "three"]);
+        assert_eq!(block(ledger, "three"), "confirmed 13");
+        accepted(ledger, 16, "four");
+        let before = states(ledger);
+        // Its chain was lost: it has one block, then more, and others at all heights.
+        for tip in [1, 11, 15] {
+            assert_eq!(chain(ledger, tip, &[]), []);
+        }
+        // A longer chain with less work.
+        let mut long = view(100);
+        long.tip.work = 15.into();
+        assert_eq!(look_at_all(ledger, long, &[]), []);
+        // As much work, and still downloading.
+        let mut unsynced = view(30);
+        unsynced.is_synced = false;
+        assert_eq!(look_at_all(ledger, unsynced, &[]), []);
+        assert_eq!(chain(ledger, 29, &[]), [], "the ledger was shown more");
+        assert_eq!(states(ledger), before);
+        // More work, and the chain does not reach them.
+        let mut short = view(9);
+        short.tip.work = 31.into();
+        assert_eq!(look_at_all(ledger, short, &[]), []);
+        assert_eq!(states(ledger), before);
+        // A true reorganisation: what was only accepted is lost at once, what was confirmed when the
+        // other block is as deep.
+        let mut short = view(14);
+        short.tip.work = 32.into();
+        let changes = look_at_all(ledger, short, &["one", "two"]);
+        assert_eq!(changes, []);
+        assert_eq!(chain(ledger, 33, &["one", "two"]).len(), 2);
+        assert_eq!(block(ledger, "three"), "orphaned 13");
+        assert_eq!(block(ledger, "four"), "orphaned 15");
+        // And back, whatever their height is by then.
+        chain(ledger, 5_000, &["one", "two", "three", "four"]);
+        assert_eq!(block(ledger, "three"), "confirmed 13");
+    });
+}
+
+fn states(ledger: &Ledger) -> Vec<String> {
+    let rows =
+        ledger.rows("SELECT hash || state || coalesce(final_at, 0) FROM blocks ORDER BY hash");
+    rows.iter().map(|row| row.get(0).expect("text")).collect()
+}
+
+#[test]
+fn verdict_closes_no_round_before_lower_blocks_were_looked_at() {
+    on_each(|ledger| {
+        accepted(ledger, 10, "gone");
+        found(ledger, 12, "next", 0);
+        // A reorganisation has taken the lower one, and nobody has looked.
+        let verdicts = [(hash("next"), Verdict::Accepted)];
+        ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, Rounds::Close, 9));
+        assert_eq!(block(ledger, "next"), "accepted -");
+        assert_eq!(ledger.read(blocks::unclosed), [hash("next")]);
+        chain(ledger, 12, &["next"]);
+        assert_eq!(block(ledger, "gone"), "orphaned 0");
+        assert_eq!(block(ledger, "next"), "accepted 0");
+    });
+}
+
+#[test]
+fn lost_blocks_are_watched_until_that_is_for_good_and_none_is_forgotten() {
+    on_each(|ledger| {
+        ledger.write(|sql: &mut dyn Sql| -> Result<(), SqlError> {
+            for height in 1..=2_500_u32 {
+                let state = ["orphaned", "confirmed"][height as usize % 2];
+                sql.execute(
+                    "INSERT INTO blocks (hash, height, time, found_at, txid, address, reward,
+                       difficulty, state, changed_at, origin)
+                     VALUES (?1, ?2, 1, 1, ?1, 'a', 1, 1.0, ?3, 1, 0)",
+                    &values![hash(&height.to_string()).to_string(), height, state],
+                )?;
+            }
+            Ok(())
+        });
+        let mut turns = Turns::default();
+        let tip = Height(100_000);
+        let mut ask = || ledger.read(|sql| blocks::watched(sql, tip, &mut turns));
+        let mut seen = std::collections::BTreeSet::new();
+        let first = ask();
+        assert!(first.len() <= 2_000, "{}", first.len());
+        seen.extend(first);
+        // 1,250 lost ones are two turns, of the others 100 have their turn at a time.
+        seen.extend(ask());
+        let lost = seen.iter().filter(|(_, height)| height.0 % 2 == 0);
+        assert_eq!(lost.count(), 1_250);
+        for _ in 0..11 {
+            seen.extend(ask());
+        }
+        assert_eq!(seen.len(), 2_500);
+        // One that is lost for good has its turn with the others.
+        chain(ledger, 100_000, &[]);
+        let open: i64 =
+            ledger.get("SELECT count(*) FROM blocks WHERE state = 'orphaned' AND final_at IS NULL");
+        assert_eq!(open, 250);
     });
 }

@@ -131,11 +131,30 @@ fn owing(file: Ledger) -> (Ledger, FakeHsd, FakeHsd) {
         "GET / ",
         ok(json!({"network": "regtest", "chain": {"height": 20}})),
     )]);
+    node.reply(
+        "getblocktemplate",
+        refusal("No addresses available for coinbase."),
+    );
+    knows(&node, 20);
     let wallet = FakeHsd::start(vec![(
         "GET /wallet/primary/account/default ",
         ok(json!({"receiveAddress": own_address(), "type": "pubkeyhash", "watchOnly": false})),
     )]);
     (file, node, wallet)
+}
+
+/// From now on the node's chain has so many blocks, and as much work.
+fn knows(node: &FakeHsd, height: u32) {
+    let hash = format!("{height:064x}");
+    let result = json!({"blocks": height, "bestblockhash": &hash, "chainwork": &hash});
+    node.reply(
+        "getblockchaininfo",
+        ok(json!({"result": result, "error": null})),
+    );
+}
+
+fn refusal(message: &str) -> Reply {
+    ok(json!({"result": null, "error": {"message": message}}))
 }
 
 /// One run as the command makes it: the steps, and how it ended.
@@ -167,6 +186,7 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Result<()
     let mut steps = Vec::new();
     let mut go = || {
         sender.check()?;
+        sender.check_chain(&mut db)?;
         if sender.advance(&mut db, &mut steps)? {
             let due = payees(&mut db, network, 1)?;
             sender.pay(&mut db, due, &mut steps)?;
@@ -362,5 +382,52 @@ fn a_node_or_a_wallet_of_another_network_is_refused() {
             "{told}"
         );
         assert_untouched(&file);
+    }
+}
+
+#[test]
+fn node_that_knows_less_than_the_ledger_is_refused_by_name_and_nothing_changes() {
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        let refused = |expected: &str| {
+            let (steps, outcome) = run(&file, &node, &wallet);
+            let told = outcome.unwrap_err();
+            assert!(told.contains(expected), "{told:?} lacks {expected:?}");
+            assert!(told.contains(&node.url.to_string()), "{told}");
+            assert_eq!(steps, []);
+            assert_eq!(wallet.seen("/create"), 0);
+            assert_untouched(&file);
+        };
+        file.show(21);
+        refused("knows less of the chain than this ledger was shown: its tip is at height 20");
+        knows(&node, 21);
+        node.reply("getblocktemplate", refusal("Node is downloading blocks..."));
+        refused("is not synchronized");
+        node.reply("getblocktemplate", refusal("Node is not connected!"));
+        refused("is not synchronized");
+        file.execute("DELETE FROM highest_tip", &[]);
+        let (_, outcome) = run(&file, &node, &wallet);
+        let told = outcome.unwrap_err();
+        assert!(
+            told.starts_with("no node has shown this ledger the chain yet"),
+            "{told}"
+        );
+        assert_untouched(&file);
+    }
+}
+
+/// As after `hsd` was reset: the transaction that pays is in no block that the node knows of, and its
+/// coins seem spent by another.
+#[test]
+fn payment_is_not_brought_forward_by_a_node_that_lost_its_chain() {
+    for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
+        let (file, node, wallet) = owing(ledger);
+        store_payment(&file);
+        file.show(500);
+        let (steps, outcome) = run(&file, &node, &wallet);
+        assert!(outcome.unwrap_err().contains("knows less of the chain"));
+        assert_eq!(steps, []);
+        let state: String = file.value("SELECT state FROM payments", &[]);
+        assert_eq!(state, "signed");
     }
 }

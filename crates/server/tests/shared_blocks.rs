@@ -10,7 +10,7 @@ use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
 use hstratum_core::event::Verdict;
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::units::Hash;
 use postgres::Server;
 use serde_json::{Value, json};
 
@@ -133,11 +133,12 @@ fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
                   WHERE leases.name = 'judge'";
     // The second one's node is ahead.
     let look = |above: u32, on_main: bool, expected: &str| {
+        match on_main {
+            true => two.node.find_again(hash),
+            false => two.node.lose(hash),
+        }
         work_at(&two, above + 1);
         wait_for(&database, holder, "two");
-        two.node.wait_for_question(&[hash]);
-        let places = vec![(hash, on_main)];
-        two.server.located(Height(FIRST_HEIGHT + above), places);
         wait_for(&database, &state(&hash), expected);
     };
     look(10, true, "confirmed 0");
@@ -147,7 +148,7 @@ fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
     one.wait_for_file(&format!("shares/{FIRST_HEIGHT}-{hash}.json"));
     assert!(two.files("shares").is_empty());
     drop(two);
-    work_at(&one, 1);
+    work_at(&one, 14);
     wait_for(&database, holder, "one");
 }
 
@@ -165,7 +166,7 @@ fn blocks_from_before_are_brought_with_their_rounds() {
     let shared = start_in(root, &options);
     work_at(&shared, 1);
     let new = find(&shared, "alice", Verdict::Accepted);
-    wait_for(&database, &state(&old), "accepted 0");
+    wait_for(&database, &state(&old), "confirmed 0");
     let from = FIRST_HEIGHT + 1;
     wait_for(&database, &state(&new), &format!("accepted {from}"));
     shared.wait_for_file(&format!("shares/{from}-{new}.json"));

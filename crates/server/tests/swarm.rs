@@ -206,8 +206,6 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     wait_until("shares are acknowledged", || acknowledged().1 > 2_000);
 
     // A block of somebody else's, in whose offer the pool crashes: all are disconnected.
-    // Verdicts are held back for five seconds while it is not known what became of it.
-    running.node.locate_nowhere(Height(FIRST_HEIGHT));
     running.node.panic_in_next_offer();
     running.move_on(chain.empty_at(1));
     let mut finder = running.mine_as("closer");

@@ -116,6 +116,23 @@ impl Chain {
         }
     }
 
+    /// The node winds its chain back by so many blocks, or loses all of them. Returns those of the main
+    /// chain, the oldest first.
+    pub(crate) fn wind_back(&mut self, count: u32) -> Vec<(Hash, Hash)> {
+        let lowest = Height(self.tip_height().0.saturating_sub(count).max(FIRST.0));
+        let main = self.main.split_off(&Height(lowest.0 + 1));
+        let gone = main.values().map(|hash| (*hash, self.blocks[hash].prev));
+        let gone: Vec<(Hash, Hash)> = gone.collect();
+        self.blocks.retain(|_, block| block.height <= lowest);
+        self.tip = self.main[&lowest];
+        gone
+    }
+
+    /// The main chain's block at a height.
+    pub(crate) fn at(&self, height: Height) -> Option<Hash> {
+        self.main.get(&height).copied()
+    }
+
     /// A power cut: the newest blocks of the main chain were not on the disk. Returns them, the
     /// oldest first.
     pub(crate) fn forget_newest(&mut self, count: u32) -> Vec<(Hash, Hash)> {

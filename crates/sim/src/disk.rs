@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
-use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
+use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum::store::status::Status;
 use hstratum_core::address::Network;
@@ -48,6 +48,8 @@ struct Open {
 /// See the module.
 pub(crate) struct Disk {
     pub(crate) model: Model,
+    /// The greatest height of a chain that the ledger was shown.
+    pub(crate) shown: Height,
     sqlite: Option<Open>,
     /// Removed with the disk.
     dir: Option<tempfile::TempDir>,
@@ -95,6 +97,7 @@ impl Disk {
         });
         Self {
             model: Model::new(network.coinbase_maturity()),
+            shown: Height(0),
             sqlite: None,
             dir,
             network,
@@ -254,7 +257,7 @@ fn copy(batch: &Batch) -> Batch {
         shares: batch.shares.clone(),
         found: batch.found.clone(),
         verdicts: batch.verdicts.clone(),
-        located: batch.located.clone(),
+        looks: batch.looks.clone(),
         dumped: batch.dumped.clone(),
         tallies: batch.tallies.clone(),
         ..Batch::default()
@@ -271,7 +274,7 @@ pub(crate) enum Kept {
 }
 
 impl Ledger for Disk {
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         if self.fate == CommitFate::FailsUntilCrash {
             self.in_log = Some(copy(batch));
         }
@@ -298,13 +301,16 @@ impl Ledger for Disk {
                 }
             }
         }
-        let changes = self.model.commit(batch)?;
+        let advanced = self.model.commit(batch)?;
+        for look in &batch.looks {
+            self.shown = self.shown.max(look.view.tip.height);
+        }
         if let Some(open) = &mut self.sqlite {
             let same = open
                 .ledger
                 .commit(batch)
                 .expect("this disk does not refuse");
-            assert_eq!(changes, same, "SQLite and the model disagree about blocks");
+            assert_eq!(advanced, same, "SQLite and the model disagree about blocks");
         }
         let kept = batch.addresses.iter();
         self.addresses
@@ -315,7 +321,7 @@ impl Ledger for Disk {
                 "simulated, but it is written".to_owned(),
             ));
         }
-        Ok(changes)
+        Ok(advanced)
     }
 
     fn probe(&mut self) -> Result<(), LedgerError> {
@@ -324,7 +330,7 @@ impl Ledger for Disk {
         Ok(())
     }
 
-    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
+    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
         match &mut self.sqlite {
             Some(open) => open.ledger.watched(tip),
             None => self.model.watched(tip),

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hstratum::store::ledger::{Batch, BlockChange, Cause, Ledger, LedgerError, Located, Tidied};
+use hstratum::store::ledger::{
+    Advanced, Asked, Batch, BlockChange, Cause, Ledger, LedgerError, Look, Tidied,
+};
 use hstratum_core::event::Verdict;
-use hstratum_core::ledger::{BlockState, Sighting};
+use hstratum_core::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::units::{Hash, Height, Seq};
 
 /// A found block's row.
@@ -35,6 +37,8 @@ pub struct Model {
     pub blocks: BTreeMap<Hash, Row>,
     /// Shares by height, account and difficulty.
     pub credit: BTreeMap<(Height, Arc<str>, u64), u64>,
+    /// The tip with the most work that it was shown.
+    pub highest: Option<Tip>,
     maturity: u32,
 }
 
@@ -46,6 +50,7 @@ impl Model {
             seq: Seq(0),
             blocks: BTreeMap::new(),
             credit: BTreeMap::new(),
+            highest: None,
             maturity,
         }
     }
@@ -72,11 +77,38 @@ impl Model {
         self.change(hash, to, Cause::Verdict)
     }
 
-    fn sight(&mut self, located: &Located) -> Option<BlockChange> {
-        let row = self.blocks.get(&located.hash)?;
-        let sighting = Sighting::of(located.on_main, row.height, located.tip, self.maturity);
+    fn sight(&mut self, tip: Height, (hash, there): &(Hash, Option<Hash>)) -> Option<BlockChange> {
+        let row = self.blocks.get(hash)?;
+        let sighting = Sighting::of((hash, row.height), there.as_ref(), tip, self.maturity);
         let to = row.state.after_sighting(sighting);
-        self.change(&located.hash, to, Cause::Chain)
+        self.change(hash, to, Cause::Chain)
+    }
+
+    /// What the node knows, and blocks that it has on its main chain.
+    fn look(
+        &mut self,
+        look: &Look,
+        changes: &mut Vec<BlockChange>,
+        seen: &mut Vec<(Height, Hash)>,
+    ) -> Knowledge {
+        let tip = look.view.tip;
+        let highest = self
+            .highest
+            .filter(|highest| highest.work >= tip.work)
+            .unwrap_or(tip);
+        self.highest = Some(highest);
+        let knowledge = Knowledge::of(&look.view, &highest);
+        if knowledge == Knowledge::Enough {
+            for place in &look.places {
+                changes.extend(self.sight(tip.height, place));
+                if let Some(row) = self.blocks.get(&place.0)
+                    && place.1 == Some(place.0)
+                {
+                    seen.push((row.height, place.0));
+                }
+            }
+        }
+        knowledge
     }
 
     fn change(&mut self, hash: &Hash, to: BlockState, cause: Cause) -> Option<BlockChange> {
@@ -111,7 +143,7 @@ impl Model {
 }
 
 impl Ledger for Model {
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         if self.is_new(batch) {
             for (key, count) in &batch.shares.counts {
                 *self.credit.entry(key.clone()).or_default() += count;
@@ -127,31 +159,34 @@ impl Ledger for Model {
                 is_dumped: false,
             });
         }
-        let mut changes = Vec::new();
-        for located in &batch.located {
-            changes.extend(self.sight(located));
+        let (mut changes, mut seen) = (Vec::new(), Vec::new());
+        let mut knowledge = None;
+        for look in &batch.looks {
+            knowledge = Some(self.look(look, &mut changes, &mut seen));
         }
         for (hash, verdict) in &batch.verdicts {
             changes.extend(self.judge(hash, verdict));
         }
         changes.sort_by_key(|change| change.height);
-        for change in &changes {
-            self.close_round(&change.hash);
+        seen.sort_unstable();
+        for (_, hash) in &seen {
+            self.close_round(hash);
         }
         for (hash, _) in &batch.dumped {
             if let Some(row) = self.blocks.get_mut(hash) {
                 row.is_dumped = true;
             }
         }
-        Ok(changes)
+        Ok(Advanced { changes, knowledge })
     }
 
     fn probe(&mut self) -> Result<(), LedgerError> {
         Ok(())
     }
 
-    fn watched(&mut self, _: Height) -> Result<Vec<Hash>, LedgerError> {
-        Ok(self.blocks.keys().copied().collect())
+    fn watched(&mut self, _: Height) -> Result<Vec<Asked>, LedgerError> {
+        let rows = self.blocks.iter();
+        Ok(rows.map(|(hash, row)| (*hash, row.height)).collect())
     }
 
     fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use hstratum::store::ledger::{Asked, BlockChange, Look};
 use hstratum_core::event::Verdict;
+use hstratum_core::ledger::{Tip, View};
 use hstratum_core::merkle::Branch;
 use hstratum_core::template::{Coinbase, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 
 use crate::plan::{between, happens, wait};
+use crate::plant::Plant;
 use crate::work::bits_of;
 use crate::world::{ChainIs, NodeFate, NodeMail, Offer, What, World, note};
 
@@ -39,6 +42,12 @@ pub(crate) struct Node {
     stalled_until_ms: u64,
     /// What is said arrives in order.
     says_at_ms: u64,
+    /// It says that it is not synchronized until then, and has its chain again.
+    synced_at_ms: u64,
+    whole_at_ms: u64,
+    /// The height of its chain when it last looked, and how often it did.
+    looked_at: Height,
+    looks: u64,
 }
 
 impl Node {
@@ -54,6 +63,10 @@ impl Node {
             wanted: 0,
             stalled_until_ms: 0,
             says_at_ms: 0,
+            synced_at_ms: 0,
+            whole_at_ms: 0,
+            looked_at: Height(0),
+            looks: 0,
         }
     }
 }
@@ -258,6 +271,10 @@ impl World {
         if self.process.is_none() {
             return self.after(1_000, What::PeersSend(hash, prev));
         }
+        if !self.chain.has(&prev) && !self.is_over && self.now_ms < self.rest_until_ms {
+            // It asks for what is below first.
+            return self.after(1_000, What::PeersSend(hash, prev));
+        }
         if !self.chain.has(&hash) && self.chain.has(&prev) {
             note!(self, "node      {} from peers", short(&hash));
             if self.chain.insert(hash, prev) {
@@ -315,18 +332,100 @@ impl World {
     }
 
     /// The server asks where its blocks are.
-    pub(crate) fn ask_where(&mut self, hashes: Vec<Hash>) {
+    pub(crate) fn ask_where(&mut self, asked: Vec<Asked>) {
         if happens(&mut self.rngs.node, self.faults.lost_locate) {
             return self.inject("lost locate");
         }
         let delay_ms = between(&mut self.rngs.node, 1, 400);
-        self.after(delay_ms, What::Locate(self.boot, hashes));
+        self.after(delay_ms, What::Locate(self.boot, asked));
     }
 
-    pub(crate) fn answer_where(&mut self, hashes: &[Hash]) {
-        let places = hashes.iter().map(|hash| (*hash, self.chain.is_main(hash)));
-        let mail = NodeMail::Located(self.chain.tip_height(), places.collect());
-        self.say(mail);
+    /// The work of a chain is its height here.
+    pub(crate) fn answer_where(&mut self, asked: &[Asked]) {
+        let height = self.chain.tip_height();
+        let mut view = View {
+            tip: Tip {
+                height,
+                hash: self.chain.tip(),
+                work: u64::from(height.0).into(),
+            },
+            is_synced: self.now_ms >= self.node.synced_at_ms,
+        };
+        let place = |(hash, height): &Asked| (*hash, self.chain.at(*height));
+        let mut places: Vec<_> = asked.iter().map(place).collect();
+        if self.plant == Some(Plant::JudgedWithoutEvidence) {
+            // As if what the node knows of the chain were not asked.
+            self.node.looks += 1;
+            view.tip.work = (u64::MAX / 2 + self.node.looks).into();
+            view.is_synced = true;
+            for (_, there) in &mut places {
+                *there = there.or(Some(Hash::ZERO));
+            }
+        }
+        self.node.looked_at = height;
+        self.say(NodeMail::Located(Look { view, places }));
+    }
+
+    /// A look at the chain has decided about a block: the node knew what the ledger was ever shown.
+    pub(crate) fn check_judged(&self, change: &BlockChange) {
+        let (knew, shown) = (self.node.looked_at, self.disk.shown);
+        assert!(
+            knew >= shown,
+            "{:?} by a node that knows less than the ledger was shown: {} of {}, {}",
+            change.to,
+            knew.0,
+            shown.0,
+            change.hash
+        );
+    }
+
+    /// The node loses its chain, or is reset, and downloads it again, quickly or slowly; meanwhile it
+    /// says that it is not synchronized, or goes on on what it has, as a node of regtest does.
+    pub(crate) fn lose_chain(&mut self) {
+        if self.is_healed() {
+            return;
+        }
+        if let Some(mean_ms) = self.faults.lost_chain_ms {
+            let delay_ms = wait(&mut self.rngs.chain, mean_ms as f64);
+            self.after(delay_ms, What::LoseChain);
+        }
+        if self.process.is_none() || self.now_ms < self.node.whole_at_ms {
+            return;
+        }
+        let depth = match self.rngs.chain.bool() {
+            true => u32::MAX,
+            false => self.rngs.chain.u32(1..150),
+        };
+        let gone = self.chain.wind_back(depth);
+        self.inject("lost chain");
+        let left_ms = self.plan.faulty_ms - self.now_ms;
+        let for_ms = between(&mut self.rngs.chain, 5_000, 1_500_000).min(left_ms);
+        let admits = self.rngs.chain.bool();
+        note!(
+            self,
+            "node      {} blocks lost, back in {for_ms} ms, {}",
+            gone.len(),
+            if admits {
+                "not synchronized"
+            } else {
+                "and goes on"
+            }
+        );
+        self.node.whole_at_ms = self.now_ms + for_ms;
+        // Nobody sends any for a while; then they come quickly.
+        let begin_ms = self.rngs.chain.u64(0..=for_ms);
+        let step_ms = (for_ms - begin_ms) as f64 / (gone.len() + 1) as f64;
+        for (n, (hash, prev)) in gone.into_iter().enumerate() {
+            let delay_ms = begin_ms + ((n + 1) as f64 * step_ms) as u64;
+            self.after(delay_ms, What::PeersSend(hash, prev));
+        }
+        if admits {
+            self.node.synced_at_ms = self.node.whole_at_ms;
+            self.node.stalled_until_ms = self.node.whole_at_ms;
+            self.trouble_until(self.node.whole_at_ms);
+            self.say(NodeMail::NoTemplate("node is not synced".to_owned()));
+        }
+        self.say_tip();
     }
 }
 

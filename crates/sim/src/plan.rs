@@ -78,6 +78,8 @@ pub struct Faults {
     pub reorganise_ms: Option<u64>,
     /// The node has no template for a while.
     pub no_template_ms: Option<u64>,
+    /// The node loses its chain and downloads it again.
+    pub lost_chain_ms: Option<u64>,
     /// Many templates in a row.
     pub template_storm_ms: Option<u64>,
     /// A verdict takes seconds to minutes.
@@ -232,6 +234,7 @@ impl Faults {
             busy_ledger_ms: every(5 * minute, hour),
             cut_ms: every(minute / 3, hour),
             half_open_ms: every(2 * minute, hour),
+            lost_chain_ms: every(5 * minute, 2 * hour),
             ..Self::default()
         };
         let mut chance =
@@ -280,13 +283,14 @@ impl Faults {
 type LeaveOut = fn(&mut Faults);
 
 /// How each kind of fault is left out.
-const LEAVE_OUT: [(&str, LeaveOut); 23] = [
+const LEAVE_OUT: [(&str, LeaveOut); 24] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
     ("pool panic", |f| f.pool_panic_ms = None),
     ("stop", |f| f.stop_ms = None),
     ("clock step", |f| f.clock_step_ms = None),
     ("reorganisation", |f| f.reorganise_ms = None),
+    ("lost chain", |f| f.lost_chain_ms = None),
     ("no template", |f| f.no_template_ms = None),
     ("template storm", |f| f.template_storm_ms = None),
     ("slow verdict", |f| f.slow_verdict = None),

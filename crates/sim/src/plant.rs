@@ -26,6 +26,8 @@ pub enum Plant {
     LostTally,
     /// A user is said to be added and is in no file.
     ForgottenUser,
+    /// The node's word on blocks counts whatever it knows of the chain.
+    JudgedWithoutEvidence,
     /// A proxy passes a share of a job of the server before to the new one.
     OldJobPassedOn,
     /// What a proxy answers for a server that is lost does not leave.
@@ -40,7 +42,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 15] = [
+    pub const ALL: [(&str, Self); 16] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -51,6 +53,7 @@ impl Plant {
         ("forgotten-end", Self::ForgottenEnd),
         ("lost-tally", Self::LostTally),
         ("forgotten-user", Self::ForgottenUser),
+        ("judged-without-evidence", Self::JudgedWithoutEvidence),
         ("old-job-passed-on", Self::OldJobPassedOn),
         ("dropped-answer", Self::DroppedAnswer),
         ("invented-answer", Self::InventedAnswer),

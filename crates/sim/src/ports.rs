@@ -16,7 +16,7 @@ use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
 use hstratum::surroundings::{Certificate, ReadResult, Surroundings};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening, Now};
-use hstratum_core::units::{ConnId, Hash};
+use hstratum_core::units::ConnId;
 
 /// What a failure of the pool that is meant carries.
 pub(crate) struct Simulated;
@@ -82,7 +82,7 @@ impl Node for Ear {
         self.say(|said| said.offers.push(offer));
     }
 
-    fn locate(&self, _: Vec<Hash>) {
+    fn locate(&self, _: Vec<hstratum::store::ledger::Asked>) {
         unreachable!("the ledger's thread asks, and that is the lab's");
     }
 

@@ -305,7 +305,7 @@ impl World {
             }
             NodeMail::NoTemplate(reason) => mail::NodeMail::NoTemplate(reason),
             NodeMail::BlockResult(hash, verdict) => mail::NodeMail::BlockResult(hash, verdict),
-            NodeMail::Located(tip, places) => mail::NodeMail::Located(tip, places),
+            NodeMail::Located(look) => mail::NodeMail::Located(look),
         }
     }
 

@@ -191,14 +191,15 @@ impl World {
             }
             Outcome::Answered(hash) => self.spool(SpoolMail::Remove(hash)),
             Outcome::DumpOwed => self.wake_dumps(),
-            Outcome::Locate(hashes) => self.ask_where(hashes),
+            Outcome::Locate(asked) => self.ask_where(asked),
             Outcome::AddressKept(asker, kept) => {
                 // Who has waited too long does not hear of it.
                 let _ = asker.send(kept);
             }
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            Outcome::Moved(change) => self.check_judged(&change),
             // The last is for a ledger that is shared, which this one is not.
-            Outcome::Stalled | Outcome::Free(_) | Outcome::Moved(_) | Outcome::Seen(..) => {}
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Knows(_) | Outcome::Seen(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
+use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::event::{Now, Password, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{ConnId, Hash, Height};
@@ -58,6 +59,8 @@ pub(crate) enum What {
     Reorganise,
     /// The branch with this tip is longer again.
     Back(Hash),
+    /// The chain is lost, or wound back.
+    LoseChain,
     /// Peers send a block.
     PeersSend(Hash, Hash),
     /// A block is offered to the node.
@@ -65,7 +68,7 @@ pub(crate) enum What {
     /// The node comes to its verdict.
     Judge(u32, Offer, NodeFate),
     /// The node says where blocks are.
-    Locate(u32, Vec<Hash>),
+    Locate(u32, Vec<Asked>),
     /// A miner tries to connect.
     Connect(usize),
     /// Its attempt comes to the server.
@@ -114,7 +117,7 @@ pub(crate) enum NodeMail {
     Transactions(u64, Arc<[u8]>),
     NoTemplate(String),
     BlockResult(Hash, Verdict),
-    Located(Height, Vec<(Hash, bool)>),
+    Located(Look),
 }
 
 /// A block for the node.
@@ -347,6 +350,10 @@ impl World {
             let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
             self.after(delay_ms, What::Reorganise);
         }
+        if let Some(mean_ms) = self.faults.lost_chain_ms {
+            let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
+            self.after(delay_ms, What::LoseChain);
+        }
         for kind in FaultKind::ALL {
             self.plan_fault(kind);
         }
@@ -404,6 +411,7 @@ impl World {
             What::Refresh => self.refresh(),
             What::OthersBlock => self.others_block(),
             What::Reorganise => self.reorganise(),
+            What::LoseChain => self.lose_chain(),
             What::Back(tip) => self.go_back(tip),
             What::PeersSend(hash, prev) => self.peers_send(hash, prev),
             What::Connect(miner) => self.connect(miner),

@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
-use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
+use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Look, Tidied};
 use hstratum_core::event::{FoundBlock, Now, Verdict};
-use hstratum_core::ledger::{BlockState, Credit};
+use hstratum_core::ledger::{BlockState, Credit, Tip, View};
 use hstratum_core::template::Coinbase;
 use hstratum_core::units::{Difficulty, Hash, Height, Seq, unhex};
 use hstratum_sim::model::Model;
 
-const MATURITY: u32 = 2;
+const MATURITY: u32 = 8;
 /// Steps of a path.
 const DEPTH: usize = 6;
 /// Longer than the keeper waits for the node's answer.
@@ -27,13 +27,16 @@ const RIVAL: usize = 1;
 const CHILD: usize = 2;
 const HEIGHTS: [u32; 3] = [10, 10, 11];
 
-/// The main chains there can be: our blocks in it, and its height.
+/// The main chains there can be: our blocks in it, and its height. Each that follows another is longer,
+/// by this much.
 const CHAINS: [(&[usize], u32); 4] = [
     (&[], 12),
     (&[FIRST], 10),
     (&[FIRST, CHILD], 11),
     (&[RIVAL], 12),
 ];
+
+const GROWTH: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -43,6 +46,8 @@ enum Step {
     Forget(usize),
     Chain(usize),
     Locate,
+    /// The same by a node that has lost its chain.
+    LocateBlindly,
     Commit,
     FailedCommit,
     SeeminglyFailedCommit,
@@ -59,7 +64,7 @@ struct Disk {
 }
 
 impl Ledger for Disk {
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         let failed = Err(LedgerError::Failed("simulated".to_owned()));
         match self.fate {
             Step::FailedCommit => failed,
@@ -72,7 +77,7 @@ impl Ledger for Disk {
         Ok(())
     }
 
-    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
+    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
         self.model.watched(tip)
     }
 
@@ -87,6 +92,11 @@ struct Case {
     keeper: Keeper,
     now: Now,
     chain: usize,
+    grown: u32,
+    /// It was told of something that it asks about.
+    is_due: bool,
+    /// The last look was of a node that knows nothing.
+    was_blind: bool,
     /// In the spool.
     spool: BTreeSet<usize>,
     found: BTreeSet<usize>,
@@ -96,7 +106,7 @@ struct Case {
     answered: BTreeSet<usize>,
     refused: BTreeSet<usize>,
     /// The node was asked where blocks are, and that is where they were.
-    question: Option<(Vec<Hash>, usize)>,
+    question: Option<(Vec<Asked>, usize)>,
     /// Told to the keeper since the last commit: with the disk this is all it knows.
     told: Vec<String>,
     dumps: BTreeMap<usize, u32>,
@@ -117,6 +127,18 @@ fn found(block: usize) -> FoundBlock {
         bits: 0x2000_ffff,
         coinbase: Coinbase::parse(&unhex(raw).expect("hex")).expect("a coinbase"),
         account: None,
+    }
+}
+
+/// What a synchronized node knows whose chain has so many blocks.
+fn view(height: Height) -> View {
+    View {
+        tip: Tip {
+            height,
+            hash: Hash::blake2b(&[b"tip", &height.0.to_le_bytes()]),
+            work: u64::from(height.0).into(),
+        },
+        is_synced: true,
     }
 }
 
@@ -145,6 +167,9 @@ impl Case {
             keeper,
             now,
             chain: 0,
+            grown: 0,
+            is_due: false,
+            was_blind: false,
             spool: BTreeSet::new(),
             found: BTreeSet::new(),
             unanswered: BTreeSet::new(),
@@ -179,7 +204,7 @@ impl Case {
             }
         }
         if self.question.is_some() {
-            steps.push(Step::Locate);
+            steps.extend([Step::Locate, Step::LocateBlindly]);
         }
         let rows = self.disk.model.blocks.values();
         if rows
@@ -206,6 +231,7 @@ impl Case {
 
     fn answer(&mut self, block: usize, verdict: Verdict) {
         self.unanswered.remove(&block);
+        self.is_due = true;
         let name = format!("answered {block} {verdict:?}");
         self.tell(name, StoreMail::BlockAnswered(hash(block), verdict));
     }
@@ -236,12 +262,18 @@ impl Case {
             Step::Forget(block) => drop(self.unanswered.remove(&block)),
             Step::Chain(chain) => {
                 self.chain = chain;
-                let tip = Height(CHAINS[chain].1);
+                self.grown += GROWTH;
+                self.is_due = true;
+                let tip = self.tip();
                 self.tell(format!("chain {}", tip.0), StoreMail::Chain(tip));
             }
             Step::Locate => {
-                let (hashes, _) = self.question.take().expect("a question");
-                self.locate(&hashes);
+                let (asked, _) = self.question.take().expect("a question");
+                self.locate(&asked);
+            }
+            Step::LocateBlindly => {
+                let (asked, _) = self.question.take().expect("a question");
+                self.locate_blindly(&asked);
             }
             Step::Commit | Step::FailedCommit | Step::SeeminglyFailedCommit => self.work(step),
             Step::Dump => self.dump(),
@@ -253,12 +285,38 @@ impl Case {
         }
     }
 
-    fn locate(&mut self, hashes: &[Hash]) {
-        let (blocks, tip) = CHAINS[self.chain];
-        let main: Vec<Hash> = blocks.iter().map(|block| hash(*block)).collect();
-        let places = hashes.iter().map(|hash| (*hash, main.contains(hash)));
-        let mail = StoreMail::Located(Height(tip), places.collect());
-        self.tell(format!("located in {}", self.chain), mail);
+    fn tip(&self) -> Height {
+        Height(CHAINS[self.chain].1 + self.grown)
+    }
+
+    fn locate(&mut self, asked: &[Asked]) {
+        let main: Vec<Hash> = CHAINS[self.chain].0.iter().map(|at| hash(*at)).collect();
+        let place = |(hash, _): &Asked| {
+            let there = if main.contains(hash) {
+                *hash
+            } else {
+                Hash::ZERO
+            };
+            (*hash, Some(there))
+        };
+        let look = Look {
+            view: view(self.tip()),
+            places: asked.iter().map(place).collect(),
+        };
+        self.was_blind = false;
+        self.tell(
+            format!("located in {}", self.chain),
+            StoreMail::Located(look),
+        );
+    }
+
+    fn locate_blindly(&mut self, asked: &[Asked]) {
+        let look = Look {
+            view: view(Height(1)),
+            places: asked.iter().map(|(hash, _)| (*hash, None)).collect(),
+        };
+        self.was_blind = true;
+        self.tell("located blindly".to_owned(), StoreMail::Located(look));
     }
 
     fn work(&mut self, fate: Step) {
@@ -280,7 +338,11 @@ impl Case {
                     self.spool.remove(&block);
                     self.answered.insert(block);
                 }
-                Outcome::Locate(hashes) => self.question = Some((hashes, self.chain)),
+                Outcome::Locate(asked) => {
+                    self.is_due = false;
+                    self.question = Some((asked, self.chain));
+                }
+                Outcome::Moved(change) => assert!(!self.was_blind, "decided blindly: {change:?}"),
                 Outcome::NotDurable(_) => panic!("there are no shares to give up"),
                 _ => {}
             }
@@ -307,6 +369,7 @@ impl Case {
         self.keeper = Keeper::new(self.now);
         self.told.clear();
         self.question = None;
+        self.is_due = false;
         self.unanswered.clear();
         for block in self.spool.clone() {
             self.refused.remove(&block);
@@ -340,7 +403,7 @@ impl Case {
             self.crash_free_round();
         }
         assert!(self.keeper.is_done(), "everything is durable in the end");
-        let (blocks, tip) = CHAINS[self.chain];
+        let (blocks, tip) = (CHAINS[self.chain].0, self.tip().0);
         for block in &self.found {
             let row = &self.disk.model.blocks[&hash(*block)];
             let is_main = blocks.contains(block);
@@ -375,11 +438,11 @@ impl Case {
         self.take(Step::Wait);
         self.work(Step::Commit);
         self.work(Step::Commit);
-        let tip = Height(CHAINS[self.chain].1);
+        let tip = self.tip();
         self.tell("chain".to_owned(), StoreMail::Chain(tip));
         self.work(Step::Commit);
-        if let Some((hashes, _)) = self.question.take() {
-            self.locate(&hashes);
+        if let Some((asked, _)) = self.question.take() {
+            self.locate(&asked);
         }
         self.work(Step::Commit);
         self.dump();
@@ -389,9 +452,12 @@ impl Case {
     /// All that decides what can come.
     fn key(&self) -> String {
         format!(
-            "{:?} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.disk.model.blocks,
+            self.disk.model.highest,
             self.chain,
+            self.grown,
+            self.is_due,
             self.spool,
             self.found,
             self.unanswered,

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use hstratum::ledger::{self, Imported, Paid, Place, Which};
-use hstratum::payout::{PayoutLock, prune};
+use hstratum::payout::hsd::{Node, Part, Patience, Url};
+use hstratum::payout::{PayoutLock, check_node, prune};
 
-use super::payout::LedgerArgs;
+use super::payout::{LedgerArgs, NODE_KEY, secret};
 use super::terminal::print;
 
 /// What `hstratum ledger` takes.
@@ -94,6 +95,11 @@ enum Command {
     Prune {
         #[command(flatten)]
         ledger: LedgerArgs,
+
+        /// hsd's node, which is asked first (its API key: HSTRATUM_NODE_API_KEY) [default: its usual
+        /// port on this machine]
+        #[arg(long, value_name = "URL")]
+        node_url: Option<Url>,
     },
 }
 
@@ -142,10 +148,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let name = ledger::dump(&mut ledger.place.open()?, *block, dir)?;
             print(&format!("{}\n", dir.join(name).display()))
         }
-        Command::Prune { ledger } => {
+        Command::Prune { ledger, node_url } => {
             let _lock = PayoutLock::take(&ledger.place)?;
             let mut db = ledger.place.open()?;
             let network = ledger::network(&mut db)?;
+            let url = node_url.clone();
+            let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
+            let node = Node::new(url, secret(NODE_KEY)?, network, Patience::default());
+            check_node(&mut db, &node)?;
             let rows = prune(&mut db, network)?;
             print(&format!("{rows} rows deleted\n"))
         }

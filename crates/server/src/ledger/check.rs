@@ -12,8 +12,9 @@ use hstratum_core::payout::{FeePpm, Hns};
 
 use super::shares_file;
 use crate::limits::FINDINGS_MAX;
-use crate::payout::cut_below;
+use crate::payout::{cut_below, is_whole, pruned_to};
 use crate::sql::{Db, Sql, SqlError};
+use crate::store::evidence;
 use crate::values;
 
 /// Checks everything, from one state of the ledger, and its dumps if their directory is given.
@@ -29,6 +30,7 @@ pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> 
             check_file(sql, &mut findings).context("failed to check the file")?;
         }
         if findings.is_empty() {
+            check_chain(sql, &mut findings).context("failed to read the blocks")?;
             check_settlements(sql, &mut findings).context("failed to read the settlements")?;
             check_credit(sql, &mut findings).context("failed to read the credit")?;
             check_payments(sql, &mut findings).context("failed to read the payments")?;
@@ -53,6 +55,87 @@ fn check_file(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<(
         let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
         findings.push(format!(
             "a row of {table} refers to a row of {parent} that is not there"
+        ));
+    }
+    Ok(())
+}
+
+/// What is said of blocks rests on the highest tip that was shown.
+fn check_chain(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let tip = match evidence::highest(sql) {
+        Ok(tip) => tip,
+        Err(SqlError::Failed(reason)) => {
+            findings.push(reason);
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let judged = "SELECT max(height) FROM blocks WHERE state = 'confirmed' OR final_at IS NOT NULL";
+    let judged: Option<u32> = sql.query_one(judged, &[])?.get(0)?;
+    match (tip, judged) {
+        (None, Some(_)) => findings.push(
+            "no node has shown this ledger the chain: payouts wait; start a server on it"
+                .to_owned(),
+        ),
+        (Some(tip), Some(height)) if height > tip.height.0 => findings.push(format!(
+            "a block at height {height} is judged, and the highest tip that was shown is at {}",
+            tip.height.0
+        )),
+        _ => {}
+    }
+    let rows = sql.query(
+        "SELECT height, hash, state FROM blocks
+          WHERE final_at IS NOT NULL AND state NOT IN ('orphaned', 'refused') ORDER BY height",
+        &[],
+    )?;
+    for row in rows {
+        let (height, hash, state): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        findings.push(format!(
+            "block {height} {hash} is {state}, and lost for good"
+        ));
+    }
+    check_divisible(sql, findings)
+}
+
+/// Blocks that cannot be settled exactly, or were settled over what was left.
+fn check_divisible(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let pruned_to = pruned_to(sql)?;
+    let rows = sql.query(
+        "SELECT height, hash FROM blocks
+          WHERE state = 'confirmed'
+            AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+          ORDER BY height, hash",
+        &[],
+    )?;
+    for row in rows {
+        let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
+        let above = cut_below(sql, height)?.map_or(-1, i64::from);
+        if above < pruned_to || !is_whole(sql, &hash, height, above)? {
+            findings.push(format!(
+                "block {height} {hash} cannot be settled: credit that belongs to it is deleted"
+            ));
+        }
+    }
+    let rows = sql.query(
+        "SELECT now.id, now.shares, gone.id, gone.shares, gone.from_height, b.height
+           FROM settlements AS now JOIN settlements AS gone ON gone.block = now.block
+           JOIN blocks AS b ON b.hash = now.block
+          WHERE now.state = 'settled' AND gone.state = 'reversed'
+            AND now.scheme = 'prop' AND gone.scheme = 'prop' AND now.shares < gone.shares
+          ORDER BY now.id",
+        &[],
+    )?;
+    for row in rows {
+        let begin: i64 = row.get(4)?;
+        // A block below may have come back: then its round is shorter.
+        if cut_below(sql, row.get(5)?)?.is_some_and(|cut| i64::from(cut) >= begin) {
+            continue;
+        }
+        let (id, shares): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (reversed, before): (i64, i64) = (row.get(2)?, row.get(3)?);
+        findings.push(format!(
+            "settlement {id} divides {shares} shares, and {reversed}, which was reversed, {before}: \
+             it was settled anew over what was left"
         ));
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Which blocks are to be settled, and how the reward of one is divided.
 //!
 //! Rounds are cut by height: that of a block begins above the highest lower block of the pool on
-//! the main chain. So a block is due only when every lower one has found its end. A lower block
+//! the main chain. So a block is due only when every lower one has found its end, lost ones for good.
+//! What cannot be divided exactly any more is never divided. A lower block
 //! that was paid by other means cuts the round as well, even if it was orphaned since: its work
 //! is not paid again.
 
@@ -35,7 +36,7 @@ pub(super) struct Unsure {
     pub(super) hash: String,
     pub(super) height: u32,
     pub(super) reward: u64,
-    /// `found` or `accepted`.
+    /// `found` or `accepted`; else it is lost, and not for good.
     pub(super) state: String,
 }
 
@@ -50,6 +51,8 @@ pub(super) struct Division {
     /// Number of shares in it; those of a height that counts in part, whole.
     pub(super) shares: u64,
     pub(super) split: Split<Rank>,
+    /// All work that belongs to it is there; else the reward must not be divided.
+    pub(super) is_whole: bool,
 }
 
 /// Blocks that have no settlement, by height.
@@ -96,12 +99,14 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
     })
 }
 
-/// Blocks whose end is not known, by height. One that was paid by other means is none.
+/// Blocks whose end is not known, by height. One that was paid by other means is none. A lost one
+/// may yet end a round until it is lost for good.
 pub(super) fn unsure(sql: &mut dyn Sql) -> anyhow::Result<Vec<Unsure>> {
     let rows = sql
         .query(
             "SELECT hash, height, reward, state FROM blocks
-              WHERE state IN ('found', 'accepted')
+              WHERE (state IN ('found', 'accepted')
+                     OR (state IN ('orphaned', 'refused') AND final_at IS NULL))
                 AND NOT EXISTS (SELECT 1 FROM settlements
                                  WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled')
               ORDER BY height, hash",
@@ -162,7 +167,10 @@ pub(super) fn divide(
     };
     let work =
         work.with_context(|| format!("failed to read the credit of block {}", block.hash))?;
+    let is_whole =
+        work.below >= pruned_to(sql)? && is_whole(sql, &block.hash, block.height, work.below)?;
     Ok(Division {
+        is_whole,
         cut,
         from_height: work.from_height,
         shares: work.shares,
@@ -176,8 +184,40 @@ const WORK: &str = "\
     SELECT account, difficulty, CAST(sum(count) AS BIGINT) FROM credit
     WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty";
 
+/// Up to which height credit was deleted; -1 where none was.
+pub(crate) fn pruned_to(sql: &mut dyn Sql) -> anyhow::Result<i64> {
+    let row = sql
+        .query_one("SELECT pruned_to FROM meta", &[])
+        .context("failed to read what was deleted")?;
+    Ok(row.get(0)?)
+}
+
+/// Whether a block that was divided before, and whose settlement was reversed, has the credit still
+/// that it was divided over, as far as that is above a height.
+pub(crate) fn is_whole(
+    sql: &mut dyn Sql,
+    block: &str,
+    height: u32,
+    above: i64,
+) -> anyhow::Result<bool> {
+    let less = sql
+        .query_opt(
+            "SELECT 1 FROM settlements AS s
+              WHERE block = ?1 AND state = 'reversed' AND scheme <> 'elsewhere'
+                AND from_height > CAST(?3 AS BIGINT) AND shares >
+                (SELECT coalesce(sum(count), 0) FROM credit
+                  WHERE credit.height BETWEEN s.from_height AND CAST(?2 AS BIGINT))
+              LIMIT 1",
+            &values![block, height, above],
+        )
+        .context("failed to read the settlements")?;
+    Ok(less.is_none())
+}
+
 struct Worked {
     from_height: u32,
+    /// Credit at and below this height does not belong to it.
+    below: i64,
     shares: u64,
     weights: BTreeMap<Rank, Weight>,
 }
@@ -201,6 +241,7 @@ fn round_work(
     }
     Ok(Worked {
         from_height: first.unwrap_or(height),
+        below: above,
         shares,
         weights,
     })
@@ -216,6 +257,7 @@ fn window_work(
 ) -> anyhow::Result<Worked> {
     let mut worked = Worked {
         from_height: height,
+        below: i64::from(height),
         shares: 0,
         weights: BTreeMap::new(),
     };
@@ -233,7 +275,12 @@ fn window_work(
         }
         window.push(weights);
         worked.from_height = u32::try_from(below + 1)?;
+        worked.below = below;
         next = below;
+    }
+    if !window.is_full() {
+        // A shorter history counts whole.
+        worked.below = -1;
     }
     worked.weights = window.into_weights();
     Ok(worked)

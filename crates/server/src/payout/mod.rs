@@ -24,10 +24,11 @@ mod plan;
 mod prune;
 mod send;
 mod settle;
+mod witness;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
-pub(crate) use due::cut_below;
+pub(crate) use due::{cut_below, is_whole, pruned_to};
 pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};
@@ -35,7 +36,8 @@ pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
 pub use prune::prune;
 pub use send::{Sender, Step};
-pub use settle::{Change, Settled, settle};
+pub use settle::{Change, Settled, incomplete, settle};
+pub use witness::{check_blocks, check_node};
 
 /// How a reward is divided.
 #[derive(Debug, Clone, Copy)]

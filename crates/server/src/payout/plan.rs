@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hstratum_core::address::Network;
+use hstratum_core::ledger::Tip;
 
 use super::Terms;
 use super::account::{Accounts, Rank};
@@ -11,6 +12,7 @@ use super::fleet::{Fleet, Server};
 use super::payee::{Wait, judge};
 use super::settle::{Settled, check_network, reversible};
 use crate::sql::{Db, Sql};
+use crate::store::evidence;
 use crate::values;
 
 /// What would happen. All amounts in base units.
@@ -18,6 +20,8 @@ use crate::values;
 pub struct Plan {
     /// Blocks that would be settled, by height.
     pub blocks: Vec<BlockPlan>,
+    /// The highest tip that the ledger was shown: what it says of blocks holds by that.
+    pub tip: Option<Tip>,
     /// Settlements that would be reversed, since their block is lost.
     pub reversals: Vec<Settled>,
     /// Blocks that wait, by height.
@@ -75,6 +79,10 @@ pub enum Reason {
     Behind(u32),
     /// A server has not shipped all of its round.
     Unshipped,
+    /// It is off the main chain, and may come back.
+    Lost,
+    /// Credit that belongs to it is gone: it can never be divided exactly.
+    Incomplete,
 }
 
 /// What an account would have.
@@ -135,8 +143,13 @@ fn plan_of(
         take_back(sql, &accounts, reversal, &mut changes)?;
     }
     let mut blocks = Vec::with_capacity(due.len());
+    let mut incomplete = Vec::new();
     for block in due {
         let division = divide(sql, &accounts, terms, block)?;
+        if !division.is_whole {
+            incomplete.push(division.block);
+            continue;
+        }
         for (rank, amount) in &division.split.amounts {
             *changes.entry(*rank).or_default() += signed(*amount);
         }
@@ -169,7 +182,8 @@ fn plan_of(
     Ok(Plan {
         accounts: accounts.collect(),
         blocks,
-        held: held(sql, behind, unshipped)?,
+        tip: evidence::highest(sql)?,
+        held: held(sql, behind, unshipped, incomplete)?,
         servers: fleet.servers(sql)?,
         reversals,
     })
@@ -211,14 +225,19 @@ fn block_plan(division: Division, accounts: &Accounts) -> BlockPlan {
     }
 }
 
-fn held(sql: &mut dyn Sql, behind: Vec<Due>, unshipped: Vec<Due>) -> anyhow::Result<Vec<Held>> {
+fn held(
+    sql: &mut dyn Sql,
+    behind: Vec<Due>,
+    unshipped: Vec<Due>,
+    incomplete: Vec<Due>,
+) -> anyhow::Result<Vec<Held>> {
     let unsure = due::unsure(sql)?;
     let first = unsure.first().map_or(0, |block| block.height);
     let unsure = unsure.into_iter().map(|block| Held {
-        reason: if block.state == "found" {
-            Reason::Unanswered
-        } else {
-            Reason::Immature
+        reason: match &*block.state {
+            "found" => Reason::Unanswered,
+            "accepted" => Reason::Immature,
+            _ => Reason::Lost,
         },
         hash: block.hash,
         height: block.height,
@@ -235,6 +254,7 @@ fn held(sql: &mut dyn Sql, behind: Vec<Due>, unshipped: Vec<Due>) -> anyhow::Res
     let mut held: Vec<Held> = unsure
         .chain(others(behind, Reason::Behind(first)))
         .chain(others(unshipped, Reason::Unshipped))
+        .chain(others(incomplete, Reason::Incomplete))
         .collect();
     held.sort_by_key(|block| block.height);
     Ok(held)

@@ -13,6 +13,7 @@ use hstratum_core::units::Difficulty;
 use super::settle::check_network;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql};
+use crate::store::evidence;
 use crate::values;
 
 /// How many times deeper than a spendable reward a settled block must be.
@@ -20,7 +21,8 @@ const MATURITIES_DEEP: u32 = 2;
 
 /// Deletes the rows of credit at and below the highest pool block that
 /// - is settled, as all pool blocks on the main chain below it are, and has its dump, as they have;
-/// - is more than two coinbase maturities below the highest height that was mined;
+/// - is more than two coinbase maturities below the highest tip that the ledger was shown;
+/// - has no lost block at or below it that may come back;
 /// - if there ever was a settlement by PPLNS, is older than what twice the greatest of their
 ///   windows reaches, at the greatest network difficulty since.
 ///
@@ -34,6 +36,14 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
     let Some(height) = floor.context("failed to read the ledger")? else {
         return Ok(0);
     };
+    // Before any of it is: what is left of a round is never divided for the whole.
+    db.write(|sql: &mut dyn Sql| {
+        sql.execute(
+            "UPDATE meta SET pruned_to = ?1 WHERE pruned_to < ?1",
+            &values![height],
+        )
+    })
+    .context("failed to write what is deleted")?;
     let mut deleted = 0;
     for delete in [
         "DELETE FROM credit WHERE (height, account, difficulty, origin) IN
@@ -58,8 +68,7 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
 
 /// Up to which height credit may go.
 fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
-    let tip = "SELECT max(height) FROM heights";
-    let tip: Option<u32> = sql.query_one(tip, &[])?.get(0)?;
+    let tip = evidence::highest(sql)?.map(|tip| tip.height.0);
     let depth = network.coinbase_maturity() * MATURITIES_DEEP;
     let Some(deep) = tip.and_then(|tip| tip.checked_sub(depth + 1)) else {
         return Ok(None);
@@ -72,6 +81,7 @@ fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
               (SELECT 1 FROM blocks AS o WHERE o.height <= b.height AND
                  ((o.closed_at IS NOT NULL AND o.dumped_at IS NULL)
                   OR o.state = 'found'
+                  OR (o.state IN ('orphaned', 'refused') AND o.final_at IS NULL)
                   OR (o.state IN ('accepted', 'confirmed') AND NOT EXISTS
                         (SELECT 1 FROM settlements WHERE block = o.hash AND state = 'settled'))))",
         &values![deep],

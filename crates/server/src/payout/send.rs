@@ -34,6 +34,7 @@ use super::fate::{Fate, fate};
 use super::hsd::{Demand, Node, Wallet};
 use super::payee::Payee;
 use super::payment::{self, PaymentState, Signed, Unfinished};
+use super::witness::check_node;
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
 
@@ -129,6 +130,15 @@ impl Sender<'_> {
         self.wallet.check(self.network)
     }
 
+    /// That the node knows at least as much of the chain as the ledger was ever shown: nothing is
+    /// decided by the word of one that does not.
+    ///
+    /// # Errors
+    /// What is in the way, by the node's name.
+    pub fn check_chain(&self, db: &mut Db) -> anyhow::Result<()> {
+        check_node(db, self.node).map(drop)
+    }
+
     /// How deep a payment must be, and the coins that pay it.
     fn depth_needed(&self) -> u32 {
         self.network.coinbase_maturity().min(PAYMENT_DEPTH_MAX)
@@ -152,8 +162,8 @@ impl Sender<'_> {
         let tx = stored(id, signed)?;
         let fate = self.fate(&tx, found.created_at)?;
         match fate {
-            Fate::Mined { depth } if depth >= self.depth_needed() => {}
-            Fate::Replaced { .. } => {}
+            Fate::Replaced { .. } => self.check_chain(db)?,
+            Fate::Mined { depth } if depth >= self.depth_needed() => self.check_chain(db)?,
             _ => self.hold(id, &tx)?,
         }
         let txid = signed.txid.clone();

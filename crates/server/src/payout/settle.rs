@@ -93,7 +93,7 @@ pub(super) fn check_network(sql: &mut dyn Sql, network: Network) -> anyhow::Resu
     Ok(())
 }
 
-/// Settlements whose block is not on the main chain any more. What was paid by other means stays
+/// Settlements whose block is not on the main chain any more, for good. What was paid by other means stays
 /// paid.
 pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
     let rows = sql
@@ -104,7 +104,7 @@ pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
                     (SELECT count(*) FROM settlement_credits WHERE settlement = s.id)
                FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
               WHERE s.state = 'settled' AND s.scheme <> 'elsewhere'
-                AND b.state IN ('orphaned', 'refused')
+                AND b.state IN ('orphaned', 'refused') AND b.final_at IS NOT NULL
               ORDER BY b.height DESC, s.id",
             &[],
         )
@@ -131,7 +131,8 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
         .write(|sql: &mut dyn Sql| {
             sql.execute(
                 "UPDATE settlements SET state = 'reversed' WHERE id = ?1 AND state = 'settled'
-                    AND (SELECT state FROM blocks WHERE hash = block) IN ('orphaned', 'refused')",
+                    AND EXISTS (SELECT 1 FROM blocks WHERE hash = block
+                      AND blocks.state IN ('orphaned', 'refused') AND final_at IS NOT NULL)",
                 &values![settlement.id],
             )
         })
@@ -139,19 +140,34 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
     Ok((changed == 1).then_some(settlement))
 }
 
-/// The lowest block that is due, divided.
+/// The lowest block that is due and can be divided exactly, divided.
 fn next(
     sql: &mut dyn Sql,
     terms: &Terms,
     fleet: &Fleet,
 ) -> anyhow::Result<Option<(Division, Accounts)>> {
     let due = due::unsettled(sql, fleet)?.due;
-    let Some(block) = due.into_iter().next() else {
+    if due.is_empty() {
         return Ok(None);
-    };
+    }
     let accounts = Accounts::read(sql).context("failed to read the accounts")?;
-    let division = divide(sql, &accounts, terms, block)?;
-    Ok(Some((division, accounts)))
+    for block in due {
+        let division = divide(sql, &accounts, terms, block)?;
+        if division.is_whole {
+            return Ok(Some((division, accounts)));
+        }
+    }
+    Ok(None)
+}
+
+/// Blocks that are due and were not settled, since credit that belongs to them is gone: height and
+/// hash.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn incomplete(db: &mut Db, fleet: &Fleet) -> anyhow::Result<Vec<(u32, String)>> {
+    let left = db.read(|sql| due::unsettled(sql, fleet))?.due;
+    Ok(left.into_iter().map(|due| (due.height, due.hash)).collect())
 }
 
 /// What is written.

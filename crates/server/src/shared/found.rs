@@ -95,7 +95,8 @@ impl Found {
 }
 
 /// Brings one block. One whose round is not closed here is only found until what its node said is
-/// judged there, by the same rules as everywhere; where that was done before, nothing changes.
+/// judged there, by the same rules as everywhere; where that was done before, nothing changes. Its
+/// round there is closed by the judge, who looks at the blocks of all servers.
 fn bring(
     sql: &mut dyn Sql,
     network: Network,
@@ -129,7 +130,7 @@ fn bring(
         && state == BlockState::Found.name()
     {
         let verdicts = [(found.hash, verdict)];
-        blocks::advance(sql, network, &[], &verdicts, Rounds::Close, unix_s)?;
+        blocks::advance(sql, network, &[], &verdicts, Rounds::Leave, unix_s)?;
     }
     Ok(())
 }

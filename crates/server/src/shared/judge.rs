@@ -1,9 +1,9 @@
 //! The thread that looks after blocks in the shared ledger. Each server brings its own there and
 //! writes their dumps; one at a time, the judge, says what becomes of all of them, and tidies.
 //!
-//! Rounds are closed in the transaction that first brings a block to the main chain, as in a file:
-//! the rules are `store::blocks`, transactions are serializable, so that one server's block and
-//! another's follow each other in all eyes.
+//! Rounds are closed by the judge, in the transaction of the look that first finds a block on the main
+//! chain, as in a file: the rules are `store::blocks`, transactions are serializable, so that one
+//! server's block and another's follow each other in all eyes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
+use hstratum_core::ledger::{Tip, View};
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
@@ -31,7 +32,7 @@ use crate::sql::{Db, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
 use crate::store::dock::Dock;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
-use crate::store::ledger::{Located, Tidied};
+use crate::store::ledger::Tidied;
 use crate::store::schema::open_to_read;
 use crate::store::tidy;
 use crate::values;
@@ -56,8 +57,9 @@ struct Bench<'a> {
     copied: Copied,
     tidied: tidy::Progress,
     tidy_at: Instant,
-    /// The tip at which blocks were looked for last.
-    asked_at: Option<Height>,
+    /// What blocks were looked for last: the node's tip, and blocks whose round is open.
+    asked_at: Option<(Tip, Vec<Hash>)>,
+    turns: blocks::Turns,
 }
 
 impl Judge {
@@ -92,6 +94,7 @@ impl Judge {
             tidied: tidy::Progress::default(),
             tidy_at: Instant::now(),
             asked_at: None,
+            turns: blocks::Turns::default(),
         };
         let mut is_last = false;
         loop {
@@ -101,8 +104,8 @@ impl Judge {
                 return Ok(());
             }
             if let Some(me) = standing.origin {
-                let tip = self.dock.tip().filter(|_| !is_last);
-                bench.sit(me, tip, node)?;
+                let view = self.dock.view().filter(|_| !is_last);
+                bench.sit(me, view, node)?;
             }
             if is_last {
                 return Ok(());
@@ -115,20 +118,19 @@ impl Judge {
 
 impl Bench<'_> {
     /// Does what there is to do now, as the server of this number.
-    /// Without a tip it is no judge.
-    fn sit(&mut self, me: i64, tip: Option<Height>, node: &dyn Node) -> anyhow::Result<()> {
+    /// As long as the node has not said what it knows of the chain, it is no judge.
+    fn sit(&mut self, me: i64, view: Option<View>, node: &dyn Node) -> anyhow::Result<()> {
         let network = self.judge.network;
         let now_ms = self.clock()?;
         let unix_s = now_ms / 1000;
         self.copied
             .copy(&self.file, &mut self.db, network, me, unix_s)?;
-        let height = tip.map(|tip| i64::from(tip.0));
         let is_judge = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            lease::contend(sql, me, height, now_ms)
+            lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
-        if is_judge && let Some(tip) = tip {
-            self.judge(me, tip, now_ms)?;
-            self.tidy(me, tip, now_ms)?;
+        if is_judge && let Some(view) = view {
+            self.judge(me, view.tip, now_ms)?;
+            self.tidy(me, view.tip.height, now_ms)?;
         } else {
             self.asked_at = None;
         }
@@ -141,25 +143,30 @@ impl Bench<'_> {
         self.db.read(|sql| sql.query_one(&now, &[])?.get(0))
     }
 
-    /// Asks the node where blocks are, once for each tip, and judges by its answer.
-    fn judge(&mut self, me: i64, tip: Height, now_ms: i64) -> Result<(), SqlError> {
+    /// Asks the node where blocks are, once for each tip and for what its servers bring, and judges
+    /// by its answer.
+    fn judge(&mut self, me: i64, tip: Tip, now_ms: i64) -> Result<(), SqlError> {
         let network = self.judge.network;
-        if let Some((tip, places)) = self.judge.dock.take_seen() {
-            let of = |(hash, on_main)| Located { hash, tip, on_main };
-            let located: Vec<Located> = places.into_iter().map(of).collect();
+        if let Some(look) = self.judge.dock.take_seen() {
             self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-                // Another may have become the judge while the node looked.
+                // Another may have become the judge while the node looked. That it knows enough is
+                // seen to where it is used.
                 if lease::is_held(sql, me, now_ms)? {
-                    let rounds = Rounds::Close;
-                    blocks::advance(sql, network, &located, &[], rounds, now_ms / 1000)?;
+                    let (looks, rounds) = (std::slice::from_ref(&look), Rounds::Close);
+                    blocks::advance(sql, network, looks, &[], rounds, now_ms / 1000)?;
                 }
                 Ok(())
             })?;
         }
-        if self.asked_at != Some(tip) {
-            let watched = self.db.read(|sql| blocks::watched(sql, tip))?;
+        let unclosed = self.db.read(blocks::unclosed)?;
+        let asked_at = Some((tip, unclosed));
+        if self.asked_at != asked_at {
+            let turns = &mut self.turns;
+            let watched = self
+                .db
+                .read(|sql| blocks::watched(sql, tip.height, turns))?;
             self.judge.dock.watch(watched);
-            self.asked_at = Some(tip);
+            self.asked_at = asked_at;
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
-//! Who is the judge: one server at a time, whose node has the highest tip of all that are alive.
+//! Who is the judge: one server at a time, whose node is synchronized and knows at least as much work
+//! as anybody has ever shown this ledger.
+
+use hstratum_core::ledger::{Knowledge, View};
 
 use crate::limits::ALIVE_MS;
 use crate::sql::{Sql, SqlError};
+use crate::store::evidence;
 use crate::values;
 
 /// The lease's row.
@@ -14,11 +18,9 @@ pub(crate) struct Standing {
     /// Who holds it, and until when.
     pub holder: Option<i64>,
     pub until_ms: i64,
-    /// Who asks, and its node's height.
+    /// Who asks, and whether its node knows enough.
     pub me: i64,
-    pub tip: Option<i64>,
-    /// The highest of all that are alive.
-    pub highest: Option<i64>,
+    pub is_fit: bool,
 }
 
 /// What is to be done about it.
@@ -38,8 +40,7 @@ impl Standing {
     pub(crate) fn step(&self) -> Step {
         let is_mine = self.holder == Some(self.me);
         let is_over = self.now_ms >= self.until_ms;
-        let is_fit = self.tip.is_some() && self.tip >= self.highest;
-        match (is_mine, is_fit) {
+        match (is_mine, self.is_fit) {
             (true, true) if self.until_ms - self.now_ms > ALIVE_MS / 2 => Step::Keep,
             (true, true) => Step::Take,
             (true, false) if is_over => Step::Wait,
@@ -57,22 +58,23 @@ impl Standing {
 pub(crate) fn contend(
     sql: &mut dyn Sql,
     me: i64,
-    tip: Option<i64>,
+    view: Option<&View>,
     now_ms: i64,
 ) -> Result<bool, SqlError> {
+    let knowledge = match view {
+        Some(view) => Some(evidence::weigh(sql, view, now_ms / 1000)?),
+        None => None,
+    };
     let row = sql.query_one(
         "SELECT holder, until_ms FROM leases WHERE name = ?1",
         &values![NAME],
     )?;
-    let alive = "SELECT max(tip) FROM origins WHERE seen_at_ms > ?1";
-    let highest = sql.query_one(alive, &values![now_ms - ALIVE_MS])?.get(0)?;
     let standing = Standing {
         now_ms,
         holder: row.get(0)?,
         until_ms: row.get(1)?,
         me,
-        tip,
-        highest,
+        is_fit: knowledge == Some(Knowledge::Enough),
     };
     let until_ms = match standing.step() {
         Step::Take => now_ms + ALIVE_MS,
@@ -105,40 +107,36 @@ mod tests {
 
     const NOW: i64 = 1_000;
 
-    fn step(holder: Option<i64>, until_ms: i64, tip: Option<i64>, highest: Option<i64>) -> Step {
+    fn step(holder: Option<i64>, until_ms: i64, is_fit: bool) -> Step {
         Standing {
             now_ms: NOW,
             holder,
             until_ms,
             me: 1,
-            tip,
-            highest,
+            is_fit,
         }
         .step()
     }
 
     #[test]
-    fn one_at_a_time_holds_it_and_only_at_the_highest_tip() {
+    fn one_at_a_time_holds_it_and_only_who_knows_enough() {
         let (mine, other) = (Some(1), Some(2));
         let (before, after) = (NOW, NOW + 1);
-        for (holder, until_ms, tip, highest, expected) in [
-            (None, 0, Some(7), Some(7), Step::Take),
-            (None, 0, Some(7), None, Step::Take),
-            (None, 0, None, None, Step::Wait),
-            (None, 0, Some(6), Some(7), Step::Wait),
-            (other, after, Some(7), Some(7), Step::Wait),
-            (other, before, Some(7), Some(7), Step::Take),
-            (other, before, Some(6), Some(7), Step::Wait),
-            (mine, after, Some(7), Some(7), Step::Take),
-            (mine, NOW + ALIVE_MS, Some(7), Some(7), Step::Keep),
-            (mine, NOW + ALIVE_MS, Some(6), Some(7), Step::Leave),
-            (mine, before, Some(7), Some(7), Step::Take),
-            (mine, after, Some(6), Some(7), Step::Leave),
-            (mine, before, Some(6), Some(7), Step::Wait),
-            (mine, after, None, Some(7), Step::Leave),
+        for (holder, until_ms, is_fit, expected) in [
+            (None, 0, true, Step::Take),
+            (None, 0, false, Step::Wait),
+            (other, after, true, Step::Wait),
+            (other, before, true, Step::Take),
+            (other, before, false, Step::Wait),
+            (mine, after, true, Step::Take),
+            (mine, NOW + ALIVE_MS, true, Step::Keep),
+            (mine, NOW + ALIVE_MS, false, Step::Leave),
+            (mine, before, true, Step::Take),
+            (mine, after, false, Step::Leave),
+            (mine, before, false, Step::Wait),
         ] {
-            let is = step(holder, until_ms, tip, highest);
-            assert_eq!(is, expected, "{holder:?} {until_ms} {tip:?} {highest:?}");
+            let is = step(holder, until_ms, is_fit);
+            assert_eq!(is, expected, "{holder:?} {until_ms} {is_fit}");
         }
     }
 }

@@ -1,16 +1,18 @@
 //! What the ledger knows of found blocks: their state, the round each closed, the dump it is owed.
 //!
-//! The first time that a block is on the main chain closes its round, in the same transaction. The
-//! rules of what follows what are in `hstratum_core::ledger`.
+//! The first time that a look finds a block on the main chain closes its round, in the same
+//! transaction. The rules of what follows what are in `hstratum_core::ledger`, what a node's word is
+//! worth in `evidence`.
 
 use hstratum_core::address::Network;
 use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{BlockState, Sighting};
+use hstratum_core::ledger::{BlockState, Knowledge, Sighting};
 use hstratum_core::units::{Hash, Height, Target};
 
-use super::ledger::{BlockChange, Cause, Located};
-use crate::limits::{LOCATE_MAX, WATCHED_HEIGHTS};
-use crate::sql::{Sql, SqlError};
+use super::evidence;
+use super::ledger::{Advanced, Asked, BlockChange, Cause, Look};
+use crate::limits::{LOCATE_MAX, LOCATE_OPEN_MAX, LOCATE_REST_MAX, WATCHED_HEIGHTS};
+use crate::sql::{Row, Sql, SqlError};
 use crate::values;
 
 /// Who found a block.
@@ -69,41 +71,62 @@ pub enum Rounds {
 }
 
 /// Brings blocks to the states that follow from where they were seen, and then from what the node
-/// said of them; closes the rounds of those that are on the main chain for the first time. Gives what
-/// has changed, the lowest first.
+/// said of them; closes the rounds of those that were seen on the main chain for the first time. A
+/// look counts only if the node knows at least as much of the chain as this ledger has ever been
+/// shown, and is synchronized. Gives what has changed, the lowest first.
 ///
 /// # Errors
 /// See [`SqlError`].
 pub fn advance(
     sql: &mut dyn Sql,
     network: Network,
-    located: &[Located],
+    looks: &[Look],
     verdicts: &[(Hash, Verdict)],
     rounds: Rounds,
     unix_s: i64,
-) -> Result<Vec<BlockChange>, SqlError> {
-    let mut changes = Vec::new();
-    for located in located {
-        changes.extend(sight(sql, network, located, unix_s)?);
+) -> Result<Advanced, SqlError> {
+    let mut done = Advanced::default();
+    let mut open = Vec::new();
+    for look in looks {
+        let knowledge = evidence::weigh(sql, &look.view, unix_s)?;
+        done.knowledge = Some(knowledge);
+        if knowledge != Knowledge::Enough {
+            continue;
+        }
+        for place in &look.places {
+            let seen = sight(sql, network, look.view.tip.height, place, unix_s)?;
+            let Some((known, change)) = seen else {
+                continue;
+            };
+            done.changes.extend(change);
+            if !known.is_closed && place.1 == Some(place.0) {
+                open.push((known.height, place.0));
+            }
+        }
     }
     for (hash, verdict) in verdicts {
-        changes.extend(judge(sql, hash, verdict, unix_s)?);
+        done.changes.extend(judge(sql, hash, verdict, unix_s)?);
     }
-    changes.sort_by_key(|change| change.height);
+    done.changes.sort_by_key(|change| change.height);
     if rounds == Rounds::Close {
-        close_rounds(sql, &changes, unix_s)?;
+        open.sort_unstable();
+        close_rounds(sql, &open, unix_s)?;
     }
-    Ok(changes)
+    Ok(done)
 }
 
 /// A row of the table, as far as it decides.
 struct Known {
     height: Height,
     state: BlockState,
+    /// It has closed its round.
+    is_closed: bool,
+    /// It is lost for good.
+    is_final: bool,
 }
 
 fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
-    let known = "SELECT height, state FROM blocks WHERE hash = ?1";
+    let known = "SELECT height, state, closed_at, final_at FROM blocks WHERE hash = ?1";
     let Some(row) = sql.query_opt(known, &values![hash.to_string()])? else {
         return Ok(None);
     };
@@ -111,8 +134,12 @@ fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
     // The table checks it.
     let state = BlockState::from_name(&name)
         .ok_or_else(|| SqlError::Failed(format!("block {hash} is {name:?}")))?;
-    let height = Height(row.get(0)?);
-    Ok(Some(Known { height, state }))
+    Ok(Some(Known {
+        height: Height(row.get(0)?),
+        state,
+        is_closed: row.get::<Option<i64>>(2)?.is_some(),
+        is_final: row.get::<Option<i64>>(3)?.is_some(),
+    }))
 }
 
 /// The node's verdict.
@@ -133,20 +160,29 @@ fn judge(
     change(sql, hash, &known, (to, reason), Cause::Verdict, unix_s)
 }
 
-/// A look at the chain.
+/// A look at one block, by a node that knows enough.
 fn sight(
     sql: &mut dyn Sql,
     network: Network,
-    located: &Located,
+    tip: Height,
+    (hash, there): &(Hash, Option<Hash>),
     unix_s: i64,
-) -> Result<Option<BlockChange>, SqlError> {
-    let Some(known) = find(sql, &located.hash)? else {
+) -> Result<Option<(Known, Option<BlockChange>)>, SqlError> {
+    let Some(known) = find(sql, hash)? else {
         return Ok(None);
     };
     let maturity = network.coinbase_maturity();
-    let sighting = Sighting::of(located.on_main, known.height, located.tip, maturity);
+    let sighting = Sighting::of((hash, known.height), there.as_ref(), tip, maturity);
     let to = known.state.after_sighting(sighting);
-    change(sql, &located.hash, &known, (to, ""), Cause::Chain, unix_s)
+    let change = change(sql, hash, &known, (to, ""), Cause::Chain, unix_s)?;
+    let is_lost = matches!(to, BlockState::Orphaned | BlockState::Refused);
+    if is_lost && sighting == Sighting::Gone && !known.is_final {
+        sql.execute(
+            "UPDATE blocks SET final_at = ?2 WHERE hash = ?1",
+            &values![hash.to_string(), unix_s],
+        )?;
+    }
+    Ok(Some((known, change)))
 }
 
 fn change(
@@ -161,7 +197,8 @@ fn change(
         return Ok(None);
     }
     sql.execute(
-        "UPDATE blocks SET state = ?2, reason = ?3, changed_at = ?4 WHERE hash = ?1",
+        "UPDATE blocks SET state = ?2, reason = ?3, changed_at = ?4, final_at = NULL
+         WHERE hash = ?1",
         &values![hash.to_string(), to.name(), reason, unix_s],
     )?;
     Ok(Some(BlockChange {
@@ -174,15 +211,16 @@ fn change(
 }
 
 /// A round begins above the pool's last block below that is on the main chain, so that this comes
-/// when all changes of the batch are made, the lowest first.
-fn close_rounds(sql: &mut dyn Sql, changes: &[BlockChange], unix_s: i64) -> Result<(), SqlError> {
-    for change in changes {
+/// when all changes of the batch are made, the lowest first. Only a look closes rounds, never a
+/// verdict: the look shows lower blocks as well.
+fn close_rounds(sql: &mut dyn Sql, seen: &[(Height, Hash)], unix_s: i64) -> Result<(), SqlError> {
+    for (height, hash) in seen {
         sql.execute(
             "UPDATE blocks SET closed_at = ?2, round_from = (
                SELECT coalesce(max(height) + 1, 0) FROM blocks
                WHERE height < ?3 AND state IN ('accepted', 'confirmed'))
              WHERE hash = ?1 AND closed_at IS NULL AND state IN ('accepted', 'confirmed')",
-            &values![change.hash.to_string(), unix_s, change.height.0],
+            &values![hash.to_string(), unix_s, height.0],
         )?;
     }
     Ok(())
@@ -200,27 +238,90 @@ pub fn dumped(sql: &mut dyn Sql, hash: &Hash, effort: f64, unix_s: i64) -> Resul
     Ok(())
 }
 
-/// Blocks whose place in the chain may still change: open ones at any height, the lowest first, and
-/// all others not far below the tip.
+/// Blocks on the main chain, as their finder's node said, that no look has found there yet.
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn watched(sql: &mut dyn Sql, tip: Height) -> Result<Vec<Hash>, SqlError> {
-    let lowest = tip.0.saturating_sub(WATCHED_HEIGHTS);
+pub fn unclosed(sql: &mut dyn Sql) -> Result<Vec<Hash>, SqlError> {
     let rows = sql.query(
-        "SELECT hash FROM (SELECT hash FROM blocks WHERE state IN ('found', 'accepted')
-           ORDER BY height LIMIT ?2) AS open
-         UNION ALL
-         SELECT hash FROM (SELECT hash FROM blocks
-           WHERE height >= ?1 AND state NOT IN ('found', 'accepted') ORDER BY height DESC LIMIT ?2)
-           AS others
-         LIMIT ?2",
-        &values![lowest, LOCATE_MAX],
+        "SELECT hash FROM blocks WHERE state = 'accepted' AND closed_at IS NULL
+         ORDER BY height, hash LIMIT ?1",
+        &values![LOCATE_OPEN_MAX],
     )?;
-    let mut hashes = Vec::new();
+    let hashes = rows.iter().map(|row| row.get::<String>(0));
+    hashes
+        .filter_map(|text| text.map(|text| Hash::from_hex(&text)).transpose())
+        .collect()
+}
+
+/// How far the turns of [`watched`] have come, for as long as the ledger is open.
+#[derive(Debug, Default)]
+pub struct Turns {
+    open: Option<(i64, String)>,
+    rest: Option<(i64, String)>,
+}
+
+/// Blocks whose end is not known: not answered, not deep enough, or lost and not for good.
+const OPEN: &str = "(state IN ('found', 'accepted')
+    OR (state IN ('orphaned', 'refused') AND final_at IS NULL))";
+
+/// Blocks that the node is asked about next: all open ones at any height, all others not far below
+/// the tip, and a few of the rest. What does not fit has its turn at the next questions.
+///
+/// # Errors
+/// See [`SqlError`].
+pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut Turns) -> Result<Vec<Asked>, SqlError> {
+    let lowest = tip.0.saturating_sub(WATCHED_HEIGHTS);
+    let mut rows = turn(sql, OPEN, LOCATE_OPEN_MAX, &mut turns.open)?;
+    rows.extend(sql.query(
+        &format!(
+            "SELECT height, hash FROM blocks WHERE height >= ?1 AND NOT {OPEN}
+             ORDER BY height DESC LIMIT ?2"
+        ),
+        &values![lowest, LOCATE_MAX - LOCATE_OPEN_MAX - LOCATE_REST_MAX],
+    )?);
+    let rest = format!("height < {lowest} AND NOT {OPEN}");
+    rows.extend(turn(sql, &rest, LOCATE_REST_MAX, &mut turns.rest)?);
+    let mut asked = Vec::with_capacity(rows.len());
     for row in rows {
         // Somebody else may have written a row that is none of ours.
-        hashes.extend(Hash::from_hex(&row.get::<String>(0)?));
+        if let Some(hash) = Hash::from_hex(&row.get::<String>(1)?) {
+            asked.push((hash, Height(row.get(0)?)));
+        }
     }
-    Ok(hashes)
+    Ok(asked)
+}
+
+/// So many blocks from where the last turn ended, and from below again where it is at its end.
+fn turn(
+    sql: &mut dyn Sql,
+    which: &str,
+    most: i64,
+    last: &mut Option<(i64, String)>,
+) -> Result<Vec<Row>, SqlError> {
+    let (height, hash) = last.take().unwrap_or((-1, String::new()));
+    let from = |sql: &mut dyn Sql, above: &str, most: i64| {
+        sql.query(
+            &format!(
+                "SELECT height, hash FROM blocks WHERE {which} AND {above}
+                 ORDER BY height, hash LIMIT ?3"
+            ),
+            &values![height, &hash, most],
+        )
+    };
+    let mut rows = from(sql, "(height > ?1 OR (height = ?1 AND hash > ?2))", most)?;
+    let left = most - i64::try_from(rows.len()).unwrap_or(most);
+    if left > 0 && height >= 0 {
+        rows.extend(from(
+            sql,
+            "(height < ?1 OR (height = ?1 AND hash <= ?2))",
+            left,
+        )?);
+    }
+    if left == 0
+        && let Some(row) = rows.last()
+    {
+        *last = Some((row.get(0)?, row.get(1)?));
+    }
+    Ok(rows)
 }

@@ -25,7 +25,7 @@ pub(super) fn run(ledger: &Path, wanted: &Receiver<()>, node: &dyn Node) {
     let mut last_error = None;
     while let Ok(()) = wanted.recv() {
         // Opened anew: the file may be another after a disk was mended.
-        let done = open_to_read_write(ledger).and_then(|conn| checkpoint(&conn));
+        let done = open_to_read_write(ledger).and_then(|conn| Ok(checkpoint(&conn)?));
         let error = done.err().map(|error| error.to_string());
         if error != last_error
             && let Some(error) = &error

@@ -4,10 +4,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::ledger::View;
+use hstratum_core::units::Height;
 
 use super::keeper::StoreMail;
-use super::ledger::{Mark, Parting};
+use super::ledger::{Asked, Look, Mark, Parting};
 
 /// How far sealing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +22,6 @@ pub struct Head {
     /// So much that nothing more is sealed.
     pub is_full: bool,
 }
-
-/// The node's height, and of each block whether it was on the main chain.
-pub(crate) type Seen = (Height, Vec<(Hash, bool)>);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -40,9 +38,11 @@ struct State {
     shipped: Vec<Mark>,
     parting: Option<Parting>,
     /// Blocks of the shared ledger that the node is to be asked about.
-    watch: Vec<Hash>,
+    watch: Vec<Asked>,
     /// Where it saw them.
-    seen: Option<Seen>,
+    seen: Option<Look>,
+    /// What it knew of the chain when it last looked.
+    view: Option<View>,
     /// Has the shipper look: something was sealed, or it is to stop.
     is_news: bool,
     is_closed: bool,
@@ -73,17 +73,24 @@ impl Dock {
     }
 
     /// Has the node be asked where these blocks are.
-    pub(crate) fn watch(&self, blocks: Vec<Hash>) {
+    pub(crate) fn watch(&self, blocks: Vec<Asked>) {
         self.lock().watch = blocks;
     }
 
     /// It has answered.
-    pub(super) fn set_seen(&self, seen: Seen) {
-        self.lock().seen = Some(seen);
+    pub(super) fn set_seen(&self, seen: Look) {
+        let mut state = self.lock();
+        state.view = Some(seen.view);
+        state.seen = Some(seen);
+    }
+
+    /// What the node knew of the chain when it last looked.
+    pub(crate) fn view(&self) -> Option<View> {
+        self.lock().view
     }
 
     /// Its last answer, once.
-    pub(crate) fn take_seen(&self) -> Option<Seen> {
+    pub(crate) fn take_seen(&self) -> Option<Look> {
         self.lock().seen.take()
     }
 

@@ -6,14 +6,14 @@
 //! given up, and nothing else: blocks, verdicts and tallies stay. No clock, thread, channel's other
 //! end or file is in here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hstratum_core::event::{FoundBlock, Level, Now, Verdict};
-use hstratum_core::ledger::{Credit, Tallied, Tally};
+use hstratum_core::ledger::{Credit, Knowledge, Tallied, Tally};
 use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{
-    AddressMail, Batch, BlockChange, Cause, Ledger, LedgerError, Located, Mark, Parting, Seal,
+    AddressMail, Advanced, Asked, Batch, Cause, Ledger, LedgerError, Look, Mark, Parting, Seal,
     TallyKey, Tidied,
 };
 pub use super::outcome::Outcome;
@@ -37,14 +37,14 @@ pub enum StoreMail {
     BlockAnswered(Hash, Verdict),
     /// The chain has changed; its height.
     Chain(Height),
-    /// The node's height, and which of the blocks asked about are on its main chain.
-    Located(Height, Vec<(Hash, bool)>),
+    /// What the node knows of the chain, and where it saw the blocks asked about.
+    Located(Look),
     /// A block's dump is on the disk; its round's effort.
     Dumped(Hash, f64),
     /// An account's address is to be kept.
     SetAddress(AddressMail),
     /// Blocks of the shared ledger that the node is to be asked about too.
-    Watch(Vec<Hash>),
+    Watch(Vec<Asked>),
     /// The shared ledger has this batch, and all before it.
     Shipped(Mark),
     /// The shared ledger has gone on without this file.
@@ -85,15 +85,13 @@ struct Question {
     /// Blocks of which nothing else was heard since.
     hashes: HashSet<Hash>,
     /// Blocks of the shared ledger, which may be the same.
-    watch: HashSet<Hash>,
+    watch: HashMap<Hash, Height>,
 }
 
 /// See the module.
 pub struct Keeper {
     /// Gathers.
     next: Batch,
-    /// Verdicts that wait for what the node says of other blocks.
-    verdicts: Vec<(Hash, Verdict)>,
     tallies: BTreeMap<TallyKey, Tally>,
     /// Offered to the ledger, and not yet known to be durable.
     current: Option<Batch>,
@@ -104,9 +102,11 @@ pub struct Keeper {
     is_question_due: bool,
     question: Option<Question>,
     /// Blocks of the shared ledger for the next question.
-    watch: Vec<Hash>,
-    /// Where they were seen.
-    seen: Option<(Height, Vec<(Hash, bool)>)>,
+    watch: Vec<Asked>,
+    /// The last look, with those of the shared ledger.
+    seen: Option<Look>,
+    /// What the node is known to know.
+    knowledge: Knowledge,
     tidy_at_ms: u64,
     tidy_error: Option<String>,
     /// None without a shared ledger.
@@ -128,7 +128,6 @@ impl Keeper {
     pub fn new(now: Now) -> Self {
         Self {
             next: Batch::default(),
-            verdicts: Vec::new(),
             tallies: BTreeMap::new(),
             current: None,
             disk: Disk::Fine,
@@ -138,6 +137,7 @@ impl Keeper {
             question: None,
             watch: Vec::new(),
             seen: None,
+            knowledge: Knowledge::Enough,
             tidy_at_ms: now.ms + TIDY_EVERY_MS,
             tidy_error: None,
             sealing: None,
@@ -172,28 +172,27 @@ impl Keeper {
                     // The node may have looked before it answered.
                     question.hashes.remove(&hash);
                 }
-                self.verdicts.push((hash, verdict));
+                // Only a look closes rounds.
+                self.is_question_due = true;
+                self.next.verdicts.push((hash, verdict));
             }
             StoreMail::Chain(height) => {
                 self.tip = Some(height);
                 self.is_question_due = true;
             }
-            StoreMail::Located(tip, places) => {
+            StoreMail::Located(mut look) => {
                 let Some(question) = self.question.take() else {
                     return;
                 };
-                if !question.watch.is_empty() {
-                    let mut seen = places.clone();
-                    seen.retain(|(hash, _)| question.watch.contains(hash));
-                    self.seen = Some((tip, seen));
+                if self.sealing.is_some() {
+                    let mut seen = look.clone();
+                    let watch = &question.watch;
+                    seen.places.retain(|(hash, _)| watch.contains_key(hash));
+                    self.seen = Some(seen);
                 }
-                let known = |(hash, on_main)| {
-                    let located = Located { hash, tip, on_main };
-                    question.hashes.contains(&hash).then_some(located)
-                };
-                self.next
-                    .located
-                    .extend(places.into_iter().filter_map(known));
+                let hashes = &question.hashes;
+                look.places.retain(|(hash, _)| hashes.contains(hash));
+                self.next.looks.push(look);
             }
             StoreMail::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
             StoreMail::SetAddress(mail) => self.next.addresses.push(mail),
@@ -235,7 +234,6 @@ impl Keeper {
     pub fn is_done(&self) -> bool {
         self.current.is_none()
             && self.next.is_empty()
-            && self.verdicts.is_empty()
             && self.tallies.is_empty()
             && self.sealing.as_ref().is_none_or(|sealing| !sealing.is_owed)
     }
@@ -246,14 +244,13 @@ impl Keeper {
         let (shares, found): (Vec<u64>, Vec<usize>) = batches
             .map(|batch| (batch.shares.len(), batch.found.len() + batch.verdicts.len()))
             .unzip();
-        let blocks = found.iter().sum::<usize>() + self.verdicts.len();
-        (shares.iter().sum(), blocks)
+        (shares.iter().sum(), found.iter().sum())
     }
 
     /// Does what is next: at most one transaction for shares and blocks.
     pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
-        if let Some((tip, places)) = self.seen.take() {
-            out.push(Outcome::Seen(tip, places));
+        if let Some(look) = self.seen.take() {
+            out.push(Outcome::Seen(look));
         }
         if self.disk == Disk::Failing {
             self.give_up(out);
@@ -270,7 +267,7 @@ impl Keeper {
         // It stays until it is known to be durable, also if the ledger's code fails.
         if let Some(batch) = &self.current {
             match ledger.commit(batch) {
-                Ok(changes) => self.committed(&changes, out),
+                Ok(advanced) => self.committed(&advanced, out),
                 Err(error) => return self.failed(error, now, out),
             }
         }
@@ -292,9 +289,6 @@ impl Keeper {
         }
         let mut batch = std::mem::take(&mut self.next);
         batch.unix_s = now.unix_s;
-        if !self.awaits_places(now) {
-            batch.verdicts = std::mem::take(&mut self.verdicts);
-        }
         while batch.tallies.len() < TALLIES_PER_COMMIT
             && let Some(tally) = self.tallies.pop_first()
         {
@@ -322,14 +316,7 @@ impl Keeper {
         Some(Seal { tip: self.tip })
     }
 
-    /// A block that is now on the main chain closes the round since the last one that is: whether
-    /// that one still is comes first.
-    fn awaits_places(&self, now: Now) -> bool {
-        let is_open = |question: &Question| now.ms < question.asked_ms + LOCATE_MS;
-        !self.is_stopping && self.question.as_ref().is_some_and(is_open)
-    }
-
-    fn committed(&mut self, changes: &[BlockChange], out: &mut Vec<Outcome>) {
+    fn committed(&mut self, advanced: &Advanced, out: &mut Vec<Outcome>) {
         let batch = self.current.take().unwrap_or_default();
         if let Some((_, last)) = batch.shares.range {
             out.push(Outcome::Durable(last));
@@ -342,10 +329,16 @@ impl Keeper {
         for mail in batch.addresses {
             out.push(Outcome::AddressKept(mail.answer, Ok(())));
         }
-        if !batch.verdicts.is_empty() || !batch.located.is_empty() {
+        if !batch.verdicts.is_empty() || !batch.looks.is_empty() {
             out.push(Outcome::DumpOwed);
         }
-        for change in changes {
+        if let Some(knowledge) = advanced.knowledge {
+            let before = std::mem::replace(&mut self.knowledge, knowledge);
+            if std::mem::discriminant(&before) != std::mem::discriminant(&knowledge) {
+                out.push(Outcome::Knows(knowledge));
+            }
+        }
+        for change in &advanced.changes {
             if change.cause == Cause::Chain {
                 out.push(Outcome::Moved(change.clone()));
             }
@@ -437,33 +430,34 @@ impl Keeper {
 
     /// Asks the node about our blocks, when the chain has changed and no question is open.
     fn ask(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) {
-        self.question
-            .take_if(|question| now.ms >= question.asked_ms + LOCATE_MS);
-        let Some(tip) = self.tip else { return };
+        let is_late = |question: &mut Question| now.ms >= question.asked_ms + LOCATE_MS;
+        if let Some(lost) = self.question.take_if(is_late) {
+            self.is_question_due = true;
+            self.watch.extend(lost.watch);
+        }
         if !self.is_question_due || self.question.is_some() || self.is_stopping {
             return;
         }
         // If it cannot be read now, the next tip asks.
         self.is_question_due = false;
-        let mut hashes = ledger.watched(tip).unwrap_or_default();
-        let own: HashSet<Hash> = hashes.iter().copied().collect();
-        let watch = std::mem::take(&mut self.watch);
-        hashes.extend(watch.iter().filter(|hash| !own.contains(hash)));
-        if !hashes.is_empty() {
-            self.question = Some(Question {
-                asked_ms: now.ms,
-                hashes: own,
-                watch: watch.into_iter().collect(),
-            });
-            out.push(Outcome::Locate(hashes));
-        }
+        let tip = self.tip.unwrap_or(Height(0));
+        let mut asked = ledger.watched(tip).unwrap_or_default();
+        let own: HashSet<Hash> = asked.iter().map(|(hash, _)| *hash).collect();
+        let watch: HashMap<Hash, Height> = self.watch.drain(..).collect();
+        let others = watch.iter().filter(|(hash, _)| !own.contains(hash));
+        asked.extend(others.map(|(hash, height)| (*hash, *height)));
+        // What it knows of the chain is asked about in any case.
+        self.question = Some(Question {
+            asked_ms: now.ms,
+            hashes: own,
+            watch,
+        });
+        out.push(Outcome::Locate(asked));
     }
 
     /// When to go on; upkeep, if there is nothing else.
     fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
-        let held = self.awaits_places(now);
-        if !self.next.is_empty() || !self.tallies.is_empty() || !(held || self.verdicts.is_empty())
-        {
+        if !self.next.is_empty() || !self.tallies.is_empty() {
             return Next::Now;
         }
         if now.ms >= self.tidy_at_ms && !self.is_stopping {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{BlockState, Credit, Tally};
+use hstratum_core::ledger::{BlockState, Credit, Knowledge, Tally, View};
 use hstratum_core::units::{Hash, Height, Seq};
 
 pub use crate::mail::AddressMail;
@@ -21,7 +21,7 @@ pub trait Ledger {
     ///
     /// # Errors
     /// When it is not known to be; it may be all the same.
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError>;
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError>;
 
     /// Writes something of a group's size, to see whether that can be done.
     ///
@@ -29,11 +29,11 @@ pub trait Ledger {
     /// When it cannot.
     fn probe(&mut self) -> Result<(), LedgerError>;
 
-    /// Blocks whose place in the chain may still change.
+    /// Blocks whose place in the chain may still change: those that the node is asked about next.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError>;
+    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError>;
 
     /// One slice of the upkeep: merges old credit and old statistics. Sums do not change.
     ///
@@ -114,15 +114,16 @@ impl Shares {
 /// The ten minutes, the account and the worker of a tally.
 pub type TallyKey = (u64, Arc<str>, Box<str>);
 
-/// Where a block was seen by a node with this tip.
-#[derive(Debug, Clone, Copy)]
-pub struct Located {
-    /// Which block.
-    pub hash: Hash,
-    /// The node's height.
-    pub tip: Height,
-    /// Whether the block is on the main chain.
-    pub on_main: bool,
+/// A block that a node is asked about: its hash and its height.
+pub type Asked = (Hash, Height);
+
+/// A look at the chain: what the node knew of it, and where it saw blocks of ours.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What it knew.
+    pub view: View,
+    /// Of each block the main chain's one at its height; none where the chain does not reach it.
+    pub places: Vec<(Hash, Option<Hash>)>,
 }
 
 /// What becomes durable together. It is carried out in the order of the fields.
@@ -135,7 +136,7 @@ pub struct Batch {
     /// Blocks that were offered to the node.
     pub found: Vec<FoundBlock>,
     /// Where they were seen.
-    pub located: Vec<Located>,
+    pub looks: Vec<Look>,
     /// What the node said of them.
     pub verdicts: Vec<(Hash, Verdict)>,
     /// Those whose dump is on the disk, with the round's effort.
@@ -185,7 +186,7 @@ impl Batch {
         self.shares.is_empty()
             && self.found.is_empty()
             && self.verdicts.is_empty()
-            && self.located.is_empty()
+            && self.looks.is_empty()
             && self.dumped.is_empty()
             && self.addresses.is_empty()
             && self.tallies.is_empty()
@@ -217,4 +218,13 @@ pub struct BlockChange {
     pub to: BlockState,
     /// Why.
     pub cause: Cause,
+}
+
+/// What looks and verdicts have come to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advanced {
+    /// Blocks that came to another state, the lowest first.
+    pub changes: Vec<BlockChange>,
+    /// What the node that looked last is known to know.
+    pub knowledge: Option<Knowledge>,
 }

@@ -9,6 +9,7 @@ pub(crate) mod body;
 mod checkpoint;
 pub mod dock;
 pub mod dumps;
+pub mod evidence;
 pub mod keeper;
 pub mod ledger;
 pub(crate) mod outbox;
@@ -343,10 +344,10 @@ impl<L: Ledger> Clerk<'_, L> {
                 }
             }
             Outcome::DumpOwed => wake(self.owed.as_ref()),
-            Outcome::Locate(hashes) => self.node.locate(hashes),
-            Outcome::Seen(tip, places) => {
+            Outcome::Locate(asked) => self.node.locate(asked),
+            Outcome::Seen(look) => {
                 if let Some(dock) = self.dock {
-                    dock.set_seen((tip, places));
+                    dock.set_seen(look);
                 }
             }
             Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
@@ -357,7 +358,7 @@ impl<L: Ledger> Clerk<'_, L> {
                     self.sign(Sign::Block(change.hash, Some(change.height), fate));
                 }
             }
-            Outcome::Log(..) => {}
+            Outcome::Knows(_) | Outcome::Log(..) => {}
         }
     }
 

@@ -3,10 +3,10 @@
 use std::sync::mpsc::Sender;
 
 use hstratum_core::event::Level;
-use hstratum_core::ledger::BlockState;
-use hstratum_core::units::{Hash, Height, Seq};
+use hstratum_core::ledger::{BlockState, Knowledge};
+use hstratum_core::units::{Hash, Seq};
 
-use super::ledger::BlockChange;
+use super::ledger::{Asked, BlockChange, Look};
 
 /// What others are to be told.
 pub enum Outcome {
@@ -23,9 +23,11 @@ pub enum Outcome {
     /// A block's dump is owed.
     DumpOwed,
     /// Ask the node where these are.
-    Locate(Vec<Hash>),
-    /// The node's height, and whether it saw the shared ledger's blocks on its main chain.
-    Seen(Height, Vec<(Hash, bool)>),
+    Locate(Vec<Asked>),
+    /// What the node knows, and where it saw the shared ledger's blocks.
+    Seen(Look),
+    /// What the node knows of the chain is enough now, or no longer.
+    Knows(Knowledge),
     /// Whether the address is kept.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
     /// Shares wait for another process that writes.
@@ -50,10 +52,33 @@ impl Outcome {
                 let text = format!("the ledger is free again after {seconds} s");
                 (Level::Info, text)
             }
+            Self::Knows(knowledge) => say(*knowledge),
             Self::Moved(change) => tell(change),
             Self::Log(level, text) => (*level, text.clone()),
             _ => return None,
         })
+    }
+}
+
+/// The line for what the node knows of the chain.
+fn say(knowledge: Knowledge) -> (Level, String) {
+    let until = "until then no block is called confirmed or orphaned, and payouts wait";
+    match knowledge {
+        Knowledge::Enough => {
+            let text = "the node knows all of the chain that this ledger was ever shown";
+            (Level::Info, text.to_owned())
+        }
+        Knowledge::Unsynced => (
+            Level::Info,
+            format!("the node is not synchronized: {until}"),
+        ),
+        Knowledge::Behind(tip) => (
+            Level::Warning,
+            format!(
+                "the node knows less of the chain than this ledger was shown, up to {} {}: {until}",
+                tip.height.0, tip.hash
+            ),
+        ),
     }
 }
 

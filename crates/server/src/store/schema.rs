@@ -15,7 +15,11 @@ use crate::disk;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// What brings a file from one version to the next: the first makes version 1 of an empty file.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
 const APPLICATION_ID: i32 = 0x484e_534c;
@@ -81,7 +85,7 @@ fn create_with(
     ))?;
     let unix_s = i64::try_from(unix_s).expect("a clock before the end of time");
     conn.execute(
-        "INSERT INTO meta VALUES (1, ?1, ?2, 0, ?3)",
+        "INSERT INTO meta (id, network, origin, seq, created_at) VALUES (1, ?1, ?2, 0, ?3)",
         (network, origin, unix_s),
     )?;
     conn.execute_batch("COMMIT")
@@ -137,11 +141,16 @@ fn open_own_with(
     Ok(conn)
 }
 
-/// Opens a file without looking at what it is.
-pub(super) fn open_to_read_write(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens a file without looking at what it is. One that is a copy has no log: it gets one.
+pub(super) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    ensure!(
+        mode == "wal",
+        "it is in journal mode {mode:?}, and WAL cannot be set"
+    );
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     Ok(conn)
 }
@@ -288,7 +297,7 @@ mod tests {
 
         let steps = [&STEPS[..], &[ADDED]].concat();
         let (conn, told) = open(&path, &steps).expect("upgraded");
-        assert!(told[0].starts_with("ledger upgraded from version 2 to 3"));
+        assert!(told[0].starts_with("ledger upgraded from version 3 to 4"));
         conn.execute_batch("INSERT INTO added SELECT id FROM accounts")
             .expect("both tables are there");
         assert_eq!(origin_of(&conn).expect("read"), origin);

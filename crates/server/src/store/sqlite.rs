@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use hstratum_core::address::Network;
 use hstratum_core::ledger::Tally;
-use hstratum_core::units::{Hash, Height, Seq};
+use hstratum_core::units::{Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::dock::{Dock, Head};
 use super::keeper::SPAN_S;
-use super::ledger::{Batch, BlockChange, Ledger, LedgerError, Shares, Tidied};
+use super::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Shares, Tidied};
 use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
@@ -42,6 +43,7 @@ pub struct Sqlite {
     network: Network,
     ids: Ids,
     tidied: tidy::Progress,
+    turns: blocks::Turns,
     status: Arc<Status>,
     /// Where the shared ledger's shipper hears of batches; none without one.
     dock: Option<Arc<Dock>>,
@@ -80,7 +82,14 @@ impl Sqlite {
         told: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
         let conn = schema::open_own(path, network.name(), unix_s, told)?;
-        Ok(Self::on(conn, Some(path.to_owned()), network, status)?)
+        let opened = Self::on(conn, Some(path.to_owned()), network, status)?;
+        // One that takes no shares now is told of before miners are.
+        match opened.write_probe() {
+            Ok(()) | Err(LedgerError::Busy) => Ok(opened),
+            Err(LedgerError::Failed(reason)) => {
+                bail!("the ledger {} cannot be written: {reason}", path.display())
+            }
+        }
     }
 
     /// A ledger that ends with the process.
@@ -109,6 +118,7 @@ impl Sqlite {
             network,
             ids: Ids::default(),
             tidied: tidy::Progress::default(),
+            turns: blocks::Turns::default(),
             status,
             dock: None,
             outbox: None,
@@ -161,7 +171,7 @@ impl Sqlite {
         Ok(seq_of(&self.conn)?)
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(Vec<BlockChange>, u64), LedgerError> {
+    fn write(&mut self, batch: &Batch) -> Result<(Advanced, u64), LedgerError> {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -183,8 +193,8 @@ impl Sqlite {
             None => Rounds::Close,
             Some(_) => Rounds::Leave,
         };
-        let (located, verdicts) = (&batch.located, &batch.verdicts);
-        let changes = blocks::advance(&mut &*tx, self.network, located, verdicts, rounds, unix_s)?;
+        let (looks, verdicts) = (&batch.looks, &batch.verdicts);
+        let advanced = blocks::advance(&mut &*tx, self.network, looks, verdicts, rounds, unix_s)?;
         for (hash, effort) in &batch.dumped {
             blocks::dumped(&mut &*tx, hash, *effort, unix_s)?;
         }
@@ -215,7 +225,19 @@ impl Sqlite {
             // the next commit's to tell.
             let _ = checkpoint(&self.conn);
         }
-        Ok((changes, log_bytes))
+        Ok((advanced, log_bytes))
+    }
+}
+
+impl Sqlite {
+    fn write_probe(&self) -> Result<(), LedgerError> {
+        // Two transactions: pages that one both takes and gives back are not written.
+        self.conn.execute(
+            "INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?1))",
+            [PROBE_BYTES],
+        )?;
+        self.conn.execute("DELETE FROM probe", [])?;
+        check_log(self.path.as_deref())
     }
 }
 
@@ -228,13 +250,13 @@ fn check_log(path: Option<&Path>) -> Result<(), LedgerError> {
 }
 
 impl Ledger for Sqlite {
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         let begun = Instant::now();
         match self.write(batch) {
-            Ok((changes, wal_bytes)) => {
+            Ok((advanced, wal_bytes)) => {
                 self.status
                     .committed(begun.elapsed(), batch.shares.len(), wal_bytes);
-                Ok(changes)
+                Ok(advanced)
             }
             Err(error) => {
                 // Rows that were not committed have no ids.
@@ -255,17 +277,11 @@ impl Ledger for Sqlite {
             prepare(&mut self.conn, &self.log)?;
         }
         self.ids = Ids::default();
-        // Two transactions: pages that one both takes and gives back are not written.
-        self.conn.execute(
-            "INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?1))",
-            [PROBE_BYTES],
-        )?;
-        self.conn.execute("DELETE FROM probe", [])?;
-        check_log(self.path.as_deref())
+        self.write_probe()
     }
 
-    fn watched(&mut self, tip: Height) -> Result<Vec<Hash>, LedgerError> {
-        Ok(blocks::watched(&mut &self.conn, tip)?)
+    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
+        Ok(blocks::watched(&mut &self.conn, tip, &mut self.turns)?)
     }
 
     fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError> {

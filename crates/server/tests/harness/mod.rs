@@ -21,9 +21,11 @@ use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
 use hstratum::settings::Settings;
+use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::address::Network;
 use hstratum_core::block::Solution;
 use hstratum_core::event::{Level, Verdict};
+use hstratum_core::ledger::{Tip, View};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
 use tempfile::TempDir;
@@ -63,10 +65,54 @@ struct Seen {
     located: Vec<Vec<Hash>>,
     /// What is answered to each offer at once.
     answer: Option<Verdict>,
-    /// The height told at once to whoever asks where blocks are: nowhere.
-    nowhere: Option<Height>,
+    /// The height of its chain, as far as it was told.
+    tip: Option<Height>,
+    /// Blocks that are not on its main chain.
+    lost: Vec<Hash>,
+    /// What it knows of the chain, if that is not all.
+    view: Option<View>,
+    /// It does not say where blocks are.
+    is_blind: bool,
     /// What happens inside the next offers.
     hooks: VecDeque<Hook>,
+}
+
+impl Seen {
+    /// Blocks are on the main chain as far as it reaches and nothing else was said.
+    fn look(&self, blocks: &[Asked]) -> Look {
+        let highest = blocks.iter().map(|(_, height)| *height).max();
+        let view = self
+            .view
+            .unwrap_or_else(|| view_at(self.tip.max(highest).unwrap_or(Height(0))));
+        let refused = self.answer.as_ref().is_some_and(|answer| {
+            !matches!(answer, Verdict::Accepted) // Side, refused, unknown
+        });
+        let place = |(hash, height): &Asked| {
+            let is_lost = self.lost.contains(hash) || refused;
+            let there = if is_lost { other_at(*height) } else { *hash };
+            (*hash, (*height <= view.tip.height).then_some(there))
+        };
+        let places = blocks.iter().map(place).collect();
+        Look { view, places }
+    }
+}
+
+/// What a synchronized node knows whose chain is so long.
+pub fn view_at(height: Height) -> View {
+    let tip = Tip {
+        height,
+        hash: other_at(height),
+        work: u64::from(height.0).into(),
+    };
+    View {
+        tip,
+        is_synced: true,
+    }
+}
+
+/// Somebody else's block of this height.
+pub fn other_at(height: Height) -> Hash {
+    Hash::blake2b(&[b"of others", &height.0.to_le_bytes()])
 }
 
 type Hook = Box<dyn FnOnce(&Server) + Send>;
@@ -107,15 +153,15 @@ impl Node for TestNode {
         }
     }
 
-    fn locate(&self, hashes: Vec<Hash>) {
+    fn locate(&self, blocks: Vec<Asked>) {
         let mut seen = self.seen();
-        let nowhere = seen.nowhere;
-        seen.located.push(hashes.clone());
+        seen.located
+            .push(blocks.iter().map(|(hash, _)| *hash).collect());
+        let look = (!seen.is_blind).then(|| seen.look(&blocks));
         drop(seen);
         self.changed.notify_all();
-        if let (Some(tip), Some(server)) = (nowhere, self.server.get().and_then(Weak::upgrade)) {
-            let places = hashes.into_iter().map(|hash| (hash, false));
-            server.located(tip, places.collect());
+        if let (Some(look), Some(server)) = (look, self.server.get().and_then(Weak::upgrade)) {
+            server.located(look);
         }
     }
 
@@ -156,9 +202,29 @@ impl TestNode {
         self.seen().answer = Some(verdict);
     }
 
-    /// Says from now on that blocks asked about are not below this tip.
-    pub fn locate_nowhere(&self, tip: Height) {
-        self.seen().nowhere = Some(tip);
+    /// Its chain ends here; it has as much work as blocks.
+    pub fn be_at(&self, tip: Height) {
+        self.seen().tip = Some(tip);
+    }
+
+    /// What it says of the chain from now on, whatever it was told.
+    pub fn know(&self, view: View) {
+        self.seen().view = Some(view);
+    }
+
+    /// It does not say where blocks are any more.
+    pub fn be_blind(&self) {
+        self.seen().is_blind = true;
+    }
+
+    /// This block is not on its main chain from now on.
+    pub fn lose(&self, hash: Hash) {
+        self.seen().lost.push(hash);
+    }
+
+    /// It is again.
+    pub fn find_again(&self, hash: Hash) {
+        self.seen().lost.retain(|lost| *lost != hash);
     }
 
     /// Runs this inside one of the next offers, in turn.
@@ -292,8 +358,9 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
 impl Running {
     /// The chain has a new tip, and a template on it.
     pub fn move_on(&self, parts: TemplateParts) {
-        self.server
-            .tip(parts.prev_block, Height(parts.height.0 - 1));
+        let tip = Height(parts.height.0 - 1);
+        self.node.be_at(tip);
+        self.server.tip(parts.prev_block, tip);
         self.server.template(parts);
     }
 

@@ -172,6 +172,17 @@ impl Ledger {
              ON CONFLICT (height) DO NOTHING",
             &values![height, NETWORK_DIFFICULTY],
         );
+        self.show(height);
+    }
+
+    /// Somebody has shown it a chain that is at least so long, with as much work as blocks.
+    pub(crate) fn show(&self, height: u32) {
+        self.execute(
+            "INSERT INTO highest_tip (id, height, hash, work, seen_at) VALUES (1, ?1, ?2, ?2, 900)
+             ON CONFLICT (id) DO UPDATE SET height = excluded.height, hash = excluded.hash,
+               work = excluded.work WHERE highest_tip.height < excluded.height",
+            &values![height, format!("{height:064x}")],
+        );
     }
 
     /// A block of 2000 HNS with its dump written; its hash is the height twice.
@@ -186,12 +197,18 @@ impl Ledger {
              VALUES (?1, ?2, 900, 900, ?1, 'rs1q', 2000000000, ?3, ?4, 900, 900, 0, 900, 0)",
             &values![hash, height, NETWORK_DIFFICULTY, state],
         );
+        self.show(height);
+        self.set_state(hash, state);
         hash.to_owned()
     }
 
+    /// One that is lost is so for good.
     pub(crate) fn set_state(&self, hash: &str, state: &str) {
-        let update = "UPDATE blocks SET state = ?2 WHERE hash = ?1";
-        self.execute(update, &values![hash, state]);
+        self.execute(
+            "UPDATE blocks SET state = ?2, final_at = CASE WHEN CAST(?2 AS TEXT)
+               IN ('orphaned', 'refused') THEN 900 END WHERE hash = ?1",
+            &values![hash, state],
+        );
     }
 
     pub(crate) fn balance(&self, account: &str) -> i64 {

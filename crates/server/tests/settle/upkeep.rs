@@ -94,6 +94,27 @@ fn broken_promises_are_found() {
         ("UPDATE blocks SET reward = 1", "another reward"),
         ("UPDATE blocks SET state = 'orphaned'", "which is orphaned"),
         (
+            "DELETE FROM highest_tip",
+            "no node has shown this ledger the chain",
+        ),
+        (
+            "UPDATE highest_tip SET height = 0",
+            "a block at height 1 is judged, and the highest tip",
+        ),
+        (
+            "UPDATE blocks SET final_at = 5",
+            "is confirmed, and lost for good",
+        ),
+        (
+            "UPDATE settlements SET state = 'reversed'; UPDATE credit SET count = 2",
+            "cannot be settled",
+        ),
+        (
+            "INSERT INTO settlements SELECT 50, block, 'reversed', 'prop', '', 0, 1, 6, 1, 0, 1, 1
+               FROM settlements",
+            "it was settled anew over what was left",
+        ),
+        (
             "UPDATE settlements SET fee_ppm = 5000",
             "a fee that its terms",
         ),
@@ -133,4 +154,80 @@ fn broken_promises_are_found() {
         findings[0].contains("refers to a row of accounts"),
         "{findings:?}"
     );
+}
+
+#[test]
+fn credit_that_was_pruned_is_never_divided_for_the_whole() {
+    for terms in [prop("0"), prop("1")] {
+        on_each(|ledger| {
+            for height in 1..=33 {
+                ledger.credit(height, "alice", 50.0, 1);
+                ledger.credit(height, "bob", 50.0, 1);
+            }
+            let blocks = [10, 20, 30].map(|height| ledger.block(height, "confirmed"));
+            assert_eq!(heights(&run(ledger, &terms)), [10, 20, 30]);
+            assert!(prune(&mut ledger.open(), Network::Regtest).expect("pruned") > 0);
+            assert_eq!(
+                ledger.get("SELECT count(*) FROM credit WHERE height <= 20"),
+                0
+            );
+            // Two are lost after all, and one comes back; what was paid stays exact.
+            let before = ["alice", "bob"].map(|name| ledger.balance(name));
+            ledger.set_state(&blocks[1], "orphaned");
+            ledger.set_state(&blocks[2], "orphaned");
+            run(ledger, &terms);
+            for one in [&blocks[1], &blocks[2]] {
+                ledger.set_state(one, "confirmed");
+            }
+            let settled = run(ledger, &terms);
+            assert_eq!(heights(&settled), [30], "20 has lost its credit");
+            let held = planned(ledger, &terms).held;
+            let held: Vec<_> = held.iter().map(|one| (one.height, one.reason)).collect();
+            assert_eq!(held, [(20, Reason::Incomplete)]);
+            let after = ["alice", "bob"].map(|name| ledger.balance(name));
+            let lost = terms.fee.of(2_000 * HNS) as i64 - 2_000 * HNS as i64;
+            assert_eq!(after, before.map(|balance| balance + lost / 2));
+            let findings = check(&mut ledger.open(), None).expect("checked");
+            assert!(
+                findings[0].contains("cannot be settled: credit that belongs to it is deleted"),
+                "{findings:?}"
+            );
+        });
+    }
+}
+
+#[test]
+fn lost_block_holds_up_those_above_until_it_is_lost_for_good() {
+    on_each(|ledger| {
+        ledger.credit(1, "alice", 1.0, 1);
+        ledger.credit(2, "bob", 1.0, 1);
+        let lower = ledger.block(1, "orphaned");
+        ledger.block(2, "confirmed");
+        let may_be = "UPDATE blocks SET final_at = NULL WHERE hash = ?1";
+        ledger.execute(may_be, &values![&*lower]);
+        assert_eq!(run(ledger, &prop("0")), []);
+        let held = planned(ledger, &prop("0")).held;
+        let held: Vec<_> = held.iter().map(|one| (one.height, one.reason)).collect();
+        assert_eq!(held, [(1, Reason::Lost), (2, Reason::Behind(1))]);
+        ledger.set_state(&lower, "orphaned");
+        assert_eq!(heights(&run(ledger, &prop("0"))), [2]);
+        assert_eq!(ledger.balance("alice"), 1_000 * HNS as i64);
+    });
+}
+
+#[test]
+fn settlement_is_reversed_only_when_its_block_is_lost_for_good() {
+    on_each(|ledger| {
+        ledger.credit(1, "alice", 1.0, 1);
+        let hash = ledger.block(1, "confirmed");
+        run(ledger, &prop("0"));
+        ledger.set_state(&hash, "orphaned");
+        let may_be = "UPDATE blocks SET final_at = NULL";
+        ledger.execute(may_be, &[]);
+        assert_eq!(run(ledger, &prop("0")), []);
+        assert_eq!(ledger.balance("alice"), 2_000 * HNS as i64);
+        ledger.set_state(&hash, "orphaned");
+        assert_eq!(run(ledger, &prop("0"))[0].change, Change::Reversed);
+        assert_eq!(ledger.balance("alice"), 0);
+    });
 }

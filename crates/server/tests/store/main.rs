@@ -11,13 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hstratum::store::StoreMail;
-use hstratum::store::ledger::{Batch, BlockChange, Ledger, LedgerError, Tidied};
+use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::address::Network;
 use hstratum_core::event::Verdict;
 use hstratum_core::ledger::{Credit, Tallied, Tally, Work};
-use hstratum_core::units::{Hash, Height, Seq};
-use rig::{LATER_MS, Rig, difficulty, hash, line, open};
+use hstratum_core::units::{Height, Seq};
+use rig::{LATER_MS, Rig, difficulty, hash, line, open, view};
 use rusqlite::Connection;
 
 #[test]
@@ -72,7 +72,7 @@ fn every_copy_of_the_files_after_a_commit_holds_exactly_what_was_told() {
         let (count, open): (u64, u64) = db
             .query_row(
                 "SELECT (SELECT sum(count) FROM credit), (SELECT count(*) FROM blocks
-                   WHERE (state = 'accepted') <> (closed_at IS NOT NULL))",
+                   WHERE (state IN ('accepted', 'confirmed')) <> (closed_at IS NOT NULL))",
                 [],
                 |row| Ok((row.get::<_, u32>(0)?.into(), row.get::<_, u32>(1)?.into())),
             )
@@ -86,12 +86,10 @@ fn orphaned_blocks_heights_fall_to_the_next_block_and_back() {
     let mut rig = Rig::new();
     rig.accepted(10, "first");
     rig.accepted(12, "orphan");
-    assert_eq!(rig.block("first"), "accepted 0");
-    assert_eq!(rig.block("orphan"), "accepted 11");
-    rig.told();
-    rig.chain(13, &["first"]);
-    assert_eq!(rig.block("orphan"), "orphaned 11");
     assert_eq!(rig.block("first"), "confirmed 0");
+    assert_eq!(rig.block("orphan"), "accepted 11");
+    rig.chain(12, &["first"]);
+    assert_eq!(rig.block("orphan"), "orphaned 11");
     let text = rig.told().join("\n");
     assert!(text.contains(&format!("block orphaned, no reward: 12 {}", hash("orphan"))));
     assert!(text.contains(&format!("block confirmed: 10 {}", hash("first"))));
@@ -124,6 +122,7 @@ fn of_two_blocks_at_one_height_one_closes_the_round() {
     rig.judged("two", Verdict::Side);
     rig.judged("one", Verdict::Accepted);
     rig.work();
+    rig.chain_as_it_is(10);
     assert_eq!(rig.block("one"), "accepted 0");
     assert_eq!(rig.block("two"), "orphaned -");
     rig.chain(11, &["two"]);
@@ -144,15 +143,19 @@ fn round_is_closed_only_when_the_node_has_said_what_is_left_of_earlier_ones() {
     rig.now.ms += LATER_MS;
     rig.keeper.take(StoreMail::Chain(Height(12)), rig.now);
     let asked = rig.work();
-    assert_eq!(asked, [hash("gone")]);
+    assert_eq!(asked, [(hash("gone"), Height(10))]);
     // Found on the new chain while the question is open.
-    rig.accepted(12, "next");
-    assert_eq!(rig.block("next"), "found -");
-    let places = vec![(hash("gone"), false)];
-    rig.keeper
-        .take(StoreMail::Located(Height(12), places), rig.now);
+    rig.on_main.clear();
+    rig.found(12, "next");
+    rig.judged("next", Verdict::Accepted);
     rig.work();
+    assert_eq!(rig.block("next"), "accepted -");
+    let asked = rig.look(asked, view(12));
     assert_eq!(rig.block("gone"), "orphaned 0");
+    assert_eq!(rig.block("next"), "accepted -");
+    // It is asked again at once, for what has come meanwhile.
+    assert!(asked.contains(&(hash("next"), Height(12))));
+    rig.look(asked, view(12));
     assert_eq!(rig.block("next"), "accepted 0");
 }
 
@@ -162,12 +165,14 @@ fn verdict_is_not_undone_by_a_look_at_the_chain_before_it() {
     rig.found(10, "one");
     rig.work();
     rig.keeper.take(StoreMail::Chain(Height(9)), rig.now);
-    assert_eq!(rig.work(), [hash("one")]);
+    let asked = rig.work();
+    assert_eq!(asked, [(hash("one"), Height(10))]);
     rig.judged("one", Verdict::Accepted);
-    let places = vec![(hash("one"), false)];
-    rig.keeper
-        .take(StoreMail::Located(Height(9), places), rig.now);
-    rig.work();
+    let now = std::mem::take(&mut rig.on_main);
+    let asked = rig.look(asked, view(10));
+    assert_eq!(rig.block("one"), "accepted -");
+    rig.on_main = now;
+    rig.look(asked, view(10));
     assert_eq!(rig.block("one"), "accepted 0");
 }
 
@@ -248,6 +253,7 @@ fn disk_that_refuses_loses_shares_openly_and_blocks_never() {
     rig.work();
     assert_eq!(rig.told(), ["durable 5"]);
     assert_eq!(rig.credits(), "1:alice:1.0x1 2:dave:1.0x1");
+    rig.chain_as_it_is(2);
     assert_eq!(rig.block("one"), "accepted 0");
 }
 
@@ -425,7 +431,7 @@ fn ledger_of_another_network_stops_the_start() {
 struct Broken;
 
 impl Ledger for Broken {
-    fn commit(&mut self, _batch: &Batch) -> Result<Vec<BlockChange>, LedgerError> {
+    fn commit(&mut self, _batch: &Batch) -> Result<Advanced, LedgerError> {
         panic!("a bug that a test asked for");
     }
 
@@ -433,7 +439,7 @@ impl Ledger for Broken {
         Ok(())
     }
 
-    fn watched(&mut self, _tip: Height) -> Result<Vec<Hash>, LedgerError> {
+    fn watched(&mut self, _tip: Height) -> Result<Vec<Asked>, LedgerError> {
         Ok(Vec::new())
     }
 
@@ -486,4 +492,69 @@ fn commits_are_counted_and_timed() {
     let reading = status.read();
     assert_eq!((reading.groups, reading.shares), (4, seq));
     assert!(reading.wal_bytes > 0);
+}
+
+/// As after its chain was lost: it says so once, and nothing changes until it knows as much again.
+#[test]
+fn node_that_lost_its_chain_is_told_of_once_and_changes_nothing() {
+    let mut rig = Rig::new();
+    for height in 1..=12 {
+        rig.accepted(height, &height.to_string());
+    }
+    rig.told();
+    let all = rig.on_main.clone();
+    let states = "SELECT group_concat(state || coalesce(final_at, '')) FROM blocks";
+    let before = rig.text(states);
+    for tip in [1, 2, 11] {
+        rig.chain(tip, &[]);
+    }
+    let told = rig.told();
+    let lines: Vec<_> = told.iter().filter(|line| *line != "dump owed").collect();
+    assert_eq!(lines.len(), 1, "{told:?}");
+    assert!(lines[0].contains("knows less of the chain than this ledger was shown, up to 12"));
+    assert_eq!(rig.text(states), before);
+    rig.on_main = all;
+    rig.chain_as_it_is(12);
+    let back = "the node knows all of the chain that this ledger was ever shown".to_owned();
+    assert!(rig.told().contains(&back));
+    assert_eq!(rig.text(states), before);
+}
+
+/// The copy that `hstratum ledger backup` makes has no log of its own.
+#[test]
+fn backup_that_is_put_back_takes_shares() {
+    let mut rig = Rig::new();
+    rig.credit(1, "alice", 1.0);
+    rig.work();
+    let dir = tempfile::tempdir().expect("a directory");
+    let copy = dir.path().join("ledger.db");
+    hstratum::ledger::backup(&rig.path(), &copy).expect("copied");
+    let mode = |path: &std::path::Path| -> String {
+        let db = Connection::open(path).expect("opened");
+        db.query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .expect("read")
+    };
+    assert_eq!(mode(&copy), "delete");
+    rig.ledger = open(dir.path()).expect("opened");
+    rig.credit(2, "alice", 1.0);
+    rig.told();
+    rig.work();
+    assert_eq!(rig.told(), ["durable 2"]);
+    assert_eq!(mode(&copy), "wal");
+}
+
+#[test]
+fn ledger_that_cannot_be_written_at_the_start_is_refused_by_name() {
+    let rig = Rig::new();
+    let path = rig.path();
+    drop(rig.ledger);
+    // Another program holds it in a way that no log can be.
+    let db = Connection::open(&path).expect("opened");
+    db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN; SELECT * FROM meta")
+        .expect("read");
+    let mut held = db.prepare("SELECT * FROM meta").expect("prepared");
+    let mut rows = held.query([]).expect("begun");
+    rows.next().expect("read");
+    let error = open(rig.dir.path()).err().expect("refused");
+    assert!(format!("{error:#}").contains("ledger.db"), "{error:#}");
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use hstratum::store::StoreMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome};
+use hstratum::store::ledger::{Asked, Look};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::address::Network;
 use hstratum_core::event::{Now, Verdict};
-use hstratum_core::ledger::Credit;
+use hstratum_core::ledger::{Credit, Tip, View};
 use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -27,6 +28,21 @@ pub struct Rig {
     pub now: Now,
     pub seq: u64,
     pub told: Vec<String>,
+    /// The node's height, and blocks of its main chain.
+    pub tip: u32,
+    pub on_main: Vec<Hash>,
+}
+
+/// What a synchronized node knows whose chain has so many blocks.
+pub fn view(tip: u32) -> View {
+    View {
+        tip: Tip {
+            height: Height(tip),
+            hash: Hash::blake2b(&[b"of others", &tip.to_le_bytes()]),
+            work: u64::from(tip).into(),
+        },
+        is_synced: true,
+    }
 }
 
 pub fn open(dir: &Path) -> anyhow::Result<Sqlite> {
@@ -52,6 +68,8 @@ impl Rig {
             now,
             seq: 0,
             told: Vec::new(),
+            tip: 0,
+            on_main: Vec::new(),
         }
     }
 
@@ -77,6 +95,9 @@ impl Rig {
     }
 
     pub fn judged(&mut self, name: &str, verdict: Verdict) {
+        if verdict == Verdict::Accepted {
+            self.on_main.push(hash(name));
+        }
         let mail = StoreMail::BlockAnswered(hash(name), verdict);
         self.keeper.take(mail, self.now);
     }
@@ -84,25 +105,53 @@ impl Rig {
     pub fn accepted(&mut self, height: u32, name: &str) {
         self.found(height, name);
         self.judged(name, Verdict::Accepted);
-        self.work();
+        // The node's tip comes with it.
+        let tip = self.tip.max(height);
+        self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
+        self.tip = tip;
+        let asked = self.work();
+        self.look(asked, view(tip));
     }
 
     /// The chain has this height, and the node says which of our blocks are in it.
     pub fn chain(&mut self, tip: u32, on_main: &[&str]) {
+        self.see(tip, Some(on_main));
+    }
+
+    /// The chain has this height, and all are where they were.
+    pub fn chain_as_it_is(&mut self, tip: u32) {
+        self.see(tip, None);
+    }
+
+    /// The same; without names all are where they were.
+    fn see(&mut self, tip: u32, on_main: Option<&[&str]>) {
         self.now.ms += LATER_MS;
+        self.tip = tip;
         self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
         let asked = self.work();
-        let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
-        let places = asked
-            .into_iter()
-            .map(|hash| (hash, on_main.contains(&hash)));
-        let mail = StoreMail::Located(Height(tip), places.collect());
+        if let Some(names) = on_main {
+            self.on_main = names.iter().map(|name| hash(name)).collect();
+        }
+        self.look(asked, view(tip));
+    }
+
+    /// The node answers; returns what it is asked next.
+    pub fn look(&mut self, asked: Vec<Asked>, view: View) -> Vec<Asked> {
+        let place = |(hash, height): Asked| {
+            let there = match self.on_main.contains(&hash) {
+                true => hash,
+                false => Hash::blake2b(&[b"of others", &height.0.to_le_bytes()]),
+            };
+            (hash, (height <= view.tip.height).then_some(there))
+        };
+        let places = asked.into_iter().map(place).collect();
+        let mail = StoreMail::Located(Look { view, places });
         self.keeper.take(mail, self.now);
-        self.work();
+        self.work()
     }
 
     /// Works until nothing is left to do at this time; returns what was asked of the node.
-    pub fn work(&mut self) -> Vec<Hash> {
+    pub fn work(&mut self) -> Vec<Asked> {
         let mut asked = Vec::new();
         loop {
             let mut out = Vec::new();

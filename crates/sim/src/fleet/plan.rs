@@ -75,6 +75,7 @@ impl FleetPlan {
             faults: Faults {
                 // The chain is everybody's, and so is the time.
                 reorganise_ms: None,
+                lost_chain_ms: None,
                 clock_step_ms: None,
                 ..Faults::draw(rng)
             },

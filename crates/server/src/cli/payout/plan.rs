@@ -65,7 +65,10 @@ fn in_words(terms: &Terms) -> String {
 
 /// The plan for people: amounts in HNS.
 pub(crate) fn as_table(plan: &Plan) -> String {
-    let mut out = String::new();
+    let mut out = match &plan.tip {
+        Some(tip) => format!("By the chain up to {} {}\n\n", tip.height.0, tip.hash),
+        None => "No node has shown this ledger the chain yet: payouts wait\n\n".to_owned(),
+    };
     write_blocks(plan, &mut out);
     if !plan.reversals.is_empty() {
         let mut table = Table::new(["height", "hash", "reward", "credited", "accounts"]);
@@ -274,7 +277,13 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
         }
         value
     });
+    let tip = plan.tip.map(|tip| {
+        json!({
+            "height": tip.height.0, "hash": tip.hash.to_string(), "work": tip.work.to_string(),
+        })
+    });
     json!({
+        "tip": tip,
         "blocks": blocks.collect::<Vec<_>>(),
         "reversals": reversals.collect::<Vec<_>>(),
         "held": held.collect::<Vec<_>>(),
@@ -289,6 +298,8 @@ fn why(reason: Reason) -> String {
         Reason::Immature => "its reward cannot be spent yet".into(),
         Reason::Behind(height) => format!("the block at {height} comes first"),
         Reason::Unshipped => "a server has not shipped all work up to it".into(),
+        Reason::Lost => "off the main chain, not yet for good".into(),
+        Reason::Incomplete => "credit of it is deleted: it is never divided".into(),
     }
 }
 

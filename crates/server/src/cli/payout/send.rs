@@ -9,7 +9,8 @@ use anyhow::{Context, anyhow};
 use hstratum::ledger;
 use hstratum::payout::hsd::{Node, Part, Patience, Secret, Url, Wallet};
 use hstratum::payout::{
-    Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, payees, plan, settle,
+    Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, check_blocks, incomplete, payees,
+    plan, settle,
 };
 use hstratum::sql::Db;
 use hstratum_core::address::Network;
@@ -96,6 +97,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Done {
     settled: Vec<Settled>,
+    /// Blocks that can never be divided exactly.
+    incomplete: Vec<(u32, String)>,
     steps: Vec<Step>,
 }
 
@@ -107,9 +110,12 @@ fn send(
     done: &mut Done,
 ) -> anyhow::Result<()> {
     sender.check()?;
+    sender.check_chain(db)?;
+    check_blocks(db, sender.node, fleet)?;
     let may_pay = sender.advance(db, &mut done.steps)?;
     lock.check()?;
     done.settled = settle(db, sender.network, terms, fleet, sender.now)?;
+    done.incomplete = incomplete(db, fleet)?;
     if may_pay {
         let due = payees(db, sender.network, terms.threshold)?;
         lock.check()?;
@@ -157,6 +163,8 @@ fn foretell(
     (db, fleet): (&mut Db, &Fleet),
 ) -> anyhow::Result<()> {
     sender.check()?;
+    sender.check_chain(db)?;
+    check_blocks(db, sender.node, fleet)?;
     let first = sender.foretell(db)?;
     let plan = plan(db, sender.network, terms, fleet)?;
     let waits = matches!(first, Some(Step::Waiting { .. }));
@@ -202,6 +210,7 @@ fn tell(
             "network": network.name(),
             "wallet": args.wallet,
             "settled": settled,
+            "incomplete": done.incomplete.iter().map(|(_, hash)| hash).collect::<Vec<_>>(),
             "steps": steps,
             "error": error.map(|error| format!("{error:#}")),
         }));
@@ -213,6 +222,12 @@ fn tell(
     text.push('\n');
     if !done.settled.is_empty() {
         write_settled(&done.settled, &mut text);
+    }
+    for (height, hash) in &done.incomplete {
+        let _ = writeln!(
+            text,
+            "Block {height} {hash} is not divided: credit that belongs to it is deleted"
+        );
     }
     for step in &done.steps {
         if let Step::Sent { .. } = step {

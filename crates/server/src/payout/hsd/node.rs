@@ -2,8 +2,9 @@
 
 use anyhow::anyhow;
 use hstratum_core::address::{Address, Network};
+use hstratum_core::ledger::{Chainwork, Tip, View};
 use hstratum_core::transaction::{Outpoint, Transaction};
-use hstratum_core::units::{Hash, hex, unhex};
+use hstratum_core::units::{Hash, Height, hex, unhex};
 use serde_json::{Value, json};
 
 use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
@@ -113,6 +114,42 @@ impl Node {
             })
         });
         info.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))
+    }
+
+    /// What it knows of the chain. It calls itself synchronized when it would let others mine
+    /// (lib/node/rpc.js, getBlockTemplate).
+    ///
+    /// # Errors
+    /// When it does not answer, or is no node.
+    pub fn view(&self) -> anyhow::Result<View> {
+        let answer = self.endpoint.rpc("getblockchaininfo", &json!([]))?;
+        let tip = || {
+            let height = answer.get("blocks")?.as_u64()?;
+            Some(Tip {
+                height: Height(u32::try_from(height).ok()?),
+                hash: as_hash(answer.get("bestblockhash")?)?,
+                work: Chainwork::from_hex(answer.get("chainwork")?.as_str()?)?,
+            })
+        };
+        let tip = tip().ok_or_else(|| self.strange("getblockchaininfo"))?;
+        let is_waiting = |reason: &str| {
+            let waits = ["Node is downloading", "Node is not connected"];
+            waits.iter().any(|begin| reason.starts_with(begin))
+        };
+        let is_synced = match self.payee()? {
+            Payee::NoBlock(reason) => !is_waiting(&reason),
+            Payee::Address(_) | Payee::Nobody => true,
+        };
+        Ok(View { tip, is_synced })
+    }
+
+    /// The block of its main chain at a height that the chain has.
+    ///
+    /// # Errors
+    /// When it does not answer, or has none there.
+    pub fn hash_at(&self, height: Height) -> anyhow::Result<Hash> {
+        let answer = self.endpoint.rpc("getblockhash", &json!([height.0]))?;
+        as_hash(&answer).ok_or_else(|| self.strange("getblockhash"))
     }
 
     /// How it does.

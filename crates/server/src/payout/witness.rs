@@ -1,0 +1,73 @@
+//! Whether a node may be asked about money: it knows at least as much of the chain as the ledger was
+//! ever shown, and agrees with what is about to be decided.
+
+use anyhow::{Context, bail, ensure};
+use hstratum_core::ledger::{Knowledge, Tip};
+use hstratum_core::units::{Hash, Height};
+
+use super::due::{self, Due};
+use super::fleet::Fleet;
+use super::hsd::Node;
+use super::settle::reversible;
+use crate::sql::Db;
+use crate::store::evidence;
+
+/// That the node is synchronized and knows at least as much work as the highest tip of the ledger,
+/// which it gives.
+///
+/// # Errors
+/// What is in the way, by the node's name; or that nobody has shown the ledger a chain yet.
+pub fn check_node(db: &mut Db, node: &Node) -> anyhow::Result<Tip> {
+    let highest = db.read(evidence::highest)?.context(
+        "no node has shown this ledger the chain yet: nothing was changed; start a server on it",
+    )?;
+    let (view, url) = (node.view()?, node.url());
+    match Knowledge::of(&view, &highest) {
+        Knowledge::Enough => Ok(highest),
+        Knowledge::Unsynced => {
+            bail!("the node at {url} is not synchronized: nothing was changed; wait until it is")
+        }
+        Knowledge::Behind(tip) => bail!(
+            "the node at {url} knows less of the chain than this ledger was shown: its tip is at \
+             height {}, with less work than {} {}; nothing was changed: wait until it has caught \
+             up, or ask another node (docs/ledger.md)",
+            view.tip.height.0,
+            tip.height.0,
+            tip.hash
+        ),
+    }
+}
+
+/// That the node has the blocks on its main chain that are about to be settled, and others in the
+/// place of those whose settlement is about to be reversed.
+///
+/// # Errors
+/// When it does not agree, by the node's name.
+pub fn check_blocks(db: &mut Db, node: &Node, fleet: &Fleet) -> anyhow::Result<()> {
+    let tip = node.view()?.tip.height;
+    let lost = db.read(reversible)?;
+    let due = db.read(|sql| due::unsettled(sql, fleet))?.due;
+    let lost = lost.iter().map(|one| (&one.block, one.height, false));
+    let due = due
+        .iter()
+        .map(|Due { hash, height, .. }| (hash, *height, true));
+    for (block, height, is_there) in lost.chain(due) {
+        let found = if height > tip.0 {
+            None
+        } else {
+            Some(node.hash_at(Height(height))?)
+        };
+        let hash = Hash::from_hex(block);
+        let agrees = match found {
+            None => false,
+            Some(_) => (found == hash) == is_there,
+        };
+        ensure!(
+            agrees,
+            "the node at {} does not say of block {height} {block} what this ledger was told: \
+             nothing was changed; see whether the servers' nodes and this one are on one chain",
+            node.url()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What a ledger knows of the chain: the tip with the most work that anybody has shown it. A node's
+//! word about blocks counts when the node knows at least as much.
+
+use hstratum_core::ledger::{Chainwork, Knowledge, Tip, View};
+use hstratum_core::units::{Hash, Height};
+
+use crate::sql::{Sql, SqlError};
+use crate::values;
+
+/// The highest tip; none as long as nobody has shown one.
+///
+/// # Errors
+/// See [`SqlError`].
+pub fn highest(sql: &mut dyn Sql) -> Result<Option<Tip>, SqlError> {
+    let row = sql.query_opt("SELECT height, hash, work FROM highest_tip", &[])?;
+    let Some(row) = row else { return Ok(None) };
+    let (hash, work): (String, String) = (row.get(1)?, row.get(2)?);
+    let wrong = || SqlError::Failed("the row of highest_tip is damaged".to_owned());
+    Ok(Some(Tip {
+        height: Height(row.get(0)?),
+        hash: Hash::from_hex(&hash).ok_or_else(wrong)?,
+        work: Chainwork::from_hex(&work).ok_or_else(wrong)?,
+    }))
+}
+
+/// What a node with this view knows, compared with the highest tip; its own is that from now on, if
+/// it has more work.
+///
+/// # Errors
+/// See [`SqlError`].
+pub fn weigh(sql: &mut dyn Sql, view: &View, unix_s: i64) -> Result<Knowledge, SqlError> {
+    let highest = match highest(sql)? {
+        Some(highest) if highest.work >= view.tip.work => highest,
+        _ => {
+            let Tip { height, hash, work } = view.tip;
+            sql.execute(
+                "INSERT INTO highest_tip (id, height, hash, work, seen_at)
+                 VALUES (1, ?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET height = excluded.height, hash = excluded.hash,
+                   work = excluded.work, seen_at = excluded.seen_at",
+                &values![height.0, hash.to_string(), work.to_string(), unix_s],
+            )?;
+            view.tip
+        }
+    };
+    Ok(Knowledge::of(view, &highest))
+}
