@@ -15,6 +15,7 @@ pub(crate) mod listen;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub mod relay;
+mod resolve;
 mod roll;
 pub mod schema;
 mod shipper;
