@@ -441,6 +441,15 @@ pub(crate) const BEHIND_BATCHES: i64 = 10;
 /// How long the file has to begin a new origin. Then the shared ledger is compared anew.
 pub(crate) const PART_MS: u64 = 60_000;
 
+/// How long something may be left undone by the thread that is there for it. Then it is an alarm.
+pub(crate) const DUTY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Wait before work that ended by a bug is begun anew.
+pub(crate) const DUTY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Wait before a shared ledger that cannot tell what is new is asked to once more.
+pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(60);
+
 /// How often a server looks after blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
 

@@ -13,6 +13,7 @@ use hstratum_core::password::StoredPassword;
 
 use crate::limits::SHARED_BANS_KEPT_S;
 use crate::sql::{Db, Row, Sql, SqlError};
+use crate::store::schema::FileId;
 use crate::users::NO_PASSWORD;
 use crate::values;
 
@@ -40,7 +41,7 @@ pub(crate) enum Written {
 pub(crate) fn read(
     db: &mut Db,
     after: Option<i64>,
-    origin: i64,
+    origin: Option<FileId>,
     unix_s: u64,
 ) -> Result<Page, SqlError> {
     db.read(|sql: &mut dyn Sql| {
@@ -52,15 +53,18 @@ pub(crate) fn read(
             Some(after) => new(sql, after)?,
             None => all(sql, unix_s)?,
         };
-        let orders = "SELECT is_draining, drain_s FROM origins WHERE id = ?1";
-        let orders = sql.query_one(orders, &values![origin])?;
-        let is_draining = orders.get::<i64>(0)? != 0;
+        let mut drain = None;
+        if let Some(origin) = origin {
+            let orders = "SELECT drain_s FROM origins WHERE origin = ?1 AND is_draining <> 0";
+            let orders = sql.query_opt(orders, &values![&origin[..]])?;
+            drain = orders.map(|row| row.get(0).map(unsigned)).transpose()?;
+        }
         Ok(Page {
             number,
             is_whole: after.is_none(),
             users: users.iter().filter_map(user).collect(),
             bans: bans.iter().filter_map(ban).collect(),
-            drain: is_draining.then_some(unsigned(orders.get(1)?)),
+            drain,
         })
     })
 }
@@ -201,10 +205,14 @@ fn next_change(sql: &mut dyn Sql) -> Result<i64, SqlError> {
 }
 
 /// Says whether this server drains.
-pub(crate) fn write_draining(db: &mut Db, origin: i64, is_draining: bool) -> Result<(), SqlError> {
+pub(crate) fn write_draining(
+    db: &mut Db,
+    origin: &FileId,
+    is_draining: bool,
+) -> Result<(), SqlError> {
     db.write(|sql: &mut dyn Sql| {
-        let update = "UPDATE origins SET is_draining = ?2 WHERE id = ?1";
-        sql.execute(update, &values![origin, u32::from(is_draining)])
+        let update = "UPDATE origins SET is_draining = ?2 WHERE origin = ?1";
+        sql.execute(update, &values![&origin[..], u32::from(is_draining)])
             .map(drop)
     })
 }

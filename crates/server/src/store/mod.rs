@@ -42,6 +42,7 @@ pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::clerk::SpoolMail;
+use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES};
 use crate::mail::{Post, WorkMail};
 use crate::node::Node;
@@ -72,6 +73,7 @@ pub(crate) struct Parties {
     pub alarms: Sender<Sign>,
     /// The store's own desk, for the thread that writes dumps.
     pub desk: Sender<StoreMail>,
+    pub duties: Duties,
 }
 
 impl Store {
@@ -107,9 +109,9 @@ impl Store {
         })
     }
 
-    /// What tells the file from all others.
+    /// What the file ships under, if it does.
     pub(crate) fn origin(&self) -> schema::FileId {
-        self.ledger.origin()
+        self.ledger.ships_as()
     }
 
     /// Runs until the driver and the dumps' thread are gone and all is done.
@@ -128,6 +130,7 @@ impl Store {
             spool,
             alarms,
             desk,
+            duties,
         } = parties;
         // A wake-up that is waiting already is enough.
         let (owed_desk, owed) = sync_channel(1);
@@ -145,15 +148,19 @@ impl Store {
                         network,
                         desk,
                     };
+                    let duty = duties.add("share dumps");
                     helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
-                        dumps.run(&owed, node);
+                        keep("hstratum-dumps", node, || dumps.run(&owed, &duty, node));
                     }));
                 } else {
                     // It would keep our own mail open.
                     drop(desk);
                 }
+                let duty = duties.add("the ledger's log");
                 helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
-                    checkpoint::run(&path, &log_full, node);
+                    keep("hstratum-log", node, || {
+                        checkpoint::run(&path, &log_full, &duty, node);
+                    });
                 }));
             } else {
                 drop(desk);
@@ -182,8 +189,9 @@ impl Store {
                 started: Instant::now(),
                 stop_by: None,
                 copying: Growth::above(WAL_BYTES),
+                duty: duties.add("the ledger"),
             };
-            clerk.run(mail);
+            keep("hstratum-ledger", node, || clerk.run(mail));
         });
         if let Some(dock) = dock {
             dock.close();
@@ -238,6 +246,7 @@ struct Clerk<'a, L> {
     stop_by: Option<Instant>,
     /// When the log is worth copying.
     copying: Growth,
+    duty: Arc<Duty>,
 }
 
 impl<L: Ledger> Clerk<'_, L> {
@@ -301,10 +310,12 @@ impl<L: Ledger> Clerk<'_, L> {
             }
         }
         let mut out = Vec::new();
+        self.duty.owe();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             self.keeper.work(&mut self.ledger, now, &mut out)
         }));
         let next = worked.unwrap_or_else(|_| self.keeper.broken(now, &mut out));
+        self.duty.done();
         for outcome in out {
             self.tell(outcome);
         }
