@@ -216,6 +216,9 @@ pub(crate) const TIDY_PAUSE_MS: u64 = 50;
 /// Wait until the upkeep is looked at again when nothing was left to do.
 pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
 
+/// The same where a server is waited for.
+pub(crate) const TIDY_BEHIND: Duration = Duration::from_secs(5);
+
 /// Heights below the tip at which credit stays as it is.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
 

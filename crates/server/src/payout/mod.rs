@@ -27,7 +27,8 @@ mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
-pub(crate) use due::cut_below;
+pub(crate) use due::{cut_below, is_inexact};
+pub(crate) use fleet::shipped_by_all;
 pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};

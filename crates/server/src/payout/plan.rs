@@ -75,6 +75,9 @@ pub enum Reason {
     Behind(u32),
     /// A server has not shipped all of its round.
     Unshipped,
+    /// It, or the block below it, came after credit had been merged across its height: whose work belongs
+    /// to it, nobody can tell any more.
+    Inexact,
 }
 
 /// What an account would have.
@@ -129,6 +132,7 @@ fn plan_of(
         due,
         behind,
         unshipped,
+        inexact,
     } = due::unsettled(sql, fleet)?;
     let mut changes: BTreeMap<Rank, i64> = BTreeMap::new();
     for reversal in &reversals {
@@ -169,7 +173,7 @@ fn plan_of(
     Ok(Plan {
         accounts: accounts.collect(),
         blocks,
-        held: held(sql, behind, unshipped)?,
+        held: held(sql, behind, unshipped, inexact)?,
         servers: fleet.servers(sql)?,
         reversals,
     })
@@ -211,7 +215,12 @@ fn block_plan(division: Division, accounts: &Accounts) -> BlockPlan {
     }
 }
 
-fn held(sql: &mut dyn Sql, behind: Vec<Due>, unshipped: Vec<Due>) -> anyhow::Result<Vec<Held>> {
+fn held(
+    sql: &mut dyn Sql,
+    behind: Vec<Due>,
+    unshipped: Vec<Due>,
+    inexact: Vec<Due>,
+) -> anyhow::Result<Vec<Held>> {
     let unsure = due::unsure(sql)?;
     let first = unsure.first().map_or(0, |block| block.height);
     let unsure = unsure.into_iter().map(|block| Held {
@@ -235,6 +244,7 @@ fn held(sql: &mut dyn Sql, behind: Vec<Due>, unshipped: Vec<Due>) -> anyhow::Res
     let mut held: Vec<Held> = unsure
         .chain(others(behind, Reason::Behind(first)))
         .chain(others(unshipped, Reason::Unshipped))
+        .chain(others(inexact, Reason::Inexact))
         .collect();
     held.sort_by_key(|block| block.height);
     Ok(held)

@@ -25,10 +25,11 @@ use super::standing::{Link, Standing};
 use crate::dump::write_dump;
 use crate::duty::Duty;
 use crate::limits::{
-    AWAITED_MS, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_EVERY_MS,
-    TIDY_ROWS,
+    AWAITED_MS, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S,
+    SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
 use crate::node::Node;
+use crate::payout::shipped_by_all;
 use crate::sql::{Db, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
 use crate::store::dock::Dock;
@@ -231,11 +232,15 @@ impl Bench<'_> {
     }
 
     /// A slice of the upkeep.
-    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> Result<(), SqlError> {
+    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> anyhow::Result<()> {
         if Instant::now() < self.tidy_at {
             return Ok(());
         }
         let (progress, unix_s) = (self.tidied, now_ms / 1000);
+        // A block that a server has not brought yet would come too late for what is merged across it.
+        let shipped = self.db.read(shipped_by_all)?;
+        let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
+        let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
         let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
             if !lease::is_held(sql, me, now_ms)? {
                 return Ok(None);
@@ -248,14 +253,19 @@ impl Bench<'_> {
                    ORDER BY applied_at LIMIT ?2)",
                 &values![unix_s - SHARED_BATCHES_KEPT_S, TIDY_ROWS],
             )?;
-            let (tidied, progress) = tidy::slice(sql, progress, Some(tip), unix_s)?;
+            let (tidied, progress) = tidy::slice(sql, progress, Some(merged), unix_s)?;
             let is_more = forgotten > 0 || tidied == Tidied::More;
             Ok(Some((is_more, progress)))
         })?;
         if let Some((is_more, progress)) = done {
             self.tidied = progress;
             if !is_more {
-                self.tidy_at = Instant::now() + Duration::from_millis(TIDY_EVERY_MS);
+                let wait = if merged < tip {
+                    TIDY_BEHIND
+                } else {
+                    Duration::from_millis(TIDY_EVERY_MS)
+                };
+                self.tidy_at = Instant::now() + wait;
             }
         }
         Ok(())

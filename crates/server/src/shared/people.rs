@@ -22,7 +22,7 @@ use super::address::Address;
 use super::copy::{Copy, People};
 use super::intake;
 use super::listen::{self, News};
-use super::roll::{self, Page, Written};
+use super::roll::{self, Me, Page, Written};
 use super::standing::{Link, Standing};
 use super::{origin, schema};
 use crate::clerk::UsersMail;
@@ -379,13 +379,16 @@ impl Registry {
         if self.open.is_none() {
             self.connect()?;
         }
-        // Before the shipper has compared both sides nobody knows whether we are who the file says.
         let (own, generation) = self.place.standing.own();
-        let own = own.map(|own| own.origin);
-        let read = self.settle(own).and_then(|()| {
+        let origin = own.map_or(self.place.origin, |own| own.origin);
+        let read = self.settle(&origin).and_then(|()| {
             let open = self.open.as_mut().expect("just connected");
             let seen = open.seen.filter(|(_, then)| *then == generation);
-            let page = roll::read(&mut open.db, seen.map(|(seen, _)| seen), own, unix_s())?;
+            let me = Me {
+                origin: &origin,
+                label: &self.place.label,
+            };
+            let page = roll::read(&mut open.db, seen.map(|(seen, _)| seen), me, unix_s())?;
             open.seen = Some((page.number, generation));
             Ok(page)
         });
@@ -416,10 +419,13 @@ impl Registry {
     }
 
     /// Writes what is owed.
-    fn settle(&mut self, own: Option<FileId>) -> Result<(), SqlError> {
+    fn settle(&mut self, origin: &FileId) -> Result<(), SqlError> {
         let open = self.open.as_mut().expect("just connected");
-        if let Some((is_draining, origin)) = self.owed.draining.zip(own) {
-            roll::write_draining(&mut open.db, &origin, is_draining)?;
+        let label = &self.place.label;
+        let me = Me { origin, label };
+        if let Some(is_draining) = self.owed.draining
+            && roll::write_draining(&mut open.db, me, is_draining)?
+        {
             self.owed.draining = None;
             self.is_draining = is_draining;
         }

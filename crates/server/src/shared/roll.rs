@@ -29,6 +29,13 @@ pub(crate) struct Page {
     pub drain: Option<u64>,
 }
 
+/// Who we are: by our file and by our name, since the file may be a copy of another server's.
+#[derive(Clone, Copy)]
+pub(crate) struct Me<'a> {
+    pub origin: &'a FileId,
+    pub label: &'a str,
+}
+
 /// What came of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -41,7 +48,7 @@ pub(crate) enum Written {
 pub(crate) fn read(
     db: &mut Db,
     after: Option<i64>,
-    origin: Option<FileId>,
+    me: Me<'_>,
     unix_s: u64,
 ) -> Result<Page, SqlError> {
     db.read(|sql: &mut dyn Sql| {
@@ -53,12 +60,10 @@ pub(crate) fn read(
             Some(after) => new(sql, after)?,
             None => all(sql, unix_s)?,
         };
-        let mut drain = None;
-        if let Some(origin) = origin {
-            let orders = "SELECT drain_s FROM origins WHERE origin = ?1 AND is_draining <> 0";
-            let orders = sql.query_opt(orders, &values![&origin[..]])?;
-            drain = orders.map(|row| row.get(0).map(unsigned)).transpose()?;
-        }
+        let orders = "SELECT drain_s FROM origins
+                      WHERE origin = ?1 AND label = ?2 AND is_draining <> 0";
+        let orders = sql.query_opt(orders, &values![&me.origin[..], me.label])?;
+        let drain = orders.map(|row| row.get(0).map(unsigned)).transpose()?;
         Ok(Page {
             number,
             is_whole: after.is_none(),
@@ -204,16 +209,13 @@ fn next_change(sql: &mut dyn Sql) -> Result<i64, SqlError> {
     sql.query_one(next, &[])?.get(0)
 }
 
-/// Says whether this server drains.
-pub(crate) fn write_draining(
-    db: &mut Db,
-    origin: &FileId,
-    is_draining: bool,
-) -> Result<(), SqlError> {
+/// Says whether this server drains; false where it is not known there by its name yet.
+pub(crate) fn write_draining(db: &mut Db, me: Me<'_>, is_draining: bool) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
-        let update = "UPDATE origins SET is_draining = ?2 WHERE origin = ?1";
-        sql.execute(update, &values![&origin[..], u32::from(is_draining)])
-            .map(drop)
+        let update = "UPDATE origins SET is_draining = ?3 WHERE origin = ?1 AND label = ?2";
+        let is_draining = u32::from(is_draining);
+        let named = sql.execute(update, &values![&me.origin[..], me.label, is_draining])?;
+        Ok(named > 0)
     })
 }
 

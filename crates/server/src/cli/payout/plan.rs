@@ -95,10 +95,11 @@ fn write_servers(plan: &Plan, out: &mut String) {
     if plan.servers.is_empty() {
         return;
     }
-    let mut table = Table::new(["server", "seen", "shipped up to", ""]);
+    let mut table = Table::new(["server", "number", "seen", "shipped up to", ""]);
     for server in &plan.servers {
         table.row([
             shown(&server.label),
+            format!("#{}", server.number),
             format!("{} s ago", server.seen.as_secs()),
             server
                 .shipped_tip
@@ -253,7 +254,7 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
     });
     let servers = plan.servers.iter().map(|server| {
         json!({
-            "server": server.label, "seen_s_ago": server.seen.as_secs(),
+            "server": server.label, "number": server.number, "seen_s_ago": server.seen.as_secs(),
             "shipped_tip": server.shipped_tip, "awaited": server.is_awaited,
         })
     });
@@ -289,6 +290,9 @@ fn why(reason: Reason) -> String {
         Reason::Immature => "its reward cannot be spent yet".into(),
         Reason::Behind(height) => format!("the block at {height} comes first"),
         Reason::Unshipped => "a server has not shipped all work up to it".into(),
+        Reason::Inexact => {
+            "it or the block below came too late to tell its work: settle it by hand".into()
+        }
     }
 }
 
