@@ -34,6 +34,10 @@ pub enum Sign {
     Ledger(LedgerSign),
     /// Whether the ledger that several servers share can be reached.
     Link(LinkSign),
+    /// What threads have left undone for too long, by its name.
+    Duties(Vec<&'static str>),
+    /// Whether another server that is alive has this one's name.
+    Twin(bool),
     /// What miners have sent.
     Work(Vec<Tallied>),
     /// Whether the operator has the server drained.
@@ -130,6 +134,8 @@ pub struct Watch {
     job: Job,
     trouble: Trouble,
     link: SharedLink,
+    undone: Vec<&'static str>,
+    is_twin: bool,
     draining: Draining,
     blocks: VecDeque<Known>,
     speed: Speed,
@@ -152,6 +158,8 @@ impl Watch {
             },
             trouble: Trouble::Fine,
             link: SharedLink::Up,
+            undone: Vec::new(),
+            is_twin: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
             speed: Speed::new(drop_percent),
@@ -186,6 +194,14 @@ impl Watch {
             Sign::Block(hash, height, fate) => self.fared(hash, height, fate, out),
             Sign::Ledger(sign) => self.look_at_ledger(now, sign, out),
             Sign::Link(sign) => self.look_at_link(now, sign, out),
+            Sign::Duties(undone) => self.look_at_duties(undone, out),
+            Sign::Twin(is_twin) => {
+                if is_twin && !self.is_twin {
+                    let text = "Another server runs with this one's server-id: give each its own";
+                    out.push(plain(Kind::ServerIdTwice, text.to_owned()));
+                }
+                self.is_twin = is_twin;
+            }
             Sign::Work(tallied) => {
                 self.speed.add(&tallied);
                 self.workers.add(&tallied, self.served_ms);
@@ -247,6 +263,30 @@ impl Watch {
                 });
             }
         }
+    }
+
+    fn look_at_duties(&mut self, undone: Vec<&'static str>, out: &mut Vec<Alarm>) {
+        for name in &undone {
+            if !self.undone.contains(name) {
+                let text = format!("What is to be done is not, for a minute: {name}");
+                out.push(Alarm {
+                    kind: Kind::DutyLate,
+                    text,
+                    detail: Detail::Reason((*name).to_owned()),
+                });
+            }
+        }
+        for name in &self.undone {
+            if !undone.contains(name) {
+                let text = format!("It is done again: {name}");
+                out.push(Alarm {
+                    kind: Kind::DutyDone,
+                    text,
+                    detail: Detail::Reason((*name).to_owned()),
+                });
+            }
+        }
+        self.undone = undone;
     }
 
     fn look_at_link(&mut self, now: Now, sign: LinkSign, out: &mut Vec<Alarm>) {

@@ -345,6 +345,23 @@ fn shared_ledger_that_stays_away_is_told_once_and_its_return_too() {
 }
 
 #[test]
+fn what_is_left_undone_is_told_once_for_each_duty() {
+    let mut desk = Desk::serving();
+    desk.sign(Sign::Duties(vec![]));
+    desk.sign(Sign::Duties(vec!["blocks"]));
+    desk.sign(Sign::Duties(vec!["blocks", "users"]));
+    desk.sign(Sign::Duties(vec!["blocks", "users"]));
+    assert!(desk.alarms[1].text.contains("users"));
+    assert_eq!(desk.kinds(), [Kind::DutyLate, Kind::DutyLate]);
+    desk.sign(Sign::Duties(vec!["users"]));
+    assert_eq!(desk.kinds(), [Kind::DutyDone]);
+    for is_twin in [false, true, true, false, true] {
+        desk.sign(Sign::Twin(is_twin));
+    }
+    assert_eq!(desk.kinds(), [Kind::ServerIdTwice, Kind::ServerIdTwice]);
+}
+
+#[test]
 fn failure_and_stop_are_told() {
     let mut desk = Desk::serving();
     desk.sign(Sign::PoolFailed);

@@ -24,7 +24,7 @@ use hstratum::store::sqlite::Sqlite;
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::ledger::{Tally, Work};
-use hstratum_core::units::{Hash, Height, Seq};
+use hstratum_core::units::{Height, Seq};
 
 const BEGIN_S: u64 = 1_700_000_400;
 /// A worker sends a share every so many seconds.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
 use hstratum_core::event::{Level, Now};
 
+use crate::duty::Duties;
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
 use crate::shared::standing::{Link, Standing};
@@ -57,7 +58,7 @@ pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,
     outbox: Option<&Outbox>,
-    shared: Option<&Standing>,
+    (shared, duties): (Option<&Standing>, &Duties),
     bulletin: &Bulletin,
     node: &dyn Node,
 ) {
@@ -79,12 +80,15 @@ pub(crate) fn run(
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
             if let Some(shared) = shared {
-                let sign = match shared.read().link {
+                let reading = shared.read();
+                watch.handle(now(), Sign::Twin(reading.is_twin), &mut alarms);
+                let sign = match reading.link {
                     Link::Starting | Link::Up => LinkSign::Up,
                     Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
                 };
                 watch.handle(now(), Sign::Link(sign), &mut alarms);
             }
+            watch.handle(now(), Sign::Duties(duties.late()), &mut alarms);
             watch.handle(now(), Sign::Tick, &mut alarms);
         }
         for alarm in alarms.drain(..) {
@@ -133,7 +137,8 @@ mod tests {
             desk.send(Sign::PoolFailed).expect("it is read below");
         }
         drop(desk);
-        run(50, &signs, None, None, &bulletin, &Deaf);
+        let duties = Duties::default();
+        run(50, &signs, None, (None, &duties), &bulletin, &Deaf);
         let notices = bulletin.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, Kind::PoolFailed);

@@ -18,6 +18,7 @@ use hstratum_core::units::Hash;
 
 use crate::bans::BansFile;
 use crate::config::TlsFiles;
+use crate::duty::Duty;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
 use crate::mail::{AddressMail, DrainMail, Post, WorkMail};
 use crate::node::Node;
@@ -113,7 +114,7 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
 /// nobody waits for at the end is left undone: no user is known to be added before the answer. The
 /// ledger has a user's address before the file has the user.
 pub(crate) fn run_users(
-    mut files: UsersFiles,
+    files: &mut UsersFiles,
     mail: &Receiver<UsersMail>,
     ledger: &Sender<StoreMail>,
     post: &Post,
@@ -245,7 +246,7 @@ impl<T> Owed<T> {
 
 /// Keeps found blocks until the node has answered. Ends when nobody can send more and each was tried
 /// a last time.
-pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn Node) {
+pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
     let mut owed: Owed<(Hash, Vec<u8>)> = Owed::nothing();
     loop {
         let received = owed.receive(mail);
@@ -254,6 +255,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
             Ok(SpoolMail::Put(solution, transactions)) => {
                 let raw = solution.encode(&transactions);
                 owed.list.push_back((solution.hash, raw));
+                duty.owe();
             }
             Ok(SpoolMail::Remove(hash)) => {
                 owed.list.retain(|(owed, _)| *owed != hash);
@@ -268,6 +270,9 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, node: &dyn No
                 .put(hash, raw)
                 .with_context(|| format!("failed to keep block {hash} in the spool"))
         });
+        if owed.list.is_empty() {
+            duty.done();
+        }
         if is_last {
             for (hash, _) in &owed.list {
                 let text = format!("block {hash} is not in the spool: no later start offers it");

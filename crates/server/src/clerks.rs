@@ -10,6 +10,7 @@ use hstratum_core::alarm::Sign;
 use crate::alarms::{self, Bulletin};
 use crate::clerk::{self, UsersFiles, UsersMail};
 use crate::driver::Desks;
+use crate::duty::{Duties, keep};
 use crate::limits::PASSWORD_THREADS_MAX;
 use crate::mail::Post;
 use crate::node::Node;
@@ -35,6 +36,8 @@ pub(crate) struct Office<'a> {
     pub standing: Option<&'a Arc<Standing>>,
     /// Those that wait for that ledger.
     pub threads: &'a Threads,
+    /// What they are there to do.
+    pub duties: &'a Duties,
 }
 
 /// Starts the threads that wait for the disk. They end when their desk closes.
@@ -50,6 +53,7 @@ pub(crate) fn start(
         post,
         node,
         threads,
+        duties,
         ..
     } = *office;
     let (store_desk, store_mail) = channel();
@@ -61,8 +65,9 @@ pub(crate) fn start(
         Some(spool) => {
             let (spool_desk, spool_mail) = channel();
             let spool_node = node.clone();
-            clerks.push(spawn("hstratum-spool", move || {
-                clerk::run_spool(&spool, &spool_mail, &*spool_node);
+            let duty = duties.add("spooled blocks");
+            clerks.push(spawn_kept("hstratum-spool", node, move || {
+                clerk::run_spool(&spool, &spool_mail, &duty, &*spool_node);
             })?);
             Some(spool_desk)
         }
@@ -75,6 +80,7 @@ pub(crate) fn start(
         node: node.clone(),
         spool: spool.clone(),
         desk: store_desk.clone(),
+        duties: duties.clone(),
     };
     clerks.push(spawn("hstratum-ledger", move || {
         store.run(&store_mail, parties);
@@ -83,7 +89,7 @@ pub(crate) fn start(
     let passwords_mail = Arc::new(Mutex::new(passwords_mail));
     for _ in 0..password_threads() {
         let (passwords_mail, passwords_post) = (passwords_mail.clone(), post.clone());
-        clerks.push(spawn("hstratum-login", move || {
+        clerks.push(spawn_kept("hstratum-login", node, move || {
             clerk::run_passwords(&passwords_mail, &passwords_post);
         })?);
     }
@@ -95,17 +101,21 @@ pub(crate) fn start(
         registry,
     }) = opened
     {
+        let duty = duties.add("users");
         threads.spawn("hstratum-users", move |_| {
-            if let Ok(registry) = registry.recv() {
-                registry.run(&people, &users_mail, &users_post);
+            if let Ok(mut registry) = registry.recv() {
+                keep("hstratum-users", &*users_node, || {
+                    registry.run(&people, &users_mail, &duty, &users_post);
+                });
             }
         })?;
-        relay = Some(start_relay(place, threads, &users_desk, node)?);
+        relay = Some(start_relay(place, office, &users_desk)?);
     } else {
         let users_ledger = store_desk.clone();
-        clerks.push(spawn("hstratum-users", move || {
+        let mut users_files = users_files;
+        clerks.push(spawn_kept("hstratum-users", node, move || {
             clerk::run_users(
-                users_files,
+                &mut users_files,
                 &users_mail,
                 &users_ledger,
                 &users_post,
@@ -117,9 +127,9 @@ pub(crate) fn start(
         None => None,
         Some(files) => {
             let (desk, mail) = channel();
-            let (files, post, node) = (files.clone(), post.clone(), node.clone());
-            clerks.push(spawn("hstratum-tls", move || {
-                clerk::run_certificates(&files, &mail, &post, &*node);
+            let (files, post, told) = (files.clone(), post.clone(), node.clone());
+            clerks.push(spawn_kept("hstratum-tls", node, move || {
+                clerk::run_certificates(&files, &mail, &post, &*told);
             })?);
             Some(desk)
         }
@@ -139,18 +149,25 @@ pub(crate) fn start(
 /// Who brings found blocks to other servers, and who hears what those do.
 fn start_relay(
     place: Place,
-    threads: &Threads,
+    office: &Office<'_>,
     users: &Sender<UsersMail>,
-    node: &Arc<dyn Node>,
 ) -> anyhow::Result<Sender<RelayMail>> {
     let (desk, mail) = channel();
-    let (address, relay) = (place.address.clone(), Relay::new(place, node.clone()));
-    threads.spawn("hstratum-relay", move |_| relay.run(&mail))?;
-    let (users, blocks) = (users.clone(), desk.clone());
+    let (threads, duties, node) = (office.threads, office.duties, office.node);
+    let duty = duties.add("relayed blocks");
+    let address = place.address.clone();
+    let mut relay = Relay::new(place, duty, node.clone());
+    let told = node.clone();
+    threads.spawn("hstratum-relay", move |_| {
+        keep("hstratum-relay", &*told, || relay.run(&mail));
+    })?;
+    let (users, blocks, told) = (users.clone(), desk.clone(), node.clone());
     threads.spawn("hstratum-listen", move |is_stopping| {
-        listen::run(&address, is_stopping, |news| match news {
-            News::People => drop(users.send(UsersMail::Look)),
-            News::Block => drop(blocks.send(RelayMail::Look)),
+        keep("hstratum-listen", &*told, || {
+            listen::run(&address, is_stopping, |news| match news {
+                News::People => drop(users.send(UsersMail::Look)),
+                News::Block => drop(blocks.send(RelayMail::Look)),
+            });
         });
     })?;
     Ok(desk)
@@ -166,14 +183,15 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
         let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
         outbox = Some(posted.clone());
         let (courier_node, network) = (node.clone(), settings.network);
-        clerks.push(spawn("hstratum-webhook", move || {
+        clerks.push(spawn_kept("hstratum-webhook", node, move || {
             webhook::run(&webhook, network, &posted, &*courier_node);
         })?);
     }
-    let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
-    clerks.push(spawn("hstratum-alarms", move || {
-        let (outbox, shared) = (outbox.as_deref(), standing.as_deref());
-        alarms::run(drop_percent, &signs, outbox, shared, &bulletin, &*node);
+    let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());
+    let duties = office.duties.clone();
+    clerks.push(spawn_kept("hstratum-alarms", node, move || {
+        let (outbox, shared) = (outbox.as_deref(), (standing.as_deref(), &duties));
+        alarms::run(drop_percent, &signs, outbox, shared, &bulletin, &*told);
     })?);
     Ok(clerks)
 }
@@ -182,6 +200,16 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
 fn password_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, PASSWORD_THREADS_MAX)
+}
+
+/// One whose work is begun anew when it ends by a bug.
+fn spawn_kept(
+    name: &'static str,
+    node: &Arc<dyn Node>,
+    mut work: impl FnMut() + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let node = node.clone();
+    spawn(name, move || keep(name, &*node, &mut work))
 }
 
 pub(crate) fn spawn(

@@ -15,6 +15,7 @@ mod disk;
 pub mod doctor;
 pub mod driver;
 pub mod dump;
+mod duty;
 mod files;
 pub mod histogram;
 mod http;

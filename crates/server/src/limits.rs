@@ -222,6 +222,9 @@ pub(crate) const TIDY_PAUSE_MS: u64 = 50;
 /// Wait until the upkeep is looked at again when nothing was left to do.
 pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
 
+/// The same where a server is waited for.
+pub(crate) const TIDY_BEHIND: Duration = Duration::from_secs(5);
+
 /// Heights below the tip at which credit stays as it is.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
 
@@ -356,8 +359,16 @@ pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;
 /// How long nobody asks a shared ledger over HTTP again that does not answer.
 pub(crate) const HTTP_AWAY: Duration = Duration::from_secs(2);
 
-/// How long connecting to a host of the shared ledger may take.
-pub(crate) const SQL_CONNECT: Duration = Duration::from_secs(5);
+/// How long a host of the shared ledger may be silent while a connection is made to it: each step. Then
+/// the next host is tried.
+pub(crate) const SQL_CONNECT: Duration = Duration::from_secs(3);
+
+/// How much longer than a statement may take its answer is waited for, in milliseconds. Then the
+/// connection is lost: the database, its host or the way there hangs.
+pub(crate) const SQL_ANSWER_MS: u64 = 5_000;
+
+/// Names of hosts that the system is asked for at a time. The next one is not found.
+pub(crate) const RESOLVING_MAX: usize = 8;
 
 /// How long its host may not answer the system. Then the connection is lost.
 pub(crate) const SQL_SILENCE: Duration = Duration::from_secs(10);
@@ -387,6 +398,10 @@ pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a start waits for the shared ledger where it can do without.
 pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
+
+/// How long it waits where it cannot: nobody knows yet who may mine. The node waits meanwhile, so that
+/// this is not long, but one host that hangs is passed over in it.
+pub(crate) const SHARED_FIRST_START: Duration = Duration::from_secs(8);
 
 /// How long a stop waits for threads that may be waiting for the shared ledger. Batches that are not
 /// shipped then go after the next start.
@@ -434,6 +449,15 @@ pub(crate) const BEHIND_BATCHES: i64 = 10;
 
 /// How long the file has to begin a new origin. Then the shared ledger is compared anew.
 pub(crate) const PART_MS: u64 = 60_000;
+
+/// How long something may be left undone by the thread that is there for it. Then it is an alarm.
+pub(crate) const DUTY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Wait before work that ended by a bug is begun anew.
+pub(crate) const DUTY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Wait before a shared ledger that cannot tell what is new is asked to once more.
+pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often a server looks after blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);

@@ -15,6 +15,7 @@ use crate::clerk::UsersMail;
 use crate::clerks::{self, Office, spawn};
 use crate::descriptors;
 use crate::driver::Driver;
+use crate::duty::Duties;
 use crate::files::Files;
 use crate::http::{self, Site, Sources};
 use crate::legacy::{Legacy, Unanswered};
@@ -63,13 +64,14 @@ impl Server {
         let threads = Threads::none();
         let connected = shared::knock(&settings, &threads)?;
         let store = Store::open(&settings, &*node)?;
-        let opened = open_shared(&settings, &store, &node)?;
+        let standing = store.dock.is_some().then(Arc::<Standing>::default);
+        let opened = open_shared(&settings, &store, standing.as_ref(), &node)?;
         if let Some(opened) = &opened {
             files.users.clone_from(&opened.people.users);
             files.bans = opened.people.bans.values().cloned().collect();
         }
         let dock = store.dock.clone();
-        let standing = dock.is_some().then(Arc::<Standing>::default);
+        let duties = Duties::default();
         let (durable, status) = (store.durable, store.status.clone());
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
@@ -94,6 +96,7 @@ impl Server {
             bulletin: &bulletin,
             standing: standing.as_ref(),
             threads: &threads,
+            duties: &duties,
         };
         let (desks, mut clerks) =
             clerks::start(&office, store, files.users_files, files.spool, opened)?;
@@ -114,6 +117,7 @@ impl Server {
                 dock,
                 standing: standing.clone(),
                 live: live.clone(),
+                duties: duties.clone(),
             };
             shared::start(&settings, ends, connected, &threads, &node)?;
         }
@@ -124,6 +128,7 @@ impl Server {
                 node_lag: node_lag.clone(),
                 shared: standing.clone(),
                 bulletin,
+                duties,
             };
             let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
             clerks.push(spawn("hstratum-http", move || {
@@ -316,15 +321,17 @@ fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<Sock
 fn open_shared(
     settings: &Settings,
     store: &Store,
+    standing: Option<&Arc<Standing>>,
     node: &Arc<dyn Node>,
 ) -> anyhow::Result<Option<Opened>> {
-    let Some(address) = &settings.config.database else {
+    let (Some(address), Some(standing)) = (&settings.config.database, standing) else {
         return Ok(None);
     };
     let place = Place {
         address: address.clone(),
         network: settings.network,
         origin: store.origin(),
+        standing: standing.clone(),
         label: settings.config.server_id.clone(),
         dir: settings.dir.clone(),
     };

@@ -177,3 +177,42 @@ fn blocks_from_before_are_brought_with_their_rounds() {
         "alice"
     );
 }
+
+/// A block of a server that has not shipped may come yet: what lies across its height is not merged.
+#[test]
+fn credit_is_merged_only_up_to_where_every_server_has_shipped() {
+    let database = Server::start();
+    let one = serve(&database, "one");
+    let (low, high) = (FIRST_HEIGHT + 10, FIRST_HEIGHT + 20);
+    database.sql(&format!(
+        "INSERT INTO accounts (name) VALUES ('alice');
+         INSERT INTO credit SELECT height, id, 1.0, 7, 1
+         FROM accounts, (VALUES ({low}), ({high})) AS heights (height);
+         INSERT INTO heights VALUES ({low}, 1.0), ({high}, 1.0);
+         INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip)
+         SELECT '\\x00', 'late', 1, seen_at_ms - 60000, {low}, {low} FROM origins"
+    ));
+    work_at(&one, 1_000);
+    let told = format!("SELECT shipped_tip > {high} FROM origins WHERE label = 'one'");
+    wait_for(&database, &told, "t");
+    // It is the judge, and tidies at once.
+    wait_for(
+        &database,
+        "SELECT count(*) FROM leases WHERE holder IS NOT NULL",
+        "1",
+    );
+    find(&one, "alice", Verdict::Accepted);
+    work_at(&one, 1_001);
+    wait_for(&database, "SELECT count(*) FROM blocks", "1");
+    assert_eq!(database.sql("SELECT count(*) FROM spans"), "0");
+    // The late one is there at last; a new judge tidies at once.
+    database.sql(&format!(
+        "UPDATE origins SET shipped_tip = {FIRST_HEIGHT} + 1001 WHERE label = 'late'"
+    ));
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE pid <> pg_backend_pid() AND application_name = 'hstratum'",
+    );
+    let spans = "SELECT string_agg(first || '-' || (last % 144), ' ') FROM spans";
+    wait_for(&database, spans, &format!("{low}-0"));
+}

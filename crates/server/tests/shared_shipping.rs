@@ -398,11 +398,12 @@ fn start_needs_no_database_and_stops_at_one_that_is_not_ours() {
         let error = started.err().expect("refused");
         format!("{error:#}")
     };
+    let version = database.sql("SELECT version FROM meta");
     let text = refused("UPDATE meta SET network = 'main'");
     assert!(text.contains("of the network \"main\""), "{text}");
     let text = refused("UPDATE meta SET network = 'regtest', version = 99");
     assert!(text.contains("newer hstratum"), "{text}");
-    database.sql("UPDATE meta SET version = 1");
+    database.sql(&format!("UPDATE meta SET version = {version}"));
     database.lock();
     let text = refused("SELECT 1");
     assert!(text.contains("password"), "{text}");

@@ -12,7 +12,6 @@ use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
 use hstratum_core::event::Verdict;
-use hstratum_core::units::Height;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -43,6 +43,9 @@ pub enum Kind {
     LedgerHealed,
     SharedLedgerAway,
     SharedLedgerBack,
+    ServerIdTwice,
+    DutyLate,
+    DutyDone,
     HashrateDrop,
     HashrateBack,
     WorkersGone,
@@ -53,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -67,6 +70,9 @@ impl Kind {
         Self::LedgerHealed,
         Self::SharedLedgerAway,
         Self::SharedLedgerBack,
+        Self::ServerIdTwice,
+        Self::DutyLate,
+        Self::DutyDone,
         Self::HashrateDrop,
         Self::HashrateBack,
         Self::WorkersGone,
@@ -91,6 +97,9 @@ impl Kind {
             Self::LedgerHealed => "ledger_healed",
             Self::SharedLedgerAway => "shared_ledger_away",
             Self::SharedLedgerBack => "shared_ledger_back",
+            Self::ServerIdTwice => "server_id_twice",
+            Self::DutyLate => "duty_late",
+            Self::DutyDone => "duty_done",
             Self::HashrateDrop => "hashrate_drop",
             Self::HashrateBack => "hashrate_back",
             Self::WorkersGone => "workers_gone",
@@ -109,10 +118,12 @@ impl Kind {
             | Self::JobAgain
             | Self::LedgerHealed
             | Self::SharedLedgerBack
+            | Self::DutyDone
             | Self::HashrateBack
             | Self::WorkersBack
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
+            | Self::ServerIdTwice
             | Self::LedgerStalled
             | Self::SharedLedgerAway
             | Self::HashrateDrop
@@ -121,6 +132,7 @@ impl Kind {
             | Self::NoJob
             | Self::NoPeers
             | Self::LedgerFailing
+            | Self::DutyLate
             | Self::PoolFailed => Severity::Error,
         }
     }
@@ -129,7 +141,12 @@ impl Kind {
     pub fn is_logged_elsewhere(self) -> bool {
         !matches!(
             self,
-            Self::HashrateDrop | Self::HashrateBack | Self::WorkersGone | Self::WorkersBack
+            Self::DutyLate
+                | Self::DutyDone
+                | Self::HashrateDrop
+                | Self::HashrateBack
+                | Self::WorkersGone
+                | Self::WorkersBack
         )
     }
 }

@@ -97,6 +97,9 @@ impl Happening {
             | Kind::WorkersBack
             | Kind::SharedLedgerAway
             | Kind::SharedLedgerBack
+            | Kind::ServerIdTwice
+            | Kind::DutyLate
+            | Kind::DutyDone
             | Kind::PoolFailed => true,
         };
         is_new.then(|| Self {
@@ -253,7 +256,7 @@ pub(crate) async fn watch_ledger(site: Arc<Site>) {
         beat.tick().await;
         blocks.compare(&site, book).await;
         if book.is_shared() {
-            site.fleet.refresh(book, &site.server_id).await;
+            site.fleet.refresh(book, site.sources.own_number()).await;
         }
     }
 }
@@ -365,7 +368,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&Kind| of(**kind).is_some();
-        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 9);
+        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 12);
         assert!(of(Kind::BlockFound).is_none(), "its state is told");
     }
 }

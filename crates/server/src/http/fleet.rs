@@ -110,9 +110,8 @@ impl Fleet {
     }
 
     /// Reads them anew.
-    pub(crate) async fn refresh(&self, book: &Book, server_id: &str) {
-        let name = server_id.to_owned();
-        let read = book.read(move |sql| read(sql, &name)).await;
+    pub(crate) async fn refresh(&self, book: &Book, own: Option<i64>) {
+        let read = book.read(move |sql| read(sql, own)).await;
         let mut known = self.lock();
         match read {
             Ok(servers) => {
@@ -142,24 +141,24 @@ impl Known {
     }
 }
 
-/// A file that another one has replaced is shown only while it is alive as well.
-fn read(sql: &mut dyn Sql, own_name: &str) -> Result<Vec<Server>, SqlError> {
+/// `own` is this server's number: another one may have its name. A file from which its server has gone on
+/// to a later one is not shown.
+fn read(sql: &mut dyn Sql, own: Option<i64>) -> Result<Vec<Server>, SqlError> {
     let rows = sql.query(
         &format!(
             "SELECT id, label, {NOW_MS} - seen_at_ms, tip, shipped_tip, is_draining, report
-             FROM origins AS o
-             WHERE seen_at_ms > {NOW_MS} - ?1 AND (seen_at_ms > {NOW_MS} - ?2
-               OR NOT EXISTS (SELECT 1 FROM origins AS n WHERE n.label = o.label AND n.id > o.id))
-             ORDER BY seen_at_ms DESC LIMIT ?3"
+             FROM origins
+             WHERE seen_at_ms > {NOW_MS} - ?1 AND successor IS NULL
+             ORDER BY seen_at_ms DESC LIMIT ?2"
         ),
-        &values![SHOWN_MS, SERVER_LIVE_MS, HTTP_SERVERS_MAX],
+        &values![SHOWN_MS, HTTP_SERVERS_MAX],
     )?;
     let servers = rows.iter().map(|row| {
         let (name, silent_ms): (String, i64) = (row.get(1)?, row.get(2)?);
         let report: Report = serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default();
         let silent_ms = silent_ms.max(0).unsigned_abs();
         Ok(Server {
-            is_this: name == own_name,
+            is_this: own.is_some() && own == row.get(0)?,
             name,
             is_alive: silent_ms < SERVER_LIVE_MS,
             seen_s_ago: silent_ms as f64 / 1000.0,
@@ -191,8 +190,8 @@ pub(crate) async fn servers(
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let all = match site.book.as_ref().filter(|book| book.is_shared()) {
         Some(book) => {
-            let name = site.server_id.clone();
-            book.read(move |sql| read(sql, &name)).await?
+            let own = site.sources.own_number();
+            book.read(move |sql| read(sql, own)).await?
         }
         None => {
             let (now, workers) = site.sources.live.look_at_workers().await?;

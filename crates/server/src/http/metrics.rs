@@ -47,6 +47,12 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
         page.line("hstratum_blocks", &[("state", state)], count);
     }
     of_times(&mut page, &site, &now);
+    let name = "hstratum_duty_age_seconds";
+    let help = "How long what a thread is there to do has been undone; 0: nothing is.";
+    page.begin(name, "gauge", help);
+    for (duty, age) in site.sources.duties.ages() {
+        page.line(name, &[("duty", duty)], age.as_secs_f64());
+    }
     if let Some(shared) = &site.sources.shared {
         of_shared(&mut page, &shared.read());
     }
@@ -176,4 +182,7 @@ fn of_shared(page: &mut Page, reading: &Reading) {
     let alive = reading.servers.iter().filter(|one| one.is_alive()).count();
     let help = "Servers that are alive, this one too.";
     page.gauge("hstratum_shared_servers", help, alive);
+    let help = "1 while another server that is alive has this one's server-id, else 0.";
+    let is_twin = u8::from(reading.is_twin);
+    page.gauge("hstratum_shared_server_id_twice", help, is_twin);
 }

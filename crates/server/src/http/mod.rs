@@ -59,6 +59,7 @@ use self::round::Round;
 use self::sums::PoolSums;
 use crate::alarms::Bulletin;
 use crate::config::{Config, HTTP_PORT};
+use crate::duty::Duties;
 use crate::ledger::Place;
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
@@ -79,7 +80,16 @@ pub(crate) struct Sources {
     pub node_lag: Arc<NodeLag>,
     /// None where no ledger is shared.
     pub shared: Option<Arc<Standing>>,
+    pub duties: Duties,
     pub bulletin: Arc<Bulletin>,
+}
+
+impl Sources {
+    /// This server's number in the shared ledger, where there is one.
+    fn own_number(&self) -> Option<i64> {
+        let (own, _) = self.shared.as_ref()?.own();
+        own.map(|own| own.number)
+    }
 }
 
 /// What every request may use.
@@ -202,14 +212,22 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         let site = Arc::new(site);
         let router = router(site.clone());
         let live = site.sources.live.clone();
-        tokio::spawn(events::watch_ledger(site.clone()));
-        tokio::spawn(events::run(site));
+        let ledger_site = site.clone();
+        tokio::spawn(keep(move || events::watch_ledger(ledger_site.clone())));
+        tokio::spawn(keep(move || events::run(site.clone())));
         tokio::spawn(async move { accept(&listener, &router).await });
         live.ended().await;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(HTTP_STOP);
     done
+}
+
+/// A task that a bug has ended is begun anew.
+async fn keep<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
+    while tokio::spawn(work()).await.is_err() {
+        tokio::time::sleep(crate::limits::DUTY_AGAIN).await;
+    }
 }
 
 fn router(site: Arc<Site>) -> Router {

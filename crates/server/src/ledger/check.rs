@@ -12,7 +12,7 @@ use hstratum_core::payout::{FeePpm, Hns};
 
 use super::shares_file;
 use crate::limits::FINDINGS_MAX;
-use crate::payout::{cut_below, is_whole, pruned_to};
+use crate::payout::{cut_below, is_inexact, is_whole, pruned_to};
 use crate::sql::{Db, Sql, SqlError};
 use crate::store::evidence;
 use crate::values;
@@ -33,6 +33,7 @@ pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> 
             check_chain(sql, &mut findings).context("failed to read the blocks")?;
             check_settlements(sql, &mut findings).context("failed to read the settlements")?;
             check_credit(sql, &mut findings).context("failed to read the credit")?;
+            check_spans(sql, &mut findings).context("failed to read the merged credit")?;
             check_payments(sql, &mut findings).context("failed to read the payments")?;
             if let Some(dir) = shares {
                 check_dumps(sql, dir, &mut findings)?;
@@ -222,6 +223,30 @@ fn check_credit(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result
                     now - then
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Blocks that came too late: credit had been merged across their heights.
+fn check_spans(sql: &mut dyn Sql, findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let rows = sql.query(
+        "SELECT height, hash, CASE WHEN EXISTS (SELECT 1 FROM settlements
+             WHERE block = hash AND scheme <> 'elsewhere' AND state = 'settled') THEN 1 ELSE 0 END
+           FROM blocks WHERE state NOT IN ('orphaned', 'refused') ORDER BY height, hash",
+        &[],
+    )?;
+    for row in rows {
+        let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
+        if is_inexact(sql, height)? {
+            let then = match row.get::<i64>(2)? {
+                0 => "is not settled",
+                _ => "was settled all the same",
+            };
+            findings.push(format!(
+                "the round of block {height} {hash} can be cut no more, since it or the block below \
+                 came after credit had been merged across its height: it {then}"
+            ));
         }
     }
     Ok(())

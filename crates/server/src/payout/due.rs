@@ -16,7 +16,7 @@ use super::account::{Accounts, Rank};
 use super::fleet::Fleet;
 use super::{Scheme, Terms};
 use crate::sql::{Row, Sql};
-use crate::store::tidy::below_span;
+use crate::store::tidy::{below_span, is_crossed};
 use crate::values;
 
 /// A block whose reward can be spent and has not been divided.
@@ -63,6 +63,8 @@ pub(super) struct Unsettled {
     pub(super) behind: Vec<Due>,
     /// Those whose credit may not all be here yet.
     pub(super) unshipped: Vec<Due>,
+    /// Those whose work nobody can tell any more from that of the next round.
+    pub(super) inexact: Vec<Due>,
 }
 
 pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unsettled> {
@@ -89,14 +91,34 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
     let (below, behind): (Vec<_>, _) = blocks
         .into_iter()
         .partition(|block| block.height <= first_unsure);
-    let (due, unshipped) = below
+    let (shipped, unshipped): (Vec<_>, _) = below
         .into_iter()
         .partition(|block| i64::from(block.height) <= shipped);
+    let (mut due, mut inexact) = (Vec::new(), Vec::new());
+    for block in shipped {
+        match is_inexact(sql, block.height)? {
+            true => inexact.push(block),
+            false => due.push(block),
+        }
+    }
     Ok(Unsettled {
         due,
         behind,
         unshipped,
+        inexact,
     })
+}
+
+/// Whether the round of a block at this height can be cut no more: it, or the block below it, came to be
+/// known after credit had been merged across its height.
+pub(crate) fn is_inexact(sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
+    let cut = cut_below(sql, height)?;
+    for height in [Some(height), cut].into_iter().flatten() {
+        if is_crossed(sql, i64::from(height))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Blocks whose end is not known, by height. One that was paid by other means is none. A lost one

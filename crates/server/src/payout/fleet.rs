@@ -1,15 +1,15 @@
 //! The servers whose credit a payout waits for, where several share a ledger.
 //!
 //! A server ships what it has gathered a little later, or much later when it could not. What it owes
-//! nobody else knows, so that blocks above the height that it has shipped up to wait. One that was
-//! not seen for a week is not waited for, nor one whose name another file has taken over since, nor
-//! one that the operator names.
+//! nobody else knows, so that blocks above the height that it has shipped up to wait. A server is known
+//! by its file, not by its name, which others may have: one that was not seen for a week is not waited
+//! for, nor one that the operator names, nor one that itself has gone on from that file to a later one.
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::bail;
 
-use crate::limits::{SERVER_AWAITED, SERVER_LIVE_MS};
+use crate::limits::SERVER_AWAITED;
 use crate::shared::origin::NOW_MS;
 use crate::sql::{Db, Sql};
 use crate::values;
@@ -17,6 +17,8 @@ use crate::values;
 /// A server's ledger file, as the shared ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    /// Its number there.
+    pub number: i64,
     /// Its name: untrusted text.
     pub label: String,
     /// How long ago it was seen.
@@ -31,25 +33,49 @@ pub struct Server {
 #[derive(Debug, Clone)]
 pub struct Fleet {
     is_shared: bool,
-    without: Vec<String>,
+    /// Numbers of those that are not waited for.
+    without: Vec<i64>,
+}
+
+/// Up to which height all credit and all blocks of a shared ledger's servers are there.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn shipped_by_all(sql: &mut dyn Sql) -> anyhow::Result<i64> {
+    let fleet = Fleet {
+        is_shared: true,
+        without: Vec::new(),
+    };
+    fleet.shipped(sql)
 }
 
 impl Fleet {
-    /// That of a ledger, without those whose names are given.
+    /// That of a ledger, without those that are given, each by its name or as `#` and its number.
     ///
     /// # Errors
-    /// When it has no server of a name that is given.
+    /// When it has no such server, or several of one name.
     pub fn of(db: &mut Db, without: &[String]) -> anyhow::Result<Self> {
-        let fleet = Self {
+        let mut fleet = Self {
             is_shared: matches!(db, Db::Postgres(_)),
-            without: without.to_vec(),
+            without: Vec::new(),
         };
         let servers = db.read(|sql| fleet.servers(sql))?;
         for name in without {
-            ensure!(
-                servers.iter().any(|server| server.label == *name),
-                "the ledger knows no server {name:?}"
-            );
+            let is_meant =
+                |server: &&Server| server.label == *name || format!("#{}", server.number) == *name;
+            let meant: Vec<&Server> = servers.iter().filter(is_meant).collect();
+            match meant[..] {
+                [] => bail!("the ledger knows no server {name:?}"),
+                [only] => fleet.without.push(only.number),
+                _ => {
+                    let seen = |one: &&Server| format!("#{} {} s", one.number, one.seen.as_secs());
+                    let seen: Vec<String> = meant.iter().map(seen).collect();
+                    bail!(
+                        "several servers have the name {name:?}: say which by its number (seen {} ago)",
+                        seen.join(", ")
+                    );
+                }
+            }
         }
         Ok(fleet)
     }
@@ -61,9 +87,7 @@ impl Fleet {
         }
         let rows = sql.query(
             &format!(
-                "SELECT label, {NOW_MS} - seen_at_ms, shipped_tip,
-                   CASE WHEN EXISTS (SELECT 1 FROM origins AS later
-                     WHERE later.label = origins.label AND later.id > origins.id) THEN 1 ELSE 0 END
+                "SELECT label, {NOW_MS} - seen_at_ms, shipped_tip, id, successor
                  FROM origins ORDER BY label, id"
             ),
             &values![],
@@ -71,14 +95,16 @@ impl Fleet {
         let servers = rows.iter().map(|row| {
             let label: String = row.get(0)?;
             let seen_ms = row.get::<i64>(1)?.unsigned_abs();
-            let is_replaced = row.get::<i64>(3)? == 1 && seen_ms > SERVER_LIVE_MS;
+            let number = row.get(3)?;
+            let successor: Option<i64> = row.get(4)?;
             let seen = Duration::from_millis(seen_ms);
             Ok(Server {
+                number,
                 seen,
                 shipped_tip: row.get(2)?,
                 is_awaited: seen <= SERVER_AWAITED
-                    && !is_replaced
-                    && !self.without.contains(&label),
+                    && successor.is_none()
+                    && !self.without.contains(&number),
                 label,
             })
         });

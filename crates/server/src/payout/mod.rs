@@ -28,7 +28,8 @@ mod witness;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
-pub(crate) use due::{cut_below, is_whole, pruned_to};
+pub(crate) use due::{cut_below, is_inexact, is_whole, pruned_to};
+pub(crate) use fleet::shipped_by_all;
 pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};

@@ -83,6 +83,9 @@ pub enum Reason {
     Lost,
     /// Credit that belongs to it is gone: it can never be divided exactly.
     Incomplete,
+    /// It, or the block below it, came after credit had been merged across its height: whose work belongs
+    /// to it, nobody can tell any more.
+    Inexact,
 }
 
 /// What an account would have.
@@ -137,6 +140,7 @@ fn plan_of(
         due,
         behind,
         unshipped,
+        inexact,
     } = due::unsettled(sql, fleet)?;
     let mut changes: BTreeMap<Rank, i64> = BTreeMap::new();
     for reversal in &reversals {
@@ -183,7 +187,7 @@ fn plan_of(
         accounts: accounts.collect(),
         blocks,
         tip: evidence::highest(sql)?,
-        held: held(sql, behind, unshipped, incomplete)?,
+        held: held(sql, behind, unshipped, incomplete, inexact)?,
         servers: fleet.servers(sql)?,
         reversals,
     })
@@ -230,6 +234,7 @@ fn held(
     behind: Vec<Due>,
     unshipped: Vec<Due>,
     incomplete: Vec<Due>,
+    inexact: Vec<Due>,
 ) -> anyhow::Result<Vec<Held>> {
     let unsure = due::unsure(sql)?;
     let first = unsure.first().map_or(0, |block| block.height);
@@ -255,6 +260,7 @@ fn held(
         .chain(others(behind, Reason::Behind(first)))
         .chain(others(unshipped, Reason::Unshipped))
         .chain(others(incomplete, Reason::Incomplete))
+        .chain(others(inexact, Reason::Inexact))
         .collect();
     held.sort_by_key(|block| block.height);
     Ok(held)

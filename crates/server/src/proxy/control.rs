@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -79,7 +80,9 @@ impl Control {
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
                     // One at a time: whoever asks and is slow has little time.
-                    let _ = answer(&stream, &post, &waker);
+                    let answer = || answer(&stream, &post, &waker);
+                    // A bug ends this order and no other.
+                    let _ = catch_unwind(AssertUnwindSafe(answer));
                 }
             })
             .context("failed to start the thread hstratum-control")?;

@@ -6,9 +6,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use postgres::config::{Host, SslMode, TargetSessionAttrs};
+use postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
 use postgres::{Client, Config, NoTls};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -16,8 +17,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::limits::{PEM_BYTES_MAX, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS};
+use super::resolve;
+use crate::limits::{
+    PEM_BYTES_MAX, SQL_ANSWER_MS, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS,
+};
 use crate::sql::SqlError;
+use crate::sql::timed::{Patience, Timed};
 
 /// The environment's password, where the URL has none, as PostgreSQL's own programs take it.
 const PASSWORD_VARIABLE: &str = "PGPASSWORD";
@@ -54,14 +59,21 @@ impl Address {
     }
 
     /// Connects to the first host that takes us, and can be written to unless the URL says
-    /// otherwise.
+    /// otherwise. One that says nothing for [`SQL_CONNECT`] is passed over.
     ///
     /// # Errors
     /// See [`SqlError`]; the text names where.
     pub(crate) fn connect(&self) -> Result<Client, SqlError> {
-        let connected = match &self.tls {
-            None => self.config.connect(NoTls),
-            Some(tls) => self.config.connect(tls.clone()),
+        let patience = Patience::new(SQL_CONNECT);
+        let connected = match self.config.get_ssl_mode() {
+            // Sockets of this machine: the library puts nothing between.
+            SslMode::Disable => self.config.connect(NoTls),
+            _ => resolve::addresses(&self.config)
+                .map_err(|reason| SqlError::Lost(format!("failed to connect to {self}: {reason}")))?
+                .connect(Timed {
+                    tls: self.tls.clone(),
+                    patience: patience.clone(),
+                }),
         };
         let named = |error: postgres::Error| {
             let place = |reason| format!("failed to connect to {self}: {reason}");
@@ -72,6 +84,10 @@ impl Address {
             }
         };
         let mut client = connected.map_err(named)?;
+        // The database itself ends a statement before that.
+        patience.set(Duration::from_millis(
+            self.statement_ms.saturating_add(SQL_ANSWER_MS),
+        ));
         // By statements, since poolers refuse them as parameters of the connection. A server that is cut
         // off or stopped before its commit would keep its locks for as long as its session lasts.
         client.batch_execute(&format!(
@@ -125,9 +141,15 @@ impl FromStr for Address {
             None if is_near => None,
             None => Some(client_config(None)?),
         };
+        // Also without TLS, so that the stream is ours to watch ([`Timed`] asks for TLS itself).
+        let is_local = config
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Unix(_)));
+        config.ssl_negotiation(SslNegotiation::Direct);
         config.ssl_mode(match tls {
-            None => SslMode::Disable,
-            Some(_) => SslMode::Require,
+            None if is_local => SslMode::Disable,
+            _ => SslMode::Require,
         });
         Ok(Self {
             url: given,

@@ -3,17 +3,18 @@
 //!
 //! Rows of credit and statistics are the origin's own, so that servers do not wait for each other.
 //! Names and heights are made before, each in a statement of its own, in the order of the names: two
-//! servers that bring the same ones wait for each other no longer than that.
+//! servers that bring the same ones wait for each other no longer than that. Their ids are looked up
+//! in the transaction that uses them, and remembered as long as the mark is there that it leaves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Context;
 use postgres::types::ToSql;
-use postgres::{Client, IsolationLevel, Statement};
+use postgres::{Client, IsolationLevel, Statement, Transaction};
 use rusqlite::Connection;
 
 use super::course::Seen;
-use super::origin::NOW_MS;
+use super::origin::{Mark, NOW_MS};
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::SqlError;
 use crate::store::body::{Body, StatisticsRow};
@@ -47,12 +48,14 @@ pub(crate) struct Carrier {
 }
 
 struct Statements {
+    mark: Statement,
     lock: Statement,
     accounts: Statement,
     account_ids: Statement,
     workers: Statement,
     worker_ids: Statement,
     heights: Statement,
+    known_heights: Statement,
     credit: Statement,
     statistics: Statement,
     batch: Statement,
@@ -62,25 +65,38 @@ struct Statements {
 impl Statements {
     fn prepare(client: &mut Client) -> Result<Self, postgres::Error> {
         Ok(Self {
-            lock: client.prepare("SELECT sequence FROM origins WHERE id = $1 FOR UPDATE")?,
+            mark: client.prepare(
+                "INSERT INTO marks (origin, duty, mark) VALUES ($1, 'ship', $2)
+                 ON CONFLICT (origin, duty) DO UPDATE SET mark = excluded.mark",
+            )?,
+            lock: client.prepare(
+                "WITH ours AS (UPDATE marks SET mark = $3
+                   WHERE origin = $1 AND duty = 'ship' AND mark = $2 RETURNING origin)
+                 SELECT sequence FROM origins WHERE id = (SELECT origin FROM ours) FOR UPDATE",
+            )?,
             accounts: client.prepare(
                 "INSERT INTO accounts (name) SELECT * FROM unnest($1::TEXT[])
                  ON CONFLICT (name) DO NOTHING",
             )?,
             account_ids: client.prepare("SELECT id, name FROM accounts WHERE name = ANY($1)")?,
             workers: client.prepare(
-                "INSERT INTO workers (account, name) SELECT * FROM unnest($1::BIGINT[], $2::TEXT[])
+                "INSERT INTO workers (account, name)
+                 SELECT accounts.id, asked.name
+                 FROM unnest($1::TEXT[], $2::TEXT[]) WITH ORDINALITY AS asked (account, name, place)
+                 JOIN accounts ON accounts.name = asked.account ORDER BY place
                  ON CONFLICT (account, name) DO NOTHING",
             )?,
             worker_ids: client.prepare(
-                "SELECT workers.id, workers.account, workers.name
-                 FROM unnest($1::BIGINT[], $2::TEXT[]) AS asked (account, name)
-                 JOIN workers ON workers.account = asked.account AND workers.name = asked.name",
+                "SELECT workers.id, asked.place
+                 FROM unnest($1::TEXT[], $2::TEXT[]) WITH ORDINALITY AS asked (account, name, place)
+                 JOIN accounts ON accounts.name = asked.account
+                 JOIN workers ON workers.account = accounts.id AND workers.name = asked.name",
             )?,
             heights: client.prepare(
                 "INSERT INTO heights (height, difficulty)
                  SELECT * FROM unnest($1::BIGINT[], $2::FLOAT8[]) ON CONFLICT (height) DO NOTHING",
             )?,
+            known_heights: client.prepare("SELECT height FROM heights WHERE height = ANY($1)")?,
             credit: client.prepare(
                 "INSERT INTO credit (origin, height, account, difficulty, count)
                  SELECT $1, * FROM unnest($2::BIGINT[], $3::BIGINT[], $4::FLOAT8[], $5::BIGINT[])
@@ -127,6 +143,26 @@ impl Carrier {
         &mut self.client
     }
 
+    /// Forgets what is known of the other side, and leaves a mark by which it is seen whether that has
+    /// become another.
+    ///
+    /// # Errors
+    /// See [`SqlError`] inside.
+    pub(crate) fn begin(&mut self, origin: i64) -> anyhow::Result<Mark> {
+        self.forget();
+        let mark = Mark::new()?;
+        self.client
+            .execute(&self.statements.mark, &[&origin, &mark.bytes()])
+            .map_err(SqlError::from)?;
+        Ok(mark)
+    }
+
+    fn forget(&mut self) {
+        self.accounts.clear();
+        self.workers.clear();
+        self.heights.clear();
+    }
+
     /// Ships a batch of `origin`; names are those of the file `names`.
     ///
     /// # Errors
@@ -135,29 +171,41 @@ impl Carrier {
         &mut self,
         names: &Connection,
         origin: i64,
+        mark: &mut Mark,
         cargo: &Cargo,
     ) -> anyhow::Result<Shipped> {
-        for known in [&mut self.accounts, &mut self.workers] {
-            if known.len() >= LEDGER_IDS_MAX {
-                known.clear();
-            }
+        let known = [self.accounts.len(), self.workers.len(), self.heights.len()];
+        if known.iter().any(|known| *known >= LEDGER_IDS_MAX) {
+            self.forget();
         }
-        self.know_accounts(names, &cargo.body)?;
-        self.know_workers(names, &cargo.body)?;
-        self.know_heights(&cargo.body)?;
-        Ok(self.apply(origin, cargo)?)
+        let new = New::of(names, self, &cargo.body)?;
+        self.insert(&new)?;
+        Ok(self.apply(origin, mark, cargo, &new)?)
     }
 
-    fn apply(&mut self, origin: i64, cargo: &Cargo) -> Result<Shipped, SqlError> {
+    fn apply(
+        &mut self,
+        origin: i64,
+        mark: &mut Mark,
+        cargo: &Cargo,
+        new: &New,
+    ) -> Result<Shipped, SqlError> {
         let statements = &self.statements;
+        let next = mark.next();
         let mut tx = self
             .client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .start()?;
-        let at = tx.query_opt(&statements.lock, &[&origin])?;
+        let marks: [&(dyn ToSql + Sync); 3] = [&origin, &mark.bytes(), &next.bytes()];
+        let at = tx.query_opt(&statements.lock, &marks)?;
         let at: Option<i64> = at.map(|row| row.try_get(0)).transpose()?;
         if at != Some(cargo.after) {
+            return Ok(Shipped::Moved);
+        }
+        // From here on nobody can put another ledger in the place of this one.
+        let known = (&mut self.accounts, &mut self.workers, &mut self.heights);
+        if !new.look_up(&mut tx, statements, known)? {
             return Ok(Shipped::Moved);
         }
         for rows in cargo.body.credit.chunks(SHIP_ROWS) {
@@ -178,92 +226,132 @@ impl Carrier {
         tx.execute(&statements.batch, &params)?;
         tx.execute(&statements.advance, &[&origin, &cargo.sequence])?;
         tx.commit()?;
+        *mark = next;
         Ok(Shipped::Yes)
     }
 
-    fn know_accounts(&mut self, names: &Connection, body: &Body) -> anyhow::Result<()> {
-        let ids = body.credit.iter().map(|row| row.account);
-        let ours = unknown(&self.accounts, ids);
-        self.insert_accounts(names, &ours)
+    /// Makes the rows that are missing.
+    fn insert(&mut self, new: &New) -> Result<(), SqlError> {
+        let (client, statements) = (&mut self.client, &self.statements);
+        for names in new.account_names().chunks(SHIP_ROWS) {
+            client.execute(&statements.accounts, &[&names])?;
+        }
+        for some in new.workers.chunks(SHIP_ROWS) {
+            let (accounts, names) = New::columns(some);
+            client.execute(&statements.workers, &[&accounts, &names])?;
+        }
+        for some in new.heights.chunks(SHIP_ROWS) {
+            let (heights, difficulties): (Vec<i64>, Vec<f64>) = some.iter().copied().unzip();
+            client.execute(&statements.heights, &[&heights, &difficulties])?;
+        }
+        Ok(())
     }
+}
 
-    fn insert_accounts(&mut self, names: &Connection, ours: &[i64]) -> anyhow::Result<()> {
+/// What a batch needs that is not known of the other side, in the order of the names.
+struct New {
+    /// By name, the file's id.
+    accounts: BTreeMap<String, i64>,
+    workers: Vec<NewWorker>,
+    heights: Vec<(i64, f64)>,
+}
+
+struct NewWorker {
+    /// The file's id.
+    id: i64,
+    account: String,
+    name: String,
+}
+
+/// Ids in the shared ledger, by the file's, and heights that are there.
+type Ids<'a> = (
+    &'a mut HashMap<i64, i64>,
+    &'a mut HashMap<i64, i64>,
+    &'a mut HashSet<i64>,
+);
+
+impl New {
+    fn of(names: &Connection, known: &Carrier, body: &Body) -> anyhow::Result<Self> {
+        let mut workers = Vec::new();
+        let mut account_ids = unknown(&known.accounts, body.credit.iter().map(|row| row.account));
+        let mut read = names.prepare_cached("SELECT account, name FROM workers WHERE id = ?1")?;
+        for id in unknown(&known.workers, body.statistics.iter().map(|row| row.worker)) {
+            let (account, name): (i64, String) = read
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+                .with_context(|| format!("the ledger's file has no worker {id}"))?;
+            account_ids.push(account);
+            workers.push((id, account, name));
+        }
         let mut read = names.prepare_cached("SELECT name FROM accounts WHERE id = ?1")?;
-        let mut missing = HashMap::new();
-        for id in ours {
+        let mut by_id = HashMap::new();
+        for id in account_ids {
             let name: String = read
                 .query_row([id], |row| row.get(0))
                 .with_context(|| format!("the ledger's file has no account {id}"))?;
-            missing.insert(name, *id);
+            by_id.insert(id, name);
         }
-        let mut sorted: Vec<&String> = missing.keys().collect();
-        sorted.sort();
-        for some in sorted.chunks(SHIP_ROWS) {
-            let some = some.to_vec();
-            self.client
-                .execute(&self.statements.accounts, &[&some])
-                .map_err(SqlError::from)?;
-            let rows = self.client.query(&self.statements.account_ids, &[&some]);
-            for row in rows.map_err(SqlError::from)? {
-                let name: String = row.get(1);
-                self.accounts.insert(missing[&name], row.get(0));
-            }
-        }
-        Ok(())
+        let named = |(id, account, name)| NewWorker {
+            id,
+            account: by_id[&account].clone(),
+            name,
+        };
+        let mut workers: Vec<NewWorker> = workers.into_iter().map(named).collect();
+        workers.sort_by(|a, b| (&a.account, &a.name).cmp(&(&b.account, &b.name)));
+        let new = |(height, _): &&(i64, f64)| !known.heights.contains(height);
+        Ok(Self {
+            accounts: by_id.into_iter().map(|(id, name)| (name, id)).collect(),
+            workers,
+            heights: body.heights.iter().filter(new).copied().collect(),
+        })
     }
 
-    fn know_workers(&mut self, names: &Connection, body: &Body) -> anyhow::Result<()> {
-        let ids = body.statistics.iter().map(|row| row.worker);
-        let ours = unknown(&self.workers, ids);
-        let mut read = names.prepare_cached("SELECT account, name FROM workers WHERE id = ?1")?;
-        let mut found: Vec<(i64, i64, String)> = Vec::with_capacity(ours.len());
-        for id in ours {
-            let (account, name) = read
-                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-                .with_context(|| format!("the ledger's file has no worker {id}"))?;
-            found.push((id, account, name));
-        }
-        let accounts = unknown(&self.accounts, found.iter().map(|worker| worker.1));
-        self.insert_accounts(names, &accounts)?;
-        let mut missing: HashMap<(i64, String), i64> = HashMap::new();
-        for (id, account, name) in found {
-            missing.insert((self.accounts[&account], name), id);
-        }
-        let mut sorted: Vec<&(i64, String)> = missing.keys().collect();
-        sorted.sort();
-        for some in sorted.chunks(SHIP_ROWS) {
-            let accounts: Vec<i64> = some.iter().map(|(account, _)| *account).collect();
-            let names: Vec<&String> = some.iter().map(|(_, name)| name).collect();
-            self.client
-                .execute(&self.statements.workers, &[&accounts, &names])
-                .map_err(SqlError::from)?;
-            let rows = self
-                .client
-                .query(&self.statements.worker_ids, &[&accounts, &names]);
-            for row in rows.map_err(SqlError::from)? {
-                let key = (row.get(1), row.get(2));
-                self.workers.insert(missing[&key], row.get(0));
-            }
-        }
-        Ok(())
+    fn account_names(&self) -> Vec<&String> {
+        self.accounts.keys().collect()
     }
 
-    fn know_heights(&mut self, body: &Body) -> Result<(), SqlError> {
-        let new = body.heights.iter();
-        let new: Vec<(i64, f64)> = new
-            .filter(|(height, _)| !self.heights.contains(height))
-            .copied()
-            .collect();
-        if self.heights.len() >= LEDGER_IDS_MAX {
-            self.heights.clear();
+    fn columns(workers: &[NewWorker]) -> (Vec<&String>, Vec<&String>) {
+        let pairs = workers.iter().map(|worker| (&worker.account, &worker.name));
+        pairs.unzip()
+    }
+
+    /// Looks up what is there by now; false when something is not.
+    fn look_up(
+        &self,
+        tx: &mut Transaction<'_>,
+        statements: &Statements,
+        (accounts, workers, heights): Ids<'_>,
+    ) -> Result<bool, SqlError> {
+        for names in self.account_names().chunks(SHIP_ROWS) {
+            for row in tx.query(&statements.account_ids, &[&names])? {
+                let name: String = row.try_get(1)?;
+                accounts.insert(self.accounts[&name], row.try_get(0)?);
+            }
         }
-        for some in new.chunks(SHIP_ROWS) {
-            let (heights, difficulties): (Vec<i64>, Vec<f64>) = some.iter().copied().unzip();
-            self.client
-                .execute(&self.statements.heights, &[&heights, &difficulties])?;
-            self.heights.extend(heights);
+        for some in self.workers.chunks(SHIP_ROWS) {
+            let (of, names) = Self::columns(some);
+            for row in tx.query(&statements.worker_ids, &[&of, &names])? {
+                // The place in what was asked, from 1.
+                let place = usize::try_from(row.try_get::<_, i64>(1)? - 1).unwrap_or(usize::MAX);
+                let asked = some.get(place);
+                let asked = asked.ok_or_else(|| SqlError::Failed("no such worker".to_owned()))?;
+                workers.insert(asked.id, row.try_get(0)?);
+            }
         }
-        Ok(())
+        for some in self.heights.chunks(SHIP_ROWS) {
+            let some: Vec<i64> = some.iter().map(|(height, _)| *height).collect();
+            for row in tx.query(&statements.known_heights, &[&some])? {
+                heights.insert(row.try_get(0)?);
+            }
+        }
+        Ok(self.accounts.values().all(|id| accounts.contains_key(id))
+            && self
+                .workers
+                .iter()
+                .all(|worker| workers.contains_key(&worker.id))
+            && self
+                .heights
+                .iter()
+                .all(|(height, _)| heights.contains(height)))
     }
 }
 

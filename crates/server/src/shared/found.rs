@@ -10,7 +10,7 @@ use hstratum_core::units::Hash;
 use rusqlite::Connection;
 
 use crate::limits::FOUND_COPIED_MAX;
-use crate::sql::{Db, Row, Sql, SqlError, Value};
+use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};
 use crate::values;
 
@@ -19,7 +19,7 @@ const COLUMNS: &str = "hash, height, time, found_at, txid, address, reward, diff
                        changed_at, closed_at, round_from, effort, dumped_at";
 
 /// A block as the file has it.
-struct Found {
+pub(super) struct Found {
     hash: Hash,
     state: BlockState,
     /// Its round was closed before the ledger was shared.
@@ -33,23 +33,16 @@ struct Found {
 pub(super) struct Copied(HashMap<Hash, BlockState>);
 
 impl Copied {
-    /// Copies what is new in the file.
-    pub(super) fn copy(
-        &mut self,
-        file: &Connection,
-        db: &mut Db,
-        network: Network,
-        origin: i64,
-        unix_s: i64,
-    ) -> Result<(), SqlError> {
-        for found in read(file)? {
-            if self.0.get(&found.hash) == Some(&found.state) {
-                continue;
-            }
-            db.write(|sql: &mut dyn Sql| bring(sql, network, &found, origin, unix_s))?;
-            self.0.insert(found.hash, found.state);
-        }
-        Ok(())
+    /// What is new in the file, the lowest first.
+    pub(super) fn missing(&self, file: &Connection) -> Result<Vec<Found>, SqlError> {
+        let mut all = read(file)?;
+        all.retain(|found| self.0.get(&found.hash) != Some(&found.state));
+        Ok(all)
+    }
+
+    /// It is there.
+    pub(super) fn add(&mut self, found: &Found) {
+        self.0.insert(found.hash, found.state);
     }
 }
 
@@ -80,6 +73,48 @@ impl Found {
         })
     }
 
+    /// Brings one block. One whose round is not closed here is only found until what its node said is
+    /// judged there, by the same rules as everywhere; where that was done before, nothing changes. Its
+    /// round there is closed by the judge, who looks at the blocks of all servers.
+    pub(super) fn bring(
+        &self,
+        sql: &mut dyn Sql,
+        network: Network,
+        origin: i64,
+        unix_s: i64,
+    ) -> Result<(), SqlError> {
+        let found = self;
+        let mut params = found.values.clone();
+        if !found.is_old {
+            params[8] = BlockState::Found.name().into();
+            params[9] = "".into();
+        }
+        params.push(match &found.account {
+            Some(name) => account(sql, name)?.into(),
+            None => Value::Null,
+        });
+        params.push(origin.into());
+        sql.execute(
+            &format!(
+                "INSERT INTO blocks ({COLUMNS}, account, origin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ON CONFLICT (hash) DO NOTHING"
+            ),
+            &params,
+        )?;
+        let state = "SELECT state FROM blocks WHERE hash = ?1";
+        let state: String = sql
+            .query_one(state, &values![found.hash.to_string()])?
+            .get(0)?;
+        if let Some(verdict) = found.verdict()
+            && state == BlockState::Found.name()
+        {
+            let verdicts = [(found.hash, verdict)];
+            blocks::advance(sql, network, &[], &verdicts, Rounds::Leave, unix_s)?;
+        }
+        Ok(())
+    }
+
     /// What the node said, as far as the state shows it.
     fn verdict(&self) -> Option<Verdict> {
         match self.state {
@@ -92,47 +127,6 @@ impl Found {
             },
         }
     }
-}
-
-/// Brings one block. One whose round is not closed here is only found until what its node said is
-/// judged there, by the same rules as everywhere; where that was done before, nothing changes. Its
-/// round there is closed by the judge, who looks at the blocks of all servers.
-fn bring(
-    sql: &mut dyn Sql,
-    network: Network,
-    found: &Found,
-    origin: i64,
-    unix_s: i64,
-) -> Result<(), SqlError> {
-    let mut params = found.values.clone();
-    if !found.is_old {
-        params[8] = BlockState::Found.name().into();
-        params[9] = "".into();
-    }
-    params.push(match &found.account {
-        Some(name) => account(sql, name)?.into(),
-        None => Value::Null,
-    });
-    params.push(origin.into());
-    sql.execute(
-        &format!(
-            "INSERT INTO blocks ({COLUMNS}, account, origin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
-             ON CONFLICT (hash) DO NOTHING"
-        ),
-        &params,
-    )?;
-    let state = "SELECT state FROM blocks WHERE hash = ?1";
-    let state: String = sql
-        .query_one(state, &values![found.hash.to_string()])?
-        .get(0)?;
-    if let Some(verdict) = found.verdict()
-        && state == BlockState::Found.name()
-    {
-        let verdicts = [(found.hash, verdict)];
-        blocks::advance(sql, network, &[], &verdicts, Rounds::Leave, unix_s)?;
-    }
-    Ok(())
 }
 
 fn account(sql: &mut dyn Sql, name: &str) -> Result<i64, SqlError> {

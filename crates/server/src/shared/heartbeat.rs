@@ -5,11 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hstratum_core::units::Height;
 use postgres::Client;
 
-use super::origin::NOW_MS;
+use super::origin::{self, Mark, NOW_MS};
 use super::standing::{Member, Report};
 use super::talk::Talk;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
 use crate::sql::SqlError;
+use crate::store::schema::FileId;
 
 /// Servers that have been silent for longer are not shown.
 const SHOWN_MS: i64 = 86_400_000;
@@ -21,18 +22,21 @@ const SHOWN_MAX: i64 = 1_000;
 pub(super) struct Heartbeat {
     origin: i64,
     label: String,
+    /// Files that this server had before, by its own.
+    earlier: Vec<FileId>,
     due: Instant,
-    /// Up to this height all is shipped.
+    /// Up to this height all shares are shipped.
     pub shipped_tip: Option<Height>,
     /// Since when another one has our name.
     twin_since: Option<Instant>,
 }
 
 impl Heartbeat {
-    pub(super) fn new(origin: i64, label: &str) -> Self {
+    pub(super) fn new(origin: i64, label: &str, earlier: Vec<FileId>) -> Self {
         Self {
             origin,
             label: label.to_owned(),
+            earlier,
             due: Instant::now(),
             shipped_tip: None,
             twin_since: None,
@@ -47,33 +51,52 @@ impl Heartbeat {
         self.due.saturating_duration_since(Instant::now())
     }
 
-    /// Tells, and asks; gives all servers.
+    /// Tells, and asks; gives all servers, or none where the ledger was put back from a copy. `brought`:
+    /// up to which height our blocks are there. Both shares and blocks have to be before others rely on it.
     pub(super) fn send(
         &mut self,
         client: &mut Client,
-        tip: Option<Height>,
+        mark: &mut Mark,
+        (tip, brought): (Option<Height>, Option<Height>),
         report: &Report,
         talk: &mut Talk,
-    ) -> Result<Vec<Member>, SqlError> {
+    ) -> Result<Option<Vec<Member>>, SqlError> {
         let report = serde_json::to_string(report).expect("plain data");
-        let heights = [tip, self.shipped_tip].map(|tip| tip.map(|height| i64::from(height.0)));
+        let whole = self.shipped_tip.zip(brought).map(|(a, b)| a.min(b));
+        let heights = [tip, whole].map(|tip| tip.map(|height| i64::from(height.0)));
         let asked = clock_ms();
-        let row = client.query_one(
+        let next = mark.next();
+        let row = client.query_opt(
             &format!(
-                "UPDATE origins SET seen_at_ms = {NOW_MS}, tip = $2, shipped_tip = $3, report = $4
-                 WHERE id = $1 RETURNING seen_at_ms"
+                "WITH ours AS (UPDATE marks SET mark = $6
+                   WHERE origin = $1 AND duty = 'ship' AND mark = $5 RETURNING origin)
+                 UPDATE origins SET seen_at_ms = {NOW_MS}, tip = $2, shipped_tip = $3, report = $4,
+                   successor = NULL
+                 WHERE id = (SELECT origin FROM ours) RETURNING seen_at_ms"
             ),
-            &[&self.origin, &heights[0], &heights[1], &report],
+            &[
+                &self.origin,
+                &heights[0],
+                &heights[1],
+                &report,
+                &mark.bytes(),
+                &next.bytes(),
+            ],
         )?;
+        let Some(row) = row else { return Ok(None) };
+        *mark = next;
         let now_ms: i64 = row.get(0);
         let answered = clock_ms();
         // Somewhere in between it looked at its clock.
         let ahead_ms = (now_ms - answered).max(0) - (asked - now_ms).max(0);
         talk.apart(ahead_ms.abs(), ahead_ms.abs() > CLOCKS_APART_MS);
+        if !self.earlier.is_empty() {
+            origin::succeed(client, self.origin, &self.earlier)?;
+        }
         let members = members(client, now_ms)?;
         self.look_for_twin(&members, talk);
         self.due = Instant::now() + HEARTBEAT;
-        Ok(members)
+        Ok(Some(members))
     }
 
     /// One that we were ourselves, before a restart with another file, falls silent.

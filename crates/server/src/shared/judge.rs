@@ -5,11 +5,12 @@
 //! chain, as in a file: the rules are `store::blocks`, transactions are serializable, so that one
 //! server's block and another's follow each other in all eyes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::ledger::{Tip, View};
@@ -19,15 +20,17 @@ use rusqlite::Connection;
 use super::address::Address;
 use super::found::Copied;
 use super::lease;
-use super::origin::NOW_MS;
+use super::origin::{Mark, NOW_MS, Own};
 use super::shipper::is_away;
 use super::standing::{Link, Standing};
 use crate::dump::write_dump;
+use crate::duty::Duty;
 use crate::limits::{
-    AWAITED_MS, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_EVERY_MS,
-    TIDY_ROWS,
+    AWAITED_MS, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S,
+    SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
 use crate::node::Node;
+use crate::payout::shipped_by_all;
 use crate::sql::{Db, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
 use crate::store::dock::Dock;
@@ -36,6 +39,9 @@ use crate::store::ledger::Tidied;
 use crate::store::schema::open_to_read;
 use crate::store::tidy;
 use crate::values;
+
+/// What its mark in the shared ledger is for.
+const DUTY: &str = "blocks";
 
 /// See the module.
 pub(crate) struct Judge {
@@ -47,6 +53,7 @@ pub(crate) struct Judge {
     pub shares: PathBuf,
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
+    pub duty: Arc<Duty>,
 }
 
 /// What is known for as long as a connection lasts.
@@ -54,6 +61,10 @@ struct Bench<'a> {
     judge: &'a Judge,
     db: Db,
     file: Connection,
+    /// Who we are there, and when that was found out.
+    own: (Own, u64),
+    /// What we wrote there last, by which is seen whether it is what it was.
+    mark: Mark,
     copied: Copied,
     tidied: tidy::Progress,
     tidy_at: Instant,
@@ -67,29 +78,38 @@ impl Judge {
     pub(crate) fn run(&self, node: &dyn Node) {
         let mut last_error = None;
         while !self.dock.is_closed() {
-            let Err(error) = self.work(node) else { return };
-            let text = format!("failed to look after blocks in the shared ledger: {error:#}");
-            // That it is away is the shipper's to tell.
-            if !is_away(&error) && last_error.as_ref() != Some(&text) {
-                node.log(Level::Error, &text);
-                last_error = Some(text);
+            let worked = catch_unwind(AssertUnwindSafe(|| self.work(node, &mut last_error)));
+            let worked = worked.unwrap_or_else(|_| Err(anyhow!("a bug, please report it")));
+            if let Err(error) = worked {
+                let text = format!("failed to look after blocks in the shared ledger: {error:#}");
+                // That it is away is the shipper's to tell.
+                if !is_away(&error) && last_error.as_ref() != Some(&text) {
+                    node.log(Level::Error, &text);
+                    last_error = Some(text);
+                }
             }
             self.dock.wait_for_close(SHARED_RETRY);
         }
     }
 
-    fn work(&self, node: &dyn Node) -> anyhow::Result<()> {
-        // The shipper sees to it that the other side is ours to write to.
-        while self.standing.read().link != Link::Up {
-            if self.dock.is_closed() {
-                return Ok(());
-            }
-            self.dock.wait_for_close(JUDGE_EVERY);
-        }
+    /// Works on one connection, until the link is down, the shared ledger has become another, or nothing
+    /// more will be sealed.
+    fn work(&self, node: &dyn Node, last_error: &mut Option<String>) -> anyhow::Result<()> {
+        // The shipper sees to it that the other side is ours to write to, and who we are there.
+        let Some(own) = self.own() else {
+            self.duty.again();
+            return Ok(());
+        };
+        let mut db = Db::Postgres(Box::new(Postgres::connect(&self.address)?));
+        let mark = Mark::new()?;
+        let number = own.0.number;
+        db.write(|sql: &mut dyn Sql| mark.begin(sql, number, DUTY))?;
         let mut bench = Bench {
             judge: self,
-            db: Db::Postgres(Box::new(Postgres::connect(&self.address)?)),
+            db,
             file: open_to_read(&self.ledger).context("failed to open the ledger's file")?,
+            own,
+            mark,
             copied: Copied::default(),
             tidied: tidy::Progress::default(),
             tidy_at: Instant::now(),
@@ -97,34 +117,53 @@ impl Judge {
             turns: blocks::Turns::default(),
         };
         let mut is_last = false;
-        loop {
-            let standing = self.standing.read();
-            // After a fall-back of the shared ledger all is brought again.
-            if standing.link != Link::Up {
+        // After a fall-back of the shared ledger all is brought again.
+        while self.own() == Some(bench.own) && bench.is_same()? {
+            let view = self.dock.view().filter(|_| !is_last);
+            if bench.sit(view, node)? == Sat::Elsewhere {
                 return Ok(());
             }
-            if let Some(me) = standing.origin {
-                let view = self.dock.view().filter(|_| !is_last);
-                bench.sit(me, view, node)?;
-            }
+            self.duty.again();
+            *last_error = None;
             if is_last {
                 return Ok(());
             }
             self.dock.wait_for_close(JUDGE_EVERY);
             is_last = self.dock.is_closed();
         }
+        Ok(())
+    }
+
+    /// Who we are in the shared ledger, while it can be reached.
+    fn own(&self) -> Option<(Own, u64)> {
+        let reading = self.standing.read();
+        let own = reading.own.filter(|_| reading.link == Link::Up)?;
+        Some((own, reading.generation))
     }
 }
 
+/// Whether the shared ledger was the one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sat {
+    Here,
+    Elsewhere,
+}
+
 impl Bench<'_> {
-    /// Does what there is to do now, as the server of this number.
-    /// As long as the node has not said what it knows of the chain, it is no judge.
-    fn sit(&mut self, me: i64, view: Option<View>, node: &dyn Node) -> anyhow::Result<()> {
-        let network = self.judge.network;
+    /// Whether the shared ledger is the one that our mark was left in.
+    fn is_same(&mut self) -> Result<bool, SqlError> {
+        let (mark, number) = (self.mark, self.own.0.number);
+        self.db.read(|sql| mark.is_there(sql, number, DUTY))
+    }
+
+    /// Does what there is to do now. As long as the node has not said what it knows of the chain, it is
+    /// no judge.
+    fn sit(&mut self, view: Option<View>, node: &dyn Node) -> anyhow::Result<Sat> {
         let now_ms = self.clock()?;
-        let unix_s = now_ms / 1000;
-        self.copied
-            .copy(&self.file, &mut self.db, network, me, unix_s)?;
+        let me = self.own.0.number;
+        if self.bring(now_ms / 1000)? == Sat::Elsewhere {
+            return Ok(Sat::Elsewhere);
+        }
         let is_judge = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
             lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
@@ -134,7 +173,36 @@ impl Bench<'_> {
         } else {
             self.asked_at = None;
         }
-        self.dump(now_ms, node)
+        self.dump(now_ms, node)?;
+        Ok(Sat::Here)
+    }
+
+    /// Brings what the file has of our blocks, and tells up to which height that is all of them: what was
+    /// sealed with a tip came behind the blocks below it.
+    fn bring(&mut self, unix_s: i64) -> Result<Sat, SqlError> {
+        let sealed = self.judge.dock.head().and_then(|head| head.tip);
+        let (network, (own, generation)) = (self.judge.network, self.own);
+        for found in self.copied.missing(&self.file)? {
+            let (mark, next) = (self.mark, self.mark.next());
+            let is_here = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                let is_here = mark.renew(sql, own.number, DUTY, next)?;
+                if is_here {
+                    found.bring(sql, network, own.number, unix_s)?;
+                }
+                Ok(is_here)
+            })?;
+            if !is_here {
+                return Ok(Sat::Elsewhere);
+            }
+            self.mark = next;
+            self.copied.add(&found);
+        }
+        self.judge.standing.update(|reading| {
+            if reading.generation == generation {
+                reading.brought = sealed;
+            }
+        });
+        Ok(Sat::Here)
     }
 
     /// The one clock that all servers share.
@@ -172,29 +240,40 @@ impl Bench<'_> {
     }
 
     /// A slice of the upkeep.
-    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> Result<(), SqlError> {
+    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> anyhow::Result<()> {
         if Instant::now() < self.tidy_at {
             return Ok(());
         }
         let (progress, unix_s) = (self.tidied, now_ms / 1000);
+        // A block that a server has not brought yet would come too late for what is merged across it.
+        let shipped = self.db.read(shipped_by_all)?;
+        let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
+        let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
         let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
             if !lease::is_held(sql, me, now_ms)? {
                 return Ok(None);
             }
             let forgotten = sql.execute(
                 "DELETE FROM batches WHERE (origin, sequence) IN (
-                   SELECT origin, sequence FROM batches WHERE applied_at < ?1
+                   SELECT origin, sequence FROM batches AS old WHERE applied_at < ?1
+                     AND sequence > (SELECT min(sequence) FROM batches AS same
+                       WHERE same.origin = old.origin AND same.life = old.life)
                    ORDER BY applied_at LIMIT ?2)",
                 &values![unix_s - SHARED_BATCHES_KEPT_S, TIDY_ROWS],
             )?;
-            let (tidied, progress) = tidy::slice(sql, progress, Some(tip), unix_s)?;
+            let (tidied, progress) = tidy::slice(sql, progress, Some(merged), unix_s)?;
             let is_more = forgotten > 0 || tidied == Tidied::More;
             Ok(Some((is_more, progress)))
         })?;
         if let Some((is_more, progress)) = done {
             self.tidied = progress;
             if !is_more {
-                self.tidy_at = Instant::now() + Duration::from_millis(TIDY_EVERY_MS);
+                let wait = if merged < tip {
+                    TIDY_BEHIND
+                } else {
+                    Duration::from_millis(TIDY_EVERY_MS)
+                };
+                self.tidy_at = Instant::now() + wait;
             }
         }
         Ok(())
@@ -221,21 +300,12 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The numbers in the shared ledger of all that the file was shipped as.
+    /// The numbers in the shared ledger of this server's file, and of those before it.
     fn own_origins(&mut self) -> Result<Vec<i64>, SqlError> {
-        let rows = (&mut &self.file).query("SELECT origin FROM outbox_origins", &[])?;
-        let mut numbers = Vec::new();
-        for row in rows {
-            let origin: Vec<u8> = row.get(0)?;
-            let number = "SELECT id FROM origins WHERE origin = ?1";
-            let found = self
-                .db
-                .read(|sql| sql.query_opt(number, &values![&origin[..]]))?;
-            if let Some(row) = found {
-                numbers.push(row.get(0)?);
-            }
-        }
-        Ok(numbers)
+        let me = self.own.0.number;
+        let numbers = "SELECT id FROM origins WHERE id = ?1 OR successor = ?1 ORDER BY id";
+        let rows = self.db.read(|sql| sql.query(numbers, &values![me]))?;
+        rows.iter().map(|row| row.get(0)).collect()
     }
 }
 

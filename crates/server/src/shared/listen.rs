@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 
 use super::address::Address;
-use crate::limits::SHARED_LOOK;
+use crate::limits::{LISTEN_AGAIN, SHARED_LOOK};
 use crate::sql::SqlError;
 
 /// Where servers say that users, bans or a drain have changed.
@@ -32,11 +33,16 @@ pub(crate) fn tell(client: &mut Client, news: News) {
     let _ = client.batch_execute(&format!("NOTIFY {channel}"));
 }
 
-/// Runs until the server stops, or the ledger turns out not to be of the kind that tells.
+/// Runs until the server stops. One that cannot tell, or will not, is asked again later.
 pub(crate) fn run(address: &Address, is_stopping: &AtomicBool, hear: impl Fn(News)) {
     while !is_stopping.load(Ordering::Relaxed) {
         match listen(address, is_stopping, &hear) {
-            Err(SqlError::Failed(_)) => return,
+            Err(SqlError::Failed(_)) => {
+                let again = Instant::now() + LISTEN_AGAIN;
+                while Instant::now() < again && !is_stopping.load(Ordering::Relaxed) {
+                    thread::sleep(SHARED_LOOK);
+                }
+            }
             _ => thread::sleep(SHARED_LOOK),
         }
     }

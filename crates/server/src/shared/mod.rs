@@ -15,6 +15,7 @@ pub(crate) mod listen;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub mod relay;
+mod resolve;
 mod roll;
 pub mod schema;
 mod shipper;
@@ -33,6 +34,7 @@ use self::judge::Judge;
 use self::shipper::{Shipper, is_away};
 use self::standing::{Report, Standing};
 use self::threads::Threads;
+use crate::duty::{Duties, keep};
 use crate::limits::SHARED_START;
 use crate::live::Live;
 use crate::node::Node;
@@ -73,6 +75,7 @@ pub(crate) struct Ends {
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
     pub live: Live,
+    pub duties: Duties,
 }
 
 /// Starts to ship, and to look after blocks.
@@ -98,6 +101,7 @@ pub(crate) fn start(
         dock: ends.dock,
         standing: ends.standing,
         report: Box::new(move || report(&live)),
+        duty: ends.duties.add("shipping"),
     };
     let judge = Judge {
         address: address.clone(),
@@ -106,11 +110,17 @@ pub(crate) fn start(
         shares: dir.join("shares"),
         dock: shipper.dock.clone(),
         standing: shipper.standing.clone(),
+        duty: ends.duties.add("blocks of the shared ledger"),
     };
     let (judge_node, node) = (node.clone(), node.clone());
+    let mut connected = connected;
     // Both end when the dock is closed.
-    threads.spawn(SHIPPER, move |_| shipper.run(connected, &*node))?;
-    threads.spawn(JUDGE, move |_| judge.run(&*judge_node))
+    threads.spawn(SHIPPER, move |_| {
+        keep(SHIPPER, &*node, || shipper.run(connected.take(), &*node));
+    })?;
+    threads.spawn(JUDGE, move |_| {
+        keep(JUDGE, &*judge_node, || judge.run(&*judge_node));
+    })
 }
 
 /// What the others are told of this server.

@@ -1,27 +1,147 @@
 //! Which server's file something comes from: 16 random bytes in the file, a small number in the
 //! shared ledger.
+//!
+//! A server is known by those bytes, never by its name: two may have one name, and a copy of a file may
+//! have another. What is remembered of the shared ledger holds as long as it has our last mark.
 
+use anyhow::Context;
 use postgres::GenericClient;
 
-use crate::sql::SqlError;
+use crate::limits::ALIVE_MS;
+use crate::sql::{Sql, SqlError};
 use crate::store::schema::FileId;
+use crate::values;
 
 /// The database's clock, in milliseconds: the one clock that all servers share.
 pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// The number of a file, which is known from now on.
+/// This server's own file, as the shared ledger knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// What tells it from all others.
+    pub origin: FileId,
+    /// Its number there, until it is put back from a copy.
+    pub number: i64,
+}
+
+/// The number of a file that is our own, which has our name from now on.
 ///
 /// # Errors
 /// See [`SqlError`].
-pub(crate) fn register(
+pub(crate) fn name(
     client: &mut impl GenericClient,
     origin: &FileId,
     label: &str,
 ) -> Result<i64, SqlError> {
     let statement = format!(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms) VALUES ($1, $2, 0, {NOW_MS})
-         ON CONFLICT (origin) DO UPDATE SET label = excluded.label RETURNING id"
+         ON CONFLICT (origin) DO UPDATE SET label = excluded.label, seen_at_ms = {NOW_MS}
+         RETURNING id"
     );
     let row = client.query_one(&statement, &[&&origin[..], &label])?;
     Ok(row.try_get(0)?)
+}
+
+/// The number of a file that may be another server's by now: what is known of it stays.
+///
+/// # Errors
+/// See [`SqlError`].
+pub(crate) fn find(
+    client: &mut impl GenericClient,
+    origin: &FileId,
+    label: &str,
+) -> Result<i64, SqlError> {
+    let insert = "INSERT INTO origins (origin, label, sequence, seen_at_ms) VALUES ($1, $2, 0, 0)
+                  ON CONFLICT (origin) DO NOTHING";
+    client.execute(insert, &[&&origin[..], &label])?;
+    let row = client.query_one("SELECT id FROM origins WHERE origin = $1", &[&&origin[..]])?;
+    Ok(row.try_get(0)?)
+}
+
+/// Says that this server goes on from its earlier files, those that have our name and that no server
+/// runs with: nobody waits for what they have not shipped.
+///
+/// # Errors
+/// See [`SqlError`].
+pub(crate) fn succeed(
+    client: &mut impl GenericClient,
+    number: i64,
+    earlier: &[FileId],
+) -> Result<(), SqlError> {
+    let earlier: Vec<&[u8]> = earlier.iter().map(|origin| &origin[..]).collect();
+    let statement = format!(
+        "UPDATE origins SET successor = $1
+         WHERE origin = ANY($2) AND successor IS NULL AND id <> $1
+           AND seen_at_ms < {NOW_MS} - {ALIVE_MS}
+           AND label = (SELECT label FROM origins WHERE id = $1)"
+    );
+    client.execute(&statement, &[&number, &earlier])?;
+    Ok(())
+}
+
+/// What a connection that remembers something has written last. A ledger that was put back from a copy
+/// has another, or none, whichever way that was done: each transaction that rests on what is remembered
+/// sees that the mark is there, and writes the next one. What is remembered was read before the mark
+/// was written, or is there in the copy as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark([u8; 16]);
+
+impl Mark {
+    /// Of a connection: no other has it.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).context("failed to get random bytes")?;
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The one after it.
+    pub(crate) fn next(self) -> Self {
+        Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
+    }
+
+    /// Writes it as the first of a connection.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) fn begin(self, sql: &mut dyn Sql, number: i64, duty: &str) -> Result<(), SqlError> {
+        let insert = "INSERT INTO marks (origin, duty, mark) VALUES (?1, ?2, ?3)
+                      ON CONFLICT (origin, duty) DO UPDATE SET mark = excluded.mark";
+        sql.execute(insert, &values![number, duty, self.bytes()])
+            .map(drop)
+    }
+
+    /// Whether it is there; then `next` is in its place.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) fn renew(
+        self,
+        sql: &mut dyn Sql,
+        number: i64,
+        duty: &str,
+        next: Self,
+    ) -> Result<bool, SqlError> {
+        let update = "UPDATE marks SET mark = ?4 WHERE origin = ?1 AND duty = ?2 AND mark = ?3";
+        let params = values![number, duty, self.bytes(), next.bytes()];
+        Ok(sql.execute(update, &params)? == 1)
+    }
+
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) fn is_there(
+        self,
+        sql: &mut dyn Sql,
+        number: i64,
+        duty: &str,
+    ) -> Result<bool, SqlError> {
+        let query = "SELECT 1 FROM marks WHERE origin = ?1 AND duty = ?2 AND mark = ?3";
+        let params = values![number, duty, self.bytes()];
+        Ok(sql.query_opt(query, &params)?.is_some())
+    }
 }

@@ -22,9 +22,11 @@ use super::address::Address;
 use super::copy::{Copy, People};
 use super::intake;
 use super::listen::{self, News};
-use super::roll::{self, Page, Written};
+use super::roll::{self, Me, Page, Written};
+use super::standing::{Link, Standing};
 use super::{origin, schema};
 use crate::clerk::UsersMail;
+use crate::duty::Duty;
 use crate::limits::SHARED_LOOK;
 use crate::mail::{DrainMail, Post, Stopped, WorkMail};
 use crate::node::Node;
@@ -38,7 +40,9 @@ use crate::store::unix_s;
 pub(crate) struct Place {
     pub address: Address,
     pub network: Network,
+    /// What the server's file shipped under at the start: it may turn out to be a copy of another's.
     pub origin: FileId,
+    pub standing: Arc<Standing>,
     pub label: String,
     /// The server's directory; none in memory.
     pub dir: Option<PathBuf>,
@@ -62,9 +66,9 @@ pub(crate) struct Registry {
 /// A connection.
 struct Open {
     db: Db,
-    origin: i64,
-    /// The last change that was read on it: a ledger may have gone back on another.
-    seen: Option<i64>,
+    /// The last change that was read on it, and how often the shipper had compared both sides then: a
+    /// ledger may have gone back on another connection, and also on this one.
+    seen: Option<(i64, u64)>,
 }
 
 #[derive(Default)]
@@ -130,11 +134,22 @@ impl Registry {
     }
 
     /// Runs until the driver is gone, whose pool was started with what is `told`.
-    pub(crate) fn run(mut self, told: &People, mail: &Receiver<UsersMail>, post: &Post) {
+    pub(crate) fn run(
+        &mut self,
+        told: &People,
+        mail: &Receiver<UsersMail>,
+        duty: &Duty,
+        post: &Post,
+    ) {
+        duty.again();
         if self.catch_up(told, post).is_err() {
             return;
         }
         loop {
+            // That the shared ledger is away is told apart.
+            if !self.is_away || self.place.standing.read().link != Link::Up {
+                duty.again();
+            }
             let wait = self.next_look.saturating_duration_since(Instant::now());
             let told = match mail.recv_timeout(wait) {
                 Ok(UsersMail::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -364,10 +379,17 @@ impl Registry {
         if self.open.is_none() {
             self.connect()?;
         }
-        let read = self.settle().and_then(|()| {
+        let (own, generation) = self.place.standing.own();
+        let origin = own.map_or(self.place.origin, |own| own.origin);
+        let read = self.settle(&origin).and_then(|()| {
             let open = self.open.as_mut().expect("just connected");
-            let page = roll::read(&mut open.db, open.seen, open.origin, unix_s())?;
-            open.seen = Some(page.number);
+            let seen = open.seen.filter(|(_, then)| *then == generation);
+            let me = Me {
+                origin: &origin,
+                label: &self.place.label,
+            };
+            let page = roll::read(&mut open.db, seen.map(|(seen, _)| seen), me, unix_s())?;
+            open.seen = Some((page.number, generation));
             Ok(page)
         });
         match read {
@@ -383,7 +405,7 @@ impl Registry {
         let place = &self.place;
         let mut postgres = schema::open(&place.address, place.network, unix_s())?;
         let client = postgres.client()?;
-        let origin = origin::register(client, &place.origin, &place.label)?;
+        let origin = origin::find(client, &place.origin, &place.label)?;
         if let Some(taken) = intake::take_in(client, origin, place.dir.as_deref())? {
             for (level, text) in taken.lines() {
                 self.node.log(level, &text);
@@ -391,17 +413,19 @@ impl Registry {
         }
         self.open = Some(Open {
             db: Db::Postgres(Box::new(postgres)),
-            origin,
             seen: None,
         });
         Ok(())
     }
 
     /// Writes what is owed.
-    fn settle(&mut self) -> Result<(), SqlError> {
+    fn settle(&mut self, origin: &FileId) -> Result<(), SqlError> {
         let open = self.open.as_mut().expect("just connected");
-        if let Some(is_draining) = self.owed.draining {
-            roll::write_draining(&mut open.db, open.origin, is_draining)?;
+        let label = &self.place.label;
+        let me = Me { origin, label };
+        if let Some(is_draining) = self.owed.draining
+            && roll::write_draining(&mut open.db, me, is_draining)?
+        {
             self.owed.draining = None;
             self.is_draining = is_draining;
         }

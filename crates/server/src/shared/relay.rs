@@ -15,17 +15,21 @@ use hstratum_core::event::Level;
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{Hash, Target};
+use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
 use super::listen::{self, News};
 use super::origin::{self, NOW_MS};
 use super::people::Place;
 use super::schema;
+use super::standing::Link;
+use crate::duty::Duty;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
 use crate::sql::{Postgres, SqlError};
+use crate::store::schema::FileId;
 use crate::store::unix_s;
 
 /// What the relay is told.
@@ -51,6 +55,7 @@ pub(crate) struct Relay {
     offered: HashSet<Hash>,
     next_look: Instant,
     is_away: bool,
+    duty: Arc<Duty>,
 }
 
 struct Owed {
@@ -62,14 +67,13 @@ struct Owed {
 /// A connection, and what is ready on it.
 struct Open {
     postgres: Postgres,
-    origin: i64,
     put: Statement,
     list: Statement,
     get: Statement,
 }
 
 impl Relay {
-    pub(crate) fn new(place: Place, node: Arc<dyn Node>) -> Self {
+    pub(crate) fn new(place: Place, duty: Arc<Duty>, node: Arc<dyn Node>) -> Self {
         Self {
             place,
             node,
@@ -78,12 +82,18 @@ impl Relay {
             offered: HashSet::new(),
             next_look: Instant::now(),
             is_away: false,
+            duty,
         }
     }
 
     /// Runs until the driver is gone.
-    pub(crate) fn run(mut self, mail: &Receiver<RelayMail>) {
+    pub(crate) fn run(&mut self, mail: &Receiver<RelayMail>) {
+        self.duty.again();
         loop {
+            // That the shared ledger is away is told apart.
+            if !self.is_away || self.place.standing.read().link != Link::Up {
+                self.duty.again();
+            }
             let wait = self.next_look.saturating_duration_since(Instant::now());
             match mail.recv_timeout(wait) {
                 Ok(RelayMail::Found(solution, transactions)) => {
@@ -119,7 +129,8 @@ impl Relay {
         self.owed.retain(|owed| !is_late(owed));
         while let Some(Owed { hash, raw, since }) = self.owed.pop_front() {
             let age_s = i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX);
-            if let Err(error) = self.ask(|open| open.put(&hash, &raw, age_s)) {
+            let origin = self.origin();
+            if let Err(error) = self.ask(|open| open.put(&hash, &origin, &raw, age_s)) {
                 self.owed.push_front(Owed { hash, raw, since });
                 return self.complain(&error);
             }
@@ -131,7 +142,8 @@ impl Relay {
 
     /// Offers our node what others have found.
     fn look(&mut self) {
-        let listed = match self.ask(Open::list) {
+        let origin = self.origin();
+        let listed = match self.ask(|open| open.list(&origin)) {
             Ok(listed) => listed,
             Err(error) => return self.complain(&error),
         };
@@ -154,6 +166,12 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// What our blocks are known by there.
+    fn origin(&self) -> FileId {
+        let (own, _) = self.place.standing.own();
+        own.map_or(self.place.origin, |own| own.origin)
     }
 
     /// Asks the shared ledger; once more on a new connection, where the old one was lost.
@@ -196,15 +214,17 @@ impl Open {
     fn connect(place: &Place) -> anyhow::Result<Self> {
         let mut postgres = schema::open(&place.address, place.network, unix_s())?;
         let client = postgres.client()?;
-        let origin = origin::register(client, &place.origin, &place.label)?;
+        origin::find(client, &place.origin, &place.label)?;
         let now_s = format!("{NOW_MS} / 1000");
         let put = format!(
             "INSERT INTO raw_blocks (hash, origin, found_at, raw)
-             VALUES ($1, $2, {now_s} - CAST($3 AS BIGINT), $4) ON CONFLICT (hash) DO NOTHING"
+             SELECT $1, id, {now_s} - CAST($3 AS BIGINT), $4 FROM origins WHERE origin = $2
+             ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash"
         );
         let list = format!(
             "SELECT hash FROM raw_blocks
-             WHERE found_at > {now_s} - {RELAY_S} AND origin <> $1
+             WHERE found_at > {now_s} - {RELAY_S}
+               AND origin NOT IN (SELECT id FROM origins WHERE origin = $1)
              ORDER BY found_at DESC LIMIT {RELAY_LISTED_MAX}"
         );
         let get = format!(
@@ -215,14 +235,23 @@ impl Open {
             put: ready(client, &put)?,
             list: ready(client, &list)?,
             get: ready(client, &get)?,
-            origin,
             postgres,
         })
     }
 
-    fn put(&mut self, hash: &Hash, raw: &[u8], age_s: i64) -> Result<(), SqlError> {
+    fn put(
+        &mut self,
+        hash: &Hash,
+        origin: &FileId,
+        raw: &[u8],
+        age_s: i64,
+    ) -> Result<(), SqlError> {
         let client = self.postgres.client()?;
-        client.execute(&self.put, &[&hash.to_string(), &self.origin, &age_s, &raw])?;
+        let params: [&(dyn ToSql + Sync); 4] = [&hash.to_string(), &&origin[..], &age_s, &raw];
+        if client.execute(&self.put, &params)? == 0 {
+            // It was put back from a copy of before: a new connection has us known again.
+            return Err(SqlError::Lost("this server is not known there".to_owned()));
+        }
         listen::tell(client, News::Block);
         let forget =
             format!("DELETE FROM raw_blocks WHERE found_at < {NOW_MS} / 1000 - {RELAY_KEPT_S}");
@@ -232,8 +261,9 @@ impl Open {
     }
 
     /// Blocks of other servers, oldest first.
-    fn list(&mut self) -> Result<Vec<Hash>, SqlError> {
-        let rows = self.postgres.client()?.query(&self.list, &[&self.origin])?;
+    fn list(&mut self, origin: &FileId) -> Result<Vec<Hash>, SqlError> {
+        let client = self.postgres.client()?;
+        let rows = client.query(&self.list, &[&&origin[..]])?;
         let hashes = rows.iter().rev().map(|row| row.try_get::<_, String>(0));
         let hashes: Vec<String> = hashes.collect::<Result<_, _>>()?;
         Ok(hashes

@@ -13,6 +13,7 @@ use hstratum_core::password::StoredPassword;
 
 use crate::limits::SHARED_BANS_KEPT_S;
 use crate::sql::{Db, Row, Sql, SqlError};
+use crate::store::schema::FileId;
 use crate::users::NO_PASSWORD;
 use crate::values;
 
@@ -28,6 +29,13 @@ pub(crate) struct Page {
     pub drain: Option<u64>,
 }
 
+/// Who we are: by our file and by our name, since the file may be a copy of another server's.
+#[derive(Clone, Copy)]
+pub(crate) struct Me<'a> {
+    pub origin: &'a FileId,
+    pub label: &'a str,
+}
+
 /// What came of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -40,7 +48,7 @@ pub(crate) enum Written {
 pub(crate) fn read(
     db: &mut Db,
     after: Option<i64>,
-    origin: i64,
+    me: Me<'_>,
     unix_s: u64,
 ) -> Result<Page, SqlError> {
     db.read(|sql: &mut dyn Sql| {
@@ -52,15 +60,16 @@ pub(crate) fn read(
             Some(after) => new(sql, after)?,
             None => all(sql, unix_s)?,
         };
-        let orders = "SELECT is_draining, drain_s FROM origins WHERE id = ?1";
-        let orders = sql.query_one(orders, &values![origin])?;
-        let is_draining = orders.get::<i64>(0)? != 0;
+        let orders = "SELECT drain_s FROM origins
+                      WHERE origin = ?1 AND label = ?2 AND is_draining <> 0";
+        let orders = sql.query_opt(orders, &values![&me.origin[..], me.label])?;
+        let drain = orders.map(|row| row.get(0).map(unsigned)).transpose()?;
         Ok(Page {
             number,
             is_whole: after.is_none(),
             users: users.iter().filter_map(user).collect(),
             bans: bans.iter().filter_map(ban).collect(),
-            drain: is_draining.then_some(unsigned(orders.get(1)?)),
+            drain,
         })
     })
 }
@@ -200,12 +209,13 @@ fn next_change(sql: &mut dyn Sql) -> Result<i64, SqlError> {
     sql.query_one(next, &[])?.get(0)
 }
 
-/// Says whether this server drains.
-pub(crate) fn write_draining(db: &mut Db, origin: i64, is_draining: bool) -> Result<(), SqlError> {
+/// Says whether this server drains; false where it is not known there by its name yet.
+pub(crate) fn write_draining(db: &mut Db, me: Me<'_>, is_draining: bool) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
-        let update = "UPDATE origins SET is_draining = ?2 WHERE id = ?1";
-        sql.execute(update, &values![origin, u32::from(is_draining)])
-            .map(drop)
+        let update = "UPDATE origins SET is_draining = ?3 WHERE origin = ?1 AND label = ?2";
+        let is_draining = u32::from(is_draining);
+        let named = sql.execute(update, &values![&me.origin[..], me.label, is_draining])?;
+        Ok(named > 0)
     })
 }
 

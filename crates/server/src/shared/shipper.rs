@@ -18,16 +18,18 @@ use super::address::Address;
 use super::cargo::{Cargo, Carrier, Shipped};
 use super::course::{Compared, Course, Own, Seen, agreed};
 use super::heartbeat::Heartbeat;
+use super::origin::{Mark as LedgerMark, Own as OwnOrigin};
 use super::standing::{Report, Standing};
 use super::talk::Talk;
 use super::{origin, schema};
+use crate::duty::Duty;
 use crate::limits::{FORGETTING_S, PART_MS, SHARED_BATCHES_KEPT_S, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::SqlError;
 use crate::store::body::Body;
 use crate::store::dock::Dock;
 use crate::store::ledger::{Mark, Parting};
-use crate::store::outbox::Digest;
+use crate::store::outbox::{Digest, Life};
 use crate::store::schema::{FileId, open_to_read};
 use crate::store::unix_s;
 
@@ -43,6 +45,7 @@ pub(crate) struct Shipper {
     pub standing: Arc<Standing>,
     /// What the others are told of this server.
     pub report: Box<dyn Fn() -> Report + Send>,
+    pub duty: Arc<Duty>,
 }
 
 /// Whether it may well be back by itself.
@@ -79,15 +82,21 @@ struct Place {
     at: i64,
     /// The next one to ship.
     next: i64,
+    /// What we wrote there last.
+    mark: LedgerMark,
+    /// Files that this server had before.
+    earlier: Vec<FileId>,
 }
 
 impl Shipper {
     /// Runs until nothing more will be sealed and all is shipped, or the stop's time is over.
     /// `first`: a connection that is there already.
-    pub(crate) fn run(self, first: Option<Client>, node: &dyn Node) {
+    pub(crate) fn run(&self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
         let mut talk = Talk::new(node, &self.standing);
         loop {
+            // That the other side is away is told apart.
+            self.duty.again();
             let client = first.take().map_or_else(
                 || schema::connect(&self.address, self.network, unix_s()),
                 Ok,
@@ -97,7 +106,9 @@ impl Shipper {
                 worked.unwrap_or_else(|_| bail!("a bug in the shipper, please report it"))
             });
             match ended {
-                Ok(()) => return,
+                // It ends with the server, and for no other reason.
+                Ok(()) if self.dock.is_closed() => return,
+                Ok(()) => {}
                 Err(error) => talk.down(&error),
             }
             if self.dock.is_closed() {
@@ -131,8 +142,12 @@ impl Shipper {
         carrier: &mut Carrier,
         talk: &Talk,
     ) -> anyhow::Result<Option<Place>> {
-        for ours in origins(file)? {
-            let shared = origin::register(carrier.client(), &ours.origin, &self.label)?;
+        let all = origins(file)?;
+        let earlier = all.iter().filter(|ours| !ours.is_current);
+        let earlier: Vec<FileId> = earlier.map(|ours| ours.origin).collect();
+        for ours in all {
+            // It may be another server's by now: this file may be a copy.
+            let shared = origin::find(carrier.client(), &ours.origin, &self.label)?;
             match compared(file, carrier.client(), &ours, shared)?.course() {
                 Course::Done => {}
                 Course::Part { kept } => {
@@ -149,10 +164,13 @@ impl Shipper {
                         shared,
                         at,
                         next,
+                        mark: carrier.begin(shared)?,
+                        earlier: earlier.clone(),
                     };
                     if ours.is_current {
-                        self.standing
-                            .update(|reading| reading.origin = Some(shared));
+                        if !self.be(&ours.origin, shared, carrier)? {
+                            return Ok(None);
+                        }
                         self.mark(&place, next - 1);
                         return Ok(Some(place));
                     }
@@ -165,6 +183,24 @@ impl Shipper {
             }
         }
         bail!("the ledger's file has no origin to ship as")
+    }
+
+    /// This file is ours alone: others are told of it by our name. False when it has another number now.
+    fn be(&self, origin: &FileId, shared: i64, carrier: &mut Carrier) -> anyhow::Result<bool> {
+        let number = origin::name(carrier.client(), origin, &self.label)?;
+        if number != shared {
+            return Ok(false);
+        }
+        let own = OwnOrigin {
+            origin: *origin,
+            number,
+        };
+        self.standing.update(|reading| {
+            reading.own = Some(own);
+            reading.generation += 1;
+            reading.brought = None;
+        });
+        Ok(true)
     }
 
     /// Has the ledger's thread begin a new origin.
@@ -188,7 +224,8 @@ impl Shipper {
         mut place: Place,
         talk: &mut Talk,
     ) -> anyhow::Result<End> {
-        let mut heartbeat = Heartbeat::new(place.shared, &self.label);
+        let earlier = std::mem::take(&mut place.earlier);
+        let mut heartbeat = Heartbeat::new(place.shared, &self.label, earlier);
         let mut stop_by = None;
         loop {
             let is_closed = self.dock.is_closed();
@@ -201,8 +238,8 @@ impl Shipper {
                     return Ok(End::Compare);
                 }
                 self.mark(&place, place.at);
-                if heartbeat.is_due() {
-                    self.beat(carrier, &mut heartbeat, &place, talk)?;
+                if heartbeat.is_due() && !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
+                    return Ok(End::Compare);
                 }
                 let now = Instant::now();
                 if self.dock.is_closed() && now > *stop_by.get_or_insert(now + SHARED_STOP) {
@@ -212,7 +249,9 @@ impl Shipper {
             }
             talk.caught_up();
             heartbeat.shipped_tip = head.tip;
-            self.beat(carrier, &mut heartbeat, &place, talk)?;
+            if !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
+                return Ok(End::Compare);
+            }
             if is_closed {
                 return Ok(End::Done);
             }
@@ -220,22 +259,29 @@ impl Shipper {
         }
     }
 
+    /// False when the shared ledger is another now.
     fn beat(
         &self,
         carrier: &mut Carrier,
         heartbeat: &mut Heartbeat,
-        place: &Place,
+        place: &mut Place,
         talk: &mut Talk,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         self.count(place.at);
         let reading = self.standing.read();
         let report = Report {
             behind: reading.behind,
             ..(self.report)()
         };
-        let servers = heartbeat.send(carrier.client(), self.dock.tip(), &report, talk)?;
+        let heights = (self.dock.tip(), reading.brought);
+        let client = carrier.client();
+        let servers = heartbeat.send(client, &mut place.mark, heights, &report, talk)?;
+        let Some(servers) = servers else {
+            return Ok(false);
+        };
         self.standing.update(|reading| reading.servers = servers);
-        Ok(())
+        self.duty.again();
+        Ok(true)
     }
 
     fn ship_one(
@@ -245,7 +291,8 @@ impl Shipper {
         place: &mut Place,
     ) -> anyhow::Result<Shipped> {
         let cargo = load(file, place)?;
-        let shipped = carrier.ship(file, place.shared, &cargo)?;
+        self.duty.again();
+        let shipped = carrier.ship(file, place.shared, &mut place.mark, &cargo)?;
         if shipped == Shipped::Yes {
             place.at = place.next;
             place.next += 1;
@@ -349,7 +396,7 @@ fn compared(
         kept_from,
         next_lives: (
             seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.life),
-            seen_there(client, shared, agreed + 1)?.map(|seen| seen.life),
+            life_there(client, shared, agreed + 1, theirs)?,
         ),
         is_current: ours.is_current,
     })
@@ -398,6 +445,24 @@ fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<
         life: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
     });
     Ok(seen)
+}
+
+/// The run that gathered a batch: it is known by the first batch of each, which is never forgotten.
+fn life_there(
+    client: &mut Client,
+    origin: i64,
+    sequence: i64,
+    last: i64,
+) -> Result<Option<Life>, SqlError> {
+    if sequence > last {
+        return Ok(None);
+    }
+    let row = client.query_opt(
+        "SELECT life FROM batches WHERE origin = $1 AND sequence <= $2
+         ORDER BY sequence DESC LIMIT 1",
+        &[&origin, &sequence],
+    )?;
+    Ok(row.map(|row| row.get::<_, &[u8]>(0).try_into().unwrap_or_default()))
 }
 
 fn load(file: &Connection, place: &Place) -> anyhow::Result<Cargo> {

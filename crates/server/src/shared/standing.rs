@@ -3,9 +3,11 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use hstratum_core::units::Height;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::origin::Own;
 use crate::limits::ALIVE_MS;
 
 /// See the module.
@@ -21,8 +23,14 @@ pub struct Reading {
     pub link: Link,
     /// Since when.
     pub since: Instant,
-    /// This server's number in the shared ledger; none before it was reached.
-    pub origin: Option<i64>,
+    /// This server in the shared ledger; none before both were compared.
+    pub own: Option<Own>,
+    /// Counts how often they were: what was remembered of it before is worth nothing.
+    pub generation: u64,
+    /// All blocks of this server that are at or below this height are there.
+    pub brought: Option<Height>,
+    /// Another server that is alive has our name.
+    pub is_twin: bool,
     /// Batches that are not known to be there.
     pub behind: i64,
     /// Bytes of them.
@@ -153,7 +161,10 @@ impl Default for Standing {
             reading: Mutex::new(Reading {
                 link: Link::Starting,
                 since: Instant::now(),
-                origin: None,
+                own: None,
+                generation: 0,
+                brought: None,
+                is_twin: false,
                 behind: 0,
                 backlog: 0,
                 is_full: false,
@@ -170,6 +181,12 @@ impl Standing {
     /// How it is now.
     pub fn read(&self) -> Reading {
         self.lock().clone()
+    }
+
+    /// This server there, and how often both were compared.
+    pub(crate) fn own(&self) -> (Option<Own>, u64) {
+        let reading = self.lock();
+        (reading.own, reading.generation)
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Reading)) {

@@ -11,7 +11,7 @@ use hstratum_core::event::Level;
 use super::copy::{Copy, People};
 use super::people::{Place, Registry};
 use super::shipper::is_away;
-use crate::limits::SHARED_START;
+use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;
 use crate::store::unix_s;
 
@@ -49,10 +49,11 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
             let _ = desk.send(registry);
         })
         .context("failed to start the thread hstratum-users")?;
-    let looked = match &known {
-        Some(_) => first.recv_timeout(SHARED_START).ok(),
-        None => first.recv().ok(),
+    let patience = match &known {
+        Some(_) => SHARED_START,
+        None => SHARED_FIRST_START,
     };
+    let looked = first.recv_timeout(patience).ok();
     let people = match (looked, known) {
         (Some(Ok(people)), _) => people,
         (Some(Err(error)), Some(known)) if is_away(&error) => {
@@ -76,7 +77,11 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
             };
             return Err(error.context(context));
         }
-        (None, None) => bail!("failed to read users from the shared ledger"),
+        (None, None) => bail!(
+            "failed to read users from the shared ledger, of which there is no copy yet: {} does not \
+             answer",
+            place.address
+        ),
     };
     Ok(Opened {
         place,

@@ -145,6 +145,9 @@ impl<'a> Talk<'a> {
             );
             self.node.log(Level::Warning, &text);
         }
+        if self.is_twin != is_there {
+            self.standing.update(|reading| reading.is_twin = is_there);
+        }
         self.is_twin = is_there;
     }
 

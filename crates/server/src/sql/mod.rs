@@ -14,6 +14,7 @@
 
 mod postgres;
 mod sqlite;
+pub(crate) mod timed;
 
 use std::fmt;
 

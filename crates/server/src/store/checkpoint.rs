@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::schema::open_to_read_write;
+use crate::duty::Duty;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
 
@@ -21,11 +22,15 @@ use crate::node::Node;
 const LOG_PAGE_BYTES: u64 = 4096 + 24;
 
 /// Copies each time it is told to. Ends when nobody can tell it any more.
-pub(super) fn run(ledger: &Path, wanted: &Receiver<()>, node: &dyn Node) {
+pub(super) fn run(ledger: &Path, wanted: &Receiver<()>, duty: &Duty, node: &dyn Node) {
     let mut last_error = None;
     while let Ok(()) = wanted.recv() {
+        duty.owe();
         // Opened anew: the file may be another after a disk was mended.
         let done = open_to_read_write(ledger).and_then(|conn| Ok(checkpoint(&conn)?));
+        if done.is_ok() {
+            duty.done();
+        }
         let error = done.err().map(|error| error.to_string());
         if error != last_error
             && let Some(error) = &error

@@ -17,6 +17,7 @@ use hstratum_core::units::Hash;
 
 use super::keeper::StoreMail;
 use crate::dump::write_dump;
+use crate::duty::Duty;
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::sql::{Db, Row, Sql, SqlError, Sqlite};
@@ -38,14 +39,18 @@ pub(super) struct Dumps {
 impl Dumps {
     /// Looks for what is owed at the start and each time it is told to. Ends when nobody can tell
     /// it any more, after a last try.
-    pub(super) fn run(&self, owed: &Receiver<()>, node: &dyn Node) {
+    pub(super) fn run(&self, owed: &Receiver<()>, duty: &Duty, node: &dyn Node) {
         let mut written = HashSet::new();
         let mut last_error = None;
         let mut is_last = false;
         loop {
+            duty.owe();
             let done = self.write_owed(&mut written, node);
             match &done {
-                Ok(()) => last_error = None,
+                Ok(()) => {
+                    last_error = None;
+                    duty.done();
+                }
                 Err(error) => {
                     let text = format!("{error:#}; it is tried again until it can be");
                     if last_error.as_ref() != Some(&text) {

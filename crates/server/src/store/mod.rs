@@ -43,6 +43,7 @@ pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::clerk::SpoolMail;
+use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES};
 use crate::mail::{Post, WorkMail};
 use crate::node::Node;
@@ -73,6 +74,7 @@ pub(crate) struct Parties {
     pub alarms: Sender<Sign>,
     /// The store's own desk, for the thread that writes dumps.
     pub desk: Sender<StoreMail>,
+    pub duties: Duties,
 }
 
 impl Store {
@@ -108,9 +110,9 @@ impl Store {
         })
     }
 
-    /// What tells the file from all others.
+    /// What the file ships under, if it does.
     pub(crate) fn origin(&self) -> schema::FileId {
-        self.ledger.origin()
+        self.ledger.ships_as()
     }
 
     /// Runs until the driver and the dumps' thread are gone and all is done.
@@ -129,6 +131,7 @@ impl Store {
             spool,
             alarms,
             desk,
+            duties,
         } = parties;
         // A wake-up that is waiting already is enough.
         let (owed_desk, owed) = sync_channel(1);
@@ -146,15 +149,19 @@ impl Store {
                         network,
                         desk,
                     };
+                    let duty = duties.add("share dumps");
                     helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
-                        dumps.run(&owed, node);
+                        keep("hstratum-dumps", node, || dumps.run(&owed, &duty, node));
                     }));
                 } else {
                     // It would keep our own mail open.
                     drop(desk);
                 }
+                let duty = duties.add("the ledger's log");
                 helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
-                    checkpoint::run(&path, &log_full, node);
+                    keep("hstratum-log", node, || {
+                        checkpoint::run(&path, &log_full, &duty, node);
+                    });
                 }));
             } else {
                 drop(desk);
@@ -183,8 +190,9 @@ impl Store {
                 started: Instant::now(),
                 stop_by: None,
                 copying: Growth::above(WAL_BYTES),
+                duty: duties.add("the ledger"),
             };
-            clerk.run(mail);
+            keep("hstratum-ledger", node, || clerk.run(mail));
         });
         if let Some(dock) = dock {
             dock.close();
@@ -239,6 +247,7 @@ struct Clerk<'a, L> {
     stop_by: Option<Instant>,
     /// When the log is worth copying.
     copying: Growth,
+    duty: Arc<Duty>,
 }
 
 impl<L: Ledger> Clerk<'_, L> {
@@ -302,10 +311,12 @@ impl<L: Ledger> Clerk<'_, L> {
             }
         }
         let mut out = Vec::new();
+        self.duty.owe();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             self.keeper.work(&mut self.ledger, now, &mut out)
         }));
         let next = worked.unwrap_or_else(|_| self.keeper.broken(now, &mut out));
+        self.duty.done();
         for outcome in out {
             self.tell(outcome);
         }

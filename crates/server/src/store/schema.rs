@@ -15,10 +15,11 @@ use crate::disk;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// What brings a file from one version to the next: the first makes version 1 of an empty file.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
@@ -297,7 +298,9 @@ mod tests {
 
         let steps = [&STEPS[..], &[ADDED]].concat();
         let (conn, told) = open(&path, &steps).expect("upgraded");
-        assert!(told[0].starts_with("ledger upgraded from version 3 to 4"));
+        let (from, to) = (STEPS.len(), steps.len());
+        let expected = format!("ledger upgraded from version {from} to {to}");
+        assert!(told[0].starts_with(&expected), "{told:?}");
         conn.execute_batch("INSERT INTO added SELECT id FROM accounts")
             .expect("both tables are there");
         assert_eq!(origin_of(&conn).expect("read"), origin);
@@ -318,6 +321,7 @@ mod tests {
             "INSERT INTO accounts VALUES (1, 'alice', NULL);
              INSERT INTO workers VALUES (1, 1, 'rig');
              INSERT INTO credit VALUES (5, 1, 0.5, 3), (6, 1, 0.5, 4);
+             INSERT INTO heights VALUES (3, 1.0), (4, 1.0), (5, 1.0), (6, 1.0), (7, 1.0);
              INSERT INTO statistics VALUES (600, 1200, 1, 7, 3.5, 1, 0.5, 2, 1.0, 3, 1.5)",
         )
         .expect("written");
@@ -333,6 +337,10 @@ mod tests {
             )
             .expect("read");
         assert_eq!(rows, "5x3,6x4 7 1.5");
+        // What was merged is seen from what is missing.
+        let spans = "SELECT group_concat(first || '-' || last) FROM spans";
+        let spans: String = conn.query_row(spans, [], |row| row.get(0)).expect("read");
+        assert_eq!(spans, "3-5");
     }
 
     #[test]

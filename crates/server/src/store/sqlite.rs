@@ -127,9 +127,11 @@ impl Sqlite {
         })
     }
 
-    /// What tells the file from all others.
-    pub(crate) fn origin(&self) -> FileId {
-        self.origin
+    /// What the file ships under; what tells it from all others, where it was never shared.
+    pub(crate) fn ships_as(&self) -> FileId {
+        let last = "SELECT origin FROM outbox_origins ORDER BY id DESC LIMIT 1";
+        let last = self.conn.query_row(last, [], |row| row.get(0));
+        last.unwrap_or(self.origin)
     }
 
     /// From now on shares and statistics go to the shared ledger, by way of batches. What is in the

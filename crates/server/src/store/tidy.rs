@@ -1,7 +1,8 @@
 //! The ledger's upkeep: old credit and old statistics are merged, so that it stays small.
 //!
 //! Credit is merged within spans of heights and never across a height of ours, so that a round, cut
-//! by height, has the same sums before and after. Statistics go from ten minutes to hours to days.
+//! by height, has the same sums before and after. Which heights were merged is kept: a block that
+//! comes to be known too late lies within a span, and its round can be cut no more. Statistics go from ten minutes to hours to days.
 //! What is merged is of no single server any more.
 
 use hstratum_core::units::Height;
@@ -91,10 +92,21 @@ fn span_end(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     Ok(block.map_or(multiple, |block| block.min(multiple)))
 }
 
-/// The last height below the span that `height` is in.
+/// Whether credit of heights up to this one is kept with what is above it: nobody can say any more how
+/// much it was.
+///
+/// # Errors
+/// See [`SqlError`].
+pub(crate) fn is_crossed(sql: &mut dyn Sql, height: i64) -> Result<bool, SqlError> {
+    let within = "SELECT 1 FROM spans WHERE first <= ?1 AND last > ?1 LIMIT 1";
+    Ok(sql.query_opt(within, &values![height])?.is_some())
+}
+
+/// The last height below the span that `height` is in. A block that came too late ends none.
 pub(crate) fn below_span(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     let multiple = (height - 1).div_euclid(SPAN_HEIGHTS) * SPAN_HEIGHTS;
-    let block = "SELECT max(height) FROM blocks WHERE height < ?1 AND state <> 'refused'";
+    let block = "SELECT max(height) FROM blocks WHERE height < ?1 AND state <> 'refused'
+                   AND NOT EXISTS (SELECT 1 FROM spans WHERE first <= height AND last > height)";
     let block: Option<i64> = sql.query_one(block, &values![height])?.get(0)?;
     // -1 is below the first block of the chain.
     Ok(block.map_or(multiple, |block| block.max(multiple)).max(-1))
@@ -104,6 +116,14 @@ pub(crate) fn below_span(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError
 /// still of one server; says how many.
 fn move_credit(sql: &mut dyn Sql, first: i64, end: i64) -> Result<u64, SqlError> {
     let params = values![first, end, TIDY_ROWS];
+    if first < end {
+        sql.execute(
+            "INSERT INTO spans (last, first) VALUES (?2, ?1)
+             ON CONFLICT (last) DO UPDATE SET first =
+               CASE WHEN excluded.first < spans.first THEN excluded.first ELSE spans.first END",
+            &values![first, end],
+        )?;
+    }
     sql.execute(ADD_CREDIT, &params)?;
     let moved = sql.execute(DELETE_CREDIT, &params)?;
     // Nobody may have mined the last height itself.

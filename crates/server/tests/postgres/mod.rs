@@ -200,6 +200,67 @@ impl Server {
         self.resume();
     }
 
+    /// It hangs, with all its processes, until what is given is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let first = self.pid().expect("it runs");
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.expect("read");
+        let children = children
+            .split_whitespace()
+            .map(|pid| pid.parse().expect("a number"));
+        let frozen = Frozen(
+            std::iter::once(first.cast_signed())
+                .chain(children)
+                .collect(),
+        );
+        frozen.signal(Signal::STOP);
+        frozen
+    }
+
+    /// A copy of the database `pool`, as an operator makes it.
+    pub(crate) fn dump(&self) -> PathBuf {
+        let path = self.dir.path().join("pool.dump");
+        let made = self
+            .client("pg_dump")
+            .args(["-Fc", "-d", "pool", "-f"])
+            .arg(&path)
+            .status();
+        assert!(made.expect("pg_dump").success(), "dumped");
+        path
+    }
+
+    /// Puts the copy back in place of what is there, while others are connected.
+    pub(crate) fn restore_in_place(&self, dump: &Path) {
+        let mut restore = self.client("pg_restore");
+        restore.args([
+            "--clean",
+            "--if-exists",
+            "--single-transaction",
+            "-d",
+            "pool",
+        ]);
+        assert!(
+            restore.arg(dump).status().expect("pg_restore").success(),
+            "restored"
+        );
+    }
+
+    /// One of PostgreSQL's own programs, on its way here.
+    fn client(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                "pool",
+            ])
+            .env("PGPASSWORD", PASSWORD);
+        command
+    }
+
     /// It ends in order.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.running.take() {
@@ -269,6 +330,24 @@ impl Drop for Server {
             }
             let _ = child.wait();
         }
+    }
+}
+
+/// Processes that do not run until it is dropped.
+pub(crate) struct Frozen(Vec<i32>);
+
+impl Frozen {
+    fn signal(&self, signal: Signal) {
+        for pid in self.0.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            // One may have ended by itself.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
     }
 }
 

@@ -98,10 +98,11 @@ fn write_servers(plan: &Plan, out: &mut String) {
     if plan.servers.is_empty() {
         return;
     }
-    let mut table = Table::new(["server", "seen", "shipped up to", ""]);
+    let mut table = Table::new(["server", "number", "seen", "shipped up to", ""]);
     for server in &plan.servers {
         table.row([
             shown(&server.label),
+            format!("#{}", server.number),
             format!("{} s ago", server.seen.as_secs()),
             server
                 .shipped_tip
@@ -256,7 +257,7 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
     });
     let servers = plan.servers.iter().map(|server| {
         json!({
-            "server": server.label, "seen_s_ago": server.seen.as_secs(),
+            "server": server.label, "number": server.number, "seen_s_ago": server.seen.as_secs(),
             "shipped_tip": server.shipped_tip, "awaited": server.is_awaited,
         })
     });
@@ -300,6 +301,9 @@ fn why(reason: Reason) -> String {
         Reason::Unshipped => "a server has not shipped all work up to it".into(),
         Reason::Lost => "off the main chain, not yet for good".into(),
         Reason::Incomplete => "credit of it is deleted: it is never divided".into(),
+        Reason::Inexact => {
+            "it or the block below came too late to tell its work: settle it by hand".into()
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! What threads are there to do, and whether they get it done.
+//!
+//! A thread that has a duty ends with the server and for no other reason: one that stops short, by a bug or
+//! for an end that it mistook, is begun anew. What is not done for [`DUTY_PATIENCE`] is an alarm, whatever
+//! keeps it: an error, something that hangs, a thread that is gone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hstratum_core::event::Level;
+
+use crate::limits::{DUTY_AGAIN, DUTY_PATIENCE};
+use crate::node::Node;
+
+/// All duties of a server.
+#[derive(Clone, Default)]
+pub(crate) struct Duties(Arc<Mutex<Vec<Arc<Duty>>>>);
+
+/// One of them.
+pub(crate) struct Duty {
+    name: &'static str,
+    /// Since when there is something to do; none while there is nothing.
+    since: Mutex<Option<Instant>>,
+}
+
+impl Duties {
+    /// Another one. `name` is what it is called in metrics and alarms.
+    pub(crate) fn add(&self, name: &'static str) -> Arc<Duty> {
+        let new = Arc::new(Duty {
+            name,
+            since: Mutex::new(None),
+        });
+        lock(&self.0).push(new.clone());
+        new
+    }
+
+    /// Each duty, and how long it has been owed.
+    pub(crate) fn ages(&self) -> Vec<(&'static str, Duration)> {
+        let all = lock(&self.0);
+        let ages = all.iter().map(|duty| (duty.name, duty.age()));
+        ages.collect()
+    }
+
+    /// Those that have been owed for too long.
+    pub(crate) fn late(&self) -> Vec<&'static str> {
+        let late = |(name, age)| (age >= DUTY_PATIENCE).then_some(name);
+        self.ages().into_iter().filter_map(late).collect()
+    }
+}
+
+impl Duty {
+    /// There is something to do.
+    pub(crate) fn owe(&self) {
+        lock(&self.since).get_or_insert_with(Instant::now);
+    }
+
+    /// All of it is done.
+    pub(crate) fn done(&self) {
+        *lock(&self.since) = None;
+    }
+
+    /// All of it is done, and is to be done again and again.
+    pub(crate) fn again(&self) {
+        *lock(&self.since) = Some(Instant::now());
+    }
+
+    fn age(&self) -> Duration {
+        lock(&self.since).map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
+}
+
+/// Carries out what a thread is there for. It comes back when that is over; a panic is a bug, which ends
+/// what was being done and nothing else.
+pub(crate) fn keep(name: &str, node: &dyn Node, mut work: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
+        let text = format!("a bug in the thread {name}, please report it: it begins anew");
+        node.log(Level::Error, &text);
+        thread::sleep(DUTY_AGAIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::units::{Hash, Height};
+
+    use super::*;
+    use crate::node::Offer;
+
+    struct Deaf;
+
+    impl Node for Deaf {
+        fn offer(&self, _: Offer) {}
+        fn locate(&self, _: Vec<(Hash, Height)>) {}
+        fn log(&self, _: Level, _: &str) {}
+    }
+
+    #[test]
+    fn work_that_panics_is_begun_anew() {
+        let mut times = 0;
+        keep("hstratum-test", &Deaf, || {
+            times += 1;
+            assert!(times > 1, "as a bug");
+        });
+        assert_eq!(times, 2);
+    }
+
+    #[test]
+    fn what_is_owed_for_long_is_late_until_it_is_done() {
+        let duties = Duties::default();
+        let duty = duties.add("something");
+        duty.owe();
+        *lock(&duty.since) = Instant::now().checked_sub(DUTY_PATIENCE);
+        duty.owe();
+        assert_eq!(duties.late(), ["something"]);
+        duty.again();
+        assert_eq!(duties.late(), [""; 0]);
+        duty.done();
+        assert_eq!(duties.ages(), [("something", Duration::ZERO)]);
+    }
+}
