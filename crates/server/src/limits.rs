@@ -435,6 +435,9 @@ pub(crate) const BEHIND_BATCHES: i64 = 10;
 /// How long the file has to begin a new origin. Then the shared ledger is compared anew.
 pub(crate) const PART_MS: u64 = 60_000;
 
+/// How long a server's node may know less than the shared ledger was shown before the log says so.
+pub(crate) const BEHIND_TOLD: Duration = Duration::from_secs(30);
+
 /// How often a server looks after blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
 

@@ -41,6 +41,8 @@ pub enum Kind {
     LedgerStalled,
     LedgerFailing,
     LedgerHealed,
+    NodeBehind,
+    NodeCaughtUp,
     SharedLedgerAway,
     SharedLedgerBack,
     HashrateDrop,
@@ -53,7 +55,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -65,6 +67,8 @@ impl Kind {
         Self::LedgerStalled,
         Self::LedgerFailing,
         Self::LedgerHealed,
+        Self::NodeBehind,
+        Self::NodeCaughtUp,
         Self::SharedLedgerAway,
         Self::SharedLedgerBack,
         Self::HashrateDrop,
@@ -89,6 +93,8 @@ impl Kind {
             Self::LedgerStalled => "ledger_stalled",
             Self::LedgerFailing => "ledger_failing",
             Self::LedgerHealed => "ledger_healed",
+            Self::NodeBehind => "node_behind",
+            Self::NodeCaughtUp => "node_caught_up",
             Self::SharedLedgerAway => "shared_ledger_away",
             Self::SharedLedgerBack => "shared_ledger_back",
             Self::HashrateDrop => "hashrate_drop",
@@ -108,12 +114,14 @@ impl Kind {
             | Self::BlockConfirmed
             | Self::JobAgain
             | Self::LedgerHealed
+            | Self::NodeCaughtUp
             | Self::SharedLedgerBack
             | Self::HashrateBack
             | Self::WorkersBack
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
             | Self::LedgerStalled
+            | Self::NodeBehind
             | Self::SharedLedgerAway
             | Self::HashrateDrop
             | Self::WorkersGone => Severity::Warning,
