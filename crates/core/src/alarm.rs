@@ -32,6 +32,8 @@ pub enum Sign {
     Block(Hash, Option<Height>, Fate),
     /// How the ledger is.
     Ledger(LedgerSign),
+    /// The node knows less of the chain than the ledger was shown, up to this height; or no longer.
+    Behind(Option<Height>),
     /// Whether the ledger that several servers share can be reached.
     Link(LinkSign),
     /// What threads have left undone for too long, by its name.
@@ -136,6 +138,7 @@ pub struct Watch {
     link: SharedLink,
     undone: Vec<&'static str>,
     is_twin: bool,
+    is_behind: bool,
     draining: Draining,
     blocks: VecDeque<Known>,
     speed: Speed,
@@ -160,6 +163,7 @@ impl Watch {
             link: SharedLink::Up,
             undone: Vec::new(),
             is_twin: false,
+            is_behind: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
             speed: Speed::new(drop_percent),
@@ -193,6 +197,7 @@ impl Watch {
             Sign::Found(hash, height, account) => self.found(hash, height, account, out),
             Sign::Block(hash, height, fate) => self.fared(hash, height, fate, out),
             Sign::Ledger(sign) => self.look_at_ledger(now, sign, out),
+            Sign::Behind(height) => self.look_at_knowledge(height, out),
             Sign::Link(sign) => self.look_at_link(now, sign, out),
             Sign::Duties(undone) => self.look_at_duties(undone, out),
             Sign::Twin(is_twin) => {
@@ -287,6 +292,25 @@ impl Watch {
             }
         }
         self.undone = undone;
+    }
+
+    fn look_at_knowledge(&mut self, height: Option<Height>, out: &mut Vec<Alarm>) {
+        match (self.is_behind, height) {
+            (false, Some(height)) => {
+                let text = format!(
+                    "The node knows less of the chain than the ledger was shown, up to height {}: \
+                     until it does, no block is confirmed or orphaned, and payouts wait",
+                    height.0
+                );
+                out.push(plain(Kind::NodeBehind, text));
+            }
+            (true, None) => {
+                let text = "The node knows all of the chain again".to_owned();
+                out.push(plain(Kind::NodeCaughtUp, text));
+            }
+            _ => {}
+        }
+        self.is_behind = height.is_some();
     }
 
     fn look_at_link(&mut self, now: Now, sign: LinkSign, out: &mut Vec<Alarm>) {

@@ -86,6 +86,15 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[test]
+fn node_that_is_behind_is_told_of_once_and_when_it_has_caught_up() {
+    let mut desk = Desk::new(50);
+    for height in [None, Some(7), Some(9), None, None] {
+        desk.sign(Sign::Behind(height.map(Height)));
+    }
+    assert_eq!(desk.kinds(), [Kind::NodeBehind, Kind::NodeCaughtUp]);
+}
+
+#[test]
 fn block_is_told_once_for_each_thing_that_becomes_of_it() {
     let mut desk = Desk::serving();
     let (hash, height) = (Hash([7; 32]), Height(100));

@@ -459,6 +459,9 @@ pub(crate) const DUTY_AGAIN: Duration = Duration::from_secs(1);
 /// Wait before a shared ledger that cannot tell what is new is asked to once more.
 pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long a server's node may know less than the shared ledger was shown before the log says so.
+pub(crate) const BEHIND_TOLD: Duration = Duration::from_secs(30);
+
 /// How often a server looks after blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
 

@@ -41,6 +41,8 @@ pub enum Kind {
     LedgerStalled,
     LedgerFailing,
     LedgerHealed,
+    NodeBehind,
+    NodeCaughtUp,
     SharedLedgerAway,
     SharedLedgerBack,
     ServerIdTwice,
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -68,6 +70,8 @@ impl Kind {
         Self::LedgerStalled,
         Self::LedgerFailing,
         Self::LedgerHealed,
+        Self::NodeBehind,
+        Self::NodeCaughtUp,
         Self::SharedLedgerAway,
         Self::SharedLedgerBack,
         Self::ServerIdTwice,
@@ -95,6 +99,8 @@ impl Kind {
             Self::LedgerStalled => "ledger_stalled",
             Self::LedgerFailing => "ledger_failing",
             Self::LedgerHealed => "ledger_healed",
+            Self::NodeBehind => "node_behind",
+            Self::NodeCaughtUp => "node_caught_up",
             Self::SharedLedgerAway => "shared_ledger_away",
             Self::SharedLedgerBack => "shared_ledger_back",
             Self::ServerIdTwice => "server_id_twice",
@@ -117,6 +123,7 @@ impl Kind {
             | Self::BlockConfirmed
             | Self::JobAgain
             | Self::LedgerHealed
+            | Self::NodeCaughtUp
             | Self::SharedLedgerBack
             | Self::DutyDone
             | Self::HashrateBack
@@ -125,6 +132,7 @@ impl Kind {
             Self::BlockOrphaned
             | Self::ServerIdTwice
             | Self::LedgerStalled
+            | Self::NodeBehind
             | Self::SharedLedgerAway
             | Self::HashrateDrop
             | Self::WorkersGone => Severity::Warning,

@@ -58,10 +58,14 @@ fn ask(place: SocketAddr, findings: &mut Findings) {
         .build()
         .new_agent();
     match agent.get(format!("http://{near}/healthz")).call() {
-        Ok(answer) if answer.status() == 200 || answer.status() == 503 => findings.ok(
+        Ok(answer) if answer.status() == 200 => findings.ok(
             Part::Dashboard,
             format!("http://{near}/ answers, {}", answer.status()),
         ),
+        Ok(mut answer) if answer.status() == 503 => {
+            let said = answer.body_mut().read_to_string().unwrap_or_default();
+            unwell(near, &said, findings);
+        }
         Ok(answer) => findings.warn(
             Part::Dashboard,
             format!("http://{near}/healthz answers {}", answer.status()),
@@ -72,6 +76,20 @@ fn ask(place: SocketAddr, findings: &mut Findings) {
             format!("http://{near}/ does not answer: {error}"),
             "was hsd given --stratum-http-port or --stratum-http-host? Then the dashboard is there",
         ),
+    }
+}
+
+/// What a server says of itself that is not well.
+fn unwell(near: SocketAddr, said: &str, findings: &mut Findings) {
+    let health: serde_json::Value = serde_json::from_str(said).unwrap_or_default();
+    let status = health["status"].as_str().unwrap_or("it is not well");
+    let text = format!("http://{near}/ answers: {status:?}");
+    if status.contains("ledger") {
+        let advice = "its log says why: make room or mend the disk, or restart the node with a ledger \
+                      that can be written (docs/ledger.md)";
+        findings.problem(Part::Dashboard, text, advice);
+    } else {
+        findings.warn(Part::Dashboard, text, "what is wrong is told under node");
     }
 }
 
@@ -99,5 +117,22 @@ mod tests {
         let (severity, text) = found(place, ask);
         assert_eq!(severity, Severity::Warning);
         assert!(text.contains("does not answer"), "{text}");
+    }
+
+    #[test]
+    fn ledger_that_takes_no_shares_is_a_problem() {
+        let place = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+        for (said, severity) in [
+            (
+                r#"{"status":"the ledger cannot be written and shares are refused"}"#,
+                Severity::Problem,
+            ),
+            (r#"{"status":"no job for miners"}"#, Severity::Warning),
+            ("", Severity::Warning),
+        ] {
+            let mut findings = Findings::default();
+            unwell(place, said, &mut findings);
+            assert_eq!(findings.0[0].severity, severity, "{said}");
+        }
     }
 }

@@ -59,6 +59,19 @@ pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, finding
     check_spool(&stratum.join("spool"), findings);
 }
 
+/// The same, of a server that runs: the ledger has its log beside it.
+pub(super) fn examine_running(dir: &Path, findings: &mut Findings) {
+    let ledger = dir.join("stratum").join("ledger.db");
+    let log = dir.join("stratum").join("ledger.db-wal");
+    if ledger.exists() && !log.exists() {
+        findings.problem(
+            Part::Files,
+            format!("{} is missing: the ledger takes no shares", log.display()),
+            "restart the node; never move a ledger's files while it runs",
+        );
+    }
+}
+
 fn check_access(existing: &Path, stratum: &Path, findings: &mut Findings) {
     let name = existing.display();
     if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {

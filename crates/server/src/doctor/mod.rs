@@ -138,6 +138,9 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
         machine::examine(config, &mut findings);
     }
     let state = node::examine(setup, &settings, &mut findings);
+    if state == NodeState::Serving {
+        files::examine_running(dir, &mut findings);
+    }
     let server = match (&setup.server, &settings.config) {
         (Some(server), _) => server.clone(),
         (None, Some(config)) => near(config).to_string(),

@@ -90,6 +90,8 @@ impl Happening {
             | Kind::LedgerFailing
             | Kind::Stopping => false,
             Kind::LedgerStalled
+            | Kind::NodeBehind
+            | Kind::NodeCaughtUp
             | Kind::LedgerHealed
             | Kind::HashrateDrop
             | Kind::HashrateBack

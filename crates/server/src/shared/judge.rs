@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
-use hstratum_core::ledger::{Tip, View};
+use hstratum_core::ledger::{Knowledge, Tip, View};
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
@@ -26,7 +26,7 @@ use super::standing::{Link, Standing};
 use crate::dump::write_dump;
 use crate::duty::Duty;
 use crate::limits::{
-    AWAITED_MS, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S,
+    AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S,
     SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
 use crate::node::Node;
@@ -71,6 +71,8 @@ struct Bench<'a> {
     /// What blocks were looked for last: the node's tip, and blocks whose round is open.
     asked_at: Option<(Tip, Vec<Hash>)>,
     turns: blocks::Turns,
+    /// Since when the node knows less than the shared ledger was shown, and whether that is told.
+    behind_since: Option<(Instant, bool)>,
 }
 
 impl Judge {
@@ -115,6 +117,7 @@ impl Judge {
             tidy_at: Instant::now(),
             asked_at: None,
             turns: blocks::Turns::default(),
+            behind_since: None,
         };
         let mut is_last = false;
         // After a fall-back of the shared ledger all is brought again.
@@ -164,9 +167,10 @@ impl Bench<'_> {
         if self.bring(now_ms / 1000)? == Sat::Elsewhere {
             return Ok(Sat::Elsewhere);
         }
-        let is_judge = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+        let (is_judge, knowledge) = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
             lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
+        self.tell(knowledge, node);
         if is_judge && let Some(view) = view {
             self.judge(me, view.tip, now_ms)?;
             self.tidy(me, view.tip.height, now_ms)?;
@@ -203,6 +207,28 @@ impl Bench<'_> {
             }
         });
         Ok(Sat::Here)
+    }
+
+    /// A line when the node begins to know less than the shared ledger, and when that is over. For a
+    /// moment one server is always ahead of another.
+    fn tell(&mut self, knowledge: Option<Knowledge>, node: &dyn Node) {
+        let Some(Knowledge::Behind(tip)) = knowledge else {
+            if self.behind_since.take().is_some_and(|(_, told)| told) {
+                let text = "the node knows all of the chain that the shared ledger was ever shown";
+                node.log(Level::Info, text);
+            }
+            return;
+        };
+        let (since, told) = self.behind_since.get_or_insert((Instant::now(), false));
+        if !*told && since.elapsed() > BEHIND_TOLD {
+            *told = true;
+            let text = format!(
+                "the node knows less of the chain than the shared ledger was shown, up to {} {}: this \
+                 server judges no blocks",
+                tip.height.0, tip.hash
+            );
+            node.log(Level::Warning, &text);
+        }
     }
 
     /// The one clock that all servers share.

@@ -51,7 +51,7 @@ impl Standing {
     }
 }
 
-/// Takes the lease, keeps it or leaves it; says whether it is ours.
+/// Takes the lease, keeps it or leaves it; says whether it is ours, and what our node knows.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -60,7 +60,7 @@ pub(crate) fn contend(
     me: i64,
     view: Option<&View>,
     now_ms: i64,
-) -> Result<bool, SqlError> {
+) -> Result<(bool, Option<Knowledge>), SqlError> {
     let knowledge = match view {
         Some(view) => Some(evidence::weigh(sql, view, now_ms / 1000)?),
         None => None,
@@ -78,15 +78,15 @@ pub(crate) fn contend(
     };
     let until_ms = match standing.step() {
         Step::Take => now_ms + ALIVE_MS,
-        Step::Keep => return Ok(true),
+        Step::Keep => return Ok((true, knowledge)),
         Step::Leave => 0,
-        Step::Wait => return Ok(false),
+        Step::Wait => return Ok((false, knowledge)),
     };
     sql.execute(
         "UPDATE leases SET holder = ?2, until_ms = ?3 WHERE name = ?1",
         &values![NAME, me, until_ms],
     )?;
-    Ok(until_ms > 0)
+    Ok((until_ms > 0, knowledge))
 }
 
 /// Whether the lease is ours still.

@@ -1,0 +1,262 @@
+'use strict';
+
+/*
+ * A node that loses its chain decides nothing about money: not when it has to
+ * download it again, not after `POST /reset`, not as one of two servers.
+ */
+
+const assert = require('assert');
+const fs = require('fs');
+const path = require('path');
+const {test} = require('node:test');
+const {startNode, waitFor} = require('./harness');
+const {Miner} = require('./miner');
+const {Payer, Wallets} = require('./payer');
+const {Postgres} = require('./postgres');
+
+const BLOCKS = 12;
+const TERMS = ['--scheme', 'prop', '--fee', '1', '--threshold', '0.5'];
+const BEHIND = /knows less of the chain than this ledger was shown/;
+const CAUGHT_UP = /the node knows all of the chain that this ledger was ever/;
+
+/**
+ * A node that keeps the chain, with the pool's wallet and those of miners, and
+ * servers that have it from there.
+ */
+
+async function startPool(t, labels, database = null) {
+  const keeper = await startNode(t, {
+    plugin: false, listen: true, wallet: true
+  });
+  const wallets = new Wallets(keeper);
+  const address = await wallets.address('primary');
+  const names = [await wallets.create('alice'), await wallets.create('bob')];
+  const servers = [];
+
+  for (const label of labels) {
+    const args = database ? [`--stratum-database=${database.url}`,
+      `--stratum-server-id=${label}`] : [];
+    servers.push(await startNode(t, {peer: keeper, address, args}));
+  }
+
+  const ledger = database && database.url;
+  const payer = await Payer.start(t, keeper, TERMS,
+    ledger || path.join(servers[0].stratumDir, 'ledger.db'));
+  return {keeper, servers, names, payer};
+}
+
+/** Blocks of the pool's, by its servers in turn, known to all. */
+
+async function mineBlocks(t, {keeper, servers, names}) {
+  const miners = [];
+
+  for (const [i, server] of servers.entries())
+    miners.push(await Miner.start(t, server, names[i % 2]));
+
+  const other = await Miner.start(t, servers[0], names[1]);
+
+  for (let i = 0; i < BLOCKS; i++) {
+    const at = i % servers.length;
+    const isOther = i % 5 === 4;
+    const miner = isOther ? other : miners[at];
+    const tip = await servers[isOther ? 0 : at].tip();
+
+    await miner.waitJob(job => job.prevBlock.toString('hex') === tip);
+
+    const name = names[isOther ? 1 : at % 2];
+    const {error, hash} = await miner.submit(name);
+
+    assert.strictEqual(error, null);
+    for (const node of [...servers, keeper])
+      await node.waitTip(hash);
+  }
+}
+
+async function bury({keeper, servers}, count = 2) {
+  await keeper.mine(count);
+
+  for (const server of servers)
+    await server.waitTip(await keeper.tip());
+}
+
+/** All that is money, from the ledger. */
+
+async function money({payer}) {
+  const {accounts, blocks, reversals, held} = await payer.plan();
+  const report = await payer.tool('ledger', 'report', '--ledger',
+    payer.ledger, '--json');
+  const states = report.blocks.map(({hash, state, settled}) => {
+    return [hash, state, settled];
+  });
+  return {accounts, blocks, reversals, held, states};
+}
+
+/** Confirmed, settled, paid; the payment is deep enough. */
+
+async function settleUp(world) {
+  const {payer} = world;
+
+  await waitFor('all to be confirmed', async () => {
+    const {blocks, held} = await payer.plan();
+    return blocks.length === BLOCKS && held.length === 0;
+  });
+
+  // The wallet must have seen them too.
+  const sent = await waitFor('a payment', async () => {
+    const sent = await payer.send();
+    return sent.code === 0 && sent;
+  });
+  assert.ok(sent.out.steps.some(({step}) => step === 'sent'), sent.err);
+
+  await bury(world);
+  await waitFor('the payment to be confirmed', async () => {
+    const {out} = await payer.send();
+    return out && out.steps.some(({step}) => step === 'confirmed');
+  });
+
+  const before = await money(world);
+  assert.deepStrictEqual(before.states.map(([, state]) => state),
+    Array(BLOCKS).fill('confirmed'));
+  assert.ok(before.states.every(([, , settled]) => settled));
+  return before;
+}
+
+/** Stop it, and take its chain away; no peer gives it back. */
+
+async function loseFiles(node) {
+  await node.kill();
+
+  for (const name of ['blocks', 'chain', 'tree'])
+    fs.rmSync(path.join(node.dir, name), {recursive: true});
+
+  await node.restart({peer: null});
+}
+
+async function reset(node) {
+  await node.restart({peer: null});
+
+  const res = await fetch(`http://127.0.0.1:${node.ports.http}/reset`, {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/json',
+      'Authorization': `Basic ${Buffer.from('x:test').toString('base64')}`,
+      'Connection': 'close'
+    },
+    body: JSON.stringify({height: 0})
+  });
+  assert.strictEqual(res.status, 200);
+}
+
+/** A payout that asks this node is refused by name. */
+
+async function assertRefused(t, {payer}, node) {
+  const asking = await Payer.start(t, node, TERMS, payer.ledger);
+  asking.wallet = payer.wallet;
+
+  const {code, err, out} = await asking.send();
+
+  assert.strictEqual(code, 1);
+  assert.match(err, BEHIND);
+  assert.ok(err.includes(asking.node.url), err);
+  assert.deepStrictEqual(out.settled, []);
+  assert.deepStrictEqual(out.steps, []);
+  assert.strictEqual(asking.wallet.seen.filter(
+    text => /\/(create|locked)/.test(text)).length, 0);
+}
+
+async function survive(t, lose) {
+  const world = await startPool(t, ['one']);
+  const {keeper, servers: [pool], payer} = world;
+
+  await mineBlocks(t, world);
+  await bury(world);
+
+  const before = await settleUp(world);
+
+  payer.wallet.seen = [];
+  await lose(pool);
+  assert.strictEqual(await pool.height(), 0);
+  await pool.waitLog(BEHIND);
+
+  // One block arrives. It looks again after a restart, with that block.
+  await pool.mine(1);
+  await pool.restart();
+  await pool.waitLog(BEHIND);
+  assert.strictEqual(pool.count(/block orphaned/), 0);
+  assert.deepStrictEqual(await money(world), before);
+  await assertRefused(t, world, pool);
+  assert.deepStrictEqual(await money(world), before);
+
+  // The chain is back, from the other node.
+  await pool.restart({peer: keeper});
+  await pool.waitTip(await keeper.tip());
+  await bury(world, 1);
+  await pool.waitLog(CAUGHT_UP);
+
+  const {code, out, err} = await payer.send();
+
+  assert.strictEqual(code, 0, err);
+  assert.deepStrictEqual(out.settled, []);
+  assert.deepStrictEqual(out.steps.map(({step}) => step), ['nobody due']);
+  assert.strictEqual(pool.count(/block orphaned/), 0);
+  assert.deepStrictEqual(await money(world), before);
+  assert.match(await payer.tool('ledger', 'check', '--ledger', payer.ledger),
+    /all is well/);
+}
+
+test('money stays as it is while a node downloads its chain again',
+  t => survive(t, loseFiles));
+
+test('money stays as it is after a node was reset', t => survive(t, reset));
+
+test('a server that lost its chain is no judge when the others are silent',
+  async (t) => {
+    const database = await Postgres.start(t);
+    const world = await startPool(t, ['one', 'two'], database);
+    const {keeper, servers: [one, two], payer} = world;
+
+    await mineBlocks(t, world);
+    await bury(world);
+
+    const before = await settleUp(world);
+
+    payer.wallet.seen = [];
+    await one.kill();
+    await loseFiles(two);
+    await two.mine(1);
+    await two.waitLog(BEHIND);
+
+    // The other's lease is over, and this one has had its chance.
+    const now = 'extract(epoch FROM clock_timestamp()) * 1000';
+    await waitFor('the lease to be over', async () => {
+      return await database.ask(`SELECT until_ms + 2000 < ${now} FROM leases
+        WHERE name = 'judge'`) === 't';
+    });
+    const seen = await database.ask(
+      'SELECT max(seen_at_ms) FROM origins WHERE label = \'two\'');
+    await waitFor('two seconds of its life', async () => {
+      return await database.ask(`SELECT seen_at_ms > ${seen} + 2000
+        FROM origins WHERE label = 'two'`) === 't';
+    });
+    assert.deepStrictEqual(await money(world), before);
+    await assertRefused(t, world, two);
+    assert.deepStrictEqual(await money(world), before);
+
+    await two.restart({peer: keeper});
+    await two.waitTip(await keeper.tip());
+    await waitFor('a judge', async () => {
+      return await database.ask(`SELECT label FROM leases JOIN origins
+        ON origins.id = holder WHERE name = 'judge'
+        AND until_ms > ${now}`) === 'two';
+    });
+    world.servers = [two];
+    await bury(world, 1);
+
+    const {code, out, err} = await payer.send();
+
+    assert.strictEqual(code, 0, err);
+    assert.deepStrictEqual(out.settled, []);
+    assert.deepStrictEqual(await money(world), before);
+    assert.match(await payer.tool('ledger', 'check', '--ledger', payer.ledger),
+      /all is well/);
+  });
