@@ -265,7 +265,8 @@ fn batch_with_work_beyond_all_measure_is_shipped() {
     for shares in 2..4 {
         open(root.path())
             .execute(
-                "INSERT INTO pending_statistics VALUES (600, 0, 1, 1, 1.0, 1, ?1, 1, ?1, 1, ?1)",
+                "INSERT INTO pending_statistics
+                 SELECT 600, unixepoch() / 3600 * 3600, 1, 1, 1.0, 1, ?1, 1, ?1, 1, ?1",
                 [f64::MAX],
             )
             .expect("written");
@@ -283,6 +284,7 @@ fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
     let running = serve(&directory(), &url, "one");
     let mut miner = running.mine_as("alice");
     mine(&mut miner, 1);
+    wait_for_count(&database, 1);
     let backup = copy_file(&running);
     // As a copy of before the first second was over has it.
     open(backup.path())
