@@ -15,6 +15,7 @@ const {Skip} = require('./rig');
 
 const NOBODY = 65534;
 const START_MS = 60000;
+const RESTORE_TRIES = 20;
 const DEBIAN = '/usr/lib/postgresql';
 
 const run = promisify(execFile);
@@ -78,6 +79,62 @@ class Member {
     await this.exited;
   }
 
+  /** All connections of servers end, as after a hiccup of the network. */
+
+  async cut() {
+    await this.ask('SELECT pg_terminate_backend(pid) FROM pg_stat_activity'
+      + ' WHERE application_name = \'hstratum\'', 'postgres');
+  }
+
+  /** Nobody else reads or writes a table for so long. */
+
+  async lock(table, ms) {
+    await this.ask(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE;`
+      + ` SELECT pg_sleep(${ms / 1000}); COMMIT`);
+  }
+
+  /** All its processes hang, or run again. */
+
+  hang(signal) {
+    const {pid} = this.child;
+    const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`,
+      'utf8');
+
+    for (const child of [pid, ...children.split(' ').filter(Boolean)]) {
+      try {
+        process.kill(Number(child), signal);
+      } catch (e) {
+        // It has ended by itself.
+        if (e.code !== 'ESRCH')
+          throw e;
+      }
+    }
+  }
+
+  /** Its database is put back from a copy in place, after some time. */
+
+  async restoreInPlace(wait) {
+    const file = path.join(this.cluster.dir, 'pool.dump');
+    const run = (program, ...args) => this.cluster.runAside(program, [
+      '-h', this.cluster.network.inner, '-p', String(this.port), '-U', 'pool',
+      '-d', 'pool', ...args]);
+
+    await run('pg_dump', '-Fc', '-f', file);
+    await wait();
+
+    // Servers that write may be in its way: it is whole or not at all.
+    for (let tries = 1; ; tries++) {
+      try {
+        await run('pg_restore', '--clean', '--if-exists',
+          '--single-transaction', file);
+        return;
+      } catch (e) {
+        if (tries === RESTORE_TRIES)
+          throw e;
+      }
+    }
+  }
+
   async promote() {
     await this.ask('SELECT pg_promote(true, 30)', 'postgres');
   }
@@ -128,6 +185,11 @@ class Cluster {
   run(program, args) {
     const [command, ...rest] = this.command(program, args);
     execFileSync(command, rest, {cwd: this.dir, stdio: 'pipe'});
+  }
+
+  async runAside(program, args) {
+    const [command, ...rest] = this.command(program, args);
+    await run(command, rest, {cwd: this.dir});
   }
 
   async start() {

@@ -5,13 +5,14 @@
  * the plugin and one shared ledger, `hstratum proxy` before them, a PostgreSQL
  * primary with a synchronous standby in a network of their own, and thousands of
  * miners. For some MINUTES servers are killed and stopped, the primary is killed
- * and its standby promoted, and the network to it is cut, in an order that follows
- * a SEED. No miner may lose its connection, and at the end the ledger has what was
+ * and its standby promoted, hangs, has a table locked, is put back from a copy in
+ * place, and the network to it is cut, in an order that follows a SEED. No miner may lose its connection, and at the end the ledger has what was
  * acknowledged, to the share, and each round was closed once.
  *
  *   node lab/servers.js
  *
- * MINUTES, MINERS, RATE and SEED change the numbers. Needs root.
+ * MINUTES, MINERS, RATE and SEED change the numbers; TROUBLES is a regular
+ * expression of those that are wanted. Needs root.
  */
 
 const fs = require('fs');
@@ -32,6 +33,7 @@ const MINUTES = number('MINUTES', 10);
 const MINERS = number('MINERS', 3000);
 const RATE = number('RATE', 2000);
 const SEED = number('SEED', Date.now() % 1e6);
+const WANTED = new RegExp(process.env.TROUBLES || '^(?!chain lost)');
 
 const SERVERS = 3;
 const ACCOUNTS = 100;
@@ -144,6 +146,42 @@ const TROUBLES = {
     await cluster.primary.start();
   },
 
+  'connections cut': async (pool) => {
+    for (let times = pool.between(1, 3); times > 0; times--) {
+      await pool.cluster.primary.cut();
+      await pause(pool.between(0, 3000));
+    }
+  },
+
+  'table locked': async (pool) => {
+    const tables = ['batches', 'blocks', 'credit', 'origins', 'accounts'];
+    const table = tables[pool.between(0, tables.length - 1)];
+    // Longer than a statement may take, now and then.
+    await pool.cluster.primary.lock(table, pool.between(1000, 36000));
+  },
+
+  'database put back in place': async (pool) => {
+    await pool.cluster.primary.restoreInPlace(
+      () => pause(pool.between(0, 5000)));
+  },
+
+  'database hangs': async (pool) => {
+    const {primary} = pool.cluster;
+    primary.hang('SIGSTOP');
+    await pause(pool.between(1000, 20000));
+    primary.hang('SIGCONT');
+  },
+
+  // Only where TROUBLES names it.
+  'chain lost': async (pool) => {
+    const node = pool.nodes[pool.between(1, SERVERS - 1)];
+    const chain = path.join(node.prefix, 'regtest');
+    await node.signal('SIGTERM');
+    for (const name of ['blocks', 'chain', 'tree'])
+      fs.rmSync(path.join(chain, name), {recursive: true, force: true});
+    await revive(node);
+  },
+
   'database unplugged': async (pool) => {
     pool.network.unplug();
     await pause(pool.between(1000, 20000));
@@ -174,7 +212,7 @@ async function goThrough(pool) {
 
   while (Date.now() < end) {
     if (names.length === 0)
-      names = Object.keys(TROUBLES);
+      names = Object.keys(TROUBLES).filter(name => WANTED.test(name));
 
     const [name] = names.splice(pool.between(0, names.length - 1), 1);
 

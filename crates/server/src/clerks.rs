@@ -16,7 +16,7 @@ use crate::mail::Post;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::shared::listen::{self, News};
-use crate::shared::people::Place;
+use crate::shared::place::Place;
 use crate::shared::relay::{Relay, RelayMail};
 use crate::shared::standing::Standing;
 use crate::shared::start::Opened;

@@ -30,7 +30,7 @@ use crate::node_lag::NodeLag;
 use crate::orders::Orders;
 pub use crate::orders::{AddressStored, Ordered, RoundReader, ServerDrained};
 use crate::settings::Settings;
-use crate::shared::people::Place;
+use crate::shared::place::Place;
 use crate::shared::relay::RelayMail;
 use crate::shared::standing::{self, Standing};
 use crate::shared::start::{self, Opened};

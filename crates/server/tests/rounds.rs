@@ -170,6 +170,38 @@ fn rounds_that_close_together_close_from_below() {
     });
 }
 
+/// Whatever difficulty a miner has asked for: PostgreSQL takes what is beyond a double for an error.
+#[test]
+fn no_difficulty_makes_a_sum_fail() {
+    on_each(|ledger| {
+        for (account, difficulty) in [("tiny", 5e-324), ("alice", 25.0), ("huge", f64::MAX)] {
+            ledger.credit(10, account, difficulty, 4);
+            ledger.credit(11, account, difficulty, 4);
+        }
+        let huge = "INSERT INTO statistics VALUES (600, ?1, 1, ?2, 1, 1.0, 1, ?3, 1, ?3, 1, ?3)";
+        ledger.execute("INSERT INTO workers VALUES (1, 1, '')", &[]);
+        for (start, origin) in [(0, 1), (0, 2), (600, 1)] {
+            ledger.execute(huge, &values![start, origin, f64::MAX]);
+        }
+        ledger.execute(huge, &values![0, 3, 5e-324]);
+        found(ledger, 10, "one", 0);
+        judged(ledger, &[("one", Verdict::Accepted)]);
+        let owed = ledger.read(|sql| read_owed(sql, NETWORK, 0, -1));
+        assert_eq!(owed[0].0.shares["alice"], 100.0);
+        assert!((owed[0].1 - 1.0).abs() < 1e-9, "{}", owed[0].1);
+        let mut progress = Progress::default();
+        for _ in 0..20 {
+            let tip = Some(Height(400));
+            let (_, next) = ledger.write(|sql| tidy::slice(sql, progress, tip, 10 * 86_400));
+            progress = next;
+        }
+        assert_eq!(ledger.get("SELECT count(*) FROM statistics"), 1);
+        let report = hstratum::ledger::report(&mut ledger.open(), 1_000).expect("read");
+        assert!((report.open.work - 100.0).abs() < 1e-9);
+        assert_eq!(report.open.shares, 12);
+    });
+}
+
 #[test]
 fn dump_is_owed_by_the_server_that_found_the_block_until_it_is_written() {
     on_each(|ledger| {

@@ -241,12 +241,96 @@ fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     mine(&mut miner, 2);
     mined += 2;
     wait_for_count(&database, mined);
-    assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");
+    assert_eq!(
+        database.sql("SELECT count(*) FROM origins WHERE label = 'one'"),
+        "2"
+    );
     wait_for_statistics(&database, mined);
     drop(running);
     let running = serve(&backup, &database.url(), "one");
     mine(&mut running.mine_as("alice"), 1);
     wait_for_count(&database, mined + 1);
+}
+
+/// A miner says how hard its shares are to be; of those that are refused it is no work.
+#[test]
+fn batch_with_work_beyond_all_measure_is_shipped() {
+    let database = Server::start();
+    let root = directory();
+    let running = serve(&root, &database.url(), "one");
+    mine(&mut running.mine_as("alice.rig"), 1);
+    wait_for_count(&database, 1);
+    wait_for_statistics(&database, 1);
+    drop(running);
+    for shares in 2..4 {
+        open(root.path())
+            .execute(
+                "INSERT INTO pending_statistics
+                 SELECT 600, unixepoch() / 3600 * 3600, 1, 1, 1.0, 1, ?1, 1, ?1, 1, ?1",
+                [f64::MAX],
+            )
+            .expect("written");
+        let _running = serve(&root, &database.url(), "one");
+        wait_for_statistics(&database, shares);
+    }
+}
+
+/// The batches that were shipped from a file after it was copied are known no more: nor are those before it,
+/// or there were none.
+#[test]
+fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
+    let database = Server::start();
+    let url = database.url();
+    let running = serve(&directory(), &url, "one");
+    let mut miner = running.mine_as("alice");
+    mine(&mut miner, 1);
+    wait_for_count(&database, 1);
+    let backup = copy_file(&running);
+    // As a copy of before the first second was over has it.
+    open(backup.path())
+        .execute_batch(
+            "DELETE FROM outbox_bodies; DELETE FROM outbox; DELETE FROM pending_credit;
+             DELETE FROM pending_statistics;
+             UPDATE outbox_origins SET sequence = 0, digest = zeroblob(32), shipped = 0;
+             INSERT OR IGNORE INTO accounts VALUES (1, 'alice', NULL);
+             INSERT OR IGNORE INTO heights SELECT 100000, 1.0;
+             INSERT INTO pending_credit SELECT 100000, 1, 1e-11, 1;",
+        )
+        .expect("changed");
+    mine(&mut miner, 3);
+    wait_for_count(&database, 4);
+    drop(running);
+    forget_batches(&database, &url);
+    let running = serve(&backup, &url, "one");
+    running.node.wait_for_log("is an older copy of a file");
+    mine(&mut running.mine_as("alice"), 1);
+    wait_for_count(&database, 5);
+}
+
+#[test]
+fn file_whose_old_batches_were_tidied_away_brings_what_was_pending_once() {
+    restore_a_file(|backup, database| {
+        let url = database.url();
+        forget_batches(database, &url);
+        open(backup)
+            .execute_batch(
+                "DELETE FROM outbox_bodies WHERE id IN (SELECT id FROM outbox WHERE shipped_at IS NOT NULL);
+                 DELETE FROM outbox WHERE shipped_at IS NOT NULL",
+            )
+            .expect("tidied");
+    });
+}
+
+/// Has the shared ledger forget what is old, as whoever is the judge does.
+fn forget_batches(database: &Server, url: &str) {
+    database.sql("UPDATE batches SET applied_at = applied_at - 40 * 86400");
+    let judge = serve(&directory(), url, "judge");
+    judge.move_on(Chain::hard().empty_at(1));
+    wait_until("old batches are forgotten", || {
+        let old = "SELECT count(*) FROM batches AS b WHERE sequence > (
+                     SELECT min(sequence) FROM batches WHERE origin = b.origin AND life = b.life)";
+        database.sql(old) == "0"
+    });
 }
 
 #[test]

@@ -90,7 +90,8 @@ pub(crate) struct LedgerArgs {
 /// Whom a payout waits for, as arguments.
 #[derive(clap::Args)]
 pub(crate) struct FleetArgs {
-    /// Do not wait for what this server has not shipped to the shared ledger; may be repeated
+    /// Do not wait for what this server, by its name or as # and its number, has not shipped to the shared
+    /// ledger; may be repeated
     #[arg(long = "without", value_name = "SERVER")]
     without: Vec<String>,
 }

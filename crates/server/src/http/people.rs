@@ -15,7 +15,7 @@ use super::answer::{Answer, Failure, Name, Order, Params, Problem, page_of, sear
 use super::roster::{Row, Sent};
 use super::round::read_round;
 use crate::limits::HTTP_SHARED_KEPT;
-use crate::sql::{Sql, SqlError};
+use crate::sql::{Sql, SqlError, WORK};
 use crate::values;
 
 /// A machine of an account.
@@ -329,9 +329,11 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Kept>,
     let id: i64 = row.get(0)?;
     // Height by height, since credit is in their order.
     let round = sql.query_one(
-        "SELECT coalesce(sum(c.difficulty * c.count), 0.0)
-           FROM heights AS h CROSS JOIN credit AS c
-          WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1",
+        &format!(
+            "SELECT coalesce(sum({WORK}), 0.0)
+               FROM heights AS h CROSS JOIN credit AS c
+              WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1"
+        ),
         &values![id, from_height],
     )?;
     Ok(Some(Kept {

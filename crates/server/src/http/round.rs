@@ -13,7 +13,7 @@ use super::answer::{Answer, Failure, Params, Problem, page_of};
 use super::book::Book;
 use crate::ledger;
 use crate::limits::{HTTP_ROUND_ACCOUNTS, HTTP_SHARED_KEPT};
-use crate::sql::{Sql, SqlError, Value};
+use crate::sql::{Sql, SqlError, Value, WORK};
 use crate::values;
 
 /// The work since the pool's last block on the main chain.
@@ -198,9 +198,11 @@ fn open_round(sql: &mut dyn Sql) -> Result<Round, SqlError> {
         &[],
     )?;
     let rows = sql.query(
-        "SELECT name, sum(c.difficulty * count) AS work FROM credit AS c
-           JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
-          GROUP BY c.account, name ORDER BY work DESC, name LIMIT ?2",
+        &format!(
+            "SELECT name, sum({WORK}) AS work FROM credit AS c
+               JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
+              GROUP BY c.account, name ORDER BY work DESC, name LIMIT ?2"
+        ),
         &values![open.from_height, HTTP_ROUND_ACCOUNTS],
     )?;
     let accounts = rows.iter().map(|row| {

@@ -10,7 +10,7 @@ use hstratum_core::address::Network;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 
 use crate::limits::REPORT_BLOCKS_MAX;
-use crate::sql::{Db, Sql, SqlError};
+use crate::sql::{Db, EFFORT, Sql, SqlError, WORK};
 use crate::values;
 
 /// Of how long hashrates are, in seconds.
@@ -148,9 +148,11 @@ pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<OpenRound, SqlError> {
         )?
         .get(0)?;
     let row = sql.query_one(
-        "SELECT CAST(coalesce(sum(count), 0) AS BIGINT), coalesce(sum(c.difficulty * count), 0.0),
-                coalesce(sum(c.difficulty * count / h.difficulty), 0.0)
-           FROM credit AS c LEFT JOIN heights AS h USING (height) WHERE height >= ?1",
+        &format!(
+            "SELECT CAST(coalesce(sum(count), 0) AS BIGINT), coalesce(sum({WORK}), 0.0),
+                    coalesce(sum({EFFORT}), 0.0)
+               FROM credit AS c LEFT JOIN heights AS h USING (height) WHERE height >= ?1"
+        ),
         &values![from_height],
     )?;
     Ok(OpenRound {

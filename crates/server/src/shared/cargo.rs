@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::course::Seen;
 use super::origin::{Mark, NOW_MS};
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
-use crate::sql::SqlError;
+use crate::sql::{STATISTICS_WORK_MAX, SqlError};
 use crate::store::body::{Body, StatisticsRow};
 
 /// A batch to be shipped.
@@ -382,7 +382,8 @@ impl Columns {
             columns.workers.push(workers[&row.worker]);
             for (place, (count, work)) in row.works.iter().enumerate() {
                 columns.counts[place].push(*count);
-                columns.works[place].push(*work);
+                // Of a share that was refused it is what a miner chose.
+                columns.works[place].push(work.clamp(0.0, STATISTICS_WORK_MAX));
             }
         }
         columns

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use hstratum_core::ban::Ban;
+use hstratum_core::ban::{Ban, BanChange};
 use hstratum_core::password::StoredPassword;
 
 use crate::bans::BansFile;
@@ -23,6 +23,15 @@ const USERS: &str = "users.json";
 pub(crate) struct People {
     pub users: HashMap<String, StoredPassword>,
     pub bans: BTreeMap<IpAddr, Ban>,
+}
+
+impl People {
+    pub(crate) fn apply_ban(&mut self, change: BanChange) {
+        match change {
+            BanChange::Banned(ban) => drop(self.bans.insert(ban.address, ban)),
+            BanChange::Lifted(address) => drop(self.bans.remove(&address)),
+        }
+    }
 }
 
 /// See the module.

@@ -4,6 +4,7 @@
 
 pub mod address;
 mod cargo;
+mod comparison;
 mod copy;
 mod course;
 mod found;
@@ -14,6 +15,7 @@ mod lease;
 pub(crate) mod listen;
 pub(crate) mod origin;
 pub(crate) mod people;
+pub(crate) mod place;
 pub mod relay;
 mod resolve;
 mod roll;

@@ -6,24 +6,22 @@
 //! shared: the driver has one desk for both.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use hstratum_core::address::Network;
 use hstratum_core::admin::{Answer, Order, Refusal};
 use hstratum_core::ban::{Ban, BanChange};
 use hstratum_core::event::{Level, NewUser, NotWritten, UserChange};
 use hstratum_core::limits::OPERATOR_BANS_MAX;
 use hstratum_core::password::StoredPassword;
 
-use super::address::Address;
 use super::copy::{Copy, People};
 use super::intake;
 use super::listen::{self, News};
-use super::roll::{self, Me, Page, Written};
-use super::standing::{Link, Standing};
+use super::place::Place;
+use super::roll::{self, Page, Written};
+use super::standing::Link;
 use super::{origin, schema};
 use crate::clerk::UsersMail;
 use crate::duty::Duty;
@@ -34,19 +32,6 @@ use crate::password;
 use crate::sql::{Db, SqlError};
 use crate::store::schema::FileId;
 use crate::store::unix_s;
-
-/// Where the shared ledger is, and who we are there.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub address: Address,
-    pub network: Network,
-    /// What the server's file shipped under at the start: it may turn out to be a copy of another's.
-    pub origin: FileId,
-    pub standing: Arc<Standing>,
-    pub label: String,
-    /// The server's directory; none in memory.
-    pub dir: Option<PathBuf>,
-}
 
 /// The thread's state.
 pub(crate) struct Registry {
@@ -272,7 +257,7 @@ impl Registry {
 
     /// It holds here whatever becomes of it there.
     fn change_ban(&mut self, change: BanChange) -> Result<(), Refusal> {
-        apply_ban(&mut self.people, change.clone());
+        self.people.apply_ban(change.clone());
         self.keep_bans();
         match self.write(|open| roll::write_ban(&mut open.db, &change, unix_s())) {
             Ok(()) => Ok(()),
@@ -384,10 +369,7 @@ impl Registry {
         let read = self.settle(&origin).and_then(|()| {
             let open = self.open.as_mut().expect("just connected");
             let seen = open.seen.filter(|(_, then)| *then == generation);
-            let me = Me {
-                origin: &origin,
-                label: &self.place.label,
-            };
+            let me = self.place.me(&origin);
             let page = roll::read(&mut open.db, seen.map(|(seen, _)| seen), me, unix_s())?;
             open.seen = Some((page.number, generation));
             Ok(page)
@@ -421,8 +403,7 @@ impl Registry {
     /// Writes what is owed.
     fn settle(&mut self, origin: &FileId) -> Result<(), SqlError> {
         let open = self.open.as_mut().expect("just connected");
-        let label = &self.place.label;
-        let me = Me { origin, label };
+        let me = self.place.me(origin);
         if let Some(is_draining) = self.owed.draining
             && roll::write_draining(&mut open.db, me, is_draining)?
         {
@@ -465,7 +446,7 @@ impl Registry {
             self.people.bans.clear();
         }
         for change in page.bans {
-            apply_ban(&mut self.people, change);
+            self.people.apply_ban(change);
         }
         if page.is_whole || !users.is_empty() {
             self.keep_users(&users);
@@ -512,12 +493,5 @@ impl Registry {
         if let Some(Err(error)) = kept {
             self.node.log(Level::Error, &format!("{error:#}"));
         }
-    }
-}
-
-fn apply_ban(people: &mut People, change: BanChange) {
-    match change {
-        BanChange::Banned(ban) => drop(people.bans.insert(ban.address, ban)),
-        BanChange::Lifted(address) => drop(people.bans.remove(&address)),
     }
 }

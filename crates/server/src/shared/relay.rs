@@ -20,7 +20,7 @@ use postgres::{Client, Statement};
 
 use super::listen::{self, News};
 use super::origin::{self, NOW_MS};
-use super::people::Place;
+use super::place::Place;
 use super::schema;
 use super::standing::Link;
 use crate::duty::Duty;

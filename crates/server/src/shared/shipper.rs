@@ -7,31 +7,36 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::address::Network;
+use hstratum_core::units::Height;
 use postgres::Client;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::address::Address;
 use super::cargo::{Cargo, Carrier, Shipped};
-use super::course::{Compared, Course, Own, Seen, agreed};
+use super::comparison::{compared, origins};
+use super::course::{Course, Seen};
 use super::heartbeat::Heartbeat;
-use super::origin::{Mark as LedgerMark, Own as OwnOrigin};
+use super::origin::{Mark as LedgerMark, Own};
 use super::standing::{Report, Standing};
 use super::talk::Talk;
 use super::{origin, schema};
 use crate::duty::Duty;
-use crate::limits::{FORGETTING_S, PART_MS, SHARED_BATCHES_KEPT_S, SHARED_RETRY, SHARED_STOP};
+use crate::limits::{JUDGE_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::SqlError;
 use crate::store::body::Body;
 use crate::store::dock::Dock;
 use crate::store::ledger::{Mark, Parting};
-use crate::store::outbox::{Digest, Life};
 use crate::store::schema::{FileId, open_to_read};
 use crate::store::unix_s;
+
+/// Wait between two looks at what the other thread has done.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub(crate) struct Shipper {
@@ -52,16 +57,6 @@ pub(crate) struct Shipper {
 pub(crate) fn is_away(error: &anyhow::Error) -> bool {
     let said = error.downcast_ref::<SqlError>();
     said.is_some_and(|said| !matches!(said, SqlError::Failed(_)))
-}
-
-/// One of the file's origins.
-struct Ours {
-    /// Its number in the file.
-    id: i64,
-    origin: FileId,
-    sequence: i64,
-    digest: Digest,
-    is_current: bool,
 }
 
 /// Why a connection's work has ended.
@@ -191,7 +186,7 @@ impl Shipper {
         if number != shared {
             return Ok(false);
         }
-        let own = OwnOrigin {
+        let own = Own {
             origin: *origin,
             number,
         };
@@ -249,6 +244,9 @@ impl Shipper {
             }
             talk.caught_up();
             heartbeat.shipped_tip = head.tip;
+            if is_closed {
+                self.wait_for_blocks(head.tip);
+            }
             if !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
                 return Ok(End::Compare);
             }
@@ -256,6 +254,15 @@ impl Shipper {
                 return Ok(End::Done);
             }
             self.dock.wait(heartbeat.due_in());
+        }
+    }
+
+    /// The last word of a server is how far all of it is there: blocks are brought by another thread, which
+    /// ends now as well.
+    fn wait_for_blocks(&self, sealed: Option<Height>) {
+        let until = Instant::now() + JUDGE_EVERY;
+        while self.standing.read().brought < sealed && Instant::now() < until {
+            thread::sleep(PAUSE);
         }
     }
 
@@ -346,123 +353,6 @@ impl Shipper {
             reading.is_full = head.is_some_and(|head| head.is_full);
         });
     }
-}
-
-/// The origins of the file, the oldest first.
-fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
-    let mut read =
-        file.prepare_cached("SELECT id, origin, sequence, digest FROM outbox_origins ORDER BY id")?;
-    let rows = read.query_map([], |row| {
-        Ok(Ours {
-            id: row.get(0)?,
-            origin: row.get(1)?,
-            sequence: row.get(2)?,
-            digest: row.get(3)?,
-            is_current: false,
-        })
-    })?;
-    let mut origins = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    if let Some(last) = origins.last_mut() {
-        last.is_current = true;
-    }
-    Ok(origins)
-}
-
-/// What the file and the shared ledger have of one origin.
-fn compared(
-    file: &Connection,
-    client: &mut Client,
-    ours: &Ours,
-    shared: i64,
-) -> anyhow::Result<Compared> {
-    let row = client
-        .query_one("SELECT sequence FROM origins WHERE id = $1", &[&shared])
-        .map_err(SqlError::from)?;
-    let theirs: i64 = row.get(0);
-    let agreed = agreed(ours.sequence.min(theirs), |sequence| {
-        let other = seen_there(client, shared, sequence)?;
-        anyhow::Ok((own(file, ours, sequence)?, other.map(|seen| seen.digest)))
-    })?;
-    let kept_from = file.query_row(
-        "SELECT min(sequence) FROM outbox WHERE origin = ?1 AND sequence > ?2",
-        (ours.id, agreed),
-        |row| row.get(0),
-    )?;
-    Ok(Compared {
-        ours: ours.sequence,
-        theirs,
-        agreed,
-        agreed_life: seen_here(file, ours.id, agreed)?.map(|seen| seen.life),
-        kept_from,
-        next_lives: (
-            seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.life),
-            life_there(client, shared, agreed + 1, theirs)?,
-        ),
-        is_current: ours.is_current,
-    })
-}
-
-/// What the file has of a batch; of its last one it always knows something.
-fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<Own>> {
-    let old_s = unix_s().cast_signed() - SHARED_BATCHES_KEPT_S + FORGETTING_S;
-    let kept = file
-        .prepare_cached(
-            "SELECT digest, sealed_at < ?3 FROM outbox WHERE origin = ?1 AND sequence = ?2",
-        )?
-        .query_row((ours.id, sequence, old_s), |row| {
-            Ok(Own {
-                digest: row.get(0)?,
-                is_old: row.get(1)?,
-            })
-        })
-        .optional()?;
-    let last = (sequence == ours.sequence).then_some(Own {
-        digest: ours.digest,
-        is_old: true,
-    });
-    Ok(kept.or(last))
-}
-
-fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<Option<Seen>> {
-    file.prepare_cached("SELECT digest, life FROM outbox WHERE origin = ?1 AND sequence = ?2")?
-        .query_row((origin, sequence), |row| {
-            Ok(Seen {
-                digest: row.get(0)?,
-                life: row.get(1)?,
-            })
-        })
-        .optional()
-}
-
-fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<Seen>, SqlError> {
-    let row = client.query_opt(
-        "SELECT digest, life FROM batches WHERE origin = $1 AND sequence = $2",
-        &[&origin, &sequence],
-    )?;
-    // What is of another length is no batch of ours.
-    let seen = row.map(|row| Seen {
-        digest: row.get::<_, &[u8]>(0).try_into().unwrap_or_default(),
-        life: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
-    });
-    Ok(seen)
-}
-
-/// The run that gathered a batch: it is known by the first batch of each, which is never forgotten.
-fn life_there(
-    client: &mut Client,
-    origin: i64,
-    sequence: i64,
-    last: i64,
-) -> Result<Option<Life>, SqlError> {
-    if sequence > last {
-        return Ok(None);
-    }
-    let row = client.query_opt(
-        "SELECT life FROM batches WHERE origin = $1 AND sequence <= $2
-         ORDER BY sequence DESC LIMIT 1",
-        &[&origin, &sequence],
-    )?;
-    Ok(row.map(|row| row.get::<_, &[u8]>(0).try_into().unwrap_or_default()))
 }
 
 fn load(file: &Connection, place: &Place) -> anyhow::Result<Cargo> {

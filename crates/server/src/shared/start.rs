@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use hstratum_core::event::Level;
 
 use super::copy::{Copy, People};
-use super::people::{Place, Registry};
+use super::people::Registry;
+use super::place::Place;
 use super::shipper::is_away;
 use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;

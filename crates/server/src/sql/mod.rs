@@ -7,7 +7,9 @@
 //! - `ON CONFLICT DO NOTHING`, not `OR IGNORE`; `RETURNING id`, not the last row's id;
 //! - a conflict's target is named before `DO UPDATE`, and its columns are written `table.column`;
 //! - times come as parameters; a truth is `CASE WHEN … THEN 1 ELSE 0 END`;
-//! - a parameter whose column does not say what it is, is `CAST(?1 AS BIGINT)`.
+//! - a parameter whose column does not say what it is, is `CAST(?1 AS BIGINT)`;
+//! - PostgreSQL takes a product, a quotient or a sum beyond a double's range for an error, also one that
+//!   is too small: what is computed of difficulties is [`WORK`] or [`EFFORT`].
 //!
 //! All integers are 64 bits wide. What takes many rows at a time to PostgreSQL is not here, but in
 //! `shared`.
@@ -20,6 +22,19 @@ use std::fmt;
 
 pub use self::postgres::Postgres;
 pub use self::sqlite::Sqlite;
+
+/// The work of a row of `credit`, which is called `c`: difficulty × count. A share whose difficulty no miner
+/// in earnest asks for adds nothing, whichever it is: no row makes a sum fail.
+pub(crate) const WORK: &str = "CASE WHEN c.difficulty > 1e-100 AND c.difficulty < 1e100 \
+                               THEN c.difficulty * c.count ELSE 0.0 END";
+
+/// The same over what a block was expected to take, of a row of `heights` which is called `h`.
+pub(crate) const EFFORT: &str = "CASE WHEN c.difficulty > 1e-100 AND c.difficulty < 1e100 \
+                                 AND h.difficulty > 1e-100 AND h.difficulty < 1e100 \
+                                 THEN c.difficulty * c.count / h.difficulty ELSE 0.0 END";
+
+/// The greatest work of a row of `statistics`: what is beyond is no work, and must not make a sum fail.
+pub(crate) const STATISTICS_WORK_MAX: f64 = 1e200;
 
 /// What can be asked and told: a connection, or a transaction on it.
 pub trait Sql {

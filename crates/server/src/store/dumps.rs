@@ -20,7 +20,7 @@ use crate::dump::write_dump;
 use crate::duty::Duty;
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
-use crate::sql::{Db, Row, Sql, SqlError, Sqlite};
+use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
 
 /// Blocks whose dumps are read at once.
@@ -227,8 +227,10 @@ fn shares(sql: &mut dyn Sql, from: u32, to: u32) -> Result<BTreeMap<String, f64>
 /// The work of a round over the work that its blocks were expected to take.
 fn effort(sql: &mut dyn Sql, from: u32, to: u32) -> Result<f64, SqlError> {
     let row = sql.query_one(
-        "SELECT coalesce(sum(credit.difficulty * count / heights.difficulty), 0.0)
-         FROM credit JOIN heights USING (height) WHERE height BETWEEN ?1 AND ?2",
+        &format!(
+            "SELECT coalesce(sum({EFFORT}), 0.0)
+               FROM credit AS c JOIN heights AS h USING (height) WHERE height BETWEEN ?1 AND ?2"
+        ),
         &values![from, to],
     )?;
     row.get(0)

@@ -169,8 +169,11 @@ const ADD_STATISTICS: &str = "\
       CAST(sum(accepted) AS BIGINT), sum(accepted_work), CAST(sum(stale) AS BIGINT), sum(stale_work),
       CAST(sum(low) AS BIGINT), sum(low_work),
       CAST(sum(duplicate) AS BIGINT), sum(duplicate_work)
-    FROM (SELECT start - start % CAST(?4 AS BIGINT) AS into_start, worker, accepted, accepted_work,
-        stale, stale_work, low, low_work, duplicate, duplicate_work
+    FROM (SELECT start - start % CAST(?4 AS BIGINT) AS into_start, worker, accepted, stale, low, duplicate,
+        CASE WHEN accepted_work < 1e200 THEN accepted_work ELSE 1e200 END AS accepted_work,
+        CASE WHEN stale_work < 1e200 THEN stale_work ELSE 1e200 END AS stale_work,
+        CASE WHEN low_work < 1e200 THEN low_work ELSE 1e200 END AS low_work,
+        CASE WHEN duplicate_work < 1e200 THEN duplicate_work ELSE 1e200 END AS duplicate_work
       FROM statistics WHERE span = ?1 AND start < ?2 ORDER BY start, worker, origin LIMIT ?3) AS old
     GROUP BY into_start, worker
     ON CONFLICT (span, start, worker, origin) DO UPDATE SET

@@ -1,0 +1,138 @@
+//! What a server's file and the shared ledger have of the same batches, as it is read from both.
+
+use postgres::Client;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::course::{Compared, Own, Seen, agreed};
+use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
+use crate::sql::SqlError;
+use crate::store::outbox::{Digest, Life};
+use crate::store::schema::FileId;
+use crate::store::unix_s;
+
+/// One of the file's origins.
+pub(super) struct Ours {
+    /// Its number in the file.
+    pub id: i64,
+    pub origin: FileId,
+    pub sequence: i64,
+    digest: Digest,
+    pub is_current: bool,
+}
+
+/// The origins of the file, the oldest first.
+pub(super) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
+    let mut read =
+        file.prepare_cached("SELECT id, origin, sequence, digest FROM outbox_origins ORDER BY id")?;
+    let rows = read.query_map([], |row| {
+        Ok(Ours {
+            id: row.get(0)?,
+            origin: row.get(1)?,
+            sequence: row.get(2)?,
+            digest: row.get(3)?,
+            is_current: false,
+        })
+    })?;
+    let mut origins = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    if let Some(last) = origins.last_mut() {
+        last.is_current = true;
+    }
+    Ok(origins)
+}
+
+/// What the file and the shared ledger have of one origin.
+pub(super) fn compared(
+    file: &Connection,
+    client: &mut Client,
+    ours: &Ours,
+    shared: i64,
+) -> anyhow::Result<Compared> {
+    let row = client
+        .query_one("SELECT sequence FROM origins WHERE id = $1", &[&shared])
+        .map_err(SqlError::from)?;
+    let theirs: i64 = row.get(0);
+    let agreed = agreed(ours.sequence.min(theirs), |sequence| {
+        let other = seen_there(client, shared, sequence)?;
+        anyhow::Ok((own(file, ours, sequence)?, other.map(|seen| seen.digest)))
+    })?;
+    let kept_from = file.query_row(
+        "SELECT min(sequence) FROM outbox WHERE origin = ?1 AND sequence > ?2",
+        (ours.id, agreed),
+        |row| row.get(0),
+    )?;
+    Ok(Compared {
+        ours: ours.sequence,
+        theirs,
+        agreed,
+        agreed_life: seen_here(file, ours.id, agreed)?.map(|seen| seen.life),
+        kept_from,
+        next_lives: (
+            seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.life),
+            life_there(client, shared, agreed + 1, theirs)?,
+        ),
+        is_current: ours.is_current,
+    })
+}
+
+/// What the file has of a batch; of its last one it always knows something.
+fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<Own>> {
+    let old_s = unix_s().cast_signed() - SHARED_BATCHES_KEPT_S + FORGETTING_S;
+    let kept = file
+        .prepare_cached(
+            "SELECT digest, sealed_at < ?3 FROM outbox WHERE origin = ?1 AND sequence = ?2",
+        )?
+        .query_row((ours.id, sequence, old_s), |row| {
+            Ok(Own {
+                digest: row.get(0)?,
+                is_old: row.get(1)?,
+            })
+        })
+        .optional()?;
+    let last = (sequence == ours.sequence).then_some(Own {
+        digest: ours.digest,
+        is_old: true,
+    });
+    Ok(kept.or(last))
+}
+
+fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<Option<Seen>> {
+    file.prepare_cached("SELECT digest, life FROM outbox WHERE origin = ?1 AND sequence = ?2")?
+        .query_row((origin, sequence), |row| {
+            Ok(Seen {
+                digest: row.get(0)?,
+                life: row.get(1)?,
+            })
+        })
+        .optional()
+}
+
+fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<Seen>, SqlError> {
+    let row = client.query_opt(
+        "SELECT digest, life FROM batches WHERE origin = $1 AND sequence = $2",
+        &[&origin, &sequence],
+    )?;
+    // What is of another length is no batch of ours.
+    let seen = row.map(|row| Seen {
+        digest: row.get::<_, &[u8]>(0).try_into().unwrap_or_default(),
+        life: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
+    });
+    Ok(seen)
+}
+
+/// The run that gathered a batch: it is known by the first batch of each, which is never forgotten.
+fn life_there(
+    client: &mut Client,
+    origin: i64,
+    sequence: i64,
+    last: i64,
+) -> Result<Option<Life>, SqlError> {
+    if sequence > last {
+        return Ok(None);
+    }
+    let row = client.query_opt(
+        "SELECT life FROM batches WHERE origin = $1 AND sequence <= $2
+         ORDER BY sequence DESC LIMIT 1",
+        &[&origin, &sequence],
+    )?;
+    Ok(row.map(|row| row.get::<_, &[u8]>(0).try_into().unwrap_or_default()))
+}
