@@ -26,8 +26,8 @@ use super::standing::{Link, Standing};
 use crate::dump::write_dump;
 use crate::duty::Duty;
 use crate::limits::{
-    AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY, SHARED_BATCHES_KEPT_S,
-    SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
+    AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
+    SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
 use crate::node::Node;
 use crate::payout::shipped_by_all;
