@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
@@ -11,7 +11,9 @@ use hstratum_core::event::{Level, Now};
 
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
+use crate::node_lag::NodeLag;
 use crate::shared::standing::{Link, Standing};
+use crate::store::status::Status;
 use crate::store::unix_s;
 use crate::webhook::Outbox;
 
@@ -52,12 +54,36 @@ impl Bulletin {
     }
 }
 
+/// What is looked at beside the signs.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// None where no ledger is shared.
+    pub shared: Option<Arc<Standing>>,
+    pub node_lag: Arc<NodeLag>,
+    pub ledger: Arc<Status>,
+}
+
+impl Looks {
+    fn signs(&self) -> impl Iterator<Item = Sign> {
+        let link = self.shared.as_ref().map(|shared| match shared.read().link {
+            Link::Starting | Link::Up => LinkSign::Up,
+            Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
+        });
+        let signs = [
+            Sign::Overdue(self.node_lag.overdue()),
+            Sign::Log(self.ledger.read().wal_bytes),
+            Sign::Tick,
+        ];
+        link.map(Sign::Link).into_iter().chain(signs)
+    }
+}
+
 /// Runs until nobody can send more signs.
 pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,
     outbox: Option<&Outbox>,
-    shared: Option<&Standing>,
+    looks: &Looks,
     bulletin: &Bulletin,
     node: &dyn Node,
 ) {
@@ -78,14 +104,9 @@ pub(crate) fn run(
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            if let Some(shared) = shared {
-                let sign = match shared.read().link {
-                    Link::Starting | Link::Up => LinkSign::Up,
-                    Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
-                };
-                watch.handle(now(), Sign::Link(sign), &mut alarms);
+            for sign in looks.signs() {
+                watch.handle(now(), sign, &mut alarms);
             }
-            watch.handle(now(), Sign::Tick, &mut alarms);
         }
         for alarm in alarms.drain(..) {
             if !alarm.kind.is_logged_elsewhere() {
@@ -135,7 +156,7 @@ mod tests {
             desk.send(Sign::PoolFailed).expect("it is read below");
         }
         drop(desk);
-        run(50, &signs, None, None, &bulletin, &Deaf);
+        run(50, &signs, None, &Looks::default(), &bulletin, &Deaf);
         let notices = bulletin.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, Kind::PoolFailed);

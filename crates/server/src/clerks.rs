@@ -3,26 +3,30 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hstratum_core::alarm::Sign;
+use hstratum_core::event::Level;
 
-use crate::alarms::{self, Bulletin};
+use crate::alarms::{self, Bulletin, Looks};
 use crate::clerk::{self, UsersFiles, UsersMail};
 use crate::driver::Desks;
-use crate::limits::PASSWORD_THREADS_MAX;
+use crate::limits::{CLERKS_STOP, PASSWORD_THREADS_MAX};
 use crate::mail::Post;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::shared::listen::{self, News};
 use crate::shared::people::Place;
 use crate::shared::relay::{Relay, RelayMail};
-use crate::shared::standing::Standing;
 use crate::shared::start::Opened;
 use crate::shared::threads::Threads;
 use crate::spool::Spool;
 use crate::store::{Parties, Store};
 use crate::webhook::{self, Outbox};
+
+/// How often a stop looks whether a thread has ended.
+const JOIN_POLL: Duration = Duration::from_millis(5);
 
 /// Whom all of them work for.
 pub(crate) struct Office<'a> {
@@ -31,8 +35,8 @@ pub(crate) struct Office<'a> {
     pub node: &'a Arc<dyn Node>,
     /// Where alarms are put up.
     pub bulletin: &'a Arc<Bulletin>,
-    /// How the ledger does that several servers share; none where there is none.
-    pub standing: Option<&'a Arc<Standing>>,
+    /// What alarms are raised for beside what is told.
+    pub looks: &'a Looks,
     /// Those that wait for that ledger.
     pub threads: &'a Threads,
 }
@@ -159,8 +163,13 @@ fn start_relay(
 /// Who raises alarms, and where there is a webhook who delivers them.
 fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let (settings, node) = (office.settings, office.node);
-    let (standing, bulletin) = (office.standing.cloned(), office.bulletin.clone());
+    let (looks, bulletin) = (office.looks, office.bulletin.clone());
     let mut clerks = Vec::new();
+    let looks = Looks {
+        shared: looks.shared.clone(),
+        node_lag: looks.node_lag.clone(),
+        ledger: looks.ledger.clone(),
+    };
     let mut outbox = None;
     if let Some(webhook) = &settings.config.webhook {
         let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
@@ -172,8 +181,8 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
     }
     let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());
     clerks.push(spawn("hstratum-alarms", move || {
-        let (outbox, shared) = (outbox.as_deref(), standing.as_deref());
-        alarms::run(drop_percent, &signs, outbox, shared, &bulletin, &*node);
+        let outbox = outbox.as_deref();
+        alarms::run(drop_percent, &signs, outbox, &looks, &bulletin, &*node);
     })?);
     Ok(clerks)
 }
@@ -192,4 +201,21 @@ pub(crate) fn spawn(
         .name(name.to_owned())
         .spawn(run)
         .with_context(|| format!("failed to start the thread {name}"))
+}
+
+/// Waits for threads to end, but not for long: what they wait for may hang.
+pub(crate) fn join(clerks: Vec<JoinHandle<()>>, node: &dyn Node) {
+    let by = Instant::now() + CLERKS_STOP;
+    for clerk in clerks {
+        while !clerk.is_finished() && Instant::now() < by {
+            thread::sleep(JOIN_POLL);
+        }
+        if clerk.is_finished() {
+            let _ = clerk.join();
+        } else {
+            let name = clerk.thread().name().unwrap_or_default();
+            let text = format!("the thread {name} is left behind: what it waits for hangs");
+            node.log(Level::Warning, &text);
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod net;
 pub mod node;
 mod node_lag;
 mod option_value;
+mod open_round;
 mod orders;
 pub mod password;
 pub mod payout;

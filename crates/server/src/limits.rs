@@ -98,6 +98,12 @@ pub(crate) const ADDRESS_MS: u64 = 5_000;
 /// How long an operator's order is waited for: an address and a password may have to be written.
 pub(crate) const ORDER_MS: u64 = 10_000;
 
+/// How long a look at the pool waits for the round. Then it is as it was read last.
+pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(500);
+
+/// Times of its reading after which the round is read anew.
+pub(crate) const ROUND_REST: u32 = 20;
+
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 
@@ -382,6 +388,16 @@ pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
 /// How long a start waits for the shared ledger where it can do without.
 pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
 
+/// How long it waits where it cannot. Then it has failed.
+pub(crate) const SHARED_FIRST_START: Duration = Duration::from_secs(60);
+
+/// How long nothing is written there after it was found to be away.
+pub(crate) const SHARED_AWAY: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for threads that wait for the disk. Then they are left behind: what they have
+/// not written was not acknowledged either.
+pub(crate) const CLERKS_STOP: Duration = Duration::from_secs(6);
+
 /// How long a stop waits for threads that may be waiting for the shared ledger. Batches that are not
 /// shipped then go after the next start.
 pub(crate) const SHARED_STOP: Duration = Duration::from_secs(2);
@@ -451,3 +467,4 @@ pub(crate) const FORGETTING_S: i64 = 86_400;
 const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);
 const _: () =
     assert!(FINISH_MS + LEDGER_STOP_MS + SHARED_STOP.as_millis() as u64 <= CLOSE_MS - 1_000);
+const _: () = assert!(LEDGER_STOP_MS + 1_000 < CLERKS_STOP.as_millis() as u64);

@@ -38,9 +38,13 @@ pub enum Kind {
     NoJob,
     NoPeers,
     JobAgain,
+    NodeOverdue,
+    NodeBack,
     LedgerStalled,
     LedgerFailing,
     LedgerHealed,
+    LedgerLogLarge,
+    LedgerLogSmall,
     SharedLedgerAway,
     SharedLedgerBack,
     HashrateDrop,
@@ -53,7 +57,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -62,9 +66,13 @@ impl Kind {
         Self::NoJob,
         Self::NoPeers,
         Self::JobAgain,
+        Self::NodeOverdue,
+        Self::NodeBack,
         Self::LedgerStalled,
         Self::LedgerFailing,
         Self::LedgerHealed,
+        Self::LedgerLogLarge,
+        Self::LedgerLogSmall,
         Self::SharedLedgerAway,
         Self::SharedLedgerBack,
         Self::HashrateDrop,
@@ -86,9 +94,13 @@ impl Kind {
             Self::NoJob => "no_job",
             Self::NoPeers => "no_peers",
             Self::JobAgain => "job_again",
+            Self::NodeOverdue => "node_overdue",
+            Self::NodeBack => "node_back",
             Self::LedgerStalled => "ledger_stalled",
             Self::LedgerFailing => "ledger_failing",
             Self::LedgerHealed => "ledger_healed",
+            Self::LedgerLogLarge => "ledger_log_large",
+            Self::LedgerLogSmall => "ledger_log_small",
             Self::SharedLedgerAway => "shared_ledger_away",
             Self::SharedLedgerBack => "shared_ledger_back",
             Self::HashrateDrop => "hashrate_drop",
@@ -107,13 +119,17 @@ impl Kind {
             | Self::BlockAccepted
             | Self::BlockConfirmed
             | Self::JobAgain
+            | Self::NodeBack
             | Self::LedgerHealed
+            | Self::LedgerLogSmall
             | Self::SharedLedgerBack
             | Self::HashrateBack
             | Self::WorkersBack
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
+            | Self::NodeOverdue
             | Self::LedgerStalled
+            | Self::LedgerLogLarge
             | Self::SharedLedgerAway
             | Self::HashrateDrop
             | Self::WorkersGone => Severity::Warning,
@@ -129,7 +145,14 @@ impl Kind {
     pub fn is_logged_elsewhere(self) -> bool {
         !matches!(
             self,
-            Self::HashrateDrop | Self::HashrateBack | Self::WorkersGone | Self::WorkersBack
+            Self::HashrateDrop
+                | Self::HashrateBack
+                | Self::WorkersGone
+                | Self::WorkersBack
+                | Self::NodeOverdue
+                | Self::NodeBack
+                | Self::LedgerLogLarge
+                | Self::LedgerLogSmall
         )
     }
 }

@@ -91,6 +91,10 @@ impl Happening {
             | Kind::Stopping => false,
             Kind::LedgerStalled
             | Kind::LedgerHealed
+            | Kind::LedgerLogLarge
+            | Kind::LedgerLogSmall
+            | Kind::NodeOverdue
+            | Kind::NodeBack
             | Kind::HashrateDrop
             | Kind::HashrateBack
             | Kind::WorkersGone

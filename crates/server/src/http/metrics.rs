@@ -145,6 +145,9 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
     page.gauge("hstratum_ledger_failing", help, failing);
     let help = "What waits in the ledger's log to be copied into its file.";
     page.gauge("hstratum_ledger_log_bytes", help, status.wal_bytes);
+    let help = "1 while the node has not answered for too long, else 0.";
+    let is_overdue = site.sources.node_lag.overdue().is_some();
+    page.gauge("hstratum_node_overdue", help, u8::from(is_overdue));
     if let Some(lag) = site.sources.node_lag.read() {
         let name = "hstratum_node_event_loop_lag_seconds";
         page.begin(

@@ -11,7 +11,7 @@ use hstratum_core::event::Level;
 use super::copy::{Copy, People};
 use super::people::{Place, Registry};
 use super::shipper::is_away;
-use crate::limits::SHARED_START;
+use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;
 use crate::store::unix_s;
 
@@ -51,7 +51,7 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
         .context("failed to start the thread hstratum-users")?;
     let looked = match &known {
         Some(_) => first.recv_timeout(SHARED_START).ok(),
-        None => first.recv().ok(),
+        None => first.recv_timeout(SHARED_FIRST_START).ok(),
     };
     let people = match (looked, known) {
         (Some(Ok(people)), _) => people,
@@ -76,7 +76,9 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
             };
             return Err(error.context(context));
         }
-        (None, None) => bail!("failed to read users from the shared ledger"),
+        (None, None) => bail!(
+            "the shared ledger does not answer, and there is no copy of its users yet"
+        ),
     };
     Ok(Opened {
         place,
