@@ -28,7 +28,7 @@ class Plugin {
     this.logger = node.logger.context('stratum');
     this.server = null;
     this.starting = null;      // the promise of that
-    this.calls = new Calls();
+    this.calls = new Calls(() => this.loaded && !node.opened);
     this.waits = null;
     this.templates = null;
     this.blocks = null;
@@ -269,10 +269,10 @@ class Plugin {
       this.lag.stop();
       this.waits.stop();
       // Miners mine until they are elsewhere, and may find a block.
-      await atMost(LEAVE_MS, this.calls.ask(id => this.server.leave(id)));
+      await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
-      await atMost(CLOSE_MS, this.calls.ask(id => this.server.close(id)));
+      await atMost(CLOSE_MS, this.calls.order(id => this.server.close(id)));
     } catch (e) {
       this.logger.error('failed to stop: %s', e.message);
     }
