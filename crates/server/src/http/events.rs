@@ -126,6 +126,12 @@ impl Happening {
     }
 }
 
+/// Whether an answer is told for as long as its connection lasts.
+pub(crate) fn is_stream(answer: &Response) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// Who listens, and what they missed.
 #[derive(Default)]
 pub(crate) struct Events(Mutex<Told>);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Site;
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
 use super::guard::without_port;
 use crate::live::{Silent, Snapshot};
@@ -197,7 +197,11 @@ pub(crate) fn host_of(headers: &HeaderMap) -> Option<&str> {
 /// The pool as it is now.
 #[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses(
     (status = 200, body = Pool), (status = 503, body = Problem)))]
-pub(crate) async fn pool(State(site): State<Arc<Site>>, headers: HeaderMap) -> Answer<Pool> {
+pub(crate) async fn pool(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    _: NoParams,
+) -> Answer<Pool> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
     Ok(Json(Pool::of(&site, &now, &workers, host_of(&headers))))
 }
