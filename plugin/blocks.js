@@ -12,6 +12,14 @@ const {hasPeer, isSynced} = require('./templates');
 // its verification keeps the event loop.
 const GETDATA_WAIT_MS = 25;
 
+// After which the answer to a block is overdue; hsd verifies a full one in
+// about a second, and may have a reorganisation before it.
+const ADD_OVERDUE_MS = 60000;
+
+// How long a block of another server waits to be told from one made up, and
+// the question where ours are for its answer.
+const LOOK_MS = 10000;
+
 // From this height on hsd ignores getblocktxn for a block that it has not
 // stored (lib/net/pool.js, handleGetBlockTxn); below it answers by itself.
 const HSD_ANSWERS_HEIGHT_MAX = 14;
@@ -22,14 +30,16 @@ const LOCATE_TRIES = 5;
 const NONE = Buffer.alloc(0);
 
 class Blocks {
-  constructor(node, hsd, server, templates, logger) {
+  constructor(node, hsd, server, templates, waits, logger) {
     this.node = node;
     this.hsd = hsd;
     this.server = server;
     this.templates = templates;
+    this.waits = waits;
     this.logger = logger;
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
     this.pending = new Set();
+    this.locating = false;
   }
 
   /**
@@ -106,8 +116,14 @@ class Blocks {
    */
 
   async isSound(block, tip) {
-    return block.verify()
-      && block.bits === await this.node.chain.getTarget(block.time, tip);
+    if (!block.verify())
+      return false;
+
+    // Where the node does not say it is added without being announced.
+    const target = this.waits.atMost('getTarget', LOOK_MS,
+      this.node.chain.getTarget(block.time, tip));
+
+    return block.bits === await target.catch(() => null);
   }
 
   build(solution) {
@@ -161,7 +177,14 @@ class Blocks {
     });
   }
 
-  async add(block) {
+  /** There is no other verdict than the node's, however long it takes. */
+
+  add(block) {
+    return this.waits.watch('the answer to a block', ADD_OVERDUE_MS,
+      this.addNow(block));
+  }
+
+  async addNow(block) {
     const {chain} = this.node;
     const hash = block.hash();
 
@@ -195,12 +218,27 @@ class Blocks {
 
   /**
    * Say what the node knows of the chain, and which blocks the main chain has
-   * at these heights: all of one moment, or the tip alone while it changes.
+   * at these heights: all of one moment, or the tip alone while it changes. Not
+   * while the node is being asked already and does not answer: this is asked
+   * again.
    * @param {Buffer[]} hashes
    * @param {Number[]} heights
    */
 
   async locate(hashes, heights) {
+    if (this.locating)
+      return;
+
+    this.locating = true;
+
+    const looking = this.locateNow(hashes, heights).finally(() => {
+      this.locating = false;
+    });
+
+    await this.waits.watch('the place of a block', LOOK_MS, looking);
+  }
+
+  async locateNow(hashes, heights) {
     const {chain} = this.node;
 
     for (let i = 0; i < LOCATE_TRIES; i++) {

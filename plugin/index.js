@@ -12,8 +12,10 @@ const host = require('./host');
 const options = require('./options');
 const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
+const {Calls} = require('./calls');
 const {Lag} = require('./lag');
 const {Templates} = require('./templates');
+const {Waits} = require('./waits');
 
 const LEAVE_MS = 5000;
 const SETTLE_MS = 2000;
@@ -25,6 +27,9 @@ class Plugin {
     this.node = node;
     this.logger = node.logger.context('stratum');
     this.server = null;
+    this.starting = null;      // the promise of that
+    this.calls = new Calls(() => this.loaded && !node.opened);
+    this.waits = null;
     this.templates = null;
     this.blocks = null;
     this.lag = null;
@@ -42,6 +47,8 @@ class Plugin {
 
   async open() {
     try {
+      this.starting = this.begin();
+      this.server = await this.starting;
       this.start();
     } catch (e) {
       e.stack = `hstratum: ${e.message}`;
@@ -49,27 +56,50 @@ class Plugin {
     }
   }
 
-  start() {
-    const {node, logger} = this;
-    const hsd = host.inspect(node);
+  /**
+   * Have the native half start, on a thread of its own: it reads files, looks
+   * names up and asks the shared ledger. It may have blocks for us before we
+   * have it.
+   * @returns {Promise<Object>} the server.
+   */
 
-    this.server = binding.load().start({
-      network: node.network.type,
-      prefix: node.location('stratum'),
-      memory: Boolean(node.memory),
-      options: options.read(node.config)
-    }, solution => this.onSolution(solution), (level, text) => {
-      this.onLog(level, text);
-    }, (hashes, heights) => {
-      this.onLocate(hashes, heights);
+  begin() {
+    const {node} = this;
+
+    this.hsd = host.inspect(node);
+
+    return new Promise((resolve, reject) => {
+      binding.load().start({
+        network: node.network.type,
+        prefix: node.location('stratum'),
+        memory: Boolean(node.memory),
+        options: options.read(node.config)
+      }, solution => this.onSolution(solution), (level, text) => {
+        this.onLog(level, text);
+      }, (hashes, heights) => {
+        this.onLocate(hashes, heights);
+      }, (id, answer) => {
+        this.calls.settle(id, answer);
+      }, (code, message, server) => {
+        if (server)
+          resolve(server);
+        else
+          reject(Object.assign(new Error(message), {code}));
+      });
     });
+  }
 
-    this.templates = new Templates(node, this.server, logger);
-    this.blocks = new Blocks(node, hsd, this.server, this.templates, logger);
+  start() {
+    const {node, logger, hsd} = this;
+
+    this.waits = new Waits(this.server);
+    this.templates = new Templates(node, this.server, this.waits, logger);
+    this.blocks = new Blocks(node, hsd, this.server, this.templates,
+      this.waits, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
     host.onOpen(node, hsd.version, () => this.onOpen());
-    rpc.add(node.rpc, this.server, logger);
+    rpc.add(node.rpc, this.server, this.calls, this.waits, logger);
   }
 
   listen() {
@@ -131,6 +161,11 @@ class Plugin {
   }
 
   onSolution(solution) {
+    if (!this.blocks) {
+      this.onceStarted(() => this.onSolution(solution));
+      return;
+    }
+
     try {
       this.blocks.submit(solution);
     } catch (e) {
@@ -145,13 +180,20 @@ class Plugin {
 
   onLocate(hashes, heights) {
     setTimeout(() => {
-      if (this.closing)
+      // It is asked again.
+      if (this.closing || !this.blocks)
         return;
 
       this.blocks.locate(hashes, heights).catch((e) => {
         this.onLog('error', `failed to look for our blocks: ${e.message}`);
       });
     }, LOCATE_MS);
+  }
+
+  /** What comes while the native half still starts. */
+
+  onceStarted(callback) {
+    this.starting.then(() => setImmediate(callback), () => {});
   }
 
   onLog(level, text) {
@@ -227,11 +269,12 @@ class Plugin {
 
     try {
       this.lag.stop();
+      this.waits.stop();
       // Miners mine until they are elsewhere, and may find a block.
-      await atMost(LEAVE_MS, this.server.leave());
+      await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
-      await atMost(CLOSE_MS, this.server.close());
+      await atMost(CLOSE_MS, this.calls.order(id => this.server.close(id)));
     } catch (e) {
       this.logger.error('failed to stop: %s', e.message);
     }

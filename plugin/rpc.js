@@ -17,6 +17,9 @@ const KINDS = {
   disk: DATABASE_ERROR
 };
 
+/** What the native half takes at once, or does not for what it was given. */
+const ERR_VALUE = 'ERR_HSTRATUM_VALUE';
+
 const DAY_S = 24 * 60 * 60;
 const DRAIN_S = 60;
 const LIST_MAX = 1000;
@@ -33,8 +36,8 @@ const CALLS = {
   getstratuminfo: {
     help: '',
     args: [0, 0],
-    async run(server) {
-      const answer = await server.info();
+    async run({server, ask, waits}) {
+      const answer = await ask(id => server.info(id));
 
       done(answer);
 
@@ -43,6 +46,7 @@ const CALLS = {
         addresses: server.addresses,
         ...JSON.parse(answer.info),
         ledger: server.ledgerFailing || 'ok',
+        node: waits.overdue || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')
       };
     }
@@ -51,12 +55,12 @@ const CALLS = {
   listworkers: {
     help: '("account") (count) (from)',
     args: [0, 3],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [account] = texts(args, ['(account)']);
       const count = whole(args[1], 'count', LIST_MAX);
       const from = whole(args[2], 'from', 0);
-      const answer = await server.workers(account,
-        Math.min(count, LIST_MAX), Math.min(from, UINT32_MAX));
+      const answer = await ask(id => server.workers(id, account,
+        Math.min(count, LIST_MAX), Math.min(from, UINT32_MAX)));
 
       done(answer);
 
@@ -68,11 +72,11 @@ const CALLS = {
     help: '"user" "password" ("address")',
     args: [2, 3],
     secret: true,
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [user, password, address]
         = texts(args, ['user', 'password', '(address)']);
 
-      return done(await server.addUser(user, password, address));
+      return done(await ask(id => server.addUser(id, user, password, address)));
     }
   },
 
@@ -80,43 +84,44 @@ const CALLS = {
     help: '"user" "password"',
     args: [2, 2],
     secret: true,
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [user, password] = texts(args, ['user', 'password']);
 
-      return done(await server.setPassword(user, password));
+      return done(await ask(id => server.setPassword(id, user, password)));
     }
   },
 
   disablestratumuser: {
     help: '"user"',
     args: [1, 1],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [user] = texts(args, ['user']);
 
-      return done(await server.disableUser(user));
+      return done(await ask(id => server.disableUser(id, user)));
     }
   },
 
   enablestratumuser: {
     help: '"user"',
     args: [1, 1],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [user] = texts(args, ['user']);
 
-      return done(await server.enableUser(user));
+      return done(await ask(id => server.enableUser(id, user)));
     }
   },
 
   setstratumaddress: {
     help: '"account" "address"',
     args: [2, 2],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [account, address] = texts(args, ['account', 'address']);
-      const stored = given(() => server.setAddress(account, address));
 
       try {
-        await stored;
+        await ask(id => server.setAddress(id, account, address));
       } catch (e) {
+        if (e.code === ERR_VALUE)
+          throw e;
         throw new RPCError(DATABASE_ERROR, e.message);
       }
 
@@ -127,13 +132,13 @@ const CALLS = {
   banminer: {
     help: '"address" (seconds) ("reason")',
     args: [1, 3],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [address, reason] = texts([args[0], args[2]],
         ['address', '(reason)']);
       const seconds = whole(args[1], 'seconds', DAY_S);
 
-      return done(await given(() => {
-        return server.ban(address, seconds, reason || '');
+      return done(await ask((id) => {
+        server.ban(id, address, seconds, reason || '');
       }));
     }
   },
@@ -141,18 +146,18 @@ const CALLS = {
   unbanminer: {
     help: '"address"',
     args: [1, 1],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const [address] = texts(args, ['address']);
 
-      return done(await given(() => server.unban(address)));
+      return done(await ask(id => server.unban(id, address)));
     }
   },
 
   liststratumbans: {
     help: '',
     args: [0, 0],
-    async run(server) {
-      const answer = await server.bans();
+    async run({server, ask}) {
+      const answer = await ask(id => server.bans(id));
 
       done(answer);
 
@@ -164,7 +169,7 @@ const CALLS = {
   drainstratum: {
     help: '"start|stop" (seconds) ("server")',
     args: [1, 3],
-    async run(server, args) {
+    async run({server, ask}, args) {
       const seconds = whole(args[1], 'seconds', DRAIN_S);
       const [other] = texts([args[2]], ['(server)']);
 
@@ -175,13 +180,13 @@ const CALLS = {
 
       if (other != null) {
         const over = args[0] === 'start' ? seconds : null;
-        await given(() => server.drainServer(other, over));
+        await ask(id => server.drainServer(id, other, over));
         return true;
       }
 
-      return done(await (args[0] === 'start'
-        ? server.drain(seconds)
-        : server.undrain()));
+      return done(await ask(id => args[0] === 'start'
+        ? server.drain(id, seconds)
+        : server.undrain(id)));
     }
   }
 };
@@ -190,10 +195,14 @@ const CALLS = {
  * Add the calls. One that the node has itself stays the node's.
  * @param {Object} rpc - the node's.
  * @param {Object} server - the addon's.
+ * @param {Calls} calls - to it.
+ * @param {Waits} waits - for the node.
  * @param {Object} logger
  */
 
-exports.add = function add(rpc, server, logger) {
+exports.add = function add(rpc, server, calls, waits, logger) {
+  const native = {server, waits, ask: call => calls.ask(call)};
+
   hideSecrets(rpc);
 
   for (const [name, call] of Object.entries(CALLS)) {
@@ -210,11 +219,13 @@ exports.add = function add(rpc, server, logger) {
         throw new RPCError(MISC_ERROR, `${name} ${call.help}`.trim());
 
       try {
-        return await call.run(server, args);
+        return await call.run(native, args);
       } catch (e) {
         if (e instanceof RPCError)
           throw e;
-        throw new RPCError(MISC_ERROR, e.message);
+
+        throw new RPCError(e.code === ERR_VALUE
+          ? INVALID_ADDRESS_OR_KEY : MISC_ERROR, e.message);
       }
     });
   }
@@ -242,16 +253,6 @@ function done(answer) {
     throw new RPCError(KINDS[answer.kind], answer.refused);
 
   return true;
-}
-
-/** What the native half takes at once, or does not for what it was given. */
-
-function given(call) {
-  try {
-    return call();
-  } catch (e) {
-    throw new RPCError(INVALID_ADDRESS_OR_KEY, e.message);
-  }
 }
 
 /** The arguments by these names, strings; a name in brackets may be null. */

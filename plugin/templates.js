@@ -9,13 +9,21 @@
 const {FirstTemplates, difference} = require('./first');
 
 const TEMPLATES_MAX = 32;
+
+/**
+ * After which a template on the tip is overdue. hsd makes one in tens of
+ * milliseconds, after at most a few seconds of a block's verification.
+ */
+const OVERDUE_MS = 15000;
+
 const TICK_MS = 1000;
 const TIME_MAX = 0xffffffff;
 
 class Templates {
-  constructor(node, server, logger) {
+  constructor(node, server, waits, logger) {
     this.node = node;
     this.server = server;
+    this.waits = waits;
     this.logger = logger;
     this.firsts = new FirstTemplates(node);
     this.first = null;       // what is out, if it is ours and not hsd's
@@ -163,7 +171,8 @@ class Templates {
 
   async make() {
     while (this.active) {
-      const attempt = await this.node.miner.createBlock();
+      const attempt = await this.waits.watch('createBlock', OVERDUE_MS,
+        this.node.miner.createBlock());
 
       // The node may have closed, or lost what a job needs, in between.
       if (!this.active)

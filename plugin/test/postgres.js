@@ -78,8 +78,31 @@ class Postgres {
   /** It ends at once, with what it has begun. */
 
   async kill() {
+    this.signalAll('SIGCONT');
     this.child.kill('SIGQUIT');
     await this.exited;
+  }
+
+  /** A signal for the server and all its backends, which are its children. */
+
+  signalAll(name) {
+    const {pid} = this.child;
+    const children = fs.readdirSync('/proc').filter((entry) => {
+      try {
+        const stat = fs.readFileSync(`/proc/${entry}/stat`, 'utf8');
+        return stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(pid);
+      } catch (e) {
+        return false;
+      }
+    });
+
+    for (const one of [pid, ...children.map(Number)]) {
+      try {
+        process.kill(one, name);
+      } catch (e) {
+        ;
+      }
+    }
   }
 
   /** The answer as text. */

@@ -9,6 +9,9 @@ const POW_BITS = 0x1d00ffff;
 const HARD_BITS = 0x1b00ffff;
 const SPACING = 600;
 
+/** What takes too long is not looked at. */
+const PATIENT = {watch: (what, ms, promise) => promise};
+
 /** A node of which everything can be set. */
 
 function makeNode() {
@@ -67,7 +70,7 @@ function start(t, node = makeNode()) {
   server.noTemplate = reason => server.reasons.push(reason);
 
   const logger = {error: (...args) => assert.fail(args.join(' '))};
-  const templates = new Templates(node, server, logger);
+  const templates = new Templates(node, server, PATIENT, logger);
 
   // Those that hsd makes; the others have tests of their own below.
   templates.firsts = {make: () => null, prepare: async () => {}};

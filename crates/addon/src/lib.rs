@@ -4,12 +4,13 @@
 //! go through weak thread-safe functions, which do not keep the process alive; what they hand over
 //! cannot fail to be made.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
-use hstratum::server::{AddressStored, Closing, Lag, Server};
+use hstratum::server::{Closing, Lag, Server};
 use hstratum::settings::Settings;
 use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::address::Network;
@@ -18,9 +19,9 @@ use hstratum_core::event::{Level, Verdict};
 use hstratum_core::ledger::{Chainwork, Tip, View};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
-use napi::bindgen_prelude::{AsyncTask, Buffer, FnArgs, Function, Task};
+use napi::Status;
+use napi::bindgen_prelude::{Buffer, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Status};
 use napi_derive::napi;
 
 /// An error with a stable code.
@@ -196,19 +197,26 @@ fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
     }
 }
 
-/// Starts a server.
+type StartedArgs = FnArgs<(Option<&'static str>, Option<String>, Option<ServerHandle>)>;
+/// Strong: the process waits for a start.
+type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, false>;
+type AnswerArgs = FnArgs<(u32, AnswerObject)>;
+
+/// Starts a server, on a thread of its own: files, names and the shared ledger can hang. `on_started`
+/// is told its outcome: an error's code and its one line, which names the option, the file or the
+/// address that is wrong, or the server.
 ///
 /// # Errors
-/// One line that names the option, the file or the address that is wrong.
+/// When there can be no thread.
 #[napi(catch_unwind)]
 pub fn start(
     options: StartOptions,
     on_solution: Function<'_, SolutionObject, ()>,
     on_log: Function<'_, LogArgs, ()>,
     on_locate: Function<'_, LocateArgs, ()>,
-) -> Result<ServerHandle> {
-    let settings = settings(options)?;
-    let refresh_s = settings.config.refresh_s;
+    on_answer: Function<'_, AnswerArgs, ()>,
+    on_started: Function<'_, StartedArgs, ()>,
+) -> Result<()> {
     let built = |error: napi::Error| napi::Error::new(ERR_START, error.reason.clone());
     let node = Hsd {
         on_solution: on_solution
@@ -227,9 +235,44 @@ pub fn start(
             .build()
             .map_err(built)?,
     };
-    let server = Server::start(settings, Arc::new(node))
-        .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
-    Ok(ServerHandle { server, refresh_s })
+    let on_answer = on_answer
+        .build_threadsafe_function()
+        .weak::<true>()
+        .build()
+        .map_err(built)?;
+    let on_started: OnStarted = on_started
+        .build_threadsafe_function()
+        .build()
+        .map_err(built)?;
+    std::thread::Builder::new()
+        .name("hstratum-start".to_owned())
+        .spawn(move || {
+            let started = catch_unwind(AssertUnwindSafe(|| {
+                let settings = settings(options)?;
+                let refresh_s = settings.config.refresh_s;
+                let server = Server::start(settings, Arc::new(node))
+                    .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
+                Ok(ServerHandle {
+                    server,
+                    refresh_s,
+                    calls: Calls::new(on_answer),
+                })
+            }));
+            let args = match started {
+                Ok(Ok(server)) => (None, None, Some(server)),
+                Ok(Err(error)) => {
+                    let error: napi::Error<&'static str> = error;
+                    (Some(error.status), Some(error.reason.clone()), None)
+                }
+                Err(_) => {
+                    let text = "the start failed, which is a bug".to_owned();
+                    (Some(ERR_START), Some(text), None)
+                }
+            };
+            on_started.call(FnArgs::from(args), ThreadsafeFunctionCallMode::NonBlocking);
+        })
+        .map_err(|error| napi::Error::new(ERR_START, format!("failed to start: {error}")))?;
+    Ok(())
 }
 
 fn settings(options: StartOptions) -> Result<Settings> {
@@ -269,10 +312,15 @@ fn settings(options: StartOptions) -> Result<Settings> {
 pub struct ServerHandle {
     server: Server,
     refresh_s: u32,
+    calls: Calls,
 }
 
+mod calls;
 // Here, since napi must have seen the class and its name before another file adds to it.
 mod orders;
+
+use calls::{Calls, Class};
+use orders::AnswerObject;
 
 #[napi]
 impl ServerHandle {
@@ -383,16 +431,6 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Has an account paid at an address from now on; resolves when that is durable.
-    #[napi(catch_unwind)]
-    pub fn set_address(&self, account: String, address: String) -> Result<AsyncTask<SetAddress>> {
-        let stored = self
-            .server
-            .set_address(&account, &address)
-            .map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
-        Ok(AsyncTask::new(SetAddress(stored)))
-    }
-
     /// How late the node's event loop was of late, in seconds.
     #[napi(catch_unwind)]
     pub fn node_lag(&self, mean_s: f64, p99_s: f64, max_s: f64) {
@@ -403,56 +441,38 @@ impl ServerHandle {
         });
     }
 
+    /// What the node was asked and has not answered for too long; null where there is nothing.
+    #[napi(catch_unwind)]
+    pub fn node_overdue(&self, what: Option<String>) {
+        self.server.node_overdue(what);
+    }
+
     /// Reads the certificate of TLS listeners anew; nobody is dropped.
     #[napi(catch_unwind)]
     pub fn reload(&self) {
         self.server.reload_certificates();
     }
 
-    /// Has proxies take their miners elsewhere before a stop; resolves when they have, or after four
+    /// Has proxies take their miners elsewhere before a stop; answered when they have, or after four
     /// seconds.
     #[napi(catch_unwind)]
-    pub fn leave(&self) -> AsyncTask<Close> {
-        AsyncTask::new(Close(self.server.leave()))
+    pub fn leave(&self, call: u32) {
+        self.stop(call, self.server.leave());
     }
 
-    /// Stops; resolves when all is flushed, to false when that took longer than ten seconds.
+    /// Stops; answered when all is flushed, or with false when that took longer than ten seconds.
     #[napi(catch_unwind)]
-    pub fn close(&self) -> AsyncTask<Close> {
-        AsyncTask::new(Close(self.server.close()))
-    }
-}
-
-/// Waits for a stop off the JavaScript thread.
-pub struct Close(Closing);
-
-impl Task for Close {
-    type Output = bool;
-    type JsValue = bool;
-
-    fn compute(&mut self) -> napi::Result<bool> {
-        Ok(self.0.wait())
+    pub fn close(&self, call: u32) {
+        self.stop(call, self.server.close());
     }
 
-    fn resolve(&mut self, _env: Env, output: bool) -> napi::Result<bool> {
-        Ok(output)
-    }
-}
-
-/// Waits for the ledger off the JavaScript thread.
-pub struct SetAddress(AddressStored);
-
-impl Task for SetAddress {
-    type Output = ();
-    type JsValue = ();
-
-    fn compute(&mut self) -> napi::Result<()> {
-        let stored = self.0.wait();
-        stored.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
-    }
-
-    fn resolve(&mut self, _env: Env, (): ()) -> napi::Result<()> {
-        Ok(())
+    fn stop(&self, call: u32, closing: Closing) {
+        self.calls.begin(Class::Stop, call, move || {
+            Ok(AnswerObject {
+                done: Some(closing.wait()),
+                ..AnswerObject::default()
+            })
+        });
     }
 }
 

@@ -1,122 +1,145 @@
-//! The operator's orders: one method each, and what came of them as an object.
+//! The operator's orders: one method each, and what came of them as an object. Each takes the number of
+//! its call, under which it is answered.
 
 use std::net::IpAddr;
 
-use hstratum::ledger::OpenRound;
-use hstratum::server::RoundReader;
+use hstratum::server::RoundKnown;
 use hstratum_core::admin::{Answer, Order, Refusal, RefusalKind};
 use hstratum_core::ban::{Ban, BannedBy};
 use hstratum_core::event::NewUser;
 use hstratum_core::info::{Info, WorkerInfo};
 use hstratum_core::ledger::Work;
-use napi::Env;
-use napi::bindgen_prelude::{AsyncTask, Task};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use crate::calls::Class;
 use crate::{ERR_VALUE, Result, ServerHandle, unsigned};
 
 #[napi]
 impl ServerHandle {
-    /// Adds a user; see [`OrderedObject`] for what it resolves to.
+    /// Adds a user; see [`AnswerObject`] for what it is answered with.
     #[napi(catch_unwind)]
-    pub fn add_user(
-        &self,
-        name: String,
-        password: String,
-        address: Option<String>,
-    ) -> AsyncTask<Ordered> {
-        self.order(Order::AddUser(NewUser {
+    pub fn add_user(&self, call: u32, name: String, password: String, address: Option<String>) {
+        let order = Order::AddUser(NewUser {
             name,
             password,
             address,
             is_locked: false,
-        }))
+        });
+        self.order(Class::Change, call, order);
     }
 
     /// Gives a user another password.
     #[napi(catch_unwind)]
-    pub fn set_password(&self, name: String, password: String) -> AsyncTask<Ordered> {
-        self.order(Order::SetPassword { name, password })
+    pub fn set_password(&self, call: u32, name: String, password: String) {
+        self.order(Class::Change, call, Order::SetPassword { name, password });
     }
 
     /// Disables a user and ends its connections.
     #[napi(catch_unwind)]
-    pub fn disable_user(&self, name: String) -> AsyncTask<Ordered> {
-        self.order(Order::DisableUser(name))
+    pub fn disable_user(&self, call: u32, name: String) {
+        self.order(Class::Change, call, Order::DisableUser(name));
     }
 
     /// Enables a user again.
     #[napi(catch_unwind)]
-    pub fn enable_user(&self, name: String) -> AsyncTask<Ordered> {
-        self.order(Order::EnableUser(name))
+    pub fn enable_user(&self, call: u32, name: String) {
+        self.order(Class::Change, call, Order::EnableUser(name));
+    }
+
+    /// Has an account paid at an address from now on; answered when that is durable.
+    #[napi(catch_unwind)]
+    pub fn set_address(&self, call: u32, account: String, address: String) -> Result<()> {
+        let stored = self.server.set_address(&account, &address);
+        let stored = stored.map_err(wrong_value)?;
+        self.calls.begin(Class::Change, call, move || {
+            stored.wait().map_err(failed)?;
+            Ok(AnswerObject::default())
+        });
+        Ok(())
     }
 
     /// Refuses an address for so many seconds; 0: until it is unbanned.
     #[napi(catch_unwind)]
-    pub fn ban(&self, address: String, seconds: i64, reason: String) -> Result<AsyncTask<Ordered>> {
+    pub fn ban(&self, call: u32, address: String, seconds: i64, reason: String) -> Result<()> {
         let seconds = unsigned(seconds)?;
-        Ok(self.order(Order::Ban {
+        let order = Order::Ban {
             address: address_of(&address)?,
             duration_s: (seconds > 0).then_some(seconds),
             reason,
-        }))
+        };
+        self.order(Class::Change, call, order);
+        Ok(())
     }
 
     /// Takes connections from an address again.
     #[napi(catch_unwind)]
-    pub fn unban(&self, address: String) -> Result<AsyncTask<Ordered>> {
-        Ok(self.order(Order::Unban(address_of(&address)?)))
+    pub fn unban(&self, call: u32, address: String) -> Result<()> {
+        let address = address_of(&address)?;
+        self.order(Class::Change, call, Order::Unban(address));
+        Ok(())
     }
 
     /// The addresses that are refused.
     #[napi(catch_unwind)]
-    pub fn bans(&self) -> AsyncTask<Ordered> {
-        self.order(Order::ListBans)
+    pub fn bans(&self, call: u32) {
+        self.order(Class::Look, call, Order::ListBans);
     }
 
     /// Takes no more connections and moves miners away over so many seconds.
     #[napi(catch_unwind)]
-    pub fn drain(&self, seconds: i64) -> Result<AsyncTask<Ordered>> {
+    pub fn drain(&self, call: u32, seconds: i64) -> Result<()> {
         let over_s = unsigned(seconds)?;
-        Ok(self.order(Order::Drain { over_s }))
+        self.order(Class::Change, call, Order::Drain { over_s });
+        Ok(())
     }
 
     /// Takes connections again.
     #[napi(catch_unwind)]
-    pub fn undrain(&self) -> AsyncTask<Ordered> {
-        self.order(Order::Undrain)
+    pub fn undrain(&self, call: u32) {
+        self.order(Class::Change, call, Order::Undrain);
     }
 
     /// Has the servers of that name in the shared ledger move miners away over so many seconds, or
-    /// take connections again where none are given; resolves when they have been told.
+    /// take connections again where none are given; answered when they have been told.
     #[napi(catch_unwind)]
-    pub fn drain_server(
-        &self,
-        server: String,
-        seconds: Option<i64>,
-    ) -> Result<AsyncTask<DrainServer>> {
+    pub fn drain_server(&self, call: u32, server: String, seconds: Option<i64>) -> Result<()> {
         let over_s = seconds.map(unsigned).transpose()?;
         let told = self.server.drain_server(&server, over_s);
-        let told = told.map_err(|error| napi::Error::new(ERR_VALUE, format!("{error:#}")))?;
-        Ok(AsyncTask::new(DrainServer(told)))
+        let told = told.map_err(wrong_value)?;
+        self.calls.begin(Class::Change, call, move || {
+            told.wait().map_err(failed)?;
+            Ok(AnswerObject::default())
+        });
+        Ok(())
     }
 
-    /// How the pool does.
+    /// How the pool does. Nothing that can hang is asked: the round is as it was read last.
     #[napi(catch_unwind)]
-    pub fn info(&self) -> AsyncTask<Ordered> {
-        let round = Some(self.server.round());
-        AsyncTask::new(Ordered(self.server.order(Order::Info), round))
+    pub fn info(&self, call: u32) {
+        let (info, round) = (self.server.order(Order::Info), self.server.round());
+        self.calls.begin(Class::Look, call, move || {
+            let answer = info.wait().map_err(failed)?;
+            let round = round.look();
+            Ok(match answer {
+                Ok(Answer::Info(info)) => AnswerObject {
+                    info: Some(info_json(&info, &round).to_string()),
+                    ..AnswerObject::default()
+                },
+                other => answer_object(other),
+            })
+        });
     }
 
     /// So many workers after the first `from`, of one account or of all.
     #[napi(catch_unwind)]
-    pub fn workers(&self, account: Option<String>, count: u32, from: u32) -> AsyncTask<Ordered> {
-        self.order(Order::ListWorkers {
+    pub fn workers(&self, call: u32, account: Option<String>, count: u32, from: u32) {
+        let order = Order::ListWorkers {
             account,
             count: count as usize,
             from: from as usize,
-        })
+        };
+        self.order(Class::Look, call, order);
     }
 
     /// hstratum's version.
@@ -145,35 +168,23 @@ impl ServerHandle {
         Some(reading.to_json())
     }
 
-    fn order(&self, order: Order) -> AsyncTask<Ordered> {
-        AsyncTask::new(Ordered(self.server.order(order), None))
+    fn order(&self, class: Class, call: u32, order: Order) {
+        let ordered = self.server.order(order);
+        self.calls.begin(class, call, move || {
+            let answer = ordered.wait().map_err(failed)?;
+            Ok(answer_object(answer))
+        });
     }
 }
 
-/// Waits for the shared ledger off the JavaScript thread.
-pub struct DrainServer(hstratum::server::ServerDrained);
-
-impl Task for DrainServer {
-    type Output = ();
-    type JsValue = ();
-
-    fn compute(&mut self) -> napi::Result<()> {
-        let told = self.0.wait();
-        told.map_err(|error| napi::Error::from_reason(format!("{error:#}")))
-    }
-
-    fn resolve(&mut self, _env: Env, (): ()) -> napi::Result<()> {
-        Ok(())
-    }
-}
-
-/// Waits for an order off the JavaScript thread, and reads the open round where that is wanted.
-pub struct Ordered(hstratum::server::Ordered, Option<RoundReader>);
-
-/// What came of an order.
+/// What came of a call.
 #[napi(object)]
 #[derive(Default)]
-pub struct OrderedObject {
+pub struct AnswerObject {
+    /// Why there is no answer.
+    pub failed: Option<String>,
+    /// Of a stop: whether all is done.
+    pub done: Option<bool>,
     /// Why it was not carried out.
     pub refused: Option<String>,
     /// Then: `malformed`, `state` or `disk`.
@@ -201,47 +212,44 @@ pub struct BanObject {
     pub by: String,
 }
 
-impl Task for Ordered {
-    type Output = (std::result::Result<Answer, Refusal>, Option<OpenRound>);
-    type JsValue = OrderedObject;
-
-    fn compute(&mut self) -> napi::Result<Self::Output> {
-        let answer = self.0.wait();
-        let answer = answer.map_err(failed)?;
-        let round = self.1.as_ref().map(RoundReader::read);
-        Ok((answer, round.transpose().map_err(failed)?.flatten()))
+impl AnswerObject {
+    pub(crate) fn failed(reason: String) -> Self {
+        Self {
+            failed: Some(reason),
+            ..Self::default()
+        }
     }
+}
 
-    fn resolve(&mut self, _env: Env, answer: Self::Output) -> napi::Result<OrderedObject> {
-        let (answer, round) = answer;
-        Ok(match answer {
-            Ok(Answer::Done) => OrderedObject::default(),
-            Ok(Answer::Info(info)) => OrderedObject {
-                info: Some(info_json(&info, round.as_ref()).to_string()),
-                ..OrderedObject::default()
-            },
-            Ok(Answer::Workers(workers, total)) => OrderedObject {
-                workers: Some(workers_json(&workers, total).to_string()),
-                ..OrderedObject::default()
-            },
-            Ok(Answer::Bans(bans)) => OrderedObject {
-                bans: Some(bans.into_iter().map(ban_object).collect()),
-                ..OrderedObject::default()
-            },
-            Err(refusal) => OrderedObject {
-                refused: Some(refusal.text().to_owned()),
-                kind: Some(kind_of(refusal).to_owned()),
-                ..OrderedObject::default()
-            },
-        })
+fn answer_object(answer: std::result::Result<Answer, Refusal>) -> AnswerObject {
+    match answer {
+        // The information has its own way, beside the round.
+        Ok(Answer::Done | Answer::Info(_)) => AnswerObject::default(),
+        Ok(Answer::Workers(workers, total)) => AnswerObject {
+            workers: Some(workers_json(&workers, total).to_string()),
+            ..AnswerObject::default()
+        },
+        Ok(Answer::Bans(bans)) => AnswerObject {
+            bans: Some(bans.into_iter().map(ban_object).collect()),
+            ..AnswerObject::default()
+        },
+        Err(refusal) => AnswerObject {
+            refused: Some(refusal.text().to_owned()),
+            kind: Some(kind_of(refusal).to_owned()),
+            ..AnswerObject::default()
+        },
     }
+}
+
+fn wrong_value(error: impl std::fmt::Display) -> napi::Error<&'static str> {
+    napi::Error::new(ERR_VALUE, format!("{error:#}"))
 }
 
 fn failed(error: impl std::fmt::Display) -> napi::Error {
     napi::Error::from_reason(format!("{error:#}"))
 }
 
-fn info_json(info: &Info, round: Option<&OpenRound>) -> Value {
+fn info_json(info: &Info, known: &RoundKnown) -> Value {
     let work = |work: &Work| json!({"count": work.count, "difficulty": work.difficulty});
     json!({
         "connections": info.connections,
@@ -260,12 +268,14 @@ fn info_json(info: &Info, round: Option<&OpenRound>) -> Value {
             "low": work(&info.sent.low),
             "duplicate": work(&info.sent.duplicate),
         },
-        "round": round.map(|round| json!({
+        "round": known.round.as_ref().map(|round| json!({
             "fromheight": round.from_height,
             "shares": round.shares,
             "work": round.work,
             "effort": round.effort,
+            "age": known.age_s,
         })),
+        "roundfailing": known.failing,
         "bans": info.bans,
         "draining": info.is_draining,
         "lastblock": info.last_block.map(|(height, hash)| json!({

@@ -15,7 +15,7 @@ use crate::absence::Workers;
 use crate::event::Now;
 use crate::hashrate::Speed;
 use crate::ledger::Tallied;
-use crate::limits::{ALARM_PATIENCE_MS, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
+use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
 use crate::units::{Hash, Height};
 
 /// Something that a [`Watch`] is told.
@@ -40,6 +40,10 @@ pub enum Sign {
     Duties(Vec<&'static str>),
     /// Whether another server that is alive has this one's name.
     Twin(bool),
+    /// What the node should have answered long ago; none where there is nothing.
+    Overdue(Option<String>),
+    /// How long the ledger's log is, in bytes.
+    Log(u64),
     /// What miners have sent.
     Work(Vec<Tallied>),
     /// Whether the operator has the server drained.
@@ -139,6 +143,9 @@ pub struct Watch {
     undone: Vec<&'static str>,
     is_twin: bool,
     is_behind: bool,
+    /// What the node has not answered.
+    overdue: Option<String>,
+    is_log_large: bool,
     draining: Draining,
     blocks: VecDeque<Known>,
     speed: Speed,
@@ -164,6 +171,8 @@ impl Watch {
             undone: Vec::new(),
             is_twin: false,
             is_behind: false,
+            overdue: None,
+            is_log_large: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
             speed: Speed::new(drop_percent),
@@ -207,6 +216,8 @@ impl Watch {
                 }
                 self.is_twin = is_twin;
             }
+            Sign::Overdue(what) => self.look_at_node(what, out),
+            Sign::Log(bytes) => self.look_at_log(bytes, out),
             Sign::Work(tallied) => {
                 self.speed.add(&tallied);
                 self.workers.add(&tallied, self.served_ms);
@@ -331,6 +342,38 @@ impl Watch {
                 };
             }
             (SharedLink::Down { reason, .. }, LinkSign::Down(newer)) => *reason = newer,
+        }
+    }
+
+    fn look_at_node(&mut self, what: Option<String>, out: &mut Vec<Alarm>) {
+        if self.overdue == what {
+            return;
+        }
+        self.overdue.clone_from(&what);
+        out.push(match what {
+            Some(what) => Alarm {
+                kind: Kind::NodeOverdue,
+                text: format!("The node does not answer: {what}"),
+                detail: Detail::Reason(what),
+            },
+            None => plain(Kind::NodeBack, "The node answers again".to_owned()),
+        });
+    }
+
+    /// It is small again from half of what is large, so that it is not told twice.
+    fn look_at_log(&mut self, bytes: u64, out: &mut Vec<Alarm>) {
+        if !self.is_log_large && bytes >= LEDGER_LOG_LARGE {
+            self.is_log_large = true;
+            let text = format!(
+                "The ledger's log has {} MB and cannot begin anew: somebody reads the ledger all \
+                 the time",
+                bytes / 1_000_000
+            );
+            out.push(plain(Kind::LedgerLogLarge, text));
+        } else if self.is_log_large && bytes < LEDGER_LOG_LARGE / 2 {
+            self.is_log_large = false;
+            let text = "The ledger's log has begun anew".to_owned();
+            out.push(plain(Kind::LedgerLogSmall, text));
         }
     }
 

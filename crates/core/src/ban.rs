@@ -203,7 +203,7 @@ impl Bans {
 }
 
 /// Whoever has one IPv6 address has a whole /64 of them.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {

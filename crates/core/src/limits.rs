@@ -128,6 +128,9 @@ pub const LINK_PATIENCE_MS: u64 = 60_000;
 /// How long there must be no job, or the ledger be stalled, for an alarm.
 pub const ALARM_PATIENCE_MS: u64 = 15_000;
 
+/// Bytes of the ledger's log from which there is an alarm.
+pub const LEDGER_LOG_LARGE: u64 = 256 << 20;
+
 /// Workers whose silence is noticed. Beyond it others are not watched.
 pub const WATCHED_WORKERS_MAX: usize = 100_000;
 

@@ -201,6 +201,38 @@ fn ledger_is_told_when_it_stalls_for_long_fails_and_heals() {
 }
 
 #[test]
+fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
+    let mut desk = Desk::serving();
+    let overdue = || Sign::Overdue(Some("createBlock takes longer than 15 s".to_owned()));
+    desk.sign(Sign::Overdue(None));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(overdue());
+    desk.sign(overdue());
+    assert!(
+        desk.alarms[0].text.contains("createBlock"),
+        "{:?}",
+        desk.alarms
+    );
+    assert_eq!(desk.kinds(), [Kind::NodeOverdue]);
+    desk.sign(Sign::Overdue(None));
+    desk.sign(Sign::Overdue(None));
+    assert_eq!(desk.kinds(), [Kind::NodeBack]);
+}
+
+#[test]
+fn a_log_that_cannot_begin_anew_is_told_once_and_when_it_has() {
+    let mut desk = Desk::serving();
+    desk.sign(Sign::Log(255 << 20));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(Sign::Log(256 << 20));
+    desk.sign(Sign::Log(900 << 20));
+    desk.sign(Sign::Log(200 << 20));
+    assert_eq!(desk.kinds(), [Kind::LedgerLogLarge]);
+    desk.sign(Sign::Log(1 << 20));
+    assert_eq!(desk.kinds(), [Kind::LedgerLogSmall]);
+}
+
+#[test]
 fn lost_hashrate_is_told_once_and_when_it_is_back() {
     let mut desk = Desk::serving();
     let all = ["a", "b", "c", "d"];

@@ -118,6 +118,11 @@ function warnings(pool) {
       + `${pool.ledger_failing}.`]);
   }
 
+  if (pool.node_overdue) {
+    notes.push(['bad', `The node does not answer: ${pool.node_overdue}. `
+      + 'Blocks without transactions are mined meanwhile, or none.']);
+  }
+
   if (pool.shared_ledger_away) {
     notes.push(['bad', 'The shared ledger cannot be read: lists and history are '
       + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
@@ -12,7 +12,9 @@ use hstratum_core::event::{Level, Now};
 use crate::duty::Duties;
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
+use crate::node_lag::NodeLag;
 use crate::shared::standing::{Link, Standing};
+use crate::store::status::Status;
 use crate::store::unix_s;
 use crate::webhook::Outbox;
 
@@ -53,12 +55,42 @@ impl Bulletin {
     }
 }
 
+/// What is looked at beside the signs.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// None where no ledger is shared.
+    pub shared: Option<Arc<Standing>>,
+    pub node_lag: Arc<NodeLag>,
+    pub ledger: Arc<Status>,
+    pub duties: Duties,
+}
+
+impl Looks {
+    fn signs(&self) -> impl Iterator<Item = Sign> {
+        let shared = self.shared.as_ref().map(|shared| shared.read());
+        let shared = shared.into_iter().flat_map(|reading| {
+            let link = match reading.link {
+                Link::Starting | Link::Up => LinkSign::Up,
+                Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
+            };
+            [Sign::Twin(reading.is_twin), Sign::Link(link)]
+        });
+        let signs = [
+            Sign::Overdue(self.node_lag.overdue()),
+            Sign::Log(self.ledger.read().wal_bytes),
+            Sign::Duties(self.duties.late()),
+            Sign::Tick,
+        ];
+        shared.chain(signs)
+    }
+}
+
 /// Runs until nobody can send more signs.
 pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,
     outbox: Option<&Outbox>,
-    (shared, duties): (Option<&Standing>, &Duties),
+    looks: &Looks,
     bulletin: &Bulletin,
     node: &dyn Node,
 ) {
@@ -79,17 +111,9 @@ pub(crate) fn run(
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            if let Some(shared) = shared {
-                let reading = shared.read();
-                watch.handle(now(), Sign::Twin(reading.is_twin), &mut alarms);
-                let sign = match reading.link {
-                    Link::Starting | Link::Up => LinkSign::Up,
-                    Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
-                };
-                watch.handle(now(), Sign::Link(sign), &mut alarms);
+            for sign in looks.signs() {
+                watch.handle(now(), sign, &mut alarms);
             }
-            watch.handle(now(), Sign::Duties(duties.late()), &mut alarms);
-            watch.handle(now(), Sign::Tick, &mut alarms);
         }
         for alarm in alarms.drain(..) {
             if !alarm.kind.is_logged_elsewhere() {
@@ -137,8 +161,7 @@ mod tests {
             desk.send(Sign::PoolFailed).expect("it is read below");
         }
         drop(desk);
-        let duties = Duties::default();
-        run(50, &signs, None, (None, &duties), &bulletin, &Deaf);
+        run(50, &signs, None, &Looks::default(), &bulletin, &Deaf);
         let notices = bulletin.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, Kind::PoolFailed);

@@ -189,15 +189,18 @@ fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> a
     if ledger.send(StoreMail::SetAddress(mail)).is_err() {
         bail!("the ledger is closed");
     }
-    wait_for_address(&answered)
+    wait_for_address(&answered, "the ledger")
 }
 
 /// Waits until the ledger has an address.
-pub(crate) fn wait_for_address(answered: &Receiver<anyhow::Result<()>>) -> anyhow::Result<()> {
+pub(crate) fn wait_for_address(
+    answered: &Receiver<anyhow::Result<()>>,
+    ledger: &str,
+) -> anyhow::Result<()> {
     match answered.recv_timeout(Duration::from_millis(ADDRESS_MS)) {
         Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => bail!("the ledger does not answer"),
-        Err(RecvTimeoutError::Disconnected) => bail!("the ledger is closed"),
+        Err(RecvTimeoutError::Timeout) => bail!("{ledger} does not answer"),
+        Err(RecvTimeoutError::Disconnected) => bail!("{ledger} is closed"),
     }
 }
 

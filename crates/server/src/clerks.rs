@@ -3,27 +3,31 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hstratum_core::alarm::Sign;
+use hstratum_core::event::Level;
 
-use crate::alarms::{self, Bulletin};
+use crate::alarms::{self, Bulletin, Looks};
 use crate::clerk::{self, UsersFiles, UsersMail};
 use crate::driver::Desks;
 use crate::duty::{Duties, keep};
-use crate::limits::PASSWORD_THREADS_MAX;
+use crate::limits::{CLERKS_STOP, PASSWORD_THREADS_MAX};
 use crate::mail::Post;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::shared::listen::{self, News};
 use crate::shared::place::Place;
 use crate::shared::relay::{Relay, RelayMail};
-use crate::shared::standing::Standing;
 use crate::shared::start::Opened;
 use crate::shared::threads::Threads;
 use crate::spool::Spool;
 use crate::store::{Parties, Store};
 use crate::webhook::{self, Outbox};
+
+/// How often a stop looks whether a thread has ended.
+const JOIN_POLL: Duration = Duration::from_millis(5);
 
 /// Whom all of them work for.
 pub(crate) struct Office<'a> {
@@ -32,8 +36,8 @@ pub(crate) struct Office<'a> {
     pub node: &'a Arc<dyn Node>,
     /// Where alarms are put up.
     pub bulletin: &'a Arc<Bulletin>,
-    /// How the ledger does that several servers share; none where there is none.
-    pub standing: Option<&'a Arc<Standing>>,
+    /// What alarms are raised for beside what is told.
+    pub looks: &'a Looks,
     /// Those that wait for that ledger.
     pub threads: &'a Threads,
     /// What they are there to do.
@@ -176,8 +180,14 @@ fn start_relay(
 /// Who raises alarms, and where there is a webhook who delivers them.
 fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let (settings, node) = (office.settings, office.node);
-    let (standing, bulletin) = (office.standing.cloned(), office.bulletin.clone());
+    let (looks, bulletin) = (office.looks, office.bulletin.clone());
     let mut clerks = Vec::new();
+    let looks = Looks {
+        shared: looks.shared.clone(),
+        node_lag: looks.node_lag.clone(),
+        ledger: looks.ledger.clone(),
+        duties: looks.duties.clone(),
+    };
     let mut outbox = None;
     if let Some(webhook) = &settings.config.webhook {
         let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
@@ -188,10 +198,9 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
         })?);
     }
     let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());
-    let duties = office.duties.clone();
     clerks.push(spawn_kept("hstratum-alarms", node, move || {
-        let (outbox, shared) = (outbox.as_deref(), (standing.as_deref(), &duties));
-        alarms::run(drop_percent, &signs, outbox, shared, &bulletin, &*told);
+        let outbox = outbox.as_deref();
+        alarms::run(drop_percent, &signs, outbox, &looks, &bulletin, &*told);
     })?);
     Ok(clerks)
 }
@@ -220,4 +229,21 @@ pub(crate) fn spawn(
         .name(name.to_owned())
         .spawn(run)
         .with_context(|| format!("failed to start the thread {name}"))
+}
+
+/// Waits for threads to end, but not for long: what they wait for may hang.
+pub(crate) fn join(clerks: Vec<JoinHandle<()>>, node: &dyn Node) {
+    let by = Instant::now() + CLERKS_STOP;
+    for clerk in clerks {
+        while !clerk.is_finished() && Instant::now() < by {
+            thread::sleep(JOIN_POLL);
+        }
+        if clerk.is_finished() {
+            let _ = clerk.join();
+        } else {
+            let name = clerk.thread().name().unwrap_or_default();
+            let text = format!("the thread {name} is left behind: what it waits for hangs");
+            node.log(Level::Warning, &text);
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub mod mail;
 mod net;
 pub mod node;
 mod node_lag;
+mod open_round;
 mod option_value;
 mod orders;
 pub mod password;

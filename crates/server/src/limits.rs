@@ -98,6 +98,12 @@ pub(crate) const ADDRESS_MS: u64 = 5_000;
 /// How long an operator's order is waited for: an address and a password may have to be written.
 pub(crate) const ORDER_MS: u64 = 10_000;
 
+/// How long a look at the pool waits for the round. Then it is as it was read last.
+pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(500);
+
+/// Times of its reading after which the round is read anew.
+pub(crate) const ROUND_REST: u32 = 20;
+
 /// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 
@@ -246,6 +252,9 @@ pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
 pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
 
+/// How often that is tried while readers keep it from beginning anew.
+pub(crate) const WAL_FINISH_EVERY: Duration = Duration::from_millis(500);
+
 /// A ledger's file up to this size is checked whole at the start.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -264,8 +273,18 @@ pub(crate) const LIVE_ANSWER: Duration = Duration::from_secs(3);
 /// Groups of shares on their way to the ledger whose latency is measured. Others are not.
 pub(crate) const LIVE_REPLIES_MAX: usize = 65_536;
 
-/// HTTP connections. The next one is closed.
+/// HTTP connections. The next one takes the place of the one that has answered nothing for longest; where
+/// all are answering it is closed.
 pub(crate) const HTTP_CONNS_MAX: usize = 256;
+
+/// Of them one address, or an IPv6 /64; loopback, where a proxy may be, as many as there are.
+pub(crate) const HTTP_CONNS_PER_ADDRESS: usize = 64;
+
+/// More, for the operator on the same machine.
+pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
+
+/// Orders over HTTP that wait at a time. The next is refused with 503.
+pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
 /// Pages that are told of events. The next one is refused with 503.
 pub(crate) const HTTP_LISTENERS_MAX: usize = 128;
@@ -281,6 +300,9 @@ pub(crate) const HTTP_HEADERS_MAX: usize = 64;
 
 /// How long a request's head may take. Then the connection is closed.
 pub(crate) const HTTP_HEAD: Duration = Duration::from_secs(10);
+
+/// How long a whole request may take, its body and its order too. Then it is 503.
+pub(crate) const HTTP_REQUEST: Duration = Duration::from_secs(30);
 
 /// How long an answer may take to be made. Then it is 503.
 pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(15);
@@ -337,21 +359,42 @@ pub(crate) const HTTP_SUMS: Duration = Duration::from_secs(2);
 /// Steps of time whose sums HTTP keeps. At the limit all are read anew.
 pub(crate) const HTTP_SUMS_MAX: usize = 4_096;
 
-/// How old what is about everybody in a shared ledger may be before it is read anew, however long that
-/// takes.
-pub(crate) const HTTP_SHARED_KEPT: Duration = Duration::from_secs(30);
+/// How old what is about everybody may be before it is read anew, however long that takes.
+pub(crate) const HTTP_KEPT: Duration = Duration::from_secs(30);
 
-/// How old it may be where it is soon read.
-pub(crate) const HTTP_SHARED_KEPT_MIN: Duration = Duration::from_secs(1);
+/// The same of the last day.
+pub(crate) const HTTP_DAY_KEPT: Duration = Duration::from_secs(300);
 
-/// Times of its reading after which it is read anew: a twentieth of a processor of the database's.
-pub(crate) const HTTP_SHARED_REST: u32 = 20;
+/// How old it may be in a shared ledger where it is soon read.
+pub(crate) const HTTP_KEPT_MIN: Duration = Duration::from_secs(1);
+
+/// Times of its reading after which it is read anew: a twentieth of a processor.
+pub(crate) const HTTP_REST: u32 = 20;
+
+/// What is read in half of that is waited for. Else it is given as it was.
+pub(crate) const HTTP_SOON: Duration = Duration::from_millis(500);
+
+/// Workers whose last day is kept. Beyond it all are read anew.
+pub(crate) const HTTP_WORKERS_MAX: usize = 1_000_000;
 
 /// How long it is waited for where it was never read.
 pub(crate) const HTTP_FIRST: Duration = Duration::from_secs(5);
 
 /// How long reading it may take, in the background.
 pub(crate) const HTTP_GATHER: Duration = Duration::from_secs(120);
+
+/// The same of a file, whose log grows meanwhile.
+pub(crate) const HTTP_GATHER_FILE: Duration = Duration::from_secs(30);
+
+/// How long nobody begins to read a file whose log has [`WAL_BYTES_HIGH`]. If it has not begun anew then,
+/// somebody else reads, and it is tried once more when it has grown by as much.
+pub(crate) const HTTP_GIVE_WAY: Duration = Duration::from_secs(10);
+
+/// How long a request waits for that. Then it is 503, or what is about everybody as it was.
+pub(crate) const HTTP_GIVE_WAY_WAIT: Duration = Duration::from_secs(3);
+
+/// How often it looks.
+pub(crate) const HTTP_GIVE_WAY_LOOK: Duration = Duration::from_millis(20);
 
 /// Servers of a shared ledger that HTTP shows, those that were seen last.
 pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;
@@ -399,9 +442,16 @@ pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
 /// How long a start waits for the shared ledger where it can do without.
 pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
 
-/// How long it waits where it cannot: nobody knows yet who may mine. The node waits meanwhile, so that
-/// this is not long, but one host that hangs is passed over in it.
-pub(crate) const SHARED_FIRST_START: Duration = Duration::from_secs(8);
+/// How long it waits where it cannot: nobody knows yet who may mine, and one host that hangs is passed
+/// over in it. Then it has failed.
+pub(crate) const SHARED_FIRST_START: Duration = Duration::from_secs(60);
+
+/// How long nothing is written there after it was found to be away.
+pub(crate) const SHARED_AWAY: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for threads that wait for the disk. Then they are left behind: what they have
+/// not written was not acknowledged either.
+pub(crate) const CLERKS_STOP: Duration = Duration::from_secs(6);
 
 /// How long a stop waits for threads that may be waiting for the shared ledger. Batches that are not
 /// shipped then go after the next start.
@@ -484,3 +534,4 @@ pub(crate) const FORGETTING_S: i64 = 86_400;
 const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);
 const _: () =
     assert!(FINISH_MS + LEDGER_STOP_MS + SHARED_STOP.as_millis() as u64 <= CLOSE_MS - 1_000);
+const _: () = assert!(LEDGER_STOP_MS + 1_000 < CLERKS_STOP.as_millis() as u64);

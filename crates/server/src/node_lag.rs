@@ -1,6 +1,7 @@
-//! How late the node's event loop is, as the node itself measures it now and then.
+//! How late the node's event loop is, as the node itself measures it now and then, and what it should
+//! have answered long ago.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// Delays of one period, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,16 +14,32 @@ pub struct Lag {
     pub max_s: f64,
 }
 
-/// The last one told.
+/// The last that was told of both.
 #[derive(Default)]
-pub(crate) struct NodeLag(Mutex<Option<Lag>>);
+pub(crate) struct NodeLag {
+    lag: Mutex<Option<Lag>>,
+    overdue: Mutex<Option<String>>,
+}
 
 impl NodeLag {
     pub(crate) fn tell(&self, lag: Lag) {
-        *self.0.lock().expect("nothing panics while it is held") = Some(lag);
+        *lock(&self.lag) = Some(lag);
     }
 
     pub(crate) fn read(&self) -> Option<Lag> {
-        *self.0.lock().expect("nothing panics while it is held")
+        *lock(&self.lag)
     }
+
+    pub(crate) fn set_overdue(&self, what: Option<String>) {
+        *lock(&self.overdue) = what;
+    }
+
+    /// What the node has not answered, and for how long at least.
+    pub(crate) fn overdue(&self) -> Option<String> {
+        lock(&self.overdue).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
 }

@@ -10,20 +10,30 @@ use hstratum_core::admin::{Answer, Order, Refusal};
 use hstratum_core::limits::DRAIN_S_MAX;
 
 use crate::clerk;
-use crate::ledger::{OpenRound, Place, open_round};
-use crate::limits::{HTTP_QUERY, ORDER_MS};
+use crate::limits::ORDER_MS;
 use crate::mail::{AddressMail, DrainMail, NodeMail, Post};
+use crate::settings::Settings;
 
 /// Where orders are given.
 #[derive(Clone)]
 pub(crate) struct Orders {
     post: Post,
     network: Network,
+    /// Where users, bans and addresses are written.
+    people: &'static str,
 }
 
 impl Orders {
-    pub(crate) fn new(post: Post, network: Network) -> Self {
-        Self { post, network }
+    pub(crate) fn new(post: Post, settings: &Settings) -> Self {
+        let people = match settings.config.database {
+            Some(_) => "the shared ledger",
+            None => "the disk",
+        };
+        Self {
+            post,
+            network: settings.network,
+            people,
+        }
     }
 
     /// See [`crate::server::Server::set_address`].
@@ -45,7 +55,11 @@ impl Orders {
             address: payable.encode(self.network),
             answer,
         }));
-        Ok(AddressStored(answered))
+        let ledger = match self.people {
+            "the disk" => "the ledger",
+            shared => shared,
+        };
+        Ok(AddressStored(answered, ledger))
     }
 
     /// See [`crate::server::Server::drain_server`].
@@ -69,36 +83,21 @@ impl Orders {
     /// See [`crate::server::Server::order`].
     pub(crate) fn give(&self, order: Order) -> Ordered {
         let (answer, answered) = channel();
-        self.post.node(NodeMail::Order(order, answer));
-        Ordered(answered)
-    }
-}
-
-/// Reads the open round, on a thread that may wait.
-#[derive(Clone)]
-pub struct RoundReader(Option<Place>);
-
-impl RoundReader {
-    pub(crate) fn new(ledger: Option<Place>) -> Self {
-        Self(ledger)
-    }
-
-    /// The work since the pool's last block; none where there is no ledger.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read, or that takes longer than a page may take.
-    pub fn read(&self) -> anyhow::Result<Option<OpenRound>> {
-        let Some(place) = &self.0 else {
-            return Ok(None);
+        let waits_for = match &order {
+            Order::Info | Order::ListBans | Order::ListWorkers { .. } => "the pool",
+            Order::Drain { .. } | Order::Undrain => "the pool",
+            _ => self.people,
         };
-        let mut db = place.open_for_a_look(HTTP_QUERY)?;
-        let round = db.read(open_round);
-        round.map(Some).context("failed to read the round")
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered {
+            answered,
+            waits_for,
+        }
     }
 }
 
 /// An address on its way to the ledger.
-pub struct AddressStored(Receiver<anyhow::Result<()>>);
+pub struct AddressStored(Receiver<anyhow::Result<()>>, &'static str);
 
 impl AddressStored {
     /// Waits until it is durable, at most five seconds.
@@ -107,7 +106,7 @@ impl AddressStored {
     /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
     /// stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
-        clerk::wait_for_address(&self.0).context("failed to store the address")
+        clerk::wait_for_address(&self.0, self.1).context("failed to store the address")
     }
 }
 
@@ -127,7 +126,10 @@ impl ServerDrained {
 }
 
 /// An order that was given.
-pub struct Ordered(Receiver<Result<Answer, Refusal>>);
+pub struct Ordered {
+    answered: Receiver<Result<Answer, Refusal>>,
+    waits_for: &'static str,
+}
 
 impl Ordered {
     /// Waits for the answer, at most ten seconds.
@@ -137,9 +139,9 @@ impl Ordered {
     /// have been carried out all the same.
     pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
         use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-        match self.0.recv_timeout(Duration::from_millis(ORDER_MS)) {
+        match self.answered.recv_timeout(Duration::from_millis(ORDER_MS)) {
             Ok(answer) => Ok(answer),
-            Err(Timeout) => bail!("the pool does not answer"),
+            Err(Timeout) => bail!("{} does not answer in time", self.waits_for),
             Err(Disconnected) => bail!("the pool has stopped before it answered"),
         }
     }

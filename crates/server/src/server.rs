@@ -10,7 +10,7 @@ use hstratum_core::event::{Level, Verdict};
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Difficulty, Hash, Height};
 
-use crate::alarms::Bulletin;
+use crate::alarms::{Bulletin, Looks};
 use crate::clerk::UsersMail;
 use crate::clerks::{self, Office, spawn};
 use crate::descriptors;
@@ -27,8 +27,9 @@ use crate::net::{Net, NetConfig};
 use crate::node::Node;
 pub use crate::node_lag::Lag;
 use crate::node_lag::NodeLag;
+pub use crate::open_round::{RoundKnown, RoundReader};
 use crate::orders::Orders;
-pub use crate::orders::{AddressStored, Ordered, RoundReader, ServerDrained};
+pub use crate::orders::{AddressStored, Ordered, ServerDrained};
 use crate::settings::Settings;
 use crate::shared::place::Place;
 use crate::shared::relay::RelayMail;
@@ -89,12 +90,19 @@ impl Server {
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
         let bulletin = Arc::new(Bulletin::default());
+        let node_lag = Arc::new(NodeLag::default());
+        let looks = Looks {
+            shared: standing.clone(),
+            node_lag: node_lag.clone(),
+            ledger: status.clone(),
+            duties: duties.clone(),
+        };
         let office = Office {
             settings: &settings,
             post: &post,
             node: &node,
             bulletin: &bulletin,
-            standing: standing.as_ref(),
+            looks: &looks,
             threads: &threads,
             duties: &duties,
         };
@@ -107,11 +115,10 @@ impl Server {
                 let _ = relay.send(RelayMail::Spooled(hash, raw));
             }
         }
-        let orders = Orders::new(post.clone(), settings.network);
+        let orders = Orders::new(post.clone(), &settings);
         let round = RoundReader::new(settings.ledger());
         let settings = settings.with_port(addresses[0].port());
         let (pulse, live) = live::channel();
-        let node_lag = Arc::new(NodeLag::default());
         if let (Some(dock), Some(standing)) = (dock, &standing) {
             let ends = Ends {
                 dock,
@@ -160,9 +167,7 @@ impl Server {
             let _ = users_desk.send(UsersMail::Stop);
             let _ = relay_desk.map(|relay| relay.send(RelayMail::Stop));
             drop((store_desk, users_desk));
-            for clerk in clerks {
-                let _ = clerk.join();
-            }
+            clerks::join(clerks, &*node);
             // The ledger's last batches are sealed now.
             threads.stop();
             node.log(Level::Info, "stopped");
@@ -213,6 +218,12 @@ impl Server {
     /// How late the node's event loop is.
     pub fn node_lag(&self, lag: Lag) {
         self.node_lag.tell(lag);
+    }
+
+    /// What the node was asked and has not answered for too long, and for how long that is; none
+    /// where there is nothing.
+    pub fn node_overdue(&self, what: Option<String>) {
+        self.node_lag.set_overdue(what);
     }
 
     /// The chain has a new tip, of this height.

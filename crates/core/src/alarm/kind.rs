@@ -38,11 +38,15 @@ pub enum Kind {
     NoJob,
     NoPeers,
     JobAgain,
+    NodeOverdue,
+    NodeBack,
     LedgerStalled,
     LedgerFailing,
     LedgerHealed,
     NodeBehind,
     NodeCaughtUp,
+    LedgerLogLarge,
+    LedgerLogSmall,
     SharedLedgerAway,
     SharedLedgerBack,
     ServerIdTwice,
@@ -58,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -67,11 +71,15 @@ impl Kind {
         Self::NoJob,
         Self::NoPeers,
         Self::JobAgain,
+        Self::NodeOverdue,
+        Self::NodeBack,
         Self::LedgerStalled,
         Self::LedgerFailing,
         Self::LedgerHealed,
         Self::NodeBehind,
         Self::NodeCaughtUp,
+        Self::LedgerLogLarge,
+        Self::LedgerLogSmall,
         Self::SharedLedgerAway,
         Self::SharedLedgerBack,
         Self::ServerIdTwice,
@@ -96,11 +104,15 @@ impl Kind {
             Self::NoJob => "no_job",
             Self::NoPeers => "no_peers",
             Self::JobAgain => "job_again",
+            Self::NodeOverdue => "node_overdue",
+            Self::NodeBack => "node_back",
             Self::LedgerStalled => "ledger_stalled",
             Self::LedgerFailing => "ledger_failing",
             Self::LedgerHealed => "ledger_healed",
             Self::NodeBehind => "node_behind",
             Self::NodeCaughtUp => "node_caught_up",
+            Self::LedgerLogLarge => "ledger_log_large",
+            Self::LedgerLogSmall => "ledger_log_small",
             Self::SharedLedgerAway => "shared_ledger_away",
             Self::SharedLedgerBack => "shared_ledger_back",
             Self::ServerIdTwice => "server_id_twice",
@@ -122,8 +134,10 @@ impl Kind {
             | Self::BlockAccepted
             | Self::BlockConfirmed
             | Self::JobAgain
+            | Self::NodeBack
             | Self::LedgerHealed
             | Self::NodeCaughtUp
+            | Self::LedgerLogSmall
             | Self::SharedLedgerBack
             | Self::DutyDone
             | Self::HashrateBack
@@ -131,8 +145,10 @@ impl Kind {
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
             | Self::ServerIdTwice
-            | Self::LedgerStalled
+            | Self::NodeOverdue
             | Self::NodeBehind
+            | Self::LedgerStalled
+            | Self::LedgerLogLarge
             | Self::SharedLedgerAway
             | Self::HashrateDrop
             | Self::WorkersGone => Severity::Warning,
@@ -155,6 +171,10 @@ impl Kind {
                 | Self::HashrateBack
                 | Self::WorkersGone
                 | Self::WorkersBack
+                | Self::NodeOverdue
+                | Self::NodeBack
+                | Self::LedgerLogLarge
+                | Self::LedgerLogSmall
         )
     }
 }

@@ -24,11 +24,14 @@ use super::answer::{Answer, Failure, Name, Params, Problem};
 use crate::config::Secret;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::orders::Orders;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Who may give orders, and where.
 pub(crate) struct Operator {
     pub token: Secret,
     pub orders: Orders,
+    /// For those that wait.
+    pub places: Semaphore,
 }
 
 /// The paths below `/admin`, for a site that has an operator.
@@ -87,7 +90,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 /// Waits on a thread of its own, since the disk may take its time.
+/// A place for one that waits.
+fn enter(site: &Site) -> Result<SemaphorePermit<'_>, Failure> {
+    let entered = operator(site).places.try_acquire();
+    entered.map_err(|_| Failure::busy("other orders wait for an answer already"))
+}
+
 async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
+    let _place = enter(site)?;
     let ordered = operator(site).orders.give(order);
     let waited = tokio::task::spawn_blocking(move || ordered.wait()).await;
     match waited {
@@ -228,6 +238,7 @@ async fn set_address(
 ) -> Done {
     let stored = operator(&site).orders.set_address(&name, &address);
     let stored = stored.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    let _place = enter(&site)?;
     match tokio::task::spawn_blocking(move || stored.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
@@ -310,6 +321,7 @@ async fn undrain(State(site): State<Arc<Site>>, Params(query): Params<ServerQuer
 async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> Done {
     let told = operator(site).orders.drain_server(server, over_s);
     let told = told.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    let _place = enter(&site)?;
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),

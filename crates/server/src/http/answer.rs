@@ -11,7 +11,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -132,59 +132,97 @@ pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
     Ok(text.to_lowercase())
 }
 
-/// Answers of the last second, by what was asked.
+/// That there are none.
+pub(crate) struct NoParams;
+
+impl<S: Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match parts.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(_) => Err(Failure::wrong("this path takes no parameters")),
+        }
+    }
+}
+
+/// Answers of the last second, by what was asked, and who is making one.
 #[derive(Default)]
 pub(crate) struct Answers {
-    known: Mutex<HashMap<String, (Instant, Bytes)>>,
+    known: Mutex<HashMap<String, Arc<Asked>>>,
 }
+
+/// One makes the answer, and others wait for it.
+#[derive(Default)]
+struct Asked(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
 
 impl Answers {
-    fn get(&self, question: &str) -> Option<Bytes> {
-        let known = self.known.lock().expect("nothing panics while it is held");
-        let (at, bytes) = known.get(question)?;
-        (at.elapsed() < HTTP_REMEMBERED).then(|| bytes.clone())
-    }
-
-    fn put(&self, question: String, bytes: Bytes) {
+    fn of(&self, question: String) -> Arc<Asked> {
         let mut known = self.known.lock().expect("nothing panics while it is held");
-        if known.len() >= HTTP_ANSWERS_MAX {
+        if known.len() >= HTTP_ANSWERS_MAX && !known.contains_key(&question) {
+            // Those that are being made are kept by whoever waits for them.
             known.clear();
         }
-        known.insert(question, (Instant::now(), bytes));
+        known.entry(question).or_default().clone()
     }
 }
 
-/// Gives the answer of the last second again, and ends what takes too long.
+/// What a request means, whatever way it is written.
+fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let mut pairs = match pairs {
+        Ok(Query(pairs)) => pairs,
+        Err(_) => vec![(uri.query().unwrap_or_default().to_owned(), String::new())],
+    };
+    pairs.sort_unstable();
+    // The pool's address is told by the host that was asked, and nothing else is.
+    let is_host_told = uri.path().ends_with("/pool");
+    let host = headers.get(HOST).filter(|_| is_host_told);
+    let host = host.and_then(|host| host.to_str().ok());
+    format!("{} {} {pairs:?}", host.unwrap_or_default(), uri.path())
+}
+
+/// Gives the answer of the last second again, has one asked for all who wait, and ends what takes too
+/// long.
 pub(crate) async fn remember(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    if request.method() == Method::HEAD {
+        // The connection leaves the body out by itself.
+        *request.method_mut() = Method::GET;
+    }
     if request.method() != Method::GET {
         return next.run(request).await;
     }
-    // The pool's address is told by the host that was asked.
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let question = format!("{} {}", host.unwrap_or_default(), request.uri());
-    if let Some(bytes) = site.answers.get(&question) {
-        return json(bytes);
-    }
-    let Ok(response) = tokio::time::timeout(HTTP_ANSWER, next.run(request)).await else {
-        return Failure::busy("this took too long").into_response();
+    let asked = site.answers.of(question_of(&headers, request.uri()));
+    let answering = async {
+        let mut made = asked.0.lock().await;
+        if let Some((at, code, bytes)) = &*made
+            && at.elapsed() < HTTP_REMEMBERED
+        {
+            return json(*code, bytes.clone());
+        }
+        let response = next.run(request).await;
+        let code = response.status();
+        if code != StatusCode::OK && code != StatusCode::SERVICE_UNAVAILABLE {
+            return response;
+        }
+        let Ok(bytes) = axum::body::to_bytes(response.into_body(), usize::MAX).await else {
+            return Failure::busy("failed to make the answer").into_response();
+        };
+        *made = Some((Instant::now(), code, bytes.clone()));
+        json(code, bytes)
     };
-    if response.status() != StatusCode::OK {
-        return response;
-    }
-    let Ok(bytes) = axum::body::to_bytes(response.into_body(), usize::MAX).await else {
-        return Failure::busy("failed to make the answer").into_response();
-    };
-    site.answers.put(question, bytes.clone());
-    json(bytes)
+    let answered = tokio::time::timeout(HTTP_ANSWER, answering).await;
+    answered.unwrap_or_else(|_| Failure::busy("this took too long").into_response())
 }
 
-fn json(bytes: Bytes) -> Response {
+fn json(code: StatusCode, bytes: Bytes) -> Response {
     let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = code;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -8,8 +8,12 @@ use tokio::sync::Semaphore;
 
 use super::answer::Failure;
 use crate::ledger::Place;
-use crate::limits::{HTTP_AWAY, HTTP_GATHER, HTTP_QUERIES_MAX, HTTP_QUERY};
+use crate::limits::{
+    HTTP_AWAY, HTTP_GATHER, HTTP_GATHER_FILE, HTTP_GIVE_WAY, HTTP_GIVE_WAY_LOOK,
+    HTTP_GIVE_WAY_WAIT, HTTP_QUERIES_MAX, HTTP_QUERY, WAL_BYTES_HIGH,
+};
 use crate::sql::{Db, Sql, SqlError};
+use crate::store::status::Status;
 
 /// See the module.
 #[derive(Clone)]
@@ -20,6 +24,9 @@ pub(crate) struct Book {
 
 struct Shelf {
     place: Place,
+    /// Of a file: how long its log is.
+    status: Arc<Status>,
+    gate: Mutex<Gate>,
     /// How long a look may take.
     patience: Duration,
     open: Mutex<Vec<Db>>,
@@ -28,19 +35,26 @@ struct Shelf {
 }
 
 impl Book {
-    pub(crate) fn new(place: Place) -> Self {
-        Self::with(place, HTTP_QUERIES_MAX, HTTP_QUERY)
+    pub(crate) fn new(place: Place, status: Arc<Status>) -> Self {
+        Self::with(place, status, HTTP_QUERIES_MAX, HTTP_QUERY)
     }
 
     /// For one query at a time that takes long.
-    pub(crate) fn slow(place: Place) -> Self {
-        Self::with(place, 1, HTTP_GATHER)
+    pub(crate) fn slow(place: Place, status: Arc<Status>) -> Self {
+        let patience = match place {
+            // The log cannot begin anew meanwhile.
+            Place::File(_) => HTTP_GATHER_FILE,
+            Place::Shared(_) => HTTP_GATHER,
+        };
+        Self::with(place, status, 1, patience)
     }
 
-    fn with(place: Place, queries: usize, patience: Duration) -> Self {
+    fn with(place: Place, status: Arc<Status>, queries: usize, patience: Duration) -> Self {
         Self {
             shelf: Arc::new(Shelf {
                 place,
+                status,
+                gate: Mutex::default(),
                 patience,
                 open: Mutex::default(),
                 away: Mutex::default(),
@@ -59,6 +73,21 @@ impl Book {
         self.shelf.away()
     }
 
+    /// The log of a file can only begin anew when nobody reads it: where it is long, nobody begins to
+    /// until it has, or until it is clear that somebody else is in its way.
+    async fn give_way(&self) -> Result<(), Failure> {
+        let by = Instant::now() + HTTP_GIVE_WAY_WAIT;
+        while self.shelf.is_gate_closed() {
+            if Instant::now() >= by {
+                return Err(Failure::busy(
+                    "the ledger's log is being copied: ask again soon",
+                ));
+            }
+            tokio::time::sleep(HTTP_GIVE_WAY_LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Reads. What takes longer than it may is interrupted.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
@@ -68,6 +97,7 @@ impl Book {
         if let Some(reason) = self.away() {
             return Err(Failure::busy(reason));
         }
+        self.give_way().await?;
         let waiting = self.places.clone().acquire_owned();
         let place = tokio::time::timeout(self.shelf.patience, waiting).await;
         let Ok(Ok(place)) = place else {
@@ -86,7 +116,43 @@ impl Book {
     }
 }
 
+/// Whether readers give way.
+#[derive(Default)]
+struct Gate {
+    /// Since when.
+    closed_at: Option<Instant>,
+    /// How long the log was when that was of no use.
+    in_vain_at: u64,
+}
+
+impl Gate {
+    fn is_closed(&mut self, log_bytes: u64, now: Instant) -> bool {
+        if log_bytes < self.in_vain_at {
+            self.in_vain_at = 0;
+        }
+        if log_bytes < WAL_BYTES_HIGH + self.in_vain_at {
+            self.closed_at = None;
+            return false;
+        }
+        let since = *self.closed_at.get_or_insert(now);
+        if now - since < HTTP_GIVE_WAY {
+            return true;
+        }
+        self.closed_at = None;
+        self.in_vain_at = log_bytes;
+        false
+    }
+}
+
 impl Shelf {
+    fn is_gate_closed(&self) -> bool {
+        if matches!(self.place, Place::Shared(_)) {
+            return false;
+        }
+        let log_bytes = self.status.wal_bytes();
+        lock(&self.gate).is_closed(log_bytes, Instant::now())
+    }
+
     fn read<T>(
         &self,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>,
@@ -137,4 +203,31 @@ impl Shelf {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it is held")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_give_way_while_the_log_is_long_and_not_for_ever() {
+        let (mut gate, begun) = (Gate::default(), Instant::now());
+        assert!(!gate.is_closed(WAL_BYTES_HIGH - 1, begun));
+        assert!(gate.is_closed(WAL_BYTES_HIGH, begun));
+        assert!(
+            !gate.is_closed(1, begun + HTTP_GIVE_WAY_LOOK),
+            "it has begun anew"
+        );
+        assert!(gate.is_closed(WAL_BYTES_HIGH, begun));
+        let late = begun + HTTP_GIVE_WAY;
+        assert!(
+            !gate.is_closed(WAL_BYTES_HIGH + 1, late),
+            "another reader is in its way"
+        );
+        assert!(!gate.is_closed(2 * WAL_BYTES_HIGH, late));
+        assert!(
+            gate.is_closed(2 * WAL_BYTES_HIGH + 1, late),
+            "tried once more"
+        );
+    }
 }

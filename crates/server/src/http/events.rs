@@ -93,6 +93,10 @@ impl Happening {
             | Kind::NodeBehind
             | Kind::NodeCaughtUp
             | Kind::LedgerHealed
+            | Kind::LedgerLogLarge
+            | Kind::LedgerLogSmall
+            | Kind::NodeOverdue
+            | Kind::NodeBack
             | Kind::HashrateDrop
             | Kind::HashrateBack
             | Kind::WorkersGone
@@ -125,6 +129,12 @@ impl Happening {
             )
         }
     }
+}
+
+/// Whether an answer is told for as long as its connection lasts.
+pub(crate) fn is_stream(answer: &Response) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Who listens, and what they missed.

@@ -1,5 +1,6 @@
-//! What is about everybody. In a shared ledger with 100,000 workers that takes seconds to read: it is
-//! read in the background while somebody asks, and given as it was the last time.
+//! What is about everybody. With a million rows it takes seconds to read, with 100,000 workers more: it
+//! is read in the background while somebody asks, once for all who do, and given as it was the last
+//! time. What is soon read is waited for, so that small pools see it as it is.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -8,8 +9,7 @@ use tokio::sync::Notify;
 
 use super::Site;
 use super::answer::Failure;
-use super::book::Book;
-use crate::limits::{HTTP_FIRST, HTTP_SHARED_KEPT_MIN, HTTP_SHARED_REST};
+use crate::limits::{HTTP_FIRST, HTTP_KEPT_MIN, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
 
 /// See the module.
@@ -19,13 +19,13 @@ struct Inside<T> {
     known: Mutex<Known<T>>,
     /// Something was read, or failed to be.
     read: Notify,
-    /// Of a file: one reads, and others wait for what that finds.
-    turn: tokio::sync::Mutex<()>,
 }
 
 struct Known<T> {
     last: Option<Last<T>>,
     is_reading: bool,
+    /// Why the last reading failed, if it did.
+    failure: Option<Failure>,
 }
 
 struct Last<T> {
@@ -40,34 +40,31 @@ impl<T> Default for Gathered<T> {
         let known = Known {
             last: None,
             is_reading: false,
+            failure: None,
         };
         Self(Arc::new(Inside {
             known: Mutex::new(known),
             read: Notify::new(),
-            turn: tokio::sync::Mutex::default(),
         }))
     }
 }
 
 impl<T: Send + Sync + 'static> Gathered<T> {
-    /// Of a file as it was at most so long ago. Of a shared ledger as it was read last; it is read anew
-    /// beside when that is longer ago, or when it is soon read and has rested for long after that.
+    /// As it was read last; it is read anew beside when that is longer ago than `kept`, or when it is
+    /// soon read and has rested for long after that. There is a ledger.
     pub(crate) async fn get(
         &self,
-        (site, book): (&Site, &Book),
+        site: &Site,
         kept: Duration,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<Arc<T>, Failure> {
-        let Some(background) = &site.background else {
-            let _turn = self.0.turn.lock().await;
-            if let Some(value) = self.0.fresh(|_| kept) {
-                return Ok(value);
-            }
-            let begun = Instant::now();
-            return Ok(self.0.keep(begun, book.read(query).await?));
+        let background = site.background.as_ref().expect("there is a ledger");
+        let least = match background.is_shared() {
+            true => HTTP_KEPT_MIN,
+            false => Duration::ZERO,
         };
-        let rest = |took: Duration| (took * HTTP_SHARED_REST).max(HTTP_SHARED_KEPT_MIN);
-        if let Some(value) = self.0.fresh(|took| kept.min(rest(took))) {
+        let rest = |took: Duration| (took * HTTP_REST).max(least).min(kept);
+        if let Some(value) = self.0.fresh(rest) {
             return Ok(value);
         }
         let read = self.0.read.notified();
@@ -76,17 +73,19 @@ impl<T: Send + Sync + 'static> Gathered<T> {
             tokio::spawn(async move {
                 let begun = Instant::now();
                 let done = background.read(query).await;
-                inside.end(begun, done.ok());
+                inside.end(begun, done);
             });
         }
-        if let Some(value) = self.0.last() {
-            return Ok(value);
+        let patience = match self.0.last() {
+            None => HTTP_FIRST,
+            Some((took, _)) if took < HTTP_SOON / 2 && background.away().is_none() => HTTP_SOON,
+            Some((_, value)) => return Ok(value),
+        };
+        let _ = tokio::time::timeout(patience, read).await;
+        match self.0.last() {
+            Some((_, value)) => Ok(value),
+            None => Err(self.0.failure(background.away())),
         }
-        let _ = tokio::time::timeout(HTTP_FIRST, read).await;
-        self.0.last().ok_or_else(|| {
-            let away = background.away();
-            Failure::busy(away.unwrap_or_else(|| "it is being read: ask again soon".to_owned()))
-        })
     }
 }
 
@@ -98,19 +97,21 @@ impl<T> Inside<T> {
         (last.at.elapsed() < kept(last.took)).then(|| last.value.clone())
     }
 
-    fn last(&self) -> Option<Arc<T>> {
+    /// How long it took, and what it found.
+    fn last(&self) -> Option<(Duration, Arc<T>)> {
         let known = self.lock();
-        known.last.as_ref().map(|last| last.value.clone())
+        let last = known.last.as_ref();
+        last.map(|last| (last.took, last.value.clone()))
     }
 
-    fn keep(&self, begun: Instant, value: T) -> Arc<T> {
-        let value = Arc::new(value);
-        self.lock().last = Some(Last {
-            at: Instant::now(),
-            took: begun.elapsed(),
-            value: value.clone(),
-        });
-        value
+    fn failure(&self, away: Option<String>) -> Failure {
+        let failed = self
+            .lock()
+            .failure
+            .as_ref()
+            .map(|failure| failure.1.clone());
+        let text = away.or(failed);
+        Failure::busy(text.unwrap_or_else(|| "it is being read: ask again soon".to_owned()))
     }
 
     /// Whether it is not being read already.
@@ -118,11 +119,21 @@ impl<T> Inside<T> {
         !std::mem::replace(&mut self.lock().is_reading, true)
     }
 
-    fn end(&self, begun: Instant, value: Option<T>) {
-        if let Some(value) = value {
-            self.keep(begun, value);
+    fn end(&self, begun: Instant, done: Result<T, Failure>) {
+        let mut known = self.lock();
+        known.is_reading = false;
+        match done {
+            Ok(value) => {
+                known.failure = None;
+                known.last = Some(Last {
+                    at: Instant::now(),
+                    took: begun.elapsed(),
+                    value: Arc::new(value),
+                });
+            }
+            Err(failure) => known.failure = Some(failure),
         }
-        self.lock().is_reading = false;
+        drop(known);
         self.read.notify_waiters();
     }
 

@@ -12,40 +12,44 @@ use super::Site;
 use super::answer::{Failure, Problem};
 use super::page::Page;
 use super::pool::network_hashrate;
+use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::live::Snapshot;
 use crate::shared::standing::{Link, Reading};
-use crate::sql::SqlError;
+use crate::sql::{Sql, SqlError};
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(
     (status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
 pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
+    // A ledger that hangs takes no other metrics away.
     let blocks = match &site.book {
-        None => Vec::new(),
-        Some(book) => {
-            book.read(|sql| {
-                let count = "SELECT state, count(*) FROM blocks GROUP BY state";
-                let rows = sql.query(count, &[])?;
-                let counts = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-                counts.collect::<Result<Vec<(String, i64)>, SqlError>>()
-            })
-            .await?
+        None => Some(Arc::default()),
+        Some(_) => {
+            let counted = site.blocks_by_state.get(&site, HTTP_KEPT, count_blocks);
+            let counted = tokio::time::timeout(HTTP_SOON, counted).await;
+            counted.ok().and_then(Result::ok)
         }
     };
     let mut page = Page::default();
     of_pool(&mut page, &site, &now, workers.len());
     of_shares(&mut page, &now);
-    page.begin(
-        "hstratum_blocks",
-        "gauge",
-        "Blocks that the pool found, by what became of them.",
-    );
-    for state in BlockState::ALL.map(BlockState::name) {
-        let count = blocks.iter().find(|(name, _)| name == state);
-        let count = count.map_or(0, |(_, count)| *count);
-        page.line("hstratum_blocks", &[("state", state)], count);
+    if let Some(blocks) = blocks {
+        let help = "Blocks that the pool found, by what became of them.";
+        page.begin("hstratum_blocks", "gauge", help);
+        for state in BlockState::ALL.map(BlockState::name) {
+            let count = blocks.iter().find(|(name, _)| name == state);
+            let count = count.map_or(0, |(_, count)| *count);
+            page.line("hstratum_blocks", &[("state", state)], count);
+        }
     }
+    let (conns, refused, evicted) = site.conns.counts();
+    let help = "Connections of HTTP.";
+    page.gauge("hstratum_http_connections", help, conns);
+    let help = "Connections of HTTP that were closed at once, since all others were answering.";
+    page.counter("hstratum_http_refused_total", help, refused);
+    let help = "Connections of HTTP that answered nothing and made room for others.";
+    page.counter("hstratum_http_evicted_total", help, evicted);
     of_times(&mut page, &site, &now);
     let name = "hstratum_duty_age_seconds";
     let help = "How long what a thread is there to do has been undone; 0: nothing is.";
@@ -57,6 +61,15 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
         of_shared(&mut page, &shared.read());
     }
     Ok(page.into_response())
+}
+
+/// Blocks by the name of their state.
+pub(crate) type BlockCounts = Vec<(String, i64)>;
+
+fn count_blocks(sql: &mut dyn Sql) -> Result<BlockCounts, SqlError> {
+    let rows = sql.query("SELECT state, count(*) FROM blocks GROUP BY state", &[])?;
+    let counts = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
+    counts.collect()
 }
 
 fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
@@ -151,6 +164,9 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
     page.gauge("hstratum_ledger_failing", help, failing);
     let help = "What waits in the ledger's log to be copied into its file.";
     page.gauge("hstratum_ledger_log_bytes", help, status.wal_bytes);
+    let help = "1 while the node has not answered for too long, else 0.";
+    let is_overdue = site.sources.node_lag.overdue().is_some();
+    page.gauge("hstratum_node_overdue", help, u8::from(is_overdue));
     if let Some(lag) = site.sources.node_lag.read() {
         let name = "hstratum_node_event_loop_lag_seconds";
         page.begin(

@@ -8,6 +8,8 @@
 mod admin;
 pub(crate) mod answer;
 mod book;
+mod conns;
+mod day;
 pub(crate) mod events;
 mod fleet;
 mod gathered;
@@ -35,6 +37,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use axum::Router;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use hstratum_core::address::Network;
 use hstratum_core::event::Level;
@@ -47,12 +50,14 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use self::admin::Operator;
-use self::answer::Answers;
+use self::answer::{Answers, Failure};
 use self::book::Book;
+use self::conns::{Conns, Place};
 use self::events::Events;
 use self::fleet::Fleet;
 use self::gathered::Gathered;
 use self::guard::Public;
+use self::metrics::BlockCounts;
 use self::people::Balances;
 use self::roster::Roster;
 use self::round::Round;
@@ -60,10 +65,9 @@ use self::sums::PoolSums;
 use crate::alarms::Bulletin;
 use crate::config::{Config, HTTP_PORT};
 use crate::duty::Duties;
-use crate::ledger::Place;
 use crate::limits::{
-    HTTP_CONN, HTTP_CONN_END, HTTP_CONNS_MAX, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
-    HTTP_STOP,
+    HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX,
+    HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
 use crate::live::Live;
 use crate::node::Node;
@@ -102,7 +106,7 @@ pub(crate) struct Site {
     pub started: Instant,
     /// None in memory.
     pub book: Option<Book>,
-    /// Where the ledger is shared, for what takes long.
+    /// For what takes long.
     pub background: Option<Book>,
     /// This server's name.
     pub server_id: String,
@@ -113,6 +117,8 @@ pub(crate) struct Site {
     pub balances: Gathered<Balances>,
     pub events: Events,
     pub answers: Answers,
+    pub blocks_by_state: Gathered<BlockCounts>,
+    pub conns: Arc<Conns>,
     /// Who may give orders; none: nobody.
     pub operator: Option<Operator>,
 }
@@ -158,18 +164,17 @@ impl Site {
     pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
-        let shared = ledger
-            .clone()
-            .filter(|place| matches!(place, Place::Shared(_)));
         Self {
-            sources,
             network: settings.network,
             public_host: config.public_host.clone(),
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: ledger.map(Book::new),
-            background: shared.map(Book::slow),
+            book: ledger
+                .clone()
+                .map(|place| Book::new(place, sources.status.clone())),
+            background: ledger.map(|place| Book::slow(place, sources.status.clone())),
+            sources,
             server_id: config.server_id.clone(),
             fleet: Fleet::default(),
             roster: Roster::default(),
@@ -178,9 +183,12 @@ impl Site {
             balances: Gathered::default(),
             events: Events::default(),
             answers: Answers::default(),
+            blocks_by_state: Gathered::default(),
+            conns: Arc::default(),
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 orders: orders.clone(),
+                places: Semaphore::new(HTTP_ORDERS_MAX),
             }),
         }
     }
@@ -204,18 +212,19 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        .max_blocking_threads(crate::limits::HTTP_QUERIES_MAX + 2)
+        // One reads in the background, one sums up what it found.
+        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + 2)
         .build()
         .context("failed to start the runtime")?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let site = Arc::new(site);
         let router = router(site.clone());
-        let live = site.sources.live.clone();
+        let (live, conns) = (site.sources.live.clone(), site.conns.clone());
         let ledger_site = site.clone();
         tokio::spawn(keep(move || events::watch_ledger(ledger_site.clone())));
         tokio::spawn(keep(move || events::run(site.clone())));
-        tokio::spawn(async move { accept(&listener, &router).await });
+        tokio::spawn(async move { accept(&listener, &router, &conns).await });
         live.ended().await;
         anyhow::Ok(())
     });
@@ -266,33 +275,46 @@ fn router(site: Arc<Site>) -> Router {
 }
 
 /// Takes connections, for ever.
-pub(crate) async fn accept(listener: &tokio::net::TcpListener, router: &Router) {
-    let places = Arc::new(Semaphore::new(HTTP_CONNS_MAX));
+pub(crate) async fn accept(
+    listener: &tokio::net::TcpListener,
+    router: &Router,
+    conns: &Arc<Conns>,
+) {
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok((socket, peer)) = listener.accept().await else {
             // No descriptors, most likely: those that end make room.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = conns.enter(peer.ip()) else {
             continue;
         };
-        let router = router.clone();
-        tokio::spawn(async move {
+        let (router, id) = (router.clone(), place.id());
+        let task = tokio::spawn(async move {
             // Whoever breaks a connection knows.
-            let _ = serve(socket, router).await;
-            drop(place);
+            let _ = serve(socket, router, Arc::new(place)).await;
         });
+        conns.began(id, task.abort_handle());
     }
 }
 
-async fn serve(socket: TcpStream, router: Router) -> anyhow::Result<()> {
+async fn serve(socket: TcpStream, router: Router, place: Arc<Place>) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let local = LocalAddress(socket.local_addr()?);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(local);
+        let mut busy = place.busy();
         let answering = router.clone().call(request);
-        async move { Ok::<_, Infallible>(answering.await.unwrap_or_else(|never| match never {})) }
+        async move {
+            let Some(answer) = within(HTTP_REQUEST, answering).await else {
+                return Ok(Failure::busy("this took too long").into_response());
+            };
+            let answer = answer.unwrap_or_else(|never| match never {});
+            if events::is_stream(&answer) {
+                busy.stay();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let conn = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, Name, Order, Params, Problem, page_of, search_for};
+use super::answer::{Answer, Failure, Name, NoParams, Order, Params, Problem, page_of, search_for};
 use super::roster::{Row, Sent};
 use super::round::read_round;
-use crate::limits::HTTP_SHARED_KEPT;
+use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError, WORK};
 use crate::values;
 
@@ -232,14 +231,7 @@ pub(crate) async fn accounts(
     let rows = site.roster.rows(&site).await?;
     let owed = match &site.book {
         None => Arc::default(),
-        Some(book) => {
-            let kept = if book.is_shared() {
-                HTTP_SHARED_KEPT
-            } else {
-                Duration::ZERO
-            };
-            site.balances.get((&site, book), kept, balances).await?
-        }
+        Some(_) => site.balances.get(&site, HTTP_KEPT, balances).await?,
     };
     let mut all = gather(rows.iter());
     for (name, credited, paid) in owed.iter() {
@@ -268,6 +260,7 @@ pub(crate) async fn accounts(
 pub(crate) async fn account(
     State(site): State<Arc<Site>>,
     Name(name): Name,
+    _: NoParams,
 ) -> Answer<AccountInFull> {
     let rows = site.roster.rows(&site).await?;
     let own = rows.iter().filter(|row| *row.account == *name);
@@ -285,7 +278,7 @@ pub(crate) async fn account(
     let kept = match &site.book {
         None => None,
         Some(book) => {
-            let round = read_round(&site, book).await?;
+            let round = read_round(&site).await?;
             let from_height = round.from_height;
             all_work = round.work;
             book.read(move |sql| kept(sql, &name, from_height)).await?

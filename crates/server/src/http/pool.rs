@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Site;
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
 use super::guard::without_port;
 use crate::live::{Silent, Snapshot};
@@ -55,6 +55,8 @@ pub(crate) struct Pool {
     has_job: bool,
     /// Why they have none, where that is known.
     no_job_reason: Option<String>,
+    /// What the node was asked and has not answered for too long; none where there is nothing.
+    node_overdue: Option<String>,
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
     /// Servers of the pool that run.
@@ -140,6 +142,7 @@ impl Pool {
             template_age_s: now.template_age().map(|age| age.as_secs_f64()),
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
+            node_overdue: site.sources.node_lag.overdue(),
             ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
             servers: 1 + known.others().count(),
             connections: now.connections() + sum(|server| server.connections),
@@ -194,7 +197,11 @@ pub(crate) fn host_of(headers: &HeaderMap) -> Option<&str> {
 /// The pool as it is now.
 #[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses(
     (status = 200, body = Pool), (status = 503, body = Problem)))]
-pub(crate) async fn pool(State(site): State<Arc<Site>>, headers: HeaderMap) -> Answer<Pool> {
+pub(crate) async fn pool(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    _: NoParams,
+) -> Answer<Pool> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
     Ok(Json(Pool::of(&site, &now, &workers, host_of(&headers))))
 }
@@ -204,6 +211,9 @@ pub(crate) async fn pool(State(site): State<Arc<Site>>, headers: HeaderMap) -> A
 pub(crate) struct Health {
     /// `ok`, or what is wrong.
     status: String,
+    /// What is not as it should be while miners are served; left out where there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
 }
 
 /// Whether miners have a job that is worth their work and the ledger takes their shares.
@@ -226,5 +236,7 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let status = wrong.unwrap_or_else(|| "ok".to_owned());
-    (code, Json(Health { status })).into_response()
+    let overdue = site.sources.node_lag.overdue();
+    let degraded = overdue.map(|what| format!("the node does not answer: {what}"));
+    (code, Json(Health { status, degraded })).into_response()
 }

@@ -11,19 +11,13 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use super::answer::Failure;
-use super::book::Book;
+use super::day::{Day, DayPast};
 use super::fleet::Known;
 use super::gathered::Gathered;
-use crate::limits::HTTP_SHARED_KEPT;
+use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
 use crate::values;
-
-/// How long the last hour is taken from before.
-const HOUR_KEPT: Duration = Duration::from_secs(5);
-
-/// The same of the last day: with 10,000 workers it is more than a million rows.
-const DAY_KEPT: Duration = Duration::from_secs(300);
 
 /// How long a roster is given again.
 const ROSTER_KEPT: Duration = Duration::from_secs(2);
@@ -78,8 +72,6 @@ pub(crate) struct Row {
     pub rates: [f64; 3],
     /// Of the last hour.
     pub sent: Sent,
-    /// Of the last day.
-    pub sent_in_day: Sent,
     /// The end of the last ten minutes with a share accepted, Unix seconds.
     pub last_share_at: Option<i64>,
 }
@@ -112,7 +104,7 @@ type Pasts = (u64, Vec<Past>);
 pub(crate) struct Roster {
     made: Mutex<Option<(Instant, Arc<Vec<Row>>)>>,
     hour: Gathered<Pasts>,
-    day: Gathered<Pasts>,
+    day: Day,
 }
 
 impl Roster {
@@ -127,15 +119,18 @@ impl Roster {
         let (_, live) = site.sources.live.look_at_workers().await?;
         let (hour, day) = match &site.book {
             None => Default::default(),
-            Some(book) => (self.hour(site, book).await?, self.day(site, book).await?),
+            Some(_) => {
+                let hour = self.hour.get(site, HTTP_KEPT, since(3_600)).await?;
+                (hour, self.day.get(site).await)
+            }
         };
         let fleet = site.fleet.known();
         let own = Arc::from(site.server_id.as_str());
         let rows = tokio::task::spawn_blocking(move || {
             let now = unix_s();
             let mut merged = Merged::default();
-            merged.add_past(1, &hour, now);
-            merged.add_past(2, &day, now);
+            merged.add_hour(&hour, now);
+            merged.add_day(day, now);
             merged.add_elsewhere(&hour, &fleet, now);
             merged.add_live(&live, &own);
             merged.rows
@@ -146,24 +141,6 @@ impl Roster {
         let rows = Arc::new(rows);
         *made = Some((Instant::now(), rows.clone()));
         Ok(rows)
-    }
-
-    async fn hour(&self, site: &Site, book: &Book) -> Result<Arc<Pasts>, Failure> {
-        let kept = if book.is_shared() {
-            HTTP_SHARED_KEPT
-        } else {
-            HOUR_KEPT
-        };
-        self.hour.get((site, book), kept, since(3_600)).await
-    }
-
-    /// In a shared ledger it takes its time: until it is there the first time, nothing is known of it.
-    async fn day(&self, site: &Site, book: &Book) -> Result<Arc<Pasts>, Failure> {
-        let day = self.day.get((site, book), DAY_KEPT, since(86_400)).await;
-        if book.is_shared() {
-            return Ok(day.unwrap_or_default());
-        }
-        day
     }
 }
 
@@ -210,6 +187,14 @@ fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
     pasts.collect()
 }
 
+/// The end of a span, as far as there has been one.
+fn end_of(span: Option<i64>, now: u64) -> Option<i64> {
+    span.map(|start| {
+        let end = start + i64::try_from(SPAN_S).expect("a small number");
+        end.min(i64::try_from(now).unwrap_or(i64::MAX))
+    })
+}
+
 /// The begin of the last whole ten minutes.
 fn recent_since(now: u64) -> u64 {
     (now - now % SPAN_S).saturating_sub(SPAN_S)
@@ -236,21 +221,25 @@ impl Merged {
         &mut self.rows[row]
     }
 
-    /// What was sent to all servers. `place`: that of the rate.
-    fn add_past(&mut self, place: usize, (since, pasts): &Pasts, now: u64) {
+    /// What was sent to all servers.
+    fn add_hour(&mut self, (since, pasts): &Pasts, now: u64) {
         let seconds = (now - since).max(1) as f64;
         for past in pasts.iter() {
             let row = self.row(&past.account, &past.worker);
-            row.rates[place] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
-            match place {
-                1 => row.sent.add(&past.sent),
-                _ => row.sent_in_day.add(&past.sent),
-            }
-            let last = past.last_span.map(|start| {
-                let end = start + i64::try_from(SPAN_S).expect("a small number");
-                end.min(i64::try_from(now).unwrap_or(i64::MAX))
-            });
-            row.last_share_at = row.last_share_at.max(last);
+            row.rates[1] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
+            row.sent.add(&past.sent);
+            row.last_share_at = row.last_share_at.max(end_of(past.last_span, now));
+        }
+    }
+
+    /// As much of the day as is known.
+    fn add_day(&mut self, (since, pasts): (i64, Vec<DayPast>), now: u64) {
+        let since = u64::try_from(since).unwrap_or(0);
+        let seconds = now.saturating_sub(since).max(1) as f64;
+        for past in pasts {
+            let row = self.row(&past.account, &past.worker);
+            row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
+            row.last_share_at = row.last_share_at.max(end_of(past.last_span, now));
         }
     }
 

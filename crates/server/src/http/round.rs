@@ -1,7 +1,6 @@
 //! The open round, and the blocks that closed the others.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, Params, Problem, page_of};
+use super::answer::{Answer, Failure, NoParams, Params, Problem, page_of};
 use super::book::Book;
 use crate::ledger;
-use crate::limits::{HTTP_ROUND_ACCOUNTS, HTTP_SHARED_KEPT};
+use crate::limits::{HTTP_KEPT, HTTP_ROUND_ACCOUNTS};
 use crate::sql::{Sql, SqlError, Value, WORK};
 use crate::values;
 
@@ -120,21 +119,16 @@ pub(crate) struct BlocksAsked {
 /// The open round.
 #[utoipa::path(get, path = "/api/v1/round", tag = "pool", responses(
     (status = 200, body = Round), (status = 503, body = Problem)))]
-pub(crate) async fn round(State(site): State<Arc<Site>>) -> Answer<Round> {
+pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> Answer<Round> {
     Ok(Json(match &site.book {
         None => Round::default(),
-        Some(book) => read_round(&site, book).await?.as_ref().clone(),
+        Some(_) => read_round(&site).await?.as_ref().clone(),
     }))
 }
 
-/// The open round: of a file as it is, of a shared ledger as it was lately.
-pub(crate) async fn read_round(site: &Site, book: &Book) -> Result<Arc<Round>, Failure> {
-    let kept = if book.is_shared() {
-        HTTP_SHARED_KEPT
-    } else {
-        Duration::ZERO
-    };
-    site.round.get((site, book), kept, open_round).await
+/// The open round, as it was lately. There is a ledger.
+pub(crate) async fn read_round(site: &Site) -> Result<Arc<Round>, Failure> {
+    site.round.get(site, HTTP_KEPT, open_round).await
 }
 
 /// The pool's blocks, from above.

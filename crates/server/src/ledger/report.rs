@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 /// A round that no block has closed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenRound {
     /// Its first height.
     pub from_height: u32,

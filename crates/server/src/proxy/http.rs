@@ -88,7 +88,7 @@ fn serve(listener: TcpListener, site: Arc<Site>, public: Public) -> anyhow::Resu
         .context("failed to start the runtime")?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        crate::http::accept(&listener, &router(site, public)).await;
+        crate::http::accept(&listener, &router(site, public), &Arc::default()).await;
         Ok(())
     })
 }

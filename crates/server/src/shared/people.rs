@@ -25,7 +25,7 @@ use super::standing::Link;
 use super::{origin, schema};
 use crate::clerk::UsersMail;
 use crate::duty::Duty;
-use crate::limits::SHARED_LOOK;
+use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::mail::{DrainMail, Post, Stopped, WorkMail};
 use crate::node::Node;
 use crate::password;
@@ -45,6 +45,8 @@ pub(crate) struct Registry {
     is_draining: bool,
     next_look: Instant,
     is_away: bool,
+    /// When the shared ledger was last found to be away while something was to be written.
+    away_at: Option<Instant>,
     node: Arc<dyn Node>,
 }
 
@@ -105,6 +107,7 @@ impl Registry {
             is_draining: false,
             next_look: Instant::now(),
             is_away: false,
+            away_at: None,
             node,
         }
     }
@@ -290,9 +293,24 @@ impl Registry {
         let _ = answer.send(ordered);
     }
 
-    /// Writes to the shared ledger, and tells the others. It may just have started anew since it was
-    /// looked at: then once more.
+    /// Writes to the shared ledger. Where it was just found to be away nobody waits for it once more:
+    /// each that did would hold up those behind it.
     fn write<T>(
+        &mut self,
+        write: impl Fn(&mut Open) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        if self.away_at.is_some_and(|at| at.elapsed() < SHARED_AWAY) {
+            return Err(SqlError::Lost("the shared ledger is away".to_owned()));
+        }
+        let written = self.write_now(write);
+        let is_away = matches!(written, Err(SqlError::Lost(_) | SqlError::Interrupted));
+        self.away_at = is_away.then(Instant::now);
+        written
+    }
+
+    /// Writes, and tells the others. The shared ledger may just have started anew since it was looked
+    /// at: then once more.
+    fn write_now<T>(
         &mut self,
         write: impl Fn(&mut Open) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
@@ -327,6 +345,7 @@ impl Registry {
         self.next_look = Instant::now() + SHARED_LOOK;
         match self.look() {
             Ok(news) => {
+                self.away_at = None;
                 if std::mem::take(&mut self.is_away) {
                     let text = "users and bans can be changed again";
                     self.node.log(Level::Info, text);
@@ -341,6 +360,7 @@ impl Registry {
                     .map_or(Ok(()), |order| post.work(WorkMail::Order(order)))
             }
             Err(error) => {
+                self.away_at = Some(Instant::now());
                 if !std::mem::replace(&mut self.is_away, true) {
                     let text = format!("users and bans cannot be changed: {error:#}");
                     self.node.log(Level::Warning, &text);

@@ -25,7 +25,7 @@ use super::schema::{self, FileId, beside};
 use super::status::Status;
 use super::tables::{OWN, PENDING, Tables};
 use super::tidy;
-use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH};
+use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::sql::SqlError;
 
 /// Bytes that a probe writes: more than a usual group changes.
@@ -52,6 +52,7 @@ pub struct Sqlite {
     log: Log,
     /// When this thread copies the log itself.
     finishing: Growth,
+    finished_at: Instant,
 }
 
 /// Ids that were looked up, for as long as nothing fails.
@@ -124,6 +125,7 @@ impl Sqlite {
             outbox: None,
             log,
             finishing: Growth::above(WAL_BYTES_HIGH),
+            finished_at: Instant::now(),
         })
     }
 
@@ -222,7 +224,9 @@ impl Sqlite {
             dock.sealed(head);
         }
         let log_bytes = self.log.bytes();
-        if self.finishing.is_due(log_bytes) {
+        let is_long = log_bytes >= WAL_BYTES_HIGH && self.finished_at.elapsed() >= WAL_FINISH_EVERY;
+        if self.finishing.is_due(log_bytes) || is_long {
+            self.finished_at = Instant::now();
             // Another thread has done most of it; what it cannot do is to catch up. A failure is
             // the next commit's to tell.
             let _ = checkpoint(&self.conn);

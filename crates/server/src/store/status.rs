@@ -34,6 +34,11 @@ impl Status {
         self.lock().clone()
     }
 
+    /// What is in the ledger's log.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.lock().wal_bytes
+    }
+
     pub(super) fn committed(&self, took: Duration, shares: u64, wal_bytes: u64) {
         let mut reading = self.lock();
         reading.last_commit = took;

@@ -1,0 +1,204 @@
+'use strict';
+
+/*
+ * What can hang is made to, one after the other, while a miner finds blocks:
+ * none of it may keep a block, a call or the stop of the node waiting.
+ */
+
+const assert = require('assert');
+const {spawn} = require('child_process');
+const fs = require('fs');
+const net = require('net');
+const path = require('path');
+const {test} = require('node:test');
+const {freePort, startNode} = require('./harness');
+const {Miner} = require('./miner');
+const {Postgres} = require('./postgres');
+
+const CALLS = 12;
+
+/** A node without anything of ours in the way takes a tenth of that. */
+const SOON_MS = 1000;
+
+/** A call is told within its deadline that there is no answer. */
+const CALL_MS = 12500;
+
+/** The ledger is tried for four seconds, other threads are left for two. */
+const STOP_MS = 9000;
+
+async function timed(work) {
+  const from = performance.now();
+  const value = await work();
+  return [performance.now() - from, value];
+}
+
+/** The miner's next block until the node has it as its tip. */
+
+async function findBlock(node, miner) {
+  const tip = await node.tip();
+  const job = await miner.waitJob((job) => {
+    return job.prevBlock.toString('hex') === tip;
+  });
+  const share = miner.solve(job);
+
+  const [took] = await timed(() => {
+    miner.send('mining.submit', ['alice', ...share.params]);
+    return node.waitTip(share.hash);
+  });
+
+  return took;
+}
+
+/**
+ * Blocks, calls and the stop while something hangs.
+ * @param {Function} call - of a number: a call that waits for what hangs.
+ */
+
+async function check(t, node, miner, call) {
+  const calls = [];
+
+  for (let i = 0; i < CALLS; i++)
+    calls.push(timed(() => call(i)));
+
+  const blocks = [];
+  const infos = [];
+  const others = [];
+
+  for (let i = 0; i < 3; i++) {
+    blocks.push(await findBlock(node, miner));
+    const [info, {result}] = await timed(() => node.call('getstratuminfo', []));
+    assert.ok(result.job, JSON.stringify(result));
+    infos.push(info);
+    const [other] = await timed(() => node.rpc('getblockcount'));
+    others.push(other);
+  }
+
+  const answers = await Promise.all(calls);
+  const waits = answers.map(([took]) => took);
+
+  // Some hang at the moment of the stop.
+  for (let i = 0; i < CALLS; i++)
+    call(CALLS + i).catch(() => {});
+
+  await findBlock(node, miner);
+
+  const [stop, exit] = await timed(() => node.signal('SIGTERM'));
+
+  const show = times => times.map(ms => ms.toFixed(0)).join(', ');
+
+  t.diagnostic(`ms: blocks ${show(blocks)}; getstratuminfo ${show(infos)}; `
+    + `getblockcount ${show(others)}; calls at most ${
+      show([Math.max(...waits)])}; stop ${show([stop])}`);
+
+  assert.ok(Math.max(...blocks, ...infos, ...others) < SOON_MS);
+  assert.ok(Math.max(...waits) < CALL_MS);
+  assert.ok(stop < STOP_MS, node.tail());
+  assert.strictEqual(exit.code, 0, node.tail());
+
+  return answers.map(([, answer]) => answer);
+}
+
+test('PostgreSQL that is stopped holds up nothing', async (t) => {
+  const database = await Postgres.start(t);
+  const node = await startNode(t, {args: [
+    `--stratum-database=${database.url}`, '--stratum-server-id=a'
+  ]});
+  const miner = await Miner.start(t, node);
+
+  await node.waitFor('the shared ledger', async () => {
+    const {shared} = await node.rpc('getstratuminfo');
+    return shared && shared.state === 'up';
+  });
+
+  database.signalAll('SIGSTOP');
+  t.after(() => database.signalAll('SIGCONT'));
+
+  const answers = await check(t, node, miner, (i) => {
+    return node.call(i % 2 ? 'setstratumaddress' : 'addstratumuser',
+      i % 2 ? ['alice', node.options.address] : [`user${i}`, 'x']);
+  });
+
+  for (const {error} of answers)
+    assert.match(error.message, /shared ledger/);
+});
+
+test('another process that holds the ledger holds up nothing', async (t) => {
+  const node = await startNode(t);
+  const miner = await Miner.start(t, node);
+  const holder = spawn('sqlite3', [path.join(node.stratumDir, 'ledger.db')],
+    {stdio: ['pipe', 'pipe', 'inherit']});
+
+  t.after(() => holder.kill('SIGKILL'));
+  holder.stdin.write('BEGIN IMMEDIATE;\nSELECT \'held\';\n');
+  await new Promise(resolve => holder.stdout.once('data', resolve));
+
+  const answers = await check(t, node, miner, () => {
+    return node.call('setstratumaddress', ['alice', node.options.address]);
+  });
+
+  for (const {error} of answers) {
+    assert.strictEqual(error.code, -20);
+    assert.match(error.message, /the ledger does not answer/);
+  }
+});
+
+test('a receiver of alarms that hangs holds up nothing', async (t) => {
+  const sockets = new Set();
+  const receiver = net.createServer(socket => sockets.add(socket));
+  const port = await freePort();
+
+  t.after(() => {
+    for (const socket of sockets)
+      socket.destroy();
+    receiver.close();
+  });
+  await new Promise(resolve => receiver.listen(port, '127.0.0.1', resolve));
+
+  const node = await startNode(t, {args: [
+    `--stratum-webhook=http://127.0.0.1:${port}/`
+  ]});
+  const miner = await Miner.start(t, node);
+
+  const answers = await check(t, node, miner, () => {
+    return node.call('liststratumbans', []);
+  });
+
+  for (const {result} of answers)
+    assert.deepStrictEqual(result, []);
+  assert.ok(sockets.size > 0);
+});
+
+test('a node that never answers is told of', async (t) => {
+  const plugin = path.join(__dirname, 'stuck.js');
+  const node = await startNode(t, {args: [
+    `--plugins=${[path.join(__dirname, '..'), plugin].join(',')}`
+  ]});
+  const miner = await Miner.start(t, node);
+  const health = async () => {
+    const url = `http://127.0.0.1:${node.ports.dashboard}/healthz`;
+    return (await fetch(url)).json();
+  };
+
+  await node.waitFor('health', async () => (await health()).status === 'ok');
+  assert.strictEqual((await node.rpc('getstratuminfo')).node, 'ok');
+
+  // From now on createBlock does not return.
+  fs.writeFileSync(path.join(node.prefix, 'stuck'), '');
+  await findBlock(node, miner);
+  await node.waitLog(/node does not answer: createBlock/, {ms: 30000});
+
+  assert.match((await health()).degraded, /createBlock/);
+  assert.match((await node.rpc('getstratuminfo')).node, /createBlock/);
+
+  const metrics = await fetch(
+    `http://127.0.0.1:${node.ports.dashboard}/metrics`);
+  assert.match(await metrics.text(), /^hstratum_node_overdue 1$/m);
+
+  // Blocks are found all the same, on first templates.
+  await findBlock(node, miner);
+
+  const [stop, {code}] = await timed(() => node.signal('SIGTERM'));
+
+  assert.strictEqual(code, 0, node.tail());
+  assert.ok(stop < STOP_MS);
+});
