@@ -15,9 +15,7 @@ use crate::absence::Workers;
 use crate::event::Now;
 use crate::hashrate::Speed;
 use crate::ledger::Tallied;
-use crate::limits::{
-    ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX,
-};
+use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
 use crate::units::{Hash, Height};
 
 /// Something that a [`Watch`] is told.

@@ -199,7 +199,11 @@ fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
     assert_eq!(desk.kinds(), []);
     desk.sign(overdue());
     desk.sign(overdue());
-    assert!(desk.alarms[0].text.contains("createBlock"), "{:?}", desk.alarms);
+    assert!(
+        desk.alarms[0].text.contains("createBlock"),
+        "{:?}",
+        desk.alarms
+    );
     assert_eq!(desk.kinds(), [Kind::NodeOverdue]);
     desk.sign(Sign::Overdue(None));
     desk.sign(Sign::Overdue(None));

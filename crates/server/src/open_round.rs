@@ -82,7 +82,10 @@ impl State {
         let hangs = || "the ledger does not answer".to_owned();
         RoundKnown {
             round: self.last.as_ref().map(|(_, _, round)| round.clone()),
-            age_s: self.last.as_ref().map_or(0, |(at, ..)| at.elapsed().as_secs()),
+            age_s: self
+                .last
+                .as_ref()
+                .map_or(0, |(at, ..)| at.elapsed().as_secs()),
             failing: match self.is_reading {
                 true => Some(self.failing.clone().unwrap_or_else(hangs)),
                 false => self.failing.clone(),

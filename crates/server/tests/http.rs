@@ -223,9 +223,15 @@ fn endless_heads_and_too_many_connections_are_cut_off() {
     let refused = browser.ask("GET", "/api/v1/events", &[("Host", &own)]);
     assert_eq!(refused.status, 503);
     let mut idle: Vec<_> = (0..200).map(|_| browser.connect()).collect();
-    assert!(browser.get("/healthz").status > 0, "those that are silent make room");
+    assert!(
+        browser.get("/healthz").status > 0,
+        "those that are silent make room"
+    );
     let closed = idle[0].read(&mut [0]);
-    assert!(closed.is_ok_and(|len| len == 0), "the one that was silent for longest");
+    assert!(
+        closed.is_ok_and(|len| len == 0),
+        "the one that was silent for longest"
+    );
     // Miners do not notice.
     running.move_on(Chain::hard().empty_at(1));
     running.mine_as("alice").mine(Want::Share);
@@ -257,12 +263,21 @@ fn half_open_requests_keep_nobody_out() {
         assert_eq!(browser.get("/metrics").status, 200);
         let bans = browser.call("GET", "/api/v1/admin/bans", Some(token), &json!(null));
         assert_eq!(bans.status, 200, "{}", bans.body);
-        assert!(begun.elapsed().as_secs() < 3, "round {round}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed().as_secs() < 3,
+            "round {round}: {:?}",
+            begun.elapsed()
+        );
         half.extend((0..60).map(|_| open()));
     }
     let metrics = browser.get("/metrics").body;
-    let evicted = metrics.lines().find(|line| line.starts_with("hstratum_http_evicted_total "));
-    assert!(evicted.is_some_and(|line| !line.ends_with(" 0")), "{evicted:?}");
+    let evicted = metrics
+        .lines()
+        .find(|line| line.starts_with("hstratum_http_evicted_total "));
+    assert!(
+        evicted.is_some_and(|line| !line.ends_with(" 0")),
+        "{evicted:?}"
+    );
 }
 
 #[test]
@@ -270,7 +285,9 @@ fn a_question_is_the_same_however_it_is_written() {
     let (running, browser) = serve(&[]);
     running.move_on(Chain::hard().empty_at(1));
     running.mine_as("alice").mine(Want::Share);
-    wait_until("the share counts", || browser.json("/api/v1/round")["shares"] == 1);
+    wait_until("the share counts", || {
+        browser.json("/api/v1/round")["shares"] == 1
+    });
     for path in ["/api/v1/round", "/api/v1/pool", "/api/v1/accounts/alice"] {
         assert_eq!(browser.get(path).status, 200);
         assert_eq!(browser.get(&format!("{path}?17")).status, 400, "{path}");

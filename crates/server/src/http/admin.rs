@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::Site;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use super::answer::{Answer, Failure, Name, Params, Problem};
 use crate::config::Secret;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::orders::Orders;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Who may give orders, and where.
 pub(crate) struct Operator {

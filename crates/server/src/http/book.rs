@@ -79,7 +79,9 @@ impl Book {
         let by = Instant::now() + HTTP_GIVE_WAY_WAIT;
         while self.shelf.is_gate_closed() {
             if Instant::now() >= by {
-                return Err(Failure::busy("the ledger's log is being copied: ask again soon"));
+                return Err(Failure::busy(
+                    "the ledger's log is being copied: ask again soon",
+                ));
             }
             tokio::time::sleep(HTTP_GIVE_WAY_LOOK).await;
         }
@@ -212,11 +214,20 @@ mod tests {
         let (mut gate, begun) = (Gate::default(), Instant::now());
         assert!(!gate.is_closed(WAL_BYTES_HIGH - 1, begun));
         assert!(gate.is_closed(WAL_BYTES_HIGH, begun));
-        assert!(!gate.is_closed(1, begun + HTTP_GIVE_WAY_LOOK), "it has begun anew");
+        assert!(
+            !gate.is_closed(1, begun + HTTP_GIVE_WAY_LOOK),
+            "it has begun anew"
+        );
         assert!(gate.is_closed(WAL_BYTES_HIGH, begun));
         let late = begun + HTTP_GIVE_WAY;
-        assert!(!gate.is_closed(WAL_BYTES_HIGH + 1, late), "another reader is in its way");
+        assert!(
+            !gate.is_closed(WAL_BYTES_HIGH + 1, late),
+            "another reader is in its way"
+        );
         assert!(!gate.is_closed(2 * WAL_BYTES_HIGH, late));
-        assert!(gate.is_closed(2 * WAL_BYTES_HIGH + 1, late), "tried once more");
+        assert!(
+            gate.is_closed(2 * WAL_BYTES_HIGH + 1, late),
+            "tried once more"
+        );
     }
 }

@@ -304,7 +304,10 @@ mod tests {
 
         let rest = read(&mut state, NOW, None);
         assert_eq!(rest.first(), Some(&cut), "it goes on where it was");
-        assert!(rest.iter().all(|span| !first.contains(span)), "nothing is read twice");
+        assert!(
+            rest.iter().all(|span| !first.contains(span)),
+            "nothing is read twice"
+        );
         let (since, pasts) = state.sum(NOW);
         assert_eq!(since, first_hour(NOW));
         assert_eq!(pasts[0].work, (first.len() + rest.len()) as f64);
@@ -320,11 +323,18 @@ mod tests {
         let mut state = State::default();
         let gone = NOW - NOW % HOUR_S - 20 * HOUR_S;
         while let Some(span) = state.next_span(NOW) {
-            let rows = if span == gone { vec![row("b", 3.0)] } else { vec![row("a", 1.0)] };
+            let rows = if span == gone {
+                vec![row("b", 3.0)]
+            } else {
+                vec![row("a", 1.0)]
+            };
             state.take(span, rows, NOW);
         }
         let (_, pasts) = state.sum(NOW);
-        let b = pasts.iter().find(|past| &*past.worker == "b").expect("it mined");
+        let b = pasts
+            .iter()
+            .find(|past| &*past.worker == "b")
+            .expect("it mined");
         assert_eq!((b.work, b.last_span), (3.0, Some(gone)));
         let later = NOW + 6 * HOUR_S;
         read(&mut state, later, None);

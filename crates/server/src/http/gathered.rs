@@ -105,7 +105,11 @@ impl<T> Inside<T> {
     }
 
     fn failure(&self, away: Option<String>) -> Failure {
-        let failed = self.lock().failure.as_ref().map(|failure| failure.1.clone());
+        let failed = self
+            .lock()
+            .failure
+            .as_ref()
+            .map(|failure| failure.1.clone());
         let text = away.or(failed);
         Failure::busy(text.unwrap_or_else(|| "it is being read: ask again soon".to_owned()))
     }

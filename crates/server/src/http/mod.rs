@@ -160,7 +160,9 @@ impl Site {
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: ledger.clone().map(|place| Book::new(place, sources.status.clone())),
+            book: ledger
+                .clone()
+                .map(|place| Book::new(place, sources.status.clone())),
             background: ledger.map(|place| Book::slow(place, sources.status.clone())),
             sources,
             server_id: config.server_id.clone(),

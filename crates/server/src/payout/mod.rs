@@ -27,12 +27,13 @@ mod settle;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
-pub(crate) use due::cut_below;
+pub(crate) use due::{cut_below, divided_over_its_round};
 pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
 pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
+pub(crate) use prune::floor as prunable;
 pub use prune::prune;
 pub use send::{Sender, Step};
 pub use settle::{Change, Settled, settle};

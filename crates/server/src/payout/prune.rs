@@ -57,7 +57,7 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
 }
 
 /// Up to which height credit may go.
-fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
+pub(crate) fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
     let tip = "SELECT max(height) FROM heights";
     let tip: Option<u32> = sql.query_one(tip, &[])?.get(0)?;
     let depth = network.coinbase_maturity() * MATURITIES_DEEP;

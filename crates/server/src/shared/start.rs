@@ -76,9 +76,9 @@ pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened>
             };
             return Err(error.context(context));
         }
-        (None, None) => bail!(
-            "the shared ledger does not answer, and there is no copy of its users yet"
-        ),
+        (None, None) => {
+            bail!("the shared ledger does not answer, and there is no copy of its users yet")
+        }
     };
     Ok(Opened {
         place,
