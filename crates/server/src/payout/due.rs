@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::payout::{Split, Weight, Window, split};
+use hstratum_core::payout::{FeePpm, Split, Weight, Window, split};
 use hstratum_core::units::Difficulty;
 
 use super::account::{Accounts, Rank};
@@ -199,6 +199,23 @@ pub(super) fn divide(
         split: split(block.reward, terms.fee, &work.weights),
         block,
     })
+}
+
+/// What each account, by its number, earns of a reward that is divided over the block's round.
+pub(crate) fn divided_over_its_round(
+    sql: &mut dyn Sql,
+    height: u32,
+    reward: u64,
+    fee: FeePpm,
+) -> anyhow::Result<BTreeMap<i64, u64>> {
+    let accounts = Accounts::read(sql)?;
+    let cut = cut_below(sql, height)?;
+    let work = round_work(sql, &accounts, cut, height)?;
+    let amounts = split(reward, fee, &work.weights).amounts.into_iter();
+    let earned = amounts.filter(|(_, amount)| *amount > 0);
+    Ok(earned
+        .map(|(rank, amount)| (accounts.get(rank).id, amount))
+        .collect())
 }
 
 /// Work in an interval of heights.

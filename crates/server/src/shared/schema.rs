@@ -68,6 +68,22 @@ pub fn open_existing(address: &Address) -> anyhow::Result<Db> {
     Ok(Db::Postgres(Box::new(postgres)))
 }
 
+/// The names of all tables, indexes and views that one of this version has.
+pub(crate) fn parts() -> Vec<String> {
+    let kinds = [
+        "CREATE TABLE ",
+        "CREATE INDEX ",
+        "CREATE UNIQUE INDEX ",
+        "CREATE VIEW ",
+    ];
+    let lines = STEPS.iter().flat_map(|step| step.lines());
+    let named = lines.filter_map(|line| {
+        let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+        rest.split([' ', '(']).next().map(str::to_owned)
+    });
+    named.collect()
+}
+
 fn known() -> i64 {
     i64::try_from(STEPS.len()).expect("a few steps")
 }

@@ -302,7 +302,7 @@ impl Outbox {
     }
 }
 
-fn digest(before: &Digest, life: &Life, body: &[u8]) -> Digest {
+pub(crate) fn digest(before: &Digest, life: &Life, body: &[u8]) -> Digest {
     Hash::blake2b(&[before, life, body]).0
 }
 

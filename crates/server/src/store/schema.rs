@@ -92,6 +92,16 @@ fn create_with(
     conn.execute_batch("COMMIT")
 }
 
+/// The kind, the name and the text of all that a ledger of this version has.
+pub(crate) fn parts() -> rusqlite::Result<Vec<(String, String, String)>> {
+    let conn = Connection::open_in_memory()?;
+    conn.execute_batch(&STEPS.concat())?;
+    let mut parts =
+        conn.prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let parts = parts.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    parts.collect()
+}
+
 /// Opens the server's own ledger, which is made where there is none and upgraded where it is of an
 /// earlier version. `told` gets a line for what was done.
 ///
