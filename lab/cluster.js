@@ -43,6 +43,16 @@ class Member {
   }
 
   async start() {
+    this.spawn();
+    await waitFor(`the database ${this.name}`, () => {
+      // Children of one that was killed hold what it needs until they see that.
+      if (this.child.exitCode != null)
+        this.spawn();
+      return this.ask('SELECT 1', 'postgres');
+    }, {ms: START_MS});
+  }
+
+  spawn() {
     const {cluster} = this;
 
     this.child = cluster.spawn('postgres', ['-D', this.dir,
@@ -53,9 +63,6 @@ class Member {
     this.exited = new Promise((resolve) => {
       this.child.once('close', resolve);
     });
-
-    await waitFor(`the database ${this.name}`,
-      () => this.ask('SELECT 1', 'postgres'), {ms: START_MS});
   }
 
   /** The rows of a query, as arrays of text. */

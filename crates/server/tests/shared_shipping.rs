@@ -3,99 +3,19 @@
 
 mod harness;
 mod postgres;
+mod shipping;
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start_in, wait_until};
+use harness::{Chain, EVERY_HASH, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;
 use postgres::Server;
 use postgres::wire::{Lost, Wire};
-use rusqlite::Connection;
-use tempfile::TempDir;
-
-/// A server named `label` on the database, in a directory that may hold an earlier one's files.
-fn serve(root: &Arc<TempDir>, database: &str, label: &str) -> Running {
-    let options = [
-        ("difficulty", EVERY_HASH),
-        ("database", database),
-        ("server-id", label),
-    ];
-    let running = start_in(root.clone(), &options);
-    running.server.template(Chain::hard().empty_at(0));
-    running
-}
-
-fn directory() -> Arc<TempDir> {
-    Arc::new(tempfile::tempdir().expect("a directory"))
-}
-
-fn mine(miner: &mut Miner, shares: u64) {
-    for _ in 0..shares {
-        miner.mine(Want::Share);
-    }
-}
-
-fn count(database: &Server) -> u64 {
-    let text = database.sql("SELECT coalesce(sum(count), 0) FROM credit");
-    text.parse().expect("a number")
-}
-
-fn wait_for_count(database: &Server, shares: u64) {
-    wait_until(&format!("{shares} shares in the shared ledger"), || {
-        count(database) >= shares
-    });
-    assert_eq!(count(database), shares);
-}
-
-/// Statistics follow shares by some seconds.
-fn wait_for_statistics(database: &Server, shares: u64) {
-    let accepted = "SELECT coalesce(sum(accepted), 0) FROM statistics";
-    let count = || -> u64 { database.sql(accepted).parse().expect("a number") };
-    wait_until("statistics are there", || count() >= shares);
-    assert_eq!(count(), shares);
-}
-
-/// What a crash in this moment leaves of the ledger's file.
-fn copy_file(running: &Running) -> Arc<TempDir> {
-    let root = directory();
-    let dir = root.path().join("stratum");
-    fs::create_dir(&dir).expect("made");
-    // Who there is: for a start without the database.
-    let names = ["shared/users.json", "shared/bans.json"];
-    fs::create_dir(dir.join("shared")).expect("made");
-    for name in ["ledger.db", "ledger.db-wal"].iter().chain(&names) {
-        let from = running.dir.join(name);
-        if from.exists() {
-            fs::copy(from, dir.join(name)).expect("copied");
-        }
-    }
-    root
-}
-
-fn open(root: &Path) -> Connection {
-    Connection::open(root.join("stratum/ledger.db")).expect("opened")
-}
-
-/// A copy of the file with shares in it that are in no batch; counts those that it took to get one.
-fn copy_with_pending(running: &Running, miner: &mut Miner, mined: &mut u64) -> Arc<TempDir> {
-    loop {
-        mine(miner, 1);
-        *mined += 1;
-        let root = copy_file(running);
-        let pending: i64 = open(root.path())
-            .query_row("SELECT count(*) FROM pending_credit", [], |row| row.get(0))
-            .expect("read");
-        if pending > 0 {
-            return root;
-        }
-    }
-}
+use shipping::{count, directory, mine, open, serve, wait_for_count, wait_for_statistics};
 
 #[test]
 fn database_that_is_killed_again_and_again_loses_and_doubles_nothing() {
@@ -198,60 +118,6 @@ fn database_that_falls_back_gets_everything_again() {
     wait_for_count(&database, 9);
 }
 
-#[test]
-fn file_from_a_backup_brings_only_what_is_new() {
-    restore_a_file(|_, _| {});
-}
-
-#[test]
-fn file_from_a_backup_of_long_ago_brings_only_what_is_new() {
-    restore_a_file(|backup, database| {
-        database.sql("DELETE FROM batches");
-        open(backup)
-            .execute_batch("UPDATE outbox SET sealed_at = sealed_at - 40 * 86400")
-            .expect("older");
-    });
-}
-
-/// A file goes on that is older than what was shipped from it; what happens in between may be given.
-fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
-    let mut database = Server::start();
-    let running = serve(&directory(), &database.url(), "one");
-    let mut miner = running.mine_as("alice");
-    // Who gathered the batch before tells who gathered what is pending.
-    mine(&mut miner, 1);
-    wait_for_count(&database, 1);
-    let mut mined = 1;
-    let backup = copy_with_pending(&running, &mut miner, &mut mined);
-    mine(&mut miner, 5);
-    mined += 5;
-    wait_for_count(&database, mined);
-    drop(running);
-    meanwhile(backup.path(), &database);
-
-    // The database is away while the older file gathers: it cannot know yet.
-    database.kill();
-    let running = serve(&backup, &database.url(), "one");
-    let mut miner = running.mine_as("alice");
-    mine(&mut miner, 3);
-    mined += 3;
-    database.resume();
-    running.node.wait_for_log("is an older copy of a file");
-    wait_for_count(&database, mined);
-    mine(&mut miner, 2);
-    mined += 2;
-    wait_for_count(&database, mined);
-    assert_eq!(
-        database.sql("SELECT count(*) FROM origins WHERE label = 'one'"),
-        "2"
-    );
-    wait_for_statistics(&database, mined);
-    drop(running);
-    let running = serve(&backup, &database.url(), "one");
-    mine(&mut running.mine_as("alice"), 1);
-    wait_for_count(&database, mined + 1);
-}
-
 /// A miner says how hard its shares are to be; of those that are refused it is no work.
 #[test]
 fn batch_with_work_beyond_all_measure_is_shipped() {
@@ -273,90 +139,6 @@ fn batch_with_work_beyond_all_measure_is_shipped() {
         let _running = serve(&root, &database.url(), "one");
         wait_for_statistics(&database, shares);
     }
-}
-
-/// The batches that were shipped from a file after it was copied are known no more: nor are those before it,
-/// or there were none.
-#[test]
-fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
-    let database = Server::start();
-    let url = database.url();
-    let running = serve(&directory(), &url, "one");
-    let mut miner = running.mine_as("alice");
-    mine(&mut miner, 1);
-    wait_for_count(&database, 1);
-    let backup = copy_file(&running);
-    // As a copy of before the first second was over has it.
-    open(backup.path())
-        .execute_batch(
-            "DELETE FROM outbox_bodies; DELETE FROM outbox; DELETE FROM pending_credit;
-             DELETE FROM pending_statistics;
-             UPDATE outbox_origins SET sequence = 0, digest = zeroblob(32), shipped = 0;
-             INSERT OR IGNORE INTO accounts VALUES (1, 'alice', NULL);
-             INSERT OR IGNORE INTO heights SELECT 100000, 1.0;
-             INSERT INTO pending_credit SELECT 100000, 1, 1e-11, 1;",
-        )
-        .expect("changed");
-    mine(&mut miner, 3);
-    wait_for_count(&database, 4);
-    drop(running);
-    forget_batches(&database, &url);
-    let running = serve(&backup, &url, "one");
-    running.node.wait_for_log("is an older copy of a file");
-    mine(&mut running.mine_as("alice"), 1);
-    wait_for_count(&database, 5);
-}
-
-#[test]
-fn file_whose_old_batches_were_tidied_away_brings_what_was_pending_once() {
-    restore_a_file(|backup, database| {
-        let url = database.url();
-        forget_batches(database, &url);
-        open(backup)
-            .execute_batch(
-                "DELETE FROM outbox_bodies WHERE id IN (SELECT id FROM outbox WHERE shipped_at IS NOT NULL);
-                 DELETE FROM outbox WHERE shipped_at IS NOT NULL",
-            )
-            .expect("tidied");
-    });
-}
-
-/// Has the shared ledger forget what is old, as whoever is the judge does.
-fn forget_batches(database: &Server, url: &str) {
-    database.sql("UPDATE batches SET applied_at = applied_at - 40 * 86400");
-    let judge = serve(&directory(), url, "judge");
-    judge.move_on(Chain::hard().empty_at(1));
-    wait_until("old batches are forgotten", || {
-        let old = "SELECT count(*) FROM batches AS b WHERE sequence > (
-                     SELECT min(sequence) FROM batches WHERE origin = b.origin AND life = b.life)";
-        database.sql(old) == "0"
-    });
-}
-
-#[test]
-fn both_sides_from_backups_keep_what_either_has() {
-    let mut database = Server::start();
-    let running = serve(&directory(), &database.url(), "one");
-    let mut miner = running.mine_as("alice");
-    let mut mined = 3;
-    mine(&mut miner, 3);
-    wait_for_count(&database, 3);
-    let early = database.save();
-    mine(&mut miner, 3);
-    mined += 3;
-    let backup = copy_with_pending(&running, &mut miner, &mut mined);
-    mine(&mut miner, 4);
-    wait_for_count(&database, mined + 4);
-    drop(running);
-
-    // Only the file fell back: it parts, and what it ships is new.
-    let running = serve(&backup, &database.url(), "one");
-    mine(&mut running.mine_as("alice"), 2);
-    wait_for_count(&database, mined + 4 + 2);
-    // Then the database does: what the first file had is in the second as far as its backup went.
-    database.restore(&early);
-    wait_for_count(&database, mined + 2);
-    assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");
 }
 
 #[test]
