@@ -276,6 +276,20 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "age": known.age_s,
         })),
         "roundfailing": known.failing,
+        "places": {
+            "all": info.door.places,
+            "taken": info.door.taken,
+            "silent": info.door.silent,
+            "notloggedin": info.door.strangers,
+            "descriptorsleft": info.door.descriptors_left,
+        },
+        "refused": {
+            "full": info.door.refused_full,
+            "peraddress": info.door.refused_address,
+            "descriptors": info.door.refused_descriptors,
+            "gaveway": info.door.gave_way,
+            "banned": info.refused_banned,
+        },
         "bans": info.bans,
         "draining": info.is_draining,
         "lastblock": info.last_block.map(|(height, hash)| json!({

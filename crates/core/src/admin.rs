@@ -272,6 +272,7 @@ impl Pool {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             } else {
                 self.tallies.keep_account(session, account);
+                self.shared.count_names(session);
             }
         }
         ended

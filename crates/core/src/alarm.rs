@@ -5,13 +5,16 @@
 //! while miners are served: without a job, and in a drain, their clock stands still, so that an
 //! outage is one alarm and those who do not come back after it are noticed.
 
+mod crowd;
 mod kind;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::crowd::Crowd;
 pub use self::kind::{Alarm, Detail, Kind, Severity};
 use crate::absence::Workers;
+use crate::door::Door;
 use crate::event::Now;
 use crate::hashrate::Speed;
 use crate::ledger::Tallied;
@@ -46,6 +49,8 @@ pub enum Sign {
     Log(u64),
     /// What miners have sent.
     Work(Vec<Tallied>),
+    /// How full the sockets are.
+    Door(Door),
     /// Whether the operator has the server drained.
     Drain(Draining),
     /// The pool has failed and begins anew.
@@ -148,6 +153,7 @@ pub struct Watch {
     is_log_large: bool,
     draining: Draining,
     blocks: VecDeque<Known>,
+    crowd: Crowd,
     speed: Speed,
     workers: Workers,
     /// The clock of those who mine.
@@ -175,6 +181,7 @@ impl Watch {
             is_log_large: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
+            crowd: Crowd::default(),
             speed: Speed::new(drop_percent),
             workers: Workers::default(),
             served_ms: 0,
@@ -222,6 +229,7 @@ impl Watch {
                 self.speed.add(&tallied);
                 self.workers.add(&tallied, self.served_ms);
             }
+            Sign::Door(door) => self.crowd.look(now.ms, door, out),
             Sign::Drain(draining) => self.draining = draining,
             Sign::PoolFailed => {
                 let text = "The pool has failed, which is a bug; miners reconnect".to_owned();

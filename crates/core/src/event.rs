@@ -226,6 +226,8 @@ pub enum Action {
     Pause(ConnId),
     /// Read again.
     Resume(ConnId),
+    /// A connection has logged in: others give way before it does.
+    Admitted(ConnId),
     /// End a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
     /// Take connections, or refuse them.

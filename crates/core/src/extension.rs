@@ -41,7 +41,7 @@ impl Desk<'_> {
     ) -> Result<Answer, Reject> {
         let difficulty = difficulty.ok_or(Reject::InvalidParams)?;
         session.pace.wish(Wish::Start(difficulty), self.now.ms);
-        self.send_changed_difficulty(session);
+        self.send_wished_difficulty(session);
         Ok(Answer::True)
     }
 
@@ -61,7 +61,7 @@ impl Desk<'_> {
                 .filter(|_| extension == "minimum-difficulty");
             if let Some(least) = least {
                 session.pace.at_least(least);
-                self.send_changed_difficulty(session);
+                self.send_wished_difficulty(session);
             }
             answers.insert(extension, least.is_some().into());
         }

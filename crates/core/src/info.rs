@@ -1,14 +1,15 @@
 //! How the pool does, for an operator who asks: numbers and names, and nothing is decided by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use crate::account::User;
+use crate::door::Door;
 use crate::event::Now;
 use crate::ledger::Tally;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::pool::Pool;
 use crate::units::{Difficulty, Hash, Height};
-use crate::view::workers_of;
 
 /// The pool at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,10 @@ pub struct Info {
     pub hashrate: f64,
     /// What miners have sent since the start, by outcome; up to ten seconds old.
     pub sent: Tally,
+    /// How full the sockets are: for whoever owns them to fill in.
+    pub door: Door,
+    /// Connections refused because their address is banned.
+    pub refused_banned: u64,
     /// Addresses that are refused.
     pub bans: usize,
     /// No connections are taken, as ordered.
@@ -65,7 +70,7 @@ pub struct WorkerInfo {
 
 impl Pool {
     pub(crate) fn info(&mut self, now: Now) -> Info {
-        let workers = self.worker_infos(now, None).len();
+        let workers = self.worker_names(None).count();
         let sessions = self.sessions.iter();
         let (connections, mining) = sessions.fold((0, 0), |(all, mining), session| {
             (all + 1, mining + usize::from(session.has_job()))
@@ -84,6 +89,8 @@ impl Pool {
             no_job: self.no_template.clone(),
             hashrate: self.shared.rate.hashes_per_s(now.ms),
             sent: self.tallies.sent(),
+            door: Door::default(),
+            refused_banned: self.shared.counts.refused_banned,
             bans: self.bans.list(now).len(),
             is_draining: self.is_draining(),
             last_block: self.shared.last_block,
@@ -98,38 +105,58 @@ impl Pool {
         count: usize,
         from: usize,
     ) -> (Vec<WorkerInfo>, usize) {
-        let all = self.worker_infos(now, account);
+        let mut all: Vec<_> = self.worker_names(account).collect();
+        all.sort_unstable();
         let total = all.len();
         let count = count.min(WORKERS_LISTED_MAX);
-        (all.into_values().skip(from).take(count).collect(), total)
+        let listed: BTreeSet<_> = all.into_iter().skip(from).take(count).collect();
+        (self.worker_infos(now, &listed), total)
     }
 
-    /// Every worker that is connected, of one account or of all.
-    fn worker_infos(
-        &self,
-        now: Now,
-        account: Option<&str>,
-    ) -> BTreeMap<(Arc<str>, Box<str>), WorkerInfo> {
+    /// The name of every worker that is connected, of one account or of all, each once. Nothing is
+    /// copied: there may be many.
+    fn worker_names<'a>(&'a self, account: Option<&str>) -> impl Iterator<Item = Name<'a>> {
+        let users = self.sessions.iter().flat_map(|session| &session.users);
+        let names = users.map(|one| name_of(&one.user));
+        let names: HashSet<_> = names
+            .filter(|(of, _)| account.is_none_or(|name| name == *of))
+            .collect();
+        names.into_iter()
+    }
+
+    /// What there is to say of these workers.
+    fn worker_infos(&self, now: Now, listed: &BTreeSet<Name<'_>>) -> Vec<WorkerInfo> {
         let mut workers = BTreeMap::new();
-        let sessions = self.sessions.iter();
-        let views = sessions.flat_map(|session| workers_of(session, now));
-        for view in views.filter(|view| account.is_none_or(|name| *view.account == *name)) {
-            let key = (view.account.clone(), view.worker.clone());
-            let info = workers.entry(key).or_insert_with(|| WorkerInfo {
-                account: view.account,
-                worker: view.worker,
-                connections: 0,
-                difficulty: None,
-                hashrate: 0.0,
-                connected_s: 0,
-            });
-            info.connections += 1;
-            info.hashrate += view.hashrate;
-            info.connected_s = info.connected_s.max(view.connected_ms / 1000);
-            if info.difficulty < view.difficulty {
-                info.difficulty = view.difficulty;
+        for session in self.sessions.iter() {
+            for one in &session.users {
+                let name = name_of(&one.user);
+                if !listed.contains(&name) {
+                    continue;
+                }
+                let info = workers.entry(name).or_insert_with(|| WorkerInfo {
+                    account: one.user.account.clone(),
+                    worker: one.user.worker.clone().unwrap_or_default(),
+                    connections: 0,
+                    difficulty: None,
+                    hashrate: 0.0,
+                    connected_s: 0,
+                });
+                info.connections += 1;
+                info.hashrate += one.rate.hashes_per_s(now.ms);
+                let connected_ms = now.ms - session.connected_at_ms;
+                info.connected_s = info.connected_s.max(connected_ms / 1000);
+                if info.difficulty < session.announced() {
+                    info.difficulty = session.announced();
+                }
             }
         }
-        workers
+        workers.into_values().collect()
     }
+}
+
+/// Account and worker.
+type Name<'a> = (&'a str, &'a str);
+
+fn name_of(user: &User) -> Name<'_> {
+    (&user.account, user.worker.as_deref().unwrap_or_default())
 }

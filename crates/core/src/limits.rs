@@ -19,6 +19,14 @@ pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Users authorized on one connection. The next one is refused.
 pub const USERS_PER_SESSION_MAX: usize = 1024;
 
+/// Of them, those without an accepted share that every connection may have: a name costs up to half a
+/// kilobyte and no work.
+pub const NAMES_UNPROVEN_MAX: usize = 4;
+
+/// Names without an accepted share beyond [`NAMES_UNPROVEN_MAX`], on all connections together: for
+/// proxies of others, which log in a farm at once. The next one is refused.
+pub const NAMES_UNPROVEN_ALL_MAX: usize = 65_536;
+
 /// Replies of one connection that wait for the ledger or a password check, accepted shares that want
 /// no reply included. At the limit its further lines wait unread.
 pub const PENDING_REPLIES_MAX: usize = 1024;
@@ -142,6 +150,19 @@ pub const WATCHED_BLOCKS_MAX: usize = 4096;
 
 /// How long the difficulty of a session that ended is remembered for its return.
 pub const HINT_MS: u64 = 10 * 60_000;
+
+/// How often a connection gets a job of its own for a difficulty that it asks for. Between, what it asks
+/// for comes with the next job, at the latest with the next look at all sessions.
+pub const WISH_MS: u64 = 5_000;
+
+/// Log lines that strangers cause, of each level, in [`LOG_LIMIT_MS`]. The others are left out, and
+/// counted in one line.
+pub const STRANGER_LINES_MAX: u32 = 20;
+/// See [`STRANGER_LINES_MAX`].
+pub const LOG_LIMIT_MS: u64 = 1_000;
+
+/// How long every connection must find a place until the alarm that some did not is over.
+pub const CROWD_QUIET_MS: u64 = 60_000;
 
 /// How often all sessions are looked at for silence.
 pub const ROUND_MS: u64 = 5_000;

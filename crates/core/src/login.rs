@@ -10,7 +10,6 @@ use crate::account::{ADMIN, Login, User, clean_name};
 use crate::address::Address;
 use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
 use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Password, Ticket};
-use crate::ledger::Tally;
 use crate::limits::{
     PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX,
 };
@@ -21,7 +20,6 @@ use crate::pool::{Pool, Shared};
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
-use crate::view::Rate;
 
 /// A connection that waits for an answer, and the request that it asked with.
 pub(crate) struct Asker {
@@ -351,27 +349,22 @@ impl Desk<'_> {
         if session.position(&user.name).is_some() {
             return Ok(Answer::True);
         }
-        if session.users.len() >= USERS_PER_SESSION_MAX {
+        if session.users.len() >= USERS_PER_SESSION_MAX || !self.shared.has_room_for_name(session) {
             return Err(Reject::UnauthorizedUser);
         }
         let (name, address) = (&user.name, session.address);
-        self.out
-            .log(Level::Debug, format!("{name:?} mines from {address}"));
-        session.users.push(Authorized {
-            user,
-            tally: Tally::default(),
-            rate: Rate::new(self.now.ms),
-        });
+        let text = || format!("{name:?} mines from {address}");
+        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+        session.users.push(Authorized::new(user, self.now.ms));
+        self.shared.count_names(session);
         Ok(Answer::True)
     }
 
     /// With an error, never `false`: a Goldshell takes that for yes.
     fn refuse(&mut self, session: &mut Session, name: &str) -> Result<Answer, Reject> {
         let address = session.address;
-        self.out.log(
-            Level::Debug,
-            format!("{name:?} was refused, from {address}"),
-        );
+        let text = || format!("{name:?} was refused, from {address}");
+        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
         self.blame(session, SCORE_BAD_PASSWORD);
         Err(Reject::UnauthorizedUser)
     }

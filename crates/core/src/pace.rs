@@ -19,6 +19,8 @@ pub(crate) enum Wish {
 /// See the module.
 pub(crate) struct Pace {
     difficulty: Difficulty,
+    /// The pool's: nothing is easier, whoever asks.
+    floor: Difficulty,
     least: Option<Difficulty>,
     greatest: Option<Difficulty>,
     has_wish: bool,
@@ -27,16 +29,24 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// The listener's difficulty, which follows the miner's speed where `dynamic`.
-    pub(crate) fn new(difficulty: Difficulty, dynamic: Dynamic, now_ms: u64) -> Self {
-        Self {
+    /// The listener's difficulty, which follows the miner's speed where `dynamic`; never below `floor`.
+    pub(crate) fn new(
+        difficulty: Difficulty,
+        floor: Difficulty,
+        dynamic: Dynamic,
+        now_ms: u64,
+    ) -> Self {
+        let mut pace = Self {
             difficulty,
+            floor: floor.on_grid_above(),
             least: None,
             greatest: None,
             has_wish: false,
             is_fixed: false,
             vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
-        }
+        };
+        pace.set(difficulty);
+        pace
     }
 
     /// The difficulty of the next job, before the network's caps it.
@@ -80,7 +90,7 @@ impl Pace {
 
     /// The miner takes nothing easier than this.
     pub(crate) fn at_least(&mut self, least: Difficulty) {
-        self.least = Some(least);
+        self.least = Some(least.on_grid_above());
         self.set(self.difficulty);
     }
 
@@ -128,10 +138,17 @@ impl Pace {
         }
     }
 
+    /// The one way to another difficulty: on the grid, and the pool's floor has the last word.
     fn set(&mut self, difficulty: Difficulty) {
+        let difficulty = difficulty.on_grid();
         let greatest = self.greatest.filter(|greatest| *greatest < difficulty);
         let least = self.least.filter(|least| difficulty < *least);
-        self.difficulty = greatest.or(least).unwrap_or(difficulty);
+        let difficulty = greatest.or(least).unwrap_or(difficulty);
+        self.difficulty = if difficulty < self.floor {
+            self.floor
+        } else {
+            difficulty
+        };
     }
 }
 
@@ -184,6 +201,10 @@ mod tests {
         Difficulty::new(value).unwrap()
     }
 
+    fn pace(dynamic: Dynamic) -> Pace {
+        Pace::new(difficulty(8.0), difficulty(0.5), dynamic, 0)
+    }
+
     #[test]
     fn wishes_are_taken_off_the_end_of_a_password() {
         for (text, password, wish) in [
@@ -202,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_fixed_difficulty_stays() {
-        let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+        let mut pace = pace(Dynamic::On);
         pace.wish(Wish::Fixed(difficulty(2.0)), 0);
         pace.wish(Wish::Start(difficulty(64.0)), 0);
         pace.hint(difficulty(32.0));
@@ -215,7 +236,7 @@ mod tests {
     #[test]
     fn a_miner_may_ask_again_where_nothing_is_fixed() {
         for dynamic in [Dynamic::On, Dynamic::Off] {
-            let mut pace = Pace::new(difficulty(8.0), dynamic, 0);
+            let mut pace = pace(dynamic);
             pace.wish(Wish::Start(difficulty(2.0)), 0);
             pace.wish(Wish::Start(difficulty(64.0)), 0);
             assert_eq!(pace.difficulty(), difficulty(64.0), "{dynamic:?}");
@@ -227,9 +248,9 @@ mod tests {
         for (agent, told) in [
             ("handyminer/0.0.5", HANDYMINER_MAX),
             ("", HANDYMINER_MAX),
-            ("icbtminer", 1e6),
+            ("icbtminer", 1_015_808.0),
         ] {
-            let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+            let mut pace = pace(Dynamic::On);
             pace.bound_for(agent);
             pace.wish(Wish::Start(difficulty(1e6)), 0);
             assert_eq!(pace.difficulty(), difficulty(told), "{agent:?}");
@@ -237,8 +258,36 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_easier_than_the_floor_whoever_asks() {
+        let tiny = difficulty(1e-300);
+        let floor = difficulty(0.5);
+        for wish in [Wish::Start(tiny), Wish::Fixed(tiny)] {
+            let mut pace = pace(Dynamic::On);
+            pace.wish(wish, 0);
+            assert_eq!(pace.difficulty(), floor, "{wish:?}");
+        }
+        let mut pace = pace(Dynamic::On);
+        pace.at_least(tiny);
+        pace.hint(tiny);
+        assert_eq!(pace.difficulty(), floor, "a session that is resumed");
+        for round in 1..100 {
+            pace.silence(pace.difficulty(), 1, round * 60_000);
+        }
+        assert_eq!(pace.difficulty(), floor, "vardiff");
+        let listener = Pace::new(tiny, difficulty(0.3), Dynamic::Off, 0);
+        assert_eq!(
+            listener.difficulty(),
+            difficulty(0.3125),
+            "on the grid, from above"
+        );
+        let mut handyminer = Pace::new(tiny, difficulty(1e6), Dynamic::Off, 0);
+        handyminer.bound_for("handyminer");
+        assert_eq!(handyminer.difficulty(), difficulty(1_015_808.0));
+    }
+
+    #[test]
     fn a_miner_gets_nothing_easier_than_it_takes() {
-        let mut pace = Pace::new(difficulty(8.0), Dynamic::On, 0);
+        let mut pace = pace(Dynamic::On);
         pace.at_least(difficulty(16.0));
         assert_eq!(pace.difficulty(), difficulty(16.0));
         pace.hint(difficulty(1.0));

@@ -21,6 +21,7 @@ use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::log_limit::LogLimit;
 use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
@@ -31,7 +32,7 @@ use crate::session::{Session, Sessions};
 use crate::tally::Tallies;
 use crate::template::Template;
 use crate::turn::Turns;
-use crate::units::{ConnId, Hash, Height, Seq};
+use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
 use crate::view::{Counts, Rate};
 
 /// What a pool is told at its start.
@@ -45,6 +46,9 @@ pub struct PoolConfig {
     pub auth: Auth,
     /// The admin's password; without one there is no admin on the wire.
     pub admin_password: Option<String>,
+    /// No miner's difficulty is below this, whatever it asks for, unless the network's is: what costs no
+    /// work must not cost us anything.
+    pub difficulty_min: Difficulty,
     /// Whether difficulty follows a miner's speed.
     pub dynamic: Dynamic,
     /// Sessions that ended whose difficulty is remembered.
@@ -78,6 +82,10 @@ pub(crate) struct Shared {
     pub ends: Ends,
     /// Since when there has been no job.
     jobless_since_ms: Option<u64>,
+    /// Lines that strangers cause.
+    pub log_limit: LogLimit,
+    /// Names without an accepted share, beyond those that every connection may have.
+    pub names_unproven: usize,
     pub questions: Questions,
     pub turns: Turns,
     /// Addresses of connections that had to be dropped in this event.
@@ -134,6 +142,8 @@ impl Pool {
                 closing: Vec::new(),
                 ends: Ends::default(),
                 jobless_since_ms: Some(now.ms),
+                log_limit: LogLimit::default(),
+                names_unproven: 0,
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
                 dropped: Vec::new(),
@@ -319,13 +329,13 @@ impl Pool {
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
         if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
+            self.shared.counts.refused_banned += 1;
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
         }
         self.shared.counts.opened += 1;
-        let dynamic = self.shared.config.dynamic;
-        self.sessions
-            .insert(Session::new(conn, arrival, dynamic, now));
+        let session = Session::new(conn, arrival, &self.shared.config, now);
+        self.sessions.insert(session);
     }
 
     /// Whoever shares an address with miners that earn is not shut out with it.
@@ -334,14 +344,15 @@ impl Pool {
         let mines =
             |session: &mut Session| session.has_credit && network_of(session.address) == network;
         if !self.sessions.iter_mut().any(mines) && self.bans.drop_from(address, now.ms) {
-            out.log(
-                Level::Warning,
-                format!("refusing {network} for ten minutes: it keeps misbehaving"),
-            );
+            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
+            self.shared.tell_of_stranger(now, Level::Warning, text, out);
         }
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
+        for (level, text) in self.shared.log_limit.tick(now.ms) {
+            out.log(level, text);
+        }
         while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }
@@ -369,7 +380,8 @@ impl Pool {
         for session in self.sessions.iter_mut() {
             if session.is_ready() {
                 session.keep_alive(KEEPALIVE_MS, now, out);
-                if session.look_for_silence(now) == Urgency::Now {
+                let is_silent = session.look_for_silence(now) == Urgency::Now;
+                if session.takes_wish(now) || is_silent {
                     let mut desk = Desk {
                         shared: &mut self.shared,
                         now,
@@ -408,6 +420,7 @@ impl Pool {
             return;
         };
         self.shared.counts.closed += 1;
+        self.shared.names_unproven -= session.unproven_beyond;
         self.tallies.keep(&mut session, out);
         self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
@@ -422,6 +435,19 @@ impl Shared {
     pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
+    }
+
+    /// A log line that a stranger has caused, unless there were enough.
+    pub(crate) fn tell_of_stranger(
+        &mut self,
+        now: Now,
+        level: Level,
+        text: impl FnOnce() -> String,
+        out: &mut Actions,
+    ) {
+        if self.log_limit.allows(now.ms, level) {
+            out.log(level, text());
+        }
     }
 
     /// Has a connection reset after a while, since some miners would come back at once.

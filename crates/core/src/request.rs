@@ -154,8 +154,9 @@ impl Desk<'_> {
     /// Adds to the score of a connection and drops it when that is too much.
     pub(crate) fn blame(&mut self, session: &mut Session, points: u32) {
         if session.blame(points, self.now) && !session.is_closing() {
-            let text = format!("dropping a connection that misbehaves: {}", session.address);
-            self.out.log(Level::Warning, text);
+            let address = session.address;
+            let text = || format!("dropping a connection that misbehaves: {address}");
+            (self.shared).tell_of_stranger(self.now, Level::Warning, text, self.out);
             self.close(session);
             if session.kind == ArrivalKind::Miner && !session.has_credit {
                 self.shared.dropped.push(session.address);
@@ -203,6 +204,10 @@ impl Desk<'_> {
 
     /// Gives a connection its first job, once it is subscribed and authorized.
     pub(crate) fn start(&mut self, session: &mut Session) {
+        if session.is_ready() && !session.is_admitted {
+            session.is_admitted = true;
+            self.out.push(Action::Admitted(session.conn));
+        }
         if session.is_ready() && !session.has_job() && self.shared.has_live_job() {
             self.send_own_job(session);
         }
@@ -220,6 +225,14 @@ impl Desk<'_> {
             jobs.write_notify(line, &job, unix_s);
         });
         session.push_own_job(job);
+    }
+
+    /// What a miner has asked for comes with a job of its own, which costs us more than the request cost
+    /// the miner: so often and no oftener. Else it waits for the next job, or for the next look at all sessions.
+    pub(crate) fn send_wished_difficulty(&mut self, session: &mut Session) {
+        if session.has_job() && session.may_have_its_wish(self.now) {
+            self.send_changed_difficulty(session);
+        }
     }
 
     /// A changed difficulty never travels alone: one that is far off comes with a job at once.

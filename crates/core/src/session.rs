@@ -13,11 +13,13 @@ use crate::job::{Job, JobNumber};
 use crate::ledger::Tally;
 use crate::limits::{
     ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
+    WISH_MS,
 };
 use crate::line::LineBuffer;
 use crate::message::write_set_difficulty;
-use crate::pace::{Dynamic, Pace, Urgency};
+use crate::pace::{Pace, Urgency};
 use crate::phase::Phase;
+use crate::pool::PoolConfig;
 use crate::reply::{Fate, Replies};
 use crate::units::{ConnId, Difficulty, Seq, Target};
 use crate::view::Rate;
@@ -34,6 +36,19 @@ pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
     pub rate: Rate,
+    /// Whether it has an accepted share.
+    pub is_proven: bool,
+}
+
+impl Authorized {
+    pub(crate) fn new(user: User, now_ms: u64) -> Self {
+        Self {
+            user,
+            tally: Tally::default(),
+            rate: Rate::new(now_ms),
+            is_proven: false,
+        }
+    }
 }
 
 /// A connection.
@@ -45,6 +60,10 @@ pub(crate) struct Session {
     pub pace: Pace,
     /// Whether it has earned credit.
     pub has_credit: bool,
+    /// Whether the sockets know that it has logged in.
+    pub is_admitted: bool,
+    /// Of its names without an accepted share those beyond what every connection may have.
+    pub unproven_beyond: usize,
     pub phase: Phase,
     pub lines: LineBuffer,
     /// Set by subscribe.
@@ -64,20 +83,26 @@ pub(crate) struct Session {
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
     replies: Replies,
+    /// When it may have a job for what it asks for again, and whether it waits for that.
+    wish_at_ms: u64,
+    is_wish_due: bool,
     score: u32,
     scored_at_ms: u64,
     sent_at_ms: u64,
 }
 
 impl Session {
-    pub(crate) fn new(conn: ConnId, arrival: Arrival, dynamic: Dynamic, now: Now) -> Self {
+    pub(crate) fn new(conn: ConnId, arrival: Arrival, config: &PoolConfig, now: Now) -> Self {
+        let (floor, dynamic) = (config.difficulty_min, config.dynamic);
         Self {
             conn,
             address: arrival.address,
             kind: arrival.kind,
             connected_at_ms: now.ms,
-            pace: Pace::new(arrival.difficulty, dynamic, now.ms),
+            pace: Pace::new(arrival.difficulty, floor, dynamic, now.ms),
             has_credit: false,
+            is_admitted: false,
+            unproven_beyond: 0,
             phase: Phase::New,
             lines: LineBuffer::default(),
             extra_nonce1: None,
@@ -92,6 +117,8 @@ impl Session {
             assignments: VecDeque::new(),
             own_jobs: VecDeque::new(),
             replies: Replies::default(),
+            wish_at_ms: now.ms,
+            is_wish_due: false,
             score: 0,
             scored_at_ms: now.ms,
             sent_at_ms: now.ms,
@@ -198,6 +225,21 @@ impl Session {
             Some(announced) => self.pace.silence(announced, self.users.len(), now.ms),
             None => Urgency::Later,
         }
+    }
+
+    /// Whether it may have a job for what it asks for now; if not, it is due one.
+    pub(crate) fn may_have_its_wish(&mut self, now: Now) -> bool {
+        let may = now.ms >= self.wish_at_ms;
+        if may {
+            self.wish_at_ms = now.ms + WISH_MS;
+        }
+        self.is_wish_due = !may;
+        may
+    }
+
+    /// Whether it waits for a job for what it has asked for, and may have it.
+    pub(crate) fn takes_wish(&mut self, now: Now) -> bool {
+        self.is_wish_due && self.may_have_its_wish(now)
     }
 
     /// Whether the next job would come with another difficulty.
@@ -321,6 +363,12 @@ impl Sessions {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.slots.iter().filter_map(Option::as_deref)
+    }
+
+    /// Those from this place on, each with its place.
+    pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, &Session)> {
+        let slots = self.slots.iter().enumerate().skip(place);
+        slots.filter_map(|(place, slot)| Some((place, slot.as_deref()?)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {

@@ -4,9 +4,9 @@
 
 use crate::limits::{
     ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
-    OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX, PENDING_REPLIES_MAX,
-    PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX,
-    SHARES_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
+    NAMES_UNPROVEN_ALL_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
+    PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
+    SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
 };
 use crate::pool::Pool;
 
@@ -47,6 +47,11 @@ impl Pool {
             size("asked questions", asked, QUESTIONS_ASKED_MAX),
             size("askers", shared.questions.askers(), sessions),
             size("shares that wait", shared.ledger.len(), SHARES_WAITING_MAX),
+            size(
+                "names without a share beyond those of each connection",
+                shared.names_unproven,
+                NAMES_UNPROVEN_ALL_MAX,
+            ),
             size("ends", shared.ends.len(), CLOSING_LATER_MAX),
             size(
                 "tallies",

@@ -98,8 +98,12 @@ impl Desk<'_> {
         };
         if let Ok(credit) = &credit {
             let one = &mut session.users[position];
+            let is_first = !std::mem::replace(&mut one.is_proven, true);
             one.rate.add(credit.difficulty, self.now.ms);
             self.shared.rate.add(credit.difficulty, self.now.ms);
+            if is_first {
+                self.shared.count_names(session);
+            }
         }
         let difficulty = assigned.map(|(difficulty, _)| difficulty);
         if let Some(difficulty) = difficulty.or(session.announced()) {

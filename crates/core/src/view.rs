@@ -64,6 +64,8 @@ pub struct Counts {
     pub opened: u64,
     /// Those of them that have ended.
     pub closed: u64,
+    /// Connections refused because their address is banned.
+    pub refused_banned: u64,
     /// Blocks offered to the node.
     pub blocks: u64,
 }
@@ -147,10 +149,25 @@ impl Pool {
         }
     }
 
-    /// Everybody who may have work, connection by connection.
-    pub fn workers(&self, now: Now) -> Vec<WorkerView> {
-        let ready = self.sessions.iter().filter(|session| session.is_ready());
-        ready.flat_map(|session| workers_of(session, now)).collect()
+    /// Everybody who may have work, connection by connection: about `count` of them, from the place on
+    /// that the call before returned, or 0. None: those were all.
+    pub fn workers(
+        &self,
+        now: Now,
+        from: usize,
+        count: usize,
+        into: &mut Vec<WorkerView>,
+    ) -> Option<usize> {
+        let enough = into.len() + count;
+        for (place, session) in self.sessions.iter_from(from) {
+            if into.len() >= enough {
+                return Some(place);
+            }
+            if session.is_ready() {
+                into.extend(workers_of(session, now));
+            }
+        }
+        None
     }
 }
 

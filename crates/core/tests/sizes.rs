@@ -5,7 +5,10 @@ mod harness;
 use std::net::Ipv4Addr;
 
 use harness::{Setup, Table, Want};
-use hstratum_core::limits::{OWN_JOBS_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX, TEMPLATES_MAX};
+use hstratum_core::limits::{
+    NAMES_UNPROVEN_ALL_MAX, NAMES_UNPROVEN_MAX, OWN_JOBS_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
+    STRANGER_LINES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
+};
 
 fn with_slow_user() -> Table {
     let mut table = Table::with_job(&Setup {
@@ -104,5 +107,67 @@ fn shares_are_remembered_of_two_generations_of_jobs() {
         table.solutions.len(),
         blocks + 1,
         "a block is offered all the same"
+    );
+}
+
+/// A name is half a kilobyte that costs no work: few on each connection, and more only for as many as
+/// a whole pool can bear. One that has earned counts no more.
+#[test]
+fn names_without_a_share_are_few() {
+    let mut table = Table::with_job(&Setup::default());
+    let name = |who: &str, n| {
+        format!(r#"{{"id":{n},"method":"mining.authorize","params":["{who}.{n}","x"]}}"#)
+    };
+    let what = "names without a share beyond those of each connection";
+    let mut strangers = Vec::new();
+    for _ in 0..NAMES_UNPROVEN_ALL_MAX / (USERS_PER_SESSION_MAX - NAMES_UNPROVEN_MAX) + 2 {
+        let mallory = table.connect();
+        let lines: Vec<String> = (0..USERS_PER_SESSION_MAX)
+            .map(|n| name("mallory", n))
+            .collect();
+        table.send(mallory, &lines.join("\n"));
+        table.lines(mallory);
+        strangers.push(mallory);
+    }
+    assert_eq!(table.size(what), NAMES_UNPROVEN_ALL_MAX);
+    // Honest miners have their names all the same, and further ones when those have earned.
+    let alice = table.miner("alice.0");
+    for n in 1..2 * NAMES_UNPROVEN_MAX {
+        if n >= NAMES_UNPROVEN_MAX {
+            table.send(alice, &name("alice", n));
+            assert!(table.lines(alice)[0].contains("unauthorized"), "name {n}");
+            let work = table.job(alice);
+            table.submit(alice, &work, Want::Share);
+            table.lines(alice);
+        }
+        table.send(alice, &name("alice", n));
+        assert!(table.lines(alice)[0].contains("true"), "name {n}");
+        if n >= NAMES_UNPROVEN_MAX {
+            break;
+        }
+    }
+    for mallory in strangers {
+        table.close(mallory);
+    }
+    assert_eq!(table.size(what), 0);
+}
+
+/// Each would cross into the node's own log.
+#[test]
+fn a_flood_of_logins_makes_few_lines() {
+    let mut table = Table::with_job(&Setup::default());
+    let before = table.log.len();
+    for n in 0..2_000 {
+        let mallory = table.connect();
+        let login = format!(r#"{{"id":1,"method":"mining.authorize","params":["mallory.{n}"]}}"#);
+        table.send(mallory, &login);
+        table.close(mallory);
+    }
+    assert_eq!(table.log.len() - before, STRANGER_LINES_MAX as usize);
+    table.advance(2_000);
+    assert_eq!(table.log.len() - before, STRANGER_LINES_MAX as usize + 1);
+    assert_eq!(
+        table.log.last().map(String::as_str),
+        Some("1980 more lines about connections were left out")
     );
 }

@@ -2,8 +2,8 @@
 //! pool says in them.
 //!
 //! ```text
-//! % difficulty 8            how the table is laid; also auth, dynamic, password, public-host,
-//!                           user, slow-user
+//! % difficulty 8            how the table is laid; also auth, difficulty-min, dynamic, password,
+//!                           public-host, user, slow-user
 //! # a comment
 //! ! template                the node: see `Play::node`; `! order …` the operator: see `order`;
 //!                           `! elsewhere …` another server of the pool: see `elsewhere`
@@ -403,6 +403,7 @@ fn setup(text: &str) -> Setup {
         };
         match key {
             "difficulty" => setup.difficulty = value.parse().expect("a number"),
+            "difficulty-min" => setup.difficulty_min = value.parse().expect("a number"),
             "dynamic" => setup.dynamic = Dynamic::On,
             "password" => setup.admin_password = Some(value.to_owned()),
             "public-host" => setup.public_host = Some(value.to_owned()),

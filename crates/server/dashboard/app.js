@@ -128,6 +128,15 @@ function warnings(pool) {
       + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);
   }
 
+  if (pool.places.is_crowded) {
+    const {taken, all, silent, not_logged_in: strangers, refused_full: refused,
+      gave_way: gone, descriptors_left: left} = pool.places;
+    notes.push(['bad', `Connections find no place: ${taken} of ${all} are `
+      + `taken, ${strangers} have not logged in, ${silent} of them are silent. `
+      + `Since the start ${refused} were refused and ${gone} gave way`
+      + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
+  }
+
   if (!pool.has_ledger) {
     notes.push(['', 'The node runs in memory: there is no history, and nothing '
       + 'is kept.']);

@@ -59,6 +59,8 @@ pub struct Config {
     pub max_per_address: u32,
     /// The difficulty a session starts with.
     pub difficulty: Difficulty,
+    /// What no miner's difficulty is below.
+    pub difficulty_min: Difficulty,
     /// Whether difficulty follows each miner's speed.
     pub dynamic: bool,
     /// The admin's password.
@@ -189,6 +191,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "difficulty a miner starts with; may be a fraction",
         expected: "a number above 0",
         set: |draft, text| store(&mut draft.difficulty, parse_difficulty(text)),
+    },
+    OptionSpec {
+        name: "difficulty-min",
+        fallback: Fallback::Value("1"),
+        help: "difficulty that no miner's is below, whatever it asks for; the network's may be",
+        expected: "a number above 0",
+        set: |draft, text| store(&mut draft.difficulty_min, parse_difficulty(text)),
     },
     OptionSpec {
         name: "dynamic",
@@ -370,6 +379,7 @@ struct Draft {
     max_inbound: Option<u32>,
     max_per_address: Option<u32>,
     difficulty: Option<Difficulty>,
+    difficulty_min: Option<Difficulty>,
     dynamic: Option<bool>,
     password: Option<Secret>,
     auth: Option<Auth>,
@@ -408,6 +418,7 @@ impl Draft {
             max_inbound: self.max_inbound.expect(GIVEN),
             max_per_address: self.max_per_address.expect(GIVEN),
             difficulty: self.difficulty.expect(GIVEN),
+            difficulty_min: self.difficulty_min.expect(GIVEN),
             dynamic: self.dynamic.expect(GIVEN),
             password: self.password,
             auth: self.auth.unwrap_or(auth),

@@ -25,7 +25,10 @@ use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use crate::clerk::UsersMail;
 use crate::legacy::{Legacy, Unanswered};
-use crate::limits::{CREDITS_PER_GROUP, HANDSHAKES_PER_TURN, READS_PER_TURN, RESTART_MS, TICK_MS};
+use crate::limits::{
+    CREDITS_PER_GROUP, HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS,
+    TICK_MS,
+};
 use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::node::Node;
@@ -68,6 +71,8 @@ pub struct Driver<S> {
     /// The node closes, and is told here when all is done.
     closing: Option<Sender<()>>,
     next_tick_ms: u64,
+    /// When it is said next how full the sockets are.
+    next_look_ms: u64,
     actions: Actions,
     /// Recorded in this turn, for the ledger.
     pub credits: Vec<Credit>,
@@ -118,6 +123,7 @@ impl<S: Surroundings> Driver<S> {
             leaving: None,
             closing: None,
             next_tick_ms: 0,
+            next_look_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
             last: durable,
@@ -225,7 +231,10 @@ impl<S: Surroundings> Driver<S> {
 
     /// Looks at the mail, the sockets and the clock once. A panic is the caller's, for [`Self::clear_up`].
     pub fn turn(&mut self, pool: &mut Pool) {
-        let wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
+        let mut wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
+        if self.pulse.as_ref().is_some_and(Pulse::is_gathering) {
+            wait_ms = wait_ms.min(LIVE_SLICE_MS);
+        }
         self.net.wait(Duration::from_millis(wait_ms));
         let now = self.net.now();
         while let Ok(mail) = self.mailbox.node.try_recv() {
@@ -236,6 +245,8 @@ impl<S: Surroundings> Driver<S> {
             self.handle_node(pool, now, mail);
         }
         self.net.begin_turn(now.ms);
+        // Their places may be others' already.
+        self.tell_lost(pool, now);
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.net.next_readable() else {
                 break;
@@ -255,14 +266,25 @@ impl<S: Surroundings> Driver<S> {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
             self.look_whether_left(pool, now);
-            if let Some(pulse) = &mut self.pulse {
-                pulse.beat(pool, now);
+            if now.ms >= self.next_look_ms {
+                self.next_look_ms = now.ms + LIVE_MS;
+                self.sign(Sign::Door(self.net.door()));
             }
+            if let Some(pulse) = &mut self.pulse {
+                pulse.beat(pool, now, || self.net.door());
+            }
+        }
+        if let Some(pulse) = &mut self.pulse {
+            pulse.gather(pool, now);
         }
         if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
             self.commit();
         }
         self.net.flush();
+        self.tell_lost(pool, now);
+    }
+
+    fn tell_lost(&mut self, pool: &mut Pool, now: Now) {
         for conn in self.net.take_lost() {
             self.handle(pool, now, Event::Closed(conn));
         }

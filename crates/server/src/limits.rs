@@ -264,6 +264,12 @@ pub(crate) const LIVE_MS: u64 = 1_000;
 /// How often the workers in it are made anew: that takes time for each of them.
 pub(crate) const LIVE_WORKERS_MS: u64 = 2_000;
 
+/// Workers that the loop copies at a time for whoever looks, about: a millisecond and a half.
+pub(crate) const LIVE_SLICE: usize = 2_048;
+
+/// Wait before it copies the next ones.
+pub(crate) const LIVE_SLICE_MS: u64 = 10;
+
 /// How long after somebody looked the workers are made at all.
 pub(crate) const LIVE_ASKED_MS: u64 = 60_000;
 

@@ -1,14 +1,17 @@
 //! What the driver shows of itself: a snapshot a second, made without waiting for anybody who reads.
 //!
 //! What costs the same however many miners there are is made always. The list of workers is made
-//! only while somebody has asked for it within the last minute.
+//! only while somebody has asked for it within the last minute, and a slice at a time: with 100,000
+//! workers the loop would stand still for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hstratum_core::door::Door;
 use hstratum_core::event::Now;
+use hstratum_core::limits::CROWD_QUIET_MS;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::Seq;
 use hstratum_core::view::{View, WorkerView};
@@ -16,13 +19,18 @@ use tokio::sync::watch;
 
 use crate::histogram::Histogram;
 use crate::limits::{
-    LIVE_ANSWER, LIVE_ASKED_MS, LIVE_MS, LIVE_REPLIES_MAX, LIVE_WORKERS_MS, TICK_MS,
+    LIVE_ANSWER, LIVE_ASKED_MS, LIVE_MS, LIVE_REPLIES_MAX, LIVE_SLICE, LIVE_SLICE_MS,
+    LIVE_WORKERS_MS, TICK_MS,
 };
 
 /// The server at one moment.
 pub(crate) struct Snapshot {
     pub at: Instant,
     pub view: View,
+    /// How full the sockets are.
+    pub door: Door,
+    /// Whether somebody found no place lately.
+    pub is_crowded: bool,
     /// When the newest template came.
     pub template_at: Option<Instant>,
     /// Some while somebody asks for them.
@@ -57,6 +65,11 @@ pub(crate) struct Pulse {
     next_ms: u64,
     next_workers_ms: u64,
     workers: Option<Arc<Vec<WorkerView>>>,
+    /// The next list of them, as far as it is made, and where it goes on, and when.
+    gathering: Option<(Vec<WorkerView>, usize, u64)>,
+    /// How often a place was wanted that was not free, and until when that is said.
+    crowded: u64,
+    crowded_until_ms: u64,
     template_at: Option<Instant>,
     replies: Histogram,
     fan_out: Histogram,
@@ -87,6 +100,9 @@ pub(crate) fn channel() -> (Pulse, Live) {
         next_ms: 0,
         next_workers_ms: 0,
         workers: None,
+        gathering: None,
+        crowded: 0,
+        crowded_until_ms: 0,
         template_at: None,
         replies: Histogram::default(),
         fan_out: Histogram::default(),
@@ -135,23 +151,60 @@ impl Pulse {
         self.template_at = Some(since);
     }
 
-    /// Makes a snapshot when it is time.
-    pub(crate) fn beat(&mut self, pool: &Pool, now: Now) {
-        let wants_workers = self.asked.is_recent();
-        let is_new = wants_workers && self.workers.is_none();
-        if now.ms < self.next_ms && !is_new {
+    /// Whether a list of workers is being made.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// Goes on with the list of workers when it is time.
+    pub(crate) fn gather(&mut self, pool: &Pool, now: Now) {
+        let Some((list, from, next_ms)) = &mut self.gathering else {
+            return;
+        };
+        if now.ms < *next_ms {
+            return;
+        }
+        *next_ms = now.ms + LIVE_SLICE_MS;
+        match pool.workers(now, *from, LIVE_SLICE, list) {
+            Some(next) => *from = next,
+            None => {
+                // Whoever waits for the first list has it at once.
+                self.next_ms = self.next_ms.min(match self.workers {
+                    None => now.ms,
+                    Some(_) => u64::MAX,
+                });
+                self.workers = Some(Arc::new(std::mem::take(list)));
+                self.gathering = None;
+            }
+        }
+    }
+
+    /// Makes a snapshot when it is time, and begins a list of workers.
+    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Door) {
+        if !self.asked.is_recent() {
+            self.workers = None;
+            self.gathering = None;
+        } else if self.gathering.is_none()
+            && (self.workers.is_none() || now.ms >= self.next_workers_ms)
+        {
+            self.next_workers_ms = now.ms + LIVE_WORKERS_MS - TICK_MS / 2;
+            self.gathering = Some((Vec::new(), 0, now.ms));
+            // Of a small pool it is here at once.
+            self.gather(pool, now);
+        }
+        if now.ms < self.next_ms {
             return;
         }
         self.next_ms = now.ms + LIVE_MS - TICK_MS / 2;
-        if !wants_workers {
-            self.workers = None;
-        } else if is_new || now.ms >= self.next_workers_ms {
-            self.next_workers_ms = now.ms + LIVE_WORKERS_MS - TICK_MS / 2;
-            self.workers = Some(Arc::new(pool.workers(now)));
+        let door = door();
+        if door.crowded() > std::mem::replace(&mut self.crowded, door.crowded()) {
+            self.crowded_until_ms = now.ms + CROWD_QUIET_MS;
         }
         self.sender.send_replace(Some(Arc::new(Snapshot {
             at: Instant::now(),
             view: pool.view(now),
+            door,
+            is_crowded: self.crowded_until_ms > now.ms,
             template_at: self.template_at,
             workers: self.workers.clone(),
             replies: self.replies,

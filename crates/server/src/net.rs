@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::event::CloseHow;
+use hstratum_core::door::Door;
+use hstratum_core::event::{ArrivalKind, CloseHow};
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;
@@ -64,6 +65,11 @@ pub(crate) struct Net {
     /// Of the connections, those that we made.
     dialed: usize,
     per_address: PerAddress,
+    /// Accepted connections that have not logged in, the oldest first: an id begins with how many there
+    /// were before it.
+    strangers: BTreeSet<ConnId>,
+    /// Those that were not let in or had to go.
+    refused: Door,
     generation: u32,
     /// When this turn of the loop began.
     now_ms: u64,
@@ -111,6 +117,8 @@ impl Net {
             conns_max: config.conns_max,
             dialed: 0,
             per_address: PerAddress::new(config.per_address_max),
+            strangers: BTreeSet::new(),
+            refused: Door::default(),
             generation: 0,
             now_ms: 0,
             due: BTreeSet::new(),
@@ -269,6 +277,10 @@ impl Net {
             self.lose(id);
             return false;
         }
+        if new == Stage::Open && self.conns[slot_of(id)].arrival.kind == ArrivalKind::Proxy {
+            // A proxy that is trusted asks how we are.
+            self.strangers.remove(&id);
+        }
         match new {
             Stage::Silent => self.set_due(id, SILENT_START_MS),
             Stage::Handshake => self.set_due(id, OPENING_MS),
@@ -387,6 +399,7 @@ impl Net {
             conn.reset();
         }
         self.per_address.clear();
+        self.strangers.clear();
         self.dialed = 0;
         self.due.clear();
         self.readable.clear();
@@ -420,6 +433,7 @@ impl Net {
         let conn = self.conns.remove(slot_of(id));
         self.out_bytes -= conn.counted;
         self.due.remove(&(conn.due_ms, id));
+        self.strangers.remove(&id);
         self.dialed -= usize::from(conn.is_dialed);
         if conn.is_counted {
             self.per_address.leave(conn.arrival.address);

@@ -150,6 +150,7 @@ fn connection_over_the_limit_is_reset_until_one_goes() {
     let mut net = bind_port(0, 1);
     let _first = connect(&net);
     let id = accept(&mut net);
+    net.admitted(id);
     let mut second = connect(&net);
     while !is_reset(&mut second) {
         let opened = turn(&mut net, Duration::from_millis(10));
@@ -416,4 +417,67 @@ fn all_together_have_only_so_much_waiting() {
     assert_eq!(net.out_bytes, waiting.sum::<usize>(), "all are counted");
     net.reset_all();
     assert_eq!(net.out_bytes, 0);
+}
+
+#[test]
+fn silent_connections_give_way_to_new_ones_and_who_has_logged_in_stays() {
+    let free = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let mut net = bind_port(port, 4);
+    let mut miner = connect(&net);
+    let id = accept(&mut net);
+    net.admitted(id);
+    let silent: Vec<Peer> = (0..20).map(|_| silent_peer(&net)).collect();
+    let deadline = Instant::now() + DEADLINE;
+    while net.door().gave_way < 17 {
+        assert!(Instant::now() < deadline, "{:?}", net.door());
+        turn(&mut net, Duration::from_millis(10));
+    }
+    let door = net.door();
+    assert_eq!(
+        (door.taken, door.silent, door.strangers),
+        (4, 3, 3),
+        "{door:?}"
+    );
+    // A miner that comes now is served.
+    let _late = connect(&net);
+    let late = accept(&mut net);
+    net.send(late, b"hello\n");
+    net.admitted(late);
+    // One that has spoken and not logged in gives way too, and the pool hears of it.
+    let _spoke = connect(&net);
+    let spoke = accept(&mut net);
+    let _more: Vec<Peer> = (0..3).map(|_| silent_peer(&net)).collect();
+    let mut lost = Vec::new();
+    while !lost.contains(&spoke) {
+        assert!(Instant::now() < deadline, "{:?}", net.door());
+        turn(&mut net, Duration::from_millis(10));
+        lost.extend(net.take_lost());
+    }
+    assert!(!lost.contains(&id) && !lost.contains(&late), "{lost:?}");
+    net.send(id, b"still\n");
+    net.flush();
+    let mut line = [0; 6];
+    miner.read_exact(&mut line).expect("it is served");
+    assert_eq!(&line, b"still\n");
+    // Where all have logged in the next one is refused, and counted.
+    for id in net
+        .conns
+        .iter()
+        .map(|(_, conn)| conn.id)
+        .collect::<Vec<_>>()
+    {
+        net.admitted(id);
+    }
+    let _refused = silent_peer(&net);
+    while net.door().refused_full == 0 {
+        assert!(Instant::now() < deadline, "{:?}", net.door());
+        turn(&mut net, Duration::from_millis(10));
+    }
+    drop(silent);
+}
+
+fn silent_peer(net: &Net) -> Peer {
+    Peer::connect_timeout(&address(net), DEADLINE).expect("connected")
 }

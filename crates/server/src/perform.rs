@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::admin::OrderId;
+use hstratum_core::admin::{Answer, OrderId};
 use hstratum_core::alarm::{Fate, Sign};
 use hstratum_core::event::{Action, Level, Verdict};
 
@@ -74,6 +74,7 @@ impl<S: Surroundings> Driver<S> {
             Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Admitted(conn) => self.net.admitted(conn),
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Listen(listening) => {
                 if let Err(error) = self.net.listen(listening) {
@@ -98,6 +99,10 @@ impl<S: Surroundings> Driver<S> {
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 ask(&self.desks.users, UsersMail::Bans(id, change, bans));
+            }
+            Action::Answer(id, Ok(Answer::Info(mut info))) => {
+                info.door = self.net.door();
+                self.answer(id, Ok(Answer::Info(info)));
             }
             Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),

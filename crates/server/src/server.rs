@@ -8,11 +8,12 @@ use std::time::Duration;
 use hstratum_core::admin::Order;
 use hstratum_core::event::{Level, Verdict};
 use hstratum_core::template::TemplateParts;
-use hstratum_core::units::{Difficulty, Hash, Height};
+use hstratum_core::units::{Hash, Height};
 
 use crate::alarms::{Bulletin, Looks};
 use crate::clerk::UsersMail;
 use crate::clerks::{self, Office, spawn};
+use crate::config;
 use crate::descriptors;
 use crate::driver::Driver;
 use crate::duty::Duties;
@@ -86,7 +87,7 @@ impl Server {
             per_address_max: config.max_per_address,
             certificate: certificate.transpose()?,
         })?;
-        let addresses = log_listeners(&net, config.difficulty, &*node);
+        let addresses = log_listeners(&net, config, &*node);
         let http = http::bind(config, &*node)?;
         let (post, mailbox) = Post::new(waker);
         let bulletin = Arc::new(Bulletin::default());
@@ -310,14 +311,17 @@ impl Closing {
 }
 
 /// A line for each listener.
-fn log_listeners(net: &Net, difficulty: Difficulty, node: &dyn Node) -> Vec<SocketAddr> {
+fn log_listeners(net: &Net, config: &config::Config, node: &dyn Node) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for (spec, own) in net.listeners() {
         let text = match spec.encryption {
             Encryption::Never => format!("listening on {}", spec.address),
             _ => format!("listening on {spec}"),
         };
-        let suffix = if own == difficulty {
+        let suffix = if own < config.difficulty_min {
+            let least = config.difficulty_min;
+            format!(", difficulty {least}: difficulty-min is above the {own} that is set")
+        } else if own == config.difficulty {
             String::new()
         } else {
             format!(", difficulty {own}")

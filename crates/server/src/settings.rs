@@ -67,6 +67,7 @@ impl Settings {
             boot: boot(unix_s)?,
             network: self.network,
             auth: config.auth,
+            difficulty_min: config.difficulty_min,
             dynamic: if config.dynamic {
                 Dynamic::On
             } else {

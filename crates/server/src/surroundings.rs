@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hstratum_core::door::Door;
 use hstratum_core::event::{Actions, Arrival, CloseHow, Listening, Now};
 use hstratum_core::units::ConnId;
 use rustls::ServerConfig;
@@ -56,6 +57,12 @@ pub trait Surroundings {
     fn pause(&mut self, conn: ConnId, paused: bool);
     /// Ends a connection.
     fn close(&mut self, conn: ConnId, how: CloseHow);
+    /// A connection has logged in: it does not give way to new ones any more.
+    fn admitted(&mut self, _conn: ConnId) {}
+    /// How full the sockets are.
+    fn door(&self) -> Door {
+        Door::default()
+    }
     /// Takes connections, or refuses them.
     ///
     /// # Errors
@@ -147,6 +154,14 @@ impl Surroundings for Machine {
 
     fn close(&mut self, conn: ConnId, how: CloseHow) {
         self.net.close(conn, how);
+    }
+
+    fn admitted(&mut self, conn: ConnId) {
+        self.net.admitted(conn);
+    }
+
+    fn door(&self) -> Door {
+        self.net.door()
     }
 
     fn listen(&mut self, listening: Listening) -> std::io::Result<()> {

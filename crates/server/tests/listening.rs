@@ -228,3 +228,27 @@ fn want_of_descriptors_is_survived() {
     let mut last = Miner::connect(address);
     assert!(last.is_served());
 }
+
+/// A port full of silent sockets serves whoever comes, and shows how it is.
+#[test]
+fn silent_sockets_give_way_to_miners_and_are_shown() {
+    let running = start(&[("max-inbound", "8"), ("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::hard().empty_at(0));
+    let mut first = running.mine_as("alice");
+    let address = running.server.address();
+    let silent: Vec<_> = (0..40)
+        .map(|_| std::net::TcpStream::connect(address).expect("connected"))
+        .collect();
+    for n in 0..5 {
+        let mut miner = running.mine_as(&format!("bob{n}"));
+        miner.mine(Want::Share);
+    }
+    first.mine(Want::Share);
+    wait_until("it is said", || {
+        let lines = running.node.log_texts();
+        lines
+            .iter()
+            .any(|line| line.starts_with("The pool is full: "))
+    });
+    drop(silent);
+}

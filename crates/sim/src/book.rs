@@ -11,6 +11,8 @@ use hstratum_core::event::Verdict;
 use hstratum_core::ledger::{BlockState, Credit};
 use hstratum_core::units::{Hash, Height};
 
+use crate::server::DIFFICULTY_MIN;
+
 /// Height, account and the bits of the difficulty: what a share counts for.
 pub(crate) type ShareKey = (Height, Arc<str>, u64);
 
@@ -102,8 +104,18 @@ impl Book {
         );
     }
 
-    /// The pool has taken a share.
+    /// The pool has taken a share. What an account has at a height are few rows: no difficulty is below
+    /// the floor, and there are so many to each doubling.
     pub(crate) fn record(&mut self, credit: &Credit) {
+        let (difficulty, network) = (credit.difficulty, credit.network_difficulty);
+        assert!(
+            difficulty == network || difficulty.get() >= DIFFICULTY_MIN,
+            "a share was taken below the floor: {difficulty:?}"
+        );
+        assert!(
+            difficulty == network || difficulty == difficulty.on_grid(),
+            "a share was taken off the grid: {difficulty:?}"
+        );
         let key = (
             credit.height,
             credit.account.clone(),

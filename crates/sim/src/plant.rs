@@ -38,11 +38,13 @@ pub enum Plant {
     SilentExtraNonce,
     /// A miner that leaves its server loses its connection.
     DroppedMiner,
+    /// A miner's difficulty is what it asks for.
+    FloorIgnored,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 16] = [
+    pub const ALL: [(&str, Self); 17] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -59,6 +61,7 @@ impl Plant {
         ("invented-answer", Self::InventedAnswer),
         ("silent-extranonce", Self::SilentExtraNonce),
         ("dropped-miner", Self::DroppedMiner),
+        ("floor-ignored", Self::FloorIgnored),
     ];
 
     /// What has to be run to find it.

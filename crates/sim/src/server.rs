@@ -22,6 +22,7 @@ use crate::admin::{ADMIN_PASSWORD, Adding};
 use crate::counts::Counts;
 use crate::net::Far;
 use crate::plan::{between, happens};
+use crate::plant::Plant;
 use crate::ports::{Ear, Ends, Ports, Read, Simulated};
 use crate::store::{SpoolMail, Store};
 use crate::world::{Doom, NodeMail, What, World, note};
@@ -32,6 +33,8 @@ const RESTART_MS: u64 = 50;
 const FINISH_MS: u64 = 3_000;
 /// The start difficulty: one hash in four is a share.
 const DIFFICULTY: f64 = 4.0 / 4_294_967_296.0;
+/// The floor: one hash in two is a share.
+pub(crate) const DIFFICULTY_MIN: f64 = DIFFICULTY / 2.0;
 /// A user whose password only the slow check can tell.
 pub(crate) const KNOWN_USER: &str = "frank";
 
@@ -143,6 +146,11 @@ impl World {
     fn pool_config(&mut self) -> NewConfig {
         let mut rng = self.rngs.server.fork();
         let (network, dynamic) = (self.plan.network, self.plan.dynamic);
+        let floor = match self.plant {
+            Some(Plant::FloorIgnored) => f64::MIN_POSITIVE,
+            _ => DIFFICULTY_MIN,
+        };
+        let difficulty_min = Difficulty::new(floor).expect("a difficulty");
         let shares_remembered_max = self.plan.shares_remembered_max;
         let secret = self.plan.proxy_secret.then(secret);
         Box::new(move |unix_s| PoolConfig {
@@ -154,6 +162,7 @@ impl World {
             network,
             auth: Auth::Open,
             admin_password: Some(ADMIN_PASSWORD.to_owned()),
+            difficulty_min,
             dynamic,
             hints_max: 64,
             shares_remembered_max,

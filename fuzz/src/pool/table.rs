@@ -55,6 +55,7 @@ impl Table {
             network: Network::Regtest,
             auth: [Auth::Open, Auth::Users, Auth::Address, Auth::Open][usize::from(setup & 3)],
             admin_password: (!has(4)).then(|| "pw".to_owned()),
+            difficulty_min: Difficulty::new(f64::MIN_POSITIVE).expect("above zero"),
             dynamic: if has(8) { Dynamic::Off } else { Dynamic::On },
             hints_max: 8,
             shares_remembered_max: SHARES_REMEMBERED_MAX,
@@ -290,6 +291,7 @@ impl Table {
             }
             Action::BlockFound(block) => assert!(self.offered.contains(&block.hash)),
             Action::BlockAnswered(hash, _) => assert!(self.offered.contains(&hash)),
+            Action::Admitted(_) => {}
             Action::Tally(_) => {}
             Action::Record(credit) => {
                 assert_eq!(credit.seq, Seq(self.recorded.0 + 1));

@@ -56,13 +56,15 @@ pub enum Kind {
     HashrateBack,
     WorkersGone,
     WorkersBack,
+    ConnectionsRefused,
+    ConnectionsTaken,
     PoolFailed,
     Stopping,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -89,6 +91,8 @@ impl Kind {
         Self::HashrateBack,
         Self::WorkersGone,
         Self::WorkersBack,
+        Self::ConnectionsRefused,
+        Self::ConnectionsTaken,
         Self::PoolFailed,
         Self::Stopping,
     ];
@@ -122,6 +126,8 @@ impl Kind {
             Self::HashrateBack => "hashrate_back",
             Self::WorkersGone => "workers_gone",
             Self::WorkersBack => "workers_back",
+            Self::ConnectionsRefused => "connections_refused",
+            Self::ConnectionsTaken => "connections_taken",
             Self::PoolFailed => "pool_failed",
             Self::Stopping => "stopping",
         }
@@ -142,6 +148,7 @@ impl Kind {
             | Self::DutyDone
             | Self::HashrateBack
             | Self::WorkersBack
+            | Self::ConnectionsTaken
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
             | Self::ServerIdTwice
@@ -151,7 +158,8 @@ impl Kind {
             | Self::LedgerLogLarge
             | Self::SharedLedgerAway
             | Self::HashrateDrop
-            | Self::WorkersGone => Severity::Warning,
+            | Self::WorkersGone
+            | Self::ConnectionsRefused => Severity::Warning,
             Self::BlockRefused
             | Self::NoJob
             | Self::NoPeers
@@ -175,6 +183,8 @@ impl Kind {
                 | Self::NodeBack
                 | Self::LedgerLogLarge
                 | Self::LedgerLogSmall
+                | Self::ConnectionsRefused
+                | Self::ConnectionsTaken
         )
     }
 }

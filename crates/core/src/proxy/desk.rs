@@ -264,8 +264,9 @@ impl Desk<'_> {
     /// would, which could not tell who it is.
     pub(crate) fn blame(&mut self, miner: &mut Miner, points: u32) {
         if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
-            let text = format!("dropping a connection that misbehaves: {}", miner.address);
-            self.out.say(Level::Warning, text);
+            let address = miner.address;
+            let text = || format!("dropping a connection that misbehaves: {address}");
+            (self.shared).tell_of_stranger(self.now, Level::Warning, text, self.out);
             self.close(miner);
             if miner.kind == ArrivalKind::Miner && !miner.has_credit {
                 self.shared.dropped.push(miner.address);

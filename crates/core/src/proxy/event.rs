@@ -91,6 +91,8 @@ pub enum Action {
     Pause(ConnId),
     /// Read again.
     Resume(ConnId),
+    /// A miner has logged in: others give way before it does.
+    Admitted(ConnId),
     /// End a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
     /// A miner has a job from another server, so many milliseconds after the last one was lost, or

@@ -91,6 +91,8 @@ pub(crate) struct Miner {
     pub difficulty: Option<Box<str>>,
     pub has_job: bool,
     pub has_credit: bool,
+    /// Whether the sockets know that it has logged in.
+    pub is_admitted: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -137,6 +139,7 @@ impl Miner {
             difficulty: None,
             has_job: false,
             has_credit: false,
+            is_admitted: false,
             requests: VecDeque::new(),
             current: None,
             next: None,

@@ -32,6 +32,7 @@ use crate::limits::{
     BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX, LOGINS_PER_BACKEND, MOVES_SPREAD_MS,
     PROXY_TICK_MS,
 };
+use crate::log_limit::LogLimit;
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
 use crate::proxy::desk::Desk;
 use crate::proxy::health::{Backend, Change, State};
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Miners to be reset, and when, in order.
     closing_later: VecDeque<(u64, ConnId)>,
+    /// Lines that strangers cause.
+    pub log_limit: LogLimit,
     /// Addresses of miners that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// What has become of servers in this event.
@@ -109,6 +112,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// A log line that a miner has caused, unless there were enough.
+    pub(crate) fn tell_of_stranger(
+        &mut self,
+        now: Now,
+        level: Level,
+        text: impl FnOnce() -> String,
+        out: &mut Actions,
+    ) {
+        if self.log_limit.allows(now.ms, level) {
+            out.say(level, text());
+        }
+    }
+
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         if self.closing_later.len() >= CLOSING_LATER_MAX
             && let Some((_, longest)) = self.closing_later.pop_front()
@@ -148,6 +164,7 @@ impl Proxy {
                 astray: VecDeque::new(),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
+                log_limit: LogLimit::default(),
                 dropped: Vec::new(),
                 changes: Vec::new(),
                 is_started: false,
@@ -274,6 +291,9 @@ impl Proxy {
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
         self.shared.look_after(now, out);
+        for (level, text) in self.shared.log_limit.tick(now.ms) {
+            out.say(level, text);
+        }
         while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
             && at_ms <= now.ms
         {
@@ -388,8 +408,8 @@ impl Proxy {
         let mut miners = self.miners.iter().flatten();
         let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
         if !mines && self.bans.drop_from(address, now.ms) {
-            let text = format!("refusing {network} for ten minutes: it keeps misbehaving");
-            out.say(Level::Warning, text);
+            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
+            self.shared.tell_of_stranger(now, Level::Warning, text, out);
         }
     }
 
@@ -431,6 +451,10 @@ impl Proxy {
             out,
         };
         act(&mut desk, miner);
+        if miner.is_mining() && !miner.is_admitted {
+            miner.is_admitted = true;
+            out.push(Action::Admitted(conn));
+        }
         true
     }
 }

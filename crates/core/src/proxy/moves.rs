@@ -337,9 +337,9 @@ impl Desk<'_> {
     /// A server refuses a user that another let in.
     pub(crate) fn refused_user(&mut self, miner: &mut Miner) {
         if let Some(link) = &miner.next {
-            let name = &self.shared.backends[link.place].name;
-            let text = format!("server {name} refuses a user whom another let in");
-            self.out.say(Level::Debug, text);
+            let name = self.shared.backends[link.place].name.clone();
+            let text = || format!("server {name} refuses a user whom another let in");
+            (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
         }
         self.fail_next(miner);
     }
@@ -475,8 +475,9 @@ impl Desk<'_> {
 
     fn reset(&mut self, miner: &mut Miner, why: &str) {
         self.shared.counts.reset += 1;
-        let text = format!("reset {}: {why}", miner.address);
-        self.out.say(Level::Debug, text);
+        let address = miner.address;
+        let text = || format!("reset {address}: {why}");
+        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
         self.close_at_once(miner);
     }
 

@@ -83,6 +83,7 @@ pub(crate) struct Table {
     pub(crate) found: Vec<FoundBlock>,
     pub(crate) answered: Vec<(Hash, Verdict)>,
     pub(crate) tallied: Vec<Tallied>,
+    pub(crate) log: Vec<String>,
     pub(crate) works: HashMap<String, Work>,
     pool: Pool,
     now: Now,
@@ -118,6 +119,7 @@ impl Table {
             found: Vec::new(),
             answered: Vec::new(),
             tallied: Vec::new(),
+            log: Vec::new(),
             works: HashMap::new(),
             actions: Actions::default(),
             seats: Vec::new(),
@@ -454,6 +456,7 @@ impl Table {
             }
             Action::BlockFound(block) => self.found.push(*block),
             Action::BlockAnswered(hash, verdict) => self.answered.push((hash, verdict)),
+            Action::Log(_, text) => self.log.push(text),
             Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {
                 let is_right = kept == stored(&password);
@@ -473,7 +476,8 @@ impl Table {
                 let kept = self.written(password);
                 self.questions.push_back(Due::Added(ticket, kept));
             }
-            Action::Listen(_) | Action::Log(..) | Action::KeepBans(..) | Action::Answer(..) => {}
+            Action::Listen(_) | Action::Admitted(_) | Action::KeepBans(..) | Action::Answer(..) => {
+            }
         }
     }
 

@@ -135,7 +135,10 @@ impl Seat {
 /// An action in words; none for what a miner sees and for what only a debugger wants to see.
 pub(super) fn name_of(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Send(..) | Action::SendShared(..) | Action::Log(Level::Debug, _) => return None,
+        Action::Send(..)
+        | Action::SendShared(..)
+        | Action::Admitted(_)
+        | Action::Log(Level::Debug, _) => return None,
         Action::SubmitBlock(s) => {
             let (height, reach) = (s.template.height.0, s.reach);
             format!("block {height} {} for {reach:?} by {}", s.hash, s.account)

@@ -7,6 +7,7 @@ use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pace::Dynamic;
 use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::PoolConfig;
+use hstratum_core::units::Difficulty;
 
 /// Every second hash is a share.
 pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
@@ -14,6 +15,7 @@ pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) difficulty: f64,
+    pub(crate) difficulty_min: f64,
     pub(crate) dynamic: Dynamic,
     pub(crate) auth: Auth,
     pub(crate) admin_password: Option<String>,
@@ -29,6 +31,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             difficulty: DIFFICULTY_TINY,
+            difficulty_min: f64::MIN_POSITIVE,
             dynamic: Dynamic::Off,
             auth: Auth::Open,
             admin_password: None,
@@ -52,6 +55,7 @@ impl Setup {
             network: Network::Regtest,
             auth: self.auth,
             admin_password: self.admin_password.clone(),
+            difficulty_min: Difficulty::new(self.difficulty_min).expect("above zero"),
             dynamic: self.dynamic,
             hints_max: 8,
             shares_remembered_max: self.shares_remembered_max,

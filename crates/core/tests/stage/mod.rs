@@ -462,6 +462,7 @@ impl Stage {
                     _ => true,
                 });
             }
+            Action::Admitted(_) => {}
             Action::Moved(ms) => self.moved_ms.push(ms),
             Action::Log(_, text) => self.log.push(text),
             Action::Dial(..) => unreachable!("dials come after the others"),

@@ -106,6 +106,8 @@ impl Happening {
             | Kind::ServerIdTwice
             | Kind::DutyLate
             | Kind::DutyDone
+            | Kind::ConnectionsRefused
+            | Kind::ConnectionsTaken
             | Kind::PoolFailed => true,
         };
         is_new.then(|| Self {
@@ -380,7 +382,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&Kind| of(**kind).is_some();
-        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 15);
+        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 17);
         assert!(of(Kind::BlockFound).is_none(), "its state is told");
     }
 }

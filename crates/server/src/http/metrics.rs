@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use hstratum_core::door::Door;
 use hstratum_core::ledger::BlockState;
 use hstratum_core::message::Reject;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
@@ -124,11 +125,51 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
     page.counter("hstratum_connections_opened_total", help, counts.opened);
     let help = "Connections that spoke and have ended.";
     page.counter("hstratum_connections_closed_total", help, counts.closed);
+    let refusals = refusals(&now.door, Some(counts.refused_banned));
+    of_door(page, "hstratum", &now.door, &refusals);
     page.gauge(
         "hstratum_banned_addresses",
         "Addresses that are refused.",
         now.view.banned,
     );
+}
+
+/// Connections that were refused, by reason.
+pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u64)> {
+    let mut refusals = vec![
+        ("full", door.refused_full),
+        ("per_address", door.refused_address),
+        ("descriptors", door.refused_descriptors),
+        ("gave_way", door.gave_way),
+    ];
+    refusals.extend(banned.map(|count| ("banned", count)));
+    refusals
+}
+
+/// How full the sockets are; of a server or a proxy.
+pub(crate) fn of_door(page: &mut Page, of: &str, door: &Door, refusals: &[(&'static str, u64)]) {
+    let mut gauge = |name: &str, help, value: u64| page.gauge(&format!("{of}_{name}"), help, value);
+    let help = "Connections that there may be.";
+    gauge("connections_max", help, door.places as u64);
+    let help = "Connections that there are, silent ones too.";
+    gauge("connections_open", help, door.taken as u64);
+    let help = "Connections that have said nothing yet.";
+    gauge("connections_silent", help, door.silent as u64);
+    let help = "Connections that have not logged in yet, silent ones too.";
+    gauge("connections_not_logged_in", help, door.strangers as u64);
+    if let Some(left) = door.descriptors_left {
+        gauge(
+            "descriptors_left",
+            "Descriptors that the process may still open.",
+            left,
+        );
+    }
+    let name = format!("{of}_connections_refused_total");
+    let help = "Connections that were refused, or gave way to others before they had logged in.";
+    page.begin(&name, "counter", help);
+    for (reason, count) in refusals {
+        page.line(&name, &[("reason", reason)], *count);
+    }
 }
 
 fn of_shares(page: &mut Page, now: &Snapshot) {

@@ -15,7 +15,7 @@ mod fleet;
 mod gathered;
 pub(crate) mod guard;
 mod history;
-mod metrics;
+pub(crate) mod metrics;
 mod openapi;
 pub(crate) mod page;
 mod pages;

@@ -69,10 +69,59 @@ pub(crate) struct Pool {
     workers: u64,
     /// Their accounts.
     accounts: u64,
+    /// How full the sockets of this server are.
+    places: Places,
     /// Addresses that are refused.
     banned: usize,
     /// Submits to this server since it started.
     shares: Shares,
+}
+
+/// How full the sockets are, and who was not let in since the start.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Places {
+    /// Connections that there may be.
+    all: usize,
+    /// Those that there are.
+    taken: usize,
+    /// Of them, those that have said nothing yet.
+    silent: usize,
+    /// Of them, those that have not logged in yet, the silent ones too: they give way when all places
+    /// are taken.
+    not_logged_in: usize,
+    /// Descriptors that the process may still open, where the system says that.
+    descriptors_left: Option<u64>,
+    /// Connections refused because all places were taken.
+    refused_full: u64,
+    /// Connections refused because their address had enough.
+    refused_per_address: u64,
+    /// Times that none could be taken for want of descriptors.
+    refused_descriptors: u64,
+    /// Connections refused because their address is banned.
+    refused_banned: u64,
+    /// Connections that had not logged in and were closed for new ones.
+    gave_way: u64,
+    /// Whether somebody found no place within the last minute.
+    is_crowded: bool,
+}
+
+impl Places {
+    fn of(now: &Snapshot) -> Self {
+        let door = now.door;
+        Self {
+            all: door.places,
+            taken: door.taken,
+            silent: door.silent,
+            not_logged_in: door.strangers,
+            descriptors_left: door.descriptors_left,
+            refused_full: door.refused_full,
+            refused_per_address: door.refused_address,
+            refused_descriptors: door.refused_descriptors,
+            refused_banned: now.view.counts.refused_banned,
+            gave_way: door.gave_way,
+            is_crowded: now.is_crowded,
+        }
+    }
 }
 
 /// Submits by what came of them.
@@ -149,6 +198,7 @@ impl Pool {
             workers: names.len() as u64 + sum(|server| server.workers),
             accounts: accounts.len() as u64 + sum(|server| server.accounts),
             shared_ledger_away: known.away,
+            places: Places::of(now),
             banned: now.view.banned,
             shares: Shares::of(&now.view.counts),
         }

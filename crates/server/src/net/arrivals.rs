@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
+use hstratum_core::door::Door;
 use hstratum_core::event::{Arrival, ArrivalKind, Listening};
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
@@ -12,20 +13,60 @@ use mio::{Interest, Token};
 
 use super::{FIRST_CONN, Net, slot_of};
 use crate::conn::{self, Conn, Stage};
+use crate::descriptors;
 use crate::limits::{ACCEPTS_PER_TURN, OPENING_MS, SILENT_START_MS};
 use crate::listener::{Encryption, Listener};
 
 impl Net {
     pub(super) fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.listeners[number].accept() {
-                None => return,
-                Some((socket, peer)) if self.conns.len() - self.dialed < self.conns_max => {
-                    // One that breaks while it is set up was never there.
-                    let _ = self.add(socket, peer, number);
-                }
-                Some((socket, _)) => conn::reset(&socket),
+            let Some((socket, peer)) = self.listeners[number].accept() else {
+                let is_short = u64::from(self.listeners[number].again_later);
+                self.refused.refused_descriptors += is_short;
+                return;
+            };
+            if self.has_room() {
+                // One that breaks while it is set up was never there.
+                let _ = self.add(socket, peer, number);
+            } else {
+                self.refused.refused_full += 1;
+                conn::reset(&socket);
             }
+        }
+    }
+
+    /// Whether there is a place for one more: where all are taken, the oldest that has not logged in
+    /// gives way.
+    fn has_room(&mut self) -> bool {
+        if self.conns.len() - self.dialed < self.conns_max {
+            return true;
+        }
+        let Some(oldest) = self.strangers.pop_first() else {
+            return false;
+        };
+        self.refused.gave_way += 1;
+        self.lose(oldest);
+        true
+    }
+
+    /// A connection has logged in.
+    pub(crate) fn admitted(&mut self, id: ConnId) {
+        self.strangers.remove(&id);
+    }
+
+    /// How full it is.
+    pub(crate) fn door(&self) -> Door {
+        let silent = |&&(_, id): &&(u64, ConnId)| {
+            let conn = self.conns.get(slot_of(id));
+            conn.is_some_and(|conn| conn.stage != Stage::Closing && !conn.is_dialed)
+        };
+        Door {
+            places: self.conns_max,
+            taken: self.conns.len() - self.dialed,
+            silent: self.due.iter().filter(silent).count(),
+            strangers: self.strangers.len(),
+            descriptors_left: descriptors::left(),
+            ..self.refused
         }
     }
 
@@ -41,6 +82,7 @@ impl Net {
         let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
         let encryption = listener.spec.encryption;
         let id = self.insert(socket, stage, arrival, encryption)?;
+        self.strangers.insert(id);
         self.set_due(id, time_ms);
         if !is_proxy && !self.count(id) {
             self.lose(id);
@@ -53,6 +95,7 @@ impl Net {
         let conn = &mut self.conns[slot_of(id)];
         if conn.arrival.kind == ArrivalKind::Miner {
             conn.is_counted = self.per_address.enter(conn.arrival.address);
+            self.refused.refused_address += u64::from(!conn.is_counted);
             return conn.is_counted;
         }
         true

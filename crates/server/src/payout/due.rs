@@ -15,7 +15,7 @@ use hstratum_core::units::Difficulty;
 use super::account::{Accounts, Rank};
 use super::fleet::Fleet;
 use super::{Scheme, Terms};
-use crate::sql::{Row, Sql};
+use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::tidy::{below_span, is_crossed};
 use crate::values;
 
@@ -271,13 +271,7 @@ fn round_work(
     let bounds = values![above, height];
     let first = "SELECT min(height) FROM credit WHERE height > ?1 AND height <= ?2";
     let first: Option<u32> = sql.query_one(first, &bounds)?.get(0)?;
-    let mut shares = 0;
-    let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-    for row in sql.query(WORK, &bounds)? {
-        let (weight, count) = weight(&row, 1)?;
-        shares += count;
-        *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
-    }
+    let (weights, shares) = sum_work(sql, accounts, &bounds)?;
     Ok(Worked {
         from_height: first.unwrap_or(height),
         below: above,
@@ -306,12 +300,8 @@ fn window_work(
         let height: Option<u32> = sql.query_one(highest, &values![next])?.get(0)?;
         let Some(height) = height else { break };
         let below = below_span(sql, i64::from(height))?;
-        let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-        for row in sql.query(WORK, &values![below, height])? {
-            let (weight, count) = weight(&row, 1)?;
-            worked.shares += count;
-            *weights.entry(accounts.rank(row.get(0)?)?).or_default() += &weight;
-        }
+        let (weights, shares) = sum_work(sql, accounts, &values![below, height])?;
+        worked.shares += shares;
         window.push(weights);
         worked.from_height = u32::try_from(below + 1)?;
         worked.below = below;
@@ -325,11 +315,32 @@ fn window_work(
     Ok(worked)
 }
 
+/// Each account's work in an interval of heights, and how many shares that is.
+fn sum_work(
+    sql: &mut dyn Sql,
+    accounts: &Accounts,
+    bounds: &[Value],
+) -> anyhow::Result<(BTreeMap<Rank, Weight>, u64)> {
+    let mut shares = 0;
+    let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
+    sql.each(WORK, bounds, &mut |row| {
+        let rank = accounts.rank(row.get(0)?);
+        let rank = rank.map_err(|error| SqlError::Failed(format!("{error:#}")))?;
+        let (weight, count) = weight(row, 1)?;
+        shares += count;
+        *weights.entry(rank).or_default() += &weight;
+        Ok(())
+    })?;
+    Ok((weights, shares))
+}
+
 /// The work of a row: its difficulty and, in the next column, how many shares.
-fn weight(row: &Row, column: usize) -> anyhow::Result<(Weight, u64)> {
+pub(super) fn weight(row: &Row, column: usize) -> Result<(Weight, u64), SqlError> {
     let difficulty: f64 = row.get(column)?;
     let count = row.get(column + 1)?;
-    let difficulty = Difficulty::new(difficulty)
-        .with_context(|| format!("a share has the difficulty {difficulty}"))?;
+    let Some(difficulty) = Difficulty::new(difficulty) else {
+        let text = format!("a share has the difficulty {difficulty}");
+        return Err(SqlError::Failed(text));
+    };
     Ok((Weight::of(difficulty, count), count))
 }

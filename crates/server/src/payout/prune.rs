@@ -10,6 +10,7 @@ use hstratum_core::address::Network;
 use hstratum_core::payout::{Decimal, Weight, Window};
 use hstratum_core::units::Difficulty;
 
+use super::due::weight;
 use super::settle::check_network;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql};
@@ -121,17 +122,17 @@ fn below_window(sql: &mut dyn Sql, height: u32, length: Decimal) -> anyhow::Resu
         if window.is_full() {
             return Ok(at.checked_sub(1));
         }
-        let rows = sql.query(
+        let mut work = Weight::default();
+        sql.each(
             "SELECT difficulty, CAST(sum(count) AS BIGINT) FROM credit WHERE height = ?1
              GROUP BY difficulty",
             &values![at],
+            &mut |row| {
+                work += &weight(row, 0)?.0;
+                Ok(())
+            },
         )?;
-        let mut weights = BTreeMap::new();
-        for row in rows {
-            let difficulty = Difficulty::new(row.get(0)?).context("a share has no difficulty")?;
-            *weights.entry(()).or_default() += &Weight::of(difficulty, row.get(1)?);
-        }
-        window.push(weights);
+        window.push(BTreeMap::from([((), work)]));
         let Some(below) = at.checked_sub(1) else {
             return Ok(None);
         };

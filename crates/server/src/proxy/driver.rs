@@ -3,7 +3,7 @@
 //! A panic of the rules stops here: connections are reset, and new rules begin on the same listeners.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hdrhistogram::Histogram as Times;
+use hstratum_core::alarm::Watch;
 use hstratum_core::event::{Arrival, CloseHow, Level};
 use hstratum_core::limits::PROXY_TICK_MS;
+use hstratum_core::log_limit::LogLimit;
 use hstratum_core::proxy::{
     Action, Actions, Drain, Event, MinerState, Place, Proxy, ProxyConfig, Purpose,
 };
@@ -63,6 +65,11 @@ pub struct Driver<S> {
     mail: Receiver<Mail>,
     flags: Flags,
     next_tick_ms: u64,
+    /// Whether connections find a place, and when that is looked at next.
+    pub(super) watch: Watch,
+    pub(super) next_look_ms: u64,
+    /// Lines about servers that cannot be dialed: each miner would make one.
+    pub(super) log_limit: LogLimit,
     actions: Actions,
     moves: Moves,
     /// Servers that the operator took out: new rules are told them.
@@ -94,7 +101,11 @@ impl<S: Outside> Driver<S> {
         flags: Flags,
     ) -> Self {
         let times = Times::new(3).expect("three digits are possible");
+        let watch = Watch::new(0, net.now());
         Self {
+            watch,
+            next_look_ms: 0,
+            log_limit: LogLimit::default(),
             net,
             proxy,
             settings,
@@ -161,6 +172,8 @@ impl<S: Outside> Driver<S> {
         self.net.wait(Duration::from_millis(wait_ms));
         let now_ms = self.net.now().ms;
         self.net.begin_turn(now_ms);
+        // Their places may be others' already.
+        self.tell_lost();
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.net.next_readable() else {
                 break;
@@ -186,16 +199,21 @@ impl<S: Outside> Driver<S> {
             self.next_tick_ms = now_ms + PROXY_TICK_MS;
             self.handle(Event::Tick);
             self.report_moves(now_ms);
+            self.look_at_door(now_ms);
             self.window.show(self.shown());
             if self.flags.reload.swap(false, Ordering::Relaxed) {
                 self.reload();
             }
         }
         self.net.flush();
+        self.tell_lost();
+        None
+    }
+
+    fn tell_lost(&mut self) {
         for conn in self.net.take_lost() {
             self.handle(Event::Closed(conn));
         }
-        None
     }
 
     fn read(&mut self, conn: ConnId) {
@@ -242,6 +260,7 @@ impl<S: Outside> Driver<S> {
             }
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Admitted(conn) => self.net.admitted(conn),
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Moved(ms) => {
                 self.moves.times.saturating_record(ms);
@@ -253,17 +272,6 @@ impl<S: Outside> Driver<S> {
         self.actions = actions;
         for (purpose, conn) in dialed {
             self.handle(Event::Dialed(purpose, conn));
-        }
-    }
-
-    fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> Option<ConnId> {
-        match self.net.dial(address, preface) {
-            Ok(conn) => Some(conn),
-            Err(error) => {
-                let text = format!("failed to connect to {address}: {error}");
-                self.net.say(Level::Warning, &text);
-                None
-            }
         }
     }
 
@@ -316,6 +324,7 @@ impl<S: Outside> Driver<S> {
         Shown {
             servers: self.proxy.status(),
             miners: self.proxy.miners(),
+            door: self.net.door(),
             counts: self.proxy.counts(),
             failures: self.failures,
             jobless: self.moves.jobless,

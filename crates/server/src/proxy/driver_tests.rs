@@ -7,6 +7,8 @@ use hstratum_core::proxy::NoBackend;
 use hstratum_core::units::Difficulty;
 use serde_json::Value;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::net::{Net, NetConfig};
 use crate::proxy::settings::{Options, Settings};

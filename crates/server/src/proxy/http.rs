@@ -20,6 +20,7 @@ use socket2::SockRef;
 
 use crate::http::answer::{self, Answer, Failure};
 use crate::http::guard::{self, Public};
+use crate::http::metrics::{of_door, refusals};
 use crate::http::page::Page;
 use crate::proxy::log;
 use crate::proxy::shown::{Shown, Window};
@@ -142,6 +143,12 @@ async fn metrics(State(site): State<Arc<Site>>) -> Result<Page, Failure> {
     page.gauge("hstratum_proxy_uptime_seconds", help, uptime_s);
     let help = "Miners that are connected.";
     page.gauge("hstratum_proxy_miners", help, shown.miners);
+    of_door(
+        &mut page,
+        "hstratum_proxy",
+        &shown.door,
+        &refusals(&shown.door, None),
+    );
     of_servers(&mut page, &shown);
     of_work(&mut page, &shown);
     Ok(page)

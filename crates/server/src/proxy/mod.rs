@@ -1,6 +1,7 @@
 //! `hstratum proxy`: sockets, the clock and signals around the rules in `hstratum_core::proxy`.
 
 pub mod control;
+mod crowd;
 pub mod driver;
 mod handover;
 mod http;

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use hdrhistogram::Histogram as Times;
+use hstratum_core::door::Door;
 use hstratum_core::proxy::{BackendStatus, Counts, Drain};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ use crate::store::unix_s;
 pub(super) struct Shown {
     pub servers: Vec<BackendStatus>,
     pub miners: usize,
+    /// How full its sockets are.
+    pub door: Door,
     /// Since the rules began.
     pub counts: Counts,
     /// Panics of the rules.
@@ -52,6 +55,17 @@ impl Shown {
             "moves": {"server_lost": counts.moved_lost, "server_left": counts.moved_alive},
             "extranonces_changed": counts.extra_nonces_changed,
             "reset": counts.reset,
+            "places": {
+                "all": self.door.places,
+                "taken": self.door.taken,
+                "silent": self.door.silent,
+                "not_logged_in": self.door.strangers,
+                "descriptors_left": self.door.descriptors_left,
+                "refused_full": self.door.refused_full,
+                "refused_per_address": self.door.refused_address,
+                "refused_descriptors": self.door.refused_descriptors,
+                "gave_way": self.door.gave_way,
+            },
             "failures": self.failures,
         })
     }

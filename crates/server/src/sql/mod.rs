@@ -44,6 +44,17 @@ pub trait Sql {
     /// See [`SqlError`].
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError>;
 
+    /// The rows of a statement, one after the other: for what may have more than fit into memory.
+    ///
+    /// # Errors
+    /// See [`SqlError`]; and what `take` says, which ends it.
+    fn each(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        take: &mut dyn FnMut(&Row) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError>;
+
     /// Carries a statement out; gives the number of rows that it changed.
     ///
     /// # Errors

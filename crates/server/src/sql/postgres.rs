@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use postgres::error::SqlState;
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::private::BytesMut;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
@@ -175,17 +176,33 @@ impl Sql for Session<'_> {
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError> {
         let statement = self.prepare(sql)?;
         let rows = self.tx.query(&statement, &pointers(params))?;
-        let read = rows.iter().map(|row| {
-            let values = (0..row.len()).map(|column| row.try_get(column));
-            Ok(Row(values.collect::<Result<_, postgres::Error>>()?))
-        });
-        read.collect()
+        rows.iter().map(|row| Ok(row_of(row)?)).collect()
+    }
+
+    /// The server sends no more than we have taken and what the connection holds.
+    fn each(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        take: &mut dyn FnMut(&Row) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let statement = self.prepare(sql)?;
+        let mut rows = self.tx.query_raw(&statement, params)?;
+        while let Some(row) = rows.next()? {
+            take(&row_of(&row)?)?;
+        }
+        Ok(())
     }
 
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, SqlError> {
         let statement = self.prepare(sql)?;
         Ok(self.tx.execute(&statement, &pointers(params))?)
     }
+}
+
+fn row_of(row: &postgres::Row) -> Result<Row, postgres::Error> {
+    let values = (0..row.len()).map(|column| row.try_get(column));
+    Ok(Row(values.collect::<Result<_, postgres::Error>>()?))
 }
 
 fn pointers(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {

@@ -86,10 +86,24 @@ impl Sql for &Connection {
         let mut rows = statement.query(rusqlite::params_from_iter(params))?;
         let mut read = Vec::new();
         while let Some(row) = rows.next()? {
-            let values = (0..columns).map(|column| Ok(row.get_ref(column)?.into()));
-            read.push(Row(values.collect::<rusqlite::Result<_>>()?));
+            read.push(row_of(row, columns)?);
         }
         Ok(read)
+    }
+
+    fn each(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        take: &mut dyn FnMut(&Row) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let mut statement = self.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+        while let Some(row) = rows.next()? {
+            take(&row_of(row, columns)?)?;
+        }
+        Ok(())
     }
 
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, SqlError> {
@@ -97,6 +111,11 @@ impl Sql for &Connection {
         let changed = statement.execute(rusqlite::params_from_iter(params))?;
         Ok(changed as u64)
     }
+}
+
+fn row_of(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Row> {
+    let values = (0..columns).map(|column| Ok(row.get_ref(column)?.into()));
+    Ok(Row(values.collect::<rusqlite::Result<_>>()?))
 }
 
 impl ToSql for Value {

@@ -23,7 +23,7 @@ use crate::node::Node;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
 
-/// Blocks whose dumps are read at once.
+/// Blocks that are looked up at once; their dumps are read one at a time.
 pub(crate) const DUMPS_PER_TURN: i64 = 100;
 
 /// Writes the dumps of one ledger.
@@ -72,27 +72,27 @@ impl Dumps {
         }
     }
 
-    fn read_owed(&self, above: i64) -> Result<Vec<(Dump, f64)>, SqlError> {
-        let mut db = Db::Sqlite(Sqlite::open_to_read(&self.ledger)?);
-        db.read(|sql| read_owed(sql, self.network, 0, above))
+    fn read<T>(&self, read: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>) -> anyhow::Result<T> {
+        let read = || Db::Sqlite(Sqlite::open_to_read(&self.ledger)?).read(read);
+        read().context("failed to read the ledger for share dumps")
     }
 
-    /// Tries each dump that is owed, and returns the first error.
+    /// Tries each dump that is owed, one at a time, and returns the first error.
     fn write_owed(&self, written: &mut HashSet<Hash>, node: &dyn Node) -> anyhow::Result<()> {
         let mut first_error = Ok(());
         let mut above = -1;
         loop {
-            let dumps = self
-                .read_owed(above)
-                .context("failed to read the ledger for share dumps")?;
-            let Some((last, _)) = dumps.last() else {
+            let owed = self.read(|sql| owed(sql, 0, above))?;
+            let Some((last, _)) = owed.last() else {
                 return first_error;
             };
-            above = i64::from(last.height);
-            for (dump, effort) in dumps {
-                if written.contains(&dump.block) {
+            above = i64::from(*last);
+            for (_, hash) in owed {
+                if written.contains(&hash) {
                     continue;
                 }
+                let dump = self.read(|sql| read_dump(sql, self.network, &hash))?;
+                let Some((dump, effort)) = dump else { continue };
                 let name = dump.file_name();
                 match write_dump(&self.dir, &dump) {
                     Ok(()) => {
@@ -138,19 +138,30 @@ pub fn read_owed(
     origin: i64,
     above: i64,
 ) -> Result<Vec<(Dump, f64)>, SqlError> {
+    let owed = owed(sql, origin, above)?.into_iter();
+    let dumps = owed.map(|(_, hash)| read_dump(sql, network, &hash));
+    dumps.filter_map(Result::transpose).collect()
+}
+
+/// The heights and hashes of the blocks whose dumps those are.
+fn owed(sql: &mut dyn Sql, origin: i64, above: i64) -> Result<Vec<(u32, Hash)>, SqlError> {
     let rows = sql.query(
-        &format!(
-            "SELECT {COLUMNS} FROM blocks
+        "SELECT height, hash FROM blocks
+         WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1 AND origin = ?3
+           AND height <= coalesce((SELECT height FROM blocks
              WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1 AND origin = ?3
-               AND height <= coalesce((SELECT height FROM blocks
-                 WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND height > ?1 AND origin = ?3
-                 ORDER BY height LIMIT 1 OFFSET ?2), 9223372036854775807)
-             ORDER BY height, hash"
-        ),
+             ORDER BY height LIMIT 1 OFFSET ?2), 9223372036854775807)
+         ORDER BY height, hash",
         &values![above, DUMPS_PER_TURN, origin],
     )?;
-    let dumps = rows.iter().map(|row| Owed::read(row)?.dump(sql, network));
-    dumps.collect()
+    let owed = rows
+        .iter()
+        .map(|row| Ok((row.get(0)?, hash_of(row.get(1)?)?)));
+    owed.collect()
+}
+
+fn hash_of(text: String) -> Result<Hash, SqlError> {
+    Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("{text:?} is no hash")))
 }
 
 /// The dump of a block whose round is closed, and the round's effort.
@@ -172,16 +183,13 @@ pub fn read_dump(
 
 impl Owed {
     fn read(row: &Row) -> Result<Self, SqlError> {
-        let hash = |text: String| {
-            Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("{text:?} is no hash")))
-        };
         Ok(Self {
             height: row.get(0)?,
             from: row.get(1)?,
-            hash: hash(row.get(2)?)?,
+            hash: hash_of(row.get(2)?)?,
             ts: row.get(3)?,
             time: row.get(4)?,
-            txid: hash(row.get(5)?)?,
+            txid: hash_of(row.get(5)?)?,
             address: row.get(6)?,
             reward: row.get(7)?,
         })
@@ -210,17 +218,18 @@ impl Owed {
 /// difficulties, so that it is the same on every run.
 #[expect(clippy::cast_precision_loss, reason = "a count stays far below 2^53")]
 fn shares(sql: &mut dyn Sql, from: u32, to: u32) -> Result<BTreeMap<String, f64>, SqlError> {
-    let rows = sql.query(
+    let mut shares = BTreeMap::new();
+    sql.each(
         "SELECT name, difficulty, CAST(sum(count) AS BIGINT) FROM credit
          JOIN accounts ON id = account WHERE height BETWEEN ?1 AND ?2
          GROUP BY account, name, difficulty ORDER BY account, difficulty",
         &values![from, to],
+        &mut |row| {
+            let (difficulty, count): (f64, i64) = (row.get(1)?, row.get(2)?);
+            *shares.entry(row.get(0)?).or_insert(0.0) += difficulty * count as f64;
+            Ok(())
+        },
     )?;
-    let mut shares = BTreeMap::new();
-    for row in rows {
-        let (difficulty, count): (f64, i64) = (row.get(1)?, row.get(2)?);
-        *shares.entry(row.get(0)?).or_insert(0.0) += difficulty * count as f64;
-    }
     Ok(shares)
 }
 

@@ -336,6 +336,7 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
         ("host", "127.0.0.1"),
         ("port", "0"),
         ("dynamic", "false"),
+        ("difficulty-min", "5e-324"),
         ("http-port", "0"),
     ];
     all.retain(|(name, _)| options.iter().all(|(other, _)| other != name));

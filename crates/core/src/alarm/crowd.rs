@@ -1,0 +1,62 @@
+//! Whether connections find a place.
+
+use super::{Alarm, Detail, Kind, plain};
+use crate::door::Door;
+use crate::limits::CROWD_QUIET_MS;
+
+/// What was said of it.
+#[derive(Default)]
+pub(super) struct Crowd {
+    last: Door,
+    /// Since when there is no room, what the counts were then, and when one wanted a place last.
+    full: Option<(u64, Door, u64)>,
+}
+
+impl Crowd {
+    pub(super) fn look(&mut self, now_ms: u64, door: Door, out: &mut Vec<Alarm>) {
+        let before = std::mem::replace(&mut self.last, door);
+        let is_crowded = door.crowded() > before.crowded();
+        match &mut self.full {
+            None if is_crowded => {
+                self.full = Some((now_ms, before, now_ms));
+                let Door {
+                    taken,
+                    places,
+                    strangers,
+                    ..
+                } = door;
+                let left = door.descriptors_left;
+                let left = left.map_or(String::new(), |left| format!(", {left} descriptors left"));
+                let text = format!(
+                    "The pool is full: {taken} of {places} connections, {strangers} of them have \
+                     not logged in{left}; {}",
+                    turned_away(&before, &door)
+                );
+                out.push(Alarm {
+                    kind: Kind::ConnectionsRefused,
+                    detail: Detail::Reason(text.clone()),
+                    text,
+                });
+            }
+            Some((_, _, at_ms)) if is_crowded => *at_ms = now_ms,
+            Some((since_ms, first, at_ms)) if now_ms - *at_ms >= CROWD_QUIET_MS => {
+                let seconds = (now_ms - *since_ms) / 1000;
+                let what = turned_away(first, &door);
+                let text = format!("Connections find a place again: in {seconds} s {what}");
+                out.push(plain(Kind::ConnectionsTaken, text));
+                self.full = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn turned_away(before: &Door, now: &Door) -> String {
+    let refused = now.refused_full - before.refused_full;
+    let gave_way = now.gave_way - before.gave_way;
+    let mut text = format!("{refused} were refused and {gave_way} gave way to new ones");
+    if now.refused_descriptors > before.refused_descriptors {
+        text += ", and no descriptors were left";
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! Log lines that strangers cause: so many a second of each level, and then how many were left out.
+//!
+//! Each line crosses into the node's own log. Whatever somebody without work can cause a line by asks
+//! here first; lines about blocks, the ledger and the operator's orders never do.
+
+use crate::event::Level;
+use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
+
+/// The levels at which strangers are told of.
+const LEVELS: [Level; 2] = [Level::Warning, Level::Debug];
+
+/// See the module.
+#[derive(Default)]
+pub struct LogLimit {
+    since_ms: u64,
+    said: [u32; LEVELS.len()],
+    left_out: [u64; LEVELS.len()],
+}
+
+impl LogLimit {
+    /// Whether a line may be said. If not, it is counted.
+    pub fn allows(&mut self, now_ms: u64, level: Level) -> bool {
+        let Some(place) = LEVELS.iter().position(|known| *known == level) else {
+            return true;
+        };
+        // The counts of the second before are told at the next tick.
+        if now_ms - self.since_ms >= LOG_LIMIT_MS && self.left_out == [0; LEVELS.len()] {
+            self.since_ms = now_ms;
+            self.said = [0; LEVELS.len()];
+        }
+        let allows = self.said[place] < STRANGER_LINES_MAX;
+        match allows {
+            true => self.said[place] += 1,
+            false => self.left_out[place] += 1,
+        }
+        allows
+    }
+
+    /// The lines that tell how many were left out, when it is time.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<(Level, String)> {
+        if now_ms - self.since_ms < LOG_LIMIT_MS {
+            return Vec::new();
+        }
+        let left_out = std::mem::take(&mut self.left_out);
+        let lines = LEVELS.into_iter().zip(left_out).filter(|(_, n)| *n > 0);
+        let lines: Vec<_> = lines
+            .map(|(level, n)| {
+                (
+                    level,
+                    format!("{n} more lines about connections were left out"),
+                )
+            })
+            .collect();
+        self.since_ms = now_ms;
+        self.said = [0; LEVELS.len()];
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_lines_a_second_and_then_a_count() {
+        let mut limit = LogLimit::default();
+        let mut said = 0;
+        for ms in 0..3_000_u64 {
+            said += (0..30).filter(|_| limit.allows(ms, Level::Debug)).count();
+            assert!(limit.allows(ms, Level::Error), "blocks are never left out");
+            if ms % 250 == 0 {
+                said += limit.tick(ms).len();
+            }
+        }
+        assert_eq!(said, 3 * STRANGER_LINES_MAX as usize + 2);
+        // A flood of one level leaves the other alone.
+        assert!(limit.allows(3_000, Level::Warning));
+        let told = limit.tick(4_000);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].1.starts_with("29950 more lines"), "{told:?}");
+        assert!(limit.tick(5_000).is_empty());
+    }
+}
