@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use hstratum::ledger::{check, set_address};
 use hstratum::payout::{
-    Change, Fleet, Outcome, PayoutLock, Plan, Scheme, Settled, Terms, Wait, payees, plan, prune,
-    settle,
+    Change, Fleet, Outcome, PayoutLock, Plan, Reason, Scheme, Settled, Terms, Wait, payees, plan,
+    prune, settle,
 };
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
