@@ -3,7 +3,9 @@
 mod postgres;
 
 use std::thread;
+use std::time::{Duration, Instant};
 
+use hstratum::shared::address::Address;
 use hstratum::shared::schema;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
@@ -150,4 +152,40 @@ fn session_that_hangs_in_a_transaction_holds_nobody_up_for_long() {
         .expect("begun");
     let write = |sql: &mut dyn Sql| sql.execute("UPDATE leases SET until_ms = 2", &[]);
     assert_eq!(db.write(write), Ok(2));
+}
+
+#[test]
+fn database_is_spoken_to_by_tls_where_the_url_says_so() {
+    let server = Server::start();
+    let port = server.port();
+    let url = |roots: &str| -> Address {
+        let url =
+            format!("postgres://pool@pool.test:{port}/pool?hostaddr=127.0.0.1&sslrootcert={roots}");
+        url.parse().expect("an address")
+    };
+    let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+    let none = Postgres::connect(&url(&format!("{tls}/first.crt"))).err();
+    let text = none.expect("it does not speak TLS").to_string();
+    assert!(text.contains("does not speak TLS"), "{text}");
+
+    let certificate = server.encrypt();
+    let address = url(&certificate.display().to_string());
+    let until = Instant::now() + Duration::from_secs(20);
+    // It reads its settings when it comes to that.
+    let mut db = loop {
+        match Postgres::connect(&address) {
+            Ok(db) => break db,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    };
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let client = db.client().expect("connected");
+    assert!(
+        client
+            .query_one(encrypted, &[])
+            .expect("read")
+            .get::<_, bool>(0)
+    );
+    let other = Postgres::connect(&url(&format!("{tls}/second.crt"))).err();
+    assert!(other.is_some(), "another's certificate");
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
+use harness::{Chain, EVERY_HASH, Running, TestNode, settings, start_in, wait_until};
 use hstratum::shared::address::Address;
 use hstratum::sql::{Postgres as Connection, SqlError};
 use postgres::Server;
@@ -92,4 +92,17 @@ fn database_that_hangs_in_a_statement_is_lost() {
     assert!(matches!(asked, Some(SqlError::Lost(_))), "{asked:?}");
     drop(stopped);
     Connection::connect(&address).expect("connected again");
+}
+
+/// The node waits with it: nobody knows yet who may mine.
+#[test]
+fn first_start_at_a_host_that_hangs_fails_soon() {
+    let root = tempfile::tempdir().expect("a directory");
+    let url = format!("postgres://pool@127.0.0.1:{}/pool", hang());
+    let settings = settings(&[("database", &*url)], Some(&root.path().join("stratum")));
+    let begun = Instant::now();
+    let started = hstratum::server::Server::start(settings, Arc::new(TestNode::default()));
+    let text = format!("{:#}", started.err().expect("refused"));
+    assert!(begun.elapsed() < Duration::from_secs(12), "{text}");
+    assert!(text.contains("does not answer"), "{text}");
 }

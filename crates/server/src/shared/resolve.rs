@@ -19,6 +19,10 @@ static RESOLVING: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// When none is left.
 pub(super) fn addresses(config: &Config) -> Result<Config, String> {
+    if !config.get_hostaddrs().is_empty() {
+        // The URL has them.
+        return Ok(config.clone());
+    }
     let mut known = Vec::new();
     let mut reason = String::new();
     for (place, host) in config.get_hosts().iter().enumerate() {

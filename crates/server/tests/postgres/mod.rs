@@ -87,6 +87,22 @@ impl Server {
         self.sql("SELECT pg_reload_conf()");
     }
 
+    /// From now on it speaks TLS as well, as `pool.test`; gives its certificate.
+    pub(crate) fn encrypt(&self) -> PathBuf {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+        for (from, to) in [("first.crt", "server.crt"), ("first.key", "server.key")] {
+            let to = self.data().join(to);
+            fs::copy(ours.join(from), &to).expect("copied");
+            fs::set_permissions(&to, Permissions::from_mode(0o600)).expect("rights");
+            if let Some(user) = self.user {
+                chown(&to, Some(user), Some(user)).expect("owned");
+            }
+        }
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.sql("SELECT pg_reload_conf()");
+        ours.join("first.crt")
+    }
+
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
