@@ -21,6 +21,7 @@ const LEAVE_MS = 5000;
 const SETTLE_MS = 2000;
 const CLOSE_MS = 11000;
 const LOCATE_MS = 100;
+const ALIVE_MS = 1000;
 
 class Plugin {
   constructor(node) {
@@ -36,6 +37,9 @@ class Plugin {
     this.listeners = [];
     this.loaded = false;       // the node's open() has come to its end
     this.terminating = false;
+    this.terminated = new Promise((resolve) => {
+      this.terminate = resolve;
+    });
     this.closing = null;
   }
 
@@ -46,13 +50,29 @@ class Plugin {
    */
 
   async open() {
+    // Nothing else may keep the process while the native half starts.
+    const alive = setInterval(() => {}, ALIVE_MS);
+
     try {
+      this.hsd = host.inspect(this.node);
+      this.bindSignal('SIGTERM', () => this.onTerm());
+      this.bindSignal('SIGHUP', () => this.onHup());
       this.starting = this.begin();
-      this.server = await this.starting;
-      this.start();
+
+      // Who ends the node does not wait for a start that hangs.
+      this.server = await Promise.race([this.starting, this.terminated]);
+
+      if (this.server)
+        this.start();
+      else
+        this.starting.then(server => server.close(0), () => {});
+
+      host.onOpen(this.node, this.hsd.version, () => this.onOpen());
     } catch (e) {
       e.stack = `hstratum: ${e.message}`;
       throw e;
+    } finally {
+      clearInterval(alive);
     }
   }
 
@@ -65,8 +85,6 @@ class Plugin {
 
   begin() {
     const {node} = this;
-
-    this.hsd = host.inspect(node);
 
     return new Promise((resolve, reject) => {
       binding.load().start({
@@ -98,7 +116,6 @@ class Plugin {
       this.waits, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
-    host.onOpen(node, hsd.version, () => this.onOpen());
     rpc.add(node.rpc, this.server, this.calls, this.waits, logger);
   }
 
@@ -121,14 +138,13 @@ class Plugin {
     this.bind(node.pool, 'packet', (packet, peer) => {
       blocks.onPacket(packet, peer);
     });
-
-    this.bindSignal('SIGTERM', () => this.onTerm());
-    this.bindSignal('SIGHUP', () => this.onHup());
   }
 
   onOpen() {
     this.loaded = true;
-    this.templates.guard(() => this.templates.start());
+
+    if (this.server)
+      this.templates.guard(() => this.templates.start());
 
     if (this.terminating)
       this.shutdown();
@@ -162,7 +178,9 @@ class Plugin {
 
   onSolution(solution) {
     if (!this.blocks) {
-      this.onceStarted(() => this.onSolution(solution));
+      // One that is not taken is offered at the next start.
+      if (!this.terminating)
+        this.onceStarted(() => this.onSolution(solution));
       return;
     }
 
@@ -207,7 +225,8 @@ class Plugin {
 
   onHup() {
     try {
-      this.server.reload();
+      if (this.server)
+        this.server.reload();
     } catch (e) {
       this.logger.error('failed to reload: %s', e.message);
     }
@@ -218,6 +237,7 @@ class Plugin {
       return;
 
     this.terminating = true;
+    this.terminate(null);
 
     if (this.loaded)
       this.shutdown();

@@ -11,7 +11,7 @@ const fs = require('fs');
 const net = require('net');
 const path = require('path');
 const {test} = require('node:test');
-const {freePort, startNode} = require('./harness');
+const {freePort, makeNode, startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Postgres} = require('./postgres');
 
@@ -25,6 +25,14 @@ const CALL_MS = 12500;
 
 /** The ledger is tried for four seconds, other threads are left for two. */
 const STOP_MS = 9000;
+
+/** Whether somebody has a connection to a port of this machine. */
+
+function isConnected(port) {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  return new RegExp(`0100007F:[0-9A-F]{4} 0100007F:${hex} 01`)
+    .test(fs.readFileSync('/proc/net/tcp', 'utf8'));
+}
 
 async function timed(work) {
   const from = performance.now();
@@ -120,6 +128,26 @@ test('PostgreSQL that is stopped holds up nothing', async (t) => {
 
   for (const {error} of answers)
     assert.match(error.message, /shared ledger/);
+});
+
+test('a start that hangs does not keep the node from its end', async (t) => {
+  const database = await Postgres.start(t);
+
+  database.signalAll('SIGSTOP');
+
+  const node = makeNode(t, {args: [
+    `--stratum-database=${database.url}`, '--stratum-server-id=a'
+  ]});
+
+  await node.spawn();
+  await node.waitLog(/Mempool loaded/);
+  await node.waitFor('the start to wait', () => isConnected(database.port));
+
+  const [stop, {code}] = await timed(() => node.signal('SIGTERM'));
+
+  t.diagnostic(`ms: stop ${stop.toFixed(0)}`);
+  assert.strictEqual(code, 0, node.tail());
+  assert.ok(stop < STOP_MS, node.tail());
 });
 
 test('another process that holds the ledger holds up nothing', async (t) => {

@@ -162,7 +162,8 @@ test('the operator sees how the pool does and who mines', async (t) => {
   assert.deepStrictEqual([empty.connections, empty.workers, empty.bans,
     empty.draining, empty.lastblock], [0, 0, 0, false, null]);
   assert.deepStrictEqual(empty.round,
-    {fromheight: 0, shares: 0, work: 0, effort: 0});
+    {fromheight: 0, shares: 0, work: 0, effort: 0, age: 0});
+  assert.deepStrictEqual([empty.roundfailing, empty.node], [null, 'ok']);
   assert.deepStrictEqual(await node.rpc('listworkers', []),
     {total: 0, workers: []});
 

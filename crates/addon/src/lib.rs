@@ -198,8 +198,7 @@ fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
 }
 
 type StartedArgs = FnArgs<(Option<&'static str>, Option<String>, Option<ServerHandle>)>;
-/// Strong: the process waits for a start.
-type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, false>;
+type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, true>;
 type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
 /// Starts a server, on a thread of its own: files, names and the shared ledger can hang. `on_started`
@@ -242,6 +241,7 @@ pub fn start(
         .map_err(built)?;
     let on_started: OnStarted = on_started
         .build_threadsafe_function()
+        .weak::<true>()
         .build()
         .map_err(built)?;
     std::thread::Builder::new()

@@ -20,7 +20,8 @@ struct Inside {
 
 #[derive(Default)]
 struct State {
-    is_reading: bool,
+    /// Since when it is being read.
+    reading_since: Option<Instant>,
     /// When it was read, and how long that took.
     last: Option<(Instant, Duration, OpenRound)>,
     failing: Option<String>,
@@ -57,12 +58,15 @@ impl RoundReader {
         };
         let mut state = inside.lock();
         if !state.is_fresh() {
-            if !state.is_reading {
-                state.is_reading = inside.begin();
+            if state.reading_since.is_none() && inside.begin() {
+                state.reading_since = Some(Instant::now());
             }
+            // Of one that hangs nobody waits for more than the rest of that.
+            let since = state.reading_since.unwrap_or_else(Instant::now);
+            let patience = ROUND_LOOK.saturating_sub(since.elapsed());
             let waited = inside
                 .read
-                .wait_timeout_while(state, ROUND_LOOK, |state| state.is_reading);
+                .wait_timeout_while(state, patience, |state| state.reading_since.is_some());
             (state, _) = waited.expect("nothing panics while it is held");
         }
         state.known()
@@ -86,9 +90,9 @@ impl State {
                 .last
                 .as_ref()
                 .map_or(0, |(at, ..)| at.elapsed().as_secs()),
-            failing: match self.is_reading {
-                true => Some(self.failing.clone().unwrap_or_else(hangs)),
-                false => self.failing.clone(),
+            failing: match self.reading_since {
+                Some(_) => Some(self.failing.clone().unwrap_or_else(hangs)),
+                None => self.failing.clone(),
             },
         }
     }
@@ -102,7 +106,7 @@ impl Inside {
         let begun = thread.spawn(move || {
             let (begun, done) = (Instant::now(), inside.read());
             let mut state = inside.lock();
-            state.is_reading = false;
+            state.reading_since = None;
             match done {
                 Ok(round) => {
                     state.last = Some((Instant::now(), begun.elapsed(), round));

@@ -321,7 +321,7 @@ async fn undrain(State(site): State<Arc<Site>>, Params(query): Params<ServerQuer
 async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> Done {
     let told = operator(site).orders.drain_server(server, over_s);
     let told = told.map_err(|error| Failure::wrong(format!("{error:#}")))?;
-    let _place = enter(&site)?;
+    let _place = enter(site)?;
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
