@@ -17,6 +17,19 @@ fn request(method: &str, params: &str) -> String {
     format!("{{\"id\":\"x\",\"method\":\"mining.{method}\",\"params\":[{params}]}}\n")
 }
 
+/// Every way to ask for a difficulty, in turn.
+fn ask_for(n: usize, wish: &str) -> String {
+    match n % 4 {
+        0 => request("suggest_difficulty", wish),
+        1 => request("authorize", &format!(r#""mallory","x,d={wish}""#)),
+        2 => {
+            let least = format!(r#"["minimum-difficulty"],{{"minimum-difficulty.value":{wish}}}"#);
+            request("configure", &least)
+        }
+        _ => request("suggest_target", &format!("\"{}\"", "f".repeat(64))),
+    }
+}
+
 impl World {
     /// A hostile miner does something, and comes again for more.
     pub(crate) fn mischief(&mut self, at: usize, number: u64) {
@@ -100,8 +113,8 @@ impl World {
             }
             5 => {
                 let wish = |_| format!("{:e}", 10_f64.powf(-10.0 * rng.f64()));
-                let wishes = (0..40).map(wish);
-                let lines = wishes.map(|wish| request("suggest_difficulty", &wish));
+                let wishes = (0..40).map(wish).enumerate();
+                let lines = wishes.map(|(n, wish)| ask_for(n, &wish));
                 (lines.collect::<String>().into_bytes(), Then::Stays)
             }
             // Behind a share that waits, each reply is kept.

@@ -71,6 +71,7 @@ fn planted_bugs_are_found() {
         (Plant::WindowOffByOne, 2, "crates/sim/src/pay.rs"),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),
         (Plant::LostTally, 1, "has seen"),
+        (Plant::FloorIgnored, 2, "below the floor"),
         (Plant::ForgottenUser, 2, "is written"),
         (
             Plant::TornCommit,

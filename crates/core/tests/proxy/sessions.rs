@@ -153,3 +153,39 @@ fn the_same_events_give_the_same_actions() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn the_floor_of_a_server_holds_through_a_proxy() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.connect();
+    stage.say(
+        miner,
+        r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#,
+    );
+    stage.say(
+        miner,
+        r#"{"id":2,"method":"mining.authorize","params":["alice","x,fd=5e-324"]}"#,
+    );
+    let least = r#"["minimum-difficulty"],{"minimum-difficulty.value":1e-300}"#;
+    stage.say(
+        miner,
+        &format!(r#"{{"id":3,"method":"mining.configure","params":[{least}]}}"#),
+    );
+    stage.say(
+        miner,
+        r#"{"id":4,"method":"mining.suggest_difficulty","params":[1e-300]}"#,
+    );
+    stage.wait(10_000);
+    assert_eq!(stage.submit_and_see(miner), "true");
+    // What it asked for is said again to the server that takes it over.
+    let server = stage.server_of(miner);
+    stage.fail(server, Failing::Dies);
+    stage.wait(2_000);
+    assert_eq!(stage.submit_and_see(miner), "true");
+    let floor = 1.0 / f64::from(1_u32 << 31);
+    let told = &stage.players[miner].difficulties;
+    assert!(
+        !told.is_empty() && told.iter().all(|told| *told == floor),
+        "{told:?}"
+    );
+}

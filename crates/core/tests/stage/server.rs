@@ -65,6 +65,8 @@ impl Server {
         self.starts += 1;
         let setup = Setup {
             slow_users: vec![("alice".to_owned(), "x".to_owned())],
+            // That of whoever asks for nothing.
+            difficulty_min: crate::harness::DIFFICULTY_TINY,
             ..Setup::default()
         };
         let mut config = setup.config();

@@ -97,3 +97,51 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     assert_eq!(ended.recv_timeout(PATIENCE), Ok(End::Stopped));
     running.join().expect("no panic gets out");
 }
+
+/// A proxy whose places are all taken by silent sockets answers whoever speaks.
+#[test]
+fn silent_sockets_give_way_and_are_shown() {
+    let options = Options {
+        listen: vec!["tcp://127.0.0.1:0".to_owned()],
+        backend: vec!["127.0.0.1:9".to_owned()],
+        ..Options::default()
+    };
+    let settings = Settings::of(options).expect("valid");
+    let difficulty = Difficulty::new(1.0).expect("above 0");
+    let (net, waker) = Net::bind(NetConfig {
+        listeners: vec![(settings.listen[0], difficulty)],
+        inherited: Vec::new(),
+        proxies: Vec::new(),
+        conns_max: 4,
+        per_address_max: 0,
+        certificate: None,
+    })
+    .expect("a port");
+    let address = net.listeners().next().expect("one").0.address;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flags = Flags {
+        stop: stop.clone(),
+        reload: Arc::default(),
+    };
+    let (post, mail) = channel();
+    let running = thread::spawn(move || {
+        let machine = Machine::new(net);
+        let rules = Proxy::new(config(&["127.0.0.1:9"]), machine.now());
+        Driver::new(machine, rules, settings, mail, flags).run(|| config(&["127.0.0.1:9"]))
+    });
+    let _silent: Vec<TcpStream> = (0..20).map(|_| connect(address)).collect();
+    let mut miner = connect(address);
+    miner
+        .write_all(b"GET / HTTP/1.1\r\nHost: pool.example.com\r\n\r\n")
+        .expect("sent");
+    let mut answer = String::new();
+    miner.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("pool.example.com:3008"), "{answer}");
+    let places = &ask(&post, Order::Status)["places"];
+    assert_eq!(places["all"], 4);
+    assert!(places["silent"].as_u64() >= Some(1), "{places}");
+    assert!(places["gave_way"].as_u64() >= Some(17), "{places}");
+    stop.store(true, Ordering::Relaxed);
+    waker.wake().expect("it runs");
+    assert_eq!(running.join().expect("no panic"), End::Stopped);
+}
