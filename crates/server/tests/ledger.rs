@@ -423,7 +423,7 @@ fn a_check_divides_anew() {
 #[test]
 fn a_check_follows_batches() {
     let ledger = Ledger::in_file();
-    let zeros = vec![0_u8; 32];
+    let zeros = [0_u8; 32];
     let origin = |sequence: i64, shipped: i64| {
         ledger.execute("DELETE FROM outbox_bodies", &[]);
         ledger.execute("DELETE FROM outbox", &[]);
