@@ -208,7 +208,9 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     running.node.panic_in_next_offer();
     running.move_on(chain.empty_at(1));
     let mut finder = running.mine_as("closer");
-    finder.submit(Want::Block);
+    let (line, hash) = finder.solve(Want::Block);
+    running.node.lose(hash);
+    finder.send_raw(line.as_bytes());
     running.node.wait_for_log("pool");
     running.move_on(chain.empty_at(2));
     let before = acknowledged().1;
