@@ -49,7 +49,7 @@ db.commit()
 /** Every hash is a share, and the difficulty stays. */
 const NODE_ARGS = [
   '--log-level=info',
-  '--stratum-difficulty=0.00000000023',
+  `--stratum-difficulty=${2 ** -32}`, `--stratum-difficulty-min=${2 ** -32}`,
   '--stratum-dynamic=false',
   '--stratum-max-inbound=20000'
 ];

@@ -52,6 +52,7 @@ async function start(cleanup, prepare = () => {}) {
     args: [
       '--log-level=info',
       `--stratum-difficulty=${DIFFICULTY}`,
+      `--stratum-difficulty-min=${DIFFICULTY}`,
       '--stratum-dynamic=false'
     ]
   });

@@ -11,7 +11,7 @@ const path = require('path');
 const {waitFor} = require('../plugin/test/harness');
 
 /** Every hash is a share. */
-const DIFFICULTY = '0.00000000023';
+const DIFFICULTY = String(2 ** -32);
 
 /** mulberry32: the same seed gives the same moments. */
 

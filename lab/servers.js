@@ -91,6 +91,7 @@ async function setUp(cleanup) {
         `--stratum-proxy-secret=${SECRET}`,
         `--stratum-max-inbound=${MINERS + 100}`,
         `--stratum-difficulty=${DIFFICULTY}`,
+        `--stratum-difficulty-min=${DIFFICULTY}`,
         '--stratum-dynamic=false'
       ]
     });

@@ -142,6 +142,7 @@ async function setUp(cleanup) {
     '--stratum-refresh=2',
     `--stratum-listen=tcp://${stage.network.host}:${node.ports.stratum}`,
     `--stratum-difficulty=${DIFFICULTY}`,
+    `--stratum-difficulty-min=${DIFFICULTY}`,
     '--stratum-dynamic=false'
   );
   await node.spawn();

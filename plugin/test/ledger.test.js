@@ -8,8 +8,9 @@ const {startNode} = require('./harness');
 const {Miner} = require('./miner');
 
 /** So low that every hash is a share. */
-const DIFFICULTY = 0.00000000023;
-const EASY = [`--stratum-difficulty=${DIFFICULTY}`, '--stratum-dynamic=false'];
+const DIFFICULTY = 2 ** -32;
+const EASY = [`--stratum-difficulty=${DIFFICULTY}`,
+  `--stratum-difficulty-min=${DIFFICULTY}`, '--stratum-dynamic=false'];
 
 function on(tip) {
   return job => job.prevBlock.toString('hex') === tip;

@@ -91,7 +91,7 @@ fn shares_before_the_last_block_are_in_its_dump() {
     running.node.wait_for_log("stopped");
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
     let dump: Value = serde_json::from_slice(&running.wait_for_file(&name)).expect("JSON");
-    let expected = 1e-11 * SHARES as f64;
+    let expected = 7.275957614183426e-12 * SHARES as f64;
     assert_eq!(dump["shares"], json!({ "alice": expected }));
     assert!(running.files("spool").is_empty());
 }

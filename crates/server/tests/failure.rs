@@ -79,7 +79,10 @@ fn block_found_before_the_failure_closes_its_round_after_it() {
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
     let dump: Value = serde_json::from_slice(&running.wait_for_file(&name)).expect("JSON");
     // The share that is the block was judged before the failure, so it counts.
-    assert_eq!(dump["shares"], json!({ "alice": 1e-11, "bob": 1e-11 }));
+    assert_eq!(
+        dump["shares"],
+        json!({ "alice": 7.275957614183426e-12, "bob": 7.275957614183426e-12 })
+    );
     running.wait_until_gone(&format!("spool/{hash}.block"));
 }
 

@@ -37,7 +37,7 @@ fn all_who_connect_at_once_get_a_job_and_the_next() {
 const MINERS: usize = 50;
 const SUBMITS: u32 = 4000;
 /// One hash in fourteen is above its target.
-const DIFFICULTY: f64 = 2.5e-10;
+const DIFFICULTY: f64 = 1.0 / (1_u64 << 32) as f64;
 /// So many submits, and then one of them again.
 const DUPLICATE_EACH: u32 = 100;
 

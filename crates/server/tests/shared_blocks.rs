@@ -64,7 +64,7 @@ fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
     wait_for(&database, &state(&first), "accepted 0");
     let name = format!("shares/{FIRST_HEIGHT}-{first}.json");
     let dump: Value = serde_json::from_slice(&one.wait_for_file(&name)).expect("JSON");
-    let shares = json!({ "alice": 1e-11, "bob": 1e-11, "carol": 1e-11 });
+    let shares = json!({ "alice": 7.275957614183426e-12, "bob": 7.275957614183426e-12, "carol": 7.275957614183426e-12 });
     assert_eq!(dump["shares"], shares);
 
     two.mine_as("bob").mine(Want::Share);
@@ -76,7 +76,10 @@ fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
     wait_for(&database, &state(&second), &format!("accepted {from}"));
     let name = format!("shares/{from}-{second}.json");
     let dump: Value = serde_json::from_slice(&two.wait_for_file(&name)).expect("JSON");
-    assert_eq!(dump["shares"], json!({ "bob": 1e-11, "dave": 1e-11 }));
+    assert_eq!(
+        dump["shares"],
+        json!({ "bob": 7.275957614183426e-12, "dave": 7.275957614183426e-12 })
+    );
     assert_eq!(one.files("shares").len(), 1);
     assert_eq!(two.files("shares").len(), 1);
     wait_for(
@@ -119,7 +122,7 @@ fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
     ));
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
     let dump: Value = serde_json::from_slice(&one.wait_for_file(&name)).expect("JSON");
-    assert_eq!(dump["shares"], json!({ "alice": 4e-11 }));
+    assert_eq!(dump["shares"], json!({ "alice": 2.9103830456733704e-11 }));
 }
 
 #[test]

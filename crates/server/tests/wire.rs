@@ -104,7 +104,7 @@ fn session_goes_from_subscribe_to_an_accepted_share() {
     let difficulty = miner.line();
     assert_eq!(
         difficulty,
-        r#"{"id":null,"method":"mining.set_difficulty","params":[1e-11]}"#
+        r#"{"id":null,"method":"mining.set_difficulty","params":[7.275957614183426e-12]}"#
     );
     let notify = miner.line();
     assert!(notify.contains("mining.notify"), "{notify}");
