@@ -1,0 +1,37 @@
+//! The copy on this server's disk of what is known of users and bans, kept up to date.
+
+use hstratum_core::event::{Level, UserChange};
+use hstratum_core::password::StoredPassword;
+
+use super::Registry;
+
+impl Registry {
+    pub(super) fn keep_user(&mut self, name: &str, password: &StoredPassword) {
+        self.people.users.insert(name.to_owned(), password.clone());
+        let kept = self.copy.as_mut().map(|copy| copy.add_user(name, password));
+        self.complain(kept);
+    }
+
+    /// A few are appended; many, or one that is no more, are a reason to write the copy anew.
+    pub(super) fn keep_users(&mut self, changed: &[UserChange]) {
+        if let [(name, Some(password))] = changed {
+            let (name, password) = (name.clone(), password.clone());
+            return self.keep_user(&name, &password);
+        }
+        let copy = self.copy.as_ref();
+        let kept = copy.map(|copy| copy.write_users(&self.people.users));
+        self.complain(kept);
+    }
+
+    pub(super) fn keep_bans(&self) {
+        let copy = self.copy.as_ref();
+        self.complain(copy.map(|copy| copy.write_bans(&self.people.bans)));
+    }
+
+    /// Without its copy this server needs the shared ledger at its next start, and nothing else.
+    fn complain(&self, kept: Option<anyhow::Result<()>>) {
+        if let Some(Err(error)) = kept {
+            self.node.log(Level::Error, &format!("{error:#}"));
+        }
+    }
+}
