@@ -8,6 +8,7 @@ mod copy;
 mod course;
 mod found;
 mod heartbeat;
+mod held;
 mod intake;
 mod judge;
 mod lease;

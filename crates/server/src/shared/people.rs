@@ -13,13 +13,14 @@ use std::time::Instant;
 
 use hstratum_core::address::Network;
 use hstratum_core::admin::{Answer, Order, Refusal};
-use hstratum_core::ban::{Ban, BanChange};
+use hstratum_core::ban::BanChange;
 use hstratum_core::event::{Level, NewUser, NotWritten, UserChange};
 use hstratum_core::limits::OPERATOR_BANS_MAX;
 use hstratum_core::password::StoredPassword;
 
 use super::address::Address;
 use super::copy::{Copy, People};
+use super::held::{Difference, Open, Owed};
 use super::intake;
 use super::listen::{self, News};
 use super::roll::{self, Page, Written};
@@ -59,42 +60,6 @@ pub(crate) struct Registry {
     /// When the shared ledger was last found to be away while something was to be written.
     away_at: Option<Instant>,
     node: Arc<dyn Node>,
-}
-
-/// A connection.
-struct Open {
-    db: Db,
-    origin: i64,
-    /// The last change that was read on it: a ledger may have gone back on another.
-    seen: Option<i64>,
-}
-
-#[derive(Default)]
-struct Owed {
-    draining: Option<bool>,
-    /// Oldest first.
-    bans: Vec<BanChange>,
-}
-
-/// What the pool has not heard of.
-#[derive(Default)]
-struct Difference {
-    users: Vec<UserChange>,
-    bans: Option<Vec<Ban>>,
-    drain: Option<Order>,
-}
-
-impl Open {
-    fn client(&mut self) -> Result<&mut postgres::Client, SqlError> {
-        match &mut self.db {
-            Db::Postgres(postgres) => postgres.client(),
-            Db::Sqlite(_) => unreachable!("opened as PostgreSQL"),
-        }
-    }
-
-    fn is_lost(&self) -> bool {
-        matches!(&self.db, Db::Postgres(postgres) if postgres.is_lost())
-    }
 }
 
 impl Registry {
