@@ -24,7 +24,7 @@ fn several_servers_make_the_tables_at_the_same_time() {
             scope.spawn(|| drop(open(&server)));
         }
     });
-    assert_eq!(server.sql("SELECT version, network FROM meta"), "1|regtest");
+    assert_eq!(server.sql("SELECT version, network FROM meta"), "2|regtest");
 
     let error = schema::open(&server.address(), Network::Main, 7)
         .err()

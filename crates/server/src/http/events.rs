@@ -367,7 +367,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&Kind| of(**kind).is_some();
-        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 9);
+        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 11);
         assert!(of(Kind::BlockFound).is_none(), "its state is told");
     }
 }
