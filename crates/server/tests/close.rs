@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::miner::{End, Want};
 use harness::template::FIRST_HEIGHT;
-use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, start, wait_until};
+use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, restart, start, wait_until};
 use hstratum_core::event::Verdict;
 use hstratum_core::limits::PENDING_REPLIES_MAX;
 use serde_json::{Value, json};
@@ -89,6 +89,9 @@ fn shares_before_the_last_block_are_in_its_dump() {
     assert_eq!(end, End::Reset);
     assert!(replies <= SHARES, "{replies}");
     running.node.wait_for_log("stopped");
+    // The node is not asked any more where the block is: the next start does that.
+    let running = restart(running, &[("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::easy().empty_at(1));
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
     let dump: Value = serde_json::from_slice(&running.wait_for_file(&name)).expect("JSON");
     let expected = 7.275957614183426e-12 * SHARES as f64;

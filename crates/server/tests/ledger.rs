@@ -90,8 +90,12 @@ fn old_files_become_blocks_and_work_once() {
     let planned = || serde_json::from_str::<Value>(&succeed(&plan)).expect("JSON");
     assert_eq!(planned()["held"].as_array().map(Vec::len), Some(2));
 
-    conn.execute("UPDATE blocks SET state = 'confirmed'", [])
-        .expect("updated");
+    // As a server does.
+    conn.execute_batch(
+        "UPDATE blocks SET state = 'confirmed';
+         INSERT INTO highest_tip SELECT 1, 10, hash, hash, 5 FROM blocks LIMIT 1",
+    )
+    .expect("updated");
     let before = planned();
     assert_eq!(before["accounts"][1]["account"], "bob\u{1b}[2J");
     assert_eq!(before["accounts"][1]["credited"], 2_666_666_667_u64 - 1);

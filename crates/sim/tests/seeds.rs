@@ -67,6 +67,11 @@ fn planted_bugs_are_found() {
         ),
         (Plant::LostBlock, 4, "was not offered to the node"),
         (Plant::RoundClosedTwice, 6, "the dump of"),
+        (
+            Plant::JudgedWithoutEvidence,
+            1,
+            "knows less than the ledger was shown",
+        ),
         (Plant::GroupCountedTwice, 2, "more is in the ledger"),
         (Plant::WindowOffByOne, 2, "crates/sim/src/pay.rs"),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),
