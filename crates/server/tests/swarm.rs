@@ -205,7 +205,6 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     wait_until("shares are acknowledged", || acknowledged().1 > 2_000);
 
     // A block of somebody else's, in whose offer the pool crashes: all are disconnected.
-    running.node.lose_all(true);
     running.node.panic_in_next_offer();
     running.move_on(chain.empty_at(1));
     let mut finder = running.mine_as("closer");
@@ -213,8 +212,6 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     running.node.lose(hash);
     finder.send_raw(line.as_bytes());
     running.node.wait_for_log("pool");
-    running.node.lose(running.node.offer_number(0).hash());
-    running.node.lose_all(false);
     running.move_on(chain.empty_at(2));
     let before = acknowledged().1;
     wait_until("miners are back", || {

@@ -69,8 +69,6 @@ struct Seen {
     tip: Option<Height>,
     /// Blocks that are not on its main chain.
     lost: Vec<Hash>,
-    /// None is that was not lost yet.
-    is_all_lost: bool,
     /// What it knows of the chain, if that is not all.
     view: Option<View>,
     /// It does not say where blocks are.
@@ -90,7 +88,7 @@ impl Seen {
             !matches!(answer, Verdict::Accepted) // Side, refused, unknown
         });
         let place = |(hash, height): &Asked| {
-            let is_lost = self.lost.contains(hash) || self.is_all_lost || refused;
+            let is_lost = self.lost.contains(hash) || refused;
             let there = if is_lost { other_at(*height) } else { *hash };
             (*hash, (*height <= view.tip.height).then_some(there))
         };
@@ -222,11 +220,6 @@ impl TestNode {
     /// This block is not on its main chain from now on.
     pub fn lose(&self, hash: Hash) {
         self.seen().lost.push(hash);
-    }
-
-    /// Whether all blocks are off its main chain.
-    pub fn lose_all(&self, are_lost: bool) {
-        self.seen().is_all_lost = are_lost;
     }
 
     /// It is again.
