@@ -5,10 +5,13 @@
 //! A keeper cannot be copied, so each path is run again from its start; states that were met before
 //! are not followed again.
 
+mod disk;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
+use disk::Disk;
 use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
-use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Look, Tidied};
+use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::event::{FoundBlock, Now, Verdict};
 use hstratum_core::ledger::{BlockState, Credit, Tip, View};
 use hstratum_core::template::Coinbase;
@@ -56,36 +59,6 @@ enum Step {
     Crash,
 }
 
-/// The ledger and what becomes of the next commit.
-#[derive(Clone)]
-struct Disk {
-    model: Model,
-    fate: Step,
-}
-
-impl Ledger for Disk {
-    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
-        let failed = Err(LedgerError::Failed("simulated".to_owned()));
-        match self.fate {
-            Step::FailedCommit => failed,
-            Step::SeeminglyFailedCommit => self.model.commit(batch).and(failed),
-            _ => self.model.commit(batch),
-        }
-    }
-
-    fn probe(&mut self) -> Result<(), LedgerError> {
-        Ok(())
-    }
-
-    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
-        self.model.watched(tip)
-    }
-
-    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
-        Ok(Tidied::All)
-    }
-}
-
 /// Everything that a path has led to.
 struct Case {
     disk: Disk,
@@ -117,7 +90,7 @@ fn hash(block: usize) -> Hash {
 }
 
 fn found(block: usize) -> FoundBlock {
-    let vectors = include_str!("../../core/tests/vectors/templates.json");
+    let vectors = include_str!("../../../core/tests/vectors/templates.json");
     let (_, rest) = vectors.split_once("\"coinbase\": \"").expect("a vector");
     let (raw, _) = rest.split_once('"').expect("its coinbase");
     FoundBlock {

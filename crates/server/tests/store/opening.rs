@@ -1,0 +1,104 @@
+//! What a start makes of the files that it finds.
+
+use super::*;
+
+/// What the start says of files that are no ledger of ours; they are left as they were.
+#[test]
+fn damaged_file_stops_the_start_and_is_left_alone() {
+    let good = {
+        let mut rig = Rig::new();
+        rig.credit(1, "alice", 1.0);
+        rig.work();
+        drop(rig.ledger);
+        fs::read(rig.dir.path().join("ledger.db")).expect("read")
+    };
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut file = good.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("no database", b"nonsense".to_vec()),
+        ("empty", Vec::new()),
+        ("another program", changed(68, &[0; 4])),
+        ("newer hstratum", changed(60, &[0, 0, 0, 9])),
+        ("damaged", changed(8192, &[0xff; 4096])),
+        ("", good[..good.len() / 2].to_vec()),
+    ];
+    for (why, file) in cases {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        fs::write(&path, &file).expect("written");
+        let error = open(dir.path()).err().expect("refused");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("ledger.db") && text.contains("docs/ledger.md"),
+            "{text}"
+        );
+        assert!(text.contains(why), "{why}: {text}");
+        assert!(!text.contains('\n'), "{text}");
+        assert_eq!(fs::read(&path).expect("read"), file, "{why}");
+    }
+}
+
+#[test]
+fn log_without_its_file_stops_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("ledger.db-wal"), "frames").expect("written");
+    let text = format!("{:#}", open(dir.path()).err().expect("refused"));
+    assert!(text.contains("the file is gone"), "{text}");
+    assert!(!dir.path().join("ledger.db").exists());
+}
+
+#[test]
+fn ledger_of_another_network_stops_the_start() {
+    let rig = Rig::new();
+    let text = Sqlite::open(
+        &rig.path(),
+        Network::Main,
+        1,
+        Arc::default(),
+        &mut Vec::new(),
+    );
+    let text = format!("{:#}", text.err().expect("refused"));
+    assert!(text.contains("regtest") && text.contains("main"), "{text}");
+}
+
+/// The copy that `hstratum ledger backup` makes has no log of its own.
+#[test]
+fn backup_that_is_put_back_takes_shares() {
+    let mut rig = Rig::new();
+    rig.credit(1, "alice", 1.0);
+    rig.work();
+    let dir = tempfile::tempdir().expect("a directory");
+    let copy = dir.path().join("ledger.db");
+    hstratum::ledger::backup(&rig.path(), &copy).expect("copied");
+    let mode = |path: &std::path::Path| -> String {
+        let db = Connection::open(path).expect("opened");
+        db.query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .expect("read")
+    };
+    assert_eq!(mode(&copy), "delete");
+    rig.ledger = open(dir.path()).expect("opened");
+    rig.credit(2, "alice", 1.0);
+    rig.told();
+    rig.work();
+    assert_eq!(rig.told(), ["durable 2"]);
+    assert_eq!(mode(&copy), "wal");
+}
+
+#[test]
+fn ledger_that_cannot_be_written_at_the_start_is_refused_by_name() {
+    let rig = Rig::new();
+    let path = rig.path();
+    drop(rig.ledger);
+    // Another program holds it in a way that no log can be.
+    let db = Connection::open(&path).expect("opened");
+    db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN; SELECT * FROM meta")
+        .expect("read");
+    let mut held = db.prepare("SELECT * FROM meta").expect("prepared");
+    let mut rows = held.query([]).expect("begun");
+    rows.next().expect("read");
+    let error = open(rig.dir.path()).err().expect("refused");
+    assert!(format!("{error:#}").contains("ledger.db"), "{error:#}");
+}

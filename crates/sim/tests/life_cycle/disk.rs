@@ -1,0 +1,37 @@
+//! The ledger of a case.
+
+use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
+use hstratum_core::units::Height;
+use hstratum_sim::model::Model;
+
+use super::Step;
+
+/// The ledger and what becomes of the next commit.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) model: Model,
+    pub(crate) fate: Step,
+}
+
+impl Ledger for Disk {
+    fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
+        let failed = Err(LedgerError::Failed("simulated".to_owned()));
+        match self.fate {
+            Step::FailedCommit => failed,
+            Step::SeeminglyFailedCommit => self.model.commit(batch).and(failed),
+            _ => self.model.commit(batch),
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
+        self.model.watched(tip)
+    }
+
+    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
+        Ok(Tidied::All)
+    }
+}
