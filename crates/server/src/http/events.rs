@@ -382,7 +382,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&Kind| of(**kind).is_some();
-        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 19);
+        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 20);
         assert!(of(Kind::BlockFound).is_none(), "its state is told");
     }
 }

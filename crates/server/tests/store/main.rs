@@ -1,7 +1,7 @@
 //! The ledger's keeper on a real file: what is committed together, what survives, what is told.
 
-#[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
 mod opening;
+#[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
 mod rig;
 
 #[path = "../found/mod.rs"]
