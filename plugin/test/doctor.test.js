@@ -86,16 +86,21 @@ async function start(t, options = {}, files = {}) {
   return node;
 }
 
+// Before there is a job the page is well and says 503.
+async function haveJob(node) {
+  if (node.ports.dashboard === 0)
+    return;
+
+  await node.waitFor('a job', async () => {
+    const url = `http://127.0.0.1:${node.ports.dashboard}/healthz`;
+    return (await fetch(url)).ok;
+  });
+}
+
 test('a healthy set-up: both miners get work and mine a block', async (t) => {
   const node = await start(t);
 
-  // Before there is a job the page is well and says 503.
-  if (node.ports.dashboard !== 0) {
-    await node.waitFor('a job', async () => {
-      const url = `http://127.0.0.1:${node.ports.dashboard}/healthz`;
-      return (await fetch(url)).ok;
-    });
-  }
+  await haveJob(node);
 
   const {code, findings, problems, warnings} = await examine(node);
   const shown = JSON.stringify(findings, null, 2);
@@ -132,6 +137,9 @@ test('from elsewhere, only the port is looked at', async (t) => {
 
 test('accounts: unknown ones are a warning, known ones get work', async (t) => {
   const node = await start(t, {}, {stratum: 'password: secret\n'});
+
+  await haveJob(node);
+
   const before = await examine(node);
 
   assert.deepStrictEqual([before.code, before.problems, before.warnings],
