@@ -131,7 +131,8 @@ fn names_without_a_share_are_few() {
     }
     assert_eq!(table.size(what), NAMES_UNPROVEN_ALL_MAX);
     // Honest miners have their names all the same, and further ones when those have earned.
-    let alice = table.miner("alice.0");
+    let alice = table.miner("alice");
+    table.lines(alice);
     for n in 1..2 * NAMES_UNPROVEN_MAX {
         if n >= NAMES_UNPROVEN_MAX {
             table.send(alice, &name("alice", n));
