@@ -25,7 +25,7 @@ pub struct Info {
     pub no_job: Option<String>,
     /// Hashes a second, of late.
     pub hashrate: f64,
-    /// What miners have sent since the start, by outcome; up to ten seconds old.
+    /// What miners have sent since the start, by outcome.
     pub sent: Tally,
     /// Addresses that are refused.
     pub bans: usize,
@@ -83,7 +83,7 @@ impl Pool {
             }),
             no_job: self.no_template.clone(),
             hashrate: self.shared.rate.hashes_per_s(now.ms),
-            sent: self.tallies.sent(),
+            sent: self.sent(),
             bans: self.bans.list(now).len(),
             is_draining: self.is_draining(),
             last_block: self.shared.last_block,

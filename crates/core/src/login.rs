@@ -361,6 +361,8 @@ impl Desk<'_> {
             user,
             tally: Tally::default(),
             rate: Rate::new(self.now.ms),
+            last_share_ms: None,
+            refused: Tally::default(),
         });
         Ok(Answer::True)
     }

@@ -34,6 +34,10 @@ pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
     pub rate: Rate,
+    /// When a share was last accepted here.
+    pub last_share_ms: Option<u64>,
+    /// What was refused before the first share was accepted here.
+    pub refused: Tally,
 }
 
 /// A connection.

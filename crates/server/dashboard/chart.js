@@ -75,7 +75,8 @@ export class Chart {
 
       times.push(time + step / 2);
       rates.push(point ? point.hashrate : 0);
-      shares.push(network ? point.hashrate / network : point ? null : 0);
+      shares.push(network && point.hashrate != null
+        ? point.hashrate / network : point ? null : 0);
     }
 
     return this.withShare ? [times, rates, shares] : [times, rates];

@@ -79,7 +79,7 @@ pub(crate) fn run(
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
             if let Some(shared) = shared {
-                let sign = match shared.read().link {
+                let sign = match shared.look().link {
                     Link::Starting | Link::Up => LinkSign::Up,
                     Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
                 };

@@ -22,7 +22,7 @@ use crate::shared::start::Opened;
 use crate::shared::threads::Threads;
 use crate::spool::Spool;
 use crate::store::{Parties, Store};
-use crate::webhook::{self, Outbox};
+use crate::webhook::{self, Outbox, Source};
 
 /// Whom all of them work for.
 pub(crate) struct Office<'a> {
@@ -165,9 +165,19 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
     if let Some(webhook) = &settings.config.webhook {
         let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
         outbox = Some(posted.clone());
-        let (courier_node, network) = (node.clone(), settings.network);
+        let courier_node = node.clone();
+        let source = Source {
+            network: settings.network,
+            server: settings.config.server_id.clone(),
+        };
         clerks.push(spawn("hstratum-webhook", move || {
-            webhook::run(&webhook, network, &posted, &*courier_node);
+            let ended = webhook::run(&webhook, &source, &posted, &*courier_node);
+            if let Err(error) = ended {
+                courier_node.log(
+                    hstratum_core::event::Level::Error,
+                    &format!("webhook: {error:#}"),
+                );
+            }
         })?);
     }
     let (drop_percent, node) = (settings.config.hashrate_alarm, node.clone());

@@ -48,7 +48,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     }
     of_times(&mut page, &site, &now);
     if let Some(shared) = &site.sources.shared {
-        of_shared(&mut page, &shared.read());
+        of_shared(&mut page, &shared.look());
     }
     Ok(page.into_response())
 }

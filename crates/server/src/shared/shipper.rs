@@ -86,6 +86,7 @@ impl Shipper {
     /// `first`: a connection that is there already.
     pub(crate) fn run(self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
+        self.standing.watch(&self.dock);
         let mut talk = Talk::new(node, &self.standing);
         loop {
             let client = first.take().map_or_else(
@@ -235,6 +236,7 @@ impl Shipper {
         };
         let servers = heartbeat.send(carrier.client(), self.dock.tip(), &report, talk)?;
         self.standing.update(|reading| reading.servers = servers);
+        self.standing.heard();
         Ok(())
     }
 
@@ -246,6 +248,7 @@ impl Shipper {
     ) -> anyhow::Result<Shipped> {
         let cargo = load(file, place)?;
         let shipped = carrier.ship(file, place.shared, &cargo)?;
+        self.standing.heard();
         if shipped == Shipped::Yes {
             place.at = place.next;
             place.next += 1;
@@ -294,6 +297,7 @@ impl Shipper {
         let lag = oldest.map_or(0, |sealed_at| now - sealed_at);
         self.standing.update(|reading| {
             reading.behind = behind;
+            reading.at = at;
             reading.lag_s = u64::try_from(lag).unwrap_or(0);
             reading.backlog = head.map_or(0, |head| head.backlog);
             reading.is_full = head.is_some_and(|head| head.is_full);
