@@ -105,7 +105,7 @@ export class Chart {
     this.plot = new uPlot(this.options(), this.data, this.holder);
     this.describe(null);
 
-    const rates = this.data[1];
+    const rates = this.data[1].filter(value => value != null);
     const peak = Math.max(...rates);
     this.holder.setAttribute('aria-label', `Hashrate over the last `
       + `${this.range}: now ${rate(rates[rates.length - 1])}, at most `
