@@ -26,7 +26,7 @@ pub struct Info {
     pub no_job: Option<String>,
     /// Hashes a second, of late.
     pub hashrate: f64,
-    /// What miners have sent since the start, by outcome; up to ten seconds old.
+    /// What miners have sent since the start, by outcome.
     pub sent: Tally,
     /// How full the sockets are: for whoever owns them to fill in.
     pub door: Door,
@@ -88,7 +88,7 @@ impl Pool {
             }),
             no_job: self.no_template.clone(),
             hashrate: self.shared.rate.hashes_per_s(now.ms),
-            sent: self.tallies.sent(),
+            sent: self.sent(),
             door: Door::default(),
             refused_banned: self.shared.counts.refused_banned,
             bans: self.bans.list(now).len(),

@@ -38,6 +38,10 @@ pub(crate) struct Authorized {
     pub rate: Rate,
     /// Whether it has an accepted share.
     pub is_proven: bool,
+    /// When a share was last accepted here.
+    pub last_share_ms: Option<u64>,
+    /// What was refused before the first share was accepted here.
+    pub refused: Tally,
 }
 
 impl Authorized {
@@ -47,6 +51,8 @@ impl Authorized {
             tally: Tally::default(),
             rate: Rate::new(now_ms),
             is_proven: false,
+            last_share_ms: None,
+            refused: Tally::default(),
         }
     }
 }

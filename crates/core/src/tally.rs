@@ -65,14 +65,22 @@ impl Tallies {
         }
         out.push(Action::Tally(tallied));
     }
-
-    /// What miners have sent, as far as it was told.
-    pub(crate) fn sent(&self) -> Tally {
-        self.sent
-    }
 }
 
 impl Pool {
+    /// What miners have sent: what the ledger was told, and what it is told next.
+    pub(crate) fn sent(&self) -> Tally {
+        let mut sent = self.tallies.sent;
+        for one in &self.tallies.left {
+            sent.add(&one.tally);
+        }
+        let users = self.sessions.iter().flat_map(|session| &session.users);
+        for one in users {
+            sent.add(&one.tally);
+        }
+        sent
+    }
+
     /// Tells the ledger what was sent since it was last told.
     pub(crate) fn take_tallies(&mut self, out: &mut Actions) {
         let mut tallied = std::mem::take(&mut self.tallies.left);

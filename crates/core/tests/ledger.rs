@@ -3,7 +3,8 @@
 
 mod harness;
 
-use harness::{DIFFICULTY_TINY, Miner, Table, Want, submit_line};
+use harness::{DIFFICULTY_TINY, Miner, Output, Table, Want, submit_line};
+use hstratum_core::admin::Order;
 use hstratum_core::ledger::{Tallied, Work};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
 
@@ -19,6 +20,16 @@ fn tallied(table: &mut Table) -> Vec<Tallied> {
     let mut list = std::mem::take(&mut table.tallied);
     list.sort_by_key(|one| (one.account.clone(), one.worker.clone()));
     list
+}
+
+/// What an operator is told who asks now.
+fn info(table: &mut Table) -> String {
+    table.order(Order::Info);
+    let told = table.output.iter().rev().find_map(|output| match output {
+        Output::Effect(None, text) if text.starts_with("info: ") => Some(text.clone()),
+        _ => None,
+    });
+    told.expect("an answer")
 }
 
 fn submit_as(table: &mut Table, miner: Miner, user: &str, want: Want) -> String {
@@ -50,8 +61,14 @@ fn every_outcome_is_counted_once_for_the_worker_that_sent_it() {
     table.send(miner, &submit_line("9", "alice.two", &stale.id, &early));
 
     assert_eq!(tallied(&mut table), []);
+    // An operator who asks is told at once, before the ledger is.
+    let counted = "accepted: Work { count: 3,";
+    let asked = info(&mut table);
+    assert!(asked.contains(counted), "{asked}");
     table.advance(TALLY_MS);
     let list = tallied(&mut table);
+    let asked = info(&mut table);
+    assert!(asked.contains(counted), "nothing counts twice: {asked}");
     let [one, two] = list.as_slice() else {
         panic!("{list:?}");
     };

@@ -75,7 +75,8 @@ export class Chart {
 
       times.push(time + step / 2);
       rates.push(point ? point.hashrate : 0);
-      shares.push(network ? point.hashrate / network : point ? null : 0);
+      shares.push(network && point.hashrate != null
+        ? point.hashrate / network : point ? null : 0);
     }
 
     return this.withShare ? [times, rates, shares] : [times, rates];
@@ -104,7 +105,7 @@ export class Chart {
     this.plot = new uPlot(this.options(), this.data, this.holder);
     this.describe(null);
 
-    const rates = this.data[1];
+    const rates = this.data[1].filter(value => value != null);
     const peak = Math.max(...rates);
     this.holder.setAttribute('aria-label', `Hashrate over the last `
       + `${this.range}: now ${rate(rates[rates.length - 1])}, at most `

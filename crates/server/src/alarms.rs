@@ -67,7 +67,7 @@ pub(crate) struct Looks {
 
 impl Looks {
     fn signs(&self) -> impl Iterator<Item = Sign> {
-        let shared = self.shared.as_ref().map(|shared| shared.read());
+        let shared = self.shared.as_ref().map(|shared| shared.look());
         let shared = shared.into_iter().flat_map(|reading| {
             let link = match reading.link {
                 Link::Starting | Link::Up => LinkSign::Up,

@@ -24,7 +24,7 @@ use crate::shared::start::Opened;
 use crate::shared::threads::Threads;
 use crate::spool::Spool;
 use crate::store::{Parties, Store};
-use crate::webhook::{self, Outbox};
+use crate::webhook::{self, Outbox, Source};
 
 /// How often a stop looks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
@@ -192,9 +192,16 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
     if let Some(webhook) = &settings.config.webhook {
         let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
         outbox = Some(posted.clone());
-        let (courier_node, network) = (node.clone(), settings.network);
+        let courier_node = node.clone();
+        let source = Source {
+            network: settings.network,
+            server: settings.config.server_id.clone(),
+        };
         clerks.push(spawn_kept("hstratum-webhook", node, move || {
-            webhook::run(&webhook, network, &posted, &*courier_node);
+            let ended = webhook::run(&webhook, &source, &posted, &*courier_node);
+            if let Err(error) = ended {
+                courier_node.log(Level::Error, &format!("webhook: {error:#}"));
+            }
         })?);
     }
     let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());

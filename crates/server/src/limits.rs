@@ -379,6 +379,9 @@ pub(crate) const ALIVE_MS: i64 = 10_000;
 /// Wait between attempts to reach the shared ledger.
 pub(crate) const SHARED_RETRY: Duration = Duration::from_secs(1);
 
+/// The shared ledger answers once a second; silent for longer, it is shown as away.
+pub(crate) const SHARED_SILENT: Duration = Duration::from_secs(5);
+
 /// How far the database's clock and ours may be apart, in milliseconds. Beyond it the log says so.
 pub(crate) const CLOCKS_APART_MS: i64 = 5_000;
 

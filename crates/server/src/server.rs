@@ -208,7 +208,7 @@ impl Server {
 
     /// How the shared ledger does; none without one.
     pub fn shared_standing(&self) -> Option<standing::Reading> {
-        self.standing.as_ref().map(|standing| standing.read())
+        self.standing.as_ref().map(|standing| standing.look())
     }
 
     /// The round that no block has closed.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use hstratum_core::address::Network;
 use hstratum_core::alarm::{Alarm, Detail};
 use hstratum_core::event::Level;
@@ -134,23 +135,58 @@ impl Outbox {
 }
 
 /// Delivers until the outbox is closed and empty, or the stop has taken long enough.
-pub(crate) fn run(webhook: &Webhook, network: Network, outbox: &Outbox, node: &dyn Node) {
+pub(crate) fn run(
+    webhook: &Webhook,
+    source: &Source,
+    outbox: &Outbox,
+    node: &dyn Node,
+) -> anyhow::Result<()> {
     let mut courier = Courier::new(webhook, node);
-    let boot_s = unix_s();
-    let mut number = 0_u64;
+    let mut ids = Ids::new(&source.server)?;
     while let Some((alarm, time_s, dropped)) = outbox.next() {
-        number += 1;
-        let id = format!("{boot_s}-{number}");
-        let body = body(&alarm, &id, time_s, network, dropped).to_string();
+        let id = ids.next();
+        let body = body(&alarm, &id, time_s, source, dropped).to_string();
         match courier.deliver(&id, &body, outbox) {
             Delivery::Taken => {}
             Delivery::Refused => outbox.drop_more(dropped + 1),
             Delivery::Stopped => {
                 let left = outbox.abandon() + 1;
                 let text = format!("webhook: alarms not delivered at the stop: {left}");
-                return node.log(Level::Warning, &text);
+                node.log(Level::Warning, &text);
+                return Ok(());
             }
         }
+    }
+    Ok(())
+}
+
+/// Who sends them.
+pub(crate) struct Source {
+    pub network: Network,
+    /// The server's name.
+    pub server: String,
+}
+
+/// Ids of deliveries: no other server and no other run has the same, whatever the clocks say and
+/// even where two servers have one name, since a receiver drops what it knows by its id.
+struct Ids {
+    start: String,
+    number: u64,
+}
+
+impl Ids {
+    fn new(server: &str) -> anyhow::Result<Self> {
+        let mut run = [0; 8];
+        getrandom::fill(&mut run).context("failed to get random bytes")?;
+        Ok(Self {
+            start: format!("{server}-{}", hex(&run)),
+            number: 0,
+        })
+    }
+
+    fn next(&mut self) -> String {
+        self.number += 1;
+        format!("{}-{}", self.start, self.number)
     }
 }
 
@@ -281,15 +317,17 @@ fn sign(key: &hmac::Key, timestamp: &str, body: &str) -> String {
 
 /// What is delivered. Besides our own fields it has those that Discord (`content`) and Telegram
 /// (`text`) show.
-fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) -> Value {
+fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> Value {
     let text = cut(&alarm.text);
+    let (network, server) = (source.network.name(), &source.server);
     let mut body = json!({
         "id": id,
         "time": time_s,
         "event": alarm.kind.name(),
         "severity": alarm.kind.severity().name(),
-        "network": network.name(),
-        "title": format!("hstratum on {}", network.name()),
+        "network": network,
+        "server": server,
+        "title": format!("hstratum {server} on {network}"),
         "text": text,
         "content": text,
         // Names are the miners' choice: Discord is to call nobody.

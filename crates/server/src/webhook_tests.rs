@@ -39,11 +39,30 @@ fn signature_is_what_others_compute() {
 fn body_has_what_chats_show_and_calls_nobody() {
     let mut alarm = alarm(1);
     alarm.text = "@everyone ".repeat(1000);
-    let body = body(&alarm, "1-1", 7, Network::Main, 3);
+    let source = Source {
+        network: Network::Main,
+        server: "eu-1".to_owned(),
+    };
+    let body = body(&alarm, "1-1", 7, &source, 3);
     let shown = body["content"].as_str().expect("a text");
     assert_eq!(shown.chars().count(), ALARM_CHARS_MAX + 1);
     assert_eq!(body["text"], body["content"]);
     assert_eq!(body["allowed_mentions"]["parse"], json!([]));
     assert_eq!((&body["time"], &body["dropped"]), (&json!(7), &json!(3)));
     assert_eq!(body["event"], "job_again");
+    assert_eq!(body["server"], "eu-1");
+    assert_eq!(body["title"], "hstratum eu-1 on main");
+}
+
+#[test]
+fn no_two_servers_and_no_two_runs_have_the_same_ids() {
+    let mut seen = std::collections::HashSet::new();
+    for server in ["eu-1", "us-1", "eu-1"] {
+        let mut ids = Ids::new(server).expect("random bytes");
+        for _ in 0..3 {
+            let id = ids.next();
+            assert!(id.starts_with(server), "{id}");
+            assert!(seen.insert(id.clone()), "{id}");
+        }
+    }
 }

@@ -205,3 +205,26 @@ pub(crate) async fn servers(
         servers: page.cloned().collect(),
     }))
 }
+
+#[cfg(test)]
+impl Server {
+    pub(crate) fn named(origin: i64) -> Self {
+        Self {
+            name: format!("server-{origin}"),
+            is_this: false,
+            is_alive: true,
+            seen_s_ago: 0.0,
+            is_draining: false,
+            has_job: true,
+            tip: None,
+            shipped_tip: None,
+            behind: 0,
+            hashrate: 0.0,
+            connections: 0,
+            workers: 0,
+            accounts: 0,
+            version: String::new(),
+            origin,
+        }
+    }
+}

@@ -24,6 +24,9 @@ const SPANS_S: [(i64, i64); 3] = [
     (86_400, 401 * 86_400),
 ];
 
+/// So long has a step to run before a rate is taken of it.
+const MEANT_FROM_S: i64 = 120;
+
 /// How far a history goes back.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -81,8 +84,10 @@ pub(crate) struct History {
 pub(crate) struct Point {
     /// Its begin, Unix seconds.
     time: i64,
-    /// Hashes a second over it.
-    hashrate: f64,
+    /// Hashes a second over it, over what has passed of it where it is the newest. None in its first two
+    /// minutes: what miners sent is counted some seconds later, so that the part before it began, divided
+    /// by those few seconds, would be many times too high.
+    hashrate: Option<f64>,
     /// The same of the network: from the difficulty at the height that the chain had about then.
     network_hashrate: Option<f64>,
     accepted: i64,
@@ -230,12 +235,13 @@ impl History {
     fn of(range: Range, sums: Sums, network: &[(i64, f64)], now: i64) -> Self {
         let (_, step_s) = range.seconds();
         let points = sums.into_iter().map(|(time, sent)| {
-            let seconds = (now - time).clamp(1, step_s);
+            let seconds = (now - time).min(step_s);
             let known = network.partition_point(|(since, _)| *since <= time + step_s);
             let difficulty = network.get(known.saturating_sub(1));
             Point {
                 time,
-                hashrate: sent.work * HASHES_PER_DIFFICULTY / seconds as f64,
+                hashrate: (seconds >= MEANT_FROM_S)
+                    .then(|| sent.work * HASHES_PER_DIFFICULTY / seconds as f64),
                 network_hashrate: difficulty.map(|(_, difficulty)| network_hashrate(*difficulty)),
                 accepted: sent.accepted,
                 stale: sent.stale,
@@ -247,6 +253,35 @@ impl History {
             range,
             step_s,
             points: points.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A steady miner, counted each ten seconds: at any time of the newest step its rate is right, or
+    /// there is none.
+    #[test]
+    fn newest_point_is_right_or_not_there() {
+        let (step, told_every) = (600, 10);
+        for passed in 1..=step {
+            let told = (passed + 9) / told_every;
+            let sent = Sent {
+                accepted: told,
+                work: (told * told_every) as f64,
+                ..Sent::default()
+            };
+            let sums = BTreeMap::from([(1_200, sent)]);
+            let history = History::of(Range::Day, sums, &[], 1_200 + passed);
+            let point = &history.points[0];
+            assert_eq!(point.accepted, told, "counts are there at once");
+            assert_eq!(point.hashrate.is_some(), passed >= 120, "{passed}");
+            if let Some(hashrate) = point.hashrate {
+                let error = hashrate / HASHES_PER_DIFFICULTY - 1.0;
+                assert!(error.abs() < 0.1, "{passed}: {error}");
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
         page.line(name, &[("duty", duty)], age.as_secs_f64());
     }
     if let Some(shared) = &site.sources.shared {
-        of_shared(&mut page, &shared.read());
+        of_shared(&mut page, &shared.look());
     }
     Ok(page.into_response())
 }

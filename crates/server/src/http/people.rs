@@ -41,7 +41,8 @@ pub(crate) struct Worker {
     shares: Sums,
     /// Refused submits among all of the last hour, from 0 to 1.
     reject_rate: Option<f64>,
-    /// When a share was last accepted, to ten minutes, Unix seconds.
+    /// When a share was last accepted, Unix seconds: of a connection to this server to the second, of
+    /// others the begin of those ten minutes.
     last_share_at: Option<i64>,
 }
 

@@ -1,7 +1,7 @@
 //! Everybody who mines or has mined within a day: what the driver shows of them now, beside what the
 //! ledger has of their last hour and day. Made anew at most every few seconds, however many ask.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,8 @@ pub(crate) struct Row {
     pub rates: [f64; 3],
     /// Of the last hour.
     pub sent: Sent,
-    /// The end of the last ten minutes with a share accepted, Unix seconds.
+    /// When a share was last accepted, Unix seconds: here to the second, elsewhere and before the
+    /// begin of those ten minutes.
     pub last_share_at: Option<i64>,
 }
 
@@ -132,7 +133,7 @@ impl Roster {
             merged.add_hour(&hour, now);
             merged.add_day(day, now);
             merged.add_elsewhere(&hour, &fleet, now);
-            merged.add_live(&live, &own);
+            merged.add_live(&live, &own, now);
             merged.rows
         });
         let rows = rows
@@ -187,12 +188,8 @@ fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
     pasts.collect()
 }
 
-/// The end of a span, as far as there has been one.
-fn end_of(span: Option<i64>, now: u64) -> Option<i64> {
-    span.map(|start| {
-        let end = start + i64::try_from(SPAN_S).expect("a small number");
-        end.min(i64::try_from(now).unwrap_or(i64::MAX))
-    })
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The begin of the last whole ten minutes.
@@ -205,20 +202,26 @@ fn recent_since(now: u64) -> u64 {
 struct Merged {
     places: HashMap<(Arc<str>, Arc<str>), usize>,
     rows: Vec<Row>,
+    /// Those that have mined on other servers lately: their rate is known already.
+    rated: HashSet<usize>,
 }
 
 impl Merged {
     fn row(&mut self, account: &Arc<str>, worker: &Arc<str>) -> &mut Row {
+        let place = self.place(account, worker);
+        &mut self.rows[place]
+    }
+
+    fn place(&mut self, account: &Arc<str>, worker: &Arc<str>) -> usize {
         let names = (account.clone(), worker.clone());
-        let row = *self.places.entry(names).or_insert_with(|| {
+        *self.places.entry(names).or_insert_with(|| {
             self.rows.push(Row {
                 account: account.clone(),
                 worker: worker.clone(),
                 ..Row::default()
             });
             self.rows.len() - 1
-        });
-        &mut self.rows[row]
+        })
     }
 
     /// What was sent to all servers.
@@ -228,7 +231,7 @@ impl Merged {
             let row = self.row(&past.account, &past.worker);
             row.rates[1] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
             row.sent.add(&past.sent);
-            row.last_share_at = row.last_share_at.max(end_of(past.last_span, now));
+            row.last_share_at = row.last_share_at.max(past.last_span);
         }
     }
 
@@ -239,11 +242,13 @@ impl Merged {
         for past in pasts {
             let row = self.row(&past.account, &past.worker);
             row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
-            row.last_share_at = row.last_share_at.max(end_of(past.last_span, now));
+            row.last_share_at = row.last_share_at.max(past.last_span);
         }
     }
 
-    /// What was sent to other servers lately.
+    /// Who has mined on other servers lately. Its rate is what it sent to all of them, this one too, in
+    /// one and the same time, so that every server shows the same, also of a worker that has moved: a
+    /// rate of one connection beside what was sent to another server would count it twice.
     fn add_elsewhere(&mut self, (_, pasts): &Pasts, fleet: &Known, now: u64) {
         let servers = fleet.by_origin();
         let seconds = (now - recent_since(now)).max(1) as f64;
@@ -251,23 +256,55 @@ impl Merged {
             let Some(server) = servers.get(&past.origin).filter(|server| !server.is_this) else {
                 continue;
             };
-            let row = self.row(&past.account, &past.worker);
-            row.rates[0] += past.recent_work * HASHES_PER_DIFFICULTY / seconds;
+            let place = self.place(&past.account, &past.worker);
+            self.rated.insert(place);
+            let row = &mut self.rows[place];
             if !row.servers.iter().any(|name| **name == *server.name) {
                 row.servers.push(server.name.as_str().into());
             }
         }
+        for past in pasts.iter().filter(|past| past.recent_work > 0.0) {
+            let place = self.place(&past.account, &past.worker);
+            if self.rated.contains(&place) {
+                self.rows[place].rates[0] += past.recent_work * HASHES_PER_DIFFICULTY / seconds;
+            }
+        }
     }
 
-    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>) {
+    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, now: u64) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut refused: HashMap<usize, Sent> = HashMap::new();
         for one in live {
-            let row = self.row(&one.account, &Arc::from(&*one.worker));
+            let place = self.place(&one.account, &Arc::from(&*one.worker));
+            refused.entry(place).or_default().add(&Sent {
+                stale: signed(one.refused.stale.count),
+                low: signed(one.refused.low.count),
+                duplicate: signed(one.refused.duplicate.count),
+                ..Sent::default()
+            });
+            let is_rated = self.rated.contains(&place);
+            let row = &mut self.rows[place];
             row.connections += 1;
-            row.rates[0] += one.hashrate;
+            if !is_rated {
+                row.rates[0] += one.hashrate;
+            }
+            let last = one.last_share_ms.map(|age_ms| now - signed(age_ms / 1000));
+            row.last_share_at = row.last_share_at.max(last);
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());
             }
         }
+        // The ledger keeps nothing of who never had a share accepted; of all others it has these too.
+        for (place, sent) in refused {
+            let row = &mut self.rows[place];
+            if row.sent.all() == 0 {
+                row.sent = sent;
+            }
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

@@ -88,6 +88,7 @@ impl Shipper {
     /// `first`: a connection that is there already.
     pub(crate) fn run(&self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
+        self.standing.watch(&self.dock);
         let mut talk = Talk::new(node, &self.standing);
         loop {
             // That the other side is away is told apart.
@@ -287,6 +288,7 @@ impl Shipper {
             return Ok(false);
         };
         self.standing.update(|reading| reading.servers = servers);
+        self.standing.heard();
         self.duty.again();
         Ok(true)
     }
@@ -300,6 +302,7 @@ impl Shipper {
         let cargo = load(file, place)?;
         self.duty.again();
         let shipped = carrier.ship(file, place.shared, &mut place.mark, &cargo)?;
+        self.standing.heard();
         if shipped == Shipped::Yes {
             place.at = place.next;
             place.next += 1;
@@ -348,6 +351,7 @@ impl Shipper {
         let lag = oldest.map_or(0, |sealed_at| now - sealed_at);
         self.standing.update(|reading| {
             reading.behind = behind;
+            reading.at = at;
             reading.lag_s = u64::try_from(lag).unwrap_or(0);
             reading.backlog = head.map_or(0, |head| head.backlog);
             reading.is_full = head.is_some_and(|head| head.is_full);

@@ -1,6 +1,6 @@
 //! How a server and the shared ledger do, for whoever asks from another thread.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use hstratum_core::units::Height;
@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::origin::Own;
-use crate::limits::ALIVE_MS;
+use crate::limits::{ALIVE_MS, SHARED_SILENT};
+use crate::store::dock::Dock;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Standing {
     reading: Mutex<Reading>,
+    /// What was sealed.
+    dock: OnceLock<Arc<Dock>>,
 }
 
 /// The standing at one moment.
@@ -43,6 +46,10 @@ pub struct Reading {
     pub batches: u64,
     /// Rows of them.
     pub rows: u64,
+    /// The last batch that is known to be there; 0: not known.
+    pub at: i64,
+    /// When the shared ledger last answered the shipper, which asks it once a second.
+    pub heard_at: Instant,
     /// All servers of the last day, as the shared ledger has them, this one too.
     pub servers: Vec<Member>,
 }
@@ -171,14 +178,17 @@ impl Default for Standing {
                 lag_s: 0,
                 batches: 0,
                 rows: 0,
+                at: 0,
+                heard_at: Instant::now(),
                 servers: Vec::new(),
             }),
+            dock: OnceLock::new(),
         }
     }
 }
 
 impl Standing {
-    /// How it is now.
+    /// How it was when the shipper last said something.
     pub fn read(&self) -> Reading {
         self.lock().clone()
     }
@@ -189,6 +199,41 @@ impl Standing {
         (reading.own, reading.generation)
     }
 
+    /// How it is now. The shipper says nothing while the database keeps it waiting, at a lock for
+    /// instance: then this is what it would say, from how long it has been silent and what was sealed
+    /// meanwhile.
+    pub fn look(&self) -> Reading {
+        let head = self.dock.get().and_then(|dock| dock.head());
+        self.look_at(head.map(|head| head.last.sequence))
+    }
+
+    fn look_at(&self, sealed: Option<i64>) -> Reading {
+        let mut reading = self.read();
+        let silent = reading.heard_at.elapsed();
+        if reading.link == Link::Up && silent > SHARED_SILENT {
+            let silent_s = silent.as_secs();
+            reading.link = Link::Away(format!("it has not answered for {silent_s} s"));
+            reading.since = reading.heard_at;
+            if let Some(sealed) = sealed.filter(|_| reading.at > 0) {
+                reading.behind = reading.behind.max(sealed - reading.at);
+            }
+            if reading.behind > 0 {
+                reading.lag_s = reading.lag_s.max(silent_s);
+            }
+        }
+        reading
+    }
+
+    pub(super) fn watch(&self, dock: &Arc<Dock>) {
+        // Once for all: there is one dock.
+        let _ = self.dock.set(dock.clone());
+    }
+
+    /// The shared ledger has answered.
+    pub(super) fn heard(&self) {
+        self.update(|reading| reading.heard_at = Instant::now());
+    }
+
     pub(super) fn update(&self, change: impl FnOnce(&mut Reading)) {
         change(&mut self.lock());
     }
@@ -197,5 +242,38 @@ impl Standing {
         self.reading
             .lock()
             .expect("nothing panics while it is held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn silence_of_the_database_is_shown_while_the_shipper_waits() {
+        let standing = Standing::default();
+        standing.update(|reading| {
+            reading.link = Link::Up;
+            reading.at = 7;
+        });
+        assert_eq!(
+            standing.look_at(Some(9)).link,
+            Link::Up,
+            "it has just answered"
+        );
+        let long = SHARED_SILENT + Duration::from_secs(2);
+        standing.update(|reading| reading.heard_at -= long);
+        let now = standing.look_at(Some(9));
+        assert!(matches!(now.link, Link::Away(_)), "{now:?}");
+        assert_eq!((now.behind, now.lag_s), (2, long.as_secs()));
+        assert_eq!(
+            standing.read().link,
+            Link::Up,
+            "the shipper's word is as it was"
+        );
+        standing.heard();
+        assert_eq!(standing.look_at(Some(9)).link, Link::Up);
     }
 }

@@ -104,6 +104,7 @@ impl<'a> Talk<'a> {
         self.standing.update(|reading| {
             reading.link = link;
             reading.since = since;
+            reading.heard_at = Instant::now();
         });
     }
 
