@@ -57,7 +57,11 @@ impl World {
     pub(crate) fn compare_ledger(&mut self) {
         let rows = self.disk.model.blocks.values();
         let cuts = rows.filter(|row| row.state != BlockState::Refused);
-        let cuts: Vec<Height> = cuts.map(|row| row.height).collect();
+        let merged_into = self.disk.merged_into();
+        let cuts = cuts.map(|row| row.height);
+        let cuts: Vec<Height> = cuts
+            .filter(|height| merged_into(*height) == *height)
+            .collect();
         self.book.compare(&self.disk.read_credit(), &cuts);
         self.book.check_acknowledged();
         self.disk.check_blocks();

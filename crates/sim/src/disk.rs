@@ -210,6 +210,26 @@ impl Disk {
         rows.map(|row| row.expect("a row of credit")).collect()
     }
 
+    /// The height at which credit of a height is kept, or would be: that of the span it is in. A block that
+    /// is found within a span later cuts nothing any more, and is never divided.
+    pub(crate) fn merged_into(&self) -> impl Fn(Height) -> Height + use<> {
+        let spans = self.path().map(|(path, _)| {
+            let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
+            let mut statement = conn
+                .prepare("SELECT first, last FROM spans")
+                .expect("the tables are as they are documented");
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+            let rows = rows.expect("spans can be read");
+            rows.map(|row| row.expect("a span")).collect()
+        });
+        let spans: Vec<(u32, u32)> = spans.unwrap_or_default();
+        move |height| {
+            let within = |(first, last): &&(u32, u32)| (*first..*last).contains(&height.0);
+            let last = spans.iter().filter(within).map(|(_, last)| *last).max();
+            last.map_or(height, Height)
+        }
+    }
+
     /// The addresses, where there is a file to read.
     pub(crate) fn check_addresses(&self) {
         let Some((path, _)) = self.path() else { return };

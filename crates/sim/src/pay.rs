@@ -91,7 +91,13 @@ impl World {
         );
         // Heights far below the tip are merged up to blocks of the pool: PROP does not see that,
         // and the edge of a window of PPLNS is as coarse as they are.
-        let merged = self.disk.read_credit();
+        let merged_into = self.disk.merged_into();
+        let mut merged = Counts::new();
+        for ((height, account, difficulty), count) in self.disk.read_credit() {
+            // A share may come after its height was merged.
+            let key = (merged_into(height), account, difficulty);
+            *merged.entry(key).or_default() += count;
+        }
         let mut below = 0;
         for row in rows {
             let from = std::mem::replace(&mut below, row.height + 1);

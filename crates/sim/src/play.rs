@@ -90,6 +90,11 @@ impl World {
     }
 
     fn read_reply(&mut self, at: usize, id: &str, result: &Value, error: Option<(i64, String)>) {
+        // What a process that is gone had sent still arrives; it is in none of the counts of this one.
+        let wire = self.miners[at]
+            .conn
+            .and_then(|conn| self.net.wires.get(&conn));
+        let is_of_this_process = wire.is_some_and(|wire| wire.boot == self.boot);
         let miner = &mut self.miners[at];
         let is_honest = miner.is_honest();
         let pending = if is_honest {
@@ -129,7 +134,9 @@ impl World {
             }
             (Asked::Submit(submitted), None) => {
                 assert_eq!(*result, Value::Bool(true));
-                self.counts.see(&miner.plan.name, None);
+                if is_of_this_process {
+                    self.counts.see(&miner.plan.name, None);
+                }
                 miner.accepted += 1;
                 miner.has_credit = true;
                 let is_fed_up = miner.is_fed_up(false);
@@ -138,7 +145,9 @@ impl World {
             }
             (Asked::Submit(submitted), Some((code, text))) => {
                 let is_fed_up = miner.is_fed_up(true);
-                self.counts.see(&miner.plan.name, Some(code));
+                if is_of_this_process {
+                    self.counts.see(&miner.plan.name, Some(code));
+                }
                 note!(
                     self,
                     "{at:<2} {:<6} refused: {code} {text}",

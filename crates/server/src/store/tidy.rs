@@ -84,11 +84,15 @@ fn merge_credit(
     Ok((Tidied::More, Progress { height }))
 }
 
+/// Blocks at whose height a span ends. A node that lost its chain refuses what is valid: a refused block may
+/// come back until another one of its height is as deep as a reward must be.
+const ENDS_A_SPAN: &str = "(state <> 'refused' OR final_at IS NULL)";
+
 /// The height into which credit of `height` may be merged: never beyond a block of the pool.
 fn span_end(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     let multiple = (height + SPAN_HEIGHTS - 1) / SPAN_HEIGHTS * SPAN_HEIGHTS;
-    let block = "SELECT min(height) FROM blocks WHERE height >= ?1 AND state <> 'refused'";
-    let block: Option<i64> = sql.query_one(block, &values![height])?.get(0)?;
+    let block = format!("SELECT min(height) FROM blocks WHERE height >= ?1 AND {ENDS_A_SPAN}");
+    let block: Option<i64> = sql.query_one(&block, &values![height])?.get(0)?;
     Ok(block.map_or(multiple, |block| block.min(multiple)))
 }
 
@@ -105,9 +109,11 @@ pub(crate) fn is_crossed(sql: &mut dyn Sql, height: i64) -> Result<bool, SqlErro
 /// The last height below the span that `height` is in. A block that came too late ends none.
 pub(crate) fn below_span(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     let multiple = (height - 1).div_euclid(SPAN_HEIGHTS) * SPAN_HEIGHTS;
-    let block = "SELECT max(height) FROM blocks WHERE height < ?1 AND state <> 'refused'
-                   AND NOT EXISTS (SELECT 1 FROM spans WHERE first <= height AND last > height)";
-    let block: Option<i64> = sql.query_one(block, &values![height])?.get(0)?;
+    let block = format!(
+        "SELECT max(height) FROM blocks WHERE height < ?1 AND {ENDS_A_SPAN}
+           AND NOT EXISTS (SELECT 1 FROM spans WHERE first <= height AND last > height)"
+    );
+    let block: Option<i64> = sql.query_one(&block, &values![height])?.get(0)?;
     // -1 is below the first block of the chain.
     Ok(block.map_or(multiple, |block| block.max(multiple)).max(-1))
 }
