@@ -95,6 +95,8 @@ fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
     let database = Server::start();
     let one = serve(&database, "one");
     work_at(&one, 0);
+    let ones = "SELECT count(*) FROM origins WHERE label = 'one'";
+    wait_for(&database, ones, "1");
     database.sql(&format!(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip)
          SELECT '\\x00', 'late', 1, seen_at_ms - 60000, {FIRST_HEIGHT}, {FIRST_HEIGHT} - 1
