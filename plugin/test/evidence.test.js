@@ -123,12 +123,13 @@ async function settleUp(world) {
 
 /** Stop it, and take its chain away; no peer gives it back. */
 
-async function loseFiles(node) {
+async function loseFiles(node, meanwhile = () => {}) {
   await node.kill();
 
   for (const name of ['blocks', 'chain', 'tree'])
     fs.rmSync(path.join(node.dir, name), {recursive: true});
 
+  meanwhile();
   await node.restart({peer: null});
 }
 
@@ -205,7 +206,7 @@ async function survive(t, lose) {
 }
 
 test('money stays as it is while a node downloads its chain again',
-  t => survive(t, loseFiles));
+  t => survive(t, node => loseFiles(node)));
 
 test('money stays as it is after a node was reset', t => survive(t, reset));
 
@@ -260,3 +261,33 @@ test('a server that lost its chain is no judge when the others are silent',
     assert.match(await payer.tool('ledger', 'check', '--ledger', payer.ledger),
       /all is well/);
   });
+
+test('a found block is kept until the node knows its parent', async (t) => {
+  const keeper = await startNode(t, {plugin: false, listen: true});
+  const pool = await startNode(t, {peer: keeper});
+  const spool = path.join(pool.stratumDir, 'spool');
+
+  await keeper.mine(2);
+  const hash = await keeper.tip();
+  const raw = Buffer.from(await keeper.rpc('getblock', [hash, false]), 'hex');
+  const file = path.join(spool, `${hash}.block`);
+  const unknown = /no verdict on block 2 [0-9a-f]+: its parent is unknown/;
+
+  // As after a power failure, with a chain that is to be downloaded anew.
+  await pool.waitTip(hash);
+  await loseFiles(pool, () => fs.writeFileSync(file, raw));
+  await pool.waitLog(/offered again from the spool/);
+  await pool.waitLog(unknown);
+  assert.ok(fs.existsSync(file));
+
+  // It is offered at each start, until the node knows.
+  await pool.restart();
+  await pool.waitLog(unknown);
+  assert.ok(fs.existsSync(file));
+
+  await pool.restart({peer: keeper});
+  await pool.waitTip(hash);
+  await pool.restart();
+  await pool.waitLog(new RegExp(`block accepted: 2 ${hash}`));
+  await pool.waitFor('an empty spool', () => !fs.existsSync(file));
+});

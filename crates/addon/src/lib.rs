@@ -407,15 +407,12 @@ impl ServerHandle {
     /// The node's answer to a block.
     #[napi(catch_unwind)]
     pub fn block_result(&self, hash: Buffer, verdict: String, reason: String) -> Result<()> {
-        let because = |what: &str| match reason.as_str() {
-            "" => what.to_owned(),
-            reason => format!("{what}, {reason}"),
-        };
         let verdict = match verdict.as_str() {
             "accepted" => Verdict::Accepted,
             "side" => Verdict::Side,
             "rejected" => Verdict::Refused(reason),
-            "orphan" => Verdict::Refused(because("its parent is unknown")),
+            // Jobs are made on what the node knows: it has lost its chain, and may get it back.
+            "orphan" => Verdict::Unknown("its parent is unknown to the node".to_owned()),
             // The node has it from before, and not in its chain.
             "duplicate" if reason.is_empty() => Verdict::Side,
             "duplicate" => Verdict::Refused(reason),

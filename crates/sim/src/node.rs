@@ -310,7 +310,6 @@ impl World {
 
     pub(crate) fn judge(&mut self, offer: Offer, fate: NodeFate) {
         let Offer { hash, prev } = offer;
-        let refused = |reason: &str| Verdict::Refused(reason.to_owned());
         let is_known = self.chain.has(&hash);
         let takes = !is_known
             && self.chain.has(&prev)
@@ -322,9 +321,9 @@ impl World {
             NodeFate::Forgets | NodeFate::ForgetsAfter => Verdict::Unknown("simulated".to_owned()),
             _ if self.chain.is_main(&hash) => Verdict::Accepted,
             _ if is_known => Verdict::Side,
-            NodeFate::Refuses => refused("simulated"),
+            NodeFate::Refuses => Verdict::Refused("simulated".to_owned()),
             NodeFate::Judges if takes => Verdict::Side,
-            NodeFate::Judges => refused("its parent is unknown"),
+            NodeFate::Judges => Verdict::Unknown("its parent is unknown".to_owned()),
         };
         note!(self, "node      verdict on {}: {verdict:?}", short(&hash));
         self.book.blocks.get_mut(&hash).expect("found").verdict = Some(verdict.clone());

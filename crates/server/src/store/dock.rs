@@ -81,7 +81,10 @@ impl Dock {
     pub(super) fn set_seen(&self, seen: Look) {
         let mut state = self.lock();
         state.view = Some(seen.view);
-        state.seen = Some(seen);
+        // A look at the server's own blocks alone takes nothing from who waits for others.
+        if !seen.places.is_empty() || state.seen.is_none() {
+            state.seen = Some(seen);
+        }
     }
 
     /// What the node knew of the chain when it last looked.
@@ -165,5 +168,35 @@ impl Dock {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it is held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::ledger::Tip;
+    use hstratum_core::units::Hash;
+
+    use super::*;
+
+    #[test]
+    fn look_without_blocks_of_others_leaves_the_one_that_has_them() {
+        let dock = Dock::default();
+        let look = |places: &[(Hash, Option<Hash>)], is_synced| Look {
+            view: View {
+                tip: Tip {
+                    height: Height(7),
+                    hash: Hash::ZERO,
+                    work: 7.into(),
+                },
+                is_synced,
+            },
+            places: places.to_vec(),
+        };
+        let places = [(Hash::ZERO, None)];
+        dock.set_seen(look(&places, true));
+        dock.set_seen(look(&[], false));
+        assert!(dock.view().is_some_and(|view| !view.is_synced));
+        assert_eq!(dock.take_seen().expect("one").places, places);
+        assert!(dock.take_seen().is_none());
     }
 }
