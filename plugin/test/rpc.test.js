@@ -174,7 +174,7 @@ test('the operator sees how the pool does and who mines', async (t) => {
 
   const info = await node.waitFor('the share to be told', async () => {
     const info = await node.rpc('getstratuminfo', []);
-    return info.shares.accepted.count === 1 && info;
+    return info.shares.accepted.count === 1 && info.job?.height === 2 && info;
   });
   assert.deepStrictEqual([info.connections, info.mining, info.workers],
     [3, 3, 3]);

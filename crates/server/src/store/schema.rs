@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::disk;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
@@ -114,13 +114,45 @@ pub fn open_own(
     unix_s: u64,
     told: &mut Vec<String>,
 ) -> anyhow::Result<Connection> {
-    open_own_with(path, &STEPS, network, unix_s, told).with_context(|| {
-        format!(
-            "failed to open the ledger {}; nothing was changed: move it and its -wal away, \
-             and put a backup in its place (docs/ledger.md)",
-            path.display()
-        )
+    open_own_with(path, &STEPS, network, unix_s, told).map_err(|error| {
+        let path = path.display();
+        let text = format!(
+            "failed to open the ledger {path}; nothing was changed: {}",
+            advice(&error)
+        );
+        error.context(text)
     })
+}
+
+/// A ledger that is whole is not to be given up for a disk that refuses.
+fn advice(error: &anyhow::Error) -> &'static str {
+    let refuses = error.chain().any(|cause| {
+        let sqlite = cause.downcast_ref::<rusqlite::Error>();
+        let sqlite = sqlite.and_then(rusqlite::Error::sqlite_error_code);
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(
+            sqlite,
+            Some(
+                ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+            )
+        ) || matches!(
+            io,
+            Some(
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::StorageFull
+            )
+        )
+    });
+    if refuses {
+        "see to it that its directory can be written and has room"
+    } else {
+        "move it and its -wal away, and put a backup in its place (docs/ledger.md)"
+    }
 }
 
 fn open_own_with(
@@ -293,6 +325,23 @@ mod tests {
         let mut told = Vec::new();
         let conn = open_own_with(path, steps, "regtest", 7, &mut told)?;
         Ok((conn, told))
+    }
+
+    #[test]
+    fn whole_ledger_is_not_given_up_for_a_disk_that_refuses() {
+        let sqlite = |code| {
+            let failure = rusqlite::ffi::Error::new(code);
+            anyhow::Error::from(rusqlite::Error::SqliteFailure(failure, None))
+        };
+        for code in [
+            rusqlite::ffi::SQLITE_READONLY,
+            rusqlite::ffi::SQLITE_CANTOPEN,
+        ] {
+            let text = advice(&sqlite(code).context("failed to write"));
+            assert!(text.contains("can be written"), "{text}");
+        }
+        let text = advice(&sqlite(rusqlite::ffi::SQLITE_CORRUPT));
+        assert!(text.contains("backup"), "{text}");
     }
 
     #[test]
