@@ -145,6 +145,11 @@ impl Sighting {
             (false, false) => Self::Elsewhere,
         }
     }
+
+    /// Whether the block need not be offered again: the chain has it, or another in its place for good.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::OnMain | Self::Mature | Self::Gone)
+    }
 }
 
 impl BlockState {

@@ -413,6 +413,7 @@ impl<S: Surroundings> Driver<S> {
                 self.ledger = state;
                 self.handle(pool, now, Event::Ledger(state));
             }
+            WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }

@@ -73,6 +73,8 @@ pub enum WorkMail {
     NotDurable(Seq),
     /// Whether the ledger takes shares.
     Ledger(LedgerState),
+    /// It is known what became of this block.
+    BlockAnswered(Hash),
     /// What a password was found to be.
     PasswordChecked(Ticket, Password),
     /// The name, and the password as it was written, if it could be.

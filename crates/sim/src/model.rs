@@ -77,20 +77,20 @@ impl Model {
         self.change(hash, to, Cause::Verdict)
     }
 
-    fn sight(&mut self, tip: Height, (hash, there): &(Hash, Option<Hash>)) -> Option<BlockChange> {
-        let row = self.blocks.get(hash)?;
+    fn sight(&mut self, tip: Height, (hash, there): &(Hash, Option<Hash>), done: &mut Advanced) {
+        let Some(row) = self.blocks.get(hash) else {
+            return;
+        };
         let sighting = Sighting::of((hash, row.height), there.as_ref(), tip, self.maturity);
         let to = row.state.after_sighting(sighting);
-        self.change(hash, to, Cause::Chain)
+        done.changes.extend(self.change(hash, to, Cause::Chain));
+        if sighting.is_answer() {
+            done.answered.push(*hash);
+        }
     }
 
     /// What the node knows, and blocks that it has on its main chain.
-    fn look(
-        &mut self,
-        look: &Look,
-        changes: &mut Vec<BlockChange>,
-        seen: &mut Vec<(Height, Hash)>,
-    ) -> Knowledge {
+    fn look(&mut self, look: &Look, done: &mut Advanced, seen: &mut Vec<(Height, Hash)>) {
         let tip = look.view.tip;
         let highest = self
             .highest
@@ -100,7 +100,7 @@ impl Model {
         let knowledge = Knowledge::of(&look.view, &highest);
         if knowledge == Knowledge::Enough {
             for place in &look.places {
-                changes.extend(self.sight(tip.height, place));
+                self.sight(tip.height, place, done);
                 if let Some(row) = self.blocks.get(&place.0)
                     && place.1 == Some(place.0)
                 {
@@ -108,7 +108,7 @@ impl Model {
                 }
             }
         }
-        knowledge
+        done.knowledge = Some(knowledge);
     }
 
     fn change(&mut self, hash: &Hash, to: BlockState, cause: Cause) -> Option<BlockChange> {
@@ -159,15 +159,14 @@ impl Ledger for Model {
                 is_dumped: false,
             });
         }
-        let (mut changes, mut seen) = (Vec::new(), Vec::new());
-        let mut knowledge = None;
+        let (mut done, mut seen) = (Advanced::default(), Vec::new());
         for look in &batch.looks {
-            knowledge = Some(self.look(look, &mut changes, &mut seen));
+            self.look(look, &mut done, &mut seen);
         }
         for (hash, verdict) in &batch.verdicts {
-            changes.extend(self.judge(hash, verdict));
+            done.changes.extend(self.judge(hash, verdict));
         }
-        changes.sort_by_key(|change| change.height);
+        done.changes.sort_by_key(|change| change.height);
         seen.sort_unstable();
         for (_, hash) in &seen {
             self.close_round(hash);
@@ -177,7 +176,7 @@ impl Ledger for Model {
                 row.is_dumped = true;
             }
         }
-        Ok(Advanced { changes, knowledge })
+        Ok(done)
     }
 
     fn probe(&mut self) -> Result<(), LedgerError> {

@@ -189,7 +189,10 @@ impl World {
                 self.ledger_trouble_ms = Some(self.now_ms);
                 self.work_says(WorkMail::Ledger(LedgerState::Open));
             }
-            Outcome::Answered(hash) => self.spool(SpoolMail::Remove(hash)),
+            Outcome::Answered(hash) => {
+                self.spool(SpoolMail::Remove(hash));
+                self.work_says(WorkMail::BlockAnswered(hash));
+            }
             Outcome::DumpOwed => self.wake_dumps(),
             Outcome::Locate(asked) => self.ask_where(asked),
             Outcome::AddressKept(asker, kept) => {

@@ -95,10 +95,13 @@ pub fn advance(
         }
         for place in &look.places {
             let seen = sight(sql, network, look.view.tip.height, place, unix_s)?;
-            let Some((known, change)) = seen else {
+            let Some((known, sighting, change)) = seen else {
                 continue;
             };
             done.changes.extend(change);
+            if sighting.is_answer() {
+                done.answered.push(place.0);
+            }
             if !known.is_closed && place.1 == Some(place.0) {
                 open.push((known.height, place.0));
             }
@@ -167,7 +170,7 @@ fn sight(
     tip: Height,
     (hash, there): &(Hash, Option<Hash>),
     unix_s: i64,
-) -> Result<Option<(Known, Option<BlockChange>)>, SqlError> {
+) -> Result<Option<(Known, Sighting, Option<BlockChange>)>, SqlError> {
     let Some(known) = find(sql, hash)? else {
         return Ok(None);
     };
@@ -182,7 +185,7 @@ fn sight(
             &values![hash.to_string(), unix_s],
         )?;
     }
-    Ok(Some((known, change)))
+    Ok(Some((known, sighting, change)))
 }
 
 fn change(

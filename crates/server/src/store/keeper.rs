@@ -107,6 +107,8 @@ pub struct Keeper {
     seen: Option<Look>,
     /// What the node is known to know.
     knowledge: Knowledge,
+    /// Blocks that were offered to it in this run, and are in the spool until that is answered.
+    unanswered: HashSet<Hash>,
     tidy_at_ms: u64,
     tidy_error: Option<String>,
     /// None without a shared ledger.
@@ -138,6 +140,7 @@ impl Keeper {
             watch: Vec::new(),
             seen: None,
             knowledge: Knowledge::Enough,
+            unanswered: HashSet::new(),
             tidy_at_ms: now.ms + TIDY_EVERY_MS,
             tidy_error: None,
             sealing: None,
@@ -166,7 +169,10 @@ impl Keeper {
                 }
             }
             StoreMail::Tally(tallied) => self.take_tallies(tallied, now),
-            StoreMail::BlockFound(block) => self.next.found.push(*block),
+            StoreMail::BlockFound(block) => {
+                self.unanswered.insert(block.hash);
+                self.next.found.push(*block);
+            }
             StoreMail::BlockAnswered(hash, verdict) => {
                 if let Some(question) = &mut self.question {
                     // The node may have looked before it answered.
@@ -321,8 +327,11 @@ impl Keeper {
         if let Some((_, last)) = batch.shares.range {
             out.push(Outcome::Durable(last));
         }
-        for (hash, verdict) in &batch.verdicts {
-            if !matches!(verdict, Verdict::Unknown(_)) {
+        // A node that did not know a block's parent says no more of it, and may have it since.
+        let said = batch.verdicts.iter();
+        let said = said.filter(|(_, verdict)| !matches!(verdict, Verdict::Unknown(_)));
+        for hash in said.map(|(hash, _)| hash).chain(&advanced.answered) {
+            if self.unanswered.remove(hash) {
                 out.push(Outcome::Answered(*hash));
             }
         }

@@ -227,4 +227,6 @@ pub struct Advanced {
     pub changes: Vec<BlockChange>,
     /// What the node that looked last is known to know.
     pub knowledge: Option<Knowledge>,
+    /// Blocks that it has, or another in their place for good.
+    pub answered: Vec<Hash>,
 }

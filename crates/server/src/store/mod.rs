@@ -353,6 +353,7 @@ impl<L: Ledger> Clerk<'_, L> {
                 if let Some(spool) = self.spool {
                     let _ = spool.send(SpoolMail::Remove(hash));
                 }
+                drop(self.post.work(WorkMail::BlockAnswered(hash)));
             }
             Outcome::DumpOwed => wake(self.owed.as_ref()),
             Outcome::Locate(asked) => self.node.locate(asked),

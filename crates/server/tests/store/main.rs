@@ -458,3 +458,29 @@ fn node_that_lost_its_chain_is_told_of_once_and_changes_nothing() {
     assert!(rig.told().contains(&back));
     assert_eq!(rig.text(states), before);
 }
+
+/// As when its parent was unknown: the node may have it all the same later on.
+#[test]
+fn look_answers_for_a_block_that_had_no_verdict() {
+    let mut rig = Rig::new();
+    rig.found(10, "late");
+    rig.found(10, "lost");
+    let [late, lost] = ["late", "lost"].map(|name| format!("answered {}", hash(name)));
+    let answers = |rig: &mut Rig| {
+        let told = rig.told().into_iter();
+        told.filter(|line| line.starts_with("answered"))
+            .collect::<Vec<_>>()
+    };
+    // The chain does not reach them.
+    rig.chain(9, &[]);
+    assert!(answers(&mut rig).is_empty());
+    // One is there; what is in the other's place is not as deep as a reward must be.
+    rig.chain(10, &["late"]);
+    assert_eq!(answers(&mut rig), [late]);
+    assert_eq!(rig.block("late"), "accepted 0");
+    rig.chain(11, &["late"]);
+    assert_eq!(answers(&mut rig), [lost]);
+    assert_eq!(rig.block("lost"), "orphaned -");
+    rig.chain(12, &["late"]);
+    assert!(answers(&mut rig).is_empty());
+}
