@@ -12,6 +12,7 @@ const net = require('net');
 const path = require('path');
 const {test} = require('node:test');
 const tls = require('tls');
+const {isDeepStrictEqual} = require('util');
 const {freePort, startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {BINARY, SECRET, startProxy} = require('./proxy');
@@ -286,8 +287,15 @@ test('a proxy tells over HTTP how it is and what happens', async (t) => {
   assert.match(await metrics(),
     new RegExp(`hstratum_proxy_server_miners\\{server="${name}"\\} 1\n`));
 
-  const status = JSON.parse((await getWhole(port, '/api/v1/status')).text);
-  assert.deepStrictEqual(status.servers, proxy.status().servers);
+  const status = async () => {
+    return JSON.parse((await getWhole(port, '/api/v1/status')).text);
+  };
+
+  // The share may have been a block: both tell of the next height, not at
+  // once.
+  await proxy.waitFor('the same over HTTP as on its line', async () => {
+    return isDeepStrictEqual((await status()).servers, proxy.status().servers);
+  });
   assert.strictEqual((await getWhole(port, '/', 'evil.example.com')).status,
     421);
 
