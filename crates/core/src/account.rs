@@ -136,11 +136,7 @@ impl Accounts {
     pub fn login(&self, name: &str, password: &str) -> Login {
         let user = self.user(name);
         let Some(account) = self.known.get(&user.account) else {
-            let open = match self.auth {
-                Auth::Users => false,
-                Auth::Open => true,
-                Auth::Address => Address::parse(&user.account, self.network).is_some(),
-            };
+            let open = self.may_mine(&user.account);
             return if open { Login::Yes(user) } else { Login::No };
         };
         match account.password.matches_hash256(password) {
@@ -148,6 +144,17 @@ impl Accounts {
             Some(false) => Login::No,
             None if account.was_verified(&self.digest(password)) => Login::Yes(user),
             None => Login::Ask(user, account.password.clone()),
+        }
+    }
+
+    /// Whether an account may mine at all, whoever has found its password right: one that is not
+    /// disabled, or one that needs no password.
+    pub fn may_mine(&self, account: &str) -> bool {
+        match (self.known.get(account), self.auth) {
+            (Some(known), _) => !known.password.is_locked(),
+            (None, Auth::Users) => false,
+            (None, Auth::Open) => true,
+            (None, Auth::Address) => Address::parse(account, self.network).is_some(),
         }
     }
 

@@ -188,6 +188,11 @@ pub const SERVER_LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// unread.
 pub const PROXY_REQUESTS_MAX: usize = 64;
 
+/// Bytes of an agent, or of what a miner has configured, that a proxy says again to each server: with
+/// what it adds that is no line too long. A longer agent is left out, a longer configuration is not
+/// said again.
+pub const PROXY_PARAMS_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
+
 /// Bytes of names and passwords that a proxy remembers of one miner. The next user is refused.
 pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
 
@@ -221,6 +226,9 @@ pub const RETRY_MS: u64 = 500;
 
 /// Logins that may fail because the miner's extranonce1 is another's. Then the miner is reset.
 pub const MISMATCHES_MAX: u32 = 16;
+
+/// The same for a miner whose server is unfit: there it would mine on for nothing.
+pub const MISMATCHES_UNFIT_MAX: u32 = 2;
 
 /// Connections to servers that a miner may lose within [`SERVER_LOSSES_MS`]. Then it is its own
 /// fault, and it is reset.

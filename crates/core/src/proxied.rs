@@ -68,10 +68,14 @@ impl Desk<'_> {
             self.blame(session, SCORE_BAD_PASSWORD);
             return Err(Reject::UnauthorizedUser);
         }
+        // The proof says that another server has let it in once, not that it may mine still.
+        let user = self.shared.accounts.user(name);
+        if !self.shared.accounts.may_mine(&user.account) {
+            return Err(Reject::UnauthorizedUser);
+        }
         if let (_, Some(wish)) = split_password(&format!(",{options}")) {
             session.pace.wish(wish, self.now.ms);
         }
-        let user = self.shared.accounts.user(name);
         self.admit(session, user)
     }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::limits::{
-    LOW_SHARE_GRACE_MS, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, SCORE_DUPLICATE, SCORE_LOW_SHARE,
-    SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
+    LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
+    SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
 };
 use crate::line::Flow;
 use crate::message::Reject;
@@ -129,6 +129,7 @@ impl Desk<'_> {
         match said.method {
             Some("mining.notify") => self.hear_job(miner, which, &said, line),
             Some("mining.set_difficulty") => self.hear_difficulty(miner, which, &said, line),
+            Some("mining.set_extranonce") => self.hear_extra_nonce(miner, which, &said),
             // No miner could use it.
             Some(_) => Ok(()),
             None if which == Which::Next => self.hear_own(miner, &said),
@@ -170,6 +171,9 @@ impl Desk<'_> {
         let difficulty = said.first_param().ok_or(Nonsense)?;
         match which {
             Which::Current => {
+                if difficulty.len() > PROXY_PARAMS_BYTES_MAX {
+                    return Err(Nonsense);
+                }
                 if miner.difficulty.as_deref() != Some(difficulty) {
                     miner.difficulty = Some(difficulty.into());
                 }
@@ -179,6 +183,33 @@ impl Desk<'_> {
                 let link = link_mut(miner, which).ok_or(Nonsense)?;
                 link.staged_difficulty = Some(whole(line));
             }
+        }
+        Ok(())
+    }
+
+    /// The server has given the connection another extranonce1, as a proxy behind this one does when
+    /// it moves its miner: work is the next job's.
+    fn hear_extra_nonce(
+        &mut self,
+        miner: &mut Miner,
+        which: Which,
+        said: &ServerLine<'_>,
+    ) -> Result<(), Wrong> {
+        let given = said.first_param().ok_or(Nonsense)?;
+        let given: String = serde_json::from_str(given).map_err(|_| Nonsense)?;
+        let given = parse_hex_u32(&given).ok_or(Nonsense)?;
+        let link = link_mut(miner, which).ok_or(Nonsense)?;
+        link.extra_nonce1 = Some(given);
+        // What is told at the end of a move is the last that was given.
+        if miner.told.is_none_or(|told| told == given) {
+            return Ok(());
+        }
+        match which {
+            Which::Next if !miner.takes_extra_nonces => self.cannot_keep_extra_nonce(miner),
+            Which::Next => {}
+            // It would mine on with the wrong one.
+            Which::Current if !miner.takes_extra_nonces => return Err(Wrong::NotNow),
+            Which::Current => self.tell_extra_nonce(miner, given),
         }
         Ok(())
     }
@@ -201,13 +232,19 @@ impl Desk<'_> {
             return Err(Nonsense);
         };
         let expected = id.as_deref().unwrap_or(OWN_ID);
-        if said.id.map_or("null", RawValue::get) != expected {
+        let answered = said.id.map_or("null", RawValue::get);
+        let refusal = said.refusal();
+        // A line that the server could not read is refused without its id. The miner wrote it.
+        let is_unread = answered == "null" && refusal.is_some();
+        if answered != expected && !is_unread {
             return Err(Nonsense);
         }
         let wants_answer = id.is_some();
+        let with_id = wants_answer && answered != expected;
+        let with_id = with_id.then(|| answer_with(expected, said));
+        let line = with_id.as_deref().unwrap_or(line);
         let kind = kind.clone();
-        let refusal = said.refusal();
-        if kind == Kind::Subscribe && refusal.is_some() {
+        if kind == Kind::Subscribe && refusal.is_some() && !is_unread {
             // Known clients would wait for ever: another server is asked the same.
             return Err(Wrong::NotNow);
         }
@@ -245,7 +282,7 @@ impl Desk<'_> {
                 self.shared.counts.accepted += 1;
             }
             (Kind::Submit, _) => self.shared.counts.refused += 1,
-            (Kind::Subscribe, _) => {
+            (Kind::Subscribe, None) => {
                 let extra_nonce1 = said.extra_nonce1().ok_or(Nonsense)?;
                 if let Some(link) = &mut miner.current {
                     link.extra_nonce1 = Some(extra_nonce1);
@@ -373,6 +410,12 @@ pub(crate) fn which_of(miner: &Miner, conn: Option<crate::units::ConnId>) -> Opt
     } else {
         None
     }
+}
+
+/// A refusal with the id of its request.
+fn answer_with(id: &str, said: &ServerLine<'_>) -> Vec<u8> {
+    let error = said.error.map_or("null", RawValue::get);
+    format!(r#"{{"id":{id},"result":null,"error":{error}}}"#).into_bytes()
 }
 
 fn whole(line: &[u8]) -> Box<[u8]> {

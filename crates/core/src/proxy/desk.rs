@@ -2,7 +2,9 @@
 
 use crate::account::clean_name;
 use crate::event::{ArrivalKind, CloseHow, Level, Now};
-use crate::limits::{PASSWORD_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
+use crate::limits::{
+    LINE_BYTES_MAX, PASSWORD_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED,
+};
 use crate::line::Flow;
 use crate::message::{self, Reject, write_reject};
 use crate::pace::{Wish, split_password};
@@ -127,7 +129,11 @@ impl Desk<'_> {
                 Kind::Submit
             }
             "mining.authorize" => Kind::Authorize(self.user(miner, request)?),
-            "mining.configure" => Kind::Configure(request.params_text().into()),
+            "mining.configure" => match request.params_text() {
+                params if params.len() <= PROXY_PARAMS_BYTES_MAX => Kind::Configure(params.into()),
+                // Asked once, and not again at the next server.
+                _ => Kind::Other,
+            },
             "mining.extranonce.subscribe" => Kind::ExtraNonces,
             "mining.authorize_admin" => Kind::AuthorizeAdmin,
             "mining.add_user" => Kind::AddUser,
@@ -193,8 +199,10 @@ impl Desk<'_> {
         let is_first = miner.told.is_none();
         if is_first {
             let agent = params.first().and_then(Option::as_deref);
-            let agent = serde_json::Value::from(agent.unwrap_or_default());
-            miner.agent = agent.to_string().into();
+            let agent = serde_json::Value::from(agent.unwrap_or_default()).to_string();
+            // One so long tells nothing.
+            let agent = Some(agent).filter(|agent| agent.len() <= PROXY_PARAMS_BYTES_MAX);
+            miner.agent = agent.unwrap_or_else(|| "\"\"".to_owned()).into();
         }
         self.seek_first(miner, wanted.filter(|_| is_first));
         let session = miner.session.expect("it was dealt");
@@ -226,6 +234,11 @@ impl Desk<'_> {
 
     /// Asks the miner's server; where there is none yet, the next.
     fn ask(&mut self, miner: &mut Miner, id: Option<&str>, kind: Kind, line: &[u8]) {
+        // What we add to a line must not make it one that a server refuses.
+        if line.len() > LINE_BYTES_MAX {
+            self.reject(miner, id, Reject::LineTooLong);
+            return self.close(miner);
+        }
         let current = miner.current.as_ref().and_then(|link| link.conn);
         if current.is_none() && matches!(kind, Kind::Submit | Kind::GetTransactions) {
             return self.reject(miner, id, Reject::JobNotFound);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::admit::ProxySecret;
-use crate::event::{Arrival, CloseHow, Level, Wanted};
+use crate::event::{Arrival, CloseHow, Level, Listening, Wanted};
 use crate::units::ConnId;
 
 /// A server, by its place in [`ProxyConfig::backends`].
@@ -36,7 +36,8 @@ pub struct ProxyConfig {
 pub enum NoBackend {
     /// They are reset at once, so that they fail over.
     Close,
-    /// They keep their connection for so many milliseconds, and are reset then.
+    /// They keep their connection until no server has been there for so many milliseconds; then they
+    /// are reset, and whoever comes is refused until there is one.
     Wait(u64),
 }
 
@@ -56,6 +57,8 @@ pub enum Event<'a> {
     /// The answer to [`Action::Dial`]: the connection that is being made, if one is. It comes before
     /// any other event.
     Dialed(Purpose, Option<ConnId>),
+    /// The name of a server has no address; [`Event::Dialed`] follows.
+    NoAddress(Place),
     /// A connection to a server is there.
     Opened(ConnId),
     /// Bytes from a miner or a server.
@@ -95,6 +98,8 @@ pub enum Action {
     Admitted(ConnId),
     /// End a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
+    /// Take miners' connections, or refuse them while the ports stay ours.
+    Listen(Listening),
     /// A miner has a job from another server, so many milliseconds after the last one was lost, or
     /// 0 where it was not.
     Moved(u64),
@@ -161,4 +166,6 @@ pub struct BackendStatus {
     pub height: Option<u32>,
     /// Miners on it.
     pub miners: usize,
+    /// Miners that had to leave it when it last went down.
+    pub lost: usize,
 }

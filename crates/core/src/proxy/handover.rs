@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Arrival, Now};
+use crate::limits::PROXY_PARAMS_BYTES_MAX;
 use crate::phase::Phase;
 use crate::proxy::event::Actions;
 use crate::proxy::health::Change;
@@ -178,11 +179,14 @@ impl MinerState {
         }
         miner.session = self.session;
         miner.told = self.told;
-        miner.agent = self.agent.into();
+        let is_short = |text: &String| text.len() <= PROXY_PARAMS_BYTES_MAX;
+        miner.agent = Some(self.agent)
+            .filter(is_short)
+            .map_or(miner.agent, Into::into);
         miner.takes_extra_nonces = self.takes_extra_nonces;
         miner.users = self.users.into_iter().map(UserState::restore).collect();
-        miner.configured = self.configured.map(Into::into);
-        miner.difficulty = self.difficulty.map(Into::into);
+        miner.configured = self.configured.filter(is_short).map(Into::into);
+        miner.difficulty = self.difficulty.filter(is_short).map(Into::into);
         miner.has_job = self.has_job;
         miner.has_credit = self.has_credit;
         miner.requests = self

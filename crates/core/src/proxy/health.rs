@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use crate::event::{CloseHow, Level, Now};
 use crate::limits::{
-    DOWN_MS, DOWN_MS_MAX, NONSENSE_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS, PROBE_RETRY_MS, PROBES_GOOD,
-    SERVER_LINE_BYTES_MAX, UNFIT_MS,
+    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, NONSENSE_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS,
+    PROBE_RETRY_MS, RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
@@ -81,6 +81,10 @@ pub(crate) struct Backend {
     pub drain: Drain,
     /// Miners on it.
     pub miners: usize,
+    /// Miners that have lost it since it last answered, or when it last went down.
+    pub lost: usize,
+    /// Until then a connection could not even be begun: nobody tries that again before.
+    pub dial_from_ms: u64,
     /// Logins on their way to it.
     pub logins: usize,
     /// Miners that wait for their turn to log in.
@@ -90,17 +94,17 @@ pub(crate) struct Backend {
     doubted_since_ms: Option<u64>,
     /// It broke: nobody is sent there before the next is answered.
     is_broken: bool,
-    height: Option<u32>,
+    pub height: Option<u32>,
     /// It has said that its miners are to go elsewhere.
-    is_leaving: bool,
+    pub is_leaving: bool,
     /// Whether it answers `hstratum.hello`.
-    knows_hello: bool,
-    unfit_since_ms: Option<u64>,
+    pub knows_hello: bool,
+    pub unfit_since_ms: Option<u64>,
     /// It was asked something then, by whomever, and has said nothing since.
     silent_since_ms: Option<u64>,
     last_alive_ms: u64,
-    goods: u32,
-    down_until_ms: u64,
+    pub goods: u32,
+    pub down_until_ms: u64,
     down_for_ms: u64,
     nonsense: u32,
     nonsense_since_ms: u64,
@@ -113,6 +117,8 @@ impl Backend {
             state: State::Starting,
             drain: Drain::In,
             miners: 0,
+            lost: 0,
+            dial_from_ms: 0,
             logins: 0,
             queue: VecDeque::new(),
             probe: Probe::Waiting(now.ms),
@@ -139,7 +145,22 @@ impl Backend {
 
     /// Whether it would do where nothing better is.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.state, State::Up | State::Unfit(_)) && !self.is_broken
+        self.is_there() && !self.is_broken
+    }
+
+    /// Whether another login may begin. Where connections could not even be begun, one is tried at a
+    /// time.
+    pub(crate) fn has_room(&self) -> bool {
+        let most = match self.dial_from_ms {
+            0 => LOGINS_PER_BACKEND,
+            _ => 1,
+        };
+        self.logins < most
+    }
+
+    /// Whether miners on it can stay.
+    pub(crate) fn is_there(&self) -> bool {
+        matches!(self.state, State::Up | State::Unfit(_))
     }
 
     /// Something was sent to it that it has to answer.
@@ -167,6 +188,7 @@ impl Backend {
             drain: self.drain,
             height: self.height,
             miners: self.miners,
+            lost: self.lost,
         }
     }
 }
@@ -351,6 +373,9 @@ impl Shared {
         backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
         backend.doubted_since_ms = None;
+        if !matches!(backend.state, State::Down(_)) {
+            backend.lost = 0;
+        }
         if std::mem::take(&mut backend.is_broken) {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
@@ -373,6 +398,34 @@ impl Shared {
             Probe::Dialing(..) => self.fail(place, "it refuses connections", now, out),
             Probe::Waiting(_) => {}
         }
+    }
+
+    /// A miner's connection was not taken, which may be because of the miner: an address can be refused
+    /// by a server that is well. It is asked on a new connection at once.
+    pub(crate) fn ask_anew(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if backend.doubted_since_ms.is_none()
+            && let Probe::Open(asking) = &backend.probe
+            && asking.is_subscribed
+        {
+            backend.doubted_since_ms = Some(now.ms);
+            self.end_probe(place, out);
+            self.dial_probe(place, now, out);
+        }
+    }
+
+    /// A connection to a server could not even be begun: for a while nobody tries that, and who stands
+    /// in the queue for it looks elsewhere.
+    pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
+        let backend = &mut self.backends[place];
+        backend.dial_from_ms = now.ms + RETRY_MS;
+        self.turned_away
+            .extend(backend.queue.drain(..).map(|conn| (conn, place)));
+    }
+
+    /// A server's name has no address.
+    pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
+        self.fail(place, "its name cannot be found", now, out);
     }
 
     /// A server talked nonsense to a miner.
@@ -412,7 +465,8 @@ impl Shared {
         backend.down_until_ms = now.ms + backend.down_for_ms;
         backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
         backend.state = State::Down(why);
-        let (name, miners) = (&backend.name, backend.miners);
+        // Connections may have ended before anything else told that it is down.
+        let (name, miners) = (&backend.name, backend.miners + backend.lost);
         let text = format!("server {name} is down: {why}; {miners} miners move");
         self.changes
             .push(Change::Lost(place, backend.last_alive_ms));
@@ -430,71 +484,6 @@ impl Shared {
             && self.roles.clear(conn)
         {
             out.push(Action::Close(conn, CloseHow::Reset));
-        }
-    }
-
-    /// Whether a server that answers is fit for miners.
-    fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
-        let is_last = !self.backends.iter().any(Backend::is_open);
-        let heights = self.backends.iter().filter(|backend| backend.is_alive());
-        let highest = heights.filter_map(|backend| backend.height).max();
-        let backend = &mut self.backends[place];
-        let wrong = match (backend.height, highest) {
-            _ if backend.is_leaving => Some("it is about to stop"),
-            _ if !backend.knows_hello => None,
-            (None, _) => Some("it has no job"),
-            (Some(own), Some(highest)) if own < highest => Some("it is behind the others"),
-            _ => None,
-        };
-        let since_ms = match wrong {
-            Some(_) => *backend.unfit_since_ms.get_or_insert(now.ms),
-            None => {
-                backend.unfit_since_ms = None;
-                now.ms
-            }
-        };
-        let state = match (backend.state, wrong) {
-            (State::Starting, None) => State::Up,
-            (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
-                // Where nobody else takes miners, it is not waited for.
-                if now.ms < backend.down_until_ms && !is_last {
-                    return;
-                }
-                State::Up
-            }
-            (State::Unfit(_), None) => State::Up,
-            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
-                State::Unfit(wrong)
-            }
-            (unchanged, _) => unchanged,
-        };
-        if state == backend.state {
-            return;
-        }
-        backend.state = state;
-        let name = &backend.name;
-        match state {
-            State::Unfit(why) => {
-                let text = format!("server {name} is unfit: {why}; its miners move away");
-                out.say(Level::Warning, text);
-            }
-            _ => out.say(Level::Info, format!("server {name} is up")),
-        }
-        self.changes.push(Change::Replan);
-    }
-
-    /// The operator takes a server out, or back in.
-    pub(crate) fn set_drain(&mut self, place: Place, drain: Drain, out: &mut Actions) {
-        let backend = &mut self.backends[place];
-        if backend.drain != drain {
-            backend.drain = drain;
-            let name = &backend.name;
-            let text = match drain {
-                Drain::Out => format!("server {name} is drained: its miners move away"),
-                Drain::In => format!("server {name} takes miners again"),
-            };
-            out.say(Level::Info, text);
-            self.changes.push(Change::Replan);
         }
     }
 }

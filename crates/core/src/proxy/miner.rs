@@ -102,6 +102,8 @@ pub(crate) struct Miner {
     pub queued: Option<Place>,
     /// Servers that would not have it, a bit each, since it last had one.
     pub tried: u64,
+    /// Servers that refused a user of it, a bit each, since it last had one.
+    pub refused: u64,
     /// Since when it has had no server.
     pub adrift_since_ms: Option<u64>,
     /// When it looks for one again.
@@ -145,6 +147,7 @@ impl Miner {
             next: None,
             queued: None,
             tried: 0,
+            refused: 0,
             adrift_since_ms: None,
             retry_at_ms: None,
             leaving_until_ms: None,

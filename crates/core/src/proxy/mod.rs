@@ -6,12 +6,15 @@
 //! and every request is answered once, in order: by a server, or with a reject where none can.
 
 mod answers;
+mod crowd;
 mod desk;
 mod event;
 mod handover;
 mod health;
 mod ids;
+mod judge;
 mod link;
+mod login;
 mod miner;
 mod moves;
 mod ring;
@@ -26,18 +29,16 @@ pub use event::{
 
 pub use handover::MinerState;
 
-use crate::ban::{Bans, network_of};
+use crate::ban::Bans;
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
-use crate::limits::{
-    BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX, LOGINS_PER_BACKEND, MOVES_SPREAD_MS,
-    PROXY_TICK_MS,
-};
+use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
 use crate::proxy::desk::Desk;
 use crate::proxy::health::{Backend, Change, State};
 use crate::proxy::ids::SessionIds;
 use crate::proxy::miner::Miner;
+use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
 use crate::units::ConnId;
 
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     pub unsettled: HashSet<ConnId>,
     /// Miners that were not where they belong, and when they are looked at again, in order.
     pub astray: VecDeque<(u64, ConnId)>,
+    /// Miners that stood in the queue for a server that could not be dialed.
+    pub turned_away: Vec<(ConnId, Place)>,
     /// Miners to be ended after the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Miners to be reset, and when, in order.
@@ -106,6 +109,10 @@ pub(crate) struct Shared {
     pub dropped: Vec<IpAddr>,
     /// What has become of servers in this event.
     pub changes: Vec<Change>,
+    /// Since when no server has been there that could take miners.
+    pub alone_since_ms: Option<u64>,
+    /// Miners are refused, since there has been none for too long.
+    pub is_refusing: bool,
     /// Every server has been looked at once.
     pub is_started: bool,
     pub is_stopping: bool,
@@ -162,11 +169,14 @@ impl Proxy {
                 counts: Counts::default(),
                 unsettled: HashSet::new(),
                 astray: VecDeque::new(),
+                turned_away: Vec::new(),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 log_limit: LogLimit::default(),
                 dropped: Vec::new(),
                 changes: Vec::new(),
+                alone_since_ms: Some(now.ms),
+                is_refusing: false,
                 is_started: false,
                 is_stopping: false,
                 config,
@@ -193,6 +203,7 @@ impl Proxy {
                     out.push(Action::Close(dialed, CloseHow::Reset));
                 }
             }
+            Event::NoAddress(place) => self.shared.has_no_address(place, now, out),
             Event::Opened(conn) => self.handle_opened(now, conn, out),
             Event::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
             Event::Closed(conn) => self.handle_closed(now, conn, out),
@@ -229,6 +240,10 @@ impl Proxy {
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
+        if self.shared.is_refusing {
+            out.push(Action::Close(conn, CloseHow::Reset));
+            return;
+        }
         if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
             out.push(Action::Close(conn, CloseHow::Reset));
             return;
@@ -334,8 +349,11 @@ impl Proxy {
                 Change::Replan => self.plan(now, out),
             }
         }
+        while let Some((conn, place)) = self.shared.turned_away.pop() {
+            self.with(now, conn, out, |desk, miner| desk.turn_away(miner, place));
+        }
         for place in 0..self.shared.backends.len() {
-            while self.shared.backends[place].logins < LOGINS_PER_BACKEND
+            while self.shared.backends[place].has_room()
                 && let Some(conn) = self.shared.backends[place].queue.pop_front()
             {
                 self.with(now, conn, out, |desk, miner| {
@@ -348,6 +366,7 @@ impl Proxy {
         for address in std::mem::take(&mut self.shared.dropped) {
             self.handle_dropped(now, address, out);
         }
+        self.look_for_servers(now, out);
         while !self.shared.closing.is_empty() {
             for (conn, how) in std::mem::take(&mut self.shared.closing) {
                 if self.shared.roles.clear(conn) {
@@ -355,61 +374,6 @@ impl Proxy {
                     out.push(Action::Close(conn, how));
                 }
             }
-        }
-    }
-
-    /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.
-    fn handle_lost(&mut self, now: Now, place: Place, since_ms: u64, out: &mut Actions) {
-        self.shared.backends[place].queue.clear();
-        for conn in self.all_miners() {
-            self.with(now, conn, out, |desk, miner| {
-                if miner.next.as_ref().is_some_and(|link| link.place == place) {
-                    desk.fail_next(miner);
-                }
-                if miner.queued == Some(place) {
-                    miner.queued = None;
-                    if miner.current.is_none() {
-                        desk.seek(miner);
-                    }
-                }
-                if miner
-                    .current
-                    .as_ref()
-                    .is_some_and(|link| link.place == place)
-                {
-                    desk.lose_current(miner, since_ms);
-                }
-            });
-        }
-    }
-
-    /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
-    /// spread. Until every server has been looked at nobody knows where that is. Miners without a
-    /// server look for one at once.
-    fn plan(&mut self, now: Now, out: &mut Actions) {
-        if self.shared.is_started {
-            self.moves = self.all_miners().into();
-        }
-        let ticks = usize::try_from(MOVES_SPREAD_MS / PROXY_TICK_MS).expect("a small number");
-        self.moves_per_tick = self.moves.len() / ticks + 1;
-        let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
-        for conn in unsettled {
-            self.with(now, conn, out, |desk, miner| {
-                if miner.current.is_none() && miner.session.is_some() {
-                    desk.seek(miner);
-                }
-            });
-        }
-    }
-
-    /// Whoever shares an address with miners that earn is not shut out with it.
-    fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
-        let network = network_of(address);
-        let mut miners = self.miners.iter().flatten();
-        let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
-        if !mines && self.bans.drop_from(address, now.ms) {
-            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
-            self.shared.tell_of_stranger(now, Level::Warning, text, out);
         }
     }
 
@@ -486,6 +450,7 @@ impl Desk<'_> {
             self.shared.count_nonsense(link.place, self.now, self.out);
         }
         match which {
+            Which::Current if miner.count_loss(self.now) => self.reset(miner, LOSES_ALL),
             Which::Current => self.lose_current(miner, self.now.ms),
             Which::Next => self.fail_next(miner),
         }

@@ -3,21 +3,18 @@
 //! A miner that has lost its server takes the next that lets it in. One that only should be elsewhere
 //! keeps its server until the other is ready and the last answers have come.
 
-use serde_json::json;
-
 use crate::event::{CloseHow, Level};
-use crate::limits::{
-    ASTRAY_MS, LEAVING_MS, LINK_LOGIN_MS, LOGINS_PER_BACKEND, MISMATCHES_MAX, PROXY_LOGIN_MS,
-    RETRY_MS,
-};
+use crate::limits::{ASTRAY_MS, LINK_LOGIN_MS, PROXY_LOGIN_MS, RETRY_MS};
 use crate::proxy::Role;
 use crate::proxy::answers::{Which, which_of};
-use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
+use crate::proxy::desk::Desk;
 use crate::proxy::event::{Action, NoBackend, Place, Purpose};
-use crate::proxy::link::{Link, Own, Stage};
+use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Miner, Request};
 use crate::units::ConnId;
 
+/// Why a miner is reset whose servers all end its connections.
+pub(crate) const LOSES_ALL: &str = "it loses every server";
 impl Desk<'_> {
     /// Looks for a server for a miner that has none and is on its way to none.
     pub(crate) fn seek(&mut self, miner: &mut Miner) {
@@ -28,7 +25,9 @@ impl Desk<'_> {
         miner.retry_at_ms = None;
         let session = miner.session.expect("it was dealt with the first line");
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
-        let untried = |place: Place| miner.tried & 1 << place == 0;
+        let now_ms = self.now.ms;
+        let untried =
+            |place: Place| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
         let best = ring.home(session, |place| backends[place].is_open() && untried(place));
         let any = || {
             ring.home(session, |place| {
@@ -38,6 +37,9 @@ impl Desk<'_> {
         match best.or_else(any) {
             Some(place) => self.go_to(miner, place),
             None if self.is_hopeless() => self.close_at_once(miner),
+            None if self.is_refused_everywhere(miner) => {
+                self.reset(miner, "no server lets its user in any more");
+            }
             None => {
                 // Spread, so that not all come back in the same moment.
                 miner.tried = 0;
@@ -61,7 +63,7 @@ impl Desk<'_> {
     pub(crate) fn go_to(&mut self, miner: &mut Miner, place: Place) {
         self.shared.unsettled.insert(miner.conn);
         let backend = &mut self.shared.backends[place];
-        if backend.logins >= LOGINS_PER_BACKEND {
+        if !backend.has_room() {
             backend.queue.push_back(miner.conn);
             miner.queued = Some(place);
             return;
@@ -79,95 +81,23 @@ impl Desk<'_> {
         match (miner.next.as_mut().filter(waits), dialed) {
             (Some(link), Some(conn)) => {
                 link.conn = Some(conn);
+                self.shared.backends[place].dial_from_ms = 0;
                 self.shared.roles.set(conn, Role::Link(miner.conn));
             }
-            (Some(_), None) => self.fail_next(miner),
+            (Some(_), None) => {
+                self.shared.cannot_dial(place, self.now);
+                self.fail_next(miner);
+            }
             (None, Some(conn)) => self.out.push(Action::Close(conn, CloseHow::Reset)),
             (None, None) => {}
         }
     }
 
-    /// The connection to a server is there: what the last server knew is said to this one.
-    pub(crate) fn opened(&mut self, miner: &mut Miner) {
-        let mut lines = Vec::new();
-        let mut own = Vec::new();
-        let mut ask = |what: Own, method: &str, params: &str| {
-            own.push(what);
-            let line = format!(r#"{{"id":{OWN_ID},"method":"{method}","params":{params}}}"#);
-            lines.push(line);
-        };
-        let is_admitting = self.shared.config.secret.is_some() && !miner.users.is_empty();
-        if is_admitting {
-            ask(Own::Hello, "hstratum.hello", "[]");
-        }
-        if let Some(configured) = &miner.configured {
-            ask(Own::Other, "mining.configure", configured);
-        }
-        if let Some(difficulty) = &miner.difficulty {
-            let params = format!("[{difficulty}]");
-            ask(Own::Other, "mining.suggest_difficulty", &params);
-        }
-        if !is_admitting {
-            for user in &miner.users {
-                let password = user.password.as_deref().unwrap_or_default();
-                let params = json!([user.name, with_options(password, &user.options)]);
-                ask(Own::User, "mining.authorize", &params.to_string());
-            }
-        }
-        if miner.told.is_some() {
-            let session = miner.session.expect("it was dealt with the first line");
-            own.push(Own::Subscribe);
-            lines.push(subscribe_line(OWN_ID, &miner.agent, session));
-        }
-        let Some(link) = &mut miner.next else { return };
-        link.stage = Stage::LoggingIn;
-        link.due_ms = self.now.ms + LINK_LOGIN_MS;
-        link.own = own.into();
-        let conn = link.conn.expect("it is open");
-        for line in lines {
-            self.send_line(conn, &line);
-        }
-        self.look_whether_ready(miner);
-    }
-
-    fn send_line(&mut self, conn: ConnId, line: &str) {
+    pub(super) fn send_line(&mut self, conn: ConnId, line: &str) {
         self.out.send(conn, |out| {
             out.extend_from_slice(line.as_bytes());
             out.push(b'\n');
         });
-    }
-
-    /// Has a server let in those whom another has let in.
-    pub(crate) fn admit_all(&mut self, miner: &mut Miner, challenge: &[u8]) {
-        let secret = self.shared.config.secret.as_ref();
-        let (Some(secret), Some(link)) = (secret, &mut miner.next) else {
-            return;
-        };
-        let conn = link.conn.expect("it has answered");
-        let mut lines = Vec::new();
-        for user in &miner.users {
-            let proof = secret.prove(challenge, &user.name, &user.options);
-            let params = json!([user.name, user.options, proof]);
-            link.own.push_back(Own::User);
-            lines.push(format!(
-                r#"{{"id":{OWN_ID},"method":"hstratum.admit","params":{params}}}"#
-            ));
-        }
-        for line in lines {
-            self.send_line(conn, &line);
-        }
-    }
-
-    /// The login is done.
-    pub(crate) fn is_ready(&mut self, miner: &mut Miner) {
-        let Some(link) = &mut miner.next else { return };
-        link.stage = Stage::Ready;
-        self.shared.backends[link.place].logins -= 1;
-        if miner.current.is_some() && miner.is_owed() {
-            miner.leaving_until_ms = Some(self.now.ms + LEAVING_MS);
-        } else {
-            self.adopt(miner);
-        }
     }
 
     /// The miner has waited for the answers of the server that it leaves, and they have come.
@@ -178,7 +108,7 @@ impl Desk<'_> {
     }
 
     /// The server that is ready becomes the miner's.
-    fn adopt(&mut self, miner: &mut Miner) {
+    pub(super) fn adopt(&mut self, miner: &mut Miner) {
         let Some(link) = miner.next.take() else {
             return;
         };
@@ -199,6 +129,7 @@ impl Desk<'_> {
         }
         self.shared.backends[link.place].miners += 1;
         miner.tried = 0;
+        miner.refused = 0;
         miner.mismatches = 0;
         miner.adrift_since_ms = None;
         miner.leaving_until_ms = None;
@@ -215,16 +146,19 @@ impl Desk<'_> {
         self.receive(miner, &[]);
     }
 
+    pub(crate) fn tell_extra_nonce(&mut self, miner: &mut Miner, given: u32) {
+        let line =
+            format!(r#"{{"id":null,"method":"mining.set_extranonce","params":["{given:08x}",4]}}"#);
+        self.send_line(miner.conn, &line);
+        self.shared.counts.extra_nonces_changed += 1;
+        self.take_extra_nonce(miner, given);
+    }
+
     fn tell_what_was_kept(&mut self, miner: &mut Miner, mut link: Link) {
         if let (Some(told), Some(given)) = (miner.told, link.extra_nonce1)
             && told != given
         {
-            let line = format!(
-                r#"{{"id":null,"method":"mining.set_extranonce","params":["{given:08x}",4]}}"#
-            );
-            self.send_line(miner.conn, &line);
-            self.shared.counts.extra_nonces_changed += 1;
-            self.take_extra_nonce(miner, given);
+            self.tell_extra_nonce(miner, given);
         }
         // A difficulty never travels alone.
         if let Some(job) = link.staged_job.take() {
@@ -274,7 +208,7 @@ impl Desk<'_> {
         match which_of(miner, Some(conn)) {
             Some(Which::Current) => {
                 if miner.count_loss(self.now) {
-                    self.reset(miner, "it loses every server");
+                    self.reset(miner, LOSES_ALL);
                 } else {
                     self.lose_current(miner, self.now.ms);
                 }
@@ -283,8 +217,7 @@ impl Desk<'_> {
                 let place = miner.next.as_ref().map(|link| (link.place, link.stage));
                 self.fail_next(miner);
                 if let Some((place, Stage::Dialing)) = place {
-                    let why = "it refuses connections";
-                    self.shared.fail(place, why, self.now, self.out);
+                    self.shared.ask_anew(place, self.now, self.out);
                 }
             }
             None => {}
@@ -297,7 +230,9 @@ impl Desk<'_> {
             return;
         };
         self.end_link(&link);
-        self.shared.backends[link.place].miners -= 1;
+        let backend = &mut self.shared.backends[link.place];
+        backend.miners -= 1;
+        backend.lost += 1;
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
         miner.adrift_since_ms = Some(since_ms.min(self.now.ms));
@@ -334,23 +269,16 @@ impl Desk<'_> {
         }
     }
 
-    /// A server refuses a user that another let in.
-    pub(crate) fn refused_user(&mut self, miner: &mut Miner) {
-        if let Some(link) = &miner.next {
-            let name = self.shared.backends[link.place].name.clone();
-            let text = || format!("server {name} refuses a user whom another let in");
-            (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+    /// The server in whose queue the miner stood cannot be dialed now.
+    pub(crate) fn turn_away(&mut self, miner: &mut Miner, place: Place) {
+        if miner.queued != Some(place) {
+            return;
         }
-        self.fail_next(miner);
-    }
-
-    /// Somebody else has the miner's extranonce1 there. Another server may still have it to give.
-    pub(crate) fn cannot_keep_extra_nonce(&mut self, miner: &mut Miner) {
-        miner.mismatches += 1;
-        if miner.mismatches >= MISMATCHES_MAX && miner.current.is_none() {
-            self.reset(miner, "its extranonce1 is in use everywhere");
+        miner.queued = None;
+        if miner.current.is_none() {
+            self.seek(miner);
         } else {
-            self.fail_next(miner);
+            self.settle(miner);
         }
     }
 
@@ -384,7 +312,7 @@ impl Desk<'_> {
     }
 
     /// A move that ended where it began.
-    fn settle(&mut self, miner: &mut Miner) {
+    pub(super) fn settle(&mut self, miner: &mut Miner) {
         miner.tried = 0;
         self.look_again(miner);
         if miner.is_mining() {
@@ -473,7 +401,7 @@ impl Desk<'_> {
         }
     }
 
-    fn reset(&mut self, miner: &mut Miner, why: &str) {
+    pub(crate) fn reset(&mut self, miner: &mut Miner, why: &str) {
         self.shared.counts.reset += 1;
         let address = miner.address;
         let text = || format!("reset {address}: {why}");
@@ -484,13 +412,5 @@ impl Desk<'_> {
     fn close_at_once(&mut self, miner: &mut Miner) {
         self.drop_links(miner);
         self.shared.closing.push((miner.conn, CloseHow::Reset));
-    }
-}
-
-/// A password as the miner would have written it.
-fn with_options(password: &str, options: &str) -> String {
-    match options {
-        "" => password.to_owned(),
-        options => format!("{password},{options}"),
     }
 }

@@ -189,3 +189,203 @@ fn the_floor_of_a_server_holds_through_a_proxy() {
         "{told:?}"
     );
 }
+
+/// What the proxy adds to a line must not make a server refuse it, and no server is to blame for what
+/// its miners write.
+#[test]
+fn a_miners_lines_of_every_length_are_no_servers_fault() {
+    for secret in [true, false] {
+        let mut stage = Stage::new(2, secret);
+        let honest = stage.miner("alice");
+        for length in (8_100..=8_200).step_by(5).chain(8_180..=8_194) {
+            for before in [
+                r#"{"id":1,"method":"mining.subscribe","params":[""#,
+                r#"{"method":"mining.subscribe","params":[""#,
+                r#"{"method":"mining.authorize","params":["alice",""#,
+                r#"{"id":1,"method":"mining.authorize","params":[""#,
+                r#"{"id":1,"method":"mining.configure","params":[""#,
+                r#"{"method":"mining.configure","params":[""#,
+                r#"{"method":"no.such","params":[""#,
+            ] {
+                let miner = stage.connect();
+                let filler = "x".repeat(length - before.len() - 3);
+                stage.say_anything(miner, &format!(r#"{before}{filler}"]}}"#));
+                stage.settle();
+            }
+        }
+        // The same miners come to another server.
+        stage.fail(0, Failing::Dies);
+        stage.wait(10_000);
+        assert_eq!(stage.status(), ["down", "up"], "{:?}", stage.log);
+        assert_eq!(
+            stage
+                .log
+                .iter()
+                .filter(|text| text.contains("is down"))
+                .count(),
+            1
+        );
+        assert_eq!(stage.submit_and_see(honest), "true");
+    }
+}
+
+#[test]
+fn a_line_that_a_server_cannot_read_is_answered_and_not_held_against_it() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let server = stage.server_of(miner);
+    for _ in 0..10 {
+        stage.fail(server, Failing::Hangs);
+        stage.say(miner, r#"{"id":7,"method":"mining.ping","params":[]}"#);
+        stage.settle();
+        let refusal = r#"{"id":null,"result":null,"error":[20,"line too long",null]}"#;
+        stage.let_say(server, refusal);
+        stage.settle();
+        assert_eq!(stage.players[miner].answer(7), "line too long");
+        stage.servers[server].go_on();
+    }
+    stage.wait(1_000);
+    assert_eq!(stage.status(), ["up", "up"], "{:?}", stage.log);
+}
+
+#[test]
+fn a_connection_that_is_not_taken_is_no_servers_end() {
+    let mut stage = Stage::new(1, true);
+    let miner = stage.miner("alice");
+    for _ in 0..20 {
+        stage.servers[0].refuses_next = true;
+        stage.connect_and_subscribe();
+        stage.wait(100);
+    }
+    stage.wait(5_000);
+    assert_eq!(stage.status(), ["up"]);
+    assert!(
+        !stage.log.iter().any(|text| text.contains("is down")),
+        "{:?}",
+        stage.log
+    );
+    assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+/// A proof shows that a user was let in once. Whether it may mine is the server's to say.
+#[test]
+fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
+    for secret in [true, false] {
+        let mut stage = Stage::new(2, secret);
+        let (miner, other) = (stage.miner("alice"), stage.miner("bob"));
+        for server in 0..2 {
+            stage.disable(server, "alice");
+        }
+        stage.wait(2_000);
+        assert!(!stage.players[miner].is_open, "nobody has it");
+        assert!(stage.players[other].is_open);
+        assert_eq!(stage.spread().iter().sum::<usize>(), 1);
+        let again = stage.connect_and_subscribe();
+        stage.say(
+            again,
+            r#"{"id":2,"method":"mining.authorize","params":["alice","x"]}"#,
+        );
+        stage.settle();
+        assert_eq!(stage.players[again].answer(2), "unauthorized user");
+    }
+}
+
+/// A proxy behind this one has given its connection another extranonce1.
+#[test]
+fn an_extranonce_that_changes_at_the_server_is_passed_on() {
+    for understands in [true, false] {
+        let mut stage = Stage::new(2, true);
+        let miner = stage.miner("alice");
+        if understands {
+            let line = r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#;
+            stage.say(miner, line);
+        }
+        stage.settle();
+        let server = stage.server_of(miner);
+        let line = r#"{"id":null,"method":"mining.set_extranonce","params":["0badcafe",4]}"#;
+        stage.let_say(server, line);
+        stage.settle();
+        if understands {
+            assert_eq!(stage.players[miner].extra_nonce1, Some(0x0bad_cafe));
+        } else {
+            // One that does not understand it goes to a server where it keeps its own.
+            assert_eq!(stage.players[miner].told_extra_nonces, 0);
+            assert_ne!(stage.server_of(miner), server);
+            assert_eq!(stage.submit_and_see(miner), "true");
+        }
+    }
+}
+
+#[test]
+fn without_a_server_for_long_whoever_comes_is_refused_until_there_is_one() {
+    let mut stage = Stage::with(2, true, NoBackend::Wait(15_000));
+    let miner = stage.miner("alice");
+    stage.fail(0, Failing::Dies);
+    stage.fail(1, Failing::Dies);
+    stage.wait(14_000);
+    let late = stage.connect();
+    assert!(stage.players[miner].is_open && !stage.is_refusing);
+    stage.wait(2_000);
+    assert!(!stage.players[miner].is_open && !stage.players[late].is_open);
+    assert!(stage.is_refusing);
+    let refused = stage.connect();
+    assert!(!stage.players[refused].is_open);
+    stage.revive(1);
+    stage.wait(2_000);
+    assert!(!stage.is_refusing);
+    let miner = stage.miner("alice");
+    assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+/// Nothing recurses over those who wait, and nobody tries again and again at once.
+#[test]
+fn dials_that_fail_at_once_are_few() {
+    let mut stage = Stage::new(2, true);
+    stage.is_out_of_descriptors = true;
+    for _ in 0..1_000 {
+        stage.connect_and_subscribe();
+    }
+    let before = stage.dials;
+    stage.wait(2_000);
+    // Of each server a few in half a second, and its probe.
+    assert!(stage.dials - before < 100, "{}", stage.dials - before);
+    stage.is_out_of_descriptors = false;
+    stage.wait(5_000);
+    assert_eq!(stage.spread().iter().sum::<usize>(), 1_000);
+}
+
+/// Connections end before anything tells that their server is down: they are counted all the same.
+#[test]
+fn those_that_move_are_counted() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..20).map(|_| stage.miner("alice")).collect();
+    let on_it = stage.spread()[0];
+    stage.fail(0, Failing::Dies);
+    stage.wait(3_000);
+    let text = format!("{on_it} miners move");
+    assert!(
+        stage.log.iter().any(|line| line.contains(&text)),
+        "{:?}",
+        stage.log
+    );
+    assert_eq!(stage.lost(), [on_it, 0]);
+    assert_eq!(stage.spread(), [0, miners.len()]);
+}
+
+/// Where its extranonce1 is another's at the only good server, a miner does not stay at one whose
+/// work is worth nothing.
+#[test]
+fn a_miner_does_not_stay_at_an_unfit_server_for_its_extranonce() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let server = stage.server_of(miner);
+    let other = 1 - server;
+    let session = stage.players[miner].extra_nonce1.expect("a session");
+    stage.squat(other, session);
+    stage.block(other);
+    stage.wait(20_000);
+    assert!(
+        !stage.players[miner].is_open,
+        "it can come back with another"
+    );
+}

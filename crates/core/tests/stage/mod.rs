@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::admit::ProxySecret;
-use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Now};
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening, Now};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
 };
@@ -78,6 +78,10 @@ pub(crate) struct Stage {
     pub(crate) handing_over: Option<usize>,
     config: ProxyConfig,
     pub(crate) moved_ms: Vec<u64>,
+    /// Miners' connections are refused.
+    pub(crate) is_refusing: bool,
+    /// Connections to servers that were wanted.
+    pub(crate) dials: usize,
     pub(crate) log: Vec<String>,
 }
 
@@ -118,6 +122,8 @@ impl Stage {
             passed: 0,
             failing: None,
             moved_ms: Vec::new(),
+            is_refusing: false,
+            dials: 0,
             log: Vec::new(),
         };
         stage.wait(500);
@@ -172,6 +178,46 @@ impl Stage {
         self.wires.push_back(Passing::ToProxy(conn, bytes));
     }
 
+    /// A line whose answer nobody waits for.
+    pub(crate) fn say_anything(&mut self, miner: usize, line: &str) {
+        let player = &mut self.players[miner];
+        player.hears_anything = true;
+        let (conn, bytes) = (player.conn, format!("{line}\n").into_bytes());
+        self.wires.push_back(Passing::ToProxy(conn, bytes));
+    }
+
+    /// A new miner that has asked for its session.
+    pub(crate) fn connect_and_subscribe(&mut self) -> usize {
+        let miner = self.connect();
+        let line = r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#;
+        self.say(miner, line);
+        self.settle();
+        miner
+    }
+
+    /// The operator of a server disables a user there.
+    pub(crate) fn disable(&mut self, server: usize, user: &str) {
+        self.servers[server].disable(self.now, user);
+        self.collect(server);
+        self.settle();
+    }
+
+    /// Somebody comes to a server without the proxy, and takes a session there.
+    pub(crate) fn squat(&mut self, server: usize, session: u32) {
+        let conn = ConnId(99 << 32 | 9_999);
+        self.servers[server].connect(self.now, conn);
+        let line = format!(
+            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"x\",\"{session:08x}\"]}}\n"
+        );
+        self.servers[server].receive(self.now, conn, line.as_bytes());
+    }
+
+    /// How many miners each server lost when it went down.
+    pub(crate) fn lost(&self) -> Vec<usize> {
+        let status = self.proxy.status();
+        status.iter().map(|server| server.lost).collect()
+    }
+
     /// A valid share of the job that a miner has; its id.
     pub(crate) fn submit(&mut self, miner: usize) -> u64 {
         let (id, line) = self.players[miner].share();
@@ -222,13 +268,18 @@ impl Stage {
 
     /// A server says what no server says, on each connection of a miner's.
     pub(crate) fn garble(&mut self, server: usize) {
+        self.let_say(server, "what?");
+    }
+
+    /// A server says a line on each connection of a miner's.
+    pub(crate) fn let_say(&mut self, server: usize, line: &str) {
         let probe = self.probes.get(&server);
         let miners = self.links.iter();
         let links = miners.filter(|(conn, place)| **place == server && Some(*conn) != probe);
         let conns: Vec<ConnId> = links.map(|(conn, _)| *conn).collect();
         for conn in conns {
-            self.wires
-                .push_back(Passing::ToProxy(conn, b"what?\n".to_vec()));
+            let line = format!("{line}\n").into_bytes();
+            self.wires.push_back(Passing::ToProxy(conn, line));
         }
     }
 
@@ -409,6 +460,7 @@ impl Stage {
 
     fn dial(&mut self, purpose: Purpose) {
         let (Purpose::Miner(_, server) | Purpose::Probe(server)) = purpose;
+        self.dials += 1;
         if self.is_out_of_descriptors {
             return self.handle(Event::Dialed(purpose, None));
         }
@@ -463,6 +515,7 @@ impl Stage {
                 });
             }
             Action::Admitted(_) => {}
+            Action::Listen(listening) => self.is_refusing = listening == Listening::Off,
             Action::Moved(ms) => self.moved_ms.push(ms),
             Action::Log(_, text) => self.log.push(text),
             Action::Dial(..) => unreachable!("dials come after the others"),

@@ -15,6 +15,8 @@ pub(crate) struct Player {
     pub(crate) conn: ConnId,
     pub(crate) is_open: bool,
     pub(crate) is_paused: bool,
+    /// What it says is not always JSON, and its answers are not looked at.
+    pub(crate) hears_anything: bool,
     pub(crate) extra_nonce1: Option<u32>,
     pub(crate) job: Option<Work>,
     /// Every id of a job that came.
@@ -35,6 +37,7 @@ impl Player {
             conn,
             is_open: true,
             is_paused: false,
+            hears_anything: false,
             extra_nonce1: None,
             job: None,
             jobs: Vec::new(),
@@ -91,6 +94,9 @@ impl Player {
 
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         assert_eq!(bytes.last(), Some(&b'\n'), "whole lines");
+        if self.hears_anything {
+            return;
+        }
         for line in bytes
             .split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use hstratum_core::admin::{Order, OrderId};
 use hstratum_core::admit::ProxySecret;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now, Password};
 use hstratum_core::pool::Pool;
@@ -34,6 +35,9 @@ pub(crate) struct Server {
     /// Lines that are no JSON: what it says instead of all else.
     pub(crate) talks_nonsense: bool,
     pub(crate) refuses_users: bool,
+    /// It does not take the next connection, though it is well.
+    pub(crate) refuses_next: bool,
+    orders: u64,
     /// What it has said, or that it ended a connection.
     pub(crate) said: Vec<(ConnId, Option<Vec<u8>>)>,
     actions: Actions,
@@ -54,6 +58,8 @@ impl Server {
             hashed: 0,
             talks_nonsense: false,
             refuses_users: false,
+            refuses_next: false,
+            orders: 0,
             said: Vec::new(),
             actions: Actions::default(),
         };
@@ -97,6 +103,17 @@ impl Server {
         self.is_hanging = true;
     }
 
+    pub(crate) fn go_on(&mut self) {
+        self.is_hanging = false;
+    }
+
+    /// The operator disables a user.
+    pub(crate) fn disable(&mut self, now: Now, user: &str) {
+        self.orders += 1;
+        let order = Order::DisableUser(user.to_owned());
+        self.handle(now, Event::Order(OrderId(self.orders), order));
+    }
+
     /// It is about to stop.
     pub(crate) fn leave(&mut self, now: Now) {
         self.handle(now, Event::Leave);
@@ -120,7 +137,7 @@ impl Server {
 
     /// False when it refuses.
     pub(crate) fn connect(&mut self, now: Now, conn: ConnId) -> bool {
-        if self.pool.is_none() {
+        if self.pool.is_none() || std::mem::take(&mut self.refuses_next) {
             return false;
         }
         self.open.insert(conn);
@@ -205,6 +222,7 @@ impl Server {
                 };
                 next = Some(Event::PasswordChecked(ticket, password));
             }
+            Action::KeepUser(ticket, _, new) => next = Some(Event::UserAdded(ticket, Ok(new))),
             _ => {}
         });
         self.actions = actions;

@@ -1,0 +1,106 @@
+//! What concerns all miners at once: a server is lost, places are dealt anew, no server is there.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::ban::network_of;
+use crate::event::{Level, Listening, Now};
+use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
+use crate::proxy::Proxy;
+use crate::proxy::event::{Action, Actions, NoBackend, Place};
+use crate::proxy::health::Backend;
+use crate::units::ConnId;
+
+impl Proxy {
+    /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.
+    pub(super) fn handle_lost(&mut self, now: Now, place: Place, since_ms: u64, out: &mut Actions) {
+        self.shared.backends[place].queue.clear();
+        for conn in self.all_miners() {
+            self.with(now, conn, out, |desk, miner| {
+                if miner.next.as_ref().is_some_and(|link| link.place == place) {
+                    desk.fail_next(miner);
+                }
+                if miner.queued == Some(place) {
+                    miner.queued = None;
+                    if miner.current.is_none() {
+                        desk.seek(miner);
+                    }
+                }
+                if miner
+                    .current
+                    .as_ref()
+                    .is_some_and(|link| link.place == place)
+                {
+                    desk.lose_current(miner, since_ms);
+                }
+            });
+        }
+    }
+
+    /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
+    /// spread. Until every server has been looked at nobody knows where that is. Miners without a
+    /// server look for one at once.
+    pub(super) fn plan(&mut self, now: Now, out: &mut Actions) {
+        if self.shared.is_started {
+            self.moves = self.all_miners().into();
+        }
+        let ticks = usize::try_from(MOVES_SPREAD_MS / PROXY_TICK_MS).expect("a small number");
+        self.moves_per_tick = self.moves.len() / ticks + 1;
+        let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
+        for conn in unsettled {
+            self.with(now, conn, out, |desk, miner| {
+                if miner.current.is_none() && miner.session.is_some() {
+                    desk.seek(miner);
+                }
+            });
+        }
+    }
+
+    /// Whoever shares an address with miners that earn is not shut out with it.
+    pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
+        let network = network_of(address);
+        let mut miners = self.miners.iter().flatten();
+        let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
+        if !mines && self.bans.drop_from(address, now.ms) {
+            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
+            self.shared.tell_of_stranger(now, Level::Warning, text, out);
+        }
+    }
+
+    /// Without a server for long the ports refuse, so that a miner's next pool has its turn; the first
+    /// server that is back ends that.
+    pub(super) fn look_for_servers(&mut self, now: Now, out: &mut Actions) {
+        let shared = &mut self.shared;
+        if shared.backends.iter().any(Backend::is_there) {
+            shared.alone_since_ms = None;
+            if std::mem::take(&mut shared.is_refusing) {
+                out.say(Level::Info, "miners are taken again".to_owned());
+                out.push(Action::Listen(Listening::On));
+            }
+            return;
+        }
+        let since_ms = *shared.alone_since_ms.get_or_insert(now.ms);
+        let patience_ms = match shared.config.no_backend {
+            NoBackend::Wait(ms) => ms,
+            NoBackend::Close if shared.is_started => 0,
+            // What is being looked at may be well.
+            NoBackend::Close => JOBLESS_GRACE_MS,
+        };
+        if shared.is_refusing || shared.is_stopping || now.ms - since_ms < patience_ms {
+            return;
+        }
+        shared.is_refusing = true;
+        let miners = self.all_miners();
+        let text = format!(
+            "no server is there: {} miners are reset, and whoever comes is refused",
+            miners.len()
+        );
+        out.say(Level::Warning, text);
+        out.push(Action::Listen(Listening::Off));
+        for conn in miners {
+            self.with(now, conn, out, |desk, miner| {
+                desk.reset(miner, "no server is there")
+            });
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether a server that answers is fit for miners, and whether the operator wants them there.
+
+use crate::event::{Level, Now};
+use crate::limits::{PROBES_GOOD, UNFIT_MS};
+use crate::proxy::Shared;
+use crate::proxy::event::{Actions, Drain, Place};
+use crate::proxy::health::{Backend, Change, State};
+
+impl Shared {
+    /// Whether a server that answers is fit for miners.
+    pub(super) fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let is_last = !self.backends.iter().any(Backend::is_open);
+        let heights = self.backends.iter().filter(|backend| backend.is_alive());
+        let highest = heights.filter_map(|backend| backend.height).max();
+        let backend = &mut self.backends[place];
+        let wrong = match (backend.height, highest) {
+            _ if backend.is_leaving => Some("it is about to stop"),
+            _ if !backend.knows_hello => None,
+            (None, _) => Some("it has no job"),
+            (Some(own), Some(highest)) if own < highest => Some("it is behind the others"),
+            _ => None,
+        };
+        let since_ms = match wrong {
+            Some(_) => *backend.unfit_since_ms.get_or_insert(now.ms),
+            None => {
+                backend.unfit_since_ms = None;
+                now.ms
+            }
+        };
+        let state = match (backend.state, wrong) {
+            (State::Starting, None) => State::Up,
+            (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
+                // Where nobody else takes miners, it is not waited for.
+                if now.ms < backend.down_until_ms && !is_last {
+                    return;
+                }
+                State::Up
+            }
+            (State::Unfit(_), None) => State::Up,
+            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
+                State::Unfit(wrong)
+            }
+            (unchanged, _) => unchanged,
+        };
+        if state == backend.state {
+            return;
+        }
+        backend.state = state;
+        let name = &backend.name;
+        match state {
+            State::Unfit(why) => {
+                let text = format!("server {name} is unfit: {why}; its miners move away");
+                out.say(Level::Warning, text);
+            }
+            _ => out.say(Level::Info, format!("server {name} is up")),
+        }
+        self.changes.push(Change::Replan);
+    }
+
+    /// The operator takes a server out, or back in.
+    pub(crate) fn set_drain(&mut self, place: Place, drain: Drain, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if backend.drain != drain {
+            backend.drain = drain;
+            let name = &backend.name;
+            let text = match drain {
+                Drain::Out => format!("server {name} is drained: its miners move away"),
+                Drain::In => format!("server {name} takes miners again"),
+            };
+            out.say(Level::Info, text);
+            self.changes.push(Change::Replan);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The login by which a miner comes to another server: what the last server knew is said to this one.
+
+use serde_json::json;
+
+use crate::event::Level;
+use crate::limits::{
+    LEAVING_MS, LINE_BYTES_MAX, LINK_LOGIN_MS, MISMATCHES_MAX, MISMATCHES_UNFIT_MAX,
+};
+use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
+use crate::proxy::health::State;
+use crate::proxy::link::{Own, Stage};
+use crate::proxy::miner::Miner;
+
+/// Why a miner is reset whose extranonce1 cannot be kept.
+const IN_USE: &str = "its extranonce1 is in use everywhere";
+
+impl Desk<'_> {
+    /// The connection to a server is there: what the last server knew is said to this one.
+    pub(crate) fn opened(&mut self, miner: &mut Miner) {
+        let mut lines = Vec::new();
+        let mut own = Vec::new();
+        let mut ask = |what: Own, method: &str, params: &str| {
+            own.push(what);
+            let line = format!(r#"{{"id":{OWN_ID},"method":"{method}","params":{params}}}"#);
+            lines.push(line);
+        };
+        let is_admitting = self.shared.config.secret.is_some() && !miner.users.is_empty();
+        if is_admitting {
+            ask(Own::Hello, "hstratum.hello", "[]");
+        }
+        if let Some(configured) = &miner.configured {
+            ask(Own::Other, "mining.configure", configured);
+        }
+        if miner.takes_extra_nonces {
+            ask(Own::Other, "mining.extranonce.subscribe", "[]");
+        }
+        if let Some(difficulty) = &miner.difficulty {
+            let params = format!("[{difficulty}]");
+            ask(Own::Other, "mining.suggest_difficulty", &params);
+        }
+        if !is_admitting {
+            for user in &miner.users {
+                let password = user.password.as_deref().unwrap_or_default();
+                let params = json!([user.name, with_options(password, &user.options)]);
+                ask(Own::User, "mining.authorize", &params.to_string());
+            }
+        }
+        if miner.told.is_some() {
+            let session = miner.session.expect("it was dealt with the first line");
+            own.push(Own::Subscribe);
+            lines.push(subscribe_line(OWN_ID, &miner.agent, session));
+        }
+        let Some(link) = &mut miner.next else { return };
+        link.stage = Stage::LoggingIn;
+        link.due_ms = self.now.ms + LINK_LOGIN_MS;
+        link.own = own.into();
+        let conn = link.conn.expect("it is open");
+        for line in lines {
+            assert!(line.len() <= LINE_BYTES_MAX, "what is kept of a miner fits");
+            self.send_line(conn, &line);
+        }
+        self.look_whether_ready(miner);
+    }
+
+    /// Has a server let in those whom another has let in.
+    pub(crate) fn admit_all(&mut self, miner: &mut Miner, challenge: &[u8]) {
+        let secret = self.shared.config.secret.as_ref();
+        let (Some(secret), Some(link)) = (secret, &mut miner.next) else {
+            return;
+        };
+        let conn = link.conn.expect("it has answered");
+        let mut lines = Vec::new();
+        for user in &miner.users {
+            let proof = secret.prove(challenge, &user.name, &user.options);
+            let params = json!([user.name, user.options, proof]);
+            link.own.push_back(Own::User);
+            lines.push(format!(
+                r#"{{"id":{OWN_ID},"method":"hstratum.admit","params":{params}}}"#
+            ));
+        }
+        for line in lines {
+            self.send_line(conn, &line);
+        }
+    }
+
+    /// The login is done.
+    pub(crate) fn is_ready(&mut self, miner: &mut Miner) {
+        let Some(link) = &mut miner.next else { return };
+        link.stage = Stage::Ready;
+        self.shared.backends[link.place].logins -= 1;
+        if miner.current.is_some() && miner.is_owed() {
+            miner.leaving_until_ms = Some(self.now.ms + LEAVING_MS);
+        } else {
+            self.adopt(miner);
+        }
+    }
+
+    /// Somebody else has the miner's extranonce1 there. Another server may still have it to give.
+    pub(crate) fn cannot_keep_extra_nonce(&mut self, miner: &mut Miner) {
+        miner.mismatches += 1;
+        let Some(current) = &miner.current else {
+            if miner.mismatches >= MISMATCHES_MAX {
+                self.reset(miner, IN_USE);
+            } else {
+                self.fail_next(miner);
+            }
+            return;
+        };
+        if !matches!(self.shared.backends[current.place].state, State::Unfit(_)) {
+            return self.fail_next(miner);
+        }
+        // What it mines where it is may be worth nothing: it does not stay there for its extranonce1.
+        if let Some(next) = &miner.next {
+            miner.tried |= 1 << next.place;
+        }
+        self.stay(miner);
+        let (session, tried) = (miner.session.expect("it mines"), miner.tried);
+        let (ring, backends) = (&self.shared.ring, &self.shared.backends);
+        let other = ring.home(session, |place| {
+            backends[place].is_open() && tried & 1 << place == 0
+        });
+        match other {
+            Some(place) => self.go_to(miner, place),
+            None if miner.mismatches >= MISMATCHES_UNFIT_MAX => self.reset(miner, IN_USE),
+            None => self.settle(miner),
+        }
+    }
+
+    /// A server refuses a user that another let in.
+    pub(crate) fn refused_user(&mut self, miner: &mut Miner) {
+        if let Some(link) = &miner.next {
+            let name = self.shared.backends[link.place].name.clone();
+            let text = || format!("server {name} refuses a user whom another let in");
+            (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+        }
+        if let Some(link) = &miner.next {
+            miner.refused |= 1 << link.place;
+        }
+        self.fail_next(miner);
+    }
+
+    /// Whether every server that is there refuses a user of the miner: it may mine no more.
+    pub(super) fn is_refused_everywhere(&self, miner: &Miner) -> bool {
+        let mut alive = self.shared.backends.iter().enumerate();
+        miner.refused != 0
+            && alive.all(|(place, backend)| !backend.is_alive() || miner.refused & 1 << place != 0)
+    }
+}
+
+/// A password as the miner would have written it.
+fn with_options(password: &str, options: &str) -> String {
+    match options {
+        "" => password.to_owned(),
+        options => format!("{password},{options}"),
+    }
+}
