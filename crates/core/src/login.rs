@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::account::{ADMIN, Login, User, clean_name};
 use crate::address::Address;
 use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
+use crate::ban::network_of;
 use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Password, Ticket};
 use crate::ledger::Tally;
 use crate::limits::{
@@ -290,7 +291,16 @@ impl Desk<'_> {
         if let Some(wish) = wish {
             session.pace.wish(wish, self.now.ms);
         }
+        let is_admin = self.shared.config.admin_password.is_some()
+            && &*self.shared.accounts.user(&name).account == ADMIN;
+        if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
+            return self.refuse(session, &name);
+        }
         match self.shared.accounts.login(&name, password) {
+            Login::No if is_admin => {
+                self.count_guess(session);
+                self.refuse(session, &name)
+            }
             Login::Yes(user) => {
                 self.write_anew(&user, password);
                 self.admit(session, user)
@@ -409,18 +419,34 @@ impl Desk<'_> {
         session: &mut Session,
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
+        session.has_asked_for_admin = true;
         let params = request.texts()?;
         let [Some(password), ..] = params.as_slice() else {
             return Err(Reject::InvalidParams);
         };
         let is_right = self.shared.config.admin_password.is_some()
+            && self.shared.guesses.may_guess(session.address, self.now.ms)
             && matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_));
         if !is_right {
+            self.count_guess(session);
             self.blame(session, SCORE_BAD_ADMIN);
             return Err(Reject::InvalidPassword);
         }
         session.is_admin = true;
         Ok(Answer::True)
+    }
+
+    /// A wrong password of the admin counts against its address, whatever that has earned.
+    fn count_guess(&mut self, session: &Session) {
+        if self.shared.config.admin_password.is_some()
+            && self.shared.guesses.guessed(session.address, self.now.ms)
+        {
+            let network = network_of(session.address);
+            let text = format!(
+                "{network} guesses the admin's password: it is not looked at from there for ten minutes"
+            );
+            self.out.log(Level::Warning, text);
+        }
     }
 
     /// `mining.add_user [user, password, address]`; the address may be missing.
@@ -439,7 +465,10 @@ impl Desk<'_> {
             return Err(Reject::InvalidParams);
         }
         let address = self.payout_address(&params)?;
-        if self.shared.accounts.contains(&name) || self.shared.questions.is_writing(&name) {
+        if self.shared.accounts.contains(&name)
+            || self.shared.questions.is_writing(&name)
+            || self.has_owner(&name)
+        {
             return Err(Reject::UserExists);
         }
         session.is_asking = true;
@@ -455,6 +484,13 @@ impl Desk<'_> {
         };
         self.shared.write_user(user, Writer::Miner(asker), self.out);
         Ok(Answer::Later)
+    }
+
+    /// Whether a name that is no user's belongs to somebody: an address to whoever is paid there. The
+    /// operator may add such a user, an admin on the wire may not: it would be paid elsewhere, and its
+    /// miners locked out.
+    fn has_owner(&self, name: &str) -> bool {
+        self.shared.accounts.one_spelling(name).is_some()
     }
 
     /// The third parameter in its one spelling; none where it is missing.

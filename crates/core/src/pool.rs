@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
 use crate::admit::ProxySecret;
-use crate::ban::{Bans, network_of};
+use crate::ban::{Bans, Guesses, network_of};
 use crate::block::{Reach, Solution};
 use crate::drain::Drain;
 use crate::ends::Ends;
@@ -20,7 +20,7 @@ use crate::event::{
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::limits::{CLOCK_BACK_S, JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS, TIME_AHEAD_MAX_S};
 use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     jobless_since_ms: Option<u64>,
     pub questions: Questions,
     pub turns: Turns,
+    pub guesses: Guesses,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
@@ -102,6 +103,8 @@ pub struct Pool {
     /// When the newest template came.
     pub(crate) job_at_ms: u64,
     next_round_ms: u64,
+    /// What the clock said at the last tick, Unix seconds.
+    clock_s: u64,
 }
 
 impl Pool {
@@ -136,6 +139,7 @@ impl Pool {
                 jobless_since_ms: Some(now.ms),
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
+                guesses: Guesses::default(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -151,6 +155,7 @@ impl Pool {
             no_template: None,
             job_at_ms: now.ms,
             next_round_ms: now.ms + ROUND_MS,
+            clock_s: now.unix_s,
         }
     }
 
@@ -232,6 +237,10 @@ impl Pool {
             return;
         }
         self.shared.tip = Some(template.prev_block);
+        if template.time_min > now.unix_s.saturating_add(TIME_AHEAD_MAX_S) {
+            let reason = "the clock of this machine is hours behind the chain".to_owned();
+            return self.handle_no_template(now, reason, out);
+        }
         self.shared.jobless_since_ms = None;
         if self.no_template.take().is_some() {
             out.log(Level::Info, "there is a job for miners again".to_owned());
@@ -347,7 +356,7 @@ impl Pool {
         }
         if let Some(since) = self.shared.jobless_since_ms
             && self.shared.is_listening
-            && now.ms - since >= JOBLESS_GRACE_MS
+            && now.ms.saturating_sub(since) >= JOBLESS_GRACE_MS
         {
             self.stop_listening(out);
         }
@@ -358,9 +367,25 @@ impl Pool {
             }
         }
         self.move_away(now, out);
+        self.look_at_clock(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
+        }
+    }
+
+    /// After the clock went back, the times of jobs that are out may be too far ahead of it: everybody
+    /// gets another.
+    fn look_at_clock(&mut self, now: Now, out: &mut Actions) {
+        let back_s = self.clock_s.saturating_sub(now.unix_s);
+        self.clock_s = now.unix_s;
+        if back_s < CLOCK_BACK_S {
+            return;
+        }
+        let text = format!("the clock went back by {back_s} s: jobs are sent anew");
+        out.log(Level::Warning, text);
+        if self.shared.has_live_job() && self.shared.jobs.push_fresh().is_some() {
+            self.broadcast_newest_job(now, out);
         }
     }
 

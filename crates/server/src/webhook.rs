@@ -282,7 +282,7 @@ fn sign(key: &hmac::Key, timestamp: &str, body: &str) -> String {
 /// What is delivered. Besides our own fields it has those that Discord (`content`) and Telegram
 /// (`text`) show.
 fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) -> Value {
-    let text = cut(&alarm.text);
+    let text = without_links(&cut(&alarm.text));
     let mut body = json!({
         "id": id,
         "time": time_s,
@@ -290,7 +290,7 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) ->
         "severity": alarm.kind.severity().name(),
         "network": network.name(),
         "title": format!("hstratum on {}", network.name()),
-        "text": text,
+        "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
         "content": text,
         // Names are the miners' choice: Discord is to call nobody.
         "allowed_mentions": {"parse": []},
@@ -320,6 +320,25 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) ->
         }
     }
     body
+}
+
+/// Text as it is, but for what a chat would make a link or a call of: names are the miners' choice. A
+/// space without width stands where such a thing begins. Fields of ours have names as they are.
+fn without_links(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        let begins = matches!(
+            before,
+            '[' | ']' | '<' | '@' | '#' | '!' | '`' | '*' | '~' | '|'
+        );
+        if begins || (before == ':' && c == '/') || (before == '.' && c.is_alphanumeric()) {
+            shown.push('\u{200b}');
+        }
+        shown.push(c);
+        before = c;
+    }
+    shown
 }
 
 fn cut(text: &str) -> String {
