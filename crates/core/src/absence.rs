@@ -85,7 +85,7 @@ impl Workers {
         }
         self.next_look_ms = now_ms + MINUTE_MS;
         self.seen
-            .retain(|_, seen| now_ms.saturating_sub(seen.last_ms) < FORGET_MS);
+            .retain(|_, seen| now_ms - seen.last_ms < FORGET_MS);
         for (key, seen) in &mut self.seen {
             if seen.is_missed(now_ms) {
                 seen.is_gone = true;
@@ -105,9 +105,9 @@ impl Workers {
 
 impl Seen {
     fn is_missed(&self, now_ms: u64) -> bool {
-        let mined_ms = self.last_ms.saturating_sub(self.first_ms);
+        let mined_ms = self.last_ms - self.first_ms;
         let is_known = mined_ms >= KNOWN_MS && self.shares >= KNOWN_SHARES;
-        let silent_ms = now_ms.saturating_sub(self.last_ms);
+        let silent_ms = now_ms - self.last_ms;
         is_known
             && !self.is_gone
             && silent_ms >= SILENCE_MS
@@ -127,10 +127,8 @@ impl Gathered {
     }
 
     fn take(&mut self, now_ms: u64) -> Option<(usize, Vec<String>)> {
-        let has_rested = self
-            .told_ms
-            .is_none_or(|told| now_ms.saturating_sub(told) >= PAUSE_MS);
-        if self.count == 0 || now_ms.saturating_sub(self.since_ms) < GATHER_MS || !has_rested {
+        let has_rested = self.told_ms.is_none_or(|told| now_ms - told >= PAUSE_MS);
+        if self.count == 0 || now_ms - self.since_ms < GATHER_MS || !has_rested {
             return None;
         }
         self.told_ms = Some(now_ms);

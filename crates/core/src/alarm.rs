@@ -164,7 +164,7 @@ impl Watch {
     /// Takes a sign in, and says what the operator is to know. `now` must not go back.
     pub fn handle(&mut self, now: Now, sign: Sign, out: &mut Vec<Alarm>) {
         if matches!(self.job, Job::Fine) && self.draining == Draining::No {
-            self.served_ms += now.ms.saturating_sub(self.last_ms);
+            self.served_ms += now.ms - self.last_ms;
         }
         self.last_ms = now.ms;
         match sign {
@@ -212,7 +212,7 @@ impl Watch {
             Job::Missing { since_ms, is_told } if is_fine => {
                 self.job = Job::Fine;
                 if is_told {
-                    let seconds = (now.ms.saturating_sub(since_ms)) / 1000;
+                    let seconds = (now.ms - since_ms) / 1000;
                     let text = format!("There is a job for miners again after {seconds} s");
                     out.push(plain(Kind::JobAgain, text));
                 }

@@ -56,7 +56,7 @@ impl Pool {
             .filter(|session| !session.is_closing());
         let open = open.count() as u64;
         let left_ms = drain.until_ms.saturating_sub(drain.done_ms);
-        let past_ms = now.ms.saturating_sub(drain.done_ms);
+        let past_ms = now.ms - drain.done_ms;
         let is_last = past_ms >= left_ms;
         let due = match is_last {
             true => open,

@@ -78,7 +78,7 @@ impl Speed {
                 out.push(alarm(Kind::HashrateBack, now, fallen.before));
                 self.fallen = None;
             }
-            Some(fallen) if now_ms.saturating_sub(fallen.at_ms) >= FALL_MS => self.fallen = None,
+            Some(fallen) if now_ms - fallen.at_ms >= FALL_MS => self.fallen = None,
             Some(_) => {}
             None => {
                 // The counts in the recent minutes and in those before vary by their roots.

@@ -79,7 +79,7 @@ impl Pool {
             job: newest.map(|job| JobInfo {
                 height: job.template.height,
                 difficulty: job.network_difficulty,
-                age_s: (now.ms.saturating_sub(self.job_at_ms)) / 1000,
+                age_s: (now.ms - self.job_at_ms) / 1000,
             }),
             no_job: self.no_template.clone(),
             hashrate: self.shared.rate.hashes_per_s(now.ms),

@@ -11,6 +11,7 @@ use crate::address::Network;
 use crate::admit::ProxySecret;
 use crate::ban::{Bans, Guesses, network_of};
 use crate::block::{Reach, Solution};
+use crate::clock::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::drain::Drain;
 use crate::ends::Ends;
 use crate::event::{
@@ -20,7 +21,7 @@ use crate::event::{
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
-use crate::limits::{CLOCK_BACK_S, JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS, TIME_AHEAD_MAX_S};
+use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
 use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
@@ -104,7 +105,7 @@ pub struct Pool {
     pub(crate) job_at_ms: u64,
     next_round_ms: u64,
     /// What the clock said at the last tick, Unix seconds.
-    clock_s: u64,
+    pub(crate) clock_s: u64,
 }
 
 impl Pool {
@@ -237,9 +238,8 @@ impl Pool {
             return;
         }
         self.shared.tip = Some(template.prev_block);
-        if template.time_min > now.unix_s.saturating_add(TIME_AHEAD_MAX_S) {
-            let reason = "the clock of this machine is hours behind the chain".to_owned();
-            return self.handle_no_template(now, reason, out);
+        if is_ahead_of_clock(&template, now) {
+            return self.handle_no_template(now, CLOCK_BEHIND.to_owned(), out);
         }
         self.shared.jobless_since_ms = None;
         if self.no_template.take().is_some() {
@@ -268,7 +268,7 @@ impl Pool {
     }
 
     /// The same bytes to everybody, behind a difficulty where it has changed.
-    fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
+    pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
         let Some(job) = jobs.newest() else { return };
         let mut line = Vec::new();
@@ -286,7 +286,7 @@ impl Pool {
         }
     }
 
-    fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
+    pub(crate) fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
         self.shared.jobless_since_ms.get_or_insert(now.ms);
         if self.no_template.as_ref() != Some(&reason) {
             out.log(Level::Warning, format!("no job for miners: {reason}"));
@@ -371,21 +371,6 @@ impl Pool {
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
-        }
-    }
-
-    /// After the clock went back, the times of jobs that are out may be too far ahead of it: everybody
-    /// gets another.
-    fn look_at_clock(&mut self, now: Now, out: &mut Actions) {
-        let back_s = self.clock_s.saturating_sub(now.unix_s);
-        self.clock_s = now.unix_s;
-        if back_s < CLOCK_BACK_S {
-            return;
-        }
-        let text = format!("the clock went back by {back_s} s: jobs are sent anew");
-        out.log(Level::Warning, text);
-        if self.shared.has_live_job() && self.shared.jobs.push_fresh().is_some() {
-            self.broadcast_newest_job(now, out);
         }
     }
 

@@ -64,7 +64,7 @@ impl Vardiff {
         if self.shares < SAMPLE {
             return None;
         }
-        let elapsed_ms = (now_ms.saturating_sub(self.since_ms)).max(SAMPLE_MS_MIN);
+        let elapsed_ms = (now_ms - self.since_ms).max(SAMPLE_MS_MIN);
         let ideal = ideal(self.work, elapsed_ms, workers);
         let change = change(current, ideal, self.shares);
         if change.is_some() || self.shares >= SAMPLE_MAX {
@@ -75,7 +75,7 @@ impl Vardiff {
 
     /// Says whether a connection that is silent, or nearly so, should have it easier.
     pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
-        let elapsed_ms = now_ms.saturating_sub(self.since_ms);
+        let elapsed_ms = now_ms - self.since_ms;
         if elapsed_ms < SILENCE_MS || self.shares >= SAMPLE {
             return None;
         }

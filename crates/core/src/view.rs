@@ -41,12 +41,12 @@ impl Rate {
     }
 
     fn faded(&self, now_ms: u64) -> f64 {
-        self.work * (-((now_ms.saturating_sub(self.at_ms)) as f64) / RATE_MS).exp()
+        self.work * (-((now_ms - self.at_ms) as f64) / RATE_MS).exp()
     }
 
     /// Hashes a second.
     pub(crate) fn hashes_per_s(&self, now_ms: u64) -> f64 {
-        let age_ms = ((now_ms.saturating_sub(self.since_ms)) as f64).max(RATE_MS_MIN);
+        let age_ms = ((now_ms - self.since_ms) as f64).max(RATE_MS_MIN);
         // What a steady stream of 1 would have gathered in that time.
         let seen_ms = RATE_MS * (1.0 - (-age_ms / RATE_MS).exp());
         self.faded(now_ms) * HASHES_PER_DIFFICULTY * 1000.0 / seen_ms
@@ -161,7 +161,7 @@ pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = Wo
         worker: one.user.worker.clone().unwrap_or_default(),
         difficulty: session.announced(),
         hashrate: one.rate.hashes_per_s(now.ms),
-        connected_ms: now.ms.saturating_sub(session.connected_at_ms),
+        connected_ms: now.ms - session.connected_at_ms,
     })
 }
 

@@ -282,7 +282,7 @@ fn sign(key: &hmac::Key, timestamp: &str, body: &str) -> String {
 /// What is delivered. Besides our own fields it has those that Discord (`content`) and Telegram
 /// (`text`) show.
 fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) -> Value {
-    let text = without_links(&cut(&alarm.text));
+    let text = cut(&without_links(&alarm.text));
     let mut body = json!({
         "id": id,
         "time": time_s,
@@ -290,7 +290,7 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, network: Network, dropped: u64) ->
         "severity": alarm.kind.severity().name(),
         "network": network.name(),
         "title": format!("hstratum on {}", network.name()),
-        "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        "text": text,
         "content": text,
         // Names are the miners' choice: Discord is to call nobody.
         "allowed_mentions": {"parse": []},

@@ -47,3 +47,22 @@ fn body_has_what_chats_show_and_calls_nobody() {
     assert_eq!((&body["time"], &body["dropped"]), (&json!(7), &json!(3)));
     assert_eq!(body["event"], "job_again");
 }
+
+#[test]
+fn name_of_a_miner_is_no_link_and_no_call() {
+    let hostile = "[click](https://a.example) <!channel> <@1> @everyone www.b.example";
+    let mut alarm = alarm(1);
+    alarm.text = hostile.to_owned();
+    let body = body(&alarm, "1-1", 7, Network::Main, 0);
+    for field in ["text", "content"] {
+        let shown = body[field].as_str().expect("a text");
+        for call in ["](", "://", "<!", "<@", "@e", "www.b"] {
+            assert!(!shown.contains(call), "{field}: {call} in {shown:?}");
+        }
+        assert_eq!(
+            shown.replace('\u{200b}', ""),
+            hostile,
+            "as it was to a reader"
+        );
+    }
+}

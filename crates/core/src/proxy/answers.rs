@@ -274,7 +274,7 @@ impl Desk<'_> {
         text: &str,
     ) -> Option<u32> {
         let is = |kind: &Kind| *asked == std::mem::discriminant(kind);
-        let is_settling = self.now.ms.saturating_sub(miner.settled_at_ms) < LOW_SHARE_GRACE_MS;
+        let is_settling = self.now.ms - miner.settled_at_ms < LOW_SHARE_GRACE_MS;
         match code {
             23 if is(&Kind::Submit) => (!is_settling).then_some(SCORE_LOW_SHARE),
             22 if is(&Kind::Submit) => Some(SCORE_DUPLICATE),

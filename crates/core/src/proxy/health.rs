@@ -183,7 +183,7 @@ impl Shared {
                 Probe::Waiting(_) | Probe::Dialing(..) => {}
                 Probe::Open(asking) => match asking.asked_ms {
                     Some(_) => {}
-                    None if now.ms.saturating_sub(asking.opened_ms) >= PROBE_LIFE_MS => {
+                    None if now.ms - asking.opened_ms >= PROBE_LIFE_MS => {
                         self.end_probe(place, out);
                         self.dial_probe(place, now, out);
                     }
@@ -204,7 +204,7 @@ impl Shared {
     fn doubt(&mut self, place: Place, now: Now, out: &mut Actions) {
         let timeout_ms = self.config.probe_timeout_ms;
         let backend = &mut self.backends[place];
-        let is_over = |since_ms: u64, ms: u64| now.ms.saturating_sub(since_ms) >= ms;
+        let is_over = |since_ms: u64, ms: u64| now.ms - since_ms >= ms;
         // Shares are answered within milliseconds: a busy server's silence tells sooner than the
         // probe's next question.
         if backend
@@ -378,7 +378,7 @@ impl Shared {
     /// A server talked nonsense to a miner.
     pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
         let backend = &mut self.backends[place];
-        if now.ms.saturating_sub(backend.nonsense_since_ms) >= DOWN_MS_MAX {
+        if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
             backend.nonsense_since_ms = now.ms;
             backend.nonsense = 0;
         }
@@ -463,9 +463,7 @@ impl Shared {
                 State::Up
             }
             (State::Unfit(_), None) => State::Up,
-            (State::Up, Some(wrong))
-                if backend.is_leaving || now.ms.saturating_sub(since_ms) >= UNFIT_MS =>
-            {
+            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
                 State::Unfit(wrong)
             }
             (unchanged, _) => unchanged,

@@ -240,7 +240,7 @@ impl Miner {
 
     /// A server has ended the connection; true when that happens too often to be the servers' fault.
     pub(crate) fn count_loss(&mut self, now: Now) -> bool {
-        if now.ms.saturating_sub(self.losses_since_ms) >= SERVER_LOSSES_MS {
+        if now.ms - self.losses_since_ms >= SERVER_LOSSES_MS {
             self.losses_since_ms = now.ms;
             self.losses = 0;
         }
@@ -250,7 +250,7 @@ impl Miner {
 
     /// Adds to the score, and says what it is then.
     pub(crate) fn blame(&mut self, points: u32, now: Now) -> u32 {
-        let seconds = (now.ms.saturating_sub(self.scored_at_ms)) / 1000;
+        let seconds = (now.ms - self.scored_at_ms) / 1000;
         self.scored_at_ms += seconds * 1000;
         let forgiven = seconds.saturating_mul(u64::from(SCORE_DECAY_PER_S));
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);

@@ -193,8 +193,7 @@ impl Desk<'_> {
             None if !is_first => {
                 let since_ms = miner.adrift_since_ms.unwrap_or(self.now.ms);
                 self.shared.counts.moved_lost += 1;
-                self.out
-                    .push(Action::Moved(self.now.ms.saturating_sub(since_ms)));
+                self.out.push(Action::Moved(self.now.ms - since_ms));
             }
             None => {}
         }

@@ -357,7 +357,7 @@ impl Keeper {
             Disk::Fine | Disk::Refusing { .. } => {}
             Disk::Stalled { since_ms, logged } => {
                 if logged {
-                    let seconds = (now.ms.saturating_sub(since_ms)) / 1000;
+                    let seconds = (now.ms - since_ms) / 1000;
                     out.push(Outcome::Free(seconds));
                 }
             }
