@@ -241,6 +241,10 @@ class Templates {
     if (miner.addresses.length === 0)
       return 'no coinbase address';
 
+    // Nobody, or anybody, could spend what is paid to another version.
+    if (miner.addresses.some(address => address.version !== 0))
+      return 'a coinbase address that nobody can be paid at (its version is not 0)';
+
     if (!isSynced(chain))
       return 'node is not synced';
 

@@ -23,7 +23,7 @@ pub enum Auth {
     Users,
     /// Any name; a known account needs its password.
     Open,
-    /// The account is a Handshake address of this network.
+    /// The account is a Handshake address of this network that can be paid.
     Address,
 }
 
@@ -111,25 +111,51 @@ impl Accounts {
         self.known.remove(name);
     }
 
-    /// Splits a cleaned name: a known account counts whole, else the part before the first dot is
-    /// the account.
+    /// Splits a cleaned name: the longest known account that it begins with, before a dot, or before
+    /// an underscore where the account has a dot itself, since a Goldshell appends `_SERIAL` to such a
+    /// name; without one the part before the first dot is the account.
     pub fn user(&self, name: &str) -> User {
-        let split = name
-            .split_once('.')
-            .filter(|(account, _)| !account.is_empty() && !self.contains(name));
-        let (account, worker) = match split {
-            Some((account, worker)) => (account, (!worker.is_empty()).then(|| worker.into())),
-            None => (name, None),
-        };
+        let (account, worker) = self.split(name);
+        let worker = worker.filter(|worker| !worker.is_empty()).map(Into::into);
         let account = match self.known.get_key_value(account) {
             Some((known, _)) => known.clone(),
-            None => account.into(),
+            None => self.one_spelling(account).map_or_else(
+                || account.into(),
+                |text| {
+                    let known = self.known.get_key_value(&*text);
+                    known.map_or_else(|| text.into(), |(known, _)| known.clone())
+                },
+            ),
         };
         User {
             name: name.into(),
             account,
             worker,
         }
+    }
+
+    fn split<'a>(&self, name: &'a str) -> (&'a str, Option<&'a str>) {
+        if self.contains(name) {
+            return (name, None);
+        }
+        let ends = name.rmatch_indices(['.', '_']);
+        let mut parts = ends.map(|(at, end)| (&name[..at], end, &name[at + 1..]));
+        let known = parts.find(|(account, end, _)| {
+            self.contains(account) && (*end == "." || account.contains('.'))
+        });
+        if let Some((account, _, worker)) = known {
+            return (account, Some(worker));
+        }
+        match name.split_once('.') {
+            Some((account, worker)) if !account.is_empty() => (account, Some(worker)),
+            _ => (name, None),
+        }
+    }
+
+    /// The text of an address that an account can be paid at: a name in capitals is the same account.
+    pub(crate) fn one_spelling(&self, account: &str) -> Option<String> {
+        let address = Address::parse_payable(account, self.network)?;
+        Some(address.encode(self.network))
     }
 
     /// Judges a cleaned name and a password.
@@ -154,7 +180,7 @@ impl Accounts {
             (Some(known), _) => !known.password.is_locked(),
             (None, Auth::Users) => false,
             (None, Auth::Open) => true,
-            (None, Auth::Address) => Address::parse(account, self.network).is_some(),
+            (None, Auth::Address) => self.one_spelling(account).is_some(),
         }
     }
 
@@ -191,11 +217,12 @@ mod tests {
         let mut accounts = Accounts::new(auth, Network::Regtest, [7; 32]);
         accounts.insert("alice", StoredPassword::Hash256(hash256(b"pw")));
         accounts.insert("b.c", StoredPassword::Hash256(hash256(b"pw")));
+        accounts.insert("al@ex.org", StoredPassword::Hash256(hash256(b"pw")));
         accounts
     }
 
     #[test]
-    fn a_name_is_split_at_its_first_dot_unless_it_is_an_account() {
+    fn the_longest_known_account_that_begins_a_name_is_meant() {
         let accounts = accounts(Auth::Open);
         for (name, account, worker) in [
             ("alice", "alice", None),
@@ -205,6 +232,14 @@ mod tests {
             ("b.c", "b.c", None),
             ("b.d", "b", Some("d")),
             (".x", ".x", None),
+            ("al@ex.org", "al@ex.org", None),
+            ("al@ex.org.rig1", "al@ex.org", Some("rig1")),
+            ("al@ex.org.rig.2", "al@ex.org", Some("rig.2")),
+            ("al@ex.org_H1FAKE", "al@ex.org", Some("H1FAKE")),
+            ("al@ex.org.rig_H1FAKE", "al@ex.org", Some("rig_H1FAKE")),
+            ("al@ex.organic", "al@ex", Some("organic")),
+            ("alice_2", "alice_2", None),
+            ("alice_2.rig", "alice_2", Some("rig")),
         ] {
             let user = accounts.user(name);
             assert_eq!((&*user.account, user.worker.as_deref()), (account, worker));
@@ -234,15 +269,34 @@ mod tests {
     fn an_unknown_account_is_judged_by_the_mode() {
         let address = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54.rig";
         let main = "hs1qeqj7ltuelujxtrh0m88ccwzfndwf8798n3wkwy";
+        let later = Address::new(1, vec![7; 32]).expect("an address");
+        let unpayable = later.encode(Network::Regtest);
         for (auth, name, yes) in [
             (Auth::Users, "bob", false),
             (Auth::Open, "bob", true),
             (Auth::Address, "bob", false),
             (Auth::Address, address, true),
+            (Auth::Address, &address.to_uppercase(), true),
             (Auth::Address, main, false),
+            (Auth::Address, &unpayable, false),
         ] {
             let login = accounts(auth).login(name, "");
             assert_eq!(matches!(login, Login::Yes(_)), yes, "{auth:?} {name}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_capitals_is_the_same_account() {
+        let address = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
+        for auth in [Auth::Open, Auth::Address] {
+            let mut accounts = accounts(auth);
+            let upper = accounts.user(&format!("{}.rig", address.to_uppercase()));
+            assert_eq!(
+                (&*upper.account, upper.worker.as_deref()),
+                (address, Some("rig"))
+            );
+            accounts.insert(address, StoredPassword::Hash256(hash256(b"pw")));
+            assert_eq!(accounts.login(&address.to_uppercase(), "no"), Login::No);
         }
     }
 

@@ -9,7 +9,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::event::Now;
-use crate::limits::{BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX, OPERATOR_BANS_MAX};
+use crate::limits::{
+    ADMIN_GUESSES_MAX, BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX, GUESS_MS, OPERATOR_BANS_MAX,
+};
 
 /// An address that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +160,7 @@ impl Bans {
         let mut list = self.ordered(now);
         for address in &self.order {
             let offence = &self.offences[address];
-            let ago_s = (now.ms - offence.since_ms) / 1000;
+            let ago_s = (now.ms.saturating_sub(offence.since_ms)) / 1000;
             let since_s = now.unix_s.saturating_sub(ago_s);
             if offence.drops >= BAN_DROPS {
                 list.push(Ban {
@@ -194,11 +196,59 @@ impl Bans {
     fn forget_old(&mut self, now_ms: u64) {
         while let Some(address) = self.order.front()
             && let Some(offence) = self.offences.get(address)
-            && now_ms - offence.since_ms >= BAN_MS
+            && now_ms.saturating_sub(offence.since_ms) >= BAN_MS
         {
             self.offences.remove(address);
             self.order.pop_front();
         }
+    }
+}
+
+/// Addresses that guess the admin's password. Who mines there is not refused, but its guesses are.
+#[derive(Default)]
+pub(crate) struct Guesses {
+    wrong: HashMap<IpAddr, Offence>,
+    /// The same addresses, oldest first.
+    order: VecDeque<IpAddr>,
+}
+
+impl Guesses {
+    /// Whether the admin's password is still looked at from there.
+    pub(crate) fn may_guess(&mut self, address: IpAddr, now_ms: u64) -> bool {
+        while let Some(oldest) = self.order.front()
+            && (self.wrong.get(oldest))
+                .is_none_or(|one| now_ms.saturating_sub(one.since_ms) >= GUESS_MS)
+        {
+            self.wrong.remove(oldest);
+            self.order.pop_front();
+        }
+        let wrong = self.wrong.get(&network_of(address));
+        wrong.is_none_or(|one| one.drops < ADMIN_GUESSES_MAX)
+    }
+
+    /// A wrong one came from there; true when it was the last that is looked at.
+    pub(crate) fn guessed(&mut self, address: IpAddr, now_ms: u64) -> bool {
+        let address = network_of(address);
+        if !self.wrong.contains_key(&address) {
+            if self.order.len() == BANNED_ADDRESSES_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.wrong.remove(&oldest);
+            }
+            self.order.push_back(address);
+        }
+        let new = Offence {
+            drops: 0,
+            since_ms: now_ms,
+        };
+        let wrong = self.wrong.entry(address).or_insert(new);
+        wrong.drops += 1;
+        wrong.drops == ADMIN_GUESSES_MAX
+    }
+
+    /// Addresses that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.wrong.len().max(self.order.len())
     }
 }
 

@@ -177,6 +177,15 @@ pub const TALLIES_MAX: usize = 65_536;
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;
 
+/// How far the clock must have gone back for jobs to be sent anew.
+pub const CLOCK_BACK_S: u64 = 60;
+
+/// Wrong passwords of the admin from one address within [`GUESS_MS`], whatever has been earned there.
+/// Then the admin's password is not looked at from there, right or wrong, until the time is over.
+pub const ADMIN_GUESSES_MAX: u32 = 10;
+/// See [`ADMIN_GUESSES_MAX`].
+pub const GUESS_MS: u64 = 10 * 60_000;
+
 /// Servers that one proxy can have. The start is refused beyond it.
 pub const BACKENDS_MAX: usize = 64;
 

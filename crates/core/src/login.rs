@@ -7,12 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::account::{ADMIN, Login, User, clean_name};
-use crate::address::Address;
 use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
 use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Password, Ticket};
-use crate::limits::{
-    PASSWORD_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX,
-};
+use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::password::StoredPassword;
@@ -288,7 +285,16 @@ impl Desk<'_> {
         if let Some(wish) = wish {
             session.pace.wish(wish, self.now.ms);
         }
+        let is_admin = self.shared.config.admin_password.is_some()
+            && &*self.shared.accounts.user(&name).account == ADMIN;
+        if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
+            return self.refuse(session, &name);
+        }
         match self.shared.accounts.login(&name, password) {
+            Login::No if is_admin => {
+                self.count_guess(session);
+                self.refuse(session, &name)
+            }
             Login::Yes(user) => {
                 self.write_anew(&user, password);
                 self.admit(session, user)
@@ -395,73 +401,6 @@ impl Desk<'_> {
         self.start(session);
         self.receive(session, &[]);
     }
-
-    /// `mining.authorize_admin [password]`.
-    pub(crate) fn authorize_admin(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
-        let params = request.texts()?;
-        let [Some(password), ..] = params.as_slice() else {
-            return Err(Reject::InvalidParams);
-        };
-        let is_right = self.shared.config.admin_password.is_some()
-            && matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_));
-        if !is_right {
-            self.blame(session, SCORE_BAD_ADMIN);
-            return Err(Reject::InvalidPassword);
-        }
-        session.is_admin = true;
-        Ok(Answer::True)
-    }
-
-    /// `mining.add_user [user, password, address]`; the address may be missing.
-    pub(crate) fn add_user(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
-        if !session.is_admin {
-            return Err(Reject::OnlyAdmin);
-        }
-        let params = request.texts()?;
-        let (name, password) = name_and_password(&params)?;
-        // What reads as a wish could never be typed as a password.
-        if password.is_empty() || split_password(password).1.is_some() {
-            return Err(Reject::InvalidParams);
-        }
-        let address = self.payout_address(&params)?;
-        if self.shared.accounts.contains(&name) || self.shared.questions.is_writing(&name) {
-            return Err(Reject::UserExists);
-        }
-        session.is_asking = true;
-        let asker = Asker {
-            conn: session.conn,
-            id: request.id().map(str::to_owned),
-        };
-        let user = NewUser {
-            name,
-            password: password.to_owned(),
-            address,
-            is_locked: false,
-        };
-        self.shared.write_user(user, Writer::Miner(asker), self.out);
-        Ok(Answer::Later)
-    }
-
-    /// The third parameter in its one spelling; none where it is missing.
-    fn payout_address(&self, params: &[Option<String>]) -> Result<Option<String>, Reject> {
-        let Some(text) = params.get(2) else {
-            return Ok(None);
-        };
-        let network = self.shared.config.network;
-        let address = text
-            .as_deref()
-            .and_then(|text| Address::parse_payable(text, network))
-            .ok_or(Reject::InvalidAddress)?;
-        Ok(Some(address.encode(network)))
-    }
 }
 
 fn reject(why: NotWritten) -> Reject {
@@ -473,7 +412,7 @@ fn reject(why: NotWritten) -> Reject {
 }
 
 /// A name and a password, which may be missing.
-fn name_and_password(params: &[Option<String>]) -> Result<(String, &str), Reject> {
+pub(crate) fn name_and_password(params: &[Option<String>]) -> Result<(String, &str), Reject> {
     let name = params
         .first()
         .and_then(Option::as_deref)

@@ -172,7 +172,10 @@ impl<'a> Request<'a> {
 
     /// The parameters as JSON text; none are an empty list.
     pub fn params_text(&self) -> &'a str {
-        self.params.map_or("[]", RawValue::get)
+        self.params
+            .map(RawValue::get)
+            .filter(|text| *text != "null")
+            .unwrap_or("[]")
     }
 
     /// The same request with another id.

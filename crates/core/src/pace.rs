@@ -54,9 +54,10 @@ impl Pace {
         self.difficulty
     }
 
-    /// What this agent can bear. Without a name it may be a HandyMiner in solo mode.
+    /// What this agent can bear. Without a name it may be a HandyMiner in solo mode; HandyMiner-CLI
+    /// in pool mode says `user agent/version`.
     pub(crate) fn bound_for(&mut self, agent: &str) {
-        if agent.is_empty() || agent.starts_with("handyminer") {
+        if agent.is_empty() || agent.starts_with("handyminer") || agent == "user agent/version" {
             self.greatest = Difficulty::new(HANDYMINER_MAX);
             self.set(self.difficulty);
         }
@@ -86,6 +87,12 @@ impl Pace {
             }
         }
         self.has_wish = true;
+    }
+
+    /// The miner sends blocks only: it is told the network's difficulty, which caps every job's, so
+    /// that each counts for what it took.
+    pub(crate) fn mines_blocks(&mut self) {
+        self.wish(Wish::Fixed(Difficulty::MAX), 0);
     }
 
     /// The miner takes nothing easier than this.
@@ -248,6 +255,7 @@ mod tests {
         for (agent, told) in [
             ("handyminer/0.0.5", HANDYMINER_MAX),
             ("", HANDYMINER_MAX),
+            ("user agent/version", HANDYMINER_MAX),
             ("icbtminer", 1_015_808.0),
         ] {
             let mut pace = pace(Dynamic::On);

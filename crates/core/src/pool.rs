@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
 use crate::admit::ProxySecret;
-use crate::ban::{Bans, network_of};
+use crate::ban::{Bans, Guesses, network_of};
 use crate::block::{Reach, Solution};
+use crate::clock::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::drain::Drain;
 use crate::ends::Ends;
 use crate::event::{
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub names_unproven: usize,
     pub questions: Questions,
     pub turns: Turns,
+    pub guesses: Guesses,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
@@ -110,6 +112,8 @@ pub struct Pool {
     /// When the newest template came.
     pub(crate) job_at_ms: u64,
     next_round_ms: u64,
+    /// What the clock said at the last tick, Unix seconds.
+    pub(crate) clock_s: u64,
 }
 
 impl Pool {
@@ -146,6 +150,7 @@ impl Pool {
                 names_unproven: 0,
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
+                guesses: Guesses::default(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -161,6 +166,7 @@ impl Pool {
             no_template: None,
             job_at_ms: now.ms,
             next_round_ms: now.ms + ROUND_MS,
+            clock_s: now.unix_s,
         }
     }
 
@@ -242,6 +248,9 @@ impl Pool {
             return;
         }
         self.shared.tip = Some(template.prev_block);
+        if is_ahead_of_clock(&template, now) {
+            return self.handle_no_template(now, CLOCK_BEHIND.to_owned(), out);
+        }
         self.shared.jobless_since_ms = None;
         if self.no_template.take().is_some() {
             out.log(Level::Info, "there is a job for miners again".to_owned());
@@ -269,7 +278,7 @@ impl Pool {
     }
 
     /// The same bytes to everybody, behind a difficulty where it has changed.
-    fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
+    pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
         let Some(job) = jobs.newest() else { return };
         let mut line = Vec::new();
@@ -287,7 +296,7 @@ impl Pool {
         }
     }
 
-    fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
+    pub(crate) fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
         self.shared.jobless_since_ms.get_or_insert(now.ms);
         if self.no_template.as_ref() != Some(&reason) {
             out.log(Level::Warning, format!("no job for miners: {reason}"));
@@ -358,7 +367,7 @@ impl Pool {
         }
         if let Some(since) = self.shared.jobless_since_ms
             && self.shared.is_listening
-            && now.ms - since >= JOBLESS_GRACE_MS
+            && now.ms.saturating_sub(since) >= JOBLESS_GRACE_MS
         {
             self.stop_listening(out);
         }
@@ -369,6 +378,7 @@ impl Pool {
             }
         }
         self.move_away(now, out);
+        self.look_at_clock(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);

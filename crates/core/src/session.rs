@@ -76,6 +76,8 @@ pub(crate) struct Session {
     pub extra_nonce1: Option<u32>,
     pub users: Vec<Authorized>,
     pub is_admin: bool,
+    /// It has sent `mining.authorize_admin`: without an agent it is a HandyMiner in solo mode.
+    pub has_asked_for_admin: bool,
     /// A question is open whose answer the next line has to wait for.
     pub is_asking: bool,
     /// Miners here that a proxy, which asks over this connection, could take elsewhere.
@@ -114,6 +116,7 @@ impl Session {
             extra_nonce1: None,
             users: Vec::new(),
             is_admin: false,
+            has_asked_for_admin: false,
             is_asking: false,
             proxied: None,
             is_paused: false,
@@ -138,7 +141,7 @@ impl Session {
 
     /// Whether its first job is so recent that low shares say nothing about it.
     pub(crate) fn is_settling(&self, now: Now) -> bool {
-        now.ms - self.first_job_at_ms < LOW_SHARE_GRACE_MS
+        now.ms.saturating_sub(self.first_job_at_ms) < LOW_SHARE_GRACE_MS
     }
 
     /// Whether it has taken too long to subscribe and authorize.
@@ -146,7 +149,7 @@ impl Session {
         !self.is_ready()
             && !self.is_closing()
             && !self.is_asking
-            && now.ms - self.connected_at_ms >= LOGIN_MS
+            && now.ms.saturating_sub(self.connected_at_ms) >= LOGIN_MS
     }
 
     /// Whether it has had a job.
@@ -301,8 +304,9 @@ impl Session {
 
     /// Adds to the score; true when that is too much.
     pub(crate) fn blame(&mut self, points: u32, now: Now) -> bool {
-        let forgiven = (now.ms - self.scored_at_ms) / 1000 * u64::from(SCORE_DECAY_PER_S);
-        self.scored_at_ms += (now.ms - self.scored_at_ms) / 1000 * 1000;
+        let forgiven =
+            (now.ms.saturating_sub(self.scored_at_ms)) / 1000 * u64::from(SCORE_DECAY_PER_S);
+        self.scored_at_ms += (now.ms.saturating_sub(self.scored_at_ms)) / 1000 * 1000;
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
         self.score = self.score.saturating_sub(forgiven).saturating_add(points);
         self.score >= SCORE_MAX

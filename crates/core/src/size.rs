@@ -59,6 +59,7 @@ impl Pool {
                 TALLIES_MAX + USERS_PER_SESSION_MAX,
             ),
             size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
+            size("guessers", shared.guesses.len(), BANNED_ADDRESSES_MAX),
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
         ];
         let jobs = shared.jobs.sizes();

@@ -80,6 +80,9 @@ pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 pub struct Difficulty(f64);
 
 impl Difficulty {
+    /// Above every network's.
+    pub(crate) const MAX: Self = Self(f64::MAX);
+
     /// `None` unless `value` is finite and above zero.
     #[must_use]
     pub fn new(value: f64) -> Option<Self> {

@@ -80,7 +80,7 @@ fn random_session(seed: u64) -> Vec<Output> {
 
 fn random_line(table: &mut Table, dice: &mut Dice, miner: Miner, kind: u64, step: u32) {
     let line = match kind {
-        13..16 => format!(r#"{{"id":{step},"method":"mining.subscribe","params":[]}}"#),
+        13..16 => format!(r#"{{"id":{step},"method":"mining.subscribe","params":["agent"]}}"#),
         16..19 => {
             let name = ["alice", "carol", "carol.x", "bob.rig"][dice.below(4) as usize];
             let password = ["pw", "x"][dice.below(2) as usize];

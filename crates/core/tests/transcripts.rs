@@ -169,6 +169,7 @@ impl Play {
             ("side", "") => table.answer_block(Verdict::Side),
             ("refused", reason) => table.answer_block(Verdict::Refused(reason.to_owned())),
             ("unknown", reason) => table.answer_block(Verdict::Unknown(reason.to_owned())),
+            ("clock-behind", seconds) => table.clock_behind_s = seconds.parse().expect("a number"),
             ("hold", "ledger") => table.ledger_held = true,
             ("hold", "clerk") => table.clerk_held = true,
             ("release", "") => table.release(),

@@ -26,7 +26,7 @@ use crate::password;
 use crate::spool::Spool;
 use crate::store::StoreMail;
 use crate::tls;
-use crate::users::UsersFile;
+use crate::users::{UsersFile, Written};
 
 /// Is this the password?
 pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
@@ -128,12 +128,12 @@ pub(crate) fn run_users(
     for mail in mail {
         let answer = match mail {
             UsersMail::Add(ticket, user, _) => {
-                let added = add_user(files.users.as_mut(), ledger, &user);
+                let added = add_user(files.users.as_mut(), ledger, &user, node);
                 WorkMail::UserAdded(ticket, user.name, added.map_err(failed))
             }
             UsersMail::Keep(ticket, name, stored) => {
                 let file = files.users.as_mut();
-                let kept = file.map_or(Ok(()), |file| file.append(&name, &stored));
+                let kept = file.map_or(Ok(()), |file| append(file, &name, &stored, node));
                 WorkMail::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
             }
             UsersMail::Bans(order, _, bans) => {
@@ -164,6 +164,7 @@ fn add_user(
     file: Option<&mut UsersFile>,
     ledger: &Sender<StoreMail>,
     user: &NewUser,
+    node: &dyn Node,
 ) -> anyhow::Result<StoredPassword> {
     let mut stored = password::hash(&user.password)?;
     if user.is_locked {
@@ -174,9 +175,22 @@ fn add_user(
             .with_context(|| format!("failed to store the address of {:?}", user.name))?;
     }
     if let Some(file) = file {
-        file.append(&user.name, &stored)?;
+        append(file, &user.name, &stored, node)?;
     }
     Ok(stored)
+}
+
+fn append(
+    file: &mut UsersFile,
+    name: &str,
+    stored: &StoredPassword,
+    node: &dyn Node,
+) -> anyhow::Result<()> {
+    if file.append(name, stored)? == Written::Anew {
+        let text = "users.json was gone: it was written anew with every account that is known";
+        node.log(Level::Warning, text);
+    }
+    Ok(())
 }
 
 fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> anyhow::Result<()> {

@@ -351,7 +351,8 @@ impl Config {
                 (spec.set)(&mut draft, text).expect("the table's defaults are valid");
             }
         }
-        let mut given: Vec<&RawOption> = raw.iter().collect();
+        let given = raw.iter().filter(|option| !option.is_service_link());
+        let mut given: Vec<&RawOption> = given.collect();
         given.sort_by_key(|option| option.origin);
         for option in given {
             let spec = OPTIONS

@@ -29,6 +29,31 @@ fn check_error(options: &[RawOption], expected: &str) {
 const DATABASE: &str = "postgres://pool:secret@db-1,db-2/pool";
 
 #[test]
+fn links_of_a_container_platform_are_no_options() {
+    let linked = [
+        ("port", "tcp://10.0.0.7:3008"),
+        ("port3008tcp", "tcp://10.0.0.7:3008"),
+        ("port3008tcpaddr", "10.0.0.7"),
+        ("port3008tcpproto", "tcp"),
+        ("servicehost", "10.0.0.7"),
+        ("serviceport", "3008"),
+        ("serviceportstratum", "3008"),
+    ];
+    let option = |origin| {
+        move |(key, value): (&str, &str)| RawOption {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin,
+        }
+    };
+    let links: Vec<RawOption> = linked.map(option(Origin::Environment)).into();
+    Config::parse(&links).expect("they are passed over");
+    for flag in linked.map(option(Origin::Flag)) {
+        Config::parse(&[flag]).expect_err("nobody else sets these");
+    }
+}
+
+#[test]
 fn nothing_given_is_the_defaults() {
     let expected = Config {
         host: "::".parse().expect("an address"),

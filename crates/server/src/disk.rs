@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -34,10 +35,19 @@ pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
 ///
 /// A temporary left by a crash is overwritten by the next attempt and read by nobody.
 pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    write(dir, name, bytes, 0o666)
+}
+
+/// The same of what only its owner may read.
+pub(crate) fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    write(dir, name, bytes, 0o600)
+}
+
+fn write(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     create_dir(dir)?;
     let path = dir.join(name);
     let temporary = dir.join(format!(".{name}.tmp"));
-    write_synced(&temporary, bytes)
+    write_synced(&temporary, bytes, mode)
         .and_then(|()| fs::rename(&temporary, &path))
         .inspect_err(|_| {
             // Room for the next attempt, if the disk is full.
@@ -58,11 +68,17 @@ pub(crate) fn parent(path: &Path) -> Option<&Path> {
     })
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    // One that is left from before keeps its mode.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
+        .mode(mode)
         .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()

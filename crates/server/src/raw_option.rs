@@ -24,6 +24,26 @@ pub struct RawOption {
     pub origin: Origin,
 }
 
+impl RawOption {
+    /// Whether a container platform has set it for a service by the name of hsd-stratum:
+    /// `HSD_STRATUM_PORT=tcp://…`, `HSD_STRATUM_PORT_3008_TCP_ADDR`, `HSD_STRATUM_SERVICE_HOST`.
+    pub fn is_service_link(&self) -> bool {
+        if self.origin != Origin::Environment {
+            return false;
+        }
+        let rest = self.key.strip_prefix("port").unwrap_or_default();
+        let kind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_port = kind.len() < rest.len()
+            && ["tcp", "udp", "sctp"]
+                .iter()
+                .any(|name| kind.starts_with(name));
+        is_port
+            || self.key == "servicehost"
+            || self.key.starts_with("serviceport")
+            || (self.key == "port" && self.value.contains("://"))
+    }
+}
+
 /// Shows no value: it may be the password.
 impl fmt::Debug for RawOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

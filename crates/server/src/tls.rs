@@ -65,7 +65,16 @@ pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>>
         "failed to read {}: no certificate in it",
         cert.display()
     );
-    let private = PrivateKeyDer::from_pem_slice(&read_pem(key)?)
+    let pem = read_pem(key)?;
+    let encrypted: [&[u8]; 2] = [b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+    ensure!(
+        !encrypted
+            .iter()
+            .any(|mark| pem.windows(mark.len()).any(|part| part == *mark)),
+        "failed to read {}: the key is encrypted; write it without a passphrase (openssl pkey -in … -out …)",
+        key.display()
+    );
+    let private = PrivateKeyDer::from_pem_slice(&pem)
         .with_context(|| format!("failed to read {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

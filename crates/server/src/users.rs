@@ -6,10 +6,10 @@
 //! A disabled account's line has its password in `disabled`, and one that nothing matches in
 //! `password`: a reader that does not know the field lets nobody in either.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -17,6 +17,8 @@ use hstratum_core::password::StoredPassword;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How much of a malformed line an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 80;
@@ -39,6 +41,15 @@ pub enum Repair {
     Cut(PathBuf),
 }
 
+/// How an account came into the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Behind the others.
+    Appended,
+    /// With all others, since the file was gone.
+    Anew,
+}
+
 /// How the bytes of a file end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -54,6 +65,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct UsersFile {
     path: PathBuf,
+    /// What the file holds: it is written whole where somebody has removed it meanwhile.
+    known: HashMap<String, StoredPassword>,
     /// A failed append that could not be taken back yet: the file and the length it must have.
     broken: Option<(File, u64)>,
     /// Replaced by tests that need a disk which fails.
@@ -113,7 +126,12 @@ impl UsersFile {
             }
             End::Torn(whole) => Some(cut_tail(&path, whole as u64, &bytes[whole..], now_s)?),
         };
+        close_to_others(&path)?;
+        let known = records
+            .iter()
+            .map(|one| (one.name.clone(), one.password.clone()));
         let file = Self {
+            known: known.collect(),
             path,
             broken: None,
             sync: File::sync_all,
@@ -127,13 +145,19 @@ impl UsersFile {
     ///
     /// When the line could not be written and synced. The file is then as it was before, or is made
     /// so by the next append; the account is not to be acknowledged.
-    pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
-        self.try_append(name, password)
-            .with_context(|| format!("failed to write {}", self.path.display()))
+    pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
+        let written = self
+            .try_append(name, password)
+            .with_context(|| format!("failed to write {}", self.path.display()))?;
+        self.known.insert(name.to_owned(), password.clone());
+        Ok(written)
     }
 
-    fn try_append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
+    fn try_append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
         self.take_back()?;
+        if !self.known.is_empty() && !self.path.exists() {
+            return self.write_anew(name, password);
+        }
         // Opened by name each time: an operator's editor may have replaced the file.
         let (mut file, length, created) = open_for_append(&self.path)?;
         let mut line = String::new();
@@ -155,7 +179,27 @@ impl UsersFile {
             // If this fails too, the next append tries again before it writes.
             let _ = self.take_back();
         }
-        written
+        written.map(|()| Written::Appended)
+    }
+
+    /// The file was written whole.
+    pub(crate) fn holds(&mut self, all: &HashMap<String, StoredPassword>) {
+        self.known.clone_from(all);
+    }
+
+    /// Somebody has removed the file: without the other accounts they would be gone after a restart.
+    fn write_anew(&self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
+        let mut all: BTreeMap<&str, &StoredPassword> = self
+            .known
+            .iter()
+            .map(|(name, one)| (&**name, one))
+            .collect();
+        all.insert(name, password);
+        let text: String = all.iter().map(|(name, one)| encode(name, one)).collect();
+        let dir = disk::parent(&self.path).context("it has no directory")?;
+        let file = self.path.file_name().and_then(|name| name.to_str());
+        disk::write_secret(dir, file.context("it has no name")?, text.as_bytes())?;
+        Ok(Written::Anew)
     }
 
     /// Cuts off what a failed append left, so that no unacknowledged account comes to life later.
@@ -181,6 +225,12 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
         .rposition(|&byte| byte == b'\n')
         .map_or(0, |at| at + 1);
     let (lines, tail) = bytes.split_at(whole);
+    // As some editors begin a file.
+    let lines = lines.strip_prefix(BYTE_ORDER_MARK).unwrap_or(lines);
+    let tail = match whole {
+        0 => tail.strip_prefix(BYTE_ORDER_MARK).unwrap_or(tail),
+        _ => tail,
+    };
     let mut records = parse_lines(lines)?;
     let end = match parse_line(tail) {
         _ if tail.is_empty() => End::Whole,
@@ -309,6 +359,22 @@ fn cut_tail(path: &Path, whole: u64, tail: &[u8], now_s: u64) -> anyhow::Result<
         })
         .with_context(|| format!("failed to repair {}", path.display()))?;
     Ok(Repair::Cut(kept))
+}
+
+/// Hashes of passwords are for nobody else's eyes.
+fn close_to_others(path: &Path) -> anyhow::Result<()> {
+    let Ok(mode) = fs::metadata(path).map(|file| file.permissions().mode()) else {
+        return Ok(());
+    };
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(|| {
+        format!(
+            "failed to make {} readable by its owner alone",
+            path.display()
+        )
+    })
 }
 
 /// The file, its length, and whether it is new.

@@ -42,6 +42,35 @@ fn open_error(content: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
+fn a_file_that_is_removed_meanwhile_comes_back_with_everybody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("users.json");
+    let (mut users, _, _) = UsersFile::open(&path, 1_795_350_965).expect("opened");
+    users.append("alice", &password(1)).expect("appended");
+    fs::remove_file(&path).expect("removed");
+    let written = users.append("bob", &password(2)).expect("written");
+    assert_eq!(written, Written::Anew);
+    let mode = fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (_, records, _) = UsersFile::open(&path, 1_795_350_965).expect("opened");
+    let names: Vec<&str> = records.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["alice", "bob"]);
+}
+
+#[test]
+fn a_file_that_others_may_read_is_closed_to_them_and_a_byte_order_mark_is_passed_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("users.json");
+    let text = format!("\u{feff}{}", encode("alice", &password(1)));
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+    let (_, records, repair) = UsersFile::open(&path, 1_795_350_965).expect("opened");
+    assert_eq!((records.len(), repair), (1, None));
+    let mode = fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn missing_file_is_created_with_its_directory_by_the_first_append() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("regtest/stratum/users.json");
@@ -180,6 +209,7 @@ fn full_disk_is_an_error() {
     std::os::unix::fs::symlink("/dev/full", &path).expect("linked");
     let mut users = UsersFile {
         path,
+        known: HashMap::new(),
         broken: None,
         sync: File::sync_all,
     };

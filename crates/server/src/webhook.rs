@@ -318,7 +318,7 @@ fn sign(key: &hmac::Key, timestamp: &str, body: &str) -> String {
 /// What is delivered. Besides our own fields it has those that Discord (`content`) and Telegram
 /// (`text`) show.
 fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> Value {
-    let text = cut(&alarm.text);
+    let text = cut(&without_links(&alarm.text));
     let (network, server) = (source.network.name(), &source.server);
     let mut body = json!({
         "id": id,
@@ -358,6 +358,25 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> 
         }
     }
     body
+}
+
+/// Text as it is, but for what a chat would make a link or a call of: names are the miners' choice. A
+/// space without width stands where such a thing begins. Fields of ours have names as they are.
+fn without_links(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        let begins = matches!(
+            before,
+            '[' | ']' | '<' | '@' | '#' | '!' | '`' | '*' | '~' | '|'
+        );
+        if begins || (before == ':' && c == '/') || (before == '.' && c.is_alphanumeric()) {
+            shown.push('\u{200b}');
+        }
+        shown.push(c);
+        before = c;
+    }
+    shown
 }
 
 fn cut(text: &str) -> String {

@@ -66,3 +66,22 @@ fn no_two_servers_and_no_two_runs_have_the_same_ids() {
         }
     }
 }
+
+#[test]
+fn name_of_a_miner_is_no_link_and_no_call() {
+    let hostile = "[click](https://a.example) <!channel> <@1> @everyone www.b.example";
+    let mut alarm = alarm(1);
+    alarm.text = hostile.to_owned();
+    let body = body(&alarm, "1-1", 7, Network::Main, 0);
+    for field in ["text", "content"] {
+        let shown = body[field].as_str().expect("a text");
+        for call in ["](", "://", "<!", "<@", "@e", "www.b"] {
+            assert!(!shown.contains(call), "{field}: {call} in {shown:?}");
+        }
+        assert_eq!(
+            shown.replace('\u{200b}', ""),
+            hostile,
+            "as it was to a reader"
+        );
+    }
+}

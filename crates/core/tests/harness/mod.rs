@@ -69,6 +69,8 @@ enum Due {
 pub(crate) struct Table {
     pub(crate) chain: Chain,
     /// Nothing becomes durable while it is set.
+    /// How far the pool's clock is behind the chain's.
+    pub(crate) clock_behind_s: u64,
     pub(crate) ledger_held: bool,
     /// What is recorded is given up while it is set.
     pub(crate) ledger_broken: bool,
@@ -108,6 +110,7 @@ impl Table {
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
             chain: Chain::new(),
+            clock_behind_s: 0,
             ledger_held: false,
             ledger_broken: false,
             clerk_held: false,
@@ -155,7 +158,7 @@ impl Table {
 
     /// A template on the tip; a block without transactions needs no more.
     pub(crate) fn template(&mut self) {
-        let template = self.chain.template(self.now.unix_s);
+        let template = self.chain.template(self.now.unix_s + self.clock_behind_s);
         self.handle(Event::Template(Box::new(template)));
     }
 

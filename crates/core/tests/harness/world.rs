@@ -10,7 +10,8 @@ impl Table {
     pub(crate) fn advance(&mut self, ms: u64) {
         for _ in 0..ms / TICK_MS {
             self.now.ms += TICK_MS;
-            self.now.unix_s = START_S + (self.now.ms - 1_000) / 1_000;
+            let on_time = START_S + (self.now.ms - 1_000) / 1_000;
+            self.now.unix_s = on_time - self.clock_behind_s;
             self.handle(Event::Tick);
         }
     }

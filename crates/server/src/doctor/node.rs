@@ -139,12 +139,12 @@ fn check_configured_payee(addresses: &str, network: Network, findings: &mut Find
     let wrong = addresses
         .split(',')
         .map(str::trim)
-        .find(|text| Address::parse(text, network).is_none());
+        .find(|text| Address::parse_payable(text, network).is_none());
     match wrong {
         Some(text) => findings.problem(
             Part::Node,
             format!(
-                "coinbase-address: {text:?} is no address of {}",
+                "coinbase-address: {text:?} is no address of {} that can be paid",
                 network.name()
             ),
             format!("correct it in hsd.conf: it begins with {}1", network.hrp()),

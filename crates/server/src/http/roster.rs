@@ -226,7 +226,7 @@ impl Merged {
 
     /// What was sent to all servers.
     fn add_hour(&mut self, (since, pasts): &Pasts, now: u64) {
-        let seconds = (now - since).max(1) as f64;
+        let seconds = now.saturating_sub(*since).max(1) as f64;
         for past in pasts.iter() {
             let row = self.row(&past.account, &past.worker);
             row.rates[1] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
@@ -251,7 +251,7 @@ impl Merged {
     /// rate of one connection beside what was sent to another server would count it twice.
     fn add_elsewhere(&mut self, (_, pasts): &Pasts, fleet: &Known, now: u64) {
         let servers = fleet.by_origin();
-        let seconds = (now - recent_since(now)).max(1) as f64;
+        let seconds = now.saturating_sub(recent_since(now)).max(1) as f64;
         for past in pasts.iter().filter(|past| past.recent_work > 0.0) {
             let Some(server) = servers.get(&past.origin).filter(|server| !server.is_this) else {
                 continue;

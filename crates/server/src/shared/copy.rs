@@ -66,19 +66,24 @@ impl Copy {
     }
 
     /// Users are these, and no others.
-    pub(crate) fn write_users(&self, all: &HashMap<String, StoredPassword>) -> anyhow::Result<()> {
+    pub(crate) fn write_users(
+        &mut self,
+        all: &HashMap<String, StoredPassword>,
+    ) -> anyhow::Result<()> {
         let mut names: Vec<&String> = all.keys().collect();
         names.sort();
         let lines = names
             .into_iter()
             .map(|name| users::encode(name, &all[name]));
         let text: String = lines.collect();
-        disk::write_whole(&self.dir, USERS, text.as_bytes())
+        disk::write_secret(&self.dir, USERS, text.as_bytes())?;
+        self.users.holds(all);
+        Ok(())
     }
 
     /// A user is new, or has another password.
     pub(crate) fn add_user(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
-        self.users.append(name, password)
+        self.users.append(name, password).map(|_| ())
     }
 
     /// Bans are these, and no others.

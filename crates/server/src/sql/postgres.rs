@@ -35,6 +35,19 @@ struct Open {
 
 type Statements = HashMap<String, Statement>;
 
+/// A name that the database's encoding cannot hold would stop all that comes after it.
+fn check_encoding(client: &mut Client) -> Result<(), SqlError> {
+    let row = client.query_one("SHOW server_encoding", &[])?;
+    let encoding: String = row.get(0);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(SqlError::Failed(format!(
+        "the database's encoding is {encoding} and must be UTF8, so that it holds every name: \
+         create it anew with ENCODING 'UTF8'"
+    )))
+}
+
 impl Postgres {
     /// Connects.
     ///
@@ -72,10 +85,14 @@ impl Postgres {
         }
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open {
-                client: self.address.connect()?,
-                statements: Statements::new(),
-            },
+            None => {
+                let mut client = self.address.connect()?;
+                check_encoding(&mut client)?;
+                Open {
+                    client,
+                    statements: Statements::new(),
+                }
+            }
         };
         Ok(self.open.insert(open))
     }

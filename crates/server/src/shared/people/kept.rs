@@ -18,7 +18,7 @@ impl Registry {
             let (name, password) = (name.clone(), password.clone());
             return self.keep_user(&name, &password);
         }
-        let copy = self.copy.as_ref();
+        let copy = self.copy.as_mut();
         let kept = copy.map(|copy| copy.write_users(&self.people.users));
         self.complain(kept);
     }
