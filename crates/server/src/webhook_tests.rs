@@ -35,15 +35,18 @@ fn signature_is_what_others_compute() {
     );
 }
 
+fn source() -> Source {
+    Source {
+        network: Network::Main,
+        server: "eu-1".to_owned(),
+    }
+}
+
 #[test]
 fn body_has_what_chats_show_and_calls_nobody() {
     let mut alarm = alarm(1);
     alarm.text = "@everyone ".repeat(1000);
-    let source = Source {
-        network: Network::Main,
-        server: "eu-1".to_owned(),
-    };
-    let body = body(&alarm, "1-1", 7, &source, 3);
+    let body = body(&alarm, "1-1", 7, &source(), 3);
     let shown = body["content"].as_str().expect("a text");
     assert_eq!(shown.chars().count(), ALARM_CHARS_MAX + 1);
     assert_eq!(body["text"], body["content"]);
@@ -72,7 +75,7 @@ fn name_of_a_miner_is_no_link_and_no_call() {
     let hostile = "[click](https://a.example) <!channel> <@1> @everyone www.b.example";
     let mut alarm = alarm(1);
     alarm.text = hostile.to_owned();
-    let body = body(&alarm, "1-1", 7, Network::Main, 0);
+    let body = body(&alarm, "1-1", 7, &source(), 0);
     for field in ["text", "content"] {
         let shown = body[field].as_str().expect("a text");
         for call in ["](", "://", "<!", "<@", "@e", "www.b"] {

@@ -262,6 +262,12 @@ impl<S: Outside> Driver<S> {
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
             Action::Close(conn, how) => self.net.close(conn, how),
+            Action::Listen(listening) => {
+                if let Err(error) = self.net.listen(listening) {
+                    self.net
+                        .say(Level::Error, &format!("cannot listen: {error}"));
+                }
+            }
             Action::Moved(ms) => {
                 self.moves.times.saturating_record(ms);
                 self.moves.jobless.observe(Duration::from_millis(ms), 1);
