@@ -164,6 +164,10 @@ impl World {
                 Err(_) => false,
             },
         };
+        let hangs_ms = self.disk.hangs_ms(now_ms);
+        if hangs_ms > 0 {
+            return self.after(hangs_ms, What::Users(self.boot));
+        }
         let Adding { ticket, user, .. } = process.adding.pop_front().expect("it was just there");
         let is_full = now_ms < self.disk.full_until_ms;
         let fails = is_full || happens(&mut self.rngs.disk, self.faults.failed_file);

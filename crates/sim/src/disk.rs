@@ -60,6 +60,8 @@ pub(crate) struct Disk {
     /// What it refuses then may be written all the same.
     pub(crate) full_and_written: bool,
     pub(crate) busy_until_ms: u64,
+    /// Until then no write comes back.
+    pub(crate) hung_until_ms: u64,
     pub(crate) plant: Option<Plant>,
     /// The last commit seemed to fail.
     has_failed: bool,
@@ -105,6 +107,7 @@ impl Disk {
             full_until_ms: 0,
             full_and_written: false,
             busy_until_ms: 0,
+            hung_until_ms: 0,
             plant,
             has_failed: false,
             in_log: None,
@@ -115,6 +118,11 @@ impl Disk {
             addresses: BTreeMap::new(),
             dumps: BTreeMap::new(),
         }
+    }
+
+    /// How long a write that begins now does not come back, beside its own time.
+    pub(crate) fn hangs_ms(&self, now_ms: u64) -> u64 {
+        self.hung_until_ms.saturating_sub(now_ms)
     }
 
     /// A process starts and opens the ledger.

@@ -10,7 +10,7 @@ const CLOCK_OFF_S_MAX: u64 = 5 * 3600;
 const CLOCK_SLOW_S_MAX: i64 = 6000;
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Crash,
         Self::PowerCut,
         Self::PoolPanic,
@@ -20,6 +20,7 @@ impl FaultKind {
         Self::TemplateStorm,
         Self::FullDisk,
         Self::BusyLedger,
+        Self::HungDisk,
         Self::Cut,
         Self::HalfOpen,
     ];
@@ -35,6 +36,7 @@ impl FaultKind {
             Self::TemplateStorm => faults.template_storm_ms,
             Self::FullDisk => faults.full_disk_ms,
             Self::BusyLedger => faults.busy_ledger_ms,
+            Self::HungDisk => faults.hung_disk_ms,
             Self::Cut => faults.cut_ms,
             Self::HalfOpen => faults.half_open_ms,
         }
@@ -90,6 +92,12 @@ impl World {
                 let for_ms = between(&mut self.rngs.fault, 100, 30_000);
                 note!(self, "disk      another process writes for {for_ms} ms");
                 self.disk.busy_until_ms = self.now_ms + for_ms;
+            }
+            FaultKind::HungDisk => {
+                self.inject("hung disk");
+                let for_ms = between(&mut self.rngs.fault, 2_000, 600_000);
+                note!(self, "disk      hangs for {for_ms} ms");
+                self.disk.hung_until_ms = self.now_ms + for_ms;
             }
             FaultKind::Cut => {
                 if let Some(conn) = self.pick_wire() {
@@ -153,6 +161,7 @@ impl World {
         self.faults = Faults::default();
         self.disk.full_until_ms = 0;
         self.disk.busy_until_ms = 0;
+        self.disk.hung_until_ms = 0;
         if self.clock_off_s != 0 {
             self.set_clock(0);
         }

@@ -147,7 +147,10 @@ impl World {
     }
 
     pub(crate) fn offer(&mut self, hash: Hash, prev: Hash) {
-        let delay_ms = self.rngs.server.u64(0..4);
+        let mut delay_ms = self.rngs.server.u64(0..4);
+        if self.plant == Some(Plant::BlockWaitsForDisk) {
+            delay_ms += self.disk.hangs_ms(self.now_ms);
+        }
         let offer = Offer { hash, prev };
         self.after(delay_ms, What::Offer(self.boot, offer));
     }

@@ -98,6 +98,8 @@ pub struct Faults {
     pub full_disk_ms: Option<u64>,
     /// Another process writes for a while.
     pub busy_ledger_ms: Option<u64>,
+    /// A write does not come back for seconds to minutes, as on a disk that is gone for a while.
+    pub hung_disk_ms: Option<u64>,
     /// A commit takes seconds.
     pub slow_commit: Option<f64>,
     /// A file of the spool or a dump cannot be written.
@@ -235,6 +237,7 @@ impl Faults {
             cut_ms: every(minute / 3, hour),
             half_open_ms: every(2 * minute, hour),
             lost_chain_ms: every(5 * minute, 2 * hour),
+            hung_disk_ms: every(10 * minute, hour),
             ..Self::default()
         };
         let mut chance =
@@ -283,7 +286,7 @@ impl Faults {
 type LeaveOut = fn(&mut Faults);
 
 /// How each kind of fault is left out.
-const LEAVE_OUT: [(&str, LeaveOut); 24] = [
+const LEAVE_OUT: [(&str, LeaveOut); 25] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
     ("pool panic", |f| f.pool_panic_ms = None),
@@ -301,6 +304,7 @@ const LEAVE_OUT: [(&str, LeaveOut); 24] = [
     ("failed commit", |f| f.failed_commit = None),
     ("full disk", |f| f.full_disk_ms = None),
     ("busy ledger", |f| f.busy_ledger_ms = None),
+    ("hung disk", |f| f.hung_disk_ms = None),
     ("slow commit", |f| f.slow_commit = None),
     ("failed file", |f| f.failed_file = None),
     ("cut", |f| f.cut_ms = None),

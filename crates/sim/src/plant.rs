@@ -38,13 +38,15 @@ pub enum Plant {
     SilentExtraNonce,
     /// A miner that leaves its server loses its connection.
     DroppedMiner,
+    /// A found block waits for the disk.
+    BlockWaitsForDisk,
     /// A miner's difficulty is what it asks for.
     FloorIgnored,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 17] = [
+    pub const ALL: [(&str, Self); 18] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -61,6 +63,7 @@ impl Plant {
         ("invented-answer", Self::InventedAnswer),
         ("silent-extranonce", Self::SilentExtraNonce),
         ("dropped-miner", Self::DroppedMiner),
+        ("block-waits-for-disk", Self::BlockWaitsForDisk),
         ("floor-ignored", Self::FloorIgnored),
     ];
 

@@ -98,7 +98,7 @@ impl World {
             return self.store_work();
         }
         store.is_busy = true;
-        let delay_ms = self.draw_commit();
+        let delay_ms = self.draw_commit() + self.disk.hangs_ms(self.now_ms);
         self.after(delay_ms, What::StoreDone(self.boot));
     }
 
@@ -221,9 +221,13 @@ impl World {
     /// One piece of work at a time; what the disk refuses is owed.
     pub(crate) fn spool_step(&mut self) {
         let is_full = self.now_ms < self.disk.full_until_ms;
+        let hangs_ms = self.disk.hangs_ms(self.now_ms);
         let Some(process) = &mut self.process else {
             return;
         };
+        if hangs_ms > 0 {
+            return self.after(hangs_ms, What::Spool(self.boot));
+        }
         match process.spool.pop_front() {
             Some(SpoolMail::Put(hash, raw)) => process.spool_owed.push((hash, raw)),
             Some(SpoolMail::Remove(hash)) => {
@@ -270,6 +274,10 @@ impl World {
 
     /// Writes what is owed, each once, and tells the ledger.
     pub(crate) fn write_dumps(&mut self) {
+        let hangs_ms = self.disk.hangs_ms(self.now_ms);
+        if hangs_ms > 0 {
+            return self.after(hangs_ms, What::Dumps(self.boot));
+        }
         let is_full = self.now_ms < self.disk.full_until_ms;
         if let Some(process) = &mut self.process {
             process.dumps_due = false;

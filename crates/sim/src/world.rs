@@ -150,6 +150,7 @@ pub(crate) enum FaultKind {
     TemplateStorm,
     FullDisk,
     BusyLedger,
+    HungDisk,
     Cut,
     HalfOpen,
 }
