@@ -6,19 +6,23 @@
  */
 
 const assert = require('assert');
-const {spawn} = require('child_process');
+const {execFileSync, spawn} = require('child_process');
+const dgram = require('dgram');
 const fs = require('fs');
 const net = require('net');
 const path = require('path');
 const {test} = require('node:test');
-const {freePort, makeNode, startNode} = require('./harness');
+const {freePort, makeNode, startNode, tempDir} = require('./harness');
 const {Miner} = require('./miner');
 const {Postgres} = require('./postgres');
 
 const CALLS = 12;
 
-/** A node without anything of ours in the way takes a tenth of that. */
-const SOON_MS = 1000;
+/**
+ * What hangs here does so for longer; a node without anything of ours in the
+ * way takes a tenth of that, and more on a machine that has other work.
+ */
+const SOON_MS = 3000;
 
 /** A call is told within its deadline that there is no answer. */
 const CALL_MS = 12500;
@@ -168,6 +172,114 @@ test('another process that holds the ledger holds up nothing', async (t) => {
     assert.strictEqual(error.code, -20);
     assert.match(error.message, /the ledger does not answer/);
   }
+});
+
+/** Why a test that mounts something cannot run, if so. */
+
+const NO_ROOT = process.getuid() !== 0 && 'only root can mount';
+
+test('a full disk holds up nothing', {skip: NO_ROOT}, async (t) => {
+  const node = makeNode(t);
+
+  fs.mkdirSync(node.stratumDir, {recursive: true});
+  execFileSync('mount',
+    ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', node.stratumDir]);
+  t.after(async () => {
+    await node.kill();
+    execFileSync('umount', [node.stratumDir]);
+  });
+
+  await node.spawn();
+  await node.ready();
+
+  const miner = await Miner.start(t, node);
+
+  fill(path.join(node.stratumDir, 'filler'));
+
+  const answers = await check(t, node, miner, (i) => {
+    return node.call(i % 2 ? 'setstratumaddress' : 'addstratumuser',
+      i % 2 ? ['alice', node.options.address] : [`user${i}`, 'x']);
+  });
+
+  for (const {error} of answers) {
+    assert.match(error.message,
+      /the user could not be written|the ledger cannot be written/);
+  }
+});
+
+/** Write until nothing more fits. */
+
+function fill(file) {
+  const fd = fs.openSync(file, 'a');
+
+  for (let size = 1 << 20; size > 0; size >>= 1) {
+    try {
+      for (;;)
+        fs.writeSync(fd, Buffer.alloc(size));
+    } catch (e) {
+      assert.strictEqual(e.code, 'ENOSPC');
+    }
+  }
+  fs.closeSync(fd);
+}
+
+/**
+ * A name server that hears every question and answers none, and the command
+ * that has a process ask it.
+ */
+
+async function silentNames(t) {
+  const server = dgram.createSocket('udp4');
+  const asked = [];
+
+  server.on('message', question => asked.push(question.toString('latin1')));
+  await new Promise(resolve => server.bind(53, '127.0.0.153', resolve));
+  t.after(() => server.close());
+
+  const dir = tempDir(t);
+  const file = path.join(dir, 'resolv.conf');
+
+  fs.writeFileSync(file,
+    'nameserver 127.0.0.153\noptions timeout:30 attempts:5\n');
+
+  return {
+    asked,
+    within: ['unshare', '--mount', 'sh', '-c',
+      'mount --bind "$0" /etc/resolv.conf && exec "$@"', file]
+  };
+}
+
+test('a silent name server holds up nothing', {skip: NO_ROOT}, async (t) => {
+  const {asked, within} = await silentNames(t);
+  const node = await startNode(t, {within, args: [
+    '--stratum-webhook=http://alarms.hstratum.invalid/'
+  ]});
+  const miner = await Miner.start(t, node);
+
+  await check(t, node, miner, () => node.call('liststratumbans', []));
+  assert.ok(asked.some(question => question.includes('alarms')), 'was asked');
+});
+
+test('a start that waits for a name does not keep the node from its end', {
+  skip: NO_ROOT
+}, async (t) => {
+  const {asked, within} = await silentNames(t);
+  const node = makeNode(t, {within, args: [
+    '--stratum-database=postgres://pool@database.hstratum.invalid/pool',
+    '--stratum-server-id=a'
+  ]});
+
+  await node.spawn();
+  await node.waitLog(/Mempool loaded/);
+  await node.waitFor('the start to wait', () => {
+    return asked.some(question => question.includes('database'));
+  });
+
+  const [stop, {code}] = await timed(() => node.signal('SIGTERM'));
+
+  t.diagnostic(`ms: stop ${stop.toFixed(0)}`);
+  assert.strictEqual(code, 0, node.tail());
+  assert.ok(stop < STOP_MS, node.tail());
 });
 
 test('a receiver of alarms that hangs holds up nothing', async (t) => {

@@ -136,7 +136,7 @@ class Node {
   /** Start the process; `ready` waits for it. */
 
   async spawn() {
-    const {plugin, args, env, peer, listen, address, wallet, spv}
+    const {plugin, args, env, peer, listen, address, wallet, spv, within}
       = this.options;
     const {ports} = this;
 
@@ -194,7 +194,9 @@ class Node {
 
     this.lines = [];
     this.exit = null;
-    this.child = spawn(process.execPath, argv.concat(args), {
+    const [command, ...rest] = [...within, process.execPath, ...argv, ...args];
+
+    this.child = spawn(command, rest, {
       env: {...clean, ...env},
       stdio: ['ignore', 'pipe', 'pipe']
     });
@@ -354,6 +356,7 @@ function makeNode(t, options = {}) {
     wallet: false,
     spv: false,
     noPort: false,    // do not pass --stratum-port
+    within: [],       // a command that becomes the node's process
     ...options,
     prefix: options.prefix || makeDir()
   });
