@@ -179,16 +179,18 @@ test('another process that holds the ledger holds up nothing', async (t) => {
 const NO_ROOT = process.getuid() !== 0 && 'only root can mount';
 
 test('a full disk holds up nothing', {skip: NO_ROOT}, async (t) => {
-  const node = makeNode(t);
+  let node = null;
 
-  fs.mkdirSync(node.stratumDir, {recursive: true});
-  execFileSync('mount',
-    ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', node.stratumDir]);
+  // Before the node removes its directory.
   t.after(async () => {
     await node.kill();
     execFileSync('umount', [node.stratumDir]);
   });
 
+  node = makeNode(t);
+  fs.mkdirSync(node.stratumDir, {recursive: true});
+  execFileSync('mount',
+    ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', node.stratumDir]);
   await node.spawn();
   await node.ready();
 
