@@ -45,6 +45,51 @@ fn several_servers_make_the_tables_at_the_same_time() {
     }
 }
 
+/// As the first program that had one made it.
+#[test]
+fn version_1_keeps_its_rows() {
+    let server = Server::start();
+    server.sql(include_str!("../src/shared/schema.sql"));
+    let hash = "ab".repeat(32);
+    server.sql(&format!(
+        "INSERT INTO meta VALUES (1, 1, 'regtest', 7);
+         INSERT INTO origins (id, origin, label, sequence, seen_at_ms) VALUES (1, '\\x01', 'a', 9, 0);
+         INSERT INTO accounts (id, name, password) VALUES (1, 'alice', 'x');
+         INSERT INTO workers (id, account, name) VALUES (1, 1, 'rig');
+         INSERT INTO heights VALUES (3, 1.0), (4, 1.0), (5, 1.0), (6, 1.0), (7, 1.0);
+         INSERT INTO credit VALUES (5, 1, 0.5, 0, 3), (6, 1, 0.5, 1, 4);
+         INSERT INTO batches VALUES (1, 9, '\\x02', '\\x03', 5);
+         INSERT INTO blocks VALUES ('{hash}', 4, 1, 1, 1, '', '', 10, 1.0, 'confirmed', '', 1, 1, 0, 1.0, 1, 1);
+         INSERT INTO settlements (id, block, state, scheme, fee_ppm, from_height, shares, reward, fee,
+                                  remainder, settled_at)
+           VALUES (1, '{hash}', 'settled', 'prop', 0, 0, 2, 10, 0, 0, 1);
+         INSERT INTO settlement_credits VALUES (1, 1, 10)"
+    ));
+    for _ in 0..2 {
+        drop(open(&server));
+        assert_eq!(
+            server.sql("SELECT version, network, pruned_to FROM meta"),
+            "3|regtest|4"
+        );
+    }
+    for (rows, are) in [
+        (
+            "SELECT string_agg(height || 'x' || count, ' ') FROM credit",
+            "5x3 6x4",
+        ),
+        ("SELECT name, balance FROM balances", "alice|10"),
+        ("SELECT sequence, successor IS NULL FROM origins", "9|t"),
+        ("SELECT state, final_at IS NULL FROM blocks", "confirmed|t"),
+        // What was merged is seen from what is missing.
+        (
+            "SELECT string_agg(first || '-' || last, ' ') FROM spans",
+            "3-5",
+        ),
+    ] {
+        assert_eq!(server.sql(rows), are, "{rows}");
+    }
+}
+
 #[test]
 fn values_come_back_as_they_went_from_either_engine() {
     let server = Server::start();
