@@ -234,7 +234,10 @@ impl Endpoint {
                 serde_json::from_str(&text).context("hsd's answer is not JSON")?,
             )),
             404 => Ok(None),
-            401 => bail!("hsd refuses the API key; it is taken from the environment"),
+            401 => bail!(
+                "hsd refuses the API key: the node's is HSTRATUM_NODE_API_KEY in the environment, \
+                 the wallet's HSTRATUM_WALLET_API_KEY"
+            ),
             _ => Err(Refusal {
                 status,
                 message: saying(&text),
