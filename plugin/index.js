@@ -15,7 +15,7 @@ const {Blocks} = require('./blocks');
 const {Calls} = require('./calls');
 const {Lag} = require('./lag');
 const {Templates} = require('./templates');
-const {Waits} = require('./waits');
+const {Waits} = require('./overdue');
 
 const LEAVE_MS = 5000;
 const SETTLE_MS = 2000;

@@ -29,7 +29,7 @@ function makeNode() {
     },
     pool: {peers: {head: () => peers[0] || null}},
     miner: {
-      addresses: ['address'],
+      addresses: [{version: 0}],
       createBlock: () => new Promise((resolve) => {
         const tip = node.chain.tip;
         node.attempts.push(change => resolve(makeAttempt(tip, node, change)));
@@ -112,7 +112,7 @@ test('what is in the way is said once, and looked for again', async (t) => {
   const {server, templates} = start(t, node);
 
   templates.tick();
-  node.miner.addresses = ['address'];
+  node.miner.addresses = [{version: 0}];
   node.chain.synced = false;
   templates.tick();
   node.chain.synced = true;

@@ -13,8 +13,8 @@ mod day;
 pub(crate) mod events;
 mod fleet;
 mod gathered;
-pub(crate) mod guard;
 mod history;
+pub(crate) mod host_guard;
 pub(crate) mod metrics;
 mod openapi;
 pub(crate) mod page;
@@ -56,7 +56,7 @@ use self::conns::{Conns, Place};
 use self::events::Events;
 use self::fleet::Fleet;
 use self::gathered::Gathered;
-use self::guard::Public;
+use self::host_guard::Public;
 use self::metrics::BlockCounts;
 use self::people::Balances;
 use self::roster::Roster;
@@ -269,7 +269,7 @@ fn router(site: Arc<Site>) -> Router {
         .method_not_allowed_fallback(answer::only_get)
         .layer(axum::middleware::from_fn_with_state(
             Public(site.public_host.as_deref().map(Into::into)),
-            guard::guard,
+            host_guard::guard,
         ))
         .with_state(site)
 }

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::Site;
 use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
-use super::guard::without_port;
+use super::host_guard::without_port;
 use crate::live::{Silent, Snapshot};
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).

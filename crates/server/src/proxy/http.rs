@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::http::answer::{self, Answer, Failure};
-use crate::http::guard::{self, Public};
+use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
 use crate::http::page::Page;
 use crate::proxy::log;
@@ -102,7 +102,10 @@ fn router(site: Arc<Site>, public: Public) -> Router {
         .route("/api/v1/events", get(events))
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
-        .layer(axum::middleware::from_fn_with_state(public, guard::guard))
+        .layer(axum::middleware::from_fn_with_state(
+            public,
+            host_guard::guard,
+        ))
         .with_state(site)
 }
 

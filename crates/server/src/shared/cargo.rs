@@ -14,7 +14,8 @@ use postgres::{Client, IsolationLevel, Statement, Transaction};
 use rusqlite::Connection;
 
 use super::course::Seen;
-use super::origin::{Mark, NOW_MS};
+use super::mark::Mark;
+use super::origin::NOW_MS;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{STATISTICS_WORK_MAX, SqlError};
 use crate::store::body::{Body, StatisticsRow};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hstratum_core::units::Height;
 use postgres::Client;
 
-use super::origin::{self, Mark, NOW_MS};
+use super::mark::Mark;
+use super::origin::{self, NOW_MS};
 use super::standing::{Member, Report};
 use super::talk::Talk;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};

@@ -19,8 +19,9 @@ use rusqlite::Connection;
 
 use super::address::Address;
 use super::found::Copied;
-use super::lease;
-use super::origin::{Mark, NOW_MS, Own};
+use super::judge_lease;
+use super::mark::Mark;
+use super::origin::{NOW_MS, Own};
 use super::shipper::is_away;
 use super::standing::{Link, Standing};
 use crate::dump::write_dump;
@@ -168,7 +169,7 @@ impl Bench<'_> {
             return Ok(Sat::Elsewhere);
         }
         let (is_judge, knowledge) = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            lease::contend(sql, me, view.as_ref(), now_ms)
+            judge_lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
         self.tell(knowledge, node);
         if is_judge && let Some(view) = view {
@@ -245,7 +246,7 @@ impl Bench<'_> {
             self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
                 // Another may have become the judge while the node looked. That it knows enough is
                 // seen to where it is used.
-                if lease::is_held(sql, me, now_ms)? {
+                if judge_lease::is_held(sql, me, now_ms)? {
                     let (looks, rounds) = (std::slice::from_ref(&look), Rounds::Close);
                     blocks::advance(sql, network, looks, &[], rounds, now_ms / 1000)?;
                 }
@@ -276,7 +277,7 @@ impl Bench<'_> {
         let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
         let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
         let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            if !lease::is_held(sql, me, now_ms)? {
+            if !judge_lease::is_held(sql, me, now_ms)? {
                 return Ok(None);
             }
             let forgotten = sql.execute(
