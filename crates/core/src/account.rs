@@ -162,7 +162,11 @@ impl Accounts {
     pub fn login(&self, name: &str, password: &str) -> Login {
         let user = self.user(name);
         let Some(account) = self.known.get(&user.account) else {
-            let open = self.may_mine(&user.account);
+            let open = match self.auth {
+                Auth::Users => false,
+                Auth::Open => true,
+                Auth::Address => self.one_spelling(&user.account).is_some(),
+            };
             return if open { Login::Yes(user) } else { Login::No };
         };
         match account.password.matches_hash256(password) {
@@ -173,15 +177,10 @@ impl Accounts {
         }
     }
 
-    /// Whether an account may mine at all, whoever has found its password right: one that is not
-    /// disabled, or one that needs no password.
-    pub fn may_mine(&self, account: &str) -> bool {
-        match (self.known.get(account), self.auth) {
-            (Some(known), _) => !known.password.is_locked(),
-            (None, Auth::Users) => false,
-            (None, Auth::Open) => true,
-            (None, Auth::Address) => self.one_spelling(account).is_some(),
-        }
+    /// Whether it is a user that was disabled.
+    pub fn is_disabled(&self, account: &str) -> bool {
+        let known = self.known.get(account);
+        known.is_some_and(|known| known.password.is_locked())
     }
 
     /// Remembers that `password` was found to be the account's.

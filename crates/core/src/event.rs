@@ -294,6 +294,9 @@ pub trait Wanted {
 
     /// Whom it sends which bytes, if it does.
     fn sent(&mut self) -> Option<(ConnId, &mut Range<usize>)>;
+
+    /// Say something to the operator.
+    fn log(level: Level, text: String) -> Self;
 }
 
 impl Wanted for Action {
@@ -306,6 +309,10 @@ impl Wanted for Action {
             Self::Send(conn, range) => Some((*conn, range)),
             _ => None,
         }
+    }
+
+    fn log(level: Level, text: String) -> Self {
+        Self::Log(level, text)
     }
 }
 
@@ -325,14 +332,12 @@ impl<A> Default for Actions<A> {
     }
 }
 
-impl Actions {
+impl<A: Wanted> Actions<A> {
     /// Adds a log line.
     pub fn log(&mut self, level: Level, text: String) {
-        self.push(Action::Log(level, text));
+        self.push(A::log(level, text));
     }
-}
 
-impl<A: Wanted> Actions<A> {
     /// Adds an action.
     pub fn push(&mut self, action: A) {
         self.list.push(action);

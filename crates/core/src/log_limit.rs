@@ -3,7 +3,7 @@
 //! Each line crosses into the node's own log. Whatever somebody without work can cause a line by asks
 //! here first; lines about blocks, the ledger and the operator's orders never do.
 
-use crate::event::Level;
+use crate::event::{Actions, Level, Now, Wanted};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 
 /// The levels at which strangers are told of.
@@ -34,6 +34,19 @@ impl LogLimit {
             false => self.left_out[place] += 1,
         }
         allows
+    }
+
+    /// A line that a stranger has caused, unless there were enough.
+    pub(crate) fn tell<A: Wanted>(
+        &mut self,
+        now: Now,
+        level: Level,
+        text: impl FnOnce() -> String,
+        out: &mut Actions<A>,
+    ) {
+        if self.allows(now.ms, level) {
+            out.log(level, text());
+        }
     }
 
     /// The lines that tell how many were left out, when it is time.

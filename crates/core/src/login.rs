@@ -360,7 +360,9 @@ impl Desk<'_> {
         }
         let (name, address) = (&user.name, session.address);
         let text = || format!("{name:?} mines from {address}");
-        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+        self.shared
+            .log_limit
+            .tell(self.now, Level::Debug, text, self.out);
         session.users.push(Authorized::new(user, self.now.ms));
         self.shared.count_names(session);
         Ok(Answer::True)
@@ -370,7 +372,9 @@ impl Desk<'_> {
     fn refuse(&mut self, session: &mut Session, name: &str) -> Result<Answer, Reject> {
         let address = session.address;
         let text = || format!("{name:?} was refused, from {address}");
-        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+        self.shared
+            .log_limit
+            .tell(self.now, Level::Debug, text, self.out);
         self.blame(session, SCORE_BAD_PASSWORD);
         Err(Reject::UnauthorizedUser)
     }

@@ -354,7 +354,7 @@ impl Pool {
             |session: &mut Session| session.has_credit && network_of(session.address) == network;
         if !self.sessions.iter_mut().any(mines) && self.bans.drop_from(address, now.ms) {
             let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
-            self.shared.tell_of_stranger(now, Level::Warning, text, out);
+            self.shared.log_limit.tell(now, Level::Warning, text, out);
         }
     }
 
@@ -445,19 +445,6 @@ impl Shared {
     pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
-    }
-
-    /// A log line that a stranger has caused, unless there were enough.
-    pub(crate) fn tell_of_stranger(
-        &mut self,
-        now: Now,
-        level: Level,
-        text: impl FnOnce() -> String,
-        out: &mut Actions,
-    ) {
-        if self.log_limit.allows(now.ms, level) {
-            out.log(level, text());
-        }
     }
 
     /// Has a connection reset after a while, since some miners would come back at once.

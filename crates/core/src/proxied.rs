@@ -70,7 +70,7 @@ impl Desk<'_> {
         }
         // The proof says that another server has let it in once, not that it may mine still.
         let user = self.shared.accounts.user(name);
-        if !self.shared.accounts.may_mine(&user.account) {
+        if self.shared.accounts.is_disabled(&user.account) {
             return Err(Reject::UnauthorizedUser);
         }
         if let (_, Some(wish)) = split_password(&format!(",{options}")) {

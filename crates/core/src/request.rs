@@ -156,7 +156,9 @@ impl Desk<'_> {
         if session.blame(points, self.now) && !session.is_closing() {
             let address = session.address;
             let text = || format!("dropping a connection that misbehaves: {address}");
-            (self.shared).tell_of_stranger(self.now, Level::Warning, text, self.out);
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Warning, text, self.out);
             self.close(session);
             if session.kind == ArrivalKind::Miner && !session.has_credit {
                 self.shared.dropped.push(session.address);

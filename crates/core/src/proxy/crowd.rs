@@ -63,7 +63,7 @@ impl Proxy {
         let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
         if !mines && self.bans.drop_from(address, now.ms) {
             let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
-            self.shared.tell_of_stranger(now, Level::Warning, text, out);
+            self.shared.log_limit.tell(now, Level::Warning, text, out);
         }
     }
 
@@ -74,7 +74,7 @@ impl Proxy {
         if shared.backends.iter().any(Backend::is_there) {
             shared.alone_since_ms = None;
             if std::mem::take(&mut shared.is_refusing) {
-                out.say(Level::Info, "miners are taken again".to_owned());
+                out.log(Level::Info, "miners are taken again".to_owned());
                 out.push(Action::Listen(Listening::On));
             }
             return;
@@ -95,7 +95,7 @@ impl Proxy {
             "no server is there: {} miners are reset, and whoever comes is refused",
             miners.len()
         );
-        out.say(Level::Warning, text);
+        out.log(Level::Warning, text);
         out.push(Action::Listen(Listening::Off));
         for conn in miners {
             self.with(now, conn, out, |desk, miner| {

@@ -279,7 +279,9 @@ impl Desk<'_> {
         if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
             let address = miner.address;
             let text = || format!("dropping a connection that misbehaves: {address}");
-            (self.shared).tell_of_stranger(self.now, Level::Warning, text, self.out);
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Warning, text, self.out);
             self.close(miner);
             if miner.kind == ArrivalKind::Miner && !miner.has_credit {
                 self.shared.dropped.push(miner.address);

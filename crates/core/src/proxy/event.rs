@@ -118,17 +118,14 @@ impl Wanted for Action {
             _ => None,
         }
     }
+
+    fn log(level: Level, text: String) -> Self {
+        Self::Log(level, text)
+    }
 }
 
 /// The actions of an event.
 pub type Actions = crate::event::Actions<Action>;
-
-impl Actions {
-    /// Adds a log line.
-    pub(crate) fn say(&mut self, level: Level, text: String) {
-        self.push(Action::Log(level, text));
-    }
-}
 
 /// What the proxy has counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

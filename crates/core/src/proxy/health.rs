@@ -470,7 +470,7 @@ impl Shared {
         let text = format!("server {name} is down: {why}; {miners} miners move");
         self.changes
             .push(Change::Lost(place, backend.last_alive_ms));
-        out.say(Level::Warning, text);
+        out.log(Level::Warning, text);
     }
 
     /// Ends the probe's connection, if there is one.

@@ -50,9 +50,9 @@ impl Shared {
         match state {
             State::Unfit(why) => {
                 let text = format!("server {name} is unfit: {why}; its miners move away");
-                out.say(Level::Warning, text);
+                out.log(Level::Warning, text);
             }
-            _ => out.say(Level::Info, format!("server {name} is up")),
+            _ => out.log(Level::Info, format!("server {name} is up")),
         }
         self.changes.push(Change::Replan);
     }
@@ -67,7 +67,7 @@ impl Shared {
                 Drain::Out => format!("server {name} is drained: its miners move away"),
                 Drain::In => format!("server {name} takes miners again"),
             };
-            out.say(Level::Info, text);
+            out.log(Level::Info, text);
             self.changes.push(Change::Replan);
         }
     }

@@ -131,7 +131,9 @@ impl Desk<'_> {
         if let Some(link) = &miner.next {
             let name = self.shared.backends[link.place].name.clone();
             let text = || format!("server {name} refuses a user whom another let in");
-            (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Debug, text, self.out);
         }
         if let Some(link) = &miner.next {
             miner.refused |= 1 << link.place;

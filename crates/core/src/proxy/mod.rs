@@ -30,7 +30,7 @@ pub use event::{
 pub use handover::MinerState;
 
 use crate::ban::Bans;
-use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
+use crate::event::{Arrival, ArrivalKind, CloseHow, Now};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
@@ -119,19 +119,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A log line that a miner has caused, unless there were enough.
-    pub(crate) fn tell_of_stranger(
-        &mut self,
-        now: Now,
-        level: Level,
-        text: impl FnOnce() -> String,
-        out: &mut Actions,
-    ) {
-        if self.log_limit.allows(now.ms, level) {
-            out.say(level, text());
-        }
-    }
-
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         if self.closing_later.len() >= CLOSING_LATER_MAX
             && let Some((_, longest)) = self.closing_later.pop_front()
@@ -307,7 +294,7 @@ impl Proxy {
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
         self.shared.look_after(now, out);
         for (level, text) in self.shared.log_limit.tick(now.ms) {
-            out.say(level, text);
+            out.log(level, text);
         }
         while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
             && at_ms <= now.ms

@@ -405,7 +405,9 @@ impl Desk<'_> {
         self.shared.counts.reset += 1;
         let address = miner.address;
         let text = || format!("reset {address}: {why}");
-        (self.shared).tell_of_stranger(self.now, Level::Debug, text, self.out);
+        self.shared
+            .log_limit
+            .tell(self.now, Level::Debug, text, self.out);
         self.close_at_once(miner);
     }
 
