@@ -220,15 +220,14 @@ pub(crate) fn wait_for_address(
 
 /// What the disk has refused so far: it is tried again until it can be written.
 struct Owed<T> {
-    list: VecDeque<T>,
-    last_error: Option<String>,
+    /// Each with what was said of it last.
+    list: VecDeque<(T, Option<String>)>,
 }
 
 impl<T> Owed<T> {
     fn nothing() -> Self {
         Self {
             list: VecDeque::new(),
-            last_error: None,
         }
     }
 
@@ -241,19 +240,15 @@ impl<T> Owed<T> {
         }
     }
 
-    /// Tries to write each, and logs an error once, until it changes.
+    /// Tries to write each, and logs the error of each once, until it changes.
     fn settle(&mut self, node: &dyn Node, write: impl Fn(&T) -> anyhow::Result<()>) {
-        let last_error = &mut self.last_error;
-        self.list.retain(|item| match write(item) {
-            Ok(()) => {
-                *last_error = None;
-                false
-            }
+        self.list.retain_mut(|(item, said)| match write(item) {
+            Ok(()) => false,
             Err(error) => {
                 let text = format!("{error:#}; it is tried again until it can be");
-                if last_error.as_ref() != Some(&text) {
+                if said.as_ref() != Some(&text) {
                     node.log(Level::Error, &text);
-                    *last_error = Some(text);
+                    *said = Some(text);
                 }
                 true
             }
@@ -265,20 +260,25 @@ impl<T> Owed<T> {
 /// a last time.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
     let mut owed: Owed<(Hash, Vec<u8>)> = Owed::nothing();
+    if let Err(error) = spool.make_spares() {
+        node.log(Level::Warning, &format!("{error:#}"));
+    }
     loop {
         let received = owed.receive(mail);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolMail::Put(solution, transactions)) => {
                 let raw = solution.encode(&transactions);
-                owed.list.push_back((solution.hash, raw));
+                owed.list.push_back(((solution.hash, raw), None));
                 duty.owe();
             }
             Ok(SpoolMail::Remove(hash)) => {
-                owed.list.retain(|(owed, _)| *owed != hash);
+                owed.list.retain(|((owed, _), _)| *owed != hash);
                 if let Err(error) = spool.remove(&hash) {
                     node.log(Level::Error, &format!("{error:#}"));
                 }
+                // The ledger was written just now: there may be room again for what was used.
+                let _ = spool.make_spares();
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
@@ -291,7 +291,7 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, 
             duty.done();
         }
         if is_last {
-            for (hash, _) in &owed.list {
+            for ((hash, _), _) in &owed.list {
                 let text = format!("block {hash} is not in the spool: no later start offers it");
                 node.log(Level::Error, &text);
             }

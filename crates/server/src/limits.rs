@@ -352,6 +352,11 @@ pub(crate) const SHARED_BANS_KEPT_S: u64 = 7 * 24 * 60 * 60;
 /// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). A larger one is none.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
+/// Files of the spool that keep room on the disk for found blocks, and the bytes of each: the greatest
+/// block of hsd.
+pub(crate) const SPARES: usize = 4;
+pub(crate) const SPARE_BYTES: u64 = 4 << 20;
+
 /// How long after it was found a block is brought to other servers.
 pub(crate) const RELAY_S: u64 = 60 * 60;
 

@@ -2,17 +2,21 @@
 //!
 //! One file a block, `<hash>.block`, named by the block's hash in hex. A file is there complete or
 //! not at all; one that is damaged all the same is set aside, never deleted.
+//!
+//! A found block is kept when the disk is full as well: `<number>.spare` are files of a block's greatest
+//! size that have their place on the disk already. One of them becomes the block's.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::units::Hash;
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::disk;
-use crate::limits::BLOCK_BYTES_MAX;
+use crate::limits::{BLOCK_BYTES_MAX, SPARE_BYTES, SPARES};
 
 const SUFFIX: &str = ".block";
 
@@ -64,13 +68,62 @@ impl Spool {
         Ok((Self { dir }, blocks, problems))
     }
 
-    /// Keeps a block. It is durable when this returns.
+    /// Makes the spare files that are missing, as long as the disk has room.
+    ///
+    /// # Errors
+    ///
+    /// When one could not be made.
+    pub fn make_spares(&self) -> anyhow::Result<()> {
+        for path in self.spares() {
+            // One that a crash left between two steps is shorter.
+            if path.metadata().is_ok_and(|file| file.len() == SPARE_BYTES) {
+                continue;
+            }
+            let make = || {
+                let file = File::create(&path)?;
+                fallocate(&file, FallocateFlags::empty(), 0, SPARE_BYTES)?;
+                file.sync_all()
+            };
+            make()
+                .inspect_err(|_| {
+                    let _ = fs::remove_file(&path);
+                })
+                .with_context(|| format!("failed to keep room for blocks: {}", path.display()))?;
+        }
+        disk::sync_dir(&self.dir)
+    }
+
+    fn spares(&self) -> impl Iterator<Item = PathBuf> {
+        (1..=SPARES).map(|number| self.dir.join(format!("{number}.spare")))
+    }
+
+    /// Keeps a block, in a spare file where the disk has no room. It is durable when this returns.
     ///
     /// # Errors
     ///
     /// When it could not be written and synced.
     pub fn put(&self, hash: &Hash, raw: &[u8]) -> anyhow::Result<()> {
-        disk::write_whole(&self.dir, &file_name(hash), raw)
+        let name = file_name(hash);
+        let Err(error) = disk::write_whole(&self.dir, &name, raw) else {
+            return Ok(());
+        };
+        let mut spares = self.spares().filter(|path| path.exists());
+        let fill = |spare: &Path| {
+            let mut file = OpenOptions::new().write(true).open(spare)?;
+            file.write_all(raw)?;
+            file.set_len(raw.len() as u64)?;
+            file.sync_all()?;
+            fs::rename(spare, self.dir.join(&name))
+        };
+        match spares.next() {
+            Some(spare) if fill(&spare).is_ok() => disk::sync_dir(&self.dir),
+            Some(spare) => {
+                // A file system that writes nothing in place: its room at least is given up.
+                let _ = fs::remove_file(&spare);
+                disk::write_whole(&self.dir, &name, raw)
+            }
+            None => Err(error),
+        }
     }
 
     /// Forgets a block that the node has answered; one that is not there is fine.
@@ -184,6 +237,27 @@ mod tests {
         spool.remove(&put[0].hash).expect("removed");
         spool.remove(&put[0].hash).expect("nothing to remove");
         assert_eq!(open(&dir).1, put[1..]);
+    }
+
+    #[test]
+    fn spare_file_becomes_a_block_that_could_not_be_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (spool, ..) = open(dir.path());
+        spool.make_spares().expect("room");
+        let mut put = vec![block(1), block(2)];
+        for block in &put {
+            // As on a full disk, a new file cannot be made.
+            let temporary = format!(".{}.tmp", file_name(&block.hash));
+            fs::create_dir(dir.path().join(temporary)).expect("in the way");
+            spool.put(&block.hash, &block.raw).expect("put");
+        }
+        let spares = || spool.spares().filter(|path| path.exists()).count();
+        assert_eq!(spares(), SPARES - 2);
+        let (_, blocks, problems) = open(dir.path());
+        put.sort_by_key(|block| block.hash);
+        assert_eq!((blocks, problems.len()), (put, 0));
+        spool.make_spares().expect("room");
+        assert_eq!(spares(), SPARES);
     }
 
     #[test]
