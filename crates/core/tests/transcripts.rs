@@ -162,6 +162,7 @@ impl Play {
             ("template", "") => table.template(),
             ("block", "") => table.block(),
             ("no-template", reason) => table.no_template(reason),
+            ("behind", height) => table.behind(height.parse().ok()),
             ("bits", bits) => table.chain.bits = u32::from_str_radix(bits, 16).expect("hex"),
             ("mempool", count) => table.chain.transactions = count.parse().expect("a number"),
             ("transactions", "") => table.transactions(),

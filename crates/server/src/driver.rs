@@ -82,6 +82,7 @@ pub struct Driver<S> {
     settled: Seq,
     /// What the ledger said last: a new pool is told it.
     ledger: LedgerState,
+    behind: Option<Height>,
 }
 
 /// What a panic leaves.
@@ -129,6 +130,7 @@ impl<S: Surroundings> Driver<S> {
             last: durable,
             settled: durable,
             ledger: LedgerState::Open,
+            behind: None,
         }
     }
 
@@ -175,6 +177,7 @@ impl<S: Surroundings> Driver<S> {
         let config = (self.config)(now.unix_s);
         let mut pool = Pool::new(config, users, self.last, now);
         self.handle(&mut pool, now, Event::Ledger(self.ledger));
+        self.handle(&mut pool, now, Event::Behind(self.behind));
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
@@ -413,6 +416,10 @@ impl<S: Surroundings> Driver<S> {
                 self.ledger = state;
                 self.handle(pool, now, Event::Ledger(state));
             }
+            WorkMail::Behind(up_to) => {
+                self.behind = up_to;
+                self.handle(pool, now, Event::Behind(up_to));
+            }
             WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
             WorkMail::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
@@ -474,7 +481,6 @@ impl<S: Surroundings> Driver<S> {
     /// Hands what was recorded to the ledger.
     pub(crate) fn commit(&mut self) {
         if !self.credits.is_empty() {
-            // The next group is about as large.
             let room = Vec::with_capacity(self.credits.len());
             let credits = std::mem::replace(&mut self.credits, room);
             if let Some(pulse) = &mut self.pulse {

@@ -30,7 +30,7 @@ use hstratum_core::ledger::{Credit, Tallied};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::template::RawTransactions;
-use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
+use hstratum_core::units::{ConnId, Difficulty, Hash, Height, Seq};
 
 pub(crate) use node::Chain;
 use seat::{Seat, name_of};
@@ -172,6 +172,11 @@ impl Table {
     pub(crate) fn transactions(&mut self) {
         let bytes: Arc<[u8]> = vec![0xee; self.chain.transactions * 100].into();
         self.handle(Event::Transactions(self.chain.template, bytes));
+    }
+
+    /// The node lacks what the ledger was shown, up to this height.
+    pub(crate) fn behind(&mut self, up_to: Option<u32>) {
+        self.handle(Event::Behind(up_to.map(Height)));
     }
 
     pub(crate) fn no_template(&mut self, reason: &str) {
