@@ -40,8 +40,8 @@ pub(crate) struct Authorized {
     pub is_proven: bool,
     /// When a share was last accepted here.
     pub last_share_ms: Option<u64>,
-    /// What was refused before the first share was accepted here.
-    pub refused: Tally,
+    /// What it sent here and was told.
+    pub told: Tally,
 }
 
 impl Authorized {
@@ -52,7 +52,7 @@ impl Authorized {
             rate: Rate::new(now_ms),
             is_proven: false,
             last_share_ms: None,
-            refused: Tally::default(),
+            told: Tally::default(),
         }
     }
 }

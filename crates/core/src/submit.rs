@@ -8,7 +8,7 @@ use crate::block::{Reach, Solution};
 use crate::event::{Action, LedgerState};
 use crate::header::Proof;
 use crate::job::{Job, JobNumber, Jobs, share_key};
-use crate::ledger::{Credit, Tally};
+use crate::ledger::Credit;
 use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
 use crate::message::{Reject, Request, Submit};
 use crate::pace::Urgency;
@@ -101,7 +101,6 @@ impl Desk<'_> {
             let is_first = !std::mem::replace(&mut one.is_proven, true);
             one.rate.add(credit.difficulty, self.now.ms);
             one.last_share_ms = Some(self.now.ms);
-            one.refused = Tally::default();
             self.shared.rate.add(credit.difficulty, self.now.ms);
             if is_first {
                 self.shared.count_names(session);
@@ -111,10 +110,7 @@ impl Desk<'_> {
         if let Some(difficulty) = difficulty.or(session.announced()) {
             let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);
             let one = &mut session.users[position];
-            tally::count(&mut one.tally, verdict, difficulty);
-            if one.last_share_ms.is_none() {
-                tally::count(&mut one.refused, verdict, difficulty);
-            }
+            tally::count(&mut one.tally, verdict, difficulty, self.now.unix_s);
         }
         credit
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::event::{LedgerState, Now};
-use crate::ledger::{Tally, Work};
+use crate::ledger::Work;
 use crate::message::Reject;
 use crate::pool::Pool;
 use crate::session::Session;
@@ -126,9 +126,6 @@ pub struct WorkerView {
     pub hashrate: f64,
     /// How long ago a share was last accepted on this connection, in milliseconds.
     pub last_share_ms: Option<u64>,
-    /// What was refused on this connection while none was accepted: of a worker that never had one
-    /// accepted the ledger keeps nothing.
-    pub refused: Tally,
     /// Since when, in milliseconds.
     pub connected_ms: u64,
 }
@@ -184,7 +181,6 @@ pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = Wo
         difficulty: session.announced(),
         hashrate: one.rate.hashes_per_s(now.ms),
         last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
-        refused: one.refused,
         connected_ms: now.ms - session.connected_at_ms,
     })
 }

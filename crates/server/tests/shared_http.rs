@@ -4,6 +4,7 @@ mod browser;
 mod harness;
 mod ledgers;
 mod postgres;
+mod shipping;
 
 use browser::{Browser, free_port, wait_for_line};
 use harness::miner::Want;
@@ -47,7 +48,7 @@ fn mined(ledger: &Ledger, origin: i64, account: &str, worker: &str) {
         &values![id, worker],
     );
     ledger.execute(
-        "INSERT INTO statistics SELECT 600, ?1, max(id), ?2, 8, 8.0, 1, 1.0, 0, 0.0, 1, 1.0
+        "INSERT INTO statistics SELECT 600, ?1, max(id), ?2, 8, 8.0, 1, 1.0, 0, 0.0, 1, 1.0, 0, 0
          FROM workers",
         &values![now_s() / 600 * 600, origin],
     );
@@ -95,9 +96,9 @@ fn pool_is_that_of_all_servers() {
         (&json!(false), &json!(0.0))
     );
     assert!(named("long gone").is_none());
-    wait_until("all workers count", || {
+    wait_until("each worker counts once, as in the list", || {
         let pool = browser.json("/api/v1/pool");
-        pool["workers"] == 5 && pool["accounts"] == 4 && pool["connections"] == 6
+        pool["workers"] == 2 && pool["accounts"] == 1 && pool["connections"] == 6
     });
     assert!(browser.json("/api/v1/pool")["hashrate"].as_f64() >= Some(1e15));
 
@@ -133,6 +134,57 @@ fn pool_is_that_of_all_servers() {
     let history = browser.json("/api/v1/accounts/alice/history");
     let accepted = &history["points"][0]["accepted"];
     assert!(*accepted == 8 || *accepted == 9, "{accepted}");
+}
+
+/// What a server ships hours later, since it could not before, is in every chart and every sum.
+#[test]
+fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
+    let ledger = Ledger::in_postgres();
+    let then = (now_s() - 5 * 3_600) / 3_600 * 3_600;
+    mined(&ledger, 77, "alice", "rig");
+    ledger.execute(
+        "UPDATE statistics SET start = ?1, accepted = 1000, accepted_work = 1000.0",
+        &values![then],
+    );
+    let (running, browser) = serve(&ledger);
+    running.move_on(Chain::hard().empty_at(1));
+    let shown = || {
+        let of = |path| {
+            let history: Value = browser.json(path);
+            let points = history["points"].as_array().expect("points").clone();
+            let point = points.iter().find(|point| point["time"] == then);
+            point.map_or(0, |point| point["accepted"].as_i64().expect("a count"))
+        };
+        let day = browser.json("/api/v1/workers?search=rig");
+        (
+            of("/api/v1/pool/history"),
+            of("/api/v1/accounts/alice/history"),
+            day["workers"][0]["hashrate_24h"].as_f64().unwrap_or(0.0),
+        )
+    };
+    wait_until("what came in time is shown", || {
+        let (pool, account, day) = shown();
+        (pool, account) == (1000, 1000) && day > 0.0
+    });
+    let (_, _, before) = shown();
+
+    let root = shipping::directory();
+    let url = ledger.argument();
+    let late = shipping::serve(&root, &url, "late");
+    shipping::mine(&mut late.mine_as("alice.rig"), 1);
+    drop(late);
+    shipping::open(root.path())
+        .execute(
+            "INSERT INTO pending_statistics
+             SELECT 600, ?1, max(id), 5000, 5000.0, 0, 0.0, 0, 0.0, 0, 0.0, ?1, ?1 FROM workers",
+            [then],
+        )
+        .expect("written");
+    let _late = shipping::serve(&root, &url, "late");
+    wait_until("what came late is shown everywhere", || {
+        let (pool, account, day) = shown();
+        (pool, account) == (6000, 6000) && day > 5.0 * before
+    });
 }
 
 #[test]

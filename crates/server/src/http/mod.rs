@@ -15,6 +15,7 @@ mod fleet;
 mod gathered;
 pub(crate) mod guard;
 mod history;
+mod late;
 pub(crate) mod metrics;
 mod openapi;
 pub(crate) mod page;

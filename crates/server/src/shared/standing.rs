@@ -10,6 +10,7 @@ use serde_json::json;
 use super::origin::Own;
 use crate::limits::{ALIVE_MS, SHARED_SILENT};
 use crate::store::dock::Dock;
+use crate::store::unproven::Refused;
 
 /// See the module.
 #[derive(Debug)]
@@ -129,6 +130,8 @@ pub struct Report {
     pub behind: i64,
     /// Shares accepted since its start.
     pub accepted: u64,
+    /// What came of workers that never had a share accepted: the ledger keeps nothing of them.
+    pub refused: Vec<Refused>,
 }
 
 impl Reading {
