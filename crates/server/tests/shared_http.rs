@@ -6,9 +6,13 @@ mod ledgers;
 mod postgres;
 mod shipping;
 
+use std::time::{Duration, Instant};
+
 use browser::{Browser, free_port, wait_for_line};
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
+use hstratum::ledger::Place;
+use hstratum::sql::Postgres as Connection;
 use hstratum::values;
 use ledgers::Ledger;
 use serde_json::{Value, json};
@@ -185,6 +189,50 @@ fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
         let (pool, account, day) = shown();
         (pool, account) == (6000, 6000) && day > 5.0 * before
     });
+}
+
+/// A lock in the database holds what is shipped, and nobody says anything: that is seen within seconds,
+/// whichever table it is.
+#[test]
+fn lock_in_the_database_is_shown_as_a_ledger_that_is_away() {
+    for table in ["credit", "origins"] {
+        let ledger = Ledger::in_postgres();
+        let (running, browser) = serve(&ledger);
+        running.move_on(Chain::hard().empty_at(1));
+        let metric = |name: &str| -> f64 {
+            let page = browser.get("/metrics").body;
+            let line = page.lines().find(|line| {
+                let rest = line.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(' '))
+            });
+            let value = line.and_then(|line| line.rsplit(' ').next());
+            value.expect("the metric").parse().expect("a number")
+        };
+        wait_until("it is up", || metric("hstratum_shared_up") == 1.0);
+        let Place::Shared(address) = ledger.place() else {
+            panic!("it is in PostgreSQL");
+        };
+        let mut other = Connection::connect(&address).expect("connected");
+        let client = other.client().expect("connected");
+        client
+            .batch_execute(&format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+            ))
+            .expect("locked");
+        let begun = Instant::now();
+        running.mine_as("alice").mine(Want::Share);
+        wait_until("what waits is shown", || {
+            metric("hstratum_shared_up") == 0.0
+                && metric("hstratum_shared_behind_batches") >= 1.0
+                && metric("hstratum_shared_behind_bytes") > 0.0
+                && metric("hstratum_shared_lag_seconds") >= 5.0
+        });
+        assert!(begun.elapsed() < Duration::from_secs(12), "{table}");
+        client.batch_execute("ROLLBACK").expect("unlocked");
+        wait_until("it is shipped", || {
+            metric("hstratum_shared_up") == 1.0 && metric("hstratum_shared_behind_batches") == 0.0
+        });
+    }
 }
 
 #[test]
