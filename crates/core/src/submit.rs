@@ -119,11 +119,19 @@ impl Desk<'_> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
         let state = self.shared.ledger.state();
         let conn = session.conn;
+        let pace = &session.pace;
+        let told = pace.sends_blocks().then(|| pace.told(claim.difficulty));
         let job = self
             .find_job(session, claim.job)
             .ok_or(Reject::JobNotFound)?;
         let parent = parent_of(job, tip);
         let checked = share::check(job, parent, &claim.proof, &claim.target, unix_s);
+        let is_share_as_told = told.is_some_and(|told| {
+            let target = Target::of_difficulty(told);
+            share::check(job, parent, &claim.proof, &target, unix_s)
+                .verdict
+                .is_ok()
+        });
         let verdict = checked.verdict.and_then(|()| admit(job, claim.key, state));
         let height = job.template.height;
         let network_difficulty = job.network_difficulty;
@@ -138,6 +146,9 @@ impl Desk<'_> {
             self.shared.jobs.count_remembered();
         }
         self.shared.wants_fresh_job |= is_full || self.shared.jobs.wants_fresh();
+        if verdict == Err(Reject::HighHash) && is_share_as_told {
+            session.mines_shares(self.now);
+        }
         verdict?;
         Ok(Credit {
             seq: self.shared.ledger.record(conn),

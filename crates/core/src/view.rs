@@ -122,6 +122,8 @@ pub struct WorkerView {
     pub worker: Box<str>,
     /// What the connection was told last; none before its first job.
     pub difficulty: Option<Difficulty>,
+    /// Whether it sends blocks only, and each counts for what it took.
+    pub sends_blocks: bool,
     /// Hashes a second.
     pub hashrate: f64,
     /// How long ago a share was last accepted on this connection, in milliseconds.
@@ -179,6 +181,7 @@ pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = Wo
         account: one.user.account.clone(),
         worker: one.user.worker.clone().unwrap_or_default(),
         difficulty: session.announced(),
+        sends_blocks: session.pace.sends_blocks(),
         hashrate: one.rate.hashes_per_s(now.ms),
         last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
         connected_ms: now.ms - session.connected_at_ms,

@@ -29,8 +29,11 @@ pub(crate) struct Worker {
     /// Servers that it mines on: this one where it is connected; where several share a ledger, each that
     /// has accepted a share of it within ten minutes. Empty where it is away. Untrusted text.
     servers: Vec<String>,
-    /// What it was told last, where it is connected.
+    /// What it works at, where it is connected.
     difficulty: Option<f64>,
+    /// Whether it sends blocks only, as HandyMiner does in solo mode: its hashrate is known from its blocks
+    /// alone.
+    sends_blocks: bool,
     /// Hashes a second, estimated from the shares of the last minutes; where several servers share a
     /// ledger, of the last ten to twenty minutes, or since its first share in them, on all servers.
     hashrate: f64,
@@ -404,6 +407,7 @@ impl Worker {
             connections: row.connections,
             servers: row.servers.iter().map(ToString::to_string).collect(),
             difficulty: row.difficulty.filter(|_| row.connections > 0),
+            sends_blocks: row.sends_blocks,
             hashrate,
             hashrate_1h,
             hashrate_24h,

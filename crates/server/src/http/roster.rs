@@ -77,6 +77,8 @@ pub(crate) struct Row {
     /// that has accepted a share of it within ten minutes.
     pub servers: Vec<Arc<str>>,
     pub difficulty: Option<f64>,
+    /// Whether a connection of it sends blocks only.
+    pub sends_blocks: bool,
     /// Hashes a second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
     /// Of the last hour.
@@ -390,6 +392,7 @@ impl Merged {
                 .last_share_ms
                 .map(|age_ms| now.saturating_sub(signed(age_ms / 1000)));
             row.last_share_at = row.last_share_at.max(last);
+            row.sends_blocks |= one.sends_blocks;
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());

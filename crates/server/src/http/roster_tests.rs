@@ -26,6 +26,7 @@ fn live(hashrate: f64) -> WorkerView {
         account: "alice".into(),
         worker: "rig".into(),
         difficulty: None,
+        sends_blocks: false,
         hashrate,
         last_share_ms: Some(7_000),
         connected_ms: 60_000,
