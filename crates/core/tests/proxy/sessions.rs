@@ -417,3 +417,22 @@ fn a_miner_that_sends_blocks_only_does_so_at_the_next_server_too() {
         assert!(sends_blocks(&stage, next));
     }
 }
+
+/// The time of the job that is out is too far ahead then: the next one comes through the proxy as well, and
+/// no server is left for it.
+#[test]
+fn jobs_are_sent_anew_when_the_clock_goes_back_by_two_hours() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let job = |stage: &Stage| stage.players[miner].job.as_ref().map(|job| job.id.clone());
+    let before = job(&stage);
+    stage.clock_behind_s = 7_500;
+    stage.wait(2_000);
+    assert_ne!(before, job(&stage));
+    assert_eq!(stage.submit_and_see(miner), "true");
+    assert_eq!(stage.lost(), [0, 0]);
+    // Back again.
+    stage.clock_behind_s = 0;
+    stage.wait(2_000);
+    assert_eq!(stage.submit_and_see(miner), "true");
+}

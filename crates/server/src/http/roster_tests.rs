@@ -152,3 +152,34 @@ fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
     let row = one(shown_by(1, &pasts, &[], &[(known, None)]));
     assert_eq!((row.sent.accepted, row.sent.low), (1, 4));
 }
+
+/// What was read and what was sent is in the future then, by hours.
+#[test]
+fn clock_that_goes_back_makes_no_number_fail() {
+    for back in [1, 3_601, 7_200, NOW] {
+        let now = NOW - back;
+        let hour = Pasts {
+            since: NOW - 3_600,
+            at: NOW,
+            pasts: vec![past(2, signed(NOW) - 60, 1.0, signed(NOW))],
+        };
+        let fleet = Known {
+            servers: Arc::new(vec![Server::named(2)]),
+            away: None,
+        };
+        let refused = Refused {
+            start: signed(NOW),
+            low: 1,
+            ..Refused::default()
+        };
+        let mut merged = Merged::default();
+        merged.add_hour(&hour, now);
+        merged.add_day((signed(NOW), Vec::new()), now);
+        merged.add_recent(&hour, &fleet);
+        merged.add_unproven(&[(refused, None)], now);
+        merged.add_live(&[live(1.0)], &"here".into(), RateOf::Connections, now);
+        for row in &merged.rows {
+            assert!(row.rates.iter().all(|rate| rate.is_finite()), "{row:?}");
+        }
+    }
+}
