@@ -309,6 +309,10 @@ fn workers_json(workers: &[WorkerInfo], total: usize) -> Value {
                 "connections": one.connections,
                 "difficulty": one.difficulty.map(|difficulty| difficulty.get()),
                 "hashrate": one.hashrate,
+                "accepted": one.sent.accepted.count,
+                "stale": one.sent.stale.count,
+                "low": one.sent.low.count,
+                "duplicate": one.sent.duplicate.count,
                 "connected": one.connected_s,
             })
         })

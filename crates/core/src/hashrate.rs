@@ -21,10 +21,18 @@ const FALL_MS: u64 = 60 * MINUTE_MS;
 /// See the module.
 pub(crate) struct Speed {
     drop_percent: u8,
-    minutes: VecDeque<Work>,
-    minute: Work,
+    minutes: VecDeque<Minute>,
+    minute: Minute,
     minute_ends_ms: u64,
     fallen: Option<Fallen>,
+}
+
+/// What was accepted in a minute.
+#[derive(Default, Clone, Copy)]
+struct Minute {
+    work: Work,
+    /// The sum of the squared difficulties, each worker's shares taken as equal.
+    squares: f64,
 }
 
 struct Fallen {
@@ -38,7 +46,7 @@ impl Speed {
         Self {
             drop_percent,
             minutes: VecDeque::new(),
-            minute: Work::default(),
+            minute: Minute::default(),
             minute_ends_ms: MINUTE_MS,
             fallen: None,
         }
@@ -47,7 +55,11 @@ impl Speed {
     /// Counts what was accepted.
     pub(crate) fn add(&mut self, tallied: &[Tallied]) {
         for one in tallied {
-            self.minute.add(&one.tally.accepted);
+            let accepted = &one.tally.accepted;
+            self.minute.work.add(accepted);
+            if accepted.count > 0 {
+                self.minute.squares += accepted.difficulty.powi(2) / accepted.count as f64;
+            }
         }
     }
 
@@ -70,7 +82,7 @@ impl Speed {
             return;
         }
         let old = self.minutes.len() - RECENT;
-        let (count, before) = mean(self.minutes.range(..old));
+        let (shares, before) = mean(self.minutes.range(..old));
         let (_, now) = mean(self.minutes.range(old..));
         let lost = f64::from(self.drop_percent) / 100.0;
         match &self.fallen {
@@ -82,7 +94,7 @@ impl Speed {
             Some(_) => {}
             None => {
                 // The counts in the recent minutes and in those before vary by their roots.
-                let noise = (1.0 / (count * RECENT as f64) + 1.0 / (count * old as f64)).sqrt();
+                let noise = (1.0 / (shares * RECENT as f64) + 1.0 / (shares * old as f64)).sqrt();
                 let is_fall =
                     now < before * (1.0 - lost) && now < before * (1.0 - DEVIATIONS * noise);
                 if is_fall {
@@ -97,12 +109,21 @@ impl Speed {
     }
 }
 
-/// Shares and difficulty a minute.
-fn mean<'a>(minutes: impl ExactSizeIterator<Item = &'a Work>) -> (f64, f64) {
+/// Shares and difficulty a minute. Of unequal shares it is as many equal ones as vary as much: a single
+/// hard one among them, a block perhaps of a miner that sends nothing else, says little.
+fn mean<'a>(minutes: impl ExactSizeIterator<Item = &'a Minute>) -> (f64, f64) {
     let length = minutes.len() as f64;
-    let mut sum = Work::default();
-    minutes.for_each(|minute| sum.add(minute));
-    (sum.count as f64 / length, sum.difficulty / length)
+    let (mut work, mut squares) = (0.0, 0.0);
+    for minute in minutes {
+        work += minute.work.difficulty;
+        squares += minute.squares;
+    }
+    let shares = if squares > 0.0 {
+        work * (work / squares)
+    } else {
+        0.0
+    };
+    (shares / length, work / length)
 }
 
 fn alarm(kind: Kind, now: f64, before: f64) -> Alarm {

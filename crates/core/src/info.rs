@@ -64,6 +64,8 @@ pub struct WorkerInfo {
     pub difficulty: Option<Difficulty>,
     /// Hashes a second, of late.
     pub hashrate: f64,
+    /// What it sent on them, by outcome.
+    pub sent: Tally,
     /// For how long the oldest of them has been there, in seconds.
     pub connected_s: u64,
 }
@@ -139,10 +141,13 @@ impl Pool {
                     connections: 0,
                     difficulty: None,
                     hashrate: 0.0,
+                    sent: Tally::default(),
                     connected_s: 0,
                 });
                 info.connections += 1;
                 info.hashrate += one.rate.hashes_per_s(now.ms);
+                info.sent.add(&one.told);
+                info.sent.add(&one.tally);
                 let connected_ms = now.ms - session.connected_at_ms;
                 info.connected_s = info.connected_s.max(connected_ms / 1000);
                 if info.difficulty < session.announced() {

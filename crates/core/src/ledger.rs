@@ -247,6 +247,8 @@ pub struct Tally {
     pub low: Work,
     /// Sent before.
     pub duplicate: Work,
+    /// When the first and the last share of these were accepted, Unix seconds; none where none was.
+    pub times: Option<(u64, u64)>,
 }
 
 impl Work {
@@ -264,6 +266,12 @@ impl Tally {
         self.stale.add(&other.stale);
         self.low.add(&other.low);
         self.duplicate.add(&other.duplicate);
+        self.times = match (self.times, other.times) {
+            (Some((first, last)), Some((other_first, other_last))) => {
+                Some((first.min(other_first), last.max(other_last)))
+            }
+            (one, other) => one.or(other),
+        };
     }
 }
 

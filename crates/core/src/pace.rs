@@ -7,6 +7,9 @@ use crate::vardiff::{Change, Vardiff};
 /// A HandyMiner's process ends at 2^18; this is the last power of two below.
 const HANDYMINER_MAX: f64 = 131_072.0;
 
+/// The agent by which a proxy says of a miner what only its first server has seen: it sends blocks only.
+pub(crate) const BLOCKS_AGENT: &str = "hstratum-blocks";
+
 /// What a miner asks for with its password or a method.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Wish {
@@ -25,6 +28,7 @@ pub(crate) struct Pace {
     greatest: Option<Difficulty>,
     has_wish: bool,
     is_fixed: bool,
+    sends_blocks: bool,
     vardiff: Option<Vardiff>,
 }
 
@@ -43,6 +47,7 @@ impl Pace {
             greatest: None,
             has_wish: false,
             is_fixed: false,
+            sends_blocks: false,
             vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
         };
         pace.set(difficulty);
@@ -51,13 +56,24 @@ impl Pace {
 
     /// The difficulty of the next job, before the network's caps it.
     pub(crate) fn difficulty(&self) -> Difficulty {
-        self.difficulty
+        match self.sends_blocks {
+            true => Difficulty::MAX,
+            false => self.difficulty,
+        }
+    }
+
+    /// What the miner is told of a job's difficulty. One that sends blocks only pays no heed to it, and
+    /// may not survive it.
+    pub(crate) fn told(&self, assigned: Difficulty) -> Difficulty {
+        let bound = self.greatest.filter(|greatest| *greatest < assigned);
+        bound.filter(|_| self.sends_blocks).unwrap_or(assigned)
     }
 
     /// What this agent can bear. Without a name it may be a HandyMiner in solo mode; HandyMiner-CLI
     /// in pool mode says `user agent/version`.
     pub(crate) fn bound_for(&mut self, agent: &str) {
-        if agent.is_empty() || agent.starts_with("handyminer") || agent == "user agent/version" {
+        let names = ["", "user agent/version", BLOCKS_AGENT];
+        if names.contains(&agent) || agent.starts_with("handyminer") {
             self.greatest = Difficulty::new(HANDYMINER_MAX);
             self.set(self.difficulty);
         }
@@ -89,10 +105,21 @@ impl Pace {
         self.has_wish = true;
     }
 
-    /// The miner sends blocks only: it is told the network's difficulty, which caps every job's, so
-    /// that each counts for what it took.
+    /// The miner sends blocks only: its jobs have the network's difficulty, which caps every job's, so that
+    /// each of them counts for what it took, and nothing else does.
     pub(crate) fn mines_blocks(&mut self) {
-        self.wish(Wish::Fixed(Difficulty::MAX), 0);
+        self.sends_blocks = true;
+    }
+
+    /// It has sent a share that is no block: its next jobs are like everybody's.
+    pub(crate) fn mines_shares(&mut self, now_ms: u64) {
+        self.sends_blocks = false;
+        self.restart(now_ms);
+    }
+
+    /// Whether it sends blocks only.
+    pub(crate) fn sends_blocks(&self) -> bool {
+        self.sends_blocks
     }
 
     /// The miner takes nothing easier than this.
@@ -132,7 +159,7 @@ impl Pace {
     }
 
     fn take(&mut self, change: Option<Change>) -> Urgency {
-        match change {
+        match change.filter(|_| !self.sends_blocks) {
             None => Urgency::Later,
             Some(Change::Soon(difficulty)) => {
                 self.set(difficulty);
@@ -263,6 +290,27 @@ mod tests {
             pace.wish(Wish::Start(difficulty(1e6)), 0);
             assert_eq!(pace.difficulty(), difficulty(told), "{agent:?}");
         }
+    }
+
+    #[test]
+    fn who_sends_blocks_is_credited_for_blocks_and_told_what_it_survives() {
+        let mut pace = pace(Dynamic::On);
+        pace.bound_for("");
+        pace.mines_blocks();
+        // Whatever it asks for, and however often it finds something.
+        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
+        pace.hint(difficulty(4.0));
+        for n in 0..100 {
+            let urgency = pace.share(difficulty(700.0), 1, n);
+            assert_eq!(urgency, Urgency::Later);
+        }
+        assert_eq!(pace.difficulty(), Difficulty::MAX);
+        let main = difficulty(7e8);
+        assert_eq!(pace.told(main), difficulty(HANDYMINER_MAX));
+        assert_eq!(pace.told(difficulty(700.0)), difficulty(700.0));
+        pace.mines_shares(100);
+        assert_eq!(pace.difficulty(), difficulty(2.0));
+        assert_eq!(pace.told(main), main, "what everybody is told is true");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::line::Flow;
 use crate::message::{
     Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
 };
+use crate::pace::BLOCKS_AGENT;
 use crate::phase::{Heard, Phase};
 use crate::pool::Shared;
 use crate::scan::scan_submit;
@@ -188,7 +189,8 @@ impl Desk<'_> {
                 let agent = params.first().and_then(Option::as_deref);
                 let agent = agent.unwrap_or_default();
                 session.pace.bound_for(agent);
-                if agent.is_empty() && session.has_asked_for_admin {
+                let is_solo = agent.is_empty() && session.has_asked_for_admin;
+                if is_solo || agent == BLOCKS_AGENT {
                     session.pace.mines_blocks();
                 }
                 let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));

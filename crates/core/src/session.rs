@@ -40,8 +40,8 @@ pub(crate) struct Authorized {
     pub is_proven: bool,
     /// When a share was last accepted here.
     pub last_share_ms: Option<u64>,
-    /// What was refused before the first share was accepted here.
-    pub refused: Tally,
+    /// What it sent here and was told.
+    pub told: Tally,
 }
 
 impl Authorized {
@@ -52,7 +52,7 @@ impl Authorized {
             rate: Rate::new(now_ms),
             is_proven: false,
             last_share_ms: None,
-            refused: Tally::default(),
+            told: Tally::default(),
         }
     }
 }
@@ -176,7 +176,7 @@ impl Session {
         self.users.iter().position(|one| &*one.user.name == name)
     }
 
-    /// What the miner was told last; none before its first job.
+    /// The difficulty of its last job, as it was told (but see [`Pace::told`]); none before its first.
     pub(crate) fn announced(&self) -> Option<Difficulty> {
         self.announced
     }
@@ -202,7 +202,8 @@ impl Session {
         }
         if self.announced != Some(difficulty) {
             self.announced = Some(difficulty);
-            out.send(self.conn, |line| write_set_difficulty(line, difficulty));
+            let told = self.pace.told(difficulty);
+            out.send(self.conn, |line| write_set_difficulty(line, told));
         }
         self.sent_at_ms = now.ms;
     }
@@ -256,6 +257,13 @@ impl Session {
         self.announced != Some(newest.cap(self.pace.difficulty()))
     }
 
+    /// A share that is no block came from a miner that seemed to send blocks only. What was hashed for
+    /// blocks counts for blocks; the next job, soon, is like everybody's.
+    pub(crate) fn mines_shares(&mut self, now: Now) {
+        self.pace.mines_shares(now.ms);
+        self.is_wish_due = true;
+    }
+
     /// Keeps a job made for this connection, and forgets those of templates before `oldest`.
     pub(crate) fn push_own_job(&mut self, job: Box<Job>) {
         if self.own_jobs.len() == OWN_JOBS_MAX {
@@ -288,7 +296,8 @@ impl Session {
             && now.ms.saturating_sub(self.sent_at_ms) >= silence_ms
         {
             self.sent_at_ms = now.ms;
-            out.send(self.conn, |line| write_set_difficulty(line, difficulty));
+            let told = self.pace.told(difficulty);
+            out.send(self.conn, |line| write_set_difficulty(line, told));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::block::{Reach, Solution};
 use crate::event::{Action, LedgerState};
 use crate::header::Proof;
 use crate::job::{Job, JobNumber, Jobs, share_key};
-use crate::ledger::{Credit, Tally};
+use crate::ledger::Credit;
 use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
 use crate::message::{Reject, Request, Submit};
 use crate::pace::Urgency;
@@ -101,7 +101,6 @@ impl Desk<'_> {
             let is_first = !std::mem::replace(&mut one.is_proven, true);
             one.rate.add(credit.difficulty, self.now.ms);
             one.last_share_ms = Some(self.now.ms);
-            one.refused = Tally::default();
             self.shared.rate.add(credit.difficulty, self.now.ms);
             if is_first {
                 self.shared.count_names(session);
@@ -111,10 +110,7 @@ impl Desk<'_> {
         if let Some(difficulty) = difficulty.or(session.announced()) {
             let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);
             let one = &mut session.users[position];
-            tally::count(&mut one.tally, verdict, difficulty);
-            if one.last_share_ms.is_none() {
-                tally::count(&mut one.refused, verdict, difficulty);
-            }
+            tally::count(&mut one.tally, verdict, difficulty, self.now.unix_s);
         }
         credit
     }
@@ -123,11 +119,19 @@ impl Desk<'_> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
         let state = self.shared.ledger.state();
         let conn = session.conn;
+        let pace = &session.pace;
+        let told = pace.sends_blocks().then(|| pace.told(claim.difficulty));
         let job = self
             .find_job(session, claim.job)
             .ok_or(Reject::JobNotFound)?;
         let parent = parent_of(job, tip);
         let checked = share::check(job, parent, &claim.proof, &claim.target, unix_s);
+        let is_share_as_told = told.is_some_and(|told| {
+            let target = Target::of_difficulty(told);
+            share::check(job, parent, &claim.proof, &target, unix_s)
+                .verdict
+                .is_ok()
+        });
         let verdict = checked.verdict.and_then(|()| admit(job, claim.key, state));
         let height = job.template.height;
         let network_difficulty = job.network_difficulty;
@@ -142,6 +146,9 @@ impl Desk<'_> {
             self.shared.jobs.count_remembered();
         }
         self.shared.wants_fresh_job |= is_full || self.shared.jobs.wants_fresh();
+        if verdict == Err(Reject::HighHash) && is_share_as_told {
+            session.mines_shares(self.now);
+        }
         verdict?;
         Ok(Credit {
             seq: self.shared.ledger.record(conn),

@@ -97,6 +97,7 @@ impl Pool {
 /// None where there is nothing to tell.
 fn take(one: &mut Authorized) -> Option<Tallied> {
     let tally = std::mem::take(&mut one.tally);
+    one.told.add(&tally);
     (tally != Tally::default()).then(|| Tallied {
         account: one.user.account.clone(),
         worker: one.user.worker.clone().unwrap_or_default(),
@@ -105,9 +106,18 @@ fn take(one: &mut Authorized) -> Option<Tallied> {
 }
 
 /// Counts a submit by what came of it; other rejects say nothing of a miner's work.
-pub(crate) fn count(tally: &mut Tally, verdict: Result<(), Reject>, difficulty: Difficulty) {
+pub(crate) fn count(
+    tally: &mut Tally,
+    verdict: Result<(), Reject>,
+    difficulty: Difficulty,
+    unix_s: u64,
+) {
     let work = match verdict {
-        Ok(()) => &mut tally.accepted,
+        Ok(()) => {
+            let first = tally.times.map_or(unix_s, |(first, _)| first);
+            tally.times = Some((first, unix_s));
+            &mut tally.accepted
+        }
         Err(Reject::JobNotFound | Reject::StalePrevblk) => &mut tally.stale,
         Err(Reject::HighHash) => &mut tally.low,
         Err(Reject::Duplicate) => &mut tally.duplicate,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::event::{LedgerState, Now};
-use crate::ledger::{Tally, Work};
+use crate::ledger::Work;
 use crate::message::Reject;
 use crate::pool::Pool;
 use crate::session::Session;
@@ -122,13 +122,12 @@ pub struct WorkerView {
     pub worker: Box<str>,
     /// What the connection was told last; none before its first job.
     pub difficulty: Option<Difficulty>,
+    /// Whether it sends blocks only, and each counts for what it took.
+    pub sends_blocks: bool,
     /// Hashes a second.
     pub hashrate: f64,
     /// How long ago a share was last accepted on this connection, in milliseconds.
     pub last_share_ms: Option<u64>,
-    /// What was refused on this connection while none was accepted: of a worker that never had one
-    /// accepted the ledger keeps nothing.
-    pub refused: Tally,
     /// Since when, in milliseconds.
     pub connected_ms: u64,
 }
@@ -182,9 +181,9 @@ pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = Wo
         account: one.user.account.clone(),
         worker: one.user.worker.clone().unwrap_or_default(),
         difficulty: session.announced(),
+        sends_blocks: session.pace.sends_blocks(),
         hashrate: one.rate.hashes_per_s(now.ms),
         last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
-        refused: one.refused,
         connected_ms: now.ms - session.connected_at_ms,
     })
 }

@@ -278,6 +278,15 @@ fn smaller_loss_chance_and_an_option_of_zero_raise_no_alarm() {
     off.mine(60 * 60, &[]);
     assert!(!off.kinds().contains(&Kind::HashrateDrop));
 
+    // A single hard one, a block of a miner that sends nothing else perhaps, says nothing.
+    let mut hard = Desk::serving();
+    hard.mine(20 * 60, &["a", "b", "c"]);
+    let mut block = share("solo");
+    block.tally.accepted.difficulty = 1e9;
+    hard.sign(Sign::Work(vec![block]));
+    hard.mine(60 * 60, &["a", "b", "c"]);
+    assert!(!hard.kinds().contains(&Kind::HashrateDrop));
+
     // A share in five minutes is too little to tell.
     let mut few = Desk::serving();
     for minute in 0..240 {

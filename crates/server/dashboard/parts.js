@@ -47,7 +47,9 @@ export function workersTable(params, empty) {
       {title: '24 h', sort: 'hashrate_24h', kind: 'number minor',
         cell: row => rate(row.hashrate_24h)},
       {title: 'Difficulty', sort: 'difficulty', kind: 'number minor',
-        cell: row => difficulty(row.difficulty)},
+        cell: row => row.sends_blocks ? h('span', {
+          title: 'It sends blocks only: its hashrate is known from its blocks alone'
+        }, 'blocks only') : difficulty(row.difficulty)},
       {title: 'Rejected', sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
       {title: 'Last share', sort: 'last_share', kind: 'number minor',

@@ -198,6 +198,12 @@ pub(crate) const LEDGER_BUSY_MS: u64 = 100;
 /// How long a stop tries to commit what is left.
 pub(crate) const LEDGER_STOP_MS: u64 = 4_000;
 
+/// Rows kept of workers that never had a share accepted, by worker and ten minutes.
+pub(crate) const UNPROVEN_MAX: usize = 4_096;
+
+/// Of these, rows that other servers of the pool are told each second.
+pub(crate) const REFUSED_TOLD_MAX: usize = 64;
+
 /// Tallies committed beside one group of shares, so that they do not hold it up.
 pub(crate) const TALLIES_PER_COMMIT: usize = 200;
 

@@ -125,6 +125,7 @@ impl Server {
                 dock,
                 standing: standing.clone(),
                 live: live.clone(),
+                status: status.clone(),
                 duties: duties.clone(),
             };
             shared::start(&settings, ends, connected, &threads, &node)?;

@@ -322,7 +322,7 @@ fn a_report_tells_effort_luck_and_hashrates() {
             (start - 864_000, 86_400),
         ] {
             ledger.execute(
-                "INSERT INTO statistics VALUES (?1, ?2, 1, 0, 6, 60.0, 1, 1.0, 2, 2.0, 3, 3.0)",
+                "INSERT INTO statistics VALUES (?1, ?2, 1, 0, 6, 60.0, 1, 1.0, 2, 2.0, 3, 3.0, 0, 0)",
                 &values![span, start - start % span],
             );
         }

@@ -178,7 +178,8 @@ fn no_difficulty_makes_a_sum_fail() {
             ledger.credit(10, account, difficulty, 4);
             ledger.credit(11, account, difficulty, 4);
         }
-        let huge = "INSERT INTO statistics VALUES (600, ?1, 1, ?2, 1, 1.0, 1, ?3, 1, ?3, 1, ?3)";
+        let huge = "INSERT INTO statistics VALUES
+            (600, ?1, 1, ?2, 1, 1.0, 1, ?3, 1, ?3, 1, ?3, 0, 0)";
         ledger.execute("INSERT INTO workers VALUES (1, 1, '')", &[]);
         for (start, origin) in [(0, 1), (0, 2), (600, 1)] {
             ledger.execute(huge, &values![start, origin, f64::MAX]);
@@ -313,7 +314,8 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
             for hour in 0..400 {
                 for server in 0..servers {
                     sql.execute(
-                        "INSERT INTO statistics VALUES (600, ?1, ?2, ?3, 2, 1.0, 0, 0.0, 1, 0.5, 0, 0.0)",
+                        "INSERT INTO statistics VALUES
+                           (600, ?1, ?2, ?3, 2, 1.0, 0, 0.0, 1, 0.5, 0, 0.0, 0, 0)",
                         &values![begin + hour * 3_600, worker, server],
                     )?;
                 }

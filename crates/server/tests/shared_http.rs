@@ -4,10 +4,15 @@ mod browser;
 mod harness;
 mod ledgers;
 mod postgres;
+mod shipping;
+
+use std::time::{Duration, Instant};
 
 use browser::{Browser, free_port, wait_for_line};
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
+use hstratum::ledger::Place;
+use hstratum::sql::Postgres as Connection;
 use hstratum::values;
 use ledgers::Ledger;
 use serde_json::{Value, json};
@@ -47,7 +52,7 @@ fn mined(ledger: &Ledger, origin: i64, account: &str, worker: &str) {
         &values![id, worker],
     );
     ledger.execute(
-        "INSERT INTO statistics SELECT 600, ?1, max(id), ?2, 8, 8.0, 1, 1.0, 0, 0.0, 1, 1.0
+        "INSERT INTO statistics SELECT 600, ?1, max(id), ?2, 8, 8.0, 1, 1.0, 0, 0.0, 1, 1.0, 0, 0
          FROM workers",
         &values![now_s() / 600 * 600, origin],
     );
@@ -95,9 +100,9 @@ fn pool_is_that_of_all_servers() {
         (&json!(false), &json!(0.0))
     );
     assert!(named("long gone").is_none());
-    wait_until("all workers count", || {
+    wait_until("each worker counts once, as in the list", || {
         let pool = browser.json("/api/v1/pool");
-        pool["workers"] == 5 && pool["accounts"] == 4 && pool["connections"] == 6
+        pool["workers"] == 2 && pool["accounts"] == 1 && pool["connections"] == 6
     });
     assert!(browser.json("/api/v1/pool")["hashrate"].as_f64() >= Some(1e15));
 
@@ -133,6 +138,101 @@ fn pool_is_that_of_all_servers() {
     let history = browser.json("/api/v1/accounts/alice/history");
     let accepted = &history["points"][0]["accepted"];
     assert!(*accepted == 8 || *accepted == 9, "{accepted}");
+}
+
+/// What a server ships hours later, since it could not before, is in every chart and every sum.
+#[test]
+fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
+    let ledger = Ledger::in_postgres();
+    let then = (now_s() - 5 * 3_600) / 3_600 * 3_600;
+    mined(&ledger, 77, "alice", "rig");
+    ledger.execute(
+        "UPDATE statistics SET start = ?1, accepted = 1000, accepted_work = 1000.0",
+        &values![then],
+    );
+    let (running, browser) = serve(&ledger);
+    running.move_on(Chain::hard().empty_at(1));
+    let shown = || {
+        let of = |path| {
+            let history: Value = browser.json(path);
+            let points = history["points"].as_array().expect("points").clone();
+            let point = points.iter().find(|point| point["time"] == then);
+            point.map_or(0, |point| point["accepted"].as_i64().expect("a count"))
+        };
+        let day = browser.json("/api/v1/workers?search=rig");
+        (
+            of("/api/v1/pool/history"),
+            of("/api/v1/accounts/alice/history"),
+            day["workers"][0]["hashrate_24h"].as_f64().unwrap_or(0.0),
+        )
+    };
+    wait_until("what came in time is shown", || {
+        let (pool, account, day) = shown();
+        (pool, account) == (1000, 1000) && day > 0.0
+    });
+    let (_, _, before) = shown();
+
+    let root = shipping::directory();
+    let url = ledger.argument();
+    let late = shipping::serve(&root, &url, "late");
+    shipping::mine(&mut late.mine_as("alice.rig"), 1);
+    drop(late);
+    shipping::open(root.path())
+        .execute(
+            "INSERT INTO pending_statistics
+             SELECT 600, ?1, max(id), 5000, 5000.0, 0, 0.0, 0, 0.0, 0, 0.0, ?1, ?1 FROM workers",
+            [then],
+        )
+        .expect("written");
+    let _late = shipping::serve(&root, &url, "late");
+    wait_until("what came late is shown everywhere", || {
+        let (pool, account, day) = shown();
+        (pool, account) == (6000, 6000) && day > 5.0 * before
+    });
+}
+
+/// A lock in the database holds what is shipped, and nobody says anything: that is seen within seconds,
+/// whichever table it is.
+#[test]
+fn lock_in_the_database_is_shown_as_a_ledger_that_is_away() {
+    for table in ["credit", "origins"] {
+        let ledger = Ledger::in_postgres();
+        let (running, browser) = serve(&ledger);
+        running.move_on(Chain::hard().empty_at(1));
+        let metric = |name: &str| -> f64 {
+            let page = browser.get("/metrics").body;
+            let line = page.lines().find(|line| {
+                let rest = line.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(' '))
+            });
+            let value = line.and_then(|line| line.rsplit(' ').next());
+            value.expect("the metric").parse().expect("a number")
+        };
+        wait_until("it is up", || metric("hstratum_shared_up") == 1.0);
+        let Place::Shared(address) = ledger.place() else {
+            panic!("it is in PostgreSQL");
+        };
+        let mut other = Connection::connect(&address).expect("connected");
+        let client = other.client().expect("connected");
+        client
+            .batch_execute(&format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+            ))
+            .expect("locked");
+        let begun = Instant::now();
+        running.mine_as("alice").mine(Want::Share);
+        wait_until("what waits is shown", || {
+            metric("hstratum_shared_up") == 0.0
+                && metric("hstratum_shared_behind_batches") >= 1.0
+                && metric("hstratum_shared_behind_bytes") > 0.0
+                && metric("hstratum_shared_lag_seconds") >= 5.0
+        });
+        assert!(begun.elapsed() < Duration::from_secs(12), "{table}");
+        client.batch_execute("ROLLBACK").expect("unlocked");
+        wait_until("it is shipped", || {
+            metric("hstratum_shared_up") == 1.0 && metric("hstratum_shared_behind_batches") == 0.0
+        });
+    }
 }
 
 #[test]

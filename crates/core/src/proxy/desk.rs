@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::line::Flow;
 use crate::message::{self, Reject, write_reject};
-use crate::pace::{Wish, split_password};
+use crate::pace::{BLOCKS_AGENT, Wish, split_password};
 use crate::phase::{Heard, Phase};
 use crate::proxy::Shared;
 use crate::proxy::event::{Action, Actions};
@@ -105,6 +105,7 @@ impl Desk<'_> {
             Err(Reject::InvalidParams) => return self.malformed(miner, request.id()),
             Err(reject) => return self.reject(miner, request.id(), reject),
         };
+        miner.has_asked_for_admin |= matches!(kind, Kind::AuthorizeAdmin);
         self.seek_first(miner, None);
         match request.id() {
             Some(id) => self.ask(miner, Some(id), kind, &cleaned),
@@ -199,7 +200,12 @@ impl Desk<'_> {
         let is_first = miner.told.is_none();
         if is_first {
             let agent = params.first().and_then(Option::as_deref);
-            let agent = serde_json::Value::from(agent.unwrap_or_default()).to_string();
+            let agent = match agent.unwrap_or_default() {
+                // The next server does not hear that it asked for the admin's rights.
+                "" if miner.has_asked_for_admin => BLOCKS_AGENT,
+                agent => agent,
+            };
+            let agent = serde_json::Value::from(agent).to_string();
             // One so long tells nothing.
             let agent = Some(agent).filter(|agent| agent.len() <= PROXY_PARAMS_BYTES_MAX);
             miner.agent = agent.unwrap_or_else(|| "\"\"".to_owned()).into();

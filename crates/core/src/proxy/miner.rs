@@ -81,6 +81,8 @@ pub(crate) struct Miner {
     pub session: Option<u32>,
     /// The extranonce1 that it was told.
     pub told: Option<u32>,
+    /// Whether it asked for the admin's rights, before it subscribed perhaps.
+    pub has_asked_for_admin: bool,
     /// Its agent, as JSON.
     pub agent: Box<str>,
     /// It understands `mining.set_extranonce`.
@@ -134,6 +136,7 @@ impl Miner {
             is_paused: false,
             session: None,
             told: None,
+            has_asked_for_admin: false,
             agent: "\"\"".into(),
             takes_extra_nonces: false,
             users: Vec::new(),

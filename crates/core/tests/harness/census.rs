@@ -8,6 +8,13 @@ use super::{Due, Table};
 const READ_BYTES: usize = 16 * 1024;
 
 impl Table {
+    /// Who may have work.
+    pub(crate) fn workers(&self) -> Vec<hstratum_core::view::WorkerView> {
+        let mut workers = Vec::new();
+        self.pool.workers(self.now, 0, usize::MAX / 2, &mut workers);
+        workers
+    }
+
     /// How much the pool keeps of something.
     pub(crate) fn size(&self, what: &str) -> usize {
         let sizes = self.pool.sizes(READ_BYTES, READ_BYTES);

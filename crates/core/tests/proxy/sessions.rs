@@ -389,3 +389,50 @@ fn a_miner_does_not_stay_at_an_unfit_server_for_its_extranonce() {
         "it can come back with another"
     );
 }
+
+/// The server that it moves to has not heard that it asked for the admin's rights.
+#[test]
+fn a_miner_that_sends_blocks_only_does_so_at_the_next_server_too() {
+    for secret in [false, true] {
+        let mut stage = Stage::new(2, secret);
+        let miner = stage.connect();
+        for line in [
+            r#"{"id":1,"method":"mining.authorize_admin","params":["x"]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["alice","x"]}"#,
+            r#"{"id":3,"method":"mining.subscribe","params":[]}"#,
+        ] {
+            stage.say(miner, line);
+        }
+        stage.settle();
+        let first = stage.server_of(miner);
+        let sends_blocks = |stage: &Stage, server: usize| {
+            let workers = stage.servers[server].workers(stage.now);
+            workers.iter().all(|one| one.sends_blocks) && workers.len() == 1
+        };
+        assert!(sends_blocks(&stage, first));
+        stage.fail(first, Failing::Dies);
+        stage.wait(5_000);
+        let next = stage.server_of(miner);
+        assert_ne!(next, first);
+        assert!(sends_blocks(&stage, next));
+    }
+}
+
+/// The time of the job that is out is too far ahead then: the next one comes through the proxy as well, and
+/// no server is left for it.
+#[test]
+fn jobs_are_sent_anew_when_the_clock_goes_back_by_two_hours() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    let job = |stage: &Stage| stage.players[miner].job.as_ref().map(|job| job.id.clone());
+    let before = job(&stage);
+    stage.clock_behind_s = 7_500;
+    stage.wait(2_000);
+    assert_ne!(before, job(&stage));
+    assert_eq!(stage.submit_and_see(miner), "true");
+    assert_eq!(stage.lost(), [0, 0]);
+    // Back again.
+    stage.clock_behind_s = 0;
+    stage.wait(2_000);
+    assert_eq!(stage.submit_and_see(miner), "true");
+}

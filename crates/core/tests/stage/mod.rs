@@ -57,6 +57,8 @@ pub(crate) enum Failing {
 pub(crate) struct Stage {
     proxy: Proxy,
     pub(crate) now: Now,
+    /// How far all clocks are behind the chain's.
+    pub(crate) clock_behind_s: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) players: Vec<Player>,
     wires: VecDeque<Passing>,
@@ -110,6 +112,7 @@ impl Stage {
             config,
             handing_over: None,
             now,
+            clock_behind_s: 0,
             servers: (0..servers).map(|n| Server::new(n, now)).collect(),
             players: Vec::new(),
             wires: VecDeque::new(),
@@ -307,7 +310,7 @@ impl Stage {
     /// A tick, after which nothing on the wires arrives yet.
     pub(crate) fn tick(&mut self) {
         self.now.ms += TICK_MS;
-        self.now.unix_s = START_S + self.now.ms / 1000;
+        self.now.unix_s = START_S + self.now.ms / 1000 - self.clock_behind_s;
         self.handle(Event::Tick);
     }
 

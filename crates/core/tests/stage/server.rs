@@ -8,6 +8,7 @@ use hstratum_core::admit::ProxySecret;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now, Password};
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
+use hstratum_core::view::WorkerView;
 use serde_json::Value;
 
 use crate::harness::{Chain, Setup};
@@ -122,6 +123,14 @@ impl Server {
     /// Miners that the proxy could still take elsewhere.
     pub(crate) fn proxied(&mut self) -> u64 {
         self.pool.as_mut().expect("it runs").proxied()
+    }
+
+    /// Who may have work.
+    pub(crate) fn workers(&self, now: Now) -> Vec<WorkerView> {
+        let mut workers = Vec::new();
+        let pool = self.pool.as_ref().expect("it runs");
+        pool.workers(now, 0, usize::MAX / 2, &mut workers);
+        workers
     }
 
     pub(crate) fn has_session(&self, extra_nonce1: u32) -> bool {

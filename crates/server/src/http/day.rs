@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::Site;
 use super::book::Book;
+use super::late::{Changes, Late, read_changes};
 use crate::limits::{HTTP_DAY_KEPT, HTTP_REST, HTTP_SOON, HTTP_WORKERS_MAX};
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
@@ -39,9 +40,10 @@ struct Inside {
 struct State {
     workers: Vec<Name>,
     places: HashMap<Name, usize>,
-    /// The begin of each worker's last span with a share accepted, by its place.
+    /// When each worker's last share was accepted, by its place.
     last: Vec<i64>,
     hours: BTreeMap<i64, Hour>,
+    late: Late,
     /// An hour that is being read.
     partial: Option<Partial>,
     is_reading: bool,
@@ -62,16 +64,16 @@ struct Partial {
     work: Vec<f64>,
 }
 
-/// One row: a worker, its work, and whether any of it was accepted.
-type Found = (String, String, f64, bool);
+/// One row: a worker, its work, and when the last of it was accepted.
+type Found = (String, String, f64, Option<i64>);
 
 /// What one worker sent in as much of the day as is known.
 pub(crate) struct DayPast {
     pub account: Arc<str>,
     pub worker: Arc<str>,
     pub work: f64,
-    /// The begin of the last span with a share accepted.
-    pub last_span: Option<i64>,
+    /// When the last share was accepted.
+    pub last: Option<i64>,
 }
 
 impl Day {
@@ -126,6 +128,11 @@ impl Inside {
     /// Reads what is missing or may be otherwise by now, the latest first, until it fails or is done.
     async fn read_on(&self, book: &Book) {
         let now = now_s();
+        let changes = book
+            .read(move |sql| read_changes(sql, first_hour(now)))
+            .await;
+        let Ok(changes) = changes else { return };
+        self.lock().forget_late(&changes);
         loop {
             let span = self.lock().next_span(now);
             let Some(span) = span else { return };
@@ -142,6 +149,14 @@ impl Inside {
 }
 
 impl State {
+    /// Forgets hours that have grown when they were long over.
+    fn forget_late(&mut self, changes: &Changes) {
+        for hour in self.late.news(changes) {
+            self.hours.remove(&hour);
+            self.partial.take_if(|partial| partial.start == hour);
+        }
+    }
+
     /// The span that is to be read next.
     fn next_span(&mut self, now: i64) -> Option<i64> {
         self.hours.retain(|start, _| *start >= first_hour(now));
@@ -180,14 +195,14 @@ impl State {
         let Some(mut partial) = self.partial.take() else {
             return;
         };
-        for (account, worker, work, is_accepted) in rows {
+        for (account, worker, work, last) in rows {
             let place = self.place(account, worker);
             if partial.work.len() <= place {
                 partial.work.resize(place + 1, 0.0);
             }
             partial.work[place] += work;
-            if is_accepted {
-                self.last[place] = self.last[place].max(span);
+            if let Some(last) = last {
+                self.last[place] = self.last[place].max(last);
             }
         }
         partial.next_span = span + SPAN_S;
@@ -235,7 +250,7 @@ impl State {
                 account: name.0.clone(),
                 worker: name.1.clone(),
                 work: work[place],
-                last_span: is_late.then_some(self.last[place]),
+                last: is_late.then_some(self.last[place]),
             })
         });
         (since, pasts.collect())
@@ -254,17 +269,17 @@ fn now_s() -> i64 {
 
 fn read_span(sql: &mut dyn Sql, span: i64) -> Result<Vec<Found>, SqlError> {
     let rows = sql.query(
-        "SELECT a.name, w.name, s.work, s.is_accepted
+        "SELECT a.name, w.name, s.work, s.last
            FROM (SELECT worker, sum(accepted_work) AS work,
-                        max(CASE WHEN accepted > 0 THEN 1 ELSE 0 END) AS is_accepted
+                        max(CASE WHEN last_share > 0 THEN last_share
+                                 WHEN accepted > 0 THEN start END) AS last
                    FROM statistics WHERE span = 600 AND start = ?1 GROUP BY worker) AS s
            JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
         &values![span],
     )?;
-    let found = rows.iter().map(|row| {
-        let is_accepted: i64 = row.get(3)?;
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, is_accepted == 1))
-    });
+    let found = rows
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
     found.collect()
 }
 
@@ -274,8 +289,8 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000;
 
-    fn row(worker: &str, work: f64) -> Found {
-        ("alice".to_owned(), worker.to_owned(), work, true)
+    fn row(worker: &str, work: f64, last: i64) -> Found {
+        ("alice".to_owned(), worker.to_owned(), work, Some(last))
     }
 
     /// Reads on until it fails at the given span, or is done; says which spans were read.
@@ -286,7 +301,7 @@ mod tests {
                 return spans;
             }
             spans.push(span);
-            state.take(span, vec![row("a", 1.0)], now);
+            state.take(span, vec![row("a", 1.0, span)], now);
         }
         spans
     }
@@ -324,9 +339,9 @@ mod tests {
         let gone = NOW - NOW % HOUR_S - 20 * HOUR_S;
         while let Some(span) = state.next_span(NOW) {
             let rows = if span == gone {
-                vec![row("b", 3.0)]
+                vec![row("b", 3.0, span)]
             } else {
-                vec![row("a", 1.0)]
+                vec![row("a", 1.0, span)]
             };
             state.take(span, rows, NOW);
         }
@@ -335,7 +350,7 @@ mod tests {
             .iter()
             .find(|past| &*past.worker == "b")
             .expect("it mined");
-        assert_eq!((b.work, b.last_span), (3.0, Some(gone)));
+        assert_eq!((b.work, b.last), (3.0, Some(gone)));
         let later = NOW + 6 * HOUR_S;
         read(&mut state, later, None);
         assert!(state.sum(later).1.iter().all(|past| &*past.worker != "b"));

@@ -254,7 +254,8 @@ pub(crate) async fn run(site: Arc<Site>) {
         if site.events.is_heard()
             && let Ok((now, workers)) = site.sources.live.look_at_workers().await
         {
-            let pool = Pool::of(&site, &now, &workers, None);
+            let online = site.roster.online(&site).await;
+            let pool = Pool::of(&site, &now, &workers, online, None);
             site.events.lock().tell(&message("pool", &pool));
         }
     }

@@ -16,6 +16,7 @@ use super::pool::Pool;
 use crate::limits::{HTTP_SERVERS_MAX, SERVER_LIVE_MS};
 use crate::shared::origin::NOW_MS;
 use crate::sql::{Sql, SqlError};
+use crate::store::unproven::Refused;
 use crate::values;
 
 /// Servers that were not seen for longer are not shown.
@@ -54,6 +55,9 @@ pub(crate) struct Server {
     pub version: String,
     #[serde(skip)]
     pub origin: i64,
+    /// What came of its workers that never had a share accepted.
+    #[serde(skip)]
+    pub refused: Vec<Refused>,
 }
 
 /// A page of a list.
@@ -89,6 +93,7 @@ struct Report {
     accounts: u64,
     behind: u64,
     has_job: bool,
+    refused: Vec<Refused>,
 }
 
 /// See the module.
@@ -173,6 +178,7 @@ fn read(sql: &mut dyn Sql, own: Option<i64>) -> Result<Vec<Server>, SqlError> {
             accounts: report.accounts,
             version: report.version,
             origin: row.get(0)?,
+            refused: report.refused,
         })
     });
     let mut servers = servers.collect::<Result<Vec<_>, SqlError>>()?;
@@ -195,7 +201,7 @@ pub(crate) async fn servers(
         }
         None => {
             let (now, workers) = site.sources.live.look_at_workers().await?;
-            let pool = Pool::of(&site, &now, &workers, None);
+            let pool = Pool::of(&site, &now, &workers, None, None);
             vec![pool.as_server(site.server_id.clone())]
         }
     };
@@ -225,6 +231,7 @@ impl Server {
             accounts: 0,
             version: String::new(),
             origin,
+            refused: Vec::new(),
         }
     }
 }

@@ -12,9 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::Site;
 use super::answer::{Answer, Failure, Name, Params, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
-use super::roster::Sent;
+use super::roster::{Sent, unproven};
 use crate::sql::{Row, Sql, SqlError};
 use crate::store::unix_s;
+use crate::store::unproven::Refused;
 use crate::values;
 
 /// Spans of statistics, and how long the ledger keeps them at least, in seconds.
@@ -109,10 +110,12 @@ pub(crate) async fn of_pool(
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
     let pool_sums = site.sums.clone();
+    let unproven = unproven(&site, &site.fleet.known());
     let history = book.read(move |sql| {
         let (length, step) = range.seconds();
         let from = now - now % step - length;
-        let sums = pool_sums.read(sql, (step, from), now)?;
+        let mut sums = pool_sums.read(sql, (step, from), now)?;
+        add_unproven(&mut sums, step, unproven.iter().map(|(row, _)| row));
         let network = network(sql, range, now)?;
         Ok(History::of(range, sums, &network, now))
     });
@@ -135,13 +138,20 @@ pub(crate) async fn of_account(
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
     let query = if book.is_shared() { BY_WORKER } else { BY_TIME };
+    let mut unproven = unproven(&site, &site.fleet.known());
+    unproven.retain(|(row, _)| row.account == name);
     let history = book.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";
-        let Some(account) = sql.query_opt(find, &values![&name])? else {
-            return Ok(None);
+        let worker = asked.worker.as_deref();
+        let mut sums = match sql.query_opt(find, &values![&name])? {
+            Some(account) => sums_of_account(sql, range, now, (account.get(0)?, worker), query)?,
+            None if unproven.is_empty() => return Ok(None),
+            None => Sums::new(),
         };
-        let of = (account.get(0)?, asked.worker.as_deref());
-        let sums = sums_of_account(sql, range, now, of, query)?;
+        let (_, step) = range.seconds();
+        let own = unproven.iter().map(|(row, _)| row);
+        let own = own.filter(|row| worker.is_none_or(|worker| worker == row.worker));
+        add_unproven(&mut sums, step, own);
         Ok(Some(History::of(range, sums, &[], now)))
     });
     let history = history.await?;
@@ -167,6 +177,14 @@ fn add(sums: &mut Sums, row: &Row) -> Result<(), SqlError> {
     };
     sums.entry(row.get(0)?).or_default().add(&sent);
     Ok(())
+}
+
+/// What came of workers that never had a share accepted: that is of the last hour, and in no ledger.
+fn add_unproven<'a>(sums: &mut Sums, step: i64, unproven: impl Iterator<Item = &'a Refused>) {
+    for row in unproven {
+        let sum = sums.entry(row.start - row.start.rem_euclid(step));
+        sum.or_default().add(&row.into());
+    }
 }
 
 /// The spans that a step can be made of, and from when.

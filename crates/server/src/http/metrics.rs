@@ -12,7 +12,7 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use super::Site;
 use super::answer::{Failure, Problem};
 use super::page::Page;
-use super::pool::network_hashrate;
+use super::pool::{Online, network_hashrate};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::live::Snapshot;
 use crate::shared::standing::{Link, Reading};
@@ -33,7 +33,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
         }
     };
     let mut page = Page::default();
-    of_pool(&mut page, &site, &now, workers.len());
+    of_pool(&mut page, &site, &now, Online::of(&workers).workers);
     of_shares(&mut page, &now);
     if let Some(blocks) = blocks {
         let help = "Blocks that the pool found, by what became of them.";
@@ -73,7 +73,7 @@ fn count_blocks(sql: &mut dyn Sql) -> Result<BlockCounts, SqlError> {
     counts.collect()
 }
 
-fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
+fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: u64) {
     let info = [
         ("version", env!("CARGO_PKG_VERSION")),
         ("network", site.network.name()),

@@ -15,6 +15,7 @@ mod fleet;
 mod gathered;
 mod history;
 pub(crate) mod host_guard;
+mod late;
 pub(crate) mod metrics;
 mod openapi;
 pub(crate) mod page;

@@ -26,12 +26,16 @@ pub(crate) struct Worker {
     worker: String,
     /// Connections that it has now to this server.
     connections: u32,
-    /// Servers that it mines on: this one where it is connected, others that have accepted a share of
-    /// it within the last ten to twenty minutes. Empty where it is away. Untrusted text.
+    /// Servers that it mines on: this one where it is connected; where several share a ledger, each that
+    /// has accepted a share of it within ten minutes. Empty where it is away. Untrusted text.
     servers: Vec<String>,
-    /// What it was told last, where it is connected.
+    /// What it works at, where it is connected.
     difficulty: Option<f64>,
-    /// Hashes a second, estimated from the shares of the last minutes.
+    /// Whether it sends blocks only, as HandyMiner does in solo mode: its hashrate is known from its blocks
+    /// alone.
+    sends_blocks: bool,
+    /// Hashes a second, estimated from the shares of the last minutes; where several servers share a
+    /// ledger, of the last ten to twenty minutes, or since its first share in them, on all servers.
     hashrate: f64,
     /// Over the last hour.
     hashrate_1h: f64,
@@ -41,8 +45,8 @@ pub(crate) struct Worker {
     shares: Sums,
     /// Refused submits among all of the last hour, from 0 to 1.
     reject_rate: Option<f64>,
-    /// When a share was last accepted, Unix seconds: of a connection to this server to the second, of
-    /// others the begin of those ten minutes.
+    /// When a share was last accepted, Unix seconds. Of one before this version the begin of those ten
+    /// minutes.
     last_share_at: Option<i64>,
 }
 
@@ -72,7 +76,7 @@ pub(crate) struct Account {
     hashrate_24h: f64,
     /// Refused submits among all of the last hour, from 0 to 1.
     reject_rate: Option<f64>,
-    /// When a share was last accepted, to ten minutes, Unix seconds.
+    /// When a share was last accepted, Unix seconds.
     last_share_at: Option<i64>,
     /// All that it was ever credited.
     credited: i64,
@@ -403,6 +407,7 @@ impl Worker {
             connections: row.connections,
             servers: row.servers.iter().map(ToString::to_string).collect(),
             difficulty: row.difficulty.filter(|_| row.connections > 0),
+            sends_blocks: row.sends_blocks,
             hashrate,
             hashrate_1h,
             hashrate_24h,

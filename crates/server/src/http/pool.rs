@@ -65,7 +65,8 @@ pub(crate) struct Pool {
     shared_ledger_away: Option<String>,
     /// Connections of miners, to all servers.
     connections: u64,
-    /// Workers that may have work; those of one name count once on each server.
+    /// Workers that are online: those of one name count once, on whatever servers. While the shared ledger
+    /// is away, once on each server.
     workers: u64,
     /// Their accounts.
     accounts: u64,
@@ -153,6 +154,29 @@ impl Shares {
     }
 }
 
+/// How many workers are online, and of how many accounts, each name once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Online {
+    pub workers: u64,
+    pub accounts: u64,
+}
+
+impl Online {
+    /// Of the connections of this server.
+    pub(crate) fn of(workers: &[WorkerView]) -> Self {
+        Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
+    }
+
+    pub(crate) fn count<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let names: HashSet<_> = names.collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        Self {
+            workers: names.len() as u64,
+            accounts: accounts.len() as u64,
+        }
+    }
+}
+
 /// Hashes a second of a network of this difficulty.
 pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
@@ -163,18 +187,21 @@ impl Pool {
         site: &Site,
         now: &Snapshot,
         workers: &[WorkerView],
+        online: Option<Online>,
         host: Option<&str>,
     ) -> Self {
         let job = now.view.job;
         let difficulty = job.map(|job| job.network_difficulty.get());
-        let names: HashSet<_> = workers
-            .iter()
-            .map(|one| (&*one.account, &*one.worker))
-            .collect();
-        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
         let failing = site.sources.status.read().failing;
         let known = site.fleet.known();
         let sum = |of: fn(&Server) -> u64| known.others().map(of).sum::<u64>();
+        let online = online.unwrap_or_else(|| {
+            let here = Online::of(workers);
+            Online {
+                workers: here.workers + sum(|server| server.workers),
+                accounts: here.accounts + sum(|server| server.accounts),
+            }
+        });
         let elsewhere: f64 = known.others().map(|server| server.hashrate).sum();
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -195,8 +222,8 @@ impl Pool {
             ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
             servers: 1 + known.others().count(),
             connections: now.connections() + sum(|server| server.connections),
-            workers: names.len() as u64 + sum(|server| server.workers),
-            accounts: accounts.len() as u64 + sum(|server| server.accounts),
+            workers: online.workers,
+            accounts: online.accounts,
             shared_ledger_away: known.away,
             places: Places::of(now),
             banned: now.view.banned,
@@ -224,6 +251,7 @@ impl Pool {
             accounts: self.accounts,
             version: self.version.to_owned(),
             origin: 0,
+            refused: Vec::new(),
         }
     }
 }
@@ -253,7 +281,9 @@ pub(crate) async fn pool(
     _: NoParams,
 ) -> Answer<Pool> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
-    Ok(Json(Pool::of(&site, &now, &workers, host_of(&headers))))
+    let online = site.roster.online(&site).await;
+    let pool = Pool::of(&site, &now, &workers, online, host_of(&headers));
+    Ok(Json(pool))
 }
 
 /// Whether miners are served.

@@ -1,7 +1,7 @@
 //! Everybody who mines or has mined within a day: what the driver shows of them now, beside what the
 //! ledger has of their last hour and day. Made anew at most every few seconds, however many ask.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,15 @@ use tokio::sync::Mutex;
 
 use super::Site;
 use super::answer::Failure;
+use super::book::Book;
 use super::day::{Day, DayPast};
 use super::fleet::Known;
 use super::gathered::Gathered;
-use crate::limits::HTTP_KEPT;
+use super::pool::Online;
+use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
 use crate::store::unix_s;
+use crate::store::unproven::Refused;
 use crate::values;
 
 /// How long a roster is given again.
@@ -24,6 +27,12 @@ const ROSTER_KEPT: Duration = Duration::from_secs(2);
 
 /// The shortest span that statistics are kept in.
 const SPAN_S: u64 = 600;
+
+/// A rate is never taken over less, in seconds, or the first share would promise too much.
+const RATE_S_MIN: u64 = 60;
+
+/// So long after its last share a worker counts as online on a server that shares the ledger, in seconds.
+const ONLINE_S: i64 = 600;
 
 /// What a worker sent in some time, by outcome.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,16 +73,17 @@ pub(crate) struct Row {
     pub worker: Arc<str>,
     /// Connections that it has now, to this server.
     pub connections: u32,
-    /// Servers that it mines on: this one where it is connected, others that have accepted a share of
-    /// it within the last ten to twenty minutes. Those are known where several share the ledger.
+    /// Servers that it mines on: this one where it is connected; where several share the ledger, each
+    /// that has accepted a share of it within ten minutes.
     pub servers: Vec<Arc<str>>,
     pub difficulty: Option<f64>,
+    /// Whether a connection of it sends blocks only.
+    pub sends_blocks: bool,
     /// Hashes a second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
     /// Of the last hour.
     pub sent: Sent,
-    /// When a share was last accepted, Unix seconds: here to the second, elsewhere and before the
-    /// begin of those ten minutes.
+    /// When a share was last accepted, Unix seconds.
     pub last_share_at: Option<i64>,
 }
 
@@ -84,38 +94,67 @@ impl Row {
     }
 }
 
-/// What the ledger has of one worker since some time.
+/// What the ledger has of one worker and one server in the last hour.
 #[derive(Clone)]
 struct Past {
     account: Arc<str>,
     worker: Arc<str>,
     sent: Sent,
-    last_span: Option<i64>,
+    /// When a share was last accepted; of a server that does not say, the begin of those ten minutes.
+    last: Option<i64>,
     /// The server it was sent to.
     origin: i64,
-    /// The work of the last whole ten minutes and of what has begun.
+    /// The work of the last whole ten minutes and of what has begun, and when the first share of it came.
     recent_work: f64,
+    recent_first: Option<i64>,
 }
 
-/// Since when, and everybody.
-type Pasts = (u64, Vec<Past>);
+/// What was sent since some time, as it was read at another.
+#[derive(Default)]
+struct Pasts {
+    since: u64,
+    at: u64,
+    pasts: Vec<Past>,
+}
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Roster {
-    made: Mutex<Option<(Instant, Arc<Vec<Row>>)>>,
+    made: Mutex<Option<Made>>,
     hour: Gathered<Pasts>,
     day: Day,
 }
 
+#[derive(Clone)]
+struct Made {
+    at: Instant,
+    rows: Arc<Vec<Row>>,
+    online: Online,
+}
+
+/// What came of a worker without a share accepted, and the other server that it is connected to.
+type Unproven = (Refused, Option<Arc<str>>);
+
 impl Roster {
     /// Everybody, in no order.
     pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<Row>>, Failure> {
+        Ok(self.made(site).await?.rows)
+    }
+
+    /// How many are online on all servers, where several share the ledger: those that [`Self::rows`] has.
+    /// None where that is not known soon.
+    pub(crate) async fn online(&self, site: &Site) -> Option<Online> {
+        site.book.as_ref().filter(|book| book.is_shared())?;
+        let made = tokio::time::timeout(HTTP_SOON, self.made(site)).await;
+        made.ok()?.ok().map(|made| made.online)
+    }
+
+    async fn made(&self, site: &Site) -> Result<Made, Failure> {
         let mut made = self.made.lock().await;
-        if let Some((at, rows)) = &*made
-            && at.elapsed() < ROSTER_KEPT
+        if let Some(made) = &*made
+            && made.at.elapsed() < ROSTER_KEPT
         {
-            return Ok(rows.clone());
+            return Ok(made.clone());
         }
         let (_, live) = site.sources.live.look_at_workers().await?;
         let (hour, day) = match &site.book {
@@ -126,45 +165,87 @@ impl Roster {
             }
         };
         let fleet = site.fleet.known();
+        let unproven = unproven(site, &fleet);
+        let is_shared = site.book.as_ref().is_some_and(Book::is_shared);
         let own = Arc::from(site.server_id.as_str());
-        let rows = tokio::task::spawn_blocking(move || {
+        let merging = tokio::task::spawn_blocking(move || {
             let now = unix_s();
             let mut merged = Merged::default();
             merged.add_hour(&hour, now);
             merged.add_day(day, now);
-            merged.add_elsewhere(&hour, &fleet, now);
-            merged.add_live(&live, &own, now);
-            merged.rows
+            if is_shared {
+                merged.add_recent(&hour, &fleet);
+            }
+            merged.add_unproven(&unproven, now);
+            let rate = match is_shared {
+                true => RateOf::Ledger,
+                false => RateOf::Connections,
+            };
+            merged.add_live(&live, &own, rate, now);
+            let online = merged.rows.iter().filter(|row| row.is_online());
+            let online = Online::count(online.map(|row| (&*row.account, &*row.worker)));
+            (Arc::new(merged.rows), online)
         });
-        let rows = rows
+        let (rows, online) = merging
             .await
             .map_err(|_| Failure::busy("failed to list the workers, which is a bug"))?;
-        let rows = Arc::new(rows);
-        *made = Some((Instant::now(), rows.clone()));
-        Ok(rows)
+        let at = Instant::now();
+        *made = Some(Made { at, rows, online });
+        Ok(made.clone().expect("it was just made"))
+    }
+}
+
+/// What came of workers that never had a share accepted, here and on the other servers.
+pub(super) fn unproven(site: &Site, fleet: &Known) -> Vec<Unproven> {
+    let own = site.sources.status.unproven(unix_s()).into_iter();
+    let mut rows: Vec<Unproven> = own.map(|row| (Refused::from(row), None)).collect();
+    for server in fleet.others() {
+        let name: Arc<str> = server.name.as_str().into();
+        rows.extend(server.refused.iter().map(|row| {
+            let place = row.is_connected.then(|| name.clone());
+            (row.clone(), place)
+        }));
+    }
+    rows
+}
+
+impl From<&Refused> for Sent {
+    fn from(row: &Refused) -> Self {
+        Self {
+            stale: row.stale,
+            low: row.low,
+            duplicate: row.duplicate,
+            ..Self::default()
+        }
     }
 }
 
 /// Reads what was sent since so long ago.
 fn since(time_s: u64) -> impl FnOnce(&mut dyn Sql) -> Result<Pasts, SqlError> {
-    let now = unix_s();
-    let since = (now - now % SPAN_S).saturating_sub(time_s);
-    move |sql| Ok((since, read(sql, since)?))
+    move |sql| {
+        let at = unix_s();
+        let since = (at - at % SPAN_S).saturating_sub(time_s);
+        let pasts = read(sql, since, recent_since(at))?;
+        Ok(Pasts { since, at, pasts })
+    }
 }
 
-fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
+fn read(sql: &mut dyn Sql, since: u64, recent: u64) -> Result<Vec<Past>, SqlError> {
     let rows = sql.query(
         "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last,
-                s.origin, s.recent
+                s.origin, s.recent, s.first
            FROM (SELECT worker, origin,
-                        sum(CASE WHEN start >= ?2 THEN accepted_work ELSE 0.0 END) AS recent, CAST(sum(accepted) AS BIGINT) AS accepted,
+                        sum(CASE WHEN start >= ?2 THEN accepted_work ELSE 0.0 END) AS recent,
+                        min(CASE WHEN start >= ?2 AND first_share > 0 THEN first_share END) AS first,
+                        CAST(sum(accepted) AS BIGINT) AS accepted,
                         sum(accepted_work) AS work, CAST(sum(stale) AS BIGINT) AS stale,
                         CAST(sum(low) AS BIGINT) AS low,
                         CAST(sum(duplicate) AS BIGINT) AS duplicate,
-                        max(CASE WHEN accepted > 0 THEN start END) AS last
+                        max(CASE WHEN last_share > 0 THEN last_share
+                                 WHEN accepted > 0 THEN start END) AS last
                    FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker, origin) AS s
            JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
-        &values![since, recent_since(unix_s())],
+        &values![since, recent],
     )?;
     let mut names: HashMap<i64, Arc<str>> = HashMap::new();
     let pasts = rows.iter().map(|row| {
@@ -180,9 +261,10 @@ fn read(sql: &mut dyn Sql, since: u64) -> Result<Vec<Past>, SqlError> {
                 low: row.get(6)?,
                 duplicate: row.get(7)?,
             },
-            last_span: row.get(8)?,
+            last: row.get(8)?,
             origin: row.get(9)?,
             recent_work: row.get(10)?,
+            recent_first: row.get(11)?,
         })
     });
     pasts.collect()
@@ -197,13 +279,21 @@ fn recent_since(now: u64) -> u64 {
     (now - now % SPAN_S).saturating_sub(SPAN_S)
 }
 
+/// From what a worker's rate of now is estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RateOf {
+    /// The shares of its connections, which fade.
+    Connections,
+    /// What the ledger has of it: where several servers share one each shows the same, also of a worker
+    /// that has moved.
+    Ledger,
+}
+
 /// A roster in the making.
 #[derive(Default)]
 struct Merged {
     places: HashMap<(Arc<str>, Arc<str>), usize>,
     rows: Vec<Row>,
-    /// Those that have mined on other servers lately: their rate is known already.
-    rated: HashSet<usize>,
 }
 
 impl Merged {
@@ -225,13 +315,13 @@ impl Merged {
     }
 
     /// What was sent to all servers.
-    fn add_hour(&mut self, (since, pasts): &Pasts, now: u64) {
-        let seconds = now.saturating_sub(*since).max(1) as f64;
-        for past in pasts.iter() {
+    fn add_hour(&mut self, hour: &Pasts, now: u64) {
+        let seconds = now.saturating_sub(hour.since).max(1) as f64;
+        for past in &hour.pasts {
             let row = self.row(&past.account, &past.worker);
             row.rates[1] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
             row.sent.add(&past.sent);
-            row.last_share_at = row.last_share_at.max(past.last_span);
+            row.last_share_at = row.last_share_at.max(past.last);
         }
     }
 
@@ -242,65 +332,74 @@ impl Merged {
         for past in pasts {
             let row = self.row(&past.account, &past.worker);
             row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
-            row.last_share_at = row.last_share_at.max(past.last_span);
+            row.last_share_at = row.last_share_at.max(past.last);
         }
     }
 
-    /// Who has mined on other servers lately. Its rate is what it sent to all of them, this one too, in
-    /// one and the same time, so that every server shows the same, also of a worker that has moved: a
-    /// rate of one connection beside what was sent to another server would count it twice.
-    fn add_elsewhere(&mut self, (_, pasts): &Pasts, fleet: &Known, now: u64) {
+    /// Who has mined lately: on which servers, and how much on all of them, since the first share of that
+    /// time.
+    fn add_recent(&mut self, hour: &Pasts, fleet: &Known) {
         let servers = fleet.by_origin();
-        let seconds = now.saturating_sub(recent_since(now)).max(1) as f64;
-        for past in pasts.iter().filter(|past| past.recent_work > 0.0) {
-            let Some(server) = servers.get(&past.origin).filter(|server| !server.is_this) else {
-                continue;
-            };
+        let begin = signed(recent_since(hour.at));
+        let mut recent: HashMap<usize, (f64, i64)> = HashMap::new();
+        for past in hour.pasts.iter().filter(|past| past.recent_work > 0.0) {
             let place = self.place(&past.account, &past.worker);
-            self.rated.insert(place);
+            let first = past.recent_first.unwrap_or(begin).max(begin);
+            let (work, since) = recent.entry(place).or_insert((0.0, first));
+            *work += past.recent_work;
+            *since = first.min(*since);
+            let is_online = past.last >= Some(signed(hour.at).saturating_sub(ONLINE_S));
             let row = &mut self.rows[place];
-            if !row.servers.iter().any(|name| **name == *server.name) {
+            if let Some(server) = servers.get(&past.origin)
+                && is_online
+                && (server.is_alive || server.is_this)
+                && !row.servers.iter().any(|name| **name == *server.name)
+            {
                 row.servers.push(server.name.as_str().into());
             }
         }
-        for past in pasts.iter().filter(|past| past.recent_work > 0.0) {
-            let place = self.place(&past.account, &past.worker);
-            if self.rated.contains(&place) {
-                self.rows[place].rates[0] += past.recent_work * HASHES_PER_DIFFICULTY / seconds;
+        for (place, (work, since)) in recent {
+            let since = u64::try_from(since).unwrap_or(0);
+            let seconds = hour.at.saturating_sub(since).max(RATE_S_MIN) as f64;
+            self.rows[place].rates[0] = work * HASHES_PER_DIFFICULTY / seconds;
+        }
+    }
+
+    /// Who never had a share accepted.
+    fn add_unproven(&mut self, unproven: &[Unproven], now: u64) {
+        let since = signed((now - now % SPAN_S).saturating_sub(3_600));
+        for (refused, server) in unproven.iter().filter(|(row, _)| row.start >= since) {
+            let names = [&refused.account, &refused.worker].map(|name| Arc::from(name.as_str()));
+            let row = self.row(&names[0], &names[1]);
+            row.sent.add(&refused.into());
+            if let Some(server) = server
+                && !row.servers.contains(server)
+            {
+                row.servers.push(server.clone());
             }
         }
     }
 
-    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, now: u64) {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let mut refused: HashMap<usize, Sent> = HashMap::new();
+    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, rate: RateOf, now: u64) {
+        let now = signed(now);
         for one in live {
-            let place = self.place(&one.account, &Arc::from(&*one.worker));
-            refused.entry(place).or_default().add(&Sent {
-                stale: signed(one.refused.stale.count),
-                low: signed(one.refused.low.count),
-                duplicate: signed(one.refused.duplicate.count),
-                ..Sent::default()
-            });
-            let is_rated = self.rated.contains(&place);
-            let row = &mut self.rows[place];
+            let row = self.row(&one.account, &Arc::from(&*one.worker));
             row.connections += 1;
-            if !is_rated {
+            if rate == RateOf::Connections {
                 row.rates[0] += one.hashrate;
             }
-            let last = one.last_share_ms.map(|age_ms| now - signed(age_ms / 1000));
+            let last = one
+                .last_share_ms
+                .map(|age_ms| now.saturating_sub(signed(age_ms / 1000)));
             row.last_share_at = row.last_share_at.max(last);
+            row.sends_blocks |= one.sends_blocks;
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());
             }
         }
-        // The ledger keeps nothing of who never had a share accepted; of all others it has these too.
-        for (place, sent) in refused {
-            let row = &mut self.rows[place];
-            if row.sent.all() == 0 {
-                row.sent = sent;
-            }
+        for row in &mut self.rows {
+            row.servers.sort_unstable();
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the whole pool sent, in steps of time. A step that is over is read once and kept for as long as
 //! it was old then: with 100,000 workers a year is 36 million rows, and its last day 14 million.
 //!
+//! What comes later, since a server or its disk was away, has its hours in `late`: steps that they are in are
+//! read anew.
+//!
 //! A step is the sum of the shorter ones in it while the ledger still has those as they were; it is read
 //! whole, from all spans at once, when its rows may have been moved into longer spans meanwhile.
 
@@ -8,9 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use super::late::{Changes, Late, read_changes};
 use super::roster::Sent;
 use crate::limits::{HTTP_SUMS, HTTP_SUMS_MAX};
 use crate::sql::{Sql, SqlError};
+use crate::store::late::LATE_STEP_S;
 use crate::values;
 
 /// Spans, and how long the upkeep surely leaves rows in them, in seconds.
@@ -24,7 +29,15 @@ type Step = (i64, i64);
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct PoolSums(Mutex<HashMap<Step, Kept>>);
+pub(crate) struct PoolSums(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    steps: HashMap<Step, Kept>,
+    late: Late,
+    /// Counts how often hours were late: a reading that began before keeps nothing.
+    generation: u64,
+}
 
 #[derive(Clone, Copy)]
 struct Kept {
@@ -39,6 +52,7 @@ struct Reading<'a> {
     sql: &'a mut dyn Sql,
     now: i64,
     begun: Instant,
+    generation: u64,
 }
 
 impl PoolSums {
@@ -50,7 +64,9 @@ impl PoolSums {
         (span, from): (i64, i64),
         now: i64,
     ) -> Result<BTreeMap<i64, Sent>, SqlError> {
+        let changes = read_changes(sql, from)?;
         let mut reading = Reading {
+            generation: self.forget_late(&changes),
             sums: self,
             sql,
             now,
@@ -70,7 +86,21 @@ impl PoolSums {
         Ok(found)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Step, Kept>> {
+    /// Forgets the steps that hours are in which have grown.
+    fn forget_late(&self, changes: &Changes) -> u64 {
+        let mut known = self.lock();
+        let news = known.late.news(changes);
+        if !news.is_empty() {
+            known.generation += 1;
+            known.steps.retain(|(span, start), _| {
+                let is_in = |hour: &i64| *hour < start + span && start - LATE_STEP_S < *hour;
+                !news.iter().any(is_in)
+            });
+        }
+        known.generation
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("nothing panics while it is held")
     }
 }
@@ -79,7 +109,7 @@ impl Reading<'_> {
     /// None: there is no time left.
     fn step(&mut self, step: Step) -> Result<Option<Sent>, SqlError> {
         let (span, start) = step;
-        let kept = self.sums.lock().get(&step).copied();
+        let kept = self.sums.lock().steps.get(&step).copied();
         if let Some(kept) = kept
             && self.now < kept.until
         {
@@ -98,11 +128,13 @@ impl Reading<'_> {
             && age > LATE_S
         {
             let mut known = self.sums.lock();
-            if known.len() >= HTTP_SUMS_MAX {
-                known.clear();
+            if known.steps.len() >= HTTP_SUMS_MAX {
+                known.steps.clear();
             }
             let until = self.now + age;
-            known.insert(step, Kept { sent, until });
+            if known.generation == self.generation {
+                known.steps.insert(step, Kept { sent, until });
+            }
         }
         Ok(sent)
     }

@@ -19,6 +19,8 @@ use super::origin::NOW_MS;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{STATISTICS_WORK_MAX, SqlError};
 use crate::store::body::{Body, StatisticsRow};
+use crate::store::late::late_hours;
+use crate::store::unix_s;
 
 /// A batch to be shipped.
 pub(crate) struct Cargo {
@@ -59,6 +61,7 @@ struct Statements {
     known_heights: Statement,
     credit: Statement,
     statistics: Statement,
+    late: Statement,
     batch: Statement,
     advance: Statement,
 }
@@ -106,10 +109,10 @@ impl Statements {
             )?,
             statistics: client.prepare(
                 "INSERT INTO statistics (origin, span, start, worker, accepted, accepted_work,
-                   stale, stale_work, low, low_work, duplicate, duplicate_work)
+                   stale, stale_work, low, low_work, duplicate, duplicate_work, first_share, last_share)
                  SELECT $1, * FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
                    $6::FLOAT8[], $7::BIGINT[], $8::FLOAT8[], $9::BIGINT[], $10::FLOAT8[],
-                   $11::BIGINT[], $12::FLOAT8[])
+                   $11::BIGINT[], $12::FLOAT8[], $13::BIGINT[], $14::BIGINT[])
                  ON CONFLICT (span, start, worker, origin) DO UPDATE SET
                    accepted = statistics.accepted + excluded.accepted,
                    accepted_work = statistics.accepted_work + excluded.accepted_work,
@@ -118,7 +121,16 @@ impl Statements {
                    low = statistics.low + excluded.low,
                    low_work = statistics.low_work + excluded.low_work,
                    duplicate = statistics.duplicate + excluded.duplicate,
-                   duplicate_work = statistics.duplicate_work + excluded.duplicate_work",
+                   duplicate_work = statistics.duplicate_work + excluded.duplicate_work,
+                   first_share = CASE WHEN statistics.first_share = 0 THEN excluded.first_share
+                     ELSE statistics.first_share END,
+                   last_share = CASE WHEN excluded.last_share = 0 THEN statistics.last_share
+                     ELSE excluded.last_share END",
+            )?,
+            late: client.prepare(
+                "INSERT INTO late_statistics (start, origin, changes)
+                 SELECT start, $1, 1 FROM unnest($2::BIGINT[]) AS late (start)
+                 ON CONFLICT (start, origin) DO UPDATE SET changes = late_statistics.changes + 1",
             )?,
             batch: client.prepare(&format!(
                 "INSERT INTO batches (origin, sequence, digest, life, applied_at)
@@ -221,6 +233,11 @@ impl Carrier {
         for rows in cargo.body.statistics.chunks(SHIP_ROWS) {
             let columns = Columns::of(rows, &self.workers);
             tx.execute(&statements.statistics, &columns.params(&origin))?;
+        }
+        let starts = cargo.body.statistics.iter().map(|row| row.start);
+        let late = late_hours(starts, unix_s());
+        if !late.is_empty() {
+            tx.execute(&statements.late, &[&origin, &late])?;
         }
         let Seen { digest, life } = &cargo.seen;
         let params: [&(dyn ToSql + Sync); 4] = [&origin, &cargo.sequence, &&digest[..], &&life[..]];
@@ -372,6 +389,7 @@ struct Columns {
     workers: Vec<i64>,
     counts: [Vec<i64>; 4],
     works: [Vec<f64>; 4],
+    times: [Vec<i64>; 2],
 }
 
 impl Columns {
@@ -381,6 +399,8 @@ impl Columns {
             columns.spans.push(row.span);
             columns.starts.push(row.start);
             columns.workers.push(workers[&row.worker]);
+            columns.times[0].push(row.times.0);
+            columns.times[1].push(row.times.1);
             for (place, (count, work)) in row.works.iter().enumerate() {
                 columns.counts[place].push(*count);
                 // Of a share that was refused it is what a miner chose.
@@ -390,7 +410,7 @@ impl Columns {
         columns
     }
 
-    fn params<'a>(&'a self, origin: &'a i64) -> [&'a (dyn ToSql + Sync); 12] {
+    fn params<'a>(&'a self, origin: &'a i64) -> [&'a (dyn ToSql + Sync); 14] {
         let (counts, works) = (&self.counts, &self.works);
         [
             origin,
@@ -405,6 +425,8 @@ impl Columns {
             &works[2],
             &counts[3],
             &works[3],
+            &self.times[0],
+            &self.times[1],
         ]
     }
 }

@@ -27,6 +27,7 @@ pub(crate) mod start;
 mod talk;
 pub(crate) mod threads;
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -38,11 +39,13 @@ use self::shipper::{Shipper, is_away};
 use self::standing::{Report, Standing};
 use self::threads::Threads;
 use crate::duty::{Duties, keep};
-use crate::limits::SHARED_START;
+use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::live::Live;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::store::dock::Dock;
+use crate::store::status::Status;
+use crate::store::unproven::Refused;
 use crate::store::{self, unix_s};
 
 /// The thread that ships.
@@ -78,6 +81,7 @@ pub(crate) struct Ends {
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
     pub live: Live,
+    pub status: Arc<Status>,
     pub duties: Duties,
 }
 
@@ -95,7 +99,7 @@ pub(crate) fn start(
     let (Some(address), Some(dir)) = (&settings.config.database, &settings.dir) else {
         return Ok(());
     };
-    let live = ends.live;
+    let (live, status) = (ends.live, ends.status);
     let shipper = Shipper {
         address: address.clone(),
         network: settings.network,
@@ -103,7 +107,7 @@ pub(crate) fn start(
         ledger: dir.join(store::FILE_NAME),
         dock: ends.dock,
         standing: ends.standing,
-        report: Box::new(move || report(&live)),
+        report: Box::new(move || report(&live, &status)),
         duty: ends.duties.add("shipping"),
     };
     let judge = Judge {
@@ -127,7 +131,7 @@ pub(crate) fn start(
 }
 
 /// What the others are told of this server.
-fn report(live: &Live) -> Report {
+fn report(live: &Live, status: &Status) -> Report {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Report::default()
@@ -143,6 +147,22 @@ fn report(live: &Live) -> Report {
         report.height = now.view.job.map(|job| job.height.0);
         report.has_job = now.is_healthy();
         report.accepted = now.view.counts.accepted.count;
+        report.refused = refused(status, &names);
     }
     report
+}
+
+/// Workers without a share accepted: the latest ten minutes, and most submits, first.
+fn refused(status: &Status, connected: &HashSet<(&str, &str)>) -> Vec<Refused> {
+    let mut rows: Vec<Refused> = status
+        .unproven(unix_s())
+        .into_iter()
+        .map(Refused::from)
+        .collect();
+    rows.sort_by_key(|row| Reverse((row.start, row.all())));
+    rows.truncate(REFUSED_TOLD_MAX);
+    for row in &mut rows {
+        row.is_connected = connected.contains(&(&*row.account, &*row.worker));
+    }
+    rows
 }

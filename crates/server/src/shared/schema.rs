@@ -12,10 +12,11 @@ use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Postgres, SqlError};
 
 /// What brings a database from one version to the next: the first makes version 1 of an empty one.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// Opens a shared ledger, which is made where there is none and upgraded where it is of an earlier

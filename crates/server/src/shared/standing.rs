@@ -10,6 +10,7 @@ use serde_json::json;
 use super::origin::Own;
 use crate::limits::{ALIVE_MS, SHARED_SILENT};
 use crate::store::dock::Dock;
+use crate::store::unproven::Refused;
 
 /// See the module.
 #[derive(Debug)]
@@ -129,6 +130,8 @@ pub struct Report {
     pub behind: i64,
     /// Shares accepted since its start.
     pub accepted: u64,
+    /// What came of workers that never had a share accepted: the ledger keeps nothing of them.
+    pub refused: Vec<Refused>,
 }
 
 impl Reading {
@@ -204,18 +207,20 @@ impl Standing {
     /// meanwhile.
     pub fn look(&self) -> Reading {
         let head = self.dock.get().and_then(|dock| dock.head());
-        self.look_at(head.map(|head| head.last.sequence))
+        self.look_at(head.map(|head| (head.last.sequence, head.backlog)))
     }
 
-    fn look_at(&self, sealed: Option<i64>) -> Reading {
+    /// `sealed`: the last batch, and bytes of all that are not known to be there.
+    fn look_at(&self, sealed: Option<(i64, u64)>) -> Reading {
         let mut reading = self.read();
         let silent = reading.heard_at.elapsed();
         if reading.link == Link::Up && silent > SHARED_SILENT {
             let silent_s = silent.as_secs();
             reading.link = Link::Away(format!("it has not answered for {silent_s} s"));
             reading.since = reading.heard_at;
-            if let Some(sealed) = sealed.filter(|_| reading.at > 0) {
-                reading.behind = reading.behind.max(sealed - reading.at);
+            if let Some((last, backlog)) = sealed.filter(|_| reading.own.is_some()) {
+                reading.behind = reading.behind.max(last - reading.at);
+                reading.backlog = reading.backlog.max(backlog);
             }
             if reading.behind > 0 {
                 reading.lag_s = reading.lag_s.max(silent_s);
@@ -257,23 +262,30 @@ mod tests {
         standing.update(|reading| {
             reading.link = Link::Up;
             reading.at = 7;
+            reading.own = Some(Own {
+                origin: [1; 16],
+                number: 1,
+            });
         });
         assert_eq!(
-            standing.look_at(Some(9)).link,
+            standing.look_at(Some((9, 50))).link,
             Link::Up,
             "it has just answered"
         );
         let long = SHARED_SILENT + Duration::from_secs(2);
         standing.update(|reading| reading.heard_at -= long);
-        let now = standing.look_at(Some(9));
+        let now = standing.look_at(Some((9, 50)));
         assert!(matches!(now.link, Link::Away(_)), "{now:?}");
-        assert_eq!((now.behind, now.lag_s), (2, long.as_secs()));
+        assert_eq!(
+            (now.behind, now.backlog, now.lag_s),
+            (2, 50, long.as_secs())
+        );
         assert_eq!(
             standing.read().link,
             Link::Up,
             "the shipper's word is as it was"
         );
         standing.heard();
-        assert_eq!(standing.look_at(Some(9)).link, Link::Up);
+        assert_eq!(standing.look_at(Some((9, 50))).link, Link::Up);
     }
 }

@@ -4,8 +4,8 @@
 //! after its number of rows. Integers are LEB128, doubles eight bytes, the lowest first; heights and
 //! starts are what they are above the row before. Accounts and workers are the file's own ids.
 
-/// The form's version.
-const VERSION: u8 = 1;
+/// The form's version. Version 1 had no times of shares.
+const VERSION: u8 = 2;
 
 /// See the module. Rows are in the order of their keys.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub(crate) struct StatisticsRow {
     pub worker: i64,
     /// Number and work of what was accepted, stale, low and duplicate.
     pub works: [(i64, f64); 4],
+    /// When the first and the last share were accepted, Unix seconds; 0: none.
+    pub times: (i64, i64),
 }
 
 impl Body {
@@ -72,10 +74,15 @@ impl Body {
             push_above(&mut out, &mut last, row.start);
             push(&mut out, row.worker);
             let is_there = |place: usize| u8::from(row.works[place] != (0, 0.0)) << place;
-            out.push((0..4).map(is_there).sum());
+            let has_times = u8::from(row.times != (0, 0)) << 4;
+            out.push((0..4).map(is_there).sum::<u8>() | has_times);
             for (count, work) in row.works.iter().filter(|work| **work != (0, 0.0)) {
                 push(&mut out, *count);
                 out.extend(work.to_le_bytes());
+            }
+            if has_times != 0 {
+                push(&mut out, row.times.0);
+                push(&mut out, row.times.1);
             }
         }
         out
@@ -85,7 +92,7 @@ impl Body {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
         let mut body = Self::default();
-        if rest.byte()? != VERSION {
+        if !(1..=VERSION).contains(&rest.byte()?) {
             return None;
         }
         let mut last = 0;
@@ -115,11 +122,16 @@ impl Body {
                     *work = (rest.number()?, rest.double()?);
                 }
             }
+            let times = match mask >> 4 & 1 {
+                0 => (0, 0),
+                _ => (rest.number()?, rest.number()?),
+            };
             body.statistics.push(StatisticsRow {
                 span,
                 start,
                 worker,
                 works,
+                times,
             });
         }
         rest.0.is_empty().then_some(body)
@@ -193,15 +205,15 @@ mod tests {
         fn body()(
             mut heights in vec((0..i64::MAX, 1e-9..1e300), 0..9),
             credit in vec((0..i64::MAX, 1..i64::MAX, 1e-9..1e300, 1..i64::MAX), 0..9),
-            statistics in vec((1..9_i64, 0..i64::MAX, 1..i64::MAX, [work(), work(), work(), work()]), 0..9),
+            statistics in vec((1..9_i64, 0..i64::MAX, 1..i64::MAX, [work(), work(), work(), work()], (0..i64::MAX, 0..3_i64)), 0..9),
         ) -> Body {
             heights.sort_by_key(|(height, _)| *height);
             let mut credit: Vec<CreditRow> = credit.into_iter().map(|(height, account, difficulty, count)| {
                 CreditRow { height, account, difficulty, count }
             }).collect();
             credit.sort_by_key(|row| row.height);
-            let mut statistics: Vec<StatisticsRow> = statistics.into_iter().map(|(span, start, worker, works)| {
-                StatisticsRow { span, start, worker, works }
+            let mut statistics: Vec<StatisticsRow> = statistics.into_iter().map(|(span, start, worker, works, times)| {
+                StatisticsRow { span, start, worker, works, times }
             }).collect();
             statistics.sort_by_key(|row| (row.span, row.start));
             Body { heights, credit, statistics }

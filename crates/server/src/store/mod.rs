@@ -11,6 +11,7 @@ pub mod dock;
 pub mod dumps;
 pub mod evidence;
 pub mod keeper;
+pub(crate) mod late;
 pub mod ledger;
 pub(crate) mod outbox;
 mod outcome;
@@ -18,7 +19,9 @@ pub mod schema;
 pub mod sqlite;
 pub mod status;
 mod tables;
+mod tallies;
 pub mod tidy;
+pub(crate) mod unproven;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -67,7 +67,8 @@ pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result
         "INSERT INTO pending_credit SELECT height, account, difficulty, count FROM credit;
          DELETE FROM credit;
          INSERT INTO pending_statistics SELECT span, start, worker, accepted, accepted_work,
-           stale, stale_work, low, low_work, duplicate, duplicate_work FROM statistics;
+           stale, stale_work, low, low_work, duplicate, duplicate_work, first_share, last_share
+           FROM statistics;
          DELETE FROM statistics;",
     )?;
     // Every copy of the file has the same for it: it is taken in once.
@@ -327,7 +328,8 @@ fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
     let heights = heights.query_map([], |row| row.try_into())?;
     let mut statistics = tx.prepare_cached(
         "SELECT span, start, worker, accepted, accepted_work, stale, stale_work, low, low_work,
-           duplicate, duplicate_work FROM pending_statistics ORDER BY span, start, worker",
+           duplicate, duplicate_work, first_share, last_share
+           FROM pending_statistics ORDER BY span, start, worker",
     )?;
     let statistics = statistics.query_map([], |row| {
         let work = |column| -> rusqlite::Result<(i64, f64)> {
@@ -338,6 +340,7 @@ fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
             start: row.get(1)?,
             worker: row.get(2)?,
             works: [work(3)?, work(5)?, work(7)?, work(9)?],
+            times: (row.get(11)?, row.get(12)?),
         })
     })?;
     Ok(Body {

@@ -15,11 +15,12 @@ use crate::disk;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// What brings a file from one version to the next: the first makes version 1 of an empty file.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).

@@ -11,20 +11,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hstratum_core::address::Network;
-use hstratum_core::ledger::Tally;
 use hstratum_core::units::{Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::dock::{Dock, Head};
-use super::keeper::SPAN_S;
 use super::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Shares, Tidied};
 use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
 use super::tables::{OWN, PENDING, Tables};
-use super::tidy;
+use super::{tallies, tidy};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::sql::SqlError;
 
@@ -57,7 +55,7 @@ pub struct Sqlite {
 
 /// Ids that were looked up, for as long as nothing fails.
 #[derive(Default)]
-struct Ids {
+pub(super) struct Ids {
     accounts: HashMap<Arc<str>, i64>,
     workers: HashMap<i64, HashMap<Box<str>, i64>>,
     workers_len: usize,
@@ -65,7 +63,7 @@ struct Ids {
 
 /// Whether a name that is not in the ledger gets a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unknown {
+pub(super) enum Unknown {
     Insert,
     LeaveOut,
 }
@@ -208,11 +206,9 @@ impl Sqlite {
             tx.prepare_cached("UPDATE accounts SET address = ?2 WHERE name = ?1")?
                 .execute((&mail.account, &mail.address))?;
         }
+        let mut unproven = Vec::new();
         if is_new {
-            for ((start, account, worker), tally) in &batch.tallies {
-                let key = (*start, account, &**worker);
-                self.ids.write_tally(&tx, key, tally, tables)?;
-            }
+            unproven = tallies::write(&tx, &mut self.ids, &self.status, batch, tables)?;
         }
         let head = match self.dock {
             None => None,
@@ -220,6 +216,9 @@ impl Sqlite {
         };
         check_log(self.path.as_deref())?;
         tx.commit()?;
+        if is_new {
+            self.status.tallied(&batch.tallies, &unproven, batch.unix_s);
+        }
         if let (Some(dock), Some(head)) = (&self.dock, head) {
             dock.sealed(head);
         }
@@ -361,7 +360,7 @@ fn write_shares(
 }
 
 impl Ids {
-    fn account(
+    pub(super) fn account(
         &mut self,
         tx: &Transaction,
         name: &Arc<str>,
@@ -388,7 +387,7 @@ impl Ids {
         Ok(Some(id))
     }
 
-    fn worker(
+    pub(super) fn worker(
         &mut self,
         tx: &Transaction,
         account: i64,
@@ -419,40 +418,6 @@ impl Ids {
             .insert(name.into(), id);
         self.workers_len += 1;
         Ok(Some(id))
-    }
-
-    /// Who never had a share accepted makes no rows: names cost nothing.
-    fn write_tally(
-        &mut self,
-        tx: &Transaction,
-        (start, account, worker): (u64, &Arc<str>, &str),
-        tally: &Tally,
-        tables: &Tables,
-    ) -> rusqlite::Result<()> {
-        let unknown = match tally.accepted.count {
-            0 => Unknown::LeaveOut,
-            _ => Unknown::Insert,
-        };
-        let Some(account) = self.account(tx, account, unknown)? else {
-            return Ok(());
-        };
-        let Some(worker) = self.worker(tx, account, worker, unknown)? else {
-            return Ok(());
-        };
-        tx.prepare_cached(tables.add_statistics)?.execute((
-            signed(SPAN_S),
-            signed(start),
-            worker,
-            signed(tally.accepted.count),
-            tally.accepted.difficulty,
-            signed(tally.stale.count),
-            tally.stale.difficulty,
-            signed(tally.low.count),
-            tally.low.difficulty,
-            signed(tally.duplicate.count),
-            tally.duplicate.difficulty,
-        ))?;
-        Ok(())
     }
 }
 

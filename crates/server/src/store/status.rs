@@ -1,14 +1,19 @@
 //! How the ledger does, for whoever asks from another thread.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use hstratum_core::ledger::Tally;
+
+use super::ledger::TallyKey;
+use super::unproven::Unproven;
 use crate::histogram::Histogram;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Status {
     reading: Mutex<Reading>,
+    unproven: Mutex<Unproven>,
 }
 
 /// The status at one moment.
@@ -50,6 +55,39 @@ impl Status {
 
     pub(super) fn set_failing(&self, reason: Option<String>) {
         self.lock().failing = reason;
+    }
+
+    /// What workers sent of late that never had a share accepted.
+    pub(crate) fn unproven(&self, unix_s: u64) -> Vec<(TallyKey, Tally)> {
+        self.lock_unproven().list(unix_s)
+    }
+
+    pub(super) fn unproven_of(&self, account: &Arc<str>, worker: &str) -> Vec<(u64, Tally)> {
+        self.lock_unproven().of(account, worker)
+    }
+
+    /// These are durable, but for those that were left out.
+    pub(super) fn tallied(
+        &self,
+        tallies: &[(TallyKey, Tally)],
+        left_out: &[&(TallyKey, Tally)],
+        unix_s: u64,
+    ) {
+        let mut unproven = self.lock_unproven();
+        for ((_, account, worker), tally) in tallies {
+            if tally.accepted.count > 0 {
+                unproven.forget(account, worker);
+            }
+        }
+        for (key, tally) in left_out {
+            unproven.add(key, tally, unix_s);
+        }
+    }
+
+    fn lock_unproven(&self) -> MutexGuard<'_, Unproven> {
+        self.unproven
+            .lock()
+            .expect("nothing panics while it is held")
     }
 
     fn lock(&self) -> MutexGuard<'_, Reading> {

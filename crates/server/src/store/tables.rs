@@ -4,6 +4,8 @@
 pub(super) struct Tables {
     pub add_credit: &'static str,
     pub add_statistics: &'static str,
+    /// Notes an hour that has grown late; none where that is for the other side to note.
+    pub add_late: Option<&'static str>,
 }
 
 macro_rules! add_statistics {
@@ -11,7 +13,7 @@ macro_rules! add_statistics {
         concat!(
             "INSERT INTO ",
             $into,
-            "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT DO UPDATE SET
                accepted = accepted + excluded.accepted,
                accepted_work = accepted_work + excluded.accepted_work,
@@ -20,7 +22,11 @@ macro_rules! add_statistics {
                low = low + excluded.low,
                low_work = low_work + excluded.low_work,
                duplicate = duplicate + excluded.duplicate,
-               duplicate_work = duplicate_work + excluded.duplicate_work"
+               duplicate_work = duplicate_work + excluded.duplicate_work,
+               first_share = CASE WHEN first_share = 0 THEN excluded.first_share
+                 ELSE first_share END,
+               last_share = CASE WHEN excluded.last_share = 0 THEN last_share
+                 ELSE excluded.last_share END"
         )
     };
 }
@@ -31,6 +37,10 @@ pub(super) const OWN: Tables = Tables {
         "INSERT INTO credit (height, account, difficulty, origin, count) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
     add_statistics: add_statistics!("statistics VALUES (?1, ?2, ?3, 0, "),
+    add_late: Some(
+        "INSERT INTO late_statistics VALUES (?1, 0, 1)
+         ON CONFLICT DO UPDATE SET changes = changes + 1",
+    ),
 };
 
 /// Another is.
@@ -38,4 +48,5 @@ pub(super) const PENDING: Tables = Tables {
     add_credit: "INSERT INTO pending_credit VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
     add_statistics: add_statistics!("pending_statistics VALUES (?1, ?2, ?3, "),
+    add_late: None,
 };

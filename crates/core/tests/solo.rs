@@ -1,0 +1,76 @@
+//! A miner that sends blocks only, whatever it is told: HandyMiner in solo mode.
+
+mod harness;
+
+use harness::{DIFFICULTY_TINY, Setup, Table, Want, submit_line};
+use hstratum_core::ledger::Tallied;
+use hstratum_core::limits::TALLY_MS;
+
+/// As the main network has it, about.
+const BITS_MAIN: u32 = 0x1906_292f;
+
+/// What it begins with.
+const ADMIN: &str = r#"{"id":"a","method":"mining.authorize_admin","params":["x"]}"#;
+const AUTHORIZE: &str = r#"{"id":"b","method":"mining.authorize","params":["alice","x"]}"#;
+const SUBSCRIBE: &str = r#"{"id":"c","method":"mining.subscribe","params":[]}"#;
+
+fn told(lines: &[String]) -> f64 {
+    let line = lines
+        .iter()
+        .find(|line| line.contains("set_difficulty\",\"params"));
+    let text = line.and_then(|line| line.split(['[', ']']).nth(1));
+    text.expect("a difficulty").parse().expect("a number")
+}
+
+#[test]
+fn solo_miner_works_at_the_networks_difficulty_and_is_told_what_it_survives() {
+    let mut table = Table::new(&Setup::default());
+    table.chain.bits = BITS_MAIN;
+    table.template();
+    let miner = table.connect();
+    table.send(miner, &[ADMIN, AUTHORIZE, SUBSCRIBE].join("\n"));
+    assert_eq!(told(&table.lines(miner)), 131_072.0);
+    let worker = table.workers().remove(0);
+    assert!(worker.sends_blocks);
+    let difficulty = worker.difficulty.expect("it has a job").get();
+    assert!((6.9e8..7.1e8).contains(&difficulty), "{difficulty}");
+}
+
+#[test]
+fn its_blocks_count_what_they_took_and_a_share_of_it_nothing() {
+    let mut table = Table::with_job(&Setup::default());
+    let miner = table.connect();
+    table.send(miner, &[ADMIN, AUTHORIZE, SUBSCRIBE].join("\n"));
+    let network = told(&table.lines(miner));
+    assert!(network > 100.0 * DIFFICULTY_TINY);
+    let job = table.job(miner);
+    for want in [Want::Low, Want::Block] {
+        let found = table.find(miner, &job, want, job.time);
+        table.send(miner, &submit_line("9", "alice", &job.id, &found));
+    }
+    table.advance(TALLY_MS);
+    let [Tallied { tally, .. }] = table.tallied.as_slice() else {
+        panic!("{:?}", table.tallied);
+    };
+    assert_eq!((tally.accepted.count, tally.low.count), (1, 1));
+    assert_eq!(tally.accepted.difficulty, network);
+    assert_eq!(table.records[0].difficulty.get(), network);
+}
+
+#[test]
+fn who_says_its_name_or_asks_for_nothing_is_no_solo_miner() {
+    for lines in [
+        [AUTHORIZE, SUBSCRIBE, ADMIN],
+        [
+            ADMIN,
+            AUTHORIZE,
+            r#"{"id":"c","method":"mining.subscribe","params":["rig"]}"#,
+        ],
+    ] {
+        let mut table = Table::with_job(&Setup::default());
+        let miner = table.connect();
+        table.send(miner, &lines.join("\n"));
+        assert_eq!(told(&table.lines(miner)), DIFFICULTY_TINY);
+        assert!(!table.workers().remove(0).sends_blocks);
+    }
+}

@@ -1,0 +1,87 @@
+//! What workers sent, on its way into the tables of statistics.
+
+use std::sync::Arc;
+
+use hstratum_core::ledger::Tally;
+use rusqlite::Transaction;
+
+use super::keeper::SPAN_S;
+use super::late::late_hours;
+use super::ledger::{Batch, TallyKey};
+use super::sqlite::{Ids, Unknown, signed};
+use super::status::Status;
+use super::tables::Tables;
+
+/// Writes what workers sent; with the first share of one all that came of it before. Gives what was left
+/// out.
+pub(super) fn write<'a>(
+    tx: &Transaction,
+    ids: &mut Ids,
+    status: &Status,
+    batch: &'a Batch,
+    tables: &Tables,
+) -> rusqlite::Result<Vec<&'a (TallyKey, Tally)>> {
+    let mut left_out = Vec::new();
+    let mut starts = Vec::new();
+    // First who had a share accepted: the batch may have ten minutes of before too.
+    let is_proven = |row: &&(TallyKey, Tally)| row.1.accepted.count > 0;
+    let proven = batch.tallies.iter().filter(is_proven);
+    let others = batch.tallies.iter().filter(|row| !is_proven(row));
+    for row in proven.chain(others) {
+        let ((start, account, worker), tally) = row;
+        if !write_tally(ids, tx, (*start, account, worker), tally, tables)? {
+            left_out.push(row);
+            continue;
+        }
+        starts.push(signed(*start));
+        if tally.accepted.count > 0 {
+            for (start, earlier) in status.unproven_of(account, worker) {
+                write_tally(ids, tx, (start, account, worker), &earlier, tables)?;
+                starts.push(signed(start));
+            }
+        }
+    }
+    if let Some(add_late) = tables.add_late {
+        for hour in late_hours(starts.into_iter(), batch.unix_s) {
+            tx.prepare_cached(add_late)?.execute([hour])?;
+        }
+    }
+    Ok(left_out)
+}
+
+/// Who never had a share accepted makes no rows: names cost nothing. Says whether it was written.
+fn write_tally(
+    ids: &mut Ids,
+    tx: &Transaction,
+    (start, account, worker): (u64, &Arc<str>, &str),
+    tally: &Tally,
+    tables: &Tables,
+) -> rusqlite::Result<bool> {
+    let unknown = match tally.accepted.count {
+        0 => Unknown::LeaveOut,
+        _ => Unknown::Insert,
+    };
+    let Some(account) = ids.account(tx, account, unknown)? else {
+        return Ok(false);
+    };
+    let Some(worker) = ids.worker(tx, account, worker, unknown)? else {
+        return Ok(false);
+    };
+    let (first, last) = tally.times.unwrap_or_default();
+    tx.prepare_cached(tables.add_statistics)?.execute((
+        signed(SPAN_S),
+        signed(start),
+        worker,
+        signed(tally.accepted.count),
+        tally.accepted.difficulty,
+        signed(tally.stale.count),
+        tally.stale.difficulty,
+        signed(tally.low.count),
+        tally.low.difficulty,
+        signed(tally.duplicate.count),
+        tally.duplicate.difficulty,
+        signed(first),
+        signed(last),
+    ))?;
+    Ok(true)
+}
