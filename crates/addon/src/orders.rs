@@ -281,6 +281,7 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "taken": info.door.taken,
             "silent": info.door.silent,
             "notloggedin": info.door.strangers,
+            "unproven": info.door.unproven,
             "descriptorsleft": info.door.descriptors_left,
         },
         "refused": {
@@ -288,6 +289,7 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "peraddress": info.door.refused_address,
             "descriptors": info.door.refused_descriptors,
             "gaveway": info.door.gave_way,
+            "gavewayunproven": info.door.gave_way_unproven,
             "banned": info.refused_banned,
         },
         "bans": info.bans,

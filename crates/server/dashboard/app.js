@@ -129,11 +129,12 @@ function warnings(pool) {
   }
 
   if (pool.places.is_crowded) {
-    const {taken, all, silent, not_logged_in: strangers, refused_full: refused,
-      gave_way: gone, descriptors_left: left} = pool.places;
+    const {taken, all, not_logged_in: strangers, unproven, refused_full: refused,
+      gave_way: gone, gave_way_unproven: more, descriptors_left: left} = pool.places;
     notes.push(['bad', `Connections find no place: ${taken} of ${all} are `
-      + `taken, ${strangers} have not logged in, ${silent} of them are silent. `
-      + `Since the start ${refused} were refused and ${gone} gave way`
+      + `taken, ${strangers} have not logged in, ${unproven} have and are `
+      + 'without an accepted share. '
+      + `Since the start ${refused} were refused and ${gone + more} gave way`
       + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
   }
 

@@ -419,6 +419,10 @@ impl Proxy {
             miner.is_admitted = true;
             out.push(Action::Admitted(conn));
         }
+        if miner.has_credit && !miner.is_proven {
+            miner.is_proven = true;
+            out.push(Action::Proven(conn));
+        }
         true
     }
 }

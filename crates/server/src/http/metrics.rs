@@ -141,6 +141,7 @@ pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u
         ("per_address", door.refused_address),
         ("descriptors", door.refused_descriptors),
         ("gave_way", door.gave_way),
+        ("gave_way_unproven", door.gave_way_unproven),
     ];
     refusals.extend(banned.map(|count| ("banned", count)));
     refusals
@@ -157,6 +158,8 @@ pub(crate) fn of_door(page: &mut Page, of: &str, door: &Door, refusals: &[(&'sta
     gauge("connections_silent", help, door.silent as u64);
     let help = "Connections that have not logged in yet, silent ones too.";
     gauge("connections_not_logged_in", help, door.strangers as u64);
+    let help = "Connections that have logged in and have no accepted share yet.";
+    gauge("connections_unproven", help, door.unproven as u64);
     if let Some(left) = door.descriptors_left {
         gauge(
             "descriptors_left",

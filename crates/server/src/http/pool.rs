@@ -89,6 +89,8 @@ pub(crate) struct Places {
     /// Of them, those that have not logged in yet, the silent ones too: they give way when all places
     /// are taken.
     not_logged_in: usize,
+    /// Of them, those that have logged in and have no accepted share yet. They give way too.
+    unproven: usize,
     /// Descriptors that the process may still open, where the system says that.
     descriptors_left: Option<u64>,
     /// Connections refused because all places were taken.
@@ -101,6 +103,8 @@ pub(crate) struct Places {
     refused_banned: u64,
     /// Connections that had not logged in and were closed for new ones.
     gave_way: u64,
+    /// Connections that had logged in, without an accepted share, and were closed for new ones.
+    gave_way_unproven: u64,
     /// Whether somebody found no place within the last minute.
     is_crowded: bool,
 }
@@ -113,12 +117,14 @@ impl Places {
             taken: door.taken,
             silent: door.silent,
             not_logged_in: door.strangers,
+            unproven: door.unproven,
             descriptors_left: door.descriptors_left,
             refused_full: door.refused_full,
             refused_per_address: door.refused_address,
             refused_descriptors: door.refused_descriptors,
             refused_banned: now.view.counts.refused_banned,
             gave_way: door.gave_way,
+            gave_way_unproven: door.gave_way_unproven,
             is_crowded: now.is_crowded,
         }
     }

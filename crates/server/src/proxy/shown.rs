@@ -60,11 +60,13 @@ impl Shown {
                 "taken": self.door.taken,
                 "silent": self.door.silent,
                 "not_logged_in": self.door.strangers,
+                "unproven": self.door.unproven,
                 "descriptors_left": self.door.descriptors_left,
                 "refused_full": self.door.refused_full,
                 "refused_per_address": self.door.refused_address,
                 "refused_descriptors": self.door.refused_descriptors,
                 "gave_way": self.door.gave_way,
+                "gave_way_unproven": self.door.gave_way_unproven,
             },
             "failures": self.failures,
         })
