@@ -1,6 +1,7 @@
 //! The operator's orders: one method each, and what came of them as an object. Each takes the number of
 //! its call, under which it is answered.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hstratum::server::RoundKnown;
@@ -9,11 +10,15 @@ use hstratum_core::ban::{Ban, BannedBy};
 use hstratum_core::event::NewUser;
 use hstratum_core::info::{Info, WorkerInfo};
 use hstratum_core::ledger::Work;
+use hstratum_core::refusals::Reason;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
 use crate::calls::Class;
 use crate::{ERR_VALUE, Result, ServerHandle, unsigned};
+
+/// Addresses with refused logins that are told, the latest.
+const REFUSALS_SHOWN: usize = 16;
 
 #[napi]
 impl ServerHandle {
@@ -292,6 +297,16 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "gavewayunproven": info.door.gave_way_unproven,
             "banned": info.refused_banned,
         },
+        "refusedlogins": Reason::ALL.map(Reason::name).into_iter().zip(info.refused_logins)
+            .collect::<BTreeMap<_, _>>(),
+        "refusals": info.refused.iter().take(REFUSALS_SHOWN).map(|one| json!({
+            "address": one.address.to_string(),
+            "name": &*one.name,
+            "reason": one.reason.name(),
+            "count": one.count,
+            "first": one.first_s,
+            "last": one.last_s,
+        })).collect::<Vec<_>>(),
         "bans": info.bans,
         "draining": info.is_draining,
         "lastblock": info.last_block.map(|(height, hash)| json!({

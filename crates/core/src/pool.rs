@@ -27,6 +27,7 @@ use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
+use crate::refusals::Refusals;
 use crate::reply::Fate;
 use crate::request::Desk;
 use crate::session::{Session, Sessions};
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub questions: Questions,
     pub turns: Turns,
     pub guesses: Guesses,
+    pub refusals: Refusals,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
@@ -151,6 +153,7 @@ impl Pool {
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
                 guesses: Guesses::default(),
+                refusals: Refusals::default(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -359,9 +362,7 @@ impl Pool {
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        for (level, text) in self.shared.log_limit.tick(now.ms) {
-            out.log(level, text);
-        }
+        self.shared.tell_what_was_left_out(now, out);
         while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }
@@ -445,19 +446,6 @@ impl Shared {
     pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
-    }
-
-    /// A log line that a stranger has caused, unless there were enough.
-    pub(crate) fn tell_of_stranger(
-        &mut self,
-        now: Now,
-        level: Level,
-        text: impl FnOnce() -> String,
-        out: &mut Actions,
-    ) {
-        if self.log_limit.allows(now.ms, level) {
-            out.log(level, text());
-        }
     }
 
     /// Has a connection reset after a while, since some miners would come back at once.

@@ -304,6 +304,8 @@ fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
         );
         stage.settle();
         assert_eq!(stage.players[again].answer(2), "unauthorized user");
+        let said = |line: &String| line.starts_with("login of \"alice\" refused, from ");
+        assert_eq!(stage.log.iter().filter(|line| said(line)).count(), 1);
     }
 }
 

@@ -13,6 +13,7 @@ use super::Site;
 use super::answer::{Failure, Problem};
 use super::page::Page;
 use super::pool::network_hashrate;
+use super::refusals::by_reason;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::live::Snapshot;
 use crate::shared::standing::{Link, Reading};
@@ -132,6 +133,11 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: usize) {
         "Addresses that are refused.",
         now.view.banned,
     );
+    let name = "hstratum_logins_refused_total";
+    page.begin(name, "counter", "Logins that were refused, by reason.");
+    for (reason, count) in by_reason(now.view.refused_logins) {
+        page.line(name, &[("reason", reason)], count);
+    }
 }
 
 /// Connections that were refused, by reason.

@@ -22,6 +22,7 @@ mod pages;
 mod payouts;
 mod people;
 mod pool;
+pub(crate) mod refusals;
 mod roster;
 mod round;
 mod sums;
@@ -251,6 +252,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/accounts/{name}/history", get(history::of_account))
         .route("/workers", get(people::workers))
         .route("/payouts", get(payouts::payouts))
+        .route("/refusals", get(refusals::refusals))
         .layer(axum::middleware::from_fn_with_state(
             site.clone(),
             answer::remember,

@@ -107,6 +107,8 @@ pub(crate) struct Places {
     gave_way_unproven: u64,
     /// Whether somebody found no place within the last minute.
     is_crowded: bool,
+    /// Logins that were refused since the start, see `/api/v1/refusals`.
+    refused_logins: u64,
 }
 
 impl Places {
@@ -126,6 +128,7 @@ impl Places {
             gave_way: door.gave_way,
             gave_way_unproven: door.gave_way_unproven,
             is_crowded: now.is_crowded,
+            refused_logins: now.view.refused_logins.iter().sum(),
         }
     }
 }

@@ -333,6 +333,8 @@ impl<S: Outside> Driver<S> {
             miners: self.proxy.miners(),
             door: self.net.door(),
             counts: self.proxy.counts(),
+            refused: self.proxy.refusals().list(),
+            refused_logins: self.proxy.refusals().counts(),
             failures: self.failures,
             jobless: self.moves.jobless,
             at: Instant::now(),
