@@ -160,10 +160,10 @@ impl ServerHandle {
         addresses.map(ToString::to_string).collect()
     }
 
-    /// Why shares are refused for the ledger's sake; null when they are taken.
+    /// Why shares are refused or wait for the ledger's sake; null when they are taken.
     #[napi(getter, catch_unwind)]
-    pub fn ledger_failing(&self) -> Option<String> {
-        self.server.ledger_status().failing
+    pub fn ledger_trouble(&self) -> Option<String> {
+        self.server.ledger_status().trouble()
     }
 
     /// How the ledger that several servers share does, as JSON; null without one.

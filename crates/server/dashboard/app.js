@@ -125,6 +125,11 @@ function warnings(pool) {
       + `${pool.ledger_failing}.`]);
   }
 
+  if (pool.ledger_stalled) {
+    notes.push(['bad', 'Another process holds the ledger: shares wait for it, '
+      + 'unanswered.']);
+  }
+
   if (pool.node_overdue) {
     notes.push(['bad', `The node does not answer: ${pool.node_overdue}. `
       + 'Blocks without transactions are mined meanwhile, or none.']);

@@ -269,6 +269,10 @@ pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
 pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
 
+/// How often the log is looked at beside that. One that is longer than [`WAL_BYTES`] and was not written to
+/// since the last look is copied and made short.
+pub(crate) const WAL_LOOK: Duration = Duration::from_secs(10);
+
 /// How often that is tried while readers keep it from beginning anew.
 pub(crate) const WAL_FINISH_EVERY: Duration = Duration::from_millis(500);
 

@@ -59,6 +59,8 @@ pub(crate) struct Pool {
     node_overdue: Option<String>,
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
+    /// Whether another process holds the ledger, and shares wait for it.
+    ledger_stalled: bool,
     /// Servers of the pool that run.
     servers: usize,
     /// Why the ledger that they share cannot be read; none while it can, or where there is none.
@@ -181,7 +183,7 @@ impl Pool {
             .map(|one| (&*one.account, &*one.worker))
             .collect();
         let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
-        let failing = site.sources.status.read().failing;
+        let ledger = site.sources.status.read();
         let known = site.fleet.known();
         let sum = |of: fn(&Server) -> u64| known.others().map(of).sum::<u64>();
         let elsewhere: f64 = known.others().map(|server| server.hashrate).sum();
@@ -201,7 +203,8 @@ impl Pool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.sources.node_lag.overdue(),
-            ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
+            ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
+            ledger_stalled: ledger.is_stalled,
             servers: 1 + known.others().count(),
             connections: now.connections() + sum(|server| server.connections),
             workers: names.len() as u64 + sum(|server| server.workers),
@@ -288,7 +291,7 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Ok(now) if now.view.ledger == LedgerState::Failing => {
             Some("the ledger cannot be written and shares are refused".to_owned())
         }
-        Ok(_) => None,
+        Ok(_) => site.sources.status.read().trouble(),
     };
     let code = match wrong {
         None => StatusCode::OK,
