@@ -45,7 +45,7 @@ const CALLS = {
         version: server.version,
         addresses: server.addresses,
         ...JSON.parse(answer.info),
-        ledger: server.ledgerFailing || 'ok',
+        ledger: server.ledgerTrouble || 'ok',
         node: waits.overdue || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')
       };

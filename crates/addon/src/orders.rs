@@ -1,6 +1,7 @@
 //! The operator's orders: one method each, and what came of them as an object. Each takes the number of
 //! its call, under which it is answered.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hstratum::server::RoundKnown;
@@ -9,11 +10,15 @@ use hstratum_core::ban::{Ban, BannedBy};
 use hstratum_core::event::NewUser;
 use hstratum_core::info::{Info, WorkerInfo};
 use hstratum_core::ledger::Work;
+use hstratum_core::refusals::Reason;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
 use crate::calls::Class;
 use crate::{ERR_VALUE, Result, ServerHandle, unsigned};
+
+/// Addresses with refused logins that are told, the latest.
+const REFUSALS_SHOWN: usize = 16;
 
 #[napi]
 impl ServerHandle {
@@ -155,10 +160,10 @@ impl ServerHandle {
         addresses.map(ToString::to_string).collect()
     }
 
-    /// Why shares are refused for the ledger's sake; null when they are taken.
+    /// Why shares are refused or wait for the ledger's sake; null when they are taken.
     #[napi(getter, catch_unwind)]
-    pub fn ledger_failing(&self) -> Option<String> {
-        self.server.ledger_status().failing
+    pub fn ledger_trouble(&self) -> Option<String> {
+        self.server.ledger_status().trouble()
     }
 
     /// How the ledger that several servers share does, as JSON; null without one.
@@ -281,6 +286,7 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "taken": info.door.taken,
             "silent": info.door.silent,
             "notloggedin": info.door.strangers,
+            "unproven": info.door.unproven,
             "descriptorsleft": info.door.descriptors_left,
         },
         "refused": {
@@ -288,8 +294,19 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "peraddress": info.door.refused_address,
             "descriptors": info.door.refused_descriptors,
             "gaveway": info.door.gave_way,
+            "gavewayunproven": info.door.gave_way_unproven,
             "banned": info.refused_banned,
         },
+        "refusedlogins": Reason::ALL.map(Reason::name).into_iter().zip(info.refused_logins)
+            .collect::<BTreeMap<_, _>>(),
+        "refusals": info.refused.iter().take(REFUSALS_SHOWN).map(|one| json!({
+            "address": one.address.to_string(),
+            "name": &*one.name,
+            "reason": one.reason.name(),
+            "count": one.count,
+            "first": one.first_s,
+            "last": one.last_s,
+        })).collect::<Vec<_>>(),
         "bans": info.bans,
         "draining": info.is_draining,
         "lastblock": info.last_block.map(|(height, hash)| json!({

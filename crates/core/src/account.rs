@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 use crate::address::{Address, Network};
 use crate::limits::NAME_BYTES_MAX;
 use crate::password::StoredPassword;
+use crate::refusals::Reason;
 
 /// The account that an admin password creates.
 pub const ADMIN: &str = "admin";
@@ -181,6 +182,16 @@ impl Accounts {
     pub fn is_disabled(&self, account: &str) -> bool {
         let known = self.known.get(account);
         known.is_some_and(|known| known.password.is_locked())
+    }
+
+    /// Why a cleaned name is not let in, after it was not.
+    pub(crate) fn why_refused(&self, name: &str) -> Reason {
+        match (self.known.get(&self.user(name).account), self.auth) {
+            (Some(known), _) if known.password.is_locked() => Reason::Disabled,
+            (Some(_), _) => Reason::WrongPassword,
+            (None, Auth::Address) => Reason::NoAddress,
+            (None, _) => Reason::UnknownUser,
+        }
     }
 
     /// Remembers that `password` was found to be the account's.

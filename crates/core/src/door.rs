@@ -1,5 +1,7 @@
 //! How full the sockets are, and who was not let in: plain numbers, for alarms and whoever looks.
 
+use std::net::IpAddr;
+
 /// See the module. Counts are since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Door {
@@ -9,10 +11,14 @@ pub struct Door {
     pub taken: usize,
     /// Of them, those that have said nothing yet.
     pub silent: usize,
-    /// Of them, those that have not logged in yet, the silent ones too: they give way when all places
+    /// Of them, those that have not logged in yet, the silent ones too. They give way when all places
     /// are taken.
     pub strangers: usize,
-    /// Connections refused because all places were taken, by others that had logged in.
+    /// Of them, those that have logged in and have no accepted share yet. They give way too.
+    pub unproven: usize,
+    /// Of those that give way next, the address that holds most, and how many.
+    pub most: Option<(IpAddr, usize)>,
+    /// Connections refused because all places were taken by others that do not give way.
     pub refused_full: u64,
     /// Connections refused because their address had enough.
     pub refused_address: u64,
@@ -20,6 +26,8 @@ pub struct Door {
     pub refused_descriptors: u64,
     /// Connections that had not logged in and were closed for new ones.
     pub gave_way: u64,
+    /// Connections that had logged in, without an accepted share, and were closed for new ones.
+    pub gave_way_unproven: u64,
     /// Descriptors that the process may still open, where the system says that.
     pub descriptors_left: Option<u64>,
 }
@@ -28,6 +36,6 @@ impl Door {
     /// How often a place was wanted that was not free.
     #[must_use]
     pub fn crowded(&self) -> u64 {
-        self.refused_full + self.refused_descriptors + self.gave_way
+        self.refused_full + self.refused_descriptors + self.gave_way + self.gave_way_unproven
     }
 }

@@ -228,8 +228,10 @@ pub enum Action {
     Pause(ConnId),
     /// Read again.
     Resume(ConnId),
-    /// A connection has logged in: others give way before it does.
+    /// A connection has logged in.
     Admitted(ConnId),
+    /// A connection has its first accepted share: it gives way to nobody.
+    Proven(ConnId),
     /// End a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
     /// Take connections, or refuse them.

@@ -9,6 +9,7 @@ use crate::event::Now;
 use crate::ledger::Tally;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::pool::Pool;
+use crate::refusals::{Reason, Refused};
 use crate::units::{Difficulty, Hash, Height};
 
 /// The pool at one moment.
@@ -34,6 +35,10 @@ pub struct Info {
     pub refused_banned: u64,
     /// Addresses that are refused.
     pub bans: usize,
+    /// Logins that were refused since the start, by why, and the latest of them by address.
+    pub refused_logins: [u64; Reason::ALL.len()],
+    /// See `refused_logins`.
+    pub refused: Vec<Refused>,
     /// No connections are taken, as ordered.
     pub is_draining: bool,
     /// The last block that was offered to the node since the start.
@@ -94,6 +99,8 @@ impl Pool {
             door: Door::default(),
             refused_banned: self.shared.counts.refused_banned,
             bans: self.bans.list(now).len(),
+            refused_logins: self.shared.refusals.counts(),
+            refused: self.shared.refusals.list(),
             is_draining: self.is_draining(),
             last_block: self.shared.last_block,
         }

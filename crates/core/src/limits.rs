@@ -155,6 +155,12 @@ pub const HINT_MS: u64 = 10 * 60_000;
 /// for comes with the next job, at the latest with the next look at all sessions.
 pub const WISH_MS: u64 = 5_000;
 
+/// Addresses whose logins were refused that are remembered. The one that was silent longest is forgotten.
+pub const REFUSALS_MAX: usize = 256;
+
+/// How long an address has no other line about a refused login. Then one says how many there were.
+pub const REFUSALS_QUIET_MS: u64 = 60_000;
+
 /// Log lines that strangers cause, of each level, in [`LOG_LIMIT_MS`]. The others are left out, and
 /// counted in one line.
 pub const STRANGER_LINES_MAX: u32 = 20;

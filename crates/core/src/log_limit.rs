@@ -7,7 +7,7 @@ use crate::event::{Actions, Level, Now, Wanted};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 
 /// The levels at which strangers are told of.
-const LEVELS: [Level; 2] = [Level::Warning, Level::Debug];
+const LEVELS: [Level; 3] = [Level::Warning, Level::Info, Level::Debug];
 
 /// See the module.
 #[derive(Default)]

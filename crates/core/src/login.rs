@@ -14,6 +14,7 @@ use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::password::StoredPassword;
 use crate::pool::{Pool, Shared};
+use crate::refusals::Reason;
 use crate::request::{Answer, Desk};
 use crate::session::{Authorized, Session};
 use crate::units::ConnId;
@@ -279,8 +280,11 @@ impl Desk<'_> {
         session: &mut Session,
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
-        let params = request.texts()?;
-        let (name, password) = name_and_password(&params)?;
+        let params = request.texts();
+        let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
+        let (name, password) = named.inspect_err(|_| {
+            self.note_refused(session, "", Reason::Malformed);
+        })?;
         let (password, wish) = split_password(password);
         if let Some(wish) = wish {
             session.pace.wish(wish, self.now.ms);
@@ -288,18 +292,21 @@ impl Desk<'_> {
         let is_admin = self.shared.config.admin_password.is_some()
             && &*self.shared.accounts.user(&name).account == ADMIN;
         if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
-            return self.refuse(session, &name);
+            return self.refuse(session, &name, Reason::Guesses);
         }
         match self.shared.accounts.login(&name, password) {
             Login::No if is_admin => {
                 self.count_guess(session);
-                self.refuse(session, &name)
+                self.refuse(session, &name, Reason::WrongPassword)
             }
             Login::Yes(user) => {
                 self.write_anew(&user, password);
                 self.admit(session, user)
             }
-            Login::No => self.refuse(session, &name),
+            Login::No => {
+                let why = self.shared.accounts.why_refused(&name);
+                self.refuse(session, &name, why)
+            }
             Login::Ask(user, stored) => {
                 self.ask(session, request.id(), user, password, stored);
                 Ok(Answer::Later)
@@ -356,6 +363,7 @@ impl Desk<'_> {
             return Ok(Answer::True);
         }
         if session.users.len() >= USERS_PER_SESSION_MAX || !self.shared.has_room_for_name(session) {
+            self.note_refused(session, &user.name, Reason::Names);
             return Err(Reject::UnauthorizedUser);
         }
         let (name, address) = (&user.name, session.address);
@@ -369,12 +377,13 @@ impl Desk<'_> {
     }
 
     /// With an error, never `false`: a Goldshell takes that for yes.
-    fn refuse(&mut self, session: &mut Session, name: &str) -> Result<Answer, Reject> {
-        let address = session.address;
-        let text = || format!("{name:?} was refused, from {address}");
-        self.shared
-            .log_limit
-            .tell(self.now, Level::Debug, text, self.out);
+    pub(crate) fn refuse(
+        &mut self,
+        session: &mut Session,
+        name: &str,
+        why: Reason,
+    ) -> Result<Answer, Reject> {
+        self.note_refused(session, name, why);
         self.blame(session, SCORE_BAD_PASSWORD);
         Err(Reject::UnauthorizedUser)
     }
@@ -389,7 +398,10 @@ impl Desk<'_> {
     ) {
         let answer = match password {
             Password::Right => self.admit(session, user),
-            Password::Wrong => self.refuse(session, &user.name),
+            Password::Wrong => {
+                let why = self.shared.accounts.why_refused(&user.name);
+                self.refuse(session, &user.name, why)
+            }
         };
         self.answered(session, id, answer);
     }

@@ -28,6 +28,7 @@ use crate::login::Questions;
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
+use crate::refusals::Refusals;
 use crate::reply::Fate;
 use crate::request::Desk;
 use crate::session::{Session, Sessions};
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub questions: Questions,
     pub turns: Turns,
     pub guesses: Guesses,
+    pub refusals: Refusals,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
@@ -153,6 +155,7 @@ impl Pool {
                 questions: Questions::new(config.boot.nonce),
                 turns: Turns::default(),
                 guesses: Guesses::default(),
+                refusals: Refusals::default(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -366,9 +369,7 @@ impl Pool {
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        for (level, text) in self.shared.log_limit.tick(now.ms) {
-            out.log(level, text);
-        }
+        self.shared.tell_what_was_left_out(now, out);
         while let Some(conn) = self.shared.ends.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }

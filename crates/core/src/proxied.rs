@@ -5,10 +5,10 @@ use sha2::{Digest, Sha256};
 
 use crate::account::clean_name;
 use crate::admit::CHALLENGE_BYTES;
-use crate::limits::SCORE_BAD_PASSWORD;
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
 use crate::pool::Pool;
+use crate::refusals::Reason;
 use crate::request::{Answer, Desk};
 use crate::session::Session;
 use crate::units::hex;
@@ -65,12 +65,13 @@ impl Desk<'_> {
             return Err(Reject::InvalidParams);
         }
         if !secret.check(&self.challenge(session), name, options, proof) {
-            self.blame(session, SCORE_BAD_PASSWORD);
-            return Err(Reject::UnauthorizedUser);
+            return self.refuse(session, name, Reason::Proof);
         }
         // The proof says that another server has let it in once, not that it may mine still.
         let user = self.shared.accounts.user(name);
         if self.shared.accounts.is_disabled(&user.account) {
+            let why = self.shared.accounts.why_refused(name);
+            self.note_refused(session, name, why);
             return Err(Reject::UnauthorizedUser);
         }
         if let (_, Some(wish)) = split_password(&format!(",{options}")) {

@@ -47,6 +47,9 @@ impl Desk<'_> {
         match accepted {
             Ok(credit) => {
                 session.reply_after(credit.seq, id);
+                if !session.has_credit {
+                    self.out.push(Action::Proven(session.conn));
+                }
                 let urgency = session.count_share(credit.difficulty, self.now);
                 self.out.push(Action::Record(credit));
                 if urgency == Urgency::Now {

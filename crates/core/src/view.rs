@@ -9,6 +9,7 @@ use crate::event::{LedgerState, Now};
 use crate::ledger::Work;
 use crate::message::Reject;
 use crate::pool::Pool;
+use crate::refusals::{Reason, Refused};
 use crate::session::Session;
 use crate::units::{Difficulty, HASHES_PER_DIFFICULTY, Height};
 
@@ -111,6 +112,10 @@ pub struct View {
     pub hashrate: f64,
     /// Addresses that are refused.
     pub banned: usize,
+    /// Logins that were refused, in the order of [`Reason::ALL`].
+    pub refused_logins: [u64; Reason::ALL.len()],
+    /// The latest of them by address, the last one first.
+    pub refused: Vec<Refused>,
 }
 
 /// A user of a connection.
@@ -150,6 +155,8 @@ impl Pool {
             counts: shared.counts,
             hashrate: shared.rate.hashes_per_s(now.ms),
             banned: self.bans.banned(now.ms),
+            refused_logins: shared.refusals.counts(),
+            refused: shared.refusals.list(),
         }
     }
 

@@ -8,7 +8,7 @@ import {
   ago, amount, count, date, difficulty, duration, percent, rate, rateParts
 } from './format.js';
 import {
-  blockLink, blocksTable, dot, serversTable, stat, workersTable
+  blockLink, blocksTable, dot, refusalsTable, serversTable, stat, workersTable
 } from './parts.js';
 import {Table} from './table.js';
 
@@ -37,6 +37,7 @@ function poolPage() {
   const accounts = accountsTable();
   const list = workersTable({}, () => noMiner());
   const servers = serversTable();
+  const refusals = refusalsTable();
   const notes = h('div', {class: 'notes'});
 
   const element = h('div', {},
@@ -46,9 +47,10 @@ function poolPage() {
     h('div', {class: 'two'}, chart.element,
       h('div', {class: 'stack'}, round.element, connect.element)),
     h('div', {class: 'two'}, blocks.element, events.element),
-    servers.element, accounts.element, list.element);
+    servers.element, accounts.element, list.element, refusals.element);
 
   servers.element.hidden = true;
+  refusals.element.hidden = true;
 
   blocks.options.onAnswer = answer => round.luck(answer.luck);
 
@@ -58,8 +60,10 @@ function poolPage() {
     list.refresh();
     round.refresh();
 
-    if (!servers.element.hidden)
-      servers.refresh();
+    for (const table of [servers, refusals]) {
+      if (!table.element.hidden)
+        table.refresh();
+    }
   }
 
   return {
@@ -89,9 +93,12 @@ function poolPage() {
       connect.pool(pool);
       notes.replaceChildren(...warnings(pool));
 
-      if (pool.servers > 1 && servers.element.hidden) {
-        servers.element.hidden = false;
-        servers.refresh();
+      for (const [table, isWanted] of [[servers, pool.servers > 1],
+        [refusals, pool.places.refused_logins > 0]]) {
+        if (isWanted && table.element.hidden) {
+          table.element.hidden = false;
+          table.refresh();
+        }
       }
     },
     onHappening(what) {
@@ -118,6 +125,11 @@ function warnings(pool) {
       + `${pool.ledger_failing}.`]);
   }
 
+  if (pool.ledger_stalled) {
+    notes.push(['bad', 'Another process holds the ledger: shares wait for it, '
+      + 'unanswered.']);
+  }
+
   if (pool.node_overdue) {
     notes.push(['bad', `The node does not answer: ${pool.node_overdue}. `
       + 'Blocks without transactions are mined meanwhile, or none.']);
@@ -129,11 +141,12 @@ function warnings(pool) {
   }
 
   if (pool.places.is_crowded) {
-    const {taken, all, silent, not_logged_in: strangers, refused_full: refused,
-      gave_way: gone, descriptors_left: left} = pool.places;
+    const {taken, all, not_logged_in: strangers, unproven, refused_full: refused,
+      gave_way: gone, gave_way_unproven: more, descriptors_left: left} = pool.places;
     notes.push(['bad', `Connections find no place: ${taken} of ${all} are `
-      + `taken, ${strangers} have not logged in, ${silent} of them are silent. `
-      + `Since the start ${refused} were refused and ${gone} gave way`
+      + `taken, ${strangers} have not logged in, ${unproven} have and are `
+      + 'without an accepted share. '
+      + `Since the start ${refused} were refused and ${gone + more} gave way`
       + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
   }
 

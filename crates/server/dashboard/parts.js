@@ -125,6 +125,34 @@ export function serversTable() {
   });
 }
 
+const REFUSED = {
+  wrong_password: 'wrong password',
+  unknown_user: 'no such user',
+  no_address: 'no address that can be paid',
+  disabled: 'the account is disabled',
+  guesses: 'too many wrong passwords of the admin',
+  names: 'too many names on a connection',
+  proof: 'a proxy with another secret',
+  malformed: 'no name, or too long'
+};
+
+/** Logins that were refused: why a machine does not mine. */
+
+export function refusalsTable() {
+  return new Table({
+    id: 'refusals', title: 'Refused logins', path: '/api/v1/refusals',
+    key: 'refusals', empty: 'None.',
+    columns: [
+      {title: 'Name', cell: row => name(row.name)},
+      {title: 'Why', cell: row => REFUSED[row.reason] || row.reason},
+      {title: 'Logins', kind: 'number', cell: row => count(row.count)},
+      {title: 'Last', kind: 'number', cell: row => h('span', {
+        title: date(row.last)
+      }, ago(row.last))}
+    ]
+  });
+}
+
 function serverState(row) {
   if (!row.is_alive)
     return `away, seen ${duration(row.seen_s_ago)} ago`;

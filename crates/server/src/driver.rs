@@ -4,6 +4,7 @@
 //! new pool begins with what is durable.
 
 mod ending;
+mod group;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -26,8 +27,7 @@ use hstratum_core::units::{ConnId, Hash, Height, Seq};
 use crate::clerk::UsersMail;
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
-    CREDITS_PER_GROUP, HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS,
-    TICK_MS,
+    HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
@@ -76,6 +76,8 @@ pub struct Driver<S> {
     actions: Actions,
     /// Recorded in this turn, for the ledger.
     pub credits: Vec<Credit>,
+    /// When they go there at the latest.
+    commit_by_ms: u64,
     /// The last share recorded.
     pub last: Seq,
     /// The last share of which the ledger has said whether it is durable.
@@ -127,6 +129,7 @@ impl<S: Surroundings> Driver<S> {
             next_look_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
+            commit_by_ms: u64::MAX,
             last: durable,
             settled: durable,
             ledger: LedgerState::Open,
@@ -280,9 +283,7 @@ impl<S: Surroundings> Driver<S> {
         if let Some(pulse) = &mut self.pulse {
             pulse.gather(pool, now);
         }
-        if self.credits.len() >= CREDITS_PER_GROUP || !self.net.has_readable() {
-            self.commit();
-        }
+        self.commit_in_time(now);
         self.net.flush();
         self.tell_lost(pool, now);
     }
@@ -476,18 +477,6 @@ impl<S: Surroundings> Driver<S> {
         });
         self.actions = actions;
         failure
-    }
-
-    /// Hands what was recorded to the ledger.
-    pub(crate) fn commit(&mut self) {
-        if !self.credits.is_empty() {
-            let room = Vec::with_capacity(self.credits.len());
-            let credits = std::mem::replace(&mut self.credits, room);
-            if let Some(pulse) = &mut self.pulse {
-                pulse.recorded(self.last, credits.len());
-            }
-            ask(&self.desks.store, StoreMail::Credits(credits));
-        }
     }
 }
 

@@ -10,11 +10,15 @@ pub(crate) use self::http::*;
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// Connections read before the node's mail is looked at again.
-pub(crate) const READS_PER_TURN: usize = 64;
+pub(crate) const READS_PER_TURN: usize = 80;
 
 /// Shares that go to the ledger together while connections wait to be read: a group costs a sync
 /// and two changes of threads, whatever its size. Flat out so many come in five milliseconds.
 pub(crate) const CREDITS_PER_GROUP: usize = 1024;
+
+/// How long the first of them waits for others while connections wait to be read: who keeps the loop
+/// busy, with whatever, holds up nobody's reply.
+pub(crate) const GROUP_MS: u64 = 5;
 
 /// Bytes that wait to leave on a connection. At this mark nothing more is read from it.
 pub(crate) const OUT_BYTES_HIGH: usize = 64 * 1024;
@@ -37,8 +41,17 @@ pub(crate) const WRITE_BYTES: usize = 1400;
 /// Connections the kernel keeps for us to accept.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
-/// Connections taken from one listener before anything else has its turn.
-pub(crate) const ACCEPTS_PER_TURN: usize = 256;
+/// Connections taken from one listener before anything else has its turn; one costs 20 µs. None is
+/// taken while so many that are not open yet wait to be read.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+
+/// Of the [`READS_PER_TURN`], those of connections that are not open yet. Each may be read three times
+/// more before it has logged in, and honest miners wait for no more than all of that.
+pub(crate) const OPENINGS_PER_TURN: usize = 16;
+
+/// How long a connection that has logged in has to earn before it gives way to others of an address
+/// that would hold as many, when all places are taken. Miners are given shares of a few seconds.
+pub(crate) const UNPROVEN_MS: u64 = 60_000;
 
 /// Ports that miners connect to: `host`:`port` and those of `listen`.
 pub(crate) const LISTENERS_MAX: usize = 16;
@@ -261,6 +274,10 @@ pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
 pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
+
+/// How often the log is looked at beside that. One that is longer than [`WAL_BYTES`] and was not written to
+/// since the last look is copied and made short.
+pub(crate) const WAL_LOOK: Duration = Duration::from_secs(10);
 
 /// How often that is tried while readers keep it from beginning anew.
 pub(crate) const WAL_FINISH_EVERY: Duration = Duration::from_millis(500);

@@ -6,8 +6,11 @@
 //! time.
 
 mod arrivals;
+mod queues;
+mod yielding;
 
 pub(crate) use arrivals::Origin;
+use yielding::Yielding;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -27,8 +30,8 @@ use slab::Slab;
 use crate::address_range::AddressRange;
 use crate::conn::{Conn, Input, Stage};
 use crate::limits::{
-    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OUT_BYTES_ALL_MAX, OUT_BYTES_FAIR, OUT_BYTES_MAX,
-    READ_BYTES, SILENT_START_MS,
+    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OPENINGS_PER_TURN, OUT_BYTES_ALL_MAX, OUT_BYTES_FAIR,
+    OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
 };
 use crate::listener::{ListenSpec, Listener};
 use crate::per_address::PerAddress;
@@ -65,9 +68,8 @@ pub(crate) struct Net {
     /// Of the connections, those that we made.
     dialed: usize,
     per_address: PerAddress,
-    /// Accepted connections that have not logged in, the oldest first: an id begins with how many there
-    /// were before it.
-    strangers: BTreeSet<ConnId>,
+    /// Accepted connections without an accepted share.
+    yielding: Yielding,
     /// Those that were not let in or had to go.
     refused: Door,
     generation: u32,
@@ -77,6 +79,9 @@ pub(crate) struct Net {
     due: BTreeSet<(u64, ConnId)>,
     /// Connections that may have something to read, in turn.
     readable: VecDeque<ConnId>,
+    /// The same for those that are not open yet, and how many of them are still read in this turn.
+    newcomers: VecDeque<ConnId>,
+    newcomers_left: usize,
     /// The same for those in a TLS handshake, which is costly.
     handshakes: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
@@ -117,12 +122,14 @@ impl Net {
             conns_max: config.conns_max,
             dialed: 0,
             per_address: PerAddress::new(config.per_address_max),
-            strangers: BTreeSet::new(),
+            yielding: Yielding::default(),
             refused: Door::default(),
             generation: 0,
             now_ms: 0,
             due: BTreeSet::new(),
             readable: VecDeque::new(),
+            newcomers: VecDeque::new(),
+            newcomers_left: 0,
             handshakes: VecDeque::new(),
             dirty: Vec::new(),
             out_bytes: 0,
@@ -146,7 +153,7 @@ impl Net {
 
     /// Waits for something to happen, at most `timeout`; not at all while there is work.
     pub(crate) fn wait(&mut self, timeout: Duration) {
-        let has_work = !self.readable.is_empty()
+        let has_work = self.has_readable()
             || !self.handshakes.is_empty()
             || self.listeners.iter().any(Listener::accepts);
         let timeout = if has_work { Duration::ZERO } else { timeout };
@@ -182,6 +189,7 @@ impl Net {
     /// Begins a turn: takes new connections, and ends those whose time is up.
     pub(crate) fn begin_turn(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
+        self.newcomers_left = OPENINGS_PER_TURN;
         for number in 0..self.listeners.len() {
             let listener = &mut self.listeners[number];
             listener.is_due |= std::mem::take(&mut listener.again_later);
@@ -204,30 +212,6 @@ impl Net {
         if conn.due_ms != u64::MAX {
             self.due.insert((conn.due_ms, id));
         }
-    }
-
-    /// The next connection to be read.
-    pub(crate) fn next_readable(&mut self) -> Option<ConnId> {
-        let id = self.readable.pop_front()?;
-        Some(self.take_from_queue(id))
-    }
-
-    /// The next connection to go on with its TLS handshake.
-    pub(crate) fn next_handshake(&mut self) -> Option<ConnId> {
-        let id = self.handshakes.pop_front()?;
-        Some(self.take_from_queue(id))
-    }
-
-    /// Whether connections wait to be read.
-    pub(crate) fn has_readable(&self) -> bool {
-        !self.readable.is_empty()
-    }
-
-    fn take_from_queue(&mut self, id: ConnId) -> ConnId {
-        if let Some(conn) = self.get_mut(id) {
-            conn.is_queued = false;
-        }
-        id
     }
 
     /// Reads once from a connection, and queues it again when there may be more.
@@ -273,13 +257,14 @@ impl Net {
 
     /// A connection has come further; false when that was the end of it.
     fn advance(&mut self, id: ConnId, old: Stage, new: Stage) -> bool {
-        if old == Stage::Header && !self.count(id) {
+        if old == Stage::Header && !self.is_let_in(id) {
             self.lose(id);
             return false;
         }
-        if new == Stage::Open && self.conns[slot_of(id)].arrival.kind == ArrivalKind::Proxy {
+        let arrival = self.conns[slot_of(id)].arrival;
+        if new == Stage::Open && arrival.kind == ArrivalKind::Proxy {
             // A proxy that is trusted asks how we are.
-            self.strangers.remove(&id);
+            self.yielding.leave(id);
         }
         match new {
             Stage::Silent => self.set_due(id, SILENT_START_MS),
@@ -399,10 +384,11 @@ impl Net {
             conn.reset();
         }
         self.per_address.clear();
-        self.strangers.clear();
+        self.yielding = Yielding::default();
         self.dialed = 0;
         self.due.clear();
         self.readable.clear();
+        self.newcomers.clear();
         self.handshakes.clear();
         self.dirty.clear();
         self.out_bytes = 0;
@@ -433,7 +419,7 @@ impl Net {
         let conn = self.conns.remove(slot_of(id));
         self.out_bytes -= conn.counted;
         self.due.remove(&(conn.due_ms, id));
-        self.strangers.remove(&id);
+        self.yielding.leave(id);
         self.dialed -= usize::from(conn.is_dialed);
         if conn.is_counted {
             self.per_address.leave(conn.arrival.address);
@@ -447,19 +433,6 @@ impl Net {
                 self.lost.push(id);
             }
             self.remove(id);
-        }
-    }
-
-    fn queue_read(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
-            return;
-        };
-        if !conn.is_queued && conn.may_read && !conn.is_held() {
-            conn.is_queued = true;
-            match conn.stage {
-                Stage::Handshake => self.handshakes.push_back(id),
-                _ => self.readable.push_back(id),
-            }
         }
     }
 

@@ -75,6 +75,7 @@ impl<S: Surroundings> Driver<S> {
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
+            Action::Proven(conn) => self.net.proven(conn),
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Listen(listening) => {
                 if let Err(error) = self.net.listen(listening) {

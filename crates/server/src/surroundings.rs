@@ -57,8 +57,10 @@ pub trait Surroundings {
     fn pause(&mut self, conn: ConnId, paused: bool);
     /// Ends a connection.
     fn close(&mut self, conn: ConnId, how: CloseHow);
-    /// A connection has logged in: it does not give way to new ones any more.
+    /// A connection has logged in.
     fn admitted(&mut self, _conn: ConnId) {}
+    /// A connection has an accepted share: it does not give way to new ones any more.
+    fn proven(&mut self, _conn: ConnId) {}
     /// How full the sockets are.
     fn door(&self) -> Door {
         Door::default()
@@ -158,6 +160,10 @@ impl Surroundings for Machine {
 
     fn admitted(&mut self, conn: ConnId) {
         self.net.admitted(conn);
+    }
+
+    fn proven(&mut self, conn: ConnId) {
+        self.net.proven(conn);
     }
 
     fn door(&self) -> Door {

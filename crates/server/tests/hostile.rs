@@ -25,7 +25,7 @@ const GROWTH_BYTES_MAX: u64 = 256 << 20;
 /// What abuse does until it is told to stop. It says how much of it there was.
 type Abuse = fn(SocketAddr, &AtomicBool) -> u64;
 
-const ABUSES: [(&str, Abuse); 9] = [
+const ABUSES: [(&str, Abuse); 11] = [
     ("nothing", nothing),
     ("one byte a second, 300 times", trickle),
     ("asks and never reads", never_read),
@@ -35,6 +35,8 @@ const ABUSES: [(&str, Abuse); 9] = [
     ("invalid UTF-8", invalid_utf8),
     ("TLS greetings on a plain port", tls_greetings),
     ("resets in the middle of it", resets),
+    ("logs in, 2,000 times, and idles", idle),
+    ("connects and leaves", leave),
 ];
 
 #[test]
@@ -188,6 +190,32 @@ fn resets(address: SocketAddr, stop: &AtomicBool) -> u64 {
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         times += 1;
+    }
+    times
+}
+
+/// Twice as many as there are places; then those that were reset come again.
+fn idle(address: SocketAddr, stop: &AtomicBool) -> u64 {
+    const LOGIN: &[u8] = b"{\"id\":1,\"method\":\"mining.subscribe\"}\n\
+        {\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"idle\",\"\"]}\n";
+    let mut streams = Vec::new();
+    let mut times = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(mut stream) = connect(address) else {
+            continue;
+        };
+        times += u64::from(stream.write_all(LOGIN).is_ok());
+        if streams.len() < 2_000 {
+            streams.push(stream);
+        }
+    }
+    times
+}
+
+fn leave(address: SocketAddr, stop: &AtomicBool) -> u64 {
+    let mut times = 0;
+    while !stop.load(Ordering::Relaxed) {
+        times += u64::from(connect(address).is_some());
     }
     times
 }

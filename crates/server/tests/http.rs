@@ -355,7 +355,7 @@ fn admin_calls_need_the_token() {
             }
         }
     }
-    assert_eq!(calls, 10);
+    assert_eq!(calls, 11);
 }
 
 #[test]

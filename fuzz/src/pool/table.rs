@@ -291,7 +291,7 @@ impl Table {
             }
             Action::BlockFound(block) => assert!(self.offered.contains(&block.hash)),
             Action::BlockAnswered(hash, _) => assert!(self.offered.contains(&hash)),
-            Action::Admitted(_) => {}
+            Action::Admitted(_) | Action::Proven(_) => {}
             Action::Tally(_) => {}
             Action::Record(credit) => {
                 assert_eq!(credit.seq, Seq(self.recorded.0 + 1));

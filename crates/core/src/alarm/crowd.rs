@@ -19,19 +19,7 @@ impl Crowd {
         match &mut self.full {
             None if is_crowded => {
                 self.full = Some((now_ms, before, now_ms));
-                let Door {
-                    taken,
-                    places,
-                    strangers,
-                    ..
-                } = door;
-                let left = door.descriptors_left;
-                let left = left.map_or(String::new(), |left| format!(", {left} descriptors left"));
-                let text = format!(
-                    "The pool is full: {taken} of {places} connections, {strangers} of them have \
-                     not logged in{left}; {}",
-                    turned_away(&before, &door)
-                );
+                let text = format!("{}; {}", how_full(&door), turned_away(&before, &door));
                 out.push(Alarm {
                     kind: Kind::ConnectionsRefused,
                     detail: Detail::Reason(text.clone()),
@@ -51,10 +39,38 @@ impl Crowd {
     }
 }
 
+fn how_full(door: &Door) -> String {
+    let Door {
+        taken,
+        places,
+        strangers,
+        unproven,
+        ..
+    } = door;
+    let mut text = format!(
+        "The pool is full: {taken} of {places} connections, {strangers} of them have not logged in, \
+         {unproven} have and are without an accepted share"
+    );
+    if let Some((address, count)) = door.most {
+        text += &format!(", {address} holds {count} of those that give way next");
+    }
+    if let Some(left) = door.descriptors_left {
+        text += &format!(", {left} descriptors left");
+    }
+    text
+}
+
 fn turned_away(before: &Door, now: &Door) -> String {
     let refused = now.refused_full - before.refused_full;
     let gave_way = now.gave_way - before.gave_way;
-    let mut text = format!("{refused} were refused and {gave_way} gave way to new ones");
+    let unproven = now.gave_way_unproven - before.gave_way_unproven;
+    let mut text = format!(
+        "{refused} were refused, and {} gave way to new ones",
+        gave_way + unproven
+    );
+    if unproven > 0 {
+        text += &format!(", {unproven} of them logged in and without an accepted share");
+    }
     if now.refused_descriptors > before.refused_descriptors {
         text += ", and no descriptors were left";
     }

@@ -290,6 +290,7 @@ impl Desk<'_> {
                 self.take_extra_nonce(miner, extra_nonce1);
             }
             (Kind::Authorize(user), None) if said.is_true() => miner.add_user(user),
+            (Kind::Authorize(user), _) => self.note_refused(miner, &user),
             (Kind::Configure(params), None) => miner.configured = Some(params),
             (Kind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
             _ => {}

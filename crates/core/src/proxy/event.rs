@@ -94,8 +94,10 @@ pub enum Action {
     Pause(ConnId),
     /// Read again.
     Resume(ConnId),
-    /// A miner has logged in: others give way before it does.
+    /// A miner has logged in.
     Admitted(ConnId),
+    /// A miner has its first accepted share: it gives way to nobody.
+    Proven(ConnId),
     /// End a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
     /// Take miners' connections, or refuse them while the ports stay ours.

@@ -9,7 +9,8 @@ use crate::limits::{
 use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
 use crate::proxy::health::State;
 use crate::proxy::link::{Own, Stage};
-use crate::proxy::miner::Miner;
+use crate::proxy::miner::{Miner, User};
+use crate::refusals::Reason;
 
 /// Why a miner is reset whose extranonce1 cannot be kept.
 const IN_USE: &str = "its extranonce1 is in use everywhere";
@@ -123,6 +124,17 @@ impl Desk<'_> {
             Some(place) => self.go_to(miner, place),
             None if miner.mismatches >= MISMATCHES_UNFIT_MAX => self.reset(miner, IN_USE),
             None => self.settle(miner),
+        }
+    }
+
+    /// The miner's own server refuses a login.
+    pub(super) fn note_refused(&mut self, miner: &Miner, user: &User) {
+        let refusals = &mut self.shared.refusals;
+        let line = refusals.note(self.now, miner.address, &user.name, Reason::Server);
+        if let Some(line) = line {
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Info, || line, self.out);
         }
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct Miner {
     pub has_credit: bool,
     /// Whether the sockets know that it has logged in.
     pub is_admitted: bool,
+    /// Whether they know that it has an accepted share.
+    pub is_proven: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -145,6 +147,7 @@ impl Miner {
             has_job: false,
             has_credit: false,
             is_admitted: false,
+            is_proven: false,
             requests: VecDeque::new(),
             current: None,
             next: None,

@@ -30,7 +30,7 @@ pub use event::{
 pub use handover::MinerState;
 
 use crate::ban::Bans;
-use crate::event::{Arrival, ArrivalKind, CloseHow, Now};
+use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
@@ -40,6 +40,7 @@ use crate::proxy::ids::SessionIds;
 use crate::proxy::miner::Miner;
 use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
+use crate::refusals::Refusals;
 use crate::units::ConnId;
 
 /// What a connection is.
@@ -105,6 +106,7 @@ pub(crate) struct Shared {
     closing_later: VecDeque<(u64, ConnId)>,
     /// Lines that strangers cause.
     pub log_limit: LogLimit,
+    pub refusals: Refusals,
     /// Addresses of miners that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// What has become of servers in this event.
@@ -160,6 +162,7 @@ impl Proxy {
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 log_limit: LogLimit::default(),
+                refusals: Refusals::default(),
                 dropped: Vec::new(),
                 changes: Vec::new(),
                 alone_since_ms: Some(now.ms),
@@ -204,6 +207,11 @@ impl Proxy {
             }
         }
         self.follow_up(now, out);
+    }
+
+    /// Logins that servers have refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// What has been counted.
@@ -293,6 +301,9 @@ impl Proxy {
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
         self.shared.look_after(now, out);
+        for text in self.shared.refusals.tick(now.ms) {
+            self.shared.log_limit.tell(now, Level::Info, || text, out);
+        }
         for (level, text) in self.shared.log_limit.tick(now.ms) {
             out.log(level, text);
         }
@@ -405,6 +416,10 @@ impl Proxy {
         if miner.is_mining() && !miner.is_admitted {
             miner.is_admitted = true;
             out.push(Action::Admitted(conn));
+        }
+        if miner.has_credit && !miner.is_proven {
+            miner.is_proven = true;
+            out.push(Action::Proven(conn));
         }
         true
     }

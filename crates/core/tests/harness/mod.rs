@@ -484,8 +484,11 @@ impl Table {
                 let kept = self.written(password);
                 self.questions.push_back(Due::Added(ticket, kept));
             }
-            Action::Listen(_) | Action::Admitted(_) | Action::KeepBans(..) | Action::Answer(..) => {
-            }
+            Action::Listen(_)
+            | Action::Admitted(_)
+            | Action::Proven(_)
+            | Action::KeepBans(..)
+            | Action::Answer(..) => {}
         }
     }
 

@@ -133,6 +133,23 @@ fn hostile_miners_are_stopped_before_they_reach_a_server() {
     assert_eq!(stage.spread(), [0]);
 }
 
+/// A miner gives way to others until it has an accepted share, also in the process that takes over.
+#[test]
+fn an_accepted_share_is_told_once_and_again_after_a_take_over() {
+    let mut stage = Stage::new(2, true);
+    let lazy = stage.miner("alice");
+    let miner = stage.miner("alice");
+    assert_eq!(stage.proven, []);
+    for _ in 0..3 {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+    assert_eq!(stage.proven.len(), 1);
+    stage.handing_over = Some(stage.passed + 1);
+    assert_eq!(stage.submit_and_see(lazy), "true");
+    // Each once, or twice where the other process had to be told.
+    assert!((3..=4).contains(&stage.proven.len()), "{:?}", stage.proven);
+}
+
 #[test]
 fn the_same_events_give_the_same_actions() {
     let run = || {
@@ -287,6 +304,8 @@ fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
         );
         stage.settle();
         assert_eq!(stage.players[again].answer(2), "unauthorized user");
+        let said = |line: &String| line.starts_with("login of \"alice\" refused, from ");
+        assert_eq!(stage.log.iter().filter(|line| said(line)).count(), 1);
     }
 }
 

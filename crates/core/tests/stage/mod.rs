@@ -80,6 +80,8 @@ pub(crate) struct Stage {
     pub(crate) handing_over: Option<usize>,
     config: ProxyConfig,
     pub(crate) moved_ms: Vec<u64>,
+    /// Miners that give way to nobody.
+    pub(crate) proven: Vec<ConnId>,
     /// Miners' connections are refused.
     pub(crate) is_refusing: bool,
     /// Connections to servers that were wanted.
@@ -125,6 +127,7 @@ impl Stage {
             passed: 0,
             failing: None,
             moved_ms: Vec::new(),
+            proven: Vec::new(),
             is_refusing: false,
             dials: 0,
             log: Vec::new(),
@@ -518,6 +521,7 @@ impl Stage {
                 });
             }
             Action::Admitted(_) => {}
+            Action::Proven(conn) => self.proven.push(conn),
             Action::Listen(listening) => self.is_refusing = listening == Listening::Off,
             Action::Moved(ms) => self.moved_ms.push(ms),
             Action::Log(_, text) => self.log.push(text),

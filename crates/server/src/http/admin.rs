@@ -43,6 +43,10 @@ pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
         .route("/users/{name}/disabled", put(disable).delete(enable))
         .route("/bans", post(ban).get(bans))
         .route("/bans/{address}", delete(unban))
+        .route(
+            "/refusals",
+            axum::routing::get(super::refusals::with_addresses),
+        )
         .route("/drain", put(drain).delete(undrain))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(site.clone(), admit))
@@ -353,7 +357,8 @@ enum Outcome {
 /// What there is with a token besides.
 #[derive(OpenApi)]
 #[openapi(
-    paths(add_user, set_password, set_address, disable, enable, ban, bans, unban, drain, undrain),
+    paths(add_user, set_password, set_address, disable, enable, ban, bans, unban, drain, undrain,
+        super::refusals::with_addresses),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
 pub(crate) struct Document;

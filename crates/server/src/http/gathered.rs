@@ -50,14 +50,24 @@ impl<T> Default for Gathered<T> {
 }
 
 impl<T: Send + Sync + 'static> Gathered<T> {
-    /// As it was read last; it is read anew beside when that is longer ago than `kept`, or when it is
-    /// soon read and has rested for long after that. There is a ledger.
+    /// See [`Self::get_with_age`].
     pub(crate) async fn get(
         &self,
         site: &Site,
         kept: Duration,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<Arc<T>, Failure> {
+        Ok(self.get_with_age(site, kept, query).await?.0)
+    }
+
+    /// As it was read last, and how long ago; it is read anew beside when that is longer ago than
+    /// `kept`, or when it is soon read and has rested for long after that. There is a ledger.
+    pub(crate) async fn get_with_age(
+        &self,
+        site: &Site,
+        kept: Duration,
+        query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
+    ) -> Result<(Arc<T>, Duration), Failure> {
         let background = site.background.as_ref().expect("there is a ledger");
         let least = match background.is_shared() {
             true => HTTP_KEPT_MIN,
@@ -91,17 +101,18 @@ impl<T: Send + Sync + 'static> Gathered<T> {
 
 impl<T> Inside<T> {
     /// What was read last, unless that is longer ago than its reading allows.
-    fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<Arc<T>> {
+    fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<(Arc<T>, Duration)> {
         let known = self.lock();
         let last = known.last.as_ref()?;
-        (last.at.elapsed() < kept(last.took)).then(|| last.value.clone())
+        let age = last.at.elapsed();
+        (age < kept(last.took)).then(|| (last.value.clone(), age))
     }
 
-    /// How long it took, and what it found.
-    fn last(&self) -> Option<(Duration, Arc<T>)> {
+    /// How long it took, what it found and how long ago.
+    fn last(&self) -> Option<(Duration, (Arc<T>, Duration))> {
         let known = self.lock();
         let last = known.last.as_ref();
-        last.map(|last| (last.took, last.value.clone()))
+        last.map(|last| (last.took, (last.value.clone(), last.at.elapsed())))
     }
 
     fn failure(&self, away: Option<String>) -> Failure {

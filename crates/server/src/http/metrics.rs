@@ -1,6 +1,7 @@
 //! Metrics for Prometheus, in its text format.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use super::Site;
 use super::answer::{Failure, Problem};
 use super::page::Page;
 use super::pool::{Online, network_hashrate};
+use super::refusals::by_reason;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::live::Snapshot;
 use crate::shared::standing::{Link, Reading};
@@ -25,9 +27,11 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     let (now, workers) = site.sources.live.look_at_workers().await?;
     // A ledger that hangs takes no other metrics away.
     let blocks = match &site.book {
-        None => Some(Arc::default()),
+        None => Some((Arc::default(), Duration::ZERO)),
         Some(_) => {
-            let counted = site.blocks_by_state.get(&site, HTTP_KEPT, count_blocks);
+            let counted = site
+                .blocks_by_state
+                .get_with_age(&site, HTTP_KEPT, count_blocks);
             let counted = tokio::time::timeout(HTTP_SOON, counted).await;
             counted.ok().and_then(Result::ok)
         }
@@ -35,7 +39,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     let mut page = Page::default();
     of_pool(&mut page, &site, &now, Online::of(&workers).workers);
     of_shares(&mut page, &now);
-    if let Some(blocks) = blocks {
+    if let Some((blocks, age)) = blocks {
         let help = "Blocks that the pool found, by what became of them.";
         page.begin("hstratum_blocks", "gauge", help);
         for state in BlockState::ALL.map(BlockState::name) {
@@ -43,6 +47,8 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
             let count = count.map_or(0, |(_, count)| *count);
             page.line("hstratum_blocks", &[("state", state)], count);
         }
+        let help = "How long ago the blocks were counted.";
+        page.gauge("hstratum_blocks_age_seconds", help, age.as_secs_f64());
     }
     let (conns, refused, evicted) = site.conns.counts();
     let help = "Connections of HTTP.";
@@ -132,6 +138,11 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: u64) {
         "Addresses that are refused.",
         now.view.banned,
     );
+    let name = "hstratum_logins_refused_total";
+    page.begin(name, "counter", "Logins that were refused, by reason.");
+    for (reason, count) in by_reason(now.view.refused_logins) {
+        page.line(name, &[("reason", reason)], count);
+    }
 }
 
 /// Connections that were refused, by reason.
@@ -141,6 +152,7 @@ pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u
         ("per_address", door.refused_address),
         ("descriptors", door.refused_descriptors),
         ("gave_way", door.gave_way),
+        ("gave_way_unproven", door.gave_way_unproven),
     ];
     refusals.extend(banned.map(|count| ("banned", count)));
     refusals
@@ -157,6 +169,8 @@ pub(crate) fn of_door(page: &mut Page, of: &str, door: &Door, refusals: &[(&'sta
     gauge("connections_silent", help, door.silent as u64);
     let help = "Connections that have not logged in yet, silent ones too.";
     gauge("connections_not_logged_in", help, door.strangers as u64);
+    let help = "Connections that have logged in and have no accepted share yet.";
+    gauge("connections_unproven", help, door.unproven as u64);
     if let Some(left) = door.descriptors_left {
         gauge(
             "descriptors_left",
@@ -203,6 +217,8 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
     let help = "1 while the ledger cannot be written and shares are refused, else 0.";
     let failing = u8::from(status.failing.is_some());
     page.gauge("hstratum_ledger_failing", help, failing);
+    let help = "1 while another process holds the ledger and shares wait, else 0.";
+    page.gauge("hstratum_ledger_stalled", help, u8::from(status.is_stalled));
     let help = "What waits in the ledger's log to be copied into its file.";
     page.gauge("hstratum_ledger_log_bytes", help, status.wal_bytes);
     let help = "1 while the node has not answered for too long, else 0.";

@@ -23,6 +23,7 @@ mod pages;
 mod payouts;
 mod people;
 mod pool;
+pub(crate) mod refusals;
 mod roster;
 mod round;
 mod sums;
@@ -252,6 +253,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/accounts/{name}/history", get(history::of_account))
         .route("/workers", get(people::workers))
         .route("/payouts", get(payouts::payouts))
+        .route("/refusals", get(refusals::refusals))
         .layer(axum::middleware::from_fn_with_state(
             site.clone(),
             answer::remember,

@@ -11,7 +11,9 @@ use super::answer::Order;
 use super::history::Range;
 use super::people::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
-use super::{admin, events, fleet, history, metrics, pages, payouts, people, pool, round};
+use super::{
+    admin, events, fleet, history, metrics, pages, payouts, people, pool, refusals, round,
+};
 
 /// Everything that can be asked.
 #[derive(OpenApi)]
@@ -33,6 +35,7 @@ use super::{admin, events, fleet, history, metrics, pages, payouts, people, pool
         history::of_account,
         people::workers,
         payouts::payouts,
+        refusals::refusals,
         events::events,
         document,
         metrics::metrics,

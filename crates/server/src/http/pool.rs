@@ -59,6 +59,8 @@ pub(crate) struct Pool {
     node_overdue: Option<String>,
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
+    /// Whether another process holds the ledger, and shares wait for it.
+    ledger_stalled: bool,
     /// Servers of the pool that run.
     servers: usize,
     /// Why the ledger that they share cannot be read; none while it can, or where there is none.
@@ -90,6 +92,8 @@ pub(crate) struct Places {
     /// Of them, those that have not logged in yet, the silent ones too: they give way when all places
     /// are taken.
     not_logged_in: usize,
+    /// Of them, those that have logged in and have no accepted share yet. They give way too.
+    unproven: usize,
     /// Descriptors that the process may still open, where the system says that.
     descriptors_left: Option<u64>,
     /// Connections refused because all places were taken.
@@ -102,8 +106,12 @@ pub(crate) struct Places {
     refused_banned: u64,
     /// Connections that had not logged in and were closed for new ones.
     gave_way: u64,
+    /// Connections that had logged in, without an accepted share, and were closed for new ones.
+    gave_way_unproven: u64,
     /// Whether somebody found no place within the last minute.
     is_crowded: bool,
+    /// Logins that were refused since the start, see `/api/v1/refusals`.
+    refused_logins: u64,
 }
 
 impl Places {
@@ -114,13 +122,16 @@ impl Places {
             taken: door.taken,
             silent: door.silent,
             not_logged_in: door.strangers,
+            unproven: door.unproven,
             descriptors_left: door.descriptors_left,
             refused_full: door.refused_full,
             refused_per_address: door.refused_address,
             refused_descriptors: door.refused_descriptors,
             refused_banned: now.view.counts.refused_banned,
             gave_way: door.gave_way,
+            gave_way_unproven: door.gave_way_unproven,
             is_crowded: now.is_crowded,
+            refused_logins: now.view.refused_logins.iter().sum(),
         }
     }
 }
@@ -192,7 +203,7 @@ impl Pool {
     ) -> Self {
         let job = now.view.job;
         let difficulty = job.map(|job| job.network_difficulty.get());
-        let failing = site.sources.status.read().failing;
+        let ledger = site.sources.status.read();
         let known = site.fleet.known();
         let sum = |of: fn(&Server) -> u64| known.others().map(of).sum::<u64>();
         let online = online.unwrap_or_else(|| {
@@ -219,7 +230,8 @@ impl Pool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.sources.node_lag.overdue(),
-            ledger_failing: failing.filter(|_| now.view.ledger == LedgerState::Failing),
+            ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
+            ledger_stalled: ledger.is_stalled,
             servers: 1 + known.others().count(),
             connections: now.connections() + sum(|server| server.connections),
             workers: online.workers,
@@ -309,7 +321,7 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Ok(now) if now.view.ledger == LedgerState::Failing => {
             Some("the ledger cannot be written and shares are refused".to_owned())
         }
-        Ok(_) => None,
+        Ok(_) => site.sources.status.read().trouble(),
     };
     let code = match wrong {
         None => StatusCode::OK,

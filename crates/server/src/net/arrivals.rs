@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use hstratum_core::door::Door;
@@ -11,6 +11,7 @@ use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
+use super::yielding::Was;
 use super::{FIRST_CONN, Net, slot_of};
 use crate::conn::{self, Conn, Stage};
 use crate::descriptors;
@@ -20,12 +21,16 @@ use crate::listener::{Encryption, Listener};
 impl Net {
     pub(super) fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
+            if self.newcomers.len() >= ACCEPTS_PER_TURN {
+                // The kernel keeps the next ones. This turn reads some of those that are here.
+                return;
+            }
             let Some((socket, peer)) = self.listeners[number].accept() else {
                 let is_short = u64::from(self.listeners[number].again_later);
                 self.refused.refused_descriptors += is_short;
                 return;
             };
-            if self.has_room() {
+            if self.has_room(peer.ip()) {
                 // One that breaks while it is set up was never there.
                 let _ = self.add(socket, peer, number);
             } else {
@@ -35,23 +40,31 @@ impl Net {
         }
     }
 
-    /// Whether there is a place for one more: where all are taken, the oldest that has not logged in
-    /// gives way.
-    fn has_room(&mut self) -> bool {
+    /// Whether there is a place for one more: where all are taken, one without an accepted share gives
+    /// way.
+    fn has_room(&mut self, newcomer: IpAddr) -> bool {
         if self.conns.len() - self.dialed < self.conns_max {
             return true;
         }
-        let Some(oldest) = self.strangers.pop_first() else {
+        let Some((id, was)) = self.yielding.next(newcomer, self.now_ms) else {
             return false;
         };
-        self.refused.gave_way += 1;
-        self.lose(oldest);
+        match was {
+            Was::Stranger => self.refused.gave_way += 1,
+            Was::Unproven => self.refused.gave_way_unproven += 1,
+        }
+        self.lose(id);
         true
     }
 
     /// A connection has logged in.
     pub(crate) fn admitted(&mut self, id: ConnId) {
-        self.strangers.remove(&id);
+        self.yielding.log_in(id, self.now_ms);
+    }
+
+    /// A connection has an accepted share: it gives way to nobody.
+    pub(crate) fn proven(&mut self, id: ConnId) {
+        self.yielding.leave(id);
     }
 
     /// How full it is.
@@ -64,7 +77,9 @@ impl Net {
             places: self.conns_max,
             taken: self.conns.len() - self.dialed,
             silent: self.due.iter().filter(silent).count(),
-            strangers: self.strangers.len(),
+            strangers: self.yielding.strangers(),
+            unproven: self.yielding.unproven(),
+            most: self.yielding.most(),
             descriptors_left: descriptors::left(),
             ..self.refused
         }
@@ -82,12 +97,22 @@ impl Net {
         let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
         let encryption = listener.spec.encryption;
         let id = self.insert(socket, stage, arrival, encryption)?;
-        self.strangers.insert(id);
+        self.yielding.enter(id, arrival.address, self.now_ms);
         self.set_due(id, time_ms);
         if !is_proxy && !self.count(id) {
             self.lose(id);
         }
         Ok(())
+    }
+
+    /// A proxy has said for whom it connects; false when that address has enough.
+    pub(super) fn is_let_in(&mut self, id: ConnId) -> bool {
+        let arrival = self.conns[slot_of(id)].arrival;
+        if arrival.kind == ArrivalKind::Miner {
+            self.yielding.enter(id, arrival.address, self.now_ms);
+            return self.count(id);
+        }
+        true
     }
 
     /// Counts a connection among those of its address; false when there are enough.
@@ -153,9 +178,10 @@ impl Net {
         let socket = TcpStream::from_std(socket);
         let id = self.insert(socket, Stage::Open, arrival, Encryption::Never)?;
         match origin {
-            // It was let in before.
+            // It was let in before. What else is known of it is said after this.
             Origin::Accepted => {
                 self.count(id);
+                self.yielding.enter(id, arrival.address, self.now_ms);
             }
             Origin::Dialed => self.set_dialed(id),
         }

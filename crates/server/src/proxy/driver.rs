@@ -261,6 +261,7 @@ impl<S: Outside> Driver<S> {
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
+            Action::Proven(conn) => self.net.proven(conn),
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Listen(listening) => {
                 if let Err(error) = self.net.listen(listening) {
@@ -332,6 +333,8 @@ impl<S: Outside> Driver<S> {
             miners: self.proxy.miners(),
             door: self.net.door(),
             counts: self.proxy.counts(),
+            refused: self.proxy.refusals().list(),
+            refused_logins: self.proxy.refusals().counts(),
             failures: self.failures,
             jobless: self.moves.jobless,
             at: Instant::now(),

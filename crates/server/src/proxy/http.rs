@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hstratum_core::proxy::Drain;
+use hstratum_core::refusals::Reason;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
@@ -22,6 +23,7 @@ use crate::http::answer::{self, Answer, Failure};
 use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
 use crate::http::page::Page;
+use crate::http::refusals::by_reason;
 use crate::proxy::log;
 use crate::proxy::shown::{Shown, Window};
 
@@ -198,6 +200,13 @@ fn of_work(page: &mut Page, shown: &Shown) {
         ("refused_in_flight", counts.refused_in_flight),
     ] {
         page.line(name, &[("outcome", outcome)], count);
+    }
+    let name = "hstratum_proxy_logins_refused_total";
+    page.begin(name, "counter", "Logins that were refused, by reason.");
+    for (reason, count) in by_reason(shown.refused_logins) {
+        if count > 0 || reason == Reason::Server.name() {
+            page.line(name, &[("reason", reason)], count);
+        }
     }
     let name = "hstratum_proxy_moves_total";
     page.begin(name, "counter", "Miners moved to another server.");

@@ -6,11 +6,13 @@ use std::time::Instant;
 use hdrhistogram::Histogram as Times;
 use hstratum_core::door::Door;
 use hstratum_core::proxy::{BackendStatus, Counts, Drain};
+use hstratum_core::refusals::{Reason, Refused};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::histogram::Histogram;
 use crate::http::events::Events;
+use crate::http::refusals::Refusal;
 use crate::limits::LIVE_ANSWER;
 use crate::store::unix_s;
 
@@ -23,6 +25,9 @@ pub(super) struct Shown {
     pub door: Door,
     /// Since the rules began.
     pub counts: Counts,
+    /// Logins that servers refused, by address, and how many by reason.
+    pub refused: Vec<Refused>,
+    pub refused_logins: [u64; Reason::ALL.len()],
     /// Panics of the rules.
     pub failures: u64,
     /// How long miners that moved were without a job, since the process began.
@@ -55,16 +60,20 @@ impl Shown {
             "moves": {"server_lost": counts.moved_lost, "server_left": counts.moved_alive},
             "extranonces_changed": counts.extra_nonces_changed,
             "reset": counts.reset,
+            "refused_logins": self.refused_logins.iter().sum::<u64>(),
+            "refusals": self.refused.iter().map(Refusal::of).collect::<Vec<_>>(),
             "places": {
                 "all": self.door.places,
                 "taken": self.door.taken,
                 "silent": self.door.silent,
                 "not_logged_in": self.door.strangers,
+                "unproven": self.door.unproven,
                 "descriptors_left": self.door.descriptors_left,
                 "refused_full": self.door.refused_full,
                 "refused_per_address": self.door.refused_address,
                 "refused_descriptors": self.door.refused_descriptors,
                 "gave_way": self.door.gave_way,
+                "gave_way_unproven": self.door.gave_way_unproven,
             },
             "failures": self.failures,
         })

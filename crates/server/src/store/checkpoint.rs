@@ -4,16 +4,19 @@
 //! leaves, the next turn takes. A log can only begin anew when all of it is copied, so the ledger's
 //! thread copies the rest itself between two commits when the log has grown long.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime};
 
 use hstratum_core::event::Level;
-use rusqlite::Connection;
 use rusqlite::hooks::Wal;
+use rusqlite::{Connection, Row};
 
-use super::schema::open_to_read_write;
+use super::schema::{beside, open_to_read_write};
+use super::status::Status;
 use crate::duty::Duty;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
@@ -21,16 +24,38 @@ use crate::node::Node;
 /// Bytes of a page in the log, with its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
 const LOG_PAGE_BYTES: u64 = 4096 + 24;
 
-/// Copies each time it is told to. Ends when nobody can tell it any more.
-pub(super) fn run(ledger: &Path, wanted: &Receiver<()>, duty: &Duty, node: &dyn Node) {
+/// Copies each time it is told to, and shortens a long log that has been idle between two looks. Ends
+/// when nobody can tell it any more.
+pub(super) fn run(
+    ledger: &Path,
+    wanted: &Receiver<()>,
+    look_every: Duration,
+    status: &Status,
+    duty: &Duty,
+    node: &dyn Node,
+) {
     let mut last_error = None;
-    while let Ok(()) = wanted.recv() {
-        duty.owe();
-        // Opened anew: the file may be another after a disk was mended.
-        let done = open_to_read_write(ledger).and_then(|conn| Ok(checkpoint(&conn)?));
-        if done.is_ok() {
-            duty.done();
-        }
+    let mut seen = None;
+    loop {
+        let done = match wanted.recv_timeout(look_every) {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let before = std::mem::replace(&mut seen, long_log(ledger));
+                if seen.is_none() || seen != before {
+                    continue;
+                }
+                shorten(ledger, status)
+            }
+            Ok(()) => {
+                duty.owe();
+                // Opened anew: the file may be another after a disk was mended.
+                let done = open_to_read_write(ledger).and_then(|conn| Ok(checkpoint(&conn)?));
+                if done.is_ok() {
+                    duty.done();
+                }
+                done
+            }
+        };
         let error = done.err().map(|error| error.to_string());
         if error != last_error
             && let Some(error) = &error
@@ -40,6 +65,31 @@ pub(super) fn run(ledger: &Path, wanted: &Receiver<()>, duty: &Duty, node: &dyn 
         }
         last_error = error;
     }
+}
+
+/// How long the log's file is and when it was written to last, if it is long.
+fn long_log(ledger: &Path) -> Option<(u64, SystemTime)> {
+    let file = fs::metadata(beside(ledger, "-wal")).ok()?;
+    let is_long = file.len() >= WAL_BYTES;
+    is_long.then(|| Some((file.len(), file.modified().ok()?)))?
+}
+
+/// Copies a log that nobody writes to, and makes its file short. Where somebody reads or writes after
+/// all, the next look does it.
+fn shorten(ledger: &Path, status: &Status) -> anyhow::Result<()> {
+    let conn = open_to_read_write(ledger)?;
+    let get = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
+    let copied: (i64, i64) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], get)?;
+    if copied.0 == copied.1 {
+        // All is copied: the lock of those who write is held for a moment only.
+        conn.busy_timeout(Duration::ZERO)?;
+        let is_busy: i64 =
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if is_busy == 0 {
+            status.log_is_short();
+        }
+    }
+    Ok(())
 }
 
 /// Copies what it can of the log into the file, and waits for nobody.

@@ -398,6 +398,7 @@ impl Keeper {
                 }
             }
             (LedgerError::Failed(_), Disk::Fine | Disk::Stalled { .. }) => {
+                self.fine_again(now, out);
                 self.disk = Disk::Refusing { since_ms: now.ms };
             }
         }

@@ -47,7 +47,7 @@ use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::clerk::SpoolMail;
 use crate::duty::{Duties, Duty, keep};
-use crate::limits::{LEDGER_STOP_MS, WAL_BYTES};
+use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
 use crate::mail::{Post, WorkMail};
 use crate::node::Node;
 use crate::settings::Settings;
@@ -161,9 +161,10 @@ impl Store {
                     drop(desk);
                 }
                 let duty = duties.add("the ledger's log");
+                let status = status.clone();
                 helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
                     keep("hstratum-log", node, || {
-                        checkpoint::run(&path, &log_full, &duty, node);
+                        checkpoint::run(&path, &log_full, WAL_LOOK, &status, &duty, node);
                     });
                 }));
             } else {
@@ -366,8 +367,14 @@ impl<L: Ledger> Clerk<'_, L> {
                 }
             }
             Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
-            Outcome::Stalled => self.sign(Sign::Ledger(LedgerSign::Stalled)),
-            Outcome::Free(_) => self.sign(Sign::Ledger(LedgerSign::Fine)),
+            Outcome::Stalled => {
+                self.status.set_stalled(true);
+                self.sign(Sign::Ledger(LedgerSign::Stalled));
+            }
+            Outcome::Free(_) => {
+                self.status.set_stalled(false);
+                self.sign(Sign::Ledger(LedgerSign::Fine));
+            }
             Outcome::Moved(change) => {
                 if let Some(fate) = fate(change.to) {
                     self.sign(Sign::Block(change.hash, Some(change.height), fate));

@@ -1,8 +1,24 @@
+use hstratum_core::event::Level;
 use hstratum_core::ledger::Credit;
 use hstratum_core::units::Difficulty;
 
 use super::*;
+use crate::duty::Duties;
 use crate::limits::WAL_BYTES;
+use crate::node::{Node, Offer};
+use crate::store::checkpoint;
+
+struct Silent;
+
+impl Node for Silent {
+    fn offer(&self, _: Offer) {}
+
+    fn locate(&self, _: Vec<Asked>) {}
+
+    fn log(&self, _: Level, text: &str) {
+        panic!("nothing fails: {text}");
+    }
+}
 
 fn batch(first: u64, accounts: u64) -> Batch {
     let mut batch = Batch::default();
@@ -38,6 +54,46 @@ fn log_begins_anew_though_nobody_else_copies_it() {
     }
     assert!(shrunk, "{largest}");
     assert!(largest < WAL_BYTES_HIGH + WAL_BYTES, "{largest}");
+}
+
+/// A reader has kept the log from beginning anew; after that nothing is written any more.
+#[test]
+fn a_long_log_becomes_short_though_nothing_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("ledger.db");
+    let mut ledger = open(dir.path());
+    let reader = Connection::open(&path).expect("opened");
+    let count = "SELECT count(*) FROM accounts";
+    let first = |conn: &Connection, sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    reader.execute_batch("BEGIN").expect("begun");
+    assert_eq!(first(&reader, count), Ok(0));
+    for group in 0..6 {
+        let batch = batch(1 + group * 4_000, 4_000);
+        ledger.commit(&batch).expect("committed");
+    }
+    let log_bytes = || fs::metadata(beside(&path, "-wal")).expect("there").len();
+    assert!(log_bytes() > 2 * WAL_BYTES, "{}", log_bytes());
+    let (stop, wanted) = std::sync::mpsc::sync_channel(1);
+    let duties = Duties::default();
+    let duty = duties.add("the ledger's log");
+    let status = ledger.status.clone();
+    std::thread::scope(|scope| {
+        let (path, status) = (&path, &status);
+        scope.spawn(move || {
+            let look = Duration::from_millis(20);
+            checkpoint::run(path, &wanted, look, status, &duty, &Silent);
+        });
+        reader.execute_batch("COMMIT").expect("done");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while log_bytes() > 0 {
+            assert!(Instant::now() < deadline, "{}", log_bytes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(stop);
+    });
+    assert_eq!(status.read().wal_bytes, 0);
+    ledger.commit(&batch(24_001, 10)).expect("it goes on");
+    assert_eq!(first(&reader, count), Ok(24_010));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct Status {
 pub struct Reading {
     /// Why shares are refused; none when they are taken.
     pub failing: Option<String>,
+    /// Whether another process writes to it and shares wait.
+    pub is_stalled: bool,
     /// How long the last commit took.
     pub last_commit: Duration,
     /// How long commits took.
@@ -31,6 +33,16 @@ pub struct Reading {
     pub groups: u64,
     /// Shares committed since the start.
     pub shares: u64,
+}
+
+impl Reading {
+    /// What is wrong with it; none where nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let stalled = || "another process holds the ledger: shares wait".to_owned();
+        let failing = self.failing.clone();
+        failing.or_else(|| self.is_stalled.then(stalled))
+    }
 }
 
 impl Status {
@@ -51,6 +63,11 @@ impl Status {
         reading.wal_bytes = wal_bytes;
         reading.shares += shares;
         reading.groups += u64::from(shares > 0);
+    }
+
+    /// It was copied and made short.
+    pub(super) fn log_is_short(&self) {
+        self.lock().wal_bytes = 0;
     }
 
     pub(super) fn set_failing(&self, reason: Option<String>) {
@@ -88,6 +105,10 @@ impl Status {
         self.unproven
             .lock()
             .expect("nothing panics while it is held")
+    }
+
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        self.lock().is_stalled = is_stalled;
     }
 
     fn lock(&self) -> MutexGuard<'_, Reading> {

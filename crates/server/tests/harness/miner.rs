@@ -62,7 +62,7 @@ impl Miner {
         Self::over(socket.into())
     }
 
-    fn over(stream: TcpStream) -> Self {
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
@@ -153,6 +153,22 @@ impl Miner {
         self.client = Client::new(user, password);
         let lines = self.client.connect().concat();
         self.send_raw(lines.as_bytes());
+    }
+
+    /// Logs in and reads until there is work; false when the connection was reset before.
+    pub fn try_log_in(&mut self, user: &str) -> bool {
+        self.client = Client::new(user, "");
+        let lines = self.client.connect().concat();
+        let mut is_open = self.stream.write_all(lines.as_bytes()).is_ok();
+        while is_open && self.client.work().is_none() {
+            match self.read_line() {
+                ControlFlow::Continue(line) => {
+                    self.client.handle_line(&line).expect("a line of stratum");
+                }
+                ControlFlow::Break(_) => is_open = false,
+            }
+        }
+        is_open
     }
 
     /// Reads until the client has work.

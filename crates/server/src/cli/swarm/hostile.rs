@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::limits::{CONNECTIONS_MAX, HOSTILE_TURN, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
+use super::limits::{CONNECTIONS_MAX, HOSTILE_TURN, IDLE, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
 use super::links::Links;
 use super::process::Usage;
 use super::stop_on_signals;
@@ -74,6 +74,10 @@ enum Abuse {
     Forged,
     /// Ends in the middle of a line, and comes back
     Vanish,
+    /// Logs in, and does nothing after that
+    Idle,
+    /// Leaves as soon as it is there, and comes back
+    Leave,
 }
 
 impl Abuse {
@@ -85,7 +89,7 @@ impl Abuse {
     /// What is sent whenever all before has left; nothing for those that hardly send.
     fn flood(self) -> Vec<u8> {
         match self {
-            Self::Silent | Self::Trickle => Vec::new(),
+            Self::Silent | Self::Trickle | Self::Leave => Vec::new(),
             Self::Malformed => b"{\"id\":1,\n".repeat(100),
             Self::Endless => vec![b'x'; 64 << 10],
             Self::Deep => {
@@ -100,6 +104,9 @@ impl Abuse {
             Self::Vanish => {
                 b"{\"id\":1,\"method\":\"mining.subscribe\"}\n{\"id\":2,\"method\":\"mini".to_vec()
             }
+            Self::Idle => b"{\"id\":1,\"method\":\"mining.subscribe\"}
+{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"idle\",\"\"]}
+".to_vec(),
         }
     }
 }
@@ -237,14 +244,20 @@ impl Crowd {
         let Some(out) = self.links.out(seat).filter(|out| out.is_empty()) else {
             return;
         };
+        if kind.abuse == Abuse::Idle && due > now {
+            return;
+        }
         if kind.abuse == Abuse::Trickle && now >= due {
             out.push(b'{');
             self.seats[seat] = Seat::Open(true, now + TRICKLE);
         } else {
             out.extend_from_slice(&kind.flood);
+            if kind.abuse == Abuse::Idle {
+                self.seats[seat] = Seat::Open(true, now + IDLE);
+            }
         }
         kind.sent += u64::from(!out.is_empty());
-        let vanishes = kind.abuse == Abuse::Vanish;
+        let vanishes = matches!(kind.abuse, Abuse::Vanish | Abuse::Leave);
         match self.links.flush(seat) {
             Err(error) => self.end(seat, error.to_string()),
             Ok(()) if vanishes => self.end(seat, "left".to_owned()),

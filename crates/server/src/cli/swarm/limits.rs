@@ -74,5 +74,8 @@ pub(super) const ROUNDS_MAX: u32 = 10_000;
 /// Between two bytes of a connection that trickles.
 pub(super) const TRICKLE: Duration = Duration::from_secs(1);
 
+/// Between two logins of a connection that does nothing else.
+pub(super) const IDLE: Duration = Duration::from_secs(3600);
+
 /// The longest wait before hostile connections send again.
 pub(super) const HOSTILE_TURN: Duration = Duration::from_millis(10);

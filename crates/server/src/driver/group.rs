@@ -1,0 +1,37 @@
+//! Shares go to the ledger together.
+
+use hstratum_core::event::Now;
+
+use super::{Driver, ask};
+use crate::limits::{CREDITS_PER_GROUP, GROUP_MS};
+use crate::store::StoreMail;
+use crate::surroundings::Surroundings;
+
+impl<S: Surroundings> Driver<S> {
+    /// Hands over what was recorded when nothing waits to be read, when it is enough, or when its first
+    /// share has waited long enough.
+    pub(super) fn commit_in_time(&mut self, now: Now) {
+        if self.credits.len() >= CREDITS_PER_GROUP
+            || !self.net.has_readable()
+            || now.ms >= self.commit_by_ms
+        {
+            self.commit();
+        } else if !self.credits.is_empty() {
+            self.commit_by_ms = self.commit_by_ms.min(now.ms + GROUP_MS);
+        }
+    }
+
+    /// Hands what was recorded to the ledger.
+    pub(crate) fn commit(&mut self) {
+        self.commit_by_ms = u64::MAX;
+        if !self.credits.is_empty() {
+            // The next group is about as large.
+            let room = Vec::with_capacity(self.credits.len());
+            let credits = std::mem::replace(&mut self.credits, room);
+            if let Some(pulse) = &mut self.pulse {
+                pulse.recorded(self.last, credits.len());
+            }
+            ask(&self.desks.store, StoreMail::Credits(credits));
+        }
+    }
+}

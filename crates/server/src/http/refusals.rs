@@ -1,0 +1,114 @@
+//! Logins that were refused, for whoever asks why a machine does not mine.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use hstratum_core::refusals::{Reason, Refused};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{Answer, Params, Problem, page_of};
+
+/// What was refused from one address.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct Refusal {
+    /// Of IPv6 the first of its /64. Only for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    /// The name of the last login. Untrusted text.
+    name: String,
+    /// Why it was refused: `wrong_password`, `unknown_user`, `no_address`, `disabled`, `guesses` (too many
+    /// wrong passwords of the admin), `names` (too many on a connection), `proof` (a proxy with another
+    /// secret), `malformed`, or `server` (of a proxy).
+    reason: &'static str,
+    /// Logins that were refused from there.
+    count: u64,
+    /// The first and the last of them.
+    first: u64,
+    last: u64,
+}
+
+/// Logins that were refused, since the server started.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Refusals {
+    /// All of them.
+    logins: u64,
+    /// Addresses that are remembered, at most 256.
+    total: usize,
+    /// By address, the latest first.
+    refusals: Vec<Refusal>,
+}
+
+/// Which refusals are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefusalsAsked {
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+impl Refusal {
+    pub(crate) fn of(refused: &Refused) -> Self {
+        Self {
+            address: None,
+            name: refused.name.to_string(),
+            reason: refused.reason.name(),
+            count: refused.count,
+            first: refused.first_s,
+            last: refused.last_s,
+        }
+    }
+
+    fn with_address(refused: &Refused) -> Self {
+        Self {
+            address: Some(refused.address.to_string()),
+            ..Self::of(refused)
+        }
+    }
+}
+
+/// Counts by the reason's name.
+pub(crate) fn by_reason(
+    counts: [u64; Reason::ALL.len()],
+) -> impl Iterator<Item = (&'static str, u64)> {
+    Reason::ALL.into_iter().map(Reason::name).zip(counts)
+}
+
+/// Logins that were refused on this server.
+#[utoipa::path(get, path = "/api/v1/refusals", tag = "miners", params(RefusalsAsked), responses(
+    (status = 200, body = Refusals), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn refusals(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<RefusalsAsked>,
+) -> Answer<Refusals> {
+    give(&site, asked, Refusal::of).await
+}
+
+/// Logins that were refused on this server, and from where.
+#[utoipa::path(get, path = "/api/v1/admin/refusals", tag = "admin", params(RefusalsAsked), responses(
+    (status = 200, body = Refusals), (status = 400, body = Problem),
+    (status = 401, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn with_addresses(
+    State(site): State<Arc<Site>>,
+    Params(asked): Params<RefusalsAsked>,
+) -> Answer<Refusals> {
+    give(&site, asked, Refusal::with_address).await
+}
+
+async fn give(site: &Site, asked: RefusalsAsked, row: fn(&Refused) -> Refusal) -> Answer<Refusals> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let now = site.sources.live.look().await?;
+    let rows = now.view.refused.iter().skip(offset as usize);
+    Ok(Json(Refusals {
+        logins: now.view.refused_logins.iter().sum(),
+        total: now.view.refused.len(),
+        refusals: rows.take(limit as usize).map(row).collect(),
+    }))
+}
