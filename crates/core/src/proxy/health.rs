@@ -140,7 +140,12 @@ impl Backend {
 
     /// Whether miners may be sent there.
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Up && self.drain == Drain::In && !self.is_broken
+        self.is_fit() && self.drain == Drain::In
+    }
+
+    /// Whether it would be good for miners, though the operator may want none there.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.state == State::Up && !self.is_broken
     }
 
     /// Whether it would do where nothing better is.

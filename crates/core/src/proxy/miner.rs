@@ -93,6 +93,8 @@ pub(crate) struct Miner {
     pub has_credit: bool,
     /// Whether the sockets know that it has logged in.
     pub is_admitted: bool,
+    /// It is reset at the end of this event.
+    pub is_ended: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -142,6 +144,7 @@ impl Miner {
             has_job: false,
             has_credit: false,
             is_admitted: false,
+            is_ended: false,
             requests: VecDeque::new(),
             current: None,
             next: None,
@@ -162,7 +165,7 @@ impl Miner {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing)
+        self.is_ended || matches!(self.phase, Phase::Closing)
     }
 
     /// Whether it mines: a server that takes it over has to give it a job.

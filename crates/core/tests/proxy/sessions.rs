@@ -389,3 +389,39 @@ fn a_miner_does_not_stay_at_an_unfit_server_for_its_extranonce() {
         "it can come back with another"
     );
 }
+
+#[test]
+fn a_drained_server_is_better_than_one_that_is_behind() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..6).map(|_| stage.miner("alice")).collect();
+    stage.handle(Event::Drain(0, Drain::Out));
+    stage.wait(3_000);
+    assert_eq!(stage.spread(), [0, 6]);
+    stage.block(0);
+    stage.wait(10_000);
+    assert_eq!(stage.status(), ["up", "unfit"]);
+    assert_eq!(stage.spread(), [6, 0]);
+    stage.block(1);
+    stage.wait(3_000);
+    assert_eq!(stage.spread(), [0, 6], "the operator wants none on the other");
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
+
+/// Its home never lets it in: it does not try only that for ever.
+#[test]
+fn a_miner_of_an_unfit_server_tries_all_others() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..12).map(|_| stage.miner("alice")).collect();
+    stage.disable(0, "alice");
+    for server in [0, 2] {
+        stage.block(server);
+    }
+    stage.wait(20_000);
+    assert_eq!(stage.status(), ["up", "unfit", "up"]);
+    assert_eq!(stage.spread()[1], 0, "{:?}", stage.spread());
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
