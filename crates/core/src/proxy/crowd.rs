@@ -99,7 +99,7 @@ impl Proxy {
         out.push(Action::Listen(Listening::Off));
         for conn in miners {
             self.with(now, conn, out, |desk, miner| {
-                desk.reset(miner, "no server is there")
+                desk.reset(miner, "no server is there");
             });
         }
     }

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use crate::event::{CloseHow, Level, Now};
 use crate::limits::{
-    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, NONSENSE_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS,
-    PROBE_RETRY_MS, RETRY_MS, SERVER_LINE_BYTES_MAX,
+    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, PROBE_EVERY_MS, PROBE_LIFE_MS, PROBE_RETRY_MS,
+    SERVER_LINE_BYTES_MAX,
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
@@ -105,9 +105,9 @@ pub(crate) struct Backend {
     last_alive_ms: u64,
     pub goods: u32,
     pub down_until_ms: u64,
-    down_for_ms: u64,
-    nonsense: u32,
-    nonsense_since_ms: u64,
+    pub down_for_ms: u64,
+    pub nonsense: u32,
+    pub nonsense_since_ms: u64,
 }
 
 impl Backend {
@@ -287,6 +287,17 @@ impl Shared {
         }
     }
 
+    /// It is made to another address; false when it is not wanted any more.
+    pub(crate) fn probe_redialed(&mut self, place: Place, old: ConnId, new: ConnId) -> bool {
+        match &mut self.backends[place].probe {
+            Probe::Dialing(conn, _) if *conn == Some(old) => {
+                *conn = Some(new);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The probe's connection is there.
     pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
         let ask = self.ask(place);
@@ -416,35 +427,6 @@ impl Shared {
             backend.doubted_since_ms = Some(now.ms);
             self.end_probe(place, out);
             self.dial_probe(place, now, out);
-        }
-    }
-
-    /// A connection to a server could not even be begun: for a while nobody tries that, and who stands
-    /// in the queue for it looks elsewhere.
-    pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
-        let backend = &mut self.backends[place];
-        backend.dial_from_ms = now.ms + RETRY_MS;
-        self.turned_away
-            .extend(backend.queue.drain(..).map(|conn| (conn, place)));
-    }
-
-    /// A server's name has no address.
-    pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
-        self.fail(place, "its name cannot be found", now, out);
-    }
-
-    /// A server talked nonsense to a miner.
-    pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
-        let backend = &mut self.backends[place];
-        if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
-            backend.nonsense_since_ms = now.ms;
-            backend.nonsense = 0;
-        }
-        backend.nonsense += 1;
-        if backend.nonsense >= NONSENSE_MAX {
-            backend.nonsense = 0;
-            backend.down_for_ms = DOWN_MS_MAX;
-            self.fail(place, "it talks nonsense", now, out);
         }
     }
 

@@ -30,9 +30,7 @@ impl Desk<'_> {
         let untried =
             |place: Place| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
         let best = |is_good: fn(&Backend) -> bool| {
-            ring.home(session, |place| {
-                is_good(&backends[place]) && untried(place)
-            })
+            ring.home(session, |place| is_good(&backends[place]) && untried(place))
         };
         let best = best(Backend::is_open)
             .or_else(|| best(Backend::is_fit))
@@ -373,9 +371,8 @@ impl Desk<'_> {
     /// Whether what the miner does where it is may be worth nothing.
     pub(super) fn is_unfit(&self, miner: &Miner) -> bool {
         let current = miner.current.as_ref();
-        current.is_some_and(|link| {
-            matches!(self.shared.backends[link.place].state, State::Unfit(_))
-        })
+        current
+            .is_some_and(|link| matches!(self.shared.backends[link.place].state, State::Unfit(_)))
     }
 
     /// A server that would be better than an unfit one and has not refused the miner.

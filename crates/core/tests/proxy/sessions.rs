@@ -403,7 +403,11 @@ fn a_drained_server_is_better_than_one_that_is_behind() {
     assert_eq!(stage.spread(), [6, 0]);
     stage.block(1);
     stage.wait(3_000);
-    assert_eq!(stage.spread(), [0, 6], "the operator wants none on the other");
+    assert_eq!(
+        stage.spread(),
+        [0, 6],
+        "the operator wants none on the other"
+    );
     for miner in miners {
         assert_eq!(stage.submit_and_see(miner), "true");
     }

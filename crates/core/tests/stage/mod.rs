@@ -7,6 +7,7 @@
 
 mod player;
 mod server;
+mod transfer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -383,42 +384,6 @@ impl Stage {
             Passing::ToMiner(miner, bytes) => self.players[miner].hear(&bytes),
         }
         true
-    }
-
-    /// Another process goes on with the miners, by what it reads of them.
-    pub(crate) fn hand_over(&mut self) {
-        let mut actions = std::mem::take(&mut self.actions);
-        self.proxy.freeze(self.now, &mut actions);
-        actions.drain(|action, bytes| self.perform(action, bytes));
-        let miners: Vec<_> = self
-            .proxy
-            .hand_over()
-            .map(|(conn, link, state)| {
-                let text = serde_json::to_string(&state).expect("plain data");
-                (conn, link, serde_json::from_str(&text).expect("the same"))
-            })
-            .collect();
-        // The old process and its probes are gone.
-        let kept: Vec<ConnId> = miners.iter().filter_map(|(_, link, _)| *link).collect();
-        for conn in self.links.keys().copied().collect::<Vec<_>>() {
-            if !kept.contains(&conn) {
-                self.perform(Action::Close(conn, CloseHow::Reset), &[]);
-            }
-        }
-        self.proxy = Proxy::new(self.config.clone(), self.now);
-        for player in &mut self.players {
-            player.is_paused = false;
-        }
-        self.actions = actions;
-        for (conn, link, state) in miners {
-            let mut actions = std::mem::take(&mut self.actions);
-            let from = (conn, arrival());
-            let is_taken = self
-                .proxy
-                .take_over(self.now, from, link, state, &mut actions);
-            assert!(is_taken, "it was written by the same program");
-            self.perform_all(actions);
-        }
     }
 
     /// What a server has said goes onto the wires.

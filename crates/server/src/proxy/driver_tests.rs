@@ -21,7 +21,7 @@ fn config(backends: &[&str]) -> ProxyConfig {
         prefix: 1,
         key: [1; 32],
         secret: None,
-        no_backend: NoBackend::Wait(30_000),
+        no_backend: NoBackend::Wait(15_000),
         probe_timeout_ms: 700,
         public_host: None,
         public_port: 3008,
