@@ -38,13 +38,21 @@ pub enum Plant {
     SilentExtraNonce,
     /// A miner that leaves its server loses its connection.
     DroppedMiner,
+    /// A proxy lengthens lines that are as long as may be.
+    LengthenedLine,
+    /// One that refuses, since there was no server, goes on refusing.
+    DeafProxy,
+    /// One without a server goes on taking miners.
+    HeldNewcomers,
+    /// A proxy goes on with the address that a server's name had first.
+    StaleAddress,
     /// A miner's difficulty is what it asks for.
     FloorIgnored,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 17] = [
+    pub const ALL: [(&str, Self); 21] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -61,6 +69,10 @@ impl Plant {
         ("invented-answer", Self::InventedAnswer),
         ("silent-extranonce", Self::SilentExtraNonce),
         ("dropped-miner", Self::DroppedMiner),
+        ("lengthened-line", Self::LengthenedLine),
+        ("deaf-proxy", Self::DeafProxy),
+        ("held-newcomers", Self::HeldNewcomers),
+        ("stale-address", Self::StaleAddress),
         ("floor-ignored", Self::FloorIgnored),
     ];
 
@@ -72,7 +84,11 @@ impl Plant {
             | Self::DroppedAnswer
             | Self::InventedAnswer
             | Self::SilentExtraNonce
-            | Self::DroppedMiner => Scene::Proxy,
+            | Self::DroppedMiner
+            | Self::LengthenedLine
+            | Self::DeafProxy
+            | Self::HeldNewcomers
+            | Self::StaleAddress => Scene::Proxy,
             _ => Scene::Server,
         }
     }
