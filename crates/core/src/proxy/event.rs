@@ -169,6 +169,6 @@ pub struct BackendStatus {
     pub height: Option<u32>,
     /// Miners on it.
     pub miners: usize,
-    /// Miners that had to leave it when it last went down.
+    /// Miners that have lost it in this outage, or in the last.
     pub lost: usize,
 }

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use crate::event::{CloseHow, Level, Now};
 use crate::limits::{
-    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, PROBE_EVERY_MS, PROBE_LIFE_MS, PROBE_RETRY_MS,
-    SERVER_LINE_BYTES_MAX,
+    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
+    PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
@@ -81,8 +81,11 @@ pub(crate) struct Backend {
     pub drain: Drain,
     /// Miners on it.
     pub miners: usize,
-    /// Miners that have lost it since it last answered, or when it last went down.
+    /// Miners that have lost it in this outage, or the last, and when the last of them did; and those of
+    /// them that have no other yet.
     pub lost: usize,
+    pub lost_ms: u64,
+    pub adrift: usize,
     /// Until then a connection could not even be begun: nobody tries that again before.
     pub dial_from_ms: u64,
     /// Logins on their way to it.
@@ -118,6 +121,8 @@ impl Backend {
             drain: Drain::In,
             miners: 0,
             lost: 0,
+            lost_ms: 0,
+            adrift: 0,
             dial_from_ms: 0,
             logins: 0,
             queue: VecDeque::new(),
@@ -177,6 +182,13 @@ impl Backend {
     pub(crate) fn heard(&mut self, now: Now) {
         self.silent_since_ms = None;
         self.last_alive_ms = now.ms;
+    }
+
+    /// Who lost it long ago and has found another did not lose it in this outage.
+    pub(crate) fn forget_lost(&mut self, now: Now) {
+        if self.adrift == 0 && now.ms - self.lost_ms >= OUTAGE_MS {
+            self.lost = 0;
+        }
     }
 
     pub(crate) fn status(&self) -> BackendStatus {
@@ -389,9 +401,6 @@ impl Shared {
         backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
         backend.doubted_since_ms = None;
-        if !matches!(backend.state, State::Down(_)) {
-            backend.lost = 0;
-        }
         if std::mem::take(&mut backend.is_broken) {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
@@ -453,6 +462,7 @@ impl Shared {
         backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
         backend.state = State::Down(why);
         // Connections may have ended before anything else told that it is down.
+        backend.forget_lost(now);
         let (name, miners) = (&backend.name, backend.miners + backend.lost);
         let text = format!("server {name} is down: {why}; {miners} miners move");
         self.changes

@@ -108,6 +108,8 @@ pub(crate) struct Miner {
     pub refused: u64,
     /// Since when it has had no server.
     pub adrift_since_ms: Option<u64>,
+    /// The server that it lost then.
+    pub lost_from: Option<Place>,
     /// When it looks for one again.
     pub retry_at_ms: Option<u64>,
     /// It waits for the last answers of the server that it leaves, until then.
@@ -152,6 +154,7 @@ impl Miner {
             tried: 0,
             refused: 0,
             adrift_since_ms: None,
+            lost_from: None,
             retry_at_ms: None,
             leaving_until_ms: None,
             is_astray: false,

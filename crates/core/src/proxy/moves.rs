@@ -133,6 +133,7 @@ impl Desk<'_> {
         miner.refused = 0;
         miner.mismatches = 0;
         miner.adrift_since_ms = None;
+        self.is_found(miner);
         miner.leaving_until_ms = None;
         miner.settled_at_ms = self.now.ms;
         self.tell_what_was_kept(miner, link);
@@ -233,7 +234,12 @@ impl Desk<'_> {
         self.end_link(&link);
         let backend = &mut self.shared.backends[link.place];
         backend.miners -= 1;
+        backend.forget_lost(self.now);
         backend.lost += 1;
+        backend.lost_ms = self.now.ms;
+        if miner.lost_from.replace(link.place).is_none() {
+            backend.adrift += 1;
+        }
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
         miner.adrift_since_ms = Some(since_ms.min(self.now.ms));
@@ -342,7 +348,15 @@ impl Desk<'_> {
             self.shared.backends[link.place].miners -= 1;
         }
         self.stay(miner);
+        self.is_found(miner);
         self.shared.unsettled.remove(&miner.conn);
+    }
+
+    /// A miner that had lost its server has another, or is gone.
+    fn is_found(&mut self, miner: &mut Miner) {
+        if let Some(place) = miner.lost_from.take() {
+            self.shared.backends[place].adrift -= 1;
+        }
     }
 
     /// Takes a miner to where it belongs, if it is not there and nothing is in the way.

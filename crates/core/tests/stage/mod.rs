@@ -274,11 +274,7 @@ impl Stage {
 
     /// A server says a line on each connection of a miner's.
     pub(crate) fn let_say(&mut self, server: usize, line: &str) {
-        let probe = self.probes.get(&server);
-        let miners = self.links.iter();
-        let links = miners.filter(|(conn, place)| **place == server && Some(*conn) != probe);
-        let conns: Vec<ConnId> = links.map(|(conn, _)| *conn).collect();
-        for conn in conns {
+        for conn in self.links_of(server) {
             let line = format!("{line}\n").into_bytes();
             self.wires.push_back(Passing::ToProxy(conn, line));
         }
@@ -435,7 +431,9 @@ impl Stage {
             self.probes.insert(server, conn);
         }
         self.handle(Event::Dialed(purpose, Some(conn)));
-        let is_taken = self.servers[server].connect(self.now, conn);
+        let is_refused =
+            matches!(purpose, Purpose::Miner(..)) && self.servers[server].refuses_miners;
+        let is_taken = !is_refused && self.servers[server].connect(self.now, conn);
         self.wires.push_back(match is_taken {
             true => Passing::Opened(conn),
             false => Passing::ClosedToProxy(conn),

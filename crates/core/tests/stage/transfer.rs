@@ -1,4 +1,4 @@
-//! How another process goes on with the miners.
+//! Another process goes on with the miners; a server ends their connections.
 
 use super::*;
 
@@ -37,5 +37,20 @@ impl Stage {
             assert!(is_taken, "it was written by the same program");
             self.perform_all(actions);
         }
+    }
+
+    /// A server ends each connection of a miner's, and none of the proxy's own.
+    pub(crate) fn cut(&mut self, server: usize) {
+        for conn in self.links_of(server) {
+            self.wires.push_back(Passing::ClosedToProxy(conn));
+            self.wires.push_back(Passing::ClosedToServer(server, conn));
+        }
+    }
+
+    pub(super) fn links_of(&self, server: usize) -> Vec<ConnId> {
+        let probe = self.probes.get(&server);
+        let links = self.links.iter();
+        let links = links.filter(|(conn, place)| **place == server && Some(*conn) != probe);
+        links.map(|(conn, _)| *conn).collect()
     }
 }

@@ -52,6 +52,24 @@ struct Moves {
     last_ms: u64,
 }
 
+impl Moves {
+    fn new() -> Self {
+        Self {
+            times: Times::new(3).expect("three digits are possible"),
+            jobless: Histogram::default(),
+            last_ms: 0,
+        }
+    }
+
+    /// A miner has moved, and had no job for so long.
+    fn add(&mut self, jobless_ms: u64, now_ms: u64) {
+        // It grows as it has to; what it cannot hold is longer than anybody lives.
+        let _ = self.times.record(jobless_ms);
+        self.jobless.observe(Duration::from_millis(jobless_ms), 1);
+        self.last_ms = now_ms;
+    }
+}
+
 /// See the module.
 pub struct Driver<S> {
     /// The sockets and the clock.
@@ -97,7 +115,6 @@ impl<S: Outside> Driver<S> {
         mail: Receiver<Mail>,
         flags: Flags,
     ) -> Self {
-        let times = Times::new(3).expect("three digits are possible");
         let watch = Watch::new(0, net.now());
         Self {
             watch,
@@ -111,11 +128,7 @@ impl<S: Outside> Driver<S> {
             flags,
             next_tick_ms: 0,
             actions: Actions::default(),
-            moves: Moves {
-                times,
-                jobless: Histogram::default(),
-                last_ms: 0,
-            },
+            moves: Moves::new(),
             drained: BTreeSet::new(),
             failures: 0,
             window: Arc::default(),
@@ -267,9 +280,7 @@ impl<S: Outside> Driver<S> {
             }
             Action::Listen(listening) => self.listen(listening),
             Action::Moved(ms) => {
-                self.moves.times.saturating_record(ms);
-                self.moves.jobless.observe(Duration::from_millis(ms), 1);
-                self.moves.last_ms = self.net.now().ms;
+                self.moves.add(ms, self.net.now().ms);
             }
             Action::Log(level, text) => self.net.say(level, &text),
         });
