@@ -245,6 +245,9 @@ pub const LEAVING_MS: u64 = 2_000;
 /// Wait until a miner that no server would have tries them all again; half of it is spread.
 pub const RETRY_MS: u64 = 500;
 
+/// Miners that lose a server less than so long apart lose it in the same outage.
+pub const OUTAGE_MS: u64 = 10_000;
+
 /// Logins that may fail because the miner's extranonce1 is another's. Then the miner is reset.
 pub const MISMATCHES_MAX: u32 = 16;
 

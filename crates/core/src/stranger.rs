@@ -7,23 +7,10 @@ use crate::request::Desk;
 use crate::session::Session;
 
 impl Shared {
-    /// A log line that a stranger has caused, unless there were enough.
-    pub(crate) fn tell_of_stranger(
-        &mut self,
-        now: Now,
-        level: Level,
-        text: impl FnOnce() -> String,
-        out: &mut Actions,
-    ) {
-        if self.log_limit.allows(now.ms, level) {
-            out.log(level, text());
-        }
-    }
-
     /// Lines that say how many were left out, when it is time.
     pub(crate) fn tell_what_was_left_out(&mut self, now: Now, out: &mut Actions) {
         for text in self.refusals.tick(now.ms) {
-            self.tell_of_stranger(now, Level::Info, || text, out);
+            self.log_limit.tell(now, Level::Info, || text, out);
         }
         for (level, text) in self.log_limit.tick(now.ms) {
             out.log(level, text);

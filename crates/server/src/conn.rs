@@ -133,6 +133,11 @@ impl Conn {
         reset(&self.socket);
     }
 
+    /// What is on its way arrives before the end does.
+    pub(crate) fn end_in_order(&self) {
+        let _ = SockRef::from(&self.socket).set_linger(None);
+    }
+
     /// Its descriptor and what waits to leave, where another process could go on with it.
     pub(crate) fn handle(&self) -> Option<(BorrowedFd<'_>, &[u8])> {
         let is_plain = matches!(self.transport, Transport::Plain);
@@ -363,6 +368,8 @@ impl Transport {
 /// Options of a socket that is about to become a connection.
 pub(crate) fn set_up(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    // When the process is killed, the kernel resets what would otherwise end with a FIN.
+    SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
     SockRef::from(socket).set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(Duration::from_secs(60))

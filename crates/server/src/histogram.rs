@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// Upper bounds of the counters, in seconds; what is longer is counted in [`Histogram::count`] only.
-pub(crate) const BOUNDS_S: [f64; 15] = [
+pub(crate) const BOUNDS_S: [f64; 18] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0,
+    10.0, 30.0, 60.0, 120.0,
 ];
 
 /// See the module.
@@ -40,10 +40,10 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.observe(Duration::from_millis(1), 2);
         histogram.observe(Duration::from_micros(1001), 1);
-        histogram.observe(Duration::from_secs(60), 1);
+        histogram.observe(Duration::from_secs(180), 1);
         assert_eq!(histogram.counts[2..4], [2, 1]);
         assert_eq!(histogram.counts.iter().sum::<u64>(), 3);
         assert_eq!(histogram.count, 4);
-        assert!((histogram.sum_s - 60.003_001).abs() < 1e-9);
+        assert!((histogram.sum_s - 180.003_001).abs() < 1e-9);
     }
 }

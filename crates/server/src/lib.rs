@@ -45,6 +45,7 @@ pub mod shared;
 mod spelling;
 pub mod spool;
 pub mod sql;
+mod stderr;
 pub mod store;
 pub mod surroundings;
 mod tls;

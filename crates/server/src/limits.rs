@@ -146,8 +146,25 @@ pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
 /// How long an order to a running proxy may take, either way.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
 
-/// How long each step of handing over to another process may take. Then the old one goes on.
+/// How long miners may be held still while they are handed over to another process, all together. Then
+/// the old one goes on.
 pub(crate) const HANDOVER_MS: u64 = 5_000;
+
+/// How long the other process may take before that to make all ready; miners notice nothing.
+pub(crate) const PREPARE_MS: u64 = 10_000;
+
+/// How often a proxy looks its servers' names up; one that cannot be found; how long a start waits for the
+/// first answers.
+pub(crate) const NAME_EVERY: Duration = Duration::from_secs(15);
+pub(crate) const NAME_RETRY: Duration = Duration::from_secs(2);
+pub(crate) const NAME_FIRST: Duration = Duration::from_secs(2);
+
+/// Addresses of one name that a proxy tries.
+pub(crate) const ADDRESSES_MAX: usize = 8;
+
+/// Lines for standard error that wait for its reader; how long a process that ends waits for that.
+pub(crate) const STDERR_LINES_MAX: usize = 1_024;
+pub(crate) const STDERR_END: Duration = Duration::from_millis(500);
 
 /// Bytes of what is handed over of one miner: what waits to leave on two connections, in hex, and more.
 pub(crate) const HANDOVER_FRAME_BYTES: usize = 16 * 1024 * 1024;

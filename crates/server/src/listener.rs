@@ -173,6 +173,12 @@ impl Listener {
         }
     }
 
+    /// Takes connections on a socket that another process may have made refuse.
+    pub(crate) fn listen_anew(&mut self) -> io::Result<()> {
+        self.is_due = true;
+        port::listen(&self.socket)
+    }
+
     /// Takes connections, or refuses them while the port stays ours.
     ///
     /// # Errors

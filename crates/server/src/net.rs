@@ -370,6 +370,7 @@ impl Net {
                 self.remove(id);
             }
             CloseHow::Flushed => {
+                conn.end_in_order();
                 conn.stage = Stage::Closing;
                 conn.is_paused = true;
                 self.set_due(id, CLOSING_MS);
@@ -403,6 +404,7 @@ impl Net {
     /// The connection is gone: what was meant for it is tried once, then forgotten.
     pub(crate) fn drop_gone(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
+            conn.end_in_order();
             let _ = conn.flush();
             self.remove(id);
         }

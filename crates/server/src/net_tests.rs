@@ -481,3 +481,6 @@ fn silent_connections_give_way_to_new_ones_and_who_has_logged_in_stays() {
 fn silent_peer(net: &Net) -> Peer {
     Peer::connect_timeout(&address(net), DEADLINE).expect("connected")
 }
+
+#[path = "net/ends_tests.rs"]
+mod ends;

@@ -40,13 +40,21 @@ pub enum Plant {
     DroppedMiner,
     /// A found block waits for the disk.
     BlockWaitsForDisk,
+    /// A proxy lengthens lines that are as long as may be.
+    LengthenedLine,
+    /// One that refuses, since there was no server, goes on refusing.
+    DeafProxy,
+    /// One without a server goes on taking miners.
+    HeldNewcomers,
+    /// A proxy goes on with the address that a server's name had first.
+    StaleAddress,
     /// A miner's difficulty is what it asks for.
     FloorIgnored,
 }
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 18] = [
+    pub const ALL: [(&str, Self); 22] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -64,6 +72,10 @@ impl Plant {
         ("silent-extranonce", Self::SilentExtraNonce),
         ("dropped-miner", Self::DroppedMiner),
         ("block-waits-for-disk", Self::BlockWaitsForDisk),
+        ("lengthened-line", Self::LengthenedLine),
+        ("deaf-proxy", Self::DeafProxy),
+        ("held-newcomers", Self::HeldNewcomers),
+        ("stale-address", Self::StaleAddress),
         ("floor-ignored", Self::FloorIgnored),
     ];
 
@@ -75,7 +87,11 @@ impl Plant {
             | Self::DroppedAnswer
             | Self::InventedAnswer
             | Self::SilentExtraNonce
-            | Self::DroppedMiner => Scene::Proxy,
+            | Self::DroppedMiner
+            | Self::LengthenedLine
+            | Self::DeafProxy
+            | Self::HeldNewcomers
+            | Self::StaleAddress => Scene::Proxy,
             _ => Scene::Server,
         }
     }

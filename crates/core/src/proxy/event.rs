@@ -57,6 +57,9 @@ pub enum Event<'a> {
     /// The answer to [`Action::Dial`]: the connection that is being made, if one is. It comes before
     /// any other event.
     Dialed(Purpose, Option<ConnId>),
+    /// A connection that was being made is not to be had; another is made in its place, to another
+    /// address of the server.
+    Redialed(ConnId, ConnId),
     /// The name of a server has no address; [`Event::Dialed`] follows.
     NoAddress(Place),
     /// A connection to a server is there.
@@ -165,6 +168,6 @@ pub struct BackendStatus {
     pub height: Option<u32>,
     /// Miners on it.
     pub miners: usize,
-    /// Miners that had to leave it when it last went down.
+    /// Miners that have lost it in this outage, or in the last.
     pub lost: usize,
 }

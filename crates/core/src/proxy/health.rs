@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use crate::event::{CloseHow, Level, Now};
 use crate::limits::{
-    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, NONSENSE_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS,
-    PROBE_RETRY_MS, RETRY_MS, SERVER_LINE_BYTES_MAX,
+    DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
+    PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
 use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
@@ -81,8 +81,11 @@ pub(crate) struct Backend {
     pub drain: Drain,
     /// Miners on it.
     pub miners: usize,
-    /// Miners that have lost it since it last answered, or when it last went down.
+    /// Miners that have lost it in this outage, or the last, and when the last of them did; and those of
+    /// them that have no other yet.
     pub lost: usize,
+    pub lost_ms: u64,
+    pub adrift: usize,
     /// Until then a connection could not even be begun: nobody tries that again before.
     pub dial_from_ms: u64,
     /// Logins on their way to it.
@@ -105,9 +108,9 @@ pub(crate) struct Backend {
     last_alive_ms: u64,
     pub goods: u32,
     pub down_until_ms: u64,
-    down_for_ms: u64,
-    nonsense: u32,
-    nonsense_since_ms: u64,
+    pub down_for_ms: u64,
+    pub nonsense: u32,
+    pub nonsense_since_ms: u64,
 }
 
 impl Backend {
@@ -118,6 +121,8 @@ impl Backend {
             drain: Drain::In,
             miners: 0,
             lost: 0,
+            lost_ms: 0,
+            adrift: 0,
             dial_from_ms: 0,
             logins: 0,
             queue: VecDeque::new(),
@@ -140,7 +145,12 @@ impl Backend {
 
     /// Whether miners may be sent there.
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Up && self.drain == Drain::In && !self.is_broken
+        self.is_fit() && self.drain == Drain::In
+    }
+
+    /// Whether it would be good for miners, though the operator may want none there.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.state == State::Up && !self.is_broken
     }
 
     /// Whether it would do where nothing better is.
@@ -172,6 +182,13 @@ impl Backend {
     pub(crate) fn heard(&mut self, now: Now) {
         self.silent_since_ms = None;
         self.last_alive_ms = now.ms;
+    }
+
+    /// Who lost it long ago and has found another did not lose it in this outage.
+    pub(crate) fn forget_lost(&mut self, now: Now) {
+        if self.adrift == 0 && now.ms - self.lost_ms >= OUTAGE_MS {
+            self.lost = 0;
+        }
     }
 
     pub(crate) fn status(&self) -> BackendStatus {
@@ -282,6 +299,17 @@ impl Shared {
         }
     }
 
+    /// It is made to another address; false when it is not wanted any more.
+    pub(crate) fn probe_redialed(&mut self, place: Place, old: ConnId, new: ConnId) -> bool {
+        match &mut self.backends[place].probe {
+            Probe::Dialing(conn, _) if *conn == Some(old) => {
+                *conn = Some(new);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The probe's connection is there.
     pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
         let ask = self.ask(place);
@@ -373,9 +401,6 @@ impl Shared {
         backend.is_leaving = hello.as_ref().is_some_and(|hello| hello.leaving);
         backend.height = hello.and_then(|hello| hello.height);
         backend.doubted_since_ms = None;
-        if !matches!(backend.state, State::Down(_)) {
-            backend.lost = 0;
-        }
         if std::mem::take(&mut backend.is_broken) {
             // Miners may have left it meanwhile.
             self.changes.push(Change::Replan);
@@ -414,35 +439,6 @@ impl Shared {
         }
     }
 
-    /// A connection to a server could not even be begun: for a while nobody tries that, and who stands
-    /// in the queue for it looks elsewhere.
-    pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
-        let backend = &mut self.backends[place];
-        backend.dial_from_ms = now.ms + RETRY_MS;
-        self.turned_away
-            .extend(backend.queue.drain(..).map(|conn| (conn, place)));
-    }
-
-    /// A server's name has no address.
-    pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
-        self.fail(place, "its name cannot be found", now, out);
-    }
-
-    /// A server talked nonsense to a miner.
-    pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
-        let backend = &mut self.backends[place];
-        if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
-            backend.nonsense_since_ms = now.ms;
-            backend.nonsense = 0;
-        }
-        backend.nonsense += 1;
-        if backend.nonsense >= NONSENSE_MAX {
-            backend.nonsense = 0;
-            backend.down_for_ms = DOWN_MS_MAX;
-            self.fail(place, "it talks nonsense", now, out);
-        }
-    }
-
     /// A server is down.
     pub(crate) fn fail(&mut self, place: Place, why: &'static str, now: Now, out: &mut Actions) {
         self.end_probe(place, out);
@@ -466,6 +462,7 @@ impl Shared {
         backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
         backend.state = State::Down(why);
         // Connections may have ended before anything else told that it is down.
+        backend.forget_lost(now);
         let (name, miners) = (&backend.name, backend.miners + backend.lost);
         let text = format!("server {name} is down: {why}; {miners} miners move");
         self.changes

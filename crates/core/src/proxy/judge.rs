@@ -1,7 +1,7 @@
 //! Whether a server that answers is fit for miners, and whether the operator wants them there.
 
 use crate::event::{Level, Now};
-use crate::limits::{PROBES_GOOD, UNFIT_MS};
+use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
 use crate::proxy::Shared;
 use crate::proxy::event::{Actions, Drain, Place};
 use crate::proxy::health::{Backend, Change, State};
@@ -69,6 +69,35 @@ impl Shared {
             };
             out.log(Level::Info, text);
             self.changes.push(Change::Replan);
+        }
+    }
+
+    /// A connection to a server could not even be begun: for a while nobody tries that, and who stands
+    /// in the queue for it looks elsewhere.
+    pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
+        let backend = &mut self.backends[place];
+        backend.dial_from_ms = now.ms + RETRY_MS;
+        self.turned_away
+            .extend(backend.queue.drain(..).map(|conn| (conn, place)));
+    }
+
+    /// A server's name has no address.
+    pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
+        self.fail(place, "its name cannot be found", now, out);
+    }
+
+    /// A server talked nonsense to a miner.
+    pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
+        let backend = &mut self.backends[place];
+        if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
+            backend.nonsense_since_ms = now.ms;
+            backend.nonsense = 0;
+        }
+        backend.nonsense += 1;
+        if backend.nonsense >= NONSENSE_MAX {
+            backend.nonsense = 0;
+            backend.down_for_ms = DOWN_MS_MAX;
+            self.fail(place, "it talks nonsense", now, out);
         }
     }
 }

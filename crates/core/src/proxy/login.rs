@@ -7,7 +7,6 @@ use crate::limits::{
     LEAVING_MS, LINE_BYTES_MAX, LINK_LOGIN_MS, MISMATCHES_MAX, MISMATCHES_UNFIT_MAX,
 };
 use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
-use crate::proxy::health::State;
 use crate::proxy::link::{Own, Stage};
 use crate::proxy::miner::{Miner, User};
 use crate::refusals::Reason;
@@ -99,31 +98,22 @@ impl Desk<'_> {
     /// Somebody else has the miner's extranonce1 there. Another server may still have it to give.
     pub(crate) fn cannot_keep_extra_nonce(&mut self, miner: &mut Miner) {
         miner.mismatches += 1;
-        let Some(current) = &miner.current else {
-            if miner.mismatches >= MISMATCHES_MAX {
-                self.reset(miner, IN_USE);
-            } else {
-                self.fail_next(miner);
-            }
-            return;
-        };
-        if !matches!(self.shared.backends[current.place].state, State::Unfit(_)) {
-            return self.fail_next(miner);
-        }
-        // What it mines where it is may be worth nothing: it does not stay there for its extranonce1.
         if let Some(next) = &miner.next {
             miner.tried |= 1 << next.place;
         }
-        self.stay(miner);
-        let (session, tried) = (miner.session.expect("it mines"), miner.tried);
-        let (ring, backends) = (&self.shared.ring, &self.shared.backends);
-        let other = ring.home(session, |place| {
-            backends[place].is_open() && tried & 1 << place == 0
-        });
-        match other {
-            Some(place) => self.go_to(miner, place),
-            None if miner.mismatches >= MISMATCHES_UNFIT_MAX => self.reset(miner, IN_USE),
-            None => self.settle(miner),
+        // What it mines at an unfit server may be worth nothing: it does not stay there for long for its
+        // extranonce1.
+        let is_over = match &miner.current {
+            None => miner.mismatches >= MISMATCHES_MAX,
+            Some(_) => {
+                let is_last = self.elsewhere(miner).is_none();
+                self.is_unfit(miner) && is_last && miner.mismatches >= MISMATCHES_UNFIT_MAX
+            }
+        };
+        if is_over {
+            self.reset(miner, IN_USE);
+        } else {
+            self.fail_next(miner);
         }
     }
 

@@ -97,6 +97,8 @@ pub(crate) struct Miner {
     pub is_admitted: bool,
     /// Whether they know that it has an accepted share.
     pub is_proven: bool,
+    /// It is reset at the end of this event.
+    pub is_ended: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -110,6 +112,8 @@ pub(crate) struct Miner {
     pub refused: u64,
     /// Since when it has had no server.
     pub adrift_since_ms: Option<u64>,
+    /// The server that it lost then.
+    pub lost_from: Option<Place>,
     /// When it looks for one again.
     pub retry_at_ms: Option<u64>,
     /// It waits for the last answers of the server that it leaves, until then.
@@ -148,6 +152,7 @@ impl Miner {
             has_credit: false,
             is_admitted: false,
             is_proven: false,
+            is_ended: false,
             requests: VecDeque::new(),
             current: None,
             next: None,
@@ -155,6 +160,7 @@ impl Miner {
             tried: 0,
             refused: 0,
             adrift_since_ms: None,
+            lost_from: None,
             retry_at_ms: None,
             leaving_until_ms: None,
             is_astray: false,
@@ -168,7 +174,7 @@ impl Miner {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing)
+        self.is_ended || matches!(self.phase, Phase::Closing)
     }
 
     /// Whether it mines: a server that takes it over has to give it a job.

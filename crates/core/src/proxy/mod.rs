@@ -193,6 +193,7 @@ impl Proxy {
                     out.push(Action::Close(dialed, CloseHow::Reset));
                 }
             }
+            Event::Redialed(old, new) => self.handle_redialed(now, old, new, out),
             Event::NoAddress(place) => self.shared.has_no_address(place, now, out),
             Event::Opened(conn) => self.handle_opened(now, conn, out),
             Event::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
@@ -255,6 +256,28 @@ impl Proxy {
         self.shared.roles.set(conn, Role::Miner);
         self.shared.unsettled.insert(conn);
         self.miners[slot] = Some(Box::new(miner));
+    }
+
+    fn handle_redialed(&mut self, now: Now, old: ConnId, new: ConnId, out: &mut Actions) {
+        let role = self.shared.roles.get(old);
+        self.shared.roles.clear(old);
+        let mut is_wanted = false;
+        match role {
+            Some(Role::Link(miner)) => {
+                self.with(now, miner, out, |_, miner| {
+                    if let Some(link) = miner.next.as_mut().filter(|link| link.conn == Some(old)) {
+                        link.conn = Some(new);
+                        is_wanted = true;
+                    }
+                });
+            }
+            Some(Role::Probe(place)) => is_wanted = self.shared.probe_redialed(place, old, new),
+            Some(Role::Miner) | None => {}
+        }
+        match role.filter(|_| is_wanted) {
+            Some(role) => self.shared.roles.set(new, role),
+            None => out.push(Action::Close(new, CloseHow::Reset)),
+        }
     }
 
     fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut Actions) {

@@ -9,6 +9,7 @@ use crate::proxy::Role;
 use crate::proxy::answers::{Which, which_of};
 use crate::proxy::desk::Desk;
 use crate::proxy::event::{Action, NoBackend, Place, Purpose};
+use crate::proxy::health::{Backend, State};
 use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Miner, Request};
 use crate::units::ConnId;
@@ -28,13 +29,13 @@ impl Desk<'_> {
         let now_ms = self.now.ms;
         let untried =
             |place: Place| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
-        let best = ring.home(session, |place| backends[place].is_open() && untried(place));
-        let any = || {
-            ring.home(session, |place| {
-                backends[place].is_alive() && untried(place)
-            })
+        let best = |is_good: fn(&Backend) -> bool| {
+            ring.home(session, |place| is_good(&backends[place]) && untried(place))
         };
-        match best.or_else(any) {
+        let best = best(Backend::is_open)
+            .or_else(|| best(Backend::is_fit))
+            .or_else(|| best(Backend::is_alive));
+        match best {
             Some(place) => self.go_to(miner, place),
             None if self.is_hopeless() => self.close_at_once(miner),
             None if self.is_refused_everywhere(miner) => {
@@ -132,6 +133,7 @@ impl Desk<'_> {
         miner.refused = 0;
         miner.mismatches = 0;
         miner.adrift_since_ms = None;
+        self.is_found(miner);
         miner.leaving_until_ms = None;
         miner.settled_at_ms = self.now.ms;
         self.tell_what_was_kept(miner, link);
@@ -232,7 +234,12 @@ impl Desk<'_> {
         self.end_link(&link);
         let backend = &mut self.shared.backends[link.place];
         backend.miners -= 1;
+        backend.forget_lost(self.now);
         backend.lost += 1;
+        backend.lost_ms = self.now.ms;
+        if miner.lost_from.replace(link.place).is_none() {
+            backend.adrift += 1;
+        }
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
         miner.adrift_since_ms = Some(since_ms.min(self.now.ms));
@@ -264,6 +271,10 @@ impl Desk<'_> {
         miner.leaving_until_ms = None;
         if miner.current.is_none() {
             self.seek(miner);
+        } else if self.is_unfit(miner)
+            && let Some(other) = self.elsewhere(miner)
+        {
+            self.go_to(miner, other);
         } else {
             self.settle(miner);
         }
@@ -337,7 +348,15 @@ impl Desk<'_> {
             self.shared.backends[link.place].miners -= 1;
         }
         self.stay(miner);
+        self.is_found(miner);
         self.shared.unsettled.remove(&miner.conn);
+    }
+
+    /// A miner that had lost its server has another, or is gone.
+    fn is_found(&mut self, miner: &mut Miner) {
+        if let Some(place) = miner.lost_from.take() {
+            self.shared.backends[place].adrift -= 1;
+        }
     }
 
     /// Takes a miner to where it belongs, if it is not there and nothing is in the way.
@@ -355,7 +374,31 @@ impl Desk<'_> {
         let (session, current) = (miner.session?, miner.current.as_ref()?);
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let home = ring.home(session, |place| backends[place].is_open());
+        // One that the operator has taken out is better than one whose work may be worth nothing.
+        let home = match self.is_unfit(miner) {
+            true => home.or_else(|| ring.home(session, |place| backends[place].is_fit())),
+            false => home,
+        };
         home.filter(|&home| home != current.place)
+    }
+
+    /// Whether what the miner does where it is may be worth nothing.
+    pub(super) fn is_unfit(&self, miner: &Miner) -> bool {
+        let current = miner.current.as_ref();
+        current
+            .is_some_and(|link| matches!(self.shared.backends[link.place].state, State::Unfit(_)))
+    }
+
+    /// A server that would be better than an unfit one and has not refused the miner.
+    pub(super) fn elsewhere(&self, miner: &Miner) -> Option<Place> {
+        let session = miner.session?;
+        let (ring, backends) = (&self.shared.ring, &self.shared.backends);
+        let best = |is_good: fn(&Backend) -> bool| {
+            ring.home(session, |place| {
+                is_good(&backends[place]) && miner.tried & 1 << place == 0
+            })
+        };
+        best(Backend::is_open).or_else(|| best(Backend::is_fit))
     }
 
     fn look_again(&mut self, miner: &mut Miner) {
@@ -402,6 +445,9 @@ impl Desk<'_> {
     }
 
     pub(crate) fn reset(&mut self, miner: &mut Miner, why: &str) {
+        if miner.is_ended {
+            return;
+        }
         self.shared.counts.reset += 1;
         let address = miner.address;
         let text = || format!("reset {address}: {why}");
@@ -412,6 +458,7 @@ impl Desk<'_> {
     }
 
     fn close_at_once(&mut self, miner: &mut Miner) {
+        miner.is_ended = true;
         self.drop_links(miner);
         self.shared.closing.push((miner.conn, CloseHow::Reset));
     }

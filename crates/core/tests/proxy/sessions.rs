@@ -391,6 +391,39 @@ fn those_that_move_are_counted() {
     assert_eq!(stage.spread(), [0, miners.len()]);
 }
 
+/// They lose it a while before the proxy's own connection tells that it is down.
+#[test]
+fn those_that_lost_a_server_before_it_was_down_are_counted_too() {
+    let mut stage = Stage::new(1, true);
+    let miners: Vec<usize> = (0..12).map(|_| stage.miner("alice")).collect();
+    // It takes nobody for a while, and still answers the proxy.
+    stage.servers[0].refuses_miners = true;
+    stage.cut(0);
+    stage.wait(2_000);
+    assert_eq!(stage.spread(), [0]);
+    stage.fail(0, Failing::Dies);
+    stage.wait(1_000);
+    let downs = stage.log.iter().filter(|line| line.contains("is down"));
+    let downs: Vec<&String> = downs.collect();
+    assert!(
+        downs.len() == 1 && downs[0].contains("12 miners move"),
+        "{downs:?}"
+    );
+    assert_eq!(stage.lost(), [12]);
+    // The next time it is another's count.
+    stage.servers[0].refuses_miners = false;
+    stage.revive(0);
+    stage.wait(5_000);
+    assert_eq!(stage.spread(), [12]);
+    for miner in &miners[..11] {
+        stage.leave(*miner);
+    }
+    stage.wait(12_000);
+    stage.fail(0, Failing::Dies);
+    stage.wait(1_000);
+    assert_eq!(stage.lost(), [1]);
+}
+
 /// Where its extranonce1 is another's at the only good server, a miner does not stay at one whose
 /// work is worth nothing.
 #[test]
@@ -454,4 +487,44 @@ fn jobs_are_sent_anew_when_the_clock_goes_back_by_two_hours() {
     stage.clock_behind_s = 0;
     stage.wait(2_000);
     assert_eq!(stage.submit_and_see(miner), "true");
+}
+
+#[test]
+fn a_drained_server_is_better_than_one_that_is_behind() {
+    let mut stage = Stage::new(2, true);
+    let miners: Vec<usize> = (0..6).map(|_| stage.miner("alice")).collect();
+    stage.handle(Event::Drain(0, Drain::Out));
+    stage.wait(3_000);
+    assert_eq!(stage.spread(), [0, 6]);
+    stage.block(0);
+    stage.wait(10_000);
+    assert_eq!(stage.status(), ["up", "unfit"]);
+    assert_eq!(stage.spread(), [6, 0]);
+    stage.block(1);
+    stage.wait(3_000);
+    assert_eq!(
+        stage.spread(),
+        [0, 6],
+        "the operator wants none on the other"
+    );
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
+}
+
+/// Its home never lets it in: it does not try only that for ever.
+#[test]
+fn a_miner_of_an_unfit_server_tries_all_others() {
+    let mut stage = Stage::new(3, true);
+    let miners: Vec<usize> = (0..12).map(|_| stage.miner("alice")).collect();
+    stage.disable(0, "alice");
+    for server in [0, 2] {
+        stage.block(server);
+    }
+    stage.wait(20_000);
+    assert_eq!(stage.status(), ["up", "unfit", "up"]);
+    assert_eq!(stage.spread()[1], 0, "{:?}", stage.spread());
+    for miner in miners {
+        assert_eq!(stage.submit_and_see(miner), "true");
+    }
 }

@@ -7,6 +7,7 @@
 
 mod player;
 mod server;
+mod transfer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -279,11 +280,7 @@ impl Stage {
 
     /// A server says a line on each connection of a miner's.
     pub(crate) fn let_say(&mut self, server: usize, line: &str) {
-        let probe = self.probes.get(&server);
-        let miners = self.links.iter();
-        let links = miners.filter(|(conn, place)| **place == server && Some(*conn) != probe);
-        let conns: Vec<ConnId> = links.map(|(conn, _)| *conn).collect();
-        for conn in conns {
+        for conn in self.links_of(server) {
             let line = format!("{line}\n").into_bytes();
             self.wires.push_back(Passing::ToProxy(conn, line));
         }
@@ -391,42 +388,6 @@ impl Stage {
         true
     }
 
-    /// Another process goes on with the miners, by what it reads of them.
-    pub(crate) fn hand_over(&mut self) {
-        let mut actions = std::mem::take(&mut self.actions);
-        self.proxy.freeze(self.now, &mut actions);
-        actions.drain(|action, bytes| self.perform(action, bytes));
-        let miners: Vec<_> = self
-            .proxy
-            .hand_over()
-            .map(|(conn, link, state)| {
-                let text = serde_json::to_string(&state).expect("plain data");
-                (conn, link, serde_json::from_str(&text).expect("the same"))
-            })
-            .collect();
-        // The old process and its probes are gone.
-        let kept: Vec<ConnId> = miners.iter().filter_map(|(_, link, _)| *link).collect();
-        for conn in self.links.keys().copied().collect::<Vec<_>>() {
-            if !kept.contains(&conn) {
-                self.perform(Action::Close(conn, CloseHow::Reset), &[]);
-            }
-        }
-        self.proxy = Proxy::new(self.config.clone(), self.now);
-        for player in &mut self.players {
-            player.is_paused = false;
-        }
-        self.actions = actions;
-        for (conn, link, state) in miners {
-            let mut actions = std::mem::take(&mut self.actions);
-            let from = (conn, arrival());
-            let is_taken = self
-                .proxy
-                .take_over(self.now, from, link, state, &mut actions);
-            assert!(is_taken, "it was written by the same program");
-            self.perform_all(actions);
-        }
-    }
-
     /// What a server has said goes onto the wires.
     fn collect(&mut self, server: usize) {
         let said = std::mem::take(&mut self.servers[server].said);
@@ -476,7 +437,9 @@ impl Stage {
             self.probes.insert(server, conn);
         }
         self.handle(Event::Dialed(purpose, Some(conn)));
-        let is_taken = self.servers[server].connect(self.now, conn);
+        let is_refused =
+            matches!(purpose, Purpose::Miner(..)) && self.servers[server].refuses_miners;
+        let is_taken = !is_refused && self.servers[server].connect(self.now, conn);
         self.wires.push_back(match is_taken {
             true => Passing::Opened(conn),
             false => Passing::ClosedToProxy(conn),

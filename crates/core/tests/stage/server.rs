@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) hashed: usize,
     /// Lines that are no JSON: what it says instead of all else.
     pub(crate) talks_nonsense: bool,
+    /// Only the proxy's own connections are taken.
+    pub(crate) refuses_miners: bool,
     pub(crate) refuses_users: bool,
     /// It does not take the next connection, though it is well.
     pub(crate) refuses_next: bool,
@@ -58,6 +60,7 @@ impl Server {
             recorded: 0,
             hashed: 0,
             talks_nonsense: false,
+            refuses_miners: false,
             refuses_users: false,
             refuses_next: false,
             orders: 0,

@@ -148,6 +148,15 @@ impl Net {
         result
     }
 
+    /// Takes connections on sockets that another process may have made refuse.
+    ///
+    /// # Errors
+    /// The first, when the system refuses.
+    pub(crate) fn listen_anew(&mut self) -> io::Result<()> {
+        let mut listeners = self.listeners.iter_mut();
+        listeners.try_for_each(Listener::listen_anew)
+    }
+
     /// Begins a connection to a peer, to whom `preface` is said first. It opens, or is lost, later.
     ///
     /// # Errors

@@ -2,21 +2,25 @@
 //! open. A line is asked, a line of JSON is the answer.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hstratum_core::proxy::Place;
 use mio::Waker;
 
 use crate::limits::{CONTROL_ANSWER_MS, CONTROL_LINE_BYTES};
-use crate::proxy::handover;
+use crate::proxy::handover::{self, Offered};
+use crate::proxy::log;
 
 /// What is asked of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,88 +60,164 @@ impl Order {
 pub enum Mail {
     /// An order, and where its answer goes.
     Order(Order, Sender<String>),
-    /// Another process waits at the other end to go on with everything.
+    /// A server's name has these addresses.
+    Addresses(Place, Vec<SocketAddr>),
+    /// Another process wants to go on: what it is to be told of first.
+    Offer(Sender<anyhow::Result<Offered>>),
+    /// It waits at the other end, and only lacks the miners.
     HandOver(UnixStream),
 }
 
 /// A socket that is there for as long as this is.
 pub(super) struct Control {
-    /// None once another process has the path.
-    path: Option<PathBuf>,
+    path: PathBuf,
+    /// Where it waits while another process has the path.
+    aside: Option<PathBuf>,
+    listener: Option<UnixListener>,
+    is_ours: bool,
 }
 
 impl Control {
-    pub(super) fn start(
-        path: &Path,
-        is_ours: bool,
-        post: Sender<Mail>,
-        waker: Waker,
-    ) -> anyhow::Result<Self> {
-        let listener = bind(path, is_ours)?;
-        let waker = Arc::new(waker);
+    /// Takes the path, or waits beside it while another process hands over.
+    ///
+    /// # Errors
+    /// When another proxy answers there, or something is there that is no socket.
+    pub(super) fn bind(path: &Path, is_handed_over: bool) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if !is_handed_over && UnixStream::connect(path).is_ok() {
+            bail!("failed to open {shown}: another proxy runs there");
+        }
+        let aside = is_handed_over.then(|| beside(path));
+        let at = aside.as_deref().unwrap_or(path);
+        remove_socket(at)?;
+        let listener = UnixListener::bind(at).with_context(|| format!("failed to open {shown}"))?;
+        let control = Self {
+            path: path.to_owned(),
+            aside,
+            listener: Some(listener),
+            is_ours: true,
+        };
+        fs::set_permissions(at_of(&control), fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("failed to protect {shown}"))?;
+        Ok(control)
+    }
+
+    /// The path is ours now: orders are taken.
+    ///
+    /// # Errors
+    /// When the path cannot be had, or there can be no thread.
+    pub(super) fn start(mut self, post: Sender<Mail>, waker: Arc<Waker>) -> anyhow::Result<Self> {
+        if let Some(aside) = &self.aside {
+            let shown = self.path.display();
+            fs::rename(aside, &self.path).with_context(|| format!("failed to open {shown}"))?;
+            self.aside = None;
+        }
+        let listener = self.listener.take().expect("it is started once");
+        let desk = Arc::new(Desk {
+            post,
+            waker,
+            is_handing_over: AtomicBool::new(false),
+        });
         thread::Builder::new()
             .name("hstratum-control".to_owned())
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
                     // One at a time: whoever asks and is slow has little time.
-                    let answer = || answer(&stream, &post, &waker);
+                    let answer = || answer(&stream, &desk);
                     // A bug ends this order and no other.
                     let _ = catch_unwind(AssertUnwindSafe(answer));
                 }
             })
             .context("failed to start the thread hstratum-control")?;
-        Ok(Self {
-            path: Some(path.to_owned()),
-        })
+        Ok(self)
     }
 
     /// Another process has the path now.
     pub(super) fn leave(mut self) {
-        self.path = None;
+        self.is_ours = false;
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = fs::remove_file(path);
+        if self.is_ours {
+            let _ = fs::remove_file(at_of(self));
         }
     }
 }
 
-/// A socket of a proxy that is no more is replaced, one that answers is not, unless it has just
-/// handed over.
-fn bind(path: &Path, is_ours: bool) -> anyhow::Result<UnixListener> {
-    let shown = path.display();
-    if !is_ours && UnixStream::connect(path).is_ok() {
-        bail!("failed to open {shown}: another proxy runs there");
-    }
-    if path.exists() {
-        fs::remove_file(path).with_context(|| format!("failed to remove {shown}"))?;
-    }
-    let listener = UnixListener::bind(path).with_context(|| format!("failed to open {shown}"))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("failed to protect {shown}"))?;
-    Ok(listener)
+fn at_of(control: &Control) -> &Path {
+    control.aside.as_deref().unwrap_or(&control.path)
 }
 
-fn answer(stream: &UnixStream, post: &Sender<Mail>, waker: &Waker) -> anyhow::Result<()> {
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+/// A socket of a proxy that is no more is in the way; whatever else has that name is somebody's.
+fn remove_socket(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("failed to look at {shown}")),
+        Ok(found) if found.file_type().is_socket() => {
+            fs::remove_file(path).with_context(|| format!("failed to remove {shown}"))
+        }
+        Ok(_) => bail!("failed to open {shown}: it is there, and no socket"),
+    }
+}
+
+/// What the thread of orders needs.
+struct Desk {
+    post: Sender<Mail>,
+    waker: Arc<Waker>,
+    /// To one process at a time.
+    is_handing_over: AtomicBool,
+}
+
+impl Desk {
+    /// Tells the loop.
+    fn tell(&self, mail: Mail) -> anyhow::Result<()> {
+        self.post.send(mail)?;
+        self.waker.wake()?;
+        Ok(())
+    }
+
+    /// Makes another process ready to go on, while the loop serves the miners.
+    fn hand_over(&self, stream: UnixStream) -> anyhow::Result<()> {
+        let (reply, offered) = channel();
+        self.tell(Mail::Offer(reply))?;
+        let offered = offered.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS))??;
+        handover::offer(&stream, &offered)?;
+        self.tell(Mail::HandOver(stream))
+    }
+}
+
+fn answer(stream: &UnixStream, desk: &Arc<Desk>) -> anyhow::Result<()> {
     let patience = Some(Duration::from_millis(CONTROL_ANSWER_MS));
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
     let mut line = String::new();
     BufReader::new(stream.take(CONTROL_LINE_BYTES)).read_line(&mut line)?;
-    if line.trim_end() == handover::ASK {
-        post.send(Mail::HandOver(stream.try_clone()?))?;
-        waker.wake()?;
+    if line.trim_end() == handover::ASK && !desk.is_handing_over.swap(true, Ordering::Relaxed) {
+        let (desk, stream) = (desk.clone(), stream.try_clone()?);
+        thread::Builder::new()
+            .name("hstratum-handover".to_owned())
+            .spawn(move || {
+                if let Err(error) = desk.hand_over(stream) {
+                    log("warning", &format!("failed to hand over: {error:#}"));
+                }
+                desk.is_handing_over.store(false, Ordering::Relaxed);
+            })?;
         return Ok(());
     }
     let text = match Order::parse(line.trim_end()) {
         None => serde_json::json!({"error": "no such order"}).to_string(),
         Some(order) => {
             let (reply, replied) = channel();
-            post.send(Mail::Order(order, reply))?;
-            waker.wake()?;
+            desk.tell(Mail::Order(order, reply))?;
             replied.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS))?
         }
     };

@@ -1,15 +1,18 @@
 //! What a crowd of miners makes the proxy say, and no oftener than is of use: that connections find no
 //! place, and that a server cannot be dialed.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use hstratum_core::alarm::Sign;
 use hstratum_core::event::Level;
+use hstratum_core::proxy::{Event, Place};
 use hstratum_core::units::ConnId;
 
 use super::driver::Driver;
+use super::names::Next;
 use super::outside::Outside;
 use crate::limits::LIVE_MS;
+use crate::proxy_header;
 
 impl<S: Outside> Driver<S> {
     /// A line when connections find no place, and when they do again.
@@ -29,17 +32,51 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    pub(super) fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> Option<ConnId> {
-        match self.net.dial(address, preface) {
-            Ok(conn) => Some(conn),
-            Err(error) => {
-                let text = format!("failed to connect to {address}: {error}");
-                let now_ms = self.net.now().ms;
-                if self.log_limit.allows(now_ms, Level::Warning) {
-                    self.net.say(Level::Warning, &text);
+    /// Begins a connection to a server, to the first of its addresses that does not refuse at once.
+    pub(super) fn dial(&mut self, place: Place, source: Option<IpAddr>) -> Option<ConnId> {
+        self.dial_any(Next {
+            place,
+            source,
+            addresses: self.addresses.of(place),
+        })
+    }
+
+    pub(super) fn dial_any(&mut self, next: Next) -> Option<ConnId> {
+        let Next {
+            place,
+            source,
+            addresses,
+        } = next;
+        let mut addresses = addresses.into_iter();
+        while let Some(address) = addresses.next() {
+            let preface = match self.settings.send_proxy {
+                true => proxy_header::encode(source, address),
+                false => Vec::new(),
+            };
+            match self.net.dial(address, &preface) {
+                Ok(conn) => {
+                    let others = addresses.collect();
+                    self.addresses.dial(conn, address, others, (place, source));
+                    return Some(conn);
                 }
-                None
+                Err(error) => {
+                    let text = format!("failed to connect to {address}: {error}");
+                    let now_ms = self.net.now().ms;
+                    if self.log_limit.allows(now_ms, Level::Warning) {
+                        self.net.say(Level::Warning, &text);
+                    }
+                }
             }
+        }
+        None
+    }
+
+    /// A connection could not be made, or is gone: the server may have another address.
+    pub(super) fn gone(&mut self, conn: ConnId) -> Event<'static> {
+        let next = self.addresses.failed(conn);
+        match next.and_then(|next| self.dial_any(next)) {
+            Some(new) => Event::Redialed(conn, new),
+            None => Event::Closed(conn),
         }
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! A panic of the rules stops here: connections are reset, and new rules begin on the same listeners.
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,10 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use hdrhistogram::Histogram as Times;
 use hstratum_core::alarm::Watch;
-use hstratum_core::event::{Arrival, CloseHow, Level};
+use hstratum_core::event::{Arrival, Level, Listening};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::log_limit::LogLimit;
 use hstratum_core::proxy::{
@@ -28,14 +26,12 @@ use crate::histogram::Histogram;
 use crate::limits::{
     HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
-use crate::net::Origin;
 use crate::proxy::control::{Mail, Order};
-use crate::proxy::handover::{self, Estate, Moving, MovingMiner};
 use crate::proxy::log;
+use crate::proxy::names::Addresses;
 pub use crate::proxy::outside::Outside;
 use crate::proxy::settings::Settings;
 use crate::proxy::shown::{Happening, Shown, Window};
-use crate::proxy_header;
 use crate::surroundings::{Machine, ReadResult, Surroundings};
 use crate::tls;
 
@@ -56,12 +52,31 @@ struct Moves {
     last_ms: u64,
 }
 
+impl Moves {
+    fn new() -> Self {
+        Self {
+            times: Times::new(3).expect("three digits are possible"),
+            jobless: Histogram::default(),
+            last_ms: 0,
+        }
+    }
+
+    /// A miner has moved, and had no job for so long.
+    fn add(&mut self, jobless_ms: u64, now_ms: u64) {
+        // It grows as it has to; what it cannot hold is longer than anybody lives.
+        let _ = self.times.record(jobless_ms);
+        self.jobless.observe(Duration::from_millis(jobless_ms), 1);
+        self.last_ms = now_ms;
+    }
+}
+
 /// See the module.
 pub struct Driver<S> {
     /// The sockets and the clock.
     pub net: S,
-    proxy: Proxy,
-    settings: Settings,
+    pub(super) proxy: Proxy,
+    pub(super) settings: Settings,
+    pub(super) addresses: Addresses,
     mail: Receiver<Mail>,
     flags: Flags,
     next_tick_ms: u64,
@@ -73,7 +88,7 @@ pub struct Driver<S> {
     actions: Actions,
     moves: Moves,
     /// Servers that the operator took out: new rules are told them.
-    drained: BTreeSet<Place>,
+    pub(super) drained: BTreeSet<Place>,
     /// Panics of the rules.
     failures: u64,
     /// For whoever looks from outside.
@@ -100,7 +115,6 @@ impl<S: Outside> Driver<S> {
         mail: Receiver<Mail>,
         flags: Flags,
     ) -> Self {
-        let times = Times::new(3).expect("three digits are possible");
         let watch = Watch::new(0, net.now());
         Self {
             watch,
@@ -108,16 +122,13 @@ impl<S: Outside> Driver<S> {
             log_limit: LogLimit::default(),
             net,
             proxy,
+            addresses: Addresses::new(&settings.backends),
             settings,
             mail,
             flags,
             next_tick_ms: 0,
             actions: Actions::default(),
-            moves: Moves {
-                times,
-                jobless: Histogram::default(),
-                last_ms: 0,
-            },
+            moves: Moves::new(),
             drained: BTreeSet::new(),
             failures: 0,
             window: Arc::default(),
@@ -192,6 +203,10 @@ impl<S: Outside> Driver<S> {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.obey(&order));
                 }
+                Mail::Addresses(place, found) => self.addresses.set(place, found),
+                Mail::Offer(answer) => {
+                    let _ = answer.send(self.offer());
+                }
                 Mail::HandOver(stream) => return Some(stream),
             }
         }
@@ -212,13 +227,15 @@ impl<S: Outside> Driver<S> {
 
     fn tell_lost(&mut self) {
         for conn in self.net.take_lost() {
-            self.handle(Event::Closed(conn));
+            let event = self.gone(conn);
+            self.handle(event);
         }
     }
 
     fn read(&mut self, conn: ConnId) {
         match self.net.read(conn) {
             ReadResult::Opened(_) if self.net.is_dialed(conn) => {
+                self.addresses.opened(conn);
                 self.handle(Event::Opened(conn));
             }
             ReadResult::Opened(arrival) => self.handle(Event::Connected(conn, arrival)),
@@ -232,7 +249,8 @@ impl<S: Outside> Driver<S> {
             ReadResult::Nothing => {}
             ReadResult::Gone => {
                 self.net.drop_gone(conn);
-                self.handle(Event::Closed(conn));
+                let event = self.gone(conn);
+                self.handle(event);
             }
         }
     }
@@ -251,34 +269,35 @@ impl<S: Outside> Driver<S> {
             Action::Send(conn, _) => self.net.send(conn, bytes),
             Action::Dial(purpose, source) => {
                 let (Purpose::Miner(_, place) | Purpose::Probe(place)) = purpose;
-                let address = self.settings.backends[place].address;
-                let preface = match self.settings.send_proxy {
-                    true => proxy_header::encode(source, address),
-                    false => Vec::new(),
-                };
-                dialed.push((purpose, self.dial(address, &preface)));
+                dialed.push((purpose, place, self.dial(place, source)));
             }
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
             Action::Proven(conn) => self.net.proven(conn),
-            Action::Close(conn, how) => self.net.close(conn, how),
-            Action::Listen(listening) => {
-                if let Err(error) = self.net.listen(listening) {
-                    self.net
-                        .say(Level::Error, &format!("cannot listen: {error}"));
-                }
+            Action::Close(conn, how) => {
+                self.addresses.failed(conn);
+                self.net.close(conn, how);
             }
+            Action::Listen(listening) => self.listen(listening),
             Action::Moved(ms) => {
-                self.moves.times.saturating_record(ms);
-                self.moves.jobless.observe(Duration::from_millis(ms), 1);
-                self.moves.last_ms = self.net.now().ms;
+                self.moves.add(ms, self.net.now().ms);
             }
             Action::Log(level, text) => self.net.say(level, &text),
         });
         self.actions = actions;
-        for (purpose, conn) in dialed {
+        for (purpose, place, conn) in dialed {
+            if self.addresses.of(place).is_empty() {
+                self.handle(Event::NoAddress(place));
+            }
             self.handle(Event::Dialed(purpose, conn));
+        }
+    }
+
+    fn listen(&mut self, listening: Listening) {
+        if let Err(error) = self.net.listen(listening) {
+            let text = format!("failed to change listening: {error}");
+            self.net.say(Level::Error, &text);
         }
     }
 
@@ -308,7 +327,7 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    fn drain(&mut self, name: &str, drain: Drain) -> String {
+    pub(super) fn drain(&mut self, name: &str, drain: Drain) -> String {
         let mut backends = self.settings.backends.iter();
         match backends.position(|backend| backend.name == name) {
             None => json!({"error": format!("no server is named {name:?}")}).to_string(),
@@ -379,7 +398,10 @@ impl Driver<Machine> {
         log("error", text);
         self.window.tell(&Happening::new("failed"));
         self.net.reset_all();
+        // The rules that failed may have refused miners; these do not know of that.
+        self.listen(Listening::On);
         self.actions = Actions::default();
+        self.addresses.clear();
         self.moves.times.reset();
         self.proxy = Proxy::new(config, self.net.now());
         for place in self.drained.clone() {
@@ -406,88 +428,6 @@ impl Driver<Machine> {
         self.net.flush();
         self.net.reset_all();
         End::Stopped
-    }
-
-    /// Goes on with the miners of another process.
-    pub(super) fn take_over(&mut self, estate: Estate) {
-        for name in estate.drained {
-            // One that is no longer configured needs no drain.
-            self.drain(&name, Drain::Out);
-        }
-        let mut taken = 0;
-        for miner in estate.miners {
-            match self.take_over_one(miner) {
-                Ok(()) => taken += 1,
-                Err(error) => log(
-                    "warning",
-                    &format!("failed to take over a miner: {error:#}"),
-                ),
-            }
-        }
-        log("info", &format!("{taken} miners were taken over"));
-    }
-
-    fn take_over_one(&mut self, miner: MovingMiner<OwnedFd>) -> anyhow::Result<()> {
-        let MovingMiner {
-            conn,
-            arrival,
-            link,
-            state,
-        } = miner;
-        let socket = TcpStream::from(conn.fd);
-        let net = &mut self.net.net;
-        let conn = net.adopt(socket, arrival, Origin::Accepted, &conn.out)?;
-        let link = link.and_then(|link| {
-            let socket = TcpStream::from(link.fd);
-            let adopted = net.adopt(socket, arrival, Origin::Dialed, &link.out);
-            adopted.ok()
-        });
-        if !self.go_on_with((conn, arrival), link, state) {
-            self.net.close(conn, CloseHow::Reset);
-            bail!("it cannot be read");
-        }
-        Ok(())
-    }
-
-    /// Another process goes on, if it says that it does; it has five seconds for each step. True when
-    /// it does.
-    fn hand_over(&mut self, stream: &UnixStream) -> bool {
-        self.freeze();
-        let net = &self.net.net;
-        let mut kept = HashSet::new();
-        let http = self.http.as_ref().map(TcpListener::as_fd);
-        let listeners: Vec<_> = net.listener_fds().chain(http).collect();
-        let miners = self.proxy.hand_over().filter_map(|(conn, link, state)| {
-            let moving = |(fd, out, _)| Moving {
-                fd,
-                out: <[u8]>::to_vec(out),
-            };
-            let handle = net.handle_of(conn)?;
-            let arrival = handle.2;
-            kept.insert(conn);
-            kept.extend(link);
-            Some(MovingMiner {
-                conn: moving(handle),
-                arrival,
-                link: link.and_then(|link| net.handle_of(link)).map(moving),
-                state,
-            })
-        });
-        let backends = &self.settings.backends;
-        let drained = self.drained.iter();
-        let drained = drained.map(|&place| backends[place].name.clone()).collect();
-        match handover::give(stream, &listeners, drained, miners) {
-            Ok(()) => {
-                log("info", "another process goes on");
-                self.net.net.leave_to_others(&kept);
-                true
-            }
-            Err(error) => {
-                log("error", &format!("failed to hand over: {error:#}"));
-                self.go_on();
-                false
-            }
-        }
     }
 }
 

@@ -21,7 +21,7 @@ fn config(backends: &[&str]) -> ProxyConfig {
         prefix: 1,
         key: [1; 32],
         secret: None,
-        no_backend: NoBackend::Wait(30_000),
+        no_backend: NoBackend::Wait(15_000),
         probe_timeout_ms: 700,
         public_host: None,
         public_port: 3008,
@@ -96,6 +96,22 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     waker.wake().expect("it runs");
     assert_eq!(ended.recv_timeout(PATIENCE), Ok(End::Stopped));
     running.join().expect("no panic gets out");
+}
+
+/// Ten seconds without a job are not two.
+#[test]
+fn outages_are_as_long_as_they_were() {
+    let mut moves = Moves::new();
+    for ms in [2, 10_900, 1_000_000] {
+        moves.add(ms, 0);
+    }
+    let told = serde_json::to_value(Happening::moved(&moves.times)).expect("plain data");
+    assert_eq!(told["miners"], 3);
+    let max_ms = told["jobless_ms"]["max"].as_u64().expect("a number");
+    assert!((1_000_000..1_001_000).contains(&max_ms), "{max_ms}");
+    let p50_ms = told["jobless_ms"]["p50"].as_u64().expect("a number");
+    assert!((10_900..10_911).contains(&p50_ms), "{p50_ms}");
+    assert!((moves.jobless.sum_s - 1_010.902).abs() < 1e-6);
 }
 
 /// A proxy whose places are all taken by silent sockets answers whoever speaks.

@@ -1,17 +1,20 @@
 //! A restart that nobody notices: the listening sockets and the plain connections go to the process
-//! that comes after, with what is known of each miner.
+//! that comes after, with what is known of each miner. In two phases: first the new process is told of
+//! the listening sockets and makes all ready that can fail, while the old one serves its miners. Then
+//! these go over, within one deadline for all of it. Whatever fails before the old process has said
+//! that they are the other's leaves them with it.
 //!
-//! Frames over the control socket: a length, JSON, and the descriptors that it is about. The old
-//! process has lost nothing until the new one has said that it has all. What is encrypted cannot be
-//! handed over: those miners are reset, and are back within a second.
+//! Frames over the control socket: a length, how many descriptors it is about, JSON; the descriptors
+//! go with its first byte. What is encrypted cannot be handed over: those miners are reset, and are
+//! back within a second.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::event::{Arrival, ArrivalKind};
@@ -19,19 +22,24 @@ use hstratum_core::proxy::MinerState;
 use hstratum_core::units::{Difficulty, hex, unhex};
 use rustix::cmsg_space;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_MS, LISTENERS_MAX};
+use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_MS, LISTENERS_MAX, PREPARE_MS};
 
-/// The line that asks for all.
-pub(super) const ASK: &str = "hand over";
-/// What the new process says when it has all.
-const TAKEN: &[u8] = b"taken\n";
+/// The line that asks for all. Another version of this is another number.
+pub(super) const ASK: &str = "hand over 2";
+/// What the new process says when it only lacks the miners, and when it has them.
+const READY: &[u8; 6] = b"ready\n";
+const TAKEN: &[u8; 6] = b"taken\n";
+/// What the old one says when it has let go of them.
+const YOURS: &[u8; 6] = b"yours\n";
 /// One frame is about so many descriptors at most.
 const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 1;
+/// A frame's length and the number of its descriptors.
+const HEAD_BYTES: usize = 5;
 
 /// What a frame says.
 #[derive(Serialize, Deserialize)]
@@ -70,30 +78,48 @@ pub(super) struct MovingMiner<Fd> {
     pub state: MinerState,
 }
 
-/// All that another process has handed over.
+/// What another process goes on with, beside the miners.
 #[derive(Default)]
-pub(super) struct Estate {
+pub struct Offered {
     pub listeners: Vec<OwnedFd>,
     /// Names of servers that the operator has taken out.
     pub drained: Vec<String>,
-    pub miners: Vec<MovingMiner<OwnedFd>>,
 }
 
-/// Hands all over, and waits until the other process has it.
+/// A connection between two processes, on which everything has to be done by then.
+pub(super) struct Line<'a> {
+    stream: &'a UnixStream,
+    due: Instant,
+}
+
+/// The old process of a control socket, which goes on until it has said otherwise.
+pub(super) struct Giver {
+    stream: UnixStream,
+    shown: String,
+}
+
+/// Tells the process that wants to go on of the listening sockets, and waits until it only lacks the
+/// miners. Meanwhile these are served.
+///
+/// # Errors
+/// When it does not get so far.
+pub(super) fn offer(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()> {
+    let line = Line::new(stream, PREPARE_MS);
+    let fds: Vec<BorrowedFd<'_>> = offered.listeners.iter().map(AsFd::as_fd).collect();
+    line.send(&Frame::Listeners, &fds)?;
+    line.send(&Frame::Drained(offered.drained.clone()), &[])?;
+    line.expect(READY)
+}
+
+/// Hands all miners over, and waits until the other process has them.
 ///
 /// # Errors
 /// When that cannot be: then everything is still ours.
 pub(super) fn give<'a>(
     stream: &UnixStream,
-    listeners: &[BorrowedFd<'_>],
-    drained: Vec<String>,
     miners: impl Iterator<Item = MovingMiner<BorrowedFd<'a>>>,
 ) -> anyhow::Result<()> {
-    let patience = Some(Duration::from_millis(HANDOVER_MS));
-    stream.set_read_timeout(patience)?;
-    stream.set_write_timeout(patience)?;
-    send(stream, &Frame::Listeners, listeners)?;
-    send(stream, &Frame::Drained(drained), &[])?;
+    let line = Line::new(stream, HANDOVER_MS);
     for miner in miners {
         let fds: Vec<BorrowedFd<'_>> = [miner.conn.fd]
             .into_iter()
@@ -107,67 +133,185 @@ pub(super) fn give<'a>(
             out: hex(&miner.conn.out),
             link_out: link_out.unwrap_or_default(),
         }));
-        send(stream, &frame, &fds)?;
+        line.send(&frame, &fds)?;
     }
-    send(stream, &Frame::End, &[])?;
-    let mut answer = [0; TAKEN.len()];
-    (&mut &*stream).read_exact(&mut answer)?;
-    ensure!(answer == TAKEN, "the other process did not take it");
-    Ok(())
+    line.send(&Frame::End, &[])?;
+    line.expect(TAKEN)?;
+    line.write_all(YOURS)
 }
 
-fn send(mut stream: &UnixStream, frame: &Frame, fds: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
-    let mut bytes = vec![0; 4];
-    serde_json::to_writer(&mut bytes, frame)?;
-    let length = u32::try_from(bytes.len() - 4)?;
-    bytes[..4].copy_from_slice(&length.to_be_bytes());
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() {
-        let has_room = control.push(SendAncillaryMessage::ScmRights(fds));
-        assert!(has_room, "a frame has few descriptors");
+impl Giver {
+    /// Asks the proxy of a control socket for all that it has; none when no proxy is there.
+    ///
+    /// # Errors
+    /// When it does not offer it.
+    pub(super) fn ask(path: &Path) -> anyhow::Result<Option<(Self, Offered)>> {
+        let Ok(stream) = UnixStream::connect(path) else {
+            return Ok(None);
+        };
+        let shown = path.display().to_string();
+        let giver = Self { stream, shown };
+        let offered = giver.while_taking(|| {
+            let line = Line::new(&giver.stream, PREPARE_MS);
+            line.write_all(format!("{ASK}\n").as_bytes())?;
+            let mut offered = Offered::default();
+            loop {
+                match line.receive()? {
+                    (Frame::Listeners, fds) => offered.listeners = fds,
+                    (Frame::Drained(names), _) => {
+                        offered.drained = names;
+                        return Ok(offered);
+                    }
+                    _ => bail!("it says something else"),
+                }
+            }
+        })?;
+        Ok(Some((giver, offered)))
     }
-    // The descriptors go with the first byte.
-    let sent = sendmsg(
-        stream,
-        &[IoSlice::new(&bytes)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )
-    .map_err(io::Error::from)?;
-    stream.write_all(&bytes[sent..])?;
-    Ok(())
+
+    /// All is ready: now the miners. No more than `most` of them.
+    ///
+    /// # Errors
+    /// When they are not ours; then the other process still has them.
+    pub(super) fn take(self, most: usize) -> anyhow::Result<Vec<MovingMiner<OwnedFd>>> {
+        self.while_taking(|| {
+            // Longer than the other process takes to decide: what it has let go of is taken.
+            let line = Line::new(&self.stream, HANDOVER_MS + PREPARE_MS);
+            line.write_all(READY)?;
+            let mut miners = Vec::new();
+            loop {
+                match line.receive()? {
+                    (Frame::Miner(frame), fds) => miners.push(moving(*frame, fds)?),
+                    (Frame::End, _) => break,
+                    _ => bail!("it says something else"),
+                }
+            }
+            let count = miners.len();
+            ensure!(
+                count <= most,
+                "it has {count} miners, and there is room for {most}"
+            );
+            line.write_all(TAKEN)?;
+            line.expect(YOURS)?;
+            Ok(miners)
+        })
+    }
+
+    fn while_taking<T>(&self, act: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let shown = &self.shown;
+        act().with_context(|| format!("failed to take over from the proxy at {shown}"))
+    }
 }
 
-/// Asks the proxy of a control socket for all that it has; none when no proxy is there.
-///
-/// # Errors
-/// When it does not hand it over: then it has lost nothing.
-pub(super) fn take(path: &Path) -> anyhow::Result<Option<Estate>> {
-    let Ok(mut stream) = UnixStream::connect(path) else {
-        return Ok(None);
-    };
-    stream.set_read_timeout(Some(Duration::from_millis(HANDOVER_MS)))?;
-    let shown = path.display();
-    let estate = writeln!(stream, "{ASK}")
-        .map_err(anyhow::Error::from)
-        .and_then(|()| receive_all(&stream))
-        .with_context(|| format!("failed to take over from the proxy at {shown}"))?;
-    stream.write_all(TAKEN)?;
-    Ok(Some(estate))
-}
-
-fn receive_all(stream: &UnixStream) -> anyhow::Result<Estate> {
-    let mut estate = Estate::default();
-    loop {
-        let (frame, fds) = receive(stream)?;
-        match frame {
-            Frame::Listeners => estate.listeners = fds,
-            Frame::Drained(names) => estate.drained = names,
-            Frame::Miner(frame) => estate.miners.push(moving(*frame, fds)?),
-            Frame::End => return Ok(estate),
+impl<'a> Line<'a> {
+    fn new(stream: &'a UnixStream, time_ms: u64) -> Self {
+        Self {
+            stream,
+            due: Instant::now() + Duration::from_millis(time_ms),
         }
     }
+
+    /// The next call on the socket waits until then at most.
+    fn limit(&self) -> anyhow::Result<()> {
+        let left = self.due.saturating_duration_since(Instant::now());
+        ensure!(!left.is_zero(), "the other process takes too long");
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_write_timeout(Some(left))?;
+        Ok(())
+    }
+
+    fn write_all(&self, mut bytes: &[u8]) -> anyhow::Result<()> {
+        while !bytes.is_empty() {
+            self.limit()?;
+            match (&mut &*self.stream).write(bytes) {
+                Ok(0) => bail!("it has closed the connection"),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_for_later(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_exact(&self, mut into: &mut [u8]) -> anyhow::Result<()> {
+        while !into.is_empty() {
+            self.limit()?;
+            match (&mut &*self.stream).read(into) {
+                Ok(0) => bail!("it has closed the connection"),
+                Ok(read) => into = &mut into[read..],
+                Err(error) if is_for_later(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn expect(&self, word: &[u8; 6]) -> anyhow::Result<()> {
+        let mut answer = [0; 6];
+        self.read_exact(&mut answer)?;
+        let said = String::from_utf8_lossy(&answer);
+        ensure!(answer == *word, "the other process says {said:?}");
+        Ok(())
+    }
+
+    fn send(&self, frame: &Frame, fds: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+        let mut bytes = vec![0; HEAD_BYTES];
+        serde_json::to_writer(&mut bytes, frame)?;
+        let length = u32::try_from(bytes.len() - HEAD_BYTES)?;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        bytes[4] = u8::try_from(fds.len())?;
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            let has_room = control.push(SendAncillaryMessage::ScmRights(fds));
+            assert!(has_room, "a frame has few descriptors");
+        }
+        self.limit()?;
+        let flags = SendFlags::NOSIGNAL;
+        let sent = sendmsg(self.stream, &[IoSlice::new(&bytes)], &mut control, flags);
+        let sent = sent.map_err(io::Error::from)?;
+        self.write_all(&bytes[sent..])
+    }
+
+    fn receive(&self) -> anyhow::Result<(Frame, Vec<OwnedFd>)> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut head = [0; HEAD_BYTES];
+        self.limit()?;
+        let into = &mut [IoSliceMut::new(&mut head)];
+        let received = recvmsg(self.stream, into, &mut control, RecvFlags::CMSG_CLOEXEC);
+        let received = received.map_err(io::Error::from)?;
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        if received.bytes == 0 {
+            bail!("it has closed the connection");
+        }
+        let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
+        self.read_exact(&mut head[received.bytes..])?;
+        let [a, b, c, d, count] = head;
+        ensure!(
+            !is_cut && fds.len() == usize::from(count),
+            "only {} of {count} descriptors came: this process may open no more files",
+            fds.len()
+        );
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        ensure!(length <= HANDOVER_FRAME_BYTES, "a frame of {length} bytes");
+        let mut bytes = vec![0; length];
+        self.read_exact(&mut bytes)?;
+        Ok((serde_json::from_slice(&bytes)?, fds))
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    // The deadline is looked at before the next try.
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
 }
 
 fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<MovingMiner<OwnedFd>> {
@@ -193,62 +337,41 @@ fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<MovingMiner<Ow
     })
 }
 
-fn receive(mut stream: &UnixStream) -> anyhow::Result<(Frame, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut length = [0; 4];
-    let received = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut length)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .map_err(io::Error::from)?;
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    if received.bytes == 0 {
-        bail!("it has closed the connection");
-    }
-    stream.read_exact(&mut length[received.bytes..])?;
-    let length = u32::from_be_bytes(length) as usize;
-    ensure!(length <= HANDOVER_FRAME_BYTES, "a frame of {length} bytes");
-    let mut bytes = vec![0; length];
-    stream.read_exact(&mut bytes)?;
-    Ok((serde_json::from_slice(&bytes)?, fds))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsFd;
 
     use super::*;
 
+    fn giver_of(stream: UnixStream) -> Giver {
+        let shown = "a test".to_owned();
+        Giver { stream, shown }
+    }
+
     #[test]
     fn sockets_go_over_and_the_giver_knows() {
-        let (giver, taker) = UnixStream::pair().expect("a pair");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("control");
+        let control = std::os::unix::net::UnixListener::bind(&path).expect("bound");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let taking = std::thread::spawn(move || {
-            let estate = receive_all(&taker).expect("all of it");
-            (&mut &taker).write_all(TAKEN).expect("written");
-            estate
+            let (giver, offered) = Giver::ask(&path).expect("offered").expect("there");
+            (offered, giver.take(0).expect("taken").len())
         });
-        give(
-            &giver,
-            &[listener.as_fd()],
-            vec!["a:3008".to_owned()],
-            std::iter::empty(),
-        )
-        .expect("given");
-        drop(listener);
-        let estate = taking.join().expect("no panic");
-        assert_eq!(estate.drained, ["a:3008"]);
-        let [fd] = <[OwnedFd; 1]>::try_from(estate.listeners).expect("one listener");
+        let (stream, _) = control.accept().expect("asked");
+        let mut asked = [0; ASK.len() + 1];
+        (&stream).read_exact(&mut asked).expect("a line");
+        let offered = Offered {
+            listeners: vec![listener.into()],
+            drained: vec!["a:3008".to_owned()],
+        };
+        offer(&stream, &offered).expect("it is ready");
+        give(&stream, std::iter::empty()).expect("given");
+        drop(offered);
+        let (taken, miners) = taking.join().expect("no panic");
+        assert_eq!((taken.drained, miners), (vec!["a:3008".to_owned()], 0));
+        let [fd] = <[OwnedFd; 1]>::try_from(taken.listeners).expect("one listener");
         let listener = TcpListener::from(fd);
         let _peer = TcpStream::connect(address).expect("it still listens");
         listener.accept().expect("a connection");
@@ -258,6 +381,29 @@ mod tests {
     fn a_taker_that_goes_away_is_noticed() {
         let (giver, taker) = UnixStream::pair().expect("a pair");
         drop(taker);
-        assert!(give(&giver, &[], Vec::new(), std::iter::empty()).is_err());
+        assert!(offer(&giver, &Offered::default()).is_err());
+        assert!(give(&giver, std::iter::empty()).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_has_lost_a_descriptor_is_noticed() {
+        let (giver, taker) = UnixStream::pair().expect("a pair");
+        let text = br#""Listeners""#;
+        let length = u8::try_from(text.len()).expect("short");
+        (&giver).write_all(&[0, 0, 0, length, 2]).expect("sent");
+        (&giver).write_all(text).expect("sent");
+        let error = giver_of(taker).take(1).err().expect("refused");
+        let text = format!("{error:#}");
+        assert!(text.contains("only 0 of 2 descriptors came"), "{text}");
+    }
+
+    #[test]
+    fn who_was_not_told_that_the_miners_are_its_own_has_none() {
+        let (giver, taker) = UnixStream::pair().expect("a pair");
+        Line::new(&giver, 1_000)
+            .send(&Frame::End, &[])
+            .expect("sent");
+        drop(giver);
+        assert!(giver_of(taker).take(1).is_err());
     }
 }

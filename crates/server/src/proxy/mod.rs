@@ -5,9 +5,11 @@ mod crowd;
 pub mod driver;
 mod handover;
 mod http;
+mod names;
 mod outside;
 pub mod settings;
 mod shown;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -25,9 +27,10 @@ use crate::descriptors;
 use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
+use crate::proxy::handover::{Giver, Offered};
 use crate::proxy::settings::Settings;
 use crate::surroundings::{Machine, Surroundings};
-use crate::tls;
+use crate::{stderr, tls};
 
 /// Descriptors that are neither a miner's nor of a miner's link.
 const DESCRIPTORS_KEPT: usize = 128;
@@ -37,18 +40,32 @@ const DESCRIPTORS_KEPT: usize = 128;
 /// # Errors
 /// One line that names what is wrong with an option, an address or a file.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
+    stderr::start()?;
+    let ended = run_to_the_end(settings);
+    stderr::finish();
+    ended
+}
+
+fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     let flags = Flags::register()?;
-    // Judged before anything is taken: another process goes on until then.
+    // What can fail is tried before anything is taken: another process goes on until then.
+    let conns_max = conns_max(settings.max_inbound);
     let tls = settings.tls.as_ref();
     let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
     let certificate = certificate.transpose()?;
-    let mut estate = match &settings.take_over {
-        None => None,
-        Some(path) => handover::take(path)?,
+    let (giver, offered) = match &settings.take_over {
+        None => (None, None),
+        Some(path) => Giver::ask(path)?.unzip(),
     };
-    let mut inherited = match &mut estate {
-        None => sockets_of_systemd()?,
-        Some(estate) => std::mem::take(&mut estate.listeners),
+    let Offered {
+        listeners: mut inherited,
+        drained,
+    } = match offered {
+        None => Offered {
+            listeners: sockets_of_systemd()?,
+            drained: Vec::new(),
+        },
+        Some(offered) => offered,
     };
     let http = settings
         .http
@@ -63,36 +80,51 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
             .collect(),
         inherited,
         proxies: settings.proxy_protocol.clone(),
-        conns_max: conns_max(settings.max_inbound),
+        conns_max,
         per_address_max: settings.max_per_address,
         certificate,
     })?;
     let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
-    for (spec, _) in net.listeners() {
-        log("info", &format!("listening on {spec}"));
-    }
     let (post, mail) = channel();
+    let waker = Arc::new(waker);
+    names::start(&settings.backends, &post, &waker)?;
     let control = match &settings.control {
         None => None,
-        Some(path) => Some(Control::start(path, estate.is_some(), post, waker)?),
+        Some(path) => Some(Control::bind(path, giver.is_some())?),
     };
     let told = settings.clone();
     let config = || rules_of(&told, addresses[0].port());
     let machine = Machine::new(net);
     let rules = Proxy::new(config(), machine.now());
     let mut driver = Driver::new(machine, rules, settings, mail, flags);
-    if let Some(listener) = http {
+    if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
-        http::start(listener, driver.window.clone(), told.public_host.as_deref())?;
     }
-    if let Some(estate) = estate {
-        driver.take_over(estate);
+    // From here on they are ours, and nothing may stop us.
+    let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
+    for (spec, _) in driver.net.net.listeners() {
+        log("info", &format!("listening on {spec}"));
+    }
+    let control = control.and_then(|control| told_of(control.start(post, waker)));
+    if let Some(listener) = http {
+        let started = http::start(listener, driver.window.clone(), told.public_host.as_deref());
+        told_of(started);
+    }
+    if let Some(miners) = miners {
+        driver.take_over(&drained, miners);
     }
     match (driver.run(config), control) {
         (End::HandedOver, Some(control)) => control.leave(),
         _ => log("info", "stopped"),
     }
     Ok(())
+}
+
+/// What miners do not depend on may fail.
+fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
+    result
+        .map_err(|error| log("error", &format!("{error:#}")))
+        .ok()
 }
 
 /// What the rules are told at each start of theirs.
@@ -137,7 +169,7 @@ fn conns_max(wanted: usize) -> usize {
 
 /// A line for the operator.
 fn log(level: &str, text: &str) {
-    eprintln!("[{level}] {text}");
+    stderr::line(level, text);
 }
 
 impl Flags {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 use hstratum_core::event::Level;
 use hstratum_core::units::ConnId;
@@ -18,6 +19,10 @@ pub trait Outside: Surroundings {
     fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId>;
     /// Whether a connection was dialed, not accepted.
     fn is_dialed(&self, conn: ConnId) -> bool;
+    /// The listening sockets, for another process.
+    fn listener_fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
     /// A line for the operator.
     fn say(&mut self, level: Level, text: &str);
 }
@@ -29,6 +34,10 @@ impl Outside for Machine {
 
     fn is_dialed(&self, conn: ConnId) -> bool {
         self.net.is_dialed(conn)
+    }
+
+    fn listener_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.net.listener_fds().collect()
     }
 
     fn say(&mut self, level: Level, text: &str) {

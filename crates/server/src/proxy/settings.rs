@@ -3,7 +3,7 @@
 //! One that is unknown or malformed stops the start and is named.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -22,7 +22,7 @@ const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
 const PROXIES_MAX: usize = 256;
 const PROBE_TIMEOUT_MS: u64 = 500;
-const WAIT_MS: u64 = 30_000;
+const WAIT_MS: u64 = 15_000;
 const WAIT_S_MAX: u64 = 3_600;
 
 /// The options as they are given: each may be missing.
@@ -44,7 +44,7 @@ pub struct Options {
     )]
     pub listen: Vec<String>,
 
-    /// A server, HOST:PORT, plain TCP. Up to 64
+    /// A server, HOST:PORT, plain TCP; a name is looked up again and again. Up to 64
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -69,8 +69,8 @@ pub struct Options {
     pub prefix: Option<String>,
 
     /// When no server is there: `close` resets miners at once, `wait:SECONDSs` after that time
-    /// [default: wait:30s]
-    #[arg(long, value_name = "close|wait:30s", env = "HSTRATUM_PROXY_NO_BACKEND")]
+    /// [default: wait:15s]
+    #[arg(long, value_name = "close|wait:15s", env = "HSTRATUM_PROXY_NO_BACKEND")]
     pub no_backend: Option<String>,
 
     /// Milliseconds without an answer after which a server is taken to hang [default: 500]
@@ -135,8 +135,8 @@ pub struct Options {
 pub struct Backend {
     /// As the operator wrote it.
     pub name: String,
-    /// Found at the start.
-    pub address: SocketAddr,
+    /// Its address, unless that is a name's.
+    pub address: Option<SocketAddr>,
 }
 
 /// The options, complete and valid.
@@ -227,17 +227,17 @@ fn read(path: &Path) -> anyhow::Result<Options> {
 }
 
 impl Settings {
-    /// Judges the options, and finds the servers' addresses.
+    /// Judges the options.
     ///
     /// # Errors
-    /// For the first that is missing, malformed or cannot be found.
+    /// For the first that is missing or malformed.
     pub fn of(options: Options) -> anyhow::Result<Self> {
         let listen = each("listen", &options.listen, LISTENERS_MAX, |text| {
             ListenSpec::parse(text)
                 .filter(|spec| spec.difficulty.is_none())
                 .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
         })?;
-        let backends = each("backend", &options.backend, BACKENDS_MAX, find_backend)?;
+        let backends = each("backend", &options.backend, BACKENDS_MAX, backend)?;
         ensure!(!listen.is_empty(), "listen: missing");
         ensure!(!backends.is_empty(), "backend: missing");
         for (at, backend) in backends.iter().enumerate() {
@@ -315,7 +315,7 @@ fn each<T>(
     parsed.collect()
 }
 
-fn find_backend(text: &str) -> anyhow::Result<Backend> {
+fn backend(text: &str) -> anyhow::Result<Backend> {
     let expected = "expected HOST:PORT";
     let (host, port) = text.rsplit_once(':').context(expected)?;
     ensure!(
@@ -324,13 +324,9 @@ fn find_backend(text: &str) -> anyhow::Result<Backend> {
             && port.parse::<u16>().is_ok_and(|p| p > 0),
         expected
     );
-    let mut found = text
-        .to_socket_addrs()
-        .context("failed to find its address")?;
-    let address = found.next().context("failed to find its address")?;
     Ok(Backend {
         name: text.to_owned(),
-        address,
+        address: text.parse().ok(),
     })
 }
 

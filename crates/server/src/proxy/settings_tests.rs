@@ -19,7 +19,7 @@ fn check_error(change: impl FnOnce(&mut Options), expected: &str) {
 fn what_is_not_given_is_the_default() {
     let settings = Settings::of(options()).expect("valid");
     assert_eq!(settings.prefix, 1);
-    assert_eq!(settings.no_backend, NoBackend::Wait(30_000));
+    assert_eq!(settings.no_backend, NoBackend::Wait(15_000));
     assert_eq!(
         (settings.max_inbound, settings.max_per_address),
         (10_000, 0)

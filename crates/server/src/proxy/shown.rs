@@ -98,7 +98,7 @@ pub(super) struct Happening {
     kind: &'static str,
     server: Option<String>,
     reason: Option<&'static str>,
-    /// Miners on the server, or those that have moved.
+    /// Miners on the server, or those that have lost it; or those that have moved.
     miners: Option<u64>,
     /// How long those that have moved were without a job.
     jobless_ms: Option<Jobless>,
@@ -140,7 +140,11 @@ impl Happening {
         Self {
             server: Some(server.name.clone()),
             reason: server.reason,
-            miners: Some(server.miners as u64),
+            miners: Some(match server.state {
+                // Those that were on it.
+                "down" => server.lost,
+                _ => server.miners,
+            } as u64),
             ..Self::new(kind)
         }
     }

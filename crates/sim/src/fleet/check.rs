@@ -12,6 +12,8 @@ use crate::world::note;
 /// How long a server must have been well so that a miner must not be dropped: what the proxy needs
 /// to find out that it is, and to be let in.
 const WELL_MS: u64 = PATIENCE_MS + 15_000;
+/// How long the proxy may take to notice that a server is gone.
+const NOTICE_MS: u64 = 10_000;
 /// How long an honest miner may be without the newest work where a server has it.
 const STARVED_MS: u64 = 60_000;
 /// How long an answer may take: a ledger that another process holds, and a connection that is dead
@@ -39,7 +41,13 @@ impl Fleet {
         let tip = world.told.back().map(|(_, tip)| *tip);
         let has_job = world.job_on.is_some_and(|(_, prev)| Some(prev) == tip);
         let is_frozen = self.now_ms < server.frozen_until_ms;
-        let is_well = is_up && has_job && !is_frozen && !world.is_over;
+        let is_known = self.now_ms >= server.unknown_until_ms;
+        let is_well = is_up && has_job && is_known && !is_frozen && !world.is_over;
+        let is_gone = !is_up || is_frozen || world.is_over;
+        server.gone_since_ms = match is_gone {
+            true => server.gone_since_ms.or(Some(self.now_ms)),
+            false => None,
+        };
         server.well_since_ms = match (is_well, server.well_since_ms) {
             (true, None) => Some(self.now_ms),
             (true, since_ms) => since_ms,
@@ -54,6 +62,25 @@ impl Fleet {
             .iter()
             .filter_map(|server| server.well_since_ms);
         since.min().map_or(0, |since_ms| self.now_ms - since_ms)
+    }
+
+    /// Whoever comes is taken where a server is well, and refused where none has been there for long.
+    pub(crate) fn check_door(&self) {
+        let Some(gate) = &self.gate else { return };
+        let is_taken = gate.is_listening;
+        assert!(
+            is_taken || self.well_ms() < WELL_MS,
+            "miners are refused while a server is well"
+        );
+        let gone = self.servers.iter().map(|server| server.gone_since_ms);
+        // None as soon as one is there.
+        let gone: Option<Vec<u64>> = gone.collect();
+        let since_ms = gone.and_then(|gone| gone.into_iter().max());
+        let gone_ms = since_ms.map_or(0, |ms| self.now_ms - ms.max(self.door_since_ms));
+        assert!(
+            !is_taken || gone_ms < PATIENCE_MS + NOTICE_MS,
+            "miners are taken though no server has been there for {gone_ms} ms"
+        );
     }
 
     /// A miner's server has ended its connection.
@@ -229,6 +256,15 @@ impl Fleet {
     pub(crate) fn check_recovered(&self) {
         assert!(self.now_ms >= self.plan.faulty_ms + RECOVERED_MS);
         assert!(self.gate.is_some(), "the proxy runs");
+        for (place, server) in self.servers.iter().enumerate() {
+            let is_well = server
+                .well_since_ms
+                .is_some_and(|ms| ms + WELL_MS < self.now_ms);
+            assert!(
+                !is_well || self.is_up(place),
+                "the proxy does not know that s{place} is well"
+            );
+        }
         let is_told = self.now_ms - self.best.1 < 10_000;
         for (rig, one) in self.rigs.iter().enumerate() {
             let is_fresh = self.now_ms - one.miner.since_ms < 10_000;

@@ -301,6 +301,8 @@ impl Fleet {
         state.line.extend_from_slice(&bytes);
         while let Some(end) = state.line.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = state.line.drain(..=end).collect();
+            let is_long = line.windows(13).any(|text| text == b"line too long");
+            assert!(!is_long, "a server is sent a line that is too long");
             if let Some(job) = job_of(&line) {
                 state.jobs.insert(job);
             }

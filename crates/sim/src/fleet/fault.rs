@@ -1,6 +1,7 @@
 //! What goes wrong around the proxy, and the bugs that are planted there. What goes wrong at a
 //! server is the server's own.
 
+use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::ConnId;
 use serde_json::Value;
 
@@ -16,6 +17,8 @@ use crate::world::note;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Hang,
+    Outage,
+    Move,
     Isolate,
     Drain,
     Squat,
@@ -32,12 +35,17 @@ pub(crate) struct Squatter {
     pub(crate) extra_nonce1: u32,
 }
 
+/// How often names are looked up.
+const NAME_EVERY_MS: u64 = 15_000;
+
 /// The name of connections that are no proxy's.
 const NO_CORD: Cord = 0;
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Hang,
+        Self::Outage,
+        Self::Move,
         Self::Isolate,
         Self::Drain,
         Self::Squat,
@@ -50,6 +58,8 @@ impl Trouble {
     fn mean_ms(self, faults: &FleetFaults) -> Option<u64> {
         match self {
             Self::Hang => faults.hang_ms,
+            Self::Outage => faults.outage_ms,
+            Self::Move => faults.move_ms,
             Self::Isolate => faults.isolate_ms,
             Self::Drain => faults.drain_ms,
             Self::Squat => faults.squat_ms,
@@ -79,12 +89,25 @@ impl Fleet {
             Trouble::Hang => {
                 self.inject("hang");
                 let for_ms = between(&mut self.rngs.fault, 200, 60_000);
-                note!(self, "s{place}        hangs for {for_ms} ms");
-                let until_ms = self.now_ms + for_ms;
+                self.hang(place, for_ms);
+            }
+            Trouble::Outage => {
+                self.inject("outage");
+                let for_ms = between(&mut self.rngs.fault, 10_000, 120_000);
+                for place in 0..self.servers.len() {
+                    self.hang(place, for_ms);
+                }
+            }
+            Trouble::Move => {
+                self.inject("name moves");
+                note!(self, "s{place}        has another address");
                 let server = &mut self.servers[place];
-                server.frozen_until_ms = server.frozen_until_ms.max(until_ms);
-                self.after(for_ms, Happening::Thaw(place));
-                self.see_server(place);
+                server.moves = server.moves.wrapping_add(1);
+                // Until then it is not to be had.
+                server.well_since_ms = None;
+                let delay_ms = between(&mut self.rngs.fault, 100, NAME_EVERY_MS);
+                server.unknown_until_ms = self.now_ms + delay_ms;
+                self.after(delay_ms, Happening::LookUp(place));
             }
             Trouble::Isolate => {
                 self.inject("isolated node");
@@ -125,6 +148,15 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    fn hang(&mut self, place: usize, for_ms: u64) {
+        note!(self, "s{place}        hangs for {for_ms} ms");
+        let until_ms = self.now_ms + for_ms;
+        let server = &mut self.servers[place];
+        server.frozen_until_ms = server.frozen_until_ms.max(until_ms);
+        self.after(for_ms, Happening::Thaw(place));
+        self.see_server(place);
     }
 
     /// Somebody takes a miner's session at a server.
@@ -214,6 +246,19 @@ impl Fleet {
             (Some(job), Some(old)) => text.replace(&job, old).into_bytes(),
             _ => bytes,
         }
+    }
+
+    /// Planted: a long line is made longer on its way to a server.
+    pub(crate) fn plant_long_line(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let is_long = bytes.len() > LINE_BYTES_MAX - 50 && bytes.ends_with(b"\n");
+        if self.plant != Some(Plant::LengthenedLine) || !is_long {
+            return bytes;
+        }
+        let mut longer = bytes;
+        longer.pop();
+        longer.resize(LINE_BYTES_MAX + 1, b' ');
+        longer.push(b'\n');
+        longer
     }
 
     /// Planted: the answers that the proxy gives when a server is lost do not leave, or say that the

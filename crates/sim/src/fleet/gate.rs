@@ -11,7 +11,8 @@ use hstratum::proxy::control::{Mail, Order};
 use hstratum::proxy::driver::{Driver, Flags};
 use hstratum::proxy::settings::{Backend, Settings};
 use hstratum::proxy_header::{self, Header};
-use hstratum_core::limits::PROXY_TICK_MS;
+use hstratum_core::event::Listening;
+use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
 use hstratum_core::units::ConnId;
 
@@ -25,7 +26,7 @@ use crate::server::secret;
 use crate::world::note;
 
 /// How long miners wait for a server.
-pub(crate) const PATIENCE_MS: u64 = 30_000;
+pub(crate) const PATIENCE_MS: u64 = JOBLESS_GRACE_MS;
 /// Above this length of a turn nobody writes.
 const LATENCY_MS: u64 = 3;
 
@@ -35,6 +36,8 @@ pub(crate) struct Gate {
     pub(crate) ear: Arc<Ear>,
     orders: Sender<Mail>,
     is_turn_due: bool,
+    /// It takes miners.
+    pub(crate) is_listening: bool,
     /// Its names for connections.
     pub(crate) cords: BTreeMap<ConnId, Cord>,
 }
@@ -43,9 +46,10 @@ fn name_of(place: usize) -> String {
     format!("server{place}:3008")
 }
 
-fn address_of(place: usize) -> SocketAddr {
+/// A server's address, after its name has moved so often.
+fn address_of(place: usize, moves: u8) -> SocketAddr {
     let host = u8::try_from(place).expect("few servers");
-    SocketAddr::from(([10, 9, 0, host], 3008))
+    SocketAddr::from(([10, 9, moves, host], 3008))
 }
 
 impl Fleet {
@@ -67,7 +71,7 @@ impl Fleet {
         };
         let backends = places.map(|place| Backend {
             name: name_of(place),
-            address: address_of(place),
+            address: None,
         });
         let settings = Settings {
             listen: Vec::new(),
@@ -91,6 +95,10 @@ impl Fleet {
         let ear = Arc::new(Ear::default());
         let (orders, mail) = channel();
         let ports = Ports::new(now, ear.clone());
+        for (place, server) in self.servers.iter().enumerate() {
+            let mail = Mail::Addresses(place, vec![address_of(place, server.moves)]);
+            orders.send(mail).expect("the driver reads it");
+        }
         Gate {
             driver: Driver::new(
                 ports,
@@ -102,6 +110,7 @@ impl Fleet {
             ear,
             orders,
             is_turn_due: false,
+            is_listening: true,
             cords: BTreeMap::new(),
         }
     }
@@ -109,6 +118,7 @@ impl Fleet {
     pub(crate) fn start_gate(&mut self) {
         self.boot += 1;
         self.gate_since_ms = self.now_ms;
+        self.door_since_ms = self.now_ms;
         note!(self, "start     proxy number {}", self.boot);
         self.gate = Some(self.new_gate());
         self.after(0, Happening::Tick(self.boot));
@@ -177,6 +187,19 @@ impl Fleet {
         }
     }
 
+    /// A name server says where a server is now.
+    pub(crate) fn look_up(&mut self, place: usize) {
+        let moves = self.servers[place].moves;
+        self.see_server(place);
+        if let Some(gate) = &self.gate
+            && self.plant != Some(Plant::StaleAddress)
+        {
+            let mail = Mail::Addresses(place, vec![address_of(place, moves)]);
+            gate.orders.send(mail).expect("the driver reads it");
+            self.want_turn();
+        }
+    }
+
     pub(crate) fn drain_order(place: usize) -> Order {
         Order::Drain(name_of(place))
     }
@@ -194,6 +217,10 @@ impl Fleet {
             gate.ear.fail_in(words);
         }
         for (level, text) in said.log {
+            assert!(
+                !text.contains("nonsense"),
+                "no server talks nonsense: {text}"
+            );
             note!(self, "log       {level:?}: {text}");
         }
         for out in out {
@@ -202,7 +229,7 @@ impl Fleet {
                 Out::Close(conn) => self.close_cord(conn),
                 Out::Dial(conn, address, preface) => self.dial(conn, address, &preface),
                 Out::ResetAll => {}
-                Out::Listen(_) => unreachable!("a proxy always listens"),
+                Out::Listen(listening) => self.listen(listening),
             }
         }
         self.flush();
@@ -220,6 +247,7 @@ impl Fleet {
         let bytes = match self.cords[&cord].far {
             Far::Server(_, _, rig) => {
                 let bytes = self.plant_old_job(cord, bytes);
+                let bytes = self.plant_long_line(bytes);
                 self.see_submits(cord, rig, &bytes);
                 bytes
             }
@@ -227,6 +255,29 @@ impl Fleet {
         };
         let state = self.cords.get_mut(&cord).expect("it was just there");
         state.out.extend_from_slice(&bytes);
+    }
+
+    /// The proxy takes miners, or refuses them, with those that have not said a word.
+    fn listen(&mut self, listening: Listening) {
+        let gate = self.gate.as_mut().expect("it has just had a turn");
+        note!(self, "proxy     listening {listening:?}");
+        let planted = match listening {
+            Listening::On => Plant::DeafProxy,
+            Listening::Off => Plant::HeldNewcomers,
+        };
+        if self.plant == Some(planted) {
+            return;
+        }
+        gate.is_listening = listening == Listening::On;
+        if listening == Listening::Off {
+            self.inject("proxy refuses");
+            let unknown = self.cords.iter().filter(|(_, state)| {
+                let is_here = state.boot == self.boot && state.is_open() && !state.is_known;
+                is_here && !state.is_servers()
+            });
+            let unknown: Vec<Cord> = unknown.map(|(cord, _)| *cord).collect();
+            self.end_cords(&unknown);
+        }
     }
 
     /// The proxy ends a connection; what it has written before leaves.
@@ -261,8 +312,11 @@ impl Fleet {
     }
 
     fn dial(&mut self, conn: ConnId, address: SocketAddr, preface: &[u8]) {
-        let place = (0..self.servers.len()).find(|place| address_of(*place) == address);
-        let place = place.expect("a server that the proxy was told of");
+        let IpAddr::V4(ip) = address.ip() else {
+            panic!("no server is at {address}");
+        };
+        let place = usize::from(ip.octets()[3]);
+        let is_there = address_of(place, self.servers[place].moves) == address;
         let Header::Whole { source, .. } = proxy_header::parse(preface) else {
             panic!("a server would not read {preface:?}");
         };
@@ -271,11 +325,21 @@ impl Fleet {
         if let Some(rig) = rig {
             note!(self, "{rig:<2} goes to s{place}");
         }
-        self.after(LATENCY_MS, Happening::Dialed(cord));
+        let happening = match is_there {
+            true => Happening::Dialed(cord),
+            false => Happening::Taken(cord, false),
+        };
+        self.after(LATENCY_MS, happening);
     }
 
     fn rig_at(&self, address: IpAddr) -> Option<usize> {
         (0..self.rigs.len()).find(|rig| arrival_of(*rig).address == address)
+    }
+
+    /// Whether the proxy has a server for up.
+    pub(crate) fn is_up(&self, place: usize) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_some_and(|gate| gate.driver.proxy().status()[place].state == "up")
     }
 
     /// The proxy fails: all its connections end with it, and it starts again.
@@ -349,6 +413,8 @@ impl Fleet {
             .filter(|cord| !kept.contains(cord))
             .collect();
         self.boot += 1;
+        // It cannot know for how long no server has been there.
+        self.door_since_ms = self.now_ms;
         // Whoever has not said a word waits in the listening socket's queue, or is lost with it.
         self.end_cords(&left);
         self.gate = Some(self.new_gate());

@@ -72,6 +72,8 @@ pub(crate) enum Happening {
     Thaw(usize),
     /// A server that was taken out is taken in again.
     Fill(usize),
+    /// The proxy learns of a server's address.
+    LookUp(usize),
     /// Somebody who has another's session leaves.
     SquatterGone,
     /// Something goes wrong.
@@ -99,6 +101,12 @@ pub(crate) struct Server {
     pub(crate) spread: Hash,
     /// Since when it takes miners and has work for them; none while it does not.
     pub(crate) well_since_ms: Option<u64>,
+    /// How often its name has got another address.
+    pub(crate) moves: u8,
+    /// Until then the proxy does not know the last one.
+    pub(crate) unknown_until_ms: u64,
+    /// Since when nobody answers there; none while somebody does.
+    pub(crate) gone_since_ms: Option<u64>,
 }
 
 /// A stream of random numbers for each part.
@@ -125,6 +133,8 @@ pub(crate) struct Fleet {
     pub(crate) boot: u32,
     /// Since when the proxy has been there.
     pub(crate) gate_since_ms: u64,
+    /// Since when its process has been there.
+    pub(crate) door_since_ms: u64,
     pub(crate) cords: BTreeMap<Cord, CordState>,
     pub(crate) made: Cord,
     pub(crate) rigs: Vec<Rig>,
@@ -161,6 +171,9 @@ impl Fleet {
                 frozen_until_ms: 0,
                 isolated_until_ms: 0,
                 well_since_ms: None,
+                moves: 0,
+                unknown_until_ms: 0,
+                gone_since_ms: Some(0),
             }
         });
         let servers: Vec<Server> = servers.collect();
@@ -187,6 +200,7 @@ impl Fleet {
             gate: None,
             boot: 0,
             gate_since_ms: 0,
+            door_since_ms: 0,
             cords: BTreeMap::new(),
             made: 0,
             rigs,
@@ -323,6 +337,7 @@ impl Fleet {
             Happening::Gossip(place, hash) => self.gossip(place, hash),
             Happening::Thaw(place) => self.thaw(place),
             Happening::Fill(place) => self.fill(place),
+            Happening::LookUp(place) => self.look_up(place),
             Happening::SquatterGone => self.squatter_gone(),
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Survey => self.survey(),

@@ -15,6 +15,10 @@ const HEAL_APART_MS: u64 = 70_000;
 pub(crate) struct FleetFaults {
     /// A server's process is stopped for a while, and goes on.
     pub(crate) hang_ms: Option<u64>,
+    /// All servers' processes are stopped at once.
+    pub(crate) outage_ms: Option<u64>,
+    /// A server's name gets another address, and the old one is no more; connections stay.
+    pub(crate) move_ms: Option<u64>,
     /// A server's node hears of no block for a while.
     pub(crate) isolate_ms: Option<u64>,
     /// The operator takes a server out, and in again.
@@ -142,6 +146,8 @@ impl FleetFaults {
         let (minute, hour) = (60_000, 3_600_000);
         let mut faults = Self {
             hang_ms: every(2 * minute, hour),
+            outage_ms: every(10 * minute, 2 * hour),
+            move_ms: every(3 * minute, hour),
             isolate_ms: every(3 * minute, hour),
             drain_ms: every(2 * minute, hour),
             squat_ms: every(minute, hour),
@@ -164,8 +170,10 @@ impl FleetFaults {
 type LeaveOut = fn(&mut FleetFaults);
 
 /// How each kind of fault is left out.
-const LEAVE_OUT: [(&str, LeaveOut); 11] = [
+const LEAVE_OUT: [(&str, LeaveOut); 13] = [
     ("hang", |f| f.hang_ms = None),
+    ("outage", |f| f.outage_ms = None),
+    ("name moves", |f| f.move_ms = None),
     ("isolated node", |f| f.isolate_ms = None),
     ("drain", |f| f.drain_ms = None),
     ("squatter", |f| f.squat_ms = None),

@@ -1,5 +1,6 @@
 //! Miners before the proxy: what they do, and what an honest one may be told.
 
+use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::Height;
 use serde_json::Value;
 
@@ -51,7 +52,9 @@ impl Fleet {
 
     pub(crate) fn arrive(&mut self, rig: usize) {
         let latency_ms = self.rigs[rig].miner.plan.latency_ms;
-        let conn = self.gate.as_mut().map(|gate| gate.driver.net.next_conn());
+        self.check_door();
+        let gate = self.gate.as_mut().filter(|gate| gate.is_listening);
+        let conn = gate.map(|gate| gate.driver.net.next_conn());
         let cord = conn.map(|conn| self.add_cord(Far::Miner(rig), conn, latency_ms));
         self.after(latency_ms, Happening::Answered(rig, cord));
     }
@@ -297,7 +300,7 @@ impl Fleet {
         }
         let rng = &mut self.rigs[rig].miner.rng;
         let number = rng.u32(..);
-        let line = match rng.u8(..10) {
+        let line = match rng.u8(..11) {
             0 => "no stratum at all\n".to_owned(),
             1 => format!("{}\n", "[".repeat(rng.usize(1..20_000))),
             2 => {
@@ -317,6 +320,13 @@ impl Fleet {
             7 => format!(
                 "{{\"id\":6,\"method\":\"mining.authorize\",\"params\":[\"mallory{number}\",\"x\"]}}\n"
             ),
+            // As long as a line may be, and a little more, with an id or without.
+            9 => {
+                let id = ["", "\"id\":8,"][rng.usize(..2)];
+                let line = format!("{{{id}\"method\":\"mining.ping\",\"params\":[]}}");
+                let bytes = LINE_BYTES_MAX + 3 - rng.usize(..12);
+                format!("{line:<bytes$}\n")
+            }
             8 => format!("GET / HTTP/1.1\r\nHost: pool{number}\r\n\r\n"),
             _ => "{\"id\":7,\"method\":\"mining.ping\",\"params\":[]}\n".repeat(rng.usize(1..300)),
         };

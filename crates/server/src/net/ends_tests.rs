@@ -1,0 +1,42 @@
+//! How connections end.
+
+use std::io::Read;
+use std::time::Instant;
+
+use super::*;
+
+/// As the kernel closes sockets of a process that is killed.
+#[test]
+fn connection_of_a_process_that_is_gone_is_reset() {
+    let mut net = bind();
+    let mut peer = connect(&net);
+    accept(&mut net);
+    drop(net);
+    assert!(is_reset(&mut peer));
+}
+
+#[test]
+fn what_is_said_before_an_orderly_end_arrives() {
+    let mut net = bind();
+    let mut peer = connect_narrow(&net);
+    let id = accept(&mut net);
+    // An end with bytes that nobody has read is a reset, whatever is asked for.
+    while let Some(id) = net.next_readable() {
+        net.read(id);
+    }
+    let line = [vec![b'a'; 200_000], vec![b'\n']].concat();
+    net.send(id, &line);
+    net.close(id, CloseHow::Flushed);
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).map(|_| all.len())
+    });
+    let begun = Instant::now();
+    while !net.conns.is_empty() && begun.elapsed() < DEADLINE {
+        net.wait(Duration::from_millis(10));
+        net.begin_turn(0);
+        net.flush();
+    }
+    let read = reading.join().expect("no panic");
+    assert_eq!(read.expect("an orderly end"), line.len());
+}

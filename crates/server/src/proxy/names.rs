@@ -1,0 +1,231 @@
+//! The servers' addresses: names are looked up again and again, each on a thread of its own, since the
+//! system's answer has no deadline; and where a name has several, all are tried.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Context;
+use hstratum_core::proxy::Place;
+use hstratum_core::units::ConnId;
+use mio::Waker;
+
+use crate::limits::{ADDRESSES_MAX, NAME_EVERY, NAME_FIRST, NAME_RETRY};
+use crate::proxy::control::Mail;
+use crate::proxy::log;
+use crate::proxy::settings::Backend;
+
+/// What is being dialed.
+struct Dialing {
+    place: Place,
+    address: SocketAddr,
+    /// For whom.
+    source: Option<IpAddr>,
+    /// Other addresses that have not been tried for it.
+    others: Vec<SocketAddr>,
+}
+
+/// The servers' addresses, the one that is taken next before others.
+pub(super) struct Addresses {
+    of: Vec<Vec<SocketAddr>>,
+    dialing: HashMap<ConnId, Dialing>,
+}
+
+/// What a connection is to be made to instead.
+pub(super) struct Next {
+    pub place: Place,
+    pub source: Option<IpAddr>,
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    pub(super) fn new(backends: &[Backend]) -> Self {
+        let of = backends
+            .iter()
+            .map(|backend| backend.address.into_iter().collect());
+        Self {
+            of: of.collect(),
+            dialing: HashMap::new(),
+        }
+    }
+
+    /// A server's, in the order in which they are to be tried.
+    pub(super) fn of(&self, place: Place) -> Vec<SocketAddr> {
+        self.of[place].clone()
+    }
+
+    /// A name has these; the one that is in use stays the first.
+    pub(super) fn set(&mut self, place: Place, mut found: Vec<SocketAddr>) {
+        found.truncate(ADDRESSES_MAX);
+        let first = self.of[place].first();
+        if let Some(at) = found.iter().position(|address| Some(address) == first) {
+            found.rotate_left(at);
+        }
+        self.of[place] = found;
+    }
+
+    /// A connection is being made.
+    pub(super) fn dial(
+        &mut self,
+        conn: ConnId,
+        address: SocketAddr,
+        others: Vec<SocketAddr>,
+        (place, source): (Place, Option<IpAddr>),
+    ) {
+        let dialing = Dialing {
+            place,
+            address,
+            source,
+            others,
+        };
+        self.dialing.insert(conn, dialing);
+    }
+
+    /// It is there: this address is taken next time as well.
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        if let Some(dialing) = self.dialing.remove(&conn) {
+            let known = &mut self.of[dialing.place];
+            if let Some(at) = known.iter().position(|own| *own == dialing.address) {
+                known.rotate_left(at);
+            }
+        }
+    }
+
+    /// It is not to be had, or nobody waited for it any longer: other addresses go before it.
+    pub(super) fn failed(&mut self, conn: ConnId) -> Option<Next> {
+        let dialing = self.dialing.remove(&conn)?;
+        let known = &mut self.of[dialing.place];
+        if known.first() == Some(&dialing.address) {
+            known.rotate_left(1);
+        }
+        let next = Next {
+            place: dialing.place,
+            source: dialing.source,
+            addresses: dialing.others,
+        };
+        (!next.addresses.is_empty()).then_some(next)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.dialing.clear();
+    }
+}
+
+/// Looks names up for as long as the process runs, and waits a little for the first answers.
+///
+/// # Errors
+/// When there can be no threads.
+pub(super) fn start(
+    backends: &[Backend],
+    post: &Sender<Mail>,
+    waker: &Arc<Waker>,
+) -> anyhow::Result<()> {
+    let (first, firsts) = channel();
+    for (place, backend) in backends.iter().enumerate() {
+        if backend.address.is_some() {
+            continue;
+        }
+        let (name, first) = (backend.name.clone(), first.clone());
+        let (post, waker) = (post.clone(), waker.clone());
+        thread::Builder::new()
+            .name("hstratum-resolve".to_owned())
+            .spawn(move || {
+                look_up(&name, Some(first), |found| {
+                    let is_told = post.send(Mail::Addresses(place, found)).is_ok();
+                    is_told && waker.wake().is_ok()
+                });
+            })
+            .context("failed to start the thread hstratum-resolve")?;
+    }
+    drop(first);
+    wait_for(&firsts);
+    Ok(())
+}
+
+/// Until each name has an answer, or has taken too long for that.
+fn wait_for(firsts: &Receiver<()>) {
+    let due = Instant::now() + NAME_FIRST;
+    while firsts
+        .recv_timeout(due.saturating_duration_since(Instant::now()))
+        .is_ok()
+    {}
+}
+
+/// Tells of a name's addresses whenever they change, until nobody listens. Those of a name that cannot be
+/// found any more stay.
+fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAddr>) -> bool) {
+    let mut known = Vec::new();
+    let mut reason = String::new();
+    loop {
+        let found = name
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<SocketAddr>>);
+        let wait = match found {
+            Ok(mut found) if !found.is_empty() => {
+                if !reason.is_empty() {
+                    log("info", &format!("{name} has an address again"));
+                    reason.clear();
+                }
+                // Name servers give them in another order each time.
+                found.sort();
+                if found != known {
+                    known.clone_from(&found);
+                    if !tell(found) {
+                        return;
+                    }
+                }
+                NAME_EVERY
+            }
+            found => {
+                let now = found
+                    .err()
+                    .map_or("no address".to_owned(), |e| e.to_string());
+                if reason != now {
+                    log("warning", &format!("failed to find {name}: {now}"));
+                    reason = now;
+                }
+                NAME_RETRY
+            }
+        };
+        // Whoever waits for the first answer has it.
+        drop(first.take());
+        thread::sleep(wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        let parsed = texts.iter().map(|text| text.parse().expect("an address"));
+        parsed.collect()
+    }
+
+    #[test]
+    fn all_addresses_are_tried_and_the_one_that_works_goes_first() {
+        let backend = Backend {
+            name: "pool:1".to_owned(),
+            address: None,
+        };
+        let mut known = Addresses::new(&[backend]);
+        assert!(known.of(0).is_empty());
+        let [one, two] = ["[::1]:1", "127.0.0.1:1"];
+        known.set(0, addresses(&[one, two]));
+        let (first, second) = (addresses(&[one])[0], addresses(&[two])[0]);
+        known.dial(ConnId(1), first, vec![second], (0, None));
+        let next = known.failed(ConnId(1)).expect("another");
+        assert_eq!(next.addresses, [second]);
+        known.dial(ConnId(2), second, Vec::new(), (0, None));
+        known.opened(ConnId(2));
+        assert_eq!(known.of(0), [second, first]);
+        known.set(0, addresses(&[one, two]));
+        assert_eq!(known.of(0), [second, first], "it is in use");
+        known.dial(ConnId(3), second, Vec::new(), (0, None));
+        assert!(known.failed(ConnId(3)).is_none(), "all were tried");
+        assert_eq!(known.of(0), [first, second]);
+    }
+}
