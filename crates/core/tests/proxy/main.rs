@@ -2,6 +2,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod outages;
 mod sessions;
 #[path = "../stage/mod.rs"]
 mod stage;

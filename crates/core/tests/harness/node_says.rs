@@ -1,0 +1,59 @@
+//! What the node says to the pool at the table.
+
+use std::sync::Arc;
+
+use hstratum_core::event::{Event, FoundBlock, Verdict};
+use hstratum_core::units::{Hash, Height};
+
+use super::Table;
+
+impl Table {
+    /// The chain has a new tip, and no template on it yet.
+    pub(crate) fn tip(&mut self) {
+        let tip = self.chain.grow();
+        self.handle(Event::Tip(tip));
+    }
+
+    /// A template on the tip; a block without transactions needs no more.
+    pub(crate) fn template(&mut self) {
+        let template = self.chain.template(self.now.unix_s + self.clock_behind_s);
+        self.handle(Event::Template(Box::new(template)));
+    }
+
+    /// A new tip with its template.
+    pub(crate) fn block(&mut self) {
+        self.tip();
+        self.template();
+    }
+
+    /// The raw transactions of the newest template.
+    pub(crate) fn transactions(&mut self) {
+        let bytes: Arc<[u8]> = vec![0xee; self.chain.transactions * 100].into();
+        self.handle(Event::Transactions(self.chain.template, bytes));
+    }
+
+    /// The node lacks what the ledger was shown, up to this height.
+    pub(crate) fn behind(&mut self, up_to: Option<u32>) {
+        self.handle(Event::Behind(up_to.map(Height)));
+    }
+
+    pub(crate) fn no_template(&mut self, reason: &str) {
+        self.handle(Event::NoTemplate(reason.to_owned()));
+    }
+
+    /// The node answers the last block that was offered.
+    pub(crate) fn answer_block(&mut self, verdict: Verdict) {
+        let hash = self.solutions.last().expect("a block was offered").hash;
+        self.answer(hash, verdict);
+    }
+
+    /// The node answers a block.
+    pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
+        self.handle(Event::BlockResult(hash, verdict));
+    }
+
+    /// The node is offered a block that an earlier run left in the spool.
+    pub(crate) fn spooled(&mut self, block: FoundBlock) {
+        self.handle(Event::Spooled(Box::new(block)));
+    }
+}
