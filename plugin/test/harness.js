@@ -196,7 +196,8 @@ class Node {
     this.exit = null;
     this.child = spawn(process.execPath, argv.concat(args), {
       env: {...clean, ...env},
-      stdio: ['ignore', 'pipe', 'pipe']
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...this.options.owner
     });
 
     this.capture(this.child.stdout);
@@ -354,6 +355,7 @@ function makeNode(t, options = {}) {
     wallet: false,
     spv: false,
     noPort: false,    // do not pass --stratum-port
+    owner: {},        // {uid, gid} to run as
     ...options,
     prefix: options.prefix || makeDir()
   });
