@@ -130,9 +130,9 @@ class Count {
 
     assert.strictEqual(error, null);
     this.add(miner, user, 'accepted');
-    this.round.clear();
-    this.blocks.push({node: miner.node, height, hash,
+    this.blocks.push({node: miner.node, round: new Map(this.round), height, hash,
       account: user.split('.')[0]});
+    this.round.clear();
     await miner.node.waitTip(hash);
     await miner.waitJob(job => job.prevBlock.toString('hex') === hash);
   }
@@ -414,6 +414,31 @@ function checkDumps(nodes, count) {
   }
 }
 
+/** Each reward is divided by the work that was counted, to the base unit. */
+
+async function checkPlan(node, count, payer) {
+  await node.mine(4);
+
+  const plan = await waitFor('all blocks in the plan', async () => {
+    const plan = await payer.plan();
+    return plan.blocks.length === count.blocks.length && plan;
+  }, {node});
+
+  for (const block of plan.blocks) {
+    const {round} = count.blocks.find(one => one.hash === block.hash);
+    const all = [...round.values()].reduce((sum, work) => sum + work);
+
+    assert.strictEqual(block.credited, block.reward);
+    assert.deepStrictEqual(block.credits.map(one => one.account).sort(),
+      [...round.keys()].sort());
+
+    for (const {account, amount} of block.credits) {
+      const exact = block.reward * round.get(account) / all;
+      assert.ok(Math.abs(amount - exact) < 1, `${account}: ${amount} ${exact}`);
+    }
+  }
+}
+
 async function start(t, node, user, password = 'x') {
   const miner = await Miner.start(t, node, user, password);
   miner.user = user;
@@ -447,7 +472,7 @@ async function refused(count, miner, user) {
 test('one server: every place shows what miners counted', async (t) => {
   const node = await startNode(t, {args: EASY});
   const count = new Count();
-  const payer = await Payer.start(t, node, []);
+  const payer = await Payer.start(t, node, ['--scheme', 'prop']);
   const rig = await start(t, node, 'alice.rig');
   const bad = await start(t, node, 'carol.bad', HARD);
   const late = await start(t, node, 'dave.late', HARD);
@@ -501,6 +526,8 @@ test('one server: every place shows what miners counted', async (t) => {
     checkDumps([node], count);
   });
 
+  await checkPlan(node, count, payer);
+
   for (const one of [page, gone, found])
     one.check();
 });
@@ -514,7 +541,7 @@ test('two servers: every place of both shows what miners counted',
     const west = await startNode(t, {peer: east, args: options('west')});
     const nodes = [east, west];
     const count = new Count();
-    const payer = await Payer.start(t, east, [], database.url);
+    const payer = await Payer.start(t, east, ['--scheme', 'prop'], database.url);
     const rig = await start(t, east, 'alice.rig');
     const both = [
       await start(t, east, 'bob.both'), await start(t, west, 'bob.both')
@@ -583,6 +610,7 @@ test('two servers: every place of both shows what miners counted',
 
     await count.block(both[1], 'bob.both');
     await settle('the dumps', nodes, () => checkDumps(nodes, count));
+    await checkPlan(east, count, payer);
 
     for (const page of pages)
       page.check();
