@@ -198,7 +198,8 @@ class Node {
 
     this.child = spawn(command, rest, {
       env: {...clean, ...env},
-      stdio: ['ignore', 'pipe', 'pipe']
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...this.options.owner
     });
 
     this.capture(this.child.stdout);
@@ -357,6 +358,7 @@ function makeNode(t, options = {}) {
     spv: false,
     noPort: false,    // do not pass --stratum-port
     within: [],       // a command that becomes the node's process
+    owner: {},        // {uid, gid} to run as
     ...options,
     prefix: options.prefix || makeDir()
   });

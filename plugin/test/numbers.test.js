@@ -42,6 +42,7 @@ class Count {
     this.servers = new Map();   // node → shares
     this.miners = new Map();    // miner → shares
     this.work = new Map();      // node → work
+    this.round = new Map();     // account → work since the last block
     this.blocks = [];           // {node, height, hash, account}
   }
 
@@ -74,6 +75,11 @@ class Count {
       one.first = one.first || one.last;
       one.work += miner.difficulty;
       this.work.set(node, (this.work.get(node) || 0) + miner.difficulty);
+
+      const [account] = user.split('.');
+
+      this.round.set(account,
+        (this.round.get(account) || 0) + miner.difficulty);
     }
   }
 
@@ -124,8 +130,9 @@ class Count {
 
     assert.strictEqual(error, null);
     this.add(miner, user, 'accepted');
-    this.blocks.push({node: miner.node, height, hash,
+    this.blocks.push({node: miner.node, round: new Map(this.round), height, hash,
       account: user.split('.')[0]});
+    this.round.clear();
     await miner.node.waitTip(hash);
     await miner.waitJob(job => job.prevBlock.toString('hex') === hash);
   }
@@ -154,6 +161,12 @@ function isNear(shown, at, what) {
 
   assert.ok(shown !== null && Math.abs(shown - at) <= CLOCK_S,
     `${what}: last share ${shown}, sent ${at}`);
+}
+
+/** Two looks at what fades within minutes. */
+
+function isClose(a, b) {
+  return a === b || Math.abs(a / b - 1) < 0.1;
 }
 
 function sumOf(points) {
@@ -234,6 +247,23 @@ async function checkPool(node, count, online, payer) {
   assert.strictEqual(pool.accounts,
     new Set(online.map(name => name.split('.')[0])).size);
 
+  const round = await get(node, '/api/v1/round');
+  const work = [...count.round.values()].reduce((sum, one) => sum + one, 0);
+
+  assert.strictEqual(round.work, work);
+  assert.deepStrictEqual(new Map(round.accounts.map((row) => {
+    return [row.account, row.work];
+  })), count.round);
+
+  for (const [name, own] of count.round) {
+    const one = await get(node, `/api/v1/accounts/${name}`);
+    assert.deepStrictEqual([one.round_work, one.round_share], [own, own / work]);
+  }
+
+  const info = await node.rpc('getstratuminfo');
+
+  assert.strictEqual(info.round.work, work);
+
   const {blocks} = await get(node, '/api/v1/blocks?limit=500');
 
   assert.deepStrictEqual(blocks.map(block => block.hash).sort(),
@@ -249,6 +279,7 @@ async function checkPool(node, count, online, payer) {
     return [`${row.account}.${row.worker}`, pick(row)];
   }).sort(), kept.map(name => [name, count.of(name).shares]));
   assert.strictEqual(report.blocks.length, count.blocks.length);
+  assert.strictEqual(report.open_round.work, work);
 
   return shown;
 }
@@ -261,7 +292,7 @@ function pick({accepted, stale, low, duplicate}) {
 
 async function checkServer(node, count, miners) {
   const sent = count.servers.get(node) || NOTHING;
-  const {shares} = await get(node, '/api/v1/pool');
+  const {shares, hashrate, servers} = await get(node, '/api/v1/pool');
   const metrics = await get(node, '/metrics');
   const info = await node.rpc('getstratuminfo');
 
@@ -286,6 +317,14 @@ async function checkServer(node, count, miners) {
   }, sent);
 
   const hashes = (count.work.get(node) || 0) * 2 ** 32;
+
+  const block = count.blocks.filter(block => block.node === node).pop();
+
+  assert.strictEqual(info.lastblock && info.lastblock.hash,
+    block ? block.hash : null);
+
+  for (const rate of servers === 1 ? [hashrate, info.hashrate] : [info.hashrate])
+    assert.ok(isClose(metric('hstratum_hashrate'), rate), `${rate}`);
 
   // Powers of two: the sums are exact.
   assert.strictEqual(metric('hstratum_hashes_total'), hashes);
@@ -375,6 +414,31 @@ function checkDumps(nodes, count) {
   }
 }
 
+/** Each reward is divided by the work that was counted, to the base unit. */
+
+async function checkPlan(node, count, payer) {
+  await node.mine(4);
+
+  const plan = await waitFor('all blocks in the plan', async () => {
+    const plan = await payer.plan();
+    return plan.blocks.length === count.blocks.length && plan;
+  }, {node});
+
+  for (const block of plan.blocks) {
+    const {round} = count.blocks.find(one => one.hash === block.hash);
+    const all = [...round.values()].reduce((sum, work) => sum + work);
+
+    assert.strictEqual(block.credited, block.reward);
+    assert.deepStrictEqual(block.credits.map(one => one.account).sort(),
+      [...round.keys()].sort());
+
+    for (const {account, amount} of block.credits) {
+      const exact = block.reward * round.get(account) / all;
+      assert.ok(Math.abs(amount - exact) < 1, `${account}: ${amount} ${exact}`);
+    }
+  }
+}
+
 async function start(t, node, user, password = 'x') {
   const miner = await Miner.start(t, node, user, password);
   miner.user = user;
@@ -408,7 +472,7 @@ async function refused(count, miner, user) {
 test('one server: every place shows what miners counted', async (t) => {
   const node = await startNode(t, {args: EASY});
   const count = new Count();
-  const payer = await Payer.start(t, node, []);
+  const payer = await Payer.start(t, node, ['--scheme', 'prop']);
   const rig = await start(t, node, 'alice.rig');
   const bad = await start(t, node, 'carol.bad', HARD);
   const late = await start(t, node, 'dave.late', HARD);
@@ -447,14 +511,25 @@ test('one server: every place shows what miners counted', async (t) => {
   await count.block(late, 'dave.late');
   online.splice(1, 1);
 
+  const gone = await open(browser, node, '/account/carol');
+  const found = await open(browser, node, '/account/dave');
+
   await settle('the same after one left', [node], async () => {
+    assert.match(await gone.locator('.stats').innerText(),
+      /ONLINE\s+0\s+of 1\s+REJECTED[^0-9]+100(\.0+)?\s/i);
+    assert.match(await found.locator('.stats').innerText(),
+      /ONLINE\s+1\s+of 1\s+REJECTED[^0-9]+80(\.0+)?\s/i);
+
     await checkPool(node, count, online, payer);
     await checkServer(node, count, miners);
     await checkPage(page, count, online);
     checkDumps([node], count);
   });
 
-  page.check();
+  await checkPlan(node, count, payer);
+
+  for (const one of [page, gone, found])
+    one.check();
 });
 
 test('two servers: every place of both shows what miners counted',
@@ -466,7 +541,7 @@ test('two servers: every place of both shows what miners counted',
     const west = await startNode(t, {peer: east, args: options('west')});
     const nodes = [east, west];
     const count = new Count();
-    const payer = await Payer.start(t, east, [], database.url);
+    const payer = await Payer.start(t, east, ['--scheme', 'prop'], database.url);
     const rig = await start(t, east, 'alice.rig');
     const both = [
       await start(t, east, 'bob.both'), await start(t, west, 'bob.both')
@@ -512,6 +587,14 @@ test('two servers: every place of both shows what miners counted',
         await checkPage(pages[place], count, online);
       }
 
+      const pools = await Promise.all(
+        nodes.map(node => get(node, '/api/v1/pool')));
+      const own = await Promise.all(
+        nodes.map(node => node.rpc('getstratuminfo')));
+
+      assert.ok(isClose(pools[0].hashrate, pools[1].hashrate));
+      assert.ok(isClose(pools[0].hashrate, own[0].hashrate + own[1].hashrate));
+
       // A hash a share, of the time since the first one.
       for (const name of ['alice.rig', 'alice.mover', 'bob.both']) {
         const {work, first} = count.of(name);
@@ -527,6 +610,7 @@ test('two servers: every place of both shows what miners counted',
 
     await count.block(both[1], 'bob.both');
     await settle('the dumps', nodes, () => checkDumps(nodes, count));
+    await checkPlan(east, count, payer);
 
     for (const page of pages)
       page.check();

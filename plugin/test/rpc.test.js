@@ -209,3 +209,29 @@ test('a drain moves miners away, and its end takes them back', async (t) => {
   await node.rpc('drainstratum', ['stop']);
   assert.strictEqual(await isTaken(node), true);
 });
+
+test('getstratuminfo says why when the ledger is gone', async (t) => {
+  const node = await startNode(t);
+  const miner = await Miner.start(t, node);
+  const {hash} = await miner.submit();
+
+  await node.waitTip(hash);
+
+  for (const name of fs.readdirSync(node.stratumDir)) {
+    if (name.startsWith('ledger.db'))
+      fs.unlinkSync(path.join(node.stratumDir, name));
+  }
+
+  await node.waitFor('the reason', async () => {
+    const {roundfailing} = await node.rpc('getstratuminfo');
+    return /ledger\.db/.test(roundfailing);
+  });
+
+  // The next share is not taken, and the reason is there too.
+  await miner.waitJob(job => job.prevBlock.toString('hex') === hash);
+  miner.send('mining.submit', ['alice', ...miner.solve().params]);
+  await node.waitFor('the ledger\'s reason', async () => {
+    const {ledger} = await node.rpc('getstratuminfo');
+    return ledger !== 'ok' && ledger;
+  });
+});

@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('assert');
+const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
@@ -183,3 +184,106 @@ test('a second SIGTERM changes nothing', async (t) => {
 
   assert.strictEqual(code, 0, node.tail());
 });
+
+const NOBODY = 65534;
+
+/** The start's own lines, of a node that was not to start. */
+
+async function refusal(t, options, prepare) {
+  const node = makeNode(t, options);
+
+  fs.mkdirSync(node.stratumDir, {recursive: true});
+  prepare(node);
+  await node.spawn();
+  await node.waitFor('the exit', () => node.exit);
+  assert.notStrictEqual(node.exit.code, 0);
+  return bareLines(node.lines.map(line => line.text)).join('\n');
+}
+
+function give(dir) {
+  fs.chownSync(dir, NOBODY, NOBODY);
+  for (const entry of fs.readdirSync(dir, {withFileTypes: true})) {
+    if (entry.isDirectory())
+      give(path.join(dir, entry.name));
+    else
+      fs.chownSync(path.join(dir, entry.name), NOBODY, NOBODY);
+  }
+}
+
+test('a directory that cannot be written is told from a damaged ledger',
+  {skip: process.getuid() !== 0 && 'root only, to run as somebody else'},
+  async (t) => {
+    const owner = {uid: NOBODY, gid: NOBODY};
+    const whole = await startNode(t);
+
+    await whole.signal('SIGTERM');
+
+    const ledger = fs.readFileSync(path.join(whole.stratumDir, 'ledger.db'));
+
+    for (const content of [null, ledger, 'no ledger']) {
+      const text = await refusal(t, {owner}, (node) => {
+        const file = path.join(node.stratumDir, 'ledger.db');
+        // What a start has made before it comes to the ledger.
+        for (const name of ['spool', 'shares'])
+          fs.mkdirSync(path.join(node.stratumDir, name));
+        if (content !== null)
+          fs.writeFileSync(file, content);
+        give(node.prefix);
+        if (content !== null)
+          fs.chmodSync(file, 0o400);
+        fs.chmodSync(node.stratumDir, 0o500);
+      });
+
+      assert.match(text, /ledger\.db/);
+      if (content === 'no ledger') {
+        assert.match(text, /put a backup in its place/);
+      } else {
+        assert.match(text, /its directory can be written and has room/);
+        assert.doesNotMatch(text, /backup/);
+      }
+    }
+  });
+
+test('a key with a passphrase is named as such', async (t) => {
+  const {privateKey} = crypto.generateKeyPairSync('ec', {
+    namedCurve: 'prime256v1',
+    publicKeyEncoding: {type: 'spki', format: 'pem'},
+    privateKeyEncoding: {
+      type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x'
+    }
+  });
+  const dir = tempDir(t);
+  const key = path.join(dir, 'key');
+  const cert = path.join(__dirname, '..', '..', 'crates', 'server', 'tests',
+    'tls', 'first.crt');
+
+  fs.writeFileSync(key, privateKey);
+
+  const {code, output} = await runNode(t, {args: [
+    '--stratum-listen=tls://127.0.0.1:0', `--stratum-tls-cert=${cert}`,
+    `--stratum-tls-key=${key}`
+  ]});
+  const text = bareLines(output).join('\n');
+
+  assert.notStrictEqual(code, 0);
+  assert.match(text, /the key is encrypted/);
+  assert.ok(text.includes(key), text);
+});
+
+test('a users.json that begins with a byte-order mark is read and kept',
+  async (t) => {
+    const args = ['--stratum-auth=users'];
+    const node = await startNode(t, {args});
+    const file = path.join(node.stratumDir, 'users.json');
+
+    await node.rpc('addstratumuser', ['alice', 'x']);
+    await node.signal('SIGTERM');
+    fs.writeFileSync(file, `\ufeff${fs.readFileSync(file, 'utf8')}`);
+    await node.restart();
+    await Miner.start(t, node, 'alice', 'x');
+    await node.rpc('addstratumuser', ['bob', 'x']);
+    await node.restart();
+
+    for (const user of ['alice', 'bob'])
+      await Miner.start(t, node, user, 'x');
+  });

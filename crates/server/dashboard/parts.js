@@ -53,8 +53,7 @@ export function workersTable(params, empty) {
       {title: 'Rejected', sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
       {title: 'Last share', sort: 'last_share', kind: 'number minor',
-        cell: row => row.servers.length > 0 && row.hashrate > 0 ? 'now'
-          : ago(row.last_share_at)}
+        cell: row => ago(row.last_share_at)}
     ]
   });
 }

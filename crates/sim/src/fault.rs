@@ -7,7 +7,7 @@ use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
 /// How far a clock is set forward and back at most. A block may be two hours ahead of it, and must be
 /// above the median of the last ones, which is ten minutes behind the true time here.
 const CLOCK_OFF_S_MAX: u64 = 5 * 3600;
-const CLOCK_SLOW_S_MAX: i64 = 6000;
+const CLOCK_SLOW_S_MAX: i64 = 4 * 3600;
 
 impl FaultKind {
     pub(crate) const ALL: [Self; 12] = [
