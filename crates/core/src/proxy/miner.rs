@@ -95,6 +95,8 @@ pub(crate) struct Miner {
     pub is_admitted: bool,
     /// Whether they know that it has an accepted share.
     pub is_proven: bool,
+    /// It sends no more.
+    pub is_finished: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -145,6 +147,7 @@ impl Miner {
             has_credit: false,
             is_admitted: false,
             is_proven: false,
+            is_finished: false,
             requests: VecDeque::new(),
             current: None,
             next: None,
@@ -190,6 +193,20 @@ impl Miner {
     pub(crate) fn first_owed(&mut self) -> Option<&mut Request> {
         let is_owed = |request: &&mut Request| matches!(request, Request::Asked { .. });
         self.requests.iter_mut().find(is_owed)
+    }
+
+    /// Whether it is owed the answer to a share.
+    pub(crate) fn has_share_in_flight(&self) -> bool {
+        let is_share = |request: &Request| {
+            matches!(
+                request,
+                Request::Asked {
+                    kind: Kind::Submit,
+                    ..
+                }
+            )
+        };
+        self.requests.iter().any(is_share)
     }
 
     /// The answer of a request that is the proxy's own to give.

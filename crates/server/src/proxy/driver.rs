@@ -230,6 +230,7 @@ impl<S: Outside> Driver<S> {
                 self.perform_all();
             }
             ReadResult::Nothing => {}
+            ReadResult::Finished => self.handle(Event::Finished(conn)),
             ReadResult::Gone => {
                 self.net.drop_gone(conn);
                 self.handle(Event::Closed(conn));
