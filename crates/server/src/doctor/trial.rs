@@ -205,11 +205,15 @@ impl Miner<'_> {
 
     /// Why nothing can be read any more.
     fn explain(&self, error: anyhow::Error) -> Ended {
-        // An alert of TLS (RFC 8446, 5.1).
-        match self.unread.starts_with(&[0x15, 0x03]) {
+        match self.has_alert() {
             true => Ended::Tls,
             false => error.into(),
         }
+    }
+
+    /// Whether an alert of TLS has come (RFC 8446, 5.1).
+    fn has_alert(&self) -> bool {
+        self.unread.starts_with(&[0x15, 0x03])
     }
 
     fn handle(&mut self, line: &str) -> Result<Update, Ended> {
@@ -232,6 +236,9 @@ impl Miner<'_> {
     /// The next line; none when the time is over.
     fn next_line(&mut self) -> anyhow::Result<Option<String>> {
         loop {
+            if self.has_alert() {
+                bail!("{} speaks TLS", self.address);
+            }
             if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));

@@ -22,6 +22,10 @@ use crate::values;
 /// How long a roster is given again.
 const ROSTER_KEPT: Duration = Duration::from_secs(2);
 
+/// How long a worker that has left stays listed when the ledger has nothing of it yet: it is told of what
+/// miners sent every ten seconds, and read half a minute later at the latest.
+const LEFT_KEPT: Duration = Duration::from_secs(60);
+
 /// The shortest span that statistics are kept in.
 const SPAN_S: u64 = 600;
 
@@ -100,10 +104,20 @@ struct Past {
 /// Since when, and everybody.
 type Pasts = (u64, Vec<Past>);
 
+/// A roster, and whom it has only since the one before had them.
+struct Made {
+    at: Instant,
+    rows: Arc<Vec<Row>>,
+    left: Left,
+}
+
+/// Workers that have left and that the ledger does not know yet: since when.
+type Left = HashMap<(Arc<str>, Arc<str>), Instant>;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Roster {
-    made: Mutex<Option<(Instant, Arc<Vec<Row>>)>>,
+    made: Mutex<Option<Made>>,
     hour: Gathered<Pasts>,
     day: Day,
 }
@@ -112,10 +126,10 @@ impl Roster {
     /// Everybody, in no order.
     pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<Row>>, Failure> {
         let mut made = self.made.lock().await;
-        if let Some((at, rows)) = &*made
-            && at.elapsed() < ROSTER_KEPT
+        if let Some(made) = &*made
+            && made.at.elapsed() < ROSTER_KEPT
         {
-            return Ok(rows.clone());
+            return Ok(made.rows.clone());
         }
         let (_, live) = site.sources.live.look_at_workers().await?;
         let (hour, day) = match &site.book {
@@ -127,6 +141,7 @@ impl Roster {
         };
         let fleet = site.fleet.known();
         let own = Arc::from(site.server_id.as_str());
+        let before = made.take();
         let rows = tokio::task::spawn_blocking(move || {
             let now = unix_s();
             let mut merged = Merged::default();
@@ -134,13 +149,18 @@ impl Roster {
             merged.add_day(day, now);
             merged.add_elsewhere(&hour, &fleet, now);
             merged.add_live(&live, &own, now);
-            merged.rows
+            let left = before.map_or_else(Left::new, |before| merged.add_left(before));
+            (merged.rows, left)
         });
-        let rows = rows
+        let (rows, left) = rows
             .await
             .map_err(|_| Failure::busy("failed to list the workers, which is a bug"))?;
         let rows = Arc::new(rows);
-        *made = Some((Instant::now(), rows.clone()));
+        *made = Some(Made {
+            at: Instant::now(),
+            rows: rows.clone(),
+            left,
+        });
         Ok(rows)
     }
 }
@@ -269,6 +289,26 @@ impl Merged {
                 self.rows[place].rates[0] += past.recent_work * HASHES_PER_DIFFICULTY / seconds;
             }
         }
+    }
+
+    /// Whoever had a share accepted and is nowhere else yet.
+    fn add_left(&mut self, before: Made) -> Left {
+        let mut left = Left::new();
+        for row in before.rows.iter().filter(|row| row.last_share_at.is_some()) {
+            let names = (row.account.clone(), row.worker.clone());
+            let since = before.left.get(&names).copied().unwrap_or(before.at);
+            if since.elapsed() >= LEFT_KEPT || self.places.contains_key(&names) {
+                continue;
+            }
+            *self.row(&row.account, &row.worker) = Row {
+                connections: 0,
+                servers: Vec::new(),
+                rates: [0.0, row.rates[1], row.rates[2]],
+                ..row.clone()
+            };
+            left.insert(names, since);
+        }
+        left
     }
 
     fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, now: u64) {
