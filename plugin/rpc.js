@@ -45,6 +45,7 @@ const CALLS = {
         version: server.version,
         addresses: server.addresses,
         ...JSON.parse(answer.info),
+        options: JSON.parse(server.options),
         ledger: server.ledgerTrouble || 'ok',
         node: waits.overdue || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')

@@ -284,3 +284,130 @@ test('a server that is not there, and one that speaks no stratum',
     assert.strictEqual(mail.code, 1);
     assert.match(mail.stdout, /expected a line of stratum, found "220 mail/);
   });
+
+test('a node that was given flags tells what is in force', async (t) => {
+  const node = await startNode(t);
+
+  await haveJob(node);
+
+  const {code, findings, problems, warnings} = await examine(node,
+    [`--node-url=http://127.0.0.1:${node.ports.http}`],
+    {HSTRATUM_NODE_API_KEY: API_KEY});
+  const shown = JSON.stringify(findings, null, 2);
+  const of = part => findings.filter(found => found.part === part)
+    .map(found => found.text).join('\n');
+
+  assert.deepStrictEqual([code, problems, warnings], [0, 0, 0], shown);
+  assert.match(of('configuration'), new RegExp(
+    `the node listens on tcp://127\\.0\\.0\\.1:${node.ports.stratum}`), shown);
+  assert.doesNotMatch(of('configuration'), /3008|unless/, shown);
+  assert.match(of('dashboard'), node.ports.dashboard === 0
+    ? /the node has none/ : /answers, 200/, shown);
+  assert.match(of('miners'), /as a HandyMiner: .*a share accepted/, shown);
+});
+
+test('what cannot be known of a stopped node is said so', async (t) => {
+  const node = await prepare(t);
+  const {findings} = await examine(node);
+  const told = findings.filter(found => found.part === 'configuration');
+
+  assert.match(told[0].text, /unless flags of hsd say otherwise/);
+  assert.match(told[1].text, /any name may mine.*unless flags/);
+});
+
+/** A server of which every share is stale, or the first `count`. */
+
+async function staleServer(t, count) {
+  const zeros = '00'.repeat(32);
+  let jobs = 0;
+  let stale = 0;
+  const server = net.createServer((socket) => {
+    const say = what => socket.write(`${JSON.stringify(what)}\n`);
+    const notify = () => say({id: null, method: 'mining.notify', params: [
+      `job${jobs++}`, zeros, zeros, zeros, zeros, zeros, '00000000',
+      '207fffff', '65000000'
+    ]});
+
+    let rest = '';
+
+    socket.on('error', () => {});
+    socket.on('data', (data) => {
+      const lines = (rest + data).split('\n');
+
+      rest = lines.pop();
+
+      for (const line of lines) {
+        const {id, method} = JSON.parse(line);
+
+        switch (method) {
+          case 'mining.subscribe':
+            say({id, result: [[['mining.notify', '00000001'],
+              ['mining.set_difficulty', '00000001']], '00000001', 4],
+            error: null});
+            break;
+          case 'mining.authorize':
+            say({id, result: true, error: null});
+            say({id: null, method: 'mining.set_difficulty', params: [1e-9]});
+            notify();
+            break;
+          case 'mining.submit':
+            if (stale++ < count) {
+              say({id, result: null, error: [21, 'stale-prevblk', false]});
+              notify();
+            } else {
+              say({id, result: true, error: null});
+            }
+            break;
+          default:
+            say({id, result: null, error: [0, 'unknown method', false]});
+        }
+      }
+    });
+  });
+
+  t.after(() => server.close());
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+
+  return `--url=stratum+tcp://127.0.0.1:${server.address().port}`;
+}
+
+test('a share that the tip has overtaken is no problem of the port',
+  async (t) => {
+    const once = await run(['doctor', '--network=regtest',
+      await staleServer(t, 1)]);
+
+    assert.strictEqual(once.code, 0, once.stdout);
+    assert.match(once.stdout, /a share accepted/);
+
+    const always = await run(['doctor', '--network=regtest',
+      await staleServer(t, Infinity)]);
+
+    assert.strictEqual(always.code, 0, always.stdout);
+    assert.match(always.stdout, /warning .*each share was stale/);
+  });
+
+test('a port that hangs is not taken for TLS, and TLS is', async (t) => {
+  const says = async (bytes) => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {});
+      socket.on('data', () => bytes && socket.end(bytes));
+    });
+
+    t.after(() => server.close());
+    await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+
+    const {code, stdout} = await run(['doctor',
+      `--url=stratum+tcp://127.0.0.1:${server.address().port}`]);
+
+    assert.strictEqual(code, 1);
+    return stdout;
+  };
+
+  const silent = await says(null);
+
+  assert.match(silent, /does not reply/);
+  assert.doesNotMatch(silent, /TLS/);
+  // An alert: unexpected message.
+  assert.match(await says(Buffer.from([0x15, 3, 3, 0, 2, 2, 10])),
+    /it speaks TLS/);
+});

@@ -160,6 +160,12 @@ impl ServerHandle {
         addresses.map(ToString::to_string).collect()
     }
 
+    /// The options that it runs with, as JSON.
+    #[napi(getter, catch_unwind)]
+    pub fn options(&self) -> String {
+        serde_json::to_string(self.server.in_force()).unwrap_or_else(|_| "null".to_owned())
+    }
+
     /// Why shares are refused or wait for the ledger's sake; null when they are taken.
     #[napi(getter, catch_unwind)]
     pub fn ledger_trouble(&self) -> Option<String> {

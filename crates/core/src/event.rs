@@ -43,6 +43,8 @@ pub enum Event<'a> {
     Connected(ConnId, Arrival),
     /// Bytes from a miner.
     Received(ConnId, &'a [u8]),
+    /// A peer sends no more: what it is owed is still said, then its connection ends.
+    Finished(ConnId),
     /// The connection is gone.
     Closed(ConnId),
     /// What is recorded up to here survives a crash, but for what was given up before.

@@ -416,6 +416,7 @@ impl Desk<'_> {
         self.reply(session, id, answer);
         self.start(session);
         self.receive(session, &[]);
+        self.end_if_finished(session);
     }
 }
 

@@ -211,6 +211,7 @@ impl Pool {
                     .receive(session, bytes);
                 }
             }
+            Event::Finished(conn) => self.handle_finished(conn),
             Event::Closed(conn) => self.forget(now, conn, out),
             Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
             Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),

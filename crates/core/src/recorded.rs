@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Actions, LedgerState, Now};
+use crate::event::{Actions, CloseHow, LedgerState, Now};
 use crate::limits::SHARES_WAITING_MAX;
 use crate::pool::Pool;
 use crate::reply::Fate;
 use crate::request::Desk;
+use crate::session::Session;
 use crate::units::{ConnId, Seq};
 
 /// A share that the ledger has not spoken of. A connection has at most
@@ -87,6 +88,27 @@ impl Pool {
             if session.is_paused {
                 desk.receive(session, &[]);
             }
+            desk.end_if_finished(session);
+        }
+    }
+
+    /// The peer sends no more. What it is owed is said first: a share's reply, for one.
+    pub(crate) fn handle_finished(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.is_finished = true;
+        if session.waits_for_nothing() {
+            self.shared.closing.push((conn, CloseHow::Flushed));
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// Ends a connection whose peer sends no more and is owed nothing.
+    pub(crate) fn end_if_finished(&mut self, session: &Session) {
+        if session.is_finished && session.waits_for_nothing() {
+            self.shared.closing.push((session.conn, CloseHow::Flushed));
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Session {
     pub has_credit: bool,
     /// Whether the sockets know that it has logged in.
     pub is_admitted: bool,
+    /// The peer sends no more.
+    pub is_finished: bool,
     /// Of its names without an accepted share those beyond what every connection may have.
     pub unproven_beyond: usize,
     pub phase: Phase,
@@ -110,6 +112,7 @@ impl Session {
             pace: Pace::new(arrival.difficulty, floor, dynamic, now.ms),
             has_credit: false,
             is_admitted: false,
+            is_finished: false,
             unproven_beyond: 0,
             phase: Phase::New,
             lines: LineBuffer::default(),

@@ -1,5 +1,6 @@
 //! Ranges of addresses: which peers are trusted proxies.
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// An address, or all that share its first bits. IPv4 within IPv6 counts as IPv4.
@@ -33,6 +34,12 @@ impl AddressRange {
         let (base, width) = number(self.base);
         let (address, address_width) = number(address.to_canonical());
         width == address_width && (base ^ address) & !host_mask(width - self.bits) == 0
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.bits)
     }
 }
 

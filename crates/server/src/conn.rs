@@ -49,6 +49,8 @@ pub(crate) enum Input {
     Again,
     /// Nothing until the socket is ready again.
     Nothing,
+    /// The peer sends no more. It may read still.
+    Finished,
     /// The connection is gone, or not wanted.
     Gone,
 }
@@ -280,7 +282,7 @@ impl Conn {
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Input {
         match &mut self.transport {
             Transport::Plain => match self.socket.read(into) {
-                Ok(0) => Input::Gone,
+                Ok(0) => Input::Finished,
                 Ok(len) => {
                     // A short read has emptied the socket: epoll tells of what comes later
                     // (epoll(7)), and of an end that is there already.

@@ -303,6 +303,7 @@ impl<S: Surroundings> Driver<S> {
                 self.perform_all();
             }
             ReadResult::Nothing => {}
+            ReadResult::Finished => self.handle(pool, now, Event::Finished(conn)),
             ReadResult::Gone => {
                 self.net.drop_gone(conn);
                 self.handle(pool, now, Event::Closed(conn));

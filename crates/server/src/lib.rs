@@ -19,6 +19,7 @@ mod duty;
 mod files;
 pub mod histogram;
 mod http;
+pub mod in_force;
 pub mod ledger;
 pub mod legacy;
 mod limits;

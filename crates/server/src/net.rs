@@ -235,8 +235,13 @@ impl Net {
             self.mark_dirty(id);
         }
         match input {
-            Input::Gone if stage.is_known() => return ReadResult::Gone,
-            Input::Gone => self.remove(id),
+            Input::Finished if !self.conns[slot_of(id)].is_dialed => {
+                self.conns[slot_of(id)].may_read = false;
+                self.set_due(id, CLOSING_MS);
+                return ReadResult::Finished;
+            }
+            Input::Gone | Input::Finished if stage.is_known() => return ReadResult::Gone,
+            Input::Gone | Input::Finished => self.remove(id),
             Input::Nothing => self.conns[slot_of(id)].may_read = false,
             Input::Again | Input::Bytes(_) => {}
         }

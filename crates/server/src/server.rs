@@ -19,6 +19,7 @@ use crate::driver::Driver;
 use crate::duty::Duties;
 use crate::files::Files;
 use crate::http::{self, Site, Sources};
+use crate::in_force::InForce;
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
 use crate::listener::Encryption;
@@ -53,6 +54,7 @@ pub struct Server {
     standing: Option<Arc<Standing>>,
     node_lag: Arc<NodeLag>,
     round: RoundReader,
+    in_force: InForce,
 }
 
 impl Server {
@@ -89,6 +91,8 @@ impl Server {
         })?;
         let addresses = log_listeners(&net, config, &*node);
         let http = http::bind(config, &*node)?;
+        let dashboard = http.as_ref().and_then(|http| http.local_addr().ok());
+        let in_force = InForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard);
         let (post, mailbox) = Post::new(waker);
         let bulletin = Arc::new(Bulletin::default());
         let node_lag = Arc::new(NodeLag::default());
@@ -183,6 +187,7 @@ impl Server {
             standing,
             node_lag,
             round,
+            in_force,
         })
     }
 
@@ -194,6 +199,11 @@ impl Server {
     /// All addresses where miners connect: [`Self::address`], then those of `listen`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The options that it runs with.
+    pub fn in_force(&self) -> &InForce {
+        &self.in_force
     }
 
     /// Reads the certificate and its key anew, for new connections. When that fails the log says

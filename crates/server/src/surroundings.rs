@@ -23,6 +23,8 @@ pub enum ReadResult {
     Bytes(usize),
     /// Nothing for now.
     Nothing,
+    /// The peer sends no more, and is there for ten seconds more at most.
+    Finished,
     /// The connection is gone.
     Gone,
 }

@@ -182,7 +182,7 @@ impl TlsSession {
 
     fn plaintext(&mut self, into: &mut [u8]) -> Input {
         match self.inner.reader().read(into) {
-            Ok(0) => Input::Gone,
+            Ok(0) => Input::Finished,
             Ok(len) => Input::Bytes(len),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Input::Nothing,
             Err(_) => Input::Gone,

@@ -134,3 +134,23 @@ fn passwords_that_wait_to_be_checked_do_not_hold_up_the_stop() {
     }
     close_soon(&running);
 }
+
+/// What a miner sends before it ends is answered, and then its connection ends.
+#[test]
+fn a_share_with_an_end_behind_it_is_credited_and_answered() {
+    let running = start(&[("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::easy().empty_at(0));
+    for _ in 0..20 {
+        let mut miner = running.mine_as("alice");
+        miner.submit(Want::Share);
+        miner.finish();
+        miner.expect_accepted();
+        assert_eq!(miner.end().1, End::Finished);
+    }
+    // So is whatever else it has asked.
+    let mut other = running.connect();
+    other.send(1, "mining.ping", &json!([]));
+    other.finish();
+    assert_eq!(other.reply()["result"], "pong");
+    assert_eq!(other.end().1, End::Finished);
+}

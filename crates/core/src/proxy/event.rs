@@ -66,6 +66,8 @@ pub enum Event<'a> {
     Opened(ConnId),
     /// Bytes from a miner or a server.
     Received(ConnId, &'a [u8]),
+    /// A miner sends no more: its shares are still answered, then its connection ends.
+    Finished(ConnId),
     /// A connection is gone, or could not be made.
     Closed(ConnId),
     /// The operator takes a server out, or back in.

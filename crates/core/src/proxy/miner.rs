@@ -99,6 +99,8 @@ pub(crate) struct Miner {
     pub is_proven: bool,
     /// It is reset at the end of this event.
     pub is_ended: bool,
+    /// It sends no more.
+    pub is_finished: bool,
     pub requests: VecDeque<Request>,
     /// The server that it is on.
     pub current: Option<Link>,
@@ -153,6 +155,7 @@ impl Miner {
             is_admitted: false,
             is_proven: false,
             is_ended: false,
+            is_finished: false,
             requests: VecDeque::new(),
             current: None,
             next: None,
@@ -199,6 +202,20 @@ impl Miner {
     pub(crate) fn first_owed(&mut self) -> Option<&mut Request> {
         let is_owed = |request: &&mut Request| matches!(request, Request::Asked { .. });
         self.requests.iter_mut().find(is_owed)
+    }
+
+    /// Whether it is owed the answer to a share.
+    pub(crate) fn has_share_in_flight(&self) -> bool {
+        let is_share = |request: &Request| {
+            matches!(
+                request,
+                Request::Asked {
+                    kind: Kind::Submit,
+                    ..
+                }
+            )
+        };
+        self.requests.iter().any(is_share)
     }
 
     /// The answer of a request that is the proxy's own to give.

@@ -197,6 +197,9 @@ impl Proxy {
             Event::NoAddress(place) => self.shared.has_no_address(place, now, out),
             Event::Opened(conn) => self.handle_opened(now, conn, out),
             Event::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
+            Event::Finished(conn) => {
+                self.with(now, conn, out, |_, miner| miner.is_finished = true);
+            }
             Event::Closed(conn) => self.handle_closed(now, conn, out),
             Event::Drain(place, drain) => self.shared.set_drain(place, drain, out),
             Event::Tick => self.handle_tick(now, out),
@@ -439,6 +442,10 @@ impl Proxy {
         if miner.is_mining() && !miner.is_admitted {
             miner.is_admitted = true;
             out.push(Action::Admitted(conn));
+        }
+        if miner.is_finished && !miner.has_share_in_flight() {
+            miner.is_finished = false;
+            self.shared.closing.push((conn, CloseHow::Flushed));
         }
         if miner.has_credit && !miner.is_proven {
             miner.is_proven = true;

@@ -119,6 +119,24 @@ fn an_accepted_share_is_told_once_and_again_after_a_take_over() {
     assert!((3..=4).contains(&stage.proven.len()), "{:?}", stage.proven);
 }
 
+/// A miner that sends no more is told of its last share, then its connection ends.
+#[test]
+fn a_share_with_an_end_behind_it_is_answered() {
+    let mut stage = Stage::new(1, true);
+    let (miner, idle) = (stage.miner("alice"), stage.miner("alice"));
+    let conns = [miner, idle].map(|miner| stage.players[miner].conn);
+    let id = stage.submit(miner);
+    assert!(stage.step(), "it comes to the proxy");
+    for conn in conns {
+        stage.handle(Event::Finished(conn));
+    }
+    assert!(stage.players[miner].is_open, "it is owed an answer");
+    assert!(!stage.players[idle].is_open);
+    stage.settle();
+    assert_eq!(stage.players[miner].answer(id), "true");
+    assert!(!stage.players[miner].is_open);
+}
+
 #[test]
 fn the_same_events_give_the_same_actions() {
     let run = || {

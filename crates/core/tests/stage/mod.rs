@@ -334,7 +334,7 @@ impl Stage {
     }
 
     /// One thing arrives; false when nothing is on its way.
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         if let Some((after, failing)) = self.failing
             && self.passed >= after
         {

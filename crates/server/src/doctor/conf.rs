@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use hstratum_core::account::Auth;
+
 use crate::config::{Config, Origin, RawOption};
+use crate::in_force::InForce;
 
 use super::{Findings, Part};
 
@@ -21,6 +24,8 @@ const PREFIX: &str = "stratum";
 pub(super) struct Settings {
     /// Ours; none when they are wrong.
     pub config: Option<Config>,
+    /// How many of ours were given in files and the environment.
+    pub given: usize,
     /// hsd's own, by their names without hyphens.
     pub node: BTreeMap<String, String>,
 }
@@ -55,7 +60,11 @@ impl Settings {
         let own = own.unwrap_or_else(|| dir.join("stratum.conf"));
         let stratum = read_file(&own, "password", findings);
         let (Some(hsd), Some(stratum)) = (hsd, stratum) else {
-            return Self { config: None, node };
+            return Self {
+                config: None,
+                given: 0,
+                node,
+            };
         };
 
         let mut options = ours(&hsd, Origin::File);
@@ -68,7 +77,7 @@ impl Settings {
         options.retain(|option| option.key != "config");
         let config = match Config::parse(&options) {
             Ok(config) => {
-                tell(&config, options.len(), findings);
+                look(&config, findings);
                 Some(config)
             }
             Err(error) => {
@@ -80,21 +89,64 @@ impl Settings {
                 None
             }
         };
-        Self { config, node }
+        Self {
+            config,
+            given: options.len(),
+            node,
+        }
+    }
+
+    /// What miners meet: as the running node says, or else as files and the environment have it, which
+    /// flags may have changed.
+    pub(super) fn tell(&self, in_force: Option<&InForce>, findings: &mut Findings) {
+        let Some(config) = &self.config else { return };
+        let place = SocketAddr::new(config.host, config.port);
+        let what = match self.given {
+            0 => "no options in files or the environment".to_owned(),
+            1 => "1 option in files and the environment is valid".to_owned(),
+            given => format!("{given} options in files and the environment are valid"),
+        };
+        let (facts, auth, has_password) = match in_force {
+            Some(options) => {
+                let facts = format!(
+                    "{what}; the node listens on {}",
+                    options.listeners.join(", ")
+                );
+                let auth = options.auth.as_str();
+                (facts, auth, options.has_password)
+            }
+            None => {
+                let facts = format!(
+                    "{what}: miners connect to {place}, unless flags of hsd say otherwise, which \
+                     cannot be seen"
+                );
+                let auth = match config.auth {
+                    Auth::Open => "open",
+                    Auth::Users => "users",
+                    Auth::Address => "address",
+                };
+                (facts, auth, config.password.is_some())
+            }
+        };
+        findings.ok(Part::Configuration, facts);
+        let who = match auth {
+            "open" => "any name may mine",
+            "users" => "only users that were added may mine",
+            _ => "whoever has an address may mine",
+        };
+        let how = match has_password {
+            true => "an admin's password is set",
+            false => "no password is set, so that nobody can add accounts on the wire",
+        };
+        let unless = match in_force {
+            Some(_) => "",
+            None => ", unless flags say otherwise",
+        };
+        findings.ok(Part::Configuration, format!("{who}; {how}{unless}"));
     }
 }
 
-fn tell(config: &Config, given: usize, findings: &mut Findings) {
-    let what = match given {
-        0 => "no options in files or the environment, all defaults".to_owned(),
-        1 => "1 option is valid".to_owned(),
-        _ => format!("{given} options are valid"),
-    };
-    let place = SocketAddr::new(config.host, config.port);
-    findings.ok(
-        Part::Configuration,
-        format!("{what}: miners connect to {place}"),
-    );
+fn look(config: &Config, findings: &mut Findings) {
     if config.port == 0 {
         findings.warn(
             Part::Configuration,
@@ -114,12 +166,6 @@ fn tell(config: &Config, given: usize, findings: &mut Findings) {
                 "the node does not start without: correct tls-cert and tls-key",
             ),
         }
-    }
-    if config.password.is_none() && !config.host.is_loopback() {
-        findings.ok(
-            Part::Configuration,
-            "no password: anybody may mine, and nobody can add accounts on the wire",
-        );
     }
 }
 

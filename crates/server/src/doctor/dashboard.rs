@@ -3,18 +3,29 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::HTTP_PORT;
 
 use super::node::NodeState;
-use super::{Findings, Part};
+use super::{Findings, Known, Part};
 
 /// How long the dashboard may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) fn examine(config: &Config, state: NodeState, findings: &mut Findings) {
-    let Some(port) = config.http_port else {
+pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findings) {
+    if let Some(options) = known.in_force {
+        return match options.dashboard {
+            Some(place) => ask(place, findings),
+            None => findings.ok(
+                Part::Dashboard,
+                "the node has none: http-port is 0, or the usual port was taken",
+            ),
+        };
+    }
+    let Some(config) = known.config else { return };
+    if config.http_port == Some(0) {
         return findings.ok(Part::Dashboard, "off: http-port is 0");
-    };
+    }
+    let port = config.http_port.unwrap_or(HTTP_PORT);
     let place = SocketAddr::new(config.http_host, port);
     let ports = config.listen.iter().map(|spec| spec.address.port());
     if ports.chain([config.port]).any(|stratum| stratum == port) {
@@ -25,18 +36,23 @@ pub(super) fn examine(config: &Config, state: NodeState, findings: &mut Findings
         );
     }
     match state {
-        NodeState::Stopped => check_free(place, findings),
+        NodeState::Stopped => check_free(place, config.http_port.is_some(), findings),
         NodeState::Serving => ask(place, findings),
         // Nobody knows whose port it would be.
         NodeState::NotAsked | NodeState::Without | NodeState::Unknown => {}
     }
 }
 
-fn check_free(place: SocketAddr, findings: &mut Findings) {
+fn check_free(place: SocketAddr, is_asked_for: bool, findings: &mut Findings) {
     match TcpListener::bind(place) {
         Ok(_) => findings.ok(
             Part::Dashboard,
             format!("{place} is free for the dashboard"),
+        ),
+        Err(error) if !is_asked_for => findings.warn(
+            Part::Dashboard,
+            format!("{place}, the usual port, cannot be listened on: {error}"),
+            "the node starts without a dashboard then: choose an http-port",
         ),
         Err(error) => findings.problem(
             Part::Dashboard,
@@ -109,11 +125,14 @@ mod tests {
     fn a_port_that_another_has_is_a_problem_and_one_that_is_free_is_not() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let place = taken.local_addr().expect("bound");
-        let (severity, text) = found(place, check_free);
+        let (severity, text) = found(place, |place, to| check_free(place, true, to));
         assert_eq!(severity, Severity::Problem);
         assert!(text.contains("cannot be listened on"), "{text}");
+        let usual = found(place, |place, to| check_free(place, false, to));
+        assert_eq!(usual.0, Severity::Warning);
         drop(taken);
-        assert_eq!(found(place, check_free).0, Severity::Ok);
+        let free = found(place, |place, to| check_free(place, true, to));
+        assert_eq!(free.0, Severity::Ok);
         let (severity, text) = found(place, ask);
         assert_eq!(severity, Severity::Warning);
         assert!(text.contains("does not answer"), "{text}");

@@ -1,8 +1,8 @@
 //! `hstratum doctor`: what keeps miners from working, and what to do about it.
 //!
 //! Everything is only read, but for a share that is mined where that is asked for. What a node was
-//! given as flags cannot be seen from outside: files, the environment and the node's own answers
-//! are all that is known of it.
+//! given as flags cannot be seen from outside. A node that runs tells the options in force; of one that
+//! does not, files and the environment are all that is known, and that is said.
 
 mod conf;
 mod dashboard;
@@ -14,12 +14,15 @@ mod port;
 mod trial;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use hstratum_core::account::Auth;
 use hstratum_core::address::Network;
 
+use crate::address_range::AddressRange;
 use crate::config::Config;
+use crate::in_force::{InForce, plain};
 use crate::payout::hsd::{Secret, Url};
 
 use conf::Settings;
@@ -129,7 +132,8 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     let mut findings = Findings::default();
     let Some(dir) = &setup.dir else {
         let server = setup.server.as_deref().unwrap_or_default();
-        port::examine(setup, None, server, NodeState::NotAsked, &mut findings);
+        let known = Known::default();
+        port::examine(setup, &known, server, NodeState::NotAsked, &mut findings);
         return findings.0;
     };
     let settings = Settings::read(dir, &setup.environment, &mut findings);
@@ -137,31 +141,107 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     if let Some(config) = &settings.config {
         machine::examine(config, &mut findings);
     }
-    let state = node::examine(setup, &settings, &mut findings);
+    let (state, in_force) = node::examine(setup, &settings, &mut findings);
+    settings.tell(in_force.as_ref(), &mut findings);
     if state == NodeState::Serving {
         files::examine_running(dir, &mut findings);
     }
-    let server = match (&setup.server, &settings.config) {
-        (Some(server), _) => server.clone(),
-        (None, Some(config)) => near(config).to_string(),
-        // What is wrong with the options has been said.
-        (None, None) => return findings.0,
+    let known = Known {
+        config: settings.config.as_ref(),
+        in_force: in_force.as_ref(),
     };
-    let config = settings.config.as_ref();
-    if let Some(config) = config {
-        dashboard::examine(config, state, &mut findings);
+    dashboard::examine(&known, state, &mut findings);
+    let own = known.plain_listeners();
+    match &setup.server {
+        // Of a server elsewhere nothing of this is known.
+        Some(server) if !is_of(server, &own) => {
+            let (known, state) = (Known::default(), NodeState::NotAsked);
+            port::examine(setup, &known, server, state, &mut findings);
+        }
+        Some(server) => port::examine(setup, &known, server, state, &mut findings),
+        None => match own.first() {
+            Some(first) => {
+                let server = near(*first).to_string();
+                port::examine(setup, &known, &server, state, &mut findings);
+            }
+            // What is wrong with the options has been said.
+            None if known.in_force.is_none() => {}
+            None => findings.warn(
+                Part::Miners,
+                "the node has listeners for TLS alone: they were not tried",
+                "try one with a miner, or with openssl s_client -connect HOST:PORT",
+            ),
+        },
     }
-    port::examine(setup, config, &server, state, &mut findings);
     findings.0
 }
 
-/// Where a server with these options is reached from its own machine.
-fn near(config: &Config) -> SocketAddr {
-    let host = match config.host {
-        host if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        host => host,
+/// What is known of the server on this machine.
+#[derive(Default)]
+struct Known<'a> {
+    /// As files and the environment have it.
+    config: Option<&'a Config>,
+    /// As it runs.
+    in_force: Option<&'a InForce>,
+}
+
+impl Known<'_> {
+    /// Where miners connect without TLS, the first one first.
+    fn plain_listeners(&self) -> Vec<SocketAddr> {
+        match (self.in_force, self.config) {
+            (Some(options), _) => options
+                .listeners
+                .iter()
+                .filter_map(|one| plain(one))
+                .collect(),
+            (None, Some(config)) => vec![SocketAddr::new(config.host, config.port)],
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Whether names have to be addresses.
+    fn wants_addresses(&self) -> bool {
+        match (self.in_force, self.config) {
+            (Some(options), _) => options.auth == "address",
+            (None, config) => config.is_some_and(|config| config.auth == Auth::Address),
+        }
+    }
+
+    /// Whether it takes a peer for a proxy.
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        let among = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(peer));
+        match (self.in_force, self.config) {
+            (Some(options), _) => {
+                let ranges = options.proxy_protocol.iter();
+                let ranges: Vec<_> = ranges
+                    .filter_map(|text| AddressRange::parse(text))
+                    .collect();
+                among(&ranges)
+            }
+            (None, config) => config.is_some_and(|config| among(&config.proxy_protocol)),
+        }
+    }
+}
+
+/// Whether HOST:PORT is one of these listeners, on this machine.
+fn is_of(server: &str, listeners: &[SocketAddr]) -> bool {
+    let Ok(mut addresses) = server.to_socket_addrs() else {
+        return false;
     };
-    SocketAddr::new(host, config.port)
+    addresses.any(|address| {
+        let near = |one: &SocketAddr| {
+            one.port() == address.port() && (one.ip() == address.ip() || address.ip().is_loopback())
+        };
+        listeners.iter().any(near)
+    })
+}
+
+/// Where a listener is reached from its own machine.
+fn near(listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listener.port()),
+        _ => listener,
+    }
 }
 
 /// What has been found so far.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hstratum_core::address::{Address, Network};
 
+use crate::in_force::InForce;
 use crate::payout::hsd::{Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url};
 
 use super::conf::Settings;
@@ -40,7 +41,12 @@ pub(super) enum NodeState {
     Unknown,
 }
 
-pub(super) fn examine(setup: &Setup, settings: &Settings, findings: &mut Findings) -> NodeState {
+/// How it is, and the options that its hstratum runs with, where it tells.
+pub(super) fn examine(
+    setup: &Setup,
+    settings: &Settings,
+    findings: &mut Findings,
+) -> (NodeState, Option<InForce>) {
     let url = setup
         .node_url
         .clone()
@@ -55,7 +61,10 @@ pub(super) fn examine(setup: &Setup, settings: &Settings, findings: &mut Finding
     let node = Node::new(url, key, setup.network, patience);
     let status = match node.status() {
         Ok(status) => status,
-        Err(error) => return unreachable(&node, &error, setup.network, settings, findings),
+        Err(error) => {
+            let state = unreachable(&node, &error, setup.network, settings, findings);
+            return (state, None);
+        }
     };
     if status.network != setup.network.name() {
         findings.problem(
@@ -68,7 +77,7 @@ pub(super) fn examine(setup: &Setup, settings: &Settings, findings: &mut Finding
             ),
             "give the right --network or --node-url",
         );
-        return NodeState::Unknown;
+        return (NodeState::Unknown, None);
     }
     findings.ok(
         Part::Node,
@@ -83,7 +92,11 @@ pub(super) fn examine(setup: &Setup, settings: &Settings, findings: &mut Finding
     check_sync(&status, setup.network, findings);
     check_clock(&status, findings);
     check_payee(&node, setup.network, findings);
-    state
+    let in_force = match state {
+        NodeState::Serving => node.hstratum_options().ok().flatten(),
+        _ => None,
+    };
+    (state, in_force)
 }
 
 /// Where the configuration has the node answer.

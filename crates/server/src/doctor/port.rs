@@ -1,9 +1,8 @@
 //! The stratum port: whether it takes connections, and what two kinds of miners have from it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use hstratum_core::account::Auth;
 use hstratum_core::address::{Address, Network};
 
 use crate::config::Config;
@@ -11,21 +10,21 @@ use crate::config::Config;
 use super::dialect::Dialect;
 use super::node::NodeState;
 use super::trial::{self, Ended, Lived, Trial};
-use super::{Findings, Part, Setup};
+use super::{Findings, Known, Part, Setup};
 
 /// The account that is tried where none is given.
 const ACCOUNT: &str = "doctor";
 
 pub(super) fn examine(
     setup: &Setup,
-    config: Option<&Config>,
+    known: &Known<'_>,
     server: &str,
     state: NodeState,
     findings: &mut Findings,
 ) {
     let stream = match trial::connect(server) {
         Ok(stream) => stream,
-        Err(error) => return explain_closed(&error, config, server, state, findings),
+        Err(error) => return explain_closed(&error, known, server, state, findings),
     };
     match state {
         NodeState::Stopped => {
@@ -44,8 +43,10 @@ pub(super) fn examine(
         }
         NodeState::NotAsked | NodeState::Serving | NodeState::Unknown => {}
     }
-    let account = account(setup, config);
-    let as_proxy = config.is_some_and(|config| expects_header(config, &stream));
+    let account = account(setup, known);
+    let as_proxy = stream
+        .local_addr()
+        .is_ok_and(|own| known.is_proxy(own.ip()));
     let mut stream = Some(stream);
     for dialect in [Dialect::Goldshell, Dialect::HandyMiner] {
         let trial = Trial {
@@ -69,40 +70,40 @@ pub(super) fn examine(
 }
 
 /// Whom to mine as. By address, to one that is well formed.
-fn account(setup: &Setup, config: Option<&Config>) -> String {
+fn account(setup: &Setup, known: &Known<'_>) -> String {
     if let Some(user) = &setup.user {
         return user.clone();
     }
-    if config.is_some_and(|config| config.auth == Auth::Address) {
+    if known.wants_addresses() {
         let address = Address::new(0, vec![0; 20]).expect("20 bytes are an address");
         return address.encode(setup.network);
     }
     ACCOUNT.to_owned()
 }
 
-/// Whether the server takes this end of the connection for a proxy.
-fn expects_header(config: &Config, stream: &TcpStream) -> bool {
-    stream.local_addr().is_ok_and(|own| {
-        let mut proxies = config.proxy_protocol.iter();
-        proxies.any(|range| range.contains(own.ip()))
-    })
-}
-
 fn explain_closed(
     error: &io::Error,
-    config: Option<&Config>,
+    known: &Known<'_>,
     server: &str,
     state: NodeState,
     findings: &mut Findings,
 ) {
     let text = format!("{server} takes no connections: {error}");
-    match (state, config) {
+    match (state, known.config) {
         (NodeState::Serving, _) => findings.problem(
             Part::Miners,
             text,
-            "hstratum has no job for miners, or another port. See the findings above, and \"no job\" \
-             in the node's log; if hsd was given --stratum-port, give --url \
-             stratum+tcp://127.0.0.1:PORT",
+            match known.in_force {
+                Some(_) => {
+                    "hstratum refuses connections while it has no job for miners, or drains. See the \
+                     findings above, and \"no job\" in the node's log"
+                }
+                None => {
+                    "hstratum has no job for miners, or another port. See the findings above, and \
+                     \"no job\" in the node's log; if hsd was given --stratum-port, give --url \
+                     stratum+tcp://127.0.0.1:PORT"
+                }
+            },
         ),
         (NodeState::Stopped, Some(config)) => check_free(config, findings),
         (NodeState::Without | NodeState::Stopped, _) => {}
@@ -200,10 +201,25 @@ fn tell(
             format!("{who}: logged in, but no job came"),
             "see the findings of the node, and \"no job\" in its log",
         ),
+        Err(Ended::TipMoved) => findings.warn(
+            Part::Miners,
+            format!("{who}: logged in and had a job; each share was stale, since the tip moved"),
+            "the port is well; run this again when blocks come less often",
+        ),
+        Err(Ended::Silent) => findings.problem(
+            Part::Miners,
+            format!("{who}: it takes connections, and does not reply"),
+            "the process that has the port hangs, or is no stratum server: see ss -ltnp and its log",
+        ),
+        Err(Ended::Tls) => findings.problem(
+            Part::Miners,
+            format!("{who}: it speaks TLS"),
+            "give the port of a plain listener; miners that speak TLS may be well",
+        ),
         Err(Ended::Failed(error)) => findings.problem(
             Part::Miners,
             format!("{who}: {error:#}"),
-            "is it hstratum that listens there, and plain rather than TLS? See the node's log",
+            "is it hstratum that listens there? See ss -ltnp, and the node's log",
         ),
     }
 }

@@ -17,6 +17,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Hashes after which no share will be found: on regtest every other one is.
 const HASHES_MAX: u32 = 1 << 20;
 
+/// Shares that are mined until one is not stale.
+const SHARES_MAX: u32 = 3;
+
+/// The code of a reject for a job that is no longer worth anything.
+const STALE: i64 = 21;
+
 /// Bytes of a line. A longer one is no stratum.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
@@ -52,6 +58,12 @@ pub(super) enum Ended {
     Unauthorized(Refusal),
     /// It was logged in and got no job.
     NoJob,
+    /// It had work, and the tip moved before each of its shares.
+    TipMoved,
+    /// Nobody replied.
+    Silent,
+    /// The server speaks TLS here.
+    Tls,
     /// Anything else.
     Failed(anyhow::Error),
 }
@@ -126,8 +138,8 @@ impl Miner<'_> {
                 Ok(Some(line)) => line,
                 // Without a job hstratum lets miners wait, and then resets their connections.
                 _ if self.is_logged_in(&then) => return Err(Ended::NoJob),
-                Ok(None) => return Err(anyhow!("{} does not reply", self.address).into()),
-                Err(error) => return Err(error.into()),
+                Ok(None) => return Err(Ended::Silent),
+                Err(error) => return Err(self.explain(error)),
             };
             self.handle(&line)?;
             if let Some(then) = then.take() {
@@ -145,22 +157,63 @@ impl Miner<'_> {
 
     /// Mines a share; gives whether it is a block.
     fn mine(&mut self, work: &Work) -> Result<bool, Ended> {
-        let attempt = find_share(work)
-            .ok_or_else(|| anyhow!("no share in {HASHES_MAX} hashes: this is not regtest"))?;
-        let line = self.client.submit(work, &attempt);
-        let line = line.ok_or_else(|| anyhow!("another block came before the share"))?;
-        self.send(self.trial.dialect.submit(&line).as_bytes())?;
+        let mut work = work.clone();
+        for _ in 0..SHARES_MAX {
+            let attempt = find_share(&work)
+                .ok_or_else(|| anyhow!("no share in {HASHES_MAX} hashes: this is not regtest"))?;
+            if let Some(line) = self.client.submit(&work, &attempt) {
+                self.send(self.trial.dialect.submit(&line).as_bytes())?;
+                if let Some(block) = self.judged()? {
+                    return Ok(block);
+                }
+            }
+            // The tip has moved: the next job is there, or on its way.
+            work = self.other_work(&work)?;
+        }
+        Err(Ended::TipMoved)
+    }
+
+    /// Whether the share is a block; none when it was stale.
+    fn judged(&mut self) -> Result<Option<bool>, Ended> {
         loop {
             let line = self.next_line()?;
             let line = line.ok_or_else(|| anyhow!("no reply to a share"))?;
             match self.handle(&line)? {
                 Update::Nothing => {}
-                Update::Accepted { block } => return Ok(block),
+                Update::Accepted { block } => return Ok(Some(block)),
+                Update::Rejected(refusal) if refusal.code == STALE => return Ok(None),
                 Update::Rejected(refusal) => {
                     return Err(anyhow!("a good share is rejected: {refusal}").into());
                 }
             }
         }
+    }
+
+    fn other_work(&mut self, old: &Work) -> Result<Work, Ended> {
+        loop {
+            if let Some(work) = self.client.work()
+                && work.job != old.job
+            {
+                return Ok(Work::clone(work));
+            }
+            let Some(line) = self.next_line()? else {
+                return Err(Ended::TipMoved);
+            };
+            self.handle(&line)?;
+        }
+    }
+
+    /// Why nothing can be read any more.
+    fn explain(&self, error: anyhow::Error) -> Ended {
+        match self.has_alert() {
+            true => Ended::Tls,
+            false => error.into(),
+        }
+    }
+
+    /// Whether an alert of TLS has come (RFC 8446, 5.1).
+    fn has_alert(&self) -> bool {
+        self.unread.starts_with(&[0x15, 0x03])
     }
 
     fn handle(&mut self, line: &str) -> Result<Update, Ended> {
@@ -183,6 +236,9 @@ impl Miner<'_> {
     /// The next line; none when the time is over.
     fn next_line(&mut self) -> anyhow::Result<Option<String>> {
         loop {
+            if self.has_alert() {
+                bail!("{} speaks TLS", self.address);
+            }
             if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));

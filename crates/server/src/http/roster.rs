@@ -25,6 +25,10 @@ use crate::values;
 /// How long a roster is given again.
 const ROSTER_KEPT: Duration = Duration::from_secs(2);
 
+/// How long a worker that has left stays listed when the ledger has nothing of it yet: it is told of what
+/// miners sent every ten seconds, and read half a minute later at the latest.
+const LEFT_KEPT: Duration = Duration::from_secs(60);
+
 /// The shortest span that statistics are kept in.
 const SPAN_S: u64 = 600;
 
@@ -117,6 +121,9 @@ struct Pasts {
     pasts: Vec<Past>,
 }
 
+/// Workers that have left and that the ledger does not know yet: since when.
+type Left = HashMap<(Arc<str>, Arc<str>), Instant>;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Roster {
@@ -125,11 +132,13 @@ pub(crate) struct Roster {
     day: Day,
 }
 
+/// A roster, and whom it has only since the one before had them.
 #[derive(Clone)]
 struct Made {
     at: Instant,
     rows: Arc<Vec<Row>>,
     online: Online,
+    left: Left,
 }
 
 /// What came of a worker without a share accepted, and the other server that it is connected to.
@@ -168,6 +177,7 @@ impl Roster {
         let unproven = unproven(site, &fleet);
         let is_shared = site.book.as_ref().is_some_and(Book::is_shared);
         let own = Arc::from(site.server_id.as_str());
+        let before = made.take();
         let merging = tokio::task::spawn_blocking(move || {
             let now = unix_s();
             let mut merged = Merged::default();
@@ -182,15 +192,21 @@ impl Roster {
                 false => RateOf::Connections,
             };
             merged.add_live(&live, &own, rate, now);
+            let left = before.map_or_else(Left::new, |before| merged.add_left(before));
             let online = merged.rows.iter().filter(|row| row.is_online());
             let online = Online::count(online.map(|row| (&*row.account, &*row.worker)));
-            (Arc::new(merged.rows), online)
+            (Arc::new(merged.rows), online, left)
         });
-        let (rows, online) = merging
+        let (rows, online, left) = merging
             .await
             .map_err(|_| Failure::busy("failed to list the workers, which is a bug"))?;
         let at = Instant::now();
-        *made = Some(Made { at, rows, online });
+        *made = Some(Made {
+            at,
+            rows,
+            online,
+            left,
+        });
         Ok(made.clone().expect("it was just made"))
     }
 }
@@ -378,6 +394,26 @@ impl Merged {
                 row.servers.push(server.clone());
             }
         }
+    }
+
+    /// Whoever had a share accepted and is nowhere else yet.
+    fn add_left(&mut self, before: Made) -> Left {
+        let mut left = Left::new();
+        for row in before.rows.iter().filter(|row| row.last_share_at.is_some()) {
+            let names = (row.account.clone(), row.worker.clone());
+            let since = before.left.get(&names).copied().unwrap_or(before.at);
+            if since.elapsed() >= LEFT_KEPT || self.places.contains_key(&names) {
+                continue;
+            }
+            *self.row(&row.account, &row.worker) = Row {
+                connections: 0,
+                servers: Vec::new(),
+                rates: [0.0, row.rates[1], row.rates[2]],
+                ..row.clone()
+            };
+            left.insert(names, since);
+        }
+        left
     }
 
     fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, rate: RateOf, now: u64) {

@@ -247,6 +247,7 @@ impl<S: Outside> Driver<S> {
                 self.perform_all();
             }
             ReadResult::Nothing => {}
+            ReadResult::Finished => self.handle(Event::Finished(conn)),
             ReadResult::Gone => {
                 self.net.drop_gone(conn);
                 let event = self.gone(conn);

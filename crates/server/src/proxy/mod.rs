@@ -24,6 +24,7 @@ use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::descriptors;
+use crate::http::host_guard::Public;
 use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
@@ -107,7 +108,8 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     }
     let control = control.and_then(|control| told_of(control.start(post, waker)));
     if let Some(listener) = http {
-        let started = http::start(listener, driver.window.clone(), told.public_host.as_deref());
+        let public = Public::of(told.public_host.as_deref(), &told.http_host_names);
+        let started = http::start(listener, driver.window.clone(), public);
         told_of(started);
     }
     if let Some(miners) = miners {

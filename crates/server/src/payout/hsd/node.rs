@@ -7,6 +7,8 @@ use hstratum_core::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
 use serde_json::{Value, json};
 
+use crate::in_force::InForce;
+
 use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
 
 /// What a node says of itself.
@@ -189,6 +191,16 @@ impl Node {
             Some(refusal) => Ok(!refusal.message.starts_with("Method not found")),
             None => Err(error),
         }
+    }
+
+    /// The options that the hstratum in it runs with; none where it does not tell, as an older one.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn hstratum_options(&self) -> anyhow::Result<Option<InForce>> {
+        let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
+        let options = info.get("options").cloned();
+        Ok(options.and_then(|options| serde_json::from_value(options).ok()))
     }
 
     /// Whom its next block pays (lib/node/rpc.js, getBlockTemplate).
