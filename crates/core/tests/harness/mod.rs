@@ -9,9 +9,11 @@
 
 mod census;
 mod delivery;
+mod front;
 mod node;
 mod seat;
 pub(crate) mod setup;
+pub(crate) mod words;
 mod work;
 mod world;
 
@@ -29,9 +31,11 @@ use hstratum_core::event::{
 use hstratum_core::ledger::{Credit, Tallied};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
+use hstratum_core::proxy;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
+use front::{Front, Wire};
 pub(crate) use node::Chain;
 use seat::{Seat, name_of};
 use setup::stored;
@@ -63,6 +67,7 @@ enum Due {
     Checked(u64, Password),
     Added(u64, Result<StoredPassword, NotWritten>),
     Bytes(ConnId, Vec<u8>),
+    Carried(Wire),
 }
 
 /// See the module.
@@ -88,6 +93,8 @@ pub(crate) struct Table {
     pub(crate) log: Vec<String>,
     pub(crate) works: HashMap<String, Work>,
     pool: Pool,
+    /// The proxy before it, if there is one.
+    front: Option<Box<Front>>,
     now: Now,
     difficulty: Difficulty,
     actions: Actions,
@@ -107,6 +114,7 @@ impl Table {
         };
         Self {
             pool: Pool::new(setup.config(), setup.stored_users(), Seq(0), now),
+            front: None,
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
             chain: Chain::new(),
@@ -178,22 +186,6 @@ impl Table {
         self.handle(Event::NoTemplate(reason.to_owned()));
     }
 
-    /// The node answers the last block that was offered.
-    pub(crate) fn answer_block(&mut self, verdict: Verdict) {
-        let hash = self.solutions.last().expect("a block was offered").hash;
-        self.answer(hash, verdict);
-    }
-
-    /// The node answers a block.
-    pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
-        self.handle(Event::BlockResult(hash, verdict));
-    }
-
-    /// The node is offered a block that an earlier run left in the spool.
-    pub(crate) fn spooled(&mut self, block: FoundBlock) {
-        self.handle(Event::Spooled(Box::new(block)));
-    }
-
     // The operator.
 
     /// Gives an order.
@@ -227,7 +219,11 @@ impl Table {
             kind,
             difficulty: self.difficulty,
         };
-        self.handle(Event::Connected(conn, arrival));
+        match self.front {
+            None => self.handle(Event::Connected(conn, arrival)),
+            Some(_) => self.tell_front(proxy::Event::Connected(conn, arrival)),
+        }
+        self.settle();
         Miner(self.seats.len() - 1)
     }
 
@@ -281,7 +277,11 @@ impl Table {
         seat.is_open = false;
         seat.inbox.clear();
         let conn = seat.conn;
-        self.handle(Event::Closed(conn));
+        match self.front {
+            None => self.handle(Event::Closed(conn)),
+            Some(_) => self.tell_front(proxy::Event::Closed(conn)),
+        }
+        self.settle();
     }
 
     pub(crate) fn is_open(&self, miner: Miner) -> bool {
@@ -352,16 +352,6 @@ impl Table {
         line
     }
 
-    /// Another server has changed a user.
-    pub(crate) fn change_user(&mut self, change: UserChange) {
-        self.handle(Event::Users(vec![change]));
-    }
-
-    /// Another server has changed the bans: these there are.
-    pub(crate) fn change_bans(&mut self, bans: Vec<Ban>) {
-        self.handle(Event::Bans(bans));
-    }
-
     /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
     pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
         let lines = self.lines(miner);
@@ -387,7 +377,11 @@ impl Table {
                 Due::NotDurable(seq) => self.step(Event::NotDurable(seq)),
                 Due::Checked(ticket, is) => self.step(Event::PasswordChecked(ticket, is)),
                 Due::Added(ticket, stored) => self.step(Event::UserAdded(ticket, stored)),
+                Due::Bytes(conn, bytes) if self.front.is_some() => {
+                    self.tell_front(proxy::Event::Received(conn, &bytes));
+                }
                 Due::Bytes(conn, bytes) => self.step(Event::Received(conn, &bytes)),
+                Due::Carried(wire) => self.carry(wire),
             }
         }
     }
@@ -403,6 +397,10 @@ impl Table {
         }
         if !self.clerk_held && !self.questions.is_empty() {
             return self.questions.pop_front();
+        }
+        let front = self.front.as_mut();
+        if let Some(wire) = front.and_then(|front| front.wires.pop_front()) {
+            return Some(Due::Carried(wire));
         }
         let mut ready = self.seats.iter_mut().filter(|seat| !seat.is_paused);
         ready.find_map(|seat| Some(Due::Bytes(seat.conn, seat.inbox.pop_front()?)))
@@ -421,6 +419,9 @@ impl Table {
     }
 
     fn perform(&mut self, action: Action, bytes: &[u8]) {
+        if self.perform_for_front(&action, bytes) {
+            return;
+        }
         let conn = match &action {
             Action::Send(conn, _)
             | Action::SendShared(conn, _)
