@@ -4,12 +4,33 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::event::{Action, Arrival, ArrivalKind, CloseHow, Event, Listening, Now};
-use hstratum_core::limits::PROXY_TICK_MS;
+use hstratum_core::limits::{PROXY_SCORE_MAX, PROXY_TICK_MS, SCORE_MAX};
 use hstratum_core::proxy::{self, NoBackend, Proxy, ProxyConfig, Purpose};
 use hstratum_core::units::ConnId;
 
 use super::seat::name_of;
 use super::{Miner, Output, Table};
+
+/// Whether every table has a proxy.
+pub(super) const IS_EVERYWHERE: bool = is_proxied(env!("CARGO_CRATE_NAME"));
+
+const fn is_proxied(name: &str) -> bool {
+    matches!(name.as_bytes(), b"proxied")
+}
+
+/// The score at which a connection is dropped: a proxy is stricter than its servers.
+pub(crate) const SCORE_LIMIT: u32 = match IS_EVERYWHERE {
+    true => PROXY_SCORE_MAX,
+    false => SCORE_MAX,
+};
+
+/// Whether a test is left out behind a proxy, for this reason.
+pub(crate) fn differs_behind_a_proxy(why: &str) -> bool {
+    if IS_EVERYWHERE {
+        println!("left out: {why}");
+    }
+    IS_EVERYWHERE
+}
 
 /// What is on its way between the proxy and the pool.
 pub(super) enum Wire {

@@ -36,6 +36,7 @@ use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use front::{Front, Wire};
+pub(crate) use front::{SCORE_LIMIT, differs_behind_a_proxy};
 pub(crate) use node::Chain;
 use seat::{Seat, name_of};
 use setup::stored;
@@ -112,7 +113,7 @@ impl Table {
             ms: 1_000,
             unix_s: START_S,
         };
-        Self {
+        let table = Self {
             pool: Pool::new(setup.config(), setup.stored_users(), Seq(0), now),
             front: None,
             now,
@@ -138,6 +139,10 @@ impl Table {
             settled: Seq(0),
             dealt: HashSet::new(),
             dealt_now: Vec::new(),
+        };
+        match front::IS_EVERYWHERE {
+            true => table.behind_a_proxy(setup.public_host.clone()),
+            false => table,
         }
     }
 
@@ -352,21 +357,13 @@ impl Table {
         line
     }
 
-    /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
-    pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
-        let lines = self.lines(miner);
-        let replies = lines.iter().filter(|line| line.starts_with("{\"id\":9,"));
-        replies
-            .map(|line| match line.split('"').nth(7) {
-                Some(text) if line.contains("\"result\":null") => text.to_owned(),
-                _ => "true".to_owned(),
-            })
-            .collect()
-    }
-
     fn handle(&mut self, event: Event<'_>) {
+        let is_tick = matches!(event, Event::Tick);
         self.step(event);
         self.settle();
+        if front::IS_EVERYWHERE && !is_tick {
+            self.look_through_front();
+        }
     }
 
     /// Everybody does what they have to do, until nobody has.
