@@ -5,7 +5,7 @@ mod harness;
 
 use std::net::Ipv4Addr;
 
-use harness::{DIFFICULTY_TINY, Miner, Setup, Table, Want};
+use harness::{DIFFICULTY_TINY, Miner, SCORE_LIMIT, Setup, Table, Want, differs_behind_a_proxy};
 use hstratum_core::admin::Order;
 use hstratum_core::event::ArrivalKind;
 use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, OPERATOR_BANS_MAX, SCORE_MAX};
@@ -15,10 +15,10 @@ use hstratum_core::pace::Dynamic;
 fn a_connection_that_talks_nonsense_is_dropped_after_a_while_and_no_other() {
     let (mut table, alice) = Table::with_alice();
     let mallory = table.connect();
-    for _ in 0..SCORE_MAX / 10 {
+    for _ in 0..SCORE_LIMIT / 10 {
         table.send(mallory, "nonsense");
     }
-    assert_eq!(table.lines(mallory).len(), 100);
+    assert_eq!(table.lines(mallory).len(), SCORE_LIMIT as usize / 10);
     table.ignore_replies(mallory);
     table.send(mallory, "more");
     table.advance(CLOSE_DELAY_MS - 250);
@@ -35,13 +35,13 @@ fn low_shares_drop_nobody_unless_there_is_no_end_of_them() {
     let (mut table, alice) = Table::with_alice();
     let job = table.job(alice);
     for _ in 0..10 {
-        for _ in 1..SCORE_MAX {
+        for _ in 1..SCORE_LIMIT {
             table.submit(alice, &job, Want::Low);
         }
-        table.advance(u64::from(SCORE_MAX) * 1000);
+        table.advance(u64::from(SCORE_LIMIT) * 1000);
     }
     assert!(table.is_open(alice));
-    for _ in 0..SCORE_MAX {
+    for _ in 0..SCORE_LIMIT {
         table.submit(alice, &job, Want::Low);
     }
     table.advance(CLOSE_DELAY_MS);
@@ -145,6 +145,9 @@ fn ban(address: Ipv4Addr, duration_s: Option<u64>) -> Order {
 
 #[test]
 fn the_operator_has_an_address_refused_for_a_time_though_somebody_earns_there() {
+    if differs_behind_a_proxy("it takes whoever comes, and resets who finds no server for 15 s") {
+        return;
+    }
     let mut table = Table::with_job(&Setup::default());
     let address = Ipv4Addr::new(192, 0, 2, 1);
     let alice = earn_at(&mut table, address);
@@ -161,6 +164,9 @@ fn the_operator_has_an_address_refused_for_a_time_though_somebody_earns_there() 
 
 #[test]
 fn the_operator_forgives_what_the_pool_does_not() {
+    if differs_behind_a_proxy("it refuses an address by itself, and no order reaches it") {
+        return;
+    }
     let mut table = Table::with_job(&Setup::default());
     let address = Ipv4Addr::new(192, 0, 2, 1);
     for _ in 0..BAN_DROPS {
@@ -192,6 +198,9 @@ fn so_many_addresses_can_be_banned_and_no_more() {
 
 #[test]
 fn a_drain_moves_miners_away_evenly() {
+    if differs_behind_a_proxy("miners wait for another server for 15 s") {
+        return;
+    }
     let mut table = Table::with_job(&Setup::default());
     let miners: Vec<_> = (0..40).map(|n| table.miner(&format!("m{n}"))).collect();
     table.order(Order::Drain { over_s: 10 });

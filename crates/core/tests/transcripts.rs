@@ -27,13 +27,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use harness::setup::stored;
-use harness::{Found, Miner, Output, Setup, Table, Want};
-use hstratum_core::account::Auth;
-use hstratum_core::admin::Order;
-use hstratum_core::ban::{Ban, BannedBy};
-use hstratum_core::event::{NewUser, NotWritten, Verdict};
-use hstratum_core::pace::Dynamic;
+use harness::words::{elsewhere, order, setup};
+use harness::{Found, Miner, Output, Table, Want};
+use hstratum_core::event::{NotWritten, Verdict};
 use serde_json::Value;
 
 #[test]
@@ -47,6 +43,97 @@ fn transcripts_are_what_the_pool_says() {
     assert!(paths.len() > 20, "the transcripts are there");
     let failures: Vec<String> = paths.iter().flat_map(|path| check(path)).collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// What is not the same through a proxy, and why.
+const PROXIED_OTHERWISE: [(&str, &str); 11] = [
+    ("clock-back.txt", WAITS),
+    ("elsewhere.txt", WAITS),
+    ("no-job-for-long.txt", WAITS),
+    ("node-lost-its-chain.txt", WAITS),
+    ("order-ban.txt", WAITS),
+    ("keep-alive.txt", EARLIER),
+    ("overdue.txt", EARLIER),
+    (
+        "order-drain-without-job.txt",
+        "the proxy's own connection counts",
+    ),
+    ("order-drain.txt", "the proxy's own connection counts"),
+    (
+        "order-disable.txt",
+        "a share on its way to a connection that ends is answered: refused",
+    ),
+    (
+        "proxy-without-secret.txt",
+        "what servers and proxies say to each other is no miner's",
+    ),
+];
+const WAITS: &str = "a miner whose server ends its connection may go to another for 15 s";
+const EARLIER: &str = "who does not log in is reset five seconds before a server would do it";
+
+/// Every rule of the direct way by the same test, once more: lines, users, bans, limits, refusals.
+#[test]
+fn transcripts_are_what_a_proxy_before_the_pool_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let mut failures = Vec::new();
+    let mut played = 0;
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_other = PROXIED_OTHERWISE.iter().any(|(other, _)| *other == name);
+        let differs = check_proxied(&path);
+        assert!(
+            !is_other || differs.is_some(),
+            "{name} is the same after all"
+        );
+        played += usize::from(!is_other);
+        failures.extend(differs.filter(|_| !is_other));
+    }
+    println!("{played} transcripts are the same through a proxy");
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Plays a file through a proxy; the first thing that differs. What a miner is told has its order; what
+/// the pool does besides comes in any.
+fn check_proxied(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).expect("a text file");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut play = Play::new(&text);
+    play.table = play.table.behind_a_proxy(setup(&text).public_host);
+    let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).collect();
+    let mut lines = lines.into_iter().peekable();
+    while let Some((number, line)) = lines.next() {
+        let mut wanted = Vec::new();
+        while let Some((_, line)) = lines.next_if(|(_, line)| is_output(line)) {
+            wanted.push(line.to_owned());
+        }
+        let Ok(got) = catch_unwind(AssertUnwindSafe(|| play.line(line))) else {
+            return Some(format!("{name}:{number}: a panic, see above: {line}"));
+        };
+        let (wanted, got) = (proxied(wanted), proxied(got));
+        if wanted != got {
+            return Some(format!(
+                "{name}:{number}: {line}\n    wanted {wanted:#?}\n    got {got:#?}"
+            ));
+        }
+    }
+    None
+}
+
+/// Lines for each miner in their order, then all else; without how reading is paced, and without logins
+/// that the proxy itself refuses.
+fn proxied(outputs: Vec<String>) -> Vec<String> {
+    let is_pace = |line: &String| ["paused", "resumed"].contains(&split(line).2);
+    let is_nameless = |line: &String| line.ends_with("no name, or too long");
+    let (mut lines, mut others): (Vec<String>, Vec<String>) = outputs
+        .into_iter()
+        .filter(|line| !is_pace(line) && !is_nameless(line))
+        .partition(|line| split(line).1 == "<");
+    lines.sort_by_key(|line| split(line).0.to_owned());
+    others.sort();
+    lines.append(&mut others);
+    lines
 }
 
 /// Plays a file; what differs, each with its line.
@@ -146,7 +233,10 @@ impl Play {
                     .unwrap_or_else(|| panic!("no time: {line}"));
                 self.table.advance((seconds * 1000.0) as u64);
             }
-            "!" => self.node(text),
+            "!" => {
+                self.node(text);
+                self.table.look_through_front();
+            }
             ">" => self.say(label, text),
             _ => panic!("no such line: {line}"),
         }
@@ -334,93 +424,4 @@ fn shape(found: &Found, options: &str) -> String {
         }
     }
     fields
-}
-
-/// What another server has changed.
-fn elsewhere(table: &mut Table, text: &str) {
-    let words: Vec<&str> = text.split(' ').collect();
-    let mut user = |name: &str, password| table.change_user((name.to_owned(), password));
-    match words.as_slice() {
-        ["user", name, password] => user(name, Some(stored(password))),
-        ["disabled", name, password] => user(name, Some(stored(password).locked())),
-        ["no", "user", name] => user(name, None),
-        ["bans", addresses @ ..] => {
-            let ban = |address: &&str| Ban {
-                address: address.parse().expect("an address"),
-                since_s: 0,
-                until_s: None,
-                reason: String::new(),
-                by: BannedBy::Operator,
-            };
-            table.change_bans(addresses.iter().map(ban).collect());
-        }
-        _ => panic!("no such change: {text}"),
-    }
-}
-
-/// An order in words.
-fn order(text: &str) -> Order {
-    let words: Vec<&str> = text.split(' ').collect();
-    match words.as_slice() {
-        ["add", name, password, address @ ..] => Order::AddUser(NewUser {
-            name: (*name).to_owned(),
-            password: (*password).to_owned(),
-            address: address.first().map(|text| (*text).to_owned()),
-            is_locked: false,
-        }),
-        ["password", name, password] => Order::SetPassword {
-            name: (*name).to_owned(),
-            password: (*password).to_owned(),
-        },
-        ["disable", name] => Order::DisableUser((*name).to_owned()),
-        ["enable", name] => Order::EnableUser((*name).to_owned()),
-        ["ban", address, duration, reason @ ..] => Order::Ban {
-            address: address.parse().expect("an address"),
-            duration_s: duration.parse().ok(),
-            reason: reason.join(" "),
-        },
-        ["unban", address] => Order::Unban(address.parse().expect("an address")),
-        ["list", "bans"] => Order::ListBans,
-        ["drain", over_s] => Order::Drain {
-            over_s: over_s.parse().expect("seconds"),
-        },
-        ["undrain"] => Order::Undrain,
-        ["workers", count, from, account @ ..] => Order::ListWorkers {
-            account: account.first().map(|text| (*text).to_owned()),
-            count: count.parse().expect("a number"),
-            from: from.parse().expect("a number"),
-        },
-        _ => panic!("no such order: {text}"),
-    }
-}
-
-/// The lines that begin with `%`.
-fn setup(text: &str) -> Setup {
-    let mut setup = Setup::default();
-    for line in text.lines().filter_map(|line| line.strip_prefix("% ")) {
-        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
-        let user = || {
-            let (name, password) = value.split_once(' ').expect("a name and a password");
-            (name.to_owned(), password.to_owned())
-        };
-        match key {
-            "difficulty" => setup.difficulty = value.parse().expect("a number"),
-            "difficulty-min" => setup.difficulty_min = value.parse().expect("a number"),
-            "dynamic" => setup.dynamic = Dynamic::On,
-            "password" => setup.admin_password = Some(value.to_owned()),
-            "public-host" => setup.public_host = Some(value.to_owned()),
-            "user" => setup.users.push(user()),
-            "slow-user" => setup.slow_users.push(user()),
-            "auth" => {
-                setup.auth = match value {
-                    "users" => Auth::Users,
-                    "open" => Auth::Open,
-                    "address" => Auth::Address,
-                    _ => panic!("no such auth: {value}"),
-                }
-            }
-            _ => panic!("no such setting: {line}"),
-        }
-    }
-    setup
 }

@@ -58,7 +58,7 @@ pub struct Config {
     pub public_port: u16,
     /// The most connections at a time.
     pub max_inbound: u32,
-    /// The most connections from one address; 0 is any number.
+    /// The most connections from one address, or one /64 of IPv6; 0 is any number.
     pub max_per_address: u32,
     /// The difficulty a session starts with.
     pub difficulty: Difficulty,
@@ -181,7 +181,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "max-per-address",
         fallback: Fallback::Value("0"),
-        help: "connections from one address; 0 is any number",
+        help: "connections from one address (IPv6: one /64); 0 is any number",
         expected: "a whole number from 0 to 1000000",
         set: |draft, text| {
             store(

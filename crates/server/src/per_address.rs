@@ -1,7 +1,10 @@
-//! How many connections each address has.
+//! How many connections each address has. One end of IPv6 has as many addresses as it likes: there it
+//! is the network's first half that counts, as for bans.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+
+use hstratum_core::ban::network_of;
 
 /// Counts nothing where there is no limit.
 pub(crate) struct PerAddress {
@@ -23,7 +26,7 @@ impl PerAddress {
         if self.max == 0 {
             return true;
         }
-        let count = self.counts.entry(address).or_default();
+        let count = self.counts.entry(network_of(address)).or_default();
         let is_wanted = *count < self.max;
         *count += u32::from(is_wanted);
         is_wanted
@@ -31,15 +34,37 @@ impl PerAddress {
 
     /// One less from an address that was let in.
     pub(crate) fn leave(&mut self, address: IpAddr) {
-        if let Some(count) = self.counts.get_mut(&address) {
+        let network = network_of(address);
+        if let Some(count) = self.counts.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&address);
+                self.counts.remove(&network);
             }
         }
     }
 
     pub(crate) fn clear(&mut self) {
         self.counts.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let mut counts = PerAddress::new(2);
+        let addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::3"];
+        let [one, two, three] = addresses.map(|text| text.parse().expect("an address"));
+        assert!(counts.enter(one) && counts.enter(two));
+        assert!(!counts.enter(three));
+        let other = "2001:db8:0:1::1".parse().expect("an address");
+        assert!(counts.enter(other));
+        counts.leave(two);
+        assert!(counts.enter(three) && !counts.enter(two));
+        for v4 in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            assert!(counts.enter(v4.parse().expect("an address")), "{v4}");
+        }
     }
 }

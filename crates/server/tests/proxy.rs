@@ -14,10 +14,15 @@ use harness::front::{Front, free_port};
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
+use hstratum_core::admin as operator;
+use hstratum_core::admin::Answer;
+use hstratum_core::event::NewUser;
+
+const SECRET: &str = "between servers and proxies";
 
 /// A server with work, and its name for a proxy.
 fn server() -> (Running, String) {
-    let running = start(&[("difficulty", EVERY_HASH)]);
+    let running = start(&[("difficulty", EVERY_HASH), ("proxy-secret", SECRET)]);
     running.move_on(Chain::hard().empty_at(0));
     let name = running.server.address().to_string();
     (running, name)
@@ -280,4 +285,53 @@ fn without_a_server_the_port_refuses_until_there_is_one() {
         TcpStream::connect(front.address).is_ok()
     });
     front.mine_as("alice").mine(Want::Share);
+}
+
+/// A proof lets in nobody whom the operator has put out.
+#[test]
+fn a_disabled_account_mines_no_more_through_a_proxy() {
+    let servers = [server(), server()];
+    let names = servers.each_ref().map(|(_, name)| name.clone());
+    let front = Front::start(&names, &[&format!("--proxy-secret={SECRET}")]);
+    front.wait_until_up();
+    for (running, _) in &servers {
+        let add = operator::Order::AddUser(NewUser {
+            name: "alice".to_owned(),
+            password: "x".to_owned(),
+            address: None,
+            is_locked: false,
+        });
+        let done = running.server.order(add).wait().expect("answered");
+        assert_eq!(done, Ok(Answer::Done));
+    }
+    let mut bob = front.mine_as("bob");
+    let mut alice = front.connect();
+    alice.log_in("alice", "x");
+    alice.mine(Want::Share);
+    for (running, _) in &servers {
+        let disable = operator::Order::DisableUser("alice".to_owned());
+        let done = running.server.order(disable).wait().expect("answered");
+        assert_eq!(done, Ok(Answer::Done));
+    }
+    assert_eq!(alice.end().1, End::Reset);
+    let mut again = front.connect();
+    again.send(1, "mining.subscribe", &serde_json::json!([]));
+    again.send(2, "mining.authorize", &serde_json::json!(["alice", "x"]));
+    again.reply();
+    assert_eq!(again.reply()["error"][0], 24);
+    bob.mine(Want::Share);
+}
+
+#[test]
+fn proxies_may_stand_in_a_chain() {
+    let (_running, name) = server();
+    let inner = Front::start(&[name], &[]);
+    inner.wait_until_up();
+    let outer = Front::start(&[inner.address.to_string()], &["--prefix=02"]);
+    outer.wait_until_up();
+    let mut miners: Vec<Miner> = (0..5).map(|_| outer.mine_as("alice")).collect();
+    for miner in &mut miners {
+        miner.mine(Want::Share);
+        miner.mine(Want::Share);
+    }
 }

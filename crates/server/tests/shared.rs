@@ -69,7 +69,7 @@ fn version_1_keeps_its_rows() {
         drop(open(&server));
         assert_eq!(
             server.sql("SELECT version, network, pruned_to FROM meta"),
-            "3|regtest|4"
+            "4|regtest|4"
         );
     }
     for (rows, are) in [

@@ -138,6 +138,7 @@ impl Desk<'_> {
             "mining.extranonce.subscribe" => Kind::ExtraNonces,
             "mining.authorize_admin" => Kind::AuthorizeAdmin,
             "mining.add_user" => Kind::AddUser,
+            "mining.get_transactions" if miner.told.is_none() => return Err(Reject::NotSubscribed),
             "mining.get_transactions" => Kind::GetTransactions,
             _ if method.starts_with(INNER) => return Err(Reject::UnknownMethod),
             _ => Kind::Other,

@@ -23,4 +23,16 @@ impl Table {
             self.works.insert(work.id.clone(), work.clone());
         }
     }
+
+    /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
+    pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
+        let lines = self.lines(miner);
+        let replies = lines.iter().filter(|line| line.starts_with("{\"id\":9,"));
+        replies
+            .map(|line| match line.split('"').nth(7) {
+                Some(text) if line.contains("\"result\":null") => text.to_owned(),
+                _ => "true".to_owned(),
+            })
+            .collect()
+    }
 }

@@ -9,10 +9,12 @@
 
 mod census;
 mod delivery;
+mod front;
 mod node;
 mod node_says;
 mod seat;
 pub(crate) mod setup;
+pub(crate) mod words;
 mod work;
 mod world;
 
@@ -30,9 +32,12 @@ use hstratum_core::event::{
 use hstratum_core::ledger::{Credit, Tallied};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
+use hstratum_core::proxy;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Height, Seq};
 
+use front::{Front, Wire};
+pub(crate) use front::{SCORE_LIMIT, differs_behind_a_proxy};
 pub(crate) use node::Chain;
 use seat::{Seat, name_of};
 use setup::stored;
@@ -64,6 +69,7 @@ enum Due {
     Checked(u64, Password),
     Added(u64, Result<StoredPassword, NotWritten>),
     Bytes(ConnId, Vec<u8>),
+    Carried(Wire),
 }
 
 /// See the module.
@@ -89,6 +95,8 @@ pub(crate) struct Table {
     pub(crate) log: Vec<String>,
     pub(crate) works: HashMap<String, Work>,
     pool: Pool,
+    /// The proxy before it, if there is one.
+    front: Option<Box<Front>>,
     now: Now,
     difficulty: Difficulty,
     actions: Actions,
@@ -106,8 +114,9 @@ impl Table {
             ms: 1_000,
             unix_s: START_S,
         };
-        Self {
+        let table = Self {
             pool: Pool::new(setup.config(), setup.stored_users(), Seq(0), now),
+            front: None,
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
             chain: Chain::new(),
@@ -131,6 +140,10 @@ impl Table {
             settled: Seq(0),
             dealt: HashSet::new(),
             dealt_now: Vec::new(),
+        };
+        match front::IS_EVERYWHERE {
+            true => table.behind_a_proxy(setup.public_host.clone()),
+            false => table,
         }
     }
 
@@ -182,7 +195,11 @@ impl Table {
             kind,
             difficulty: self.difficulty,
         };
-        self.handle(Event::Connected(conn, arrival));
+        match self.front {
+            None => self.handle(Event::Connected(conn, arrival)),
+            Some(_) => self.tell_front(proxy::Event::Connected(conn, arrival)),
+        }
+        self.settle();
         Miner(self.seats.len() - 1)
     }
 
@@ -236,7 +253,11 @@ impl Table {
         seat.is_open = false;
         seat.inbox.clear();
         let conn = seat.conn;
-        self.handle(Event::Closed(conn));
+        match self.front {
+            None => self.handle(Event::Closed(conn)),
+            Some(_) => self.tell_front(proxy::Event::Closed(conn)),
+        }
+        self.settle();
     }
 
     pub(crate) fn is_open(&self, miner: Miner) -> bool {
@@ -307,31 +328,13 @@ impl Table {
         line
     }
 
-    /// Another server has changed a user.
-    pub(crate) fn change_user(&mut self, change: UserChange) {
-        self.handle(Event::Users(vec![change]));
-    }
-
-    /// Another server has changed the bans: these there are.
-    pub(crate) fn change_bans(&mut self, bans: Vec<Ban>) {
-        self.handle(Event::Bans(bans));
-    }
-
-    /// The replies to [`Table::submit`] since the last call: `true` or the text of the reject.
-    pub(crate) fn answers(&mut self, miner: Miner) -> Vec<String> {
-        let lines = self.lines(miner);
-        let replies = lines.iter().filter(|line| line.starts_with("{\"id\":9,"));
-        replies
-            .map(|line| match line.split('"').nth(7) {
-                Some(text) if line.contains("\"result\":null") => text.to_owned(),
-                _ => "true".to_owned(),
-            })
-            .collect()
-    }
-
     fn handle(&mut self, event: Event<'_>) {
+        let is_tick = matches!(event, Event::Tick);
         self.step(event);
         self.settle();
+        if front::IS_EVERYWHERE && !is_tick {
+            self.look_through_front();
+        }
     }
 
     /// Everybody does what they have to do, until nobody has.
@@ -342,7 +345,11 @@ impl Table {
                 Due::NotDurable(seq) => self.step(Event::NotDurable(seq)),
                 Due::Checked(ticket, is) => self.step(Event::PasswordChecked(ticket, is)),
                 Due::Added(ticket, stored) => self.step(Event::UserAdded(ticket, stored)),
+                Due::Bytes(conn, bytes) if self.front.is_some() => {
+                    self.tell_front(proxy::Event::Received(conn, &bytes));
+                }
                 Due::Bytes(conn, bytes) => self.step(Event::Received(conn, &bytes)),
+                Due::Carried(wire) => self.carry(wire),
             }
         }
     }
@@ -358,6 +365,10 @@ impl Table {
         }
         if !self.clerk_held && !self.questions.is_empty() {
             return self.questions.pop_front();
+        }
+        let front = self.front.as_mut();
+        if let Some(wire) = front.and_then(|front| front.wires.pop_front()) {
+            return Some(Due::Carried(wire));
         }
         let mut ready = self.seats.iter_mut().filter(|seat| !seat.is_paused);
         ready.find_map(|seat| Some(Due::Bytes(seat.conn, seat.inbox.pop_front()?)))
@@ -376,6 +387,9 @@ impl Table {
     }
 
     fn perform(&mut self, action: Action, bytes: &[u8]) {
+        if self.perform_for_front(&action, bytes) {
+            return;
+        }
         let conn = match &action {
             Action::Send(conn, _)
             | Action::SendShared(conn, _)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hstratum_core::event::{Event, FoundBlock, Verdict};
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::event::Event;
+use hstratum_core::units::Height;
 
 use super::Table;
 
@@ -39,21 +39,5 @@ impl Table {
 
     pub(crate) fn no_template(&mut self, reason: &str) {
         self.handle(Event::NoTemplate(reason.to_owned()));
-    }
-
-    /// The node answers the last block that was offered.
-    pub(crate) fn answer_block(&mut self, verdict: Verdict) {
-        let hash = self.solutions.last().expect("a block was offered").hash;
-        self.answer(hash, verdict);
-    }
-
-    /// The node answers a block.
-    pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
-        self.handle(Event::BlockResult(hash, verdict));
-    }
-
-    /// The node is offered a block that an earlier run left in the spool.
-    pub(crate) fn spooled(&mut self, block: FoundBlock) {
-        self.handle(Event::Spooled(Box::new(block)));
     }
 }

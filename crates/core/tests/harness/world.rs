@@ -1,7 +1,8 @@
-//! What a table's clock, ledger and clerk do when the test says so.
+//! What a table's clock, ledger, clerk, node and other servers do when the test says so.
 
-use hstratum_core::event::{Event, LedgerState};
-use hstratum_core::units::Seq;
+use hstratum_core::ban::Ban;
+use hstratum_core::event::{Event, FoundBlock, LedgerState, UserChange, Verdict};
+use hstratum_core::units::{Hash, Seq};
 
 use super::{START_S, TICK_MS, Table};
 
@@ -13,6 +14,7 @@ impl Table {
             let on_time = START_S + (self.now.ms - 1_000) / 1_000;
             self.now.unix_s = on_time - self.clock_behind_s;
             self.handle(Event::Tick);
+            self.advance_front(TICK_MS);
         }
     }
 
@@ -44,5 +46,31 @@ impl Table {
     /// The server stops.
     pub(crate) fn stop(&mut self) {
         self.handle(Event::Stop);
+    }
+
+    /// The node answers the last block that was offered.
+    pub(crate) fn answer_block(&mut self, verdict: Verdict) {
+        let hash = self.solutions.last().expect("a block was offered").hash;
+        self.answer(hash, verdict);
+    }
+
+    /// The node answers a block.
+    pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
+        self.handle(Event::BlockResult(hash, verdict));
+    }
+
+    /// The node is offered a block that an earlier run left in the spool.
+    pub(crate) fn spooled(&mut self, block: FoundBlock) {
+        self.handle(Event::Spooled(Box::new(block)));
+    }
+
+    /// Another server has changed a user.
+    pub(crate) fn change_user(&mut self, change: UserChange) {
+        self.handle(Event::Users(vec![change]));
+    }
+
+    /// Another server has changed the bans: these there are.
+    pub(crate) fn change_bans(&mut self, bans: Vec<Ban>) {
+        self.handle(Event::Bans(bans));
     }
 }

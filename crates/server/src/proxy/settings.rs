@@ -69,7 +69,8 @@ pub struct Options {
     #[arg(long, value_name = "HEX", env = "HSTRATUM_PROXY_PREFIX")]
     pub prefix: Option<String>,
 
-    /// When no server is there: `close` resets miners at once, `wait:SECONDSs` after that time
+    /// When no server is there: `close` resets miners at once, `wait:SECONDSs` after that time; then
+    /// whoever comes is refused until there is one
     /// [default: wait:15s]
     #[arg(long, value_name = "close|wait:15s", env = "HSTRATUM_PROXY_NO_BACKEND")]
     pub no_backend: Option<String>,
@@ -96,7 +97,7 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND")]
     pub max_inbound: Option<u32>,
 
-    /// Miners from one address; 0 is any number [default: 0]
+    /// Miners from one address (IPv6: one /64); 0 is any number [default: 0]
     #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_PER_ADDRESS")]
     pub max_per_address: Option<u32>,
 

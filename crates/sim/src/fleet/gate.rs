@@ -87,6 +87,7 @@ impl Fleet {
             max_per_address: 0,
             tls: None,
             public_host: None,
+            http_host_names: Vec::new(),
             public_port: None,
             http: None,
             control: None,
