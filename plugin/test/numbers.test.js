@@ -14,6 +14,7 @@ const {startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {Payer} = require('./payer');
 const {Postgres} = require('./postgres');
+const {SECRET, startProxy} = require('./proxy');
 
 /** Every hash is a share; half of all are a block. */
 const DIFFICULTY = 2 ** -32;
@@ -447,16 +448,22 @@ async function start(t, node, user, password = 'x') {
 
 /** Until everything is as counted. */
 
-function settle(what, nodes, check) {
-  let next = 0;
+async function settle(what, nodes, check) {
+  const until = Date.now() + SHOWN_MS;
 
-  return waitFor(what, async () => {
-    if (Date.now() < next)
-      return false;
-    next = Date.now() + PAUSE_MS;
-    await check();
-    return true;
-  }, {ms: SHOWN_MS, node: nodes[0]});
+  for (;;) {
+    try {
+      await check();
+      return;
+    } catch (error) {
+      if (Date.now() > until) {
+        error.message += `\n${what}: not so in time\n${nodes[0].tail()}`;
+        throw error;
+      }
+    }
+
+    await new Promise(resolve => setTimeout(resolve, PAUSE_MS));
+  }
 }
 
 async function end(miner) {
@@ -614,4 +621,58 @@ test('two servers: every place of both shows what miners counted',
 
     for (const page of pages)
       page.check();
+  });
+
+test('behind a proxy: every place shows what miners counted, moves included',
+  async (t) => {
+    const database = await Postgres.start(t);
+    const options = name => [...EASY, `--stratum-database=${database.url}`,
+      `--stratum-server-id=${name}`, `--stratum-proxy-secret=${SECRET}`];
+    const east = await startNode(t, {listen: true, args: options('east')});
+    const west = await startNode(t, {peer: east, args: options('west')});
+    const nodes = [east, west];
+    const proxy = await startProxy(t, nodes);
+    const count = new Count();
+    const payer = await Payer.start(t, east, ['--scheme', 'prop'],
+      database.url);
+    const users = ['alice.a', 'alice.b', 'bob.a', 'bob.b', 'bob.c', 'carol.a'];
+    const miners = [];
+
+    for (const user of users)
+      miners.push(await start(t, proxy, user));
+
+    const bad = await start(t, proxy, 'dave.bad', HARD);
+
+    const mineAll = async () => {
+      for (const miner of miners) {
+        for (let i = 0; i < 5; i++)
+          await count.submit(miner, miner.user, 'accepted');
+      }
+      await refused(count, bad, 'dave.bad');
+    };
+
+    await mineAll();
+
+    const [left] = proxy.names;
+
+    await proxy.ask('drain', left);
+    await proxy.waitFor('all miners at the other server',
+      () => proxy.spread()[0] === 0 && proxy.spread()[1] === miners.length + 1);
+    await mineAll();
+
+    const online = [...users, 'dave.bad'];
+
+    await settle('the same on both', nodes, async () => {
+      for (const node of nodes)
+        await checkPool(node, count, online, payer);
+
+      const pools = await Promise.all(
+        nodes.map(node => get(node, '/api/v1/pool')));
+
+      // Of each server its own part.
+      for (const outcome of Object.keys(NOTHING)) {
+        assert.strictEqual(pools[0].shares[outcome] + pools[1].shares[outcome],
+          count.sum(online)[outcome], outcome);
+      }
+    });
   });

@@ -79,6 +79,7 @@ impl Pool {
     pub(crate) fn info(&mut self, now: Now) -> Info {
         let workers = self.worker_names(None).count();
         let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|session| session.proxied.is_none());
         let (connections, mining) = sessions.fold((0, 0), |(all, mining), session| {
             (all + 1, mining + usize::from(session.has_job()))
         });

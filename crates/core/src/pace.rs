@@ -62,6 +62,11 @@ impl Pace {
         }
     }
 
+    /// What whoever resumes the session may begin with.
+    pub(crate) fn to_resume(&self) -> Difficulty {
+        self.difficulty
+    }
+
     /// What the miner is told of a job's difficulty. One that sends blocks only pays no heed to it, and
     /// may not survive it.
     pub(crate) fn told(&self, assigned: Difficulty) -> Difficulty {
@@ -305,6 +310,7 @@ mod tests {
             assert_eq!(urgency, Urgency::Later);
         }
         assert_eq!(pace.difficulty(), Difficulty::MAX);
+        assert_eq!(pace.to_resume(), difficulty(2.0), "another may resume it");
         let main = difficulty(7e8);
         assert_eq!(pace.told(main), difficulty(HANDYMINER_MAX));
         assert_eq!(pace.told(difficulty(700.0)), difficulty(700.0));

@@ -440,11 +440,12 @@ impl Pool {
             return;
         };
         self.shared.counts.closed += 1;
+        self.shared.counts.probes -= u64::from(session.proxied.is_some());
         self.shared.names_unproven -= session.unproven_beyond;
         self.tallies.keep(&mut session, out);
         self.shared.forget_question(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
-            let difficulty = session.pace.difficulty();
+            let difficulty = session.pace.to_resume();
             self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
         }
     }

@@ -34,8 +34,10 @@ impl Desk<'_> {
     /// `hstratum.hello [miners]`: the height of the job that there is; where proxies are trusted, what
     /// a proof on this connection has to answer; and whether miners are to go elsewhere. So many of
     /// this server's miners the proxy could take there.
-    pub(crate) fn hello(&self, session: &mut Session, request: &Request<'_>) -> String {
+    pub(crate) fn hello(&mut self, session: &mut Session, request: &Request<'_>) -> String {
+        self.shared.counts.probes -= u64::from(session.proxied.is_some());
         session.proxied = request.count();
+        self.shared.counts.probes += u64::from(session.proxied.is_some());
         let newest = self.shared.jobs.newest();
         let newest = newest.filter(|_| self.shared.has_live_job());
         let is_shared = self.shared.config.proxy_secret.is_some();

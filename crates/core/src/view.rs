@@ -65,6 +65,8 @@ pub struct Counts {
     pub opened: u64,
     /// Those of them that have ended.
     pub closed: u64,
+    /// Connections that are there by which proxies ask how the server is.
+    pub probes: u64,
     /// Connections refused because their address is banned.
     pub refused_banned: u64,
     /// Blocks offered to the node.
@@ -72,6 +74,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Connections of miners that have spoken and not ended.
+    pub fn connections(&self) -> u64 {
+        self.opened - self.closed - self.probes
+    }
+
     pub(crate) fn count(&mut self, verdict: Result<Difficulty, Reject>) {
         match verdict {
             Ok(difficulty) => self.accepted.add_share(difficulty),

@@ -6,6 +6,7 @@ mod harness;
 use std::collections::HashSet;
 
 use harness::{DIFFICULTY_TINY, Output, Setup, Table, Want, submit_line};
+use hstratum_core::admin::Order;
 use hstratum_core::block::Reach;
 use hstratum_core::event::{FoundBlock, Verdict};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, TEMPLATES_MAX};
@@ -221,4 +222,22 @@ fn a_connection_with_too_many_waiting_replies_pauses_and_loses_nothing() {
     assert!(!table.is_paused(alice));
     assert_eq!(table.records.len(), 3000);
     assert_eq!(table.lines(alice).len(), lines.len());
+}
+
+/// By which it asks how the server is: no miner is behind it.
+#[test]
+fn a_proxys_own_connection_is_not_counted_among_the_miners() {
+    let (mut table, _) = Table::with_alice();
+    assert_eq!(table.connections(), 1);
+    let probe = table.connect();
+    let hello = |params: &str| format!(r#"{{"id":1,"method":"hstratum.hello","params":{params}}}"#);
+    for (params, counted) in [("[]", 2), ("[3]", 1), ("[4]", 1), ("[]", 2), ("[0]", 1)] {
+        table.send(probe, &hello(params));
+        assert_eq!(table.connections(), counted, "{params}");
+    }
+    table.order(Order::Info);
+    let told = |output: &Output| matches!(output, Output::Effect(None, text) if text.contains("connections: 1,"));
+    assert!(table.output.iter().any(told));
+    table.close(probe);
+    assert_eq!(table.connections(), 1);
 }

@@ -133,6 +133,7 @@ impl Month {
                 count: SHARES_A_HEIGHT,
                 difficulty: SHARES_A_HEIGHT as f64 * difficulty(step(n)),
             },
+            times: Some((start + 1, start + HEIGHT_S - 1)),
             ..Tally::default()
         };
         let workers = self.workers.iter().enumerate();

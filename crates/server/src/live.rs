@@ -261,10 +261,9 @@ impl Snapshot {
         self.template_at.map(|at| at.elapsed())
     }
 
-    /// Connections that have spoken and not ended.
+    /// Connections of miners that have spoken and not ended.
     pub(crate) fn connections(&self) -> u64 {
-        let counts = self.view.counts;
-        counts.opened - counts.closed
+        self.view.counts.connections()
     }
 
     /// Whether miners have a job that is worth their work.

@@ -8,6 +8,11 @@ use super::{Due, Table};
 const READ_BYTES: usize = 16 * 1024;
 
 impl Table {
+    /// As others see it, and how many connections an operator is told of.
+    pub(crate) fn connections(&self) -> u64 {
+        self.pool.view(self.now).counts.connections()
+    }
+
     /// Who may have work.
     pub(crate) fn workers(&self) -> Vec<hstratum_core::view::WorkerView> {
         let mut workers = Vec::new();
