@@ -76,6 +76,13 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Wait between attempts to keep room for found blocks.
+pub(crate) const RESERVE_RETRY: Duration = Duration::from_secs(30);
+
+/// What stays wrong is said again after so long, then after twice as long, and so on, up to this.
+pub(crate) const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const COMPLAIN_AGAIN_MAX: Duration = Duration::from_secs(3600);
+
 /// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
 /// says how many were.
 pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;

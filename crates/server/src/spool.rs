@@ -2,9 +2,12 @@
 //!
 //! One file a block, `<hash>.block`, named by the block's hash in hex. A file is there complete or
 //! not at all; one that is damaged all the same is set aside, never deleted.
+//!
+//! A few files beside them, `.reserve-N`, hold room: when the disk is full, a block is written over one
+//! of them, which is then renamed. Deleting it first would leave the room to whoever writes next.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -15,6 +18,13 @@ use crate::disk;
 use crate::limits::BLOCK_BYTES_MAX;
 
 const SUFFIX: &str = ".block";
+
+/// How many blocks find room on a full disk.
+const RESERVE_FILES: u32 = 4;
+
+/// A block without its witnesses has at most 1 MB (hsd lib/protocol/consensus.js, MAX_BLOCK_SIZE). One
+/// that is larger takes the room of all.
+const RESERVE_BYTES: usize = 1 << 20;
 
 /// How many damaged files of one name are kept apart.
 const TORN_PER_NAME_MAX: u32 = 1000;
@@ -70,7 +80,70 @@ impl Spool {
     ///
     /// When it could not be written and synced.
     pub fn put(&self, hash: &Hash, raw: &[u8]) -> anyhow::Result<()> {
-        disk::write_whole(&self.dir, &file_name(hash), raw)
+        let name = file_name(hash);
+        disk::write_whole(&self.dir, &name, raw).or_else(|error| {
+            for number in 0..RESERVE_FILES {
+                if self.write_over(number, &name, raw).is_ok() {
+                    return disk::sync_dir(&self.dir);
+                }
+            }
+            let mut is_given_up = false;
+            for number in 0..RESERVE_FILES {
+                is_given_up |= fs::remove_file(self.reserve(number)).is_ok();
+            }
+            match is_given_up {
+                true => disk::write_whole(&self.dir, &name, raw),
+                false => Err(error),
+            }
+        })
+    }
+
+    /// Writes a block over a file of the reserve, without a byte more than that has.
+    fn write_over(&self, number: u32, name: &str, raw: &[u8]) -> io::Result<()> {
+        let path = self.reserve(number);
+        let mut file = File::options().write(true).open(&path)?;
+        if file.metadata()?.len() < raw.len() as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.write_all(raw)?;
+        file.set_len(raw.len() as u64)?;
+        file.sync_all()?;
+        fs::rename(path, self.dir.join(name))
+    }
+
+    fn reserve(&self, number: u32) -> PathBuf {
+        self.dir.join(format!(".reserve-{number}"))
+    }
+
+    /// Whether all of the reserve is there.
+    pub fn has_reserve(&self) -> bool {
+        (0..RESERVE_FILES).all(|number| {
+            let file = fs::metadata(self.reserve(number));
+            file.is_ok_and(|file| file.len() == RESERVE_BYTES as u64)
+        })
+    }
+
+    /// Makes what is missing of the reserve.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for it; what there is stays.
+    pub fn make_reserve(&self) -> anyhow::Result<()> {
+        for number in 0..RESERVE_FILES {
+            let path = self.reserve(number);
+            let file = fs::metadata(&path);
+            if file.is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
+                continue;
+            }
+            // Of bytes that no filesystem can make smaller. Not synced, which a found block would have
+            // to wait for: room is taken as it is written, and what a power cut takes is made again.
+            let mut bytes = vec![0; RESERVE_BYTES];
+            getrandom::fill(&mut bytes).context("failed to get random bytes")?;
+            fs::write(&path, &bytes)
+                .inspect_err(|_| drop(fs::remove_file(&path)))
+                .with_context(|| format!("failed to write {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Forgets a block that the node has answered; one that is not there is fine.
