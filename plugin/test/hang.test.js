@@ -197,7 +197,9 @@ async function startInRoom(t) {
   await node.ready();
 
   // Once it has room for found blocks.
-  await node.waitFor('the spare files', () => spool(node).length === 4);
+  await node.waitFor('room for blocks', () => {
+    return spool(node).filter(name => /^\.reserve/.test(name)).length === 4;
+  });
 
   return node;
 }

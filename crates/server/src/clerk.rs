@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::admin::{Answer, OrderId, Refusal};
@@ -17,9 +17,10 @@ use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
 
 use crate::bans::BansFile;
+use crate::complaint::Complaint;
 use crate::config::TlsFiles;
 use crate::duty::Duty;
-use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
+use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, RESERVE_RETRY};
 use crate::mail::{AddressMail, DrainMail, Post, WorkMail};
 use crate::node::Node;
 use crate::password;
@@ -218,80 +219,123 @@ pub(crate) fn wait_for_address(
     }
 }
 
-/// What the disk has refused so far: it is tried again until it can be written.
-struct Owed<T> {
-    /// Each with what was said of it last.
-    list: VecDeque<(T, Option<String>)>,
+/// Found blocks that the disk has refused so far: each is tried again until it can be written.
+struct Owed<'a> {
+    spool: &'a Spool,
+    list: VecDeque<(Hash, Vec<u8>)>,
+    refusal: Complaint,
+    /// That there is no room in reserve.
+    bareness: Complaint,
+    is_reserved: bool,
+    reserve_at: Instant,
 }
 
-impl<T> Owed<T> {
-    fn nothing() -> Self {
+impl<'a> Owed<'a> {
+    fn new(spool: &'a Spool) -> Self {
         Self {
+            spool,
             list: VecDeque::new(),
+            refusal: Complaint::default(),
+            bareness: Complaint::default(),
+            is_reserved: false,
+            reserve_at: Instant::now(),
         }
     }
 
     /// The next mail, or `Timeout` when it is time to try again.
-    fn receive<M>(&self, mail: &Receiver<M>) -> Result<M, RecvTimeoutError> {
-        if self.list.is_empty() {
+    fn receive(&self, mail: &Receiver<SpoolMail>) -> Result<SpoolMail, RecvTimeoutError> {
+        if self.list.is_empty() && self.is_reserved {
             mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
         }
     }
 
-    /// Tries to write each, and logs the error of each once, until it changes.
-    fn settle(&mut self, node: &dyn Node, write: impl Fn(&T) -> anyhow::Result<()>) {
-        self.list.retain_mut(|(item, said)| match write(item) {
-            Ok(()) => false,
-            Err(error) => {
-                let text = format!("{error:#}; it is tried again until it can be");
-                if said.as_ref() != Some(&text) {
-                    node.log(Level::Error, &text);
-                    *said = Some(text);
-                }
-                true
-            }
+    /// Tries to write each. What is refused is said at once, and then less and less often.
+    fn settle(&mut self, node: &dyn Node) {
+        let mut refused = None;
+        self.list.retain(|(hash, raw)| {
+            let kept = self.spool.put(hash, raw);
+            let error = kept.err();
+            let is_owed = error.is_some();
+            refused = refused.take().or(error.map(|error| (*hash, error)));
+            is_owed
         });
+        match refused {
+            None => {
+                if self.refusal.end() {
+                    node.log(Level::Info, "found blocks are in the spool again");
+                }
+            }
+            Some((hash, error)) => {
+                if self.refusal.is_due(Instant::now()) {
+                    let text = format!(
+                        "failed to keep block {hash} in the spool: {error:#}; {} wait and are tried \
+                         again until they can be written",
+                        self.list.len()
+                    );
+                    node.log(Level::Error, &text);
+                }
+            }
+        }
+    }
+
+    /// Keeps room for blocks, once those that there are have theirs.
+    fn reserve(&mut self, node: &dyn Node) {
+        let now = Instant::now();
+        self.is_reserved = self.spool.has_reserve();
+        if !self.list.is_empty() || self.is_reserved || now < self.reserve_at {
+            return;
+        }
+        self.reserve_at = now + RESERVE_RETRY;
+        match self.spool.make_reserve() {
+            Ok(()) => {
+                self.is_reserved = true;
+                if self.bareness.end() {
+                    node.log(
+                        Level::Info,
+                        "there is room in reserve for found blocks again",
+                    );
+                }
+            }
+            Err(error) => {
+                if self.bareness.is_due(now) {
+                    let text = format!("no room in reserve for found blocks: {error:#}");
+                    node.log(Level::Warning, &text);
+                }
+            }
+        }
     }
 }
 
 /// Keeps found blocks until the node has answered. Ends when nobody can send more and each was tried
 /// a last time.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
-    let mut owed: Owed<(Hash, Vec<u8>)> = Owed::nothing();
-    if let Err(error) = spool.make_spares() {
-        node.log(Level::Warning, &format!("{error:#}"));
-    }
+    let mut owed = Owed::new(spool);
     loop {
+        owed.reserve(node);
         let received = owed.receive(mail);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolMail::Put(solution, transactions)) => {
                 let raw = solution.encode(&transactions);
-                owed.list.push_back(((solution.hash, raw), None));
+                owed.list.push_back((solution.hash, raw));
                 duty.owe();
             }
             Ok(SpoolMail::Remove(hash)) => {
-                owed.list.retain(|((owed, _), _)| *owed != hash);
+                owed.list.retain(|(owed, _)| *owed != hash);
                 if let Err(error) = spool.remove(&hash) {
                     node.log(Level::Error, &format!("{error:#}"));
                 }
-                // The ledger was written just now: there may be room again for what was used.
-                let _ = spool.make_spares();
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        owed.settle(node, |(hash, raw)| {
-            spool
-                .put(hash, raw)
-                .with_context(|| format!("failed to keep block {hash} in the spool"))
-        });
+        owed.settle(node);
         if owed.list.is_empty() {
             duty.done();
         }
         if is_last {
-            for ((hash, _), _) in &owed.list {
+            for (hash, _) in &owed.list {
                 let text = format!("block {hash} is not in the spool: no later start offers it");
                 node.log(Level::Error, &text);
             }

@@ -13,13 +13,24 @@ use crate::disk;
 ///
 /// When it could not be written and synced. Nothing readable is left then, and the call may be
 /// repeated.
-pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<()> {
+pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<Written> {
     let name = dump.file_name();
     if dir.join(&name).symlink_metadata().is_ok() {
         // An earlier call may have failed between the rename and this.
-        return disk::sync_dir(dir);
+        disk::sync_dir(dir)?;
+        return Ok(Written::Before);
     }
-    disk::write_whole(dir, &name, dump.to_json().as_bytes())
+    disk::write_whole(dir, &name, dump.to_json().as_bytes())?;
+    Ok(Written::Now)
+}
+
+/// Whether a dump was there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It was not.
+    Now,
+    /// It was, and was left as it is.
+    Before,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod alarms;
 mod bans;
 pub mod clerk;
 mod clerks;
+mod complaint;
 pub mod config;
 mod conn;
 mod descriptors;

@@ -89,6 +89,13 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Wait between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
+/// Wait between attempts to keep room for found blocks.
+pub(crate) const RESERVE_RETRY: Duration = Duration::from_secs(30);
+
+/// What stays wrong is said again after so long, then after twice as long, and so on, up to this.
+pub(crate) const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const COMPLAIN_AGAIN_MAX: Duration = Duration::from_secs(3600);
+
 /// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
 /// says how many were.
 pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;
@@ -391,11 +398,6 @@ pub(crate) const SHARED_BANS_KEPT_S: u64 = 7 * 24 * 60 * 60;
 /// Bytes of a block that is read back. hsd's blocks are at most 1 MB without and 4 MB with their
 /// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). A larger one is none.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 20;
-
-/// Files of the spool that keep room on the disk for found blocks, and the bytes of each: the greatest
-/// block of hsd.
-pub(crate) const SPARES: usize = 4;
-pub(crate) const SPARE_BYTES: u64 = 4 << 20;
 
 /// How long after it was found a block is brought to other servers.
 pub(crate) const RELAY_S: u64 = 60 * 60;

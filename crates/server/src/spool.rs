@@ -3,22 +3,28 @@
 //! One file a block, `<hash>.block`, named by the block's hash in hex. A file is there complete or
 //! not at all; one that is damaged all the same is set aside, never deleted.
 //!
-//! A found block is kept when the disk is full as well: `<number>.spare` are files of a block's greatest
-//! size that have their place on the disk already. One of them becomes the block's.
+//! A few files beside them, `.reserve-N`, hold room: when the disk is full, a block is written over one
+//! of them, which is then renamed. Deleting it first would leave the room to whoever writes next.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::units::Hash;
-use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::disk;
-use crate::limits::{BLOCK_BYTES_MAX, SPARE_BYTES, SPARES};
+use crate::limits::BLOCK_BYTES_MAX;
 
 const SUFFIX: &str = ".block";
+
+/// How many blocks find room on a full disk.
+const RESERVE_FILES: u32 = 4;
+
+/// A block without its witnesses has at most 1 MB (hsd lib/protocol/consensus.js, MAX_BLOCK_SIZE). One
+/// that is larger takes the room of all.
+const RESERVE_BYTES: usize = 1 << 20;
 
 /// How many damaged files of one name are kept apart.
 const TORN_PER_NAME_MAX: u32 = 1000;
@@ -68,62 +74,76 @@ impl Spool {
         Ok((Self { dir }, blocks, problems))
     }
 
-    /// Makes the spare files that are missing, as long as the disk has room.
-    ///
-    /// # Errors
-    ///
-    /// When one could not be made.
-    pub fn make_spares(&self) -> anyhow::Result<()> {
-        for path in self.spares() {
-            // One that a crash left between two steps is shorter.
-            if path.metadata().is_ok_and(|file| file.len() == SPARE_BYTES) {
-                continue;
-            }
-            let make = || {
-                let file = File::create(&path)?;
-                fallocate(&file, FallocateFlags::empty(), 0, SPARE_BYTES)?;
-                file.sync_all()
-            };
-            make()
-                .inspect_err(|_| {
-                    let _ = fs::remove_file(&path);
-                })
-                .with_context(|| format!("failed to keep room for blocks: {}", path.display()))?;
-        }
-        disk::sync_dir(&self.dir)
-    }
-
-    fn spares(&self) -> impl Iterator<Item = PathBuf> {
-        (1..=SPARES).map(|number| self.dir.join(format!("{number}.spare")))
-    }
-
-    /// Keeps a block, in a spare file where the disk has no room. It is durable when this returns.
+    /// Keeps a block. It is durable when this returns.
     ///
     /// # Errors
     ///
     /// When it could not be written and synced.
     pub fn put(&self, hash: &Hash, raw: &[u8]) -> anyhow::Result<()> {
         let name = file_name(hash);
-        let Err(error) = disk::write_whole(&self.dir, &name, raw) else {
-            return Ok(());
-        };
-        let mut spares = self.spares().filter(|path| path.exists());
-        let fill = |spare: &Path| {
-            let mut file = OpenOptions::new().write(true).open(spare)?;
-            file.write_all(raw)?;
-            file.set_len(raw.len() as u64)?;
-            file.sync_all()?;
-            fs::rename(spare, self.dir.join(&name))
-        };
-        match spares.next() {
-            Some(spare) if fill(&spare).is_ok() => disk::sync_dir(&self.dir),
-            Some(spare) => {
-                // A file system that writes nothing in place: its room at least is given up.
-                let _ = fs::remove_file(&spare);
-                disk::write_whole(&self.dir, &name, raw)
+        disk::write_whole(&self.dir, &name, raw).or_else(|error| {
+            for number in 0..RESERVE_FILES {
+                if self.write_over(number, &name, raw).is_ok() {
+                    return disk::sync_dir(&self.dir);
+                }
             }
-            None => Err(error),
+            let mut is_given_up = false;
+            for number in 0..RESERVE_FILES {
+                is_given_up |= fs::remove_file(self.reserve(number)).is_ok();
+            }
+            match is_given_up {
+                true => disk::write_whole(&self.dir, &name, raw),
+                false => Err(error),
+            }
+        })
+    }
+
+    /// Writes a block over a file of the reserve, without a byte more than that has.
+    fn write_over(&self, number: u32, name: &str, raw: &[u8]) -> io::Result<()> {
+        let path = self.reserve(number);
+        let mut file = File::options().write(true).open(&path)?;
+        if file.metadata()?.len() < raw.len() as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        file.write_all(raw)?;
+        file.set_len(raw.len() as u64)?;
+        file.sync_all()?;
+        fs::rename(path, self.dir.join(name))
+    }
+
+    fn reserve(&self, number: u32) -> PathBuf {
+        self.dir.join(format!(".reserve-{number}"))
+    }
+
+    /// Whether all of the reserve is there.
+    pub fn has_reserve(&self) -> bool {
+        (0..RESERVE_FILES).all(|number| {
+            let file = fs::metadata(self.reserve(number));
+            file.is_ok_and(|file| file.len() == RESERVE_BYTES as u64)
+        })
+    }
+
+    /// Makes what is missing of the reserve.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for it; what there is stays.
+    pub fn make_reserve(&self) -> anyhow::Result<()> {
+        for number in 0..RESERVE_FILES {
+            let path = self.reserve(number);
+            let file = fs::metadata(&path);
+            if file.is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
+                continue;
+            }
+            // Of bytes that no filesystem can make smaller. Not synced, which a found block would have
+            // to wait for: room is taken as it is written, and what a power cut takes is made again.
+            let mut bytes = vec![0; RESERVE_BYTES];
+            getrandom::fill(&mut bytes).context("failed to get random bytes")?;
+            fs::write(&path, &bytes)
+                .inspect_err(|_| drop(fs::remove_file(&path)))
+                .with_context(|| format!("failed to write {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Forgets a block that the node has answered; one that is not there is fine.
@@ -237,27 +257,6 @@ mod tests {
         spool.remove(&put[0].hash).expect("removed");
         spool.remove(&put[0].hash).expect("nothing to remove");
         assert_eq!(open(&dir).1, put[1..]);
-    }
-
-    #[test]
-    fn spare_file_becomes_a_block_that_could_not_be_written() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (spool, ..) = open(dir.path());
-        spool.make_spares().expect("room");
-        let mut put = vec![block(1), block(2)];
-        for block in &put {
-            // As on a full disk, a new file cannot be made.
-            let temporary = format!(".{}.tmp", file_name(&block.hash));
-            fs::create_dir(dir.path().join(temporary)).expect("in the way");
-            spool.put(&block.hash, &block.raw).expect("put");
-        }
-        let spares = || spool.spares().filter(|path| path.exists()).count();
-        assert_eq!(spares(), SPARES - 2);
-        let (_, blocks, problems) = open(dir.path());
-        put.sort_by_key(|block| block.hash);
-        assert_eq!((blocks, problems.len()), (put, 0));
-        spool.make_spares().expect("room");
-        assert_eq!(spares(), SPARES);
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn headless_block(spool: &Path) -> Hash {
 fn block_dir(running: &Running, name: &str) {
     let path = running.dir.join(name);
     // The spool is created at the start, the others by the first write.
-    let _ = fs::remove_dir(&path);
+    let _ = fs::remove_dir_all(&path);
     fs::write(path, "in the way").expect("written");
 }
 

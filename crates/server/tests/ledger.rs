@@ -4,11 +4,11 @@ mod ledgers;
 mod postgres;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use hstratum::values;
-use ledgers::{Ledger, on_each};
+use ledgers::{Ledger, on_each, shares_file};
 use serde_json::{Value, json};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
@@ -32,151 +32,6 @@ fn succeed(args: &[&str]) -> String {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
-}
-
-/// An old file as the JavaScript hstratum wrote it, changed as a test wants it.
-fn shares_file(dir: &Path, height: u32, change: impl FnOnce(&mut Value)) -> PathBuf {
-    let hash = format!("{height:064x}");
-    let mut content = json!({
-        "network": "regtest", "height": height, "block": hash, "ts": 900.0, "time": 1000,
-        "txid": "ab".repeat(32), "address": ADDRESS, "reward": 2_000_000_000.0, "size": 2,
-        "total": 0.30000000000000004, "shares": {"alice": 0.1, "bob\u{1b}[2J": 0.2},
-    });
-    change(&mut content);
-    let path = dir.join(format!("{height}-{hash}.json"));
-    fs::write(&path, content.to_string()).expect("written");
-    path
-}
-
-#[test]
-fn old_files_become_blocks_and_work_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let ledger = dir.path().join("new/ledger.db");
-    let files = [5, 9].map(|height| shares_file(dir.path(), height, |_| {}));
-    let args = [
-        "ledger",
-        "import",
-        "--ledger",
-        text(&ledger),
-        text(&files[0]),
-        text(&files[1]),
-    ];
-    assert!(succeed(&args).contains("block 5 with the work of 2 accounts"));
-    assert!(succeed(&args).contains(": known"));
-
-    let conn = hstratum::store::schema::open_beside(&ledger).expect("a ledger");
-    let get = |sql: &str| {
-        conn.query_row(sql, [], |row| row.get::<_, i64>(0))
-            .expect(sql)
-    };
-    assert_eq!(
-        get("SELECT count(*) FROM blocks WHERE state = 'accepted'"),
-        2
-    );
-    assert_eq!(get("SELECT sum(count) FROM credit"), 4);
-    assert_eq!(
-        get("SELECT count(*) FROM credit WHERE difficulty IN (0.1, 0.2)"),
-        4
-    );
-    let plan = [
-        "payout",
-        "plan",
-        "--ledger",
-        text(&ledger),
-        "--scheme",
-        "prop",
-        "--json",
-    ];
-    let planned = || serde_json::from_str::<Value>(&succeed(&plan)).expect("JSON");
-    assert_eq!(planned()["held"].as_array().map(Vec::len), Some(2));
-
-    // As a server does.
-    conn.execute_batch(
-        "UPDATE blocks SET state = 'confirmed';
-         INSERT INTO highest_tip SELECT 1, 10, hash, hash, 5 FROM blocks LIMIT 1",
-    )
-    .expect("updated");
-    let before = planned();
-    assert_eq!(before["accounts"][1]["account"], "bob\u{1b}[2J");
-    assert_eq!(before["accounts"][1]["credited"], 2_666_666_667_u64 - 1);
-
-    let mut paid = args.to_vec();
-    paid.insert(2, "--paid");
-    assert!(succeed(&paid).contains("now marked as paid"));
-    assert!(succeed(&paid).contains(": known"));
-    assert_eq!(planned()["accounts"], json!([]));
-    assert_eq!(
-        get("SELECT sum(reward + fee + remainder) FROM settlements"),
-        0
-    );
-    let shares = text(dir.path());
-    assert_eq!(
-        succeed(&[
-            "ledger",
-            "check",
-            "--ledger",
-            text(&ledger),
-            "--shares",
-            shares
-        ]),
-        "all is well\n"
-    );
-}
-
-#[test]
-fn bad_files_are_refused_by_name_and_change_nothing() {
-    on_each(|ledger| {
-        let dir = tempfile::tempdir().expect("a directory");
-        type Change = fn(&mut Value);
-        let changes: [(Change, &str); 16] = [
-            (|file| file["network"] = "main".into(), "no address of main"),
-            (|file| file["network"] = "bitcoin".into(), "no network"),
-            (|file| file["total"] = 0.4.into(), "add up"),
-            (|file| file["size"] = 3.into(), "size is 3"),
-            (|file| file["block"] = "xyz".into(), "no hash"),
-            (|file| file["txid"] = "ab".into(), "no hash"),
-            (
-                |file| file["block"] = "cd".repeat(32).into(),
-                "belongs to a file",
-            ),
-            (|file| file["height"] = 8.into(), "belongs to a file"),
-            (|file| file["height"] = Value::from(-7), "height"),
-            (|file| file["height"] = 7.5.into(), "whole number"),
-            (|file| file["reward"] = Value::from(-1), "reward"),
-            (|file| file["reward"] = 1e300.into(), "whole number"),
-            (
-                |file| file["shares"]["alice"] = Value::from(-0.1),
-                "zero or above",
-            ),
-            (|file| file["shares"]["alice"] = "0.1".into(), "no number"),
-            (|file| file["shares"] = json!([1, 2]), "expected an object"),
-            (|file| *file = json!({}), "missing field"),
-        ];
-        for (change, why) in changes {
-            let file = shares_file(dir.path(), 7, change);
-            let path = ledger.argument();
-            let (code, out, err) = hstratum(&["ledger", "import", "--ledger", &path, text(&file)]);
-            assert_eq!(code, 1, "{out}");
-            assert!(out.contains("refused") && out.contains(why), "{why}: {out}");
-            assert!(
-                out.contains(text(&file)) && err.contains("1 of 1 files"),
-                "{out}{err}"
-            );
-            assert_eq!(ledger.get("SELECT count(*) FROM blocks"), 0);
-            assert_eq!(ledger.get("SELECT count(*) FROM accounts"), 0);
-        }
-        let twice = shares_file(dir.path(), 7, |_| {});
-        let content = fs::read_to_string(&twice).expect("read");
-        fs::write(&twice, content.replace("bob\\u001b[2J", "alice")).expect("written");
-        let (_, out, _) = hstratum(&[
-            "ledger",
-            "import",
-            "--ledger",
-            &ledger.argument(),
-            text(&twice),
-        ]);
-        assert!(out.contains("there twice"), "{out}");
-    });
 }
 
 #[test]

@@ -257,3 +257,21 @@ fn a_check_follows_batches() {
         "there is credit of server 6, which there is not",
     );
 }
+
+/// Each block looked at all others below it: minutes, where a stranger's test network had thousands of a
+/// height.
+#[test]
+fn thousands_of_blocks_of_two_heights_are_checked_in_seconds() {
+    let ledger = Ledger::in_file();
+    ledger.execute(
+        "INSERT INTO blocks (hash, height, time, found_at, txid, address, reward, difficulty, state,
+                             changed_at)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 53000)
+         SELECT printf('%064x', i), 10 + i % 2, 1, 1, printf('%064x', i), 'rs1q', 1, 1.0, 'found', 1 FROM n",
+        &[],
+    );
+    let begun = std::time::Instant::now();
+    assert_eq!(findings(&ledger, None), [""; 0]);
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+}

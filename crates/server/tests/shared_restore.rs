@@ -119,6 +119,7 @@ fn database_that_is_put_back_in_place_gets_everything_again_and_mixes_nobody_up(
     wait_for(&database, CREDIT, "alice4 carol5");
     wait_for(&database, &state(&hash), "accepted");
 
+    one.node.wait_for_logs("share dump written", 1);
     database.restore_in_place(&dump);
     // Somebody else takes the number that carol had.
     let mut mallory = two.mine_as("mallory.rig");
@@ -132,7 +133,22 @@ fn database_that_is_put_back_in_place_gets_everything_again_and_mixes_nobody_up(
     wait_for(&database, workers, "alice4 carol9 mallory2");
     let labels = "SELECT string_agg(label, ' ' ORDER BY label) FROM origins";
     wait_for(&database, labels, "one two");
+    let owed = "SELECT count(*) FROM blocks WHERE dumped_at IS NULL";
+    wait_for(&database, owed, "0");
+    let put_back = "the shared ledger is not as this server left it";
+    for running in [&one, &two] {
+        running.node.wait_for_log(put_back);
+    }
+    assert!(
+        running_says(&one, put_back).contains("batches of shares that it had are shipped again")
+    );
+    // The file was there.
     assert_eq!(one.node.wait_for_logs("share dump written", 1).len(), 1);
+    assert_eq!(one.node.wait_for_logs(put_back, 1).len(), 1);
+}
+
+fn running_says(running: &Running, part: &str) -> String {
+    running.node.wait_for_log(part).1
 }
 
 #[test]

@@ -164,12 +164,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {
     let outcomes = ledger::import(&ledger.place, files, paid, now_unix_s()?)?;
-    let mut refused = 0;
+    let (mut refused, mut taken) = (0, 0);
     let mut text = String::new();
     for (file, outcome) in files.iter().zip(&outcomes) {
         let what = match outcome {
             Imported::New { height, accounts } => {
+                taken += 1;
                 format!("block {height} with the work of {accounts} accounts")
+            }
+            Imported::WithoutWork { height, there } => {
+                taken += 1;
+                format!("block {height} without its work, which is not counted twice: {there}")
             }
             Imported::MarkedPaid => "known; now marked as paid".into(),
             Imported::Known => "known".into(),
@@ -183,7 +188,10 @@ fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<
     print(&text)?;
     match refused {
         0 => Ok(()),
-        _ => bail!("{refused} of {} files were refused", files.len()),
+        _ => bail!(
+            "{refused} of {} files were refused; {taken} blocks were taken",
+            files.len()
+        ),
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::limits::FINDINGS_MAX;
-use crate::payout::pruned_to;
+use crate::payout::{Cuts, pruned_to};
 use crate::sql::{Db, Sql};
 use crate::values;
 
@@ -27,6 +27,8 @@ struct Check<'a> {
     shares: Option<&'a Path>,
     /// Up to which height credit was deleted after it was divided; below 0: none was.
     pruned_to: i64,
+    /// Where rounds end.
+    cuts: Cuts,
     findings: Vec<String>,
 }
 
@@ -71,11 +73,13 @@ pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> 
             is_file,
             shares,
             pruned_to: -1,
+            cuts: Cuts::default(),
             findings: Vec::new(),
         };
         check.run(&FIRST)?;
         if check.findings.is_empty() {
             check.pruned_to = pruned_to(check.sql)?;
+            check.cuts = Cuts::read(check.sql)?;
             check.run(&PROMISES)?;
         }
         Ok(check.findings)
@@ -99,6 +103,15 @@ impl Check<'_> {
     /// Whether credit from this height on was deleted.
     fn is_pruned(&self, from: u32) -> bool {
         i64::from(from) <= self.pruned_to
+    }
+
+    fn is_paid_elsewhere(&mut self, block: &str) -> anyhow::Result<bool> {
+        let settled = self.sql.query_opt(
+            "SELECT 1 FROM settlements
+              WHERE block = ?1 AND state = 'settled' AND scheme = 'elsewhere'",
+            &values![block],
+        )?;
+        Ok(settled.is_some())
     }
 
     fn is_settled_and_pruned(&mut self, block: &str, from: u32) -> anyhow::Result<bool> {

@@ -2,7 +2,9 @@
 //!
 //! The block goes in as 'accepted' and the server finds out what became of it. An account's work
 //! goes in at the block's height as one share of the difficulty that the file has for it: only
-//! sums are known. The network's difficulty is not known either and is 0. A block is known by its
+//! sums are known. No work is counted twice: a file whose heights the ledger has credit of, or has
+//! divided, is refused; its block goes in without the work where another of its height brought that, or
+//! where it was paid elsewhere. The network's difficulty is not known either and is 0. A block is known by its
 //! hash, so that a second import changes nothing. Where the old payout has paid, a settlement
 //! 'elsewhere' says so: it has no credits, and reward, fee and remainder of 0, since nothing of it
 //! went through this ledger.
@@ -42,6 +44,13 @@ pub enum Imported {
         /// How many accounts have work in it.
         accounts: usize,
     },
+    /// Its block is new in the ledger, which has its work already.
+    WithoutWork {
+        /// The block's height.
+        height: u32,
+        /// Where the ledger has that.
+        there: String,
+    },
     /// The ledger had its block, and now knows that it was paid.
     MarkedPaid,
     /// The ledger had it all.
@@ -50,8 +59,9 @@ pub enum Imported {
     Refused(anyhow::Error),
 }
 
-/// Imports files one by one, each in one transaction, and says what became of each. A file that
-/// does not exist is made a ledger, of the network of the first file that can be read.
+/// Imports files one by one, the lowest first, each in one transaction, and says what became of each, in
+/// the order in which they are given. A ledger that does not exist is made, of the network of the first
+/// file that can be read; where none can, each is refused and no ledger is made.
 ///
 /// # Errors
 /// When there is no ledger and none can be made. What single files are refused for is told apart.
@@ -61,23 +71,39 @@ pub fn import(
     paid: Paid,
     now_unix_s: u64,
 ) -> anyhow::Result<Vec<Imported>> {
-    let read: Vec<_> = files.iter().map(|path| shares_file::read(path)).collect();
+    let mut outcomes = Vec::with_capacity(files.len());
+    let mut read = Vec::new();
+    for (at, path) in files.iter().enumerate() {
+        match shares_file::read(path) {
+            Ok(file) => {
+                read.push((at, file));
+                outcomes.push(None);
+            }
+            Err(error) => outcomes.push(Some(Imported::Refused(error))),
+        }
+    }
+    let told = |outcomes: Vec<Option<Imported>>| Ok(outcomes.into_iter().flatten().collect());
     if let Place::File(path) = ledger
         && !exists(path)?
     {
-        let Some(first) = read.iter().flatten().next() else {
-            bail!("no file can be read, so {ledger} is not made");
+        let Some((_, first)) = read.first() else {
+            return told(outcomes);
         };
         create(path, first.network, now_unix_s)?;
     }
     let mut db = ledger.open()?;
     let network = super::network(&mut db)?;
     let now = i64::try_from(now_unix_s).context("the clock is beyond the end of time")?;
-    let outcomes = read.into_iter().map(|file| {
-        file.and_then(|file| take(&mut db, network, &file, paid, now))
-            .unwrap_or_else(Imported::Refused)
+    // Where a round was dumped twice, the later file has all of the earlier one's work.
+    read.sort_by(|(_, a), (_, b)| {
+        let order = a.height.cmp(&b.height);
+        order.then(b.total().total_cmp(&a.total()))
     });
-    Ok(outcomes.collect())
+    for (at, file) in read {
+        let outcome = take(&mut db, network, &file, paid, now);
+        outcomes[at] = Some(outcome.unwrap_or_else(Imported::Refused));
+    }
+    told(outcomes)
 }
 
 /// Whether there is a ledger. What is left of one is not built over.
@@ -164,13 +190,29 @@ fn take_block(
     now: i64,
 ) -> anyhow::Result<Imported> {
     let Some(height) = known(sql, file)? else {
-        let accounts = insert_block(sql, file, now)?;
+        let there = counted(sql, file.height)?;
+        let is_second = has_height(sql, file.height)?;
+        if let Some(there) = there
+            .as_ref()
+            .filter(|_| !is_second && paid == Paid::NotYet)
+        {
+            bail!(
+                "its work would be counted twice at height {}: {there}; divide the block by hand, and \
+                 import it with --paid",
+                file.height
+            );
+        }
+        insert_block(sql, file, now)?;
         if paid == Paid::Elsewhere {
             mark_paid(sql, file, now)?;
         }
-        return Ok(Imported::New {
-            height: file.height,
-            accounts,
+        let height = file.height;
+        return Ok(match there {
+            Some(there) => Imported::WithoutWork { height, there },
+            None => Imported::New {
+                height,
+                accounts: insert_work(sql, file)?,
+            },
         });
     };
     ensure!(
@@ -181,6 +223,34 @@ fn take_block(
         Paid::Elsewhere if mark_paid(sql, file, now)? => Ok(Imported::MarkedPaid),
         _ => Ok(Imported::Known),
     }
+}
+
+/// Where the ledger has the work of the round that a block of this height would close, or some of it.
+fn counted(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<String>> {
+    let below = "SELECT coalesce(max(height), -1) FROM blocks
+                 WHERE height < ?1 AND state IN ('accepted', 'confirmed')";
+    let below: i64 = sql.query_one(below, &values![height])?.get(0)?;
+    let credit = "SELECT min(height), max(height) FROM credit WHERE height > ?1 AND height <= ?2";
+    let credit = sql.query_one(credit, &values![below, height])?;
+    if let (Some(from), Some(to)) = (credit.get::<Option<i64>>(0)?, credit.get::<Option<i64>>(1)?) {
+        return Ok(Some(format!(
+            "the ledger has credit of heights {from} to {to}, above the block before"
+        )));
+    }
+    let divided = sql.query_opt(
+        "SELECT blocks.height FROM settlements JOIN blocks ON blocks.hash = settlements.block
+         WHERE settlements.state <> 'reversed' AND settlements.scheme <> 'elsewhere'
+           AND blocks.height >= ?1 AND coalesce(blocks.round_from, blocks.height) <= ?1
+         ORDER BY blocks.height LIMIT 1",
+        &values![height],
+    )?;
+    let divided = divided.map(|row| row.get::<i64>(0)).transpose()?;
+    Ok(divided.map(|block| format!("it was divided with block {block}")))
+}
+
+fn has_height(sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
+    let found = "SELECT 1 FROM blocks WHERE height = ?1 LIMIT 1";
+    Ok(sql.query_opt(found, &values![height])?.is_some())
 }
 
 /// In slices, before the block: an account without work harms nobody.
@@ -200,7 +270,7 @@ fn insert_accounts(db: &mut Db, file: &SharesFile) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<usize> {
+fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<()> {
     sql.execute(
         "INSERT INTO blocks (hash, height, time, found_at, txid, address, reward, difficulty,
                              state, changed_at, closed_at, round_from, dumped_at, origin)
@@ -217,6 +287,11 @@ fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Resul
         ],
     )
     .context("failed to write the block")?;
+    Ok(())
+}
+
+/// Gives the number of accounts that have any.
+fn insert_work(sql: &mut dyn Sql, file: &SharesFile) -> anyhow::Result<usize> {
     let mut accounts = 0;
     for (name, difficulty) in file.shares.iter().filter(|(_, sum)| *sum > 0.0) {
         accounts += sql

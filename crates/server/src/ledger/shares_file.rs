@@ -39,6 +39,13 @@ pub(super) struct SharesFile {
     pub(super) shares: Vec<(String, f64)>,
 }
 
+impl SharesFile {
+    /// The work of all accounts.
+    pub(super) fn total(&self) -> f64 {
+        self.shares.iter().map(|(_, difficulty)| difficulty).sum()
+    }
+}
+
 /// The fields as they stand. What else there is, is left alone.
 #[derive(Deserialize)]
 struct Raw<'a> {

@@ -95,8 +95,9 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
         .into_iter()
         .partition(|block| i64::from(block.height) <= shipped);
     let (mut due, mut inexact) = (Vec::new(), Vec::new());
+    let mut cuts = Cuts::read(sql)?;
     for block in shipped {
-        match is_inexact(sql, block.height)? {
+        match cuts.is_inexact(sql, block.height)? {
             true => inexact.push(block),
             false => due.push(block),
         }
@@ -109,16 +110,53 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
     })
 }
 
-/// Whether the round of a block at this height can be cut no more: it, or the block below it, came to be
-/// known after credit had been merged across its height.
-pub(crate) fn is_inexact(sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
-    let cut = cut_below(sql, height)?;
-    for height in [Some(height), cut].into_iter().flatten() {
-        if is_crossed(sql, i64::from(height))? {
-            return Ok(true);
-        }
+/// The heights at which rounds end, read once for questions about many blocks: there may be thousands of a
+/// height.
+#[derive(Default)]
+pub(crate) struct Cuts {
+    heights: Vec<u32>,
+    /// What was found of a height last.
+    inexact: Option<(u32, bool)>,
+}
+
+impl Cuts {
+    pub(crate) fn read(sql: &mut dyn Sql) -> anyhow::Result<Self> {
+        let rows = sql
+            .query(
+                "SELECT height FROM blocks WHERE state IN ('accepted', 'confirmed')
+                 UNION
+                 SELECT height FROM settlements AS s JOIN blocks ON hash = block
+                  WHERE s.scheme = 'elsewhere' AND s.state = 'settled'
+                 ORDER BY 1",
+                &[],
+            )
+            .context("failed to read the blocks")?;
+        let heights = rows.iter().map(|row| row.get(0));
+        Ok(Self {
+            heights: heights.collect::<Result<_, _>>()?,
+            inexact: None,
+        })
     }
-    Ok(false)
+
+    /// The highest lower one: what [`cut_below`] says.
+    pub(crate) fn below(&self, height: u32) -> Option<u32> {
+        let count = self.heights.partition_point(|cut| *cut < height);
+        count.checked_sub(1).map(|at| self.heights[at])
+    }
+
+    /// Whether the round of a block at this height can be cut no more: it, or the block below it, came to
+    /// be known after credit had been merged across its height.
+    pub(crate) fn is_inexact(&mut self, sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
+        if let Some((_, is_inexact)) = self.inexact.filter(|(known, _)| *known == height) {
+            return Ok(is_inexact);
+        }
+        let mut is_inexact = false;
+        for height in [Some(height), self.below(height)].into_iter().flatten() {
+            is_inexact |= is_crossed(sql, i64::from(height))?;
+        }
+        self.inexact = Some((height, is_inexact));
+        Ok(is_inexact)
+    }
 }
 
 /// Blocks whose end is not known, by height. One that was paid by other means is none. A lost one

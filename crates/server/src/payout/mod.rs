@@ -28,7 +28,7 @@ mod witness;
 
 use hstratum_core::payout::{Decimal, FeePpm};
 
-pub(crate) use due::{cut_below, divided_over_its_round, is_inexact, is_whole, pruned_to};
+pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
 pub(crate) use fleet::shipped_by_all;
 pub use fleet::{Fleet, Server};
 pub use lock::PayoutLock;

@@ -24,7 +24,7 @@ use super::mark::Mark;
 use super::origin::{NOW_MS, Own};
 use super::shipper::is_away;
 use super::standing::{Link, Standing};
-use crate::dump::write_dump;
+use crate::dump::{Written, write_dump};
 use crate::duty::Duty;
 use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
@@ -316,9 +316,12 @@ impl Bench<'_> {
                 let read = self.db.read(|sql| read_dump(sql, network, &hash))?;
                 let Some((dump, effort)) = read else { continue };
                 let name = dump.file_name();
-                write_dump(&self.judge.shares, &dump)
+                let done = write_dump(&self.judge.shares, &dump)
                     .with_context(|| format!("failed to write the share dump {name}"))?;
-                node.log(Level::Info, &format!("share dump written: {name}"));
+                // After a fall-back of the shared ledger each is owed again.
+                if done == Written::Now {
+                    node.log(Level::Info, &format!("share dump written: {name}"));
+                }
                 self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
                     blocks::dumped(sql, &dump.block, effort, now_ms / 1000)
                 })?;

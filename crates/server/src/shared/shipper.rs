@@ -64,8 +64,10 @@ pub(crate) fn is_away(error: &anyhow::Error) -> bool {
 enum End {
     /// All is shipped, and nothing more will come.
     Done,
-    /// What both have is to be compared anew.
+    /// What both have is to be compared anew, since the file ships under another name.
     Compare,
+    /// The same, since the shared ledger is not as we left it.
+    PutBack,
 }
 
 /// Where shipping goes on.
@@ -120,14 +122,21 @@ impl Shipper {
     fn work(&self, client: Client, talk: &mut Talk) -> anyhow::Result<()> {
         let file = open_to_read(&self.ledger).context("failed to open the ledger's file")?;
         let mut carrier = Carrier::new(client)?;
+        let mut is_put_back = false;
         loop {
             let Some(place) = self.compare(&file, &mut carrier, talk)? else {
                 continue;
             };
             talk.up(&self.address, &self.label, self.left());
-            if let End::Done = self.ship_on(&file, &mut carrier, place, talk)? {
-                return Ok(());
+            let again = shipped_before(&file, &place)?;
+            if is_put_back || again > 0 {
+                talk.put_back(again);
             }
+            is_put_back = match self.ship_on(&file, &mut carrier, place, talk)? {
+                End::Done => return Ok(()),
+                End::Compare => false,
+                End::PutBack => true,
+            };
         }
     }
 
@@ -232,11 +241,11 @@ impl Shipper {
             }
             while place.next <= head.last.sequence {
                 if self.ship_one(file, carrier, &mut place)? == Shipped::Moved {
-                    return Ok(End::Compare);
+                    return Ok(End::PutBack);
                 }
                 self.mark(&place, place.at);
                 if heartbeat.is_due() && !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
-                    return Ok(End::Compare);
+                    return Ok(End::PutBack);
                 }
                 let now = Instant::now();
                 if self.dock.is_closed() && now > *stop_by.get_or_insert(now + SHARED_STOP) {
@@ -250,7 +259,7 @@ impl Shipper {
                 self.wait_for_blocks(head.tip);
             }
             if !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
-                return Ok(End::Compare);
+                return Ok(End::PutBack);
             }
             if is_closed {
                 return Ok(End::Done);
@@ -358,6 +367,16 @@ impl Shipper {
             reading.is_full = head.is_some_and(|head| head.is_full);
         });
     }
+}
+
+/// Batches that go once more: they were there.
+fn shipped_before(file: &Connection, place: &Place) -> rusqlite::Result<i64> {
+    file.query_row(
+        "SELECT count(*) FROM outbox
+         WHERE origin = ?1 AND sequence >= ?2 AND shipped_at IS NOT NULL",
+        (place.file, place.next),
+        |row| row.get(0),
+    )
 }
 
 fn load(file: &Connection, place: &Place) -> anyhow::Result<Cargo> {

@@ -128,6 +128,15 @@ impl<'a> Talk<'a> {
         self.node.log(Level::Warning, &text);
     }
 
+    /// The shared ledger is another than the one that we wrote to last.
+    pub(super) fn put_back(&self, again: i64) {
+        let text = format!(
+            "the shared ledger is not as this server left it: it was put back from a copy, it seems; \
+             {again} batches of shares that it had are shipped again, and found blocks are brought again"
+        );
+        self.node.log(Level::Warning, &text);
+    }
+
     /// The shared ledger has lost what the file no longer has.
     pub(super) fn missing(&self, first: i64, last: i64) {
         let text = format!(

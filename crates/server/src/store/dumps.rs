@@ -16,7 +16,7 @@ use hstratum_core::summary::Dump;
 use hstratum_core::units::Hash;
 
 use super::keeper::StoreMail;
-use crate::dump::write_dump;
+use crate::dump::{Written, write_dump};
 use crate::duty::Duty;
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
@@ -95,8 +95,10 @@ impl Dumps {
                 let Some((dump, effort)) = dump else { continue };
                 let name = dump.file_name();
                 match write_dump(&self.dir, &dump) {
-                    Ok(()) => {
-                        node.log(Level::Info, &format!("share dump written: {name}"));
+                    Ok(done) => {
+                        if done == Written::Now {
+                            node.log(Level::Info, &format!("share dump written: {name}"));
+                        }
                         written.insert(dump.block);
                         // The keeper goes on for as long as this thread does.
                         let _ = self.desk.send(StoreMail::Dumped(dump.block, effort));

@@ -410,7 +410,9 @@ fn names(dir: &Path) -> Vec<String> {
         return Vec::new();
     };
     let name = |entry: std::fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
-    let mut names: Vec<String> = entries.map(|entry| name(entry.expect("read"))).collect();
+    let names = entries.map(|entry| name(entry.expect("read")));
+    // What holds room for found blocks is no file of theirs.
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with(".reserve")).collect();
     names.sort();
     names
 }

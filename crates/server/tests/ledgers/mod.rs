@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::cell::RefCell;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,12 +14,27 @@ use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
 use hstratum::values;
 use hstratum_core::address::Network;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::postgres::Server;
 
 /// A block costs this much on the ledger's network.
 pub(crate) const NETWORK_DIFFICULTY: f64 = 100.0;
+
+/// An old file as the JavaScript hstratum wrote it, changed as a test wants it.
+pub(crate) fn shares_file(dir: &Path, height: u32, change: impl FnOnce(&mut Json)) -> PathBuf {
+    let hash = format!("{height:064x}");
+    let mut content = json!({
+        "network": "regtest", "height": height, "block": hash, "ts": 900.0, "time": 1000,
+        "txid": "ab".repeat(32), "address": "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54", "reward": 2_000_000_000.0, "size": 2,
+        "total": 0.30000000000000004, "shares": {"alice": 0.1, "bob\u{1b}[2J": 0.2},
+    });
+    change(&mut content);
+    let path = dir.join(format!("{height}-{hash}.json"));
+    fs::write(&path, content.to_string()).expect("written");
+    path
+}
 
 pub(crate) struct Ledger {
     home: Home,

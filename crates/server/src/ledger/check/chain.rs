@@ -1,7 +1,9 @@
 //! What is said of blocks against what is known of the chain, and what can be divided exactly.
 
+use std::collections::HashSet;
+
 use super::Check;
-use crate::payout::{cut_below, is_inexact, is_whole};
+use crate::payout::is_whole;
 use crate::sql::SqlError;
 use crate::store::evidence;
 
@@ -52,10 +54,15 @@ pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Res
           ORDER BY height, hash",
         &[],
     )?;
+    let reversed = "SELECT DISTINCT block FROM settlements WHERE state = 'reversed'";
+    let reversed = check.sql.query(reversed, &[])?;
+    let reversed = reversed.iter().map(|row| row.get(0));
+    let reversed: HashSet<String> = reversed.collect::<Result<_, SqlError>>()?;
     for row in rows {
         let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
-        let above = cut_below(check.sql, height)?.map_or(-1, i64::from);
-        if above < pruned_to || !is_whole(check.sql, &hash, height, above)? {
+        let above = check.cuts.below(height).map_or(-1, i64::from);
+        let is_less = reversed.contains(&hash) && !is_whole(check.sql, &hash, height, above)?;
+        if above < pruned_to || is_less {
             check.find(format!(
                 "block {height} {hash} cannot be settled: credit that belongs to it is deleted"
             ));
@@ -73,7 +80,11 @@ pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Res
     for row in rows {
         let begin: i64 = row.get(4)?;
         // A block below may have come back: then its round is shorter.
-        if cut_below(check.sql, row.get(5)?)?.is_some_and(|cut| i64::from(cut) >= begin) {
+        if check
+            .cuts
+            .below(row.get(5)?)
+            .is_some_and(|cut| i64::from(cut) >= begin)
+        {
             continue;
         }
         let (id, shares): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -96,7 +107,7 @@ pub(super) fn rounds_are_cut_exactly(check: &mut Check<'_>) -> anyhow::Result<()
     )?;
     for row in rows {
         let (height, hash): (u32, String) = (row.get(0)?, row.get(1)?);
-        if is_inexact(check.sql, height)? {
+        if check.cuts.is_inexact(check.sql, height)? {
             let then = match row.get::<i64>(2)? {
                 0 => "is not settled",
                 _ => "was settled all the same",

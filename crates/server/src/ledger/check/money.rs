@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hstratum_core::payout::{FeePpm, Hns};
 
 use super::Check;
-use crate::payout::{cut_below, divided_over_its_round};
+use crate::payout::divided_over_its_round;
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -84,7 +84,7 @@ pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<
         }
         // A window may begin within heights that were merged since: only rounds are cut exactly.
         if scheme == "prop" {
-            let round_from = cut_below(check.sql, height)?.map_or(0, |cut| cut + 1);
+            let round_from = check.cuts.below(height).map_or(0, |cut| cut + 1);
             let now = shares_between(check.sql, round_from, height)?;
             if now > then {
                 check.find(format!(
@@ -107,7 +107,7 @@ pub(super) fn settlements_divide_by_work(check: &mut Check<'_>) -> anyhow::Resul
     )?;
     for row in rows {
         let (id, height, shares): (i64, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let from = cut_below(check.sql, height)?.map_or(0, |cut| cut + 1);
+        let from = check.cuts.below(height).map_or(0, |cut| cut + 1);
         let fee = FeePpm::new(row.get(4)?);
         let (Some(fee), true) = (fee, shares_between(check.sql, from, height)? == shares) else {
             // Others say so.

@@ -185,6 +185,10 @@ fn dump_is_in_credit(
     if work.is_empty() && check.is_settled_and_pruned(&file.block, from)? {
         return Ok(());
     }
+    // What was paid by other means may have been taken in without its work.
+    if check.is_paid_elsewhere(&file.block)? {
+        return Ok(());
+    }
     let mut less = file.shares.iter().filter(|(account, dumped)| {
         let credited = work.get(account).copied().unwrap_or(0.0);
         credited < dumped * (1.0 - TOLERANCE)
