@@ -14,6 +14,7 @@ mod judge;
 mod judge_lease;
 pub(crate) mod listen;
 mod mark;
+mod names;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub(crate) mod place;
