@@ -3,7 +3,7 @@
 use hstratum_core::account::Auth;
 use hstratum_core::admin::Order;
 use hstratum_core::ban::{Ban, BannedBy};
-use hstratum_core::event::NewUser;
+use hstratum_core::event::{NewUser, Owner};
 use hstratum_core::pace::Dynamic;
 
 use super::Table;
@@ -40,6 +40,7 @@ pub(crate) fn order(text: &str) -> Order {
             password: (*password).to_owned(),
             address: address.first().map(|text| (*text).to_owned()),
             is_locked: false,
+            owner: Owner::Overruled,
         }),
         ["password", name, password] => Order::SetPassword {
             name: (*name).to_owned(),
