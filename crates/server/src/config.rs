@@ -4,6 +4,8 @@
 //! their meaning is here. One that is unknown or malformed stops the start, also when another
 //! origin overrides it: a typing error must not wait for the day it matters.
 
+mod wrong;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,16 +23,17 @@ use crate::option_value::{
 };
 pub use crate::raw_option::{Origin, RawOption};
 use crate::shared::address::Address;
-use crate::spelling::edit_distance;
 use crate::tls;
 pub use crate::tls::TlsFiles;
 use crate::webhook::{self, Webhook};
+use wrong::{malformed, unknown};
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
 const PROXIES_MAX: usize = 256;
+const HOST_NAMES_MAX: usize = 64;
 
 /// A text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,6 +82,8 @@ pub struct Config {
     pub http_host: IpAddr,
     /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
     pub http_port: Option<u16>,
+    /// Names by which they may be asked, beside `public_host`.
+    pub http_host_names: Vec<String>,
     /// What admin calls over HTTP must bear; without it there are none.
     pub http_token: Option<Secret>,
     /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
@@ -279,6 +284,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
     },
     OptionSpec {
+        name: "http-host-names",
+        fallback: Fallback::None,
+        help: "names, separated by commas, by which the dashboard, the API and metrics may be asked \
+               beside public-host",
+        expected: "up to 64 host names or IP addresses without a port",
+        set: |draft, text| {
+            let names = parse_list(text, HOST_NAMES_MAX, parse_host);
+            store(&mut draft.http_host_names, names)
+        },
+    },
+    OptionSpec {
         name: "http-token",
         fallback: Fallback::None,
         help: "what admin calls over HTTP must bear as Authorization: Bearer; without it there are none",
@@ -391,6 +407,7 @@ struct Draft {
     proxy_protocol: Option<Vec<AddressRange>>,
     http_host: Option<IpAddr>,
     http_port: Option<u16>,
+    http_host_names: Option<Vec<String>>,
     http_token: Option<Secret>,
     explorer: Option<String>,
     proxy_secret: Option<ProxySecret>,
@@ -429,6 +446,7 @@ impl Draft {
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),
             http_host: self.http_host.expect(GIVEN),
             http_port: self.http_port,
+            http_host_names: self.http_host_names.unwrap_or_default(),
             http_token: self.http_token,
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,
@@ -452,45 +470,6 @@ fn host_name() -> String {
     let name = system.nodename().to_str().ok();
     let name = name.and_then(parse_server_id);
     name.unwrap_or_else(|| "unnamed".to_owned())
-}
-
-fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
-    let found = match spec.name {
-        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" | "database" => {
-            format!("{} bytes", option.value.len())
-        }
-        _ => format!("{:?}", cut(&option.value)),
-    };
-    ConfigError(format!(
-        "{}: expected {}, found {found}",
-        option.origin.spell(spec.name),
-        spec.expected
-    ))
-}
-
-fn unknown(option: &RawOption) -> ConfigError {
-    // Escaped, since a line break would make two lines of it.
-    let key = cut(&option.key).escape_debug().to_string();
-    let nearest = OPTIONS
-        .iter()
-        .map(|spec| (edit_distance(&spec.key(), &key), spec.name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
-    let suggestion = nearest.map_or(String::new(), |(_, name)| {
-        format!(", did you mean {}?", option.origin.spell(name))
-    });
-    ConfigError(format!(
-        "{}: unknown option{suggestion}",
-        option.origin.spell(&key)
-    ))
-}
-
-fn cut(text: &str) -> String {
-    let mut short: String = text.chars().take(FOUND_CHARS_MAX).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

@@ -179,7 +179,10 @@ fn what_is_asked_wrongly_is_refused_in_json() {
 
 #[test]
 fn foreign_host_and_origin_are_refused() {
-    let (_running, browser) = serve(&[("public-host", "pool.example.com")]);
+    let (_running, browser) = serve(&[
+        ("public-host", "pool.example.com"),
+        ("http-host-names", "hstratum, hstratum.pool.svc"),
+    ]);
     let port = browser.port;
     let check = |headers: &[(&str, &str)], status: u16| {
         let answer = browser.ask("GET", "/api/v1/round", headers);
@@ -192,6 +195,8 @@ fn foreign_host_and_origin_are_refused() {
     check(&[("Host", &own)], 200);
     check(&[("Host", &format!("localhost:{port}"))], 200);
     check(&[("Host", "pool.example.com")], 200);
+    check(&[("Host", &format!("hstratum.pool.svc:{port}"))], 200);
+    check(&[("Host", "pool.svc")], 421);
     check(&[("Host", "evil.example.com")], 421);
     check(&[("Host", "169.254.169.254")], 421);
     check(&[], 421);

@@ -30,9 +30,17 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// How the operator calls this server, where that is known.
+/// How the operator calls this server.
 #[derive(Clone)]
-pub(crate) struct Public(pub Option<Arc<str>>);
+pub(crate) struct Public(Arc<[String]>);
+
+impl Public {
+    /// By its public host, where it has one, and by these names.
+    pub(crate) fn of(public_host: Option<&str>, names: &[String]) -> Self {
+        let all = public_host.map(str::to_owned).into_iter();
+        Self(all.chain(names.iter().cloned()).collect())
+    }
+}
 
 /// Asks for the names, then has the request answered.
 pub(crate) async fn guard(
@@ -43,7 +51,7 @@ pub(crate) async fn guard(
 ) -> Response {
     let local = request.extensions().get::<LocalAddress>();
     let local = local.expect("every connection has its address").0;
-    let mut response = match judge(&headers, local, public.as_deref()) {
+    let mut response = match judge(&headers, local, &public) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -57,14 +65,15 @@ pub(crate) async fn guard(
     response
 }
 
-fn judge(headers: &HeaderMap, local: SocketAddr, public: Option<&str>) -> Result<(), Failure> {
+fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), Failure> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     let is_ours = |host: &str| is_ours(host, local, public);
     if hosts.next().is_some() || !host.is_some_and(is_ours) {
         return Err(Failure(
             StatusCode::MISDIRECTED_REQUEST,
-            "this is not the host that was asked for; public-host names another one".to_owned(),
+            "this is not the host that was asked for; public-host and http-host-names name others"
+                .to_owned(),
         ));
     }
     let origins = headers.get_all(header::ORIGIN);
@@ -84,18 +93,20 @@ fn judge(headers: &HeaderMap, local: SocketAddr, public: Option<&str>) -> Result
 
 /// Whether a host, perhaps with a port, is this server: as it was connected to, on this machine, or
 /// as its operator calls it.
-fn is_ours(host: &str, local: SocketAddr, public: Option<&str>) -> bool {
+fn is_ours(host: &str, local: SocketAddr, public: &[String]) -> bool {
     let name = without_port(host);
     let bare = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'));
     if let Ok(address) = bare.unwrap_or(name).parse::<IpAddr>() {
         let local = local.ip().to_canonical();
-        let is_public = public.and_then(|public| public.parse().ok()) == Some(address);
+        let is_public = public.iter().any(|public| public.parse() == Ok(address));
         return address.to_canonical() == local || is_public;
     }
     name.eq_ignore_ascii_case("localhost")
-        || public.is_some_and(|public| name.eq_ignore_ascii_case(public))
+        || public
+            .iter()
+            .any(|public| name.eq_ignore_ascii_case(public))
 }
 
 /// A host without the port behind it.
@@ -119,7 +130,9 @@ mod tests {
     fn a_host_is_ours_by_address_by_localhost_or_by_its_public_name() {
         let check = |host: &str, local: &str, expected: bool| {
             let local = local.parse().expect("an address");
-            let found = is_ours(host, local, Some("pool.example.com"));
+            let names = ["hstratum.pool.svc".to_owned(), "192.0.2.9".to_owned()];
+            let public = Public::of(Some("pool.example.com"), &names);
+            let found = is_ours(host, local, &public.0);
             assert_eq!(found, expected, "{host} at {local}");
         };
         let loopback = "127.0.0.1:3080";
@@ -132,6 +145,9 @@ mod tests {
         check("[::1]:3080", "[::1]:3080", true);
         check("192.0.2.1:3080", "[::ffff:192.0.2.1]:3080", true);
         check("192.0.2.7", "[::ffff:192.0.2.1]:3080", false);
+        check("hstratum.pool.svc:3080", loopback, true);
+        check("192.0.2.9", loopback, true);
+        check("pool.svc", loopback, false);
         check("evil.example.com", loopback, false);
         check("localhost.evil.example.com", loopback, false);
         check("127.0.0.1.evil.example.com:3080", loopback, false);

@@ -102,6 +102,8 @@ pub(crate) struct Site {
     pub sources: Sources,
     pub network: Network,
     pub public_host: Option<String>,
+    /// Names by which it may be asked beside that.
+    pub host_names: Vec<String>,
     pub stratum_port: u16,
     pub explorer: Option<String>,
     pub started: Instant,
@@ -168,6 +170,7 @@ impl Site {
         Self {
             network: settings.network,
             public_host: config.public_host.clone(),
+            host_names: config.http_host_names.clone(),
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
@@ -270,7 +273,7 @@ fn router(site: Arc<Site>) -> Router {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
         .layer(axum::middleware::from_fn_with_state(
-            Public(site.public_host.as_deref().map(Into::into)),
+            Public::of(site.public_host.as_deref(), &site.host_names),
             guard::guard,
         ))
         .with_state(site)

@@ -62,9 +62,8 @@ pub(super) fn bind(
 pub(super) fn start(
     listener: TcpListener,
     window: Arc<Window>,
-    public_host: Option<&str>,
+    public: Public,
 ) -> anyhow::Result<()> {
-    let public = Public(public_host.map(Into::into));
     let site = Arc::new(Site {
         window,
         started: Instant::now(),

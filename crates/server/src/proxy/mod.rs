@@ -22,6 +22,7 @@ use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::descriptors;
+use crate::http::guard::Public;
 use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
@@ -83,7 +84,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let mut driver = Driver::new(machine, rules, settings, mail, flags);
     if let Some(listener) = http {
         driver.http = Some(listener.try_clone()?);
-        http::start(listener, driver.window.clone(), told.public_host.as_deref())?;
+        let public = Public::of(told.public_host.as_deref(), &told.http_host_names);
+        http::start(listener, driver.window.clone(), public)?;
     }
     if let Some(estate) = estate {
         driver.take_over(estate);

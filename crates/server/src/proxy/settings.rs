@@ -21,6 +21,7 @@ use crate::listener::{Encryption, ListenSpec};
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
 const PROXIES_MAX: usize = 256;
+const HOST_NAMES_MAX: usize = 64;
 const PROBE_TIMEOUT_MS: u64 = 500;
 const WAIT_MS: u64 = 30_000;
 const WAIT_S_MAX: u64 = 3_600;
@@ -115,6 +116,15 @@ pub struct Options {
     #[arg(long, value_name = "PORT", env = "HSTRATUM_PROXY_PUBLIC_PORT")]
     pub public_port: Option<u16>,
 
+    /// Names, separated by commas, by which --http may be asked beside --public-host
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        value_delimiter = ',',
+        env = "HSTRATUM_PROXY_HTTP_HOST_NAMES"
+    )]
+    pub http_host_names: Vec<String>,
+
     /// A socket in the file system for `hstratum proxy status` and `drain`
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
     pub control: Option<PathBuf>,
@@ -170,6 +180,8 @@ pub struct Settings {
     pub public_port: Option<u16>,
     /// Where HTTP is spoken, if anywhere.
     pub http: Option<SocketAddr>,
+    /// Names by which that may be asked, beside `public_host`.
+    pub http_host_names: Vec<String>,
     /// The control socket.
     pub control: Option<PathBuf>,
     /// That of a proxy whose miners are to be taken over.
@@ -210,6 +222,7 @@ impl Options {
             public_host: self.public_host.or(file.public_host),
             public_port: self.public_port.or(file.public_port),
             http: self.http.or(file.http),
+            http_host_names: list(self.http_host_names, file.http_host_names),
             control: self.control.or(file.control),
             take_over: self.take_over,
         }
@@ -255,6 +268,10 @@ impl Settings {
                     .context("expected an IP address or a range like 10.0.0.0/8")
             },
         )?;
+        let names = &options.http_host_names;
+        let http_host_names = each("http-host-names", names, HOST_NAMES_MAX, |text| {
+            host_name(text)
+        })?;
         ensure!(
             options.control.is_some() || !options.take_over,
             "control: missing, and there is take-over"
@@ -288,10 +305,14 @@ impl Settings {
             max_per_address: options.max_per_address.unwrap_or(0),
             public_host: options
                 .public_host
-                .map(|text| public_host(&text))
+                .map(|text| {
+                    host_name(&text)
+                        .map_err(|error| anyhow!("public-host: {error}, found {text:?}"))
+                })
                 .transpose()?,
             public_port: options.public_port,
             http: options.http.map(|text| http(&text)).transpose()?,
+            http_host_names,
             take_over: options.control.clone().filter(|_| options.take_over),
             control: options.control,
         })
@@ -366,12 +387,12 @@ fn http(text: &str) -> anyhow::Result<SocketAddr> {
 }
 
 /// It ends up in an HTTP header.
-fn public_host(text: &str) -> anyhow::Result<String> {
+fn host_name(text: &str) -> anyhow::Result<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_plain);
     ensure!(
         is_name || text.parse::<IpAddr>().is_ok(),
-        "public-host: expected a host name or IP address without a port, found {text:?}"
+        "expected a host name or IP address without a port"
     );
     Ok(text.to_owned())
 }

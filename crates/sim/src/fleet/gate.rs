@@ -85,6 +85,7 @@ impl Fleet {
             public_host: None,
             public_port: None,
             http: None,
+            http_host_names: Vec::new(),
             control: None,
             take_over: None,
         };

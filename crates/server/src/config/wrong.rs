@@ -1,0 +1,44 @@
+//! What is said of options that are wrong.
+
+use super::{ConfigError, FOUND_CHARS_MAX, OPTIONS, OptionSpec};
+use crate::raw_option::RawOption;
+use crate::spelling::edit_distance;
+
+pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
+    let found = match spec.name {
+        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" | "database" => {
+            format!("{} bytes", option.value.len())
+        }
+        _ => format!("{:?}", cut(&option.value)),
+    };
+    ConfigError(format!(
+        "{}: expected {}, found {found}",
+        option.origin.spell(spec.name),
+        spec.expected
+    ))
+}
+
+pub(super) fn unknown(option: &RawOption) -> ConfigError {
+    // Escaped, since a line break would make two lines of it.
+    let key = cut(&option.key).escape_debug().to_string();
+    let nearest = OPTIONS
+        .iter()
+        .map(|spec| (edit_distance(&spec.key(), &key), spec.name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
+    let suggestion = nearest.map_or(String::new(), |(_, name)| {
+        format!(", did you mean {}?", option.origin.spell(name))
+    });
+    ConfigError(format!(
+        "{}: unknown option{suggestion}",
+        option.origin.spell(&key)
+    ))
+}
+
+fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(FOUND_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
