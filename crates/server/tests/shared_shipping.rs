@@ -15,6 +15,7 @@ use harness::{Chain, EVERY_HASH, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;
 use postgres::Server;
 use postgres::wire::{Lost, Wire};
+use rusqlite::Connection;
 use shipping::{count, directory, mine, open, serve, wait_for_count, wait_for_statistics};
 
 #[test]
@@ -360,4 +361,35 @@ fn credit_from_before_is_taken_in_unless_somebody_was_paid() {
     let started = hstratum::server::Server::start(settings, Arc::new(TestNode::default()));
     let text = format!("{:#}", started.err().expect("refused"));
     assert!(text.contains("has settlements of its own"), "{text}");
+}
+
+/// A file that was imported or repaired may have names that no database holds.
+#[test]
+fn a_name_that_the_database_cannot_hold_stops_nothing() {
+    let database = Server::start();
+    let root = directory();
+    let alone = start_in(root.clone(), &[("difficulty", EVERY_HASH)]);
+    alone.server.template(Chain::hard().empty_at(0));
+    mine(&mut alone.mine_as("alice.rig"), 3);
+    mine(&mut alone.mine_as("bob.rig"), 2);
+    assert!(alone.server.close().wait());
+    let file = Connection::open(alone.dir.join("ledger.db")).expect("opened");
+    file.execute_batch(
+        "UPDATE accounts SET name = 'al' || char(0) || 'ice' WHERE name = 'alice';
+         UPDATE workers SET name = hex(randomblob(3000)) WHERE account = 1;
+         UPDATE workers SET name = CAST(x'61eda080' AS TEXT) WHERE account = 2;",
+    )
+    .expect("renamed");
+    drop(file);
+    drop(alone);
+    let running = serve(&root, &database.url(), "one");
+    wait_for_count(&database, 5);
+    wait_for_statistics(&database, 5);
+    mine(&mut running.mine_as("carol"), 1);
+    wait_for_count(&database, 6);
+    let names = database.sql("SELECT string_agg(name, ' ' ORDER BY name) FROM accounts");
+    assert!(
+        names.contains("bob carol") && names.contains("ice#"),
+        "{names}"
+    );
 }

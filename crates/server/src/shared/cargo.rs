@@ -12,8 +12,10 @@ use anyhow::Context;
 use postgres::types::ToSql;
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 use rusqlite::Connection;
+use rusqlite::types::Type;
 
 use super::course::Seen;
+use super::names::storable;
 use super::origin::{Mark, NOW_MS};
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{STATISTICS_WORK_MAX, SqlError};
@@ -270,6 +272,14 @@ type Ids<'a> = (
     &'a mut HashSet<i64>,
 );
 
+/// A name of the file, as the database can hold it.
+fn name_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<String> {
+    let name = row.get_ref(column)?.as_bytes();
+    Ok(storable(name.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })?))
+}
+
 impl New {
     fn of(names: &Connection, known: &Carrier, body: &Body) -> anyhow::Result<Self> {
         let mut workers = Vec::new();
@@ -277,7 +287,7 @@ impl New {
         let mut read = names.prepare_cached("SELECT account, name FROM workers WHERE id = ?1")?;
         for id in unknown(&known.workers, body.statistics.iter().map(|row| row.worker)) {
             let (account, name): (i64, String) = read
-                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([id], |row| Ok((row.get(0)?, name_of(row, 1)?)))
                 .with_context(|| format!("the ledger's file has no worker {id}"))?;
             account_ids.push(account);
             workers.push((id, account, name));
@@ -286,7 +296,7 @@ impl New {
         let mut by_id = HashMap::new();
         for id in account_ids {
             let name: String = read
-                .query_row([id], |row| row.get(0))
+                .query_row([id], |row| name_of(row, 0))
                 .with_context(|| format!("the ledger's file has no account {id}"))?;
             by_id.insert(id, name);
         }

@@ -9,6 +9,7 @@ use hstratum_core::ledger::BlockState;
 use hstratum_core::units::Hash;
 use rusqlite::Connection;
 
+use super::names::storable;
 use crate::limits::FOUND_COPIED_MAX;
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};
@@ -130,6 +131,7 @@ impl Found {
 }
 
 fn account(sql: &mut dyn Sql, name: &str) -> Result<i64, SqlError> {
+    let name = &storable(name.as_bytes());
     sql.execute(
         "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
         &values![name],

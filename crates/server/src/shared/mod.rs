@@ -13,6 +13,7 @@ mod intake;
 mod judge;
 mod lease;
 pub(crate) mod listen;
+mod names;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub(crate) mod place;
