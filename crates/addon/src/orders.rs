@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hstratum::server::RoundKnown;
 use hstratum_core::admin::{Answer, Order, Refusal, RefusalKind};
 use hstratum_core::ban::{Ban, BannedBy};
-use hstratum_core::event::NewUser;
+use hstratum_core::event::{NewUser, Owner};
 use hstratum_core::info::{Info, WorkerInfo};
 use hstratum_core::ledger::Work;
 use hstratum_core::refusals::Reason;
@@ -30,6 +30,7 @@ impl ServerHandle {
             password,
             address,
             is_locked: false,
+            owner: Owner::Overruled,
         });
         self.order(Class::Change, call, order);
     }

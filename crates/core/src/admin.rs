@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use crate::account::{ADMIN, clean_name};
 use crate::address::Address;
 use crate::ban::{Ban, BanChange, BannedBy, network_of};
-use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, NewUser, NotWritten, Now};
+use crate::event::{
+    Action, Actions, ArrivalKind, CloseHow, Level, NewUser, NotWritten, Now, Owner,
+};
 use crate::info::{Info, WorkerInfo};
 use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
 use crate::login::Writer;
@@ -166,8 +168,8 @@ impl Refusal {
         match (why, change) {
             (NotWritten::Failed, _) => Self::UserNotStored,
             (NotWritten::Away, _) => Self::LedgerAway,
-            (NotWritten::Changed, Change::Added) => Self::UserExists,
-            (NotWritten::Changed, _) => Self::UserChanged,
+            (NotWritten::Changed | NotWritten::Owned, Change::Added) => Self::UserExists,
+            (NotWritten::Changed | NotWritten::Owned, _) => Self::UserChanged,
         }
     }
 
@@ -370,6 +372,7 @@ impl Shared {
         let old = self.accounts.password(&name).ok_or(Refusal::NoSuchUser)?;
         let user = NewUser {
             is_locked: old.is_locked(),
+            owner: Owner::Overruled,
             name,
             password,
             address: None,

@@ -117,6 +117,8 @@ pub enum NotWritten {
     Failed,
     /// It is no longer what the pool took it to be: another server was quicker.
     Changed,
+    /// The account has earned, or is paid somewhere; see [`Owner::Spared`].
+    Owned,
     /// The ledger that servers share is away.
     Away,
 }
@@ -289,6 +291,17 @@ pub struct NewUser {
     pub address: Option<String>,
     /// Whether it is disabled.
     pub is_locked: bool,
+    /// What becomes of the account's owner, if it has one already.
+    pub owner: Owner,
+}
+
+/// What becomes of the owner of an account that has earned, or is paid somewhere, without a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The user is added: the operator has said so. The owner's miners need the new password then.
+    Overruled,
+    /// It is not: an admin on the wire knows a name, and not whose it is.
+    Spared,
 }
 
 /// Something that can be wanted, the sending of bytes among it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::account::{ADMIN, Login, User, clean_name};
 use crate::admin::{Answer as OrderAnswer, Change, OrderId, Refusal};
-use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Password, Ticket};
+use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Owner, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
@@ -352,6 +352,7 @@ impl Desk<'_> {
                 password: password.to_owned(),
                 address: None,
                 is_locked: false,
+                owner: Owner::Overruled,
             };
             self.shared.write_user(user, Writer::Nobody, self.out);
         }
@@ -422,7 +423,7 @@ fn reject(why: NotWritten) -> Reject {
     match why {
         NotWritten::Failed => Reject::UserNotStored,
         NotWritten::Away => Reject::LedgerAway,
-        NotWritten::Changed => Reject::UserExists,
+        NotWritten::Changed | NotWritten::Owned => Reject::UserExists,
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::account::{ADMIN, Login};
 use crate::address::Address;
 use crate::ban::network_of;
-use crate::event::{Level, NewUser};
+use crate::event::{Level, NewUser, Owner};
 use crate::limits::SCORE_BAD_ADMIN;
 use crate::login::{Asker, Writer, name_and_password};
 use crate::message::{Reject, Request};
@@ -83,6 +83,7 @@ impl Desk<'_> {
             password: password.to_owned(),
             address,
             is_locked: false,
+            owner: Owner::Spared,
         };
         self.shared.write_user(user, Writer::Miner(asker), self.out);
         Ok(Answer::Later)

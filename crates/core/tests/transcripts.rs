@@ -32,7 +32,7 @@ use harness::{Found, Miner, Output, Setup, Table, Want};
 use hstratum_core::account::Auth;
 use hstratum_core::admin::Order;
 use hstratum_core::ban::{Ban, BannedBy};
-use hstratum_core::event::{NewUser, NotWritten, Verdict};
+use hstratum_core::event::{NewUser, NotWritten, Owner, Verdict};
 use hstratum_core::pace::Dynamic;
 use serde_json::Value;
 
@@ -366,6 +366,7 @@ fn order(text: &str) -> Order {
             password: (*password).to_owned(),
             address: address.first().map(|text| (*text).to_owned()),
             is_locked: false,
+            owner: Owner::Overruled,
         }),
         ["password", name, password] => Order::SetPassword {
             name: (*name).to_owned(),

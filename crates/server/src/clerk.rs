@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::admin::{Answer, OrderId, Refusal};
 use hstratum_core::ban::{Ban, BanChange};
 use hstratum_core::block::Solution;
-use hstratum_core::event::{Level, NewUser, NotWritten, Password, Ticket};
+use hstratum_core::event::{Level, NewUser, NotWritten, Owner, Password, Ticket};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::RawTransactions;
 use hstratum_core::units::Hash;
@@ -19,14 +19,17 @@ use hstratum_core::units::Hash;
 use crate::bans::BansFile;
 use crate::config::TlsFiles;
 use crate::duty::Duty;
-use crate::limits::{ADDRESS_MS, DISK_RETRY_MS};
+use crate::ledger::Place;
+use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK};
 use crate::mail::{AddressMail, DrainMail, Post, WorkMail};
 use crate::node::Node;
 use crate::password;
 use crate::spool::Spool;
+use crate::sql::{Sql, SqlError};
 use crate::store::StoreMail;
 use crate::tls;
 use crate::users::{UsersFile, Written};
+use crate::values;
 
 /// Is this the password?
 pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
@@ -116,7 +119,7 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
 pub(crate) fn run_users(
     files: &mut UsersFiles,
     mail: &Receiver<UsersMail>,
-    ledger: &Sender<StoreMail>,
+    (ledger, place): (&Sender<StoreMail>, Option<&Place>),
     post: &Post,
     node: &dyn Node,
 ) {
@@ -127,9 +130,17 @@ pub(crate) fn run_users(
     };
     for mail in mail {
         let answer = match mail {
-            UsersMail::Add(ticket, user, _) => {
-                let added = add_user(files.users.as_mut(), ledger, &user, node);
-                WorkMail::UserAdded(ticket, user.name, added.map_err(failed))
+            UsersMail::Add(ticket, user, old) => {
+                // One that has a password belongs to whoever knows it.
+                let place = place.filter(|_| old.is_none());
+                let added = match spare_owner(place, &user, node) {
+                    Err(error) => Err(failed(error)),
+                    Ok(Spared::Yes) => Err(NotWritten::Owned),
+                    Ok(Spared::No) => {
+                        add_user(files.users.as_mut(), ledger, &user, node).map_err(failed)
+                    }
+                };
+                WorkMail::UserAdded(ticket, user.name, added)
             }
             UsersMail::Keep(ticket, name, stored) => {
                 let file = files.users.as_mut();
@@ -156,6 +167,53 @@ pub(crate) fn run_users(
         };
         if post.work(answer).is_err() {
             return;
+        }
+    }
+}
+
+/// Whether an account is left to whom it belongs.
+enum Spared {
+    Yes,
+    No,
+}
+
+/// Whether a user that is to be added is somebody's account: the ledger knows who has earned or has an
+/// address, and nobody else.
+fn spare_owner(place: Option<&Place>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
+    let Some(place) = place else {
+        return Ok(Spared::No);
+    };
+    let look = || -> Result<bool, SqlError> {
+        let mut db = place.open_for_a_look(OWNER_LOOK)?;
+        db.read(|sql: &mut dyn Sql| {
+            let known = sql.query_opt(
+                "SELECT id FROM accounts WHERE name = ?1",
+                &values![&user.name],
+            );
+            Ok(known?.is_some())
+        })
+    };
+    let is_known = look().with_context(|| format!("failed to see whose {:?} is", user.name))?;
+    if is_known {
+        node.log(Level::Warning, &owned(&user.name, user.owner));
+    }
+    Ok(match (is_known, user.owner) {
+        (true, Owner::Spared) => Spared::Yes,
+        _ => Spared::No,
+    })
+}
+
+/// What is said of an account that has an owner, and is to be a user.
+pub(crate) fn owned(name: &str, owner: Owner) -> String {
+    let why = "it has earned, or is paid somewhere, without a password";
+    match owner {
+        Owner::Spared => format!(
+            "{name:?} is not added for an admin on the wire: {why}. addstratumuser adds it all the same"
+        ),
+        Owner::Overruled => {
+            format!(
+                "{name:?} is a user from now on: {why}; its miners need the new one to come back"
+            )
         }
     }
 }

@@ -116,12 +116,13 @@ pub(crate) fn start(
         relay = Some(start_relay(place, office, &users_desk)?);
     } else {
         let users_ledger = store_desk.clone();
+        let users_place = settings.ledger();
         let mut users_files = users_files;
         clerks.push(spawn_kept("hstratum-users", node, move || {
             clerk::run_users(
                 &mut users_files,
                 &users_mail,
-                &users_ledger,
+                (&users_ledger, users_place.as_ref()),
                 &users_post,
                 &*users_node,
             );

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use hstratum_core::account::Auth;
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{FoundBlock, Level};
 use hstratum_core::password::StoredPassword;
@@ -14,7 +15,7 @@ use crate::legacy::Unanswered;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::spool::Spool;
-use crate::store::unix_s;
+use crate::store::{FILE_NAME, unix_s};
 use crate::users::{Repair, UsersFile};
 
 /// What the files of an earlier run hold.
@@ -62,13 +63,19 @@ impl Files {
             ..Self::default()
         };
         if settings.config.database.is_none() {
-            files.open_people(dir, node)?;
+            files.open_people(dir, settings.config.auth, node)?;
         }
         Ok(files)
     }
 
     /// Users and bans of a server that shares them with nobody.
-    fn open_people(&mut self, dir: &Path, node: &dyn Node) -> anyhow::Result<()> {
+    fn open_people(&mut self, dir: &Path, auth: Auth, node: &dyn Node) -> anyhow::Result<()> {
+        let is_gone = !dir.join("users.json").exists() && dir.join(FILE_NAME).exists();
+        if is_gone && auth == Auth::Users {
+            let text = "there is no users.json: nobody may mine until a user is added. If somebody removed \
+                        it, put it back from a backup while the node is stopped";
+            node.log(Level::Warning, text);
+        }
         let (users_file, records, repair) = UsersFile::open(dir.join("users.json"), unix_s())?;
         match repair {
             None => {}

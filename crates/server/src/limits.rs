@@ -112,6 +112,9 @@ pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
 /// How long the ledger may take to store an address. Then whoever asked is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
 
+/// How long the ledger may take to tell whether an account is somebody's. Then no user is added.
+pub(crate) const OWNER_LOOK: Duration = Duration::from_secs(2);
+
 /// How long an operator's order is waited for: an address and a password may have to be written.
 pub(crate) const ORDER_MS: u64 = 10_000;
 

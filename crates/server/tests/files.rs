@@ -338,3 +338,21 @@ fn names_here() -> Vec<std::ffi::OsString> {
     names.sort();
     names
 }
+
+/// Somebody has removed it while the node was stopped, or before.
+#[test]
+fn a_start_that_finds_no_users_says_so() {
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let first = start_in(root.clone(), &[("auth", "users")]);
+    assert!(
+        !first
+            .node
+            .log_texts()
+            .iter()
+            .any(|line| line.contains("users.json"))
+    );
+    assert!(first.server.close().wait());
+    drop(first);
+    let again = start_in(root, &[("auth", "users")]);
+    again.node.wait_for_log("there is no users.json");
+}

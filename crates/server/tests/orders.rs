@@ -9,7 +9,7 @@ use harness::miner::{End, Want};
 use harness::{Chain, Miner, Running, start};
 use hstratum_core::admin::{Answer, Order, Refusal};
 use hstratum_core::ban::Ban;
-use hstratum_core::event::{Level, NewUser};
+use hstratum_core::event::{Level, NewUser, Owner};
 use serde_json::json;
 
 fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {
@@ -24,6 +24,7 @@ fn add(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal>
             password: password.to_owned(),
             address: None,
             is_locked: false,
+            owner: Owner::Overruled,
         }),
     )
 }

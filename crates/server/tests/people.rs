@@ -14,7 +14,7 @@ use harness::miner::End;
 use harness::{Chain, Running, restart, settings, start, start_in, wait_until};
 use hstratum::server::Server;
 use hstratum_core::admin::{Answer, Order, Refusal};
-use hstratum_core::event::NewUser;
+use hstratum_core::event::{NewUser, Owner};
 use hstratum_core::password::hash256;
 use hstratum_core::units::hex;
 use postgres::Server as Database;
@@ -56,6 +56,7 @@ fn add(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal>
         password,
         address: None,
         is_locked: false,
+        owner: Owner::Overruled,
     };
     order(running, Order::AddUser(user))
 }

@@ -4,7 +4,9 @@ mod harness;
 
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start};
+use hstratum_core::admin::{Answer, Order};
 use hstratum_core::client::Update;
+use hstratum_core::event::{NewUser, Owner};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -129,4 +131,48 @@ fn what_miners_have_sent_is_kept_over_a_stop() {
     let sent = "SELECT sum(accepted) FROM statistics JOIN workers ON workers.id = worker
         JOIN accounts ON accounts.id = account WHERE accounts.name = 'alice' AND workers.name = 'rig'";
     assert_eq!(count(&ledger, sent), 3);
+}
+
+/// A name that earns has an owner: an admin on the wire does not take it over, the operator may.
+#[test]
+fn an_account_that_earns_is_added_by_the_operator_alone() {
+    let options = [
+        ("difficulty", EVERY_HASH),
+        ("auth", "open"),
+        ("password", "secret"),
+    ];
+    let running = start(&options);
+    running.server.template(Chain::easy().empty_at(0));
+    running.mine_as("alice.rig").mine(Want::Share);
+    let stored = running.server.set_address("paid", ADDRESS);
+    stored.expect("an address").wait().expect("stored");
+    let mut admin = running.connect();
+    admin.send(1, "mining.authorize_admin", &json!(["secret"]));
+    assert_eq!(admin.reply()["result"], true);
+    let mut add = |user: &str| {
+        admin.send(2, "mining.add_user", &json!([user, "pw", ADDRESS]));
+        admin.reply()
+    };
+    for owned in ["alice", "paid"] {
+        assert_eq!(add(owned)["error"][1], "User already exists.");
+        let text = format!("{owned:?} is not added for an admin on the wire");
+        running.node.wait_for_log(&text);
+    }
+    let ledger = beside(&running);
+    let paid = "SELECT count(*) FROM accounts WHERE name = 'alice' AND address IS NOT NULL";
+    assert_eq!(count(&ledger, paid), 0, "it is not paid elsewhere");
+    running.mine_as("alice.rig").mine(Want::Share);
+    assert_eq!(add("carol")["result"], true);
+    assert_eq!(add("carol")["error"][1], "User already exists.");
+
+    let user = NewUser {
+        name: "alice".to_owned(),
+        password: "pw".to_owned(),
+        address: None,
+        is_locked: false,
+        owner: Owner::Overruled,
+    };
+    let order = running.server.order(Order::AddUser(user));
+    assert_eq!(order.wait().expect("an answer"), Ok(Answer::Done));
+    running.node.wait_for_log("\"alice\" is a user from now on");
 }

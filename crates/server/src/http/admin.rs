@@ -13,7 +13,7 @@ use axum::routing::{delete, post, put};
 use axum::{Json, Router};
 use hstratum_core::admin::{Answer as Told, Order, RefusalKind};
 use hstratum_core::ban::{Ban, BannedBy};
-use hstratum_core::event::NewUser;
+use hstratum_core::event::{NewUser, Owner};
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,7 @@ async fn add_user(State(site): State<Arc<Site>>, Body(user): Body<UserBody>) -> 
         password,
         address,
         is_locked: false,
+        owner: Owner::Overruled,
     };
     done(&site, Order::AddUser(user)).await
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use hstratum_core::admin::{Answer, Order, Refusal};
 use hstratum_core::ban::{Ban, BanChange};
-use hstratum_core::event::{Level, NewUser, NotWritten, UserChange};
+use hstratum_core::event::{Level, NewUser, NotWritten, Owner, UserChange};
 use hstratum_core::limits::OPERATOR_BANS_MAX;
 use hstratum_core::password::StoredPassword;
 
@@ -25,7 +25,7 @@ use super::place::Place;
 use super::roll::{self, Page, Written};
 use super::standing::Link;
 use super::{origin, schema};
-use crate::clerk::UsersMail;
+use crate::clerk::{UsersMail, owned};
 use crate::duty::Duty;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::mail::{DrainMail, Post, Stopped, WorkMail};
@@ -187,7 +187,7 @@ impl Registry {
                     true => new.clone().unlocked(),
                     false => new.clone().locked(),
                 };
-                let kept = self.write_user(&name, Some(&old), new, None);
+                let kept = self.write_user(&name, Some(&old), new, None, Owner::Overruled);
                 post.work(WorkMail::UserAdded(ticket, name, kept))
             }
             UsersMail::Bans(order, change, _) => {
@@ -234,7 +234,7 @@ impl Registry {
             true => hashed.locked(),
             false => hashed,
         };
-        self.write_user(&user.name, old, new, user.address.as_ref())
+        self.write_user(&user.name, old, new, user.address.as_ref(), user.owner)
     }
 
     fn write_user(
@@ -243,12 +243,22 @@ impl Registry {
         old: Option<&StoredPassword>,
         new: StoredPassword,
         address: Option<&String>,
+        owner: Owner,
     ) -> Result<StoredPassword, NotWritten> {
-        let write = |open: &mut Open| roll::write_user(&mut open.db, name, old, &new, address);
+        let write =
+            |open: &mut Open| roll::write_user(&mut open.db, name, old, &new, address, owner);
         match self.write(write) {
-            Ok(Written::Yes) => {
+            Ok(written @ (Written::Yes | Written::TakenOver)) => {
+                if written == Written::TakenOver {
+                    self.node
+                        .log(Level::Warning, &owned(name, Owner::Overruled));
+                }
                 self.keep_user(name, &new);
                 Ok(new)
+            }
+            Ok(Written::Owned) => {
+                self.node.log(Level::Warning, &owned(name, owner));
+                Err(NotWritten::Owned)
             }
             Ok(Written::Changed) => Err(NotWritten::Changed),
             Err(SqlError::Failed(reason)) => {

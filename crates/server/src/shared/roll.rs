@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hstratum_core::account::clean_name;
 use hstratum_core::ban::{Ban, BanChange, BannedBy};
-use hstratum_core::event::UserChange;
+use hstratum_core::event::{Owner, UserChange};
 use hstratum_core::limits::{BAN_REASON_BYTES_MAX, OPERATOR_BANS_MAX};
 use hstratum_core::password::StoredPassword;
 
@@ -40,6 +40,10 @@ pub(crate) struct Me<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     Yes,
+    /// So was it, and the account had earned or been paid somewhere before.
+    TakenOver,
+    /// It had, and its owner was to be spared.
+    Owned,
     /// The user is no longer what it was taken to be.
     Changed,
 }
@@ -142,10 +146,12 @@ pub(crate) fn write_user(
     old: Option<&StoredPassword>,
     new: &StoredPassword,
     address: Option<&String>,
+    owner: Owner,
 ) -> Result<Written, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let query = "SELECT name, password, is_disabled FROM accounts WHERE name = ?1";
         let found = sql.query_opt(query, &values![name])?;
+        let is_known = found.is_some();
         let found = found.as_ref().and_then(user).and_then(|(_, found)| found);
         if found.as_ref() == Some(new) {
             // An earlier try was carried out, and the answer lost.
@@ -153,6 +159,10 @@ pub(crate) fn write_user(
         }
         if found.as_ref() != old {
             return Ok(Written::Changed);
+        }
+        let is_owned = is_known && found.is_none();
+        if is_owned && owner == Owner::Spared {
+            return Ok(Written::Owned);
         }
         let number = next_change(sql)?;
         let insert = "INSERT INTO accounts (name, password, is_disabled, address, change)
@@ -163,7 +173,10 @@ pub(crate) fn write_user(
         let is_disabled = u32::from(new.is_locked());
         let row = values![name, new.to_text(), is_disabled, address, number];
         sql.execute(insert, &row)?;
-        Ok(Written::Yes)
+        Ok(match is_owned {
+            true => Written::TakenOver,
+            false => Written::Yes,
+        })
     })
 }
 
