@@ -22,6 +22,12 @@ const PLUGIN = path.join(__dirname, '..', 'index.js');
 /** Miners connect through a proxy: `make proxied` runs suites once more so. */
 const PROXIED = process.env.HSTRATUM_TEST_PROXIED === '1';
 
+/** For a test that is another one behind a proxy, and why. */
+
+function notProxied(why) {
+  return {skip: PROXIED && why};
+}
+
 const START_MS = 60000;
 const WAIT_MS = 30000;
 const POLL_MS = 20;
@@ -436,10 +442,10 @@ function bareLines(output) {
 module.exports = {
   ADDRESS,
   PLUGIN,
-  PROXIED,
   bareLines,
   freePort,
   makeNode,
+  notProxied,
   runNode,
   startNode,
   startPair,
