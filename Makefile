@@ -1,10 +1,12 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
 # Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash soak proxy servers \
+.PHONY: run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash soak proxy proxied servers \
   sim coverage fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
+# Those that miners' connections are the matter of.
+PROXIED := $(foreach suite,wire rpc blocks first durability,plugin/test/$(suite).test.js)
 
 # A node with the plugin, and on regtest a miner; see scripts/run.sh for NETWORK, ADDRESS and ARGS.
 run: build
@@ -16,6 +18,11 @@ test: check build
 	cargo test --locked --workspace
 	scripts/chromium.sh
 	node --test --test-concurrency=1 $(E2E)
+	$(MAKE) proxied
+
+# Suites once more, with a proxy between the miners and each node.
+proxied: build
+	HSTRATUM_TEST_PROXIED=1 node --test --test-concurrency=1 $(PROXIED)
 
 # The plugin's addon and the binary, target/release/hstratum.
 build: $(NODE_MODULES)

@@ -19,6 +19,15 @@ const HSD = path.join(HSD_DIR, 'bin', 'node');
 const HSD_SPV = path.join(HSD_DIR, 'bin', 'spvnode');
 const PLUGIN = path.join(__dirname, '..', 'index.js');
 
+/** Miners connect through a proxy: `make proxied` runs suites once more so. */
+const PROXIED = process.env.HSTRATUM_TEST_PROXIED === '1';
+
+/** For a test that is another one behind a proxy, and why. */
+
+function notProxied(why) {
+  return {skip: PROXIED && why};
+}
+
 const START_MS = 60000;
 const WAIT_MS = 30000;
 const POLL_MS = 20;
@@ -114,6 +123,7 @@ class Node {
     this.exited = null;     // promise of {code, signal}
     this.exit = null;       // that, once it is there
     this.ports = {};
+    this.front = null;      // the proxy before it, if miners go through one
   }
 
   get dir() {
@@ -239,6 +249,32 @@ class Node {
 
     if (this.options.peer)
       await this.waitFor('its peer', () => this.handshakes(), START_MS);
+
+    if (PROXIED && this.options.plugin)
+      await this.readyFront();
+  }
+
+  /** A proxy that tells the node nothing of its miners, and knows it is up. */
+
+  async readyFront() {
+    // It needs this file itself.
+    const {Proxy} = require('./proxy');
+
+    if (!this.front) {
+      this.front = new Proxy(this.prefix, [this],
+        ['--probe-timeout=2000', '--prefix=0a'], null);
+      await this.front.begin();
+    }
+
+    // Without an address there is no job, and nothing to be up for.
+    if (this.options.address)
+      await this.front.waitUp();
+  }
+
+  /** Where miners connect. */
+
+  get minersPort() {
+    return this.front ? this.front.ports.stratum : this.ports.stratum;
   }
 
   handshakes() {
@@ -366,6 +402,8 @@ function makeNode(t, options = {}) {
   t.after(async () => {
     if (node.child)
       await node.kill();
+    if (node.front)
+      await node.front.kill();
     removeDir(node.prefix);
   });
 
@@ -412,6 +450,7 @@ module.exports = {
   bareLines,
   freePort,
   makeNode,
+  notProxied,
   runNode,
   startNode,
   startPair,

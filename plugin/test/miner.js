@@ -46,7 +46,7 @@ class Miner {
 
   open() {
     return new Promise((resolve, reject) => {
-      const socket = net.connect(this.node.ports.stratum, '127.0.0.1');
+      const socket = net.connect(this.node.minersPort, '127.0.0.1');
       let rest = '';
 
       this.socket = socket;

@@ -15,7 +15,8 @@ const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
 const SECRET = 'between servers and proxies';
 
 class Proxy {
-  constructor(dir, nodes, args) {
+  constructor(dir, nodes, args, secret = SECRET) {
+    this.secret = secret;
     this.nodes = nodes;
     this.args = args;
     this.control = path.join(dir, 'control');
@@ -29,10 +30,21 @@ class Proxy {
     return this.nodes.map(node => `127.0.0.1:${node.ports.stratum}`);
   }
 
+  /** Where miners connect. */
+
+  get minersPort() {
+    return this.ports.stratum;
+  }
+
   async start() {
+    await this.begin();
+    await this.waitUp();
+  }
+
+  async begin() {
     this.ports.stratum = this.ports.stratum || await freePort();
     this.spawn([]);
-    await this.waitUp();
+    await this.waitLog(/listening on /);
   }
 
   /** A new process takes everything over; gives how the old one ended. */
@@ -63,7 +75,9 @@ class Proxy {
       ...this.args,
       ...more
     ], {
-      env: {...process.env, HSTRATUM_PROXY_PROXY_SECRET: SECRET},
+      env: this.secret
+        ? {...process.env, HSTRATUM_PROXY_PROXY_SECRET: this.secret}
+        : process.env,
       stdio: ['ignore', 'ignore', 'pipe']
     });
 
@@ -122,6 +136,13 @@ class Proxy {
     this.child.kill('SIGTERM');
     return this.exited;
   }
+
+  async kill() {
+    if (this.child && !this.exit) {
+      this.child.kill('SIGKILL');
+      await this.exited;
+    }
+  }
 }
 
 /** A proxy before nodes; it ends with the test. A busy machine is no hanging server. */
@@ -130,12 +151,7 @@ async function startProxy(t, nodes, args = []) {
   const proxy = new Proxy(tempDir(t), nodes,
     ['--probe-timeout=2000', ...args]);
 
-  t.after(async () => {
-    if (proxy.child && !proxy.exit) {
-      proxy.child.kill('SIGKILL');
-      await proxy.exited;
-    }
-  });
+  t.after(() => proxy.kill());
 
   await proxy.start();
   return proxy;

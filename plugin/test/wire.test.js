@@ -5,10 +5,11 @@ const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
 const hash256 = require('bcrypto/lib/hash256');
-const {makeNode, startNode} = require('./harness');
+const {makeNode, notProxied, startNode} = require('./harness');
 const {Miner} = require('./miner');
 
 const ADMIN = ['--stratum-password=admin-pass'];
+const OWN = notProxied('a proxy has options of its own for that');
 
 function readUsers(node) {
   return fs.readFileSync(path.join(node.stratumDir, 'users.json'), 'utf8')
@@ -143,7 +144,7 @@ test('a flood without a newline ends its own connection only', async (t) => {
   await node.waitTip(hash);
 });
 
-test('an HTTP request is sent to the public address', async (t) => {
+test('an HTTP request is sent to the public address', OWN, async (t) => {
   const node = await startNode(t, {args: [
     '--stratum-public-host=pool.example.com', '--stratum-public-port=3009'
   ]});

@@ -16,7 +16,7 @@ use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
 use hstratum_core::admin as operator;
 use hstratum_core::admin::Answer;
-use hstratum_core::event::NewUser;
+use hstratum_core::event::{NewUser, Owner};
 
 const SECRET: &str = "between servers and proxies";
 
@@ -300,6 +300,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
             password: "x".to_owned(),
             address: None,
             is_locked: false,
+            owner: Owner::Overruled,
         });
         let done = running.server.order(add).wait().expect("answered");
         assert_eq!(done, Ok(Answer::Done));

@@ -237,9 +237,9 @@ impl Desk<'_> {
         backend.forget_lost(self.now);
         backend.lost += 1;
         backend.lost_ms = self.now.ms;
-        if miner.lost_from.replace(link.place).is_none() {
-            backend.adrift += 1;
-        }
+        backend.adrift += 1;
+        self.is_found(miner);
+        miner.lost_from = Some(link.place);
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
         miner.adrift_since_ms = Some(since_ms.min(self.now.ms));

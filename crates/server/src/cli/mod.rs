@@ -10,6 +10,7 @@ mod swarm;
 mod terminal;
 mod url;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -60,7 +61,8 @@ pub(crate) fn run() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hstratum: {error:#}");
+            // That nobody reads it changes nothing.
+            let _ = writeln!(io::stderr(), "hstratum: {error:#}");
             ExitCode::FAILURE
         }
     }

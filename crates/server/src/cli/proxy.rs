@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use hstratum::proxy::control::{self, Order};
 use hstratum::proxy::settings::{Options, Settings};
+
+use super::terminal::print_json;
 
 /// What `hstratum proxy` takes.
 #[derive(clap::Args)]
@@ -59,7 +61,5 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(error) = answer["error"].as_str() {
         bail!("failed to {}: {error}", order.encode());
     }
-    let text = serde_json::to_string_pretty(&answer);
-    println!("{}", text.map_err(|error| anyhow!(error))?);
-    Ok(())
+    print_json(&answer)
 }

@@ -2,7 +2,7 @@
 //!
 //! A panic of the rules stops here: connections are reset, and new rules begin on the same listeners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,6 +86,8 @@ pub struct Driver<S> {
     /// Lines about servers that cannot be dialed: each miner would make one.
     pub(super) log_limit: LogLimit,
     actions: Actions,
+    /// Connections that are being made, of which the rules have yet to be told.
+    dialed: VecDeque<(Purpose, Place, Option<ConnId>)>,
     moves: Moves,
     /// Servers that the operator took out: new rules are told them.
     pub(super) drained: BTreeSet<Place>,
@@ -128,6 +130,7 @@ impl<S: Outside> Driver<S> {
             flags,
             next_tick_ms: 0,
             actions: Actions::default(),
+            dialed: VecDeque::new(),
             moves: Moves::new(),
             drained: BTreeSet::new(),
             failures: 0,
@@ -263,14 +266,29 @@ impl<S: Outside> Driver<S> {
     }
 
     /// Carries out what the proxy wants. It is told at once of connections that are being made.
+    /// Whatever follows from that is done in turn, not inside one another: thousands may queue.
     fn perform_all(&mut self) {
+        self.perform();
+        while let Some((purpose, place, conn)) = self.dialed.pop_front() {
+            let now = self.net.now();
+            if self.addresses.of(place).is_empty() {
+                let event = Event::NoAddress(place);
+                self.proxy.handle(now, event, &mut self.actions);
+            }
+            let event = Event::Dialed(purpose, conn);
+            self.proxy.handle(now, event, &mut self.actions);
+            self.perform();
+        }
+    }
+
+    fn perform(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
-        let mut dialed = Vec::new();
         actions.drain(|action, bytes| match action {
             Action::Send(conn, _) => self.net.send(conn, bytes),
             Action::Dial(purpose, source) => {
                 let (Purpose::Miner(_, place) | Purpose::Probe(place)) = purpose;
-                dialed.push((purpose, place, self.dial(place, source)));
+                let conn = self.dial(place, source);
+                self.dialed.push_back((purpose, place, conn));
             }
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
@@ -287,12 +305,6 @@ impl<S: Outside> Driver<S> {
             Action::Log(level, text) => self.net.say(level, &text),
         });
         self.actions = actions;
-        for (purpose, place, conn) in dialed {
-            if self.addresses.of(place).is_empty() {
-                self.handle(Event::NoAddress(place));
-            }
-            self.handle(Event::Dialed(purpose, conn));
-        }
     }
 
     fn listen(&mut self, listening: Listening) {
@@ -403,6 +415,7 @@ impl Driver<Machine> {
         self.listen(Listening::On);
         self.actions = Actions::default();
         self.addresses.clear();
+        self.dialed.clear();
         self.moves.times.reset();
         self.proxy = Proxy::new(config, self.net.now());
         for place in self.drained.clone() {
