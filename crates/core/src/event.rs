@@ -54,8 +54,6 @@ pub enum Event<'a> {
     NotDurable(Seq),
     /// Whether the ledger can take shares.
     Ledger(LedgerState),
-    /// Up to which height the ledger was shown a chain that the node lacks; none when it lacks nothing.
-    Behind(Option<Height>),
     /// Whether the password was right.
     PasswordChecked(Ticket, Password),
     /// The user's password as it was written, if it could be.

@@ -108,14 +108,6 @@ impl Knowledge {
             Self::Enough
         }
     }
-
-    /// Up to which height there is a chain that the node lacks.
-    pub fn lacks(&self) -> Option<Height> {
-        match self {
-            Self::Behind(tip) => Some(tip.height),
-            Self::Enough | Self::Unsynced => None,
-        }
-    }
 }
 
 /// Where a block is as a node's chain stands now.

@@ -13,7 +13,6 @@ pub mod admin;
 pub mod admit;
 pub mod alarm;
 pub mod ban;
-mod behind;
 pub mod block;
 pub mod client;
 mod clock;

@@ -183,12 +183,6 @@ pub const TALLIES_MAX: usize = 65_536;
 /// A share's time may be this far ahead of the clock (hsd lib/blockchain/chain.js: two hours).
 pub const TIME_AHEAD_MAX_S: u64 = 2 * 60 * 60;
 
-/// How many blocks a reorganisation may take from a node before it counts as one that has lost its chain.
-pub const BEHIND_BLOCKS: u64 = 10;
-
-/// For how long it may.
-pub const BEHIND_MS: u64 = 60_000;
-
 /// How far the clock must have gone back for jobs to be sent anew.
 pub const CLOCK_BACK_S: u64 = 60;
 

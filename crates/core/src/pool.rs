@@ -10,7 +10,6 @@ use crate::account::{ADMIN, Accounts, Auth};
 use crate::address::Network;
 use crate::admit::ProxySecret;
 use crate::ban::{Bans, Guesses, network_of};
-use crate::behind::Behind;
 use crate::block::{Reach, Solution};
 use crate::clock::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::drain::Drain;
@@ -84,7 +83,7 @@ pub(crate) struct Shared {
     pub closing: Vec<(ConnId, CloseHow)>,
     pub ends: Ends,
     /// Since when there has been no job.
-    pub(crate) jobless_since_ms: Option<u64>,
+    jobless_since_ms: Option<u64>,
     /// Lines that strangers cause.
     pub log_limit: LogLimit,
     /// Names without an accepted share, beyond those that every connection may have.
@@ -117,7 +116,6 @@ pub struct Pool {
     next_round_ms: u64,
     /// What the clock said at the last tick, Unix seconds.
     pub(crate) clock_s: u64,
-    pub(crate) behind: Option<Behind>,
 }
 
 impl Pool {
@@ -172,7 +170,6 @@ impl Pool {
             job_at_ms: now.ms,
             next_round_ms: now.ms + ROUND_MS,
             clock_s: now.unix_s,
-            behind: None,
         }
     }
 
@@ -216,7 +213,6 @@ impl Pool {
             Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
             Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
             Event::Ledger(state) => self.shared.ledger.become_so(state),
-            Event::Behind(up_to) => self.handle_behind(now, up_to, out),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Users(changes) => self.handle_users(changes, out),
@@ -247,7 +243,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn handle_template(&mut self, now: Now, template: Template, out: &mut Actions) {
+    fn handle_template(&mut self, now: Now, template: Template, out: &mut Actions) {
         if self
             .shared
             .tip
@@ -258,9 +254,6 @@ impl Pool {
         self.shared.tip = Some(template.prev_block);
         if is_ahead_of_clock(&template, now) {
             return self.handle_no_template(now, CLOCK_BEHIND.to_owned(), out);
-        }
-        if self.withholds(&template, now, out) {
-            return;
         }
         self.shared.jobless_since_ms = None;
         if self.no_template.take().is_some() {
@@ -388,7 +381,6 @@ impl Pool {
         }
         self.move_away(now, out);
         self.look_at_clock(now, out);
-        self.look_at_behind(now, out);
         if now.ms >= self.next_round_ms {
             self.next_round_ms = now.ms + ROUND_MS;
             self.go_round(now, out);
@@ -424,7 +416,7 @@ impl Pool {
         self.keep_port(out);
         out.log(
             Level::Warning,
-            "still no job: connections are reset and refused until there is one".to_owned(),
+            "no job for 15 s: connections are reset and refused until there is one".to_owned(),
         );
     }
 

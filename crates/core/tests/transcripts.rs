@@ -46,11 +46,10 @@ fn transcripts_are_what_the_pool_says() {
 }
 
 /// What is not the same through a proxy, and why.
-const PROXIED_OTHERWISE: [(&str, &str); 11] = [
+const PROXIED_OTHERWISE: [(&str, &str); 10] = [
     ("clock-back.txt", WAITS),
     ("elsewhere.txt", WAITS),
     ("no-job-for-long.txt", WAITS),
-    ("node-lost-its-chain.txt", WAITS),
     ("order-ban.txt", WAITS),
     ("keep-alive.txt", EARLIER),
     ("overdue.txt", EARLIER),
@@ -252,7 +251,6 @@ impl Play {
             ("template", "") => table.template(),
             ("block", "") => table.block(),
             ("no-template", reason) => table.no_template(reason),
-            ("behind", height) => table.behind(height.parse().ok()),
             ("bits", bits) => table.chain.bits = u32::from_str_radix(bits, 16).expect("hex"),
             ("mempool", count) => table.chain.transactions = count.parse().expect("a number"),
             ("transactions", "") => table.transactions(),

@@ -84,7 +84,6 @@ pub struct Driver<S> {
     settled: Seq,
     /// What the ledger said last: a new pool is told it.
     ledger: LedgerState,
-    behind: Option<Height>,
 }
 
 /// What a panic leaves.
@@ -133,7 +132,6 @@ impl<S: Surroundings> Driver<S> {
             last: durable,
             settled: durable,
             ledger: LedgerState::Open,
-            behind: None,
         }
     }
 
@@ -180,7 +178,6 @@ impl<S: Surroundings> Driver<S> {
         let config = (self.config)(now.unix_s);
         let mut pool = Pool::new(config, users, self.last, now);
         self.handle(&mut pool, now, Event::Ledger(self.ledger));
-        self.handle(&mut pool, now, Event::Behind(self.behind));
         if let Err(error) = self.net.listen(Listening::On) {
             self.node
                 .log(Level::Error, &format!("failed to listen: {error}"));
@@ -417,10 +414,6 @@ impl<S: Surroundings> Driver<S> {
             WorkMail::Ledger(state) => {
                 self.ledger = state;
                 self.handle(pool, now, Event::Ledger(state));
-            }
-            WorkMail::Behind(up_to) => {
-                self.behind = up_to;
-                self.handle(pool, now, Event::Behind(up_to));
             }
             WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
             WorkMail::PasswordChecked(ticket, checked) => {

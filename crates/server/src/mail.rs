@@ -73,8 +73,6 @@ pub enum WorkMail {
     NotDurable(Seq),
     /// Whether the ledger takes shares.
     Ledger(LedgerState),
-    /// Up to which height the ledger was shown a chain that the node lacks; none when it lacks nothing.
-    Behind(Option<Height>),
     /// It is known what became of this block.
     BlockAnswered(Hash),
     /// What a password was found to be.

@@ -201,9 +201,8 @@ impl World {
             }
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             Outcome::Moved(change) => self.check_judged(&change),
-            Outcome::Knows(knowledge) => self.work_says(WorkMail::Behind(knowledge.lacks())),
             // The last is for a ledger that is shared, which this one is not.
-            Outcome::Stalled | Outcome::Free(_) | Outcome::Seen(_) => {}
+            Outcome::Stalled | Outcome::Free(_) | Outcome::Knows(_) | Outcome::Seen(_) => {}
         }
     }
 

@@ -34,7 +34,7 @@ use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
 use hstratum_core::proxy;
 use hstratum_core::template::RawTransactions;
-use hstratum_core::units::{ConnId, Difficulty, Hash, Height, Seq};
+use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use front::{Front, Wire};
 pub(crate) use front::{SCORE_LIMIT, differs_behind_a_proxy};

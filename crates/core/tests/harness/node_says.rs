@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hstratum_core::event::Event;
-use hstratum_core::units::Height;
 
 use super::Table;
 
@@ -30,11 +29,6 @@ impl Table {
     pub(crate) fn transactions(&mut self) {
         let bytes: Arc<[u8]> = vec![0xee; self.chain.transactions * 100].into();
         self.handle(Event::Transactions(self.chain.template, bytes));
-    }
-
-    /// The node lacks what the ledger was shown, up to this height.
-    pub(crate) fn behind(&mut self, up_to: Option<u32>) {
-        self.handle(Event::Behind(up_to.map(Height)));
     }
 
     pub(crate) fn no_template(&mut self, reason: &str) {

@@ -33,7 +33,7 @@ use anyhow::{Context, bail};
 use hstratum_core::address::Network;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::event::{LedgerState, Level, Now};
-use hstratum_core::ledger::BlockState;
+use hstratum_core::ledger::{BlockState, Knowledge};
 use hstratum_core::units::Seq;
 
 use self::checkpoint::Growth;
@@ -380,10 +380,10 @@ impl<L: Ledger> Clerk<'_, L> {
                     self.sign(Sign::Block(change.hash, Some(change.height), fate));
                 }
             }
-            Outcome::Knows(knowledge) => {
-                self.sign(Sign::Behind(knowledge.lacks()));
-                drop(self.post.work(WorkMail::Behind(knowledge.lacks())));
-            }
+            Outcome::Knows(knowledge) => self.sign(Sign::Behind(match knowledge {
+                Knowledge::Behind(tip) => Some(tip.height),
+                Knowledge::Enough | Knowledge::Unsynced => None,
+            })),
             Outcome::Log(..) => {}
         }
     }
