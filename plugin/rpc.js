@@ -46,7 +46,7 @@ const CALLS = {
         addresses: server.addresses,
         ...JSON.parse(answer.info),
         ledger: server.ledgerFailing || 'ok',
-        node: waits.overdue || 'ok',
+        node: waits.overdue || server.nodeBehind || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')
       };
     }

@@ -72,6 +72,11 @@ fn planted_bugs_are_found() {
             1,
             "knows less than the ledger was shown",
         ),
+        (
+            Plant::JobWithoutEvidence,
+            6,
+            "a share was credited at height",
+        ),
         (Plant::GroupCountedTwice, 9, "more is in the ledger"),
         (Plant::WindowOffByOne, 2, "crates/sim/src/pay.rs"),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),

@@ -341,7 +341,8 @@ impl Keeper {
         if !batch.verdicts.is_empty() || !batch.looks.is_empty() {
             out.push(Outcome::DumpOwed);
         }
-        if let Some(knowledge) = advanced.knowledge {
+        if let Some((look, knowledge)) = batch.looks.last().zip(advanced.knowledge) {
+            out.push(Outcome::Weighed(look.view, knowledge));
             let before = std::mem::replace(&mut self.knowledge, knowledge);
             if std::mem::discriminant(&before) != std::mem::discriminant(&knowledge) {
                 out.push(Outcome::Knows(knowledge));
