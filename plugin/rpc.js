@@ -47,7 +47,7 @@ const CALLS = {
         ...JSON.parse(answer.info),
         options: JSON.parse(server.options),
         ledger: server.ledgerTrouble || 'ok',
-        node: waits.overdue || 'ok',
+        node: waits.overdue || server.nodeBehind || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')
       };
     }

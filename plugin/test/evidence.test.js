@@ -6,6 +6,7 @@
  */
 
 const assert = require('assert');
+const {execFile} = require('child_process');
 const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
@@ -14,6 +15,8 @@ const {Miner} = require('./miner');
 const {Payer, Wallets} = require('./payer');
 const {Postgres} = require('./postgres');
 
+const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
+  'hstratum');
 const BLOCKS = 12;
 const TERMS = ['--scheme', 'prop', '--fee', '1', '--threshold', '0.5'];
 const BEHIND = /knows less of the chain than this ledger was shown/;
@@ -165,9 +168,80 @@ async function assertRefused(t, {payer}, node) {
     text => /\/(create|locked)/.test(text)).length, 0);
 }
 
+const NO_JOB = /no job for miners: the node knows less of the chain than the/;
+
+/** What a doctor finds, who has problems to tell of. */
+
+function examine(node) {
+  const args = ['doctor', '--network=regtest', `--prefix=${node.prefix}`,
+    '--json', `--node-url=http://127.0.0.1:${node.ports.http}`];
+  const env = {...process.env, HSTRATUM_NODE_API_KEY: 'test'};
+
+  return new Promise((resolve, reject) => {
+    execFile(BINARY, args, {env}, (error, stdout) => {
+      if (error && error.code !== 1)
+        reject(error);
+      else
+        resolve(JSON.parse(stdout).findings);
+    });
+  });
+}
+
+/** Nobody gets work from it, and everything says why. */
+
+async function assertIdle(t, node) {
+  await node.waitLog(NO_JOB);
+
+  const info = await node.rpc('getstratuminfo', []);
+  const text = /knows less of the chain than the ledger was shown/;
+
+  assert.strictEqual(info.job, null);
+  assert.match(info.nojob, text);
+
+  await node.waitFor('the node to be called behind', async () => {
+    return text.test((await node.rpc('getstratuminfo', [])).node);
+  });
+
+  const page = path => fetch(
+    `http://127.0.0.1:${node.ports.dashboard}${path}`,
+    {headers: {'Connection': 'close'}});
+
+  // What the page shows may be a moment old.
+  await node.waitFor('a sick health', async () => {
+    const health = await page('/healthz');
+    return health.status === 503 && text.test((await health.json()).status);
+  });
+
+  const metrics = await (await page('/metrics')).text();
+  assert.match(metrics, /^hstratum_node_behind 1$/m);
+  assert.match(metrics, /^hstratum_job_fresh 0$/m);
+
+  const found = await examine(node);
+  assert.ok(found.some(({severity, text: said, advice}) => {
+    return severity === 'problem' && text.test(said)
+      && /begin a new ledger/.test(advice);
+  }), JSON.stringify(found));
+
+  let miner;
+
+  try {
+    miner = await Miner.connect(t, node);
+  } catch (e) {
+    // After fifteen seconds miners are better off elsewhere.
+    assert.strictEqual(e.code, 'ECONNREFUSED');
+    return;
+  }
+
+  await miner.subscribe();
+  await miner.authorize('mallory');
+  // The reply comes after whatever was on its way.
+  await miner.request('mining.extranonce.subscribe', []);
+  assert.deepStrictEqual(miner.jobs, []);
+}
+
 async function survive(t, lose) {
   const world = await startPool(t, ['one']);
-  const {keeper, servers: [pool], payer} = world;
+  const {keeper, servers: [pool], names, payer} = world;
 
   await mineBlocks(t, world);
   await bury(world);
@@ -181,8 +255,10 @@ async function survive(t, lose) {
 
   // One block arrives. It looks again after a restart, with that block.
   await pool.mine(1);
+  await assertIdle(t, pool);
   await pool.restart();
   await pool.waitLog(BEHIND);
+  await assertIdle(t, pool);
   assert.strictEqual(pool.count(/block orphaned/), 0);
   assert.deepStrictEqual(await money(world), before);
   await assertRefused(t, world, pool);
@@ -193,6 +269,9 @@ async function survive(t, lose) {
   await pool.waitTip(await keeper.tip());
   await bury(world, 1);
   await pool.waitLog(CAUGHT_UP);
+
+  const miner = await Miner.start(t, pool, names[0]);
+  assert.strictEqual(miner.job.prevBlock.toString('hex'), await pool.tip());
 
   const {code, out, err} = await payer.send();
 
@@ -226,6 +305,7 @@ test('a server that lost its chain is no judge when the others are silent',
     await loseFiles(two);
     await two.mine(1);
     await two.waitLog(BEHIND);
+    await assertIdle(t, two);
 
     // The other's lease is over, and this one has had its chance.
     const now = 'extract(epoch FROM clock_timestamp()) * 1000';

@@ -173,6 +173,12 @@ impl ServerHandle {
         self.server.ledger_status().trouble()
     }
 
+    /// That the node knows less of the chain than the ledger was shown; null where it does not.
+    #[napi(getter, catch_unwind)]
+    pub fn node_behind(&self) -> Option<String> {
+        self.server.node_behind()
+    }
+
     /// How the ledger that several servers share does, as JSON; null without one.
     #[napi(getter, catch_unwind)]
     pub fn shared_ledger(&self) -> Option<String> {

@@ -3,6 +3,7 @@
 //! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a
 //! late one falls into the right round. How the ledger is kept is not in here.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -89,10 +90,12 @@ pub struct View {
 /// shown it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Knowledge {
-    /// It is synchronized, and knows at least as much work.
+    /// It is synchronized, and knows this very tip or more work.
     Enough,
     /// It is still downloading.
     Unsynced,
+    /// Its tip is another one, with as much work as this: which of the two stays is not known.
+    Tied(Tip),
     /// It knows less work than this tip has.
     Behind(Tip),
 }
@@ -100,12 +103,11 @@ pub enum Knowledge {
 impl Knowledge {
     /// Of a node with this view, by the highest tip that is known.
     pub fn of(view: &View, highest: &Tip) -> Self {
-        if view.tip.work < highest.work {
-            Self::Behind(*highest)
-        } else if !view.is_synced {
-            Self::Unsynced
-        } else {
-            Self::Enough
+        match view.tip.work.cmp(&highest.work) {
+            Ordering::Less => Self::Behind(*highest),
+            _ if !view.is_synced => Self::Unsynced,
+            Ordering::Equal if view.tip.hash != highest.hash => Self::Tied(*highest),
+            _ => Self::Enough,
         }
     }
 }
@@ -334,6 +336,27 @@ mod tests {
         assert_eq!(known(60, 499, true), Knowledge::Behind(tip(50, 500)));
         assert_eq!(known(60, 499, false), Knowledge::Behind(tip(50, 500)));
         assert_eq!(known(60, 600, false), Knowledge::Unsynced);
+    }
+
+    #[test]
+    fn node_on_another_tip_with_as_much_work_judges_nothing_until_one_has_more() {
+        let tip = |hash, work: u64| Tip {
+            height: Height(50),
+            hash,
+            work: work.into(),
+        };
+        let highest = tip(OURS, 500);
+        let known = |hash, work, is_synced| {
+            let view = View {
+                tip: tip(hash, work),
+                is_synced,
+            };
+            Knowledge::of(&view, &highest)
+        };
+        assert_eq!(known(OURS, 500, true), Knowledge::Enough);
+        assert_eq!(known(OTHER, 500, true), Knowledge::Tied(highest));
+        assert_eq!(known(OTHER, 500, false), Knowledge::Unsynced);
+        assert_eq!(known(OTHER, 501, true), Knowledge::Enough);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod ending;
 mod group;
+mod templates;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -21,9 +22,11 @@ use hstratum_core::ledger::Credit;
 use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
-use hstratum_core::template::{Template, TemplateParts};
+use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
+use self::templates::Evidence;
+pub use self::templates::Shown;
 use crate::clerk::UsersMail;
 use crate::legacy::{Legacy, Unanswered};
 use crate::limits::{
@@ -32,6 +35,7 @@ use crate::limits::{
 use crate::live::Pulse;
 use crate::mail::{Mailbox, NodeMail, OrderAnswer, WorkMail};
 use crate::node::Node;
+use crate::node_lag::NodeLag;
 pub use crate::perform::Desks;
 use crate::store::StoreMail;
 use crate::surroundings::{ReadResult, Surroundings};
@@ -41,6 +45,8 @@ use crate::surroundings::{ReadResult, Surroundings};
 struct NodeView {
     tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
+    /// One that is no job, since the node knows too little of the chain.
+    withheld: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
     /// Why the template counts no more.
     no_template: Option<String>,
@@ -66,6 +72,9 @@ pub struct Driver<S> {
     /// Shows what is done here to whoever looks; none where nobody can.
     pub(crate) pulse: Option<Pulse>,
     view: NodeView,
+    evidence: Evidence,
+    /// Where others see how the node does.
+    pub(crate) node_lag: Arc<NodeLag>,
     /// The node closes soon, and is told here when proxied miners are elsewhere, or at that time.
     leaving: Option<(Sender<()>, u64)>,
     /// The node closes, and is told here when all is done.
@@ -107,6 +116,7 @@ impl<S: Surroundings> Driver<S> {
             bans,
             unanswered,
             durable,
+            highest,
         } = legacy;
         Self {
             net,
@@ -122,6 +132,8 @@ impl<S: Surroundings> Driver<S> {
             last_order: OrderId(0),
             pulse: None,
             view: NodeView::default(),
+            evidence: Evidence::new(highest),
+            node_lag: Arc::default(),
             leaving: None,
             closing: None,
             next_tick_ms: 0,
@@ -200,7 +212,8 @@ impl<S: Surroundings> Driver<S> {
         if let Some(tip) = view.tip {
             self.handle_node(&mut pool, now, NodeMail::Tip(tip.0, tip.1));
         }
-        if let Some(parts) = view.template {
+        let is_withheld = view.withheld.is_some();
+        if let Some(parts) = view.template.or(view.withheld) {
             self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
         }
         if let Some((template, transactions)) = view.transactions {
@@ -210,7 +223,7 @@ impl<S: Surroundings> Driver<S> {
                 NodeMail::Transactions(template, transactions),
             );
         }
-        if let Some(reason) = view.no_template {
+        if let Some(reason) = view.no_template.filter(|_| !is_withheld) {
             self.handle_node(&mut pool, now, NodeMail::NoTemplate(reason));
         }
         pool
@@ -268,6 +281,7 @@ impl<S: Surroundings> Driver<S> {
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
             self.handle(pool, now, Event::Tick);
+            self.tell_evidence(now);
             self.look_whether_left(pool, now);
             if now.ms >= self.next_look_ms {
                 self.next_look_ms = now.ms + LIVE_MS;
@@ -316,34 +330,12 @@ impl<S: Surroundings> Driver<S> {
                 self.handle(pool, now, Event::Tip(hash));
                 ask(&self.desks.store, StoreMail::Chain(height));
             }
-            NodeMail::Template(parts) => match Template::new((*parts).clone()) {
-                Ok(template) => {
-                    let tip = Height(template.height.0.saturating_sub(1));
-                    ask(&self.desks.store, StoreMail::Chain(tip));
-                    self.sign(Sign::Template(parts.prev_block));
-                    self.view.template = Some(*parts);
-                    self.view.no_template = None;
-                    let begun = self.pulse.as_ref().map(Pulse::clock);
-                    self.handle(pool, now, Event::Template(Box::new(template)));
-                    if let (Some(pulse), Some(begun)) = (&mut self.pulse, begun) {
-                        pulse.job_sent(begun);
-                    }
-                }
-                Err(error) => {
-                    let reason = format!("template refused: {error}");
-                    self.handle_node(pool, now, NodeMail::NoTemplate(reason));
-                }
-            },
+            NodeMail::Template(parts) => self.take_template(pool, now, *parts),
             NodeMail::Transactions(template, bytes) => {
                 self.view.transactions = Some((template, bytes.clone()));
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
-            NodeMail::NoTemplate(reason) => {
-                self.sign(Sign::NoTemplate(reason.clone()));
-                self.view.template = None;
-                self.view.no_template = Some(reason.clone());
-                self.handle(pool, now, Event::NoTemplate(reason));
-            }
+            NodeMail::NoTemplate(reason) => self.take_reason(pool, now, reason),
             NodeMail::BlockResult(hash, verdict) => {
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);
@@ -414,6 +406,9 @@ impl<S: Surroundings> Driver<S> {
             WorkMail::Ledger(state) => {
                 self.ledger = state;
                 self.handle(pool, now, Event::Ledger(state));
+            }
+            WorkMail::Evidence(of, view, knowledge) => {
+                self.take_evidence(pool, now, (of, view, knowledge));
             }
             WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
             WorkMail::PasswordChecked(ticket, checked) => {

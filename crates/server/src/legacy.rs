@@ -7,7 +7,7 @@ use hstratum_core::ban::Ban;
 use hstratum_core::block::Solution;
 use hstratum_core::event::FoundBlock;
 use hstratum_core::password::StoredPassword;
-use hstratum_core::units::{Hash, Seq};
+use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::limits::RELAY_S;
 use crate::node::Offer;
@@ -31,6 +31,8 @@ pub struct Legacy {
     pub unanswered: BTreeMap<Hash, Unanswered>,
     /// The last share in the ledger.
     pub durable: Seq,
+    /// The height of the highest tip that the ledger was shown.
+    pub highest: Option<Height>,
 }
 
 impl Unanswered {

@@ -450,8 +450,13 @@ pub(crate) const DUTY_AGAIN: Duration = Duration::from_secs(1);
 /// Wait before a shared ledger that cannot tell what is new is asked to once more.
 pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a server's node may know less than the shared ledger was shown before the log says so.
+/// How long a server's node may know less than the shared ledger was shown before the log and an alarm
+/// say so.
 pub(crate) const BEHIND_TOLD: Duration = Duration::from_secs(30);
+
+/// So many blocks below the highest tip that a ledger was shown there is no job: what is divided is
+/// deeper on main, and no reorganisation or slow peer brings an honest node there.
+pub(crate) const JOB_BEHIND_HEIGHTS: u32 = 6;
 
 /// How often a server looks after blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);

@@ -6,11 +6,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use hstratum_core::admin::{Answer, Order, OrderId, Refusal};
 use hstratum_core::ban::Ban;
 use hstratum_core::event::{LedgerState, NotWritten, Password, Ticket, UserChange, Verdict};
+use hstratum_core::ledger::{Knowledge, View};
 use hstratum_core::password::StoredPassword;
 use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
+use crate::driver::Shown;
 use crate::store::ledger::Look;
 
 /// From the node.
@@ -73,6 +75,8 @@ pub enum WorkMail {
     NotDurable(Seq),
     /// Whether the ledger takes shares.
     Ledger(LedgerState),
+    /// How the node's chain compares with what a ledger was shown.
+    Evidence(Shown, View, Knowledge),
     /// It is known what became of this block.
     BlockAnswered(Hash),
     /// What a password was found to be.

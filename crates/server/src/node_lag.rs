@@ -1,7 +1,9 @@
-//! How late the node's event loop is, as the node itself measures it now and then, and what it should
-//! have answered long ago.
+//! How late the node's event loop is, as the node itself measures it now and then, what it should
+//! have answered long ago, and whether it knows less of the chain than it should.
 
 use std::sync::{Mutex, MutexGuard};
+
+use hstratum_core::units::Height;
 
 /// Delays of one period, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,11 +16,12 @@ pub struct Lag {
     pub max_s: f64,
 }
 
-/// The last that was told of both.
+/// The last that was told of each.
 #[derive(Default)]
 pub(crate) struct NodeLag {
     lag: Mutex<Option<Lag>>,
     overdue: Mutex<Option<String>>,
+    behind: Mutex<Option<Height>>,
 }
 
 impl NodeLag {
@@ -37,6 +40,20 @@ impl NodeLag {
     /// What the node has not answered, and for how long at least.
     pub(crate) fn overdue(&self) -> Option<String> {
         lock(&self.overdue).clone()
+    }
+
+    pub(crate) fn set_behind(&self, height: Option<Height>) {
+        *lock(&self.behind) = height;
+    }
+
+    /// That it knows less of the chain than a ledger was shown.
+    pub(crate) fn behind(&self) -> Option<String> {
+        lock(&self.behind).map(|height| {
+            format!(
+                "it knows less of the chain than the ledger was shown, up to height {}",
+                height.0
+            )
+        })
     }
 }
 

@@ -76,7 +76,8 @@ impl Server {
         }
         let dock = store.dock.clone();
         let duties = Duties::default();
-        let (durable, status) = (store.durable, store.status.clone());
+        let (durable, highest) = (store.durable, store.highest);
+        let status = store.status.clone();
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
         let tls = config.tls.as_ref();
@@ -131,6 +132,7 @@ impl Server {
                 live: live.clone(),
                 status: status.clone(),
                 duties: duties.clone(),
+                post: post.clone(),
             };
             shared::start(&settings, ends, connected, &threads, &node)?;
         }
@@ -162,9 +164,11 @@ impl Server {
                 bans: files.bans,
                 unanswered: files.unanswered,
                 durable,
+                highest,
             },
         );
         driver.pulse = Some(pulse);
+        driver.node_lag = node_lag.clone();
         spawn("hstratum", move || {
             let done = driver.run();
             // The desks close with the driver: each clerk ends when its work is done.
@@ -236,6 +240,11 @@ impl Server {
     /// where there is nothing.
     pub fn node_overdue(&self, what: Option<String>) {
         self.node_lag.set_overdue(what);
+    }
+
+    /// That the node knows less of the chain than the ledger was shown; none where it does not.
+    pub fn node_behind(&self) -> Option<String> {
+        self.node_lag.behind()
     }
 
     /// The chain has a new tip, of this height.

@@ -56,7 +56,8 @@ fn view(tip: u32) -> View {
     View {
         tip: Tip {
             height: Height(tip),
-            hash: other_at(Height(tip)),
+            // The same that `Ledger::show` shows.
+            hash: Hash::from_hex(&format!("{tip:064x}")).expect("a hash"),
             work: u64::from(tip).into(),
         },
         is_synced: true,
@@ -371,6 +372,10 @@ fn node_that_knows_less_than_the_ledger_was_shown_decides_nothing() {
         unsynced.is_synced = false;
         assert_eq!(look_at_all(ledger, unsynced, &[]), []);
         assert_eq!(chain(ledger, 29, &[]), [], "the ledger was shown more");
+        // As much work, on another branch: either may stay.
+        let mut tied = view(30);
+        tied.tip.hash = hash("another tip");
+        assert_eq!(look_at_all(ledger, tied, &[]), []);
         assert_eq!(states(ledger), before);
         // More work, and the chain does not reach them.
         let mut short = view(9);

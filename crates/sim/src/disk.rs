@@ -23,6 +23,10 @@ use crate::model::Model;
 use crate::plant::Plant;
 use crate::server::{KNOWN_USER, stored};
 
+/// So far below the highest tip a share may be credited: the server lets a node have six blocks fewer, and
+/// a few come while a commit waits.
+const CREDITED_BELOW_MAX: u32 = 20;
+
 /// What becomes of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitFate {
@@ -328,6 +332,14 @@ impl Ledger for Disk {
                     row.round_from = None;
                 }
             }
+        }
+        for (height, ..) in batch.shares.counts.keys() {
+            assert!(
+                height.0 + CREDITED_BELOW_MAX >= self.shown.0,
+                "a share was credited at height {}, where the ledger was shown {}",
+                height.0,
+                self.shown.0
+            );
         }
         let advanced = self.model.commit(batch)?;
         for look in &batch.looks {

@@ -28,6 +28,8 @@ pub enum Plant {
     ForgottenUser,
     /// The node's word on blocks counts whatever it knows of the chain.
     JudgedWithoutEvidence,
+    /// The driver is told nothing of what the ledger was shown.
+    JobWithoutEvidence,
     /// A proxy passes a share of a job of the server before to the new one.
     OldJobPassedOn,
     /// What a proxy answers for a server that is lost does not leave.
@@ -54,7 +56,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every one, with its name.
-    pub const ALL: [(&str, Self); 22] = [
+    pub const ALL: [(&str, Self); 23] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -66,6 +68,7 @@ impl Plant {
         ("lost-tally", Self::LostTally),
         ("forgotten-user", Self::ForgottenUser),
         ("judged-without-evidence", Self::JudgedWithoutEvidence),
+        ("job-without-evidence", Self::JobWithoutEvidence),
         ("old-job-passed-on", Self::OldJobPassedOn),
         ("dropped-answer", Self::DroppedAnswer),
         ("invented-answer", Self::InventedAnswer),

@@ -106,6 +106,10 @@ impl World {
             bans: Vec::new(),
             unanswered: spooled.collect(),
             durable: seq,
+            highest: match self.plant {
+                Some(Plant::JobWithoutEvidence) => None,
+                _ => self.disk.model.highest.map(|tip| tip.height),
+            },
         };
         let (ends, mailbox, desks) = Ends::new();
         let ear = Arc::new(Ear::default());

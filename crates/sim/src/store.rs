@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use hstratum::driver::Shown;
 use hstratum::mail::WorkMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
 use hstratum_core::event::{LedgerState, Now};
@@ -202,6 +203,10 @@ impl World {
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             Outcome::Moved(change) => self.check_judged(&change),
             // The last is for a ledger that is shared, which this one is not.
+            Outcome::Weighed(..) if self.plant == Some(Plant::JobWithoutEvidence) => {}
+            Outcome::Weighed(view, knowledge) => {
+                self.work_says(WorkMail::Evidence(Shown::File, view, knowledge));
+            }
             Outcome::Stalled | Outcome::Free(_) | Outcome::Knows(_) | Outcome::Seen(_) => {}
         }
     }

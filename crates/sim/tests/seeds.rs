@@ -65,6 +65,11 @@ fn planted_bugs_are_found() {
         ),
         (Plant::GroupCountedTwice, 1, "more is in the ledger"),
         (Plant::WindowOffByOne, 4, "crates/sim/src/pay.rs"),
+        (
+            Plant::JobWithoutEvidence,
+            6,
+            "a share was credited at height",
+        ),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),
         (Plant::LostTally, 1, "has seen"),
         (Plant::BlockWaitsForDisk, 17, "was not offered to the node"),

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hstratum_core::address::{Address, Network};
+use hstratum_core::ledger::Knowledge;
 
 use crate::in_force::InForce;
+use crate::ledger::Place;
 use crate::payout::hsd::{Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url};
+use crate::store::evidence;
 
 use super::conf::Settings;
 use super::{Findings, Part, Setup};
@@ -90,6 +93,7 @@ pub(super) fn examine(
     );
     let state = check_plugin(&node, findings);
     check_sync(&status, setup.network, findings);
+    check_knowledge(&node, setup, settings, findings);
     check_clock(&status, findings);
     check_payee(&node, setup.network, findings);
     let in_force = match state {
@@ -219,6 +223,46 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
         );
     } else {
         findings.ok(Part::Node, "synchronized");
+    }
+}
+
+/// Whether it knows what the ledger was ever shown of the chain. What else is wrong with either is
+/// found elsewhere.
+fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &mut Findings) {
+    let shared = settings
+        .config
+        .as_ref()
+        .and_then(|config| config.database.clone());
+    let file = setup
+        .dir
+        .as_ref()
+        .map(|dir| dir.join("stratum").join("ledger.db"));
+    let place = match (shared, file) {
+        (Some(address), _) => Place::Shared(Box::new(address)),
+        (None, Some(file)) if file.exists() => Place::File(file),
+        _ => return,
+    };
+    let highest = place
+        .open_for_a_look(PATIENCE)
+        .and_then(|mut db| db.read(evidence::highest));
+    let (Ok(Some(highest)), Ok(view)) = (highest, node.view()) else {
+        return;
+    };
+    match Knowledge::of(&view, &highest) {
+        Knowledge::Behind(tip) => findings.problem(
+            Part::Node,
+            format!(
+                "the node knows less of the chain than the ledger was shown: its tip is at height {}, \
+                 the ledger's at {}",
+                view.tip.height.0, tip.height.0
+            ),
+            "wait until it has caught up: without six blocks or more miners get no job, no block is \
+             judged, and payouts wait; for another chain begin a new ledger (docs/ledger.md)",
+        ),
+        Knowledge::Enough => {
+            findings.ok(Part::Node, "it knows what the ledger was shown of the chain");
+        }
+        Knowledge::Tied(_) | Knowledge::Unsynced => {}
     }
 }
 

@@ -224,6 +224,9 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
     let help = "1 while the node has not answered for too long, else 0.";
     let is_overdue = site.sources.node_lag.overdue().is_some();
     page.gauge("hstratum_node_overdue", help, u8::from(is_overdue));
+    let help = "1 while the node knows less of the chain than the ledger was shown, else 0.";
+    let is_behind = site.sources.node_lag.behind().is_some();
+    page.gauge("hstratum_node_behind", help, u8::from(is_behind));
     if let Some(lag) = site.sources.node_lag.read() {
         let name = "hstratum_node_event_loop_lag_seconds";
         page.begin(

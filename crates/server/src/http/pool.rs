@@ -328,7 +328,10 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let status = wrong.unwrap_or_else(|| "ok".to_owned());
-    let overdue = site.sources.node_lag.overdue();
-    let degraded = overdue.map(|what| format!("the node does not answer: {what}"));
+    let node = &site.sources.node_lag;
+    let overdue = node
+        .overdue()
+        .map(|what| format!("the node does not answer: {what}"));
+    let degraded = overdue.or_else(|| node.behind().map(|what| format!("the node: {what}")));
     (code, Json(Health { status, degraded })).into_response()
 }

@@ -1,5 +1,5 @@
-//! Whether a node may be asked about money: it knows at least as much of the chain as the ledger was
-//! ever shown, and agrees with what is about to be decided.
+//! Whether a node may be asked about money: it knows the highest tip that the ledger was ever
+//! shown, or more work, and agrees with what is about to be decided.
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::ledger::{Knowledge, Tip};
@@ -27,6 +27,12 @@ pub fn check_node(db: &mut Db, node: &Node) -> anyhow::Result<Tip> {
         Knowledge::Unsynced => {
             bail!("the node at {url} is not synchronized: nothing was changed; wait until it is")
         }
+        Knowledge::Tied(tip) => bail!(
+            "the node at {url} has another tip than this ledger was shown, with as much work as {} \
+             {}: nothing was changed; wait for the next block",
+            tip.height.0,
+            tip.hash
+        ),
         Knowledge::Behind(tip) => bail!(
             "the node at {url} knows less of the chain than this ledger was shown: its tip is at \
              height {}, with less work than {} {}; nothing was changed: wait until it has caught \

@@ -24,12 +24,14 @@ use super::mark::Mark;
 use super::origin::{NOW_MS, Own};
 use super::shipper::is_away;
 use super::standing::{Link, Standing};
+use crate::driver::Shown;
 use crate::dump::{Written, write_dump};
 use crate::duty::Duty;
 use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
     SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
+use crate::mail::{Post, WorkMail};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
 use crate::sql::{Db, Postgres, Sql, SqlError};
@@ -55,6 +57,7 @@ pub(crate) struct Judge {
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
     pub duty: Arc<Duty>,
+    pub post: Post,
 }
 
 /// What is known for as long as a connection lasts.
@@ -74,6 +77,8 @@ struct Bench<'a> {
     turns: blocks::Turns,
     /// Since when the node knows less than the shared ledger was shown, and whether that is told.
     behind_since: Option<(Instant, bool)>,
+    /// What the driver was told last.
+    weighed: Option<(View, Knowledge)>,
 }
 
 impl Judge {
@@ -119,6 +124,7 @@ impl Judge {
             asked_at: None,
             turns: blocks::Turns::default(),
             behind_since: None,
+            weighed: None,
         };
         let mut is_last = false;
         // After a fall-back of the shared ledger all is brought again.
@@ -172,6 +178,7 @@ impl Bench<'_> {
             judge_lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
         self.tell(knowledge, node);
+        self.tell_driver(view.zip(knowledge));
         if is_judge && let Some(view) = view {
             self.judge(me, view.tip, now_ms)?;
             self.tidy(me, view.tip.height, now_ms)?;
@@ -229,6 +236,20 @@ impl Bench<'_> {
                 tip.height.0, tip.hash
             );
             node.log(Level::Warning, &text);
+        }
+    }
+
+    /// The driver, when it is not what it was: there is no work on a chain that lacks too much.
+    fn tell_driver(&mut self, weighed: Option<(View, Knowledge)>) {
+        if let Some((view, knowledge)) = weighed
+            && self.weighed != weighed
+        {
+            self.weighed = weighed;
+            // It may have stopped.
+            let _ = self
+                .judge
+                .post
+                .work(WorkMail::Evidence(Shown::Shared, view, knowledge));
         }
     }
 

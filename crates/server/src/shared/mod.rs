@@ -42,6 +42,7 @@ use self::threads::Threads;
 use crate::duty::{Duties, keep};
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::live::Live;
+use crate::mail::Post;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::store::dock::Dock;
@@ -84,6 +85,7 @@ pub(crate) struct Ends {
     pub live: Live,
     pub status: Arc<Status>,
     pub duties: Duties,
+    pub post: Post,
 }
 
 /// Starts to ship, and to look after blocks.
@@ -119,6 +121,7 @@ pub(crate) fn start(
         dock: shipper.dock.clone(),
         standing: shipper.standing.clone(),
         duty: ends.duties.add("blocks of the shared ledger"),
+        post: ends.post,
     };
     let (judge_node, node) = (node.clone(), node.clone());
     let mut connected = connected;

@@ -246,11 +246,12 @@ impl Keeper {
 
     /// Shares and blocks that are not durable yet.
     pub fn left(&self) -> (u64, usize) {
-        let batches = self.current.iter().chain([&self.next]);
-        let (shares, found): (Vec<u64>, Vec<usize>) = batches
-            .map(|batch| (batch.shares.len(), batch.found.len() + batch.verdicts.len()))
-            .unzip();
-        (shares.iter().sum(), found.iter().sum())
+        let batches = || self.current.iter().chain([&self.next]);
+        let blocks = batches().map(|batch| batch.found.len() + batch.verdicts.len());
+        (
+            batches().map(|batch| batch.shares.len()).sum(),
+            blocks.sum(),
+        )
     }
 
     /// Does what is next: at most one transaction for shares and blocks.
@@ -341,7 +342,8 @@ impl Keeper {
         if !batch.verdicts.is_empty() || !batch.looks.is_empty() {
             out.push(Outcome::DumpOwed);
         }
-        if let Some(knowledge) = advanced.knowledge {
+        if let Some((look, knowledge)) = batch.looks.last().zip(advanced.knowledge) {
+            out.push(Outcome::Weighed(look.view, knowledge));
             let before = std::mem::replace(&mut self.knowledge, knowledge);
             if std::mem::discriminant(&before) != std::mem::discriminant(&knowledge) {
                 out.push(Outcome::Knows(knowledge));

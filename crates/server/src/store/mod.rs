@@ -33,8 +33,8 @@ use anyhow::{Context, bail};
 use hstratum_core::address::Network;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::event::{LedgerState, Level, Now};
-use hstratum_core::ledger::{BlockState, Knowledge};
-use hstratum_core::units::Seq;
+use hstratum_core::ledger::BlockState;
+use hstratum_core::units::{Height, Seq};
 
 use self::checkpoint::Growth;
 use self::dock::Dock;
@@ -46,6 +46,7 @@ pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::clerk::SpoolMail;
+use crate::driver::Shown;
 use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
 use crate::mail::{Post, WorkMail};
@@ -63,6 +64,8 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     /// The last share in it.
     pub durable: Seq,
+    /// The height of the highest tip that it was shown.
+    pub highest: Option<Height>,
     pub status: Arc<Status>,
     /// Where batches for the shared ledger are told of; none without one.
     pub dock: Option<Arc<Dock>>,
@@ -100,14 +103,15 @@ impl Store {
             node.log(Level::Info, &line);
         }
         let dock = share(&mut ledger, settings, node)?;
-        let durable = ledger
-            .last_seq()
-            .map_err(|error| anyhow::anyhow!("failed to read the ledger: {error}"))?;
+        let unread = |error| anyhow::anyhow!("failed to read the ledger: {error}");
+        let durable = ledger.last_seq().map_err(unread)?;
+        let highest = ledger.highest().map_err(unread)?;
         Ok(Self {
             ledger,
             network,
             dir: settings.dir.clone(),
             durable,
+            highest: highest.map(|tip| tip.height),
             status,
             dock,
         })
@@ -380,11 +384,13 @@ impl<L: Ledger> Clerk<'_, L> {
                     self.sign(Sign::Block(change.hash, Some(change.height), fate));
                 }
             }
-            Outcome::Knows(knowledge) => self.sign(Sign::Behind(match knowledge {
-                Knowledge::Behind(tip) => Some(tip.height),
-                Knowledge::Enough | Knowledge::Unsynced => None,
-            })),
-            Outcome::Log(..) => {}
+            Outcome::Weighed(view, knowledge) => {
+                drop(
+                    self.post
+                        .work(WorkMail::Evidence(Shown::File, view, knowledge)),
+                );
+            }
+            Outcome::Knows(_) | Outcome::Log(..) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use hstratum_core::event::Level;
-use hstratum_core::ledger::{BlockState, Knowledge};
+use hstratum_core::ledger::{BlockState, Knowledge, View};
 use hstratum_core::units::{Hash, Seq};
 
 use super::ledger::{Asked, BlockChange, Look};
@@ -28,6 +28,8 @@ pub enum Outcome {
     Seen(Look),
     /// What the node knows of the chain is enough now, or no longer.
     Knows(Knowledge),
+    /// The same, each time that it looked.
+    Weighed(View, Knowledge),
     /// Whether the address is kept.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
     /// Shares wait for another process that writes.
@@ -71,6 +73,14 @@ fn say(knowledge: Knowledge) -> (Level, String) {
         Knowledge::Unsynced => (
             Level::Info,
             format!("the node is not synchronized: {until}"),
+        ),
+        Knowledge::Tied(tip) => (
+            Level::Info,
+            format!(
+                "the node has another tip than this ledger was shown, with as much work as {} {}: \
+                 {until}",
+                tip.height.0, tip.hash
+            ),
         ),
         Knowledge::Behind(tip) => (
             Level::Warning,

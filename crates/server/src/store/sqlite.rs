@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use hstratum_core::address::Network;
+use hstratum_core::ledger::Tip;
 use hstratum_core::units::{Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::dock::{Dock, Head};
+use super::evidence;
 use super::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Shares, Tidied};
 use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
@@ -171,6 +173,14 @@ impl Sqlite {
     /// When it cannot be read.
     pub fn last_seq(&self) -> Result<Seq, LedgerError> {
         Ok(seq_of(&self.conn)?)
+    }
+
+    /// The highest tip that it was shown.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn highest(&self) -> Result<Option<Tip>, LedgerError> {
+        Ok(evidence::highest(&mut &self.conn)?)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(Advanced, u64), LedgerError> {

@@ -159,6 +159,8 @@ impl Rig {
             for outcome in out {
                 match outcome {
                     Outcome::Locate(hashes) => asked = hashes,
+                    // What is new in that is told apart.
+                    Outcome::Weighed(..) => {}
                     outcome => self.told.push(line(outcome)),
                 }
             }
