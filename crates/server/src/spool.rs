@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::units::Hash;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use crate::disk;
 use crate::limits::BLOCK_BYTES_MAX;
@@ -135,11 +137,7 @@ impl Spool {
             if file.is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
                 continue;
             }
-            // Of bytes that no filesystem can make smaller. Not synced, which a found block would have
-            // to wait for: room is taken as it is written, and what a power cut takes is made again.
-            let mut bytes = vec![0; RESERVE_BYTES];
-            getrandom::fill(&mut bytes).context("failed to get random bytes")?;
-            fs::write(&path, &bytes)
+            take_room(&path)
                 .inspect_err(|_| drop(fs::remove_file(&path)))
                 .with_context(|| format!("failed to write {}", path.display()))?;
         }
@@ -159,6 +157,20 @@ impl Spool {
             // harmless.
             removed => removed.with_context(|| format!("failed to remove {}", path.display())),
         }
+    }
+}
+
+/// Takes room without a byte that is written: a found block that is synced would have to wait for those.
+fn take_room(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES as u64) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+            // Of bytes that no filesystem can make smaller.
+            let mut bytes = vec![0; RESERVE_BYTES];
+            getrandom::fill(&mut bytes)?;
+            file.write_all(&bytes)
+        }
+        taken => Ok(taken?),
     }
 }
 
