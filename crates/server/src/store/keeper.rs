@@ -247,11 +247,9 @@ impl Keeper {
     /// Shares and blocks that are not durable yet.
     pub fn left(&self) -> (u64, usize) {
         let batches = || self.current.iter().chain([&self.next]);
+        let shares = batches().map(|batch| batch.shares.len());
         let blocks = batches().map(|batch| batch.found.len() + batch.verdicts.len());
-        (
-            batches().map(|batch| batch.shares.len()).sum(),
-            blocks.sum(),
-        )
+        (shares.sum(), blocks.sum())
     }
 
     /// Does what is next: at most one transaction for shares and blocks.
