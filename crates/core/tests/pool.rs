@@ -5,7 +5,7 @@ mod harness;
 
 use std::collections::HashSet;
 
-use harness::{DIFFICULTY_TINY, Output, Setup, Table, Want, submit_line};
+use harness::{DIFFICULTY_TINY, Output, Setup, Table, Want, differs_behind_a_proxy, submit_line};
 use hstratum_core::admin::Order;
 use hstratum_core::block::Reach;
 use hstratum_core::event::{FoundBlock, Verdict};
