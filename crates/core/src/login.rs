@@ -405,7 +405,7 @@ impl Desk<'_> {
         self.answered(session, id, answer);
     }
 
-    fn answered(
+    pub(crate) fn answered(
         &mut self,
         session: &mut Session,
         id: Option<&str>,

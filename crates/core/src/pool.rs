@@ -15,15 +15,15 @@ use crate::clock::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::drain::Drain;
 use crate::ends::Ends;
 use crate::event::{
-    Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, Now,
-    Verdict,
+    Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, NewUser,
+    Now, Verdict,
 };
 use crate::extra_nonce::ExtraNonces;
 use crate::found::FoundBlocks;
 use crate::job::{Boot, Jobs};
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
 use crate::log_limit::LogLimit;
-use crate::login::Questions;
+use crate::login::{Asker, Questions};
 use crate::pace::{Dynamic, Urgency};
 use crate::password::{StoredPassword, hash256};
 use crate::recorded::Ledger;
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub turns: Turns,
     pub guesses: Guesses,
     pub refusals: Refusals,
+    /// Users whom an admin on the wire wants in this event.
+    pub wanted_users: Vec<(Asker, NewUser)>,
     /// Addresses of connections that had to be dropped in this event.
     pub dropped: Vec<IpAddr>,
     /// For whoever looks, see `view`.
@@ -154,6 +156,7 @@ impl Pool {
                 turns: Turns::default(),
                 guesses: Guesses::default(),
                 refusals: Refusals::default(),
+                wanted_users: Vec::new(),
                 dropped: Vec::new(),
                 counts: Counts::default(),
                 rate: Rate::new(now.ms),
@@ -222,6 +225,7 @@ impl Pool {
             Event::Tick => self.handle_tick(now, out),
             Event::Stop => self.take_tallies(out),
         }
+        self.write_wanted_users(now, out);
         if std::mem::take(&mut self.shared.wants_fresh_job) {
             self.handle_full_job(now, out);
         }

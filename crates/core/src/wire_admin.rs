@@ -6,13 +6,40 @@
 use crate::account::{ADMIN, Login};
 use crate::address::Address;
 use crate::ban::network_of;
-use crate::event::{Level, NewUser, Owner};
+use crate::event::{Actions, Level, NewUser, Now, Owner};
 use crate::limits::SCORE_BAD_ADMIN;
 use crate::login::{Asker, Writer, name_and_password};
 use crate::message::{Reject, Request};
 use crate::pace::split_password;
+use crate::pool::Pool;
 use crate::request::{Answer, Desk};
 use crate::session::Session;
+
+impl Pool {
+    /// Has users written whom an admin on the wire adds, unless somebody mines by that name now.
+    pub(crate) fn write_wanted_users(&mut self, now: Now, out: &mut Actions) {
+        while let Some((asker, user)) = self.shared.wanted_users.pop() {
+            let is_mined = self.sessions.iter().any(|session| {
+                let mut users = session.users.iter();
+                session.conn != asker.conn && users.any(|one| *one.user.account == *user.name)
+            });
+            if !is_mined {
+                self.shared.write_user(user, Writer::Miner(asker), out);
+                continue;
+            }
+            let text = format!(
+                "{:?} is not added for an admin on the wire: somebody mines by that name",
+                user.name
+            );
+            out.log(Level::Warning, text);
+            if let Some(session) = self.sessions.get_mut(asker.conn) {
+                let shared = &mut self.shared;
+                let refused = Err(Reject::UserExists);
+                Desk { shared, now, out }.answered(session, asker.id.as_deref(), refused);
+            }
+        }
+    }
+}
 
 impl Desk<'_> {
     /// `mining.authorize_admin [password]`.
@@ -85,7 +112,7 @@ impl Desk<'_> {
             is_locked: false,
             owner: Owner::Spared,
         };
-        self.shared.write_user(user, Writer::Miner(asker), self.out);
+        self.shared.wanted_users.push((asker, user));
         Ok(Answer::Later)
     }
 
