@@ -29,6 +29,7 @@ fn fail(running: &Running, miner: &mut Miner) -> hstratum_core::units::Hash {
 #[test]
 fn block_that_the_pool_fails_over_is_offered_again_and_spooled() {
     let running = start(&[]);
+    running.node.be_blind();
     running.server.template(Chain::easy().empty_at(0));
     let mut miner = running.mine_as("alice");
     let hash = fail(&running, &mut miner);

@@ -111,9 +111,10 @@ fn user_added_on_the_wire_logs_in_after_a_restart() {
     assert_eq!(admin.reply()["error"][1], "User already exists.");
 }
 
-/// A server that has found a block and stopped without an answer to it.
+/// A server that has found a block and stopped without an answer to it: no look gives one either.
 fn with_unanswered_block() -> (Running, Hash, Vec<u8>) {
     let running = start(&[]);
+    running.node.be_blind();
     running.server.template(Chain::easy().empty_at(0));
     let hash = running.mine_as("alice").mine(Want::Block);
     let raw = running.wait_for_file(&format!("spool/{hash}.block"));
@@ -253,6 +254,7 @@ fn block_dir(running: &Running, name: &str) {
 #[test]
 fn found_block_that_the_disk_refused_is_written_at_the_stop() {
     let running = start(&[]);
+    running.node.be_blind();
     running.server.template(Chain::easy().empty_at(0));
     block_dir(&running, "spool");
     let hash = running.mine_as("alice").mine(Want::Block);
@@ -265,6 +267,7 @@ fn found_block_that_the_disk_refused_is_written_at_the_stop() {
 #[test]
 fn found_block_that_the_disk_refuses_to_the_end_is_named_in_the_log() {
     let running = start(&[]);
+    running.node.be_blind();
     running.server.template(Chain::easy().empty_at(0));
     block_dir(&running, "spool");
     let hash = running.mine_as("alice").mine(Want::Block);

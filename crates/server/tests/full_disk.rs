@@ -83,6 +83,7 @@ fn find() {
     let reserve = running.dir.join("spool/.reserve-3");
     wait_until("room is kept", || reserve.exists());
     running.server.template(Chain::easy().empty_at(0));
+    running.node.be_blind();
     let mut miner = running.mine_as("alice");
     fill(&disk);
     let hash = miner.mine(Want::Block);

@@ -125,6 +125,7 @@ fn session_goes_from_subscribe_to_an_accepted_share() {
 #[test]
 fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     let running = start(&[]);
+    running.node.be_blind();
     let (parts, transactions) = Chain::easy().with_transactions();
     let (id, prev_block, height) = (parts.id, parts.prev_block, parts.height);
     running.server.template(parts);
@@ -164,6 +165,7 @@ fn check_block(raw: &[u8], hash: Hash, transactions: &[u8], count: u8) {
 #[test]
 fn block_found_before_its_transactions_is_spooled_when_they_come() {
     let running = start(&[]);
+    running.node.be_blind();
     let (parts, transactions) = Chain::easy().with_transactions();
     let id = parts.id;
     running.server.template(parts);

@@ -57,7 +57,7 @@ fn planted_bugs_are_found() {
             "one share was accepted twice",
         ),
         (Plant::LostBlock, 1, "was not offered to the node"),
-        (Plant::RoundClosedTwice, 1, "the dump of"),
+        (Plant::RoundClosedTwice, 6, "closed twice"),
         (
             Plant::JudgedWithoutEvidence,
             1,
@@ -72,7 +72,7 @@ fn planted_bugs_are_found() {
         ),
         (Plant::ForgottenEnd, 1, "kept after everybody has left"),
         (Plant::LostTally, 1, "has seen"),
-        (Plant::BlockWaitsForDisk, 17, "was not offered to the node"),
+        (Plant::BlockWaitsForDisk, 3, "was not offered to the node"),
         (Plant::FloorIgnored, 2, "below the floor"),
         (Plant::ForgottenUser, 2, "is written"),
         (
@@ -99,14 +99,14 @@ fn planted_bugs_of_a_proxy_are_found() {
         ),
         (Plant::DroppedMiner, 1, "dropped while a server is well"),
         (Plant::SilentExtraNonce, 3, "high-hash"),
-        (Plant::LengthenedLine, 1, "a line that is too long"),
-        (Plant::DeafProxy, 2, "refused while a server is well"),
-        (Plant::HeldNewcomers, 2, "taken though no server"),
-        (Plant::StaleAddress, 6, "refused while a server is well"),
+        (Plant::LengthenedLine, 3, "a line that is too long"),
+        (Plant::DeafProxy, 1, "refused while a server is well"),
+        (Plant::HeldNewcomers, 1, "taken though no server"),
+        (Plant::StaleAddress, 2, "dropped while a server is well"),
     ] {
         check_plant(plant, &Run::of(seed, 1.0).with_proxy(), says);
     }
-    for seed in [1, 2, 3, 6] {
+    for seed in [1, 2, 3] {
         let whole = Run::of(seed, 1.0).with_proxy();
         run(&whole).unwrap_or_else(|failure| panic!("without any: {failure:#?}"));
     }
