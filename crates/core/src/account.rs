@@ -163,11 +163,7 @@ impl Accounts {
     pub fn login(&self, name: &str, password: &str) -> Login {
         let user = self.user(name);
         let Some(account) = self.known.get(&user.account) else {
-            let open = match self.auth {
-                Auth::Users => false,
-                Auth::Open => true,
-                Auth::Address => self.one_spelling(&user.account).is_some(),
-            };
+            let open = self.may_mine(&user.account);
             return if open { Login::Yes(user) } else { Login::No };
         };
         match account.password.matches_hash256(password) {
@@ -178,10 +174,15 @@ impl Accounts {
         }
     }
 
-    /// Whether it is a user that was disabled.
-    pub fn is_disabled(&self, account: &str) -> bool {
-        let known = self.known.get(account);
-        known.is_some_and(|known| known.password.is_locked())
+    /// Whether an account may mine at all, whoever has found its password right: one that is not
+    /// disabled, or one that needs no password.
+    pub fn may_mine(&self, account: &str) -> bool {
+        match (self.known.get(account), self.auth) {
+            (Some(known), _) => !known.password.is_locked(),
+            (None, Auth::Users) => false,
+            (None, Auth::Open) => true,
+            (None, Auth::Address) => self.one_spelling(account).is_some(),
+        }
     }
 
     /// Why a cleaned name is not let in, after it was not.

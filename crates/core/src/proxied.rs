@@ -71,7 +71,7 @@ impl Desk<'_> {
         }
         // The proof says that another server has let it in once, not that it may mine still.
         let user = self.shared.accounts.user(name);
-        if self.shared.accounts.is_disabled(&user.account) {
+        if !self.shared.accounts.may_mine(&user.account) {
             let why = self.shared.accounts.why_refused(name);
             self.note_refused(session, name, why);
             return Err(Reject::UnauthorizedUser);

@@ -37,7 +37,10 @@ impl Shared {
                 State::Up
             }
             (State::Unfit(_), None) => State::Up,
-            (State::Up, Some(wrong)) if backend.is_leaving || now.ms - since_ms >= UNFIT_MS => {
+            // Also one that has been so since the start, or else it would never be known.
+            (State::Up | State::Starting, Some(wrong))
+                if backend.is_leaving || now.ms - since_ms >= UNFIT_MS =>
+            {
                 State::Unfit(wrong)
             }
             (unchanged, _) => unchanged,
