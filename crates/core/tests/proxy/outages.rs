@@ -185,11 +185,11 @@ fn a_miner_of_an_unfit_server_tries_all_others() {
 fn a_server_that_is_behind_since_a_take_over_is_left() {
     let mut stage = Stage::new(2, true);
     let miners: Vec<usize> = (0..6).map(|_| stage.miner("alice")).collect();
-    stage.block(1);
+    stage.block(0);
     stage.hand_over();
     stage.wait(10_000);
-    assert_eq!(stage.status(), ["unfit", "up"]);
-    assert_eq!(stage.spread(), [0, 6]);
+    assert_eq!(stage.status(), ["up", "unfit"]);
+    assert_eq!(stage.spread(), [6, 0]);
     for miner in miners {
         assert_eq!(stage.submit_and_see(miner), "true");
     }
