@@ -6,11 +6,11 @@ use std::fs;
 
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Offered, start};
+use harness::{Chain, EVERY_HASH, Offered, start, view_at};
 use hstratum_core::event::{FoundBlock, Verdict};
 use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::template::Coinbase;
-use hstratum_core::units::Hash;
+use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
 
 /// A session that is answered without a job, so that its replies are the same in every run but
@@ -125,7 +125,8 @@ fn session_goes_from_subscribe_to_an_accepted_share() {
 #[test]
 fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     let running = start(&[]);
-    running.node.be_blind();
+    // No look finds the block before the answer.
+    running.node.know(view_at(Height(FIRST_HEIGHT - 1)));
     let (parts, transactions) = Chain::easy().with_transactions();
     let (id, prev_block, height) = (parts.id, parts.prev_block, parts.height);
     running.server.template(parts);
@@ -146,6 +147,7 @@ fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     let found = FoundBlock::parse(&raw).expect("a block");
     assert_eq!((found.hash, found.height), (hash, height));
 
+    running.node.know(view_at(Height(FIRST_HEIGHT)));
     running.server.block_result(hash, Verdict::Accepted);
     running.wait_until_gone(&name);
     running.node.wait_for_log("share dump written");
