@@ -147,7 +147,7 @@ fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     let found = FoundBlock::parse(&raw).expect("a block");
     assert_eq!((found.hash, found.height), (hash, height));
 
-    running.node.know(view_at(Height(FIRST_HEIGHT)));
+    running.node.know(view_at(height));
     running.server.block_result(hash, Verdict::Accepted);
     running.wait_until_gone(&name);
     running.node.wait_for_log("share dump written");
