@@ -144,8 +144,8 @@ function warnings(pool) {
     const {taken, all, not_logged_in: strangers, unproven, refused_full: refused,
       gave_way: gone, gave_way_unproven: more, descriptors_left: left} = pool.places;
     notes.push(['bad', `Connections find no place: ${taken} of ${all} are `
-      + `taken, ${strangers} have not logged in, ${unproven} have and are `
-      + 'without an accepted share. '
+      + `taken, ${strangers} by miners that have not logged in, ${unproven} by `
+      + 'some without an accepted share. '
       + `Since the start ${refused} were refused and ${gone + more} gave way`
       + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
   }

@@ -48,8 +48,8 @@ fn how_full(door: &Door) -> String {
         ..
     } = door;
     let mut text = format!(
-        "The pool is full: {taken} of {places} connections, {strangers} of them have not logged in, \
-         {unproven} have and are without an accepted share"
+        "The pool is full: {taken} of {places} connections, {strangers} of them not logged in, \
+         {unproven} logged in without an accepted share"
     );
     if let Some((address, count)) = door.most {
         text += &format!(", {address} holds {count} of those that give way next");
@@ -69,7 +69,7 @@ fn turned_away(before: &Door, now: &Door) -> String {
         gave_way + unproven
     );
     if unproven > 0 {
-        text += &format!(", {unproven} of them logged in and without an accepted share");
+        text += &format!(", {unproven} of them logged in without an accepted share");
     }
     if now.refused_descriptors > before.refused_descriptors {
         text += ", and no descriptors were left";
