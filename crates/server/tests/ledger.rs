@@ -4,35 +4,13 @@ mod ledgers;
 mod postgres;
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use hstratum::values;
-use ledgers::{Ledger, on_each, shares_file};
+use ledgers::{Ledger, hstratum, on_each, shares_file, succeed, text};
 use serde_json::{Value, json};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
-
-/// Exit code, standard output and standard error.
-fn hstratum(args: &[&str]) -> (i32, String, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-        .args(args)
-        .output()
-        .expect("started");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let code = out.status.code().expect("ended by itself");
-    (code, text(out.stdout), text(out.stderr))
-}
-
-fn succeed(args: &[&str]) -> String {
-    let (code, out, err) = hstratum(args);
-    assert_eq!(code, 0, "{args:?}: {out}{err}");
-    out
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
 
 #[test]
 fn a_plan_is_a_table_that_adds_up() {

@@ -4,27 +4,11 @@ mod ledgers;
 mod postgres;
 
 use std::path::Path;
-use std::process::Command;
 
 use hstratum::values;
-use ledgers::{Ledger, on_each};
+use ledgers::{Ledger, hstratum, on_each, text};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
-
-/// Exit code, standard output and standard error.
-fn hstratum(args: &[&str]) -> (i32, String, String) {
-    let out = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-        .args(args)
-        .output()
-        .expect("started");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let code = out.status.code().expect("ended by itself");
-    (code, text(out.stdout), text(out.stderr))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
 
 /// What a check finds, in lines.
 fn findings(ledger: &Ledger, shares: Option<&Path>) -> Vec<String> {

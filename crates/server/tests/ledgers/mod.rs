@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use hstratum::ledger::Place;
@@ -21,6 +22,28 @@ use crate::postgres::Server;
 
 /// A block costs this much on the ledger's network.
 pub(crate) const NETWORK_DIFFICULTY: f64 = 100.0;
+
+/// Exit code, standard output and standard error.
+pub(crate) fn hstratum(args: &[&str]) -> (i32, String, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_hstratum"))
+        .args(args)
+        .output()
+        .expect("started");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let code = out.status.code().expect("ended by itself");
+    (code, text(out.stdout), text(out.stderr))
+}
+
+/// What it prints, when all is well.
+pub(crate) fn succeed(args: &[&str]) -> String {
+    let (code, out, err) = hstratum(args);
+    assert_eq!(code, 0, "{args:?}: {out}{err}");
+    out
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
 
 /// An old file as the JavaScript hstratum wrote it, changed as a test wants it.
 pub(crate) fn shares_file(dir: &Path, height: u32, change: impl FnOnce(&mut Json)) -> PathBuf {
