@@ -186,6 +186,13 @@ impl World {
         }
     }
 
+    /// Whether the ledger may have refused what was sent then: the disk refused it, or hung and could not
+    /// say that it is well again.
+    pub(crate) fn is_ledger_excused(&self, sent_ms: u64) -> bool {
+        let trouble_ms = self.ledger_trouble_ms.max(Some(self.disk.hung_until_ms));
+        trouble_ms.is_some_and(|at| at + LEDGER_EXCUSE_MS > sent_ms)
+    }
+
     /// An honest miner's share may be late, or come while the disk refuses; nothing else.
     fn check_refusal(
         &self,
@@ -205,9 +212,7 @@ impl World {
                 assert!(is_excused || self.miners[at].kind() == Kind::Slow, "{says}");
             }
             20 => {
-                let trouble_ms = self.ledger_trouble_ms;
-                let is_excused =
-                    trouble_ms.is_some_and(|at| at + LEDGER_EXCUSE_MS > pending.sent_ms);
+                let is_excused = self.is_ledger_excused(pending.sent_ms);
                 assert!(text == "ledger unavailable" && is_excused, "{says}");
             }
             21 => {

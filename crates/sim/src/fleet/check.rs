@@ -21,8 +21,6 @@ const STARVED_MS: u64 = 60_000;
 const ANSWER_MS: u64 = 150_000;
 /// Connections to servers that a miner may lose in a minute, see `SERVER_LOSSES_MAX`.
 const LOSSES_MAX: usize = 8;
-/// How long after trouble with the ledger a share may be refused for it.
-const LEDGER_EXCUSE_MS: u64 = 120_000;
 /// How long a job may have been on its way.
 const DELIVERY_MS: u64 = 15_000;
 /// Templates after which a job is too old, and jobs of a connection that a proxy knows.
@@ -164,9 +162,7 @@ impl Fleet {
                 assert!(!is_on_tip || is_old, "{says}");
             }
             (20, Some(place)) => {
-                let trouble_ms = self.servers[place].world.ledger_trouble_ms;
-                let is_excused =
-                    trouble_ms.is_some_and(|at_ms| at_ms + LEDGER_EXCUSE_MS > pending.sent_ms);
+                let is_excused = self.servers[place].world.is_ledger_excused(pending.sent_ms);
                 let is_hang = self.servers[place].world.thawed_ms + DELIVERY_MS > pending.sent_ms;
                 let is_excused = text == "ledger unavailable" && is_excused
                     || text.starts_with("time too") && is_hang;
