@@ -97,7 +97,8 @@ impl World {
                 self.inject("hung disk");
                 let for_ms = between(&mut self.rngs.fault, 2_000, 600_000);
                 note!(self, "disk      hangs for {for_ms} ms");
-                self.disk.hung_until_ms = self.now_ms + for_ms;
+                // What hangs already goes on.
+                self.disk.hung_until_ms = self.disk.hung_until_ms.max(self.now_ms + for_ms);
             }
             FaultKind::Cut => {
                 if let Some(conn) = self.pick_wire() {
