@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::Check;
 use crate::ledger::shares_file::{self, SharesFile};
 use crate::sql::{SqlError, WORK};
+use crate::store::unix_s;
 use crate::values;
 
 /// How far two sums of the same doubles may be apart that were added up in another order.
@@ -29,15 +30,18 @@ pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()
     Ok(())
 }
 
+/// How long a block that the node has taken may wait for the look that closes its round.
+const LOOK_S: u64 = 3600;
+
 /// A block that is or was on the main chain has closed a round, which ends at its height.
 pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, hash, state, closed_at, round_from FROM blocks
-          WHERE (state IN ('accepted', 'confirmed') AND closed_at IS NULL)
+          WHERE (state IN ('accepted', 'confirmed') AND closed_at IS NULL AND changed_at < ?1)
              OR (closed_at IS NOT NULL AND (round_from IS NULL OR round_from > height))
              OR (closed_at IS NULL AND dumped_at IS NOT NULL)
           ORDER BY height, hash",
-        &[],
+        &values![i64::try_from(unix_s() - LOOK_S).unwrap_or(i64::MAX)],
     )?;
     for row in rows {
         let (height, hash, state): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
