@@ -93,7 +93,8 @@ pub struct Options {
     )]
     pub proxy_protocol: Vec<String>,
 
-    /// Miners at a time; the next one is refused [default: 10000]
+    /// Miners at a time; beyond it one without an accepted share gives way, or the next is refused
+    /// [default: 10000]
     #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND")]
     pub max_inbound: Option<u32>,
 
