@@ -251,12 +251,13 @@ test('blocks that are found on a full disk outlive a stop', {
     () => !spool(node).some(name => name.endsWith('.block')));
 });
 
-/** The blocks of the ledger that the node has taken. */
+/** The blocks of the ledger that the node has on its main chain. */
 
 function inLedger(node) {
   return execFileSync('sqlite3', ['-readonly',
     path.join(node.stratumDir, 'ledger.db'),
-    'SELECT hash FROM blocks WHERE state = \'accepted\''], {encoding: 'utf8'});
+    'SELECT hash FROM blocks WHERE state IN (\'accepted\', \'confirmed\')'
+  ], {encoding: 'utf8'});
 }
 
 /** Write until nothing more fits. */
