@@ -88,9 +88,11 @@ test('a miner does not notice that its server dies, hangs or is emptied',
       miner = await Miner.connect(t, proxy);
       await miner.subscribe();
       const {result} = await miner.authorize('alice', 'x');
-      if (result === true)
+      assert.strictEqual(result, true);
+      if (serverOf(proxy) === 0)
         break;
       miner.socket.destroy();
+      await proxy.waitFor('it to be gone', () => serverOf(proxy) === -1);
     }
 
     await miner.waitJob();
