@@ -61,9 +61,7 @@ struct Offence {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Bans {
-    offences: HashMap<IpAddr, Offence>,
-    /// The same addresses, oldest first.
-    order: VecDeque<IpAddr>,
+    offences: Offences<BAN_MS>,
     /// The operator's.
     ordered: HashMap<IpAddr, Ban>,
 }
@@ -72,30 +70,13 @@ impl Bans {
     /// A connection from there was dropped while nobody mined from there; true when the address
     /// is refused from now on.
     pub(crate) fn drop_from(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        let address = network_of(address);
-        self.forget_old(now_ms);
-        if !self.offences.contains_key(&address) {
-            if self.order.len() == BANNED_ADDRESSES_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.offences.remove(&oldest);
-            }
-            self.order.push_back(address);
-        }
-        let offence = self.offences.entry(address).or_insert(Offence {
-            drops: 0,
-            since_ms: now_ms,
-        });
-        offence.drops += 1;
-        offence.drops == BAN_DROPS
+        self.offences.add(network_of(address), now_ms) == BAN_DROPS
     }
 
     /// Whether connections from there are refused.
     pub(crate) fn is_banned(&mut self, address: IpAddr, now: Now) -> bool {
         let address = network_of(address);
-        self.forget_old(now.ms);
-        let offence = self.offences.get(&address);
-        offence.is_some_and(|offence| offence.drops >= BAN_DROPS)
+        self.offences.count(address, now.ms) >= BAN_DROPS
             || (self.ordered.get(&address)).is_some_and(|ban| !ban.is_over(now))
     }
 
@@ -111,7 +92,7 @@ impl Bans {
         let old = std::mem::replace(&mut self.ordered, bans);
         for address in old.keys() {
             if !self.ordered.contains_key(address) {
-                self.forget(*address);
+                self.offences.forget(*address);
             }
         }
         let new = self.ordered.keys();
@@ -136,14 +117,8 @@ impl Bans {
         let was_banned = self.is_banned(address, now);
         let address = network_of(address);
         self.ordered.remove(&address);
-        self.forget(address);
+        self.offences.forget(address);
         was_banned
-    }
-
-    fn forget(&mut self, address: IpAddr) {
-        if self.offences.remove(&address).is_some() {
-            self.order.retain(|old| *old != address);
-        }
     }
 
     /// The operator's bans that are not over, oldest first.
@@ -156,10 +131,9 @@ impl Bans {
 
     /// Every address that is refused, oldest first, the operator's before the pool's.
     pub(crate) fn list(&mut self, now: Now) -> Vec<Ban> {
-        self.forget_old(now.ms);
+        self.offences.forget_old(now.ms);
         let mut list = self.ordered(now);
-        for address in &self.order {
-            let offence = &self.offences[address];
+        for (address, offence) in self.offences.list() {
             let ago_s = (now.ms.saturating_sub(offence.since_ms)) / 1000;
             let since_s = now.unix_s.saturating_sub(ago_s);
             if offence.drops >= BAN_DROPS {
@@ -177,7 +151,7 @@ impl Bans {
 
     /// Addresses that are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.offences.len().max(self.order.len())
+        self.offences.len()
     }
 
     /// Bans of the operator, those that are over included.
@@ -187,68 +161,92 @@ impl Bans {
 
     /// How many addresses are refused.
     pub(crate) fn banned(&self, now_ms: u64) -> usize {
-        let offences = self.offences.values();
         let is_banned =
-            |one: &&Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
-        offences.filter(is_banned).count()
-    }
-
-    fn forget_old(&mut self, now_ms: u64) {
-        while let Some(address) = self.order.front()
-            && let Some(offence) = self.offences.get(address)
-            && now_ms.saturating_sub(offence.since_ms) >= BAN_MS
-        {
-            self.offences.remove(address);
-            self.order.pop_front();
-        }
+            |one: &Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
+        let offences = self.offences.list();
+        offences.filter(|(_, one)| is_banned(one)).count()
     }
 }
 
 /// Addresses that guess the admin's password. Who mines there is not refused, but its guesses are.
 #[derive(Default)]
-pub(crate) struct Guesses {
-    wrong: HashMap<IpAddr, Offence>,
-    /// The same addresses, oldest first.
-    order: VecDeque<IpAddr>,
-}
+pub(crate) struct Guesses(Offences<GUESS_MS>);
 
 impl Guesses {
     /// Whether the admin's password is still looked at from there.
     pub(crate) fn may_guess(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        while let Some(oldest) = self.order.front()
-            && (self.wrong.get(oldest))
-                .is_none_or(|one| now_ms.saturating_sub(one.since_ms) >= GUESS_MS)
-        {
-            self.wrong.remove(oldest);
-            self.order.pop_front();
-        }
-        let wrong = self.wrong.get(&network_of(address));
-        wrong.is_none_or(|one| one.drops < ADMIN_GUESSES_MAX)
+        self.0.count(network_of(address), now_ms) < ADMIN_GUESSES_MAX
     }
 
     /// A wrong one came from there; true when it was the last that is looked at.
     pub(crate) fn guessed(&mut self, address: IpAddr, now_ms: u64) -> bool {
-        let address = network_of(address);
-        if !self.wrong.contains_key(&address) {
-            if self.order.len() == BANNED_ADDRESSES_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.wrong.remove(&oldest);
-            }
-            self.order.push_back(address);
-        }
-        let new = Offence {
-            drops: 0,
-            since_ms: now_ms,
-        };
-        let wrong = self.wrong.entry(address).or_insert(new);
-        wrong.drops += 1;
-        wrong.drops == ADMIN_GUESSES_MAX
+        self.0.add(network_of(address), now_ms) == ADMIN_GUESSES_MAX
     }
 
     /// Addresses that are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.wrong.len().max(self.order.len())
+        self.0.len()
+    }
+}
+
+/// What speaks against addresses, each for so many milliseconds from its first offence. The oldest is
+/// forgotten for a new one when there are too many.
+#[derive(Default)]
+struct Offences<const KEPT_MS: u64> {
+    by_address: HashMap<IpAddr, Offence>,
+    /// The same addresses, oldest first.
+    order: VecDeque<IpAddr>,
+}
+
+impl<const KEPT_MS: u64> Offences<KEPT_MS> {
+    /// One more; how many there are now.
+    fn add(&mut self, address: IpAddr, now_ms: u64) -> u32 {
+        self.forget_old(now_ms);
+        if !self.by_address.contains_key(&address) {
+            if self.order.len() == BANNED_ADDRESSES_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_address.remove(&oldest);
+            }
+            self.order.push_back(address);
+        }
+        let offence = self.by_address.entry(address).or_insert(Offence {
+            drops: 0,
+            since_ms: now_ms,
+        });
+        offence.drops += 1;
+        offence.drops
+    }
+
+    fn count(&mut self, address: IpAddr, now_ms: u64) -> u32 {
+        self.forget_old(now_ms);
+        self.by_address.get(&address).map_or(0, |one| one.drops)
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        if self.by_address.remove(&address).is_some() {
+            self.order.retain(|old| *old != address);
+        }
+    }
+
+    /// Oldest first.
+    fn list(&self) -> impl Iterator<Item = (&IpAddr, &Offence)> {
+        let addresses = self.order.iter();
+        addresses.map(|address| (address, &self.by_address[address]))
+    }
+
+    fn len(&self) -> usize {
+        self.by_address.len().max(self.order.len())
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        while let Some(address) = self.order.front()
+            && let Some(offence) = self.by_address.get(address)
+            && now_ms.saturating_sub(offence.since_ms) >= KEPT_MS
+        {
+            self.by_address.remove(address);
+            self.order.pop_front();
+        }
     }
 }
 
@@ -296,6 +294,6 @@ mod tests {
             bans.drop_from(std::net::Ipv4Addr::from(n).into(), 0);
         }
         assert_eq!(bans.offences.len(), BANNED_ADDRESSES_MAX);
-        assert_eq!(bans.order.len(), BANNED_ADDRESSES_MAX);
+        assert_eq!(bans.offences.order.len(), BANNED_ADDRESSES_MAX);
     }
 }

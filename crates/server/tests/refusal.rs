@@ -8,7 +8,7 @@ use hstratum_core::admin::{Answer, Order};
 use hstratum_core::client::Update;
 use hstratum_core::event::{NewUser, Owner};
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Every write to the ledger fails as on a full disk.
 const BREAK: &str = "
@@ -89,16 +89,21 @@ fn shares_are_refused_while_the_ledger_fails_and_taken_when_it_is_back() {
     assert_eq!(count(&ledger, "SELECT count(*) FROM blocks"), 2);
 }
 
-#[test]
-fn a_user_is_added_with_its_address_or_not_at_all() {
-    let running = start(&[("password", "secret")]);
+/// An admin on the wire, who adds users that are paid at the address; the replies.
+fn adding(running: &Running) -> impl FnMut(&str) -> Value + use<> {
     let mut admin = running.connect();
     admin.send(1, "mining.authorize_admin", &json!(["secret"]));
     assert_eq!(admin.reply()["result"], true);
-    let mut add = |user: &str| {
+    move |user| {
         admin.send(2, "mining.add_user", &json!([user, "pw", ADDRESS]));
         admin.reply()
-    };
+    }
+}
+
+#[test]
+fn a_user_is_added_with_its_address_or_not_at_all() {
+    let running = start(&[("password", "secret")]);
+    let mut add = adding(&running);
     let ledger = beside(&running);
     assert_eq!(add("alice")["result"], true);
     let kept = "SELECT count(*) FROM accounts WHERE address = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda'";
@@ -146,13 +151,7 @@ fn an_account_that_earns_is_added_by_the_operator_alone() {
     running.mine_as("alice.rig").mine(Want::Share);
     let stored = running.server.set_address("paid", ADDRESS);
     stored.expect("an address").wait().expect("stored");
-    let mut admin = running.connect();
-    admin.send(1, "mining.authorize_admin", &json!(["secret"]));
-    assert_eq!(admin.reply()["result"], true);
-    let mut add = |user: &str| {
-        admin.send(2, "mining.add_user", &json!([user, "pw", ADDRESS]));
-        admin.reply()
-    };
+    let mut add = adding(&running);
     for owned in ["alice", "paid"] {
         assert_eq!(add(owned)["error"][1], "User already exists.");
         let text = format!("{owned:?} is not added for an admin on the wire");

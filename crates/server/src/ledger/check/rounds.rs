@@ -41,7 +41,7 @@ pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
              OR (closed_at IS NOT NULL AND (round_from IS NULL OR round_from > height))
              OR (closed_at IS NULL AND dumped_at IS NOT NULL)
           ORDER BY height, hash",
-        &values![i64::try_from(unix_s() - LOOK_S).unwrap_or(i64::MAX)],
+        &values![i64::try_from(unix_s().saturating_sub(LOOK_S)).unwrap_or(i64::MAX)],
     )?;
     for row in rows {
         let (height, hash, state): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
