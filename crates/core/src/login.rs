@@ -372,7 +372,7 @@ impl Desk<'_> {
         self.shared
             .log_limit
             .tell(self.now, Level::Debug, text, self.out);
-        session.users.push(Authorized::new(user, self.now.ms));
+        session.add_user(Authorized::new(user, self.now.ms));
         self.shared.count_names(session);
         Ok(Answer::True)
     }

@@ -179,6 +179,15 @@ impl Session {
         self.users.iter().position(|one| &*one.user.name == name)
     }
 
+    /// Most connections have one user and never another: the first gets room for one, not for the
+    /// four that a vector begins with.
+    pub(crate) fn add_user(&mut self, user: Authorized) {
+        if self.users.is_empty() {
+            self.users.reserve_exact(1);
+        }
+        self.users.push(user);
+    }
+
     /// The difficulty of its last job, as it was told (but see [`Pace::told`]); none before its first.
     pub(crate) fn announced(&self) -> Option<Difficulty> {
         self.announced
@@ -195,6 +204,9 @@ impl Session {
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {
                 self.assignments.pop_front();
+            }
+            if self.assignments.is_empty() {
+                self.assignments.reserve_exact(1);
             }
             self.assignments.push_back(Assignment {
                 from: job.number,
