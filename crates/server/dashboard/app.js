@@ -135,6 +135,16 @@ function warnings(pool) {
       + 'Blocks without transactions are mined meanwhile, or none.']);
   }
 
+  if (pool.node_behind) {
+    notes.push(['bad', `The node is behind: ${pool.node_behind}. No block is `
+      + 'confirmed and nobody is paid until it has caught up.']);
+  }
+
+  if (pool.undone.length > 0) {
+    notes.push(['bad', `Not done for over a minute: ${pool.undone.join(', ')}. `
+      + 'The log of the node says why.']);
+  }
+
   if (pool.shared_ledger_away) {
     notes.push(['bad', 'The shared ledger cannot be read: lists and history are '
       + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);

@@ -322,7 +322,7 @@ impl<'a> Owed<'a> {
         match refused {
             None => {
                 if self.refusal.end() {
-                    node.log(Level::Info, "found blocks are in the spool again");
+                    node.log(Level::Info, "found blocks can be kept in the spool again");
                 }
             }
             Some((hash, error)) => {

@@ -66,6 +66,12 @@ impl Duty {
         *lock(&self.since) = Some(Instant::now());
     }
 
+    /// There is something that should have been done long ago.
+    #[cfg(test)]
+    pub(crate) fn owe_since_long(&self) {
+        *lock(&self.since) = Instant::now().checked_sub(DUTY_PATIENCE);
+    }
+
     fn age(&self) -> Duration {
         lock(&self.since).map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -114,8 +120,7 @@ mod tests {
     fn what_is_owed_for_long_is_late_until_it_is_done() {
         let duties = Duties::default();
         let duty = duties.add("something");
-        duty.owe();
-        *lock(&duty.since) = Instant::now().checked_sub(DUTY_PATIENCE);
+        duty.owe_since_long();
         duty.owe();
         assert_eq!(duties.late(), ["something"]);
         duty.again();

@@ -4,6 +4,7 @@ mod ledgers;
 mod postgres;
 
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use hstratum::values;
 use ledgers::{Ledger, hstratum, on_each, text};
@@ -102,6 +103,15 @@ fn a_check_knows_blocks_and_rounds_that_cannot_be() {
         ledger.named_block(&second, 7, "orphaned");
         assert!(findings(ledger, None).is_empty());
         ledger.set_state(&second, "accepted");
+        finds(ledger, None, "2 blocks of height 7 are on the main chain");
+        let change = "UPDATE blocks SET changed_at = ?2 WHERE hash = ?1";
+        let now = UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs();
+        ledger.execute(
+            change,
+            &values![&second, i64::try_from(now).expect("a time")],
+        );
+        assert!(findings(ledger, None).is_empty(), "a node may be behind");
+        ledger.set_state(&second, "confirmed");
         finds(ledger, None, "2 blocks of height 7 are on the main chain");
         ledger.set_state(&second, "orphaned");
 

@@ -185,8 +185,7 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Result<()
     let mut db = file.open();
     let mut steps = Vec::new();
     let mut go = || {
-        sender.check()?;
-        sender.check_chain(&mut db)?;
+        sender.check(&mut db)?;
         if sender.advance(&mut db, &mut steps)? {
             let due = payees(&mut db, network, 1)?;
             sender.pay(&mut db, due, &mut steps)?;

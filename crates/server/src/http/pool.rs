@@ -19,7 +19,9 @@ use super::Site;
 use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
 use super::host_guard::without_port;
+use crate::duty::Duties;
 use crate::live::{Silent, Snapshot};
+use crate::node_lag::NodeLag;
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
 pub(crate) const BLOCK_S: f64 = 600.0;
@@ -57,6 +59,11 @@ pub(crate) struct Pool {
     no_job_reason: Option<String>,
     /// What the node was asked and has not answered for too long; none where there is nothing.
     node_overdue: Option<String>,
+    /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
+    node_behind: Option<String>,
+    /// What the server's threads have left undone for over a minute, by the names that
+    /// `hstratum_duty_age_seconds` gives them.
+    undone: Vec<&'static str>,
     /// Why shares are refused; none while the ledger takes them.
     ledger_failing: Option<String>,
     /// Whether another process holds the ledger, and shares wait for it.
@@ -230,6 +237,8 @@ impl Pool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.sources.node_lag.overdue(),
+            node_behind: site.sources.node_lag.behind(),
+            undone: site.sources.duties.late(),
             ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
             ledger_stalled: ledger.is_stalled,
             servers: 1 + known.others().count(),
@@ -328,10 +337,37 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let status = wrong.unwrap_or_else(|| "ok".to_owned());
-    let node = &site.sources.node_lag;
-    let overdue = node
-        .overdue()
-        .map(|what| format!("the node does not answer: {what}"));
-    let degraded = overdue.or_else(|| node.behind().map(|what| format!("the node: {what}")));
+    let degraded = degraded(&site.sources.node_lag, &site.sources.duties);
     (code, Json(Health { status, degraded })).into_response()
+}
+
+/// What is not as it should be while miners are served, all of it in one line.
+fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
+    let overdue = node.overdue();
+    let overdue = overdue.map(|what| format!("the node does not answer: {what}"));
+    let behind = node.behind().map(|what| format!("the node: {what}"));
+    let undone = duties.late();
+    let undone =
+        (!undone.is_empty()).then(|| format!("not done for over a minute: {}", undone.join(", ")));
+    let all: Vec<_> = [overdue, behind, undone].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::units::Height;
+
+    use super::*;
+
+    #[test]
+    fn all_that_is_not_as_it_should_be_is_told_in_one_line() {
+        let (node, duties) = (NodeLag::default(), Duties::default());
+        assert_eq!(degraded(&node, &duties), None);
+        duties.add("spool").owe_since_long();
+        duties.add("webhook").owe();
+        node.set_behind(Some(Height(12)));
+        let text = "the node: it knows less of the chain than the ledger was shown, up to height 12; \
+                    not done for over a minute: spool";
+        assert_eq!(degraded(&node, &duties).as_deref(), Some(text));
+    }
 }

@@ -114,11 +114,12 @@ pub struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// That node and wallet answer, are of the ledger's network, and can pay.
+    /// That the node answers, is of the ledger's network and knows the chain; then that the wallet can
+    /// pay.
     ///
     /// # Errors
     /// What is in the way.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self, db: &mut Db) -> anyhow::Result<()> {
         let found = self.node.info()?.network;
         let expected = self.network.name();
         if found != expected {
@@ -127,6 +128,7 @@ impl Sender<'_> {
                 self.node.url()
             );
         }
+        self.check_chain(db)?;
         self.wallet.check(self.network)
     }
 
@@ -135,7 +137,7 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// What is in the way, by the node's name.
-    pub fn check_chain(&self, db: &mut Db) -> anyhow::Result<()> {
+    fn check_chain(&self, db: &mut Db) -> anyhow::Result<()> {
         check_node(db, self.node).map(drop)
     }
 

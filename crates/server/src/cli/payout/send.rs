@@ -109,8 +109,7 @@ fn send(
     lock: &mut PayoutLock,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    sender.check()?;
-    sender.check_chain(db)?;
+    sender.check(db)?;
     check_blocks(db, sender.node, fleet)?;
     let may_pay = sender.advance(db, &mut done.steps)?;
     lock.check()?;
@@ -162,8 +161,7 @@ fn foretell(
     sender: &Sender<'_>,
     (db, fleet): (&mut Db, &Fleet),
 ) -> anyhow::Result<()> {
-    sender.check()?;
-    sender.check_chain(db)?;
+    sender.check(db)?;
     check_blocks(db, sender.node, fleet)?;
     let first = sender.foretell(db)?;
     let plan = plan(db, sender.network, terms, fleet)?;

@@ -14,12 +14,18 @@ use crate::values;
 /// How far two sums of the same doubles may be apart that were added up in another order.
 const TOLERANCE: f64 = 1e-9;
 
-/// A height has one block of the main chain, and a block is there once.
+/// How long a block may wait for a look of a node that knows the chain.
+const LOOK_S: u64 = 3600;
+
+/// A height has one block of the main chain. While the node is behind, one that it has just taken may be
+/// there beside the one that it has yet to hear of again; the next look at the whole chain decides.
 pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, count(*) FROM blocks WHERE state IN ('accepted', 'confirmed')
-          GROUP BY height HAVING count(*) > 1 ORDER BY height",
-        &[],
+          GROUP BY height
+         HAVING count(*) > 1 AND (min(state) = 'confirmed' OR max(changed_at) < ?1)
+          ORDER BY height",
+        &values![looked_at()],
     )?;
     for row in rows {
         let (height, count): (u32, i64) = (row.get(0)?, row.get(1)?);
@@ -30,8 +36,10 @@ pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()
     Ok(())
 }
 
-/// How long a block that the node has taken may wait for the look that closes its round.
-const LOOK_S: u64 = 3600;
+/// When a block of now must have been looked at, in Unix seconds.
+fn looked_at() -> i64 {
+    i64::try_from(unix_s().saturating_sub(LOOK_S)).unwrap_or(i64::MAX)
+}
 
 /// A block that is or was on the main chain has closed a round, which ends at its height.
 pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
@@ -41,7 +49,7 @@ pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
              OR (closed_at IS NOT NULL AND (round_from IS NULL OR round_from > height))
              OR (closed_at IS NULL AND dumped_at IS NOT NULL)
           ORDER BY height, hash",
-        &values![i64::try_from(unix_s().saturating_sub(LOOK_S)).unwrap_or(i64::MAX)],
+        &values![looked_at()],
     )?;
     for row in rows {
         let (height, hash, state): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
