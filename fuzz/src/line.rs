@@ -1,7 +1,7 @@
 //! Lines are the same however their bytes are cut, and no more is held than the limit allows.
 
 use hstratum_core::limits::LINE_BYTES_MAX;
-use hstratum_core::line::{Flow, LineBuffer, LineTooLong};
+use hstratum_core::wire::line::{Flow, LineBuffer, LineTooLong};
 
 /// The first four bytes say how long the pieces are; a line that begins with `s` stops the reader.
 pub(crate) fn line(data: &[u8]) {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::message::{
+use hstratum_core::wire::message::{
     Reject, Request, Submit, write_reject, write_result, write_subscribed,
 };
-use hstratum_core::scan::scan_submit;
+use hstratum_core::wire::submit_fast_path::scan_submit;
 use serde_json::json;
 use serde_json::value::RawValue;
 

@@ -4,12 +4,12 @@
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::proxy_header::{HEADER_BYTES_MAX, Header, Start, parse as parse_proxy, start};
 use hstratum::users::{End, encode, parse};
-use hstratum_core::address::{Address, Network};
-use hstratum_core::client::{Attempt, Client};
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
-use hstratum_core::line::Flow;
-use hstratum_core::password::StoredPassword;
-use hstratum_core::redirect::{Head, is_request_line};
+use hstratum_core::wire::client::{Attempt, Client};
+use hstratum_core::wire::http_redirect::{Head, is_request_line};
+use hstratum_core::wire::line::Flow;
 
 const NETWORKS: [Network; 4] = [
     Network::Main,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hstratum::server::RoundKnown;
-use hstratum_core::admin::{Answer, Order, Refusal, RefusalKind};
-use hstratum_core::ban::{Ban, BannedBy};
+use hstratum_core::accounting::ledger::Work;
+use hstratum_core::accounts::ban::{Ban, BannedBy};
+use hstratum_core::accounts::refused_logins::Reason;
 use hstratum_core::event::{NewUser, Owner};
-use hstratum_core::info::{Info, WorkerInfo};
-use hstratum_core::ledger::Work;
-use hstratum_core::refusals::Reason;
+use hstratum_core::pool::info::{Info, WorkerInfo};
+use hstratum_core::pool::orders::{Answer, Order, Refusal, RefusalKind};
 use napi_derive::napi;
 use serde_json::{Value, json};
 

@@ -14,9 +14,9 @@ use divan::{AllocProfiler, Bencher, black_box};
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now};
 use hstratum_core::job::Jobs;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
-use hstratum_core::message::Request;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
+use hstratum_core::wire::message::Request;
 
 use node::Chain;
 use setup::Setup;

@@ -2,8 +2,8 @@
 
 use divan::{Bencher, black_box};
 use hns_header_consensus::Header;
-use hstratum_core::header::{HeaderHasher, decode_header};
-use hstratum_core::merkle::Branch;
+use hstratum_core::chain::header::{HeaderHasher, decode_header};
+use hstratum_core::chain::merkle::Branch;
 use hstratum_core::units::{Difficulty, Hash, Target};
 
 fn main() {

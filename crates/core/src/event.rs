@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::admin::{Answer, Order, OrderId, Refusal};
-use crate::ban::{Ban, BanChange};
-use crate::block::Solution;
-use crate::header::{HEADER_BYTES, decode_header, header_hash};
-use crate::ledger::{Credit, Tallied};
-use crate::password::StoredPassword;
-use crate::template::{Coinbase, RawTransactions, Template};
+use crate::accounting::ledger::{Credit, Tallied};
+use crate::accounts::ban::{Ban, BanChange};
+use crate::accounts::password::StoredPassword;
+use crate::chain::block::Solution;
+use crate::chain::header::{HEADER_BYTES, decode_header, header_hash};
+use crate::chain::template::{Coinbase, RawTransactions, Template};
+use crate::pool::orders::{Answer, Order, OrderId, Refusal};
 use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
 
 /// The two clocks.

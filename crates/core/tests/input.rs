@@ -5,7 +5,7 @@ mod harness;
 use harness::{Miner, Output, Setup, Table, Want, submit_line};
 use hstratum_core::event::Verdict;
 use hstratum_core::limits::CLOSE_DELAY_MS;
-use hstratum_core::pace::Dynamic;
+use hstratum_core::session::difficulty::Dynamic;
 use proptest::prelude::*;
 
 /// Xorshift: the same numbers on every run.

@@ -4,9 +4,9 @@
 mod harness;
 
 use harness::{DIFFICULTY_TINY, Miner, Output, Table, Want, submit_line};
-use hstratum_core::admin::Order;
-use hstratum_core::ledger::{Tallied, Work};
+use hstratum_core::accounting::ledger::{Tallied, Work};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
+use hstratum_core::pool::orders::Order;
 
 fn work(count: u64) -> Work {
     Work {

@@ -6,10 +6,10 @@ mod harness;
 use std::net::Ipv4Addr;
 
 use harness::{DIFFICULTY_TINY, Miner, SCORE_LIMIT, Setup, Table, Want, differs_behind_a_proxy};
-use hstratum_core::admin::Order;
 use hstratum_core::event::ArrivalKind;
 use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, OPERATOR_BANS_MAX, SCORE_MAX};
-use hstratum_core::pace::Dynamic;
+use hstratum_core::pool::orders::Order;
+use hstratum_core::session::difficulty::Dynamic;
 
 #[test]
 fn a_connection_that_talks_nonsense_is_dropped_after_a_while_and_no_other() {

@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::{DIFFICULTY_TINY, Setup, Table, Want, submit_line};
-use hstratum_core::ledger::Tallied;
+use hstratum_core::accounting::ledger::Tallied;
 use hstratum_core::limits::TALLY_MS;
 
 /// As the main network has it, about.

@@ -2,8 +2,8 @@
 //!
 //! `make vardiff` prints the table.
 
+use hstratum_core::session::vardiff::{Change, DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff};
 use hstratum_core::units::Difficulty;
-use hstratum_core::vardiff::{Change, DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff};
 
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 const START: f64 = 8.0;

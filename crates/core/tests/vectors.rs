@@ -1,12 +1,12 @@
 //! Golden data made by hsd (`vectors/generate.js`), every field of it, and the share of a real
 //! device. Where hsd is not the oracle, a second implementation or plain arithmetic is.
 
-use hstratum_core::address::{Address, Network};
-use hstratum_core::header::{
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::header::{
     HeaderFields, HeaderHasher, Proof, decode_header, encode_header, extra_nonce, header_hash,
     mask_hash,
 };
-use hstratum_core::template::{
+use hstratum_core::chain::template::{
     Coinbase, RawTransactions, Template, TemplateError, TemplateParts, encode_block,
 };
 use hstratum_core::units::{Difficulty, Hash, Height, Target, hex, parse_hex_u32, unhex};

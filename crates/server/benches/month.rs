@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use hstratum::store::ledger::{Batch, Ledger, Tidied};
 use hstratum::store::sqlite::Sqlite;
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::{Tally, Work};
+use hstratum_core::chain::address::Network;
+use hstratum_core::chain::template::Coinbase;
 use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{Tally, Work};
-use hstratum_core::template::Coinbase;
 use hstratum_core::units::{Hash, Height, Seq, unhex};
 use rusqlite::Connection;
 

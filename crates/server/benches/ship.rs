@@ -21,9 +21,9 @@ use hstratum::settings::Settings;
 use hstratum::store::dock::Dock;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
 use hstratum::store::sqlite::Sqlite;
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::{Tally, Work};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
-use hstratum_core::ledger::{Tally, Work};
 use hstratum_core::units::{Height, Seq};
 
 const BEGIN_S: u64 = 1_700_000_400;

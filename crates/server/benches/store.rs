@@ -3,8 +3,8 @@
 use divan::{Bencher, black_box};
 use hstratum::store::ledger::{Batch, Ledger};
 use hstratum::store::sqlite::Sqlite;
-use hstratum_core::address::Network;
-use hstratum_core::ledger::Credit;
+use hstratum_core::accounting::ledger::Credit;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Difficulty, Height, Seq};
 
 fn main() {

@@ -18,7 +18,7 @@ use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
 use hstratum::settings::Settings;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use hstratum_core::ban::{Ban, BannedBy};
+use hstratum_core::accounts::ban::{Ban, BannedBy};
 use serde::{Deserialize, Serialize};
 
 use crate::disk;

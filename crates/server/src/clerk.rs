@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use hstratum_core::admin::{Answer, OrderId, Refusal};
-use hstratum_core::ban::{Ban, BanChange};
-use hstratum_core::block::Solution;
+use hstratum_core::accounts::ban::{Ban, BanChange};
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Level, NewUser, NotWritten, Owner, Password, Ticket};
-use hstratum_core::password::StoredPassword;
-use hstratum_core::template::RawTransactions;
+use hstratum_core::pool::orders::{Answer, OrderId, Refusal};
 use hstratum_core::units::Hash;
 
 use crate::bans::BansFile;

@@ -10,8 +10,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hstratum_core::account::Auth;
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::address_range::AddressRange;

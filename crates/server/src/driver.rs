@@ -14,15 +14,15 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use hstratum_core::admin::{Order, OrderId};
+use hstratum_core::accounting::ledger::Credit;
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::alarm::{Draining, Sign};
-use hstratum_core::ban::Ban;
+use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
-use hstratum_core::ledger::Credit;
 use hstratum_core::limits::LEAVE_MS;
-use hstratum_core::password::StoredPassword;
+use hstratum_core::pool::orders::{Order, OrderId};
 use hstratum_core::pool::{Pool, PoolConfig};
-use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use self::templates::Evidence;

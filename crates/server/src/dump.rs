@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hstratum_core::summary::Dump;
+use hstratum_core::accounting::share_dump::Dump;
 
 use crate::disk;
 

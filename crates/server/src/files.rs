@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use hstratum_core::account::Auth;
-use hstratum_core::ban::Ban;
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{FoundBlock, Level};
-use hstratum_core::password::StoredPassword;
 use hstratum_core::units::Hash;
 
 use crate::bans::BansFile;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use hstratum_core::account::Auth;
+use hstratum_core::accounts::Auth;
 use serde::{Deserialize, Serialize};
 
 use crate::address_range::AddressRange;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::admin::{Answer, Order, OrderId, Refusal};
-use hstratum_core::ban::Ban;
+use hstratum_core::accounting::ledger::{Knowledge, View};
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{LedgerState, NotWritten, Password, Ticket, UserChange, Verdict};
-use hstratum_core::ledger::{Knowledge, View};
-use hstratum_core::password::StoredPassword;
-use hstratum_core::template::TemplateParts;
+use hstratum_core::pool::orders::{Answer, Order, OrderId, Refusal};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::door::Door;
 use hstratum_core::event::{ArrivalKind, CloseHow};
+use hstratum_core::occupancy::Door;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;

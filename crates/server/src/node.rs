@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hstratum_core::block::Solution;
+use hstratum_core::chain::block::Solution;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 

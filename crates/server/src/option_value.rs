@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hstratum_core::account::Auth;
+use hstratum_core::accounts::Auth;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Secret;

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hstratum_core::account::clean_name;
-use hstratum_core::address::{Address, Network};
-use hstratum_core::admin::{Answer, Order, Refusal};
+use hstratum_core::accounts::clean_name;
+use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
+use hstratum_core::pool::orders::{Answer, Order, Refusal};
 
 use crate::clerk;
 use crate::limits::ORDER_MS;

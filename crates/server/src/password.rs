@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use hstratum_core::password::StoredPassword;
+use hstratum_core::accounts::password::StoredPassword;
 
 /// Memory for one hash, in KiB. Ten thousand miners may come back at once after a network fault,
 /// and each is checked.

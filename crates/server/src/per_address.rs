@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use hstratum_core::ban::network_of;
+use hstratum_core::accounts::ban::network_of;
 
 /// Counts nothing where there is no limit.
 pub(crate) struct PerAddress {

@@ -2,9 +2,9 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::admin::{Answer, OrderId};
 use hstratum_core::alarm::{Fate, Sign};
 use hstratum_core::event::{Action, Level, Verdict};
+use hstratum_core::pool::orders::{Answer, OrderId};
 
 use crate::clerk::{PasswordMail, SpoolMail, UsersMail};
 use crate::driver::{Driver, ask};

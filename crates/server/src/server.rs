@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hstratum_core::admin::Order;
+use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Level, Verdict};
-use hstratum_core::template::TemplateParts;
+use hstratum_core::pool::orders::Order;
 use hstratum_core::units::{Hash, Height};
 
 use crate::alarms::{Bulletin, Looks};

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::job::Boot;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
-use hstratum_core::pace::Dynamic;
 use hstratum_core::pool::PoolConfig;
+use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
+use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::units::Hash;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hstratum_core::door::Door;
 use hstratum_core::event::{Actions, Arrival, CloseHow, Listening, Now};
+use hstratum_core::occupancy::Door;
 use hstratum_core::units::ConnId;
 use rustls::ServerConfig;
 

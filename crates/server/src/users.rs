@@ -13,7 +13,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use hstratum_core::password::StoredPassword;
+use hstratum_core::accounts::password::StoredPassword;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;

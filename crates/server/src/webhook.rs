@@ -8,8 +8,8 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hstratum_core::address::Network;
 use hstratum_core::alarm::{Alarm, Detail};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::hex;
 use ring::hmac;

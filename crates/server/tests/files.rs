@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 /// hash256 of `pw`, as old files have it.
 fn old_line(user: &str) -> String {
-    let password = hstratum_core::password::hash256(b"pw");
+    let password = hstratum_core::accounts::password::hash256(b"pw");
     let password = hstratum_core::units::hex(&password);
     format!("{{\"username\":\"{user}\",\"password\":\"{password}\"}}")
 }
@@ -235,7 +235,7 @@ fn damaged_file_in_the_spool_is_reported_and_kept() {
 
 /// A file that has its header's name, and no block behind it.
 fn headless_block(spool: &Path) -> Hash {
-    use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
+    use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
     let raw = [7; HEADER_BYTES + 10];
     let (fields, proof, mask) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
     let hash = header_hash(&fields, &proof, &mask);

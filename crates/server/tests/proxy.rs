@@ -14,9 +14,9 @@ use harness::front::{Front, free_port};
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
-use hstratum_core::admin as operator;
-use hstratum_core::admin::Answer;
 use hstratum_core::event::{NewUser, Owner};
+use hstratum_core::pool::orders as operator;
+use hstratum_core::pool::orders::Answer;
 
 const SECRET: &str = "between servers and proxies";
 

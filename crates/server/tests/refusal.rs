@@ -4,9 +4,9 @@ mod harness;
 
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start};
-use hstratum_core::admin::{Answer, Order};
-use hstratum_core::client::Update;
 use hstratum_core::event::{NewUser, Owner};
+use hstratum_core::pool::orders::{Answer, Order};
+use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

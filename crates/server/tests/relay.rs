@@ -90,8 +90,8 @@ fn what_is_no_block_is_not_offered_and_old_ones_go() {
     let mut idle = raw.clone();
     let other = loop {
         idle[0] = idle[0].wrapping_add(1);
-        let header = hstratum_core::header::decode_header(&idle[..236]).expect("a header");
-        let other = hstratum_core::header::header_hash(&header.0, &header.1, &header.2);
+        let header = hstratum_core::chain::header::decode_header(&idle[..236]).expect("a header");
+        let other = hstratum_core::chain::header::header_hash(&header.0, &header.1, &header.2);
         if other.0[0] > 0x7f {
             break other;
         }

@@ -11,9 +11,9 @@ use hstratum::store::dumps::{read_dump, read_owed};
 use hstratum::store::ledger::{Asked, BlockChange, Look, Tidied};
 use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::{BlockState, Tip, View};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Verdict;
-use hstratum_core::ledger::{BlockState, Tip, View};
 use hstratum_core::units::{Hash, Height};
 use ledgers::{Ledger, on_each};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use hstratum::payout::hsd::{Node, Patience, Secret, Url, Wallet};
 use hstratum::payout::{Sender, Step, payees};
 use hstratum::values;
-use hstratum_core::address::{Address, Network};
+use hstratum_core::chain::address::{Address, Network};
 use ledgers::Ledger;
 use serde_json::{Value, json};
 
@@ -272,7 +272,7 @@ fn a_payment_that_was_not_asked_for_is_not_stored() {
 /// A payment whose transaction is stored, as a run before has left it.
 fn store_payment(file: &Ledger) -> String {
     let raw = hstratum_core::units::unhex(RAW.trim()).expect("hex");
-    let tx = hstratum_core::transaction::Transaction::parse(&raw).expect("a transaction");
+    let tx = hstratum_core::chain::transaction::Transaction::parse(&raw).expect("a transaction");
     let txid = hstratum_core::units::hex(&tx.txid.0);
     let insert = "INSERT INTO payments VALUES (1, 'primary', 'signed', ?1, ?2, 65433, 0, 0)";
     let row = values![&txid, RAW.trim()];

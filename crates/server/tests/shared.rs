@@ -9,7 +9,7 @@ use hstratum::shared::address::Address;
 use hstratum::shared::schema;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use postgres::Server;
 
 fn open(server: &Server) -> Db {

@@ -11,8 +11,8 @@ use hstratum::payout::{Fleet, Scheme, Terms, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
-use hstratum_core::address::Network;
-use hstratum_core::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::chain::address::Network;
 use ledgers::{Ledger, on_each};
 
 const NETWORK: Network = Network::Regtest;

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use hstratum::clerk::UsersMail;
 use hstratum::store::keeper::StoreMail;
 use hstratum::store::ledger::AddressMail;
-use hstratum_core::address::Address;
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::address::Address;
 use hstratum_core::event::{NewUser, NotWritten, Ticket};
-use hstratum_core::password::StoredPassword;
 
 use crate::miner::{Asked, Miner, Pending};
 use crate::plan::happens;

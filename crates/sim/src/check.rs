@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hstratum_core::ledger::BlockState;
+use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::ledger::{Tallied, Work};
+use hstratum_core::accounting::ledger::{Tallied, Work};
 
 /// Account and worker.
 type Name = (String, String);

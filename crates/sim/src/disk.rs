@@ -13,8 +13,8 @@ use hstratum::store::dumps::read_owed;
 use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum::store::status::Status;
-use hstratum_core::address::Network;
-use hstratum_core::ledger::BlockState;
+use hstratum_core::accounting::ledger::BlockState;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::admin::Users;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use hstratum::store::ledger::{
     Advanced, Asked, Batch, BlockChange, Cause, Ledger, LedgerError, Look, Tidied,
 };
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::event::Verdict;
-use hstratum_core::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::units::{Hash, Height, Seq};
 
 /// A found block's row.

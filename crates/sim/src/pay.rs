@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hstratum::payout::{Fleet, Scheme, Terms, settle};
 use hstratum::sql::{Db, Sqlite};
-use hstratum_core::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::payout::{Decimal, FeePpm};
 use hstratum_core::units::Height;
 use num_bigint::BigUint;
 use rusqlite::Connection;

@@ -6,9 +6,9 @@ use hstratum::clerk::{self, PasswordMail};
 use hstratum::mail::WorkMail;
 use hstratum::node;
 use hstratum::store::keeper::StoreMail;
-use hstratum_core::block::Solution;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};
-use hstratum_core::header::{HEADER_BYTES, decode_header};
 use hstratum_core::units::Hash;
 
 use crate::node::short;

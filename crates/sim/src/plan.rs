@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use hstratum_core::address::Network;
-use hstratum_core::pace::Dynamic;
+use hstratum_core::chain::address::Network;
+use hstratum_core::session::difficulty::Dynamic;
 
 /// How a miner behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,13 @@ use std::sync::mpsc::{Receiver, channel};
 use hstratum::driver::{Driver, Failure, NewConfig};
 use hstratum::legacy::{Legacy, Unanswered};
 use hstratum::mail::{self, WorkMail};
-use hstratum_core::account::Auth;
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::chain::template::Template;
 use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, NotWritten, Password};
 use hstratum_core::job::Boot;
-use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::{Pool, PoolConfig};
-use hstratum_core::template::Template;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
 use crate::admin::{ADMIN_PASSWORD, Adding};

@@ -1,6 +1,6 @@
 //! What a miner makes of a `mining.notify`, and the hashes it finds for it.
 
-use hstratum_core::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
+use hstratum_core::chain::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
 use hstratum_core::units::{Difficulty, Hash, Height, Target, parse_hex_u32};
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use hstratum_core::limits::{LINE_BYTES_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX};
-use hstratum_core::message::Request;
-use hstratum_core::redirect::is_request_line;
 use hstratum_core::units::ConnId;
+use hstratum_core::wire::http_redirect::is_request_line;
+use hstratum_core::wire::message::Request;
 use serde_json::value::RawValue;
 
 /// A reply that must come.

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use hstratum_core::account::Auth;
-use hstratum_core::address::Network;
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::password::{StoredPassword, hash256};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Listening, NotWritten,
     Now, Password, Ticket, Verdict,
 };
 use hstratum_core::job::Boot;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
-use hstratum_core::pace::Dynamic;
-use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use super::seat::Seat;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use hstratum_core::template::{Template, TemplateParts};
+use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::units::{Hash, Height, Target, unhex};
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Whether connections find a place.
 
 use super::{Alarm, Detail, Kind, plain};
-use crate::door::Door;
 use crate::limits::CROWD_QUIET_MS;
+use crate::occupancy::Door;
 
 /// What was said of it.
 #[derive(Default)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::door::Door;
-use crate::ledger::Tallied;
+use crate::accounting::ledger::Tallied;
+use crate::occupancy::Door;
 use crate::units::{Hash, Height};
 
 /// Something that a [`Watch`](super::Watch) is told.

@@ -11,13 +11,13 @@ use crate::limits::{
     LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
     SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
 };
-use crate::line::Flow;
-use crate::message::Reject;
 use crate::proxy::answers::Wrong::Nonsense;
 use crate::proxy::desk::{Desk, OWN_ID};
 use crate::proxy::link::{Link, Own, Stage};
 use crate::proxy::miner::{Kind, Miner, Request};
 use crate::units::{parse_hex_u32, unhex};
+use crate::wire::line::Flow;
+use crate::wire::message::Reject;
 
 /// A line of a server, as far as it is looked at.
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::ban::network_of;
+use crate::accounts::ban::network_of;
 use crate::event::{Level, Listening, Now};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use crate::admit::ProxySecret;
+use crate::accounts::proxy_secret::ProxySecret;
 use crate::event::{Arrival, CloseHow, Level, Listening, Wanted};
 use crate::units::ConnId;
 

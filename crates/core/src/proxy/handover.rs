@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Arrival, Now};
 use crate::limits::PROXY_PARAMS_BYTES_MAX;
-use crate::phase::Phase;
 use crate::proxy::event::Actions;
 use crate::proxy::health::Change;
 use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::proxy::{Proxy, Role};
 use crate::units::{ConnId, hex, unhex};
+use crate::wire::protocol::Phase;
 
 /// A miner and what it has at its server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

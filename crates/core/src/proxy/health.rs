@@ -12,12 +12,12 @@ use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
     PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
-use crate::line::{Flow, LineBuffer};
 use crate::proxy::answers::{Hello, ServerLine};
 use crate::proxy::desk::OWN_ID;
 use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
 use crate::proxy::{Role, Shared};
 use crate::units::ConnId;
+use crate::wire::line::{Flow, LineBuffer};
 
 /// How the probe calls itself.
 const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\"");

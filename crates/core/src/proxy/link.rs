@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 
 use crate::limits::{JOBS_PER_LINK_MAX, LINK_DIAL_MS};
-use crate::line::LineBuffer;
 use crate::proxy::event::Place;
 use crate::units::ConnId;
+use crate::wire::line::LineBuffer;
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::accounts::refused_logins::Reason;
 use crate::event::Level;
 use crate::limits::{
     LEAVING_MS, LINE_BYTES_MAX, LINK_LOGIN_MS, MISMATCHES_MAX, MISMATCHES_UNFIT_MAX,
@@ -9,7 +10,6 @@ use crate::limits::{
 use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
 use crate::proxy::link::{Own, Stage};
 use crate::proxy::miner::{Miner, User};
-use crate::refusals::Reason;
 
 /// Why a miner is reset whose extranonce1 cannot be kept.
 const IN_USE: &str = "its extranonce1 is in use everywhere";

@@ -12,12 +12,12 @@ use crate::limits::{
     PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SCORE_DECAY_PER_S, SERVER_LOSSES_MAX,
     SERVER_LOSSES_MS,
 };
-use crate::line::LineBuffer;
-use crate::message::{Reject, write_reject};
-use crate::phase::Phase;
 use crate::proxy::event::Place;
 use crate::proxy::link::Link;
 use crate::units::ConnId;
+use crate::wire::line::LineBuffer;
+use crate::wire::message::{Reject, write_reject};
+use crate::wire::protocol::Phase;
 
 /// What a request is, as far as its answer or a move depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,8 @@ pub use event::{
 
 pub use handover::MinerState;
 
-use crate::ban::Bans;
+use crate::accounts::ban::Bans;
+use crate::accounts::refused_logins::Refusals;
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
@@ -40,7 +41,6 @@ use crate::proxy::ids::SessionIds;
 use crate::proxy::miner::Miner;
 use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
-use crate::refusals::Refusals;
 use crate::units::ConnId;
 
 /// What a connection is.

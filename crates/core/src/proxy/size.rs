@@ -1,13 +1,13 @@
-//! How much the proxy keeps, against its limits, as `crate::size` is for the pool.
+//! How much the proxy keeps, against its limits, as `crate::pool::memory_usage` is for the pool.
 
 use crate::limits::{
     BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, PROXY_REQUESTS_MAX,
     PROXY_USER_BYTES_MAX, SERVER_LINE_BYTES_MAX,
 };
+use crate::pool::memory_usage::Size;
 use crate::proxy::Proxy;
 use crate::proxy::link::Link;
 use crate::proxy::miner::Miner;
-use crate::size::Size;
 
 /// Connections that a miner has: its own, and those to the server that it is on and goes to.
 const CONNS_PER_MINER: usize = 3;

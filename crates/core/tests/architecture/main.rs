@@ -98,7 +98,7 @@ fn the_core_does_not_name_the_world() {
 #[test]
 fn every_reject_is_documented() {
     let protocol = include_str!("../../../../docs/protocol.md");
-    for reject in hstratum_core::message::Reject::ALL {
+    for reject in hstratum_core::wire::message::Reject::ALL {
         let row = format!("| {} | `{}` |", reject.code(), reject.text());
         assert!(protocol.contains(&row), "docs/protocol.md has no {row:?}");
     }

@@ -14,7 +14,7 @@ impl Table {
     }
 
     /// Who may have work.
-    pub(crate) fn workers(&self) -> Vec<hstratum_core::view::WorkerView> {
+    pub(crate) fn workers(&self) -> Vec<hstratum_core::pool::status::WorkerView> {
         let mut workers = Vec::new();
         self.pool.workers(self.now, 0, usize::MAX / 2, &mut workers);
         workers

@@ -22,18 +22,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hstratum_core::admin::{Order, OrderId};
-use hstratum_core::ban::Ban;
-use hstratum_core::block::Solution;
+use hstratum_core::accounting::ledger::{Credit, Tallied};
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, NotWritten, Now, Password,
     UserChange, Verdict,
 };
-use hstratum_core::ledger::{Credit, Tallied};
-use hstratum_core::password::StoredPassword;
 use hstratum_core::pool::Pool;
+use hstratum_core::pool::orders::{Order, OrderId};
 use hstratum_core::proxy;
-use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use front::{Front, Wire};

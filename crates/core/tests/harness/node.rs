@@ -1,8 +1,8 @@
 //! The node's side of the table: a chain of tips that only need to differ, and templates on them
 //! with the coinbases and transactions of hsd's own.
 
-use hstratum_core::merkle::Branch;
-use hstratum_core::template::{Coinbase, Template, TemplateParts};
+use hstratum_core::chain::merkle::Branch;
+use hstratum_core::chain::template::{Coinbase, Template, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 

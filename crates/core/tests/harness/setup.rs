@@ -1,12 +1,12 @@
 //! How a table is laid: the pool's configuration and its users.
 
-use hstratum_core::account::Auth;
-use hstratum_core::address::Network;
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::password::{StoredPassword, hash256};
+use hstratum_core::chain::address::Network;
 use hstratum_core::job::Boot;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
-use hstratum_core::pace::Dynamic;
-use hstratum_core::password::{StoredPassword, hash256};
 use hstratum_core::pool::PoolConfig;
+use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 /// Every second hash is a share.

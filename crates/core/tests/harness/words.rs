@@ -1,10 +1,10 @@
 //! What a transcript says of other servers, of the operator and of its table.
 
-use hstratum_core::account::Auth;
-use hstratum_core::admin::Order;
-use hstratum_core::ban::{Ban, BannedBy};
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::event::{NewUser, Owner};
-use hstratum_core::pace::Dynamic;
+use hstratum_core::pool::orders::Order;
+use hstratum_core::session::difficulty::Dynamic;
 
 use super::Table;
 use super::setup::{Setup, stored};

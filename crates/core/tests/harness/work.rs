@@ -1,6 +1,6 @@
 //! A miner: reads jobs off the wire and finds nonces for what a test wants to submit.
 
-use hstratum_core::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
+use hstratum_core::chain::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
 use hstratum_core::units::{Difficulty, Hash, Target, parse_hex_u32};
 use serde_json::Value;
 

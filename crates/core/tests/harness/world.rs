@@ -1,6 +1,6 @@
 //! What a table's clock, ledger, clerk, node and other servers do when the test says so.
 
-use hstratum_core::ban::Ban;
+use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::{Event, FoundBlock, LedgerState, UserChange, Verdict};
 use hstratum_core::units::{Hash, Seq};
 

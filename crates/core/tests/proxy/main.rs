@@ -7,7 +7,7 @@ mod sessions;
 #[path = "../stage/mod.rs"]
 mod stage;
 
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::proxy::{Drain, Event, NoBackend};
 use hstratum_core::units::{ConnId, unhex};

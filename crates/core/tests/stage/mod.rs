@@ -12,7 +12,7 @@ mod transfer;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening, Now};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,

@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use hstratum_core::admin::{Order, OrderId};
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now, Password};
 use hstratum_core::pool::Pool;
+use hstratum_core::pool::orders::{Order, OrderId};
+use hstratum_core::pool::status::WorkerView;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
-use hstratum_core::view::WorkerView;
 use serde_json::Value;
 
 use crate::harness::{Chain, Setup};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use hstratum::doctor::{Finding, Part, Setup, Severity, examine};
 use hstratum::payout::hsd::Url;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use serde_json::json;
 
 use super::payout::{NODE_KEY, secret};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use clap::builder::NonEmptyStringValueParser;
-use hstratum_core::client::{Attempt, Client, Failure, Update, Work};
+use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
 
 use cpu::Cpu;
 use link::Link;

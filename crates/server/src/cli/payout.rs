@@ -9,7 +9,7 @@ use anyhow::bail;
 use hstratum::ledger::Place;
 use hstratum::payout::{Fleet, Scheme, Terms};
 use hstratum::sql::Db;
-use hstratum_core::payout::{Decimal, FeePpm, parse_hns};
+use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};
 
 /// What `hstratum payout` takes.
 #[derive(clap::Args)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anyhow::Context;
-use hstratum_core::payout::Hns;
+use hstratum_core::accounting::payout::Hns;
 
 /// An account's or a worker's name for a terminal. One with anything but plain visible characters
 /// is quoted, with its control characters, marks of direction and invisible characters escaped.

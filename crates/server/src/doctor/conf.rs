@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use hstratum_core::account::Auth;
+use hstratum_core::accounts::Auth;
 
 use crate::config::{Config, Origin, RawOption};
 use crate::in_force::InForce;

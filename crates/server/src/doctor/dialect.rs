@@ -1,6 +1,6 @@
 //! Two kinds of miners in the field: how they speak, and what they cannot bear (docs/protocol.md).
 //!
-//! Pure: lines in, lines out. Work and shares are `hstratum_core::client`'s; here its lines are put
+//! Pure: lines in, lines out. Work and shares are `hstratum_core::wire::client`'s; here its lines are put
 //! into the dialect's form and back.
 
 use serde_json::{Value, json};
@@ -174,7 +174,7 @@ fn with_string_id(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hstratum_core::client::Client;
+    use hstratum_core::wire::client::Client;
 
     #[test]
     fn each_says_hello_as_it_does_in_the_field() {

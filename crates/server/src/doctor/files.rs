@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::ledger;

@@ -17,8 +17,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use hstratum_core::account::Auth;
-use hstratum_core::address::Network;
+use hstratum_core::accounts::Auth;
+use hstratum_core::chain::address::Network;
 
 use crate::address_range::AddressRange;
 use crate::config::Config;

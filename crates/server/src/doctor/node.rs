@@ -5,8 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hstratum_core::address::{Address, Network};
-use hstratum_core::ledger::Knowledge;
+use hstratum_core::accounting::ledger::Knowledge;
+use hstratum_core::chain::address::{Address, Network};
 
 use crate::in_force::InForce;
 use crate::ledger::Place;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use hstratum_core::address::{Address, Network};
+use hstratum_core::chain::address::{Address, Network};
 
 use crate::config::Config;
 

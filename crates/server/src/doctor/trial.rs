@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use hstratum_core::client::{Attempt, Client, Failure, Refusal, Update, Work};
+use hstratum_core::wire::client::{Attempt, Client, Failure, Refusal, Update, Work};
 
 use super::dialect::{Dialect, Judge};
 

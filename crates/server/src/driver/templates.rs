@@ -6,11 +6,11 @@
 //! highest that a ledger was shown. A few blocks are not enough for that: one node is always ahead of
 //! another, a reorganisation passes, and what is divided lies far deeper.
 
+use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::alarm::Sign;
+use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::event::{Event, Now};
-use hstratum_core::ledger::{Knowledge, View};
 use hstratum_core::pool::Pool;
-use hstratum_core::template::{Template, TemplateParts};
 use hstratum_core::units::Height;
 
 use super::{Driver, ask};
@@ -185,7 +185,7 @@ fn tip_of(parts: &TemplateParts) -> Height {
 
 #[cfg(test)]
 mod tests {
-    use hstratum_core::ledger::Tip;
+    use hstratum_core::accounting::ledger::Tip;
     use hstratum_core::units::Hash;
 
     use super::*;

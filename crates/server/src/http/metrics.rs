@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use hstratum_core::door::Door;
-use hstratum_core::ledger::BlockState;
-use hstratum_core::message::Reject;
+use hstratum_core::accounting::ledger::BlockState;
+use hstratum_core::occupancy::Door;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::wire::message::Reject;
 
 use super::Site;
 use super::answer::{Failure, Problem};

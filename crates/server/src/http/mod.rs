@@ -41,7 +41,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;

@@ -9,9 +9,9 @@ use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hstratum_core::event::LedgerState;
-use hstratum_core::message::Reject;
+use hstratum_core::pool::status::{Counts, WorkerView};
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
-use hstratum_core::view::{Counts, WorkerView};
+use hstratum_core::wire::message::Reject;
 use serde::Serialize;
 use utoipa::ToSchema;
 

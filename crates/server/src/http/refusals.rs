@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hstratum_core::refusals::{Reason, Refused};
+use hstratum_core::accounts::refused_logins::{Reason, Refused};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

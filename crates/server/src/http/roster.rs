@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hstratum_core::pool::status::WorkerView;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
-use hstratum_core::view::WorkerView;
 use tokio::sync::Mutex;
 
 use super::Site;

@@ -1,7 +1,7 @@
 //! Where an account is paid.
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::address::Address;
+use hstratum_core::chain::address::Address;
 
 use crate::sql::{Db, Sql};
 use crate::values;

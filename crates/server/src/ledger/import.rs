@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use rusqlite::Connection;
 
 use super::Place;

@@ -14,7 +14,7 @@ mod report;
 mod shares_file;
 
 use anyhow::Context;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 
 use crate::sql::{Db, Sql};
 

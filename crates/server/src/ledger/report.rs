@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 
 use crate::limits::REPORT_BLOCKS_MAX;

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::address::{Address, Network};
+use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::units::Hash;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};

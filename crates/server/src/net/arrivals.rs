@@ -5,8 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-use hstratum_core::door::Door;
 use hstratum_core::event::{Arrival, ArrivalKind, Listening};
+use hstratum_core::occupancy::Door;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
 use mio::{Interest, Token};

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use hstratum_core::ban::network_of;
+use hstratum_core::accounts::ban::network_of;
 use hstratum_core::units::ConnId;
 
 use crate::limits::UNPROVEN_MS;

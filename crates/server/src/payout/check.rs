@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::address::{Address, Network};
-use hstratum_core::payout::Hns;
-use hstratum_core::transaction::{Input, Output, Transaction};
+use hstratum_core::accounting::payout::Hns;
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::transaction::{Input, Output, Transaction};
 use hstratum_core::units::{hex, unhex};
 
 use super::hsd::{Coin, Node, Wallet};

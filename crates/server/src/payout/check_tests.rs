@@ -1,5 +1,5 @@
 use super::*;
-use hstratum_core::transaction::Outpoint;
+use hstratum_core::chain::transaction::Outpoint;
 use hstratum_core::units::Hash;
 
 fn address(fill: u8) -> Address {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::payout::{FeePpm, Split, Weight, Window, split};
+use hstratum_core::accounting::payout::{FeePpm, Split, Weight, Window, split};
 use hstratum_core::units::Difficulty;
 
 use super::account::{Accounts, Rank};

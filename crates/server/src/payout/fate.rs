@@ -4,7 +4,7 @@
 //! itself confirms. Whatever is not known is [`Fate::Unknown`]: the wallet may have been restored,
 //! the node may be behind, and a transaction that a node refuses today may be mined tomorrow.
 
-use hstratum_core::transaction::{Outpoint, Transaction};
+use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::Hash;
 
 use super::check::parse;

@@ -3,7 +3,7 @@
 //! A block whose reward can be spent is settled: its reward is divided among accounts once, by
 //! `settle`. What an account was credited and not yet paid is its balance; `payees` says whose is
 //! due and where it goes. `plan` foretells both and writes nothing. The arithmetic is in
-//! `hstratum_core::payout`. A `Sender` pays: it has hsd's wallet make a transaction and hsd's node
+//! `hstratum_core::accounting::payout`. A `Sender` pays: it has hsd's wallet make a transaction and hsd's node
 //! send it.
 //!
 //! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; what is
@@ -26,7 +26,7 @@ mod send;
 mod settle;
 mod witness;
 
-use hstratum_core::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::payout::{Decimal, FeePpm};
 
 pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
 pub(crate) use fleet::shipped_by_all;

@@ -1,6 +1,6 @@
 //! Who is paid, where, and who waits and why.
 
-use hstratum_core::address::{Address, Network};
+use hstratum_core::chain::address::{Address, Network};
 
 use super::account::{Account, Accounts};
 use crate::sql::{Db, Sql};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::address::Network;
-use hstratum_core::ledger::Tip;
+use hstratum_core::accounting::ledger::Tip;
+use hstratum_core::chain::address::Network;
 
 use super::Terms;
 use super::account::{Accounts, Rank};

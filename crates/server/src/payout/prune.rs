@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::address::Network;
-use hstratum_core::payout::{Decimal, Weight, Window};
+use hstratum_core::accounting::payout::{Decimal, Weight, Window};
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::Difficulty;
 
 use super::due::weight;

@@ -24,9 +24,9 @@
 //! sets them again.
 
 use anyhow::{Context, bail};
-use hstratum_core::address::Network;
-use hstratum_core::payout::Hns;
-use hstratum_core::transaction::Transaction;
+use hstratum_core::accounting::payout::Hns;
+use hstratum_core::chain::address::Network;
+use hstratum_core::chain::transaction::Transaction;
 use hstratum_core::units::hex;
 
 use super::check::{check, parse};

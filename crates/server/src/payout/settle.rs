@@ -5,7 +5,7 @@
 //! still due. What an interrupted run left is deleted and begun anew.
 
 use anyhow::{Context, bail};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 
 use super::Terms;
 use super::account::Accounts;

@@ -2,7 +2,7 @@
 //! shown, or more work, and agrees with what is about to be decided.
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::ledger::{Knowledge, Tip};
+use hstratum_core::accounting::ledger::{Knowledge, Tip};
 use hstratum_core::units::{Hash, Height};
 
 use super::due::{self, Due};

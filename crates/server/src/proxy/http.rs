@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hstratum_core::accounts::refused_logins::Reason;
 use hstratum_core::proxy::Drain;
-use hstratum_core::refusals::Reason;
 use serde_json::{Value, json};
 use socket2::SockRef;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
-use hstratum_core::admit::ProxySecret;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
 use serde::Deserialize;

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use hdrhistogram::Histogram as Times;
-use hstratum_core::door::Door;
+use hstratum_core::accounts::refused_logins::{Reason, Refused};
+use hstratum_core::occupancy::Door;
 use hstratum_core::proxy::{BackendStatus, Counts, Drain};
-use hstratum_core::refusals::{Reason, Refused};
 use serde::Serialize;
 use serde_json::{Value, json};
 

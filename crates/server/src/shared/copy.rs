@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use hstratum_core::ban::{Ban, BanChange};
-use hstratum_core::password::StoredPassword;
+use hstratum_core::accounts::ban::{Ban, BanChange};
+use hstratum_core::accounts::password::StoredPassword;
 
 use crate::bans::BansFile;
 use crate::disk;

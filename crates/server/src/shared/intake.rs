@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use hstratum_core::account::clean_name;
-use hstratum_core::ban::Ban;
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::clean_name;
 use hstratum_core::event::Level;
 use postgres::{Client, Transaction};
 

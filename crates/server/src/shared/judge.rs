@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::{Knowledge, Tip, View};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
-use hstratum_core::ledger::{Knowledge, Tip, View};
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 

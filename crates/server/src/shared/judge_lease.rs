@@ -1,7 +1,7 @@
 //! Who is the judge: one server at a time, whose node is synchronized and knows at least as much work
 //! as anybody has ever shown this ledger.
 
-use hstratum_core::ledger::{Knowledge, View};
+use hstratum_core::accounting::ledger::{Knowledge, View};
 
 use crate::limits::ALIVE_MS;
 use crate::sql::{Sql, SqlError};

@@ -1,7 +1,7 @@
 //! Names as a database can hold them. Those of miners are so already; a file that was imported or
 //! repaired may have others, and one of them must not stop all that is shipped after it.
 
-use hstratum_core::password::hash256;
+use hstratum_core::accounts::password::hash256;
 use hstratum_core::units::hex;
 
 /// An index of PostgreSQL takes no text of more than some 2,700 bytes.

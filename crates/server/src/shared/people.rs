@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use hstratum_core::admin::{Answer, Order, Refusal};
-use hstratum_core::ban::{Ban, BanChange};
+use hstratum_core::accounts::ban::{Ban, BanChange};
+use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, NewUser, NotWritten, Owner, UserChange};
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::password::StoredPassword;
+use hstratum_core::pool::orders::{Answer, Order, Refusal};
 
 use super::copy::{Copy, People};
 use super::intake;

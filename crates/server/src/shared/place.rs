@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 
 use super::address::Address;
 use super::roll::Me;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use hstratum_core::block::Solution;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
+use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::Level;
-use hstratum_core::header::{HEADER_BYTES, decode_header, header_hash};
-use hstratum_core::template::RawTransactions;
 use hstratum_core::units::{Hash, Target};
 use postgres::types::ToSql;
 use postgres::{Client, Statement};

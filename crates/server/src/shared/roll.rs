@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use hstratum_core::account::clean_name;
-use hstratum_core::ban::{Ban, BanChange, BannedBy};
+use hstratum_core::accounts::ban::{Ban, BanChange, BannedBy};
+use hstratum_core::accounts::clean_name;
+use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Owner, UserChange};
 use hstratum_core::limits::{BAN_REASON_BYTES_MAX, OPERATOR_BANS_MAX};
-use hstratum_core::password::StoredPassword;
 
 use crate::limits::SHARED_BANS_KEPT_S;
 use crate::sql::{Db, Row, Sql, SqlError};

@@ -3,7 +3,7 @@
 //! A database that is of another network, or was written to by a newer program, is not touched.
 
 use anyhow::{Context, ensure};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel, Transaction};
 

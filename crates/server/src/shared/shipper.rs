@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::Height;
 use postgres::Client;
 use rusqlite::Connection;

@@ -1,12 +1,12 @@
 //! What the ledger knows of found blocks: their state, the round each closed, the dump it is owed.
 //!
 //! The first time that a look finds a block on the main chain closes its round, in the same
-//! transaction. The rules of what follows what are in `hstratum_core::ledger`, what a node's word is
+//! transaction. The rules of what follows what are in `hstratum_core::accounting::ledger`, what a node's word is
 //! worth in `evidence`.
 
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{BlockState, Knowledge, Sighting};
 use hstratum_core::units::{Hash, Height, Target};
 
 use super::evidence;

@@ -4,7 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hstratum_core::ledger::View;
+use hstratum_core::accounting::ledger::View;
 use hstratum_core::units::Height;
 
 use super::keeper::StoreMail;
@@ -173,7 +173,7 @@ impl Dock {
 
 #[cfg(test)]
 mod tests {
-    use hstratum_core::ledger::Tip;
+    use hstratum_core::accounting::ledger::Tip;
     use hstratum_core::units::Hash;
 
     use super::*;

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::address::Network;
+use hstratum_core::accounting::share_dump::Dump;
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
-use hstratum_core::summary::Dump;
 use hstratum_core::units::Hash;
 
 use super::keeper::StoreMail;

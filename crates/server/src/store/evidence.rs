@@ -1,7 +1,7 @@
 //! What a ledger knows of the chain: the tip with the most work that anybody has shown it. A node's
 //! word about blocks counts when the node knows at least as much.
 
-use hstratum_core::ledger::{Chainwork, Knowledge, Tip, View};
+use hstratum_core::accounting::ledger::{Chainwork, Knowledge, Tip, View};
 use hstratum_core::units::{Hash, Height};
 
 use crate::sql::{Sql, SqlError};

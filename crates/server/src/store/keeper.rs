@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use hstratum_core::accounting::ledger::{Credit, Knowledge, Tallied, Tally};
 use hstratum_core::event::{FoundBlock, Level, Now, Verdict};
-use hstratum_core::ledger::{Credit, Knowledge, Tallied, Tally};
 use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally, View};
 use hstratum_core::event::{FoundBlock, Verdict};
-use hstratum_core::ledger::{BlockState, Credit, Knowledge, Tally, View};
 use hstratum_core::units::{Hash, Height, Seq};
 
 pub use crate::mail::AddressMail;

@@ -30,10 +30,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_chann
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use hstratum_core::address::Network;
+use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::{LedgerState, Level, Now};
-use hstratum_core::ledger::BlockState;
 use hstratum_core::units::{Height, Seq};
 
 use self::checkpoint::Growth;

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, View};
 use hstratum_core::event::Level;
-use hstratum_core::ledger::{BlockState, Knowledge, View};
 use hstratum_core::units::{Hash, Seq};
 
 use super::ledger::{Asked, BlockChange, Look};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use hstratum_core::address::Network;
-use hstratum_core::ledger::Tip;
+use hstratum_core::accounting::ledger::Tip;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 

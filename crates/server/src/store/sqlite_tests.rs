@@ -1,5 +1,5 @@
+use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::event::Level;
-use hstratum_core::ledger::Credit;
 use hstratum_core::units::Difficulty;
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hstratum_core::ledger::Tally;
+use hstratum_core::accounting::ledger::Tally;
 
 use super::ledger::TallyKey;
 use super::unproven::Unproven;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hstratum_core::ledger::Tally;
+use hstratum_core::accounting::ledger::Tally;
 use rusqlite::Transaction;
 
 use super::keeper::SPAN_S;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hstratum_core::ledger::Tally;
+use hstratum_core::accounting::ledger::Tally;
 use serde::{Deserialize, Serialize};
 
 use super::keeper::SPAN_S;
@@ -121,7 +121,7 @@ impl Unproven {
 
 #[cfg(test)]
 mod tests {
-    use hstratum_core::ledger::Work;
+    use hstratum_core::accounting::ledger::Work;
 
     use super::*;
 

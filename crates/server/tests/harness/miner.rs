@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hstratum_core::client::{Attempt, Client, Failure, Update, Work};
 use hstratum_core::units::Hash;
+use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
 

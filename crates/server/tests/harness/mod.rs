@@ -23,11 +23,11 @@ use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
 use hstratum::settings::Settings;
 use hstratum::store::ledger::{Asked, Look};
-use hstratum_core::address::Network;
-use hstratum_core::block::Solution;
+use hstratum_core::accounting::ledger::{Tip, View};
+use hstratum_core::chain::address::Network;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Level, Verdict};
-use hstratum_core::ledger::{Tip, View};
-use hstratum_core::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
 use tempfile::TempDir;
 

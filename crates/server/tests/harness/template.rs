@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hstratum_core::merkle::Branch;
-use hstratum_core::template::{Coinbase, TemplateParts};
+use hstratum_core::chain::merkle::Branch;
+use hstratum_core::chain::template::{Coinbase, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use hstratum::shared;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
 use hstratum::values;
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 

@@ -18,8 +18,8 @@ use hstratum::payout::{
 };
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
-use hstratum_core::address::{Address, Network};
-use hstratum_core::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::chain::address::{Address, Network};
 use ledgers::{Ledger, on_each};
 
 const HNS: u64 = 1_000_000;

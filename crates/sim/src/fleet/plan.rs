@@ -2,8 +2,8 @@
 //! which of them. As in `crate::plan`, about half of the kinds of faults are left out.
 
 use fastrand::Rng;
-use hstratum_core::address::Network;
-use hstratum_core::pace::Dynamic;
+use hstratum_core::chain::address::Network;
+use hstratum_core::session::difficulty::Dynamic;
 
 use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners, draw_remembered};
 

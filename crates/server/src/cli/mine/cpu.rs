@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use hstratum_core::client::{Attempt, Work};
+use hstratum_core::wire::client::{Attempt, Work};
 
 use super::Event;
 

@@ -13,8 +13,8 @@ use hstratum::payout::{
     plan, settle,
 };
 use hstratum::sql::Db;
-use hstratum_core::address::Network;
-use hstratum_core::payout::parse_hns;
+use hstratum_core::accounting::payout::parse_hns;
+use hstratum_core::chain::address::Network;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use hstratum_core::client::Failure;
+use hstratum_core::wire::client::Failure;
 
 use super::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
 use super::links::Links;

@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use hstratum_core::header::{HeaderFields, HeaderHasher, Proof};
-use hstratum_core::message::{write_set_difficulty, write_subscribed};
+use hstratum_core::chain::header::{HeaderFields, HeaderHasher, Proof};
 use hstratum_core::units::{Difficulty, Hash};
+use hstratum_core::wire::message::{write_set_difficulty, write_subscribed};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};

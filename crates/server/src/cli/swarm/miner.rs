@@ -9,8 +9,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hstratum_core::client::{Attempt, Client, Failure, Refusal, Work};
 use hstratum_core::units::{Difficulty, Hash};
+use hstratum_core::wire::client::{Attempt, Client, Failure, Refusal, Work};
 use serde_json::{Value, json};
 
 /// Ids of submits begin here; those below are [`Client`]'s. Replies are as long as those of a

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::client::Refusal;
 use hstratum_core::units::Difficulty;
+use hstratum_core::wire::client::Refusal;
 use serde_json::{Value, json};
 
 use super::limits::KINDS_MAX;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use hstratum::payout::hsd::{Node, Patience, Secret, Url};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 
 /// The node's API key.
 pub(super) const KEY: &str = "HSTRATUM_NODE_API_KEY";

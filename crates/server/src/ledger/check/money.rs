@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::payout::{FeePpm, Hns};
+use hstratum_core::accounting::payout::{FeePpm, Hns};
 
 use super::Check;
 use crate::payout::divided_over_its_round;

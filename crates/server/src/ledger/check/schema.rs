@@ -1,6 +1,6 @@
 //! Whether all tables, indexes and views are there, and the file is whole.
 
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 
 use super::Check;
 use crate::store;

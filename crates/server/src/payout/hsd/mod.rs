@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use hstratum_core::address::Network;
+use hstratum_core::chain::address::Network;
 use hstratum_core::units::Hash;
 use serde_json::{Value, json};
 use ureq::Agent;

@@ -1,9 +1,9 @@
 //! hsd's full node: its chain, its mempool, and the way to the network.
 
 use anyhow::anyhow;
-use hstratum_core::address::{Address, Network};
-use hstratum_core::ledger::{Chainwork, Tip, View};
-use hstratum_core::transaction::{Outpoint, Transaction};
+use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! hsd's wallet: it chooses coins and signs. It never sends.
 
 use anyhow::{anyhow, bail};
-use hstratum_core::address::{Address, Network};
-use hstratum_core::transaction::Outpoint;
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::transaction::Outpoint;
 use hstratum_core::units::{Hash, hex};
 use serde_json::{Value, json};
 

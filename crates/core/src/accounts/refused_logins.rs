@@ -1,0 +1,243 @@
+//! Logins that were refused: counts by reason, the latest addresses, and a line now and then.
+//!
+//! A stranger may be refused as often as it likes. An address has one line a minute, which says how many
+//! were left out; so many addresses are remembered, and the one that was silent longest is forgotten for a
+//! new one. An address of IPv6 is its /64.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::accounts::ban::network_of;
+use crate::event::Now;
+use crate::limits::{REFUSALS_MAX, REFUSALS_QUIET_MS};
+
+/// Why a login was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The account is known, and this is not its password.
+    WrongPassword,
+    /// `auth: users`, and there is no such user.
+    UnknownUser,
+    /// `auth: address`, and the name is no address that can be paid.
+    NoAddress,
+    /// The operator has disabled the account.
+    Disabled,
+    /// Too many wrong passwords of the admin came from there.
+    Guesses,
+    /// The connection has as many names as it may.
+    Names,
+    /// A proxy has not proven what it said.
+    Proof,
+    /// No name, or one that is too long, or no text.
+    Malformed,
+    /// A server has refused it; of a proxy.
+    Server,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::WrongPassword,
+        Self::UnknownUser,
+        Self::NoAddress,
+        Self::Disabled,
+        Self::Guesses,
+        Self::Names,
+        Self::Proof,
+        Self::Malformed,
+        Self::Server,
+    ];
+
+    /// For programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong_password",
+            Self::UnknownUser => "unknown_user",
+            Self::NoAddress => "no_address",
+            Self::Disabled => "disabled",
+            Self::Guesses => "guesses",
+            Self::Names => "names",
+            Self::Proof => "proof",
+            Self::Malformed => "malformed",
+            Self::Server => "server",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong password",
+            Self::UnknownUser => "no such user",
+            Self::NoAddress => "no address that can be paid",
+            Self::Disabled => "the account is disabled",
+            Self::Guesses => "too many wrong passwords of the admin from there",
+            Self::Names => "too many names on a connection",
+            Self::Proof => "a proxy with another secret",
+            Self::Malformed => "no name, or too long",
+            Self::Server => "by the server",
+        }
+    }
+}
+
+/// What was refused from one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Of IPv6 the first of its /64.
+    pub address: IpAddr,
+    /// The name of the last one. Untrusted text.
+    pub name: Arc<str>,
+    /// Why the last one.
+    pub reason: Reason,
+    /// How many since it is remembered.
+    pub count: u64,
+    /// When the first and the last of them were, Unix seconds.
+    pub first_s: u64,
+    /// See `first_s`.
+    pub last_s: u64,
+    said_ms: u64,
+    left_out: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Refusals {
+    counts: [u64; Reason::ALL.len()],
+    /// The address that was refused last is the last one.
+    list: VecDeque<Refused>,
+}
+
+impl Refusals {
+    /// A login was refused; the line about it, if it is time for one.
+    pub fn note(&mut self, now: Now, from: IpAddr, name: &str, reason: Reason) -> Option<String> {
+        self.counts[reason as usize] += 1;
+        let address = network_of(from);
+        let at = self.list.iter().rposition(|one| one.address == address);
+        let Some(mut one) = at.and_then(|at| self.list.remove(at)) else {
+            if self.list.len() >= REFUSALS_MAX {
+                self.list.pop_front();
+            }
+            self.list.push_back(Refused {
+                address,
+                name: name.into(),
+                reason,
+                count: 1,
+                first_s: now.unix_s,
+                last_s: now.unix_s,
+                said_ms: now.ms,
+                left_out: 0,
+            });
+            let text = format!("login of {name:?} refused, from {from}: {}", reason.text());
+            return Some(text);
+        };
+        if *one.name != *name {
+            one.name = name.into();
+        }
+        one.reason = reason;
+        one.count += 1;
+        one.last_s = now.unix_s;
+        one.left_out += 1;
+        let line = one.line(now.ms);
+        self.list.push_back(one);
+        line
+    }
+
+    /// Lines about those that were left out, when it is time.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<String> {
+        let lines = self.list.iter_mut().filter_map(|one| one.line(now_ms));
+        lines.collect()
+    }
+
+    /// How many there were, in the order of [`Reason::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [u64; Reason::ALL.len()] {
+        self.counts
+    }
+
+    /// The latest addresses, the last one first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Refused> {
+        self.list.iter().rev().cloned().collect()
+    }
+}
+
+impl Refused {
+    fn line(&mut self, now_ms: u64) -> Option<String> {
+        let is_due = now_ms.saturating_sub(self.said_ms) >= REFUSALS_QUIET_MS;
+        if self.left_out == 0 || !is_due {
+            return None;
+        }
+        self.said_ms = now_ms;
+        let count = std::mem::take(&mut self.left_out);
+        let (address, name, why) = (self.address, &self.name, self.reason.text());
+        Some(format!(
+            "{count} more logins refused, from {address}; the last was {name:?}: {why}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now {
+            ms,
+            unix_s: 1_000_000 + ms / 1000,
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_line_a_minute_which_counts_the_others() {
+        let mut refusals = Refusals::default();
+        let from = "192.0.2.7".parse().expect("an address");
+        let mut lines = Vec::new();
+        for second in 0..150 {
+            let now = at(second * 1000);
+            lines.extend(refusals.note(now, from, "bob.rig", Reason::UnknownUser));
+            lines.extend(refusals.tick(now.ms));
+        }
+        lines.extend(refusals.tick(200_000));
+        lines.extend(refusals.tick(300_000));
+        assert_eq!(
+            lines,
+            [
+                r#"login of "bob.rig" refused, from 192.0.2.7: no such user"#,
+                r#"60 more logins refused, from 192.0.2.7; the last was "bob.rig": no such user"#,
+                r#"60 more logins refused, from 192.0.2.7; the last was "bob.rig": no such user"#,
+                r#"29 more logins refused, from 192.0.2.7; the last was "bob.rig": no such user"#,
+            ]
+        );
+        let [one] = &refusals.list()[..] else {
+            panic!("one address")
+        };
+        assert_eq!((one.count, one.last_s - one.first_s), (150, 149));
+        assert_eq!(refusals.counts()[Reason::UnknownUser as usize], 150);
+    }
+
+    #[test]
+    fn so_many_addresses_are_remembered_and_the_latest_of_them() {
+        let mut refusals = Refusals::default();
+        for n in 0..2 * REFUSALS_MAX as u32 {
+            let from = std::net::Ipv4Addr::from(n).into();
+            assert!(refusals.note(at(0), from, "x", Reason::Malformed).is_some());
+        }
+        let list = refusals.list();
+        assert_eq!(list.len(), REFUSALS_MAX);
+        let last = std::net::Ipv4Addr::from(2 * REFUSALS_MAX as u32 - 1);
+        assert_eq!(list[0].address, IpAddr::from(last));
+        // A /64 is one address.
+        for host in ["2001:db8::1", "2001:db8::2"] {
+            let from = host.parse().expect("an address");
+            refusals.note(at(0), from, "x", Reason::Malformed);
+        }
+        assert_eq!(refusals.list()[0].count, 2);
+    }
+
+    #[test]
+    fn reasons_are_in_the_order_of_their_counts() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+}

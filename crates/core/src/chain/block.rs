@@ -1,0 +1,71 @@
+//! Found blocks: complete, checked once more from their parts, and ready to be written whole.
+
+use std::sync::Arc;
+
+use crate::chain::header::{HeaderFields, Proof, encode_header, header_hash};
+use crate::chain::template::{Coinbase, RawTransactions, Template, encode_block};
+use crate::units::{Difficulty, Hash};
+
+/// A share that meets the network's target.
+pub struct Solution {
+    /// The block's hash.
+    pub hash: Hash,
+    /// What it was made from.
+    pub template: Arc<Template>,
+    /// The header but for the proof.
+    pub fields: HeaderFields,
+    /// Nonce, time and extra nonce.
+    pub proof: Proof,
+    /// The mask of its job.
+    pub mask: Hash,
+    /// The coinbase of its job.
+    pub coinbase: Coinbase,
+    /// Whether its parent was the tip when it came; if not, the node only stores it.
+    pub reach: Reach,
+    /// Who found it.
+    pub account: Arc<str>,
+    /// The difficulty of the share that it is.
+    pub difficulty: Difficulty,
+}
+
+/// How far a found block is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To the peers at once, and into the chain.
+    Network,
+    /// Into the chain only: its parent is no longer the tip.
+    Chain,
+}
+
+impl Solution {
+    /// Checks the whole block anew from its parts, since an invalid one gets the node banned.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(&self) -> Result<(), &'static str> {
+        let template = &self.template;
+        if self.coinbase.txid() != template.coinbase.txid()
+            || self.fields.merkle_root != template.merkle_branch.root(&self.coinbase.txid())
+        {
+            return Err("merkle root");
+        }
+        if self.fields.witness_root != template.witness_root(&self.coinbase) {
+            return Err("witness root");
+        }
+        if !(template.time_min..=template.time_max).contains(&self.proof.time) {
+            return Err("time");
+        }
+        if header_hash(&self.fields, &self.proof, &self.mask) != self.hash
+            || !template.target.is_met_by(&self.hash)
+        {
+            return Err("proof of work");
+        }
+        Ok(())
+    }
+
+    /// The whole raw block.
+    pub fn encode(&self, transactions: &RawTransactions) -> Vec<u8> {
+        let header = encode_header(&self.fields, &self.proof, &self.mask);
+        encode_block(&header, &self.coinbase, transactions)
+    }
+}

@@ -1,0 +1,201 @@
+//! A transaction that pays, read to be checked before anybody else sees it.
+//!
+//! Only what the bytes say: that the coins exist, that the signatures are right and that the
+//! network would relay it is for a node to say.
+
+use crate::chain::address::Address;
+use crate::chain::reader::Reader;
+use crate::units::Hash;
+
+/// What a byte outside the witnesses weighs (hsd lib/protocol/consensus.js, WITNESS_SCALE_FACTOR).
+const WITNESS_SCALE: usize = 4;
+
+/// Covenant of an output that is money and nothing else (hsd lib/covenants/rules.js, types).
+const COVENANT_NONE: u8 = 0;
+
+/// An output of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Outpoint {
+    /// The transaction.
+    pub txid: Hash,
+    /// Which of its outputs, from 0.
+    pub index: u32,
+}
+
+/// What a transaction spends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The output it spends.
+    pub outpoint: Outpoint,
+    /// 2^32 − 1: no relative lock on time or height.
+    pub sequence: u32,
+    /// What proves the right to; empty where it is not signed.
+    pub witness: Vec<Vec<u8>>,
+}
+
+/// What a transaction pays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Base units.
+    pub value: u64,
+    /// To whom.
+    pub address: Address,
+    /// Whether it is money only, and has nothing to do with a name.
+    pub plain: bool,
+}
+
+/// A transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// 0 is the only one that is relayed.
+    pub version: u32,
+    /// What it spends, at least one.
+    pub inputs: Vec<Input>,
+    /// What it pays.
+    pub outputs: Vec<Output>,
+    /// 0: may be in any block.
+    pub locktime: u32,
+    /// Hash of it without its witnesses; does not change when it is signed.
+    pub txid: Hash,
+    /// What it takes of a block (hsd lib/primitives/tx.js, getWeight).
+    pub weight: usize,
+}
+
+impl Transaction {
+    /// Reads a transaction as hsd writes it (lib/primitives/tx.js, read): base, then witnesses,
+    /// and nothing after them. `None` if it is none.
+    #[must_use]
+    pub fn parse(raw: &[u8]) -> Option<Self> {
+        let mut reader = Reader(raw);
+        let version = reader.u32()?;
+        let mut inputs = read_many(&mut reader, read_input)?;
+        let outputs = read_many(&mut reader, read_output)?;
+        let locktime = reader.u32()?;
+        let base_bytes = raw.len() - reader.0.len();
+        for input in &mut inputs {
+            input.witness = read_many(&mut reader, |reader| Some(reader.var_bytes()?.to_vec()))?;
+        }
+        (reader.0.is_empty() && !inputs.is_empty()).then(|| Self {
+            version,
+            inputs,
+            outputs,
+            locktime,
+            txid: Hash::blake2b(&[&raw[..base_bytes]]),
+            weight: base_bytes * (WITNESS_SCALE - 1) + raw.len(),
+        })
+    }
+
+    /// Whether it spends that output.
+    #[must_use]
+    pub fn spends(&self, outpoint: Outpoint) -> bool {
+        self.inputs.iter().any(|input| input.outpoint == outpoint)
+    }
+}
+
+/// A count, and as many things. The count alone takes no memory.
+fn read_many<T>(
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut many = Vec::new();
+    for _ in 0..reader.varint()? {
+        many.push(read(reader)?);
+    }
+    Some(many)
+}
+
+fn read_input(reader: &mut Reader<'_>) -> Option<Input> {
+    let txid = Hash(reader.array()?);
+    let index = reader.u32()?;
+    let sequence = reader.u32()?;
+    let outpoint = Outpoint { txid, index };
+    Some(Input {
+        outpoint,
+        sequence,
+        witness: Vec::new(),
+    })
+}
+
+fn read_output(reader: &mut Reader<'_>) -> Option<Output> {
+    let value = reader.u64()?;
+    let address = reader.address()?;
+    let covenant = reader.u8()?;
+    let items = read_many(reader, |reader| reader.var_bytes().map(drop))?;
+    Some(Output {
+        value,
+        address,
+        plain: covenant == COVENANT_NONE && items.is_empty(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::address::Network;
+    use crate::units::unhex;
+
+    /// Made by hsd: two coins of one key, a payment, change.
+    const RAW: &str = "0000000002010101010101010101010101010101010101010101010101010101010101010100000000ffffffff040404040404040404040404040404040404040404040404040404040404040403000000ffffffff0287d612000000000000140000000000000000000000000000000000000000000060ae0a000000000000146bb5dca053ae9d10a5344d7ab99db4c2a8daf60400000000000002410a9c4da40652addccd7c3d3b5f47dd0dc29ad8ff218921081eec1600c22b491a1735cee71f58bf3282d149e89def466d11f5bf3fa9ebccf4635503f15b604684012102989c0b76cb563971fdc9bef31ec06c3560f3249d6ee9e5d83c57625596e05f6f02418192ed2fd296603ca830060ab04a7989d207f17b425733c87dda3b0910cb37161c7063141542afaa78c4e8b23575bc86898f6e1cf3f7e361826697a5010019f1012102989c0b76cb563971fdc9bef31ec06c3560f3249d6ee9e5d83c57625596e05f6f";
+
+    #[test]
+    fn a_payment_of_hsd_is_read() {
+        let raw = unhex(RAW).unwrap();
+        let tx = Transaction::parse(&raw).expect("hsd's own transaction");
+        let txid = "434193ecad344b07be8aa02a34a53a9d099fac65a0e96ee73f3ff7e35d51dc73";
+        assert_eq!(tx.txid, Hash::from_hex(txid).unwrap());
+        assert_eq!((tx.version, tx.locktime, tx.weight), (0, 0, 818));
+        for (place, index) in [(0, 0), (1, 3)] {
+            let txid = Hash([index as u8 + 1; 32]);
+            let input = &tx.inputs[place];
+            assert_eq!(input.outpoint, Outpoint { txid, index });
+            let sizes: Vec<usize> = input.witness.iter().map(Vec::len).collect();
+            assert_eq!(sizes, [65, 33]);
+            assert_eq!(input.sequence, u32::MAX);
+            assert!(tx.spends(input.outpoint));
+        }
+        let txid = Hash([1; 32]);
+        assert!(!tx.spends(Outpoint { txid, index: 1 }));
+        let paid = [
+            "rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda",
+            "rs1qdw6aegzn46w3pff5f4atn8d5c25d4asyetvy2a",
+        ];
+        let values = [1_234_567, 700_000];
+        for ((output, value), address) in tx.outputs.iter().zip(values).zip(paid) {
+            let address = Address::parse(address, Network::Regtest).unwrap();
+            assert_eq!(
+                *output,
+                Output {
+                    value,
+                    address,
+                    plain: true
+                }
+            );
+        }
+        assert_eq!(tx.outputs.len(), 2);
+    }
+
+    #[test]
+    fn what_is_cut_or_longer_is_no_transaction() {
+        let mut raw = unhex(RAW).unwrap();
+        for cut in 0..raw.len() {
+            assert_eq!(Transaction::parse(&raw[..cut]), None, "{cut}");
+        }
+        raw.push(0);
+        assert_eq!(Transaction::parse(&raw), None);
+        assert_eq!(Transaction::parse(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn an_output_with_a_covenant_is_not_plain() {
+        let raw = unhex(RAW).unwrap();
+        // The covenant's type is the byte before its count, behind the first output's address.
+        let at = 4 + 1 + 2 * 40 + 1 + 8 + 2 + 20;
+        for (offset, byte) in [(0, 2), (1, 0)] {
+            let mut other = raw.clone();
+            assert_eq!(other[at + offset], 0);
+            other[at + offset] = byte;
+            let plain = Transaction::parse(&other).unwrap().outputs[0].plain;
+            assert_eq!(plain, byte == 0);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Jobs: what miners get of a template, and the line that tells them.
+//!
+//! A job is a template, a coinbase and a mask. Each job has its own coinbase witness nonce, hence
+//! its own witness root, so that no header space is given out twice. Ids never repeat: they begin
+//! with a prefix that belongs to this start of the pool.
+
+pub mod share;
+pub(crate) mod share_memory;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::chain::block::Solution;
+use crate::chain::header::{HeaderFields, HeaderHasher, mask_hash};
+use crate::chain::template::{Coinbase, RawTransactions, Template};
+use crate::job::share_memory::Generations;
+use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
+use crate::units::{Difficulty, Hash, hex, push_hex};
+
+/// Hex digits of a job's id that belong to the start of the pool.
+const PREFIX_DIGITS: usize = 12;
+const PREFIX_MASK: u64 = (1 << (4 * PREFIX_DIGITS)) - 1;
+
+/// What sets this start of the pool apart from every other; random.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot {
+    /// Begins each job's id: Unix seconds and 16 random bits, say.
+    pub prefix: u64,
+    /// Where coinbase nonces begin.
+    pub nonce: u64,
+    /// Keys digests that live in memory only.
+    pub secret: [u8; 32],
+}
+
+/// Counts jobs in the order in which they were made.
+pub type JobNumber = u64;
+
+/// What miners work on.
+pub struct Job {
+    /// Its place among all jobs.
+    pub number: JobNumber,
+    /// What it was made from.
+    pub template: Arc<Template>,
+    /// Hides from the miner which share is a block. Zero: no client can bear another yet.
+    pub mask: Hash,
+    /// Hashes a share's header.
+    pub hasher: HeaderHasher,
+    /// The network's difficulty: no share needs to be harder.
+    pub network_difficulty: Difficulty,
+    witness_nonce: [u8; 8],
+    witness_root: Hash,
+    seen: HashSet<u128>,
+    /// It takes no more shares.
+    is_closed: bool,
+}
+
+/// The halves of the extra nonce, the time and the nonce: what tells two shares of a job apart.
+pub fn share_key(extra_nonce1: u32, extra_nonce2: u32, time: u32, nonce: u32) -> u128 {
+    [extra_nonce1, extra_nonce2, time, nonce]
+        .iter()
+        .fold(0, |key, &part| key << 32 | u128::from(part))
+}
+
+impl Job {
+    fn new(number: JobNumber, template: Arc<Template>, witness_nonce: [u8; 8]) -> Self {
+        let mask = Hash::ZERO;
+        let coinbase = template.coinbase.with_witness_nonce(witness_nonce);
+        let witness_root = template.witness_root(&coinbase);
+        Self {
+            number,
+            mask,
+            hasher: HeaderHasher::new(&fields(&template, witness_root, &mask)),
+            network_difficulty: template.target.difficulty(),
+            template,
+            witness_nonce,
+            witness_root,
+            seen: HashSet::new(),
+            is_closed: false,
+        }
+    }
+
+    /// The coinbase of this job's blocks.
+    pub fn coinbase(&self) -> Coinbase {
+        self.template
+            .coinbase
+            .with_witness_nonce(self.witness_nonce)
+    }
+
+    /// The constant parts of this job's header.
+    pub fn header_fields(&self) -> HeaderFields {
+        fields(&self.template, self.witness_root, &self.mask)
+    }
+
+    /// A difficulty as far as a share of this job can need it.
+    pub fn cap(&self, difficulty: Difficulty) -> Difficulty {
+        if self.network_difficulty < difficulty {
+            self.network_difficulty
+        } else {
+            difficulty
+        }
+    }
+
+    /// Remembers an accepted share; false when it was remembered before.
+    pub fn remember(&mut self, key: u128) -> bool {
+        self.seen.insert(key)
+    }
+
+    /// Whether an accepted share is remembered.
+    pub fn remembers(&self, key: u128) -> bool {
+        self.seen.contains(&key)
+    }
+
+    /// Accepted shares that are remembered.
+    pub fn remembered(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether everybody should get a fresh job because this one remembers so much.
+    pub fn is_full(&self) -> bool {
+        self.seen.len() >= SHARES_PER_JOB_MAX
+    }
+
+    /// Whether this job takes no more shares: it is too old, or remembers too much.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed || self.seen.len() >= 2 * SHARES_PER_JOB_MAX
+    }
+
+    /// Takes no more shares from now on, and forgets those that it has taken.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.seen = HashSet::new();
+    }
+}
+
+fn fields(template: &Template, witness_root: Hash, mask: &Hash) -> HeaderFields {
+    HeaderFields {
+        prev_block: template.prev_block,
+        tree_root: template.tree_root,
+        reserved_root: template.reserved_root,
+        witness_root,
+        merkle_root: template.merkle_root,
+        version: template.version,
+        bits: template.bits,
+        mask_hash: mask_hash(&template.prev_block, mask),
+    }
+}
+
+/// A template and what belongs to it.
+struct Slot {
+    template: Arc<Template>,
+    transactions: Option<Arc<RawTransactions>>,
+    /// Found before the transactions came, so not yet whole for the spool.
+    unspooled: Vec<Arc<Solution>>,
+}
+
+/// Templates, jobs for everybody, the most shares of one of those, those of all of them, and the most
+/// blocks of one template that wait for its transactions.
+pub(crate) struct JobSizes {
+    pub templates: usize,
+    pub shared: usize,
+    pub shares: usize,
+    pub all_shares: usize,
+    pub unspooled: usize,
+}
+
+/// The jobs of the last templates.
+pub struct Jobs {
+    /// Begins each id.
+    prefix: String,
+    /// Where coinbase nonces begin.
+    nonce: u64,
+    next: JobNumber,
+    slots: VecDeque<Slot>,
+    shared: VecDeque<Job>,
+    generations: Generations,
+}
+
+impl Jobs {
+    /// No job yet; so many shares may be remembered.
+    pub fn new(boot: Boot, shares_remembered_max: usize) -> Self {
+        let prefix = boot.prefix & PREFIX_MASK;
+        Self {
+            prefix: format!("{prefix:0PREFIX_DIGITS$x}"),
+            nonce: boot.nonce,
+            next: 1,
+            slots: VecDeque::new(),
+            shared: VecDeque::new(),
+            generations: Generations::new(shares_remembered_max),
+        }
+    }
+
+    /// Takes a template and makes the job for everybody. The oldest template goes.
+    pub fn push(&mut self, template: Template) -> &Job {
+        let template = Arc::new(template);
+        let transactions = template.txids.is_empty().then(|| {
+            Arc::new(RawTransactions {
+                count: 0,
+                bytes: Arc::from([]),
+            })
+        });
+        self.slots.push_back(Slot {
+            template: template.clone(),
+            transactions,
+            unspooled: Vec::new(),
+        });
+        if self.slots.len() > TEMPLATES_MAX {
+            self.slots.pop_front();
+        }
+        let oldest = self.oldest_template();
+        self.shared.retain(|job| job.template.id >= oldest);
+        self.push_shared(template)
+    }
+
+    /// Another job for everybody from the newest template.
+    pub fn push_fresh(&mut self) -> Option<&Job> {
+        let template = self.slots.back()?.template.clone();
+        Some(self.push_shared(template))
+    }
+
+    /// A share is remembered, of whichever job.
+    pub(crate) fn count_remembered(&mut self) {
+        self.generations.count();
+    }
+
+    /// Whether everybody should get a fresh job, since the newest or all together remember so much.
+    pub(crate) fn wants_fresh(&self) -> bool {
+        self.generations.is_full() || self.newest().is_some_and(Job::is_full)
+    }
+
+    /// The newest job begins another generation if it is time for one; then jobs for one connection
+    /// below the number that is returned are to be closed. Those for everybody are.
+    pub(crate) fn begin_generation(&mut self) -> Option<JobNumber> {
+        if !self.generations.is_full() {
+            return None;
+        }
+        let closed_below = self.generations.begin(self.newest()?.number);
+        let old = self.shared.iter_mut();
+        old.filter(|job| job.number < closed_below)
+            .for_each(Job::close);
+        Some(closed_below)
+    }
+
+    fn push_shared(&mut self, template: Arc<Template>) -> &Job {
+        let job = self.make(template);
+        if self.shared.len() == SHARED_JOBS_MAX {
+            self.shared.pop_front();
+        }
+        self.shared.push_back(job);
+        self.shared.back().expect("one was pushed")
+    }
+
+    /// A job for one connection alone, from the newest template.
+    pub fn make_own(&mut self) -> Option<Box<Job>> {
+        let template = self.slots.back()?.template.clone();
+        Some(Box::new(self.make(template)))
+    }
+
+    fn make(&mut self, template: Arc<Template>) -> Job {
+        let number = self.next;
+        self.next += 1;
+        let nonce = self.nonce.wrapping_add(number).to_be_bytes();
+        Job::new(number, template, nonce)
+    }
+
+    /// The newest template's job for everybody.
+    pub fn newest(&self) -> Option<&Job> {
+        self.shared.back()
+    }
+
+    /// A job that was for everybody.
+    pub fn shared_mut(&mut self, number: JobNumber) -> Option<&mut Job> {
+        self.shared
+            .iter_mut()
+            .rev()
+            .find(|job| job.number == number)
+    }
+
+    /// The id of the oldest template of which shares are taken.
+    pub fn oldest_template(&self) -> u64 {
+        self.slots.front().map_or(0, |slot| slot.template.id)
+    }
+
+    /// A job's id on the wire.
+    pub fn id(&self, number: JobNumber) -> String {
+        format!("{}{number:x}", self.prefix)
+    }
+
+    /// The number of a job by its id on the wire, in its one spelling; `None` when it is not of
+    /// this start.
+    pub fn number(&self, id: &str) -> Option<JobNumber> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let number = id.strip_prefix(&self.prefix)?;
+        if number.starts_with('0') || !number.bytes().all(is_digit) {
+            return None;
+        }
+        JobNumber::from_str_radix(number, 16).ok()
+    }
+
+    /// Takes the raw transactions of a template; returns the solutions that waited for them.
+    pub fn set_transactions(
+        &mut self,
+        template: u64,
+        bytes: Arc<[u8]>,
+    ) -> Vec<(Arc<Solution>, Arc<RawTransactions>)> {
+        let Some(slot) = self.slot_mut(template) else {
+            return Vec::new();
+        };
+        let count = slot.template.txids.len();
+        let transactions = Arc::new(RawTransactions { count, bytes });
+        slot.transactions = Some(transactions.clone());
+        slot.unspooled
+            .drain(..)
+            .map(|solution| (solution, transactions.clone()))
+            .collect()
+    }
+
+    /// The raw transactions for a solution; when they have not come yet it is kept for
+    /// [`Jobs::set_transactions`].
+    pub fn transactions_for(&mut self, solution: &Arc<Solution>) -> Option<Arc<RawTransactions>> {
+        let slot = self.slot_mut(solution.template.id)?;
+        if slot.transactions.is_none() && slot.unspooled.len() < FOUND_BLOCKS_MAX {
+            slot.unspooled.push(solution.clone());
+        }
+        slot.transactions.clone()
+    }
+
+    /// How much is remembered.
+    pub(crate) fn sizes(&self) -> JobSizes {
+        let shares = self.shared.iter().map(Job::remembered);
+        let unspooled = self.slots.iter().map(|slot| slot.unspooled.len());
+        JobSizes {
+            templates: self.slots.len(),
+            shared: self.shared.len(),
+            shares: shares.clone().max().unwrap_or(0),
+            all_shares: shares.sum(),
+            unspooled: unspooled.max().unwrap_or(0),
+        }
+    }
+
+    fn slot_mut(&mut self, template: u64) -> Option<&mut Slot> {
+        self.slots
+            .iter_mut()
+            .find(|slot| slot.template.id == template)
+    }
+
+    /// Appends the `mining.notify` of a job.
+    pub fn write_notify(&self, out: &mut Vec<u8>, job: &Job, now_unix_s: u64) {
+        let template = &job.template;
+        out.extend_from_slice(b"{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"");
+        out.extend_from_slice(self.id(job.number).as_bytes());
+        for hash in [
+            &template.prev_block,
+            &template.merkle_root,
+            &job.witness_root,
+            &template.tree_root,
+            &template.reserved_root,
+        ] {
+            out.extend_from_slice(b"\",\"");
+            push_hex(out, &hash.0);
+        }
+        let time = now_unix_s.clamp(template.time_min, template.time_max);
+        let time = u32::try_from(time).unwrap_or(u32::MAX);
+        for number in [template.version, template.bits, time] {
+            out.extend_from_slice(b"\",\"");
+            push_hex(out, &number.to_be_bytes());
+        }
+        out.extend_from_slice(b"\"]}\n");
+    }
+
+    /// The JSON array of a job's transactions, the coinbase excluded.
+    pub fn transactions_json(template: &Template) -> String {
+        let ids: Vec<String> = template.txids.iter().map(|txid| hex(&txid.0)).collect();
+        if ids.is_empty() {
+            "[]".to_owned()
+        } else {
+            format!("[\"{}\"]", ids.join("\",\""))
+        }
+    }
+}

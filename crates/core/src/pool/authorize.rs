@@ -1,0 +1,443 @@
+//! Who is on a connection: `mining.authorize`, `mining.authorize_admin` and `mining.add_user`.
+//!
+//! Passwords are hashed elsewhere. While a connection waits for that its next lines wait too; equal
+//! questions are asked once, so that a farm that comes back at once costs one hash.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::accounts::password::StoredPassword;
+use crate::accounts::refused_logins::Reason;
+use crate::accounts::{ADMIN, Login, User, clean_name};
+use crate::event::{Action, Actions, Level, NewUser, NotWritten, Now, Owner, Password, Ticket};
+use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
+use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::orders::{Answer as OrderAnswer, Change, OrderId, Refusal};
+use crate::pool::{Pool, Shared};
+use crate::session::difficulty::split_password;
+use crate::session::{Authorized, Session};
+use crate::units::ConnId;
+use crate::wire::message::{Reject, Request};
+
+/// A connection that waits for an answer, and the request that it asked with.
+pub(crate) struct Asker {
+    pub conn: ConnId,
+    pub id: Option<String>,
+}
+
+/// A question to whoever hashes passwords, and who waits for the answer.
+pub(crate) enum Question {
+    /// Is this the account's password?
+    Login {
+        account: Arc<str>,
+        password: String,
+        /// What it is compared with.
+        stored: StoredPassword,
+        waiting: Vec<(Asker, User)>,
+    },
+    /// Write a user, whose new password is known where it has one.
+    Write {
+        name: String,
+        password: Option<String>,
+        writer: Writer,
+    },
+}
+
+/// Who waits for a user to be written.
+pub(crate) enum Writer {
+    /// A password of the old kind is written anew.
+    Nobody,
+    /// An admin on the wire.
+    Miner(Asker),
+    /// The operator.
+    Operator(OrderId, Change),
+}
+
+/// The questions that are not answered yet. Each connection waits for one at most.
+pub(crate) struct Questions {
+    open: HashMap<Ticket, Question>,
+    /// The open logins, by account and password.
+    logins: HashMap<(Arc<str>, String), Ticket>,
+    /// The names on their way to disk.
+    writing: HashSet<String>,
+    last: Ticket,
+}
+
+impl Questions {
+    /// No question yet. Tickets begin at the random `seed`, so that an answer meant for an earlier
+    /// pool finds no question here.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            open: HashMap::new(),
+            logins: HashMap::new(),
+            writing: HashSet::new(),
+            last: seed >> 1,
+        }
+    }
+
+    /// The question that an answer belongs to.
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Question> {
+        let question = self.open.remove(&ticket)?;
+        match &question {
+            Question::Login {
+                account, password, ..
+            } => {
+                self.logins.remove(&(account.clone(), password.clone()));
+            }
+            Question::Write { name, .. } => {
+                self.writing.remove(name);
+            }
+        }
+        Some(question)
+    }
+
+    /// Asks whether a password is the account's; `None` when that is being asked already.
+    fn ask_login(
+        &mut self,
+        asker: Asker,
+        user: User,
+        password: &str,
+        stored: &StoredPassword,
+    ) -> Option<Ticket> {
+        let key = (user.account.clone(), password.to_owned());
+        if let Some(ticket) = self.logins.get(&key)
+            && let Some(Question::Login {
+                waiting,
+                stored: old,
+                ..
+            }) = self.open.get_mut(ticket)
+            && old == stored
+        {
+            waiting.push((asker, user));
+            return None;
+        }
+        self.last += 1;
+        let question = Question::Login {
+            account: user.account.clone(),
+            password: password.to_owned(),
+            stored: stored.clone(),
+            waiting: vec![(asker, user)],
+        };
+        self.open.insert(self.last, question);
+        self.logins.insert(key, self.last);
+        Some(self.last)
+    }
+
+    /// The question whether this is the account's password.
+    fn login_of(&self, account: &Arc<str>, password: &str) -> Option<Ticket> {
+        let key = (account.clone(), password.to_owned());
+        self.logins.get(&key).copied()
+    }
+
+    /// A connection waits no longer; whether nobody does now.
+    pub(crate) fn leave(&mut self, ticket: Ticket, conn: ConnId) -> bool {
+        let Some(Question::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
+            return false;
+        };
+        waiting.retain(|(asker, _)| asker.conn != conn);
+        waiting.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len().max(self.logins.len())
+    }
+
+    /// How many connections wait for one.
+    pub(crate) fn askers(&self) -> usize {
+        let of = |question: &Question| match question {
+            Question::Login { waiting, .. } => waiting.len(),
+            Question::Write { .. } => 0,
+        };
+        self.open.values().map(of).sum()
+    }
+
+    /// Asks for a user to be written.
+    pub(crate) fn ask_write(
+        &mut self,
+        name: String,
+        password: Option<String>,
+        writer: Writer,
+    ) -> Ticket {
+        self.last += 1;
+        self.writing.insert(name.clone());
+        let question = Question::Write {
+            name,
+            password,
+            writer,
+        };
+        self.open.insert(self.last, question);
+        self.last
+    }
+
+    /// Whether a user of that name is on its way to disk.
+    pub(crate) fn is_writing(&self, name: &str) -> bool {
+        self.writing.contains(name)
+    }
+}
+
+impl Shared {
+    /// Has a user written with a new password.
+    pub(crate) fn write_user(&mut self, user: NewUser, writer: Writer, out: &mut Actions) {
+        let password = Some(user.password.clone());
+        let old = self.accounts.password(&user.name).cloned();
+        let ticket = (self.questions).ask_write(user.name.clone(), password, writer);
+        out.push(Action::AddUser(ticket, user, old));
+    }
+}
+
+impl Pool {
+    /// The answer to [`Action::CheckPassword`]. One about a password that is no longer the account's
+    /// lets nobody in.
+    pub(crate) fn handle_password(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        checked: Password,
+        out: &mut Actions,
+    ) {
+        self.shared.turns.answered(ticket, out);
+        let Some(Question::Login {
+            account,
+            password,
+            stored,
+            waiting,
+        }) = self.shared.questions.take(ticket)
+        else {
+            return;
+        };
+        let checked = match self.shared.accounts.password(&account) {
+            Some(now) if *now == stored => checked,
+            _ => Password::Wrong,
+        };
+        if checked == Password::Right {
+            self.shared.accounts.verified(&account, &password);
+        }
+        for (Asker { conn, id }, user) in waiting {
+            self.shared.turns.leave(conn);
+            if let Some(session) = self.sessions.get_mut(conn) {
+                let mut desk = Desk {
+                    shared: &mut self.shared,
+                    now,
+                    out,
+                };
+                desk.password_checked(session, id.as_deref(), user, checked);
+            }
+        }
+    }
+
+    /// The answer to [`Action::AddUser`] and [`Action::KeepUser`].
+    pub(crate) fn handle_user_added(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        stored: Result<StoredPassword, NotWritten>,
+        out: &mut Actions,
+    ) {
+        let Some(Question::Write {
+            name,
+            password,
+            writer,
+        }) = self.shared.questions.take(ticket)
+        else {
+            return;
+        };
+        let written = stored.map(|stored| {
+            self.shared.accounts.insert(&name, stored);
+            if let Some(password) = &password {
+                self.shared.accounts.verified(&name, password);
+            }
+        });
+        match writer {
+            Writer::Nobody => {}
+            Writer::Operator(id, change) => {
+                if written.is_ok() {
+                    self.user_changed(&name, change, out);
+                }
+                let answer = written.map(|()| OrderAnswer::Done);
+                let answer = answer.map_err(|why| Refusal::of(why, change));
+                out.push(Action::Answer(id, answer));
+            }
+            Writer::Miner(Asker { conn, id }) => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    let mut desk = Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    };
+                    let answer = written.map(|()| Answer::True).map_err(reject);
+                    desk.answered(session, id.as_deref(), answer);
+                }
+            }
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// `mining.authorize [user, password]`.
+    pub(crate) fn authorize(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let params = request.texts();
+        let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
+        let (name, password) = named.inspect_err(|_| {
+            self.note_refused(session, "", Reason::Malformed);
+        })?;
+        let (password, wish) = split_password(password);
+        if let Some(wish) = wish {
+            session.pace.wish(wish, self.now.ms);
+        }
+        let is_admin = self.shared.config.admin_password.is_some()
+            && &*self.shared.accounts.user(&name).account == ADMIN;
+        if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
+            return self.refuse(session, &name, Reason::Guesses);
+        }
+        match self.shared.accounts.login(&name, password) {
+            Login::No if is_admin => {
+                self.count_guess(session);
+                self.refuse(session, &name, Reason::WrongPassword)
+            }
+            Login::Yes(user) => {
+                self.write_anew(&user, password);
+                self.admit(session, user)
+            }
+            Login::No => {
+                let why = self.shared.accounts.why_refused(&name);
+                self.refuse(session, &name, why)
+            }
+            Login::Ask(user, stored) => {
+                self.ask(session, request.id(), user, password, stored);
+                Ok(Answer::Later)
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        user: User,
+        password: &str,
+        stored: StoredPassword,
+    ) {
+        session.is_asking = true;
+        let asker = Asker {
+            conn: session.conn,
+            id: id.map(str::to_owned),
+        };
+        let account = user.account.clone();
+        let Shared {
+            questions, turns, ..
+        } = &mut *self.shared;
+        let is_new = questions.ask_login(asker, user, password, &stored);
+        if let Some(ticket) = questions.login_of(&account, password) {
+            turns.wait(session.conn, ticket);
+        }
+        if let Some(ticket) = is_new {
+            turns.add(ticket, session.address, stored, password, self.out);
+        }
+    }
+
+    /// A password of the old kind that was right is written as one of the new kind.
+    fn write_anew(&mut self, user: &User, password: &str) {
+        let is_option = &*user.account == ADMIN && self.shared.config.admin_password.is_some();
+        if !is_option
+            && self.shared.accounts.is_of_old_kind(&user.account)
+            && !self.shared.questions.is_writing(&user.account)
+        {
+            let user = NewUser {
+                name: user.account.to_string(),
+                password: password.to_owned(),
+                address: None,
+                is_locked: false,
+                owner: Owner::Overruled,
+            };
+            self.shared.write_user(user, Writer::Nobody, self.out);
+        }
+    }
+
+    /// Takes a user in. Too many on one connection are refused like wrong ones.
+    pub(crate) fn admit(&mut self, session: &mut Session, user: User) -> Result<Answer, Reject> {
+        if session.position(&user.name).is_some() {
+            return Ok(Answer::True);
+        }
+        if session.users.len() >= USERS_PER_SESSION_MAX || !self.shared.has_room_for_name(session) {
+            self.note_refused(session, &user.name, Reason::Names);
+            return Err(Reject::UnauthorizedUser);
+        }
+        let (name, address) = (&user.name, session.address);
+        let text = || format!("{name:?} mines from {address}");
+        self.shared
+            .log_limit
+            .tell(self.now, Level::Debug, text, self.out);
+        session.add_user(Authorized::new(user, self.now.ms));
+        self.shared.count_names(session);
+        Ok(Answer::True)
+    }
+
+    /// With an error, never `false`: a Goldshell takes that for yes.
+    pub(crate) fn refuse(
+        &mut self,
+        session: &mut Session,
+        name: &str,
+        why: Reason,
+    ) -> Result<Answer, Reject> {
+        self.note_refused(session, name, why);
+        self.blame(session, SCORE_BAD_PASSWORD);
+        Err(Reject::UnauthorizedUser)
+    }
+
+    /// The answer has come for one of those who wait: the reply leaves, the next lines are read.
+    pub(crate) fn password_checked(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        user: User,
+        password: Password,
+    ) {
+        let answer = match password {
+            Password::Right => self.admit(session, user),
+            Password::Wrong => {
+                let why = self.shared.accounts.why_refused(&user.name);
+                self.refuse(session, &user.name, why)
+            }
+        };
+        self.answered(session, id, answer);
+    }
+
+    pub(crate) fn answered(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        answer: Result<Answer, Reject>,
+    ) {
+        session.is_asking = false;
+        self.reply(session, id, answer);
+        self.start(session);
+        self.receive(session, &[]);
+        self.end_if_finished(session);
+    }
+}
+
+fn reject(why: NotWritten) -> Reject {
+    match why {
+        NotWritten::Failed => Reject::UserNotStored,
+        NotWritten::Away => Reject::LedgerAway,
+        NotWritten::Changed | NotWritten::Owned => Reject::UserExists,
+    }
+}
+
+/// A name and a password, which may be missing.
+pub(crate) fn name_and_password(params: &[Option<String>]) -> Result<(String, &str), Reject> {
+    let name = params
+        .first()
+        .and_then(Option::as_deref)
+        .and_then(clean_name);
+    let password = params.get(1).and_then(Option::as_deref).unwrap_or("");
+    match name {
+        Some(name) if password.len() <= PASSWORD_BYTES_MAX => Ok((name, password)),
+        _ => Err(Reject::InvalidParams),
+    }
+}

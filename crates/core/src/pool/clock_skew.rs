@@ -1,0 +1,34 @@
+//! What a clock that is wrong, or was set, does to jobs: a share's time must not be far ahead of it.
+
+use crate::chain::template::Template;
+use crate::event::{Actions, Level, Now};
+use crate::limits::{CLOCK_BACK_S, TIME_AHEAD_MAX_S};
+use crate::pool::Pool;
+
+/// Why there is no job where every share would be `time too new`, and every block refused.
+pub(crate) const CLOCK_BEHIND: &str = "the clock of this machine is hours behind the chain";
+
+pub(crate) fn is_ahead_of_clock(template: &Template, now: Now) -> bool {
+    template.time_min > now.unix_s.saturating_add(TIME_AHEAD_MAX_S)
+}
+
+impl Pool {
+    /// After the clock went back, the times of jobs that are out may be too far ahead of it: everybody
+    /// gets another.
+    pub(crate) fn look_at_clock(&mut self, now: Now, out: &mut Actions) {
+        let back_s = self.clock_s.saturating_sub(now.unix_s);
+        self.clock_s = now.unix_s;
+        let newest = self.shared.jobs.newest();
+        if newest.is_some_and(|job| is_ahead_of_clock(&job.template, now)) {
+            return self.handle_no_template(now, CLOCK_BEHIND.to_owned(), out);
+        }
+        if back_s < CLOCK_BACK_S {
+            return;
+        }
+        let text = format!("the clock went back by {back_s} s: jobs are sent anew");
+        out.log(Level::Warning, text);
+        if self.shared.has_live_job() && self.shared.jobs.push_fresh().is_some() {
+            self.broadcast_newest_job(now, out);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What each line from a miner means: one function a method, rejects answered in one place.
+
+use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, Now};
+use crate::limits::SCORE_MALFORMED;
+use crate::pool::Shared;
+use crate::session::Session;
+use crate::session::difficulty::BLOCKS_AGENT;
+use crate::units::parse_hex_u32;
+use crate::wire::line::Flow;
+use crate::wire::message::{
+    Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
+};
+use crate::wire::protocol::{Heard, Phase};
+use crate::wire::submit_fast_path::scan_submit;
+
+/// Handles the lines of one connection.
+pub(crate) struct Desk<'a> {
+    pub shared: &'a mut Shared,
+    pub now: Now,
+    pub out: &'a mut Actions,
+}
+
+/// What a request comes to, but for a submit that is accepted.
+pub(crate) enum Answer {
+    /// `true`.
+    True,
+    /// JSON text.
+    Json(String),
+    /// The reply is sent already, or comes later.
+    Later,
+}
+
+impl Desk<'_> {
+    /// Takes bytes, or goes on with those that waited.
+    pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
+        if session.is_closing() {
+            return;
+        }
+        if session.is_blocked() {
+            session.lines.hold(bytes);
+            return;
+        }
+        let mut lines = std::mem::take(&mut session.lines);
+        let read = lines.read(bytes, |line| self.handle_line(session, line));
+        session.lines = lines;
+        if read.is_err() && matches!(session.phase, Phase::Http(_)) {
+            self.answer_http(session);
+        } else if read.is_err() {
+            self.reply(session, Some("null"), Err(Reject::LineTooLong));
+            self.close(session);
+        }
+        self.pace(session);
+    }
+
+    /// Stops or resumes reading, as the session can take more lines or not. What a connection that
+    /// is about to be reset still sends, the kernel may hold.
+    fn pace(&mut self, session: &mut Session) {
+        let pause = session.is_blocked() || session.is_closing();
+        if pause != session.is_paused {
+            session.is_paused = pause;
+            self.out.push(if pause {
+                Action::Pause(session.conn)
+            } else {
+                Action::Resume(session.conn)
+            });
+        }
+    }
+
+    fn handle_line(&mut self, session: &mut Session, line: &[u8]) -> Flow {
+        match session.phase.hear(line) {
+            Heard::Request => self.handle_request(session, line),
+            Heard::HttpEnd => self.answer_http(session),
+            Heard::Nothing => {}
+        }
+        if session.is_closing() || session.is_blocked() {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
+    }
+
+    fn answer_http(&mut self, session: &mut Session) {
+        let config = &self.shared.config;
+        let host = config.public_host.as_deref();
+        if let Some(response) = session.phase.end_http(host, config.public_port) {
+            self.out
+                .send(session.conn, |out| out.extend_from_slice(&response));
+        }
+        self.shared.closing.push((session.conn, CloseHow::Flushed));
+    }
+
+    fn handle_request(&mut self, session: &mut Session, line: &[u8]) {
+        let cleaned = clean_line(line);
+        let text = std::str::from_utf8(&cleaned).ok();
+        if let Some((id, submit)) = text.and_then(scan_submit) {
+            return self.handle_submit(session, Some(id), Ok(submit));
+        }
+        let Some(request) = text.and_then(Request::parse) else {
+            self.reply(session, Some("null"), Err(Reject::InvalidParams));
+            return self.blame(session, SCORE_MALFORMED);
+        };
+        let method = request.method();
+        let answer = match method.as_deref() {
+            Some("mining.submit") => {
+                let submit = request.submit();
+                return self.handle_submit(session, request.id(), submit);
+            }
+            Some("mining.subscribe") => self.subscribe(session, &request),
+            Some("mining.authorize") => self.authorize(session, &request),
+            Some("mining.authorize_admin") => self.authorize_admin(session, &request),
+            Some("mining.add_user") => self.add_user(session, &request),
+            Some("mining.get_transactions") => self.get_transactions(session, &request),
+            Some("mining.suggest_difficulty") => self.suggest_difficulty(session, &request),
+            Some("mining.suggest_target") => self.suggest_target(session, &request),
+            Some("mining.configure") => self.configure(session, &request),
+            Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
+            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session, &request))),
+            Some("hstratum.admit") => self.admit_moved(session, &request),
+            // Our extranonce1 holds for the connection; what asks to be told of changes may be.
+            Some("mining.extranonce.subscribe") => Ok(Answer::True),
+            // No version bits may be rolled: every one of them is the node's.
+            Some("mining.multi_version") => Ok(Answer::Json("false".to_owned())),
+            Some(_) => Err(Reject::UnknownMethod),
+            None => Err(Reject::InvalidParams),
+        };
+        let malformed = matches!(answer, Err(Reject::InvalidParams));
+        // Without an id and a method it is no notification either: its sender is to know.
+        let id = match method {
+            None => request.id().or(Some("null")),
+            Some(_) => request.id(),
+        };
+        self.reply(session, id, answer);
+        if malformed {
+            self.blame(session, SCORE_MALFORMED);
+        }
+        self.start(session);
+    }
+
+    /// Answers a request that wants an answer.
+    pub(crate) fn reply(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        answer: Result<Answer, Reject>,
+    ) {
+        let Some(id) = id else { return };
+        session.reply(self.now, self.out, |line| match &answer {
+            Ok(Answer::True) => write_true(line, id),
+            Ok(Answer::Json(result)) => write_result(line, id, result),
+            Ok(Answer::Later) => {}
+            Err(reject) => write_reject(line, id, *reject),
+        });
+    }
+
+    /// Adds to the score of a connection and drops it when that is too much.
+    pub(crate) fn blame(&mut self, session: &mut Session, points: u32) {
+        if session.blame(points, self.now) && !session.is_closing() {
+            let address = session.address;
+            let text = || format!("dropping a connection that misbehaves: {address}");
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Warning, text, self.out);
+            self.close(session);
+            if session.kind == ArrivalKind::Miner && !session.has_credit {
+                self.shared.dropped.push(session.address);
+            }
+        }
+    }
+
+    /// Reads no more from a connection and resets it after a while, since some miners would come
+    /// back at once.
+    fn close(&mut self, session: &mut Session) {
+        session.phase = Phase::Closing;
+        self.shared.close_later(session.conn, self.now);
+    }
+
+    fn subscribe(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let params = request.texts()?;
+        if !self.shared.is_listening {
+            return Err(Reject::NotUpToDate);
+        }
+        let extra_nonce1 = match session.extra_nonce1 {
+            Some(extra_nonce1) => extra_nonce1,
+            None => {
+                let agent = params.first().and_then(Option::as_deref);
+                let agent = agent.unwrap_or_default();
+                session.pace.bound_for(agent);
+                let is_solo = agent.is_empty() && session.has_asked_for_admin;
+                if is_solo || agent == BLOCKS_AGENT {
+                    session.pace.mines_blocks();
+                }
+                let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));
+                let (extra_nonce1, hint) = self.shared.extra_nonces.deal(wanted, self.now);
+                if let Some(difficulty) = hint {
+                    session.pace.hint(difficulty);
+                }
+                extra_nonce1
+            }
+        };
+        session.extra_nonce1 = Some(extra_nonce1);
+        if let Some(id) = request.id() {
+            session.reply(self.now, self.out, |line| {
+                write_subscribed(line, id, extra_nonce1);
+            });
+        }
+        Ok(Answer::Later)
+    }
+
+    /// Gives a connection its first job, once it is subscribed and authorized.
+    pub(crate) fn start(&mut self, session: &mut Session) {
+        if session.is_ready() && !session.is_admitted {
+            session.is_admitted = true;
+            self.out.push(Action::Admitted(session.conn));
+        }
+        if session.is_ready() && !session.has_job() && self.shared.has_live_job() {
+            self.send_own_job(session);
+        }
+    }
+
+    /// A job that no other connection has: a Goldshell stops at an id that it had before it
+    /// reconnected. It carries the difficulty that is due.
+    pub(crate) fn send_own_job(&mut self, session: &mut Session) {
+        let Some(job) = self.shared.jobs.make_own() else {
+            return;
+        };
+        session.assign(&job, self.now, self.out);
+        let (jobs, unix_s) = (&self.shared.jobs, self.now.unix_s);
+        self.out.send(session.conn, |line| {
+            jobs.write_notify(line, &job, unix_s);
+        });
+        session.push_own_job(job);
+    }
+
+    /// What a miner has asked for comes with a job of its own, which costs us more than the request cost
+    /// the miner: so often and no oftener. Else it waits for the next job, or for the next look at all sessions.
+    pub(crate) fn send_wished_difficulty(&mut self, session: &mut Session) {
+        if session.has_job() && session.may_have_its_wish(self.now) {
+            self.send_changed_difficulty(session);
+        }
+    }
+
+    /// A changed difficulty never travels alone: one that is far off comes with a job at once.
+    pub(crate) fn send_changed_difficulty(&mut self, session: &mut Session) {
+        let newest = self.shared.jobs.newest();
+        if session.has_job()
+            && self.shared.has_live_job()
+            && newest.is_some_and(|newest| session.is_due_another(newest))
+        {
+            self.send_own_job(session);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How the pool does, for an operator who asks: numbers and names, and nothing is decided by them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use crate::accounting::ledger::Tally;
+use crate::accounts::User;
+use crate::accounts::refused_logins::{Reason, Refused};
+use crate::event::Now;
+use crate::limits::WORKERS_LISTED_MAX;
+use crate::occupancy::Door;
+use crate::pool::Pool;
+use crate::units::{Difficulty, Hash, Height};
+
+/// The pool at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Info {
+    /// Connections that have spoken.
+    pub connections: usize,
+    /// Those of them that have work.
+    pub mining: usize,
+    /// Workers on them.
+    pub workers: usize,
+    /// What miners work on.
+    pub job: Option<JobInfo>,
+    /// Why there is none, where the node has said so.
+    pub no_job: Option<String>,
+    /// Hashes a second, of late.
+    pub hashrate: f64,
+    /// What miners have sent since the start, by outcome.
+    pub sent: Tally,
+    /// How full the sockets are: for whoever owns them to fill in.
+    pub door: Door,
+    /// Connections refused because their address is banned.
+    pub refused_banned: u64,
+    /// Addresses that are refused.
+    pub bans: usize,
+    /// Logins that were refused since the start, by why, and the latest of them by address.
+    pub refused_logins: [u64; Reason::ALL.len()],
+    /// See `refused_logins`.
+    pub refused: Vec<Refused>,
+    /// No connections are taken, as ordered.
+    pub is_draining: bool,
+    /// The last block that was offered to the node since the start.
+    pub last_block: Option<(Height, Hash)>,
+}
+
+/// The newest job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JobInfo {
+    /// The height that it mines.
+    pub height: Height,
+    /// What a block takes.
+    pub difficulty: Difficulty,
+    /// How long ago its template came, in seconds.
+    pub age_s: u64,
+}
+
+/// A worker that is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerInfo {
+    /// Who is paid. Untrusted text.
+    pub account: Arc<str>,
+    /// Which machine; empty where the name says none. Untrusted text.
+    pub worker: Box<str>,
+    /// How many connections have it.
+    pub connections: usize,
+    /// The greatest difficulty that one of them was told; none before its first job.
+    pub difficulty: Option<Difficulty>,
+    /// Hashes a second, of late.
+    pub hashrate: f64,
+    /// What it sent on them, by outcome.
+    pub sent: Tally,
+    /// For how long the oldest of them has been there, in seconds.
+    pub connected_s: u64,
+}
+
+impl Pool {
+    pub(crate) fn info(&mut self, now: Now) -> Info {
+        let workers = self.worker_names(None).count();
+        let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|session| session.proxied.is_none());
+        let (connections, mining) = sessions.fold((0, 0), |(all, mining), session| {
+            (all + 1, mining + usize::from(session.has_job()))
+        });
+        let is_live = self.shared.has_live_job() && self.no_template.is_none();
+        let newest = self.shared.jobs.newest().filter(|_| is_live);
+        Info {
+            connections,
+            mining,
+            workers,
+            job: newest.map(|job| JobInfo {
+                height: job.template.height,
+                difficulty: job.network_difficulty,
+                age_s: (now.ms - self.job_at_ms) / 1000,
+            }),
+            no_job: self.no_template.clone(),
+            hashrate: self.shared.rate.hashes_per_s(now.ms),
+            sent: self.sent(),
+            door: Door::default(),
+            refused_banned: self.shared.counts.refused_banned,
+            bans: self.bans.list(now).len(),
+            refused_logins: self.shared.refusals.counts(),
+            refused: self.shared.refusals.list(),
+            is_draining: self.is_draining(),
+            last_block: self.shared.last_block,
+        }
+    }
+
+    /// So many workers from that one on, by name, and how many there are.
+    pub(crate) fn list_workers(
+        &self,
+        now: Now,
+        account: Option<&str>,
+        count: usize,
+        from: usize,
+    ) -> (Vec<WorkerInfo>, usize) {
+        let mut all: Vec<_> = self.worker_names(account).collect();
+        all.sort_unstable();
+        let total = all.len();
+        let count = count.min(WORKERS_LISTED_MAX);
+        let listed: BTreeSet<_> = all.into_iter().skip(from).take(count).collect();
+        (self.worker_infos(now, &listed), total)
+    }
+
+    /// The name of every worker that is connected, of one account or of all, each once. Nothing is
+    /// copied: there may be many.
+    fn worker_names<'a>(&'a self, account: Option<&str>) -> impl Iterator<Item = Name<'a>> {
+        let users = self.sessions.iter().flat_map(|session| &session.users);
+        let names = users.map(|one| name_of(&one.user));
+        let names: HashSet<_> = names
+            .filter(|(of, _)| account.is_none_or(|name| name == *of))
+            .collect();
+        names.into_iter()
+    }
+
+    /// What there is to say of these workers.
+    fn worker_infos(&self, now: Now, listed: &BTreeSet<Name<'_>>) -> Vec<WorkerInfo> {
+        let mut workers = BTreeMap::new();
+        for session in self.sessions.iter() {
+            for one in &session.users {
+                let name = name_of(&one.user);
+                if !listed.contains(&name) {
+                    continue;
+                }
+                let info = workers.entry(name).or_insert_with(|| WorkerInfo {
+                    account: one.user.account.clone(),
+                    worker: one.user.worker.clone().unwrap_or_default(),
+                    connections: 0,
+                    difficulty: None,
+                    hashrate: 0.0,
+                    sent: Tally::default(),
+                    connected_s: 0,
+                });
+                info.connections += 1;
+                info.hashrate += one.rate.hashes_per_s(now.ms);
+                info.sent.add(&one.told);
+                info.sent.add(&one.tally);
+                let connected_ms = now.ms - session.connected_at_ms;
+                info.connected_s = info.connected_s.max(connected_ms / 1000);
+                if info.difficulty < session.announced() {
+                    info.difficulty = session.announced();
+                }
+            }
+        }
+        workers.into_values().collect()
+    }
+}
+
+/// Account and worker.
+type Name<'a> = (&'a str, &'a str);
+
+fn name_of(user: &User) -> Name<'_> {
+    (&user.account, user.worker.as_deref().unwrap_or_default())
+}

@@ -1,0 +1,516 @@
+//! The pool: a function of events, with the clock as an argument and effects as values.
+//!
+//! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
+//! it. A found block is the first action of its event, before anything is said or counted.
+
+pub(crate) mod authorize;
+pub(crate) mod clock_skew;
+pub(crate) mod delayed_close;
+pub(crate) mod dispatch;
+pub(crate) mod drain;
+pub(crate) mod found_blocks;
+pub mod info;
+pub mod memory_usage;
+pub(crate) mod name_limits;
+pub mod orders;
+pub(crate) mod password_queue;
+pub(crate) mod pending_shares;
+pub(crate) mod proxy_requests;
+pub(crate) mod remote_changes;
+pub mod status;
+pub(crate) mod stranger_log;
+pub(crate) mod submit;
+pub(crate) mod suggest;
+pub(crate) mod wire_admin;
+pub(crate) mod worker_stats;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::accounts::ban::{Bans, Guesses, network_of};
+use crate::accounts::password::{StoredPassword, hash256};
+use crate::accounts::proxy_secret::ProxySecret;
+use crate::accounts::refused_logins::Refusals;
+use crate::accounts::{ADMIN, Accounts, Auth};
+use crate::chain::address::Network;
+use crate::chain::block::{Reach, Solution};
+use crate::chain::template::Template;
+use crate::event::{
+    Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, NewUser,
+    Now, Verdict,
+};
+use crate::job::{Boot, Jobs};
+use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::log_limit::LogLimit;
+use crate::pool::authorize::{Asker, Questions};
+use crate::pool::clock_skew::{CLOCK_BEHIND, is_ahead_of_clock};
+use crate::pool::delayed_close::Ends;
+use crate::pool::dispatch::Desk;
+use crate::pool::drain::Drain;
+use crate::pool::found_blocks::FoundBlocks;
+use crate::pool::password_queue::Turns;
+use crate::pool::pending_shares::Ledger;
+use crate::pool::status::{Counts, Rate};
+use crate::pool::worker_stats::Tallies;
+use crate::session::difficulty::{Dynamic, Urgency};
+use crate::session::extra_nonce::ExtraNonces;
+use crate::session::pending_replies::Fate;
+use crate::session::{Session, Sessions};
+use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
+
+/// What a pool is told at its start.
+#[derive(Clone)]
+pub struct PoolConfig {
+    /// What sets this start apart.
+    pub boot: Boot,
+    /// The network of addresses.
+    pub network: Network,
+    /// Who may mine.
+    pub auth: Auth,
+    /// The admin's password; without one there is no admin on the wire.
+    pub admin_password: Option<String>,
+    /// No miner's difficulty is below this, whatever it asks for, unless the network's is: what costs no
+    /// work must not cost us anything.
+    pub difficulty_min: Difficulty,
+    /// Whether difficulty follows a miner's speed.
+    pub dynamic: Dynamic,
+    /// Sessions that ended whose difficulty is remembered.
+    pub hints_max: usize,
+    /// Shares remembered for all jobs together, see [`crate::limits::SHARES_REMEMBERED_MAX`].
+    pub shares_remembered_max: usize,
+    /// Where HTTP miners are sent; without one, to the host they asked for.
+    pub public_host: Option<String>,
+    /// The port they are sent to.
+    pub public_port: u16,
+    /// What is shared with proxies, which then may have miners admitted without their password.
+    pub proxy_secret: Option<ProxySecret>,
+}
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub config: PoolConfig,
+    pub accounts: Accounts,
+    pub jobs: Jobs,
+    pub extra_nonces: ExtraNonces,
+    /// The parent that a job must have.
+    pub tip: Option<Hash>,
+    pub is_listening: bool,
+    /// Proxies are to take their miners elsewhere.
+    pub is_leaving: bool,
+    /// The current job remembers so many shares that everybody needs another.
+    pub wants_fresh_job: bool,
+    pub ledger: Ledger,
+    /// Connections to be ended after the event.
+    pub closing: Vec<(ConnId, CloseHow)>,
+    pub ends: Ends,
+    /// Since when there has been no job.
+    jobless_since_ms: Option<u64>,
+    /// Lines that strangers cause.
+    pub log_limit: LogLimit,
+    /// Names without an accepted share, beyond those that every connection may have.
+    pub names_unproven: usize,
+    pub questions: Questions,
+    pub turns: Turns,
+    pub guesses: Guesses,
+    pub refusals: Refusals,
+    /// Users whom an admin on the wire wants in this event.
+    pub wanted_users: Vec<(Asker, NewUser)>,
+    /// Addresses of connections that had to be dropped in this event.
+    pub dropped: Vec<IpAddr>,
+    /// For whoever looks, see `view`.
+    pub counts: Counts,
+    pub rate: Rate,
+    pub found: FoundBlocks,
+    pub last_block: Option<(Height, Hash)>,
+}
+
+/// See the module.
+pub struct Pool {
+    pub(crate) shared: Shared,
+    pub(crate) sessions: Sessions,
+    pub(crate) tallies: Tallies,
+    pub(crate) bans: Bans,
+    pub(crate) drain: Option<Drain>,
+    /// What was said last of the port.
+    pub(crate) port: Listening,
+    pub(crate) no_template: Option<String>,
+    /// When the newest template came.
+    pub(crate) job_at_ms: u64,
+    next_round_ms: u64,
+    /// What the clock said at the last tick, Unix seconds.
+    pub(crate) clock_s: u64,
+}
+
+impl Pool {
+    /// A pool without miners that knows `users` and has no job. It listens, and takes the ledger to
+    /// be open. The first share that it records comes after `recorded`.
+    pub fn new(
+        config: PoolConfig,
+        users: impl IntoIterator<Item = (String, StoredPassword)>,
+        recorded: Seq,
+        now: Now,
+    ) -> Self {
+        let mut accounts = Accounts::new(config.auth, config.network, config.boot.secret);
+        for (name, password) in users {
+            accounts.insert(&name, password);
+        }
+        if let Some(password) = &config.admin_password {
+            let password = StoredPassword::Hash256(hash256(password.as_bytes()));
+            accounts.insert(ADMIN, password);
+        }
+        Self {
+            shared: Shared {
+                accounts,
+                jobs: Jobs::new(config.boot, config.shares_remembered_max),
+                extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
+                tip: None,
+                is_listening: true,
+                is_leaving: false,
+                wants_fresh_job: false,
+                ledger: Ledger::new(recorded),
+                closing: Vec::new(),
+                ends: Ends::default(),
+                jobless_since_ms: Some(now.ms),
+                log_limit: LogLimit::default(),
+                names_unproven: 0,
+                questions: Questions::new(config.boot.nonce),
+                turns: Turns::default(),
+                guesses: Guesses::default(),
+                refusals: Refusals::default(),
+                wanted_users: Vec::new(),
+                dropped: Vec::new(),
+                counts: Counts::default(),
+                rate: Rate::new(now.ms),
+                found: FoundBlocks::default(),
+                last_block: None,
+                config,
+            },
+            sessions: Sessions::default(),
+            tallies: Tallies::new(now.ms),
+            bans: Bans::default(),
+            drain: None,
+            port: Listening::On,
+            no_template: None,
+            job_at_ms: now.ms,
+            next_round_ms: now.ms + ROUND_MS,
+            clock_s: now.unix_s,
+        }
+    }
+
+    /// Takes one event and says what is to be done. `now` must not go back in milliseconds.
+    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
+        match event {
+            Event::Tip(hash) => self.handle_tip(now, hash),
+            Event::Template(template) => self.handle_template(now, *template, out),
+            Event::Transactions(template, bytes) => {
+                for (solution, transactions) in self.shared.jobs.set_transactions(template, bytes) {
+                    // Else the node was quicker than the transactions.
+                    if self.shared.found.is_waiting(solution.hash) {
+                        out.push(Action::Spool(solution, transactions));
+                    }
+                }
+            }
+            Event::NoTemplate(reason) => self.handle_no_template(now, reason, out),
+            Event::BlockResult(hash, verdict) => self.handle_block_result(hash, verdict, out),
+            Event::Spooled(block) => {
+                out.log(
+                    Level::Info,
+                    format!("offered again from the spool: {}", block.hash),
+                );
+                self.shared.found.first_offer(block.hash);
+                out.push(Action::BlockFound(block.clone()));
+                self.shared.found.wait_for(*block);
+            }
+            Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
+            Event::Received(conn, bytes) => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    }
+                    .receive(session, bytes);
+                }
+            }
+            Event::Finished(conn) => self.handle_finished(conn),
+            Event::Closed(conn) => self.forget(now, conn, out),
+            Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
+            Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
+            Event::Ledger(state) => self.shared.ledger.become_so(state),
+            Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
+            Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
+            Event::Users(changes) => self.handle_users(changes, out),
+            Event::Bans(bans) => self.handle_bans(bans),
+            Event::Order(id, order) => self.handle_order(now, id, order, out),
+            Event::Leave => self.leave(),
+            Event::Tick => self.handle_tick(now, out),
+            Event::Stop => self.take_tallies(out),
+        }
+        self.write_wanted_users(now, out);
+        if std::mem::take(&mut self.shared.wants_fresh_job) {
+            self.handle_full_job(now, out);
+        }
+        for address in std::mem::take(&mut self.shared.dropped) {
+            self.handle_dropped(now, address, out);
+        }
+        for (conn, how) in std::mem::take(&mut self.shared.closing) {
+            self.close(now, conn, how, out);
+        }
+    }
+
+    fn handle_tip(&mut self, now: Now, hash: Hash) {
+        self.shared.tip = Some(hash);
+        if !self.shared.has_live_job() {
+            self.shared.jobless_since_ms.get_or_insert(now.ms);
+        } else if self.no_template.is_none() {
+            // The chain has come back to the block that the job is for.
+            self.shared.jobless_since_ms = None;
+        }
+    }
+
+    fn handle_template(&mut self, now: Now, template: Template, out: &mut Actions) {
+        if self
+            .shared
+            .tip
+            .is_some_and(|tip| tip != template.prev_block)
+        {
+            return;
+        }
+        self.shared.tip = Some(template.prev_block);
+        if is_ahead_of_clock(&template, now) {
+            return self.handle_no_template(now, CLOCK_BEHIND.to_owned(), out);
+        }
+        self.shared.jobless_since_ms = None;
+        if self.no_template.take().is_some() {
+            out.log(Level::Info, "there is a job for miners again".to_owned());
+        }
+        if !self.shared.is_listening {
+            self.shared.is_listening = true;
+            self.keep_port(out);
+        }
+        self.job_at_ms = now.ms;
+        self.shared.jobs.push(template);
+        self.broadcast_newest_job(now, out);
+    }
+
+    fn handle_full_job(&mut self, now: Now, out: &mut Actions) {
+        let jobs = &mut self.shared.jobs;
+        if !jobs.wants_fresh() || jobs.push_fresh().is_none() {
+            return;
+        }
+        if let Some(closed_below) = jobs.begin_generation() {
+            for session in self.sessions.iter_mut() {
+                session.close_own_jobs(closed_below);
+            }
+        }
+        self.broadcast_newest_job(now, out);
+    }
+
+    /// The same bytes to everybody, behind a difficulty where it has changed.
+    pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
+        let jobs = &self.shared.jobs;
+        let Some(job) = jobs.newest() else { return };
+        let mut line = Vec::new();
+        jobs.write_notify(&mut line, job, now.unix_s);
+        let line: Arc<[u8]> = line.into();
+        let oldest = jobs.oldest_template();
+        for session in self
+            .sessions
+            .iter_mut()
+            .filter(|session| session.is_ready())
+        {
+            session.forget_jobs(oldest);
+            session.assign(job, now, out);
+            out.push(Action::SendShared(session.conn, line.clone()));
+        }
+    }
+
+    pub(crate) fn handle_no_template(&mut self, now: Now, reason: String, out: &mut Actions) {
+        self.shared.jobless_since_ms.get_or_insert(now.ms);
+        if self.no_template.as_ref() != Some(&reason) {
+            out.log(Level::Warning, format!("no job for miners: {reason}"));
+            self.no_template = Some(reason);
+        }
+    }
+
+    fn handle_block_result(&mut self, hash: Hash, verdict: Verdict, out: &mut Actions) {
+        let Some(block) = self.shared.found.take(hash) else {
+            return;
+        };
+        let height = block.height.0;
+        match &verdict {
+            Verdict::Accepted => {
+                out.log(Level::Info, format!("block accepted: {height} {hash}"));
+            }
+            Verdict::Side => {
+                let text = format!("block on a side chain, no reward: {height} {hash}");
+                out.log(Level::Warning, text);
+            }
+            Verdict::Refused(reason) => {
+                out.log(
+                    Level::Error,
+                    format!("block refused: {height} {hash}: {reason}"),
+                );
+            }
+            Verdict::Unknown(reason) => {
+                let text = format!(
+                    "the node gave no verdict on block {height} {hash}: {reason}; it stays in \
+                     the spool and is offered again at the next start"
+                );
+                out.log(Level::Error, text);
+                // Its transactions may still come, and then it is kept with them.
+                return self.shared.found.wait_for(block);
+            }
+        }
+        out.push(Action::BlockAnswered(hash, verdict));
+    }
+
+    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
+        if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
+            self.shared.counts.refused_banned += 1;
+            out.push(Action::Close(conn, CloseHow::Reset));
+            return;
+        }
+        self.shared.counts.opened += 1;
+        let session = Session::new(conn, arrival, &self.shared.config, now);
+        self.sessions.insert(session);
+    }
+
+    /// Whoever shares an address with miners that earn is not shut out with it.
+    fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
+        let network = network_of(address);
+        let mines =
+            |session: &mut Session| session.has_credit && network_of(session.address) == network;
+        if !self.sessions.iter_mut().any(mines) && self.bans.drop_from(address, now.ms) {
+            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
+            self.shared.log_limit.tell(now, Level::Warning, text, out);
+        }
+    }
+
+    fn handle_tick(&mut self, now: Now, out: &mut Actions) {
+        self.shared.tell_what_was_left_out(now, out);
+        while let Some(conn) = self.shared.ends.next(now.ms) {
+            self.shared.closing.push((conn, CloseHow::Reset));
+        }
+        if let Some(since) = self.shared.jobless_since_ms
+            && self.shared.is_listening
+            && now.ms.saturating_sub(since) >= JOBLESS_GRACE_MS
+        {
+            self.stop_listening(out);
+        }
+        if !self.shared.is_listening {
+            // Also those that came in just before: known clients would wait for ever.
+            for session in self.sessions.iter_mut() {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            }
+        }
+        self.move_away(now, out);
+        self.look_at_clock(now, out);
+        if now.ms >= self.next_round_ms {
+            self.next_round_ms = now.ms + ROUND_MS;
+            self.go_round(now, out);
+        }
+    }
+
+    /// Looks at each session for silence on either side.
+    fn go_round(&mut self, now: Now, out: &mut Actions) {
+        for session in self.sessions.iter_mut() {
+            if session.is_ready() {
+                session.keep_alive(KEEPALIVE_MS, now, out);
+                let is_silent = session.look_for_silence(now) == Urgency::Now;
+                if session.takes_wish(now) || is_silent {
+                    let mut desk = Desk {
+                        shared: &mut self.shared,
+                        now,
+                        out,
+                    };
+                    desk.send_changed_difficulty(session);
+                }
+            } else if session.is_overdue(now) {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            }
+        }
+        if self.tallies.are_due(now.ms) {
+            self.take_tallies(out);
+        }
+    }
+
+    /// Without a job miners are better served elsewhere.
+    fn stop_listening(&mut self, out: &mut Actions) {
+        self.shared.is_listening = false;
+        self.keep_port(out);
+        out.log(
+            Level::Warning,
+            "no job for 15 s: connections are reset and refused until there is one".to_owned(),
+        );
+    }
+
+    fn close(&mut self, now: Now, conn: ConnId, how: CloseHow, out: &mut Actions) {
+        if self.sessions.get_mut(conn).is_some() {
+            self.forget(now, conn, out);
+            out.push(Action::Close(conn, how));
+        }
+    }
+
+    fn forget(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+        let Some(mut session) = self.sessions.remove(conn) else {
+            return;
+        };
+        self.shared.counts.closed += 1;
+        self.shared.counts.probes -= u64::from(session.proxied.is_some());
+        self.shared.names_unproven -= session.unproven_beyond;
+        self.tallies.keep(&mut session, out);
+        self.shared.forget_question(conn);
+        if let Some(extra_nonce1) = session.extra_nonce1 {
+            let difficulty = session.pace.to_resume();
+            self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
+        }
+    }
+}
+
+impl Shared {
+    /// Whether there is a job whose parent is the tip.
+    pub(crate) fn has_live_job(&self) -> bool {
+        let newest = self.jobs.newest();
+        self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
+    }
+
+    /// Has a connection reset after a while, since some miners would come back at once.
+    pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
+        let oldest = self.ends.add(conn, now.ms);
+        self.closing
+            .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
+    }
+
+    /// Offers a block to the node, once however often it is submitted.
+    pub(crate) fn offer(&mut self, solution: Solution, out: &mut Actions) {
+        if !self.found.first_offer(solution.hash) {
+            return;
+        }
+        let (height, hash) = (solution.template.height.0, solution.hash);
+        if let Err(wrong) = solution.verify() {
+            let text =
+                format!("block {height} {hash} is not offered, it would be invalid: {wrong}");
+            return out.log(Level::Error, text);
+        }
+        let solution = Arc::new(solution);
+        let found = FoundBlock::of(&solution);
+        self.found.wait_for(found.clone());
+        self.last_block = Some((found.height, found.hash));
+        self.counts.blocks += 1;
+        out.push_first(Action::SubmitBlock(solution.clone()));
+        out.push(Action::BlockFound(Box::new(found)));
+        let late = match solution.reach {
+            Reach::Network => "",
+            Reach::Chain => ", too late: its parent is no longer the tip",
+        };
+        let account = &solution.account;
+        out.log(
+            Level::Info,
+            format!("block found: {height} {hash} by {account:?}{late}"),
+        );
+        if let Some(transactions) = self.jobs.transactions_for(&solution) {
+            out.push(Action::Spool(solution, transactions));
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! What the operator orders: users, bans, a drain. What cannot be done is refused with its reason.
+//!
+//! An order is answered when what it changes is durable. A user that is disabled keeps its credit and
+//! its password; its connections end at once.
+
+use std::net::IpAddr;
+
+use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};
+use crate::accounts::{ADMIN, clean_name};
+use crate::chain::address::Address;
+use crate::event::{
+    Action, Actions, ArrivalKind, CloseHow, Level, NewUser, NotWritten, Now, Owner,
+};
+use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
+use crate::pool::authorize::Writer;
+use crate::pool::info::{Info, WorkerInfo};
+use crate::pool::{Pool, Shared};
+use crate::session::Authorized;
+use crate::session::difficulty::split_password;
+
+/// Names an order to whoever waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OrderId(pub u64);
+
+/// What the operator wants.
+pub enum Order {
+    /// A new user.
+    AddUser(NewUser),
+    /// Another password for a user; who is connected stays.
+    SetPassword {
+        /// Whose.
+        name: String,
+        /// In the clear.
+        password: String,
+    },
+    /// A user is not to mine any more. It keeps its credit and its password.
+    DisableUser(String),
+    /// It may mine again.
+    EnableUser(String),
+    /// Refuse an address, and end its connections.
+    Ban {
+        /// Of IPv6, its /64 is meant.
+        address: IpAddr,
+        /// For how long; none: until it is unbanned.
+        duration_s: Option<u64>,
+        /// For the operator; may be empty.
+        reason: String,
+    },
+    /// Take connections from an address again, whoever has banned it.
+    Unban(IpAddr),
+    /// Every address that is refused.
+    ListBans,
+    /// Take no more connections and move those there are away, spread over some time.
+    Drain {
+        /// Over how many seconds.
+        over_s: u64,
+    },
+    /// Take connections again.
+    Undrain,
+    /// How the pool does.
+    Info,
+    /// Who is connected, in the order of names.
+    ListWorkers {
+        /// Of this account; none: of all.
+        account: Option<String>,
+        /// At most so many, and [`WORKERS_LISTED_MAX`](crate::limits::WORKERS_LISTED_MAX).
+        count: usize,
+        /// After so many.
+        from: usize,
+    },
+}
+
+/// What comes of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It is so, and durable.
+    Done,
+    /// The addresses that are refused.
+    Bans(Vec<Ban>),
+    /// How the pool does.
+    Info(Box<Info>),
+    /// Workers, and how many there are in all.
+    Workers(Vec<WorkerInfo>, usize),
+}
+
+/// Why an order is not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not a name as miners can send it.
+    InvalidName,
+    /// Not a password as miners can send it.
+    InvalidPassword,
+    /// Nothing of this network that can be paid.
+    InvalidAddress,
+    /// A user of the name is there.
+    UserExists,
+    /// No user of the name is there.
+    NoSuchUser,
+    /// The admin, whose password is an option.
+    AdminIsOption,
+    /// The user is on its way to disk.
+    UserBusy,
+    /// The user could not be written to disk.
+    UserNotStored,
+    /// Another server has changed the user just before.
+    UserChanged,
+    /// Users are in a ledger that servers share, and it is away.
+    LedgerAway,
+    /// The reason is too long, or has control characters.
+    InvalidReason,
+    /// So many addresses are banned that there is no room.
+    TooManyBans,
+    /// Nothing speaks against the address.
+    NotBanned,
+    /// The ban could not be written to disk.
+    BanNotStored,
+    /// The ledger that servers share is away, and has the ban later.
+    BanNotShared,
+    /// A drain would take too long.
+    DrainTooLong,
+}
+
+/// What kind of failure a [`Refusal`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The order is malformed.
+    Malformed,
+    /// It does not fit what is there.
+    State,
+    /// The disk refuses.
+    Disk,
+}
+
+impl Refusal {
+    /// For the operator.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::InvalidName => "no name of an account: 1 to 128 bytes, no control characters",
+            Self::InvalidPassword => {
+                "no password: 1 to 256 bytes, no control characters, and not d= or fd= with a number"
+            }
+            Self::InvalidAddress => "no address of this network that can be paid",
+            Self::UserExists => "the user exists already",
+            Self::NoSuchUser => "no such user",
+            Self::AdminIsOption => "the admin's password is an option",
+            Self::UserBusy => "the user is being written just now, try again",
+            Self::UserNotStored => "the user could not be written, the log says why",
+            Self::UserChanged => "another server has changed the user just now, look again",
+            Self::LedgerAway => {
+                "nothing was changed: the shared ledger is away, try again when it is back"
+            }
+            Self::InvalidReason => "the reason is longer than 256 bytes or has control characters",
+            Self::TooManyBans => "too many addresses are banned, unban some",
+            Self::NotBanned => "the address is not banned",
+            Self::BanNotStored => {
+                "it holds until a restart: it could not be written, the log says why"
+            }
+            Self::BanNotShared => {
+                "it holds on this server; the shared ledger is away, and the other servers hear of \
+                 it when it is back, unless this one restarts before"
+            }
+            Self::DrainTooLong => "a drain takes 0 to 3600 seconds",
+        }
+    }
+
+    /// Why a change of a user was not written.
+    pub(crate) fn of(why: NotWritten, change: Change) -> Self {
+        match (why, change) {
+            (NotWritten::Failed, _) => Self::UserNotStored,
+            (NotWritten::Away, _) => Self::LedgerAway,
+            (NotWritten::Changed | NotWritten::Owned, Change::Added) => Self::UserExists,
+            (NotWritten::Changed | NotWritten::Owned, _) => Self::UserChanged,
+        }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(self) -> RefusalKind {
+        match self {
+            Self::InvalidName
+            | Self::InvalidPassword
+            | Self::InvalidAddress
+            | Self::InvalidReason
+            | Self::DrainTooLong => RefusalKind::Malformed,
+            Self::UserExists
+            | Self::NoSuchUser
+            | Self::AdminIsOption
+            | Self::UserBusy
+            | Self::UserChanged
+            | Self::TooManyBans
+            | Self::NotBanned => RefusalKind::State,
+            Self::UserNotStored | Self::LedgerAway | Self::BanNotStored | Self::BanNotShared => {
+                RefusalKind::Disk
+            }
+        }
+    }
+}
+
+/// What a written user is to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Added,
+    Password,
+    Disabled,
+    Enabled,
+}
+
+impl Pool {
+    pub(crate) fn handle_order(&mut self, now: Now, id: OrderId, order: Order, out: &mut Actions) {
+        let answer = match order {
+            Order::AddUser(user) => self.shared.order_user(id, user, out),
+            Order::SetPassword { name, password } => {
+                self.shared.order_password(id, name, password, out)
+            }
+            Order::DisableUser(name) => self.shared.order_state(id, name, Change::Disabled, out),
+            Order::EnableUser(name) => self.shared.order_state(id, name, Change::Enabled, out),
+            Order::Ban {
+                address,
+                duration_s,
+                reason,
+            } => self.ban(now, id, address, duration_s, reason, out),
+            Order::Unban(address) => self.unban(now, id, address, out),
+            Order::ListBans => Ok(Some(Answer::Bans(self.bans.list(now)))),
+            Order::Info => Ok(Some(Answer::Info(Box::new(self.info(now))))),
+            Order::ListWorkers {
+                account,
+                count,
+                from,
+            } => {
+                let (workers, total) = self.list_workers(now, account.as_deref(), count, from);
+                Ok(Some(Answer::Workers(workers, total)))
+            }
+            Order::Drain { over_s } if over_s > DRAIN_S_MAX => Err(Refusal::DrainTooLong),
+            Order::Drain { over_s } => {
+                self.drain(now, over_s, out);
+                Ok(Some(Answer::Done))
+            }
+            Order::Undrain => {
+                self.undrain(out);
+                Ok(Some(Answer::Done))
+            }
+        };
+        match answer {
+            Ok(None) => {}
+            Ok(Some(answer)) => out.push(Action::Answer(id, Ok(answer))),
+            Err(refusal) => out.push(Action::Answer(id, Err(refusal))),
+        }
+    }
+
+    /// A user that an order wrote is on the disk.
+    pub(crate) fn user_changed(&mut self, name: &str, change: Change, out: &mut Actions) {
+        let text = match change {
+            Change::Added => format!("user {name:?} is added"),
+            Change::Password => format!("user {name:?} has another password"),
+            Change::Enabled => format!("user {name:?} is enabled"),
+            Change::Disabled => {
+                let ended = self.send_away(name);
+                format!("user {name:?} is disabled, connections that end: {ended}")
+            }
+        };
+        out.log(Level::Info, text);
+    }
+
+    /// Ends the connections of an account. One that others mine on as well goes on without it.
+    pub(crate) fn send_away(&mut self, account: &str) -> usize {
+        let mut ended = 0;
+        for session in self.sessions.iter_mut() {
+            let is_its = |user: &Authorized| *user.user.account == *account;
+            let its = session.users.iter().filter(|user| is_its(user)).count();
+            if its == 0 {
+                continue;
+            }
+            if its == session.users.len() {
+                ended += 1;
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            } else {
+                self.tallies.keep_account(session, account);
+                self.shared.count_names(session);
+            }
+        }
+        ended
+    }
+
+    fn ban(
+        &mut self,
+        now: Now,
+        id: OrderId,
+        address: IpAddr,
+        duration_s: Option<u64>,
+        reason: String,
+        out: &mut Actions,
+    ) -> Result<Option<Answer>, Refusal> {
+        if reason.len() > BAN_REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+            return Err(Refusal::InvalidReason);
+        }
+        let network = network_of(address);
+        let lasts = duration_s.map_or("until it is unbanned".to_owned(), |s| format!("for {s} s"));
+        let text = format!("refusing {network} {lasts}, as ordered: {reason:?}");
+        let ban = Ban {
+            address: network,
+            since_s: now.unix_s,
+            until_s: duration_s.map(|duration| now.unix_s.saturating_add(duration)),
+            reason,
+            by: BannedBy::Operator,
+        };
+        if !self.bans.ban(ban.clone(), now) {
+            return Err(Refusal::TooManyBans);
+        }
+        self.shut_out(|banned| banned == network);
+        out.log(Level::Info, text);
+        let change = BanChange::Banned(ban);
+        out.push(Action::KeepBans(id, change, self.bans.ordered(now)));
+        Ok(None)
+    }
+
+    fn unban(
+        &mut self,
+        now: Now,
+        id: OrderId,
+        address: IpAddr,
+        out: &mut Actions,
+    ) -> Result<Option<Answer>, Refusal> {
+        if !self.bans.unban(address, now) {
+            return Err(Refusal::NotBanned);
+        }
+        let network = network_of(address);
+        out.log(Level::Info, format!("taking {network} again, as ordered"));
+        let change = BanChange::Lifted(network);
+        out.push(Action::KeepBans(id, change, self.bans.ordered(now)));
+        Ok(None)
+    }
+
+    /// Ends the connections from banned networks.
+    pub(crate) fn shut_out(&mut self, is_banned: impl Fn(IpAddr) -> bool) {
+        for session in self.sessions.iter_mut() {
+            if session.kind == ArrivalKind::Miner && is_banned(network_of(session.address)) {
+                self.shared.closing.push((session.conn, CloseHow::Reset));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn order_user(
+        &mut self,
+        id: OrderId,
+        mut user: NewUser,
+        out: &mut Actions,
+    ) -> Result<Option<Answer>, Refusal> {
+        self.check_name(&user.name)?;
+        check_password(&user.password)?;
+        if self.accounts.contains(&user.name) {
+            return Err(Refusal::UserExists);
+        }
+        if let Some(address) = &mut user.address {
+            let network = self.config.network;
+            let payable = Address::parse_payable(address, network);
+            *address = payable.ok_or(Refusal::InvalidAddress)?.encode(network);
+        }
+        self.write_user(user, Writer::Operator(id, Change::Added), out);
+        Ok(None)
+    }
+
+    fn order_password(
+        &mut self,
+        id: OrderId,
+        name: String,
+        password: String,
+        out: &mut Actions,
+    ) -> Result<Option<Answer>, Refusal> {
+        self.check_name(&name)?;
+        check_password(&password)?;
+        let old = self.accounts.password(&name).ok_or(Refusal::NoSuchUser)?;
+        let user = NewUser {
+            is_locked: old.is_locked(),
+            owner: Owner::Overruled,
+            name,
+            password,
+            address: None,
+        };
+        self.write_user(user, Writer::Operator(id, Change::Password), out);
+        Ok(None)
+    }
+
+    fn order_state(
+        &mut self,
+        id: OrderId,
+        name: String,
+        change: Change,
+        out: &mut Actions,
+    ) -> Result<Option<Answer>, Refusal> {
+        self.check_name(&name)?;
+        let old = self.accounts.password(&name).ok_or(Refusal::NoSuchUser)?;
+        let new = match change {
+            Change::Disabled => old.clone().locked(),
+            _ => old.clone().unlocked(),
+        };
+        if new == *old {
+            return Ok(Some(Answer::Done));
+        }
+        let ticket = (self.questions).ask_write(name.clone(), None, Writer::Operator(id, change));
+        out.push(Action::KeepUser(ticket, name, new));
+        Ok(None)
+    }
+
+    /// Whether it is a name whose user may be written now.
+    fn check_name(&self, name: &str) -> Result<(), Refusal> {
+        if clean_name(name).as_deref() != Some(name) {
+            return Err(Refusal::InvalidName);
+        }
+        if name == ADMIN && self.config.admin_password.is_some() {
+            return Err(Refusal::AdminIsOption);
+        }
+        if self.questions.is_writing(name) {
+            return Err(Refusal::UserBusy);
+        }
+        Ok(())
+    }
+}
+
+/// What reads as a wish could never be typed as a password, nor could control characters.
+fn check_password(password: &str) -> Result<(), Refusal> {
+    let is_one = (1..=PASSWORD_BYTES_MAX).contains(&password.len())
+        && !password.chars().any(char::is_control)
+        && split_password(password).1.is_none();
+    is_one.then_some(()).ok_or(Refusal::InvalidPassword)
+}

@@ -1,0 +1,193 @@
+//! Whose password is checked next: addresses take turns, so that one that asks and asks keeps nobody
+//! else waiting; and what nobody waits for any more is not checked.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use crate::accounts::ban::network_of;
+use crate::accounts::password::StoredPassword;
+use crate::event::{Action, Actions, Ticket};
+use crate::limits::QUESTIONS_ASKED_MAX;
+use crate::pool::Shared;
+use crate::units::ConnId;
+
+/// A password that was not handed over yet.
+struct Waiting {
+    address: IpAddr,
+    stored: StoredPassword,
+    password: String,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Turns {
+    /// What each connection waits for.
+    asking: HashMap<ConnId, Ticket>,
+    waiting: HashMap<Ticket, Waiting>,
+    /// The tickets that wait, oldest first, by address.
+    queues: BTreeMap<IpAddr, BTreeSet<Ticket>>,
+    /// Whose turn it was last.
+    last: Option<IpAddr>,
+    /// Handed over and not answered.
+    asked: HashSet<Ticket>,
+}
+
+impl Turns {
+    /// A connection waits for this answer.
+    pub(crate) fn wait(&mut self, conn: ConnId, ticket: Ticket) {
+        self.asking.insert(conn, ticket);
+    }
+
+    /// What a connection has waited for; it waits no longer.
+    pub(crate) fn leave(&mut self, conn: ConnId) -> Option<Ticket> {
+        self.asking.remove(&conn)
+    }
+
+    /// A new question, from a connection at `address`.
+    pub(crate) fn add(
+        &mut self,
+        ticket: Ticket,
+        address: IpAddr,
+        stored: StoredPassword,
+        password: &str,
+        out: &mut Actions,
+    ) {
+        let address = network_of(address);
+        self.queues.entry(address).or_default().insert(ticket);
+        let waiting = Waiting {
+            address,
+            stored,
+            password: password.to_owned(),
+        };
+        self.waiting.insert(ticket, waiting);
+        self.next(out);
+    }
+
+    /// Nobody wants the answer: whether the question was taken back in time.
+    pub(crate) fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.take(ticket).is_some()
+    }
+
+    /// An answer has come, if it is to one of these questions.
+    pub(crate) fn answered(&mut self, ticket: Ticket, out: &mut Actions) {
+        if self.asked.remove(&ticket) {
+            self.next(out);
+        }
+    }
+
+    /// Questions that were not handed over, and those that were.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let queued = self.queues.values().map(BTreeSet::len).sum::<usize>();
+        (queued.max(self.waiting.len()), self.asked.len())
+    }
+
+    fn next(&mut self, out: &mut Actions) {
+        while self.asked.len() < QUESTIONS_ASKED_MAX
+            && let Some(ticket) = self.first()
+            && let Some(next) = self.take(ticket)
+        {
+            self.last = Some(next.address);
+            self.asked.insert(ticket);
+            out.push(Action::CheckPassword(ticket, next.stored, next.password));
+        }
+    }
+
+    /// The oldest question of the address that comes after the last one.
+    fn first(&self) -> Option<Ticket> {
+        let from = self.last.map_or(Unbounded, Excluded);
+        let mut after = self.queues.range((from, Unbounded));
+        let (_, tickets) = after.next().or_else(|| self.queues.first_key_value())?;
+        tickets.first().copied()
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        if let Some(queue) = self.queues.get_mut(&waiting.address) {
+            queue.remove(&ticket);
+            if queue.is_empty() {
+                self.queues.remove(&waiting.address);
+            }
+        }
+        Some(waiting)
+    }
+}
+
+impl Shared {
+    /// A password that nobody waits for any more need not be checked.
+    pub(crate) fn forget_question(&mut self, conn: ConnId) {
+        if let Some(ticket) = self.turns.leave(conn)
+            && self.questions.leave(ticket, conn)
+            && self.turns.cancel(ticket)
+        {
+            self.questions.take(ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: [Ticket; 0] = [];
+
+    fn add(turns: &mut Turns, ticket: Ticket, host: u8) -> Vec<Ticket> {
+        let mut out = Actions::default();
+        let stored = StoredPassword::Argon2id(String::new());
+        turns.add(ticket, [10, 0, 0, host].into(), stored, "x", &mut out);
+        asked(&out)
+    }
+
+    fn asked(out: &Actions) -> Vec<Ticket> {
+        let ticket = |action: &Action| match action {
+            Action::CheckPassword(ticket, ..) => *ticket,
+            _ => panic!("a question"),
+        };
+        out.list().iter().map(ticket).collect()
+    }
+
+    fn answer(turns: &mut Turns, ticket: Ticket) -> Vec<Ticket> {
+        let mut out = Actions::default();
+        turns.answered(ticket, &mut out);
+        asked(&out)
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let mut turns = Turns::default();
+        let many = QUESTIONS_ASKED_MAX as Ticket;
+        for ticket in 0..many {
+            assert_eq!(add(&mut turns, ticket, 1), [ticket]);
+        }
+        for ticket in many..many + 100 {
+            assert_eq!(add(&mut turns, ticket, 1), NONE);
+        }
+        assert_eq!(add(&mut turns, 900, 2), NONE);
+        assert_eq!(add(&mut turns, 901, 2), NONE);
+        assert_eq!(add(&mut turns, 902, 3), NONE);
+        assert_eq!(answer(&mut turns, 0), [900]);
+        assert_eq!(answer(&mut turns, 1), [902]);
+        assert_eq!(answer(&mut turns, 2), [many]);
+        assert_eq!(answer(&mut turns, 3), [901]);
+        assert_eq!(answer(&mut turns, 4), [many + 1]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_asked() {
+        let mut turns = Turns::default();
+        let many = QUESTIONS_ASKED_MAX as Ticket;
+        for ticket in 0..many + 100 {
+            add(&mut turns, ticket, 1);
+        }
+        for ticket in 0..many + 99 {
+            assert_eq!(turns.cancel(ticket), ticket >= many);
+        }
+        assert_eq!(turns.sizes(), (1, QUESTIONS_ASKED_MAX));
+        assert_eq!(answer(&mut turns, 0), [many + 99]);
+        assert_eq!(answer(&mut turns, 0), NONE, "an answer counts once");
+        for ticket in 1..many + 100 {
+            assert_eq!(answer(&mut turns, ticket), NONE);
+        }
+        assert_eq!(turns.sizes(), (0, 0));
+    }
+}

@@ -1,0 +1,52 @@
+//! What was changed on another server of the pool: users and the operator's bans.
+//!
+//! It comes after it is durable, and nobody waits for an answer. The admin's account is no server's
+//! business but this one's.
+
+use crate::accounts::ban::Ban;
+use crate::accounts::{ADMIN, clean_name};
+use crate::event::{Actions, Level, UserChange};
+use crate::pool::Pool;
+
+impl Pool {
+    /// Who is connected stays with another password, as if it was given here; who is disabled, or is
+    /// no user any more, does not.
+    pub(crate) fn handle_users(&mut self, changes: Vec<UserChange>, out: &mut Actions) {
+        let has_admin = self.shared.config.admin_password.is_some();
+        let mut changed = 0;
+        for (name, password) in changes {
+            let is_name = clean_name(&name).as_deref() == Some(&name);
+            let is_option = has_admin && name == ADMIN;
+            let accounts = &mut self.shared.accounts;
+            if !is_name || is_option || accounts.password(&name) == password.as_ref() {
+                continue;
+            }
+            changed += 1;
+            let may_mine = password.as_ref().is_some_and(|new| !new.is_locked());
+            match password {
+                Some(new) => accounts.insert(&name, new),
+                None => accounts.remove(&name),
+            }
+            if !may_mine {
+                let ended = self.send_away(&name);
+                let text = format!(
+                    "user {name:?} may mine no more, as another server says; connections that end: {ended}"
+                );
+                out.log(Level::Info, text);
+            }
+        }
+        if changed > 0 {
+            out.log(
+                Level::Info,
+                format!("users changed on another server: {changed}"),
+            );
+        }
+    }
+
+    pub(crate) fn handle_bans(&mut self, bans: Vec<Ban>) {
+        let new = self.bans.restore(bans);
+        if !new.is_empty() {
+            self.shut_out(|network| new.contains(&network));
+        }
+    }
+}

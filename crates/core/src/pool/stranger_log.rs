@@ -1,0 +1,31 @@
+//! What strangers make the log say.
+
+use crate::accounts::refused_logins::Reason;
+use crate::event::{Actions, Level, Now};
+use crate::pool::Shared;
+use crate::pool::dispatch::Desk;
+use crate::session::Session;
+
+impl Shared {
+    /// Lines that say how many were left out, when it is time.
+    pub(crate) fn tell_what_was_left_out(&mut self, now: Now, out: &mut Actions) {
+        for text in self.refusals.tick(now.ms) {
+            self.log_limit.tell(now, Level::Info, || text, out);
+        }
+        for (level, text) in self.log_limit.tick(now.ms) {
+            out.log(level, text);
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// A login was refused.
+    pub(crate) fn note_refused(&mut self, session: &Session, name: &str, why: Reason) {
+        let refusals = &mut self.shared.refusals;
+        if let Some(line) = refusals.note(self.now, session.address, name, why) {
+            self.shared
+                .log_limit
+                .tell(self.now, Level::Info, || line, self.out);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `mining.submit` and what belongs to it: which job is meant, what the share is worth, and the
+//! block it may be.
+
+use std::sync::Arc;
+
+use crate::accounting::ledger::Credit;
+use crate::accounts::clean_name;
+use crate::chain::block::{Reach, Solution};
+use crate::chain::header::Proof;
+use crate::event::{Action, LedgerState};
+use crate::job::share::{self, Parent};
+use crate::job::{Job, JobNumber, Jobs, share_key};
+use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
+use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::worker_stats;
+use crate::session::Session;
+use crate::session::difficulty::Urgency;
+use crate::units::{Difficulty, Hash, Target};
+use crate::wire::message::{Reject, Request, Submit};
+
+/// A submit for a job that the connection was given.
+struct Claim {
+    account: Arc<str>,
+    job: JobNumber,
+    /// What the job was sent under.
+    difficulty: Difficulty,
+    target: Target,
+    proof: Proof,
+    /// What tells the share from others of the job.
+    key: u128,
+}
+
+impl Desk<'_> {
+    pub(crate) fn handle_submit(
+        &mut self,
+        session: &mut Session,
+        id: Option<&str>,
+        submit: Result<Submit<'_>, Reject>,
+    ) {
+        let accepted = match session.extra_nonce1 {
+            None => Err(Reject::NotSubscribed),
+            Some(extra_nonce1) => submit.and_then(|s| self.judge(session, extra_nonce1, &s)),
+        };
+        let verdict = accepted.as_ref();
+        let verdict = verdict.map(|credit| credit.difficulty).map_err(|r| *r);
+        self.shared.counts.count(verdict);
+        match accepted {
+            Ok(credit) => {
+                session.reply_after(credit.seq, id);
+                if !session.has_credit {
+                    self.out.push(Action::Proven(session.conn));
+                }
+                let urgency = session.count_share(credit.difficulty, self.now);
+                self.out.push(Action::Record(credit));
+                if urgency == Urgency::Now {
+                    self.send_changed_difficulty(session);
+                }
+            }
+            Err(reject) => {
+                self.reply(session, id, Err(reject));
+                match reject {
+                    Reject::HighHash if session.is_settling(self.now) => {}
+                    Reject::HighHash => self.blame(session, SCORE_LOW_SHARE),
+                    Reject::Duplicate => self.blame(session, SCORE_DUPLICATE),
+                    Reject::InvalidParams => self.blame(session, SCORE_MALFORMED),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Judges a submit in the order of checks the field knows, offers its block if it is one, and
+    /// counts what came of it. For an unknown job that is with the difficulty told last.
+    fn judge(
+        &mut self,
+        session: &mut Session,
+        extra_nonce1: u32,
+        submit: &Submit<'_>,
+    ) -> Result<Credit, Reject> {
+        let position = match session.position(&submit.user) {
+            Some(position) => position,
+            None => clean_name(&submit.user)
+                .and_then(|name| session.position(&name))
+                .ok_or(Reject::UnauthorizedUser)?,
+        };
+        let number = self.shared.jobs.number(&submit.job);
+        let assigned = number.and_then(|number| session.assigned(number));
+        let credit = match number.zip(assigned) {
+            None => Err(Reject::JobNotFound),
+            Some((job, (difficulty, target))) => {
+                let claim = Claim {
+                    account: session.users[position].user.account.clone(),
+                    job,
+                    difficulty,
+                    target,
+                    proof: share::proof(extra_nonce1, submit),
+                    key: share_key(extra_nonce1, submit.extra_nonce2, submit.time, submit.nonce),
+                };
+                self.judge_claim(session, claim)
+            }
+        };
+        if let Ok(credit) = &credit {
+            let one = &mut session.users[position];
+            let is_first = !std::mem::replace(&mut one.is_proven, true);
+            one.rate.add(credit.difficulty, self.now.ms);
+            one.last_share_ms = Some(self.now.ms);
+            self.shared.rate.add(credit.difficulty, self.now.ms);
+            if is_first {
+                self.shared.count_names(session);
+            }
+        }
+        let difficulty = assigned.map(|(difficulty, _)| difficulty);
+        if let Some(difficulty) = difficulty.or(session.announced()) {
+            let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);
+            let one = &mut session.users[position];
+            worker_stats::count(&mut one.tally, verdict, difficulty, self.now.unix_s);
+        }
+        credit
+    }
+
+    fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Credit, Reject> {
+        let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
+        let state = self.shared.ledger.state();
+        let conn = session.conn;
+        let pace = &session.pace;
+        let told = pace.sends_blocks().then(|| pace.told(claim.difficulty));
+        let job = self
+            .find_job(session, claim.job)
+            .ok_or(Reject::JobNotFound)?;
+        let parent = parent_of(job, tip);
+        let checked = share::check(job, parent, &claim.proof, &claim.target, unix_s);
+        let is_share_as_told = told.is_some_and(|told| {
+            let target = Target::of_difficulty(told);
+            share::check(job, parent, &claim.proof, &target, unix_s)
+                .verdict
+                .is_ok()
+        });
+        let verdict = checked.verdict.and_then(|()| admit(job, claim.key, state));
+        let height = job.template.height;
+        let network_difficulty = job.network_difficulty;
+        let is_full = job.is_full();
+        let solution = checked
+            .block
+            .map(|hash| solution(job, hash, parent, &claim));
+        if let Some(solution) = solution {
+            self.shared.offer(solution, self.out);
+        }
+        if verdict.is_ok() {
+            self.shared.jobs.count_remembered();
+        }
+        self.shared.wants_fresh_job |= is_full || self.shared.jobs.wants_fresh();
+        if verdict == Err(Reject::HighHash) && is_share_as_told {
+            session.mines_shares(self.now);
+        }
+        verdict?;
+        Ok(Credit {
+            seq: self.shared.ledger.record(conn),
+            height,
+            account: claim.account,
+            difficulty: claim.difficulty,
+            network_difficulty,
+        })
+    }
+
+    /// A job that this connection was given.
+    fn find_job<'s>(
+        &'s mut self,
+        session: &'s mut Session,
+        number: JobNumber,
+    ) -> Option<&'s mut Job> {
+        session.assigned(number)?;
+        let own = session.own_jobs.iter_mut().find(|job| job.number == number);
+        match own {
+            Some(own) => (own.template.id >= self.shared.jobs.oldest_template()).then_some(own),
+            None => self.shared.jobs.shared_mut(number),
+        }
+    }
+
+    pub(crate) fn get_transactions(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        if session.extra_nonce1.is_none() {
+            return Err(Reject::NotSubscribed);
+        }
+        let params = request.texts()?;
+        let [Some(id), ..] = params.as_slice() else {
+            return Err(Reject::InvalidParams);
+        };
+        let number = self.shared.jobs.number(id).ok_or(Reject::JobNotFound)?;
+        let job = self.find_job(session, number).ok_or(Reject::JobNotFound)?;
+        Ok(Answer::Json(Jobs::transactions_json(&job.template)))
+    }
+}
+
+/// Whether a share that is good enough is taken. One that is refused for the ledger's sake is not
+/// remembered: it may come again.
+fn admit(job: &mut Job, key: u128, ledger: LedgerState) -> Result<(), Reject> {
+    if job.is_closed() {
+        return Err(Reject::JobNotFound);
+    }
+    match ledger {
+        LedgerState::Open if job.remember(key) => Ok(()),
+        LedgerState::Failing if !job.remembers(key) => Err(Reject::LedgerFailing),
+        LedgerState::Open | LedgerState::Failing => Err(Reject::Duplicate),
+    }
+}
+
+fn parent_of(job: &Job, tip: Option<Hash>) -> Parent {
+    if tip == Some(job.template.prev_block) {
+        Parent::Tip
+    } else {
+        Parent::Stale
+    }
+}
+
+fn solution(job: &Job, hash: Hash, parent: Parent, claim: &Claim) -> Solution {
+    Solution {
+        hash,
+        template: job.template.clone(),
+        fields: job.header_fields(),
+        proof: claim.proof,
+        mask: job.mask,
+        coinbase: job.coinbase(),
+        reach: match parent {
+            Parent::Tip => Reach::Network,
+            Parent::Stale => Reach::Chain,
+        },
+        account: claim.account.clone(),
+        difficulty: claim.difficulty,
+    }
+}

@@ -1,0 +1,70 @@
+//! Methods beyond the old dialects: difficulties that a miner suggests, and `mining.configure`.
+
+use crate::pool::dispatch::{Answer, Desk};
+use crate::session::Session;
+use crate::session::difficulty::Wish;
+use crate::units::{Difficulty, Hash, Target};
+use crate::wire::message::{Reject, Request};
+
+impl Desk<'_> {
+    /// `mining.suggest_difficulty [d]`.
+    pub(crate) fn suggest_difficulty(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let difficulty = request.number()?;
+        self.suggest(session, Difficulty::new(difficulty))
+    }
+
+    /// `mining.suggest_target [64 hex digits]`.
+    pub(crate) fn suggest_target(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let params = request.texts()?;
+        let target = params
+            .first()
+            .and_then(|text| Hash::from_hex(text.as_deref()?));
+        let difficulty = target.filter(|target| *target != Hash::ZERO);
+        self.suggest(
+            session,
+            difficulty.map(|target| Target(target.0).difficulty()),
+        )
+    }
+
+    fn suggest(
+        &mut self,
+        session: &mut Session,
+        difficulty: Option<Difficulty>,
+    ) -> Result<Answer, Reject> {
+        let difficulty = difficulty.ok_or(Reject::InvalidParams)?;
+        session.pace.wish(Wish::Start(difficulty), self.now.ms);
+        self.send_wished_difficulty(session);
+        Ok(Answer::True)
+    }
+
+    /// `mining.configure [[extension, …], {…}]`: minimum-difficulty is honoured, nothing else is.
+    pub(crate) fn configure(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let (extensions, values) = request.extensions()?;
+        let mut answers = serde_json::Map::new();
+        for extension in extensions {
+            let least = values
+                .get("minimum-difficulty.value")
+                .and_then(serde_json::Value::as_f64)
+                .and_then(Difficulty::new)
+                .filter(|_| extension == "minimum-difficulty");
+            if let Some(least) = least {
+                session.pace.at_least(least);
+                self.send_wished_difficulty(session);
+            }
+            answers.insert(extension, least.is_some().into());
+        }
+        Ok(Answer::Json(serde_json::Value::from(answers).to_string()))
+    }
+}

@@ -1,0 +1,138 @@
+//! The admin on the wire: `mining.authorize_admin` and `mining.add_user`.
+//!
+//! Guesses of its password count against their address, whatever that has earned. An address as a name
+//! has an owner, and is no user that an admin could add.
+
+use crate::accounts::ban::network_of;
+use crate::accounts::{ADMIN, Login};
+use crate::chain::address::Address;
+use crate::event::{Actions, Level, NewUser, Now, Owner};
+use crate::limits::SCORE_BAD_ADMIN;
+use crate::pool::Pool;
+use crate::pool::authorize::{Asker, Writer, name_and_password};
+use crate::pool::dispatch::{Answer, Desk};
+use crate::session::Session;
+use crate::session::difficulty::split_password;
+use crate::wire::message::{Reject, Request};
+
+impl Pool {
+    /// Has users written whom an admin on the wire adds, unless somebody mines by that name now.
+    pub(crate) fn write_wanted_users(&mut self, now: Now, out: &mut Actions) {
+        while let Some((asker, user)) = self.shared.wanted_users.pop() {
+            let is_mined = self.sessions.iter().any(|session| {
+                let mut users = session.users.iter();
+                session.conn != asker.conn && users.any(|one| *one.user.account == *user.name)
+            });
+            if !is_mined {
+                self.shared.write_user(user, Writer::Miner(asker), out);
+                continue;
+            }
+            let text = format!(
+                "{:?} is not added for an admin on the wire: somebody mines by that name",
+                user.name
+            );
+            out.log(Level::Warning, text);
+            if let Some(session) = self.sessions.get_mut(asker.conn) {
+                let shared = &mut self.shared;
+                let refused = Err(Reject::UserExists);
+                Desk { shared, now, out }.answered(session, asker.id.as_deref(), refused);
+            }
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// `mining.authorize_admin [password]`.
+    pub(crate) fn authorize_admin(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        session.has_asked_for_admin = true;
+        let params = request.texts()?;
+        let [Some(password), ..] = params.as_slice() else {
+            return Err(Reject::InvalidParams);
+        };
+        let is_right = self.shared.config.admin_password.is_some()
+            && self.shared.guesses.may_guess(session.address, self.now.ms)
+            && matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_));
+        if !is_right {
+            self.count_guess(session);
+            self.blame(session, SCORE_BAD_ADMIN);
+            return Err(Reject::InvalidPassword);
+        }
+        session.is_admin = true;
+        Ok(Answer::True)
+    }
+
+    /// A wrong password of the admin counts against its address, whatever that has earned.
+    pub(crate) fn count_guess(&mut self, session: &Session) {
+        if self.shared.config.admin_password.is_some()
+            && self.shared.guesses.guessed(session.address, self.now.ms)
+        {
+            let network = network_of(session.address);
+            let text = format!(
+                "{network} guesses the admin's password: it is not looked at from there for ten minutes"
+            );
+            self.out.log(Level::Warning, text);
+        }
+    }
+
+    /// `mining.add_user [user, password, address]`; the address may be missing.
+    pub(crate) fn add_user(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        if !session.is_admin {
+            return Err(Reject::OnlyAdmin);
+        }
+        let params = request.texts()?;
+        let (name, password) = name_and_password(&params)?;
+        // What reads as a wish could never be typed as a password.
+        if password.is_empty() || split_password(password).1.is_some() {
+            return Err(Reject::InvalidParams);
+        }
+        let address = self.payout_address(&params)?;
+        if self.shared.accounts.contains(&name)
+            || self.shared.questions.is_writing(&name)
+            || self.has_owner(&name)
+        {
+            return Err(Reject::UserExists);
+        }
+        session.is_asking = true;
+        let asker = Asker {
+            conn: session.conn,
+            id: request.id().map(str::to_owned),
+        };
+        let user = NewUser {
+            name,
+            password: password.to_owned(),
+            address,
+            is_locked: false,
+            owner: Owner::Spared,
+        };
+        self.shared.wanted_users.push((asker, user));
+        Ok(Answer::Later)
+    }
+
+    /// Whether a name that is no user's belongs to somebody: an address to whoever is paid there. The
+    /// operator may add such a user, an admin on the wire may not: it would be paid elsewhere, and its
+    /// miners locked out.
+    fn has_owner(&self, name: &str) -> bool {
+        self.shared.accounts.one_spelling(name).is_some()
+    }
+
+    /// The third parameter in its one spelling; none where it is missing.
+    fn payout_address(&self, params: &[Option<String>]) -> Result<Option<String>, Reject> {
+        let Some(text) = params.get(2) else {
+            return Ok(None);
+        };
+        let network = self.shared.config.network;
+        let address = text
+            .as_deref()
+            .and_then(|text| Address::parse_payable(text, network))
+            .ok_or(Reject::InvalidAddress)?;
+        Ok(Some(address.encode(network)))
+    }
+}

@@ -1,0 +1,127 @@
+//! What miners have sent, counted on their connections and told to the ledger now and then.
+//!
+//! It is not money: a pool that fails forgets what it has not told. A share that the ledger gives up
+//! later stays counted as accepted.
+
+use crate::accounting::ledger::{Tallied, Tally};
+use crate::event::{Action, Actions};
+use crate::limits::{TALLIES_MAX, TALLY_MS};
+use crate::pool::Pool;
+use crate::session::{Authorized, Session};
+use crate::units::Difficulty;
+use crate::wire::message::Reject;
+
+/// When the ledger is told next, and what connections that ended have left.
+pub(crate) struct Tallies {
+    next_ms: u64,
+    left: Vec<Tallied>,
+    /// All that was told.
+    sent: Tally,
+}
+
+impl Tallies {
+    pub(crate) fn new(now_ms: u64) -> Self {
+        Self {
+            next_ms: now_ms + TALLY_MS,
+            left: Vec::new(),
+            sent: Tally::default(),
+        }
+    }
+
+    /// Whether it is time; if so, the next time is set.
+    pub(crate) fn are_due(&mut self, now_ms: u64) -> bool {
+        let are_due = now_ms >= self.next_ms;
+        if are_due {
+            self.next_ms = now_ms + TALLY_MS;
+        }
+        are_due
+    }
+
+    /// Takes an account off a connection, and keeps what it has sent.
+    pub(crate) fn keep_account(&mut self, session: &mut Session, account: &str) {
+        let gone = session
+            .users
+            .extract_if(.., |one| *one.user.account == *account);
+        self.left.extend(gone.filter_map(|mut one| take(&mut one)));
+    }
+
+    /// Tallies of connections that have ended.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Keeps what a connection that ends has sent.
+    pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
+        self.left.extend(session.users.iter_mut().filter_map(take));
+        if self.left.len() >= TALLIES_MAX {
+            let left = std::mem::take(&mut self.left);
+            self.tell(left, out);
+        }
+    }
+
+    fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
+        for one in &tallied {
+            self.sent.add(&one.tally);
+        }
+        out.push(Action::Tally(tallied));
+    }
+}
+
+impl Pool {
+    /// What miners have sent: what the ledger was told, and what it is told next.
+    pub(crate) fn sent(&self) -> Tally {
+        let mut sent = self.tallies.sent;
+        for one in &self.tallies.left {
+            sent.add(&one.tally);
+        }
+        let users = self.sessions.iter().flat_map(|session| &session.users);
+        for one in users {
+            sent.add(&one.tally);
+        }
+        sent
+    }
+
+    /// Tells the ledger what was sent since it was last told.
+    pub(crate) fn take_tallies(&mut self, out: &mut Actions) {
+        let mut tallied = std::mem::take(&mut self.tallies.left);
+        let open = self.sessions.iter_mut();
+        let users = open.flat_map(|session| session.users.iter_mut());
+        let room = TALLIES_MAX.saturating_sub(tallied.len());
+        tallied.extend(users.filter_map(take).take(room));
+        if !tallied.is_empty() {
+            self.tallies.tell(tallied, out);
+        }
+    }
+}
+
+/// None where there is nothing to tell.
+fn take(one: &mut Authorized) -> Option<Tallied> {
+    let tally = std::mem::take(&mut one.tally);
+    one.told.add(&tally);
+    (tally != Tally::default()).then(|| Tallied {
+        account: one.user.account.clone(),
+        worker: one.user.worker.clone().unwrap_or_default(),
+        tally,
+    })
+}
+
+/// Counts a submit by what came of it; other rejects say nothing of a miner's work.
+pub(crate) fn count(
+    tally: &mut Tally,
+    verdict: Result<(), Reject>,
+    difficulty: Difficulty,
+    unix_s: u64,
+) {
+    let work = match verdict {
+        Ok(()) => {
+            let first = tally.times.map_or(unix_s, |(first, _)| first);
+            tally.times = Some((first, unix_s));
+            &mut tally.accepted
+        }
+        Err(Reject::JobNotFound | Reject::StalePrevblk) => &mut tally.stale,
+        Err(Reject::HighHash) => &mut tally.low,
+        Err(Reject::Duplicate) => &mut tally.duplicate,
+        Err(_) => return,
+    };
+    work.add_share(difficulty);
+}

@@ -1,0 +1,358 @@
+//! How hard a connection's next job is: what it began with, what it asked for, what it can bear, and
+//! what its shares say.
+
+use crate::session::vardiff::{Change, Vardiff};
+use crate::units::Difficulty;
+
+/// A HandyMiner's process ends at 2^18; this is the last power of two below.
+const HANDYMINER_MAX: f64 = 131_072.0;
+
+/// The agent by which a proxy says of a miner what only its first server has seen: it sends blocks only.
+pub(crate) const BLOCKS_AGENT: &str = "hstratum-blocks";
+
+/// What a miner asks for with its password or a method.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wish {
+    /// Begin with this difficulty (`d=`, `mining.suggest_difficulty`).
+    Start(Difficulty),
+    /// Keep this difficulty (`fd=`).
+    Fixed(Difficulty),
+}
+
+/// See the module.
+pub(crate) struct Pace {
+    difficulty: Difficulty,
+    /// The pool's: nothing is easier, whoever asks.
+    floor: Difficulty,
+    least: Option<Difficulty>,
+    greatest: Option<Difficulty>,
+    has_wish: bool,
+    is_fixed: bool,
+    sends_blocks: bool,
+    vardiff: Option<Vardiff>,
+}
+
+impl Pace {
+    /// The listener's difficulty, which follows the miner's speed where `dynamic`; never below `floor`.
+    pub(crate) fn new(
+        difficulty: Difficulty,
+        floor: Difficulty,
+        dynamic: Dynamic,
+        now_ms: u64,
+    ) -> Self {
+        let mut pace = Self {
+            difficulty,
+            floor: floor.on_grid_above(),
+            least: None,
+            greatest: None,
+            has_wish: false,
+            is_fixed: false,
+            sends_blocks: false,
+            vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
+        };
+        pace.set(difficulty);
+        pace
+    }
+
+    /// The difficulty of the next job, before the network's caps it.
+    pub(crate) fn difficulty(&self) -> Difficulty {
+        match self.sends_blocks {
+            true => Difficulty::MAX,
+            false => self.difficulty,
+        }
+    }
+
+    /// What whoever resumes the session may begin with.
+    pub(crate) fn to_resume(&self) -> Difficulty {
+        self.difficulty
+    }
+
+    /// What the miner is told of a job's difficulty. One that sends blocks only pays no heed to it, and
+    /// may not survive it.
+    pub(crate) fn told(&self, assigned: Difficulty) -> Difficulty {
+        let bound = self.greatest.filter(|greatest| *greatest < assigned);
+        bound.filter(|_| self.sends_blocks).unwrap_or(assigned)
+    }
+
+    /// What this agent can bear. Without a name it may be a HandyMiner in solo mode; HandyMiner-CLI
+    /// in pool mode says `user agent/version`.
+    pub(crate) fn bound_for(&mut self, agent: &str) {
+        let names = ["", "user agent/version", BLOCKS_AGENT];
+        if names.contains(&agent) || agent.starts_with("handyminer") {
+            self.greatest = Difficulty::new(HANDYMINER_MAX);
+            self.set(self.difficulty);
+        }
+    }
+
+    /// What the session had before it was resumed; what the miner asks for counts more.
+    pub(crate) fn hint(&mut self, difficulty: Difficulty) {
+        if !self.has_wish {
+            self.set(difficulty);
+        }
+    }
+
+    /// What the miner asks for. A fixed difficulty is not changed by a later wish to begin with one.
+    pub(crate) fn wish(&mut self, wish: Wish, now_ms: u64) {
+        match wish {
+            Wish::Start(difficulty) => {
+                if self.is_fixed {
+                    return;
+                }
+                self.set(difficulty);
+                self.restart(now_ms);
+            }
+            Wish::Fixed(difficulty) => {
+                self.set(difficulty);
+                self.is_fixed = true;
+                self.vardiff = None;
+            }
+        }
+        self.has_wish = true;
+    }
+
+    /// The miner sends blocks only: its jobs have the network's difficulty, which caps every job's, so that
+    /// each of them counts for what it took, and nothing else does.
+    pub(crate) fn mines_blocks(&mut self) {
+        self.sends_blocks = true;
+    }
+
+    /// It has sent a share that is no block: its next jobs are like everybody's.
+    pub(crate) fn mines_shares(&mut self, now_ms: u64) {
+        self.sends_blocks = false;
+        self.restart(now_ms);
+    }
+
+    /// Whether it sends blocks only.
+    pub(crate) fn sends_blocks(&self) -> bool {
+        self.sends_blocks
+    }
+
+    /// The miner takes nothing easier than this.
+    pub(crate) fn at_least(&mut self, least: Difficulty) {
+        self.least = Some(least.on_grid_above());
+        self.set(self.difficulty);
+    }
+
+    /// A job has gone out under another difficulty: what came before says nothing of it.
+    pub(crate) fn restart(&mut self, now_ms: u64) {
+        if let Some(vardiff) = &mut self.vardiff {
+            *vardiff = Vardiff::new(now_ms);
+        }
+    }
+
+    /// Counts an accepted share of the `announced` difficulty; whether that is now far off.
+    pub(crate) fn share(&mut self, announced: Difficulty, workers: usize, now_ms: u64) -> Urgency {
+        let change = self
+            .vardiff
+            .as_mut()
+            .and_then(|vardiff| vardiff.share(announced, workers, now_ms));
+        self.take(change)
+    }
+
+    /// Looks whether a miner is too silent; whether its difficulty is now far off.
+    pub(crate) fn silence(
+        &mut self,
+        announced: Difficulty,
+        workers: usize,
+        now_ms: u64,
+    ) -> Urgency {
+        let change = self
+            .vardiff
+            .as_mut()
+            .and_then(|vardiff| vardiff.silence(announced, workers, now_ms));
+        self.take(change)
+    }
+
+    fn take(&mut self, change: Option<Change>) -> Urgency {
+        match change.filter(|_| !self.sends_blocks) {
+            None => Urgency::Later,
+            Some(Change::Soon(difficulty)) => {
+                self.set(difficulty);
+                Urgency::Later
+            }
+            Some(Change::Now(difficulty)) => {
+                self.set(difficulty);
+                Urgency::Now
+            }
+        }
+    }
+
+    /// The one way to another difficulty: on the grid, and the pool's floor has the last word.
+    fn set(&mut self, difficulty: Difficulty) {
+        let difficulty = difficulty.on_grid();
+        let greatest = self.greatest.filter(|greatest| *greatest < difficulty);
+        let least = self.least.filter(|least| difficulty < *least);
+        let difficulty = greatest.or(least).unwrap_or(difficulty);
+        self.difficulty = if difficulty < self.floor {
+            self.floor
+        } else {
+            difficulty
+        };
+    }
+}
+
+/// Whether difficulty follows a miner's speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dynamic {
+    /// It does.
+    On,
+    /// It stays where it began.
+    Off,
+}
+
+/// Whether a changed difficulty can wait for the next job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Later,
+    Now,
+}
+
+/// Takes `d=` and `fd=` off the end of a password: what is left is the password, and the last
+/// wish counts.
+pub(crate) fn split_password(password: &str) -> (&str, Option<Wish>) {
+    let mut rest = password;
+    let mut wish = None;
+    loop {
+        let (before, last) = rest.rsplit_once(',').unwrap_or(("", rest));
+        let Some(found) = parse_wish(last.trim()) else {
+            return (rest, wish);
+        };
+        wish = wish.or(Some(found));
+        rest = before;
+    }
+}
+
+fn parse_wish(text: &str) -> Option<Wish> {
+    let (key, value) = text.split_once('=')?;
+    let difficulty = Difficulty::new(value.parse().ok()?)?;
+    match key {
+        "d" => Some(Wish::Start(difficulty)),
+        "fd" => Some(Wish::Fixed(difficulty)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difficulty(value: f64) -> Difficulty {
+        Difficulty::new(value).unwrap()
+    }
+
+    fn pace(dynamic: Dynamic) -> Pace {
+        Pace::new(difficulty(8.0), difficulty(0.5), dynamic, 0)
+    }
+
+    #[test]
+    fn wishes_are_taken_off_the_end_of_a_password() {
+        for (text, password, wish) in [
+            ("x", "x", None),
+            ("x,d=512", "x", Some(Wish::Start(difficulty(512.0)))),
+            ("d=0.5", "", Some(Wish::Start(difficulty(0.5)))),
+            ("a,b,fd=16", "a,b", Some(Wish::Fixed(difficulty(16.0)))),
+            ("x,d=1,fd=2", "x", Some(Wish::Fixed(difficulty(2.0)))),
+            ("x,d=0", "x,d=0", None),
+            ("x,d=inf", "x,d=inf", None),
+            ("d=8,x", "d=8,x", None),
+        ] {
+            assert_eq!(split_password(text), (password, wish), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_difficulty_stays() {
+        let mut pace = pace(Dynamic::On);
+        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
+        pace.wish(Wish::Start(difficulty(64.0)), 0);
+        pace.hint(difficulty(32.0));
+        for n in 0..100 {
+            assert_eq!(pace.share(difficulty(2.0), 1, n), Urgency::Later);
+        }
+        assert_eq!(pace.difficulty(), difficulty(2.0));
+    }
+
+    #[test]
+    fn a_miner_may_ask_again_where_nothing_is_fixed() {
+        for dynamic in [Dynamic::On, Dynamic::Off] {
+            let mut pace = pace(dynamic);
+            pace.wish(Wish::Start(difficulty(2.0)), 0);
+            pace.wish(Wish::Start(difficulty(64.0)), 0);
+            assert_eq!(pace.difficulty(), difficulty(64.0), "{dynamic:?}");
+        }
+    }
+
+    #[test]
+    fn no_handyminer_is_told_what_ends_it() {
+        for (agent, told) in [
+            ("handyminer/0.0.5", HANDYMINER_MAX),
+            ("", HANDYMINER_MAX),
+            ("user agent/version", HANDYMINER_MAX),
+            ("icbtminer", 1_015_808.0),
+        ] {
+            let mut pace = pace(Dynamic::On);
+            pace.bound_for(agent);
+            pace.wish(Wish::Start(difficulty(1e6)), 0);
+            assert_eq!(pace.difficulty(), difficulty(told), "{agent:?}");
+        }
+    }
+
+    #[test]
+    fn who_sends_blocks_is_credited_for_blocks_and_told_what_it_survives() {
+        let mut pace = pace(Dynamic::On);
+        pace.bound_for("");
+        pace.mines_blocks();
+        // Whatever it asks for, and however often it finds something.
+        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
+        pace.hint(difficulty(4.0));
+        for n in 0..100 {
+            let urgency = pace.share(difficulty(700.0), 1, n);
+            assert_eq!(urgency, Urgency::Later);
+        }
+        assert_eq!(pace.difficulty(), Difficulty::MAX);
+        assert_eq!(pace.to_resume(), difficulty(2.0), "another may resume it");
+        let main = difficulty(7e8);
+        assert_eq!(pace.told(main), difficulty(HANDYMINER_MAX));
+        assert_eq!(pace.told(difficulty(700.0)), difficulty(700.0));
+        pace.mines_shares(100);
+        assert_eq!(pace.difficulty(), difficulty(2.0));
+        assert_eq!(pace.told(main), main, "what everybody is told is true");
+    }
+
+    #[test]
+    fn nothing_is_easier_than_the_floor_whoever_asks() {
+        let tiny = difficulty(1e-300);
+        let floor = difficulty(0.5);
+        for wish in [Wish::Start(tiny), Wish::Fixed(tiny)] {
+            let mut pace = pace(Dynamic::On);
+            pace.wish(wish, 0);
+            assert_eq!(pace.difficulty(), floor, "{wish:?}");
+        }
+        let mut pace = pace(Dynamic::On);
+        pace.at_least(tiny);
+        pace.hint(tiny);
+        assert_eq!(pace.difficulty(), floor, "a session that is resumed");
+        for round in 1..100 {
+            pace.silence(pace.difficulty(), 1, round * 60_000);
+        }
+        assert_eq!(pace.difficulty(), floor, "vardiff");
+        let listener = Pace::new(tiny, difficulty(0.3), Dynamic::Off, 0);
+        assert_eq!(
+            listener.difficulty(),
+            difficulty(0.3125),
+            "on the grid, from above"
+        );
+        let mut handyminer = Pace::new(tiny, difficulty(1e6), Dynamic::Off, 0);
+        handyminer.bound_for("handyminer");
+        assert_eq!(handyminer.difficulty(), difficulty(1_015_808.0));
+    }
+
+    #[test]
+    fn a_miner_gets_nothing_easier_than_it_takes() {
+        let mut pace = pace(Dynamic::On);
+        pace.at_least(difficulty(16.0));
+        assert_eq!(pace.difficulty(), difficulty(16.0));
+        pace.hint(difficulty(1.0));
+        assert_eq!(pace.difficulty(), difficulty(16.0));
+    }
+}
