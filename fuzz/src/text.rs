@@ -2,8 +2,8 @@
 //! says of its client, and what a pool tells a miner.
 
 use hstratum::config::{Config, Origin, RawOption};
-use hstratum::proxy_header::{HEADER_BYTES_MAX, Header, Start, parse as parse_proxy, start};
-use hstratum::users::{End, encode, parse};
+use hstratum::files::users::{End, encode, parse};
+use hstratum::net::proxy_header::{HEADER_BYTES_MAX, Header, Start, parse as parse_proxy, start};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};

@@ -8,10 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
-use hstratum::settings::Settings;
 use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
 use hstratum_core::chain::address::Network;

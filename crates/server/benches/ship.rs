@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
-use hstratum::settings::Settings;
 use hstratum::store::dock::Dock;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
 use hstratum::store::sqlite::Sqlite;

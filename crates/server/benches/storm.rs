@@ -14,10 +14,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
-use hstratum::settings::Settings;
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use mio::net::TcpStream;
@@ -108,7 +108,7 @@ fn run(tls: bool, names: Names) -> [f64; 3] {
 }
 
 fn write_users(dir: &Path, names: Names) {
-    let hashed = hstratum::password::hash(PASSWORD)
+    let hashed = hstratum::workers::password_hash::hash(PASSWORD)
         .expect("hashed")
         .to_text();
     let count = match names {

@@ -116,7 +116,9 @@ const UNAUTHORIZED: &str = r#"{"id":1,"result":null,"error":[24,"unauthorized us
 fn password_found_right_before_the_failure_opens_no_door_after_it() {
     // One account each, since one question is asked once.
     const ACCOUNTS: usize = 200;
-    let password = hstratum::password::hash("pw").expect("hashed").to_text();
+    let password = hstratum::workers::password_hash::hash("pw")
+        .expect("hashed")
+        .to_text();
     let line = |n| format!("{{\"username\":\"user{n}\",\"password\":\"{password}\"}}\n");
     let root = Arc::new(tempfile::tempdir().expect("a directory"));
     let dir = root.path().join("stratum");

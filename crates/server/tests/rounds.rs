@@ -198,7 +198,7 @@ fn no_difficulty_makes_a_sum_fail() {
             progress = next;
         }
         assert_eq!(ledger.get("SELECT count(*) FROM statistics"), 1);
-        let report = hstratum::ledger::report(&mut ledger.open(), 1_000).expect("read");
+        let report = hstratum::ledger_tools::report(&mut ledger.open(), 1_000).expect("read");
         assert!((report.open.work - 100.0).abs() < 1e-9);
         assert_eq!(report.open.shares, 12);
     });

@@ -5,8 +5,8 @@ mod postgres;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::shared::address::Address;
-use hstratum::shared::schema;
+use hstratum::cluster::address::Address;
+use hstratum::cluster::schema;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
 use hstratum_core::chain::address::Network;
@@ -49,7 +49,7 @@ fn several_servers_make_the_tables_at_the_same_time() {
 #[test]
 fn version_1_keeps_its_rows() {
     let server = Server::start();
-    server.sql(include_str!("../src/shared/schema.sql"));
+    server.sql(include_str!("../src/cluster/schema.sql"));
     let hash = "ab".repeat(32);
     server.sql(&format!(
         "INSERT INTO meta VALUES (1, 1, 'regtest', 7);

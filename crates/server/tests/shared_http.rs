@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use browser::{Browser, free_port, wait_for_line};
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
-use hstratum::ledger::Place;
+use hstratum::ledger_tools::Place;
 use hstratum::sql::Postgres as Connection;
 use hstratum::values;
 use ledgers::Ledger;

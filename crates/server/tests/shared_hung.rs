@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Running, TestNode, settings, start_in, wait_until};
-use hstratum::shared::address::Address;
+use hstratum::cluster::address::Address;
 use hstratum::sql::{Postgres as Connection, SqlError};
 use postgres::Server;
 use tempfile::TempDir;

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use hstratum::clerk::UsersMail;
 use hstratum::store::keeper::StoreMail;
 use hstratum::store::ledger::AddressMail;
+use hstratum::workers::UsersMail;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
 use hstratum_core::event::{NewUser, NotWritten, Ticket};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hstratum::clerk::{self, PasswordMail};
-use hstratum::mail::WorkMail;
+use hstratum::messages::WorkMail;
 use hstratum::node;
 use hstratum::store::keeper::StoreMail;
+use hstratum::workers::{self, PasswordMail};
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};
@@ -44,10 +44,10 @@ impl World {
         }
         for mail in spool {
             self.spool(match mail {
-                clerk::SpoolMail::Put(solution, transactions) => {
+                workers::SpoolMail::Put(solution, transactions) => {
                     SpoolMail::Put(solution.hash, solution.encode(&transactions))
                 }
-                clerk::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
+                workers::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
             });
         }
         for mail in passwords {

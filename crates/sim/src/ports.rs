@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hstratum::clerk::{PasswordMail, SpoolMail, UsersMail};
 use hstratum::driver::Desks;
-use hstratum::mail::{Mailbox, NodeMail, WorkMail};
+use hstratum::driver::io::{Certificate, ReadResult, Surroundings};
+use hstratum::messages::{Mailbox, NodeMail, WorkMail};
 use hstratum::node::{Node, Offer};
 use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
-use hstratum::surroundings::{Certificate, ReadResult, Surroundings};
+use hstratum::workers::{PasswordMail, SpoolMail, UsersMail};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening, Now};
 use hstratum_core::units::ConnId;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use hstratum::driver::{Driver, Failure, NewConfig};
-use hstratum::legacy::{Legacy, Unanswered};
-use hstratum::mail::{self, WorkMail};
+use hstratum::files::recovered::{Legacy, Unanswered};
+use hstratum::messages::{self, WorkMail};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
@@ -298,27 +298,27 @@ impl World {
     }
 
     /// What the driver is about to hear is remembered, to compare with what miners get.
-    fn hear(&mut self, mail: NodeMail) -> mail::NodeMail {
+    fn hear(&mut self, mail: NodeMail) -> messages::NodeMail {
         let process = self.process.as_mut().expect("a process");
         match mail {
             NodeMail::Tip(hash, height) => {
                 process.tip = Some(hash);
                 self.tell_tip(hash);
-                mail::NodeMail::Tip(hash, height)
+                messages::NodeMail::Tip(hash, height)
             }
             NodeMail::Template(parts) => {
                 let template = Template::new((*parts).clone()).expect("a right template");
                 if process.tip.is_none_or(|tip| tip == template.prev_block) {
                     self.tell_template(template.prev_block);
                 }
-                mail::NodeMail::Template(parts)
+                messages::NodeMail::Template(parts)
             }
             NodeMail::Transactions(template, bytes) => {
-                mail::NodeMail::Transactions(template, bytes)
+                messages::NodeMail::Transactions(template, bytes)
             }
-            NodeMail::NoTemplate(reason) => mail::NodeMail::NoTemplate(reason),
-            NodeMail::BlockResult(hash, verdict) => mail::NodeMail::BlockResult(hash, verdict),
-            NodeMail::Located(look) => mail::NodeMail::Located(look),
+            NodeMail::NoTemplate(reason) => messages::NodeMail::NoTemplate(reason),
+            NodeMail::BlockResult(hash, verdict) => messages::NodeMail::BlockResult(hash, verdict),
+            NodeMail::Located(look) => messages::NodeMail::Located(look),
         }
     }
 
@@ -376,7 +376,7 @@ impl World {
         self.inject("stop");
         note!(self, "process   stops");
         let process = self.process.as_mut().expect("it was just there");
-        let close = mail::NodeMail::Close(done);
+        let close = messages::NodeMail::Close(done);
         process.ends.node.send(close).expect("the driver reads it");
         process.driver.turn(&mut pool);
         assert!(process.driver.is_closing());

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use hstratum::driver::Shown;
-use hstratum::mail::WorkMail;
+use hstratum::messages::WorkMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
 use hstratum_core::event::{LedgerState, Now};
 use hstratum_core::units::{Hash, Height};

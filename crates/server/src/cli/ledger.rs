@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use hstratum::ledger::{self, Imported, Paid, Place, Which};
+use hstratum::ledger_tools::{self, Imported, Paid, Place, Which};
 use hstratum::payout::hsd::{Node, Part, Patience, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
 
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             import(ledger, paid, files)
         }
         Command::Check { ledger, shares } => {
-            let findings = ledger::check(&mut ledger.place.open()?, shares.as_deref())?;
+            let findings = ledger_tools::check(&mut ledger.place.open()?, shares.as_deref())?;
             if findings.is_empty() {
                 return print("all is well\n");
             }
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let Place::File(path) = &ledger.place else {
                 bail!("a shared ledger is copied by pg_dump, see docs/operating.md");
             };
-            ledger::backup(path, to)?;
+            ledger_tools::backup(path, to)?;
             print(&format!("copied to {}\n", to.display()))
         }
         Command::Report { ledger, json: true } => report::show_json(&ledger.place),
@@ -138,20 +138,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             ..
         } => {
             let mut db = ledger.place.open()?;
-            ledger::set_address(&mut db, account, address.as_deref())?;
+            ledger_tools::set_address(&mut db, account, address.as_deref())?;
             print(&match address {
                 Some(address) => format!("{account:?} is paid at {address}\n"),
                 None => format!("{account:?} has no address set\n"),
             })
         }
         Command::Dump { ledger, block, dir } => {
-            let name = ledger::dump(&mut ledger.place.open()?, *block, dir)?;
+            let name = ledger_tools::dump(&mut ledger.place.open()?, *block, dir)?;
             print(&format!("{}\n", dir.join(name).display()))
         }
         Command::Prune { ledger, node_url } => {
             let _lock = PayoutLock::take(&ledger.place)?;
             let mut db = ledger.place.open()?;
-            let network = ledger::network(&mut db)?;
+            let network = ledger_tools::network(&mut db)?;
             let url = node_url.clone();
             let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
             let node = Node::new(url, secret(NODE_KEY)?, network, Patience::default());
@@ -163,7 +163,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {
-    let outcomes = ledger::import(&ledger.place, files, paid, now_unix_s()?)?;
+    let outcomes = ledger_tools::import(&ledger.place, files, paid, now_unix_s()?)?;
     let (mut refused, mut taken) = (0, 0);
     let mut text = String::new();
     for (file, outcome) in files.iter().zip(&outcomes) {

@@ -6,7 +6,7 @@ mod send;
 pub(crate) use send::{NODE_KEY, secret};
 
 use anyhow::bail;
-use hstratum::ledger::Place;
+use hstratum::ledger_tools::Place;
 use hstratum::payout::{Fleet, Scheme, Terms};
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};

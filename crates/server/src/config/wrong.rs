@@ -1,8 +1,8 @@
 //! What is said of options that are wrong.
 
 use super::{ConfigError, FOUND_CHARS_MAX, OPTIONS, OptionSpec};
-use crate::raw_option::RawOption;
-use crate::spelling::edit_distance;
+use crate::config::raw_option::RawOption;
+use crate::config::spelling::edit_distance;
 
 pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {

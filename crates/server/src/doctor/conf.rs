@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use hstratum_core::accounts::Auth;
 
+use crate::config::in_force::InForce;
 use crate::config::{Config, Origin, RawOption};
-use crate::in_force::InForce;
 
 use super::{Findings, Part};
 
@@ -155,7 +155,7 @@ fn look(config: &Config, findings: &mut Findings) {
         );
     }
     if let Some(files) = &config.tls {
-        match crate::tls::load(&files.cert, &files.key) {
+        match crate::net::tls::load(&files.cert, &files.key) {
             Ok(_) => findings.ok(
                 Part::Configuration,
                 format!("{} and its key can be used", files.cert.display()),

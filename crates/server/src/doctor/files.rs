@@ -10,10 +10,10 @@ use anyhow::Context;
 use hstratum_core::chain::address::Network;
 use rustix::fs::{Access, access, statvfs};
 
-use crate::ledger;
+use crate::files::users::{self, End};
+use crate::ledger_tools;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 use crate::sql::{Db, Sqlite};
-use crate::users::{self, End};
 
 use super::conf::Settings;
 use super::{Findings, Part};
@@ -200,7 +200,7 @@ fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Opt
     // Reading, since opening alone is left to the first statement.
     File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
     let mut db = Db::Sqlite(Sqlite::open_beside(path)?);
-    let found = ledger::network(&mut db)?;
+    let found = ledger_tools::network(&mut db)?;
     anyhow::ensure!(
         found == network,
         "the ledger {} is of the network {}, not {}",
@@ -211,7 +211,7 @@ fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Opt
     if bytes > LEDGER_CHECK_BYTES_MAX {
         return Ok(None);
     }
-    ledger::check(&mut db, None).map(Some)
+    ledger_tools::check(&mut db, None).map(Some)
 }
 
 fn check_spool(dir: &Path, findings: &mut Findings) {

@@ -20,9 +20,9 @@ use std::path::PathBuf;
 use hstratum_core::accounts::Auth;
 use hstratum_core::chain::address::Network;
 
-use crate::address_range::AddressRange;
 use crate::config::Config;
-use crate::in_force::{InForce, plain};
+use crate::config::in_force::{InForce, plain};
+use crate::net::cidr::AddressRange;
 use crate::payout::hsd::{Secret, Url};
 
 use conf::Settings;

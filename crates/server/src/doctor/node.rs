@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hstratum_core::accounting::ledger::Knowledge;
 use hstratum_core::chain::address::{Address, Network};
 
-use crate::in_force::InForce;
-use crate::ledger::Place;
+use crate::config::in_force::InForce;
+use crate::ledger_tools::Place;
 use crate::payout::hsd::{Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url};
 use crate::store::evidence;
 

@@ -7,9 +7,9 @@ use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
 
 use super::Driver;
+use crate::driver::io::Surroundings;
 use crate::limits::FINISH_MS;
-use crate::mail::WorkMail;
-use crate::surroundings::Surroundings;
+use crate::messages::WorkMail;
 
 impl<S: Surroundings> Driver<S> {
     /// The last replies leave once their shares are durable or given up; then everybody is sent away.

@@ -3,9 +3,9 @@
 use hstratum_core::event::Now;
 
 use super::{Driver, ask};
+use crate::driver::io::Surroundings;
 use crate::limits::{CREDITS_PER_GROUP, GROUP_MS};
 use crate::store::StoreMail;
-use crate::surroundings::Surroundings;
 
 impl<S: Surroundings> Driver<S> {
     /// Hands over what was recorded when nothing waits to be read, when it is enough, or when its first

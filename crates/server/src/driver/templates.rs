@@ -14,11 +14,11 @@ use hstratum_core::pool::Pool;
 use hstratum_core::units::Height;
 
 use super::{Driver, ask};
+use crate::driver::io::Surroundings;
 use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
-use crate::live::Pulse;
-use crate::mail::NodeMail;
+use crate::messages::NodeMail;
 use crate::store::StoreMail;
-use crate::surroundings::Surroundings;
+use crate::telemetry::live::Pulse;
 
 /// Which ledger the node's chain was compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

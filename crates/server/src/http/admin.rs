@@ -23,7 +23,7 @@ use super::Site;
 use super::answer::{Answer, Failure, Name, Params, Problem};
 use crate::config::Secret;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
-use crate::orders::Orders;
+use crate::server::operator::Orders;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Who may give orders, and where.

@@ -22,7 +22,7 @@ use super::Site;
 use crate::limits::{
     HTTP_ANSWER, HTTP_ANSWERS_MAX, HTTP_REMEMBERED, HTTP_ROWS, HTTP_ROWS_MAX, HTTP_SEARCH_CHARS_MAX,
 };
-use crate::live::Silent;
+use crate::telemetry::live::Silent;
 
 /// Why there is no answer.
 #[derive(Serialize, ToSchema)]

@@ -26,10 +26,10 @@ use super::answer::{Failure, Problem};
 use super::book::Book;
 use super::pool::Pool;
 use super::round::{Block, BlocksShown, read_blocks};
-use crate::alarms::Notice;
+use crate::alerts::Notice;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
-use crate::live::{Silent, Snapshot};
 use crate::store::unix_s;
+use crate::telemetry::live::{Silent, Snapshot};
 
 /// How often pages are told how the pool is.
 const BEAT: Duration = Duration::from_secs(1);

@@ -15,10 +15,10 @@ use super::answer::{Failure, Problem};
 use super::page::Page;
 use super::pool::{Online, network_hashrate};
 use super::refusals::by_reason;
+use crate::cluster::standing::{Link, Reading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
-use crate::live::Snapshot;
-use crate::shared::standing::{Link, Reading};
 use crate::sql::{Sql, SqlError};
+use crate::telemetry::live::Snapshot;
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(

@@ -64,20 +64,20 @@ use self::people::Balances;
 use self::roster::Roster;
 use self::round::Round;
 use self::sums::PoolSums;
-use crate::alarms::Bulletin;
+use crate::alerts::Bulletin;
+use crate::cluster::standing::Standing;
+use crate::config::settings::Settings;
 use crate::config::{Config, HTTP_PORT};
-use crate::duty::Duties;
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX,
     HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
-use crate::live::Live;
 use crate::node::Node;
-use crate::node_lag::NodeLag;
-use crate::orders::Orders;
-use crate::settings::Settings;
-use crate::shared::standing::Standing;
+use crate::server::operator::Orders;
 use crate::store::status::Status;
+use crate::telemetry::live::Live;
+use crate::telemetry::node_lag::NodeLag;
+use crate::workers::duty::Duties;
 
 /// What HTTP shows, and where it comes from.
 pub(crate) struct Sources {

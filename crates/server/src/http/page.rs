@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::histogram::{BOUNDS_S, Histogram};
+use crate::telemetry::histogram::{BOUNDS_S, Histogram};
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 

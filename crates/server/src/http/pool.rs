@@ -19,9 +19,9 @@ use super::Site;
 use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
 use super::host_guard::without_port;
-use crate::duty::Duties;
-use crate::live::{Silent, Snapshot};
-use crate::node_lag::NodeLag;
+use crate::telemetry::live::{Silent, Snapshot};
+use crate::telemetry::node_lag::NodeLag;
+use crate::workers::duty::Duties;
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
 pub(crate) const BLOCK_S: f64 = 600.0;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Site;
 use super::answer::{Answer, Failure, NoParams, Params, Problem, page_of};
 use super::book::Book;
-use crate::ledger;
+use crate::ledger_tools;
 use crate::limits::{HTTP_KEPT, HTTP_ROUND_ACCOUNTS};
 use crate::sql::{Sql, SqlError, Value, WORK};
 use crate::values;
@@ -185,7 +185,7 @@ impl BlockStateAsked {
 }
 
 fn open_round(sql: &mut dyn Sql) -> Result<Round, SqlError> {
-    let open = ledger::open_round(sql)?;
+    let open = ledger_tools::open_round(sql)?;
     let last = sql.query_opt(
         "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
           ORDER BY height DESC LIMIT 1",

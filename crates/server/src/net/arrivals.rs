@@ -13,10 +13,10 @@ use mio::{Interest, Token};
 
 use super::yielding::Was;
 use super::{FIRST_CONN, Net, slot_of};
-use crate::conn::{self, Conn, Stage};
-use crate::descriptors;
 use crate::limits::{ACCEPTS_PER_TURN, OPENING_MS, SILENT_START_MS};
-use crate::listener::{Encryption, Listener};
+use crate::net::conn::{self, Conn, Stage};
+use crate::net::fd_limit;
+use crate::net::listener::{Encryption, Listener};
 
 impl Net {
     pub(super) fn accept(&mut self, number: usize) {
@@ -80,7 +80,7 @@ impl Net {
             strangers: self.yielding.strangers(),
             unproven: self.yielding.unproven(),
             most: self.yielding.most(),
-            descriptors_left: descriptors::left(),
+            descriptors_left: fd_limit::left(),
             ..self.refused
         }
     }

@@ -3,7 +3,7 @@
 use hstratum_core::units::ConnId;
 
 use super::{Net, slot_of};
-use crate::conn::Stage;
+use crate::net::conn::Stage;
 
 impl Net {
     /// The next connection to be read: those that are not open yet come first, but are few in a turn,

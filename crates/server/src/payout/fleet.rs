@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::cluster::origin::NOW_MS;
 use crate::limits::SERVER_AWAITED;
-use crate::shared::origin::NOW_MS;
 use crate::sql::{Db, Sql};
 use crate::values;
 

@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::ledger::Place;
-use crate::shared::address::Address;
+use crate::cluster::address::Address;
+use crate::ledger_tools::Place;
 use crate::sql::SqlError;
 
 /// What such a session is called, for whoever looks at the server's.

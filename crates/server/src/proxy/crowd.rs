@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::names::Next;
 use super::outside::Outside;
 use crate::limits::LIVE_MS;
-use crate::proxy_header;
+use crate::net::proxy_header;
 
 impl<S: Outside> Driver<S> {
     /// A line when connections find no place, and when they do again.

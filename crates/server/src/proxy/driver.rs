@@ -22,18 +22,18 @@ use hstratum_core::proxy::{
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
-use crate::histogram::Histogram;
+use crate::driver::io::{Machine, ReadResult, Surroundings};
 use crate::limits::{
     HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
+use crate::net::tls;
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::log;
 use crate::proxy::names::Addresses;
 pub use crate::proxy::outside::Outside;
 use crate::proxy::settings::Settings;
 use crate::proxy::shown::{Happening, Shown, Window};
-use crate::surroundings::{Machine, ReadResult, Surroundings};
-use crate::tls;
+use crate::telemetry::histogram::Histogram;
 
 /// Set by signals.
 #[derive(Default)]

@@ -23,15 +23,16 @@ use hstratum_core::units::Difficulty;
 use listenfd::ListenFd;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::descriptors;
+use crate::driver::io::{Machine, Surroundings};
 use crate::http::host_guard::Public;
+use crate::net::fd_limit;
+use crate::net::tls;
 use crate::net::{Net, NetConfig};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
 use crate::proxy::handover::{Giver, Offered};
 use crate::proxy::settings::Settings;
-use crate::surroundings::{Machine, Surroundings};
-use crate::{stderr, tls};
+use crate::stderr;
 
 /// Descriptors that are neither a miner's nor of a miner's link.
 const DESCRIPTORS_KEPT: usize = 128;
@@ -159,7 +160,7 @@ fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
 
 /// A miner needs two descriptors: its own and that of its link.
 fn conns_max(wanted: usize) -> usize {
-    let fitting = (descriptors::raise().saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
+    let fitting = (fd_limit::raise().saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
     if fitting < wanted {
         let text = format!(
             "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"

@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 use hstratum_core::event::Level;
 use hstratum_core::units::ConnId;
 
+use crate::driver::io::{Machine, Surroundings};
 use crate::proxy::log;
-use crate::surroundings::{Machine, Surroundings};
 
 /// What the proxy's driver is surrounded by, beside sockets and the clock. The lab's are simulated.
 pub trait Outside: Surroundings {

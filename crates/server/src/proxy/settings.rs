@@ -13,10 +13,10 @@ use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
 use serde::Deserialize;
 
-use crate::address_range::AddressRange;
 use crate::config::TlsFiles;
 use crate::limits::LISTENERS_MAX;
-use crate::listener::{Encryption, ListenSpec};
+use crate::net::cidr::AddressRange;
+use crate::net::listener::{Encryption, ListenSpec};
 
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;

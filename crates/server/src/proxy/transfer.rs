@@ -10,11 +10,11 @@ use hstratum_core::event::CloseHow;
 use hstratum_core::proxy::Drain;
 
 use super::driver::Driver;
+use crate::driver::io::{Machine, Surroundings};
 use crate::net::Origin;
 use crate::proxy::handover::{self, Moving, MovingMiner, Offered};
 use crate::proxy::log;
 use crate::proxy::outside::Outside;
-use crate::surroundings::{Machine, Surroundings};
 
 impl<S: Outside> Driver<S> {
     /// What another process is told of before it has the miners.

@@ -15,8 +15,8 @@ use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 
 use super::{Retry, Row, Sql, SqlError, Value};
+use crate::cluster::address::Address;
 use crate::limits::{SQL_CONNECT, SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
-use crate::shared::address::Address;
 
 /// Wait before a transaction is begun anew the first time; each time it is longer by as much.
 const TRY_AGAIN: Duration = Duration::from_millis(5);

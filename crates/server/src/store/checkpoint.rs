@@ -17,9 +17,9 @@ use rusqlite::{Connection, Row};
 
 use super::schema::{beside, open_to_read_write};
 use super::status::Status;
-use crate::duty::Duty;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
+use crate::workers::duty::Duty;
 
 /// Bytes of a page in the log, with its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
 const LOG_PAGE_BYTES: u64 = 4096 + 24;

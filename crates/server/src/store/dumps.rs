@@ -16,12 +16,12 @@ use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
 use super::keeper::StoreMail;
-use crate::dump::{Written, write_dump};
-use crate::duty::Duty;
+use crate::files::share_dump::{Written, write_dump};
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
+use crate::workers::duty::Duty;
 
 /// Blocks that are looked up at once; their dumps are read one at a time.
 pub(crate) const DUMPS_PER_TURN: i64 = 100;

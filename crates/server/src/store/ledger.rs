@@ -12,7 +12,7 @@ use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally, Vi
 use hstratum_core::event::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 
-pub use crate::mail::AddressMail;
+pub use crate::messages::AddressMail;
 use crate::store::schema::FileId;
 
 /// Where the ledger is kept.

@@ -45,13 +45,13 @@ use self::ledger::Ledger;
 pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
-use crate::clerk::SpoolMail;
+use crate::config::settings::Settings;
 use crate::driver::Shown;
-use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
-use crate::mail::{Post, WorkMail};
+use crate::messages::{Post, WorkMail};
 use crate::node::Node;
-use crate::settings::Settings;
+use crate::workers::SpoolMail;
+use crate::workers::duty::{Duties, Duty, keep};
 
 /// The ledger's file in the server's directory.
 pub const FILE_NAME: &str = "ledger.db";

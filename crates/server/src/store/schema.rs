@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::disk;
+use crate::files::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// What brings a file from one version to the next: the first makes version 1 of an empty file.
@@ -289,8 +289,8 @@ fn migrate(
 }
 
 fn create_file(path: &Path, steps: &[&str], network: &str, unix_s: u64) -> anyhow::Result<()> {
-    let dir = disk::parent(path).context("it has no directory")?;
-    disk::create_dir(dir)?;
+    let dir = durable_fs::parent(path).context("it has no directory")?;
+    durable_fs::create_dir(dir)?;
     let mut origin = [0; 16];
     getrandom::fill(&mut origin).context("failed to get random bytes")?;
     let temporary = beside(path, ".tmp");
@@ -306,7 +306,7 @@ fn create_file(path: &Path, steps: &[&str], network: &str, unix_s: u64) -> anyho
     conn.close().map_err(|(_, error)| error)?;
     File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, path)?;
-    disk::sync_dir(dir)
+    durable_fs::sync_dir(dir)
 }
 
 /// The path with something behind its name.

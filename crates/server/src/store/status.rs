@@ -7,7 +7,7 @@ use hstratum_core::accounting::ledger::Tally;
 
 use super::ledger::TallyKey;
 use super::unproven::Unproven;
-use crate::histogram::Histogram;
+use crate::telemetry::histogram::Histogram;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -18,10 +18,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
-use hstratum::settings::Settings;
 use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::address::Network;

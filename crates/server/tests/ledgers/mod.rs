@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hstratum::ledger::Place;
-use hstratum::shared;
+use hstratum::cluster;
+use hstratum::ledger_tools::Place;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
 use hstratum::values;
@@ -101,7 +101,7 @@ impl Ledger {
     fn on(server: Arc<Server>) -> Self {
         let url = server.database();
         let address = url.parse().expect("an address");
-        let opened = shared::schema::open(&address, Network::Regtest, 1_000).expect("created");
+        let opened = cluster::schema::open(&address, Network::Regtest, 1_000).expect("created");
         Self {
             home: Home::Postgres(url, server),
             db: RefCell::new(Db::Postgres(Box::new(opened))),
@@ -143,7 +143,7 @@ impl Ledger {
             Home::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
             Home::Postgres(url, _) => {
                 let address = url.parse().expect("an address");
-                shared::schema::open_existing(&address).expect("opened")
+                cluster::schema::open_existing(&address).expect("opened")
             }
         }
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use hstratum::shared::address::Address;
+use hstratum::cluster::address::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

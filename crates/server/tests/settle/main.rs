@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::ledger::{check, set_address};
+use hstratum::ledger_tools::{check, set_address};
 use hstratum::payout::{
     Change, Fleet, Outcome, PayoutLock, Plan, Reason, Scheme, Settled, Terms, Wait, payees, plan,
     prune, settle,

@@ -1,6 +1,6 @@
 //! What several servers have not shipped yet, and blocks that come too late.
 
-use hstratum::ledger::check;
+use hstratum::ledger_tools::check;
 use hstratum::payout::{Fleet, Reason};
 use hstratum::store::ledger::Tidied;
 use hstratum::store::tidy::{self, Progress};

@@ -72,7 +72,7 @@ fn backup_that_is_put_back_takes_shares() {
     rig.work();
     let dir = tempfile::tempdir().expect("a directory");
     let copy = dir.path().join("ledger.db");
-    hstratum::ledger::backup(&rig.path(), &copy).expect("copied");
+    hstratum::ledger_tools::backup(&rig.path(), &copy).expect("copied");
     let mode = |path: &std::path::Path| -> String {
         let db = Connection::open(path).expect("opened");
         db.query_row("PRAGMA journal_mode", [], |row| row.get(0))

@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
+use hstratum::net::proxy_header::{self, Header};
 use hstratum::proxy::control::{Mail, Order};
 use hstratum::proxy::driver::{Driver, Flags};
 use hstratum::proxy::settings::{Backend, Settings};
-use hstratum::proxy_header::{self, Header};
 use hstratum_core::event::Listening;
 use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hstratum::ledger::{Activity, Place, RATE_SPANS_S, Report, report};
+use hstratum::ledger_tools::{Activity, Place, RATE_SPANS_S, Report, report};
 use serde_json::{Value, json};
 
 use super::now_unix_s;

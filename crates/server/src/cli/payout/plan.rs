@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hstratum::ledger;
+use hstratum::ledger_tools;
 use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, plan};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
     let mut db = args.ledger.place.open()?;
-    let network = ledger::network(&mut db)?;
+    let network = ledger_tools::network(&mut db)?;
     let fleet = args.fleet.of(&mut db)?;
     let plan = plan(&mut db, network, &terms, &fleet)?;
     if args.json {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use hstratum::ledger;
+use hstratum::ledger_tools;
 use hstratum::payout::hsd::{Node, Part, Patience, Secret, Url, Wallet};
 use hstratum::payout::{
     Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, check_blocks, incomplete, payees,
@@ -73,7 +73,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
     let mut db = args.ledger.place.open()?;
-    let network = ledger::network(&mut db)?;
+    let network = ledger_tools::network(&mut db)?;
     let fleet = args.fleet.of(&mut db)?;
     let (node, wallet) = connect(args, network)?;
     let sender = Sender {

@@ -7,7 +7,7 @@ use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
 use serde_json::{Value, json};
 
-use crate::in_force::InForce;
+use crate::config::in_force::InForce;
 
 use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
 

@@ -1,0 +1,172 @@
+//! The thread that raises alarms: signs and the clock go in, alarms go to the log, the webhook and the
+//! pages that are open.
+
+pub(crate) mod webhook;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
+use hstratum_core::event::{Level, Now};
+
+use crate::alerts::webhook::Outbox;
+use crate::cluster::standing::{Link, Standing};
+use crate::limits::HTTP_EVENTS_MAX;
+use crate::node::Node;
+use crate::store::status::Status;
+use crate::store::unix_s;
+use crate::telemetry::node_lag::NodeLag;
+use crate::workers::duty::Duties;
+
+/// How often the watch is told that time has passed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Alarms on their way to the pages that are open.
+#[derive(Default)]
+pub(crate) struct Bulletin(Mutex<VecDeque<Notice>>);
+
+/// An alarm as a page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub kind: Kind,
+    pub text: String,
+}
+
+impl Bulletin {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+        self.0.lock().expect("nothing panics while it is held")
+    }
+
+    /// The oldest goes when nobody takes them.
+    fn put(&self, alarm: &Alarm) {
+        let mut notices = self.lock();
+        if notices.len() == HTTP_EVENTS_MAX {
+            notices.pop_front();
+        }
+        notices.push_back(Notice {
+            kind: alarm.kind,
+            text: alarm.text.clone(),
+        });
+    }
+
+    /// Those since the last call.
+    pub(crate) fn take(&self) -> VecDeque<Notice> {
+        std::mem::take(&mut *self.lock())
+    }
+}
+
+/// What is looked at beside the signs.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// None where no ledger is shared.
+    pub shared: Option<Arc<Standing>>,
+    pub node_lag: Arc<NodeLag>,
+    pub ledger: Arc<Status>,
+    pub duties: Duties,
+}
+
+impl Looks {
+    fn signs(&self) -> impl Iterator<Item = Sign> {
+        let shared = self.shared.as_ref().map(|shared| shared.look());
+        let shared = shared.into_iter().flat_map(|reading| {
+            let link = match reading.link {
+                Link::Starting | Link::Up => LinkSign::Up,
+                Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
+            };
+            [Sign::Twin(reading.is_twin), Sign::Link(link)]
+        });
+        let signs = [
+            Sign::Overdue(self.node_lag.overdue()),
+            Sign::Log(self.ledger.read().wal_bytes),
+            Sign::Duties(self.duties.late()),
+            Sign::Tick,
+        ];
+        shared.chain(signs)
+    }
+}
+
+/// Runs until nobody can send more signs.
+pub(crate) fn run(
+    drop_percent: u8,
+    signs: &Receiver<Sign>,
+    outbox: Option<&Outbox>,
+    looks: &Looks,
+    bulletin: &Bulletin,
+    node: &dyn Node,
+) {
+    let started = Instant::now();
+    let now = || Now {
+        ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        unix_s: unix_s(),
+    };
+    let mut watch = Watch::new(drop_percent, now());
+    let mut next_tick = started + TICK;
+    let mut alarms = Vec::new();
+    loop {
+        let wait = next_tick.saturating_duration_since(Instant::now());
+        match signs.recv_timeout(wait) {
+            Ok(sign) => watch.handle(now(), sign, &mut alarms),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if Instant::now() >= next_tick {
+            next_tick = Instant::now() + TICK;
+            for sign in looks.signs() {
+                watch.handle(now(), sign, &mut alarms);
+            }
+        }
+        for alarm in alarms.drain(..) {
+            if !alarm.kind.is_logged_elsewhere() {
+                node.log(level_of(alarm.kind), &alarm.text);
+            }
+            bulletin.put(&alarm);
+            if let Some(outbox) = outbox {
+                outbox.push(alarm, unix_s());
+            }
+        }
+    }
+    if let Some(outbox) = outbox {
+        outbox.close();
+    }
+}
+
+fn level_of(kind: Kind) -> Level {
+    match kind.severity() {
+        Severity::Info => Level::Info,
+        Severity::Warning => Level::Warning,
+        Severity::Error => Level::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::node::Offer;
+
+    struct Deaf;
+
+    impl Node for Deaf {
+        fn offer(&self, _: Offer) {}
+        fn locate(&self, _: Vec<crate::store::ledger::Asked>) {}
+        fn log(&self, _: Level, _: &str) {}
+    }
+
+    #[test]
+    fn alarms_wait_for_the_pages_and_the_oldest_goes() {
+        let (desk, signs) = channel();
+        let bulletin = Bulletin::default();
+        for _ in 0..HTTP_EVENTS_MAX + 5 {
+            desk.send(Sign::PoolFailed).expect("it is read below");
+        }
+        drop(desk);
+        run(50, &signs, None, &Looks::default(), &bulletin, &Deaf);
+        let notices = bulletin.take();
+        assert_eq!(notices.len(), HTTP_EVENTS_MAX);
+        assert_eq!(notices[0].kind, Kind::PoolFailed);
+        assert!(bulletin.take().is_empty());
+    }
+}

@@ -1,0 +1,383 @@
+//! The thread that looks after blocks in the shared ledger. Each server brings its own there and
+//! writes their dumps; one at a time, the judge, says what becomes of all of them, and tidies.
+//!
+//! Rounds are closed by the judge, in the transaction of the look that first finds a block on the main
+//! chain, as in a file: the rules are `store::blocks`, transactions are serializable, so that one
+//! server's block and another's follow each other in all eyes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use hstratum_core::accounting::ledger::{Knowledge, Tip, View};
+use hstratum_core::chain::address::Network;
+use hstratum_core::event::Level;
+use hstratum_core::units::{Hash, Height};
+use rusqlite::Connection;
+
+use super::address::Address;
+use super::found::Copied;
+use super::judge_lease;
+use super::mark::Mark;
+use super::origin::{NOW_MS, Own};
+use super::shipper::is_away;
+use super::standing::{Link, Standing};
+use crate::driver::Shown;
+use crate::files::share_dump::{Written, write_dump};
+use crate::limits::{
+    AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
+    SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
+};
+use crate::messages::{Post, WorkMail};
+use crate::node::Node;
+use crate::payout::shipped_by_all;
+use crate::sql::{Db, Postgres, Sql, SqlError};
+use crate::store::blocks::{self, Rounds};
+use crate::store::dock::Dock;
+use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
+use crate::store::ledger::Tidied;
+use crate::store::schema::open_to_read;
+use crate::store::tidy;
+use crate::values;
+use crate::workers::duty::Duty;
+
+/// What its mark in the shared ledger is for.
+const DUTY: &str = "blocks";
+
+/// See the module.
+pub(crate) struct Judge {
+    pub address: Address,
+    pub network: Network,
+    /// The server's file.
+    pub ledger: PathBuf,
+    /// Where dumps go.
+    pub shares: PathBuf,
+    pub dock: Arc<Dock>,
+    pub standing: Arc<Standing>,
+    pub duty: Arc<Duty>,
+    pub post: Post,
+}
+
+/// What is known for as long as a connection lasts.
+struct Bench<'a> {
+    judge: &'a Judge,
+    db: Db,
+    file: Connection,
+    /// Who we are there, and when that was found out.
+    own: (Own, u64),
+    /// What we wrote there last, by which is seen whether it is what it was.
+    mark: Mark,
+    copied: Copied,
+    tidied: tidy::Progress,
+    tidy_at: Instant,
+    /// What blocks were looked for last: the node's tip, and blocks whose round is open.
+    asked_at: Option<(Tip, Vec<Hash>)>,
+    turns: blocks::Turns,
+    /// Since when the node knows less than the shared ledger was shown, and whether that is told.
+    behind_since: Option<(Instant, bool)>,
+    /// What the driver was told last.
+    weighed: Option<(View, Knowledge)>,
+}
+
+impl Judge {
+    /// Runs until nothing more will be sealed.
+    pub(crate) fn run(&self, node: &dyn Node) {
+        let mut last_error = None;
+        while !self.dock.is_closed() {
+            let worked = catch_unwind(AssertUnwindSafe(|| self.work(node, &mut last_error)));
+            let worked = worked.unwrap_or_else(|_| Err(anyhow!("a bug, please report it")));
+            if let Err(error) = worked {
+                let text = format!("failed to look after blocks in the shared ledger: {error:#}");
+                // That it is away is the shipper's to tell.
+                if !is_away(&error) && last_error.as_ref() != Some(&text) {
+                    node.log(Level::Error, &text);
+                    last_error = Some(text);
+                }
+            }
+            self.dock.wait_for_close(SHARED_RETRY);
+        }
+    }
+
+    /// Works on one connection, until the link is down, the shared ledger has become another, or nothing
+    /// more will be sealed.
+    fn work(&self, node: &dyn Node, last_error: &mut Option<String>) -> anyhow::Result<()> {
+        // The shipper sees to it that the other side is ours to write to, and who we are there.
+        let Some(own) = self.own() else {
+            self.duty.again();
+            return Ok(());
+        };
+        let mut db = Db::Postgres(Box::new(Postgres::connect(&self.address)?));
+        let mark = Mark::new()?;
+        let number = own.0.number;
+        db.write(|sql: &mut dyn Sql| mark.begin(sql, number, DUTY))?;
+        let mut bench = Bench {
+            judge: self,
+            db,
+            file: open_to_read(&self.ledger).context("failed to open the ledger's file")?,
+            own,
+            mark,
+            copied: Copied::default(),
+            tidied: tidy::Progress::default(),
+            tidy_at: Instant::now(),
+            asked_at: None,
+            turns: blocks::Turns::default(),
+            behind_since: None,
+            weighed: None,
+        };
+        let mut is_last = false;
+        // After a fall-back of the shared ledger all is brought again.
+        while self.own() == Some(bench.own) && bench.is_same()? {
+            let view = self.dock.view().filter(|_| !is_last);
+            if bench.sit(view, node)? == Sat::Elsewhere {
+                return Ok(());
+            }
+            self.duty.again();
+            *last_error = None;
+            if is_last {
+                return Ok(());
+            }
+            self.dock.wait_for_close(JUDGE_EVERY);
+            is_last = self.dock.is_closed();
+        }
+        Ok(())
+    }
+
+    /// Who we are in the shared ledger, while it can be reached.
+    fn own(&self) -> Option<(Own, u64)> {
+        let reading = self.standing.read();
+        let own = reading.own.filter(|_| reading.link == Link::Up)?;
+        Some((own, reading.generation))
+    }
+}
+
+/// Whether the shared ledger was the one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sat {
+    Here,
+    Elsewhere,
+}
+
+impl Bench<'_> {
+    /// Whether the shared ledger is the one that our mark was left in.
+    fn is_same(&mut self) -> Result<bool, SqlError> {
+        let (mark, number) = (self.mark, self.own.0.number);
+        self.db.read(|sql| mark.is_there(sql, number, DUTY))
+    }
+
+    /// Does what there is to do now. As long as the node has not said what it knows of the chain, it is
+    /// no judge.
+    fn sit(&mut self, view: Option<View>, node: &dyn Node) -> anyhow::Result<Sat> {
+        let now_ms = self.clock()?;
+        let me = self.own.0.number;
+        if self.bring(now_ms / 1000)? == Sat::Elsewhere {
+            return Ok(Sat::Elsewhere);
+        }
+        let (is_judge, knowledge) = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+            judge_lease::contend(sql, me, view.as_ref(), now_ms)
+        })?;
+        self.tell(knowledge, node);
+        self.tell_driver(view.zip(knowledge));
+        if is_judge && let Some(view) = view {
+            self.judge(me, view.tip, now_ms)?;
+            self.tidy(me, view.tip.height, now_ms)?;
+        } else {
+            self.asked_at = None;
+        }
+        self.dump(now_ms, node)?;
+        Ok(Sat::Here)
+    }
+
+    /// Brings what the file has of our blocks, and tells up to which height that is all of them: what was
+    /// sealed with a tip came behind the blocks below it.
+    fn bring(&mut self, unix_s: i64) -> Result<Sat, SqlError> {
+        let sealed = self.judge.dock.head().and_then(|head| head.tip);
+        let (network, (own, generation)) = (self.judge.network, self.own);
+        for found in self.copied.missing(&self.file)? {
+            let (mark, next) = (self.mark, self.mark.next());
+            let is_here = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                let is_here = mark.renew(sql, own.number, DUTY, next)?;
+                if is_here {
+                    found.bring(sql, network, own.number, unix_s)?;
+                }
+                Ok(is_here)
+            })?;
+            if !is_here {
+                return Ok(Sat::Elsewhere);
+            }
+            self.mark = next;
+            self.copied.add(&found);
+        }
+        self.judge.standing.update(|reading| {
+            if reading.generation == generation {
+                reading.brought = sealed;
+            }
+        });
+        Ok(Sat::Here)
+    }
+
+    /// A line when the node begins to know less than the shared ledger, and when that is over. For a
+    /// moment one server is always ahead of another.
+    fn tell(&mut self, knowledge: Option<Knowledge>, node: &dyn Node) {
+        let Some(Knowledge::Behind(tip)) = knowledge else {
+            if self.behind_since.take().is_some_and(|(_, told)| told) {
+                let text = "the node knows all of the chain that the shared ledger was ever shown";
+                node.log(Level::Info, text);
+            }
+            return;
+        };
+        let (since, told) = self.behind_since.get_or_insert((Instant::now(), false));
+        if !*told && since.elapsed() > BEHIND_TOLD {
+            *told = true;
+            let text = format!(
+                "the node knows less of the chain than the shared ledger was shown, up to {} {}: this \
+                 server judges no blocks",
+                tip.height.0, tip.hash
+            );
+            node.log(Level::Warning, &text);
+        }
+    }
+
+    /// The driver, when it is not what it was: there is no work on a chain that lacks too much.
+    fn tell_driver(&mut self, weighed: Option<(View, Knowledge)>) {
+        if let Some((view, knowledge)) = weighed
+            && self.weighed != weighed
+        {
+            self.weighed = weighed;
+            // It may have stopped.
+            let _ = self
+                .judge
+                .post
+                .work(WorkMail::Evidence(Shown::Shared, view, knowledge));
+        }
+    }
+
+    /// The one clock that all servers share.
+    fn clock(&mut self) -> Result<i64, SqlError> {
+        let now = format!("SELECT {NOW_MS}");
+        self.db.read(|sql| sql.query_one(&now, &[])?.get(0))
+    }
+
+    /// Asks the node where blocks are, once for each tip and for what its servers bring, and judges
+    /// by its answer.
+    fn judge(&mut self, me: i64, tip: Tip, now_ms: i64) -> Result<(), SqlError> {
+        let network = self.judge.network;
+        if let Some(look) = self.judge.dock.take_seen() {
+            self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                // Another may have become the judge while the node looked. That it knows enough is
+                // seen to where it is used.
+                if judge_lease::is_held(sql, me, now_ms)? {
+                    let (looks, rounds) = (std::slice::from_ref(&look), Rounds::Close);
+                    blocks::advance(sql, network, looks, &[], rounds, now_ms / 1000)?;
+                }
+                Ok(())
+            })?;
+        }
+        let unclosed = self.db.read(blocks::unclosed)?;
+        let asked_at = Some((tip, unclosed));
+        if self.asked_at != asked_at {
+            let turns = &mut self.turns;
+            let watched = self
+                .db
+                .read(|sql| blocks::watched(sql, tip.height, turns))?;
+            self.judge.dock.watch(watched);
+            self.asked_at = asked_at;
+        }
+        Ok(())
+    }
+
+    /// A slice of the upkeep.
+    fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> anyhow::Result<()> {
+        if Instant::now() < self.tidy_at {
+            return Ok(());
+        }
+        let (progress, unix_s) = (self.tidied, now_ms / 1000);
+        // A block that a server has not brought yet would come too late for what is merged across it.
+        let shipped = self.db.read(shipped_by_all)?;
+        let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
+        let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
+        let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+            if !judge_lease::is_held(sql, me, now_ms)? {
+                return Ok(None);
+            }
+            let forgotten = sql.execute(
+                "DELETE FROM batches WHERE (origin, sequence) IN (
+                   SELECT origin, sequence FROM batches AS old WHERE applied_at < ?1
+                     AND sequence > (SELECT min(sequence) FROM batches AS same
+                       WHERE same.origin = old.origin AND same.life = old.life)
+                   ORDER BY applied_at LIMIT ?2)",
+                &values![unix_s - SHARED_BATCHES_KEPT_S, TIDY_ROWS],
+            )?;
+            let (tidied, progress) = tidy::slice(sql, progress, Some(merged), unix_s)?;
+            let is_more = forgotten > 0 || tidied == Tidied::More;
+            Ok(Some((is_more, progress)))
+        })?;
+        if let Some((is_more, progress)) = done {
+            self.tidied = progress;
+            if !is_more {
+                let wait = if merged < tip {
+                    TIDY_BEHIND
+                } else {
+                    Duration::from_millis(TIDY_EVERY_MS)
+                };
+                self.tidy_at = Instant::now() + wait;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the dumps of this server's blocks whose rounds are closed, when all servers have shipped
+    /// what belongs to them, or soon after. A round is read only then.
+    fn dump(&mut self, now_ms: i64, node: &dyn Node) -> anyhow::Result<()> {
+        let network = self.judge.network;
+        for origin in self.own_origins()? {
+            let due = self.db.read(|sql| due(sql, origin, now_ms))?;
+            for hash in due {
+                let read = self.db.read(|sql| read_dump(sql, network, &hash))?;
+                let Some((dump, effort)) = read else { continue };
+                let name = dump.file_name();
+                let done = write_dump(&self.judge.shares, &dump)
+                    .with_context(|| format!("failed to write the share dump {name}"))?;
+                // After a fall-back of the shared ledger each is owed again.
+                if done == Written::Now {
+                    node.log(Level::Info, &format!("share dump written: {name}"));
+                }
+                self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                    blocks::dumped(sql, &dump.block, effort, now_ms / 1000)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers in the shared ledger of this server's file, and of those before it.
+    fn own_origins(&mut self) -> Result<Vec<i64>, SqlError> {
+        let me = self.own.0.number;
+        let numbers = "SELECT id FROM origins WHERE id = ?1 OR successor = ?1 ORDER BY id";
+        let rows = self.db.read(|sql| sql.query(numbers, &values![me]))?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+/// Blocks of a server whose dump is owed and has waited for nobody, or long enough: the lowest first.
+fn due(sql: &mut dyn Sql, origin: i64, now_ms: i64) -> Result<Vec<Hash>, SqlError> {
+    let rows = sql.query(
+        "SELECT hash FROM blocks
+         WHERE closed_at IS NOT NULL AND dumped_at IS NULL AND origin = ?1
+           AND (closed_at <= ?2 OR NOT EXISTS (SELECT 1 FROM origins
+             WHERE seen_at_ms > ?3 AND (shipped_tip IS NULL OR shipped_tip < blocks.height)))
+         ORDER BY height, hash LIMIT ?4",
+        &values![
+            origin,
+            now_ms / 1000 - DUMP_PATIENCE_S,
+            now_ms - AWAITED_MS,
+            DUMPS_PER_TURN
+        ],
+    )?;
+    let hashes = rows.iter().map(|row| row.get::<String>(0));
+    // Somebody else may have written a row that is none of ours.
+    hashes
+        .filter_map(|text| text.map(|text| Hash::from_hex(&text)).transpose())
+        .collect()
+}

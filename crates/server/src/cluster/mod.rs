@@ -1,0 +1,172 @@
+//! One pool on several servers: the ledger that they share, in PostgreSQL.
+//!
+//! A share is acknowledged when it is in a server's own file; from there it is shipped here, once.
+
+pub mod address;
+mod cargo;
+mod comparison;
+mod copy;
+mod course;
+mod found;
+mod heartbeat;
+mod intake;
+mod judge;
+mod judge_lease;
+pub(crate) mod listen;
+mod mark;
+mod names;
+pub(crate) mod origin;
+pub(crate) mod people;
+pub(crate) mod place;
+pub mod relay;
+mod resolve;
+mod roll;
+pub mod schema;
+mod shipper;
+pub mod standing;
+pub(crate) mod start;
+mod talk;
+pub(crate) mod threads;
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use postgres::Client;
+
+use self::judge::Judge;
+use self::shipper::{Shipper, is_away};
+use self::standing::{Report, Standing};
+use self::threads::Threads;
+use crate::config::settings::Settings;
+use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
+use crate::messages::Post;
+use crate::node::Node;
+use crate::store::dock::Dock;
+use crate::store::status::Status;
+use crate::store::unproven::Refused;
+use crate::store::{self, unix_s};
+use crate::telemetry::live::Live;
+use crate::workers::duty::{Duties, keep};
+
+/// The thread that ships.
+const SHIPPER: &str = "hstratum-shared";
+
+/// The thread that looks after blocks.
+const JUDGE: &str = "hstratum-judge";
+
+/// Whether the shared ledger takes this server, if it is to have one: a connection, or none where it
+/// does not answer soon.
+///
+/// # Errors
+/// When it answers that it does not.
+pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
+    let Some(address) = settings.config.database.clone() else {
+        return Ok(None);
+    };
+    let network = settings.network;
+    let (told, answer) = sync_channel(1);
+    threads.spawn(SHIPPER, move |_| {
+        // Nobody may wait for it any more.
+        let _ = told.send(schema::connect(&address, network, unix_s()));
+    })?;
+    match answer.recv_timeout(SHARED_START) {
+        Ok(Ok(client)) => Ok(Some(client)),
+        Ok(Err(error)) if !is_away(&error) => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
+}
+
+/// Whom the shipper hears of, and tells.
+pub(crate) struct Ends {
+    pub dock: Arc<Dock>,
+    pub standing: Arc<Standing>,
+    pub live: Live,
+    pub status: Arc<Status>,
+    pub duties: Duties,
+    pub post: Post,
+}
+
+/// Starts to ship, and to look after blocks.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(crate) fn start(
+    settings: &Settings,
+    ends: Ends,
+    connected: Option<Client>,
+    threads: &Threads,
+    node: &Arc<dyn Node>,
+) -> anyhow::Result<()> {
+    let (Some(address), Some(dir)) = (&settings.config.database, &settings.dir) else {
+        return Ok(());
+    };
+    let (live, status) = (ends.live, ends.status);
+    let shipper = Shipper {
+        address: address.clone(),
+        network: settings.network,
+        label: settings.config.server_id.clone(),
+        ledger: dir.join(store::FILE_NAME),
+        dock: ends.dock,
+        standing: ends.standing,
+        report: Box::new(move || report(&live, &status)),
+        duty: ends.duties.add("shipping"),
+    };
+    let judge = Judge {
+        address: address.clone(),
+        network: settings.network,
+        ledger: shipper.ledger.clone(),
+        shares: dir.join("shares"),
+        dock: shipper.dock.clone(),
+        standing: shipper.standing.clone(),
+        duty: ends.duties.add("blocks of the shared ledger"),
+        post: ends.post,
+    };
+    let (judge_node, node) = (node.clone(), node.clone());
+    let mut connected = connected;
+    // Both end when the dock is closed.
+    threads.spawn(SHIPPER, move |_| {
+        keep(SHIPPER, &*node, || shipper.run(connected.take(), &*node));
+    })?;
+    threads.spawn(JUDGE, move |_| {
+        keep(JUDGE, &*judge_node, || judge.run(&*judge_node));
+    })
+}
+
+/// What the others are told of this server.
+fn report(live: &Live, status: &Status) -> Report {
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Report::default()
+    };
+    if let Some(now) = live.latest() {
+        report.hashrate = now.view.hashrate;
+        report.connections = now.connections();
+        let workers = now.workers.iter().flat_map(|workers| workers.iter());
+        let names: HashSet<_> = workers.map(|one| (&*one.account, &*one.worker)).collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        report.workers = names.len() as u64;
+        report.accounts = accounts.len() as u64;
+        report.height = now.view.job.map(|job| job.height.0);
+        report.has_job = now.is_healthy();
+        report.accepted = now.view.counts.accepted.count;
+        report.refused = refused(status, &names);
+    }
+    report
+}
+
+/// Workers without a share accepted: the latest ten minutes, and most submits, first.
+fn refused(status: &Status, connected: &HashSet<(&str, &str)>) -> Vec<Refused> {
+    let mut rows: Vec<Refused> = status
+        .unproven(unix_s())
+        .into_iter()
+        .map(Refused::from)
+        .collect();
+    rows.sort_by_key(|row| Reverse((row.start, row.all())));
+    rows.truncate(REFUSED_TOLD_MAX);
+    for row in &mut rows {
+        row.is_connected = connected.contains(&(&*row.account, &*row.worker));
+    }
+    rows
+}

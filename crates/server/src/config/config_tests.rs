@@ -1,0 +1,424 @@
+use super::*;
+
+fn raw(origin: Origin, key: &str, value: &str) -> RawOption {
+    RawOption {
+        key: key.into(),
+        value: value.into(),
+        origin,
+    }
+}
+
+fn flags(options: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let raw: Vec<RawOption> = options
+        .iter()
+        .map(|(key, value)| raw(Origin::Flag, key, value))
+        .collect();
+    Config::parse(&raw)
+}
+
+fn check(options: &[(&str, &str)]) -> Config {
+    flags(options).expect("valid options")
+}
+
+fn check_error(options: &[RawOption], expected: &str) {
+    let error = Config::parse(options).expect_err("refused").to_string();
+    assert_eq!(error, expected);
+    assert_eq!(error.lines().count(), 1);
+}
+
+const DATABASE: &str = "postgres://pool:secret@db-1,db-2/pool";
+
+#[test]
+fn links_of_a_container_platform_are_no_options() {
+    let linked = [
+        ("port", "tcp://10.0.0.7:3008"),
+        ("port3008tcp", "tcp://10.0.0.7:3008"),
+        ("port3008tcpaddr", "10.0.0.7"),
+        ("port3008tcpproto", "tcp"),
+        ("servicehost", "10.0.0.7"),
+        ("serviceport", "3008"),
+        ("serviceportstratum", "3008"),
+    ];
+    let option = |origin| {
+        move |(key, value): (&str, &str)| RawOption {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin,
+        }
+    };
+    let links: Vec<RawOption> = linked.map(option(Origin::Environment)).into();
+    Config::parse(&links).expect("they are passed over");
+    for flag in linked.map(option(Origin::Flag)) {
+        Config::parse(&[flag]).expect_err("nobody else sets these");
+    }
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    let expected = Config {
+        host: "::".parse().expect("an address"),
+        port: 3008,
+        public_host: None,
+        public_port: 3008,
+        max_inbound: 10_000,
+        max_per_address: 0,
+        difficulty: Difficulty::new(8.0).expect("above zero"),
+        difficulty_min: Difficulty::new(1.0).expect("above zero"),
+        dynamic: true,
+        password: None,
+        auth: Auth::Open,
+        refresh_s: 60,
+        listen: Vec::new(),
+        tls: None,
+        proxy_protocol: Vec::new(),
+        http_host: "127.0.0.1".parse().expect("an address"),
+        http_port: None,
+        http_host_names: Vec::new(),
+        http_token: None,
+        explorer: None,
+        proxy_secret: None,
+        webhook: None,
+        hashrate_alarm: 50,
+        database: None,
+        server_id: host_name(),
+    };
+    assert_eq!(check(&[]), expected);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let config = check(&[
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("publichost", "pool.example.com"),
+        ("publicport", "65535"),
+        ("maxinbound", "1000000"),
+        ("difficulty", "1e-3"),
+        ("difficultymin", "0.25"),
+        ("dynamic", "0"),
+        ("password", "p w"),
+        ("auth", "address"),
+        ("refresh", "1"),
+        ("maxperaddress", "100"),
+        ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
+        ("tlscert", "/etc/cert.pem"),
+        ("tlskey", "/etc/key.pem"),
+        ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+        ("httphost", "::1"),
+        ("httpport", "8080"),
+        ("httphostnames", "hstratum, hstratum.pool.svc"),
+        ("httptoken", "0123456789abcdef"),
+        ("explorer", "https://example.com/block/%h"),
+        ("proxysecret", "0123456789abcdef"),
+        ("database", DATABASE),
+        ("serverid", "east-1"),
+    ]);
+    let expected = Config {
+        host: "127.0.0.1".parse().expect("an address"),
+        port: 0,
+        public_host: Some("pool.example.com".into()),
+        public_port: 65_535,
+        max_inbound: 1_000_000,
+        max_per_address: 100,
+        difficulty: Difficulty::new(0.001).expect("above zero"),
+        difficulty_min: Difficulty::new(0.25).expect("above zero"),
+        dynamic: false,
+        password: Some(Secret("p w".into())),
+        auth: Auth::Address,
+        refresh_s: 1,
+        listen: ["tcp://0.0.0.0:1", "tls://[::]:2?difficulty=1024"]
+            .map(|text| ListenSpec::parse(text).expect("a listener"))
+            .into(),
+        tls: Some(TlsFiles {
+            cert: "/etc/cert.pem".into(),
+            key: "/etc/key.pem".into(),
+        }),
+        webhook: None,
+        hashrate_alarm: 50,
+        proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
+            .map(|text| AddressRange::parse(text).expect("a range"))
+            .into(),
+        http_host: "::1".parse().expect("an address"),
+        http_port: Some(8080),
+        http_host_names: vec!["hstratum".to_owned(), "hstratum.pool.svc".to_owned()],
+        http_token: Some(Secret("0123456789abcdef".into())),
+        explorer: Some("https://example.com/block/%h".into()),
+        proxy_secret: ProxySecret::new("0123456789abcdef"),
+        database: Some(DATABASE.parse().expect("an address")),
+        server_id: "east-1".into(),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn flag_beats_environment_beats_file() {
+    let file = raw(Origin::File, "port", "1");
+    let environment = raw(Origin::Environment, "port", "2");
+    let flag = raw(Origin::Flag, "port", "3");
+    let port = |options: &[&RawOption]| {
+        let options: Vec<RawOption> = options.iter().map(|&option| option.clone()).collect();
+        Config::parse(&options).expect("valid").port
+    };
+    assert_eq!(port(&[&flag, &environment, &file]), 3);
+    assert_eq!(port(&[&file, &flag, &environment]), 3);
+    assert_eq!(port(&[&environment, &file]), 2);
+    assert_eq!(port(&[&file]), 1);
+}
+
+#[test]
+fn defaults_follow_other_options() {
+    assert_eq!(check(&[("port", "4000")]).public_port, 4000);
+    assert_eq!(check(&[("password", "x")]).auth, Auth::Users);
+    assert_eq!(
+        check(&[("password", "x"), ("auth", "open")]).auth,
+        Auth::Open
+    );
+}
+
+#[test]
+fn bare_flag_switches_on() {
+    assert!(check(&[("dynamic", "")]).dynamic);
+    assert!(check(&[("dynamic", "true")]).dynamic);
+    assert!(!check(&[("dynamic", "false")]).dynamic);
+}
+
+#[test]
+fn malformed_value_names_the_option_as_it_was_written() {
+    check_error(
+        &[raw(Origin::Flag, "publichost", "a b")],
+        "--stratum-public-host: expected a host name or IP address without a port, found \"a b\"",
+    );
+    check_error(
+        &[raw(Origin::Environment, "publicport", "0")],
+        "HSD_STRATUM_PUBLIC_PORT: expected a port from 1 to 65535, found \"0\"",
+    );
+    check_error(
+        &[raw(Origin::File, "difficulty", "-1\n")],
+        "difficulty in stratum.conf: expected a number above 0, found \"-1\\n\"",
+    );
+}
+
+#[test]
+fn overridden_value_is_judged_too() {
+    check_error(
+        &[
+            raw(Origin::Flag, "port", "1"),
+            raw(Origin::File, "port", "x"),
+        ],
+        "port in stratum.conf: expected a port from 0 to 65535, found \"x\"",
+    );
+}
+
+#[test]
+fn unknown_option_is_refused_with_the_nearest_name() {
+    check_error(
+        &[raw(Origin::Flag, "dificulty", "8")],
+        "--stratum-dificulty: unknown option, did you mean --stratum-difficulty?",
+    );
+    check_error(
+        &[raw(Origin::Environment, "maxinbounds", "8")],
+        "HSD_STRATUM_MAXINBOUNDS: unknown option, did you mean HSD_STRATUM_MAX_INBOUND?",
+    );
+    check_error(
+        &[raw(Origin::File, "colour", "red")],
+        "colour in stratum.conf: unknown option",
+    );
+    let hostile = format!("x\n{}", "é".repeat(100_000));
+    let error = flags(&[(&hostile, "")]).expect_err("refused").to_string();
+    assert!(error.lines().count() == 1 && error.len() < 200, "{error}");
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    let long = "x".repeat(257);
+    for (key, values) in [
+        ("host", &["", "localhost", "1.2.3", "::1%eth0", "[::]"][..]),
+        ("port", &["", "65536", "-1", "+1", "1.0", "0x10", " 1"]),
+        ("publichost", &["", "a:1", "a/b", "a\r\nb", "é", &long]),
+        ("publicport", &["0", "65536"]),
+        ("maxinbound", &["0", "1000001", "99999999999999999999"]),
+        (
+            "difficulty",
+            &["", "0", "-0", "-8", "nan", "inf", "1e999", "8,5", "easy"],
+        ),
+        ("dynamic", &["yes", "TRUE", "2"]),
+        ("password", &["", "true", &long]),
+        ("auth", &["", "Users", "none"]),
+        ("refresh", &["0", "3601", "60s"]),
+    ] {
+        for value in values {
+            let error = flags(&[(key, value)]).expect_err(value).to_string();
+            assert!(error.starts_with("--stratum-"), "{error}");
+            assert!(error.contains("expected") && error.len() < 250, "{error}");
+        }
+    }
+}
+
+#[test]
+fn ip_address_is_a_public_host() {
+    let config = check(&[("publichost", "2001:db8::1")]);
+    assert_eq!(config.public_host.as_deref(), Some("2001:db8::1"));
+}
+
+#[test]
+fn password_is_never_shown() {
+    let option = raw(Origin::Flag, "password", "hunter2");
+    assert!(!format!("{option:?}").contains("hunter2"));
+    let config = Config::parse(&[option]).expect("valid");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let long = "hunter2".repeat(100);
+    check_error(
+        &[raw(Origin::Flag, "password", &long)],
+        "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 700 bytes",
+    );
+}
+
+#[test]
+fn password_flag_without_a_password_is_refused() {
+    check_error(
+        &[raw(Origin::Flag, "password", "true")],
+        "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 4 bytes",
+    );
+}
+
+#[test]
+fn table_is_sound() {
+    for (index, spec) in OPTIONS.iter().enumerate() {
+        assert!(
+            spec.name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'-')
+        );
+        assert!(!spec.help.is_empty() && !spec.help.contains('\n') && !spec.help.ends_with('.'));
+        let twice = OPTIONS[index + 1..]
+            .iter()
+            .any(|other| other.key() == spec.key());
+        assert!(!twice, "{}", spec.name);
+    }
+}
+
+#[test]
+fn certificate_is_given_when_and_only_when_a_listener_needs_it() {
+    let check = |listen: &[&str], files: &[&str], expected: &str| {
+        let listen = listen.iter().map(|value| ("listen", *value));
+        let files = files.iter().map(|key| (*key, "/x.pem"));
+        let options: Vec<_> = listen.chain(files).collect();
+        let error = flags(&options).expect_err("refused").to_string();
+        assert_eq!(error, expected);
+    };
+    let (cert, key) = ("tlscert", "tlskey");
+    for listen in ["tls://[::]:1", "tcp://[::]:1,auto://[::]:2"] {
+        check(
+            &[listen],
+            &[],
+            "tls-cert: missing, and listen has tls:// or auto://",
+        );
+        check(
+            &[listen],
+            &[cert],
+            "tls-key: missing, and there is tls-cert",
+        );
+        check(&[listen], &[key], "tls-cert: missing, and there is tls-key");
+    }
+    let unused = "tls-cert: not used, since listen has no tls:// or auto://";
+    check(&["tcp://[::]:1"], &[cert, key], unused);
+    check(&[], &[cert, key], unused);
+}
+
+#[test]
+fn lists_are_strict_and_short() {
+    let many = |item: &str, count| vec![item; count].join(",");
+    check(&[("listen", &many("tcp://0.0.0.0:0", 15))]);
+    check(&[("proxyprotocol", &many("::1", 256))]);
+    for (key, values) in [
+        (
+            "listen",
+            [
+                "",
+                "tcp://0.0.0.0:1,",
+                "0.0.0.0:1",
+                &many("tcp://0.0.0.0:0", 16),
+            ],
+        ),
+        (
+            "proxyprotocol",
+            ["", "10.0.0.1/8", "::1,,::2", &many("::1", 257)],
+        ),
+    ] {
+        for value in values {
+            let error = flags(&[(key, value)]).expect_err("refused").to_string();
+            assert!(error.contains(": expected up to "), "{error}");
+        }
+    }
+    for key in ["tlscert", "tlskey"] {
+        assert!(flags(&[(key, "true")]).is_err());
+    }
+}
+
+#[test]
+fn every_option_is_in_the_readme() {
+    let readme = include_str!("../../../../README.md");
+    for spec in OPTIONS {
+        assert!(
+            readme.contains(&format!("`{}`", spec.name)),
+            "{}",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn explorer_is_a_web_address_with_a_place_for_the_block() {
+    for wrong in [
+        "example.com/%h",
+        "javascript:alert(%h)",
+        "https://example.com/block",
+        "https://example.com/%h\"onload=",
+        "https://example.com/ %h",
+    ] {
+        assert!(flags(&[("explorer", wrong)]).is_err(), "{wrong}");
+    }
+    check(&[("explorer", "http://127.0.0.1:8080/#/block/%s")]);
+}
+
+#[test]
+fn webhook_is_a_url_that_no_error_shows() {
+    let config = check(&[
+        ("webhook", "https://example.com/hook?token=hidden"),
+        ("webhooksecret", "key"),
+        ("hashratealarm", "0"),
+    ]);
+    assert!(config.webhook.is_some() && config.hashrate_alarm == 0);
+    assert!(!format!("{config:?}").contains("hidden"));
+    for url in [
+        "example.com",
+        "ftp://example.com/",
+        "https://",
+        "true",
+        "http://a b/",
+    ] {
+        let error = flags(&[("webhook", url)]).expect_err("refused").to_string();
+        let expected = "--stratum-webhook: expected an http:// or https:// URL, found";
+        assert_eq!(error, format!("{expected} {} bytes", url.len()));
+    }
+    let error = flags(&[("webhooksecret", "key")]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "webhook-secret: not used, since there is no webhook"
+    );
+    assert!(flags(&[("hashratealarm", "100")]).is_err());
+}
+
+#[test]
+fn what_is_wrong_with_a_database_is_said_without_its_password() {
+    for url in [
+        "postgres://pool:secret@db-1",
+        "postgres://pool:secret@db:x/pool",
+        "mysql://secret",
+    ] {
+        let error = Config::parse(&[raw(Origin::Flag, "database", url)]).expect_err(url);
+        let text = error.to_string();
+        assert!(text.starts_with("--stratum-database: "), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

@@ -1,0 +1,482 @@
+//! The options: one table gives their names, defaults, help texts and parsers.
+//!
+//! The plugin collects options from flags, the environment and `stratum.conf`; everything about
+//! their meaning is here. One that is unknown or malformed stops the start, also when another
+//! origin overrides it: a typing error must not wait for the day it matters.
+
+pub mod in_force;
+pub(crate) mod option_value;
+pub(crate) mod raw_option;
+pub mod settings;
+pub(crate) mod spelling;
+mod wrong;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use hstratum_core::accounts::Auth;
+use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::units::Difficulty;
+
+use crate::alerts::webhook::{self, Webhook};
+use crate::cluster::address::Address;
+use crate::config::option_value::{
+    parse_auth, parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host,
+    parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+};
+pub use crate::config::raw_option::{Origin, RawOption};
+use crate::limits::LISTENERS_MAX;
+use crate::net::cidr::AddressRange;
+use crate::net::listener::ListenSpec;
+use crate::net::tls;
+pub use crate::net::tls::TlsFiles;
+use wrong::{malformed, unknown};
+
+/// How much of a value an error shows, in characters.
+const FOUND_CHARS_MAX: usize = 60;
+const INBOUND_MAX: u32 = 1_000_000;
+const REFRESH_S_MAX: u32 = 3600;
+const PROXIES_MAX: usize = 256;
+const HOST_NAMES_MAX: usize = 64;
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"…\"")
+    }
+}
+
+/// The options, complete and valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where miners connect; `::` takes IPv4 as well.
+    pub host: IpAddr,
+    /// The port miners connect to; 0 is any free one.
+    pub port: u16,
+    /// What HTTP miners are redirected to, if it is not what they asked for.
+    pub public_host: Option<String>,
+    /// The port HTTP miners are redirected to.
+    pub public_port: u16,
+    /// The most connections at a time.
+    pub max_inbound: u32,
+    /// The most connections from one address, or one /64 of IPv6; 0 is any number.
+    pub max_per_address: u32,
+    /// The difficulty a session starts with.
+    pub difficulty: Difficulty,
+    /// What no miner's difficulty is below.
+    pub difficulty_min: Difficulty,
+    /// Whether difficulty follows each miner's speed.
+    pub dynamic: bool,
+    /// The admin's password.
+    pub password: Option<Secret>,
+    /// Who may mine.
+    pub auth: Auth,
+    /// Seconds between jobs for mempool changes.
+    pub refresh_s: u32,
+    /// Where miners connect as well.
+    pub listen: Vec<ListenSpec>,
+    /// The certificate chain and its key, PEM files; there when a listener speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// Peers that must send a PROXY header.
+    pub proxy_protocol: Vec<AddressRange>,
+    /// Where the dashboard, the API and metrics are.
+    pub http_host: IpAddr,
+    /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
+    pub http_port: Option<u16>,
+    /// Names by which they may be asked, beside `public_host`.
+    pub http_host_names: Vec<String>,
+    /// What admin calls over HTTP must bear; without it there are none.
+    pub http_token: Option<Secret>,
+    /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
+    pub explorer: Option<String>,
+    /// What is shared with proxies of ours.
+    pub proxy_secret: Option<ProxySecret>,
+    /// Where alarms are delivered.
+    pub webhook: Option<Webhook>,
+    /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
+    pub hashrate_alarm: u8,
+    /// Where the ledger is that several servers share.
+    pub database: Option<Address>,
+    /// This server's name there.
+    pub server_id: String,
+}
+
+/// Where the dashboard is when nobody says.
+pub const HTTP_PORT: u16 = 3080;
+
+/// Why options were refused, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What an option is when it is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value.
+    Value(&'static str),
+    /// No value.
+    None,
+    /// Taken from other options, as the text says.
+    Derived(&'static str),
+}
+
+/// A row of the table of options.
+#[derive(Clone, Copy)]
+pub struct OptionSpec {
+    /// The name, with hyphens and without prefix.
+    pub name: &'static str,
+    /// The value when it is not given.
+    pub fallback: Fallback,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// What a value must look like.
+    pub expected: &'static str,
+    /// Stores a value; `None` if it is malformed.
+    set: fn(&mut Draft, &str) -> Option<()>,
+}
+
+/// All options, in the order of the documentation.
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "host",
+        fallback: Fallback::Value("::"),
+        help: "address that miners connect to; :: takes IPv4 and IPv6",
+        expected: "an IP address",
+        set: |draft, text| store(&mut draft.host, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "port",
+        fallback: Fallback::Value("3008"),
+        help: "port that miners connect to; 0 is any free port",
+        expected: "a port from 0 to 65535",
+        set: |draft, text| store(&mut draft.port, parse_integer(text, 0, 65_535)),
+    },
+    OptionSpec {
+        name: "public-host",
+        fallback: Fallback::None,
+        help: "host that HTTP miners are redirected to; without it, the one they asked for",
+        expected: "a host name or IP address without a port",
+        set: |draft, text| store(&mut draft.public_host, parse_host(text)),
+    },
+    OptionSpec {
+        name: "public-port",
+        fallback: Fallback::Derived("port"),
+        help: "port that HTTP miners are redirected to",
+        expected: "a port from 1 to 65535",
+        set: |draft, text| store(&mut draft.public_port, parse_integer(text, 1, 65_535)),
+    },
+    OptionSpec {
+        name: "max-inbound",
+        fallback: Fallback::Value("10000"),
+        help: "connections at a time; the next one is refused",
+        expected: "a whole number from 1 to 1000000",
+        set: |draft, text| store(&mut draft.max_inbound, parse_integer(text, 1, INBOUND_MAX)),
+    },
+    OptionSpec {
+        name: "max-per-address",
+        fallback: Fallback::Value("0"),
+        help: "connections from one address (IPv6: one /64); 0 is any number",
+        expected: "a whole number from 0 to 1000000",
+        set: |draft, text| {
+            store(
+                &mut draft.max_per_address,
+                parse_integer(text, 0, INBOUND_MAX),
+            )
+        },
+    },
+    OptionSpec {
+        name: "difficulty",
+        fallback: Fallback::Value("8"),
+        help: "difficulty a miner starts with; may be a fraction",
+        expected: "a number above 0",
+        set: |draft, text| store(&mut draft.difficulty, parse_difficulty(text)),
+    },
+    OptionSpec {
+        name: "difficulty-min",
+        fallback: Fallback::Value("1"),
+        help: "difficulty that no miner's is below, whatever it asks for; the network's may be",
+        expected: "a number above 0",
+        set: |draft, text| store(&mut draft.difficulty_min, parse_difficulty(text)),
+    },
+    OptionSpec {
+        name: "dynamic",
+        fallback: Fallback::Value("true"),
+        help: "difficulty follows each miner's speed",
+        expected: "true, false, 1 or 0",
+        set: |draft, text| store(&mut draft.dynamic, parse_bool(text)),
+    },
+    OptionSpec {
+        name: "password",
+        fallback: Fallback::None,
+        help: "the admin's password; without it, there is no admin",
+        expected: "a password of 1 to 256 bytes, not \"true\"",
+        set: |draft, text| store(&mut draft.password, parse_password(text)),
+    },
+    OptionSpec {
+        name: "auth",
+        fallback: Fallback::Derived("users with a password, else open"),
+        help: "who may mine: users (known accounts only), open (any name, but a known account \
+               needs its password) or address (the name is a Handshake address)",
+        expected: "users, open or address",
+        set: |draft, text| store(&mut draft.auth, parse_auth(text)),
+    },
+    OptionSpec {
+        name: "refresh",
+        fallback: Fallback::Value("60"),
+        help: "seconds between jobs while the mempool changes",
+        expected: "a whole number of seconds from 1 to 3600",
+        set: |draft, text| store(&mut draft.refresh_s, parse_integer(text, 1, REFRESH_S_MAX)),
+    },
+    OptionSpec {
+        name: "listen",
+        fallback: Fallback::None,
+        help: "more listeners, separated by commas: tcp://, tls:// or auto:// (TLS or not, as the \
+               first byte tells), IP address and port, ?difficulty= for a start difficulty",
+        expected: "up to 15 of tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, each with or \
+                   without ?difficulty=NUMBER",
+        set: |draft, text| {
+            let listen = parse_list(text, LISTENERS_MAX - 1, ListenSpec::parse);
+            store(&mut draft.listen, listen)
+        },
+    },
+    OptionSpec {
+        name: "tls-cert",
+        fallback: Fallback::None,
+        help: "PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again",
+        expected: "a path",
+        set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
+    },
+    OptionSpec {
+        name: "tls-key",
+        fallback: Fallback::None,
+        help: "PEM file with the private key of tls-cert",
+        expected: "a path",
+        set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
+    },
+    OptionSpec {
+        name: "proxy-protocol",
+        fallback: Fallback::None,
+        help: "proxies, separated by commas: addresses or ranges that must send a PROXY header",
+        expected: "up to 256 IP addresses or ranges like 10.0.0.0/8",
+        set: |draft, text| {
+            let proxies = parse_list(text, PROXIES_MAX, AddressRange::parse);
+            store(&mut draft.proxy_protocol, proxies)
+        },
+    },
+    OptionSpec {
+        name: "http-host",
+        fallback: Fallback::Value("127.0.0.1"),
+        help: "address of the dashboard, the API and metrics",
+        expected: "an IP address",
+        set: |draft, text| store(&mut draft.http_host, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "http-port",
+        fallback: Fallback::Derived("3080, or none where that is taken"),
+        help: "port of the dashboard, the API and metrics; 0 is none",
+        expected: "a port from 0 to 65535",
+        set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
+    },
+    OptionSpec {
+        name: "http-host-names",
+        fallback: Fallback::None,
+        help: "names, separated by commas, by which the dashboard, the API and metrics may be asked \
+               beside public-host",
+        expected: "up to 64 host names or IP addresses without a port",
+        set: |draft, text| {
+            let names = parse_list(text, HOST_NAMES_MAX, parse_host);
+            store(&mut draft.http_host_names, names)
+        },
+    },
+    OptionSpec {
+        name: "http-token",
+        fallback: Fallback::None,
+        help: "what admin calls over HTTP must bear as Authorization: Bearer; without it there are none",
+        expected: "16 to 256 visible characters without spaces",
+        set: |draft, text| store(&mut draft.http_token, parse_token(text)),
+    },
+    OptionSpec {
+        name: "explorer",
+        fallback: Fallback::None,
+        help: "web address that the dashboard links blocks to, with %h for the height or %s for \
+               the hash",
+        expected: "http:// or https:// with %h or %s in it",
+        set: |draft, text| store(&mut draft.explorer, parse_explorer(text)),
+    },
+    OptionSpec {
+        name: "proxy-secret",
+        fallback: Fallback::None,
+        help: "what is shared with hstratum proxy, so that it may move miners without their password",
+        expected: "a secret of 16 to 64 bytes",
+        set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
+    },
+    OptionSpec {
+        name: "webhook",
+        fallback: Fallback::None,
+        help: "URL that gets a POST with JSON for each alarm",
+        expected: "an http:// or https:// URL",
+        set: |draft, text| store(&mut draft.webhook, webhook::parse_url(text)),
+    },
+    OptionSpec {
+        name: "webhook-secret",
+        fallback: Fallback::None,
+        help: "key of the signature that each POST to webhook carries",
+        expected: "1 to 256 bytes, not \"true\"",
+        set: |draft, text| store(&mut draft.webhook_secret, parse_password(text)),
+    },
+    OptionSpec {
+        name: "hashrate-alarm",
+        fallback: Fallback::Value("50"),
+        help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
+        expected: "a whole number from 0 to 99",
+        set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
+    },
+    OptionSpec {
+        name: "database",
+        fallback: Fallback::None,
+        help: "PostgreSQL database of a pool of several servers: the ledger that they share",
+        expected: "a postgres:// URL of at most 2048 bytes",
+        set: |draft, text| store(&mut draft.database, parse_database(text)),
+    },
+    OptionSpec {
+        name: "server-id",
+        fallback: Fallback::Derived("the host's name"),
+        help: "this server's name in that ledger",
+        expected: "1 to 64 visible characters without spaces",
+        set: |draft, text| store(&mut draft.server_id, parse_server_id(text)),
+    },
+];
+
+impl Config {
+    /// Judges all options given and fills in the defaults. Of two from the same origin the later
+    /// one counts.
+    ///
+    /// # Errors
+    ///
+    /// For the first option that is unknown or malformed; flags are judged last.
+    pub fn parse(raw: &[RawOption]) -> Result<Self, ConfigError> {
+        let mut draft = Draft::default();
+        for spec in OPTIONS {
+            if let Fallback::Value(text) = spec.fallback {
+                (spec.set)(&mut draft, text).expect("the table's defaults are valid");
+            }
+        }
+        let given = raw.iter().filter(|option| !option.is_service_link());
+        let mut given: Vec<&RawOption> = given.collect();
+        given.sort_by_key(|option| option.origin);
+        for option in given {
+            let spec = OPTIONS
+                .iter()
+                .find(|spec| spec.key() == option.key)
+                .ok_or_else(|| unknown(option))?;
+            (spec.set)(&mut draft, &option.value).ok_or_else(|| malformed(spec, option))?;
+        }
+        draft.finish()
+    }
+}
+
+impl OptionSpec {
+    fn key(&self) -> String {
+        self.name.replace('-', "")
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    host: Option<IpAddr>,
+    port: Option<u16>,
+    public_host: Option<String>,
+    public_port: Option<u16>,
+    max_inbound: Option<u32>,
+    max_per_address: Option<u32>,
+    difficulty: Option<Difficulty>,
+    difficulty_min: Option<Difficulty>,
+    dynamic: Option<bool>,
+    password: Option<Secret>,
+    auth: Option<Auth>,
+    refresh_s: Option<u32>,
+    listen: Option<Vec<ListenSpec>>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    proxy_protocol: Option<Vec<AddressRange>>,
+    http_host: Option<IpAddr>,
+    http_port: Option<u16>,
+    http_host_names: Option<Vec<String>>,
+    http_token: Option<Secret>,
+    explorer: Option<String>,
+    proxy_secret: Option<ProxySecret>,
+    webhook: Option<Secret>,
+    webhook_secret: Option<Secret>,
+    hashrate_alarm: Option<u8>,
+    database: Option<Secret>,
+    server_id: Option<String>,
+}
+
+impl Draft {
+    fn finish(self) -> Result<Config, ConfigError> {
+        const GIVEN: &str = "the table gives a default";
+        let listen = self.listen.unwrap_or_default();
+        let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
+        let port = self.port.expect(GIVEN);
+        let auth = match self.password {
+            Some(_) => Auth::Users,
+            None => Auth::Open,
+        };
+        Ok(Config {
+            host: self.host.expect(GIVEN),
+            port,
+            public_host: self.public_host,
+            public_port: self.public_port.unwrap_or(port),
+            max_inbound: self.max_inbound.expect(GIVEN),
+            max_per_address: self.max_per_address.expect(GIVEN),
+            difficulty: self.difficulty.expect(GIVEN),
+            difficulty_min: self.difficulty_min.expect(GIVEN),
+            dynamic: self.dynamic.expect(GIVEN),
+            password: self.password,
+            auth: self.auth.unwrap_or(auth),
+            refresh_s: self.refresh_s.expect(GIVEN),
+            listen,
+            tls,
+            proxy_protocol: self.proxy_protocol.unwrap_or_default(),
+            http_host: self.http_host.expect(GIVEN),
+            http_port: self.http_port,
+            http_host_names: self.http_host_names.unwrap_or_default(),
+            http_token: self.http_token,
+            explorer: self.explorer,
+            proxy_secret: self.proxy_secret,
+            webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
+            hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
+            database: self.database.map(|url| database(&url)).transpose()?,
+            server_id: self.server_id.unwrap_or_else(host_name),
+        })
+    }
+}
+
+/// What is wrong with the URL is said without its password.
+fn database(url: &Secret) -> Result<Address, ConfigError> {
+    url.0.parse().map_err(|error: anyhow::Error| {
+        ConfigError(format!("{}: {error:#}", Origin::Flag.spell("database")))
+    })
+}
+
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok();
+    let name = name.and_then(parse_server_id);
+    name.unwrap_or_else(|| "unnamed".to_owned())
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

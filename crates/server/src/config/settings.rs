@@ -1,0 +1,99 @@
+//! What the server is told at its start, and what follows from it for a pool.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use hstratum_core::chain::address::Network;
+use hstratum_core::job::Boot;
+use hstratum_core::limits::SHARES_REMEMBERED_MAX;
+use hstratum_core::pool::PoolConfig;
+use hstratum_core::session::difficulty::Dynamic;
+use hstratum_core::units::Difficulty;
+
+use crate::config::Config;
+use crate::ledger_tools::Place;
+use crate::net::listener::{Encryption, ListenSpec};
+use crate::store::FILE_NAME;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The options, judged.
+    pub config: Config,
+    /// The node's network.
+    pub network: Network,
+    /// `<prefix>/<network>/stratum`; none when nothing may be written.
+    pub dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Where the ledger is that tells of the whole pool; none in memory.
+    pub(crate) fn ledger(&self) -> Option<Place> {
+        let shared = self.config.database.clone();
+        let shared = shared.map(|address| Place::Shared(Box::new(address)));
+        let file = || Some(Place::File(self.dir.as_ref()?.join(FILE_NAME)));
+        shared.or_else(file)
+    }
+
+    /// The same with the port that was found where any would do.
+    pub(crate) fn with_port(mut self, port: u16) -> Self {
+        if self.config.public_port == 0 {
+            self.config.public_port = port;
+        }
+        self.config.port = port;
+        self
+    }
+
+    /// Where miners connect, and the difficulty they start with there: `host`:`port` first.
+    pub(crate) fn listeners(&self) -> Vec<(ListenSpec, Difficulty)> {
+        let config = &self.config;
+        let first = ListenSpec {
+            encryption: Encryption::Never,
+            address: SocketAddr::new(config.host, config.port),
+            difficulty: None,
+        };
+        [&first]
+            .into_iter()
+            .chain(&config.listen)
+            .map(|spec| (*spec, spec.difficulty.unwrap_or(config.difficulty)))
+            .collect()
+    }
+
+    /// What a pool that starts now is told.
+    pub(crate) fn pool_config(&self, unix_s: u64) -> anyhow::Result<PoolConfig> {
+        let config = &self.config;
+        Ok(PoolConfig {
+            boot: boot(unix_s)?,
+            network: self.network,
+            auth: config.auth,
+            difficulty_min: config.difficulty_min,
+            dynamic: if config.dynamic {
+                Dynamic::On
+            } else {
+                Dynamic::Off
+            },
+            shares_remembered_max: SHARES_REMEMBERED_MAX,
+            hints_max: 2 * config.max_inbound as usize,
+            admin_password: config.password.as_ref().map(|password| password.0.clone()),
+            public_host: config.public_host.clone(),
+            public_port: config.public_port,
+            proxy_secret: config.proxy_secret.clone(),
+        })
+    }
+}
+
+/// Seconds and random bits, so that job ids of two starts, or of two servers, are never the same.
+fn boot(unix_s: u64) -> anyhow::Result<Boot> {
+    let mut random = [0; 42];
+    getrandom::fill(&mut random).context("failed to get random bytes")?;
+    let (tag, rest) = random
+        .split_first_chunk::<2>()
+        .expect("42 bytes are enough");
+    let (nonce, secret) = rest.split_first_chunk::<8>().expect("42 bytes are enough");
+    Ok(Boot {
+        prefix: unix_s << 16 | u64::from(u16::from_be_bytes(*tag)),
+        nonce: u64::from_be_bytes(*nonce),
+        secret: secret.try_into().expect("32 bytes are left"),
+    })
+}

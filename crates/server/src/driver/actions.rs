@@ -1,0 +1,140 @@
+//! What each thing that the pool wants comes to.
+
+use std::sync::mpsc::Sender;
+
+use hstratum_core::alarm::{Fate, Sign};
+use hstratum_core::event::{Action, Level, Verdict};
+use hstratum_core::pool::orders::{Answer, OrderId};
+
+use crate::cluster::relay::RelayMail;
+use crate::driver::io::Surroundings;
+use crate::driver::{Driver, ask};
+use crate::files::recovered::Unanswered;
+use crate::messages::OrderAnswer;
+use crate::node::Offer;
+use crate::store::StoreMail;
+use crate::workers::{PasswordMail, SpoolMail, UsersMail};
+
+/// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
+/// it is only after the driver.
+pub struct Desks {
+    /// The ledger's thread.
+    pub store: Sender<StoreMail>,
+    /// Those that check passwords.
+    pub passwords: Sender<PasswordMail>,
+    /// The one that writes users.
+    pub users: Sender<UsersMail>,
+    /// The one that keeps found blocks; none when nothing may be written.
+    pub spool: Option<Sender<SpoolMail>>,
+    /// The one that brings found blocks to other servers; none when there are none. It may be gone,
+    /// and nothing waits for it.
+    pub relay: Option<Sender<RelayMail>>,
+    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    pub alarms: Sender<Sign>,
+    /// Whoever reads the certificate; none when nothing speaks TLS.
+    pub certificates: Option<Sender<()>>,
+}
+
+impl<S: Surroundings> Driver<S> {
+    /// Carries out one thing that the pool wants.
+    pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
+        match action {
+            Action::SubmitBlock(solution) => {
+                self.unanswered
+                    .insert(solution.hash, Unanswered::Found(solution.clone()));
+                self.node.offer(Offer::Found(solution));
+            }
+            Action::Spool(solution, transactions) => {
+                if let Some(relay) = &self.desks.relay {
+                    let _ = relay.send(RelayMail::Found(solution.clone(), transactions.clone()));
+                }
+                self.spool(SpoolMail::Put(solution, transactions));
+            }
+            Action::Record(credit) => {
+                self.last = credit.seq;
+                self.credits.push(credit);
+            }
+            Action::BlockFound(block) => {
+                let account = block.account.clone();
+                self.sign(Sign::Found(block.hash, block.height, account));
+                ask(&self.desks.store, StoreMail::BlockFound(block));
+            }
+            Action::BlockAnswered(hash, verdict) => {
+                self.commit();
+                if let Some(fate) = fate(&verdict) {
+                    self.sign(Sign::Block(hash, None, fate));
+                }
+                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
+            }
+            Action::Tally(tallied) => {
+                self.sign(Sign::Work(tallied.clone()));
+                ask(&self.desks.store, StoreMail::Tally(tallied));
+            }
+            Action::Send(conn, _) => self.net.send(conn, bytes),
+            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
+            Action::Pause(conn) => self.net.pause(conn, true),
+            Action::Resume(conn) => self.net.pause(conn, false),
+            Action::Admitted(conn) => self.net.admitted(conn),
+            Action::Proven(conn) => self.net.proven(conn),
+            Action::Close(conn, how) => self.net.close(conn, how),
+            Action::Listen(listening) => {
+                if let Err(error) = self.net.listen(listening) {
+                    self.node.log(
+                        Level::Error,
+                        &format!("failed to change listening: {error}"),
+                    );
+                }
+            }
+            Action::CheckPassword(ticket, stored, password) => {
+                ask(
+                    &self.desks.passwords,
+                    PasswordMail(ticket, stored, password),
+                );
+            }
+            Action::AddUser(ticket, user, old) => {
+                ask(&self.desks.users, UsersMail::Add(ticket, user, old));
+            }
+            Action::KeepUser(ticket, name, stored) => {
+                ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
+            }
+            Action::KeepBans(id, change, bans) => {
+                self.bans.clone_from(&bans);
+                ask(&self.desks.users, UsersMail::Bans(id, change, bans));
+            }
+            Action::Answer(id, Ok(Answer::Info(mut info))) => {
+                info.door = self.net.door();
+                self.answer(id, Ok(Answer::Info(info)));
+            }
+            Action::Answer(id, answer) => self.answer(id, answer),
+            Action::Log(level, text) => self.node.log(level, &text),
+        }
+    }
+
+    /// Tells whoever raises alarms.
+    pub(crate) fn sign(&self, sign: Sign) {
+        let _ = self.desks.alarms.send(sign);
+    }
+
+    /// Tells whoever waits, if anybody still does.
+    pub(crate) fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
+        if let Some(waiting) = self.orders.remove(&id) {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    fn spool(&self, mail: SpoolMail) {
+        if let Some(spool) = &self.desks.spool {
+            ask(spool, mail);
+        }
+    }
+}
+
+/// What a verdict is to the operator.
+fn fate(verdict: &Verdict) -> Option<Fate> {
+    match verdict {
+        Verdict::Accepted => Some(Fate::Accepted),
+        Verdict::Side => Some(Fate::Orphaned),
+        Verdict::Refused(reason) => Some(Fate::Refused(reason.clone())),
+        Verdict::Unknown(_) => None,
+    }
+}

@@ -1,0 +1,480 @@
+//! The loop that owns the pool: mail, sockets and the clock go in as events, actions come out.
+//!
+//! What the node says goes first. A panic of the pool stops here: its connections are reset and a
+//! new pool begins with what is durable.
+
+pub(crate) mod actions;
+mod ending;
+mod group;
+pub mod io;
+mod templates;
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use hstratum_core::accounting::ledger::Credit;
+use hstratum_core::accounts::ban::Ban;
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::alarm::{Draining, Sign};
+use hstratum_core::chain::template::TemplateParts;
+use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
+use hstratum_core::limits::LEAVE_MS;
+use hstratum_core::pool::orders::{Order, OrderId};
+use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::units::{ConnId, Hash, Height, Seq};
+
+use self::templates::Evidence;
+pub use self::templates::Shown;
+pub use crate::driver::actions::Desks;
+use crate::driver::io::{ReadResult, Surroundings};
+use crate::files::recovered::{Legacy, Unanswered};
+use crate::limits::{
+    HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
+};
+use crate::messages::{Mailbox, NodeMail, OrderAnswer, WorkMail};
+use crate::node::Node;
+use crate::store::StoreMail;
+use crate::telemetry::live::Pulse;
+use crate::telemetry::node_lag::NodeLag;
+use crate::workers::UsersMail;
+
+/// What the node said last: a new pool is told it first.
+#[derive(Default)]
+struct NodeView {
+    tip: Option<(Hash, Height)>,
+    template: Option<TemplateParts>,
+    /// One that is no job, since the node knows too little of the chain.
+    withheld: Option<TemplateParts>,
+    transactions: Option<(u64, Arc<[u8]>)>,
+    /// Why the template counts no more.
+    no_template: Option<String>,
+}
+
+/// The driver and all it owns.
+pub struct Driver<S> {
+    /// Its sockets and its clock.
+    pub net: S,
+    mailbox: Mailbox,
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) desks: Desks,
+    config: NewConfig,
+    users: HashMap<String, StoredPassword>,
+    pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
+    /// The operator's bans: a new pool is told them.
+    pub(crate) bans: Vec<Ban>,
+    /// No connections are taken, as ordered: nor does a new pool.
+    is_draining: bool,
+    /// Orders that are not answered, and who waits.
+    pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    last_order: OrderId,
+    /// Shows what is done here to whoever looks; none where nobody can.
+    pub(crate) pulse: Option<Pulse>,
+    view: NodeView,
+    evidence: Evidence,
+    /// Where others see how the node does.
+    pub(crate) node_lag: Arc<NodeLag>,
+    /// The node closes soon, and is told here when proxied miners are elsewhere, or at that time.
+    leaving: Option<(Sender<()>, u64)>,
+    /// The node closes, and is told here when all is done.
+    closing: Option<Sender<()>>,
+    next_tick_ms: u64,
+    /// When it is said next how full the sockets are.
+    next_look_ms: u64,
+    actions: Actions,
+    /// Recorded in this turn, for the ledger.
+    pub credits: Vec<Credit>,
+    /// When they go there at the latest.
+    commit_by_ms: u64,
+    /// The last share recorded.
+    pub last: Seq,
+    /// The last share of which the ledger has said whether it is durable.
+    settled: Seq,
+    /// What the ledger said last: a new pool is told it.
+    ledger: LedgerState,
+}
+
+/// What a panic leaves.
+pub type Failure = Box<dyn Any + Send>;
+
+/// What a pool that starts at this time, in Unix seconds, is told.
+pub type NewConfig = Box<dyn FnMut(u64) -> PoolConfig + Send>;
+
+impl<S: Surroundings> Driver<S> {
+    /// One that has not begun.
+    pub fn new(
+        net: S,
+        mailbox: Mailbox,
+        node: Arc<dyn Node>,
+        desks: Desks,
+        config: NewConfig,
+        legacy: Legacy,
+    ) -> Self {
+        let Legacy {
+            users,
+            bans,
+            unanswered,
+            durable,
+            highest,
+        } = legacy;
+        Self {
+            net,
+            mailbox,
+            node,
+            desks,
+            config,
+            users,
+            unanswered,
+            bans,
+            is_draining: false,
+            orders: HashMap::new(),
+            last_order: OrderId(0),
+            pulse: None,
+            view: NodeView::default(),
+            evidence: Evidence::new(highest),
+            node_lag: Arc::default(),
+            leaving: None,
+            closing: None,
+            next_tick_ms: 0,
+            next_look_ms: 0,
+            actions: Actions::default(),
+            credits: Vec::new(),
+            commit_by_ms: u64::MAX,
+            last: durable,
+            settled: durable,
+            ledger: LedgerState::Open,
+        }
+    }
+
+    /// Runs until the node closes; returns where to say that all is done.
+    pub fn run(&mut self) -> Sender<()> {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
+                Ok(()) => {}
+                Err(failure) => self.clear_up(failure),
+            }
+            if let Some(done) = self.closed() {
+                return done;
+            }
+        }
+    }
+
+    fn run_pool(&mut self) {
+        let mut pool = self.start_pool();
+        while !self.is_closing() {
+            self.turn(&mut pool);
+        }
+        self.finish(&mut pool);
+    }
+
+    /// How many found blocks the node has not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Whether the node closes.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Where to say that all is done, if the node closes.
+    pub fn closed(&mut self) -> Option<Sender<()>> {
+        self.closing.take()
+    }
+
+    /// A new pool that knows what the last one knew and what is durable.
+    pub fn start_pool(&mut self) -> Pool {
+        let now = self.net.now();
+        let users = self.users.clone();
+        let config = (self.config)(now.unix_s);
+        let mut pool = Pool::new(config, users, self.last, now);
+        self.handle(&mut pool, now, Event::Ledger(self.ledger));
+        if let Err(error) = self.net.listen(Listening::On) {
+            self.node
+                .log(Level::Error, &format!("failed to listen: {error}"));
+        }
+        self.handle(&mut pool, now, Event::Bans(self.bans.clone()));
+        if self.is_draining {
+            let order = Order::Drain { over_s: 0 };
+            self.handle(&mut pool, now, Event::Order(OrderId(0), order));
+        }
+        let unanswered: Vec<_> = self
+            .unanswered
+            .values()
+            .map(Unanswered::offer_again)
+            .collect();
+        for (found, offer) in unanswered {
+            self.handle(&mut pool, now, Event::Spooled(Box::new(found)));
+            self.node.offer(offer);
+        }
+        let view = std::mem::take(&mut self.view);
+        if let Some(tip) = view.tip {
+            self.handle_node(&mut pool, now, NodeMail::Tip(tip.0, tip.1));
+        }
+        let is_withheld = view.withheld.is_some();
+        if let Some(parts) = view.template.or(view.withheld) {
+            self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
+        }
+        if let Some((template, transactions)) = view.transactions {
+            self.handle_node(
+                &mut pool,
+                now,
+                NodeMail::Transactions(template, transactions),
+            );
+        }
+        if let Some(reason) = view.no_template.filter(|_| !is_withheld) {
+            self.handle_node(&mut pool, now, NodeMail::NoTemplate(reason));
+        }
+        pool
+    }
+
+    /// After a panic: found blocks that were on their way go out, miners are sent away so that
+    /// they come back to a new pool.
+    pub fn clear_up(&mut self, failure: Failure) {
+        self.node.log(
+            Level::Error,
+            "the pool has failed, which is a bug; it starts again and miners reconnect",
+        );
+        self.sign(Sign::PoolFailed);
+        self.carry_out(Some(failure));
+        self.commit();
+        // Whoever waits hears that nobody answers.
+        self.orders.clear();
+        self.net.reset_all();
+        self.net.rest(Duration::from_millis(RESTART_MS));
+    }
+
+    /// Looks at the mail, the sockets and the clock once. A panic is the caller's, for [`Self::clear_up`].
+    pub fn turn(&mut self, pool: &mut Pool) {
+        let mut wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
+        if self.pulse.as_ref().is_some_and(Pulse::is_gathering) {
+            wait_ms = wait_ms.min(LIVE_SLICE_MS);
+        }
+        self.net.wait(Duration::from_millis(wait_ms));
+        let now = self.net.now();
+        while let Ok(mail) = self.mailbox.node.try_recv() {
+            if let NodeMail::Close(done) = mail {
+                self.closing = Some(done);
+                return;
+            }
+            self.handle_node(pool, now, mail);
+        }
+        self.net.begin_turn(now.ms);
+        // Their places may be others' already.
+        self.tell_lost(pool, now);
+        for _ in 0..READS_PER_TURN {
+            let Some(conn) = self.net.next_readable() else {
+                break;
+            };
+            self.read(pool, now, conn);
+        }
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some(conn) = self.net.next_handshake() else {
+                break;
+            };
+            self.read(pool, now, conn);
+        }
+        while let Ok(mail) = self.mailbox.work.try_recv() {
+            self.handle_work(pool, now, mail);
+        }
+        if now.ms >= self.next_tick_ms {
+            self.next_tick_ms = now.ms + TICK_MS;
+            self.handle(pool, now, Event::Tick);
+            self.tell_evidence(now);
+            self.look_whether_left(pool, now);
+            if now.ms >= self.next_look_ms {
+                self.next_look_ms = now.ms + LIVE_MS;
+                self.sign(Sign::Door(self.net.door()));
+            }
+            if let Some(pulse) = &mut self.pulse {
+                pulse.beat(pool, now, || self.net.door());
+            }
+        }
+        if let Some(pulse) = &mut self.pulse {
+            pulse.gather(pool, now);
+        }
+        self.commit_in_time(now);
+        self.net.flush();
+        self.tell_lost(pool, now);
+    }
+
+    fn tell_lost(&mut self, pool: &mut Pool, now: Now) {
+        for conn in self.net.take_lost() {
+            self.handle(pool, now, Event::Closed(conn));
+        }
+    }
+
+    fn read(&mut self, pool: &mut Pool, now: Now, conn: ConnId) {
+        match self.net.read(conn) {
+            ReadResult::Opened(arrival) => self.handle(pool, now, Event::Connected(conn, arrival)),
+            ReadResult::Bytes(len) => {
+                let bytes = self.net.received(len);
+                pool.handle(now, Event::Received(conn, bytes), &mut self.actions);
+                self.perform_all();
+            }
+            ReadResult::Nothing => {}
+            ReadResult::Finished => self.handle(pool, now, Event::Finished(conn)),
+            ReadResult::Gone => {
+                self.net.drop_gone(conn);
+                self.handle(pool, now, Event::Closed(conn));
+            }
+        }
+    }
+
+    fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
+        match mail {
+            NodeMail::Tip(hash, height) => {
+                self.sign(Sign::Tip(hash));
+                self.view.tip = Some((hash, height));
+                self.handle(pool, now, Event::Tip(hash));
+                ask(&self.desks.store, StoreMail::Chain(height));
+            }
+            NodeMail::Template(parts) => self.take_template(pool, now, *parts),
+            NodeMail::Transactions(template, bytes) => {
+                self.view.transactions = Some((template, bytes.clone()));
+                self.handle(pool, now, Event::Transactions(template, bytes));
+            }
+            NodeMail::NoTemplate(reason) => self.take_reason(pool, now, reason),
+            NodeMail::BlockResult(hash, verdict) => {
+                if !matches!(verdict, Verdict::Unknown(_)) {
+                    self.unanswered.remove(&hash);
+                }
+                self.handle(pool, now, Event::BlockResult(hash, verdict));
+            }
+            NodeMail::Located(look) => ask(&self.desks.store, StoreMail::Located(look)),
+            NodeMail::ReloadCertificates => match &self.desks.certificates {
+                Some(desk) => ask(desk, ()),
+                None => self
+                    .node
+                    .log(Level::Info, "nothing to reload: no listener speaks TLS"),
+            },
+            NodeMail::SetAddress(mail) => ask(&self.desks.users, UsersMail::SetAddress(mail)),
+            NodeMail::DrainServer(mail) => ask(&self.desks.users, UsersMail::DrainServer(mail)),
+            NodeMail::Order(order, answer) => {
+                self.last_order = OrderId(self.last_order.0 + 1);
+                let id = self.last_order;
+                self.orders.insert(id, answer);
+                self.order(pool, now, id, order);
+            }
+            NodeMail::Leave(done) => {
+                self.leaving = Some((done, now.ms + LEAVE_MS));
+                self.handle(pool, now, Event::Leave);
+                self.look_whether_left(pool, now);
+            }
+            NodeMail::Close(_) => unreachable!("a close ends the turn"),
+        }
+    }
+
+    fn order(&mut self, pool: &mut Pool, now: Now, id: OrderId, order: Order) {
+        self.handle(pool, now, Event::Order(id, order));
+        if self.is_draining != pool.is_draining() {
+            self.is_draining = pool.is_draining();
+            ask(&self.desks.users, UsersMail::Draining(self.is_draining));
+        }
+        self.sign(Sign::Drain(match self.is_draining {
+            true => Draining::Yes,
+            false => Draining::No,
+        }));
+    }
+
+    /// A stop waits for proxies to take their miners elsewhere, for a bounded time.
+    fn look_whether_left(&mut self, pool: &mut Pool, now: Now) {
+        let is_due = |(_, until_ms): &mut (_, u64)| *until_ms <= now.ms || pool.proxied() == 0;
+        if let Some((done, _)) = self.leaving.take_if(is_due) {
+            // Whoever asked may be gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
+        match mail {
+            WorkMail::Durable(seq) => {
+                self.settled = seq;
+                self.handle(pool, now, Event::Durable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
+            }
+            WorkMail::NotDurable(seq) => {
+                self.settled = seq;
+                self.handle(pool, now, Event::NotDurable(seq));
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.settled(seq);
+                }
+            }
+            WorkMail::Ledger(state) => {
+                self.ledger = state;
+                self.handle(pool, now, Event::Ledger(state));
+            }
+            WorkMail::Evidence(of, view, knowledge) => {
+                self.take_evidence(pool, now, (of, view, knowledge));
+            }
+            WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
+            WorkMail::PasswordChecked(ticket, checked) => {
+                self.handle(pool, now, Event::PasswordChecked(ticket, checked));
+            }
+            WorkMail::UserAdded(ticket, name, stored) => {
+                if let Ok(stored) = &stored {
+                    self.users.insert(name, stored.clone());
+                }
+                self.handle(pool, now, Event::UserAdded(ticket, stored));
+            }
+            WorkMail::Users(changes) => {
+                for (name, password) in &changes {
+                    match password {
+                        Some(password) => self.users.insert(name.clone(), password.clone()),
+                        None => self.users.remove(name),
+                    };
+                }
+                self.handle(pool, now, Event::Users(changes));
+            }
+            WorkMail::Bans(bans) => {
+                self.bans.clone_from(&bans);
+                self.handle(pool, now, Event::Bans(bans));
+            }
+            WorkMail::Order(order) => self.order(pool, now, OrderId(0), order),
+            WorkMail::Answer(id, answer) => self.answer(id, answer),
+            WorkMail::Certificate(certificate) => {
+                self.net.use_certificate(certificate);
+                self.node.log(Level::Info, "certificate reloaded");
+            }
+        }
+    }
+
+    fn handle(&mut self, pool: &mut Pool, now: Now, event: Event<'_>) {
+        pool.handle(now, event, &mut self.actions);
+        self.perform_all();
+    }
+
+    fn perform_all(&mut self) {
+        self.net.watch(&self.actions);
+        if let Some(failure) = self.carry_out(None) {
+            resume_unwind(failure);
+        }
+    }
+
+    /// Carries out what the pool wants. A failure on the way, or before, leaves out what can be
+    /// lost, and nothing else: a found block is kept whatever happens.
+    fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.drain(|action, bytes| {
+            if failure.is_none() || action.outlives_failure() {
+                let done = catch_unwind(AssertUnwindSafe(|| self.perform(action, bytes)));
+                failure = failure.take().or(done.err());
+            }
+        });
+        self.actions = actions;
+        failure
+    }
+}
+
+/// The threads behind the desks outlive the driver, whatever their disk does.
+pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
+    assert!(
+        desk.send(mail).is_ok(),
+        "a thread of the server has ended before the driver"
+    );
+}

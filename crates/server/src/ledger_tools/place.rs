@@ -1,0 +1,76 @@
+//! Where a ledger is: in a file, or shared in PostgreSQL.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crate::cluster;
+use crate::cluster::address::Address;
+use crate::limits::SQL_PATIENCE_MS;
+use crate::sql::{Db, Postgres, SqlError, Sqlite};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// A server.
+    Shared(Box<Address>),
+}
+
+impl Place {
+    /// Opens a ledger that exists, beside the servers that may be writing to it.
+    ///
+    /// # Errors
+    /// When there is none, it is no ledger, or its version is not this program's.
+    pub fn open(&self) -> anyhow::Result<Db> {
+        match self {
+            Self::File(path) => Ok(Db::Sqlite(Sqlite::open_beside(path)?)),
+            Self::Shared(address) => cluster::schema::open_existing(address),
+        }
+    }
+
+    /// Opens it for one look, which is interrupted when it takes longer than that.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) fn open_for_a_look(&self, patience: Duration) -> Result<Db, SqlError> {
+        match self {
+            Self::File(path) => {
+                let mut file = Sqlite::open_to_read(path)?;
+                file.limit(Instant::now() + patience)?;
+                Ok(Db::Sqlite(file))
+            }
+            Self::Shared(address) => {
+                let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
+                let impatient = (**address).clone().with_statement_ms(limit_ms);
+                Ok(Db::Postgres(Box::new(Postgres::connect(&impatient)?)))
+            }
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = anyhow::Error;
+
+    /// # Errors
+    /// What is wrong with a URL; the password is not in it.
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            let address: Address = text.parse()?;
+            let patient = address.with_statement_ms(SQL_PATIENCE_MS);
+            return Ok(Self::Shared(Box::new(patient)));
+        }
+        Ok(Self::File(text.into()))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Shared(address) => address.fmt(f),
+        }
+    }
+}

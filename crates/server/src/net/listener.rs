@@ -1,0 +1,270 @@
+//! Where miners connect: each listener with its port, its kind and its start difficulty.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::Context;
+use hstratum_core::event::Listening;
+use hstratum_core::units::Difficulty;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+
+use crate::net::port;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Plain TCP.
+    Never,
+    /// TLS.
+    Always,
+    /// Either, as the first byte tells.
+    Auto,
+}
+
+impl Encryption {
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Never => "tcp",
+            Self::Always => "tls",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// A listener as the options describe it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ListenSpec {
+    /// What it speaks.
+    pub encryption: Encryption,
+    /// Its address; `::` takes IPv4 as well, and port 0 is any free one.
+    pub address: SocketAddr,
+    /// The difficulty its miners start with, if it has one of its own.
+    pub difficulty: Option<Difficulty>,
+}
+
+impl ListenSpec {
+    /// Reads `tls://[::]:3009?difficulty=1024`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let encryption = [Encryption::Never, Encryption::Always, Encryption::Auto]
+            .into_iter()
+            .find(|encryption| encryption.scheme() == scheme)?;
+        let (address, difficulty) = match rest.split_once('?') {
+            None => (rest, None),
+            Some((address, query)) => {
+                let number = query.strip_prefix("difficulty=")?.parse().ok()?;
+                (address, Some(Difficulty::new(number)?))
+            }
+        };
+        Some(Self {
+            encryption,
+            address: address.parse().ok()?,
+            difficulty,
+        })
+    }
+}
+
+impl fmt::Display for ListenSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.encryption.scheme(), self.address)
+    }
+}
+
+/// A port that is ours, whether it takes connections or refuses them.
+pub(crate) struct Listener {
+    /// With the address that was found where any port would do.
+    pub spec: ListenSpec,
+    pub difficulty: Difficulty,
+    socket: TcpListener,
+    token: Token,
+    is_listening: bool,
+    /// There may be connections to take.
+    pub is_due: bool,
+    /// A connection could not be taken, for want of descriptors: try again.
+    pub again_later: bool,
+}
+
+impl Listener {
+    /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+    pub(crate) fn bind(
+        spec: ListenSpec,
+        difficulty: Difficulty,
+        registry: &Registry,
+        token: Token,
+    ) -> anyhow::Result<Self> {
+        let socket = port::bind(spec.address)
+            .with_context(|| format!("failed to listen on {}", spec.address))?;
+        Self::watch(socket, spec, difficulty, registry, token)
+    }
+
+    /// Goes on with a socket that listens already.
+    pub(crate) fn adopt(
+        socket: std::net::TcpListener,
+        spec: ListenSpec,
+        difficulty: Difficulty,
+        registry: &Registry,
+        token: Token,
+    ) -> anyhow::Result<Self> {
+        socket
+            .set_nonblocking(true)
+            .with_context(|| format!("failed to go on listening on {}", spec.address))?;
+        let socket = TcpListener::from_std(socket);
+        let mut listener = Self::watch(socket, spec, difficulty, registry, token)?;
+        // Whoever came before is not told of again.
+        listener.is_due = true;
+        Ok(listener)
+    }
+
+    fn watch(
+        mut socket: TcpListener,
+        mut spec: ListenSpec,
+        difficulty: Difficulty,
+        registry: &Registry,
+        token: Token,
+    ) -> anyhow::Result<Self> {
+        registry
+            .register(&mut socket, token, Interest::READABLE)
+            .context("failed to watch a listening socket")?;
+        spec.address = socket
+            .local_addr()
+            .context("failed to read a listening address")?;
+        Ok(Self {
+            spec,
+            difficulty,
+            socket,
+            token,
+            is_listening: true,
+            is_due: false,
+            again_later: false,
+        })
+    }
+
+    /// Lets go of the port.
+    pub(crate) fn close(mut self, registry: &Registry) {
+        // One that refuses is not watched.
+        let _ = registry.deregister(&mut self.socket);
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Whether connections are to be taken now.
+    pub(crate) fn accepts(&self) -> bool {
+        self.is_listening && self.is_due
+    }
+
+    /// The next connection that waits, if there is one. When none can be taken, for want of
+    /// descriptors, it is tried again later.
+    pub(crate) fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            match self.socket.accept() {
+                Ok(taken) => return Some(taken),
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    self.is_due = false;
+                    self.again_later = error.kind() != io::ErrorKind::WouldBlock;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Takes connections on a socket that another process may have made refuse.
+    pub(crate) fn listen_anew(&mut self) -> io::Result<()> {
+        self.is_due = true;
+        port::listen(&self.socket)
+    }
+
+    /// Takes connections, or refuses them while the port stays ours.
+    ///
+    /// # Errors
+    /// When the system refuses; then nothing has changed.
+    pub(crate) fn listen(&mut self, listening: Listening, registry: &Registry) -> io::Result<()> {
+        match listening {
+            Listening::On if !self.is_listening => {
+                port::listen(&self.socket)?;
+                registry.register(&mut self.socket, self.token, Interest::READABLE)?;
+                self.is_listening = true;
+            }
+            Listening::Off if self.is_listening => {
+                registry.deregister(&mut self.socket)?;
+                port::refuse(&self.socket)?;
+                self.is_listening = false;
+            }
+            Listening::On | Listening::Off => {}
+        }
+        Ok(())
+    }
+}
+
+/// The connection was gone before it was taken.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_read_as_they_are_written() {
+        let check = |text: &str, encryption, address: &str, difficulty: Option<f64>| {
+            let expected = ListenSpec {
+                encryption,
+                address: address.parse().expect("an address"),
+                difficulty: difficulty.map(|d| Difficulty::new(d).expect("above 0")),
+            };
+            assert_eq!(ListenSpec::parse(text), Some(expected), "{text}");
+        };
+        check(
+            "tcp://0.0.0.0:3333",
+            Encryption::Never,
+            "0.0.0.0:3333",
+            None,
+        );
+        check(
+            "tls://[::]:1?difficulty=1024",
+            Encryption::Always,
+            "[::]:1",
+            Some(1024.0),
+        );
+        check(
+            "auto://127.0.0.1:0?difficulty=1e-9",
+            Encryption::Auto,
+            "127.0.0.1:0",
+            Some(1e-9),
+        );
+    }
+
+    #[test]
+    fn what_is_no_listener_is_refused() {
+        for text in [
+            "",
+            "tcp://",
+            "0.0.0.0:3333",
+            "http://0.0.0.0:1",
+            "TLS://0.0.0.0:1",
+            "tcp://0.0.0.0",
+            "tcp://:::1",
+            "tcp://0.0.0.0:65536",
+            "tcp://localhost:1",
+            "tcp://0.0.0.0:1/",
+            "tcp://0.0.0.0:1?",
+            "tcp://0.0.0.0:1?difficulty=",
+            "tcp://0.0.0.0:1?difficulty=0",
+            "tcp://0.0.0.0:1?difficulty=1&difficulty=2",
+            "tcp://0.0.0.0:1?d=1",
+            " tcp://0.0.0.0:1",
+        ] {
+            assert_eq!(ListenSpec::parse(text), None, "{text:?}");
+        }
+    }
+}

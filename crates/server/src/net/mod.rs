@@ -1,0 +1,478 @@
+//! Sockets: who is connected, what was read, what waits to leave. Nothing here knows stratum,
+//! and nothing here waits for a peer.
+//!
+//! The pool hears of a connection when it is open: its first bytes are there, a trusted proxy has
+//! said for whom it connects, and TLS is agreed upon. Until then it is ours alone, and has little
+//! time.
+
+mod arrivals;
+pub mod cidr;
+pub(crate) mod conn;
+pub(crate) mod fd_limit;
+pub mod listener;
+pub(crate) mod per_address;
+pub(crate) mod port;
+pub mod proxy_header;
+mod queues;
+pub(crate) mod tls;
+mod yielding;
+
+pub(crate) use arrivals::Origin;
+use yielding::Yielding;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hstratum_core::event::{ArrivalKind, CloseHow};
+use hstratum_core::occupancy::Door;
+use hstratum_core::units::{ConnId, Difficulty};
+use mio::{Events, Poll, Token, Waker};
+use rustls::ServerConfig;
+use slab::Slab;
+
+use crate::driver::io::ReadResult;
+use crate::limits::{
+    CLOSING_MS, LISTENERS_MAX, OPENING_MS, OPENINGS_PER_TURN, OUT_BYTES_ALL_MAX, OUT_BYTES_FAIR,
+    OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
+};
+use crate::net::cidr::AddressRange;
+use crate::net::conn::{Conn, Input, Stage};
+use crate::net::listener::{ListenSpec, Listener};
+use crate::net::per_address::PerAddress;
+
+/// Listeners have the tokens from 0.
+const WAKER: Token = Token(LISTENERS_MAX);
+const FIRST_CONN: usize = LISTENERS_MAX + 1;
+
+/// What the sockets need to be told.
+pub(crate) struct NetConfig {
+    /// Where miners connect, and the difficulty that they start with there.
+    pub listeners: Vec<(ListenSpec, Difficulty)>,
+    /// Sockets that listen already, of another process: taken where their address is asked for.
+    pub inherited: Vec<OwnedFd>,
+    /// Peers that must send a proxy's header.
+    pub proxies: Vec<AddressRange>,
+    pub conns_max: usize,
+    /// Connections from one address; 0 is any number.
+    pub per_address_max: u32,
+    /// There is one when a listener speaks TLS.
+    pub certificate: Option<Arc<ServerConfig>>,
+}
+
+/// All sockets of the server.
+pub(crate) struct Net {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Listener>,
+    proxies: Vec<AddressRange>,
+    certificate: Option<Arc<ServerConfig>>,
+    conns: Slab<Conn>,
+    conns_max: usize,
+    /// Of the connections, those that we made.
+    dialed: usize,
+    per_address: PerAddress,
+    /// Accepted connections without an accepted share.
+    yielding: Yielding,
+    /// Those that were not let in or had to go.
+    refused: Door,
+    generation: u32,
+    /// When this turn of the loop began.
+    now_ms: u64,
+    /// Connections that end if they are not further by then.
+    due: BTreeSet<(u64, ConnId)>,
+    /// Connections that may have something to read, in turn.
+    readable: VecDeque<ConnId>,
+    /// The same for those that are not open yet, and how many of them are still read in this turn.
+    newcomers: VecDeque<ConnId>,
+    newcomers_left: usize,
+    /// The same for those in a TLS handshake, which is costly.
+    handshakes: VecDeque<ConnId>,
+    dirty: Vec<ConnId>,
+    /// Bytes that wait to leave, on all connections.
+    out_bytes: usize,
+    /// Connections that broke, until the pool knows.
+    lost: Vec<ConnId>,
+    scratch: Vec<u8>,
+}
+
+impl Net {
+    /// Binds all listeners.
+    ///
+    /// # Errors
+    /// When an address cannot be had.
+    pub(crate) fn bind(config: NetConfig) -> anyhow::Result<(Self, Waker)> {
+        assert!((1..=LISTENERS_MAX).contains(&config.listeners.len()));
+        let poll = Poll::new().context("failed to set up polling")?;
+        let waker = Waker::new(poll.registry(), WAKER).context("failed to set up polling")?;
+        let mut listeners = Vec::new();
+        let inherited = config.inherited.into_iter().map(StdListener::from);
+        let mut inherited: Vec<StdListener> = inherited.collect();
+        for (number, (spec, difficulty)) in config.listeners.into_iter().enumerate() {
+            let token = Token(number);
+            let listener = match take(&mut inherited, spec.address) {
+                Some(socket) => Listener::adopt(socket, spec, difficulty, poll.registry(), token)?,
+                None => Listener::bind(spec, difficulty, poll.registry(), token)?,
+            };
+            listeners.push(listener);
+        }
+        let net = Self {
+            poll,
+            events: Events::with_capacity(1024),
+            listeners,
+            proxies: config.proxies,
+            certificate: config.certificate,
+            conns: Slab::new(),
+            conns_max: config.conns_max,
+            dialed: 0,
+            per_address: PerAddress::new(config.per_address_max),
+            yielding: Yielding::default(),
+            refused: Door::default(),
+            generation: 0,
+            now_ms: 0,
+            due: BTreeSet::new(),
+            readable: VecDeque::new(),
+            newcomers: VecDeque::new(),
+            newcomers_left: 0,
+            handshakes: VecDeque::new(),
+            dirty: Vec::new(),
+            out_bytes: 0,
+            lost: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+        };
+        Ok((net, waker))
+    }
+
+    /// Where miners connect, with the ports that were found.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (ListenSpec, Difficulty)> {
+        self.listeners
+            .iter()
+            .map(|listener| (listener.spec, listener.difficulty))
+    }
+
+    /// What new TLS connections get from now on.
+    pub(crate) fn use_certificate(&mut self, certificate: Arc<ServerConfig>) {
+        self.certificate = Some(certificate);
+    }
+
+    /// Waits for something to happen, at most `timeout`; not at all while there is work.
+    pub(crate) fn wait(&mut self, timeout: Duration) {
+        let has_work = self.has_readable()
+            || !self.handshakes.is_empty()
+            || self.listeners.iter().any(Listener::accepts);
+        let timeout = if has_work { Duration::ZERO } else { timeout };
+        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            assert!(
+                error.kind() == io::ErrorKind::Interrupted,
+                "polling failed: {error}"
+            );
+            return;
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let Token(token) = event.token();
+            if let Some(listener) = self.listeners.get_mut(token) {
+                listener.is_due = true;
+            } else if let Some(slot) = token.checked_sub(FIRST_CONN)
+                && let Some(conn) = self.conns.get_mut(slot)
+            {
+                let id = conn.id;
+                conn.is_read_closed |= event.is_read_closed() || event.is_error();
+                if event.is_readable() || conn.is_read_closed || conn.stage == Stage::Dialing {
+                    conn.may_read = true;
+                    self.queue_read(id);
+                }
+                if event.is_writable() {
+                    self.mark_dirty(id);
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    /// Begins a turn: takes new connections, and ends those whose time is up.
+    pub(crate) fn begin_turn(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.newcomers_left = OPENINGS_PER_TURN;
+        for number in 0..self.listeners.len() {
+            let listener = &mut self.listeners[number];
+            listener.is_due |= std::mem::take(&mut listener.again_later);
+            if listener.accepts() {
+                self.accept(number);
+            }
+        }
+        while let Some(&(due_ms, id)) = self.due.first()
+            && due_ms <= now_ms
+        {
+            self.lose(id);
+        }
+    }
+
+    /// Gives a connection so much time, or any with `u64::MAX`.
+    fn set_due(&mut self, id: ConnId, time_ms: u64) {
+        let conn = &mut self.conns[slot_of(id)];
+        self.due.remove(&(conn.due_ms, id));
+        conn.due_ms = self.now_ms.saturating_add(time_ms);
+        if conn.due_ms != u64::MAX {
+            self.due.insert((conn.due_ms, id));
+        }
+    }
+
+    /// Reads once from a connection, and queues it again when there may be more.
+    pub(crate) fn read(&mut self, id: ConnId) -> ReadResult {
+        let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
+            return ReadResult::Nothing;
+        };
+        if !conn.may_read || conn.is_held() {
+            return ReadResult::Nothing;
+        }
+        let stage = conn.stage;
+        let input = match stage {
+            Stage::Header => conn.take_header(),
+            Stage::Silent => conn.look(self.certificate.as_ref()),
+            Stage::Handshake => conn.shake_hands(),
+            Stage::Open => conn.read(&mut self.scratch),
+            Stage::Closing => Input::Nothing,
+            Stage::Dialing => conn.look_whether_there(),
+        };
+        if conn.wants_flush() {
+            self.mark_dirty(id);
+        }
+        match input {
+            Input::Finished if !self.conns[slot_of(id)].is_dialed => {
+                self.conns[slot_of(id)].may_read = false;
+                self.set_due(id, CLOSING_MS);
+                return ReadResult::Finished;
+            }
+            Input::Gone | Input::Finished if stage.is_known() => return ReadResult::Gone,
+            Input::Gone | Input::Finished => self.remove(id),
+            Input::Nothing => self.conns[slot_of(id)].may_read = false,
+            Input::Again | Input::Bytes(_) => {}
+        }
+        let Some(conn) = self.get_mut(id) else {
+            return ReadResult::Nothing;
+        };
+        let (new_stage, arrival) = (conn.stage, conn.arrival);
+        if new_stage != stage && !self.advance(id, stage, new_stage) {
+            return ReadResult::Nothing;
+        }
+        self.queue_read(id);
+        match input {
+            _ if new_stage != stage && new_stage == Stage::Open => ReadResult::Opened(arrival),
+            Input::Bytes(len) => ReadResult::Bytes(len),
+            _ => ReadResult::Nothing,
+        }
+    }
+
+    /// A connection has come further; false when that was the end of it.
+    fn advance(&mut self, id: ConnId, old: Stage, new: Stage) -> bool {
+        if old == Stage::Header && !self.is_let_in(id) {
+            self.lose(id);
+            return false;
+        }
+        let arrival = self.conns[slot_of(id)].arrival;
+        if new == Stage::Open && arrival.kind == ArrivalKind::Proxy {
+            // A proxy that is trusted asks how we are.
+            self.yielding.leave(id);
+        }
+        match new {
+            Stage::Silent => self.set_due(id, SILENT_START_MS),
+            Stage::Handshake => self.set_due(id, OPENING_MS),
+            _ => self.set_due(id, u64::MAX),
+        }
+        true
+    }
+
+    /// Whether a connection is one that we made.
+    pub(crate) fn is_dialed(&self, id: ConnId) -> bool {
+        self.conns
+            .get(slot_of(id))
+            .is_some_and(|conn| conn.is_dialed)
+    }
+
+    /// What the last read has brought.
+    pub(crate) fn received(&self, len: usize) -> &[u8] {
+        &self.scratch[..len]
+    }
+
+    /// Takes bytes to be sent: whole lines.
+    pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.get_mut(id) else { return };
+        conn.queue(bytes);
+        self.keep_or_lose(id);
+    }
+
+    /// Sends a line at once where nothing waits before it.
+    pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) {
+        let Some(conn) = self.get_mut(id) else { return };
+        match conn.send_now(line) {
+            Ok(()) => self.keep_or_lose(id),
+            Err(_) => self.lose(id),
+        }
+    }
+
+    fn keep_or_lose(&mut self, id: ConnId) {
+        let waiting = self.count_waiting(id);
+        let most = match self.out_bytes > OUT_BYTES_ALL_MAX {
+            true => OUT_BYTES_FAIR,
+            false => OUT_BYTES_MAX,
+        };
+        if waiting > most {
+            self.lose(id);
+        } else {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Bytes that wait on a connection; the count of all is right then.
+    fn count_waiting(&mut self, id: ConnId) -> usize {
+        let conn = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id);
+        let Some(conn) = conn else { return 0 };
+        let waiting = conn.waiting();
+        let before = std::mem::replace(&mut conn.counted, waiting);
+        self.out_bytes = self.out_bytes - before + waiting;
+        waiting
+    }
+
+    /// Writes what waits, as far as the peers take it.
+    pub(crate) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            let Some(conn) = self.get_mut(id) else {
+                continue;
+            };
+            conn.is_dirty = false;
+            let was_held = conn.is_held();
+            let flushed = conn.flush();
+            self.count_waiting(id);
+            let Some(conn) = self.get_mut(id) else {
+                continue;
+            };
+            match flushed {
+                Err(_) => self.lose(id),
+                Ok(()) if conn.stage == Stage::Closing && conn.is_flushed() => self.remove(id),
+                Ok(()) if was_held && !conn.is_held() => self.queue_read(id),
+                Ok(()) => {}
+            }
+        }
+        assert!(
+            self.dirty.is_empty(),
+            "nothing is queued while all is written"
+        );
+        self.dirty = dirty;
+    }
+
+    /// Reads no more from a connection, or again.
+    pub(crate) fn pause(&mut self, id: ConnId, paused: bool) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.is_paused = paused;
+            self.queue_read(id);
+        }
+    }
+
+    /// Ends a connection.
+    pub(crate) fn close(&mut self, id: ConnId, how: CloseHow) {
+        let Some(conn) = self.get_mut(id) else { return };
+        match how {
+            CloseHow::Reset => {
+                conn.reset();
+                self.remove(id);
+            }
+            CloseHow::Flushed => {
+                conn.end_in_order();
+                conn.stage = Stage::Closing;
+                conn.is_paused = true;
+                self.set_due(id, CLOSING_MS);
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    /// Resets every connection.
+    pub(crate) fn reset_all(&mut self) {
+        for conn in self.conns.drain() {
+            conn.reset();
+        }
+        self.per_address.clear();
+        self.yielding = Yielding::default();
+        self.dialed = 0;
+        self.due.clear();
+        self.readable.clear();
+        self.newcomers.clear();
+        self.handshakes.clear();
+        self.dirty.clear();
+        self.out_bytes = 0;
+        self.lost.clear();
+    }
+
+    /// Connections that broke since the last call. The pool must hear of each.
+    pub(crate) fn take_lost(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// The connection is gone: what was meant for it is tried once, then forgotten.
+    pub(crate) fn drop_gone(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.end_in_order();
+            let _ = conn.flush();
+            self.remove(id);
+        }
+    }
+
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id)
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        if self.get_mut(id).is_none() {
+            return;
+        }
+        let conn = self.conns.remove(slot_of(id));
+        self.out_bytes -= conn.counted;
+        self.due.remove(&(conn.due_ms, id));
+        self.yielding.leave(id);
+        self.dialed -= usize::from(conn.is_dialed);
+        if conn.is_counted {
+            self.per_address.leave(conn.arrival.address);
+        }
+    }
+
+    fn lose(&mut self, id: ConnId) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.reset();
+            if conn.stage.is_known() {
+                self.lost.push(id);
+            }
+            self.remove(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
+            return;
+        };
+        if !conn.is_dirty && conn.wants_flush() {
+            conn.is_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+}
+
+/// The socket that listens at an address.
+fn take(sockets: &mut Vec<StdListener>, address: SocketAddr) -> Option<StdListener> {
+    let is_there = |socket: &StdListener| socket.local_addr().is_ok_and(|own| own == address);
+    let at = sockets.iter().position(is_there)?;
+    Some(sockets.swap_remove(at))
+}
+
+fn slot_of(id: ConnId) -> usize {
+    (id.0 & 0xffff_ffff) as usize
+}
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

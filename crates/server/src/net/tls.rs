@@ -1,0 +1,207 @@
+//! TLS: the certificate, and what stands between a socket and its lines where they are encrypted.
+//!
+//! Nothing waits here, and buffers stay small: incoming plaintext is taken before more is read, and
+//! at most one record waits to leave.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use mio::net::TcpStream;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::limits::{HANDSHAKE_BYTES_MAX, PEM_BYTES_MAX, TLS_RECORD_BYTES};
+use crate::net::conn::Input;
+use crate::net::listener::{Encryption, ListenSpec};
+
+/// Where a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A certificate and its key are there together, and when a listener speaks TLS.
+///
+/// # Errors
+/// What is missing, or not used.
+pub(crate) fn files(
+    listen: &[ListenSpec],
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, String> {
+    let is_used = listen
+        .iter()
+        .any(|spec| spec.encryption != Encryption::Never);
+    let wrong = match (cert, key) {
+        (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
+        (None, None) if !is_used => return Ok(None),
+        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
+        (Some(_), None) => "tls-key: missing, and there is tls-cert",
+        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
+        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
+    };
+    Err(wrong.to_owned())
+}
+
+/// Reads a certificate chain and its key, and makes of them what new connections need.
+///
+/// # Errors
+/// With the file that cannot be read, or that does not fit the other.
+pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::pem_slice_iter(&read_pem(cert)?)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("failed to read {}", cert.display()))?;
+    ensure!(
+        !chain.is_empty(),
+        "failed to read {}: no certificate in it",
+        cert.display()
+    );
+    let pem = read_pem(key)?;
+    let encrypted: [&[u8]; 2] = [b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+    ensure!(
+        !encrypted
+            .iter()
+            .any(|mark| pem.windows(mark.len()).any(|part| part == *mark)),
+        "failed to read {}: the key is encrypted; write it without a passphrase (openssl pkey -in … -out …)",
+        key.display()
+    );
+    let private = PrivateKeyDer::from_pem_slice(&pem)
+        .with_context(|| format!("failed to read {}", key.display()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("failed to set up TLS")?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(|| format!("failed to use {} with {}", cert.display(), key.display()))?;
+    // A miner that comes back brings its session along: nothing of it is kept here.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new().context("failed to set up TLS")?;
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+fn read_pem(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut bytes))
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    Ok(bytes)
+}
+
+/// The server's end of an encrypted connection.
+pub(crate) struct TlsSession {
+    inner: ServerConnection,
+    /// Bytes read before the handshake was done.
+    handshake_bytes: usize,
+}
+
+impl TlsSession {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            inner: ServerConnection::new(config)?,
+            handshake_bytes: 0,
+        })
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.inner.is_handshaking()
+    }
+
+    /// Whether bytes wait to leave that are encrypted already.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.inner.wants_write()
+    }
+
+    /// Reads once and goes on with the handshake.
+    pub(crate) fn shake_hands(&mut self, socket: &mut TcpStream) -> Input {
+        match self.take_in(socket) {
+            Input::Bytes(len) => {
+                self.handshake_bytes += len;
+                if self.handshake_bytes > HANDSHAKE_BYTES_MAX && self.is_handshaking() {
+                    return Input::Gone;
+                }
+                Input::Again
+            }
+            other => other,
+        }
+    }
+
+    /// Reads plaintext. The socket is read only when none is left.
+    pub(crate) fn read(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Input {
+        match self.plaintext(into) {
+            Input::Nothing => {}
+            other => return other,
+        }
+        match self.take_in(socket) {
+            Input::Bytes(_) => {}
+            other => return other,
+        }
+        match self.plaintext(into) {
+            Input::Nothing => Input::Again,
+            other => other,
+        }
+    }
+
+    /// Encrypts and writes as much as goes into one record; what was taken counts as written.
+    pub(crate) fn write(&mut self, socket: &mut TcpStream, plaintext: &[u8]) -> io::Result<usize> {
+        self.flush(socket)?;
+        let record = &plaintext[..plaintext.len().min(TLS_RECORD_BYTES)];
+        let len = self.inner.writer().write(record)?;
+        match self.flush(socket) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(len),
+        }
+    }
+
+    /// Writes what is encrypted already, all of it.
+    pub(crate) fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        while self.inner.wants_write() {
+            match self.inner.write_tls(socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The last thing said, so that the peer knows that nothing was cut off.
+    pub(crate) fn say_goodbye(&mut self) {
+        self.inner.send_close_notify();
+    }
+
+    fn plaintext(&mut self, into: &mut [u8]) -> Input {
+        match self.inner.reader().read(into) {
+            Ok(0) => Input::Finished,
+            Ok(len) => Input::Bytes(len),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Input::Nothing,
+            Err(_) => Input::Gone,
+        }
+    }
+
+    /// Reads once from the socket: so many encrypted bytes.
+    fn take_in(&mut self, socket: &mut TcpStream) -> Input {
+        match self.inner.read_tls(socket) {
+            Ok(0) => Input::Gone,
+            Ok(len) => match self.inner.process_new_packets() {
+                Ok(_) => Input::Bytes(len),
+                Err(_) => {
+                    // The alert tells whoever set the peer up what is wrong.
+                    let _ = self.flush(socket);
+                    Input::Gone
+                }
+            },
+            Err(error) => Input::of_error(&error),
+        }
+    }
+}

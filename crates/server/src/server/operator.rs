@@ -1,0 +1,148 @@
+//! What the operator's tools want of the driver: the node's RPC and the admin part of HTTP.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hstratum_core::accounts::clean_name;
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::limits::DRAIN_S_MAX;
+use hstratum_core::pool::orders::{Answer, Order, Refusal};
+
+use crate::config::settings::Settings;
+use crate::limits::ORDER_MS;
+use crate::messages::{AddressMail, DrainMail, NodeMail, Post};
+use crate::workers;
+
+/// Where orders are given.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    post: Post,
+    network: Network,
+    /// Where users, bans and addresses are written.
+    people: &'static str,
+}
+
+impl Orders {
+    pub(crate) fn new(post: Post, settings: &Settings) -> Self {
+        let people = match settings.config.database {
+            Some(_) => "the shared ledger",
+            None => "the disk",
+        };
+        Self {
+            post,
+            network: settings.network,
+            people,
+        }
+    }
+
+    /// See [`crate::server::Server::set_address`].
+    pub(crate) fn set_address(
+        &self,
+        account: &str,
+        address: &str,
+    ) -> anyhow::Result<AddressStored> {
+        if clean_name(account).as_deref() != Some(account) {
+            bail!("no name of an account: {account:?}");
+        }
+        let Some(payable) = Address::parse_payable(address, self.network) else {
+            let network = self.network.name();
+            bail!("no address of {network} that can be paid: {address:?}");
+        };
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::SetAddress(AddressMail {
+            account: account.to_owned(),
+            address: payable.encode(self.network),
+            answer,
+        }));
+        let ledger = match self.people {
+            "the disk" => "the ledger",
+            shared => shared,
+        };
+        Ok(AddressStored(answered, ledger))
+    }
+
+    /// See [`crate::server::Server::drain_server`].
+    pub(crate) fn drain_server(
+        &self,
+        server: &str,
+        over_s: Option<u64>,
+    ) -> anyhow::Result<ServerDrained> {
+        if over_s.is_some_and(|over_s| over_s > DRAIN_S_MAX) {
+            bail!(Refusal::DrainTooLong.text());
+        }
+        let (answer, answered) = channel();
+        self.post.node(NodeMail::DrainServer(DrainMail {
+            server: server.to_owned(),
+            over_s,
+            answer,
+        }));
+        Ok(ServerDrained(answered))
+    }
+
+    /// See [`crate::server::Server::order`].
+    pub(crate) fn give(&self, order: Order) -> Ordered {
+        let (answer, answered) = channel();
+        let waits_for = match &order {
+            Order::Info | Order::ListBans | Order::ListWorkers { .. } => "the pool",
+            Order::Drain { .. } | Order::Undrain => "the pool",
+            _ => self.people,
+        };
+        self.post.node(NodeMail::Order(order, answer));
+        Ordered {
+            answered,
+            waits_for,
+        }
+    }
+}
+
+/// An address on its way to the ledger.
+pub struct AddressStored(Receiver<anyhow::Result<()>>, &'static str);
+
+impl AddressStored {
+    /// Waits until it is durable, at most five seconds.
+    ///
+    /// # Errors
+    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
+    /// stored all the same.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        workers::wait_for_address(&self.0, self.1).context("failed to store the address")
+    }
+}
+
+/// A server that is to be told.
+pub struct ServerDrained(Receiver<anyhow::Result<()>>);
+
+impl ServerDrained {
+    /// Waits until the shared ledger has it, at most ten seconds; the server hears of it within a
+    /// second.
+    ///
+    /// # Errors
+    /// When there is no such server, or the shared ledger is away.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        let told = self.0.recv_timeout(Duration::from_millis(ORDER_MS));
+        told.context("the shared ledger does not answer")?
+    }
+}
+
+/// An order that was given.
+pub struct Ordered {
+    answered: Receiver<Result<Answer, Refusal>>,
+    waits_for: &'static str,
+}
+
+impl Ordered {
+    /// Waits for the answer, at most ten seconds.
+    ///
+    /// # Errors
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
+    /// have been carried out all the same.
+    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        match self.answered.recv_timeout(Duration::from_millis(ORDER_MS)) {
+            Ok(answer) => Ok(answer),
+            Err(Timeout) => bail!("{} does not answer in time", self.waits_for),
+            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+        }
+    }
+}

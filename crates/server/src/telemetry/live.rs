@@ -1,0 +1,273 @@
+//! What the driver shows of itself: a snapshot a second, made without waiting for anybody who reads.
+//!
+//! What costs the same however many miners there are is made always. The list of workers is made
+//! only while somebody has asked for it within the last minute, and a slice at a time: with 100,000
+//! workers the loop would stand still for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hstratum_core::event::Now;
+use hstratum_core::limits::CROWD_QUIET_MS;
+use hstratum_core::occupancy::Door;
+use hstratum_core::pool::Pool;
+use hstratum_core::pool::status::{View, WorkerView};
+use hstratum_core::units::Seq;
+use tokio::sync::watch;
+
+use crate::limits::{
+    LIVE_ANSWER, LIVE_ASKED_MS, LIVE_MS, LIVE_REPLIES_MAX, LIVE_SLICE, LIVE_SLICE_MS,
+    LIVE_WORKERS_MS, TICK_MS,
+};
+use crate::telemetry::histogram::Histogram;
+
+/// The server at one moment.
+pub(crate) struct Snapshot {
+    pub at: Instant,
+    pub view: View,
+    /// How full the sockets are.
+    pub door: Door,
+    /// Whether somebody found no place lately.
+    pub is_crowded: bool,
+    /// When the newest template came.
+    pub template_at: Option<Instant>,
+    /// Some while somebody asks for them.
+    pub workers: Option<Arc<Vec<WorkerView>>>,
+    /// From a share's record to its reply.
+    pub replies: Histogram,
+    /// From a template's arrival to the last miner's notify.
+    pub fan_out: Histogram,
+}
+
+/// When somebody last asked for workers, in milliseconds since `started`; 0 is never.
+struct Asked {
+    started: Instant,
+    at_ms: AtomicU64,
+}
+
+impl Asked {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_recent(&self) -> bool {
+        let at_ms = self.at_ms.load(Ordering::Relaxed);
+        at_ms > 0 && self.now_ms() - at_ms.min(self.now_ms()) < LIVE_ASKED_MS
+    }
+}
+
+/// The driver's end.
+pub(crate) struct Pulse {
+    sender: watch::Sender<Option<Arc<Snapshot>>>,
+    asked: Arc<Asked>,
+    next_ms: u64,
+    next_workers_ms: u64,
+    workers: Option<Arc<Vec<WorkerView>>>,
+    /// The next list of them, as far as it is made, and where it goes on, and when.
+    gathering: Option<(Vec<WorkerView>, usize, u64)>,
+    /// How often a place was wanted that was not free, and until when that is said.
+    crowded: u64,
+    crowded_until_ms: u64,
+    template_at: Option<Instant>,
+    replies: Histogram,
+    fan_out: Histogram,
+    /// Shares on their way to the ledger: the last of each group, how many, and since when.
+    on_their_way: VecDeque<(Seq, u64, Instant)>,
+}
+
+/// The end of whoever reads. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Live {
+    receiver: watch::Receiver<Option<Arc<Snapshot>>>,
+    asked: Arc<Asked>,
+}
+
+/// The driver has not said anything for too long, or has stopped.
+#[derive(Debug)]
+pub(crate) struct Silent;
+
+pub(crate) fn channel() -> (Pulse, Live) {
+    let (sender, receiver) = watch::channel(None);
+    let asked = Arc::new(Asked {
+        started: Instant::now(),
+        at_ms: AtomicU64::new(0),
+    });
+    let pulse = Pulse {
+        sender,
+        asked: asked.clone(),
+        next_ms: 0,
+        next_workers_ms: 0,
+        workers: None,
+        gathering: None,
+        crowded: 0,
+        crowded_until_ms: 0,
+        template_at: None,
+        replies: Histogram::default(),
+        fan_out: Histogram::default(),
+        on_their_way: VecDeque::new(),
+    };
+    (pulse, Live { receiver, asked })
+}
+
+impl Live {
+    /// The newest snapshot, if there was one. Later ones have the workers.
+    pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.ask_for_workers();
+        self.receiver.borrow().clone()
+    }
+}
+
+impl Pulse {
+    /// For [`Self::job_sent`].
+    pub(crate) fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// So many shares up to this one go to the ledger.
+    pub(crate) fn recorded(&mut self, last: Seq, count: usize) {
+        // Beyond it the ledger has stalled: what is lost of the measure is the least concern.
+        if self.on_their_way.len() < LIVE_REPLIES_MAX {
+            let group = (last, count as u64, Instant::now());
+            self.on_their_way.push_back(group);
+        }
+    }
+
+    /// The shares up to this one have been answered.
+    pub(crate) fn settled(&mut self, seq: Seq) {
+        let now = Instant::now();
+        while let Some(&(last, count, since)) = self.on_their_way.front()
+            && last <= seq
+        {
+            self.on_their_way.pop_front();
+            self.replies.observe(now - since, count);
+        }
+    }
+
+    /// Everybody has the job of a template that came then.
+    pub(crate) fn job_sent(&mut self, since: Instant) {
+        self.fan_out.observe(since.elapsed(), 1);
+        self.template_at = Some(since);
+    }
+
+    /// Whether a list of workers is being made.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// Goes on with the list of workers when it is time.
+    pub(crate) fn gather(&mut self, pool: &Pool, now: Now) {
+        let Some((list, from, next_ms)) = &mut self.gathering else {
+            return;
+        };
+        if now.ms < *next_ms {
+            return;
+        }
+        *next_ms = now.ms + LIVE_SLICE_MS;
+        match pool.workers(now, *from, LIVE_SLICE, list) {
+            Some(next) => *from = next,
+            None => {
+                // Whoever waits for the first list has it at once.
+                self.next_ms = self.next_ms.min(match self.workers {
+                    None => now.ms,
+                    Some(_) => u64::MAX,
+                });
+                self.workers = Some(Arc::new(std::mem::take(list)));
+                self.gathering = None;
+            }
+        }
+    }
+
+    /// Makes a snapshot when it is time, and begins a list of workers.
+    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Door) {
+        if !self.asked.is_recent() {
+            self.workers = None;
+            self.gathering = None;
+        } else if self.gathering.is_none()
+            && (self.workers.is_none() || now.ms >= self.next_workers_ms)
+        {
+            self.next_workers_ms = now.ms + LIVE_WORKERS_MS - TICK_MS / 2;
+            self.gathering = Some((Vec::new(), 0, now.ms));
+            // Of a small pool it is here at once.
+            self.gather(pool, now);
+        }
+        if now.ms < self.next_ms {
+            return;
+        }
+        self.next_ms = now.ms + LIVE_MS - TICK_MS / 2;
+        let door = door();
+        if door.crowded() > std::mem::replace(&mut self.crowded, door.crowded()) {
+            self.crowded_until_ms = now.ms + CROWD_QUIET_MS;
+        }
+        self.sender.send_replace(Some(Arc::new(Snapshot {
+            at: Instant::now(),
+            view: pool.view(now),
+            door,
+            is_crowded: self.crowded_until_ms > now.ms,
+            template_at: self.template_at,
+            workers: self.workers.clone(),
+            replies: self.replies,
+            fan_out: self.fan_out,
+        })));
+    }
+}
+
+impl Live {
+    /// The server as it is now, give or take a second or two.
+    pub(crate) async fn look(&self) -> Result<Arc<Snapshot>, Silent> {
+        self.wait(|_| true).await
+    }
+
+    /// The same with its workers.
+    pub(crate) async fn look_at_workers(
+        &self,
+    ) -> Result<(Arc<Snapshot>, Arc<Vec<WorkerView>>), Silent> {
+        self.ask_for_workers();
+        let snapshot = self.wait(|snapshot| snapshot.workers.is_some()).await?;
+        let workers = snapshot.workers.clone().ok_or(Silent)?;
+        Ok((snapshot, workers))
+    }
+
+    fn ask_for_workers(&self) {
+        let now_ms = self.asked.now_ms().max(1);
+        self.asked.at_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Ends when the driver has.
+    pub(crate) async fn ended(&self) {
+        let mut receiver = self.receiver.clone();
+        while receiver.changed().await.is_ok() {}
+    }
+
+    async fn wait(&self, is_wanted: impl Fn(&Snapshot) -> bool) -> Result<Arc<Snapshot>, Silent> {
+        let mut receiver = self.receiver.clone();
+        let is_good = |snapshot: &Option<Arc<Snapshot>>| {
+            snapshot
+                .as_ref()
+                .is_some_and(|one| one.at.elapsed() < LIVE_ANSWER && is_wanted(one))
+        };
+        let waiting = receiver.wait_for(is_good);
+        match tokio::time::timeout(LIVE_ANSWER, waiting).await {
+            Ok(Ok(snapshot)) => snapshot.clone().ok_or(Silent),
+            _ => Err(Silent),
+        }
+    }
+}
+
+impl Snapshot {
+    /// How old the newest template is.
+    pub(crate) fn template_age(&self) -> Option<Duration> {
+        self.template_at.map(|at| at.elapsed())
+    }
+
+    /// Connections of miners that have spoken and not ended.
+    pub(crate) fn connections(&self) -> u64 {
+        self.view.counts.connections()
+    }
+
+    /// Whether miners have a job that is worth their work.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.view.is_job_live && self.view.is_listening
+    }
+}

@@ -1,0 +1,134 @@
+//! The round that no block has closed, as it was read last. Whoever looks waits for a reading that is
+//! soon over, and never for a ledger that hangs.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::ledger_tools::{OpenRound, Place, open_round};
+use crate::limits::{HTTP_GATHER, ROUND_LOOK, ROUND_REST};
+
+/// See the module.
+#[derive(Clone)]
+pub struct RoundReader(Option<Arc<Inside>>);
+
+struct Inside {
+    place: Place,
+    state: Mutex<State>,
+    read: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since when it is being read.
+    reading_since: Option<Instant>,
+    /// When it was read, and how long that took.
+    last: Option<(Instant, Duration, OpenRound)>,
+    failing: Option<String>,
+    /// When that was found.
+    failed_at: Option<Instant>,
+}
+
+/// What is known of the round.
+#[derive(Debug, Default)]
+pub struct RoundKnown {
+    /// None where there is no ledger, or it could not be read yet.
+    pub round: Option<OpenRound>,
+    /// Seconds since that was read.
+    pub age_s: u64,
+    /// Why it is not newer.
+    pub failing: Option<String>,
+}
+
+impl RoundReader {
+    pub(crate) fn new(ledger: Option<Place>) -> Self {
+        Self(ledger.map(|place| {
+            Arc::new(Inside {
+                place,
+                state: Mutex::default(),
+                read: Condvar::new(),
+            })
+        }))
+    }
+
+    /// What is known; where that is old it is read anew beside, and waited for [`ROUND_LOOK`] at most.
+    pub fn look(&self) -> RoundKnown {
+        let Some(inside) = &self.0 else {
+            return RoundKnown::default();
+        };
+        let mut state = inside.lock();
+        if !state.is_fresh() {
+            if state.reading_since.is_none() && inside.begin() {
+                state.reading_since = Some(Instant::now());
+            }
+            // Of one that hangs nobody waits for more than the rest of that.
+            let since = state.reading_since.unwrap_or_else(Instant::now);
+            let patience = ROUND_LOOK.saturating_sub(since.elapsed());
+            let waited = inside
+                .read
+                .wait_timeout_while(state, patience, |state| state.reading_since.is_some());
+            (state, _) = waited.expect("nothing panics while it is held");
+        }
+        state.known()
+    }
+}
+
+impl State {
+    /// A reading that failed is not tried again at once either.
+    fn is_fresh(&self) -> bool {
+        let rest = |took: Duration| took * ROUND_REST;
+        let last = self.last.as_ref();
+        last.is_some_and(|(at, took, _)| at.elapsed() < rest(*took))
+            || self.failed_at.is_some_and(|at| at.elapsed() < ROUND_LOOK)
+    }
+
+    fn known(&self) -> RoundKnown {
+        let hangs = || "the ledger does not answer".to_owned();
+        RoundKnown {
+            round: self.last.as_ref().map(|(_, _, round)| round.clone()),
+            age_s: self
+                .last
+                .as_ref()
+                .map_or(0, |(at, ..)| at.elapsed().as_secs()),
+            failing: match self.reading_since {
+                Some(_) => Some(self.failing.clone().unwrap_or_else(hangs)),
+                None => self.failing.clone(),
+            },
+        }
+    }
+}
+
+impl Inside {
+    /// Whether there is a thread that reads.
+    fn begin(self: &Arc<Self>) -> bool {
+        let inside = self.clone();
+        let thread = thread::Builder::new().name("hstratum-round".to_owned());
+        let begun = thread.spawn(move || {
+            let (begun, done) = (Instant::now(), inside.read());
+            let mut state = inside.lock();
+            state.reading_since = None;
+            match done {
+                Ok(round) => {
+                    state.last = Some((Instant::now(), begun.elapsed(), round));
+                    (state.failing, state.failed_at) = (None, None);
+                }
+                Err(error) => {
+                    state.failing = Some(format!("failed to read the round: {error:#}"));
+                    state.failed_at = Some(Instant::now());
+                }
+            }
+            drop(state);
+            inside.read.notify_all();
+        });
+        begun.is_ok()
+    }
+
+    fn read(&self) -> anyhow::Result<OpenRound> {
+        let mut db = self.place.open_for_a_look(HTTP_GATHER)?;
+        Ok(db.read(open_round)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it is held")
+    }
+}

@@ -1,0 +1,407 @@
+//! Threads that wait for the disk and for slow hashes, so that the driver does not.
+//!
+//! What must be written is tried again until it is: a found block is kept.
+
+pub(crate) mod duty;
+pub(crate) mod log_backoff;
+pub mod password_hash;
+pub(crate) mod threads;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use hstratum_core::accounts::ban::{Ban, BanChange};
+use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::template::RawTransactions;
+use hstratum_core::event::{Level, NewUser, NotWritten, Owner, Password, Ticket};
+use hstratum_core::pool::orders::{Answer, OrderId, Refusal};
+use hstratum_core::units::Hash;
+
+use crate::config::TlsFiles;
+use crate::files::bans::BansFile;
+use crate::files::spool::Spool;
+use crate::files::users::{UsersFile, Written};
+use crate::ledger_tools::Place;
+use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
+use crate::messages::{AddressMail, DrainMail, Post, WorkMail};
+use crate::net::tls;
+use crate::node::Node;
+use crate::sql::{Sql, SqlError};
+use crate::store::StoreMail;
+use crate::values;
+use crate::workers::duty::Duty;
+use crate::workers::log_backoff::Complaint;
+
+/// Is this the password?
+pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
+
+/// What the operator changes.
+pub enum UsersMail {
+    /// Write this user, whose password is in the clear, in place of the one that it has.
+    Add(Ticket, NewUser, Option<StoredPassword>),
+    /// Write this user.
+    Keep(Ticket, String, StoredPassword),
+    /// Write this change, after which there are these bans.
+    Bans(OrderId, BanChange, Vec<Ban>),
+    /// Have an account paid there.
+    SetAddress(AddressMail),
+    /// Whether this server drains.
+    Draining(bool),
+    /// Have a server drain.
+    DrainServer(DrainMail),
+    /// Another server may have changed something.
+    Look,
+    /// The driver is gone.
+    Stop,
+}
+
+/// Where that is written.
+#[derive(Default)]
+pub(crate) struct UsersFiles {
+    pub users: Option<UsersFile>,
+    pub bans: Option<BansFile>,
+}
+
+/// Changes of the spool.
+pub enum SpoolMail {
+    /// Keep this block, with these transactions.
+    Put(Arc<Solution>, Arc<RawTransactions>),
+    /// The node has answered this one.
+    Remove(Hash),
+}
+
+/// Reads the certificate each time it is asked to, and hands it to the driver.
+pub(crate) fn run_certificates(
+    files: &TlsFiles,
+    mail: &Receiver<()>,
+    post: &Post,
+    node: &dyn Node,
+) {
+    for () in mail {
+        match tls::load(&files.cert, &files.key) {
+            Ok(certificate) => {
+                if post.work(WorkMail::Certificate(certificate)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => node.log(
+                Level::Error,
+                &format!("{error:#}; the old certificate stays"),
+            ),
+        }
+    }
+}
+
+/// Checks passwords. Several threads do, each taking the next question when it is free. What
+/// nobody waits for at the end is left undone: it can take long.
+pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
+    loop {
+        let next = mail.lock().expect("nothing panics while it is held").recv();
+        let Ok(PasswordMail(ticket, stored, password)) = next else {
+            return;
+        };
+        let checked = if password_hash::verify(&stored, &password) {
+            Password::Right
+        } else {
+            Password::Wrong
+        };
+        if post
+            .work(WorkMail::PasswordChecked(ticket, checked))
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Writes users and bans, one after the other. Without a file they last as long as the process. What
+/// nobody waits for at the end is left undone: no user is known to be added before the answer. The
+/// ledger has a user's address before the file has the user.
+pub(crate) fn run_users(
+    files: &mut UsersFiles,
+    mail: &Receiver<UsersMail>,
+    (ledger, place): (&Sender<StoreMail>, Option<&Place>),
+    post: &Post,
+    node: &dyn Node,
+) {
+    let told = |error: anyhow::Error| node.log(Level::Error, &format!("{error:#}"));
+    let failed = |error| {
+        told(error);
+        NotWritten::Failed
+    };
+    for mail in mail {
+        let answer = match mail {
+            UsersMail::Add(ticket, user, old) => {
+                // One that has a password belongs to whoever knows it.
+                let place = place.filter(|_| old.is_none());
+                let added = match spare_owner(place, &user, node) {
+                    Err(error) => Err(failed(error)),
+                    Ok(Spared::Yes) => Err(NotWritten::Owned),
+                    Ok(Spared::No) => {
+                        add_user(files.users.as_mut(), ledger, &user, node).map_err(failed)
+                    }
+                };
+                WorkMail::UserAdded(ticket, user.name, added)
+            }
+            UsersMail::Keep(ticket, name, stored) => {
+                let file = files.users.as_mut();
+                let kept = file.map_or(Ok(()), |file| append(file, &name, &stored, node));
+                WorkMail::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
+            }
+            UsersMail::Bans(order, _, bans) => {
+                let kept = files.bans.as_ref().map_or(Ok(()), |file| file.write(&bans));
+                let answer = kept.map_err(told).map_err(|()| Refusal::BanNotStored);
+                WorkMail::Answer(order, answer.map(|()| Answer::Done))
+            }
+            UsersMail::SetAddress(mail) => {
+                // A ledger that is gone drops it, and whoever waits hears that.
+                let _ = ledger.send(StoreMail::SetAddress(mail));
+                continue;
+            }
+            UsersMail::DrainServer(mail) => {
+                let alone = anyhow!("this server shares no ledger with others (database)");
+                let _ = mail.answer.send(Err(alone));
+                continue;
+            }
+            UsersMail::Draining(_) | UsersMail::Look => continue,
+            UsersMail::Stop => return,
+        };
+        if post.work(answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether an account is left to whom it belongs.
+enum Spared {
+    Yes,
+    No,
+}
+
+/// Whether a user that is to be added is somebody's account: the ledger knows who has earned or has an
+/// address, and nobody else.
+fn spare_owner(place: Option<&Place>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
+    let Some(place) = place else {
+        return Ok(Spared::No);
+    };
+    let look = || -> Result<bool, SqlError> {
+        let mut db = place.open_for_a_look(OWNER_LOOK)?;
+        db.read(|sql: &mut dyn Sql| {
+            let known = sql.query_opt(
+                "SELECT id FROM accounts WHERE name = ?1",
+                &values![&user.name],
+            );
+            Ok(known?.is_some())
+        })
+    };
+    let is_known = look().with_context(|| format!("failed to see whose {:?} is", user.name))?;
+    if is_known {
+        node.log(Level::Warning, &owned(&user.name, user.owner));
+    }
+    Ok(match (is_known, user.owner) {
+        (true, Owner::Spared) => Spared::Yes,
+        _ => Spared::No,
+    })
+}
+
+/// What is said of an account that has an owner, and is to be a user.
+pub(crate) fn owned(name: &str, owner: Owner) -> String {
+    let why = "it has earned, or is paid somewhere, without a password";
+    match owner {
+        Owner::Spared => format!(
+            "{name:?} is not added for an admin on the wire: {why}. addstratumuser adds it all the same"
+        ),
+        Owner::Overruled => {
+            format!(
+                "{name:?} is a user from now on: {why}; its miners need the new one to come back"
+            )
+        }
+    }
+}
+
+fn add_user(
+    file: Option<&mut UsersFile>,
+    ledger: &Sender<StoreMail>,
+    user: &NewUser,
+    node: &dyn Node,
+) -> anyhow::Result<StoredPassword> {
+    let mut stored = password_hash::hash(&user.password)?;
+    if user.is_locked {
+        stored = stored.locked();
+    }
+    if let Some(address) = &user.address {
+        set_address(ledger, user, address.clone())
+            .with_context(|| format!("failed to store the address of {:?}", user.name))?;
+    }
+    if let Some(file) = file {
+        append(file, &user.name, &stored, node)?;
+    }
+    Ok(stored)
+}
+
+fn append(
+    file: &mut UsersFile,
+    name: &str,
+    stored: &StoredPassword,
+    node: &dyn Node,
+) -> anyhow::Result<()> {
+    if file.append(name, stored)? == Written::Anew {
+        let text = "users.json was gone: it was written anew with every account that is known";
+        node.log(Level::Warning, text);
+    }
+    Ok(())
+}
+
+fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> anyhow::Result<()> {
+    let (answer, answered) = channel();
+    let mail = AddressMail {
+        account: user.name.clone(),
+        address,
+        answer,
+    };
+    if ledger.send(StoreMail::SetAddress(mail)).is_err() {
+        bail!("the ledger is closed");
+    }
+    wait_for_address(&answered, "the ledger")
+}
+
+/// Waits until the ledger has an address.
+pub(crate) fn wait_for_address(
+    answered: &Receiver<anyhow::Result<()>>,
+    ledger: &str,
+) -> anyhow::Result<()> {
+    match answered.recv_timeout(Duration::from_millis(ADDRESS_MS)) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => bail!("{ledger} does not answer"),
+        Err(RecvTimeoutError::Disconnected) => bail!("{ledger} is closed"),
+    }
+}
+
+/// Found blocks that the disk has refused so far: each is tried again until it can be written.
+struct Owed<'a> {
+    spool: &'a Spool,
+    list: VecDeque<(Hash, Vec<u8>)>,
+    refusal: Complaint,
+    /// That there is no room in reserve.
+    bareness: Complaint,
+    is_reserved: bool,
+    reserve_at: Instant,
+}
+
+impl<'a> Owed<'a> {
+    fn new(spool: &'a Spool) -> Self {
+        Self {
+            spool,
+            list: VecDeque::new(),
+            refusal: Complaint::default(),
+            bareness: Complaint::default(),
+            is_reserved: false,
+            reserve_at: Instant::now(),
+        }
+    }
+
+    /// The next mail, or `Timeout` when it is time to try again.
+    fn receive(&self, mail: &Receiver<SpoolMail>) -> Result<SpoolMail, RecvTimeoutError> {
+        if self.list.is_empty() && self.is_reserved {
+            mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
+        }
+    }
+
+    /// Tries to write each. What is refused is said at once, and then less and less often.
+    fn settle(&mut self, node: &dyn Node) {
+        let mut refused = None;
+        self.list.retain(|(hash, raw)| {
+            let kept = self.spool.put(hash, raw);
+            let error = kept.err();
+            let is_owed = error.is_some();
+            refused = refused.take().or(error.map(|error| (*hash, error)));
+            is_owed
+        });
+        match refused {
+            None => {
+                if self.refusal.end() {
+                    node.log(Level::Info, "found blocks can be kept in the spool again");
+                }
+            }
+            Some((hash, error)) => {
+                if self.refusal.is_due(Instant::now()) {
+                    let text = format!(
+                        "failed to keep block {hash} in the spool: {error:#}; {} wait and are tried \
+                         again until they can be written",
+                        self.list.len()
+                    );
+                    node.log(Level::Error, &text);
+                }
+            }
+        }
+    }
+
+    /// Keeps room for blocks, once those that there are have theirs.
+    fn reserve(&mut self, node: &dyn Node) {
+        let now = Instant::now();
+        self.is_reserved = self.spool.has_reserve();
+        if !self.list.is_empty() || self.is_reserved || now < self.reserve_at {
+            return;
+        }
+        self.reserve_at = now + RESERVE_RETRY;
+        match self.spool.make_reserve() {
+            Ok(()) => {
+                self.is_reserved = true;
+                if self.bareness.end() {
+                    node.log(
+                        Level::Info,
+                        "there is room in reserve for found blocks again",
+                    );
+                }
+            }
+            Err(error) => {
+                if self.bareness.is_due(now) {
+                    let text = format!("no room in reserve for found blocks: {error:#}");
+                    node.log(Level::Warning, &text);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps found blocks until the node has answered. Ends when nobody can send more and each was tried
+/// a last time.
+pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
+    let mut owed = Owed::new(spool);
+    loop {
+        owed.reserve(node);
+        let received = owed.receive(mail);
+        let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
+        match received {
+            Ok(SpoolMail::Put(solution, transactions)) => {
+                let raw = solution.encode(&transactions);
+                owed.list.push_back((solution.hash, raw));
+                duty.owe();
+            }
+            Ok(SpoolMail::Remove(hash)) => {
+                owed.list.retain(|(owed, _)| *owed != hash);
+                if let Err(error) = spool.remove(&hash) {
+                    node.log(Level::Error, &format!("{error:#}"));
+                }
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        owed.settle(node);
+        if owed.list.is_empty() {
+            duty.done();
+        }
+        if is_last {
+            for (hash, _) in &owed.list {
+                let text = format!("block {hash} is not in the spool: no later start offers it");
+                node.log(Level::Error, &text);
+            }
+            return;
+        }
+    }
+}
