@@ -1,8 +1,8 @@
 //! Bytes of a coinbase, a header or a whole block.
 
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, encode_header};
 use hstratum_core::chain::template::{Coinbase, RawTransactions, encode_block};
-use hstratum_core::event::FoundBlock;
 
 pub(crate) fn coinbase(data: &[u8]) {
     // As the spool reads a block back: the bytes may be torn.

@@ -11,10 +11,11 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use divan::{AllocProfiler, Bencher, black_box};
-use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now};
+use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event};
 use hstratum_core::job::Jobs;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::Pool;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
 use hstratum_core::wire::message::Request;
 

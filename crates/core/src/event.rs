@@ -7,20 +7,10 @@ use std::sync::Arc;
 use crate::accounting::ledger::{Credit, Tallied};
 use crate::accounts::ban::{Ban, BanChange};
 use crate::accounts::password::StoredPassword;
-use crate::chain::block::Solution;
-use crate::chain::header::{HEADER_BYTES, decode_header, header_hash};
-use crate::chain::template::{Coinbase, RawTransactions, Template};
-use crate::pool::orders::{Answer, Order, OrderId, Refusal};
-use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
-
-/// The two clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds that never go back.
-    pub ms: u64,
-    /// Unix seconds.
-    pub unix_s: u64,
-}
+use crate::chain::block::{FoundBlock, Solution, Verdict};
+use crate::chain::template::{RawTransactions, Template};
+use crate::order::{Answer, NewUser, NotWritten, Order, OrderId, Refusal, UserChange};
+use crate::units::{ConnId, Difficulty, Hash, Seq};
 
 /// Names a question to whoever hashes passwords and writes users.
 pub type Ticket = u64;
@@ -108,80 +98,6 @@ pub enum Password {
     Right,
     /// Another.
     Wrong,
-}
-
-/// Why a user was not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotWritten {
-    /// The disk, or the ledger that servers share, refuses; the log says why.
-    Failed,
-    /// It is no longer what the pool took it to be: another server was quicker.
-    Changed,
-    /// The account has earned, or is paid somewhere; see [`Owner::Spared`].
-    Owned,
-    /// The ledger that servers share is away.
-    Away,
-}
-
-/// A user as it is now: its name and its password; without one it is no user any more.
-pub type UserChange = (String, Option<StoredPassword>);
-
-/// What the node says of a found block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is on the main chain.
-    Accepted,
-    /// It is valid and stored, on a side chain.
-    Side,
-    /// It is not in the chain, for this reason.
-    Refused(String),
-    /// The node could not say: the block stays in the spool.
-    Unknown(String),
-}
-
-/// A block that waits for the node's verdict.
-#[derive(Clone)]
-pub struct FoundBlock {
-    /// Its hash.
-    pub hash: Hash,
-    /// Its height.
-    pub height: Height,
-    /// Its time, Unix seconds.
-    pub time: u64,
-    /// Its header's compact target.
-    pub bits: u32,
-    /// Its coinbase: whom it pays, and how much.
-    pub coinbase: Coinbase,
-    /// Whose share it was; unknown for one of an earlier run.
-    pub account: Option<Arc<str>>,
-}
-
-impl FoundBlock {
-    /// Reads a whole raw block; `None` when it is none.
-    pub fn parse(raw: &[u8]) -> Option<Self> {
-        let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
-        let coinbase = Coinbase::of_block(raw)?;
-        Some(Self {
-            hash: header_hash(&fields, &proof, &mask),
-            height: Height(coinbase.locktime()),
-            time: proof.time,
-            bits: fields.bits,
-            coinbase,
-            account: None,
-        })
-    }
-
-    /// What is kept of a solution.
-    pub fn of(solution: &Solution) -> Self {
-        Self {
-            hash: solution.hash,
-            height: solution.template.height,
-            time: solution.proof.time,
-            bits: solution.fields.bits,
-            coinbase: solution.coinbase.clone(),
-            account: Some(solution.account.clone()),
-        }
-    }
 }
 
 /// How a connection ends.
@@ -278,30 +194,6 @@ pub enum Listening {
     On,
     /// It refuses them, so that miners fail over.
     Off,
-}
-
-/// A user to be written.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewUser {
-    /// Its name.
-    pub name: String,
-    /// Its password in the clear.
-    pub password: String,
-    /// Where it is to be paid, an address of this network; none: where it is now.
-    pub address: Option<String>,
-    /// Whether it is disabled.
-    pub is_locked: bool,
-    /// What becomes of the account's owner, if it has one already.
-    pub owner: Owner,
-}
-
-/// What becomes of the owner of an account that has earned, or is paid somewhere, without a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// The user is added: the operator has said so. The owner's miners need the new password then.
-    Overruled,
-    /// It is not: an admin on the wire knows a name, and not whose it is.
-    Spared,
 }
 
 /// Something that can be wanted, the sending of bytes among it.

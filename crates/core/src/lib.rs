@@ -15,6 +15,7 @@ pub mod job;
 pub mod limits;
 pub mod log_limit;
 pub mod occupancy;
+pub mod order;
 pub mod pool;
 pub mod proxy;
 pub mod session;

@@ -3,8 +3,9 @@
 //! Each line crosses into the node's own log. Whatever somebody without work can cause a line by asks
 //! here first; lines about blocks, the ledger and the operator's orders never do.
 
-use crate::event::{Actions, Level, Now, Wanted};
+use crate::event::{Actions, Level, Wanted};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
+use crate::units::Now;
 
 /// The levels at which strangers are told of.
 const LEVELS: [Level; 3] = [Level::Warning, Level::Info, Level::Debug];

@@ -348,6 +348,15 @@ fn unhex_into(out: &mut [u8], text: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// The two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds that never go back.
+    pub ms: u64,
+    /// Unix seconds.
+    pub unix_s: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use hstratum_core::accounting::ledger::{Tallied, Tally, Work};
 use hstratum_core::alarm::{
     Alarm, Detail, Draining, Fate, Kind, LedgerSign, LinkSign, Sign, Watch,
 };
-use hstratum_core::event::Now;
+use hstratum_core::units::Now;
 use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height};
 
 /// How often the pool tells what miners have sent.

@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::{Miner, Output, Setup, Table, Want, submit_line};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::limits::CLOSE_DELAY_MS;
 use hstratum_core::session::difficulty::Dynamic;
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ mod harness;
 use harness::{DIFFICULTY_TINY, Miner, Output, Table, Want, submit_line};
 use hstratum_core::accounting::ledger::{Tallied, Work};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
-use hstratum_core::pool::orders::Order;
+use hstratum_core::order::Order;
 
 fn work(count: u64) -> Work {
     Work {

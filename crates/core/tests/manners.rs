@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use harness::{DIFFICULTY_TINY, Miner, SCORE_LIMIT, Setup, Table, Want, differs_behind_a_proxy};
 use hstratum_core::event::ArrivalKind;
 use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, OPERATOR_BANS_MAX, SCORE_MAX};
-use hstratum_core::pool::orders::Order;
+use hstratum_core::order::Order;
 use hstratum_core::session::difficulty::Dynamic;
 
 #[test]

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use harness::{DIFFICULTY_TINY, Output, Setup, Table, Want, differs_behind_a_proxy, submit_line};
 use hstratum_core::chain::block::Reach;
-use hstratum_core::event::{FoundBlock, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, TEMPLATES_MAX};
-use hstratum_core::pool::orders::Order;
+use hstratum_core::order::Order;
 
 #[test]
 fn an_accepted_reply_leaves_when_its_own_share_is_durable_and_not_before() {

@@ -29,7 +29,8 @@ use std::path::Path;
 
 use harness::words::{elsewhere, order, setup};
 use harness::{Found, Miner, Output, Table, Want};
-use hstratum_core::event::{NotWritten, Verdict};
+use hstratum_core::chain::block::Verdict;
+use hstratum_core::order::NotWritten;
 use serde_json::Value;
 
 #[test]

@@ -13,8 +13,8 @@ use hstratum::store::ledger::{Batch, Ledger, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Tally, Work};
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
-use hstratum_core::event::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq, unhex};
 use rusqlite::Connection;
 

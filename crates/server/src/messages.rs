@@ -6,9 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
-use hstratum_core::event::{LedgerState, NotWritten, Password, Ticket, UserChange, Verdict};
-use hstratum_core::pool::orders::{Answer, Order, OrderId, Refusal};
+use hstratum_core::event::{LedgerState, Password, Ticket};
+use hstratum_core::order::{Answer, Order, OrderId, Refusal};
+use hstratum_core::order::{NotWritten, UserChange};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 

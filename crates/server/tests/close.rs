@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use harness::miner::{End, Want};
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, restart, start, wait_until};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::limits::PENDING_REPLIES_MAX;
 use serde_json::{Value, json};
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use harness::miner::{End, Want};
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start, start_in};
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
-use hstratum_core::event::{Level, Verdict};
+use hstratum_core::event::Level;
 use hstratum_core::limits::PENDING_REPLIES_MAX;
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, Offered, start_in, wait_until};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 
 /// Says which part of the test this process is.
 const PART: &str = "HSTRATUM_TEST_FULL_DISK";

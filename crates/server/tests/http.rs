@@ -11,7 +11,8 @@ use browser::{Browser, free_port, head, wait_for_line};
 use harness::miner::Want;
 use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start, wait_until};
 use hstratum::server::Server;
-use hstratum_core::event::{Level, Verdict};
+use hstratum_core::chain::block::Verdict;
+use hstratum_core::event::Level;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::thread;
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, Miner, Running, start};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::wire::client::Attempt;
 use serde_json::json;
 

@@ -8,8 +8,9 @@ use std::net::{IpAddr, TcpStream};
 use harness::miner::{End, Want};
 use harness::{Chain, Miner, Running, start};
 use hstratum_core::accounts::ban::Ban;
-use hstratum_core::event::{Level, NewUser, Owner};
-use hstratum_core::pool::orders::{Answer, Order, Refusal};
+use hstratum_core::event::Level;
+use hstratum_core::order::{Answer, Order, Refusal};
+use hstratum_core::order::{NewUser, Owner};
 use serde_json::json;
 
 fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {

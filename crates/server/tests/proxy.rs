@@ -14,9 +14,9 @@ use harness::front::{Front, free_port};
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
-use hstratum_core::event::{NewUser, Owner};
-use hstratum_core::pool::orders as operator;
-use hstratum_core::pool::orders::Answer;
+use hstratum_core::order;
+use hstratum_core::order::Answer;
+use hstratum_core::order::{NewUser, Owner};
 
 const SECRET: &str = "between servers and proxies";
 
@@ -295,7 +295,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     let front = Front::start(&names, &[&format!("--proxy-secret={SECRET}")]);
     front.wait_until_up();
     for (running, _) in &servers {
-        let add = operator::Order::AddUser(NewUser {
+        let add = order::Order::AddUser(NewUser {
             name: "alice".to_owned(),
             password: "x".to_owned(),
             address: None,
@@ -310,7 +310,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     alice.log_in("alice", "x");
     alice.mine(Want::Share);
     for (running, _) in &servers {
-        let disable = operator::Order::DisableUser("alice".to_owned());
+        let disable = order::Order::DisableUser("alice".to_owned());
         let done = running.server.order(disable).wait().expect("answered");
         assert_eq!(done, Ok(Answer::Done));
     }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use harness::miner::Want;
 use harness::{Chain, Running, restart, start};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, hex};
 use postgres::Server as Database;
 

@@ -13,7 +13,7 @@ use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
 use hstratum_core::accounting::ledger::{BlockState, Tip, View};
 use hstratum_core::chain::address::Network;
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height};
 use ledgers::{Ledger, on_each};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
 use postgres::Server;
 use serde_json::{Value, json};

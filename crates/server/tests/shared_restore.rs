@@ -12,7 +12,7 @@ use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Miner, Running, start_in, wait_until};
 use hstratum::sql::Postgres as Connection;
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
 use postgres::Server;
 use tempfile::TempDir;

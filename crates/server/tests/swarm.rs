@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Running, start, wait_until};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -10,7 +10,8 @@ use std::thread;
 
 use harness::miner::Want;
 use harness::{Chain, DEADLINE, Running, start};
-use hstratum_core::event::{Level, Verdict};
+use hstratum_core::chain::block::Verdict;
+use hstratum_core::event::Level;
 use ring::hmac;
 use serde_json::Value;
 

@@ -7,9 +7,9 @@ use std::fs;
 use harness::miner::Want;
 use harness::template::FIRST_HEIGHT;
 use harness::{Chain, EVERY_HASH, Offered, start, view_at};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::chain::template::Coinbase;
-use hstratum_core::event::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
 

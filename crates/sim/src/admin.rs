@@ -11,7 +11,8 @@ use hstratum::store::ledger::AddressMail;
 use hstratum::workers::UsersMail;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
-use hstratum_core::event::{NewUser, NotWritten, Ticket};
+use hstratum_core::event::Ticket;
+use hstratum_core::order::{NewUser, NotWritten};
 
 use crate::miner::{Asked, Miner, Pending};
 use crate::plan::happens;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hstratum::store::ledger::Batch;
 use hstratum_core::accounting::ledger::{BlockState, Credit};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height};
 
 use crate::server::DIFFICULTY_MIN;

@@ -10,7 +10,7 @@ use hstratum::store::ledger::{
     Advanced, Asked, Batch, BlockChange, Cause, Ledger, LedgerError, Look, Tidied,
 };
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height, Seq};
 
 /// A found block's row.

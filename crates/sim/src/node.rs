@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hstratum::store::ledger::{Asked, BlockChange, Look};
 use hstratum_core::accounting::ledger::{Tip, View};
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::merkle::Branch;
 use hstratum_core::chain::template::{Coinbase, TemplateParts};
-use hstratum_core::event::Verdict;
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 

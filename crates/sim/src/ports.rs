@@ -15,8 +15,9 @@ use hstratum::node::{Node, Offer};
 use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
 use hstratum::workers::{PasswordMail, SpoolMail, UsersMail};
-use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening, Now};
+use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
 use hstratum_core::units::ConnId;
+use hstratum_core::units::Now;
 
 /// What a failure of the pool that is meant carries.
 pub(crate) struct Simulated;

@@ -12,10 +12,13 @@ use hstratum::messages::{self, WorkMail};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::template::Template;
-use hstratum_core::event::{Arrival, ArrivalKind, FoundBlock, NotWritten, Password};
+use hstratum_core::event::{Arrival, ArrivalKind, Password};
 use hstratum_core::job::Boot;
-use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::order::NotWritten;
+use hstratum_core::pool::Pool;
+use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
 use crate::admin::{ADMIN_PASSWORD, Adding};

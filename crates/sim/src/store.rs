@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use hstratum::driver::Shown;
 use hstratum::messages::WorkMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
-use hstratum_core::event::{LedgerState, Now};
+use hstratum_core::event::LedgerState;
+use hstratum_core::units::Now;
 use hstratum_core::units::{Hash, Height};
 
 use crate::disk::CommitFate;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use hstratum::store::ledger::{Asked, Look};
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
-use hstratum_core::event::{Now, Password, Verdict};
+use hstratum_core::event::Password;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Hash, Height};
 
 use crate::Report;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::{StoredPassword, hash256};
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, LedgerState, Listening, NotWritten,
-    Now, Password, Ticket, Verdict,
+    Action, Actions, Arrival, ArrivalKind, Event, LedgerState, Listening, Password, Ticket,
 };
 use hstratum_core::job::Boot;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
-use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::order::NotWritten;
+use hstratum_core::pool::Pool;
+use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::session::difficulty::Dynamic;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use super::seat::Seat;

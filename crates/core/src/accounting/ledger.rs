@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::event::Verdict;
+use crate::chain::block::Verdict;
 use crate::units::{Difficulty, Hash, Height, Seq, hex};
 
 /// One accepted share, as money.

@@ -8,10 +8,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::event::Now;
 use crate::limits::{
     ADMIN_GUESSES_MAX, BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX, GUESS_MS, OPERATOR_BANS_MAX,
 };
+use crate::units::Now;
 
 /// An address that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

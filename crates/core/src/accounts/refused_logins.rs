@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::ban::network_of;
-use crate::event::Now;
 use crate::limits::{REFUSALS_MAX, REFUSALS_QUIET_MS};
+use crate::units::Now;
 
 /// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,8 +19,8 @@ pub use self::kind::{Alarm, Detail, Kind, Severity};
 pub use self::sign::{Draining, Fate, LedgerSign, LinkSign, Sign};
 use crate::alarm::hashrate_drop::Speed;
 use crate::alarm::worker_loss::Workers;
-use crate::event::Now;
 use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
+use crate::units::Now;
 use crate::units::{Hash, Height};
 
 /// What was said of the job.

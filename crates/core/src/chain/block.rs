@@ -1,5 +1,7 @@
 //! Found blocks: complete, checked once more from their parts, and ready to be written whole.
 
+use crate::chain::header::{HEADER_BYTES, decode_header};
+use crate::units::Height;
 use std::sync::Arc;
 
 use crate::chain::header::{HeaderFields, Proof, encode_header, header_hash};
@@ -67,5 +69,63 @@ impl Solution {
     pub fn encode(&self, transactions: &RawTransactions) -> Vec<u8> {
         let header = encode_header(&self.fields, &self.proof, &self.mask);
         encode_block(&header, &self.coinbase, transactions)
+    }
+}
+
+/// What the node says of a found block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on the main chain.
+    Accepted,
+    /// It is valid and stored, on a side chain.
+    Side,
+    /// It is not in the chain, for this reason.
+    Refused(String),
+    /// The node could not say: the block stays in the spool.
+    Unknown(String),
+}
+
+/// A block that waits for the node's verdict.
+#[derive(Clone)]
+pub struct FoundBlock {
+    /// Its hash.
+    pub hash: Hash,
+    /// Its height.
+    pub height: Height,
+    /// Its time, Unix seconds.
+    pub time: u64,
+    /// Its header's compact target.
+    pub bits: u32,
+    /// Its coinbase: whom it pays, and how much.
+    pub coinbase: Coinbase,
+    /// Whose share it was; unknown for one of an earlier run.
+    pub account: Option<Arc<str>>,
+}
+
+impl FoundBlock {
+    /// Reads a whole raw block; `None` when it is none.
+    pub fn parse(raw: &[u8]) -> Option<Self> {
+        let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
+        let coinbase = Coinbase::of_block(raw)?;
+        Some(Self {
+            hash: header_hash(&fields, &proof, &mask),
+            height: Height(coinbase.locktime()),
+            time: proof.time,
+            bits: fields.bits,
+            coinbase,
+            account: None,
+        })
+    }
+
+    /// What is kept of a solution.
+    pub fn of(solution: &Solution) -> Self {
+        Self {
+            hash: solution.hash,
+            height: solution.template.height,
+            time: solution.proof.time,
+            bits: solution.fields.bits,
+            coinbase: solution.coinbase.clone(),
+            account: Some(solution.account.clone()),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What a clock that is wrong, or was set, does to jobs: a share's time must not be far ahead of it.
 
 use crate::chain::template::Template;
-use crate::event::{Actions, Level, Now};
+use crate::event::{Actions, Level};
 use crate::limits::{CLOCK_BACK_S, TIME_AHEAD_MAX_S};
 use crate::pool::Pool;
+use crate::units::Now;
 
 /// Why there is no job where every share would be `time too new`, and every block refused.
 pub(crate) const CLOCK_BEHIND: &str = "the clock of this machine is hours behind the chain";

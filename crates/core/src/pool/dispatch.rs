@@ -1,10 +1,11 @@
 //! What each line from a miner means: one function a method, rejects answered in one place.
 
-use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level, Now};
+use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::SCORE_MALFORMED;
 use crate::pool::Shared;
 use crate::session::Session;
 use crate::session::difficulty::BLOCKS_AGENT;
+use crate::units::Now;
 use crate::units::parse_hex_u32;
 use crate::wire::line::Flow;
 use crate::wire::message::{

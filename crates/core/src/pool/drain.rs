@@ -6,8 +6,9 @@
 //! and no miner known to us does more with it than it does after a reset. A connection whose shares
 //! wait for the ledger is left until they are answered, except at the end.
 
-use crate::event::{Action, Actions, CloseHow, Level, Listening, Now};
+use crate::event::{Action, Actions, CloseHow, Level, Listening};
 use crate::pool::Pool;
+use crate::units::Now;
 
 /// A drain under way, or at its end.
 pub(crate) struct Drain {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::event::FoundBlock;
+use crate::chain::block::FoundBlock;
 use crate::limits::{FOUND_BLOCKS_MAX, OFFERED_HASHES_MAX};
 use crate::units::Hash;
 

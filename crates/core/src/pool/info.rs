@@ -1,79 +1,14 @@
 //! How the pool does, for an operator who asks: numbers and names, and nothing is decided by them.
 
+use crate::order::{Info, JobInfo, WorkerInfo};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 
 use crate::accounting::ledger::Tally;
 use crate::accounts::User;
-use crate::accounts::refused_logins::{Reason, Refused};
-use crate::event::Now;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::occupancy::Door;
 use crate::pool::Pool;
-use crate::units::{Difficulty, Hash, Height};
-
-/// The pool at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Info {
-    /// Connections that have spoken.
-    pub connections: usize,
-    /// Those of them that have work.
-    pub mining: usize,
-    /// Workers on them.
-    pub workers: usize,
-    /// What miners work on.
-    pub job: Option<JobInfo>,
-    /// Why there is none, where the node has said so.
-    pub no_job: Option<String>,
-    /// Hashes a second, of late.
-    pub hashrate: f64,
-    /// What miners have sent since the start, by outcome.
-    pub sent: Tally,
-    /// How full the sockets are: for whoever owns them to fill in.
-    pub door: Door,
-    /// Connections refused because their address is banned.
-    pub refused_banned: u64,
-    /// Addresses that are refused.
-    pub bans: usize,
-    /// Logins that were refused since the start, by why, and the latest of them by address.
-    pub refused_logins: [u64; Reason::ALL.len()],
-    /// See `refused_logins`.
-    pub refused: Vec<Refused>,
-    /// No connections are taken, as ordered.
-    pub is_draining: bool,
-    /// The last block that was offered to the node since the start.
-    pub last_block: Option<(Height, Hash)>,
-}
-
-/// The newest job.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct JobInfo {
-    /// The height that it mines.
-    pub height: Height,
-    /// What a block takes.
-    pub difficulty: Difficulty,
-    /// How long ago its template came, in seconds.
-    pub age_s: u64,
-}
-
-/// A worker that is connected.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkerInfo {
-    /// Who is paid. Untrusted text.
-    pub account: Arc<str>,
-    /// Which machine; empty where the name says none. Untrusted text.
-    pub worker: Box<str>,
-    /// How many connections have it.
-    pub connections: usize,
-    /// The greatest difficulty that one of them was told; none before its first job.
-    pub difficulty: Option<Difficulty>,
-    /// Hashes a second, of late.
-    pub hashrate: f64,
-    /// What it sent on them, by outcome.
-    pub sent: Tally,
-    /// For how long the oldest of them has been there, in seconds.
-    pub connected_s: u64,
-}
+use crate::units::Now;
 
 impl Pool {
     pub(crate) fn info(&mut self, now: Now) -> Info {

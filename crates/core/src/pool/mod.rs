@@ -5,6 +5,7 @@
 
 pub(crate) mod authorize;
 pub(crate) mod clock_skew;
+pub mod config;
 pub(crate) mod delayed_close;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
@@ -24,24 +25,22 @@ pub(crate) mod suggest;
 pub(crate) mod wire_admin;
 pub(crate) mod worker_stats;
 
+use crate::pool::config::PoolConfig;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::ban::{Bans, Guesses, network_of};
 use crate::accounts::password::{StoredPassword, hash256};
-use crate::accounts::proxy_secret::ProxySecret;
 use crate::accounts::refused_logins::Refusals;
-use crate::accounts::{ADMIN, Accounts, Auth};
-use crate::chain::address::Network;
+use crate::accounts::{ADMIN, Accounts};
+use crate::chain::block::{FoundBlock, Verdict};
 use crate::chain::block::{Reach, Solution};
 use crate::chain::template::Template;
-use crate::event::{
-    Action, Actions, Arrival, ArrivalKind, CloseHow, Event, FoundBlock, Level, Listening, NewUser,
-    Now, Verdict,
-};
-use crate::job::{Boot, Jobs};
+use crate::event::{Action, Actions, Arrival, ArrivalKind, CloseHow, Event, Level, Listening};
+use crate::job::Jobs;
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
 use crate::log_limit::LogLimit;
+use crate::order::NewUser;
 use crate::pool::authorize::{Asker, Questions};
 use crate::pool::clock_skew::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::pool::delayed_close::Ends;
@@ -50,41 +49,15 @@ use crate::pool::drain::Drain;
 use crate::pool::found_blocks::FoundBlocks;
 use crate::pool::password_queue::Turns;
 use crate::pool::pending_shares::Ledger;
-use crate::pool::status::{Counts, Rate};
+use crate::pool::status::Counts;
 use crate::pool::worker_stats::Tallies;
-use crate::session::difficulty::{Dynamic, Urgency};
+use crate::session::difficulty::Urgency;
 use crate::session::extra_nonce::ExtraNonces;
 use crate::session::pending_replies::Fate;
+use crate::session::rate::Rate;
 use crate::session::{Session, Sessions};
-use crate::units::{ConnId, Difficulty, Hash, Height, Seq};
-
-/// What a pool is told at its start.
-#[derive(Clone)]
-pub struct PoolConfig {
-    /// What sets this start apart.
-    pub boot: Boot,
-    /// The network of addresses.
-    pub network: Network,
-    /// Who may mine.
-    pub auth: Auth,
-    /// The admin's password; without one there is no admin on the wire.
-    pub admin_password: Option<String>,
-    /// No miner's difficulty is below this, whatever it asks for, unless the network's is: what costs no
-    /// work must not cost us anything.
-    pub difficulty_min: Difficulty,
-    /// Whether difficulty follows a miner's speed.
-    pub dynamic: Dynamic,
-    /// Sessions that ended whose difficulty is remembered.
-    pub hints_max: usize,
-    /// Shares remembered for all jobs together, see [`crate::limits::SHARES_REMEMBERED_MAX`].
-    pub shares_remembered_max: usize,
-    /// Where HTTP miners are sent; without one, to the host they asked for.
-    pub public_host: Option<String>,
-    /// The port they are sent to.
-    pub public_port: u16,
-    /// What is shared with proxies, which then may have miners admitted without their password.
-    pub proxy_secret: Option<ProxySecret>,
-}
+use crate::units::Now;
+use crate::units::{ConnId, Hash, Height, Seq};
 
 /// What all sessions share.
 pub(crate) struct Shared {

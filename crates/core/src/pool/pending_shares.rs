@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Actions, CloseHow, LedgerState, Now};
+use crate::event::{Actions, CloseHow, LedgerState};
 use crate::limits::SHARES_WAITING_MAX;
 use crate::pool::Pool;
 use crate::pool::dispatch::Desk;
 use crate::session::Session;
 use crate::session::pending_replies::Fate;
+use crate::units::Now;
 use crate::units::{ConnId, Seq};
 
 /// A share that the ledger has not spoken of. A connection has at most

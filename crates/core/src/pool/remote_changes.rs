@@ -5,7 +5,8 @@
 
 use crate::accounts::ban::Ban;
 use crate::accounts::{ADMIN, clean_name};
-use crate::event::{Actions, Level, UserChange};
+use crate::event::{Actions, Level};
+use crate::order::UserChange;
 use crate::pool::Pool;
 
 impl Pool {

@@ -1,10 +1,11 @@
 //! What strangers make the log say.
 
 use crate::accounts::refused_logins::Reason;
-use crate::event::{Actions, Level, Now};
+use crate::event::{Actions, Level};
 use crate::pool::Shared;
 use crate::pool::dispatch::Desk;
 use crate::session::Session;
+use crate::units::Now;
 
 impl Shared {
     /// Lines that say how many were left out, when it is time.

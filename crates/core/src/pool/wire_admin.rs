@@ -6,13 +6,15 @@
 use crate::accounts::ban::network_of;
 use crate::accounts::{ADMIN, Login};
 use crate::chain::address::Address;
-use crate::event::{Actions, Level, NewUser, Now, Owner};
+use crate::event::{Actions, Level};
 use crate::limits::SCORE_BAD_ADMIN;
+use crate::order::{NewUser, Owner};
 use crate::pool::Pool;
 use crate::pool::authorize::{Asker, Writer, name_and_password};
 use crate::pool::dispatch::{Answer, Desk};
 use crate::session::Session;
 use crate::session::difficulty::split_password;
+use crate::units::Now;
 use crate::wire::message::{Reject, Request};
 
 impl Pool {

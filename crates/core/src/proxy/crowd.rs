@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::accounts::ban::network_of;
-use crate::event::{Level, Listening, Now};
+use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;
 use crate::proxy::event::{Action, Actions, NoBackend, Place};
 use crate::proxy::health::Backend;
 use crate::units::ConnId;
+use crate::units::Now;
 
 impl Proxy {
     /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.

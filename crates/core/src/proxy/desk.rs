@@ -1,7 +1,7 @@
 //! What each line from a miner means to the proxy: most go to its server as they are, in one place.
 
 use crate::accounts::clean_name;
-use crate::event::{ArrivalKind, CloseHow, Level, Now};
+use crate::event::{ArrivalKind, CloseHow, Level};
 use crate::limits::{
     LINE_BYTES_MAX, PASSWORD_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED,
 };
@@ -9,6 +9,7 @@ use crate::proxy::Shared;
 use crate::proxy::event::{Action, Actions};
 use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::session::difficulty::{BLOCKS_AGENT, Wish, split_password};
+use crate::units::Now;
 use crate::units::parse_hex_u32;
 use crate::wire::line::Flow;
 use crate::wire::message::{self, Reject, write_reject};

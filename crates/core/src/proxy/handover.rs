@@ -4,13 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Arrival, Now};
+use crate::event::Arrival;
 use crate::limits::PROXY_PARAMS_BYTES_MAX;
 use crate::proxy::event::Actions;
 use crate::proxy::health::Change;
 use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::proxy::{Proxy, Role};
+use crate::units::Now;
 use crate::units::{ConnId, hex, unhex};
 use crate::wire::protocol::Phase;
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{CloseHow, Level, Now};
+use crate::event::{CloseHow, Level};
 use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
     PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
@@ -17,6 +17,7 @@ use crate::proxy::desk::OWN_ID;
 use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
 use crate::proxy::{Role, Shared};
 use crate::units::ConnId;
+use crate::units::Now;
 use crate::wire::line::{Flow, LineBuffer};
 
 /// How the probe calls itself.

@@ -1,10 +1,11 @@
 //! Whether a server that answers is fit for miners, and whether the operator wants them there.
 
-use crate::event::{Level, Now};
+use crate::event::Level;
 use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
 use crate::proxy::Shared;
 use crate::proxy::event::{Actions, Drain, Place};
 use crate::proxy::health::{Backend, Change, State};
+use crate::units::Now;
 
 impl Shared {
     /// Whether a server that answers is fit for miners.

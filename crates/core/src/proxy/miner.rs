@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::event::{Arrival, ArrivalKind, Now};
+use crate::event::{Arrival, ArrivalKind};
 use crate::limits::{
     PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SCORE_DECAY_PER_S, SERVER_LOSSES_MAX,
     SERVER_LOSSES_MS,
@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::proxy::event::Place;
 use crate::proxy::link::Link;
 use crate::units::ConnId;
+use crate::units::Now;
 use crate::wire::line::LineBuffer;
 use crate::wire::message::{Reject, write_reject};
 use crate::wire::protocol::Phase;

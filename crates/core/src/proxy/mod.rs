@@ -31,7 +31,7 @@ pub use handover::MinerState;
 
 use crate::accounts::ban::Bans;
 use crate::accounts::refused_logins::Refusals;
-use crate::event::{Arrival, ArrivalKind, CloseHow, Level, Now};
+use crate::event::{Arrival, ArrivalKind, CloseHow, Level};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
 use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
@@ -42,6 +42,7 @@ use crate::proxy::miner::Miner;
 use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
 use crate::units::ConnId;
+use crate::units::Now;
 
 /// What a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ pub mod difficulty;
 pub mod difficulty_grid;
 pub(crate) mod extra_nonce;
 pub(crate) mod pending_replies;
+pub(crate) mod rate;
 pub mod vardiff;
 
 use std::collections::VecDeque;
@@ -15,16 +16,17 @@ use std::net::IpAddr;
 
 use crate::accounting::ledger::Tally;
 use crate::accounts::User;
-use crate::event::{Actions, Arrival, ArrivalKind, Now};
+use crate::event::{Actions, Arrival, ArrivalKind};
 use crate::job::{Job, JobNumber};
 use crate::limits::{
     ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
     WISH_MS,
 };
-use crate::pool::PoolConfig;
-use crate::pool::status::Rate;
+use crate::pool::config::PoolConfig;
 use crate::session::difficulty::{Pace, Urgency};
 use crate::session::pending_replies::{Fate, Replies};
+use crate::session::rate::Rate;
+use crate::units::Now;
 use crate::units::{ConnId, Difficulty, Seq, Target};
 use crate::wire::line::LineBuffer;
 use crate::wire::message::write_set_difficulty;

@@ -26,14 +26,14 @@ use hstratum_core::accounting::ledger::{Credit, Tallied};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::RawTransactions;
-use hstratum_core::event::{
-    Action, Actions, Arrival, ArrivalKind, Event, FoundBlock, NotWritten, Now, Password,
-    UserChange, Verdict,
-};
+use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
+use hstratum_core::order::{NotWritten, UserChange};
+use hstratum_core::order::{Order, OrderId};
 use hstratum_core::pool::Pool;
-use hstratum_core::pool::orders::{Order, OrderId};
 use hstratum_core::proxy;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Seq};
 
 use front::{Front, Wire};

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::{Action, CloseHow, Level};
-use hstratum_core::pool::orders::Answer;
+use hstratum_core::order::Answer;
 use hstratum_core::units::{ConnId, Difficulty, parse_hex_u32};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use hstratum_core::accounts::password::{StoredPassword, hash256};
 use hstratum_core::chain::address::Network;
 use hstratum_core::job::Boot;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
-use hstratum_core::pool::PoolConfig;
+use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 

@@ -1,7 +1,9 @@
 //! What a table's clock, ledger, clerk, node and other servers do when the test says so.
 
 use hstratum_core::accounts::ban::Ban;
-use hstratum_core::event::{Event, FoundBlock, LedgerState, UserChange, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::event::{Event, LedgerState};
+use hstratum_core::order::UserChange;
 use hstratum_core::units::{Hash, Seq};
 
 use super::{START_S, TICK_MS, Table};

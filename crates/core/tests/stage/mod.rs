@@ -13,10 +13,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
-use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening, Now};
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
 };
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Difficulty};
 
 pub(crate) use player::Player;

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
-use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Now, Password};
+use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
+use hstratum_core::order::{Order, OrderId};
 use hstratum_core::pool::Pool;
-use hstratum_core::pool::orders::{Order, OrderId};
 use hstratum_core::pool::status::WorkerView;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Difficulty, Seq};
 use serde_json::Value;
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
-use hstratum_core::event::{Level, Now};
+use hstratum_core::event::Level;
+use hstratum_core::units::Now;
 
 use crate::alerts::webhook::Outbox;
 use crate::cluster::standing::{Link, Standing};

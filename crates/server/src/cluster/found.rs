@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::chain::address::Network;
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
 use rusqlite::Connection;
 

@@ -14,9 +14,10 @@ use std::time::Instant;
 
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::event::{Level, NewUser, NotWritten, Owner, UserChange};
+use hstratum_core::event::Level;
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::pool::orders::{Answer, Order, Refusal};
+use hstratum_core::order::{Answer, Order, Refusal};
+use hstratum_core::order::{NewUser, NotWritten, Owner, UserChange};
 
 use super::copy::{Copy, People};
 use super::intake;

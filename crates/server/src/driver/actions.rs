@@ -3,8 +3,9 @@
 use std::sync::mpsc::Sender;
 
 use hstratum_core::alarm::{Fate, Sign};
-use hstratum_core::event::{Action, Level, Verdict};
-use hstratum_core::pool::orders::{Answer, OrderId};
+use hstratum_core::chain::block::Verdict;
+use hstratum_core::event::{Action, Level};
+use hstratum_core::order::{Answer, OrderId};
 
 use crate::cluster::relay::RelayMail;
 use crate::driver::io::Surroundings;

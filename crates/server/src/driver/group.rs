@@ -1,6 +1,6 @@
 //! Shares go to the ledger together.
 
-use hstratum_core::event::Now;
+use hstratum_core::units::Now;
 
 use super::{Driver, ask};
 use crate::driver::io::Surroundings;

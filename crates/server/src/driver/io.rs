@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hstratum_core::event::{Actions, Arrival, CloseHow, Listening, Now};
+use hstratum_core::event::{Actions, Arrival, CloseHow, Listening};
 use hstratum_core::occupancy::Door;
 use hstratum_core::units::ConnId;
+use hstratum_core::units::Now;
 use rustls::ServerConfig;
 
 use crate::net::Net;

@@ -20,11 +20,14 @@ use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::alarm::{Draining, Sign};
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
-use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening, Now, Verdict};
+use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
 use hstratum_core::limits::LEAVE_MS;
-use hstratum_core::pool::orders::{Order, OrderId};
-use hstratum_core::pool::{Pool, PoolConfig};
+use hstratum_core::order::{Order, OrderId};
+use hstratum_core::pool::Pool;
+use hstratum_core::pool::config::PoolConfig;
+use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use self::templates::Evidence;

@@ -9,9 +9,10 @@
 use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::alarm::Sign;
 use hstratum_core::chain::template::{Template, TemplateParts};
-use hstratum_core::event::{Event, Now};
+use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::Height;
+use hstratum_core::units::Now;
 
 use super::{Driver, ask};
 use crate::driver::io::Surroundings;

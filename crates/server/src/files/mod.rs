@@ -13,7 +13,8 @@ use std::path::Path;
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::event::{FoundBlock, Level};
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
 use crate::config::settings::Settings;

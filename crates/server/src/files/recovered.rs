@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::block::Solution;
-use hstratum_core::event::FoundBlock;
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::limits::RELAY_S;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
-use hstratum_core::event::{Level, Verdict};
-use hstratum_core::pool::orders::Order;
+use hstratum_core::event::Level;
+use hstratum_core::order::Order;
 use hstratum_core::units::{Hash, Height};
 
 use crate::alerts::{Bulletin, Looks};

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
-use hstratum_core::pool::orders::{Answer, Order, Refusal};
+use hstratum_core::order::{Answer, Order, Refusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;

@@ -6,7 +6,7 @@
 
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting};
 use hstratum_core::chain::address::Network;
-use hstratum_core::event::{FoundBlock, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Target};
 
 use super::evidence;

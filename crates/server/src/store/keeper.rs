@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hstratum_core::accounting::ledger::{Credit, Knowledge, Tallied, Tally};
-use hstratum_core::event::{FoundBlock, Level, Now, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::event::Level;
+use hstratum_core::units::Now;
 use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{

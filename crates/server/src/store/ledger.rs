@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally, View};
-use hstratum_core::event::{FoundBlock, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 
 pub use crate::messages::AddressMail;

@@ -33,7 +33,8 @@ use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::chain::address::Network;
-use hstratum_core::event::{LedgerState, Level, Now};
+use hstratum_core::event::{LedgerState, Level};
+use hstratum_core::units::Now;
 use hstratum_core::units::{Height, Seq};
 
 use self::checkpoint::Growth;

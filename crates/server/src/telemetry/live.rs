@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hstratum_core::event::Now;
 use hstratum_core::limits::CROWD_QUIET_MS;
 use hstratum_core::occupancy::Door;
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::status::{View, WorkerView};
+use hstratum_core::units::Now;
 use hstratum_core::units::Seq;
 use tokio::sync::watch;
 

@@ -17,8 +17,9 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::RawTransactions;
-use hstratum_core::event::{Level, NewUser, NotWritten, Owner, Password, Ticket};
-use hstratum_core::pool::orders::{Answer, OrderId, Refusal};
+use hstratum_core::event::{Level, Password, Ticket};
+use hstratum_core::order::{Answer, OrderId, Refusal};
+use hstratum_core::order::{NewUser, NotWritten, Owner};
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;

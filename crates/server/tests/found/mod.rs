@@ -1,7 +1,7 @@
 //! Blocks as a server finds them.
 
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::template::Coinbase;
-use hstratum_core::event::FoundBlock;
 use hstratum_core::units::{Hash, Height};
 
 /// The hash of the block that a test calls so.

@@ -26,8 +26,9 @@ use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
-use hstratum_core::event::{Level, Verdict};
+use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use tempfile::TempDir;
 

@@ -16,7 +16,7 @@ use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidie
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Credit, Tallied, Tally, Work};
 use hstratum_core::chain::address::Network;
-use hstratum_core::event::Verdict;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Height, Seq};
 use rig::{LATER_MS, Rig, difficulty, hash, line, open, view};
 use rusqlite::Connection;

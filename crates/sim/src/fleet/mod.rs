@@ -16,8 +16,8 @@ mod share;
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
-use hstratum_core::event::Now;
 use hstratum_core::proxy::Counts;
+use hstratum_core::units::Now;
 use hstratum_core::units::{Hash, Height};
 
 use crate::Report;

@@ -13,8 +13,9 @@ use disk::Disk;
 use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
 use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, View};
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
-use hstratum_core::event::{FoundBlock, Now, Verdict};
+use hstratum_core::units::Now;
 use hstratum_core::units::{Difficulty, Hash, Height, Seq, unhex};
 use hstratum_sim::model::Model;
 

@@ -1,7 +1,8 @@
 //! The copy on this server's disk of what is known of users and bans, kept up to date.
 
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::event::{Level, UserChange};
+use hstratum_core::event::Level;
+use hstratum_core::order::UserChange;
 
 use super::Registry;
 
