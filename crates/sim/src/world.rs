@@ -323,6 +323,7 @@ impl World {
             && self.step < steps_max
             && let Some((at_ms, what)) = self.agenda.next()
         {
+            assert!(at_ms >= self.now_ms, "the lab's time goes back");
             self.now_ms = at_ms;
             self.take_step(what);
         }

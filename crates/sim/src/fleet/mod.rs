@@ -222,6 +222,7 @@ impl Fleet {
             && let Some((at_ms, place)) = self.next()
         {
             self.step += 1;
+            assert!(at_ms >= self.now_ms, "the lab's time goes back");
             self.now_ms = at_ms;
             match place {
                 None => {
@@ -400,8 +401,10 @@ impl Fleet {
         note!(self, "heal      no more faults");
         self.faults = FleetFaults::default();
         for place in 0..self.servers.len() {
-            self.servers[place].isolated_until_ms = 0;
-            self.servers[place].frozen_until_ms = 0;
+            // What waits for the end of a hang happens now, not at the time for which it was planned.
+            let server = &mut self.servers[place];
+            server.isolated_until_ms = 0;
+            server.frozen_until_ms = server.frozen_until_ms.min(self.now_ms);
             self.fill(place);
             self.thaw(place);
         }
