@@ -316,7 +316,9 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "address": one.address.to_string(),
             "name": &*one.name,
             "reason": one.reason.name(),
-            "count": one.count,
+            "count": one.count(),
+            "reasons": one.reasons().map(|(why, count)| (why.name(), count))
+                .collect::<BTreeMap<_, _>>(),
             "first": one.first_s,
             "last": one.last_s,
         })).collect::<Vec<_>>(),

@@ -129,6 +129,8 @@ const REFUSED = {
   unknown_user: 'no such user',
   no_address: 'no address that can be paid',
   disabled: 'the account is disabled',
+  admin_password: 'wrong password of the admin',
+  no_admin: 'no password of an admin is set',
   guesses: 'too many wrong passwords of the admin',
   names: 'too many names on a connection',
   proof: 'a proxy with another secret',
@@ -142,14 +144,26 @@ export function refusalsTable() {
     id: 'refusals', title: 'Refused logins', path: '/api/v1/refusals',
     key: 'refusals', empty: 'None.',
     columns: [
-      {title: 'Name', cell: row => name(row.name)},
-      {title: 'Why', cell: row => REFUSED[row.reason] || row.reason},
+      {title: 'Last name', cell: row => name(row.name)},
+      {title: 'Why', cell: row => reasons(row.reasons)},
       {title: 'Logins', kind: 'number', cell: row => count(row.count)},
       {title: 'Last', kind: 'number', cell: row => h('span', {
         title: date(row.last)
       }, ago(row.last))}
     ]
   });
+}
+
+/** The most frequent first, with their numbers where there are several. */
+
+function reasons(counts) {
+  const all = Object.entries(counts).sort((a, b) => b[1] - a[1]);
+  const texts = all.map(([reason, number]) => {
+    const text = REFUSED[reason] || reason;
+    return all.length > 1 ? `${text}: ${count(number)}` : text;
+  });
+
+  return texts.join(', ');
 }
 
 function serverState(row) {

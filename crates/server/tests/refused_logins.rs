@@ -45,8 +45,43 @@ fn a_refused_login_is_in_the_log_the_metrics_and_the_lists() {
     let one = &all["refusals"][0];
     assert_eq!(one["count"], 6);
     assert_eq!(one["reason"], "malformed");
+    assert_eq!(one["reasons"], json!({"unknown_user": 5, "malformed": 1}));
     assert_eq!(one.get("address"), None, "it is the operator's");
     assert_eq!(browser.json("/api/v1/pool")["places"]["refused_logins"], 6);
     let asked = browser.call("GET", "/api/v1/admin/refusals", Some(token), &json!(null));
     assert_eq!(asked.json()["refusals"][0]["address"], "127.0.0.1");
+}
+
+#[test]
+fn a_refused_admin_is_a_refused_login() {
+    for (options, reason) in [
+        (&[("password", "secret")][..], "admin_password"),
+        (&[], "no_admin"),
+    ] {
+        let port = free_port();
+        let text = port.to_string();
+        let options: Vec<_> = options
+            .iter()
+            .copied()
+            .chain([("http-port", text.as_str())])
+            .collect();
+        let running = start(&options);
+        let browser = Browser::new(port);
+        let mut miner = running.connect();
+        miner.send(1, "mining.authorize_admin", &json!(["x"]));
+        assert_eq!(miner.reply()["error"][1], "invalid password");
+        miner.send(2, "mining.authorize_admin", &json!([7]));
+        assert_eq!(miner.reply()["error"][1], "invalid params");
+        wait_until("they are counted", || {
+            let metrics = browser.get("/metrics").body;
+            let line = format!("hstratum_logins_refused_total{{reason=\"{reason}\"}} 1");
+            metrics.lines().any(|one| one == line)
+        });
+        let all = browser.json("/api/v1/refusals");
+        let one = &all["refusals"][0];
+        assert_eq!(one["reasons"], json!({reason: 1, "malformed": 1}));
+        let lines = running.node.log_texts();
+        let line = r#"login of "admin" refused, from 127.0.0.1: "#;
+        assert!(lines.iter().any(|one| one.starts_with(line)), "{lines:?}");
+    }
 }

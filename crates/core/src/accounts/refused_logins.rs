@@ -23,6 +23,10 @@ pub enum Reason {
     NoAddress,
     /// The operator has disabled the account.
     Disabled,
+    /// `mining.authorize_admin` with a wrong password.
+    AdminPassword,
+    /// `mining.authorize_admin`, and no `admin-password` is set.
+    NoAdmin,
     /// Too many wrong passwords of the admin came from there.
     Guesses,
     /// The connection has as many names as it may.
@@ -37,11 +41,13 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::WrongPassword,
         Self::UnknownUser,
         Self::NoAddress,
         Self::Disabled,
+        Self::AdminPassword,
+        Self::NoAdmin,
         Self::Guesses,
         Self::Names,
         Self::Proof,
@@ -57,6 +63,8 @@ impl Reason {
             Self::UnknownUser => "unknown_user",
             Self::NoAddress => "no_address",
             Self::Disabled => "disabled",
+            Self::AdminPassword => "admin_password",
+            Self::NoAdmin => "no_admin",
             Self::Guesses => "guesses",
             Self::Names => "names",
             Self::Proof => "proof",
@@ -71,6 +79,8 @@ impl Reason {
             Self::UnknownUser => "no such user",
             Self::NoAddress => "no address that can be paid",
             Self::Disabled => "the account is disabled",
+            Self::AdminPassword => "wrong password of the admin",
+            Self::NoAdmin => "no password of an admin is set",
             Self::Guesses => "too many wrong passwords of the admin from there",
             Self::Names => "too many names on a connection",
             Self::Proof => "a proxy with another secret",
@@ -79,6 +89,9 @@ impl Reason {
         }
     }
 }
+
+/// How many logins were refused, in the order of [`Reason::ALL`].
+pub type Counts = [u64; Reason::ALL.len()];
 
 /// What was refused from one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +102,8 @@ pub struct Refused {
     pub name: Arc<str>,
     /// Why the last one.
     pub reason: Reason,
-    /// How many since it is remembered.
-    pub count: u64,
+    /// How many since it is remembered, in the order of [`Reason::ALL`].
+    pub counts: Counts,
     /// When the first and the last of them were, Unix seconds.
     pub first_s: u64,
     /// See `first_s`.
@@ -102,7 +115,7 @@ pub struct Refused {
 /// See the module.
 #[derive(Default)]
 pub struct Refusals {
-    counts: [u64; Reason::ALL.len()],
+    counts: Counts,
     /// The address that was refused last is the last one.
     list: VecDeque<Refused>,
 }
@@ -117,11 +130,13 @@ impl Refusals {
             if self.list.len() >= REFUSALS_MAX {
                 self.list.pop_front();
             }
+            let mut counts = Counts::default();
+            counts[reason as usize] = 1;
             self.list.push_back(Refused {
                 address,
                 name: name.into(),
                 reason,
-                count: 1,
+                counts,
                 first_s: now.unix_s,
                 last_s: now.unix_s,
                 said_ms: now.ms,
@@ -134,7 +149,7 @@ impl Refusals {
             one.name = name.into();
         }
         one.reason = reason;
-        one.count += 1;
+        one.counts[reason as usize] += 1;
         one.last_s = now.unix_s;
         one.left_out += 1;
         let line = one.line(now.ms);
@@ -150,7 +165,7 @@ impl Refusals {
 
     /// How many there were, in the order of [`Reason::ALL`].
     #[must_use]
-    pub fn counts(&self) -> [u64; Reason::ALL.len()] {
+    pub fn counts(&self) -> Counts {
         self.counts
     }
 
@@ -162,6 +177,18 @@ impl Refusals {
 }
 
 impl Refused {
+    /// How many, for whatever reason.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The reasons that there were, and how often.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let all = Reason::ALL.into_iter().zip(self.counts);
+        all.filter(|(_, count)| *count > 0)
+    }
+
     fn line(&mut self, now_ms: u64) -> Option<String> {
         let is_due = now_ms.saturating_sub(self.said_ms) >= REFUSALS_QUIET_MS;
         if self.left_out == 0 || !is_due {
@@ -211,7 +238,7 @@ mod tests {
         let [one] = &refusals.list()[..] else {
             panic!("one address")
         };
-        assert_eq!((one.count, one.last_s - one.first_s), (150, 149));
+        assert_eq!((one.count(), one.last_s - one.first_s), (150, 149));
         assert_eq!(refusals.counts()[Reason::UnknownUser as usize], 150);
     }
 
@@ -231,7 +258,20 @@ mod tests {
             let from = host.parse().expect("an address");
             refusals.note(at(0), from, "x", Reason::Malformed);
         }
-        assert_eq!(refusals.list()[0].count, 2);
+        assert_eq!(refusals.list()[0].count(), 2);
+    }
+
+    #[test]
+    fn a_row_counts_each_reason() {
+        let mut refusals = Refusals::default();
+        let from = "192.0.2.7".parse().expect("an address");
+        for reason in [Reason::UnknownUser, Reason::Names, Reason::UnknownUser] {
+            refusals.note(at(0), from, "bob", reason);
+        }
+        let list = refusals.list();
+        let reasons: Vec<_> = list[0].reasons().collect();
+        assert_eq!(reasons, [(Reason::UnknownUser, 2), (Reason::Names, 1)]);
+        assert_eq!(list[0].count(), 3);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! has an owner, and is no user that an admin could add.
 
 use crate::accounts::ban::network_of;
+use crate::accounts::refused_logins::Reason;
 use crate::accounts::{ADMIN, Login};
 use crate::chain::address::Address;
 use crate::event::{Actions, Level};
@@ -51,20 +52,25 @@ impl Desk<'_> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         session.has_asked_for_admin = true;
-        let params = request.texts()?;
-        let [Some(password), ..] = params.as_slice() else {
+        let params = request.texts();
+        let Ok([Some(password), ..]) = params.as_deref() else {
+            self.note_refused(session, "", Reason::Malformed);
             return Err(Reject::InvalidParams);
         };
-        let is_right = self.shared.config.admin_password.is_some()
-            && self.shared.guesses.may_guess(session.address, self.now.ms)
-            && matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_));
-        if !is_right {
-            self.count_guess(session);
-            self.blame(session, SCORE_BAD_ADMIN);
-            return Err(Reject::InvalidPassword);
-        }
-        session.is_admin = true;
-        Ok(Answer::True)
+        let why = if self.shared.config.admin_password.is_none() {
+            Reason::NoAdmin
+        } else if !self.shared.guesses.may_guess(session.address, self.now.ms) {
+            Reason::Guesses
+        } else if matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_)) {
+            session.is_admin = true;
+            return Ok(Answer::True);
+        } else {
+            Reason::AdminPassword
+        };
+        self.note_refused(session, ADMIN, why);
+        self.count_guess(session);
+        self.blame(session, SCORE_BAD_ADMIN);
+        Err(Reject::InvalidPassword)
     }
 
     /// A wrong password of the admin counts against its address, whatever that has earned.

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::accounts::ADMIN;
+use crate::accounts::refused_logins::Reason;
 use crate::limits::{
     LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
     SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
@@ -290,7 +292,8 @@ impl Desk<'_> {
                 self.take_extra_nonce(miner, extra_nonce1);
             }
             (Kind::Authorize(user), None) if said.is_true() => miner.add_user(user),
-            (Kind::Authorize(user), _) => self.note_refused(miner, &user),
+            (Kind::Authorize(user), _) => self.note_refused(miner, &user.name, Reason::Server),
+            (Kind::AuthorizeAdmin, Some(_)) => self.note_refused(miner, ADMIN, Reason::Server),
             (Kind::Configure(params), None) => miner.configured = Some(params),
             (Kind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
             _ => {}

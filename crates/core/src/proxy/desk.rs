@@ -1,10 +1,9 @@
 //! What each line from a miner means to the proxy: most go to its server as they are, in one place.
 
-use crate::accounts::clean_name;
+use crate::accounts::refused_logins::Reason;
 use crate::event::{ArrivalKind, CloseHow, Level};
-use crate::limits::{
-    LINE_BYTES_MAX, PASSWORD_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED,
-};
+use crate::limits::{LINE_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
+use crate::pool::authorize::name_and_password;
 use crate::proxy::Shared;
 use crate::proxy::event::{Action, Actions};
 use crate::proxy::miner::{Kind, Miner, Request, User};
@@ -168,14 +167,12 @@ impl Desk<'_> {
         Err(Reject::JobNotFound)
     }
 
-    fn user(&self, miner: &Miner, request: &message::Request<'_>) -> Result<User, Reject> {
-        let params = request.texts()?;
-        let name = params.first().and_then(Option::as_deref);
-        let name = name.and_then(clean_name).ok_or(Reject::InvalidParams)?;
-        let password = params.get(1).and_then(Option::as_deref).unwrap_or("");
-        if password.len() > PASSWORD_BYTES_MAX {
-            return Err(Reject::InvalidParams);
-        }
+    fn user(&mut self, miner: &Miner, request: &message::Request<'_>) -> Result<User, Reject> {
+        let params = request.texts();
+        let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
+        let (name, password) = named.inspect_err(|_| {
+            self.note_refused(miner, "", Reason::Malformed);
+        })?;
         let (password, wish) = split_password(password);
         let options = match wish {
             Some(Wish::Fixed(difficulty)) => format!("fd={difficulty}"),
@@ -189,6 +186,7 @@ impl Desk<'_> {
         if miner.has_room_for(&user) {
             Ok(user)
         } else {
+            self.note_refused(miner, &user.name, Reason::Names);
             Err(Reject::UnauthorizedUser)
         }
     }

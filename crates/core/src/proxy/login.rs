@@ -9,7 +9,7 @@ use crate::limits::{
 };
 use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
 use crate::proxy::link::{Own, Stage};
-use crate::proxy::miner::{Miner, User};
+use crate::proxy::miner::Miner;
 
 /// Why a miner is reset whose extranonce1 cannot be kept.
 const IN_USE: &str = "its extranonce1 is in use everywhere";
@@ -117,11 +117,10 @@ impl Desk<'_> {
         }
     }
 
-    /// The miner's own server refuses a login.
-    pub(super) fn note_refused(&mut self, miner: &Miner, user: &User) {
+    /// The miner's own server, or the proxy itself, refuses a login.
+    pub(super) fn note_refused(&mut self, miner: &Miner, name: &str, why: Reason) {
         let refusals = &mut self.shared.refusals;
-        let line = refusals.note(self.now, miner.address, &user.name, Reason::Server);
-        if let Some(line) = line {
+        if let Some(line) = refusals.note(self.now, miner.address, name, why) {
             self.shared
                 .log_limit
                 .tell(self.now, Level::Info, || line, self.out);

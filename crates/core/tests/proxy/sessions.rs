@@ -1,5 +1,7 @@
 //! Sessions, what miners and servers say, and who is let in.
 
+use hstratum_core::accounts::refused_logins::Reason;
+
 use super::*;
 
 #[test]
@@ -294,6 +296,22 @@ fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
         let said = |line: &String| line.starts_with("login of \"alice\" refused, from ");
         assert_eq!(stage.log.iter().filter(|line| said(line)).count(), 1);
     }
+}
+
+/// Whoever refuses a login, the proxy's operator sees it: the server, or the proxy itself.
+#[test]
+fn each_login_that_is_refused_is_counted() {
+    let mut stage = Stage::new(2, true);
+    let miner = stage.miner("alice");
+    for line in [
+        r#"{"id":2,"method":"mining.authorize","params":[7]}"#,
+        r#"{"id":3,"method":"mining.authorize_admin","params":["x"]}"#,
+    ] {
+        stage.say(miner, line);
+    }
+    stage.settle();
+    let reasons = vec![(Reason::Malformed, 1), (Reason::Server, 1)];
+    assert_eq!(stage.refusals(), [reasons]);
 }
 
 /// A proxy behind this one has given its connection another extranonce1.

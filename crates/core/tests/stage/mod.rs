@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::accounts::refused_logins::Reason;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
@@ -140,6 +141,12 @@ impl Stage {
 
     pub(crate) fn counts(&self) -> Counts {
         self.proxy.counts()
+    }
+
+    /// The reasons of logins that were refused, by address.
+    pub(crate) fn refusals(&self) -> Vec<Vec<(Reason, u64)>> {
+        let list = self.proxy.refusals().list();
+        list.iter().map(|one| one.reasons().collect()).collect()
     }
 
     pub(crate) fn status(&self) -> Vec<&'static str> {

@@ -1,10 +1,11 @@
 //! Logins that were refused, for whoever asks why a machine does not mine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hstratum_core::accounts::refused_logins::{Reason, Refused};
+use hstratum_core::accounts::refused_logins::{Counts, Reason, Refused};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,12 +20,15 @@ pub(crate) struct Refusal {
     address: Option<String>,
     /// The name of the last login. Untrusted text.
     name: String,
-    /// Why it was refused: `wrong_password`, `unknown_user`, `no_address`, `disabled`, `guesses` (too many
-    /// wrong passwords of the admin), `names` (too many on a connection), `proof` (a proxy with another
-    /// secret), `malformed`, or `server` (of a proxy).
+    /// Why that was refused: `wrong_password`, `unknown_user`, `no_address`, `disabled`, `admin_password`
+    /// (`mining.authorize_admin` with a wrong one), `no_admin` (the same where none is set), `guesses` (too
+    /// many wrong passwords of the admin), `names` (too many on a connection), `proof` (a proxy with
+    /// another secret), `malformed`, or `server` (of a proxy).
     reason: &'static str,
     /// Logins that were refused from there.
     count: u64,
+    /// How many for which reason.
+    reasons: BTreeMap<&'static str, u64>,
     /// The first and the last of them.
     first: u64,
     last: u64,
@@ -60,7 +64,11 @@ impl Refusal {
             address: None,
             name: refused.name.to_string(),
             reason: refused.reason.name(),
-            count: refused.count,
+            count: refused.count(),
+            reasons: refused
+                .reasons()
+                .map(|(why, count)| (why.name(), count))
+                .collect(),
             first: refused.first_s,
             last: refused.last_s,
         }
@@ -75,9 +83,7 @@ impl Refusal {
 }
 
 /// Counts by the reason's name.
-pub(crate) fn by_reason(
-    counts: [u64; Reason::ALL.len()],
-) -> impl Iterator<Item = (&'static str, u64)> {
+pub(crate) fn by_reason(counts: Counts) -> impl Iterator<Item = (&'static str, u64)> {
     Reason::ALL.into_iter().map(Reason::name).zip(counts)
 }
 
