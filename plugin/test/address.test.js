@@ -5,7 +5,7 @@ const {test} = require('node:test');
 const {startNode} = require('./harness');
 const {Miner} = require('./miner');
 
-const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
+const ADDRESS = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
 
 /** Call and give {code, message}; fails when the node takes it. */
 

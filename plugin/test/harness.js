@@ -40,7 +40,7 @@ const PORTS = [
 const API_KEY = 'test';
 
 /** An address that nobody has the key of. */
-const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
+const ADDRESS = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
 
 // Below the ports that outgoing connections get, so that none takes one
 // between its choice and its use.

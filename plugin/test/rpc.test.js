@@ -11,7 +11,7 @@ const {Miner} = require('./miner');
 const HIDDEN = notProxied('this one hides the miners\' addresses');
 const OWN = notProxied('its own connections are seen as well');
 
-const ADDRESS = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda';
+const ADDRESS = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
 
 /** What each call's help is, as `hsd-rpc help NAME` shows it. */
 

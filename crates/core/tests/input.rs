@@ -92,7 +92,7 @@ fn random_line(table: &mut Table, dice: &mut Dice, miner: Miner, kind: u64, step
             let name = dice.below(9);
             let address = [
                 "",
-                r#","rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda""#,
+                r#","rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u""#,
                 r#","hs1""#,
             ];
             let params = format!(r#"["u{name}","pw"{}]"#, address[dice.below(3) as usize]);

@@ -17,7 +17,7 @@ const BREAK: &str = "
     CREATE TRIGGER no_probe BEFORE INSERT ON probe BEGIN SELECT RAISE(ABORT, 'broken'); END;";
 const MEND: &str = "DROP TRIGGER no_group; DROP TRIGGER no_address; DROP TRIGGER no_probe;";
 
-const ADDRESS: &str = "rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda";
+const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
 
 /// The ledger, as another process has it.
 fn beside(running: &Running) -> Connection {
@@ -106,7 +106,7 @@ fn a_user_is_added_with_its_address_or_not_at_all() {
     let mut add = adding(&running);
     let ledger = beside(&running);
     assert_eq!(add("alice")["result"], true);
-    let kept = "SELECT count(*) FROM accounts WHERE address = 'rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda'";
+    let kept = "SELECT count(*) FROM accounts WHERE address = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u'";
     assert_eq!(count(&ledger, kept), 1);
 
     let set = |account: &str| running.server.set_address(account, ADDRESS);

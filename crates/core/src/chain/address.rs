@@ -124,10 +124,14 @@ impl Address {
 
     /// Reads an address whose owner can spend what it is paid: of version 0, since the others have no
     /// meaning yet, and anybody can spend from them. hsd passes on payments to no others
-    /// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost.
+    /// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost. Nor of a hash of zeros,
+    /// which is nobody's: hsd's wallet makes no transaction that pays it, whoever else is in it
+    /// (lib/wallet/wallet.js, makeTX).
     #[must_use]
     pub fn parse_payable(text: &str, network: Network) -> Option<Self> {
-        Self::parse(text, network).filter(|address| address.version == 0)
+        let is_somebodys = |hash: &[u8]| hash.iter().any(|byte| *byte != 0);
+        Self::parse(text, network)
+            .filter(|address| address.version == 0 && is_somebodys(&address.hash))
     }
 
     /// The text of this address on the network, in lower case.
@@ -175,6 +179,22 @@ mod tests {
         }
         assert_eq!(Network::from_name("regtest"), Some(Network::Regtest));
         assert_eq!(Network::from_name("mainnet"), None);
+    }
+
+    /// One account with it would stop the payments to all others.
+    #[test]
+    fn zeros_are_an_address_that_is_not_paid() {
+        for size in [20, 32] {
+            for (last, is_payable) in [(0, false), (1, true)] {
+                let mut hash = vec![0; size];
+                hash[size - 1] = last;
+                let address = Address::new(0, hash).unwrap();
+                let text = address.encode(Network::Main);
+                assert_eq!(Address::parse(&text, Network::Main), Some(address));
+                let payable = Address::parse_payable(&text, Network::Main);
+                assert_eq!(payable.is_some(), is_payable, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hstratum_core::chain::address::Network;
 pub(super) const KEY: &str = "HSTRATUM_NODE_API_KEY";
 
 /// An address of regtest that nobody has the key of.
-const ADDRESS: &str = "rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn6kda";
+const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
 
 /// What every such mode takes: one of these.
 #[derive(clap::Args)]
