@@ -4,7 +4,7 @@
 
 /*
  * Which hsd releases hstratum works in: installs each that npm has, from 6.0
- * on, runs the end-to-end tests with it, and prints a table for the README.
+ * on, runs the end-to-end tests with it, and prints the table of docs/packaging.md.
  *
  *   node scripts/compat.js [VERSION...]
  *

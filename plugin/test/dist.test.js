@@ -7,56 +7,14 @@
  */
 
 const assert = require('assert');
-const {execFile, spawn} = require('child_process');
-const fs = require('fs');
+const {spawn} = require('child_process');
 const path = require('path');
 const {test} = require('node:test');
-const {promisify} = require('util');
 const {platform} = require('../platform');
-const {version: hsdVersion} = require('hsd/package.json');
 const {ADDRESS, freePort, tempDir, waitFor} = require('./harness');
+const {installHsd, npm, pack} = require('./packages');
 
-const ROOT = path.join(__dirname, '..', '..');
-const MODULES = path.join(ROOT, 'node_modules');
-const INSTALL_MS = 600000;
 const START_MS = 60000;
-
-const execute = promisify(execFile);
-
-/** Make the tarballs. */
-
-async function pack(dir) {
-  await execute(process.execPath, [path.join(ROOT, 'scripts', 'dist.js'),
-    '--out', dir]);
-
-  return fs.readdirSync(dir).map(name => path.join(dir, name));
-}
-
-async function installHsd(prefix) {
-  if (process.env.DIST_HSD === 'install')
-    return npm(prefix, `hsd@${hsdVersion}`);
-
-  const to = path.join(prefix, 'lib', 'node_modules', 'hsd');
-  const copy = (name, dir) => fs.cpSync(fs.realpathSync(path.join(MODULES,
-    name)), path.join(dir, name), {recursive: true});
-
-  fs.mkdirSync(path.dirname(to), {recursive: true});
-  copy('hsd', path.dirname(to));
-
-  for (const name of fs.readdirSync(MODULES)) {
-    if (!name.startsWith('.') && !['hsd', 'hstratum'].includes(name))
-      copy(name, path.join(to, 'node_modules'));
-  }
-
-  fs.mkdirSync(path.join(prefix, 'bin'), {recursive: true});
-  return fs.symlinkSync(path.join(to, 'bin', 'hsd'),
-    path.join(prefix, 'bin', 'hsd'));
-}
-
-function npm(prefix, ...args) {
-  return execute('npm', ['install', '--global', '--prefix', prefix,
-    '--no-audit', '--no-fund', ...args], {timeout: INSTALL_MS});
-}
 
 /** What a shell would find: neither the repository nor its settings. */
 

@@ -269,3 +269,24 @@ fn thousands_of_blocks_of_two_heights_are_checked_in_seconds() {
     let took = begun.elapsed();
     assert!(took.as_secs() < 10, "{took:?}");
 }
+
+/// Those of docs/ledger.md: on a file with all of its tables.
+#[test]
+fn queries_of_the_page_are_answered() {
+    let page = include_str!("../../../docs/ledger.md");
+    let (_, rest) = page.split_once("```sql\n").expect("a block of queries");
+    let (queries, _) = rest.split_once("```").expect("its end");
+    let file = Ledger::in_file();
+    let db = rusqlite::Connection::open(file.argument()).expect("opened");
+    let mut asked = 0;
+    for query in queries
+        .split(";\n")
+        .filter(|query| !query.trim().is_empty())
+    {
+        let mut query = db.prepare(query).expect(query);
+        let mut rows = query.query([]).expect("begun");
+        while rows.next().expect("answered").is_some() {}
+        asked += 1;
+    }
+    assert_eq!(asked, 4);
+}

@@ -1,4 +1,5 @@
-//! `hstratum ledger import`, through the binary, on real ledgers of either engine.
+//! `hstratum ledger import`, through the binary, on real ledgers of either engine; with
+//! `--paid` as docs/migration.md has it.
 
 mod ledgers;
 mod postgres;
