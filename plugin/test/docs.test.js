@@ -32,7 +32,7 @@ const {installHsd, pack} = require('./packages');
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGING = path.join(ROOT, 'packaging');
 const WORLD = path.join(__dirname, 'docs', 'world.sh');
-const WALK_MS = 170000;
+const WALK_MS = 300000;
 
 /** The pages in the order of reading, and the machines that they speak of. */
 const WALKS = [

@@ -3,6 +3,7 @@
 //! A file that is not one, is damaged, or was written by a newer program is never written to. A new
 //! one is made under another name and renamed: it is there whole or not at all.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,11 +30,30 @@ const APPLICATION_ID: i32 = 0x484e_534c;
 /// What every SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// Where the file says whether it is read with a log (2) or without one (1).
+const READ_VERSION_AT: usize = 19;
+
+/// The first bytes of a file, up to the mark of the program that it belongs to.
+const HEAD_BYTES: usize = 72;
+
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Tells a ledger's file from all others.
 pub type FileId = [u8; 16];
+
+/// A copy without a log stands beside a log, which is another file's: SQLite would write it into the
+/// copy.
+#[derive(Debug)]
+struct OldLog(PathBuf);
+
+impl fmt::Display for OldLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} beside it is of another file", self.0.display())
+    }
+}
+
+impl std::error::Error for OldLog {}
 
 /// Opens a ledger that exists, beside the server that may be writing to it.
 ///
@@ -41,6 +61,7 @@ pub type FileId = [u8; 16];
 /// When there is none, it is no ledger, or its version is not this program's.
 pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let name = path.display();
+    refuse_old_log(path).with_context(|| format!("the ledger {name} is not opened"))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)
         .with_context(|| format!("failed to open the ledger {name}"))?;
@@ -127,6 +148,9 @@ pub fn open_own(
 
 /// A ledger that is whole is not to be given up for a disk that refuses.
 fn advice(error: &anyhow::Error) -> &'static str {
+    if error.is::<OldLog>() {
+        return "move its -wal and -shm away, not the file itself (docs/ledger.md)";
+    }
     let refuses = error.chain().any(|cause| {
         let sqlite = cause.downcast_ref::<rusqlite::Error>();
         let sqlite = sqlite.and_then(rusqlite::Error::sqlite_error_code);
@@ -163,7 +187,7 @@ fn open_own_with(
     unix_s: u64,
     told: &mut Vec<String>,
 ) -> anyhow::Result<Connection> {
-    let log_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
+    let log_bytes = bytes_of(&beside(path, "-wal"));
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             ensure!(
@@ -233,12 +257,12 @@ fn version(conn: &Connection) -> rusqlite::Result<Option<usize>> {
 
 /// Whether this program may write to the file. It is opened for reading only.
 fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Result<()> {
-    let mut head = [0; MAGIC.len()];
-    File::open(path)?
-        .read_exact(&mut head)
-        .ok()
-        .filter(|()| head == *MAGIC)
-        .context("it is no database")?;
+    let head = head(path)?.context("it is no database")?;
+    refuse_old_log(path)?;
+    if bytes_of(&beside(path, "-journal")) > 0 && head.ends_with(&APPLICATION_ID.to_be_bytes()) {
+        // A program was killed in a transaction. It is taken back at once, and only by who may write.
+        Connection::open(path)?.query_row("PRAGMA user_version", [], |_| Ok(()))?;
+    }
     let conn = open_to_read(path)?;
     let found = version(&conn)?.context("it is a database of another program")?;
     ensure!(
@@ -261,6 +285,29 @@ fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Resu
         found == network,
         "it is of the network {found:?}, the node's is {network}"
     );
+    Ok(())
+}
+
+/// The first bytes of a database; none of another file.
+fn head(path: &Path) -> io::Result<Option<[u8; HEAD_BYTES]>> {
+    let mut head = [0; HEAD_BYTES];
+    let read = File::open(path)?.read_exact(&mut head);
+    Ok(read
+        .ok()
+        .filter(|()| head.starts_with(MAGIC))
+        .map(|()| head))
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
+}
+
+fn refuse_old_log(path: &Path) -> anyhow::Result<()> {
+    let log = beside(path, "-wal");
+    let has_no_log = |head: [u8; HEAD_BYTES]| head[READ_VERSION_AT] == 1;
+    if bytes_of(&log) > 0 && matches!(head(path), Ok(Some(head)) if has_no_log(head)) {
+        return Err(OldLog(log).into());
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What a start makes of the files that it finds.
 
+use std::path::{Path, PathBuf};
+
 use super::*;
 
 /// What the start says of files that are no ledger of ours; they are left as they were.
@@ -64,27 +66,91 @@ fn ledger_of_another_network_stops_the_start() {
     assert!(text.contains("regtest") && text.contains("main"), "{text}");
 }
 
-/// The copy that `hstratum ledger backup` makes has no log of its own.
-#[test]
-fn backup_that_is_put_back_takes_shares() {
+/// A ledger with a share, and a copy of it in that journal mode, which is as another program leaves it.
+fn copy_in(mode: &str) -> (Rig, tempfile::TempDir, PathBuf) {
     let mut rig = Rig::new();
     rig.credit(1, "alice", 1.0);
     rig.work();
     let dir = tempfile::tempdir().expect("a directory");
     let copy = dir.path().join("ledger.db");
     hstratum::ledger_tools::backup(&rig.path(), &copy).expect("copied");
-    let mode = |path: &std::path::Path| -> String {
-        let db = Connection::open(path).expect("opened");
-        db.query_row("PRAGMA journal_mode", [], |row| row.get(0))
-            .expect("read")
-    };
-    assert_eq!(mode(&copy), "delete");
-    rig.ledger = open(dir.path()).expect("opened");
-    rig.credit(2, "alice", 1.0);
-    rig.told();
-    rig.work();
-    assert_eq!(rig.told(), ["durable 2"]);
-    assert_eq!(mode(&copy), "wal");
+    assert_eq!(journal_mode(&copy), "delete");
+    let db = Connection::open(&copy).expect("opened");
+    let set: String = db
+        .query_row(&format!("PRAGMA journal_mode = {mode}"), [], |row| {
+            row.get(0)
+        })
+        .expect("set");
+    assert_eq!(set, mode);
+    db.execute_batch("UPDATE accounts SET name = name")
+        .expect("written");
+    (rig, dir, copy)
+}
+
+fn journal_mode(path: &Path) -> String {
+    let db = Connection::open(path).expect("opened");
+    db.query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .expect("read")
+}
+
+/// The copy that `hstratum ledger backup` makes has no log of its own, nor has that of the program
+/// sqlite3.
+#[test]
+fn backup_in_any_journal_mode_takes_shares() {
+    for mode in ["delete", "truncate", "persist", "memory", "off", "wal"] {
+        let (mut rig, dir, copy) = copy_in(mode);
+        rig.ledger = open(dir.path()).expect(mode);
+        rig.credit(2, "alice", 1.0);
+        rig.told();
+        rig.work();
+        assert_eq!(rig.told(), ["durable 2"], "{mode}");
+        assert_eq!(journal_mode(&copy), "wal");
+    }
+}
+
+/// What a killed program left in its rollback journal is taken back.
+#[test]
+fn transaction_of_a_program_that_was_killed_is_taken_back() {
+    let (_rig, dir, copy) = copy_in("delete");
+    let killed = tempfile::tempdir().expect("a directory");
+    {
+        let db = Connection::open(&copy).expect("opened");
+        db.execute_batch(
+            "PRAGMA cache_size = 1; BEGIN IMMEDIATE; UPDATE accounts SET name = 'mallory';
+             INSERT INTO probe VALUES (1, zeroblob(1000000));",
+        )
+        .expect("begun");
+        for name in ["ledger.db", "ledger.db-journal"] {
+            fs::copy(dir.path().join(name), killed.path().join(name)).expect(name);
+        }
+    }
+    let ledger = open(killed.path()).expect("opened");
+    drop(ledger);
+    let db = Connection::open(killed.path().join("ledger.db")).expect("opened");
+    let name: String = db
+        .query_row("SELECT name FROM accounts", [], |row| row.get(0))
+        .expect("read");
+    assert_eq!(name, "alice");
+}
+
+/// SQLite would write the old log into the copy.
+#[test]
+fn copy_beside_the_log_of_another_file_is_refused_by_name() {
+    let (mut rig, dir, copy) = copy_in("delete");
+    let before = fs::read(&copy).expect("read");
+    for share in 1..=20 {
+        rig.credit(share, "mallory", 1.0);
+        rig.work();
+    }
+    let log = rig.path().with_file_name("ledger.db-wal");
+    fs::copy(&log, dir.path().join("ledger.db-wal")).expect("copied");
+    let text = format!("{:#}", open(dir.path()).err().expect("refused"));
+    assert!(
+        text.contains("ledger.db-wal") && text.contains("move"),
+        "{text}"
+    );
+    assert!(!text.contains('\n'), "{text}");
+    assert_eq!(fs::read(&copy).expect("read"), before);
 }
 
 #[test]
