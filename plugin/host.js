@@ -34,6 +34,8 @@ exports.inspect = function inspect(node) {
     throw new Error('hstratum needs a full node: '
       + 'an SPV node has no transactions to mine');
 
+  checkAddresses(node);
+
   return {
     version,
     Block: load('../primitives/block'),
@@ -69,6 +71,35 @@ exports.onOpen = function onOpen(node, version, callback) {
   }, OPEN_POLL_MS);
 
   node.once('closed', () => clearInterval(timer));
+};
+
+/** hsd takes an address of any network, and pays its key on this one. */
+
+function checkAddresses(node) {
+  const prefix = `${node.network.addressPrefix}1`;
+
+  for (const address of node.config.array('coinbase-address', [])) {
+    if (!String(address).toLowerCase().startsWith(prefix))
+      throw new Error(`coinbase-address: ${address} is not an address of `
+        + `${node.network.type}, whose begin with ${prefix}`);
+  }
+}
+
+/**
+ * Close what hsd has opened by the time that plugins are, after a start that
+ * failed: it ends the process as it is, and the next start would take the
+ * tree's lock for that of a live node for four seconds.
+ * @param {Object} node
+ */
+
+exports.closeChain = async function closeChain(node) {
+  const {pool, miner, mempool, chain, blocks} = node;
+
+  // An SPV node has neither miner nor mempool.
+  for (const part of [pool, miner, mempool, chain, blocks]) {
+    if (part)
+      await part.close();
+  }
 };
 
 function loader(node) {

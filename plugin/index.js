@@ -70,6 +70,7 @@ class Plugin {
       host.onOpen(this.node, this.hsd.version, () => this.onOpen());
     } catch (e) {
       e.stack = `hstratum: ${e.message}`;
+      await atMost(SETTLE_MS, host.closeChain(this.node)).catch(() => {});
       throw e;
     } finally {
       clearInterval(alive);

@@ -3,17 +3,37 @@
 #   NETWORK   main, testnet, simnet or regtest (the default)
 #   ADDRESS   who is paid; without one, the node's own wallet
 #   ARGS      further options for hsd
+# Whatever is wrong with a start is one line, and exit code 1.
 set -euo pipefail
 # Ctrl-C is for this script alone: hsd takes a second interrupt while it closes for an error.
 set -m
 
 cd "$(dirname "$0")/.."
 network=${NETWORK:-regtest}
-prefix=$PWD/run
+# For tests, which have a directory of their own.
+prefix=${HSTRATUM_RUN_PREFIX:-$PWD/run}
 read -ra args <<<"${ARGS:-}"
+
+fail() {
+  echo "make run: $1" >&2
+  exit 1
+}
+
+case $network in
+  main | testnet | simnet | regtest) ;;
+  *) fail "NETWORK=$network: expected main, testnet, simnet or regtest" ;;
+esac
 
 options=(--network="$network" --prefix="$prefix" --plugins=hstratum --log-level=info)
 if [ -n "${ADDRESS:-}" ]; then
+  node -e '
+    const Address = require("hsd/lib/primitives/address");
+    const [text, network] = process.argv.slice(1);
+    try {
+      Address.fromString(text, network);
+    } catch (e) {
+      process.exit(1);
+    }' "$ADDRESS" "$network" || fail "ADDRESS=$ADDRESS: not an address of $network"
   options+=(--coinbase-address="$ADDRESS")
 fi
 directory=$prefix
@@ -21,21 +41,41 @@ if [ "$network" != main ]; then
   directory=$prefix/$network
 fi
 
+# What a node says that is not its log: of an error only its message, not where in the source it was.
+plain() {
+  sed -nu -E \
+    -e '/^\[/p' \
+    -e 's/^hstratum: /make run: /p' \
+    -e 's/^Error: Encoding failed\.$/make run: --coinbase-address: not an address/p' \
+    -e 's/^Error: IO error: lock .*$/make run: another node is running in this directory/p' \
+    -e 's/^[A-Za-z]*Error( \[[A-Z_]+\])?: (.*)$/make run: hsd says: \2/p'
+}
+
 if [ "$network" != regtest ]; then
   echo "files: $directory   stop: Ctrl-C"
-  node_modules/.bin/hsd "${options[@]}" "${args[@]}" &
+  exec 3> >(trap '' INT; plain)
+  printer=$!
+  node_modules/.bin/hsd "${options[@]}" "${args[@]}" >&3 2>&3 3>&- &
   node=$!
+  exec 3>&-
   trap 'kill -INT $node 2>/dev/null || true' INT TERM
-  while kill -0 $node 2>/dev/null; do wait $node || true; done
-  exit
+  code=0
+  while kill -0 $node 2>/dev/null; do code=0; wait $node || code=$?; done
+  wait $printer || true
+  exit "$code"
 fi
 
 mkdir -p "$directory"
 log=$directory/console.log
-: >"$log"
-node_modules/.bin/hsd "${options[@]}" --no-dns "${args[@]}" >"$log" 2>&1 &
-node=$!
-follower='' miner=''
+follower='' miner='' node=''
+
+start() {
+  # Not cut short: a node that runs here already would go on writing into it.
+  rm -f "$log"
+  : >"$log"
+  node_modules/.bin/hsd "${options[@]}" --no-dns "${args[@]}" >"$log" 2>&1 &
+  node=$!
+}
 
 stop() {
   trap - INT TERM EXIT
@@ -46,21 +86,34 @@ stop() {
   wait $node 2>/dev/null || true
   if [ -n "$follower" ]; then kill "$follower" 2>/dev/null || true; fi
 }
-trap stop INT TERM EXIT
+
+start
+trap 'stop; exit 0' INT TERM
 
 # The last line of hsd's start; before it, whatever ends the node is in the log.
+retried=''
 until grep -q 'Node is loaded' "$log" && grep -q 'listening on' "$log"; do
   if ! kill -0 $node 2>/dev/null; then
-    tail -n 5 "$log" >&2
+    if [ -z "$retried" ] && grep -q 'Could not acquire lock for' "$log"; then
+      retried=yes
+      echo 'the node that ran here last was ended before it had closed: trying again in 4 seconds'
+      sleep 4
+      start
+      continue
+    fi
+    reason=$(plain <"$log" | grep '^make run: ' | tail -n 1 || true)
+    echo "${reason:-make run: hsd has ended: see $log}" >&2
     exit 1
   fi
   sleep 0.1
 done
+trap stop EXIT
 stratum=$(sed -n 's/.*(stratum) listening on .*:\([0-9]*\)$/\1/p' "$log" | head -n 1)
+who=$(sed -n 's/.*(stratum) who may mine: \(.*\)$/\1/p' "$log" | head -n 1)
 dashboard=$(sed -n 's/.*(stratum) dashboard on \(.*\)$/\1/p' "$log" | head -n 1)
 http=$(sed -n 's/.*(node-http) Node HTTP server listening on \(.*\) (port=\([0-9]*\)).*/\1:\2/p' "$log" | head -n 1)
 
-echo "stratum    stratum+tcp://127.0.0.1:$stratum   any user, any password"
+echo "stratum    stratum+tcp://127.0.0.1:$stratum   $who"
 if [ -n "$dashboard" ]; then echo "dashboard  $dashboard"; fi
 echo "node RPC   http://$http"
 echo "files      $directory/stratum"
@@ -69,10 +122,19 @@ echo "stop       Ctrl-C"
 echo
 
 # One line a block, and whatever goes wrong.
-tail -n +1 -f "$log" \
+tail --pid=$node -n +1 -f "$log" \
   | grep --line-buffered -E 'block accepted|\[(warning|error)\] \(stratum\)' &
 follower=$!
 target/release/hstratum mine --url "stratum+tcp://127.0.0.1:$stratum" --user alice \
   --threads 1 --pause 3000 >"$directory/miner.log" 2>&1 &
 miner=$!
-wait $node || true
+# It ends by itself only where it is refused.
+wait -n $node $miner || true
+if kill -0 $node 2>/dev/null; then
+  echo "the miner of make run has ended: $(tail -n 1 "$directory/miner.log")"
+  miner=''
+fi
+code=0
+wait $node || code=$?
+if [ "$code" != 0 ]; then plain <"$log" | grep '^make run: ' | tail -n 1 >&2 || true; fi
+exit "$code"

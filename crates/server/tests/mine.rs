@@ -172,6 +172,42 @@ fn paused_miner_goes_on_after_each_pause() {
 }
 
 #[test]
+fn miner_paces_itself_where_shares_are_blocks_and_sends_no_more_of_them_than_wanted() {
+    let (listener, server) = listen();
+    let begun = Instant::now();
+    let miner = Miner::start(server, &["--blocks", "4"]);
+    let mut peer = Peer::accept(&listener);
+    peer.welcome();
+    // Nothing is answered before the last is here: what is on its way counts too.
+    let ids: Vec<u64> = (0..4).map(|_| peer.expect("mining.submit").1).collect();
+    assert!(begun.elapsed() >= Duration::from_millis(3 * 400));
+    for id in ids {
+        peer.reply(id, "true");
+    }
+    let (code, stdout, stderr) = miner.finish();
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let mut rest = String::new();
+    peer.reader.read_to_string(&mut rest).expect("closed");
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn miner_told_not_to_pause_sends_no_more_blocks_than_wanted() {
+    let (listener, server) = listen();
+    let miner = Miner::start(server, &["--blocks", "3", "--pause", "0"]);
+    let mut peer = Peer::accept(&listener);
+    peer.welcome();
+    let ids: Vec<u64> = (0..3).map(|_| peer.expect("mining.submit").1).collect();
+    for id in ids {
+        peer.reply(id, "true");
+    }
+    assert_eq!(miner.finish().0, Some(0));
+    let mut rest = String::new();
+    peer.reader.read_to_string(&mut rest).expect("closed");
+    assert_eq!(rest, "");
+}
+
+#[test]
 fn refused_password_ends_the_miner_with_one_line() {
     let (listener, server) = listen();
     let miner = Miner::start(server, &[]);

@@ -68,6 +68,14 @@ impl Work {
         self.share_target == Target::MAX
     }
 
+    /// Whether shares are so hard, or blocks so easy, that one in sixteen shares or more is a block,
+    /// as on regtest: whoever submits all that it finds floods the node with blocks.
+    #[must_use]
+    pub fn shares_are_blocks(&self) -> bool {
+        const SHARES: f64 = 16.0;
+        self.share_target.difficulty().get() * SHARES >= self.block_difficulty().get()
+    }
+
     /// How hard a block is.
     #[must_use]
     pub fn block_difficulty(&self) -> Difficulty {

@@ -134,6 +134,31 @@ fn masked_job_has_no_shares_below_the_announced_difficulty() {
 }
 
 #[test]
+fn shares_are_blocks_where_the_network_is_about_as_easy_as_they_are() {
+    for (bits, difficulty, are_blocks) in [
+        ("207fffff", "1e9", true),
+        ("207fffff", "4.7e-10", true),
+        ("1d00ffff", "1", true),
+        ("1d00ffff", "0.1", true),
+        ("1d00ffff", "0.05", false),
+        ("1a00ffff", "8", false),
+    ] {
+        let told =
+            format!(r#"{{"id":null,"method":"mining.set_difficulty","params":[{difficulty}]}}"#);
+        for job in [JOB_15.to_owned(), JOB_15.replace("e0a20be2", "00000000")] {
+            let mut client = connected();
+            let job = job.replace("207fffff", bits);
+            feed(&mut client, &[SUBSCRIBED, &told, &job, AUTHORIZED]);
+            assert_eq!(
+                current(&client).shares_are_blocks(),
+                are_blocks,
+                "{bits} {difficulty}"
+            );
+        }
+    }
+}
+
+#[test]
 fn block_is_a_share_however_hard_shares_are() {
     let mut client = connected();
     let hard = r#"{"id":null,"method":"mining.set_difficulty","params":[1e9]}"#;

@@ -41,8 +41,17 @@ const EVENTS_MAX: usize = 64;
 /// their way can be added.
 const WAITING_MAX: usize = 2048;
 
+/// The pause after a share where shares are blocks: faster than a node adds and announces them,
+/// they compete with each other and fill its disk.
+const BLOCK_PAUSE: Duration = Duration::from_millis(400);
+
 /// What `hstratum mine` takes.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  hstratum mine --url stratum+tcp://127.0.0.1:3008 --user alice --threads 1 --blocks 10
+
+It connects again for ever. It ends with exit code 0 after --blocks, and with 1 where the user or the
+password is refused.")]
 pub(crate) struct Args {
     /// The pool: stratum+tcp://HOST:PORT
     #[arg(long)]
@@ -69,9 +78,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     blocks: Option<u64>,
 
-    /// Wait this long after each share, in milliseconds: for regtest, where every few hashes are one
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    pause: u64,
+    /// Wait this long after each share, in milliseconds [default: 0, but 400 where shares are blocks,
+    /// as on regtest, since a node can take only so many]
+    #[arg(long, value_name = "MS")]
+    pause: Option<u64>,
 }
 
 /// What the owning thread is told. The number is the connection's.
@@ -122,7 +132,7 @@ struct Miner<'a> {
     /// The client's work and when it came.
     current: Option<(Arc<Work>, Instant)>,
     waiting: VecDeque<(Arc<Work>, Attempt)>,
-    /// Not before this, because of `--pause`.
+    /// Not before this, because of a pause.
     next_submit: Instant,
     /// Whether hashing was last held back because of that.
     pausing: bool,
@@ -257,7 +267,10 @@ impl Miner<'_> {
     }
 
     fn submit_waiting(&mut self, link: &mut Link) -> anyhow::Result<()> {
-        while self.client.pending() < PENDING_MAX && Instant::now() >= self.next_submit {
+        while self.client.pending() < PENDING_MAX
+            && Instant::now() >= self.next_submit
+            && !self.may_be_enough()
+        {
             let Some((work, attempt)) = self.waiting.pop_front() else {
                 break;
             };
@@ -266,10 +279,30 @@ impl Miner<'_> {
             }
             if let Some(line) = self.client.submit(&work, &attempt) {
                 link.send(&line)?;
-                self.next_submit = Instant::now() + Duration::from_millis(self.args.pause);
+                self.next_submit = Instant::now() + self.pause(&work);
             }
         }
         Ok(())
+    }
+
+    /// How long to wait after a share of this work.
+    fn pause(&self, work: &Work) -> Duration {
+        match self.args.pause {
+            Some(ms) => Duration::from_millis(ms),
+            None if work.shares_are_blocks() => BLOCK_PAUSE,
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Whether what is on its way can be the last of `--blocks`: then no share is sent until it is
+    /// answered, so that there are not more.
+    fn may_be_enough(&self) -> bool {
+        let pending = u64::try_from(self.client.pending()).unwrap_or(u64::MAX);
+        let blocks = self.client.counts().blocks;
+        match self.args.blocks {
+            Some(wanted) => pending > 0 && blocks.saturating_add(pending) >= wanted,
+            None => false,
+        }
     }
 
     /// Lets the threads hash the client's work, or nothing while shares wait.

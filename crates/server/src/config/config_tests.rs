@@ -357,7 +357,7 @@ fn lists_are_strict_and_short() {
 
 #[test]
 fn every_option_is_in_its_page() {
-    let page = include_str!("../../../docs/options.md");
+    let page = include_str!("../../../../docs/options.md");
     for spec in OPTIONS {
         assert!(page.contains(&format!("`{}`", spec.name)), "{}", spec.name);
     }

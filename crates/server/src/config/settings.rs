@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use hstratum_core::accounts::Auth;
 use hstratum_core::chain::address::Network;
 use hstratum_core::job::Boot;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
@@ -80,6 +81,21 @@ impl Settings {
             public_port: config.public_port,
             proxy_secret: config.proxy_secret.clone(),
         })
+    }
+}
+
+/// Who may mine, for people; `make run` shows it too.
+pub(crate) fn who_may_mine(auth: Auth, network: Network, accounts: usize) -> String {
+    match (auth, accounts) {
+        (Auth::Users, 0) => "accounts only, and there is none yet: add one".to_owned(),
+        (Auth::Users, 1) => "accounts only, 1 so far, with its password".to_owned(),
+        (Auth::Users, _) => format!("accounts only, {accounts} so far, each with its password"),
+        (Auth::Open, 0) => "any user, any password".to_owned(),
+        (Auth::Open, _) => "any user, any password; an account with its own".to_owned(),
+        (Auth::Address, _) => {
+            let network = network.name();
+            format!("whoever gives an address of {network} as user, any password")
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::cluster::threads::Threads;
 use crate::cluster::{self, Ends};
 use crate::config;
 use crate::config::in_force::InForce;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, who_may_mine};
 use crate::driver::Driver;
 use crate::driver::io::Machine;
 use crate::files::Files;
@@ -94,6 +94,8 @@ impl Server {
             certificate: certificate.transpose()?,
         })?;
         let addresses = log_listeners(&net, config, &*node);
+        let who = who_may_mine(config.auth, settings.network, files.users.len());
+        node.log(Level::Info, &format!("who may mine: {who}"));
         let http = http::bind(config, &*node)?;
         let dashboard = http.as_ref().and_then(|http| http.local_addr().ok());
         let in_force = InForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard);
