@@ -181,8 +181,8 @@ async function trouble(name, {proxy, swarm}, act, settled) {
   // A new process counts from the beginning.
   const since = name => after[name] - (after.pid === before.pid ? before[name] : 0);
   const lines = proxy.lines.slice(from)
-    .filter(line => /miners have moved/.test(line))
-    .map(line => line.replace(/^.* moved, without a job for /, ''));
+    .filter(line => /moved \d+ miners?, without a job/.test(line))
+    .map(line => line.replace(/^.* moved \d+ miners?, without a job for /, ''));
 
   return [name, `${since('moved')} moves, jobless ${lines.join('; ') || 'none'}`
     + `; refused: ${since('stale')} stale, ${since('inFlight')} in flight`];

@@ -256,7 +256,7 @@ test('a damaged ledger, users.json and an address of another network',
     assert.match(problems[0], /users\.json: line 1/);
     assert.match(problems[1], /ledger\.db/);
     assert.match(problems[2], /no node runs/);
-    assert.match(problems[3], /no address of regtest/);
+    assert.match(problems[3], /not a payable regtest address/);
     assert.ok(findings.some((found) => {
       return found.severity === 'warning' && /chmod 600/.test(found.advice);
     }));

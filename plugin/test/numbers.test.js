@@ -312,8 +312,8 @@ async function checkServer(node, count, miners) {
   })), sent);
   assert.deepStrictEqual({
     accepted: outcome('accepted'),
-    stale: outcome('stale-prevblk') + outcome('job_not_found'),
-    low: outcome('high-hash'),
+    stale: outcome('stale') + outcome('unknown_job'),
+    low: outcome('above_target'),
     duplicate: outcome('duplicate')
   }, sent);
 

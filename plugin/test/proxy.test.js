@@ -196,7 +196,7 @@ test('a new process takes over, and no miner notices', async (t) => {
   const {code} = await proxy.takeOver();
 
   assert.strictEqual(code, 0);
-  await proxy.waitLog(/\b1 miners were taken over/);
+  await proxy.waitLog(/taken over: 1 miner$/);
   assert.strictEqual(miner.jobs.length, jobs);
   assert.deepStrictEqual(proxy.spread(), [1, 0]);
   // What the operator has taken out stays out.

@@ -84,7 +84,7 @@ test('each call has its help and minds its arguments', async (t) => {
   await check(node, 'addstratumuser', ['alice', 'd=5'], -8, /^no password/);
   await check(node, 'addstratumuser', ['al\u0007', 'x'], -8, /^no name/);
   await check(node, 'addstratumuser', ['alice', 'x', 'hs1q'], -8,
-    /^no address of this network/);
+    /^not a payable address of this network/);
   await check(node, 'setstratumpassword', ['bob', 'x'], -1, /^no such user/);
   await check(node, 'disablestratumuser', ['bob'], -1, /^no such user/);
   await check(node, 'banminer', ['pool.example.com'], -5, /^no IP address/);

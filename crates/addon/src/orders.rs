@@ -376,6 +376,6 @@ fn ban_object(ban: Ban) -> BanObject {
 }
 
 fn address_of(text: &str) -> Result<IpAddr> {
-    let wrong = |_| napi::Error::new(ERR_VALUE, format!("no IP address: {text:?}"));
+    let wrong = |_| napi::Error::new(ERR_VALUE, format!("not an IP address: {text:?}"));
     text.parse().map_err(wrong)
 }

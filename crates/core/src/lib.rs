@@ -10,6 +10,7 @@ pub mod accounting;
 pub mod accounts;
 pub mod alarm;
 pub mod chain;
+pub mod counted;
 pub mod event;
 pub mod job;
 pub mod limits;

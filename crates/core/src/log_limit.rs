@@ -3,6 +3,7 @@
 //! Each line crosses into the node's own log. Whatever somebody without work can cause a line by asks
 //! here first; lines about blocks, the ledger and the operator's orders never do.
 
+use crate::counted::counted;
 use crate::event::{Actions, Level, Wanted};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 use crate::units::Now;
@@ -61,7 +62,7 @@ impl LogLimit {
             .map(|(level, n)| {
                 (
                     level,
-                    format!("{n} more lines about connections were left out"),
+                    format!("{} about connections left out", counted(n, "more line")),
                 )
             })
             .collect();

@@ -127,16 +127,19 @@ impl Refusal {
     /// For the operator.
     pub fn text(self) -> &'static str {
         match self {
-            Self::InvalidName => "no name of an account: 1 to 128 bytes, no control characters",
-            Self::InvalidPassword => {
-                "no password: 1 to 256 bytes, no control characters, and not d= or fd= with a number"
+            Self::InvalidName => {
+                "not an account name: expected 1 to 128 bytes without control characters"
             }
-            Self::InvalidAddress => "no address of this network that can be paid",
-            Self::UserExists => "the user exists already",
+            Self::InvalidPassword => {
+                "not a password: expected 1 to 256 bytes without control characters, and not d= or fd= \
+                 with a number"
+            }
+            Self::InvalidAddress => "not a payable address of this network",
+            Self::UserExists => "the user already exists",
             Self::NoSuchUser => "no such user",
             Self::AdminIsOption => "the admin's password is an option",
             Self::UserBusy => "the user is being written just now, try again",
-            Self::UserNotStored => "the user could not be written, the log says why",
+            Self::UserNotStored => "the user could not be written: see the log",
             Self::UserChanged => "another server has changed the user just now, look again",
             Self::LedgerAway => {
                 "nothing was changed: the shared ledger is away, try again when it is back"
@@ -145,7 +148,7 @@ impl Refusal {
             Self::TooManyBans => "too many addresses are banned, unban some",
             Self::NotBanned => "the address is not banned",
             Self::BanNotStored => {
-                "it holds until a restart: it could not be written, the log says why"
+                "it holds until a restart only, since it could not be written: see the log"
             }
             Self::BanNotShared => {
                 "it holds on this server; the shared ledger is away, and the other servers hear of \

@@ -70,7 +70,7 @@ fn write_all(words: &Receiver<Word>) {
                 let lost = LOST.swap(0, Ordering::Relaxed);
                 if lost > 0 {
                     write(&format!(
-                        "[warning] {lost} lines were lost: nobody has read them in time\n"
+                        "[warning] {lost} lines were lost: standard error was not read in time\n"
                     ));
                 }
                 write(&text);

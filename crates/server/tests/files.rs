@@ -69,7 +69,7 @@ fn last_user_without_an_end_is_kept() {
     let content = format!("{}\n{}", old_line("alice"), old_line("bob"));
     let root = root_with("users.json", content.as_bytes());
     let running = start_in(root, &USERS);
-    running.node.wait_for_log("no end: mended");
+    running.node.wait_for_log("had no newline");
     assert!(may_mine(&running, "bob", "pw"));
     assert_eq!(
         running.wait_for_file("users.json"),
@@ -276,7 +276,7 @@ fn found_block_that_the_disk_refuses_to_the_end_is_named_in_the_log() {
     assert!(running.server.close().wait());
     let (level, _) = running
         .node
-        .wait_for_log(&format!("block {hash} is not in the spool"));
+        .wait_for_log(&format!("block {hash} could not be kept in the spool"));
     assert_eq!(level, Level::Error);
 }
 

@@ -395,7 +395,7 @@ fn operator_rules_users_bans_and_drains() {
     call("POST", "/users", &bob, 204);
     assert!(logs_in("one"));
     let again = call("POST", "/users", &bob, 409);
-    assert_eq!(again.json()["error"], "the user exists already");
+    assert_eq!(again.json()["error"], "the user already exists");
     call(
         "PUT",
         "/users/bob/password",

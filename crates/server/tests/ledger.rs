@@ -28,7 +28,7 @@ fn a_plan_is_a_table_that_adds_up() {
         for line in [
             "PROP, fee 1 %, paid from 1.000000 HNS on",
             "1980.000000 credited + 20.000000 fee + 0.000000 remainder = 2000.000000 reward",
-            "0.000000 carried + 1980.000000 credited = 1980.000000: 660.000000 to 1 accounts now, 1320.000000 later",
+            "0.000000 carried + 1980.000000 credited = 1980.000000: 660.000000 to 1 account now, 1320.000000 later",
             r#""a\u{202e}b\n""#,
             "its reward cannot be spent yet",
             "no address",
@@ -38,8 +38,11 @@ fn a_plan_is_a_table_that_adds_up() {
         assert_eq!(ledger.get("SELECT count(*) FROM settlements"), 0);
         for (args, why) in [
             (&["--scheme", "pplns"][..], "needs --window"),
-            (&["--scheme", "prop", "--window", "2"], "goes with"),
-            (&["--scheme", "prop", "--fee", "101"], "too great"),
+            (
+                &["--scheme", "prop", "--window", "2"],
+                "is for --scheme pplns",
+            ),
+            (&["--scheme", "prop", "--fee", "101"], "expected 0 to 100"),
             (
                 &["--scheme", "prop", "--threshold", "0.0000001"],
                 "at most 6 decimals",
@@ -81,7 +84,7 @@ fn findings_are_lines_and_an_exit_code() {
         let (code, out, err) = hstratum(&args);
         assert_eq!((code, out.lines().count()), (1, 1), "{out}");
         assert!(
-            out.ends_with(".json is missing\n") && err.contains("1 findings"),
+            out.ends_with(".json is missing\n") && err.contains("1 error in"),
             "{out}{err}"
         );
         let file = shares_file(&shares, 7, |file| {

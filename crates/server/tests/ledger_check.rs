@@ -179,7 +179,7 @@ fn a_check_divides_anew() {
         finds(
             ledger,
             None,
-            "40 shares of settlement 1, up to height 7, are gone",
+            "settlement 1, up to height 7, lacks 40 shares that it divided",
         );
     });
 }

@@ -131,7 +131,10 @@ fn work_of_a_file_is_never_counted_twice() {
         );
         let (code, out, err) = import(false, &[&next, &partly]);
         assert_eq!(code, 1, "{out}");
-        assert!(err.contains("2 of 2 files were refused; 0 blocks"), "{err}");
+        assert!(
+            err.contains("refused 2 of 2 files; taken: 0 blocks"),
+            "{err}"
+        );
         for (line, height) in out.lines().zip(["12", "9"]) {
             let says =
                 format!("counted twice at height {height}: the ledger has credit of heights 7");
@@ -178,7 +181,10 @@ fn files_that_cannot_be_read_are_named_where_there_is_no_ledger_either() {
         out.contains("9-missing.json") && out.contains("No such file"),
         "{out}"
     );
-    assert!(err.contains("1 of 1 files were refused; 0 blocks"), "{err}");
+    assert!(
+        err.contains("refused 1 of 1 file; taken: 0 blocks"),
+        "{err}"
+    );
     assert!(!ledger.exists());
 }
 
@@ -188,12 +194,15 @@ fn bad_files_are_refused_by_name_and_change_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         type Change = fn(&mut Value);
         let changes: [(Change, &str); 16] = [
-            (|file| file["network"] = "main".into(), "no address of main"),
-            (|file| file["network"] = "bitcoin".into(), "no network"),
+            (
+                |file| file["network"] = "main".into(),
+                "not an address of main",
+            ),
+            (|file| file["network"] = "bitcoin".into(), "unknown network"),
             (|file| file["total"] = 0.4.into(), "add up"),
             (|file| file["size"] = 3.into(), "size is 3"),
-            (|file| file["block"] = "xyz".into(), "no hash"),
-            (|file| file["txid"] = "ab".into(), "no hash"),
+            (|file| file["block"] = "xyz".into(), "expected a hash"),
+            (|file| file["txid"] = "ab".into(), "expected a hash"),
             (
                 |file| file["block"] = "cd".repeat(32).into(),
                 "belongs to a file",
@@ -207,7 +216,10 @@ fn bad_files_are_refused_by_name_and_change_nothing() {
                 |file| file["shares"]["alice"] = Value::from(-0.1),
                 "zero or above",
             ),
-            (|file| file["shares"]["alice"] = "0.1".into(), "no number"),
+            (
+                |file| file["shares"]["alice"] = "0.1".into(),
+                "expected a number",
+            ),
             (|file| file["shares"] = json!([1, 2]), "expected an object"),
             (|file| *file = json!({}), "missing field"),
         ];
@@ -218,7 +230,7 @@ fn bad_files_are_refused_by_name_and_change_nothing() {
             assert_eq!(code, 1, "{out}");
             assert!(out.contains("refused") && out.contains(why), "{why}: {out}");
             assert!(
-                out.contains(text(&file)) && err.contains("1 of 1 files"),
+                out.contains(text(&file)) && err.contains("1 of 1 file;"),
                 "{out}{err}"
             );
             assert_eq!(ledger.get("SELECT count(*) FROM blocks"), 0);

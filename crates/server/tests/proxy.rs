@@ -266,7 +266,7 @@ fn without_a_server_the_port_refuses_until_there_is_one() {
     let mut miner = front.connect();
     miner.log_in("alice", "");
     assert_eq!(miner.end().1, End::Reset);
-    front.wait_for_line("no server is there");
+    front.wait_for_line("no server is up");
     wait_until("whoever comes is refused", || {
         TcpStream::connect(front.address).is_err()
     });

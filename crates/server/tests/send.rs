@@ -230,7 +230,7 @@ fn nonsense_of_the_wallet_is_not_stored() {
     for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
         let (file, node, wallet) = owing(ledger);
         for (reply, expected) in [
-            (ok(json!({"hex": "00"})), "it is no transaction"),
+            (ok(json!({"hex": "00"})), "it is not a transaction"),
             (ok(json!({"hex": 5})), "is not hsd's"),
             (ok(json!([])), "is not hsd's"),
             (

@@ -186,9 +186,14 @@ impl FeePpm {
     /// # Errors
     /// When it is none, or above 100.
     pub fn parse_percent(text: &str) -> Result<Self, NotANumber> {
-        let ppm = parse_decimal(text, PERCENT_DECIMALS)?.scaled(PERCENT_DECIMALS)?;
+        let ppm = parse_decimal(text, PERCENT_DECIMALS)
+            .and_then(|decimal| decimal.scaled(PERCENT_DECIMALS))
+            .map_err(|error| match error {
+                NotANumber::TooGreat => NotANumber::NotPercent,
+                other => other,
+            })?;
         let fee = u32::try_from(ppm).ok().and_then(Self::new);
-        fee.ok_or(NotANumber::TooGreat)
+        fee.ok_or(NotANumber::NotPercent)
     }
 
     /// In millionths.
@@ -289,6 +294,8 @@ pub enum NotANumber {
     Decimals(u8),
     /// Above what it may be.
     TooGreat,
+    /// Above a hundred percent.
+    NotPercent,
     /// Zero, where something must be.
     Zero,
 }
@@ -298,7 +305,8 @@ impl fmt::Display for NotANumber {
         match self {
             Self::Malformed => f.write_str("expected a number such as 2 or 0.5"),
             Self::Decimals(most) => write!(f, "at most {most} decimals are taken"),
-            Self::TooGreat => f.write_str("the number is too great"),
+            Self::TooGreat => f.write_str("the number is too large"),
+            Self::NotPercent => f.write_str("expected 0 to 100"),
             Self::Zero => f.write_str("the number must be above zero"),
         }
     }

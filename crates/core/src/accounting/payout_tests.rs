@@ -261,7 +261,7 @@ fn percentages_are_read_exactly_or_not_at_all() {
     for text in ["100.0001", "99999999999999999999"] {
         assert_eq!(
             FeePpm::parse_percent(text),
-            Err(NotANumber::TooGreat),
+            Err(NotANumber::NotPercent),
             "{text}"
         );
     }

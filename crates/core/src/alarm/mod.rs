@@ -212,7 +212,7 @@ impl Watch {
     fn look_at_duties(&mut self, undone: Vec<&'static str>, out: &mut Vec<Alarm>) {
         for name in &undone {
             if !self.undone.contains(name) {
-                let text = format!("What is to be done is not, for a minute: {name}");
+                let text = format!("A background task has not been done for a minute: {name}");
                 out.push(Alarm {
                     kind: Kind::DutyLate,
                     text,
@@ -222,7 +222,7 @@ impl Watch {
         }
         for name in &self.undone {
             if !undone.contains(name) {
-                let text = format!("It is done again: {name}");
+                let text = format!("A background task is done again: {name}");
                 out.push(Alarm {
                     kind: Kind::DutyDone,
                     text,
@@ -293,14 +293,14 @@ impl Watch {
         if !self.is_log_large && bytes >= LEDGER_LOG_LARGE {
             self.is_log_large = true;
             let text = format!(
-                "The ledger's log has {} MB and cannot begin anew: somebody reads the ledger all \
-                 the time",
+                "The ledger's log has grown to {} MB and cannot be emptied: some program reads the \
+                 ledger all the time",
                 bytes / 1_000_000
             );
             out.push(plain(Kind::LedgerLogLarge, text));
         } else if self.is_log_large && bytes < LEDGER_LOG_LARGE / 2 {
             self.is_log_large = false;
-            let text = "The ledger's log has begun anew".to_owned();
+            let text = "The ledger's log has been emptied".to_owned();
             out.push(plain(Kind::LedgerLogSmall, text));
         }
     }

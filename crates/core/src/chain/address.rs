@@ -27,12 +27,13 @@ pub enum Network {
 }
 
 impl Network {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Main, Self::Testnet, Self::Regtest, Self::Simnet];
+
     /// The network hsd calls by this name; `None` for any other name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Main, Self::Testnet, Self::Regtest, Self::Simnet]
-            .into_iter()
-            .find(|network| network.name() == name)
+        Self::ALL.into_iter().find(|network| network.name() == name)
     }
 
     /// hsd's name for it: `main`, `testnet`, `regtest` or `simnet`.
@@ -132,6 +133,24 @@ impl Address {
         let is_somebodys = |hash: &[u8]| hash.iter().any(|byte| *byte != 0);
         Self::parse(text, network)
             .filter(|address| address.version == 0 && is_somebodys(&address.hash))
+    }
+
+    /// For people: why `parse_payable` takes a text for none on this network.
+    #[must_use]
+    pub fn why_not_payable(text: &str, network: Network) -> String {
+        let name = network.name();
+        let others = Network::ALL.into_iter().filter(|other| *other != network);
+        let mut others = others.filter(|other| Self::parse(text, *other).is_some());
+        match (Self::parse(text, network), others.next()) {
+            (Some(_), _) => {
+                format!("not a payable {name} address: {text:?} (its version is not 0)")
+            }
+            (None, Some(other)) => {
+                let other = other.name();
+                format!("not a payable {name} address: {text:?} (it is one of {other})")
+            }
+            (None, None) => format!("not a payable {name} address: {text:?}"),
+        }
     }
 
     /// The text of this address on the network, in lower case.

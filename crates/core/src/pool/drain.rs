@@ -35,7 +35,7 @@ impl Pool {
         self.shared.is_leaving = true;
         self.keep_port(out);
         let text = format!(
-            "draining, as ordered: the port refuses, connections that end within {over_s} s: {count}"
+            "draining, as ordered: new connections are refused; connections closed within {over_s} s: {count}"
         );
         out.log(Level::Info, text);
     }

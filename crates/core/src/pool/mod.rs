@@ -327,7 +327,7 @@ impl Pool {
             }
             Verdict::Unknown(reason) => {
                 let text = format!(
-                    "the node gave no verdict on block {height} {hash}: {reason}; it stays in \
+                    "the node did not judge block {height} {hash}: {reason}; it stays in \
                      the spool and is offered again at the next start"
                 );
                 out.log(Level::Error, text);

@@ -68,7 +68,7 @@ impl Pool {
             Change::Enabled => format!("user {name:?} is enabled"),
             Change::Disabled => {
                 let ended = self.send_away(name);
-                format!("user {name:?} is disabled, connections that end: {ended}")
+                format!("user {name:?} is disabled; connections closed: {ended}")
             }
         };
         out.log(Level::Info, text);

@@ -31,7 +31,7 @@ impl Pool {
             if !may_mine {
                 let ended = self.send_away(&name);
                 let text = format!(
-                    "user {name:?} may mine no more, as another server says; connections that end: {ended}"
+                    "user {name:?} may no longer mine, as another server says; connections closed: {ended}"
                 );
                 out.log(Level::Info, text);
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::accounts::ban::network_of;
+use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;
@@ -75,7 +76,10 @@ impl Proxy {
         if shared.backends.iter().any(Backend::is_there) {
             shared.alone_since_ms = None;
             if std::mem::take(&mut shared.is_refusing) {
-                out.log(Level::Info, "miners are taken again".to_owned());
+                out.log(
+                    Level::Info,
+                    "a server is up: miners are accepted again".to_owned(),
+                );
                 out.push(Action::Listen(Listening::On));
             }
             return;
@@ -93,8 +97,8 @@ impl Proxy {
         shared.is_refusing = true;
         let miners = self.all_miners();
         let text = format!(
-            "no server is there: {} miners are reset, and whoever comes is refused",
-            miners.len()
+            "no server is up: {} are reset, and new connections are refused",
+            counted(miners.len(), "miner")
         );
         out.log(Level::Warning, text);
         out.push(Action::Listen(Listening::Off));

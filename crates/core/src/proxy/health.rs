@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::counted::counted;
 use crate::event::{CloseHow, Level};
 use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
@@ -370,7 +371,7 @@ impl Shared {
         });
         asking.lines = lines;
         if !is_sane || read.is_err() {
-            return self.fail(place, "it talks nonsense", now, out);
+            return self.fail(place, "what it sends is not stratum", now, out);
         }
         for (is_refused, hello) in answers {
             self.probe_answered(place, is_refused, hello, now, out);
@@ -465,7 +466,8 @@ impl Shared {
         // Connections may have ended before anything else told that it is down.
         backend.forget_lost(now);
         let (name, miners) = (&backend.name, backend.miners + backend.lost);
-        let text = format!("server {name} is down: {why}; {miners} miners move");
+        let miners = counted(miners, "miner");
+        let text = format!("server {name} is down: {why}; moving {miners}");
         self.changes
             .push(Change::Lost(place, backend.last_alive_ms));
         out.log(Level::Warning, text);

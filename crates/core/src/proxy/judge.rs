@@ -101,7 +101,7 @@ impl Shared {
         if backend.nonsense >= NONSENSE_MAX {
             backend.nonsense = 0;
             backend.down_for_ms = DOWN_MS_MAX;
-            self.fail(place, "it talks nonsense", now, out);
+            self.fail(place, "what it sends is not stratum", now, out);
         }
     }
 }

@@ -25,7 +25,7 @@ pub enum Reject {
     OnlyAdmin,
     /// `mining.add_user` of a name that exists.
     UserExists,
-    /// `mining.add_user` with what is no address of this network that can be paid.
+    /// `mining.add_user` with what is not a payable address of this network.
     InvalidAddress,
     /// The user could not be written to disk.
     UserNotStored,
@@ -56,6 +56,32 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// What became of a submit, in plain words joined by underscores, for counters; none of what is
+    /// never the answer to a submit.
+    pub fn outcome(self) -> Option<&'static str> {
+        Some(match self {
+            Self::InvalidParams => "malformed",
+            Self::TimeTooOld => "time_too_old",
+            Self::TimeTooNew => "time_too_new",
+            Self::LedgerFailing => "ledger_unavailable",
+            Self::JobNotFound => "unknown_job",
+            Self::StalePrevblk => "stale",
+            Self::Duplicate => "duplicate",
+            Self::HighHash => "above_target",
+            Self::UnauthorizedUser => "unauthorized",
+            Self::NotSubscribed => "not_subscribed",
+            Self::NotUpToDate
+            | Self::InvalidPassword
+            | Self::OnlyAdmin
+            | Self::UserExists
+            | Self::InvalidAddress
+            | Self::UserNotStored
+            | Self::LedgerAway
+            | Self::UnknownMethod
+            | Self::LineTooLong => return None,
+        })
+    }
+
     /// Every reject, for tests and counters.
     pub const ALL: [Self; 19] = [
         Self::InvalidParams,

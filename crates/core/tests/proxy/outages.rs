@@ -79,7 +79,7 @@ fn those_that_move_are_counted() {
     let on_it = stage.spread()[0];
     stage.fail(0, Failing::Dies);
     stage.wait(3_000);
-    let text = format!("{on_it} miners move");
+    let text = format!("moving {on_it} miner");
     assert!(
         stage.log.iter().any(|line| line.contains(&text)),
         "{:?}",
@@ -104,7 +104,7 @@ fn those_that_lost_a_server_before_it_was_down_are_counted_too() {
     let downs = stage.log.iter().filter(|line| line.contains("is down"));
     let downs: Vec<&String> = downs.collect();
     assert!(
-        downs.len() == 1 && downs[0].contains("12 miners move"),
+        downs.len() == 1 && downs[0].contains("moving 12 miners"),
         "{downs:?}"
     );
     assert_eq!(stage.lost(), [12]);

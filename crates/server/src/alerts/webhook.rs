@@ -47,7 +47,7 @@ pub(crate) fn config(
     match (url, secret) {
         (Some(url), secret) => Ok(Some(Webhook { url, secret })),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err("webhook-secret: not used, since there is no webhook".to_owned()),
+        (None, Some(_)) => Err("webhook-secret is not used, since there is no webhook".to_owned()),
     }
 }
 

@@ -18,8 +18,12 @@ use super::url::Server;
 
 /// What `hstratum doctor` takes.
 #[derive(clap::Args)]
-#[command(
-    after_help = "With --url alone only that server is tried, as from a miner's place. \
+#[command(after_help = "Examples:
+  hstratum doctor
+  hstratum doctor --network regtest --prefix run
+  hstratum doctor --url stratum+tcp://pool.example.com:3008
+
+With --url alone only that server is tried, as from a miner's place. \
 Options that hsd was given as flags cannot be seen: give --url and --node-url where they differ.
 
 Exit code: 0 without problems, also where there are warnings; else 1.
@@ -27,8 +31,7 @@ Exit code: 0 without problems, also where there are warnings; else 1.
 Environment:
   HSTRATUM_NODE_API_KEY       the node's API key, where hsd.conf does not have it
   HSTRATUM_PASSWORD           the password of --user
-  HSD_…                       as hsd reads it"
-)]
+  HSD_…                       as hsd reads it")]
 pub(crate) struct Args {
     /// The server to try: stratum+tcp://HOST:PORT [default: the one that is configured]
     #[arg(long)]

@@ -11,6 +11,8 @@ use super::terminal::print;
 
 /// What `hstratum completions` takes.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  hstratum completions bash > ~/.local/share/bash-completion/completions/hstratum")]
 pub(crate) struct Completions {
     /// The shell
     shell: Shell,
@@ -18,8 +20,10 @@ pub(crate) struct Completions {
 
 /// What `hstratum man` takes.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  hstratum man ~/.local/share/man/man1 && man hstratum-mine")]
 pub(crate) struct Man {
-    /// The directory, which is made where there is none
+    /// The directory, which is created if it does not exist
     dir: PathBuf,
 }
 

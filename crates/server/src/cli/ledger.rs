@@ -2,6 +2,7 @@
 
 mod report;
 
+use hstratum_core::counted::counted;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Take in the shares/*.json files of a JavaScript hstratum
+    #[command(after_help = "Example:
+  hstratum ledger import --ledger ~/.hsd/stratum/ledger.db ~/old/shares/*.json")]
     Import {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -35,7 +38,9 @@ enum Command {
         #[arg(required = true, value_name = "FILES")]
         files: Vec<PathBuf>,
     },
-    /// Check that the ledger keeps its promises; exit code 1 if it does not
+    /// Check the ledger for errors; exit code 1 if there are any
+    #[command(after_help = "Example:
+  hstratum ledger check --ledger ~/.hsd/stratum/ledger.db")]
     Check {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -45,6 +50,8 @@ enum Command {
         shares: Option<PathBuf>,
     },
     /// Copy the ledger, also while the server writes to it
+    #[command(after_help = "Example:
+  hstratum ledger backup --ledger ~/.hsd/stratum/ledger.db --to ~/ledger-copy.db")]
     Backup {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -54,6 +61,8 @@ enum Command {
         to: PathBuf,
     },
     /// Show rounds and luck, accounts, workers
+    #[command(after_help = "Example:
+  hstratum ledger report --ledger ~/.hsd/stratum/ledger.db")]
     Report {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -63,6 +72,13 @@ enum Command {
         json: bool,
     },
     /// Set where an account is paid
+    #[command(
+        override_usage = "hstratum ledger address --ledger <FILE|URL> <ACCOUNT> <ADDRESS>
+       hstratum ledger address --ledger <FILE|URL> <ACCOUNT> --clear",
+        after_help = "Examples:
+  hstratum ledger address --ledger ~/.hsd/stratum/ledger.db alice hs1q…
+  hstratum ledger address --ledger ~/.hsd/stratum/ledger.db alice --clear"
+    )]
     Address {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -70,7 +86,7 @@ enum Command {
         /// The account
         account: String,
 
-        /// Where it is paid
+        /// Where it is paid; not with --clear
         #[arg(required_unless_present = "clear")]
         address: Option<String>,
 
@@ -79,6 +95,8 @@ enum Command {
         clear: bool,
     },
     /// Write a block's share dump, whichever server found the block
+    #[command(after_help = "Example:
+  hstratum ledger dump --ledger ~/.hsd/stratum/ledger.db --dir /tmp 123456")]
     Dump {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -92,6 +110,8 @@ enum Command {
         dir: PathBuf,
     },
     /// Delete credit that was divided long ago
+    #[command(after_help = "Example:
+  hstratum ledger prune --ledger ~/.hsd/stratum/ledger.db")]
     Prune {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -120,7 +140,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 return print("all is well\n");
             }
             print(&(findings.join("\n") + "\n"))?;
-            bail!("{} findings in {}", findings.len(), ledger.place)
+            bail!("{} in {}", counted(findings.len(), "error"), ledger.place)
         }
         Command::Backup { ledger, to } => {
             let Place::File(path) = &ledger.place else {
@@ -157,7 +177,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let node = Node::new(url, secret(NODE_KEY)?, network, Patience::default());
             check_node(&mut db, &node)?;
             let rows = prune(&mut db, network)?;
-            print(&format!("{rows} rows deleted\n"))
+            print(&format!("deleted {}\n", counted(rows, "row")))
         }
     }
 }
@@ -170,7 +190,10 @@ fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<
         let what = match outcome {
             Imported::New { height, accounts } => {
                 taken += 1;
-                format!("block {height} with the work of {accounts} accounts")
+                format!(
+                    "block {height} with the work of {}",
+                    counted(*accounts, "account")
+                )
             }
             Imported::WithoutWork { height, there } => {
                 taken += 1;
@@ -189,8 +212,9 @@ fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<
     match refused {
         0 => Ok(()),
         _ => bail!(
-            "{refused} of {} files were refused; {taken} blocks were taken",
-            files.len()
+            "refused {refused} of {}; taken: {}",
+            counted(files.len(), "file"),
+            counted(taken, "block")
         ),
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use clap::builder::NonEmptyStringValueParser;
+use hstratum_core::counted::counted;
 use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
 
 use cpu::Cpu;
@@ -50,8 +51,7 @@ const BLOCK_PAUSE: Duration = Duration::from_millis(400);
 #[command(after_help = "Example:
   hstratum mine --url stratum+tcp://127.0.0.1:3008 --user alice --threads 1 --blocks 10
 
-It connects again for ever. It ends with exit code 0 after --blocks, and with 1 where the user or the
-password is refused.")]
+It reconnects for ever. Exit code: 0 after --blocks; 1 where the user or the password is refused.")]
 pub(crate) struct Args {
     /// The pool: stratum+tcp://HOST:PORT
     #[arg(long)]
@@ -343,8 +343,9 @@ impl Miner<'_> {
             ", waiting for work"
         };
         let text = format!(
-            "{} accepted, {} blocks, {rejected} rejected{waiting}",
-            counts.accepted, counts.blocks
+            "{} accepted, {}, {rejected} rejected{waiting}",
+            counts.accepted,
+            counted(counts.blocks, "block")
         );
         self.screen.tick(self.cpu.hashes(), &text);
     }

@@ -33,16 +33,14 @@ enum Command {
     Payout(payout::Args),
     /// Look at a configuration, a node and a stratum port, and tell what is wrong
     Doctor(doctor::Args),
-    /// Print what completes these commands in a shell
-    #[command(hide = true)]
-    Completions(generate::Completions),
-    /// Write the manual's pages into a directory
-    #[command(hide = true)]
-    Man(generate::Man),
     /// Take miners and spread them over servers; they stay connected when a server fails
     Proxy(proxy::Args),
     /// Many simulated miners at once: to see what a server bears, and whether it counts right
     Swarm(swarm::Args),
+    /// Print what completes these commands in a shell
+    Completions(generate::Completions),
+    /// Write the manual's pages into a directory
+    Man(generate::Man),
 }
 
 /// Runs the command that the arguments name. A failure is one line and exit code 1.

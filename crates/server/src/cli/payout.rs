@@ -38,19 +38,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 #[derive(clap::Args)]
 pub(crate) struct TermsArgs {
     /// How a reward is divided
-    #[arg(long)]
+    #[arg(long, display_order = 1)]
     scheme: SchemeName,
 
-    /// PPLNS: how much work before a block counts, in network difficulties
-    #[arg(long, value_name = "X", value_parser = Decimal::parse_positive)]
+    /// For pplns: how much work before each block is paid, in network difficulties. 2 is usual, the
+    /// work of two blocks on average; more evens out what a miner earns, and pays newcomers later
+    #[arg(long, display_order = 3, value_name = "X", value_parser = Decimal::parse_positive)]
     window: Option<Decimal>,
 
     /// The pool's fee, in percent
-    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = FeePpm::parse_percent)]
+    #[arg(long, display_order = 4, value_name = "PERCENT", default_value = "0", value_parser = FeePpm::parse_percent)]
     fee: FeePpm,
 
     /// The balance from which an account is paid
-    #[arg(long, value_name = "HNS", default_value = "1", value_parser = parse_hns)]
+    #[arg(long, display_order = 5, value_name = "HNS", default_value = "1", value_parser = parse_hns)]
     threshold: u64,
 }
 
@@ -68,8 +69,8 @@ impl TermsArgs {
         let scheme = match (self.scheme, self.window) {
             (SchemeName::Prop, None) => Scheme::Prop,
             (SchemeName::Pplns, Some(window)) => Scheme::Pplns { window },
-            (SchemeName::Prop, Some(_)) => bail!("--window goes with --scheme pplns only"),
-            (SchemeName::Pplns, None) => bail!("--scheme pplns needs --window"),
+            (SchemeName::Prop, Some(_)) => bail!("--window is for --scheme pplns only"),
+            (SchemeName::Pplns, None) => bail!("--scheme pplns needs --window, e.g. --window 2"),
         };
         Ok(Terms {
             scheme,
@@ -83,7 +84,7 @@ impl TermsArgs {
 #[derive(clap::Args)]
 pub(crate) struct LedgerArgs {
     /// The ledger: a file, or postgres://… (the password may be in PGPASSWORD)
-    #[arg(long = "ledger", value_name = "FILE|URL")]
+    #[arg(long = "ledger", display_order = 0, value_name = "FILE|URL")]
     pub(crate) place: Place,
 }
 
@@ -92,7 +93,7 @@ pub(crate) struct LedgerArgs {
 pub(crate) struct FleetArgs {
     /// Do not wait for what this server, by its name or as # and its number, has not shipped to the shared
     /// ledger; may be repeated
-    #[arg(long = "without", value_name = "SERVER")]
+    #[arg(long = "without", display_order = 50, value_name = "SERVER")]
     without: Vec<String>,
 }
 

@@ -1,17 +1,26 @@
 //! `hstratum proxy`: one address for miners before several servers.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Subcommand;
 use hstratum::proxy::control::{self, Order};
 use hstratum::proxy::settings::{Options, Settings};
+use hstratum_core::counted::counted;
+use serde_json::Value;
 
-use super::terminal::print_json;
+use super::terminal::{Table, print, print_json, shown};
 
 /// What `hstratum proxy` takes.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  hstratum proxy --listen tcp://[::]:3008 --backend 10.0.0.1:3008 --backend 10.0.0.2:3008
+  hstratum proxy --config /etc/hstratum/proxy.toml"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     order: Option<Ask>,
@@ -22,12 +31,28 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Ask {
-    /// Show how a running proxy and its servers are, as JSON
-    Status(Place),
+    /// Show how a running proxy and its servers are
+    #[command(after_help = "Example:
+  hstratum proxy status --control /run/hstratum-proxy/control")]
+    Status(Status),
     /// Move the miners of a server away, one by one, and send it no more
+    #[command(after_help = "Example:
+  hstratum proxy drain 10.0.0.1:3008 --control /run/hstratum-proxy/control")]
     Drain(Server),
     /// Send miners to a drained server again
+    #[command(after_help = "Example:
+  hstratum proxy fill 10.0.0.1:3008 --control /run/hstratum-proxy/control")]
     Fill(Server),
+}
+
+#[derive(clap::Args)]
+struct Status {
+    #[command(flatten)]
+    place: Place,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -48,12 +73,16 @@ struct Server {
 
 /// Runs a proxy to its end, or asks a running one.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let mut as_table = false;
     let (place, order) = match args.order {
         None => {
             let options = args.options.with_file()?;
             return hstratum::proxy::run(Settings::of(options)?);
         }
-        Some(Ask::Status(place)) => (place, Order::Status),
+        Some(Ask::Status(status)) => {
+            as_table = !status.json;
+            (status.place, Order::Status)
+        }
         Some(Ask::Drain(server)) => (server.place, Order::Drain(server.name)),
         Some(Ask::Fill(server)) => (server.place, Order::Fill(server.name)),
     };
@@ -61,5 +90,90 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(error) = answer["error"].as_str() {
         bail!("failed to {}: {error}", order.encode());
     }
-    print_json(&answer)
+    match as_table {
+        true => print(&table(&answer)),
+        false => print_json(&answer),
+    }
+}
+
+/// The servers, and what the proxy has done, for people.
+fn table(status: &Value) -> String {
+    let mut out = String::new();
+    let mut servers = Table::new(["server", "state", "miners", "height", "why"]);
+    for server in status["servers"].as_array().into_iter().flatten() {
+        let state = match server["drained"].as_bool() {
+            Some(true) => "drained".to_owned(),
+            _ => text(&server["state"]),
+        };
+        servers.row([
+            text(&server["name"]),
+            state,
+            text(&server["miners"]),
+            text(&server["height"]),
+            text(&server["reason"]),
+        ]);
+    }
+    servers.write("Servers", &mut out);
+    let (shares, places, moves) = (&status["shares"], &status["places"], &status["moves"]);
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    for (what, value) in [
+        (
+            "miners",
+            format!(
+                "{}, of {} places {} are taken",
+                number(&status["miners"]),
+                number(&places["all"]),
+                number(&places["taken"])
+            ),
+        ),
+        (
+            "shares",
+            format!(
+                "{} accepted, {} refused by servers, {} by the proxy during moves",
+                number(&shares["accepted"]),
+                number(&shares["refused"]),
+                number(&shares["refused_stale"]) + number(&shares["refused_in_flight"])
+            ),
+        ),
+        (
+            "moved",
+            format!(
+                "{} since their server was lost, {} from one that was up",
+                number(&moves["server_lost"]),
+                number(&moves["server_left"])
+            ),
+        ),
+        (
+            "reset",
+            format!(
+                "{} since no server took them",
+                counted(number(&status["reset"]), "miner")
+            ),
+        ),
+        (
+            "refused",
+            format!(
+                "{} and {}",
+                counted(number(&status["refused_logins"]), "login"),
+                counted(
+                    number(&places["refused_full"])
+                        + number(&places["refused_per_address"])
+                        + number(&places["refused_descriptors"]),
+                    "connection"
+                )
+            ),
+        ),
+    ] {
+        let _ = writeln!(out, "{what:<8} {value}");
+    }
+    out
+}
+
+/// A value as a cell.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => shown(text),
+        other => other.to_string(),
+    }
 }

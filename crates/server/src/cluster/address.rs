@@ -76,7 +76,10 @@ impl Address {
                 }),
         };
         let named = |error: postgres::Error| {
-            let place = |reason| format!("failed to connect to {self}: {reason}");
+            let place = |reason: String| match reason.contains("password missing") {
+                true => format!("failed to connect to {self}: no password: put it in PGPASSWORD"),
+                false => format!("failed to connect to {self}: {reason}"),
+            };
             match SqlError::from(error) {
                 SqlError::Lost(reason) => SqlError::Lost(place(reason)),
                 SqlError::Failed(reason) => SqlError::Failed(place(reason)),

@@ -56,7 +56,7 @@ impl Taken {
             Level::Info,
             format!(
                 "taken into the shared ledger, which this server's users.json and bans.json do not \
-             change any more: {users} users, {addresses} addresses, {bans} bans"
+             change any more: users {users}, addresses {addresses}, bans {bans}"
             ),
         )];
         if *others > 0 {

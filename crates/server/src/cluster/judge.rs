@@ -222,7 +222,7 @@ impl Bench<'_> {
     fn tell(&mut self, knowledge: Option<Knowledge>, node: &dyn Node) {
         let Some(Knowledge::Behind(tip)) = knowledge else {
             if self.behind_since.take().is_some_and(|(_, told)| told) {
-                let text = "the node knows all of the chain that the shared ledger was ever shown";
+                let text = "the node has caught up with the chain that the shared ledger was shown";
                 node.log(Level::Info, text);
             }
             return;

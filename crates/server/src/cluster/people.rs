@@ -462,7 +462,7 @@ impl Registry {
                 .map(|name| (name.clone(), None))
                 .collect();
             if !gone.is_empty() {
-                let text = format!("users that the shared ledger has no more: {}", gone.len());
+                let text = format!("users that the shared ledger no longer has: {}", gone.len());
                 self.node.log(Level::Warning, &text);
             }
             users.extend(gone);

@@ -161,7 +161,7 @@ impl Relay {
             match raw.filter(|raw| is_block(&hash, raw)) {
                 Some(raw) => self.node.offer(Offer::Relayed { hash, raw }),
                 None => {
-                    let text = format!("what another server has put as block {hash} is none");
+                    let text = format!("what another server sent as block {hash} is not a block");
                     self.node.log(Level::Warning, &text);
                 }
             }

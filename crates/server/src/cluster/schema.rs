@@ -142,7 +142,7 @@ fn prepare_once(client: &mut Client, network: Network, unix_s: u64) -> anyhow::R
                 found <= known,
                 "it was written by a newer hstratum (version {found}, this program knows {known})"
             );
-            usize::try_from(found).context("its version is none")?
+            usize::try_from(found).context("it has no version")?
         }
         None => 0,
     };

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use hstratum_core::counted::counted;
 use hstratum_core::event::Level;
 
 use super::address::Address;
@@ -40,8 +41,9 @@ impl<'a> Talk<'a> {
             Link::Up => return,
             Link::Starting => format!("shared ledger: {address}, as {label:?}"),
             Link::Away(_) | Link::Refused(_) => format!(
-                "the shared ledger is back after {} s; {behind} batches wait",
-                self.since.elapsed().as_secs()
+                "the shared ledger is back after {} s; to be sent: {}",
+                self.since.elapsed().as_secs(),
+                counted(behind, "batch")
             ),
         };
         self.node.log(Level::Info, &text);
@@ -112,8 +114,8 @@ impl<'a> Talk<'a> {
     pub(super) fn left(&self, behind: i64) {
         if behind > 0 {
             let text = format!(
-                "{behind} batches of shares are not in the shared ledger yet: they go after the next \
-                 start"
+                "{} of shares not in the shared ledger yet: sent after the next start",
+                counted(behind, "batch")
             );
             self.node.log(Level::Warning, &text);
         }

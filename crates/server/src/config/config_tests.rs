@@ -311,16 +311,12 @@ fn certificate_is_given_when_and_only_when_a_listener_needs_it() {
         check(
             &[listen],
             &[],
-            "tls-cert: missing, and listen has tls:// or auto://",
+            "tls-cert is required, since listen has tls:// or auto://",
         );
-        check(
-            &[listen],
-            &[cert],
-            "tls-key: missing, and there is tls-cert",
-        );
-        check(&[listen], &[key], "tls-cert: missing, and there is tls-key");
+        check(&[listen], &[cert], "tls-key is required with tls-cert");
+        check(&[listen], &[key], "tls-cert is required with tls-key");
     }
-    let unused = "tls-cert: not used, since listen has no tls:// or auto://";
+    let unused = "tls-cert is not used, since listen has no tls:// or auto://";
     check(&["tcp://[::]:1"], &[cert, key], unused);
     check(&[], &[cert, key], unused);
 }
@@ -400,7 +396,7 @@ fn webhook_is_a_url_that_no_error_shows() {
     let error = flags(&[("webhooksecret", "key")]).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "webhook-secret: not used, since there is no webhook"
+        "webhook-secret is not used, since there is no webhook"
     );
     assert!(flags(&[("hashratealarm", "100")]).is_err());
 }

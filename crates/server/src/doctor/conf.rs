@@ -228,7 +228,10 @@ fn parse(text: &str) -> Result<Lines, String> {
         };
         let key = key.trim().replace('-', "");
         if !is_key(&key) {
-            return Err(format!("line {}: {key:?} is no name", index + 1));
+            return Err(format!(
+                "line {}: not the name of an option: {key:?}",
+                index + 1
+            ));
         }
         let value = value.trim();
         if !value.is_empty() {

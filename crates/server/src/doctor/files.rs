@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::files::users::{self, End};
@@ -50,7 +51,7 @@ pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, finding
     if existing != stratum {
         findings.ok(
             Part::Files,
-            format!("{} is made at the first start", stratum.display()),
+            format!("{} is created at the first start", stratum.display()),
         );
         return;
     }
@@ -151,7 +152,7 @@ fn check_users(path: &Path, findings: &mut Findings) {
         Ok((records, _)) => {
             findings.ok(
                 Part::Files,
-                format!("users.json: {}", count(records.len(), "account")),
+                format!("users.json: {}", counted(records.len(), "account")),
             );
         }
     }
@@ -167,7 +168,10 @@ fn check_users(path: &Path, findings: &mut Findings) {
 
 fn check_ledger(path: &Path, network: Network, findings: &mut Findings) {
     let Ok(file) = fs::metadata(path) else {
-        return findings.ok(Part::Files, "no ledger.db: it is made at the first start");
+        return findings.ok(
+            Part::Files,
+            "no ledger.db: it is created at the first start",
+        );
     };
     let name = path.display();
     match judge_ledger(path, file.len(), network) {
@@ -185,11 +189,11 @@ fn check_ledger(path: &Path, network: Network, findings: &mut Findings) {
         ),
         Ok(Some(faults)) if faults.is_empty() => findings.ok(
             Part::Files,
-            format!("ledger.db: {}, keeps its promises", bytes(file.len())),
+            format!("ledger.db: {}, no errors found", bytes(file.len())),
         ),
         Ok(Some(faults)) => findings.problem(
             Part::Files,
-            format!("ledger.db: {}, the first: {}", count(faults.len(), "fault"), faults[0]),
+            format!("ledger.db: {}, the first: {}", counted(faults.len(), "fault"), faults[0]),
             format!("hstratum ledger check --ledger {name} lists them; see docs/ledger.md"),
         ),
     }
@@ -233,7 +237,7 @@ fn check_spool(dir: &Path, findings: &mut Findings) {
             Part::Files,
             format!(
                 "{} in {name} the node has not answered",
-                count(waiting, "found block")
+                counted(waiting, "found block")
             ),
             "start the node, or start it again: it is offered each of them; delete none",
         );
@@ -241,7 +245,7 @@ fn check_spool(dir: &Path, findings: &mut Findings) {
     if torn > 0 {
         findings.warn(
             Part::Files,
-            format!("{} in {name} set aside as damaged", count(torn, "file")),
+            format!("{} in {name} set aside as damaged", counted(torn, "file")),
             "check the disk; then move them away",
         );
     }
@@ -253,13 +257,6 @@ fn check_spool(dir: &Path, findings: &mut Findings) {
 fn age(entry: &fs::DirEntry) -> Option<Duration> {
     let modified = entry.metadata().ok()?.modified().ok()?;
     SystemTime::now().duration_since(modified).ok()
-}
-
-fn count(number: usize, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
-    }
 }
 
 fn bytes(number: u64) -> String {
@@ -314,7 +311,7 @@ mod tests {
         assert!(
             found
                 .iter()
-                .any(|(_, text)| text.contains("keeps its promises"))
+                .any(|(_, text)| text.contains("no errors found"))
         );
     }
 

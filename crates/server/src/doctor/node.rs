@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hstratum_core::accounting::ledger::Knowledge;
 use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
 use crate::ledger_tools::Place;
@@ -161,8 +162,8 @@ fn check_configured_payee(addresses: &str, network: Network, findings: &mut Find
         Some(text) => findings.problem(
             Part::Node,
             format!(
-                "coinbase-address: {text:?} is no address of {} that can be paid",
-                network.name()
+                "coinbase-address: {}",
+                Address::why_not_payable(text, network)
             ),
             format!("correct it in hsd.conf: it begins with {}1", network.hrp()),
         ),
@@ -200,7 +201,7 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
         ),
         1..=3 => findings.warn(
             Part::Node,
-            format!("{} peers only", status.peers),
+            format!("only {}", counted(status.peers, "peer")),
             "more of them hear of a block sooner: --max-outbound=16, or --listen and an open port",
         ),
         peers => findings.ok(Part::Node, format!("{peers} peers")),

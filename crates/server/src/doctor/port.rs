@@ -209,7 +209,7 @@ fn tell(
         Err(Ended::Silent) => findings.problem(
             Part::Miners,
             format!("{who}: it takes connections, and does not reply"),
-            "the process that has the port hangs, or is no stratum server: see ss -ltnp and its log",
+            "the process that has the port hangs, or is not a stratum server: see ss -ltnp and its log",
         ),
         Err(Ended::Tls) => findings.problem(
             Part::Miners,

@@ -77,7 +77,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Ban>> {
             continue;
         }
         let line: Line =
-            serde_json::from_str(line).with_context(|| format!("line {number} is no ban"))?;
+            serde_json::from_str(line).with_context(|| format!("line {number} is not a ban"))?;
         bans.push(Ban {
             address: line.address,
             since_s: line.since,
@@ -118,6 +118,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join(NAME), "\n{\"address\":\"x\"}\n").expect("written");
         let error = BansFile::open(dir.path()).expect_err("malformed");
-        assert!(error.to_string().contains("line 2 is no ban"), "{error}");
+        assert!(error.to_string().contains("line 2 is not a ban"), "{error}");
     }
 }

@@ -90,7 +90,7 @@ impl Files {
             Some(Repair::Completed) => {
                 node.log(
                     Level::Warning,
-                    "the last line of users.json had no end: mended",
+                    "the last line of users.json had no newline: it was added",
                 );
             }
             Some(Repair::Cut(path)) => {

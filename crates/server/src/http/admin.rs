@@ -97,7 +97,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// A place for one that waits.
 fn enter(site: &Site) -> Result<SemaphorePermit<'_>, Failure> {
     let entered = operator(site).places.try_acquire();
-    entered.map_err(|_| Failure::busy("other orders wait for an answer already"))
+    entered.map_err(|_| Failure::busy("too many orders are waiting, try again"))
 }
 
 async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
@@ -115,7 +115,7 @@ async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
             Err(Failure(status, refusal.text().to_owned()))
         }
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server stops")),
+        Err(_) => Err(Failure::busy("the server is stopping")),
     }
 }
 
@@ -247,7 +247,7 @@ async fn set_address(
     match tokio::task::spawn_blocking(move || stored.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server stops")),
+        Err(_) => Err(Failure::busy("the server is stopping")),
     }
 }
 
@@ -330,7 +330,7 @@ async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> Done {
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server stops")),
+        Err(_) => Err(Failure::busy("the server is stopping")),
     }
 }
 
@@ -350,7 +350,7 @@ enum Outcome {
     /// It does not fit what is there.
     #[response(status = 409)]
     Conflict(Problem),
-    /// The disk refuses, or the server stops.
+    /// The disk refuses, or the server is stopping.
     #[response(status = 503)]
     Busy(Problem),
 }

@@ -71,7 +71,7 @@ pub(crate) async fn no_such_path() -> Failure {
 pub(crate) async fn only_get() -> Failure {
     Failure(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this path does not take that method".to_owned(),
+        "this path does not accept that method".to_owned(),
     )
 }
 

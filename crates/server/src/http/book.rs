@@ -80,7 +80,7 @@ impl Book {
         while self.shelf.is_gate_closed() {
             if Instant::now() >= by {
                 return Err(Failure::busy(
-                    "the ledger's log is being copied: ask again soon",
+                    "the ledger's log is being copied: try again in a few seconds",
                 ));
             }
             tokio::time::sleep(HTTP_GIVE_WAY_LOOK).await;
@@ -101,7 +101,7 @@ impl Book {
         let waiting = self.places.clone().acquire_owned();
         let place = tokio::time::timeout(self.shelf.patience, waiting).await;
         let Ok(Ok(place)) = place else {
-            return Err(Failure::busy("too many are asking"));
+            return Err(Failure::busy("too many requests at a time, try again"));
         };
         let shelf = self.shelf.clone();
         let reading = tokio::task::spawn_blocking(move || {

@@ -186,7 +186,8 @@ impl Events {
     /// The endless answer to whoever wants to know.
     pub(crate) fn answer(&self) -> Result<Response, Failure> {
         let messages = self.listen();
-        let messages = messages.ok_or_else(|| Failure::busy("too many are listening"))?;
+        let messages =
+            messages.ok_or_else(|| Failure::busy("too many listeners, try again later"))?;
         let kind = [(CONTENT_TYPE, "text/event-stream")];
         Ok((kind, Body::new(messages)).into_response())
     }

@@ -122,7 +122,9 @@ impl<T> Inside<T> {
             .as_ref()
             .map(|failure| failure.1.clone());
         let text = away.or(failed);
-        Failure::busy(text.unwrap_or_else(|| "it is being read: ask again soon".to_owned()))
+        Failure::busy(
+            text.unwrap_or_else(|| "it is being read: try again in a few seconds".to_owned()),
+        )
     }
 
     /// Whether it is not being read already.

@@ -65,6 +65,9 @@ pub(crate) async fn guard(
     response
 }
 
+/// Of a host that is asked for and is not ours, no more than a name can have is shown.
+const HOST_SHOWN_MAX: usize = 253;
+
 fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), Failure> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
@@ -72,8 +75,15 @@ fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<()
     if hosts.next().is_some() || !host.is_some_and(is_ours) {
         return Err(Failure(
             StatusCode::MISDIRECTED_REQUEST,
-            "this is not the host that was asked for; public-host and http-host-names name others"
-                .to_owned(),
+            match host {
+                Some(host) if host.len() <= HOST_SHOWN_MAX => format!(
+                    "asked as {:?}: name that in public-host or http-host-names, or use the IP address",
+                    without_port(host)
+                ),
+                _ => {
+                    "asked without a host that public-host or http-host-names could name".to_owned()
+                }
+            },
         ));
     }
     let origins = headers.get_all(header::ORIGIN);

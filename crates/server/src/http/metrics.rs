@@ -192,12 +192,10 @@ fn of_shares(page: &mut Page, now: &Snapshot) {
     page.begin(name, "counter", "Submits, by what came of them.");
     page.line(name, &[("outcome", "accepted")], counts.accepted.count);
     for reject in Reject::ALL {
-        let outcome = reject.text().replace(' ', "_");
-        page.line(
-            name,
-            &[("outcome", &outcome)],
-            counts.rejected[reject as usize],
-        );
+        if let Some(outcome) = reject.outcome() {
+            let count = counts.rejected[reject as usize];
+            page.line(name, &[("outcome", outcome)], count);
+        }
     }
     let hashes = counts.accepted.difficulty * HASHES_PER_DIFFICULTY;
     let help = "Hashes that the accepted shares stand for.";

@@ -325,7 +325,7 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Err(Silent) => Some("the pool does not answer".to_owned()),
         Ok(now) if !now.is_healthy() => Some(match &now.view.no_template {
             Some(reason) => format!("no job for miners: {reason}"),
-            None => "no job for miners".to_owned(),
+            None => "no job for miners: the node has not given one yet".to_owned(),
         }),
         Ok(now) if now.view.ledger == LedgerState::Failing => {
             Some("the ledger cannot be written and shares are refused".to_owned())

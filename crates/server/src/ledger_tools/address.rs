@@ -16,8 +16,8 @@ pub fn set_address(db: &mut Db, account: &str, address: Option<&str>) -> anyhow:
     if let Some(address) = address {
         ensure!(
             Address::parse_payable(address, network).is_some(),
-            "{address:?} is no address of {} that can be paid to",
-            network.name()
+            "{}",
+            Address::why_not_payable(address, network)
         );
     }
     let set = "UPDATE accounts SET address = ?2 WHERE name = ?1";

@@ -70,5 +70,5 @@ fn hash_at(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Hash> {
         );
     };
     let text: String = row.get(0)?;
-    Hash::from_hex(&text).with_context(|| format!("{text:?} is no hash"))
+    Hash::from_hex(&text).with_context(|| format!("not a hash: {text:?}"))
 }

@@ -1,9 +1,11 @@
 //! Where a ledger is: in a file, or shared in PostgreSQL.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
+
+use anyhow::bail;
 
 use crate::cluster;
 use crate::cluster::address::Address;
@@ -26,7 +28,10 @@ impl Place {
     /// When there is none, it is no ledger, or its version is not this program's.
     pub fn open(&self) -> anyhow::Result<Db> {
         match self {
-            Self::File(path) => Ok(Db::Sqlite(Sqlite::open_beside(path)?)),
+            Self::File(path) => {
+                check_file(path)?;
+                Ok(Db::Sqlite(Sqlite::open_beside(path)?))
+            }
             Self::Shared(address) => cluster::schema::open_existing(address),
         }
     }
@@ -51,6 +56,21 @@ impl Place {
     }
 }
 
+/// What SQLite says of these is hard to read.
+fn check_file(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    if path.is_dir() {
+        bail!("failed to open {shown}: it is a directory; the ledger is the file ledger.db in it");
+    }
+    if !path.try_exists().unwrap_or(true) {
+        if path.to_string_lossy().contains("://") {
+            bail!("failed to open {shown}: it is neither a file nor a postgres:// URL");
+        }
+        bail!("failed to open {shown}: no such file");
+    }
+    Ok(())
+}
+
 impl FromStr for Place {
     type Err = anyhow::Error;
 
@@ -71,6 +91,27 @@ impl fmt::Display for Place {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Shared(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_ledger_is_told_in_plain_words() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let directory = dir.path().display().to_string();
+        let missing = format!("{directory}/ledger.db");
+        for (text, says) in [
+            (missing.as_str(), "no such file"),
+            ("mysql://a@b/c", "neither a file nor a postgres:// URL"),
+            (directory.as_str(), "the ledger is the file ledger.db in it"),
+        ] {
+            let place: Place = text.parse().expect("a place");
+            let error = place.open().err().expect("none").to_string();
+            assert!(error.contains(text) && error.contains(says), "{error}");
         }
     }
 }

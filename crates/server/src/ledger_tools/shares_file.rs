@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::counted::counted;
 use hstratum_core::units::Hash;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -118,10 +119,10 @@ pub(super) fn read(path: &Path) -> anyhow::Result<SharesFile> {
 fn parse(text: &str) -> anyhow::Result<SharesFile> {
     let raw: Raw<'_> = serde_json::from_str(text).context("failed to understand it")?;
     let network = Network::from_name(&raw.network)
-        .with_context(|| format!("there is no network {:?}", raw.network))?;
+        .with_context(|| format!("unknown network {:?}", raw.network))?;
     ensure!(
         Address::parse(&raw.address, network).is_some(),
-        "{:?} is no address of {}",
+        "{:?} is not an address of {}",
         raw.address,
         network.name()
     );
@@ -131,8 +132,8 @@ fn parse(text: &str) -> anyhow::Result<SharesFile> {
     let size = integer("size", raw.size)?;
     ensure!(
         usize::try_from(size) == Ok(shares.len()),
-        "size is {size} and there are {} accounts",
-        shares.len()
+        "size is {size} and there are {}",
+        counted(shares.len(), "account")
     );
     let total = number("total", raw.total)?;
     let sum: f64 = shares.iter().map(|(_, difficulty)| difficulty).sum();
@@ -174,7 +175,7 @@ fn number(what: &str, raw: &RawValue) -> anyhow::Result<f64> {
         .get()
         .parse()
         .ok()
-        .with_context(|| format!("{what} is {:?}, no number", raw.get()))?;
+        .with_context(|| format!("{what} is {:?}: expected a number", raw.get()))?;
     ensure!(
         value.is_finite() && value >= 0.0,
         "{what} is {}: expected zero or above",
@@ -198,6 +199,7 @@ fn integer(what: &str, raw: &RawValue) -> anyhow::Result<i64> {
 }
 
 fn hash(what: &str, text: &str) -> anyhow::Result<String> {
-    let hash = Hash::from_hex(text).with_context(|| format!("{what} is {text:?}, no hash"))?;
+    let hash =
+        Hash::from_hex(text).with_context(|| format!("{what} is {text:?}: expected a hash"))?;
     Ok(hash.to_string())
 }

@@ -44,10 +44,10 @@ pub(crate) fn files(
     let wrong = match (cert, key) {
         (Some(cert), Some(key)) if is_used => return Ok(Some(TlsFiles { cert, key })),
         (None, None) if !is_used => return Ok(None),
-        (None, None) => "tls-cert: missing, and listen has tls:// or auto://",
-        (Some(_), None) => "tls-key: missing, and there is tls-cert",
-        (None, Some(_)) => "tls-cert: missing, and there is tls-key",
-        (Some(_), Some(_)) => "tls-cert: not used, since listen has no tls:// or auto://",
+        (None, None) => "tls-cert is required, since listen has tls:// or auto://",
+        (Some(_), None) => "tls-key is required with tls-cert",
+        (None, Some(_)) => "tls-cert is required with tls-key",
+        (Some(_), Some(_)) => "tls-cert is not used, since listen has no tls:// or auto://",
     };
     Err(wrong.to_owned())
 }

@@ -38,7 +38,7 @@ pub(super) fn check(
         let address = change.address.encode(network);
         ensure!(
             wallet.owns(&address)?,
-            "it pays {address}, which is neither asked for nor the wallet's"
+            "it pays {address}, which is neither one of those to be paid nor the wallet's"
         );
     }
     let mut coins = Vec::with_capacity(tx.inputs.len());
@@ -47,7 +47,7 @@ pub(super) fn check(
         let name = hex(&input.outpoint.txid.0);
         coins.push(coin.with_context(|| {
             format!(
-                "it spends output {} of {name}, which the node has not",
+                "it spends output {} of {name}, which the node does not have",
                 input.outpoint.index
             )
         })?);
@@ -65,7 +65,7 @@ pub(super) fn check(
 pub(super) fn parse(raw: &str) -> anyhow::Result<Transaction> {
     unhex(raw)
         .and_then(|bytes| Transaction::parse(&bytes))
-        .context("it is no transaction")
+        .context("it is not a transaction")
 }
 
 /// That every account gets its amount, and that nobody else does; gives the change.
@@ -77,7 +77,7 @@ fn judge_outputs<'a>(
     let mut wanted: BTreeMap<(Address, u64), usize> = BTreeMap::new();
     for payee in payees {
         let address = Address::parse(&payee.address, network)
-            .with_context(|| format!("{:?} is no address", payee.address))?;
+            .with_context(|| format!("{:?} is not an address", payee.address))?;
         *wanted.entry((address, payee.amount)).or_default() += 1;
     }
     let mut change = None;

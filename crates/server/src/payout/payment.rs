@@ -11,6 +11,7 @@ use super::payee::Payee;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
+use hstratum_core::counted::counted;
 
 /// How far a payment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +201,10 @@ fn take(sql: &mut dyn Sql, id: i64) -> anyhow::Result<()> {
         )?
         .get(0)?;
     if overdrawn != 0 {
-        bail!("{overdrawn} accounts would be paid more than their balance");
+        bail!(
+            "a payment of more than the balance: {}",
+            counted(overdrawn, "account")
+        );
     }
     let open = "UPDATE payments SET state = 'open' WHERE id = ?1 AND state = 'preparing'";
     expect_one(sql.execute(open, &values![id])?)

@@ -27,6 +27,7 @@ use anyhow::{Context, bail};
 use hstratum_core::accounting::payout::Hns;
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::transaction::Transaction;
+use hstratum_core::counted::counted;
 use hstratum_core::units::hex;
 
 use super::check::{check, parse};
@@ -37,6 +38,10 @@ use super::payment::{self, PaymentState, Signed, Unfinished};
 use super::witness::check_node;
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
+
+/// How long after a payment's time a transaction in the node's mempool is not given to it again, in
+/// seconds.
+const ANNOUNCED_S: u64 = 60 * 60;
 
 /// Something that a run has done or found. Amounts in base units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +200,13 @@ impl Sender<'_> {
                 steps.push(self.waiting(id, txid, depth));
                 Ok(false)
             }
+            // hsd takes one that it has for an error, and logs its stack. After an hour peers are told of
+            // it all the same, since there may have been none.
+            Fate::Waits if self.now < found.created_at.saturating_add(ANNOUNCED_S) => {
+                self.mark_sent(db, id, state)?;
+                steps.push(self.waiting(id, txid, 0));
+                Ok(false)
+            }
             Fate::Waits | Fate::Unknown | Fate::Contested { .. } => {
                 self.broadcast(id, &tx, signed, found.created_at)?;
                 self.mark_sent(db, id, state)?;
@@ -309,12 +321,14 @@ impl Sender<'_> {
                 |balance| format!("{} HNS", Hns(balance.into())),
             );
             format!(
-                "{} accounts are owed {} HNS and the wallet {id:?} has {balance}, of which what is \
+                "{} HNS are owed to {} and the wallet {id:?} has {balance}, of which what is \
                  younger than {} blocks, immature or locked cannot be spent: fund it or wait",
-                batch.len(),
                 Hns(amount.into()),
+                counted(batch.len(), "account"),
                 self.depth_needed()
             )
+        } else if said.contains("Could not decrypt") {
+            format!("the passphrase in HSTRATUM_WALLET_PASSPHRASE is not that of the wallet {id:?}")
         } else if said.contains("No passphrase") {
             format!("the wallet {id:?} is locked: set HSTRATUM_WALLET_PASSPHRASE, or unlock it")
         } else {

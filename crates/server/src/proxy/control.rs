@@ -214,7 +214,7 @@ fn answer(stream: &UnixStream, desk: &Arc<Desk>) -> anyhow::Result<()> {
         return Ok(());
     }
     let text = match Order::parse(line.trim_end()) {
-        None => serde_json::json!({"error": "no such order"}).to_string(),
+        None => serde_json::json!({"error": "unknown order"}).to_string(),
         Some(order) => {
             let (reply, replied) = channel();
             desk.tell(Mail::Order(order, reply))?;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram as Times;
 use hstratum_core::alarm::Watch;
+use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, Level, Listening};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::log_limit::LogLimit;
@@ -321,8 +322,8 @@ impl<S: Outside> Driver<S> {
             return;
         }
         let text = format!(
-            "{} miners have moved, without a job for p50 {} ms, p99 {} ms, max {} ms",
-            times.len(),
+            "moved {}, without a job for p50 {} ms, p99 {} ms, max {} ms",
+            counted(times.len(), "miner"),
             times.value_at_quantile(0.5),
             times.value_at_quantile(0.99),
             times.max()
@@ -407,7 +408,7 @@ impl Driver<Machine> {
     /// After a panic: miners are sent away, and come back to new rules.
     fn begin_anew(&mut self, config: ProxyConfig) {
         self.failures += 1;
-        let text = "the proxy has failed, which is a bug; it begins anew and miners reconnect";
+        let text = "the proxy has failed, which is a bug; it is restarted and miners reconnect";
         log("error", text);
         self.window.tell(&Happening::new("failed"));
         self.net.reset_all();

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::proxy::MinerState;
 use hstratum_core::units::{Difficulty, hex, unhex};
@@ -189,7 +190,8 @@ impl Giver {
             let count = miners.len();
             ensure!(
                 count <= most,
-                "it has {count} miners, and there is room for {most}"
+                "it has {}, and there is room for {most}",
+                counted(count, "miner")
             );
             line.write_all(TAKEN)?;
             line.expect(YOURS)?;
@@ -295,7 +297,7 @@ impl<'a> Line<'a> {
         let [a, b, c, d, count] = head;
         ensure!(
             !is_cut && fds.len() == usize::from(count),
-            "only {} of {count} descriptors came: this process may open no more files",
+            "only {} of {count} descriptors came: this process has reached its limit of file descriptors",
             fds.len()
         );
         let length = u32::from_be_bytes([a, b, c, d]) as usize;

@@ -160,10 +160,12 @@ fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
 
 /// A miner needs two descriptors: its own and that of its link.
 fn conns_max(wanted: usize) -> usize {
-    let fitting = (fd_limit::raise().saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
+    let allowed = fd_limit::raise();
+    let fitting = (allowed.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
     if fitting < wanted {
         let text = format!(
-            "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"
+            "max-inbound is lowered from {wanted} to {fitting}: only {allowed} file descriptors are \
+             allowed; raise LimitNOFILE (systemd) or ulimit -n"
         );
         log("warning", &text);
     }

@@ -2,6 +2,7 @@
 //!
 //! One that is unknown or malformed stops the start and is named.
 
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use clap::Args;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::config::TlsFiles;
 use crate::limits::LISTENERS_MAX;
@@ -31,7 +33,12 @@ const WAIT_S_MAX: u64 = 3_600;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
     /// A TOML file with these options, named as here; flags and the environment go before it
-    #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONFIG")]
+    #[arg(
+        long,
+        display_order = 2,
+        value_name = "FILE",
+        env = "HSTRATUM_PROXY_CONFIG"
+    )]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
@@ -39,19 +46,23 @@ pub struct Options {
     /// first byte tells); :: takes IPv4 too. Up to 16
     #[arg(
         long,
+        display_order = 0,
         value_name = "URL",
         env = "HSTRATUM_PROXY_LISTEN",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "one_or_more")]
     pub listen: Vec<String>,
 
     /// A server, HOST:PORT, plain TCP; a name is looked up again and again. Up to 64
     #[arg(
         long,
+        display_order = 1,
         value_name = "HOST:PORT",
         env = "HSTRATUM_PROXY_BACKEND",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "one_or_more")]
     pub backend: Vec<String>,
 
     /// What is shared with the servers (their proxy-secret), 16 to 64 bytes: lets miners move
@@ -91,6 +102,7 @@ pub struct Options {
         env = "HSTRATUM_PROXY_PROXY_PROTOCOL",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "one_or_more")]
     pub proxy_protocol: Vec<String>,
 
     /// Miners at a time; beyond it one without an accepted share gives way, or the next is refused
@@ -125,6 +137,7 @@ pub struct Options {
         value_delimiter = ',',
         env = "HSTRATUM_PROXY_HTTP_HOST_NAMES"
     )]
+    #[serde(deserialize_with = "one_or_more")]
     pub http_host_names: Vec<String>,
 
     /// A socket in the file system for `hstratum proxy status` and `drain`
@@ -237,8 +250,47 @@ fn read(path: &Path) -> anyhow::Result<Options> {
     toml::from_str(&text).map_err(|error| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         let line = before.matches('\n').count() + 1;
-        anyhow!("failed to read {shown}: line {line}: {}", error.message())
+        // A text without quotes is taken for the beginning of anything.
+        let is_unquoted = [
+            "invalid boolean",
+            "unexpected key",
+            "string values must be quoted",
+        ];
+        let hint = match is_unquoted
+            .iter()
+            .any(|one| error.message().starts_with(one))
+        {
+            true => "; texts are quoted, as in listen = \"tcp://[::]:3008\"",
+            false => "",
+        };
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        anyhow!("failed to read {shown}: line {line}: {message}{hint}")
     })
+}
+
+/// A list, or its only element.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of texts, such as [\"tcp://[::]:3008\"]")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = seq.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    from.deserialize_any(Texts)
 }
 
 impl Settings {
@@ -253,13 +305,28 @@ impl Settings {
                 .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
         })?;
         let backends = each("backend", &options.backend, BACKENDS_MAX, backend)?;
-        ensure!(!listen.is_empty(), "listen: missing");
-        ensure!(!backends.is_empty(), "backend: missing");
+        ensure!(
+            !listen.is_empty(),
+            "--listen is required, e.g. --listen tcp://[::]:3008"
+        );
+        ensure!(
+            !backends.is_empty(),
+            "--backend is required, e.g. --backend 10.0.0.1:3008"
+        );
         for (at, backend) in backends.iter().enumerate() {
             let is_twice = backends[..at]
                 .iter()
                 .any(|other| other.name == backend.name);
             ensure!(!is_twice, "backend: {:?} is there twice", backend.name);
+        }
+        for backend in &backends {
+            let own = listen.iter().find(|spec| is_own(spec.address, backend));
+            if let Some(spec) = own {
+                bail!(
+                    "backend: {:?} is this proxy's own --listen {spec}",
+                    backend.name
+                );
+            }
         }
         let proxy_protocol = each(
             "proxy-protocol",
@@ -276,7 +343,7 @@ impl Settings {
         })?;
         ensure!(
             options.control.is_some() || !options.take_over,
-            "control: missing, and there is take-over"
+            "--take-over needs --control"
         );
         let secret = options.proxy_secret.map(|text| {
             let found = text.len();
@@ -336,6 +403,23 @@ fn each<T>(
         parse(text.trim()).map_err(|error| anyhow!("{name}: {error:#}, found {text:?}"))
     });
     parsed.collect()
+}
+
+/// Whether a server's address is one of our own listeners: the proxy would connect to itself. Of all
+/// addresses of this machine those are known that lead nowhere else.
+fn is_own(own: SocketAddr, backend: &Backend) -> bool {
+    let is_local = |host: &str| host.eq_ignore_ascii_case("localhost");
+    let host = backend.name.rsplit_once(':').map_or("", |(host, _)| host);
+    let port = backend.name.rsplit_once(':').map_or("", |(_, port)| port);
+    if port.parse() != Ok(own.port()) || own.port() == 0 {
+        return false;
+    }
+    let reaches_all = own.ip().is_unspecified();
+    match backend.address.map(|address| address.ip()) {
+        Some(ip) if ip == own.ip() => true,
+        Some(ip) => reaches_all && (ip.is_loopback() || ip.is_unspecified()),
+        None => is_local(host) && (reaches_all || own.ip().is_loopback()),
+    }
 }
 
 fn backend(text: &str) -> anyhow::Result<Backend> {
@@ -406,10 +490,10 @@ fn tls_files(
     match (cert, key) {
         (Some(cert), Some(key)) if is_used => Ok(Some(TlsFiles { cert, key })),
         (None, None) if !is_used => Ok(None),
-        (None, _) if is_used => bail!("tls-cert: missing, and listen has tls:// or auto://"),
-        (Some(_), None) => bail!("tls-key: missing, and there is tls-cert"),
-        (None, _) => bail!("tls-cert: missing, and there is tls-key"),
-        (Some(_), Some(_)) => bail!("tls-cert: not used, since listen has no tls:// or auto://"),
+        (None, _) if is_used => bail!("tls-cert is required, since listen has tls:// or auto://"),
+        (Some(_), None) => bail!("tls-key is required with tls-cert"),
+        (None, _) => bail!("tls-cert is required with tls-key"),
+        (Some(_), Some(_)) => bail!("tls-cert is not used, since listen has no tls:// or auto://"),
     }
 }
 

@@ -40,8 +40,14 @@ fn http_is_on_loopback_unless_another_address_is_named() {
 
 #[test]
 fn what_is_wrong_is_named() {
-    check_error(|o| o.listen.clear(), "listen: missing");
-    check_error(|o| o.backend.clear(), "backend: missing");
+    check_error(
+        |o| o.listen.clear(),
+        "--listen is required, e.g. --listen tcp://[::]:3008",
+    );
+    check_error(
+        |o| o.backend.clear(),
+        "--backend is required, e.g. --backend 10.0.0.1:3008",
+    );
     check_error(
         |o| o.listen.push("127.0.0.1:1".to_owned()),
         "listen: expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, found \"127.0.0.1:1\"",
@@ -78,7 +84,7 @@ fn what_is_wrong_is_named() {
     );
     check_error(
         |o| o.listen.push("tls://127.0.0.1:1".to_owned()),
-        "tls-cert: missing, and listen has tls:// or auto://",
+        "tls-cert is required, since listen has tls:// or auto://",
     );
     check_error(
         |o| o.public_host = Some("a b".to_owned()),
@@ -115,4 +121,60 @@ fn flags_go_before_the_file_and_its_errors_have_a_line() {
         .expect("refused");
     let error = format!("{error:#}");
     assert!(error.contains("line 2: unknown field `prefx`"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_the_proxy_itself_is_refused() {
+    for (listen, backend, is_own) in [
+        ("tcp://127.0.0.1:3008", "127.0.0.1:3008", true),
+        ("tcp://127.0.0.1:3008", "localhost:3008", true),
+        ("tcp://[::]:3008", "127.0.0.1:3008", true),
+        ("tls://0.0.0.0:3008", "localhost:3008", true),
+        ("tcp://[::]:3008", "127.0.0.1:3009", false),
+        ("tcp://[::]:3008", "10.0.0.1:3008", false),
+        ("tcp://127.0.0.2:3008", "127.0.0.1:3008", false),
+        ("tcp://127.0.0.1:0", "127.0.0.1:3008", false),
+    ] {
+        let mut options = options();
+        options.listen = vec![listen.to_owned()];
+        options.backend = vec![backend.to_owned()];
+        if listen.starts_with("tls") {
+            options.tls_cert = Some("cert".into());
+            options.tls_key = Some("key".into());
+        }
+        let outcome = Settings::of(options);
+        assert_eq!(outcome.is_err(), is_own, "{listen} {backend}");
+        if let Err(error) = outcome {
+            let expected = format!("backend: {backend:?} is this proxy's own --listen {listen}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_list_in_the_file_may_be_one_text_and_a_text_without_quotes_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("proxy.toml");
+    let read = |text: &str| {
+        fs::write(&path, text).expect("written");
+        let options = Options {
+            config: Some(path.clone()),
+            ..Options::default()
+        };
+        options.with_file()
+    };
+    let options = read("listen = \"tcp://[::]:1\"\nbackend = [\"a:1\", \"b:1\"]\n");
+    let options = options.expect("valid");
+    assert_eq!(options.listen, ["tcp://[::]:1"]);
+    assert_eq!(options.backend, ["a:1", "b:1"]);
+    for (text, line) in [
+        ("listen = tcp://[::]:3008\n", "texts are quoted"),
+        (
+            "\nlisten = true\n",
+            "line 2: invalid type: boolean `true`, expected a text or a list",
+        ),
+    ] {
+        let error = read(text).err().expect("refused").to_string();
+        assert!(error.contains(line), "{error}");
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::bail;
+use hstratum_core::counted::counted;
 use hstratum_core::event::CloseHow;
 use hstratum_core::proxy::Drain;
 
@@ -52,7 +53,7 @@ impl Driver<Machine> {
                 }
             }
         }
-        log("info", &format!("{taken} miners were taken over"));
+        log("info", &format!("taken over: {}", counted(taken, "miner")));
     }
 
     fn take_over_one(&mut self, miner: MovingMiner<OwnedFd>) -> anyhow::Result<()> {

@@ -380,10 +380,12 @@ fn open_shared(
 
 /// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
 fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
-    let fitting = fd_limit::raise().saturating_sub(DESCRIPTORS_KEPT).max(1);
+    let allowed = fd_limit::raise();
+    let fitting = allowed.saturating_sub(DESCRIPTORS_KEPT).max(1);
     if fitting < wanted {
         let text = format!(
-            "max-inbound is lowered from {wanted} to {fitting}: the process may open no more files"
+            "max-inbound is lowered from {wanted} to {fitting}: only {allowed} file descriptors are \
+             allowed; raise LimitNOFILE (systemd) or ulimit -n"
         );
         node.log(Level::Warning, &text);
     }

@@ -43,11 +43,10 @@ impl Orders {
         address: &str,
     ) -> anyhow::Result<AddressStored> {
         if clean_name(account).as_deref() != Some(account) {
-            bail!("no name of an account: {account:?}");
+            bail!("not an account name: {account:?}");
         }
         let Some(payable) = Address::parse_payable(address, self.network) else {
-            let network = self.network.name();
-            bail!("no address of {network} that can be paid: {address:?}");
+            bail!("{}", Address::why_not_payable(address, self.network));
         };
         let (answer, answered) = channel();
         self.post.node(NodeMail::SetAddress(AddressMail {

@@ -163,7 +163,7 @@ fn owed(sql: &mut dyn Sql, origin: i64, above: i64) -> Result<Vec<(u32, Hash)>, 
 }
 
 fn hash_of(text: String) -> Result<Hash, SqlError> {
-    Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("{text:?} is no hash")))
+    Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("not a hash: {text:?}")))
 }
 
 /// The dump of a block whose round is closed, and the round's effort.

@@ -33,6 +33,7 @@ use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
 use hstratum_core::event::{LedgerState, Level};
 use hstratum_core::units::Now;
 use hstratum_core::units::{Height, Seq};
@@ -405,8 +406,9 @@ impl<L: Ledger> Clerk<'_, L> {
         let (shares, blocks) = self.keeper.left();
         if shares > 0 || blocks > 0 {
             let text = format!(
-                "the ledger could not be written at the stop: {shares} unacknowledged shares and \
-                 {blocks} changes of blocks are not in it"
+                "the ledger could not be written at the stop: it lacks {} and {}",
+                counted(shares, "unacknowledged share"),
+                counted(blocks, "block state change")
             );
             self.node.log(Level::Error, &text);
         }

@@ -64,28 +64,29 @@ impl Outcome {
 
 /// The line for what the node knows of the chain.
 fn say(knowledge: Knowledge) -> (Level, String) {
-    let until = "until then no block is called confirmed or orphaned, and payouts wait";
+    let wait = "no block is called confirmed or orphaned, and payouts wait";
     match knowledge {
         Knowledge::Enough => {
-            let text = "the node knows all of the chain that this ledger was ever shown";
+            let text = "the node has caught up with the chain that this ledger was shown";
             (Level::Info, text.to_owned())
         }
         Knowledge::Unsynced => (
             Level::Info,
-            format!("the node is not synchronized: {until}"),
+            format!("the node is not synchronized: until it is, {wait}"),
         ),
         Knowledge::Tied(tip) => (
             Level::Info,
             format!(
                 "the node has another tip than this ledger was shown, with as much work as {} {}: \
-                 {until}",
+                 until one of the two has more, {wait}",
                 tip.height.0, tip.hash
             ),
         ),
         Knowledge::Behind(tip) => (
             Level::Warning,
             format!(
-                "the node knows less of the chain than this ledger was shown, up to {} {}: {until}",
+                "the node knows less of the chain than this ledger was shown, up to {} {}: until it has \
+                 caught up, {wait}",
                 tip.height.0, tip.hash
             ),
         ),

@@ -68,7 +68,7 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     conn.busy_timeout(BUSY)?;
     let found = version(&conn).with_context(|| format!("failed to read the ledger {name}"))?;
     let Some(found) = found else {
-        bail!("{name} is no ledger of hstratum");
+        bail!("{name} is not a ledger of hstratum");
     };
     let known = STEPS.len();
     ensure!(
@@ -257,7 +257,7 @@ fn version(conn: &Connection) -> rusqlite::Result<Option<usize>> {
 
 /// Whether this program may write to the file. It is opened for reading only.
 fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Result<()> {
-    let head = head(path)?.context("it is no database")?;
+    let head = head(path)?.context("it is not a database")?;
     refuse_old_log(path)?;
     if bytes_of(&beside(path, "-journal")) > 0 && head.ends_with(&APPLICATION_ID.to_be_bytes()) {
         // A program was killed in a transaction. It is taken back at once, and only by who may write.
@@ -317,7 +317,7 @@ fn migrate(
     steps: &[&str],
     told: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    let first = version(conn)?.context("it is no ledger")?;
+    let first = version(conn)?.context("it is not a ledger")?;
     for (from, step) in steps.iter().enumerate().skip(first) {
         let to = from + 1;
         let failed = || format!("failed to upgrade it from version {from} to {to}");

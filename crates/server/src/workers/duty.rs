@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// what was being done and nothing else.
 pub(crate) fn keep(name: &str, node: &dyn Node, mut work: impl FnMut()) {
     while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
-        let text = format!("a bug in the thread {name}, please report it: it begins anew");
+        let text = format!("a bug in the thread {name}, please report it: it is restarted");
         node.log(Level::Error, &text);
         thread::sleep(DUTY_AGAIN);
     }

@@ -218,7 +218,7 @@ pub(crate) fn owned(name: &str, owner: Owner) -> String {
         ),
         Owner::Overruled => {
             format!(
-                "{name:?} is a user from now on: {why}; its miners need the new one to come back"
+                "{name:?} is a user from now on: {why}; its miners need the new password to come back"
             )
         }
     }
@@ -327,7 +327,10 @@ impl<'a> Owed<'a> {
         match refused {
             None => {
                 if self.refusal.end() {
-                    node.log(Level::Info, "found blocks can be kept in the spool again");
+                    node.log(
+                        Level::Info,
+                        "found blocks can be written to the spool again",
+                    );
                 }
             }
             Some((hash, error)) => {
@@ -355,15 +358,13 @@ impl<'a> Owed<'a> {
             Ok(()) => {
                 self.is_reserved = true;
                 if self.bareness.end() {
-                    node.log(
-                        Level::Info,
-                        "there is room in reserve for found blocks again",
-                    );
+                    node.log(Level::Info, "disk space is reserved for found blocks again");
                 }
             }
             Err(error) => {
                 if self.bareness.is_due(now) {
-                    let text = format!("no room in reserve for found blocks: {error:#}");
+                    let text =
+                        format!("no disk space could be reserved for found blocks: {error:#}");
                     node.log(Level::Warning, &text);
                 }
             }
@@ -399,7 +400,9 @@ pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, 
         }
         if is_last {
             for (hash, _) in &owed.list {
-                let text = format!("block {hash} is not in the spool: no later start offers it");
+                let text = format!(
+                    "block {hash} could not be kept in the spool: it is not offered again after a restart"
+                );
                 node.log(Level::Error, &text);
             }
             return;

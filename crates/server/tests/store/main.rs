@@ -454,7 +454,7 @@ fn node_that_lost_its_chain_is_told_of_once_and_changes_nothing() {
     assert_eq!(rig.text(states), before);
     rig.on_main = all;
     rig.chain_as_it_is(12);
-    let back = "the node knows all of the chain that this ledger was ever shown".to_owned();
+    let back = "the node has caught up with the chain that this ledger was shown".to_owned();
     assert!(rig.told().contains(&back));
     assert_eq!(rig.text(states), before);
 }

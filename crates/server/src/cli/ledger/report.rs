@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::now_unix_s;
 use crate::cli::terminal::{Table, hns, print, print_json, shown};
+use hstratum_core::counted::counted;
 
 /// The names of [`RATE_SPANS_S`].
 const RATE_NAMES: [&str; RATE_SPANS_S.len()] = ["10 min", "1 h", "24 h"];
@@ -30,9 +31,9 @@ fn as_table(report: &Report) -> String {
     let open = &report.open;
     let _ = writeln!(
         out,
-        "open round from height {} on: {} shares, work {}, effort {}\npool's own: {} HNS\n",
+        "open round from height {} on: {}, work {}, effort {}\npool's own: {} HNS\n",
         open.from_height,
-        open.shares,
+        counted(open.shares, "share"),
         open.work,
         percent(open.effort),
         hns(report.pool_balance)

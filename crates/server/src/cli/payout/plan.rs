@@ -1,16 +1,29 @@
 //! `hstratum payout plan`: a table that a person can check, or JSON.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use hstratum::ledger_tools;
-use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, plan};
+use hstratum::payout::hsd::{Node, Part, Patience, Url};
+use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, check_node, plan};
+use hstratum::sql::Db;
 use serde_json::{Value, json};
 
-use super::{FleetArgs, LedgerArgs, TermsArgs};
+use super::{FleetArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
 use crate::cli::terminal::{Table, hns, print, print_json, shown};
+use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
+
+/// How long a node may take to answer here.
+const NODE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What `hstratum payout plan` takes.
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  hstratum payout plan --ledger ~/.hsd/stratum/ledger.db --scheme prop --fee 1
+
+Environment:
+  HSTRATUM_NODE_API_KEY       the node's API key, where it has one")]
 pub(crate) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
@@ -20,6 +33,11 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     terms: TermsArgs,
+
+    /// hsd's node, which is asked whether `payout send` would pay now; one that does not answer is
+    /// passed over [default: its usual port on this machine]
+    #[arg(long, value_name = "URL")]
+    node_url: Option<Url>,
 
     /// Print JSON, with amounts in base units
     #[arg(long)]
@@ -46,8 +64,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let mut text = format!("{} ({})\n", args.ledger.place, network.name());
         let _ = writeln!(text, "{}\n", in_words(&terms));
         text += &as_table(&plan);
+        if let Some(refusal) = refusal(args, &mut db, network)? {
+            let _ = writeln!(text, "payout send would pay nothing now: {refusal}");
+        }
         print(&text)
     }
+}
+
+/// Why `payout send` would pay nothing, as far as a node says; none where none answers.
+fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<String>> {
+    let url = args.node_url.clone();
+    let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
+    let patience = Patience {
+        call: NODE_PATIENCE,
+        create: NODE_PATIENCE,
+    };
+    let node = Node::new(url, secret(NODE_KEY)?, network, patience);
+    if node.status().is_err() {
+        return Ok(None);
+    }
+    Ok(check_node(db, &node)
+        .err()
+        .map(|error| format!("{error:#}")))
 }
 
 fn in_words(terms: &Terms) -> String {
@@ -184,12 +222,12 @@ fn write_accounts(plan: &Plan, out: &mut String) {
     let totals = Totals::of(plan);
     let _ = writeln!(
         out,
-        "  {} carried + {} credited = {}: {} to {} accounts now, {} later",
+        "  {} carried + {} credited = {}: {} to {} now, {} later",
         hns(totals.carried),
         hns(totals.changes),
         hns(totals.balance),
         hns(totals.pays),
-        totals.payees,
+        counted(totals.payees, "account"),
         hns(totals.balance - totals.pays)
     );
 }

@@ -15,6 +15,7 @@ use hstratum::payout::{
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::parse_hns;
 use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
@@ -27,7 +28,11 @@ const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
 
 /// What `hstratum payout send` takes.
 #[derive(clap::Args)]
-#[command(after_help = "Environment:
+#[command(after_help = "Examples:
+  hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme prop --wallet pool --dry-run
+  hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme pplns --window 2 --fee 1 --wallet pool
+
+Environment:
   HSTRATUM_NODE_API_KEY       the node's API key, where it has one
   HSTRATUM_WALLET_API_KEY     the wallet's API key, where it has one
   HSTRATUM_WALLET_PASSPHRASE  unlocks the wallet, where it is locked")]
@@ -50,7 +55,7 @@ pub(crate) struct Args {
     wallet_url: Option<Url>,
 
     /// The wallet that pays
-    #[arg(long, value_name = "ID")]
+    #[arg(long, display_order = 2, value_name = "ID")]
     wallet: String,
 
     /// The account of the wallet that pays; the coins of others are not touched
@@ -286,9 +291,9 @@ fn write_paid(step: &Step, out: &mut String) {
     table.write("Paid", out);
     let _ = writeln!(
         out,
-        "  {} to {} accounts; {} network fee, out of the pool's fees",
+        "  {} to {}; {} network fee, out of the pool's fees",
         hns(sum),
-        payees.len(),
+        counted(payees.len(), "account"),
         hns(*network_fee)
     );
 }
@@ -297,14 +302,17 @@ fn write_paid(step: &Step, out: &mut String) {
 fn in_words(step: &Step) -> String {
     match step {
         Step::Discarded { payment } => {
-            format!("payment {payment} had no transaction yet: it begins anew")
+            format!("payment {payment} had no transaction yet: it is made again")
         }
         Step::Confirmed {
             payment,
             txid,
             depth,
         } => {
-            format!("payment {payment} confirmed: {txid}, {depth} blocks deep")
+            format!(
+                "payment {payment} confirmed: {txid}, {} deep",
+                counted(*depth, "block")
+            )
         }
         Step::Abandoned {
             payment,
@@ -313,7 +321,8 @@ fn in_words(step: &Step) -> String {
             depth,
         } => format!(
             "payment {payment} abandoned: {txid} can never confirm, since {by} has spent an input of \
-             it and is {depth} blocks deep; its accounts are due again"
+             it and is {} deep; its accounts are due again",
+            counted(*depth, "block")
         ),
         Step::Waiting {
             payment,
@@ -326,8 +335,9 @@ fn in_words(step: &Step) -> String {
         Step::Sent { payment, txid, .. } => format!("payment {payment} sent: {txid}"),
         Step::Left { accounts, amount } => {
             format!(
-                "{accounts} more accounts are due {} HNS, with the next payment",
-                hns(*amount)
+                "with the next payment: {} HNS to {}",
+                hns(*amount),
+                counted(*accounts, "more account")
             )
         }
         Step::NobodyDue => "nobody is due".to_owned(),

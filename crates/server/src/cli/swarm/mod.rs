@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(Mode::Connect(args)) => connect::run(args),
         Some(Mode::Fanout(args)) => fanout::run(args),
         Some(Mode::Hostile(args)) => hostile::run(args),
-        None => anyhow::bail!("failed to find a mode: see `hstratum swarm --help`"),
+        None => anyhow::bail!("a command is required: submit, connect, fanout or hostile"),
     }
 }
 

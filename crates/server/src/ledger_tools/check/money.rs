@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use hstratum_core::accounting::payout::{FeePpm, Hns};
+use hstratum_core::counted::counted;
 
 use super::Check;
 use crate::payout::divided_over_its_round;
@@ -78,8 +79,8 @@ pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<
         let now = shares_between(check.sql, from, height)?;
         if now < then && !is_pruned {
             check.find(format!(
-                "{} shares of settlement {id}, up to height {height}, are gone",
-                then - now
+                "settlement {id}, up to height {height}, lacks {} that it divided",
+                counted(then - now, "share")
             ));
         }
         // A window may begin within heights that were merged since: only rounds are cut exactly.
@@ -88,8 +89,8 @@ pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<
             let now = shares_between(check.sql, round_from, height)?;
             if now > then {
                 check.find(format!(
-                    "{} shares of the round of settlement {id}, up to height {height}, came after it",
-                    now - then
+                    "the round of settlement {id}, up to height {height}, has {} that came after it",
+                    counted(now - then, "share")
                 ));
             }
         }

@@ -209,7 +209,7 @@ fn dump_is_in_credit(
         let credited = work.get(account).copied().unwrap_or(0.0);
         let others = match less.count() {
             0 => String::new(),
-            more => format!("; {more} more accounts have less, too"),
+            more => format!("; {more} more accounts have less too"),
         };
         check.find(format!(
             "{name} has {dumped} of work of {account:?}, of which the ledger has {credited}{others}"

@@ -56,7 +56,9 @@ impl Wallet {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             let dots = name.bytes().all(|byte| byte == b'.');
             if dots || name.len() > 40 || !name.bytes().all(fits) {
-                bail!("{name:?} is no name of a {what}: letters, digits, -, . and _, at most 40");
+                bail!(
+                    "{name:?} is not the name of a {what}: expected up to 40 letters, digits, -, . and _"
+                );
             }
         }
         Ok(Self {

@@ -1,0 +1,44 @@
+//! A number with the noun that it counts: "1 account", "2 accounts". Texts for people use it.
+
+use std::fmt;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a>(i128, &'a str);
+
+/// This many of them; the noun is given for one.
+pub fn counted(number: impl TryInto<i128>, noun: &str) -> Counted<'_> {
+    // What does not fit is more than one all the same.
+    Counted(number.try_into().unwrap_or(i128::MAX), noun)
+}
+
+impl fmt::Display for Counted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, noun) = *self;
+        match number {
+            1 => write!(f, "1 {noun}"),
+            _ if noun.ends_with("ch") => write!(f, "{number} {noun}es"),
+            _ => write!(f, "{number} {noun}s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one_and_all_else_are_many() {
+        for (number, noun, text) in [
+            (0_u64, "account", "0 accounts"),
+            (1, "account", "1 account"),
+            (2, "account", "2 accounts"),
+            (1, "batch", "1 batch"),
+            (3, "batch", "3 batches"),
+        ] {
+            assert_eq!(counted(number, noun).to_string(), text);
+        }
+        assert_eq!(counted(1_usize, "row").to_string(), "1 row");
+        assert_eq!(counted(-1_i64, "row").to_string(), "-1 rows");
+    }
+}
