@@ -7,22 +7,14 @@ use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::net::{TcpListener, TcpStream};
 
-use browser::{Browser, free_port, head, wait_for_line};
+use browser::{Browser, free_port, head, serve, wait_for_line};
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, Running, TestNode, settings, start, wait_until};
+use harness::{Chain, EVERY_HASH, Miner, TestNode, settings, wait_until};
 use hstratum::server::Server;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
-    let port = free_port();
-    let text = port.to_string();
-    let mut all = vec![("http-port", text.as_str()), ("difficulty", EVERY_HASH)];
-    all.extend(options);
-    (start(&all), Browser::new(port))
-}
 
 #[test]
 fn pool_is_shown_as_it_is() {

@@ -5,18 +5,10 @@ mod harness;
 
 use std::io::{Read, Write};
 
-use browser::{Browser, free_port, wait_for_line};
+use browser::{serve, wait_for_line};
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Running, start, wait_until};
+use harness::{Chain, wait_until};
 use serde_json::json;
-
-fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
-    let port = free_port();
-    let text = port.to_string();
-    let mut all = vec![("http-port", text.as_str()), ("difficulty", EVERY_HASH)];
-    all.extend(options);
-    (start(&all), Browser::new(port))
-}
 
 #[test]
 fn endless_heads_and_too_many_connections_are_cut_off() {

@@ -5,17 +5,14 @@ mod harness;
 
 use std::time::Instant;
 
-use browser::{Browser, free_port};
+use browser::serve;
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, start, wait_until};
+use harness::{Chain, wait_until};
 use rusqlite::Connection;
 
 #[test]
 fn a_ledger_that_another_process_holds_is_not_well_until_it_is_free() {
-    let port = free_port();
-    let text = port.to_string();
-    let running = start(&[("http-port", text.as_str()), ("difficulty", EVERY_HASH)]);
-    let browser = Browser::new(port);
+    let (running, browser) = serve(&[]);
     running.move_on(Chain::hard().empty_at(1));
     let mut miner = running.mine_as("alice");
     miner.mine(Want::Share);

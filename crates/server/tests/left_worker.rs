@@ -5,17 +5,14 @@ mod harness;
 
 use std::time::Duration;
 
-use browser::{Browser, free_port};
+use browser::serve;
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, start, wait_until};
+use harness::{Chain, wait_until};
 use rusqlite::Connection;
 
 #[test]
 fn a_worker_that_left_is_listed_until_the_ledger_has_it_and_after() {
-    let port = free_port();
-    let text = port.to_string();
-    let running = start(&[("http-port", text.as_str()), ("difficulty", EVERY_HASH)]);
-    let browser = Browser::new(port);
+    let (running, browser) = serve(&[]);
     running.move_on(Chain::hard().empty_at(1));
     let list = || browser.json("/api/v1/workers")["workers"].clone();
     let connections = || list()[0]["connections"].as_u64();

@@ -3,21 +3,14 @@
 mod browser;
 mod harness;
 
-use browser::{Browser, free_port};
-use harness::{Chain, start, wait_until};
+use browser::serve;
+use harness::{Chain, wait_until};
 use serde_json::json;
 
 #[test]
 fn a_refused_login_is_in_the_log_the_metrics_and_the_lists() {
-    let port = free_port();
-    let text = port.to_string();
     let token = "0123456789abcdef0123456789abcdef";
-    let running = start(&[
-        ("http-port", text.as_str()),
-        ("auth", "users"),
-        ("http-token", token),
-    ]);
-    let browser = Browser::new(port);
+    let (running, browser) = serve(&[("auth", "users"), ("http-token", token)]);
     running.server.template(Chain::hard().empty_at(0));
     let mut miner = running.connect();
     for n in 0..5 {
@@ -58,15 +51,7 @@ fn a_refused_admin_is_a_refused_login() {
         (&[("password", "secret")][..], "admin_password"),
         (&[], "no_admin"),
     ] {
-        let port = free_port();
-        let text = port.to_string();
-        let options: Vec<_> = options
-            .iter()
-            .copied()
-            .chain([("http-port", text.as_str())])
-            .collect();
-        let running = start(&options);
-        let browser = Browser::new(port);
+        let (running, browser) = serve(options);
         let mut miner = running.connect();
         miner.send(1, "mining.authorize_admin", &json!(["x"]));
         assert_eq!(miner.reply()["error"][1], "invalid password");

@@ -8,9 +8,9 @@ mod shipping;
 
 use std::time::{Duration, Instant};
 
-use browser::{Browser, free_port, wait_for_line};
+use browser::{Browser, wait_for_line};
 use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Running, start, wait_until};
+use harness::{Chain, Running, wait_until};
 use hstratum::ledger_tools::Place;
 use hstratum::sql::Postgres as Connection;
 use hstratum::values;
@@ -18,15 +18,8 @@ use ledgers::Ledger;
 use serde_json::{Value, json};
 
 fn serve(ledger: &Ledger) -> (Running, Browser) {
-    let port = free_port();
-    let (port_text, url) = (port.to_string(), ledger.argument());
-    let options = [
-        ("http-port", port_text.as_str()),
-        ("difficulty", EVERY_HASH),
-        ("database", url.as_str()),
-        ("server-id", "here"),
-    ];
-    (start(&options), Browser::new(port))
+    let url = ledger.argument();
+    browser::serve(&[("database", url.as_str()), ("server-id", "here")])
 }
 
 fn now_s() -> i64 {

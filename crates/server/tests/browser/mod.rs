@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::{EVERY_HASH, Running, start};
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An answer.
@@ -31,6 +33,15 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
     }
+}
+
+/// A server with these options, and a browser before its dashboard.
+pub fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
+    let port = free_port();
+    let text = port.to_string();
+    let mut all = vec![("http-port", text.as_str()), ("difficulty", EVERY_HASH)];
+    all.extend(options);
+    (start(&all), Browser::new(port))
 }
 
 /// See the module.
