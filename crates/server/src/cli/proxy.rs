@@ -114,9 +114,17 @@ fn table(status: &Value) -> String {
         ]);
     }
     servers.write("Servers", &mut out);
+    for (what, value) in sums(status) {
+        let _ = writeln!(out, "{what:<8} {value}");
+    }
+    out
+}
+
+/// What is counted over all servers, a line each.
+fn sums(status: &Value) -> [(&'static str, String); 5] {
     let (shares, places, moves) = (&status["shares"], &status["places"], &status["moves"]);
     let number = |value: &Value| value.as_u64().unwrap_or_default();
-    for (what, value) in [
+    [
         (
             "miners",
             format!(
@@ -163,10 +171,7 @@ fn table(status: &Value) -> String {
                 )
             ),
         ),
-    ] {
-        let _ = writeln!(out, "{what:<8} {value}");
-    }
-    out
+    ]
 }
 
 /// A value as a cell.

@@ -305,29 +305,7 @@ impl Settings {
                 .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
         })?;
         let backends = each("backend", &options.backend, BACKENDS_MAX, backend)?;
-        ensure!(
-            !listen.is_empty(),
-            "--listen is required, e.g. --listen tcp://[::]:3008"
-        );
-        ensure!(
-            !backends.is_empty(),
-            "--backend is required, e.g. --backend 10.0.0.1:3008"
-        );
-        for (at, backend) in backends.iter().enumerate() {
-            let is_twice = backends[..at]
-                .iter()
-                .any(|other| other.name == backend.name);
-            ensure!(!is_twice, "backend: {:?} is there twice", backend.name);
-        }
-        for backend in &backends {
-            let own = listen.iter().find(|spec| is_own(spec.address, backend));
-            if let Some(spec) = own {
-                bail!(
-                    "backend: {:?} is this proxy's own --listen {spec}",
-                    backend.name
-                );
-            }
-        }
+        check_backends(&listen, &backends)?;
         let proxy_protocol = each(
             "proxy-protocol",
             &options.proxy_protocol,
@@ -403,6 +381,34 @@ fn each<T>(
         parse(text.trim()).map_err(|error| anyhow!("{name}: {error:#}, found {text:?}"))
     });
     parsed.collect()
+}
+
+/// That there is something to listen on and to send miners to, each server once and none the proxy itself.
+fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result<()> {
+    ensure!(
+        !listen.is_empty(),
+        "--listen is required, e.g. --listen tcp://[::]:3008"
+    );
+    ensure!(
+        !backends.is_empty(),
+        "--backend is required, e.g. --backend 10.0.0.1:3008"
+    );
+    for (at, backend) in backends.iter().enumerate() {
+        let is_twice = backends[..at]
+            .iter()
+            .any(|other| other.name == backend.name);
+        ensure!(!is_twice, "backend: {:?} is there twice", backend.name);
+    }
+    for backend in backends {
+        let own = listen.iter().find(|spec| is_own(spec.address, backend));
+        if let Some(spec) = own {
+            bail!(
+                "backend: {:?} is this proxy's own --listen {spec}",
+                backend.name
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether a server's address is one of our own listeners: the proxy would connect to itself. Of all

@@ -79,12 +79,10 @@ impl Server {
         }
         let dock = store.dock.clone();
         let duties = Duties::default();
-        let (durable, highest) = (store.durable, store.highest);
-        let status = store.status.clone();
+        let (durable, highest, status) = (store.durable, store.highest, store.status.clone());
         let config = &settings.config;
         let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
-        let tls = config.tls.as_ref();
-        let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
+        let certificate = (config.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
         let (net, waker) = Net::bind(NetConfig {
             listeners: settings.listeners(),
             inherited: Vec::new(),
@@ -121,7 +119,7 @@ impl Server {
             threads::start(&office, store, files.users_files, files.spool, opened)?;
         let (store_desk, users_desk) = (desks.store.clone(), desks.users.clone());
         let relay_desk = desks.relay.clone();
-        if let Some(relay) = &relay_desk {
+        if let Some(relay) = &desks.relay {
             for (hash, raw) in files.unanswered.values().filter_map(Unanswered::recent) {
                 let _ = relay.send(RelayMail::Spooled(hash, raw));
             }
