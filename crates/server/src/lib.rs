@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 mod alerts;
+pub mod client_tls;
 pub mod cluster;
 pub mod config;
 pub mod doctor;

@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -24,7 +24,8 @@ use super::url::Server;
   hstratum doctor --url stratum+tcp://pool.example.com:3008
 
 With --url alone only that server is tried, as from a miner's place. \
-Options that hsd was given as flags cannot be seen: give --url and --node-url where they differ.
+A node that runs tells the options it was given; of one that does not, flags cannot be seen. Nothing \
+is changed without --mine.
 
 Exit code: 0 without problems, also where there are warnings; else 1.
 
@@ -33,7 +34,8 @@ Environment:
   HSTRATUM_PASSWORD           the password of --user
   HSD_…                       as hsd reads it")]
 pub(crate) struct Args {
-    /// The server to try: stratum+tcp://HOST:PORT [default: the one that is configured]
+    /// The server to try: stratum+tcp://HOST:PORT, or stratum+tls:// (its certificate is not checked)
+    /// [default: the one that is configured]
     #[arg(long)]
     url: Option<Server>,
 
@@ -41,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     prefix: Option<PathBuf>,
 
-    /// main, testnet, regtest or simnet. On regtest a share is mined
+    /// main, testnet, regtest or simnet
     #[arg(long, value_name = "NAME", default_value = "main", value_parser = parse_network)]
     network: Network,
 
@@ -61,6 +63,10 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     password: String,
+
+    /// Mine a share, too: on regtest. It is credited to --user, and may be a block
+    #[arg(long, requires = "user")]
+    mine: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -98,6 +104,7 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
         Network::Main => prefix,
         network => prefix.join(network.name()),
     });
+    let others = others(args, dir.as_deref());
     // What is not UTF-8 cannot be an option's value either.
     let environment = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -105,13 +112,33 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
     Ok(Setup {
         network: args.network,
         dir,
-        server: args.url.as_ref().map(ToString::to_string),
+        server: args.url.as_ref().map(|url| (url.to_string(), url.tls())),
+        others,
+        mines: args.mine,
         node_url: args.node_url.clone(),
         node_key: secret(NODE_KEY)?,
         environment: environment.collect(),
         user: args.user.clone(),
         password: args.password.clone(),
     })
+}
+
+/// The networks that have a chain below the prefix, where the one that is asked for has none.
+fn others(args: &Args, dir: Option<&Path>) -> Vec<Network> {
+    let has_chain = |dir: &Path| dir.join("chain").is_dir() || dir.join("stratum").is_dir();
+    let Some(dir) = dir.filter(|dir| !has_chain(dir)) else {
+        return Vec::new();
+    };
+    let prefix = match args.network {
+        Network::Main => dir,
+        _ => dir.parent().unwrap_or(dir),
+    };
+    let all = Network::ALL.into_iter().filter(|one| *one != args.network);
+    all.filter(|one| match one {
+        Network::Main => has_chain(prefix),
+        one => has_chain(&prefix.join(one.name())),
+    })
+    .collect()
 }
 
 fn count(findings: &[Finding], severity: Severity) -> usize {

@@ -53,7 +53,7 @@ const BLOCK_PAUSE: Duration = Duration::from_millis(400);
 
 It reconnects for ever. Exit code: 0 after --blocks; 1 where the user or the password is refused.")]
 pub(crate) struct Args {
-    /// The pool: stratum+tcp://HOST:PORT
+    /// The pool: stratum+tcp://HOST:PORT, or stratum+tls:// (its certificate is not checked)
     #[arg(long)]
     url: Server,
 

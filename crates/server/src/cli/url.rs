@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 const SCHEME: &str = "stratum+tcp://";
+const TLS_SCHEME: &str = "stratum+tls://";
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) struct Server {
     /// A name or an address, IPv6 without brackets.
     host: String,
     port: u16,
+    /// Whether TLS is spoken there.
+    tls: bool,
 }
 
 impl FromStr for Server {
@@ -20,7 +23,9 @@ impl FromStr for Server {
 
     fn from_str(url: &str) -> Result<Self, String> {
         let parse = || {
-            let place = url.strip_prefix(SCHEME)?;
+            let plain = url.strip_prefix(SCHEME).map(|place| (place, false));
+            let (place, tls) =
+                plain.or_else(|| url.strip_prefix(TLS_SCHEME).map(|place| (place, true)))?;
             let place = place.strip_suffix('/').unwrap_or(place);
             let (host, port) = place.rsplit_once(':')?;
             let host = match host.strip_prefix('[') {
@@ -31,13 +36,26 @@ impl FromStr for Server {
             (!host.is_empty()).then(|| Self {
                 host: host.to_owned(),
                 port,
+                tls,
             })
         };
-        parse().ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
+        parse().ok_or_else(|| format!("expected {SCHEME}HOST:PORT or {TLS_SCHEME}HOST:PORT"))
     }
 }
 
 impl Server {
+    /// One without TLS, for commands that do not speak it.
+    pub(crate) fn without_tls(url: &str) -> Result<Self, String> {
+        let server: Option<Self> = url.parse().ok();
+        let server = server.filter(|server| !server.tls);
+        server.ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
+    }
+
+    /// Whether TLS is spoken there.
+    pub(crate) fn tls(&self) -> bool {
+        self.tls
+    }
+
     /// The addresses of its name, as the system's resolver gives them.
     pub(crate) fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr> + use<>> {
         (self.host.as_str(), self.port).to_socket_addrs()
@@ -71,6 +89,9 @@ mod tests {
             let server: Server = url.parse().expect(url);
             assert_eq!(server.to_string(), shown);
         }
+        let tls: Server = "stratum+tls://a:1".parse().expect("a URL");
+        assert!(tls.tls() && Server::without_tls("stratum+tls://a:1").is_err());
+        assert!(Server::without_tls("stratum+tcp://a:1").is_ok());
         for url in [
             "",
             "pool.example.com:3008",
@@ -86,7 +107,8 @@ mod tests {
             "stratum+tcp://a/b:1",
         ] {
             let error = url.parse::<Server>().expect_err(url);
-            assert_eq!(error, "expected stratum+tcp://HOST:PORT");
+            let expected = "expected stratum+tcp://HOST:PORT or stratum+tls://HOST:PORT";
+            assert_eq!(error, expected);
         }
     }
 }

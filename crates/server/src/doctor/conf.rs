@@ -102,7 +102,7 @@ impl Settings {
         let Some(config) = &self.config else { return };
         let place = SocketAddr::new(config.host, config.port);
         let what = match self.given {
-            0 => "no options in files or the environment".to_owned(),
+            0 => "no options in stratum.conf, hsd.conf or the environment".to_owned(),
             1 => "1 option in files and the environment is valid".to_owned(),
             given => format!("{given} options in files and the environment are valid"),
         };
@@ -117,8 +117,8 @@ impl Settings {
             }
             None => {
                 let facts = format!(
-                    "{what}: miners connect to {place}, unless flags of hsd say otherwise, which \
-                     cannot be seen"
+                    "{what}: miners connect to {place}, unless flags given to hsd, which are not \
+                     visible here, say otherwise"
                 );
                 let auth = match config.auth {
                     Auth::Open => "open",
@@ -130,13 +130,13 @@ impl Settings {
         };
         findings.ok(Part::Configuration, facts);
         let who = match auth {
-            "open" => "any name may mine",
-            "users" => "only users that were added may mine",
-            _ => "whoever has an address may mine",
+            "open" => "anybody may mine, by any name",
+            "users" => "only accounts that were added may mine",
+            _ => "anybody may mine, by an address as name",
         };
         let how = match has_password {
             true => "an admin's password is set",
-            false => "no password is set, so that nobody can add accounts on the wire",
+            false => "no admin's password is set, so that accounts are added by hsd-rpc only",
         };
         let unless = match in_force {
             Some(_) => "",

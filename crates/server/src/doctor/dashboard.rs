@@ -17,13 +17,16 @@ pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findin
             Some(place) => ask(place, findings),
             None => findings.ok(
                 Part::Dashboard,
-                "the node has none: http-port is 0, or the usual port was taken",
+                match known.config.and_then(|config| config.http_port) {
+                    Some(0) => "there is none: http-port is 0",
+                    _ => "there is none: http-port is 0, or 3080 was taken when the node started",
+                },
             ),
         };
     }
     let Some(config) = known.config else { return };
     if config.http_port == Some(0) {
-        return findings.ok(Part::Dashboard, "off: http-port is 0");
+        return findings.ok(Part::Dashboard, "there is none: http-port is 0");
     }
     let port = config.http_port.unwrap_or(HTTP_PORT);
     let place = SocketAddr::new(config.http_host, port);
@@ -51,8 +54,8 @@ fn check_free(place: SocketAddr, is_asked_for: bool, findings: &mut Findings) {
         ),
         Err(error) if !is_asked_for => findings.warn(
             Part::Dashboard,
-            format!("{place}, the usual port, cannot be listened on: {error}"),
-            "the node starts without a dashboard then: choose an http-port",
+            format!("{place} is taken, so that there will be no dashboard: {error}"),
+            "choose another http-port",
         ),
         Err(error) => findings.problem(
             Part::Dashboard,
@@ -74,10 +77,9 @@ fn ask(place: SocketAddr, findings: &mut Findings) {
         .build()
         .new_agent();
     match agent.get(format!("http://{near}/healthz")).call() {
-        Ok(answer) if answer.status() == 200 => findings.ok(
-            Part::Dashboard,
-            format!("http://{near}/ answers, {}", answer.status()),
-        ),
+        Ok(answer) if answer.status() == 200 => {
+            findings.ok(Part::Dashboard, format!("http://{near}/ answers"));
+        }
         Ok(mut answer) if answer.status() == 503 => {
             let said = answer.body_mut().read_to_string().unwrap_or_default();
             unwell(near, &said, findings);

@@ -1,6 +1,7 @@
 //! `hstratum doctor`: what keeps miners from working, and what to do about it.
 //!
-//! Everything is only read, but for a share that is mined where that is asked for. What a node was
+//! Everything is only read, but for a share that is mined where that is asked for: it is credited, and
+//! may be a block. What a node was
 //! given as flags cannot be seen from outside. A node that runs tells the options in force; of one that
 //! does not, files and the environment are all that is known, and that is said.
 
@@ -112,8 +113,13 @@ pub struct Setup {
     pub network: Network,
     /// The node's directory, `<prefix>/<network>`; none where only a server is tried.
     pub dir: Option<PathBuf>,
-    /// HOST:PORT of the server to try, where it is not the one that is configured.
-    pub server: Option<String>,
+    /// HOST:PORT of the server to try, where it is not the one that is configured, and whether TLS is
+    /// spoken there.
+    pub server: Option<(String, bool)>,
+    /// Other networks that have a directory there, where the network's own has no chain.
+    pub others: Vec<Network>,
+    /// Whether a share is mined, for `user`.
+    pub mines: bool,
     /// Where the node answers, if it is not where its configuration says.
     pub node_url: Option<Url>,
     /// The node's API key, if it is not in its configuration.
@@ -131,11 +137,24 @@ pub struct Setup {
 pub fn examine(setup: &Setup) -> Vec<Finding> {
     let mut findings = Findings::default();
     let Some(dir) = &setup.dir else {
-        let server = setup.server.as_deref().unwrap_or_default();
+        let server = setup.server.as_ref();
+        let server = server.map_or(("", false), |(place, tls)| (place, *tls));
         let known = Known::default();
         port::examine(setup, &known, server, NodeState::NotAsked, &mut findings);
         return findings.0;
     };
+    if let Some(other) = setup.others.first() {
+        findings.warn(
+            Part::Files,
+            format!(
+                "{} has no chain of {}, and there is one of {}",
+                dir.display(),
+                setup.network.name(),
+                other.name()
+            ),
+            format!("did you mean --network {}?", other.name()),
+        );
+    }
     let settings = Settings::read(dir, &setup.environment, &mut findings);
     files::examine(dir, setup.network, &settings, &mut findings);
     if let Some(config) = &settings.config {
@@ -151,27 +170,23 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
         in_force: in_force.as_ref(),
     };
     dashboard::examine(&known, state, &mut findings);
-    let own = known.plain_listeners();
+    let own = known.listeners();
     match &setup.server {
         // Of a server elsewhere nothing of this is known.
-        Some(server) if !is_of(server, &own) => {
+        Some((server, tls)) if !is_of(server, &own) => {
             let (known, state) = (Known::default(), NodeState::NotAsked);
-            port::examine(setup, &known, server, state, &mut findings);
+            port::examine(setup, &known, (server, *tls), state, &mut findings);
         }
-        Some(server) => port::examine(setup, &known, server, state, &mut findings),
-        None => match own.first() {
-            Some(first) => {
+        Some((server, tls)) => {
+            port::examine(setup, &known, (server, *tls), state, &mut findings);
+        }
+        // The plain ones come first. Without any, what is wrong with the options has been said.
+        None => {
+            if let Some((first, tls)) = own.first() {
                 let server = near(*first).to_string();
-                port::examine(setup, &known, &server, state, &mut findings);
+                port::examine(setup, &known, (&server, *tls), state, &mut findings);
             }
-            // What is wrong with the options has been said.
-            None if known.in_force.is_none() => {}
-            None => findings.warn(
-                Part::Miners,
-                "the node has listeners for TLS alone: they were not tried",
-                "try one with a miner, or with openssl s_client -connect HOST:PORT",
-            ),
-        },
+        }
     }
     findings.0
 }
@@ -186,15 +201,19 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Where miners connect without TLS, the first one first.
-    fn plain_listeners(&self) -> Vec<SocketAddr> {
+    /// Where miners connect, and whether only with TLS: those without first.
+    fn listeners(&self) -> Vec<(SocketAddr, bool)> {
         match (self.in_force, self.config) {
-            (Some(options), _) => options
-                .listeners
-                .iter()
-                .filter_map(|one| plain(one))
-                .collect(),
-            (None, Some(config)) => vec![SocketAddr::new(config.host, config.port)],
+            (Some(options), _) => {
+                let plain = options.listeners.iter().filter_map(|one| plain(one));
+                let tls = options.listeners.iter().filter_map(|one| {
+                    let address = one.strip_prefix("tls://")?;
+                    address.parse().ok()
+                });
+                let plain = plain.map(|address| (address, false));
+                plain.chain(tls.map(|address| (address, true))).collect()
+            }
+            (None, Some(config)) => vec![(SocketAddr::new(config.host, config.port), false)],
             (None, None) => Vec::new(),
         }
     }
@@ -224,12 +243,12 @@ impl Known<'_> {
 }
 
 /// Whether HOST:PORT is one of these listeners, on this machine.
-fn is_of(server: &str, listeners: &[SocketAddr]) -> bool {
+fn is_of(server: &str, listeners: &[(SocketAddr, bool)]) -> bool {
     let Ok(mut addresses) = server.to_socket_addrs() else {
         return false;
     };
     addresses.any(|address| {
-        let near = |one: &SocketAddr| {
+        let near = |(one, _): &(SocketAddr, bool)| {
             one.port() == address.port() && (one.ip() == address.ip() || address.ip().is_loopback())
         };
         listeners.iter().any(near)

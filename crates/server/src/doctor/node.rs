@@ -101,7 +101,30 @@ pub(super) fn examine(
         NodeState::Serving => node.hstratum_options().ok().flatten(),
         _ => None,
     };
+    if state == NodeState::Serving {
+        check_places(&node, findings);
+    }
     (state, in_force)
+}
+
+/// Whether there is room for one more miner.
+fn check_places(node: &Node, findings: &mut Findings) {
+    let Ok(Some((all, taken))) = node.hstratum_places() else {
+        return;
+    };
+    if taken >= all {
+        findings.warn(
+            Part::Miners,
+            format!("the pool is full: {taken} of {all} connections"),
+            "who comes next is refused, unless one without an accepted share gives way: raise \
+             max-inbound, and see places and refusals in hsd-rpc getstratuminfo",
+        );
+    } else {
+        findings.ok(
+            Part::Miners,
+            format!("{taken} of {all} connections are taken"),
+        );
+    }
 }
 
 /// Where the configuration has the node answer.

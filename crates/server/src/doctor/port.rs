@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::address::Address;
 
 use crate::config::Config;
 
@@ -18,7 +18,7 @@ const ACCOUNT: &str = "doctor";
 pub(super) fn examine(
     setup: &Setup,
     known: &Known<'_>,
-    server: &str,
+    (server, tls): (&str, bool),
     state: NodeState,
     findings: &mut Findings,
 ) {
@@ -53,7 +53,8 @@ pub(super) fn examine(
             dialect,
             account: &account,
             password: &setup.password,
-            mines: setup.network == Network::Regtest,
+            mines: setup.mines,
+            tls,
             as_proxy,
         };
         let outcome = match stream.take().map_or_else(|| trial::connect(server), Ok) {
@@ -204,7 +205,7 @@ fn tell(
         Err(Ended::TipMoved) => findings.warn(
             Part::Miners,
             format!("{who}: logged in and had a job; each share was stale, since the tip moved"),
-            "the port is well; run this again when blocks come less often",
+            "the port works: blocks came in between; run this again",
         ),
         Err(Ended::Silent) => findings.problem(
             Part::Miners,
@@ -214,8 +215,27 @@ fn tell(
         Err(Ended::Tls) => findings.problem(
             Part::Miners,
             format!("{who}: it speaks TLS"),
-            "give the port of a plain listener; miners that speak TLS may be well",
+            "give --url stratum+tls://HOST:PORT",
         ),
+        Err(Ended::NoTls(error)) => findings.problem(
+            Part::Miners,
+            format!("{who}: no TLS there: {error}"),
+            "give the port of a listener with tls:// or auto://, or --url stratum+tcp://HOST:PORT",
+        ),
+        Err(Ended::Rejected(refusal)) => {
+            let advice = match refusal.text.as_str() {
+                "ledger unavailable" => {
+                    "the ledger cannot be written: see the findings under files and dashboard, and the \
+                     node's log"
+                }
+                _ => "see docs/protocol.md for what the code means, and the node's log",
+            };
+            findings.problem(
+                Part::Miners,
+                format!("{who}: a good share is rejected: {refusal}"),
+                advice,
+            );
+        }
         Err(Ended::Failed(error)) => findings.problem(
             Part::Miners,
             format!("{who}: {error:#}"),

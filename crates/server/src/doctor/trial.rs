@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::wire::client::{Attempt, Client, Failure, Refusal, Update, Work};
 
 use super::dialect::{Dialect, Judge};
+use crate::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -18,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const HASHES_MAX: u32 = 1 << 20;
 
 /// Shares that are mined until one is not stale.
-const SHARES_MAX: u32 = 3;
+const SHARES_MAX: u32 = 10;
 
 /// The code of a reject for a job that is no longer worth anything.
 const STALE: i64 = 21;
@@ -36,6 +37,8 @@ pub(super) struct Trial<'a> {
     pub password: &'a str,
     /// Whether a share is mined.
     pub mines: bool,
+    /// Whether TLS is spoken.
+    pub tls: bool,
     /// Whether the server takes this machine for a proxy.
     pub as_proxy: bool,
 }
@@ -64,6 +67,10 @@ pub(super) enum Ended {
     Silent,
     /// The server speaks TLS here.
     Tls,
+    /// The server does not speak TLS here.
+    NoTls(io::Error),
+    /// A good share was rejected.
+    Rejected(Refusal),
     /// Anything else.
     Failed(anyhow::Error),
 }
@@ -89,6 +96,16 @@ pub(super) fn connect(server: &str) -> io::Result<TcpStream> {
 /// Lives it, over a connection that is open.
 pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> {
     let address = stream.peer_addr().context("failed to read an address")?;
+    let stream = match trial.tls {
+        true => {
+            // A server that waits for us to say something else would wait for ever.
+            stream
+                .set_read_timeout(Some(DEADLINE))
+                .context("failed to set a time limit")?;
+            Wire::tls(stream).map_err(Ended::NoTls)?
+        }
+        false => Wire::plain(stream),
+    };
     let user = trial.dialect.user(trial.account);
     let mut miner = Miner {
         trial,
@@ -116,7 +133,7 @@ pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> 
 struct Miner<'a> {
     trial: &'a Trial<'a>,
     address: SocketAddr,
-    stream: TcpStream,
+    stream: Wire,
     begun: Instant,
     client: Client,
     judge: Judge,
@@ -183,7 +200,7 @@ impl Miner<'_> {
                 Update::Accepted { block } => return Ok(Some(block)),
                 Update::Rejected(refusal) if refusal.code == STALE => return Ok(None),
                 Update::Rejected(refusal) => {
-                    return Err(anyhow!("a good share is rejected: {refusal}").into());
+                    return Err(Ended::Rejected(refusal));
                 }
             }
         }
@@ -251,6 +268,7 @@ impl Miner<'_> {
                 return Ok(None);
             }
             self.stream
+                .socket()
                 .set_read_timeout(Some(left))
                 .context("failed to set a time limit")?;
             let mut chunk = [0; 16 << 10];

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::Event;
 use crate::cli::url::Server;
+use hstratum::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,11 +18,16 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Servers send something at least once a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(150);
 
+const TLS_ADVICE: &str = "give --url stratum+tls://…";
+
+/// How an alert of TLS begins (RFC 8446, 5.1).
+const TLS_ALERT: &str = "\u{15}\u{3}";
+
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// An open connection; dropping it closes it and ends its reader.
 pub(super) struct Link {
-    stream: TcpStream,
+    wire: Wire,
     server: Server,
 }
 
@@ -33,14 +39,16 @@ impl Link {
         events: &SyncSender<Event>,
     ) -> anyhow::Result<Self> {
         let stream = connect(server).with_context(|| format!("failed to connect to {server}"))?;
+        let wire = match server.tls() {
+            true => Wire::tls(stream)
+                .with_context(|| format!("failed to speak TLS with {server}; does it?"))?,
+            false => Wire::plain(stream),
+        };
+        let reader = wire.clone();
         let link = Self {
-            stream,
+            wire,
             server: server.clone(),
         };
-        let reader = link
-            .stream
-            .try_clone()
-            .context("failed to clone a socket")?;
         let (server, events) = (server.clone(), events.clone());
         thread::Builder::new()
             .name("read".into())
@@ -51,7 +59,7 @@ impl Link {
 
     /// Sends lines in one write.
     pub(super) fn send(&mut self, lines: &str) -> anyhow::Result<()> {
-        self.stream
+        self.wire
             .write_all(lines.as_bytes())
             .with_context(|| format!("failed to send to {}", self.server))
     }
@@ -60,7 +68,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // Fails if the other side was first.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.wire.socket().shutdown(Shutdown::Both);
     }
 }
 
@@ -81,12 +89,27 @@ fn connect(server: &Server) -> io::Result<TcpStream> {
 }
 
 /// Ends with the connection, or with the receiver of events.
-fn run_reading(stream: TcpStream, server: &Server, number: u64, events: &SyncSender<Event>) {
-    let mut reader = BufReader::new(stream);
+fn run_reading(wire: Wire, server: &Server, number: u64, events: &SyncSender<Event>) {
+    let mut reader = BufReader::new(wire);
+    let mut has_read = false;
     loop {
         let event = match read_line(&mut reader) {
-            Ok(Some(line)) => Event::Line(number, line),
-            Ok(None) => Event::Closed(number, format!("{server} closed the connection")),
+            Ok(Some(line)) if line.starts_with(TLS_ALERT) => {
+                Event::Closed(number, format!("{server} speaks TLS: {TLS_ADVICE}"))
+            }
+            Ok(Some(line)) => {
+                has_read = true;
+                Event::Line(number, line)
+            }
+            Ok(None) if has_read || server.tls() => {
+                Event::Closed(number, format!("{server} closed the connection"))
+            }
+            Ok(None) => Event::Closed(
+                number,
+                format!(
+                    "{server} closed the connection without a word; does it speak TLS? Then {TLS_ADVICE}"
+                ),
+            ),
             Err(error) if is_timeout(&error) => {
                 let seconds = SILENCE_MAX.as_secs();
                 Event::Closed(number, format!("{server} sent nothing for {seconds} s"))

@@ -21,7 +21,7 @@ use crate::cli::url::Server;
 #[group(id = "audience")]
 pub(super) struct Args {
     /// The server: stratum+tcp://HOST:PORT
-    #[arg(long)]
+    #[arg(long, value_parser = Server::without_tls)]
     pub(super) url: Server,
 
     /// Miners, each with a connection of its own

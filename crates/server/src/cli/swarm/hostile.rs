@@ -24,7 +24,7 @@ use crate::cli::url::Server;
 #[group(id = "hostile")]
 pub(super) struct Args {
     /// The server, on this machine: stratum+tcp://HOST:PORT
-    #[arg(long)]
+    #[arg(long, value_parser = Server::without_tls)]
     url: Server,
 
     /// Connections, spread over the kinds of abuse

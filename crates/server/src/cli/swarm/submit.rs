@@ -33,7 +33,7 @@ use crate::cli::url::Server;
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The server: stratum+tcp://HOST:PORT
-    #[arg(long)]
+    #[arg(long, value_parser = Server::without_tls)]
     url: Server,
 
     /// Miners, each with a connection of its own

@@ -203,6 +203,16 @@ impl Node {
         Ok(options.and_then(|options| serde_json::from_value(options).ok()))
     }
 
+    /// How many connections of miners there may be, and how many there are; none where it does not tell.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn hstratum_places(&self) -> anyhow::Result<Option<(u64, u64)>> {
+        let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
+        let number = |name: &str| info["places"][name].as_u64();
+        Ok(number("all").zip(number("taken")))
+    }
+
     /// Whom its next block pays (lib/node/rpc.js, getBlockTemplate).
     ///
     /// # Errors

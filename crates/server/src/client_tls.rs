@@ -1,0 +1,156 @@
+//! TLS as a miner speaks it: `hstratum mine` and `hstratum doctor`.
+//!
+//! The server's certificate is not judged: miners in the field do not, and many pools have one that
+//! nobody signed. What is sent is the name and password of an account.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, IpAddr, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+/// Bytes of TLS that are read at a time.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// A connection of a miner. Its clones are the same connection: one may read while another writes.
+#[derive(Clone)]
+pub struct Wire {
+    socket: Arc<TcpStream>,
+    tls: Option<Arc<Mutex<ClientConnection>>>,
+}
+
+impl Wire {
+    /// One without TLS.
+    #[must_use]
+    pub fn plain(socket: TcpStream) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            tls: None,
+        }
+    }
+
+    /// One with TLS: hands are shaken here, within the socket's time limits.
+    ///
+    /// # Errors
+    /// When they cannot be.
+    pub fn tls(mut socket: TcpStream) -> io::Result<Self> {
+        let name = ServerName::IpAddress(IpAddr::from(socket.peer_addr()?.ip()));
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer))
+            .with_no_client_auth();
+        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket)?;
+        }
+        Ok(Self {
+            socket: Arc::new(socket),
+            tls: Some(Arc::new(Mutex::new(tls))),
+        })
+    }
+
+    /// The socket below, for its limits.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &self.tls else {
+            return (&*self.socket).read(into);
+        };
+        let mut chunk = [0; CHUNK_BYTES];
+        loop {
+            match lock(tls).reader().read(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            // Without the lock, so that others may write.
+            let length = (&*self.socket).read(&mut chunk)?;
+            let mut tls = lock(tls);
+            let mut unread = &chunk[..length];
+            if unread.is_empty() {
+                tls.read_tls(&mut unread)?;
+            }
+            while !unread.is_empty() {
+                tls.read_tls(&mut unread)?;
+                tls.process_new_packets().map_err(io::Error::other)?;
+            }
+            flush(&mut tls, &self.socket)?;
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &self.tls else {
+            return (&*self.socket).write(bytes);
+        };
+        let mut tls = lock(tls);
+        let length = tls.writer().write(bytes)?;
+        flush(&mut tls, &self.socket)?;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lock(tls: &Mutex<ClientConnection>) -> MutexGuard<'_, ClientConnection> {
+    tls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn flush(tls: &mut ClientConnection, mut socket: &TcpStream) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(&mut socket)?;
+    }
+    Ok(())
+}
+
+/// Takes any certificate.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
