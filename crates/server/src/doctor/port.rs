@@ -159,86 +159,87 @@ fn tell(
 ) {
     let who = format!("as a {}", dialect.name());
     match outcome {
-        Ok(lived) => {
-            let share = match lived.share {
-                Some(true) => ", a share accepted: a block",
-                Some(false) => ", a share accepted",
-                None => "",
-            };
-            let Lived {
-                difficulty,
-                job_after,
-                ..
-            } = lived;
-            let ms = job_after.as_millis();
-            let difficulty = match difficulty {
-                0.001.. => format!("{difficulty}"),
-                _ => format!("{difficulty:.1e}"),
-            };
-            findings.ok(
-                Part::Miners,
-                format!("{who}: a job of difficulty {difficulty} after {ms} ms{share}"),
-            );
-            for complaint in lived.complaints {
-                findings.warn(
-                    Part::Miners,
-                    format!("{who}: {complaint}"),
-                    "not hstratum's way: look at what is between it and the miners",
-                );
-            }
-        }
+        Ok(lived) => tell_life(&who, lived, findings),
         Err(Ended::Unauthorized(refusal)) if setup.user.is_none() => findings.warn(
             Part::Miners,
             format!("{who}: connected; an unknown account is refused: {refusal}"),
             "give --user and HSTRATUM_PASSWORD of an account, to see whether it gets work",
         ),
-        Err(Ended::Unauthorized(refusal)) => findings.problem(
+        Err(ended) => {
+            let works = matches!(ended, Ended::TipMoved);
+            let (text, advice) = explain(ended, account);
+            match works {
+                true => findings.warn(Part::Miners, format!("{who}: {text}"), advice),
+                false => findings.problem(Part::Miners, format!("{who}: {text}"), advice),
+            }
+        }
+    }
+}
+
+/// A miner's life that went as it should.
+fn tell_life(who: &str, lived: Lived, findings: &mut Findings) {
+    let share = match lived.share {
+        Some(true) => ", a share accepted: a block",
+        Some(false) => ", a share accepted",
+        None => "",
+    };
+    let ms = lived.job_after.as_millis();
+    let difficulty = match lived.difficulty {
+        difficulty @ 0.001.. => format!("{difficulty}"),
+        difficulty => format!("{difficulty:.1e}"),
+    };
+    findings.ok(
+        Part::Miners,
+        format!("{who}: a job of difficulty {difficulty} after {ms} ms{share}"),
+    );
+    for complaint in lived.complaints {
+        findings.warn(
             Part::Miners,
-            format!("{who}: the account {account:?} is refused: {refusal}"),
+            format!("{who}: {complaint}"),
+            "not hstratum's way: look at what is between it and the miners",
+        );
+    }
+}
+
+/// What an end means, and what to do about it.
+fn explain(ended: Ended, account: &str) -> (String, &'static str) {
+    match ended {
+        Ended::Unauthorized(refusal) => (
+            format!("the account {account:?} is refused: {refusal}"),
             "see that it is in users.json and that HSTRATUM_PASSWORD is its password",
         ),
-        Err(Ended::NoJob) => findings.problem(
-            Part::Miners,
-            format!("{who}: logged in, but no job came"),
+        Ended::NoJob => (
+            "logged in, but no job came".to_owned(),
             "see the findings of the node, and \"no job\" in its log",
         ),
-        Err(Ended::TipMoved) => findings.warn(
-            Part::Miners,
-            format!("{who}: logged in and had a job; each share was stale, since the tip moved"),
+        Ended::TipMoved => (
+            "logged in and had a job; each share was stale, since the tip moved".to_owned(),
             "the port works: blocks came in between; run this again",
         ),
-        Err(Ended::Silent) => findings.problem(
-            Part::Miners,
-            format!("{who}: it takes connections, and does not reply"),
+        Ended::Silent => (
+            "it takes connections, and does not reply".to_owned(),
             "the process that has the port hangs, or is not a stratum server: see ss -ltnp and its log",
         ),
-        Err(Ended::Tls) => findings.problem(
-            Part::Miners,
-            format!("{who}: it speaks TLS"),
+        Ended::Tls => (
+            "it speaks TLS".to_owned(),
             "give --url stratum+tls://HOST:PORT",
         ),
-        Err(Ended::NoTls(error)) => findings.problem(
-            Part::Miners,
-            format!("{who}: no TLS there: {error}"),
+        Ended::NoTls(error) => (
+            format!("no TLS there: {error}"),
             "give the port of a listener with tls:// or auto://, or --url stratum+tcp://HOST:PORT",
         ),
-        Err(Ended::Rejected(refusal)) => {
+        Ended::Rejected(refusal) => {
             let advice = match refusal.text.as_str() {
                 "ledger unavailable" => {
-                    "the ledger cannot be written: see the findings under files and dashboard, and the \
-                     node's log"
+                    "the ledger cannot be written: see the findings under files and dashboard, and \
+                     the node's log"
                 }
                 _ => "see docs/protocol.md for what the code means, and the node's log",
             };
-            findings.problem(
-                Part::Miners,
-                format!("{who}: a good share is rejected: {refusal}"),
-                advice,
-            );
+            (format!("a good share is rejected: {refusal}"), advice)
         }
-        Err(Ended::Failed(error)) => findings.problem(
-            Part::Miners,
-            format!("{who}: {error:#}"),
+        Ended::Failed(error) => (
+            format!("{error:#}"),
             "is it hstratum that listens there? See ss -ltnp, and the node's log",
         ),
     }
