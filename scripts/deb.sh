@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes a Debian package of the binary into a directory: the command, its manual pages and shell
-# completions, the proxy's systemd unit, and hsd's as an example.
+# completions, the proxy's systemd unit, and the examples.
 #   scripts/deb.sh [DIR]
 set -euo pipefail
 
@@ -15,6 +15,7 @@ trap 'rm -rf "$stage"' EXIT
 install -D -s -m 755 $binary "$stage/usr/bin/hstratum"
 install -D -m 644 packaging/systemd/hstratum-proxy.service -t "$stage/lib/systemd/system"
 install -D -m 644 packaging/systemd/hsd.service -t "$stage/usr/share/doc/hstratum/examples"
+cp -r packaging/examples/. "$stage/usr/share/doc/hstratum/examples/"
 install -D -m 644 LICENSE "$stage/usr/share/doc/hstratum/copyright"
 install -D -m 644 docs/*.md -t "$stage/usr/share/doc/hstratum"
 

@@ -116,4 +116,4 @@ class Postgres {
   }
 }
 
-module.exports = {Postgres};
+module.exports = {Postgres, program};
