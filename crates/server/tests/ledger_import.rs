@@ -1,5 +1,4 @@
-//! `hstratum ledger import`, through the binary, on real ledgers of either engine; with
-//! `--paid` as docs/migration.md has it.
+//! `hstratum ledger import`, through the binary, on real ledgers of either engine.
 
 mod ledgers;
 mod postgres;
