@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
+use hstratum::node::{Asked, Look};
 use hstratum::node::{Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
-use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;

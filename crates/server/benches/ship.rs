@@ -150,7 +150,7 @@ struct Silence;
 impl Node for Silence {
     fn offer(&self, _: Offer) {}
 
-    fn locate(&self, _: Vec<hstratum::store::ledger::Asked>) {}
+    fn locate(&self, _: Vec<hstratum::node::Asked>) {}
 
     fn log(&self, level: Level, text: &str) {
         println!("        {level:?}: {text}");

@@ -125,7 +125,7 @@ fn write_users(dir: &Path, names: Names) {
 struct NoNode;
 
 impl Node for NoNode {
-    fn locate(&self, _: Vec<hstratum::store::ledger::Asked>) {}
+    fn locate(&self, _: Vec<hstratum::node::Asked>) {}
 
     fn offer(&self, _: Offer) {}
 

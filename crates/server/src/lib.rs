@@ -5,6 +5,7 @@
 
 mod alerts;
 pub mod client_tls;
+mod clock;
 pub mod cluster;
 pub mod config;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod net;
 pub mod node;
 pub mod payout;
 pub mod proxy;
+pub mod secret;
 pub mod server;
 pub mod sql;
 mod stderr;

@@ -1,5 +1,7 @@
 //! What other threads tell the driver. What the node says goes first.
 
+use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::template::RawTransactions;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -14,8 +16,7 @@ use hstratum_core::order::{NotWritten, UserChange};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
-use crate::driver::Shown;
-use crate::store::ledger::Look;
+use crate::node::Look;
 
 /// From the node.
 pub enum NodeMail {
@@ -149,4 +150,21 @@ impl Post {
         let _ = self.waker.wake();
         Ok(())
     }
+}
+
+/// Which ledger the node's chain was compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The server's own file, which only its node was ever asked for.
+    File,
+    /// The one that several servers share.
+    Shared,
+}
+
+/// Changes of the spool.
+pub enum SpoolMail {
+    /// Keep this block, with these transactions.
+    Put(Arc<Solution>, Arc<RawTransactions>),
+    /// The node has answered this one.
+    Remove(Hash),
 }

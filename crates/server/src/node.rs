@@ -1,12 +1,12 @@
 //! What the server needs of the node it serves.
 
+use hstratum_core::accounting::ledger::View;
+use hstratum_core::units::Height;
 use std::sync::Arc;
 
 use hstratum_core::chain::block::Solution;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
-
-use crate::store::ledger::Asked;
 
 /// A block for the node.
 pub enum Offer {
@@ -39,4 +39,16 @@ pub trait Node: Send + Sync {
 
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
+}
+
+/// A block that a node is asked about: its hash and its height.
+pub type Asked = (Hash, Height);
+
+/// A look at the chain: what the node knew of it, and where it saw blocks of ours.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What it knew.
+    pub view: View,
+    /// Of each block the main chain's one at its height; none where the chain does not reach it.
+    pub places: Vec<(Hash, Option<Hash>)>,
 }

@@ -5,10 +5,11 @@ mod ledgers;
 mod postgres;
 
 use found::{found_block, hash};
+use hstratum::node::{Asked, Look};
 use hstratum::sql::{Sql, SqlError};
 use hstratum::store::blocks::{self, Finder, Rounds, Turns};
 use hstratum::store::dumps::{read_dump, read_owed};
-use hstratum::store::ledger::{Asked, BlockChange, Look, Tidied};
+use hstratum::store::ledger::{BlockChange, Tidied};
 use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
 use hstratum_core::accounting::ledger::{BlockState, Tip, View};

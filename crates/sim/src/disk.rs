@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hstratum::node::Asked;
 use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
-use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum::store::status::Status;
 use hstratum_core::accounting::ledger::BlockState;

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hstratum::store::ledger::{
-    Advanced, Asked, Batch, BlockChange, Cause, Ledger, LedgerError, Look, Tidied,
-};
+use hstratum::node::{Asked, Look};
+use hstratum::store::ledger::{Advanced, Batch, BlockChange, Cause, Ledger, LedgerError, Tidied};
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height, Seq};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use hstratum::store::ledger::{Asked, BlockChange, Look};
+use hstratum::node::{Asked, Look};
+use hstratum::store::ledger::BlockChange;
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::merkle::Branch;

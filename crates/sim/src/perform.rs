@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use hstratum::messages;
 use hstratum::messages::WorkMail;
 use hstratum::node;
 use hstratum::store::keeper::StoreMail;
-use hstratum::workers::{self, PasswordMail};
+use hstratum::workers::PasswordMail;
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};
@@ -44,10 +45,10 @@ impl World {
         }
         for mail in spool {
             self.spool(match mail {
-                workers::SpoolMail::Put(solution, transactions) => {
+                messages::SpoolMail::Put(solution, transactions) => {
                     SpoolMail::Put(solution.hash, solution.encode(&transactions))
                 }
-                workers::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
+                messages::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
             });
         }
         for mail in passwords {

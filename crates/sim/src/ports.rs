@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hstratum::driver::Desks;
-use hstratum::driver::io::{Certificate, ReadResult, Surroundings};
+use hstratum::driver::io::{Certificate, Surroundings};
+use hstratum::messages::SpoolMail;
 use hstratum::messages::{Mailbox, NodeMail, WorkMail};
+use hstratum::net::ReadResult;
 use hstratum::node::{Node, Offer};
 use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
-use hstratum::workers::{PasswordMail, SpoolMail, UsersMail};
+use hstratum::workers::{PasswordMail, UsersMail};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
 use hstratum_core::units::ConnId;
 use hstratum_core::units::Now;
@@ -83,7 +85,7 @@ impl Node for Ear {
         self.say(|said| said.offers.push(offer));
     }
 
-    fn locate(&self, _: Vec<hstratum::store::ledger::Asked>) {
+    fn locate(&self, _: Vec<hstratum::node::Asked>) {
         unreachable!("the ledger's thread asks, and that is the lab's");
     }
 

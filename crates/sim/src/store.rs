@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use hstratum::driver::Shown;
+use hstratum::messages::Shown;
 use hstratum::messages::WorkMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
 use hstratum_core::event::LedgerState;

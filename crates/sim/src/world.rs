@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use hstratum::store::ledger::{Asked, Look};
+use hstratum::node::{Asked, Look};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Password;

@@ -13,11 +13,11 @@ use hstratum_core::event::Level;
 use hstratum_core::units::Now;
 
 use crate::alerts::webhook::Outbox;
+use crate::clock::unix_s;
 use crate::cluster::standing::{Link, Standing};
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
 use crate::store::status::Status;
-use crate::store::unix_s;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
 
@@ -152,7 +152,7 @@ mod tests {
 
     impl Node for Deaf {
         fn offer(&self, _: Offer) {}
-        fn locate(&self, _: Vec<crate::store::ledger::Asked>) {}
+        fn locate(&self, _: Vec<crate::node::Asked>) {}
         fn log(&self, _: Level, _: &str) {}
     }
 

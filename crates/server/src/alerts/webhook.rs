@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Uri;
 
-use crate::config::Secret;
+use crate::clock::unix_s;
 use crate::limits::{
     ALARM_CHARS_MAX, ALARMS_WAITING_MAX, WEBHOOK_CALL_MS, WEBHOOK_REFUSALS_MAX, WEBHOOK_RETRY_MS,
     WEBHOOK_RETRY_MS_MAX, WEBHOOK_STOP_MS,
 };
 use crate::node::Node;
-use crate::store::unix_s;
+use crate::secret::Secret;
 
 const URL_BYTES_MAX: usize = 2048;
 

@@ -18,11 +18,11 @@ use super::course::Seen;
 use super::mark::Mark;
 use super::names::storable;
 use super::origin::NOW_MS;
+use crate::clock::unix_s;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{STATISTICS_WORK_MAX, SqlError};
 use crate::store::body::{Body, StatisticsRow};
 use crate::store::late::late_hours;
-use crate::store::unix_s;
 
 /// A batch to be shipped.
 pub(crate) struct Cargo {

@@ -4,11 +4,11 @@ use postgres::Client;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::course::{Compared, Own, Seen, agreed};
+use crate::clock::unix_s;
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
 use crate::store::outbox::{Digest, Life};
 use crate::store::schema::FileId;
-use crate::store::unix_s;
 
 /// One of the file's origins.
 pub(super) struct Ours {

@@ -16,7 +16,7 @@ use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Sql, SqlError, Sqlite};
-use crate::store::FILE_NAME;
+use crate::store::schema::FILE_NAME;
 
 /// What the files hold.
 #[derive(Default)]

@@ -24,12 +24,12 @@ use super::mark::Mark;
 use super::origin::{NOW_MS, Own};
 use super::shipper::is_away;
 use super::standing::{Link, Standing};
-use crate::driver::Shown;
 use crate::files::share_dump::{Written, write_dump};
 use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
     SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
+use crate::messages::Shown;
 use crate::messages::{Post, WorkMail};
 use crate::node::Node;
 use crate::payout::shipped_by_all;

@@ -28,6 +28,7 @@ pub(crate) mod start;
 mod talk;
 pub(crate) mod threads;
 
+use crate::store::schema::FILE_NAME;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use self::judge::Judge;
 use self::shipper::{Shipper, is_away};
 use self::standing::{Report, Standing};
 use self::threads::Threads;
+use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::Post;
@@ -46,7 +48,6 @@ use crate::node::Node;
 use crate::store::dock::Dock;
 use crate::store::status::Status;
 use crate::store::unproven::Refused;
-use crate::store::{self, unix_s};
 use crate::telemetry::live::Live;
 use crate::workers::duty::{Duties, keep};
 
@@ -107,7 +108,7 @@ pub(crate) fn start(
         address: address.clone(),
         network: settings.network,
         label: settings.config.server_id.clone(),
-        ledger: dir.join(store::FILE_NAME),
+        ledger: dir.join(FILE_NAME),
         dock: ends.dock,
         standing: ends.standing,
         report: Box::new(move || report(&live, &status)),

@@ -23,13 +23,13 @@ use super::origin::{self, NOW_MS};
 use super::place::Place;
 use super::schema;
 use super::standing::Link;
+use crate::clock::unix_s;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
 use crate::sql::{Postgres, SqlError};
 use crate::store::schema::FileId;
-use crate::store::unix_s;
 use crate::workers::duty::Duty;
 
 /// What the relay is told.

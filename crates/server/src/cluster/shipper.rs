@@ -26,6 +26,7 @@ use super::origin::Own;
 use super::standing::{Report, Standing};
 use super::talk::Talk;
 use super::{origin, schema};
+use crate::clock::unix_s;
 use crate::limits::{JUDGE_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::SqlError;
@@ -33,7 +34,6 @@ use crate::store::body::Body;
 use crate::store::dock::Dock;
 use crate::store::ledger::{Mark, Parting};
 use crate::store::schema::{FileId, open_to_read};
-use crate::store::unix_s;
 use crate::workers::duty::Duty;
 
 /// Wait between two looks at what the other thread has done.

@@ -12,9 +12,9 @@ use super::copy::{Copy, People};
 use super::people::Registry;
 use super::place::Place;
 use super::shipper::is_away;
+use crate::clock::unix_s;
 use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;
-use crate::store::unix_s;
 
 /// What a server knows at its start, and its [`Registry`] once it is there.
 pub(crate) struct Opened {

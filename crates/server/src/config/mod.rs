@@ -11,6 +11,7 @@ pub mod settings;
 pub(crate) mod spelling;
 mod wrong;
 
+use crate::secret::Secret;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -39,16 +40,6 @@ const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
 const PROXIES_MAX: usize = 256;
 const HOST_NAMES_MAX: usize = 64;
-
-/// A text that no log shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"…\"")
-    }
-}
 
 /// The options, complete and valid.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use hstratum_core::accounts::Auth;
 use hstratum_core::units::Difficulty;
 
-use crate::config::Secret;
+use crate::secret::Secret;
 
 const HOST_BYTES_MAX: usize = 253;
 const TOKEN_BYTES_MIN: usize = 16;

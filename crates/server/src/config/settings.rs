@@ -15,7 +15,7 @@ use hstratum_core::units::Difficulty;
 use crate::config::Config;
 use crate::ledger_tools::Place;
 use crate::net::listener::{Encryption, ListenSpec};
-use crate::store::FILE_NAME;
+use crate::store::schema::FILE_NAME;
 
 /// See the module.
 #[derive(Clone, Debug)]

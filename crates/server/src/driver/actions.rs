@@ -12,9 +12,10 @@ use crate::driver::io::Surroundings;
 use crate::driver::{Driver, ask};
 use crate::files::recovered::Unanswered;
 use crate::messages::OrderAnswer;
+use crate::messages::SpoolMail;
 use crate::node::Offer;
 use crate::store::StoreMail;
-use crate::workers::{PasswordMail, SpoolMail, UsersMail};
+use crate::workers::{PasswordMail, UsersMail};
 
 /// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
 /// it is only after the driver.

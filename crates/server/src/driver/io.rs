@@ -1,34 +1,21 @@
 //! What the driver is surrounded by: the sockets and the clock. The lab's are simulated, so that it
 //! drives the driver itself.
 
+use crate::net::ReadResult;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hstratum_core::event::{Actions, Arrival, CloseHow, Listening};
+use hstratum_core::event::{Actions, CloseHow, Listening};
 use hstratum_core::occupancy::Door;
 use hstratum_core::units::ConnId;
 use hstratum_core::units::Now;
 use rustls::ServerConfig;
 
+use crate::clock::unix_s;
 use crate::net::Net;
-use crate::store::unix_s;
 
 /// What TLS is spoken with.
 pub type Certificate = Arc<ServerConfig>;
-
-/// What a read has brought for the pool.
-pub enum ReadResult {
-    /// A new connection.
-    Opened(Arrival),
-    /// So many bytes, see [`Surroundings::received`].
-    Bytes(usize),
-    /// Nothing for now.
-    Nothing,
-    /// The peer sends no more, and is there for ten seconds more at most.
-    Finished,
-    /// The connection is gone.
-    Gone,
-}
 
 /// See the module. Nothing but `wait` and `rest` takes time.
 pub trait Surroundings {

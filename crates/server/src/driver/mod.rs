@@ -31,14 +31,14 @@ use hstratum_core::units::Now;
 use hstratum_core::units::{ConnId, Hash, Height, Seq};
 
 use self::templates::Evidence;
-pub use self::templates::Shown;
 pub use crate::driver::actions::Desks;
-use crate::driver::io::{ReadResult, Surroundings};
+use crate::driver::io::Surroundings;
 use crate::files::recovered::{Legacy, Unanswered};
 use crate::limits::{
     HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::messages::{Mailbox, NodeMail, OrderAnswer, WorkMail};
+use crate::net::ReadResult;
 use crate::node::Node;
 use crate::store::StoreMail;
 use crate::telemetry::live::Pulse;

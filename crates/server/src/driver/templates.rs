@@ -6,6 +6,7 @@
 //! highest that a ledger was shown. A few blocks are not enough for that: one node is always ahead of
 //! another, a reorganisation passes, and what is divided lies far deeper.
 
+use crate::messages::Shown;
 use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::alarm::Sign;
 use hstratum_core::chain::template::{Template, TemplateParts};
@@ -20,15 +21,6 @@ use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
 use crate::messages::NodeMail;
 use crate::store::StoreMail;
 use crate::telemetry::live::Pulse;
-
-/// Which ledger the node's chain was compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// The server's own file, which only its node was ever asked for.
-    File,
-    /// The one that several servers share.
-    Shared,
-}
 
 /// What ledgers were shown of the chain, beside what the node knows.
 #[derive(Debug, Default)]

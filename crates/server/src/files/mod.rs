@@ -17,13 +17,14 @@ use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
+use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::files::bans::BansFile;
 use crate::files::recovered::Unanswered;
 use crate::files::spool::Spool;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
-use crate::store::{FILE_NAME, unix_s};
+use crate::store::schema::FILE_NAME;
 use crate::workers::UsersFiles;
 
 /// What the files of an earlier run hold.

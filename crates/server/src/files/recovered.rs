@@ -9,9 +9,9 @@ use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::block::Solution;
 use hstratum_core::units::{Hash, Height, Seq};
 
+use crate::clock::unix_s;
 use crate::limits::RELAY_S;
 use crate::node::Offer;
-use crate::store::unix_s;
 
 /// A found block that the node has not answered.
 pub enum Unanswered {

@@ -21,8 +21,8 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::Site;
 use super::answer::{Answer, Failure, Name, Params, Problem};
-use crate::config::Secret;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::secret::Secret;
 use crate::server::operator::Orders;
 use tokio::sync::{Semaphore, SemaphorePermit};
 

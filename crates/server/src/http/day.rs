@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use super::Site;
 use super::book::Book;
 use super::late::{Changes, Late, read_changes};
+use crate::clock::unix_s;
 use crate::limits::{HTTP_DAY_KEPT, HTTP_REST, HTTP_SOON, HTTP_WORKERS_MAX};
 use crate::sql::{Sql, SqlError};
-use crate::store::unix_s;
 use crate::values;
 
 const SPAN_S: i64 = 600;

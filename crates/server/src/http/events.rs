@@ -27,8 +27,8 @@ use super::book::Book;
 use super::pool::Pool;
 use super::round::{Block, BlocksShown, read_blocks};
 use crate::alerts::Notice;
+use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
-use crate::store::unix_s;
 use crate::telemetry::live::{Silent, Snapshot};
 
 /// How often pages are told how the pool is.

@@ -13,8 +13,8 @@ use super::Site;
 use super::answer::{Answer, Failure, Name, Params, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
 use super::roster::{Sent, unproven};
+use crate::clock::unix_s;
 use crate::sql::{Row, Sql, SqlError};
-use crate::store::unix_s;
 use crate::store::unproven::Refused;
 use crate::values;
 

@@ -16,9 +16,9 @@ use super::day::{Day, DayPast};
 use super::fleet::Known;
 use super::gathered::Gathered;
 use super::pool::Online;
+use crate::clock::unix_s;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
-use crate::store::unix_s;
 use crate::store::unproven::Refused;
 use crate::values;
 

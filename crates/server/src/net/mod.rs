@@ -18,6 +18,7 @@ pub(crate) mod tls;
 mod yielding;
 
 pub(crate) use arrivals::Origin;
+use hstratum_core::event::Arrival;
 use yielding::Yielding;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -35,7 +36,6 @@ use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
 
-use crate::driver::io::ReadResult;
 use crate::limits::{
     CLOSING_MS, LISTENERS_MAX, OPENING_MS, OPENINGS_PER_TURN, OUT_BYTES_ALL_MAX, OUT_BYTES_FAIR,
     OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
@@ -476,3 +476,17 @@ fn slot_of(id: ConnId) -> usize {
 #[cfg(test)]
 #[path = "net_tests.rs"]
 mod tests;
+
+/// What a read has brought for the pool.
+pub enum ReadResult {
+    /// A new connection.
+    Opened(Arrival),
+    /// So many bytes, see [`Surroundings::received`].
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The peer sends no more, and is there for ten seconds more at most.
+    Finished,
+    /// The connection is gone.
+    Gone,
+}

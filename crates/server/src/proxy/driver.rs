@@ -23,10 +23,11 @@ use hstratum_core::proxy::{
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
-use crate::driver::io::{Machine, ReadResult, Surroundings};
+use crate::driver::io::{Machine, Surroundings};
 use crate::limits::{
     HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
+use crate::net::ReadResult;
 use crate::net::tls;
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::log;

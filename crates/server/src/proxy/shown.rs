@@ -10,10 +10,10 @@ use hstratum_core::proxy::{BackendStatus, Counts, Drain};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::clock::unix_s;
 use crate::http::events::Events;
 use crate::http::refusals::Refusal;
 use crate::limits::LIVE_ANSWER;
-use crate::store::unix_s;
 use crate::telemetry::histogram::Histogram;
 
 /// How a proxy is.

@@ -10,8 +10,9 @@ use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Target};
 
 use super::evidence;
-use super::ledger::{Advanced, Asked, BlockChange, Cause, Look};
+use super::ledger::{Advanced, BlockChange, Cause};
 use crate::limits::{LOCATE_MAX, LOCATE_OPEN_MAX, LOCATE_REST_MAX, WATCHED_HEIGHTS};
+use crate::node::{Asked, Look};
 use crate::sql::{Row, Sql, SqlError};
 use crate::values;
 

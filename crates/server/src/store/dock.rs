@@ -8,7 +8,8 @@ use hstratum_core::accounting::ledger::View;
 use hstratum_core::units::Height;
 
 use super::keeper::StoreMail;
-use super::ledger::{Asked, Look, Mark, Parting};
+use super::ledger::{Mark, Parting};
+use crate::node::{Asked, Look};
 
 /// How far sealing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

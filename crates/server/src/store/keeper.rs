@@ -15,14 +15,14 @@ use hstratum_core::units::Now;
 use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{
-    AddressMail, Advanced, Asked, Batch, Cause, Ledger, LedgerError, Look, Mark, Parting, Seal,
-    TallyKey, Tidied,
+    AddressMail, Advanced, Batch, Cause, Ledger, LedgerError, Mark, Parting, Seal, TallyKey, Tidied,
 };
 pub use super::outcome::Outcome;
 use crate::limits::{
     DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
     TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, TIDY_EVERY_MS, TIDY_PAUSE_MS,
 };
+use crate::node::{Asked, Look};
 
 /// The span of the newest statistics, in seconds.
 pub(super) const SPAN_S: u64 = 600;

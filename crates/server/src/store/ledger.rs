@@ -4,11 +4,12 @@
 //! A commit is all of its [`Batch`] or nothing. One that failed may be there all the same, so a
 //! batch of shares is offered again unchanged, and counts once.
 
+use crate::node::{Asked, Look};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally, View};
+use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 
@@ -113,18 +114,6 @@ impl Shares {
 
 /// The ten minutes, the account and the worker of a tally.
 pub type TallyKey = (u64, Arc<str>, Box<str>);
-
-/// A block that a node is asked about: its hash and its height.
-pub type Asked = (Hash, Height);
-
-/// A look at the chain: what the node knew of it, and where it saw blocks of ours.
-#[derive(Debug, Clone)]
-pub struct Look {
-    /// What it knew.
-    pub view: View,
-    /// Of each block the main chain's one at its height; none where the chain does not reach it.
-    pub places: Vec<(Hash, Option<Hash>)>,
-}
 
 /// What becomes durable together. It is carried out in the order of the fields.
 #[derive(Default)]

@@ -23,11 +23,13 @@ mod tallies;
 pub mod tidy;
 pub(crate) mod unproven;
 
+use crate::clock::unix_s;
+use crate::store::schema::FILE_NAME;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
@@ -48,15 +50,12 @@ pub use self::outbox::Life;
 use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::config::settings::Settings;
-use crate::driver::Shown;
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
+use crate::messages::Shown;
+use crate::messages::SpoolMail;
 use crate::messages::{Post, WorkMail};
 use crate::node::Node;
-use crate::workers::SpoolMail;
 use crate::workers::duty::{Duties, Duty, keep};
-
-/// The ledger's file in the server's directory.
-pub const FILE_NAME: &str = "ledger.db";
 
 /// An open ledger that no thread serves yet.
 pub(crate) struct Store {
@@ -441,11 +440,4 @@ fn clock(started: Instant) -> Now {
         ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         unix_s: unix_s(),
     }
-}
-
-/// The clock, in Unix seconds; 0 before 1970.
-pub(crate) fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

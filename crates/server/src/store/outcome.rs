@@ -6,7 +6,8 @@ use hstratum_core::accounting::ledger::{BlockState, Knowledge, View};
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Seq};
 
-use super::ledger::{Asked, BlockChange, Look};
+use super::ledger::BlockChange;
+use crate::node::{Asked, Look};
 
 /// What others are to be told.
 pub enum Outcome {

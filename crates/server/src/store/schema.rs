@@ -363,6 +363,9 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// The ledger's file in the server's directory.
+pub const FILE_NAME: &str = "ledger.db";
+
 #[cfg(test)]
 mod tests {
     use super::*;

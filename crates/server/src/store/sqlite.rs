@@ -19,13 +19,14 @@ use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::dock::{Dock, Head};
 use super::evidence;
-use super::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Shares, Tidied};
+use super::ledger::{Advanced, Batch, Ledger, LedgerError, Shares, Tidied};
 use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
 use super::tables::{OWN, PENDING, Tables};
 use super::{tallies, tidy};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
+use crate::node::Asked;
 use crate::sql::SqlError;
 
 /// Bytes that a probe writes: more than a usual group changes.

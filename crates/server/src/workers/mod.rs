@@ -7,16 +7,15 @@ pub(crate) mod log_backoff;
 pub mod password_hash;
 pub(crate) mod threads;
 
+use crate::messages::SpoolMail;
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::chain::block::Solution;
-use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Level, Password, Ticket};
 use hstratum_core::order::{Answer, OrderId, Refusal};
 use hstratum_core::order::{NewUser, NotWritten, Owner};
@@ -65,14 +64,6 @@ pub enum UsersMail {
 pub(crate) struct UsersFiles {
     pub users: Option<UsersFile>,
     pub bans: Option<BansFile>,
-}
-
-/// Changes of the spool.
-pub enum SpoolMail {
-    /// Keep this block, with these transactions.
-    Put(Arc<Solution>, Arc<RawTransactions>),
-    /// The node has answered this one.
-    Remove(Hash),
 }
 
 /// Reads the certificate each time it is asked to, and hands it to the driver.

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
+use hstratum::node::{Asked, Look};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
-use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Solution;

@@ -11,8 +11,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use hstratum::node::Asked;
 use hstratum::store::StoreMail;
-use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Credit, Tallied, Tally, Work};
 use hstratum_core::chain::address::Network;

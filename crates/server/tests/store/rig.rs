@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hstratum::node::{Asked, Look};
 use hstratum::store::StoreMail;
 use hstratum::store::keeper::{Keeper, Next, Outcome};
-use hstratum::store::ledger::{Asked, Look};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Credit, Tip, View};
 use hstratum_core::chain::address::Network;

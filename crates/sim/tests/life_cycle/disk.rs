@@ -1,6 +1,7 @@
 //! The ledger of a case.
 
-use hstratum::store::ledger::{Advanced, Asked, Batch, Ledger, LedgerError, Tidied};
+use hstratum::node::Asked;
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
 use hstratum_core::units::Height;
 use hstratum_sim::model::Model;
 

@@ -10,8 +10,8 @@ mod disk;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use disk::Disk;
+use hstratum::node::{Asked, Look};
 use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
-use hstratum::store::ledger::{Asked, Look};
 use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, View};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;

@@ -6,9 +6,9 @@ use std::fs;
 use anyhow::Context;
 
 use super::Check;
+use crate::clock::unix_s;
 use crate::ledger_tools::shares_file::{self, SharesFile};
 use crate::sql::{SqlError, WORK};
-use crate::store::unix_s;
 use crate::values;
 
 /// How far two sums of the same doubles may be apart that were added up in another order.

@@ -1,0 +1,10 @@
+//! The clock of the machine.
+
+use std::time::SystemTime;
+
+/// The clock, in Unix seconds; 0 before 1970.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
