@@ -233,7 +233,7 @@ async function prepare(dir) {
 }
 
 const unfit = process.getuid() !== 0
-  || spawnSync('unshare', ['--net', '--mount', 'true']).status !== 0;
+  || spawnSync('unshare', ['--net', '--mount', 'ip', 'link']).status !== 0;
 
 for (const walk of WALKS) {
   const {pages, hosts = ['here']} = walk;

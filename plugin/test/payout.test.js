@@ -2,6 +2,7 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
+const Address = require('hsd/lib/primitives/address');
 const {startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Payer, Wallets} = require('./payer');
@@ -262,6 +263,39 @@ test('servers with one ledger are paid for from it, once', async (t) => {
   assert.deepStrictEqual(await received(world), due);
   await payer.tool('ledger', 'check', '--ledger', payer.ledger);
 });
+
+// A stranger chooses the name that he mines under, and so the address.
+test('nobody holds up the payments to others by the address of his name',
+  async (t) => {
+    const world = await startPool(t);
+    const {pool, payer, ours, names} = world;
+    const zeros = Address.fromHash(Buffer.alloc(20), 0).toString('regtest');
+    const strangers = [zeros, await ours.address('primary')];
+
+    for (const name of strangers) {
+      const miner = await Miner.start(t, pool, name);
+      const {error, hash} = await miner.submit(name);
+
+      assert.strictEqual(error, null);
+      await pool.waitTip(hash);
+    }
+
+    await mineBlocks(t, world, 4);
+    await bury(world);
+    await waitConfirmed(world, 6);
+
+    const plan = await payer.plan();
+    const due = planned(world, plan);
+    const [sent, last] = await settleUp(world, payer);
+
+    assert.deepStrictEqual(steps(sent), ['sent'], JSON.stringify(sent.out));
+    assert.deepStrictEqual(steps(last), ['confirmed', 'nobody due']);
+    assert.strictEqual(
+      plan.accounts.find(one => one.account === zeros).pays, 0);
+    assert.ok(due.bob > 0);
+    assert.strictEqual((await received(world)).bob, due.bob, names.bob);
+    await payer.tool('ledger', 'check', '--ledger', payer.ledger);
+  });
 
 test('a wallet that cannot pay loses nothing', async (t) => {
   const world = await startPool(t);
