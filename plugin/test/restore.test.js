@@ -226,6 +226,39 @@ for (const [name, copy] of Object.entries(COPIES)) {
   });
 }
 
+test('a copy beside the old log stops the start until that is moved away',
+  async (t) => {
+    const world = await startPool(t);
+    const {pool, alice, payer} = world;
+    const dir = tempDir(t);
+    const to = path.join(dir, 'copy.db');
+
+    await mine(t, world, 2);
+    await COPIES['hstratum ledger backup'](world, to);
+
+    const load = await Load.start(t, pool, alice);
+
+    await load.until(50);
+    await load.stop();
+    await pool.kill();
+    fs.copyFileSync(to, payer.ledger);
+    await pool.spawn();
+    assert.strictEqual((await pool.exited).code, 1, pool.tail());
+    assert.match(pool.tail(), /ledger\.db-wal beside it is of another file/);
+    assert.strictEqual(pool.count(/listening on .*stratum/), 0);
+    assert.deepStrictEqual(fs.readFileSync(payer.ledger), fs.readFileSync(to));
+    await assert.rejects(payer.tool('ledger', 'check', '--ledger',
+      payer.ledger), /of another file/);
+
+    for (const part of ['-wal', '-shm'])
+      fs.renameSync(payer.ledger + part, path.join(dir, `old.db${part}`));
+
+    await pool.spawn();
+    await pool.ready();
+    await check(world);
+    await pay(t, world);
+  });
+
 test('a database that is put back while servers run goes on', async (t) => {
   const database = await Postgres.start(t);
   const world = await startPool(t, database);
