@@ -43,6 +43,10 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#connect .address', new RegExp(
     `^stratum\\+tcp://127\\.0\\.0\\.1:${node.ports.stratum}$`));
 
+  await see(page, '#connect', /User: account\.worker, and the password: any/);
+  await see(page, '#money', new RegExp(`Each block pays ${node.options.address}`));
+  await see(page, '#money', /A balance is what the owner of that address owes/);
+
   const width = await page.locator('img.code').evaluate((code) => {
     return code.decode().then(() => code.naturalWidth);
   });

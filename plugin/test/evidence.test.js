@@ -158,6 +158,13 @@ async function assertRefused(t, {payer}, node) {
   asking.wallet = payer.wallet;
   asking.wallet.seen = [];
 
+  // Who only looks is told, too.
+  const plan = await asking.tool('payout', 'plan', '--ledger', asking.ledger,
+    ...asking.terms, '--node-url', asking.node.url);
+
+  assert.match(plan, /payout send would pay nothing now: /);
+  assert.match(plan, BEHIND);
+
   const {code, err, out} = await asking.send();
 
   assert.strictEqual(code, 1);

@@ -170,7 +170,10 @@ class Payer {
   /** Any command of the binary; gives what it printed, of JSON the value. */
 
   async tool(...args) {
-    const {stdout} = await promisify(execFile)(BINARY, args);
+    const {stdout} = await promisify(execFile)(BINARY, args, {
+      env: {...process.env, HSTRATUM_NODE_API_KEY: KEY}
+    });
+
     return args.includes('--json') ? JSON.parse(stdout) : stdout;
   }
 

@@ -31,6 +31,7 @@ function poolPage() {
   });
   const round = roundCard();
   const connect = connectCard();
+  const money = moneyCard();
   const events = eventsCard();
   const blocks = blocksTable({},
     'No block yet. Each one that the pool finds will be here.');
@@ -45,7 +46,7 @@ function poolPage() {
     h('div', {class: 'stats'}, [hashrate, share, network, workers, rejects, job]
       .map(one => one.element)),
     h('div', {class: 'two'}, chart.element,
-      h('div', {class: 'stack'}, round.element, connect.element)),
+      h('div', {class: 'stack'}, round.element, connect.element, money.element)),
     h('div', {class: 'two'}, blocks.element, events.element),
     servers.element, accounts.element, list.element, refusals.element);
 
@@ -91,6 +92,7 @@ function poolPage() {
         : `job ${duration(pool.template_age_s)} old`);
       round.pool(pool);
       connect.pool(pool);
+      money.pool(pool);
       notes.replaceChildren(...warnings(pool));
 
       for (const [table, isWanted] of [[servers, pool.servers > 1],
@@ -149,6 +151,9 @@ function warnings(pool) {
     notes.push(['bad', 'The shared ledger cannot be read: lists and history are '
       + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);
   }
+
+  for (const line of pool.differences)
+    notes.push(['bad', `Servers of this pool differ. ${line}.`]);
 
   if (pool.places.is_crowded) {
     const {taken, all, not_logged_in: strangers, unproven, refused_full: refused,
@@ -241,6 +246,7 @@ function roundCard() {
 function connectCard() {
   const address = h('code', {class: 'address'}, '–');
   const copied = h('span', {class: 'copied', role: 'status'});
+  const login = h('p', {class: 'faint'});
   const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
     copyText(address).then((done) => {
       setText(copied, done ? 'Copied' : 'Select it and copy by hand');
@@ -251,9 +257,9 @@ function connectCard() {
   const element = h('section', {
     class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
   },
-  h('div', {}, h('h2', {id: 'connect-title'}, 'Connect a miner'),
-    h('p', {}, address), h('p', {}, copy, ' ', copied),
-    h('p', {class: 'faint'}, 'User: account.worker')),
+  h('div', {class: 'whole'},
+    h('h2', {id: 'connect-title'}, 'Connect a miner'), h('p', {}, address)),
+  h('div', {}, h('p', {}, copy, ' ', copied), login),
   h('img', {
     class: 'code', src: '/stratum.svg', width: '132', height: '132',
     alt: 'The address as a QR code'
@@ -261,12 +267,50 @@ function connectCard() {
 
   return {
     element,
-    pool() {
+    pool(pool) {
       if (state.url)
         setText(address, state.url);
+
+      setText(login, LOGINS[pool.auth]);
     }
   };
 }
+
+const LOGINS = {
+  open: 'User: account.worker, and the password: any, or an account\'s',
+  users: 'User: account.worker, and the password: the account\'s',
+  address: 'User: your address.worker, and the password: any'
+};
+
+/** Who is paid, from the first minute on. */
+
+function moneyCard() {
+  const address = h('code', {class: 'pays'}, '–');
+  const meaning = h('p', {class: 'faint'});
+
+  return {
+    element: h('section', {
+      class: 'card', id: 'money', 'aria-labelledby': 'money-title'
+    },
+    h('h2', {id: 'money-title'}, 'Where the money goes'),
+    h('p', {}, 'Each block pays ', address), meaning),
+    pool(pool) {
+      setText(address, pool.pays || 'an address that the first job will tell');
+      setText(meaning, pool.has_ledger ? BALANCES[pool.auth]
+        : 'The node runs in memory: nobody is owed anything.');
+    }
+  };
+}
+
+const OWED = 'A balance is what the owner of that address owes an account for '
+  + 'its shares. It changes only when the owner runs "hstratum payout", which '
+  + 'divides blocks and pays ';
+const BALANCES = {
+  open: `${OWED}accounts that have an address. If you mine alone, all of it `
+    + 'is at that address already, and balances stay at 0.',
+  users: `${OWED}accounts that have an address.`,
+  address: `${OWED}the address that is the account's name.`
+};
 
 /** Without TLS a browser has no clipboard, but on localhost. */
 
@@ -330,7 +374,7 @@ function sentence(what) {
     case 'no_job':
       return [`No job for miners${because}`];
     case 'job':
-      return ['There is a job for miners again'];
+      return ['There is a job for miners'];
     case 'ledger_failing':
       return ['The ledger cannot be written, shares are refused'];
     case 'ledger_open':

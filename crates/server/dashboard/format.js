@@ -12,7 +12,11 @@ const clock = new Intl.DateTimeFormat('en', {
   dateStyle: 'medium', timeStyle: 'short'
 });
 
+/** Two significant digits at least. */
+
 function digits(value) {
+  if (value > 0 && value < 1)
+    return String(Number(value.toPrecision(2)));
   if (value >= 100)
     return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);

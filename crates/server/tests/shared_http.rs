@@ -260,3 +260,49 @@ fn live_parts_go_on_while_the_shared_ledger_is_away() {
             && browser.get("/api/v1/payouts").status == 200
     });
 }
+
+/// What servers of one pool should have in common is compared, each time that it changes.
+#[test]
+fn servers_that_differ_say_so() {
+    let ledger = Ledger::in_postgres();
+    let soon_ms = (now_s() + 3_600) * 1_000;
+    let report = |terms: &Value| json!({"version": "9", "terms": terms});
+    let terms = json!({"pays": "hs1qother", "auth": "users", "has_password": true,
+        "has_proxy_secret": false, "difficulty_min": "1000"});
+    let there = told(&ledger, "there", soon_ms, &report(&terms));
+    // One of an earlier version tells nothing of it.
+    told(&ledger, "old", soon_ms, &json!({"version": "8"}));
+    let (running, browser) = serve(&ledger);
+    let differs = |what: &str| {
+        let part = format!("servers of this pool differ: {what}: ");
+        let (_, line) = running.node.wait_for_log(&part);
+        line.strip_prefix(&part).expect("its beginning").to_owned()
+    };
+    assert_eq!(differs("auth"), "open here, users on \"there\"");
+    assert_eq!(differs("password"), "not set here, set on \"there\"");
+    let least = differs("difficulty-min");
+    let (least, there_too) = least.split_once(" here, ").expect("both");
+    assert_eq!(there_too, "1000 on \"there\"");
+    // It has an address of its own with its first job.
+    running.move_on(Chain::hard().empty_at(1));
+    let pays = differs("blocks pay");
+    let (pays, there_too) = pays.split_once(" here, ").expect("both");
+    assert_eq!(there_too, "hs1qother on \"there\"");
+    let pool = || browser.json("/api/v1/pool");
+    wait_until("the page has all four", || {
+        let lines = pool()["differences"].clone();
+        lines.as_array().is_some_and(|lines| lines.len() == 4)
+    });
+    assert_eq!(pool()["pays"], pays);
+
+    let own = json!({"pays": pays, "auth": "open", "has_password": false,
+        "has_proxy_secret": false, "difficulty_min": least});
+    ledger.execute(
+        "UPDATE origins SET report = ?1 WHERE id = ?2",
+        &values![report(&own).to_string(), there],
+    );
+    running
+        .node
+        .wait_for_log("servers of this pool agree again");
+    wait_until("the page has none", || pool()["differences"] == json!([]));
+}

@@ -33,6 +33,18 @@ pub enum Auth {
     Address,
 }
 
+impl Auth {
+    /// As the option has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Open => "open",
+            Self::Address => "address",
+        }
+    }
+}
+
 /// A name without control characters; `None` when nothing or too much is left.
 pub fn clean_name(raw: &str) -> Option<String> {
     let name: String = raw.chars().filter(|c| !c.is_control()).collect();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::accounting::ledger::Work;
 use crate::accounts::refused_logins::{Reason, Refused};
+use crate::chain::address::Address;
 use crate::event::LedgerState;
 use crate::pool::Pool;
 use crate::session::Session;
@@ -65,6 +66,8 @@ pub struct JobView {
 pub struct View {
     /// The newest job; stale ones too.
     pub job: Option<JobView>,
+    /// Whom that pays.
+    pub payee: Option<Address>,
     /// Whether its parent is the tip, and miners may work on it.
     pub is_job_live: bool,
     /// Why there is no job, where the node has said so.
@@ -115,6 +118,10 @@ impl Pool {
                 transactions: job.template.txids.len(),
                 reward: job.template.coinbase.value(),
             }),
+            payee: shared
+                .jobs
+                .newest()
+                .map(|job| job.template.coinbase.address().clone()),
             is_job_live: shared.has_live_job() && self.no_template.is_none(),
             no_template: self.no_template.clone(),
             is_listening: shared.is_listening,

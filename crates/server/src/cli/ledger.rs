@@ -87,7 +87,6 @@ enum Command {
         account: String,
 
         /// Where it is paid; not with --clear
-        #[arg(required_unless_present = "clear")]
         address: Option<String>,
 
         /// Forget the address that was set
@@ -155,8 +154,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             ledger,
             account,
             address,
-            ..
+            clear,
         } => {
+            if address.is_none() && !clear {
+                bail!("give the ADDRESS at which {account:?} is to be paid, or --clear");
+            }
             let mut db = ledger.place.open()?;
             ledger_tools::set_address(&mut db, account, address.as_deref())?;
             print(&match address {

@@ -24,6 +24,7 @@ use cpu::Cpu;
 use link::Link;
 use screen::Screen;
 
+use super::terminal::number;
 use super::url::Server;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
@@ -71,16 +72,16 @@ pub(crate) struct Args {
     password: String,
 
     /// Threads that hash [default: one for each core]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_parser = |text: &str| number(text, 1..=1024_u32))]
     threads: Option<u32>,
 
     /// Stop after this many accepted blocks
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, 1..=u64::MAX))]
     blocks: Option<u64>,
 
     /// Wait this long after each share, in milliseconds [default: 0, but 400 where shares are blocks,
     /// as on regtest, since a node can take only so many]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| number(text, 0..=3_600_000_u64))]
     pause: Option<u64>,
 }
 

@@ -1,7 +1,9 @@
 //! What commands print: names that cannot play tricks, and tables.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use anyhow::Context;
 use hstratum_core::accounting::payout::Hns;
@@ -16,6 +18,23 @@ pub(crate) fn shown(name: &str) -> String {
     } else {
         quoted
     }
+}
+
+/// A whole number in a range, of an option. What the library says of one that is none is hard to
+/// understand.
+pub(crate) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Copy + Display + Into<u64>,
+{
+    let parsed = text.parse().ok().filter(|number| range.contains(number));
+    parsed.ok_or_else(|| match (*range.end()).into() {
+        u64::MAX => format!("expected a whole number from {}", range.start()),
+        _ => format!(
+            "expected a whole number from {} to {}",
+            range.start(),
+            range.end()
+        ),
+    })
 }
 
 /// Base units, as HNS.

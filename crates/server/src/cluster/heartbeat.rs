@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hstratum_core::units::Height;
 use postgres::Client;
 
+use super::agreement::differences;
 use super::mark::Mark;
 use super::origin::{self, NOW_MS};
 use super::standing::{Member, Report};
@@ -96,8 +97,22 @@ impl Heartbeat {
         }
         let members = members(client, now_ms)?;
         self.look_for_twin(&members, talk);
+        self.compare(&members, talk);
         self.due = Instant::now() + HEARTBEAT;
         Ok(Some(members))
+    }
+
+    /// Says in what the others that are alive differ from us.
+    fn compare(&self, members: &[Member], talk: &mut Talk) {
+        let is_ours = |member: &&Member| member.origin == self.origin;
+        let Some(own) = members.iter().find(is_ours) else {
+            return;
+        };
+        let others = members
+            .iter()
+            .filter(|member| !is_ours(member) && member.is_alive())
+            .map(|member| (member.label.as_str(), &member.report.terms));
+        talk.differ(differences(&own.report.terms, others));
     }
 
     /// One that we were ourselves, before a restart with another file, falls silent.

@@ -3,6 +3,7 @@
 //! A share is acknowledged when it is in a server's own file; from there it is shipped here, once.
 
 pub mod address;
+pub(crate) mod agreement;
 mod cargo;
 mod comparison;
 mod copy;
@@ -34,13 +35,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use hstratum_core::chain::address::Network;
 use postgres::Client;
 
+use self::agreement::Terms;
 use self::judge::Judge;
 use self::shipper::{Shipper, is_away};
 use self::standing::{Report, Standing};
 use self::threads::Threads;
 use crate::clock::unix_s;
+use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::Post;
@@ -104,6 +108,7 @@ pub(crate) fn start(
         return Ok(());
     };
     let (live, status) = (ends.live, ends.status);
+    let terms = (terms(&settings.config), settings.network);
     let shipper = Shipper {
         address: address.clone(),
         network: settings.network,
@@ -111,7 +116,7 @@ pub(crate) fn start(
         ledger: dir.join(FILE_NAME),
         dock: ends.dock,
         standing: ends.standing,
-        report: Box::new(move || report(&live, &status)),
+        report: Box::new(move || report(&live, &status, &terms)),
         duty: ends.duties.add("shipping"),
     };
     let judge = Judge {
@@ -135,14 +140,28 @@ pub(crate) fn start(
     })
 }
 
+/// What the options have of that.
+fn terms(config: &Config) -> Terms {
+    Terms {
+        pays: None,
+        auth: config.auth.name().to_owned(),
+        has_password: config.password.is_some(),
+        has_proxy_secret: config.proxy_secret.is_some(),
+        difficulty_min: config.difficulty_min.to_string(),
+    }
+}
+
 /// What the others are told of this server.
-fn report(live: &Live, status: &Status) -> Report {
+fn report(live: &Live, status: &Status, (terms, network): &(Terms, Network)) -> Report {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        terms: terms.clone(),
         ..Report::default()
     };
     if let Some(now) = live.latest() {
         report.hashrate = now.view.hashrate;
+        let payee = now.view.payee.as_ref();
+        report.terms.pays = payee.map(|payee| payee.encode(*network));
         report.connections = now.connections();
         let workers = now.workers.iter().flat_map(|workers| workers.iter());
         let names: HashSet<_> = workers.map(|one| (&*one.account, &*one.worker)).collect();

@@ -7,6 +7,7 @@ use hstratum_core::units::Height;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::agreement::Terms;
 use super::origin::Own;
 use crate::limits::{ALIVE_MS, SHARED_SILENT};
 use crate::store::dock::Dock;
@@ -35,6 +36,8 @@ pub struct Reading {
     pub brought: Option<Height>,
     /// Another server that is alive has our name.
     pub is_twin: bool,
+    /// In what other servers that are alive differ from this one, a line each.
+    pub differences: Vec<String>,
     /// Batches that are not known to be there.
     pub behind: i64,
     /// Bytes of them.
@@ -114,6 +117,8 @@ impl Member {
 pub struct Report {
     /// The program's version.
     pub version: String,
+    /// What it should have in common with the others.
+    pub terms: Terms,
     /// Hashes a second, from the shares of the last minutes.
     pub hashrate: f64,
     /// Connections of miners.
@@ -160,6 +165,7 @@ impl Reading {
             "bytes": self.backlog,
             "lag": self.lag_s,
             "servers": servers.collect::<Vec<_>>(),
+            "differences": self.differences,
         })
         .to_string()
     }
@@ -175,6 +181,7 @@ impl Default for Standing {
                 generation: 0,
                 brought: None,
                 is_twin: false,
+                differences: Vec::new(),
                 behind: 0,
                 backlog: 0,
                 is_full: false,

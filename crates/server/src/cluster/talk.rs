@@ -20,6 +20,7 @@ pub(super) struct Talk<'a> {
     is_behind: bool,
     is_twin: bool,
     is_apart: bool,
+    differences: Vec<String>,
 }
 
 impl<'a> Talk<'a> {
@@ -32,6 +33,7 @@ impl<'a> Talk<'a> {
             is_behind: false,
             is_twin: false,
             is_apart: false,
+            differences: Vec::new(),
         }
     }
 
@@ -161,6 +163,23 @@ impl<'a> Talk<'a> {
             self.standing.update(|reading| reading.is_twin = is_there);
         }
         self.is_twin = is_there;
+    }
+
+    /// In what other servers differ from this one: each is said when it comes, and the end of all.
+    pub(super) fn differ(&mut self, lines: Vec<String>) {
+        if lines == self.differences {
+            return;
+        }
+        for line in lines.iter().filter(|line| !self.differences.contains(line)) {
+            let text = format!("servers of this pool differ: {line}");
+            self.node.log(Level::Warning, &text);
+        }
+        if lines.is_empty() {
+            self.node
+                .log(Level::Info, "servers of this pool agree again");
+        }
+        self.differences.clone_from(&lines);
+        self.standing.update(|reading| reading.differences = lines);
     }
 
     /// How far the database's clock is before ours.

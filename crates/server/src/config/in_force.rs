@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use hstratum_core::accounts::Auth;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -34,16 +33,11 @@ impl InForce {
         listeners: impl Iterator<Item = ListenSpec>,
         dashboard: Option<SocketAddr>,
     ) -> Self {
-        let auth = match config.auth {
-            Auth::Users => "users",
-            Auth::Open => "open",
-            Auth::Address => "address",
-        };
         let proxies = config.proxy_protocol.iter();
         Self {
             listeners: listeners.map(|spec| spec.to_string()).collect(),
             dashboard,
-            auth: auth.to_owned(),
+            auth: config.auth.name().to_owned(),
             has_password: config.password.is_some(),
             proxy_protocol: proxies.map(AddressRange::to_string).collect(),
         }

@@ -7,8 +7,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use hstratum_core::accounts::Auth;
-
 use crate::config::in_force::InForce;
 use crate::config::{Config, Origin, RawOption};
 
@@ -120,12 +118,7 @@ impl Settings {
                     "{what}: miners connect to {place}, unless flags given to hsd, which are not \
                      visible here, say otherwise"
                 );
-                let auth = match config.auth {
-                    Auth::Open => "open",
-                    Auth::Users => "users",
-                    Auth::Address => "address",
-                };
-                (facts, auth, config.password.is_some())
+                (facts, config.auth.name(), config.password.is_some())
             }
         };
         findings.ok(Part::Configuration, facts);

@@ -103,6 +103,13 @@ pub(super) fn examine(
     };
     if state == NodeState::Serving {
         check_places(&node, findings);
+        for line in node.hstratum_differences().unwrap_or_default() {
+            findings.warn(
+                Part::Node,
+                format!("servers of this pool differ: {line}"),
+                "give all of them the same, and start those again that had another",
+            );
+        }
     }
     (state, in_force)
 }

@@ -102,6 +102,8 @@ impl Sources {
 pub(crate) struct Site {
     pub sources: Sources,
     pub network: Network,
+    /// Who may mine: `users`, `open` or `address`.
+    pub auth: &'static str,
     pub public_host: Option<String>,
     /// Names by which it may be asked beside that.
     pub host_names: Vec<String>,
@@ -170,6 +172,7 @@ impl Site {
         let ledger = settings.ledger();
         Self {
             network: settings.network,
+            auth: config.auth.name(),
             public_host: config.public_host.clone(),
             host_names: config.http_host_names.clone(),
             stratum_port: config.public_port,

@@ -19,6 +19,7 @@ use super::Site;
 use super::answer::{Answer, NoParams, Problem};
 use super::fleet::Server;
 use super::host_guard::without_port;
+use crate::cluster::standing::Link;
 use crate::telemetry::live::{Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
@@ -35,6 +36,12 @@ pub(crate) struct Pool {
     network: &'static str,
     /// Seconds since the server started.
     uptime_s: u64,
+    /// Who may mine: `users`, `open` or `address`.
+    auth: &'static str,
+    /// The address that a block found now pays; none before the first job.
+    pays: Option<String>,
+    /// In what other servers of the pool differ from this one, a line each. Untrusted text.
+    differences: Vec<String>,
     /// Whether a ledger is kept; without one there is no history and no money.
     has_ledger: bool,
     /// What a miner is to be pointed at.
@@ -225,6 +232,23 @@ impl Pool {
             version: env!("CARGO_PKG_VERSION"),
             network: site.network.name(),
             uptime_s: site.started.elapsed().as_secs(),
+            auth: site.auth,
+            pays: now
+                .view
+                .payee
+                .as_ref()
+                .map(|payee| payee.encode(site.network)),
+            differences: site
+                .sources
+                .shared
+                .as_ref()
+                .map_or_else(Vec::new, |shared| {
+                    let reading = shared.look();
+                    match reading.link {
+                        Link::Up => reading.differences,
+                        _ => Vec::new(),
+                    }
+                }),
             has_ledger: site.book.is_some(),
             stratum_url: stratum_url(site, host),
             hashrate: now.view.hashrate + elsewhere,

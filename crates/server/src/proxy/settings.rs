@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
@@ -87,7 +88,7 @@ pub struct Options {
     pub no_backend: Option<String>,
 
     /// Milliseconds without an answer after which a server is taken to hang [default: 500]
-    #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT")]
+    #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT", value_parser = number::<u64>)]
     pub probe_timeout: Option<u64>,
 
     /// Tell servers the miners' addresses, in PROXY headers of version 2; the servers must have
@@ -107,11 +108,11 @@ pub struct Options {
 
     /// Miners at a time; beyond it one without an accepted share gives way, or the next is refused
     /// [default: 10000]
-    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND")]
+    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND", value_parser = number::<u32>)]
     pub max_inbound: Option<u32>,
 
     /// Miners from one address (IPv6: one /64); 0 is any number [default: 0]
-    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_PER_ADDRESS")]
+    #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_PER_ADDRESS", value_parser = number::<u32>)]
     pub max_per_address: Option<u32>,
 
     /// PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again
@@ -127,7 +128,7 @@ pub struct Options {
     pub public_host: Option<String>,
 
     /// Port that HTTP miners are redirected to [default: that of the first --listen]
-    #[arg(long, value_name = "PORT", env = "HSTRATUM_PROXY_PUBLIC_PORT")]
+    #[arg(long, value_name = "PORT", env = "HSTRATUM_PROXY_PUBLIC_PORT", value_parser = number::<u16>)]
     pub public_port: Option<u16>,
 
     /// Names, separated by commas, by which --http may be asked beside --public-host
@@ -364,6 +365,11 @@ impl Settings {
             control: options.control,
         })
     }
+}
+
+/// What the library says of a number that is none is hard to understand.
+fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "expected a whole number")
 }
 
 fn each<T>(

@@ -66,7 +66,10 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)
         .with_context(|| format!("failed to open the ledger {name}"))?;
     conn.busy_timeout(BUSY)?;
-    let found = version(&conn).with_context(|| format!("failed to read the ledger {name}"))?;
+    let found = match version(&conn) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => None,
+        found => found.with_context(|| format!("failed to read the ledger {name}"))?,
+    };
     let Some(found) = found else {
         bail!("{name} is not a ledger of hstratum");
     };

@@ -203,6 +203,19 @@ impl Node {
         Ok(options.and_then(|options| serde_json::from_value(options).ok()))
     }
 
+    /// In what servers that share a ledger differ, a line each.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn hstratum_differences(&self) -> anyhow::Result<Vec<String>> {
+        let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
+        let lines = info["shared"]["differences"].as_array();
+        let lines = lines.into_iter().flatten();
+        Ok(lines
+            .filter_map(|line| Some(line.as_str()?.to_owned()))
+            .collect())
+    }
+
     /// How many connections of miners there may be, and how many there are; none where it does not tell.
     ///
     /// # Errors

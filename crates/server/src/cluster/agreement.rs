@@ -1,0 +1,100 @@
+//! What servers of one pool should have in common, and whether they have.
+//!
+//! Each tells it in its report, every second. What differs is no reason to stop, since an operator
+//! changes one server after the other: it is said in the log, on the dashboard and by `doctor`.
+
+use serde::{Deserialize, Serialize};
+
+/// What a server has, as the others are told. A program of another version may say more, or less.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// The address that its blocks pay; none before its first job.
+    pub pays: Option<String>,
+    /// `users`, `open` or `address`.
+    pub auth: String,
+    /// Whether an admin's password is set.
+    pub has_password: bool,
+    /// Whether a secret is shared with proxies.
+    pub has_proxy_secret: bool,
+    /// The least difficulty of a miner.
+    pub difficulty_min: String,
+}
+
+/// A line for each thing in which this server differs from others: they are given by their names.
+pub(crate) fn differences<'a>(
+    own: &Terms,
+    others: impl Iterator<Item = (&'a str, &'a Terms)> + Clone,
+) -> Vec<String> {
+    // One that tells nothing of this is of an earlier version.
+    let others = others.filter(|(_, terms)| !terms.auth.is_empty());
+    let mut lines = Vec::new();
+    let mut compare = |what: &str, of: fn(&Terms) -> Option<String>| {
+        let Some(ours) = of(own) else { return };
+        let mut seen = Vec::new();
+        for (name, terms) in others.clone() {
+            if let Some(theirs) = of(terms).filter(|theirs| *theirs != ours) {
+                seen.push(format!("{theirs} on {name:?}"));
+            }
+        }
+        if !seen.is_empty() {
+            lines.push(format!("{what}: {ours} here, {}", seen.join(", ")));
+        }
+    };
+    compare("blocks pay", |terms| terms.pays.clone());
+    compare("auth", |terms| Some(terms.auth.clone()));
+    compare("password", |terms| is_there(terms.has_password));
+    compare("proxy-secret", |terms| is_there(terms.has_proxy_secret));
+    compare("difficulty-min", |terms| Some(terms.difficulty_min.clone()));
+    lines
+}
+
+fn is_there(is_there: bool) -> Option<String> {
+    Some(if is_there { "set" } else { "not set" }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms() -> Terms {
+        Terms {
+            pays: Some("hs1qa".to_owned()),
+            auth: "users".to_owned(),
+            has_password: true,
+            has_proxy_secret: false,
+            difficulty_min: "1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_differs_is_named_with_who_has_it() {
+        let own = terms();
+        let unknown = Terms::default();
+        let starting = Terms {
+            pays: None,
+            ..terms()
+        };
+        let same = [("b", &own), ("old", &unknown), ("new", &starting)];
+        assert!(differences(&own, same.into_iter()).is_empty());
+        let other = Terms {
+            pays: Some("hs1qb".to_owned()),
+            auth: "open".to_owned(),
+            has_password: false,
+            has_proxy_secret: true,
+            difficulty_min: "4".to_owned(),
+        };
+        let others = [("a", &own), ("b", &other)];
+        let lines = differences(&own, others.into_iter());
+        assert_eq!(
+            lines,
+            [
+                "blocks pay: hs1qa here, hs1qb on \"b\"",
+                "auth: users here, open on \"b\"",
+                "password: set here, not set on \"b\"",
+                "proxy-secret: not set here, set on \"b\"",
+                "difficulty-min: 1 here, 4 on \"b\"",
+            ]
+        );
+    }
+}
