@@ -43,7 +43,7 @@ test('what cannot be paid is no address', async (t) => {
 
   const name = await refusal(node, ['al\u0007ice', ADDRESS]);
   assert.strictEqual(name.code, -5);
-  assert.match(name.message, /^no name of an account: "al\\u\{7\}ice"$/);
+  assert.match(name.message, /^not an account name: "al\\u\{7\}ice"$/);
 });
 
 test('the admin adds a user with an address', async (t) => {

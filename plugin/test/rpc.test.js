@@ -81,13 +81,13 @@ test('each call has its help and minds its arguments', async (t) => {
 
   await check(node, 'addstratumuser', ['alice', 1], -3, /^password must be/);
   await check(node, 'addstratumuser', [null, 'x'], -3, /^user must be/);
-  await check(node, 'addstratumuser', ['alice', 'd=5'], -8, /^no password/);
-  await check(node, 'addstratumuser', ['al\u0007', 'x'], -8, /^no name/);
+  await check(node, 'addstratumuser', ['alice', 'd=5'], -8, /^not a password/);
+  await check(node, 'addstratumuser', ['al\u0007', 'x'], -8, /^not an account name/);
   await check(node, 'addstratumuser', ['alice', 'x', 'hs1q'], -8,
     /^not a payable address of this network/);
   await check(node, 'setstratumpassword', ['bob', 'x'], -1, /^no such user/);
   await check(node, 'disablestratumuser', ['bob'], -1, /^no such user/);
-  await check(node, 'banminer', ['pool.example.com'], -5, /^no IP address/);
+  await check(node, 'banminer', ['pool.example.com'], -5, /^not an IP address/);
   await check(node, 'banminer', ['192.0.2.1', -1], -3, /^seconds must be/);
   await check(node, 'banminer', ['192.0.2.1', 'x'], -3, /^seconds must be/);
   await check(node, 'banminer', ['192.0.2.1', 5, 'x'.repeat(300)], -8,
@@ -103,7 +103,7 @@ test('a user is added, disabled and enabled, over a restart', async (t) => {
   const node = await startNode(t, {args: ['--stratum-auth=users']});
 
   await node.rpc('addstratumuser', ['alice', 'secret-one', ADDRESS]);
-  await check(node, 'addstratumuser', ['alice', 'x'], -1, /exists already/);
+  await check(node, 'addstratumuser', ['alice', 'x'], -1, /already exists/);
 
   const alice = await Miner.start(t, node, 'alice', 'secret-one');
   assert.strictEqual((await alice.submit()).error, null);

@@ -15,7 +15,8 @@ use hstratum_core::units::Now;
 use hstratum_core::units::{Hash, Height};
 
 use super::ledger::{
-    AddressMail, Advanced, Batch, Cause, Ledger, LedgerError, Mark, Parting, Seal, TallyKey, Tidied,
+    AddressMail, Advanced, Batch, Cause, Ledger, LedgerError, Mark, Parting, Seal, TallyKey,
+    Tidied, advice,
 };
 pub use super::outcome::Outcome;
 use crate::limits::{
@@ -414,10 +415,8 @@ impl Keeper {
 
     fn start_failing(&mut self, reason: String, out: &mut Vec<Outcome>) {
         self.disk = Disk::Failing;
-        let text = format!(
-            "the ledger cannot be written and shares are refused: {reason}; \
-             make room or mend the disk: it is tried again every two seconds"
-        );
+        let advice = advice(&reason);
+        let text = format!("the ledger cannot be written and shares are refused: {reason}{advice}");
         out.push(Outcome::Log(Level::Error, text));
         out.push(Outcome::Failing(reason));
         self.give_up(out);

@@ -219,3 +219,14 @@ pub struct Advanced {
     /// Blocks that it has, or another in their place for good.
     pub answered: Vec<Hash>,
 }
+
+/// What helps where the ledger's log is not in its place; room on the disk does not.
+pub(super) const LOG_ADVICE: &str = "stop the node, see docs/ledger.md, Backup and restore";
+
+/// What else is said of a ledger that cannot be written, for this reason.
+pub(super) fn advice(reason: &str) -> &'static str {
+    match reason.contains(LOG_ADVICE) {
+        true => "",
+        false => "; make room or mend the disk: it is tried again every two seconds",
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::dock::{Dock, Head};
 use super::evidence;
-use super::ledger::{Advanced, Batch, Ledger, LedgerError, Shares, Tidied};
+use super::ledger::{Advanced, Batch, LOG_ADVICE, Ledger, LedgerError, Shares, Tidied};
 use super::outbox::{self, Life, Outbox};
 use super::schema::{self, FileId, beside};
 use super::status::Status;
@@ -260,9 +261,17 @@ impl Sqlite {
 /// Before a commit: what goes into a log that is not in its place would be lost with the process.
 fn check_log(path: Option<&Path>) -> Result<(), LedgerError> {
     let Some(path) = path else { return Ok(()) };
-    fs::metadata(beside(path, "-wal"))
-        .map_err(|error| LedgerError::Failed(format!("its log is gone: {error}")))?;
-    Ok(())
+    let log = beside(path, "-wal");
+    match fs::metadata(&log) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = log.file_name().unwrap_or_default().to_string_lossy();
+            Err(LedgerError::Failed(format!(
+                "{name} is missing: {LOG_ADVICE}"
+            )))
+        }
+        Err(error) => Err(LedgerError::Failed(format!("its log: {error}"))),
+    }
 }
 
 impl Ledger for Sqlite {

@@ -128,3 +128,21 @@ fn full_disk_takes_nothing_and_takes_it_once_when_there_is_room() {
         .expect("read");
     assert_eq!(count, 1001);
 }
+
+#[test]
+fn a_log_that_is_missing_is_named_with_what_helps() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut ledger = open(dir.path());
+    ledger.commit(&batch(1, 1)).expect("committed");
+    fs::remove_file(dir.path().join("ledger.db-wal")).expect("removed");
+    let error = ledger
+        .commit(&batch(2, 1))
+        .expect_err("nothing to write to");
+    let text = match error {
+        LedgerError::Failed(text) => text,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(text, format!("ledger.db-wal is missing: {LOG_ADVICE}"));
+    assert_eq!(super::super::ledger::advice(&text), "");
+    assert!(super::super::ledger::advice("disk full").contains("make room"));
+}

@@ -20,7 +20,7 @@ fn damaged_file_stops_the_start_and_is_left_alone() {
         file
     };
     let cases: [(&str, Vec<u8>); 6] = [
-        ("no database", b"nonsense".to_vec()),
+        ("not a database", b"nonsense".to_vec()),
         ("empty", Vec::new()),
         ("another program", changed(68, &[0; 4])),
         ("newer hstratum", changed(60, &[0, 0, 0, 9])),
