@@ -123,7 +123,7 @@ class Proxy {
   }
 
   status() {
-    return this.ask('status');
+    return this.ask('status', '--json');
   }
 
   /** How many miners each server has. */
