@@ -20,7 +20,7 @@ const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
 const BLOCKS = 12;
 const TERMS = ['--scheme', 'prop', '--fee', '1', '--threshold', '0.5'];
 const BEHIND = /knows less of the chain than this ledger was shown/;
-const CAUGHT_UP = /the node knows all of the chain that this ledger was ever/;
+const CAUGHT_UP = /the node has caught up with the chain that this ledger/;
 
 /**
  * A node that keeps the chain, with the pool's wallet and those of miners, and
@@ -361,7 +361,7 @@ test('a found block is kept until the node knows its parent', async (t) => {
   const hash = await keeper.tip();
   const raw = Buffer.from(await keeper.rpc('getblock', [hash, false]), 'hex');
   const file = path.join(spool, `${hash}.block`);
-  const unknown = /no verdict on block 2 [0-9a-f]+: its parent is unknown/;
+  const unknown = /did not judge block 2 [0-9a-f]+: its parent is unknown/;
 
   // As after a power failure, with a chain that is to be downloaded anew.
   await pool.waitTip(hash);
