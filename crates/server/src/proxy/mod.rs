@@ -9,6 +9,7 @@ mod names;
 mod outside;
 pub mod settings;
 mod shown;
+mod texts;
 mod transfer;
 
 use std::net::SocketAddr;

@@ -2,7 +2,6 @@
 //!
 //! One that is unknown or malformed stops the start and is named.
 
-use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,9 +12,9 @@ use clap::Args;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::texts::one_or_more;
 use crate::config::TlsFiles;
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
@@ -267,31 +266,6 @@ fn read(path: &Path) -> anyhow::Result<Options> {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         anyhow!("failed to read {shown}: line {line}: {message}{hint}")
     })
-}
-
-/// A list, or its only element.
-fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts, such as [\"tcp://[::]:3008\"]")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = seq.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-    }
-    from.deserialize_any(Texts)
 }
 
 impl Settings {
