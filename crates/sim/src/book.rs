@@ -32,7 +32,7 @@ pub(crate) struct Found {
     pub(crate) was_spooled: bool,
     /// It is or was in the ledger.
     pub(crate) was_recorded: bool,
-    /// What the node has said; the last counts.
+    /// What the node has said: the last of it, or that it refuses, once it has said so.
     pub(crate) verdict: Option<Verdict>,
 }
 

@@ -327,7 +327,11 @@ impl World {
             NodeFate::Judges => Verdict::Unknown("its parent is unknown".to_owned()),
         };
         note!(self, "node      verdict on {}: {verdict:?}", short(&hash));
-        self.book.blocks.get_mut(&hash).expect("found").verdict = Some(verdict.clone());
+        let found = self.book.blocks.get_mut(&hash).expect("found");
+        // What was offered again by a new pool may be refused and taken: the server believes who comes first.
+        if !matches!(found.verdict, Some(Verdict::Refused(_))) {
+            found.verdict = Some(verdict.clone());
+        }
         self.say(NodeMail::BlockResult(hash, verdict));
     }
 

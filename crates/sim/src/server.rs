@@ -182,7 +182,10 @@ impl World {
     /// A new pool that knows what the last one knew and what is durable.
     pub(crate) fn start_pool(&mut self) {
         let now = self.now();
-        let process = self.process.as_mut().expect("a process");
+        let Some(process) = &mut self.process else {
+            // It has ended since its pool failed.
+            return;
+        };
         process.driver.net.now = now;
         process.pool = Some(process.driver.start_pool());
         self.bans.clear();
