@@ -250,7 +250,7 @@ fn start_needs_no_database_and_stops_at_one_that_is_not_ours() {
     let running = serve(&root, &database.url(), "one");
     mine(&mut running.mine_as("alice"), 3);
     assert!(running.server.close().wait(), "stopped in time");
-    running.node.wait_for_log("they go after the next start");
+    running.node.wait_for_log("sent after the next start");
     drop(running);
     database.resume();
     let running = serve(&root, &database.url(), "one");
