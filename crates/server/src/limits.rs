@@ -147,6 +147,9 @@ pub(crate) const RESTART_MS: u64 = 50;
 /// transactions wait for it: a few milliseconds.
 pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
 
+/// How long what a proxy has sent to a server may wait to be acknowledged by that machine.
+pub(crate) const DIALED_SILENCE: Duration = Duration::from_secs(20);
+
 /// How long a proxy that stops waits for the answers that servers owe its miners.
 pub(crate) const PROXY_STOP_MS: u64 = 1_000;
 

@@ -163,7 +163,7 @@ impl Net {
     /// When it cannot even be begun.
     pub(crate) fn dial(&mut self, peer: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
         let socket = TcpStream::connect(peer)?;
-        conn::set_up(&socket)?;
+        conn::set_up_dialed(&socket)?;
         let nothing = Difficulty::new(1.0).expect("above 0");
         let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
         let id = self.insert(socket, Stage::Dialing, arrival, Encryption::Never)?;

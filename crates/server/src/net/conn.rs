@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::limits::{OUT_BYTES_HIGH, WRITE_BYTES};
+use crate::limits::{DIALED_SILENCE, OUT_BYTES_HIGH, WRITE_BYTES};
 use crate::net::listener::Encryption;
 use crate::net::proxy_header::{self, HEADER_BYTES_MAX, Header, Start};
 use crate::net::tls::TlsSession;
@@ -377,6 +377,19 @@ pub(crate) fn set_up(socket: &TcpStream) -> io::Result<()> {
             .with_time(Duration::from_secs(60))
             .with_interval(Duration::from_secs(15))
             .with_retries(4),
+    )
+}
+
+/// The same of one to a server, which a miner waits for: a dead one is noticed soon, where the kernel's
+/// own limit is a quarter of an hour while anything waits to be acknowledged.
+pub(crate) fn set_up_dialed(socket: &TcpStream) -> io::Result<()> {
+    set_up(socket)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_user_timeout(Some(DIALED_SILENCE))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(DIALED_SILENCE / 2)
+            .with_interval(DIALED_SILENCE / 4),
     )
 }
 

@@ -29,3 +29,17 @@ fn bytes_without_a_newline_are_written_at_once() {
     }
     assert_eq!(lines_for_one_write(b""), 0);
 }
+
+/// The kernel's own limit is a quarter of an hour, in which a miner would get no job.
+#[test]
+fn a_dead_connection_to_a_server_is_given_up_soon() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let socket = TcpStream::connect(address).expect("begun");
+    set_up_dialed(&socket).expect("set up");
+    let socket = SockRef::from(&socket);
+    let limit = socket.tcp_user_timeout().expect("an option");
+    assert_eq!(limit, Some(DIALED_SILENCE));
+    let idle = socket.tcp_keepalive_time().expect("an option");
+    assert!(idle + socket.tcp_keepalive_interval().expect("an option") <= DIALED_SILENCE);
+}

@@ -191,12 +191,27 @@ impl Fleet {
         self.forget_cords();
         let well_ms = self.best_ms();
         for rig in 0..self.rigs.len() {
-            if self.has_work(rig) {
+            if self.has_work(rig) || self.is_cut_off(rig) {
                 self.rigs[rig].worked_ms = self.now_ms;
             }
             self.check_rig(rig, well_ms);
         }
         self.after(5_000, Happening::Survey);
+    }
+
+    /// Whether a miner's connection to its server is dead, and the proxy's machine has yet to notice.
+    fn is_cut_off(&self, rig: usize) -> bool {
+        let mut wires = self
+            .servers
+            .iter()
+            .flat_map(|server| server.world.net.wires.values());
+        wires.any(|wire| {
+            let Far::Proxy(cord, _) = wire.far else {
+                return false;
+            };
+            let cord = self.cords.get(&cord);
+            wire.is_dead && cord.is_some_and(|cord| cord.is_of(rig) && cord.proxy_open)
+        })
     }
 
     /// How long a server has been well that has the best chain's work.
