@@ -364,7 +364,7 @@ fn own_files_are_taken_in_once_and_not_written() {
     let torn = "{\"username\":\"to";
     let users = line("alice", "a") + &line("bob", "b") + torn;
     let first = server_in(root_with(&users, &ban_line("10.0.0.1")), &database, "first");
-    first.node.wait_for_log("2 users, 0 addresses, 1 bans");
+    first.node.wait_for_log("users 2, addresses 0, bans 1");
     assert!(may_mine(&first, "alice", "a"));
 
     let users = line("bob", "other") + &line("carol", "c") + &line("a\\u0000b", "x");
@@ -474,7 +474,9 @@ fn ledger_that_has_gone_back_is_taken_as_it_is() {
     }
     // As a standby that had not got the last transaction.
     database.sql("DELETE FROM accounts WHERE name = 'bob'; UPDATE changes SET number = 1");
-    first.node.wait_for_log("the shared ledger has no more: 1");
+    first
+        .node
+        .wait_for_log("users that the shared ledger no longer has: 1");
     wait_until("bob is no user", || !may_mine(&second, "bob", "pw"));
     assert!(may_mine(&second, "alice", "pw") && may_mine(&first, "alice", "pw"));
     assert_eq!(add(&second, "bob", "other"), Ok(Answer::Done));

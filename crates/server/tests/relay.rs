@@ -111,7 +111,7 @@ fn what_is_no_block_is_not_offered_and_old_ones_go() {
         raw = hex(&raw),
         idle = hex(&idle),
     ));
-    let told = second.node.wait_for_logs("is none", 3);
+    let told = second.node.wait_for_logs("is not a block", 3);
     assert_eq!(told.len(), 3, "{told:?}");
     let (later, _) = find(&first);
     assert_eq!(second.node.relayed_number(1).0, later);
