@@ -123,6 +123,11 @@ fn a_check_knows_blocks_and_rounds_that_cannot_be() {
             None,
             "the rounds of the blocks 7 and 9 overlap, from height 5 on",
         );
+        // Imported after the other was found.
+        let difficulty = "UPDATE blocks SET difficulty = ?1 WHERE height = 7";
+        ledger.execute(difficulty, &values![0.0]);
+        assert!(findings(ledger, None).is_empty());
+        ledger.execute(difficulty, &values![1.0]);
         ledger.execute(close, &values![&third, 950, 8]);
         assert!(findings(ledger, None).is_empty());
         ledger.execute(close, &values![&third, 950, 10]);
