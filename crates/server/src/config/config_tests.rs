@@ -177,7 +177,6 @@ fn defaults_follow_other_options() {
 
 #[test]
 fn bare_flag_switches_on() {
-    assert!(check(&[("dynamic", "")]).dynamic);
     assert!(check(&[("dynamic", "true")]).dynamic);
     assert!(!check(&[("dynamic", "false")]).dynamic);
 }
@@ -216,6 +215,14 @@ fn unknown_option_is_refused_with_the_nearest_name() {
         "--stratum-dificulty: unknown option, did you mean --stratum-difficulty?",
     );
     check_error(
+        &[raw(Origin::Flag, "tls-certificate", "x.pem")],
+        "--stratum-tls-certificate: unknown option",
+    );
+    check_error(
+        &[raw(Origin::File, "stratum-port", "3010")],
+        "stratum-port in stratum.conf: unknown option, did you mean port in stratum.conf?",
+    );
+    check_error(
         &[raw(Origin::Environment, "maxinbounds", "8")],
         "HSD_STRATUM_MAXINBOUNDS: unknown option, did you mean HSD_STRATUM_MAX_INBOUND?",
     );
@@ -250,6 +257,20 @@ fn values_out_of_bounds_are_refused() {
             let error = flags(&[(key, value)]).expect_err(value).to_string();
             assert!(error.starts_with("--stratum-"), "{error}");
             assert!(error.contains("expected") && error.len() < 250, "{error}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_no_value_of_any_option() {
+    for spec in OPTIONS {
+        for origin in [Origin::Flag, Origin::Environment, Origin::File] {
+            let expected = format!(
+                "{}: it is empty: expected {}, or no such option at all",
+                origin.spell(spec.name),
+                spec.expected
+            );
+            check_error(&[raw(origin, spec.name, "")], &expected);
         }
     }
 }

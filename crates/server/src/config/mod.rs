@@ -32,7 +32,7 @@ use crate::net::cidr::AddressRange;
 use crate::net::listener::ListenSpec;
 use crate::net::tls;
 pub use crate::net::tls::TlsFiles;
-use wrong::{malformed, unknown};
+use wrong::{empty, malformed, unknown};
 
 /// How much of a value an error shows, in characters.
 const FOUND_CHARS_MAX: usize = 60;
@@ -355,7 +355,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// For the first option that is unknown or malformed; flags are judged last.
+    /// For the first option that is unknown, empty or malformed; flags are judged last.
     pub fn parse(raw: &[RawOption]) -> Result<Self, ConfigError> {
         let mut draft = Draft::default();
         for spec in OPTIONS {
@@ -369,8 +369,11 @@ impl Config {
         for option in given {
             let spec = OPTIONS
                 .iter()
-                .find(|spec| spec.key() == option.key)
+                .find(|spec| spec.key() == option.bare_key())
                 .ok_or_else(|| unknown(option))?;
+            if option.value.is_empty() {
+                return Err(empty(spec, option));
+            }
             (spec.set)(&mut draft, &option.value).ok_or_else(|| malformed(spec, option))?;
         }
         draft.finish()

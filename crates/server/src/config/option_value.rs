@@ -38,7 +38,7 @@ pub(crate) fn parse_difficulty(text: &str) -> Option<Difficulty> {
 
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
-        "true" | "1" | "" => Some(true),
+        "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
     }

@@ -16,31 +16,37 @@ pub enum Origin {
 /// An option as it was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawOption {
-    /// Its name without prefix, in lower case and without hyphens: `publichost`.
+    /// Its name without prefix, in lower case, as it was typed: `public-host`, or without hyphens.
     pub key: String,
-    /// The text given; a bare flag arrives as `true` or empty.
+    /// The text given; a bare flag arrives as `true`.
     pub value: String,
     /// Where it was given.
     pub origin: Origin,
 }
 
 impl RawOption {
+    /// Its name without hyphens, which nobody needs to type.
+    pub(crate) fn bare_key(&self) -> String {
+        self.key.replace('-', "")
+    }
+
     /// Whether a container platform has set it for a service by the name of hsd-stratum:
     /// `HSD_STRATUM_PORT=tcp://…`, `HSD_STRATUM_PORT_3008_TCP_ADDR`, `HSD_STRATUM_SERVICE_HOST`.
     pub fn is_service_link(&self) -> bool {
         if self.origin != Origin::Environment {
             return false;
         }
-        let rest = self.key.strip_prefix("port").unwrap_or_default();
+        let key = self.bare_key();
+        let rest = key.strip_prefix("port").unwrap_or_default();
         let kind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let is_port = kind.len() < rest.len()
             && ["tcp", "udp", "sctp"]
                 .iter()
                 .any(|name| kind.starts_with(name));
         is_port
-            || self.key == "servicehost"
-            || self.key.starts_with("serviceport")
-            || (self.key == "port" && self.value.contains("://"))
+            || key == "servicehost"
+            || key.starts_with("serviceport")
+            || (key == "port" && self.value.contains("://"))
     }
 }
 

@@ -18,14 +18,26 @@ pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     ))
 }
 
+/// As an unset variable of a shell leaves it.
+pub(super) fn empty(spec: &OptionSpec, option: &RawOption) -> ConfigError {
+    ConfigError(format!(
+        "{}: it is empty: expected {}, or no such option at all",
+        option.origin.spell(spec.name),
+        spec.expected
+    ))
+}
+
 pub(super) fn unknown(option: &RawOption) -> ConfigError {
     // Escaped, since a line break would make two lines of it.
     let key = cut(&option.key).escape_debug().to_string();
+    // The prefix is of flags, and easily left in a file.
+    let bare = key.replace('-', "");
+    let bare = bare.strip_prefix("stratum").unwrap_or(&bare);
     let nearest = OPTIONS
         .iter()
-        .map(|spec| (edit_distance(&spec.key(), &key), spec.name))
+        .map(|spec| (edit_distance(&spec.key(), bare), spec.name))
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4);
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 5);
     let suggestion = nearest.map_or(String::new(), |(_, name)| {
         format!(", did you mean {}?", option.origin.spell(name))
     });

@@ -41,11 +41,14 @@ impl Settings {
         let hsd = read_file(&dir.join("hsd.conf"), "api-key", findings);
         let environment: Lines = environment
             .iter()
-            .filter(|(_, value)| !value.is_empty())
             .filter_map(|(name, value)| Some((variable(name)?, value.clone())))
             .collect();
-        let mut node: BTreeMap<String, String> = hsd.iter().flatten().cloned().collect();
-        node.extend(environment.iter().cloned());
+        // hsd passes over those without a value.
+        let of_node = hsd.iter().flatten().chain(&environment);
+        let of_node = of_node.filter(|(_, value)| !value.is_empty());
+        let node: BTreeMap<String, String> = of_node
+            .map(|(key, value)| (key.replace('-', ""), value.clone()))
+            .collect();
 
         let own = node.get("stratumconfig").map(PathBuf::from);
         if let Some(own) = own.as_ref().filter(|own| !own.exists()) {
@@ -189,7 +192,9 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
         }
     };
     let key = secret.replace('-', "");
-    let holds_secret = lines.iter().any(|(found, _)| *found == key);
+    let holds_secret = lines
+        .iter()
+        .any(|(found, value)| found.replace('-', "") == key && !value.is_empty());
     let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
     if holds_secret && mode & 0o077 != 0 {
         findings.warn(
@@ -219,17 +224,14 @@ fn parse(text: &str) -> Result<Lines, String> {
                 index + 1
             ));
         };
-        let key = key.trim().replace('-', "");
-        if !is_key(&key) {
+        let key = key.trim();
+        if !is_key(&key.replace('-', "")) {
             return Err(format!(
                 "line {}: not the name of an option: {key:?}",
                 index + 1
             ));
         }
-        let value = value.trim();
-        if !value.is_empty() {
-            lines.push((key, value.to_owned()));
-        }
+        lines.push((key.to_owned(), value.trim().to_owned()));
     }
     Ok(lines)
 }
@@ -241,16 +243,17 @@ fn is_key(key: &str) -> bool {
 
 /// The name that a variable `HSD_…` sets.
 fn variable(name: &str) -> Option<String> {
-    let key = name.strip_prefix("HSD_")?.replace('_', "");
-    let is_known = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-    let fits = !key.is_empty() && key.bytes().all(is_known);
+    let key = name.strip_prefix("HSD_")?.replace('_', "-");
+    let is_known = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
+    let fits = !key.replace('-', "").is_empty() && key.bytes().all(is_known);
     fits.then(|| key.to_lowercase())
 }
 
 /// Those of hsd's settings that are for us.
 fn ours(lines: &Lines, origin: Origin) -> Vec<RawOption> {
     let named = lines.iter().filter_map(|(key, value)| {
-        let key = key.strip_prefix(PREFIX).filter(|key| !key.is_empty())?;
+        let key = key.strip_prefix(PREFIX)?.trim_start_matches('-');
+        let key = Some(key).filter(|key| !key.is_empty())?;
         Some(RawOption {
             key: key.to_owned(),
             value: value.clone(),
@@ -268,7 +271,12 @@ mod tests {
     fn files_are_read_as_hsd_reads_them() {
         let text = "\u{feff}# comment\r\n\r\npublic-host: a:b \nport: 30\\\n08\nempty:\nx: y # z\n";
         let lines = parse(text).expect("well formed");
-        let expected = [("publichost", "a:b"), ("port", "3008"), ("x", "y # z")];
+        let expected = [
+            ("public-host", "a:b"),
+            ("port", "3008"),
+            ("empty", ""),
+            ("x", "y # z"),
+        ];
         assert_eq!(
             lines,
             expected.map(|(key, value)| (key.into(), value.into()))
@@ -292,6 +300,7 @@ mod tests {
         let environment = [
             ("HSD_STRATUM_MAX_INBOUND".into(), "7".into()),
             ("HSD_HTTP_PORT".into(), "9".into()),
+            ("HSD_API_KEY".into(), String::new()),
         ];
         let mut findings = Findings::default();
         let settings = Settings::read(dir.path(), &environment, &mut findings);
@@ -308,6 +317,13 @@ mod tests {
     fn what_stops_the_node_is_a_problem() {
         for (name, text, says) in [
             ("stratum.conf", "prot: 1\n", "did you mean port"),
+            ("stratum.conf", "stratum-port: 1\n", "did you mean port"),
+            (
+                "stratum.conf",
+                "password:\n",
+                "password in stratum.conf: it is empty",
+            ),
+            ("hsd.conf", "stratum-password:\n", "it is empty"),
             ("stratum.conf", "port 1\n", "line 1"),
             ("hsd.conf", "port 1\n", "line 1"),
             (
