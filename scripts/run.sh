@@ -65,13 +65,14 @@ if [ "$network" != regtest ]; then
   exit "$code"
 fi
 
-mkdir -p "$directory"
-log=$directory/console.log
+reason=$(mkdir -p "$directory" 2>&1) || fail "failed to make $directory: ${reason##*: }"
+[ -w "$directory" ] || fail "failed to write in $directory: Permission denied"
+kept=$directory/console.log
+# Not in the place of the log of a node that runs here already, until it is known that there is none.
+log=$directory/console.$$.log
 follower='' miner='' node=''
 
 start() {
-  # Not cut short: a node that runs here already would go on writing into it.
-  rm -f "$log"
   : >"$log"
   node_modules/.bin/hsd "${options[@]}" --no-dns "${args[@]}" >"$log" 2>&1 &
   node=$!
@@ -85,6 +86,7 @@ stop() {
   kill -INT $node 2>/dev/null || true
   wait $node 2>/dev/null || true
   if [ -n "$follower" ]; then kill "$follower" 2>/dev/null || true; fi
+  if [ "$log" != "$kept" ]; then mv -f "$log" "$kept"; fi
 }
 
 start
@@ -102,11 +104,17 @@ until grep -q 'Node is loaded' "$log" && grep -q 'listening on' "$log"; do
       continue
     fi
     reason=$(plain <"$log" | grep '^make run: ' | tail -n 1 || true)
-    echo "${reason:-make run: hsd has ended: see $log}" >&2
+    case $reason in
+      *'another node is running'*) rm -f "$log" ;;
+      *) mv -f "$log" "$kept" ;;
+    esac
+    echo "${reason:-make run: hsd has ended: see $kept}" >&2
     exit 1
   fi
   sleep 0.1
 done
+mv -f "$log" "$kept"
+log=$kept
 trap stop EXIT
 stratum=$(sed -n 's/.*(stratum) listening on .*:\([0-9]*\)$/\1/p' "$log" | head -n 1)
 who=$(sed -n 's/.*(stratum) who may mine: \(.*\)$/\1/p' "$log" | head -n 1)

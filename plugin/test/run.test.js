@@ -15,9 +15,17 @@ const {ADDRESS, freePort, tempDir, waitFor} = require('./harness');
 const SCRIPT = path.join(__dirname, '..', '..', 'scripts', 'run.sh');
 const MAIN_ADDRESS = 'hs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpze958w';
 const END_MS = 60000;
+const NO_PASSWORD = 'it is empty: expected a password of 1 to 256 bytes, '
+  + 'not "true", or no such option at all';
 
-async function start(t, {env = {}, args = []}) {
+async function start(t, {env = {}, args = [], conf = null}) {
   const prefix = tempDir(t);
+
+  if (conf !== null) {
+    fs.mkdirSync(path.join(prefix, 'regtest'));
+    fs.writeFileSync(path.join(prefix, 'regtest', 'stratum.conf'), conf);
+  }
+
   const ports = [];
 
   for (const name of ['http-port', 'stratum-port', 'stratum-http-port'])
@@ -69,6 +77,22 @@ const WRONG = [
     'make run: --coinbase-address: not an address'],
   ['an unknown option', {args: ['--stratum-prot=1']},
     'make run: --stratum-prot: unknown option, did you mean --stratum-port?'],
+  ['an unknown option as it was typed', {args: ['--stratum-tls-port=1']},
+    'make run: --stratum-tls-port: unknown option'],
+  ['an option of stratum.conf with the prefix of flags',
+    {conf: 'stratum-port: 3010\n'},
+    'make run: stratum-port in stratum.conf: unknown option, did you mean '
+    + 'port in stratum.conf?'],
+  ['a password that is empty', {args: ['--stratum-password=']},
+    `make run: --stratum-password: ${NO_PASSWORD}`],
+  ['one that is empty in the environment',
+    {env: {HSD_STRATUM_PASSWORD: ''}},
+    `make run: HSD_STRATUM_PASSWORD: ${NO_PASSWORD}`],
+  ['one that is empty in stratum.conf', {conf: 'password:\n'},
+    `make run: password in stratum.conf: ${NO_PASSWORD}`],
+  ['a token that is empty', {args: ['--stratum-http-token=']},
+    'make run: --stratum-http-token: it is empty: expected 16 to 256 visible '
+    + 'characters without spaces, or no such option at all'],
   ['a port that is none', {args: ['--http-port=99999']},
     'make run: hsd says: Port must be a number.'],
   ['an unknown option on main',
@@ -123,6 +147,8 @@ test('a node of make run in a directory that is in use says so', async (t) => {
   await waitFor('a block', () => /block accepted: 1 /.test(first.out),
     {ms: END_MS});
 
+  const dir = path.join(first.prefix, 'regtest');
+  const log = fs.statSync(path.join(dir, 'console.log')).ino;
   const second = await start(t,
     {env: {ADDRESS, HSTRATUM_RUN_PREFIX: first.prefix}});
 
@@ -131,6 +157,22 @@ test('a node of make run in a directory that is in use says so', async (t) => {
   assert.strictEqual(second.err,
     'make run: another node is running in this directory\n');
   assert.strictEqual(second.child.exitCode, 1);
+  assert.strictEqual(fs.statSync(path.join(dir, 'console.log')).ino, log);
+  assert.deepStrictEqual(
+    fs.readdirSync(dir).filter(name => /^console/.test(name)),
+    ['console.log']);
+});
+
+test('make run says where it may not write', async (t) => {
+  const file = path.join(tempDir(t), 'file');
+  fs.writeFileSync(file, '');
+
+  const run = await start(t, {env: {HSTRATUM_RUN_PREFIX: file}});
+
+  await waitFor('the end', () => run.child.exitCode !== null, {ms: END_MS});
+  await run.end();
+  assert.strictEqual(run.err,
+    `make run: failed to make ${file}/regtest: Not a directory\n`);
 });
 
 test('a start after one that failed need not wait', async (t) => {
