@@ -1,12 +1,13 @@
 //! `hstratum doctor`: what it takes, and how findings are shown.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use hstratum::doctor::{Finding, Part, Setup, Severity, examine};
 use hstratum::payout::hsd::Url;
 use hstratum_core::chain::address::Network;
@@ -100,6 +101,9 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
             Some(home.join(".hsd"))
         }
     };
+    if let Some(prefix) = &args.prefix {
+        check_prefix(prefix, args.network)?;
+    }
     let dir = dir.map(|prefix| match args.network {
         Network::Main => prefix,
         network => prefix.join(network.name()),
@@ -123,9 +127,32 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
     })
 }
 
+/// A prefix that was given is there, and is not a network's directory below one.
+fn check_prefix(prefix: &Path, network: Network) -> anyhow::Result<()> {
+    let shown = prefix.display();
+    ensure!(prefix.is_dir(), "--prefix {shown}: no such directory");
+    let name = prefix.file_name().and_then(OsStr::to_str);
+    let own = name.and_then(Network::from_name);
+    let Some(own) = own.filter(|own| *own != Network::Main && has_chain(prefix)) else {
+        return Ok(());
+    };
+    if network != Network::Main && has_chain(&prefix.join(network.name())) {
+        return Ok(());
+    }
+    let above = prefix.parent().filter(|above| *above != Path::new(""));
+    bail!(
+        "{shown} is the directory of {own}: did you mean --prefix {} --network {own}?",
+        above.unwrap_or(Path::new(".")).display(),
+        own = own.name()
+    );
+}
+
+fn has_chain(dir: &Path) -> bool {
+    dir.join("chain").is_dir() || dir.join("stratum").is_dir()
+}
+
 /// The networks that have a chain below the prefix, where the one that is asked for has none.
 fn others(args: &Args, dir: Option<&Path>) -> Vec<Network> {
-    let has_chain = |dir: &Path| dir.join("chain").is_dir() || dir.join("stratum").is_dir();
     let Some(dir) = dir.filter(|dir| !has_chain(dir)) else {
         return Vec::new();
     };

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::files::durable_fs;
+use crate::sql;
 use crate::store::schema;
 
 /// Copies the ledger to a file that does not exist yet; whole, durable and looked through, or not
@@ -48,8 +49,11 @@ fn copy(from: &Connection, to: &Path) -> anyhow::Result<()> {
     if to.exists() {
         fs::remove_file(to)?;
     }
+    // SQLite would not say why it cannot.
+    File::create(to)?;
     let mut conn = Connection::open(to)?;
-    let step = Backup::new(from, &mut conn)?.step(-1)?;
+    let step = Backup::new(from, &mut conn)?.step(-1);
+    let step = step.map_err(|error| sql::named(from, error))?;
     match step {
         StepResult::Done => {}
         _ => bail!("the ledger is busy"),

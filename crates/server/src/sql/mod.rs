@@ -22,6 +22,7 @@ use std::fmt;
 
 pub use self::postgres::Postgres;
 pub use self::sqlite::Sqlite;
+pub(crate) use self::sqlite::named;
 
 /// The work of a row of `credit`, which is called `c`: difficulty × count. A share whose difficulty no miner
 /// in earnest asks for adds nothing, whichever it is: no row makes a sum fail.

@@ -81,14 +81,15 @@ impl Sqlite {
 /// A connection, which may be in a transaction.
 impl Sql for &Connection {
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let mut statement = self.prepare_cached(sql)?;
-        let columns = statement.column_count();
-        let mut rows = statement.query(rusqlite::params_from_iter(params))?;
-        let mut read = Vec::new();
-        while let Some(row) = rows.next()? {
-            read.push(row_of(row, columns)?);
-        }
-        Ok(read)
+        let rows = || {
+            let mut statement = self.prepare_cached(sql)?;
+            let columns = statement.column_count();
+            let rows = statement.query_map(rusqlite::params_from_iter(params), |row| {
+                row_of(row, columns)
+            })?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        rows().map_err(|error| named(self, error))
     }
 
     fn each(
@@ -97,19 +98,34 @@ impl Sql for &Connection {
         params: &[Value],
         take: &mut dyn FnMut(&Row) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
-        let mut statement = self.prepare_cached(sql)?;
+        let named = |error| named(self, error);
+        let mut statement = self.prepare_cached(sql).map_err(named)?;
         let columns = statement.column_count();
-        let mut rows = statement.query(rusqlite::params_from_iter(params))?;
-        while let Some(row) = rows.next()? {
+        let rows = statement.query(rusqlite::params_from_iter(params));
+        let mut rows = rows.map_err(named)?;
+        while let Some(row) = rows.next().map_err(named)? {
             take(&row_of(row, columns)?)?;
         }
         Ok(())
     }
 
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, SqlError> {
-        let mut statement = self.prepare_cached(sql)?;
-        let changed = statement.execute(rusqlite::params_from_iter(params))?;
+        let changed = || {
+            let mut statement = self.prepare_cached(sql)?;
+            statement.execute(rusqlite::params_from_iter(params))
+        };
+        let changed = changed().map_err(|error| named(self, error))?;
         Ok(changed as u64)
+    }
+}
+
+/// An error with the name of the file, where that is damaged.
+pub(crate) fn named(conn: &Connection, error: rusqlite::Error) -> SqlError {
+    match conn.path() {
+        Some(path) if schema::is_damaged(&error) => {
+            SqlError::Failed(schema::damaged(Path::new(path)))
+        }
+        _ => error.into(),
     }
 }
 

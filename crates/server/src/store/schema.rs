@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, access};
 
 use crate::files::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
@@ -61,6 +62,10 @@ impl std::error::Error for OldLog {}
 /// When there is none, it is no ledger, or its version is not this program's.
 pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let name = path.display();
+    // SQLite keeps the reason to itself.
+    access(path, Access::READ_OK)
+        .map_err(io::Error::from)
+        .with_context(|| format!("failed to open the ledger {name}"))?;
     refuse_old_log(path).with_context(|| format!("the ledger {name} is not opened"))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)
@@ -68,6 +73,14 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     conn.busy_timeout(BUSY)?;
     let found = match version(&conn) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => None,
+        Err(error) if is_damaged(&error) => bail!(damaged(path)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            let dir = durable_fs::parent(path).unwrap_or(Path::new("."));
+            access(dir, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(io::Error::from)
+                .with_context(|| format!("failed to write to {}", dir.display()))?;
+            return Err(error).with_context(|| format!("failed to read the ledger {name}"));
+        }
         found => found.with_context(|| format!("failed to read the ledger {name}"))?,
     };
     let Some(found) = found else {
@@ -78,8 +91,22 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
         found == known,
         "the ledger {name} has version {found}, this program knows {known}"
     );
-    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    match conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;") {
+        Err(error) if is_damaged(&error) => bail!(damaged(path)),
+        set => set?,
+    }
     Ok(conn)
+}
+
+pub(crate) fn is_damaged(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
+pub(crate) fn damaged(path: &Path) -> String {
+    let name = path.display();
+    format!(
+        "the ledger {name} is damaged: stop the node, and see docs/ledger.md, Backup and restore"
+    )
 }
 
 /// Makes an empty file, or memory, a ledger.
