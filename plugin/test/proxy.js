@@ -116,14 +116,19 @@ class Proxy {
   }
 
   ask(...order) {
-    const text = execFileSync(BINARY,
+    return JSON.parse(this.tell(...order, '--json'));
+  }
+
+  /** The same for people. */
+
+  tell(...order) {
+    return execFileSync(BINARY,
       ['proxy', ...order, `--control=${this.control}`],
       {encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe']});
-    return JSON.parse(text);
   }
 
   status() {
-    return this.ask('status', '--json');
+    return this.ask('status');
   }
 
   /** How many miners each server has. */

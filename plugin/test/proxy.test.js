@@ -186,7 +186,8 @@ test('a new process takes over, and no miner notices', async (t) => {
   const nodes = await startNodes(t, 2, []);
   const proxy = await startProxy(t, nodes);
 
-  proxy.ask('drain', proxy.names[1]);
+  assert.strictEqual(proxy.tell('drain', proxy.names[1]),
+    `${proxy.names[1]} gets no more miners; its own move away\n`);
 
   const miner = await Miner.start(t, proxy);
 

@@ -69,31 +69,35 @@ struct Server {
 
     #[command(flatten)]
     place: Place,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs a proxy to its end, or asks a running one.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    let mut as_table = false;
-    let (place, order) = match args.order {
+    let (place, order, as_json) = match args.order {
         None => {
             let options = args.options.with_file()?;
             return hstratum::proxy::run(Settings::of(options)?);
         }
-        Some(Ask::Status(status)) => {
-            as_table = !status.json;
-            (status.place, Order::Status)
-        }
-        Some(Ask::Drain(server)) => (server.place, Order::Drain(server.name)),
-        Some(Ask::Fill(server)) => (server.place, Order::Fill(server.name)),
+        Some(Ask::Status(status)) => (status.place, Order::Status, status.json),
+        Some(Ask::Drain(server)) => (server.place, Order::Drain(server.name), server.json),
+        Some(Ask::Fill(server)) => (server.place, Order::Fill(server.name), server.json),
     };
     let answer = control::ask(&place.control, &order)?;
     if let Some(error) = answer["error"].as_str() {
         bail!("failed to {}: {error}", order.encode());
     }
-    match as_table {
-        true => print(&table(&answer)),
-        false => print_json(&answer),
+    if as_json {
+        return print_json(&answer);
     }
+    print(&match order {
+        Order::Drain(name) => format!("{} gets no more miners; its own move away\n", shown(&name)),
+        Order::Fill(name) => format!("{} gets miners again\n", shown(&name)),
+        Order::Status => table(&answer),
+    })
 }
 
 /// The servers, and what the proxy has done, for people.
