@@ -218,6 +218,10 @@ fn tell(
             "error": error.map(|error| format!("{error:#}")),
         }));
     }
+    let is_nothing = done.steps.is_empty() && done.settled.is_empty() && done.incomplete.is_empty();
+    if is_nothing && error.is_some() {
+        return Ok(());
+    }
     let mut text = heading(args, network);
     for step in &done.steps {
         let _ = writeln!(text, "{}", in_words(step));
