@@ -147,7 +147,10 @@ fn miner_survives_a_reject_and_a_lost_server_and_stops_after_its_blocks() {
         "{stdout}"
     );
     assert!(stdout.contains("share accepted: a block\n"), "{stdout}");
-    assert!(stdout.contains(", trying again\n"), "{stdout}");
+    assert!(
+        stdout.contains(", trying again until --blocks 2 is reached, or Ctrl-C\n"),
+        "{stdout}"
+    );
 }
 
 #[test]
@@ -222,7 +225,9 @@ fn refused_password_ends_the_miner_with_one_line() {
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert_eq!(
         stderr,
-        format!("hstratum: failed to authorize \"alice\" at {server}: 24 unauthorized user\n")
+        format!(
+            "hstratum: failed to authorize \"alice\" at {server}: 24 unauthorized user (wrong password, or no such account)\n"
+        )
     );
 }
 

@@ -163,7 +163,11 @@ impl Miner<'_> {
                 last_cause.clear();
             }
             if cause != last_cause {
-                self.screen.line(&format!("{cause}, trying again"));
+                let until = match self.args.blocks {
+                    Some(blocks) => format!(" until --blocks {blocks} is reached, or Ctrl-C"),
+                    None => String::new(),
+                };
+                self.screen.line(&format!("{cause}, trying again{until}"));
                 last_cause = cause;
             }
             thread::sleep(back_off);
@@ -251,8 +255,13 @@ impl Miner<'_> {
             Err(Failure::AuthorizeRefused(refusal)) => {
                 self.screen.finish();
                 let (user, server) = (&self.args.user, &self.args.url);
+                // What servers of this kind say of both.
+                let why = match refusal.code {
+                    24 => " (wrong password, or no such account)",
+                    _ => "",
+                };
                 return Err(anyhow!(
-                    "failed to authorize {user:?} at {server}: {refusal}"
+                    "failed to authorize {user:?} at {server}: {refusal}{why}"
                 ));
             }
             Err(failure) => {
