@@ -214,7 +214,10 @@ fn certificate_changes_under_a_miner() {
     fs::remove_file(&key).expect("removed");
     running.server.reload_certificates();
     let lines = running.node.wait_for_logs("the old certificate stays", 2);
-    assert!(lines[1].1.starts_with("failed to read "), "{lines:?}");
+    assert!(
+        lines[1].1.starts_with("tls-key: failed to read "),
+        "{lines:?}"
+    );
     for miner in [&mut old, &mut same, &mut new] {
         miner.mine_a_block();
     }
@@ -239,18 +242,30 @@ fn unusable_certificate_stops_the_start() {
     };
     let (first, key) = (data("first.crt"), data("first.key"));
     let other = data("second.key");
-    check("/nonexistent", &key, "failed to read /nonexistent: ");
-    check(&first, "/nonexistent", "failed to read /nonexistent: ");
+    check(
+        "/nonexistent",
+        &key,
+        "tls-cert: failed to read /nonexistent: ",
+    );
+    check(
+        &first,
+        "/nonexistent",
+        "tls-key: failed to read /nonexistent: ",
+    );
     check(
         &key,
         &key,
-        &format!("failed to read {key}: no certificate in it"),
+        &format!("tls-cert: failed to read {key}: no certificate in it"),
     );
-    check(&first, &first, &format!("failed to read {first}: "));
+    check(
+        &first,
+        &first,
+        &format!("tls-key: failed to read {first}: "),
+    );
     check(
         &first,
         &other,
-        &format!("failed to use {first} with {other}: "),
+        &format!("tls-cert, tls-key: failed to use {first} with {other}: "),
     );
 }
 

@@ -165,7 +165,9 @@ fn port_that_is_taken_is_named() {
     let error = hstratum::server::Server::start(settings, node).err();
     let text = format!("{:#}", error.expect("the port is taken"));
     assert!(
-        text.starts_with(&format!("failed to listen on 127.0.0.1:{port}: ")),
+        text.starts_with(&format!(
+            "failed to listen on 127.0.0.1:{port} (host, port): "
+        )),
         "{text}"
     );
 }

@@ -1,16 +1,22 @@
-//! Thirty mistakes at the command line: what is printed, and the exit code. 2 is clap's, for what it
+//! Mistakes at the command line: what is printed, and the exit code. 2 is clap's, for what it
 //! cannot read at all; 1 is everything else. Each is told in one line, which says what to do.
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+
+use hstratum::store::schema;
+use rusqlite::Connection;
 
 /// Arguments, a variable of the environment, the exit code, and the line.
 type Mistake = (&'static str, &'static str, i32, &'static str);
 
 const PROXY: &str = "proxy --listen tcp://127.0.0.1:3008";
 
-const MISTAKES: [Mistake; 31] = [
+const MISTAKES: [Mistake; 42] = [
     // Commands and options.
     ("mien", "", 2, "unrecognized subcommand 'mien'"),
     (
@@ -118,6 +124,12 @@ const MISTAKES: [Mistake; 31] = [
         "listen: expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, found \"127.0.0.1:3008\"",
     ),
     (
+        "proxy --listen tcp://[::]:3008 --listen tcp://0.0.0.0:3008 --backend a:1",
+        "",
+        1,
+        "listen: tcp://0.0.0.0:3008 is named twice: tcp://[::]:3008 is there already",
+    ),
+    (
         "proxy --listen tcp://127.0.0.1:3008 --backend a",
         "",
         1,
@@ -133,7 +145,7 @@ const MISTAKES: [Mistake; 31] = [
         "proxy --listen tcp://127.0.0.1:TAKEN --backend a:1",
         "",
         1,
-        "failed to listen on 127.0.0.1:TAKEN: Address already in use (os error 98)",
+        "failed to listen on 127.0.0.1:TAKEN (listen): Address already in use (os error 98)",
     ),
     // Networks and passwords.
     (
@@ -141,6 +153,24 @@ const MISTAKES: [Mistake; 31] = [
         "",
         2,
         "invalid value 'mainnet' for '--network <NAME>': expected main, testnet, regtest or simnet",
+    ),
+    (
+        "doctor --prefix DIR/none",
+        "",
+        1,
+        "--prefix DIR/none: no such directory",
+    ),
+    (
+        "doctor --prefix DIR/regtest",
+        "",
+        1,
+        "DIR/regtest is the directory of regtest: did you mean --prefix DIR --network regtest?",
+    ),
+    (
+        "doctor --prefix DIR/regtest --network regtest",
+        "",
+        1,
+        "DIR/regtest is the directory of regtest: did you mean --prefix DIR --network regtest?",
     ),
     (
         "doctor --node-url https://x",
@@ -159,6 +189,24 @@ const MISTAKES: [Mistake; 31] = [
         "",
         2,
         "invalid value 'postgres://db/x' for '--ledger <FILE|URL>': it names no user",
+    ),
+    (
+        "ledger check --ledger postgres://pool:secret@db",
+        "",
+        2,
+        "invalid value 'postgres://…@db' for '--ledger <FILE|URL>': it names no database",
+    ),
+    (
+        "ledger check --ledger postgres://pool:se@cret@db/x",
+        "",
+        2,
+        "invalid value 'postgres://…@db/x' for '--ledger <FILE|URL>': write @ in the password as %40",
+    ),
+    (
+        "ledger check --ledger mysql://pool:secret@db/x",
+        "",
+        1,
+        "failed to open mysql://…@db/x: it is neither a file nor a postgres:// URL",
     ),
     // Files.
     (
@@ -186,6 +234,30 @@ const MISTAKES: [Mistake; 31] = [
         "DIR/text is not a ledger of hstratum",
     ),
     (
+        "ledger backup --ledger DIR/ledger.db --to DIR/none/copy.db",
+        "",
+        1,
+        "failed to write DIR/none/copy.db: No such file or directory (os error 2)",
+    ),
+    (
+        "ledger report --ledger DIR/damaged.db",
+        "",
+        1,
+        "the ledger DIR/damaged.db is damaged: stop the node, and see docs/ledger.md, Backup and restore",
+    ),
+    (
+        "payout plan --ledger DIR/damaged.db --scheme prop",
+        "",
+        1,
+        "the ledger DIR/damaged.db is damaged: stop the node, and see docs/ledger.md, Backup and restore",
+    ),
+    (
+        "ledger backup --ledger DIR/damaged.db --to DIR/copy.db",
+        "",
+        1,
+        "the ledger DIR/damaged.db is damaged: stop the node, and see docs/ledger.md, Backup and restore",
+    ),
+    (
         "proxy --config DIR/proxy.toml",
         "",
         1,
@@ -199,8 +271,64 @@ const MISTAKES: [Mistake; 31] = [
     ),
 ];
 
+/// A program that is being written cannot be run, nor by a child that was begun meanwhile.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A ledger, and one of which all but the first page is overwritten.
+fn ledgers(dir: &Path) {
+    let whole = dir.join("ledger.db");
+    let conn = Connection::open(&whole).expect("a file");
+    schema::create(&conn, "regtest", [1; 16], 1_000).expect("a ledger");
+    conn.pragma_update(None, "journal_mode", "DELETE")
+        .expect("one file");
+    drop(conn);
+    let mut bytes = fs::read(&whole).expect("read");
+    bytes[4096..].fill(0xff);
+    fs::write(dir.join("damaged.db"), bytes).expect("written");
+}
+
+/// Without the right to read a ledger, or to write beside it, the tools say so.
+#[test]
+fn a_ledger_of_another_user_is_told() {
+    let _turn = TURN.lock();
+    let dir = tempfile::tempdir().expect("a directory");
+    ledgers(dir.path());
+    let place = dir.path().to_str().expect("UTF-8");
+    let ledger = format!("{place}/ledger.db");
+    fs::set_permissions(&ledger, fs::Permissions::from_mode(0o000)).expect("set");
+    let program = env!("CARGO_BIN_EXE_hstratum");
+    let mut command = vec![program];
+    let copy = format!("{place}/hstratum");
+    if fs::File::open(&ledger).is_ok() {
+        // The system's administrator may read all: be nobody.
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("set");
+        fs::copy(program, &copy).expect("copied");
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        command = [&["setpriv"], &nobody[..], &[copy.as_str()]].concat();
+    }
+    for args in [
+        format!("ledger check --ledger {ledger}"),
+        format!("ledger report --ledger {ledger}"),
+        format!("ledger backup --ledger {ledger} --to {place}/copy.db"),
+        format!("payout plan --ledger {ledger} --scheme prop"),
+    ] {
+        let output = Command::new(command[0])
+            .args(&command[1..])
+            .args(args.split(' '))
+            .output()
+            .expect("ran");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            format!(
+                "hstratum: failed to open the ledger {ledger}: Permission denied (os error 13)\n"
+            )
+        );
+    }
+}
+
 #[test]
 fn each_is_told_in_one_line_with_its_exit_code() {
+    let _turn = TURN.lock();
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(
         dir.path().join("text"),
@@ -208,6 +336,8 @@ fn each_is_told_in_one_line_with_its_exit_code() {
     )
     .expect("written");
     fs::write(dir.path().join("proxy.toml"), "listen = tcp://[::]:3008\n").expect("written");
+    ledgers(dir.path());
+    fs::create_dir_all(dir.path().join("regtest/stratum")).expect("created");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let place = dir.path().to_str().expect("UTF-8");

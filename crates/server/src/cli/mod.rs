@@ -13,7 +13,9 @@ mod url;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
+use hstratum::ledger_tools::Place;
 
 /// Tools for Handshake stratum mining.
 #[derive(Parser)]
@@ -46,7 +48,8 @@ enum Command {
 /// Runs the command that the arguments name. A failure is one line and exit code 1.
 pub(crate) fn run() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
-    let outcome = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| without_password(error).exit());
+    let outcome = match cli.command {
         Command::Mine(args) => mine::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args).map(done),
         Command::Payout(args) => payout::run(&args).map(done),
@@ -64,6 +67,15 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// clap repeats the value that is wrong, and that of a ledger may hold a password.
+fn without_password(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let shown = Place::without_password(value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    error
 }
 
 #[cfg(test)]

@@ -120,6 +120,12 @@ impl FromStr for Address {
             .ok()
             .context("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE?…")?;
         ensure!(!config.get_hosts().is_empty(), "it names no host");
+        // The rest of a password would be shown as a host.
+        let has_at = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
+        ensure!(
+            !config.get_hosts().iter().any(has_at),
+            "write @ in the password as %40"
+        );
         ensure!(config.get_user().is_some(), "it names no user");
         let database = config.get_dbname().context("it names no database")?;
         let shown = format!("{}/{database}", hosts(&config));
@@ -287,6 +293,7 @@ mod tests {
             .expect("an address");
         assert_eq!(address.to_string(), "127.0.0.1:5433,::1:5432/pool");
         assert!(!format!("{address:?}").contains("secret"));
+        assert!(!error("postgres://pool:se@cret@db/pool").contains("cret"));
         assert!(!error("postgres://pool:secret@127.0.0.1:nonsense/pool").contains("secret"));
     }
 

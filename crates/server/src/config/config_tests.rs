@@ -423,6 +423,25 @@ fn webhook_is_a_url_that_no_error_shows() {
 }
 
 #[test]
+fn an_address_that_is_named_twice_is_refused() {
+    let check = |listen: &str, expected: &str| {
+        check_error(&[raw(Origin::Flag, "listen", listen)], expected);
+    };
+    for address in ["[::]:3008", "0.0.0.0:3008", "127.0.0.1:3008"] {
+        check(
+            &format!("tcp://{address}"),
+            &format!("listen: tcp://{address} is named twice: host and port are [::]:3008 already"),
+        );
+    }
+    check(
+        "tcp://127.0.0.1:1,tcp://127.0.0.1:1",
+        "listen: tcp://127.0.0.1:1 is named twice: tcp://127.0.0.1:1 is there already",
+    );
+    flags(&[("listen", "tcp://127.0.0.1:1,tcp://127.0.0.2:1")]).expect("two addresses");
+    flags(&[("host", "0.0.0.0"), ("listen", "tcp://[::1]:3008")]).expect("two addresses");
+}
+
+#[test]
 fn what_is_wrong_with_a_database_is_said_without_its_password() {
     for url in [
         "postgres://pool:secret@db-1",

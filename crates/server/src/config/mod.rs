@@ -13,7 +13,7 @@ mod wrong;
 
 use crate::secret::Secret;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use hstratum_core::accounts::Auth;
@@ -29,7 +29,7 @@ use crate::config::option_value::{
 pub use crate::config::raw_option::{Origin, RawOption};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
-use crate::net::listener::ListenSpec;
+use crate::net::listener::{self, Encryption, ListenSpec};
 use crate::net::tls;
 pub use crate::net::tls::TlsFiles;
 use wrong::{empty, malformed, unknown};
@@ -337,7 +337,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "database",
         fallback: Fallback::None,
         help: "PostgreSQL database of a pool of several servers: the ledger that they share",
-        expected: "a postgres:// URL of at most 2048 bytes",
+        expected: "postgres://USER:PASSWORD@HOST:PORT/DATABASE, at most 2048 bytes",
         set: |draft, text| store(&mut draft.database, parse_database(text)),
     },
     OptionSpec {
@@ -422,13 +422,14 @@ impl Draft {
         const GIVEN: &str = "the table gives a default";
         let listen = self.listen.unwrap_or_default();
         let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
-        let port = self.port.expect(GIVEN);
+        let (host, port) = (self.host.expect(GIVEN), self.port.expect(GIVEN));
+        check_listeners(SocketAddr::new(host, port), &listen)?;
         let auth = match self.password {
             Some(_) => Auth::Users,
             None => Auth::Open,
         };
         Ok(Config {
-            host: self.host.expect(GIVEN),
+            host,
             port,
             public_host: self.public_host,
             public_port: self.public_port.unwrap_or(port),
@@ -455,6 +456,22 @@ impl Draft {
             server_id: self.server_id.unwrap_or_else(host_name),
         })
     }
+}
+
+fn check_listeners(address: SocketAddr, listen: &[ListenSpec]) -> Result<(), ConfigError> {
+    let first = ListenSpec {
+        encryption: Encryption::Never,
+        address,
+        difficulty: None,
+    };
+    let all = [&[first], listen].concat();
+    let Some((spec, before)) = listener::twice(&all) else {
+        return Ok(());
+    };
+    Err(ConfigError(match *before == first {
+        true => format!("listen: {spec} is named twice: host and port are {address} already"),
+        false => format!("listen: {spec} is named twice: {before} is there already"),
+    }))
 }
 
 /// What is wrong with the URL is said without its password.

@@ -6,7 +6,9 @@ use crate::config::spelling::edit_distance;
 
 pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" | "database" => {
+        // Its length says nothing.
+        "database" => "something else".to_owned(),
+        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" => {
             format!("{} bytes", option.value.len())
         }
         _ => format!("{:?}", cut(&option.value)),
@@ -37,7 +39,7 @@ pub(super) fn unknown(option: &RawOption) -> ConfigError {
         .iter()
         .map(|spec| (edit_distance(&spec.key(), bare), spec.name))
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 5);
+        .filter(|(distance, _)| *distance <= 2);
     let suggestion = nearest.map_or(String::new(), |(_, name)| {
         format!(", did you mean {}?", option.origin.spell(name))
     });

@@ -36,6 +36,16 @@ impl Place {
         }
     }
 
+    /// What was given as a place, to be shown: of a URL not who asks, nor with which password.
+    #[must_use]
+    pub fn without_password(text: &str) -> String {
+        let url = text.split_once("://");
+        match url.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+            Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
+            None => text.to_owned(),
+        }
+    }
+
     /// Opens it for one look, which is interrupted when it takes longer than that.
     ///
     /// # Errors
@@ -58,7 +68,7 @@ impl Place {
 
 /// What SQLite says of these is hard to read.
 fn check_file(path: &Path) -> anyhow::Result<()> {
-    let shown = path.display();
+    let shown = Place::without_password(&path.to_string_lossy());
     if path.is_dir() {
         bail!("failed to open {shown}: it is a directory; the ledger is the file ledger.db in it");
     }
@@ -106,7 +116,7 @@ mod tests {
         let missing = format!("{directory}/ledger.db");
         for (text, says) in [
             (missing.as_str(), "no such file"),
-            ("mysql://a@b/c", "neither a file nor a postgres:// URL"),
+            ("mysql://b/c", "neither a file nor a postgres:// URL"),
             (directory.as_str(), "the ledger is the file ledger.db in it"),
         ] {
             let place: Place = text.parse().expect("a place");

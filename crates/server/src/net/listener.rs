@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
@@ -67,6 +67,25 @@ impl ListenSpec {
     }
 }
 
+/// The first of them that has an address of one before it, and that one.
+pub(crate) fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
+    let is_same = |a: SocketAddr, b: SocketAddr| {
+        let (a_ip, b_ip) = (a.ip(), b.ip());
+        // `::` takes IPv4 as well.
+        let within =
+            |wide: IpAddr, ip: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4());
+        a.port() == b.port()
+            && a.port() != 0
+            && (a_ip == b_ip || within(a_ip, b_ip) || within(b_ip, a_ip))
+    };
+    let mut specs_before = specs.iter().enumerate();
+    specs_before.find_map(|(place, spec)| {
+        let mut before = specs[..place].iter();
+        let first = before.find(|first| is_same(first.address, spec.address))?;
+        Some((spec, first))
+    })
+}
+
 impl fmt::Display for ListenSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.encryption.scheme(), self.address)
@@ -88,15 +107,17 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+    /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6. An error names
+    /// the option.
     pub(crate) fn bind(
         spec: ListenSpec,
         difficulty: Difficulty,
         registry: &Registry,
         token: Token,
+        option: &str,
     ) -> anyhow::Result<Self> {
         let socket = port::bind(spec.address)
-            .with_context(|| format!("failed to listen on {}", spec.address))?;
+            .with_context(|| format!("failed to listen on {} ({option})", spec.address))?;
         Self::watch(socket, spec, difficulty, registry, token)
     }
 

@@ -51,6 +51,8 @@ const FIRST_CONN: usize = LISTENERS_MAX + 1;
 
 /// What the sockets need to be told.
 pub(crate) struct NetConfig {
+    /// The option that the first listener comes from; others come from `listen`.
+    pub first_option: &'static str,
     /// Where miners connect, and the difficulty that they start with there.
     pub listeners: Vec<(ListenSpec, Difficulty)>,
     /// Sockets that listen already, of another process: taken where their address is asked for.
@@ -116,7 +118,13 @@ impl Net {
             let token = Token(number);
             let listener = match take(&mut inherited, spec.address) {
                 Some(socket) => Listener::adopt(socket, spec, difficulty, poll.registry(), token)?,
-                None => Listener::bind(spec, difficulty, poll.registry(), token)?,
+                None => {
+                    let option = match number {
+                        0 => config.first_option,
+                        _ => "listen",
+                    };
+                    Listener::bind(spec, difficulty, poll.registry(), token, option)?
+                }
             };
             listeners.push(listener);
         }

@@ -21,6 +21,7 @@ fn bind() -> Net {
 
 fn bind_port(port: u16, conns_max: usize) -> Net {
     let config = NetConfig {
+        first_option: "host, port",
         conns_max,
         ..config(&[(Encryption::Never, port)])
     };
@@ -38,6 +39,7 @@ fn config(listeners: &[(Encryption, u16)]) -> NetConfig {
         (spec, difficulty)
     };
     NetConfig {
+        first_option: "host, port",
         listeners: listeners.iter().map(listener).collect(),
         inherited: Vec::new(),
         proxies: Vec::new(),

@@ -57,31 +57,37 @@ pub(crate) fn files(
 /// # Errors
 /// With the file that cannot be read, or that does not fit the other.
 pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::pem_slice_iter(&read_pem(cert)?)
+    let chain = CertificateDer::pem_slice_iter(&read_pem(cert).context("tls-cert")?)
         .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("failed to read {}", cert.display()))?;
+        .with_context(|| format!("tls-cert: failed to read {}", cert.display()))?;
     ensure!(
         !chain.is_empty(),
-        "failed to read {}: no certificate in it",
+        "tls-cert: failed to read {}: no certificate in it",
         cert.display()
     );
-    let pem = read_pem(key)?;
+    let pem = read_pem(key).context("tls-key")?;
     let encrypted: [&[u8]; 2] = [b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
     ensure!(
         !encrypted
             .iter()
             .any(|mark| pem.windows(mark.len()).any(|part| part == *mark)),
-        "failed to read {}: the key is encrypted; write it without a passphrase (openssl pkey -in … -out …)",
+        "tls-key: failed to read {}: the key is encrypted; write it without a passphrase (openssl pkey -in … -out …)",
         key.display()
     );
     let private = PrivateKeyDer::from_pem_slice(&pem)
-        .with_context(|| format!("failed to read {}", key.display()))?;
+        .with_context(|| format!("tls-key: failed to read {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .context("failed to set up TLS")?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .with_context(|| format!("failed to use {} with {}", cert.display(), key.display()))?;
+        .with_context(|| {
+            format!(
+                "tls-cert, tls-key: failed to use {} with {}",
+                cert.display(),
+                key.display()
+            )
+        })?;
     // A miner that comes back brings its session along: nothing of it is kept here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ring::Ticketer::new().context("failed to set up TLS")?;

@@ -52,6 +52,7 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     let settings = Settings::of(options).expect("valid");
     let difficulty = Difficulty::new(1.0).expect("above 0");
     let (net, waker) = Net::bind(NetConfig {
+        first_option: "listen",
         listeners: vec![(settings.listen[0], difficulty)],
         inherited: Vec::new(),
         proxies: Vec::new(),
@@ -125,6 +126,7 @@ fn silent_sockets_give_way_and_are_shown() {
     let settings = Settings::of(options).expect("valid");
     let difficulty = Difficulty::new(1.0).expect("above 0");
     let (net, waker) = Net::bind(NetConfig {
+        first_option: "listen",
         listeners: vec![(settings.listen[0], difficulty)],
         inherited: Vec::new(),
         proxies: Vec::new(),

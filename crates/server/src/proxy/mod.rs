@@ -53,8 +53,7 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     let flags = Flags::register()?;
     // What can fail is tried before anything is taken: another process goes on until then.
     let conns_max = conns_max(settings.max_inbound);
-    let tls = settings.tls.as_ref();
-    let certificate = tls.map(|files| tls::load(&files.cert, &files.key));
+    let certificate = (settings.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
     let certificate = certificate.transpose()?;
     let (giver, offered) = match &settings.take_over {
         None => (None, None),
@@ -76,6 +75,7 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     let http = http.transpose()?;
     let nothing = Difficulty::new(1.0).expect("above 0");
     let (net, waker) = Net::bind(NetConfig {
+        first_option: "listen",
         listeners: settings
             .listen
             .iter()

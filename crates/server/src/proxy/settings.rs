@@ -18,7 +18,7 @@ use super::texts::one_or_more;
 use crate::config::TlsFiles;
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
-use crate::net::listener::{Encryption, ListenSpec};
+use crate::net::listener::{self, Encryption, ListenSpec};
 
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
@@ -369,6 +369,9 @@ fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result
         !listen.is_empty(),
         "--listen is required, e.g. --listen tcp://[::]:3008"
     );
+    if let Some((spec, before)) = listener::twice(listen) {
+        bail!("listen: {spec} is named twice: {before} is there already");
+    }
     ensure!(
         !backends.is_empty(),
         "--backend is required, e.g. --backend 10.0.0.1:3008"

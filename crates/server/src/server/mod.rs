@@ -81,13 +81,13 @@ impl Server {
         let duties = Duties::default();
         let (durable, highest, status) = (store.durable, store.highest, store.status.clone());
         let config = &settings.config;
-        let conns_max = raise_descriptors(config.max_inbound as usize, &*node);
         let certificate = (config.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
         let (net, waker) = Net::bind(NetConfig {
+            first_option: "host, port",
             listeners: settings.listeners(),
             inherited: Vec::new(),
             proxies: config.proxy_protocol.clone(),
-            conns_max,
+            conns_max: raise_descriptors(config.max_inbound as usize, &*node),
             per_address_max: config.max_per_address,
             certificate: certificate.transpose()?,
         })?;
