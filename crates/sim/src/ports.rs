@@ -207,6 +207,9 @@ impl Ports {
 
     pub(crate) fn forget(&mut self, conn: ConnId) {
         self.slots.remove(&(conn.0 & 0xffff_ffff));
+        // One that is closed before it was seen to open is nobody's.
+        self.reads
+            .retain(|(from, read)| *from != conn || !matches!(read, Read::Opened(_)));
         self.dialed.remove(&conn);
         self.open.remove(&conn);
         self.paused.remove(&conn);

@@ -3,6 +3,7 @@
 
 use crate::census::READ_BYTES;
 use crate::fleet::cord;
+use crate::fleet::fault::NO_CORD;
 use crate::fleet::gate::PATIENCE_MS;
 use crate::fleet::{Fleet, Happening, RECOVERED_MS};
 use crate::miner::{Pending, Submitted};
@@ -106,8 +107,8 @@ impl Fleet {
     }
 
     /// Whether a server still has a session of the miner's that the proxy has left, since the
-    /// connection between the two died without a word, or somebody else has it: nobody else gets its
-    /// extranonce1 there.
+    /// connection between the two died without a word, or somebody else has it, or had it on a connection
+    /// that died so: nobody else gets its extranonce1 there.
     fn is_held(&self, rig: usize) -> bool {
         let own = self.rigs[rig].miner.extra_nonce1;
         let mut squatters = self.squatters.iter();
@@ -120,6 +121,9 @@ impl Fleet {
                 let Far::Proxy(cord, _) = wire.far else {
                     return false;
                 };
+                if cord == NO_CORD && wire.is_dead {
+                    return true;
+                }
                 let left = self.cords.get(&cord).filter(|cord| cord.is_of(rig));
                 let left_ms = left.and_then(|cord| cord.closed_ms);
                 left_ms.is_some_and(|at_ms| at_ms + 1_000 < self.now_ms)

@@ -39,7 +39,7 @@ pub(crate) struct Squatter {
 const NAME_EVERY_MS: u64 = 15_000;
 
 /// The name of connections that are no proxy's.
-const NO_CORD: Cord = 0;
+pub(crate) const NO_CORD: Cord = 0;
 
 impl Trouble {
     pub(crate) const ALL: [Self; 10] = [
