@@ -6,6 +6,7 @@ mod postgres;
 
 use std::fs;
 use std::net::{IpAddr, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -88,7 +89,11 @@ fn banned(running: &Running) -> Vec<IpAddr> {
 fn may_mine(running: &Running, user: &str, password: &str) -> bool {
     let mut miner = running.connect();
     miner.send(1, "mining.authorize", &json!([user, password]));
-    miner.reply()["result"] == true
+    // Whoever is no user any more is reset, also while it is being answered.
+    match miner.reply_or_end() {
+        ControlFlow::Continue(reply) => reply["result"] == true,
+        ControlFlow::Break(_) => false,
+    }
 }
 
 /// Waits until it is so there, and says that it took no more than a second and a bit.

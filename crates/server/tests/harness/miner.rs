@@ -120,12 +120,20 @@ impl Miner {
 
     /// The next reply; the client is told of notifications before it.
     pub fn reply(&mut self) -> Value {
+        match self.reply_or_end() {
+            ControlFlow::Continue(reply) => reply,
+            ControlFlow::Break(end) => panic!("expected a reply: {end:?}"),
+        }
+    }
+
+    /// The same, or the end of the connection where that comes first.
+    pub fn reply_or_end(&mut self) -> ControlFlow<End, Value> {
         loop {
-            let line = self.line();
+            let line = self.read_line()?;
             self.client.handle_line(&line).expect("a line of stratum");
             let message: Value = serde_json::from_str(&line).expect("JSON");
             if message.get("method").is_none() {
-                return message;
+                return ControlFlow::Continue(message);
             }
         }
     }
