@@ -30,8 +30,8 @@ const SHOWN_MS = 45000;
 /** Between two looks at everything. */
 const PAUSE_MS = 1000;
 
-/** How far a time may be off, in seconds. */
-const CLOCK_S = 2;
+/** How far a time may be off, in seconds: what is shown may be some looks old. */
+const CLOCK_S = 4;
 
 const NOTHING = {accepted: 0, stale: 0, low: 0, duplicate: 0};
 
