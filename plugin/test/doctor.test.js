@@ -244,7 +244,7 @@ test('a misspelt option', async (t) => {
   const {code, findings} = await examine(node);
 
   assert.strictEqual(code, 1);
-  assert.match(findings[0].text, /max-inbond.*did you mean max-inbound/);
+  assert.match(findings[0].text, /^max-inbond .*did you mean max-inbound/);
   assert.match(findings[0].advice, /stratum\.conf/);
 });
 

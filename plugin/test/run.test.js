@@ -78,7 +78,8 @@ const WRONG = [
   ['an unknown option', {args: ['--stratum-prot=1']},
     'make run: --stratum-prot: unknown option, did you mean --stratum-port?'],
   ['an unknown option as it was typed', {args: ['--stratum-tls-port=1']},
-    'make run: --stratum-tls-port: unknown option'],
+    'make run: --stratum-tls-port: unknown option, did you mean '
+    + '--stratum-tls-cert?'],
   ['an option of stratum.conf with the prefix of flags',
     {conf: 'stratum-port: 3010\n'},
     'make run: stratum-port in stratum.conf: unknown option, did you mean '
