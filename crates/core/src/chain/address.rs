@@ -130,9 +130,11 @@ impl Address {
     /// (lib/wallet/wallet.js, makeTX).
     #[must_use]
     pub fn parse_payable(text: &str, network: Network) -> Option<Self> {
-        let is_somebodys = |hash: &[u8]| hash.iter().any(|byte| *byte != 0);
-        Self::parse(text, network)
-            .filter(|address| address.version == 0 && is_somebodys(&address.hash))
+        Self::parse(text, network).filter(|address| address.version == 0 && !address.is_nobodys())
+    }
+
+    fn is_nobodys(&self) -> bool {
+        self.hash.iter().all(|byte| *byte == 0)
     }
 
     /// For people: why `parse_payable` takes a text for none on this network.
@@ -142,8 +144,12 @@ impl Address {
         let others = Network::ALL.into_iter().filter(|other| *other != network);
         let mut others = others.filter(|other| Self::parse(text, *other).is_some());
         match (Self::parse(text, network), others.next()) {
-            (Some(_), _) => {
-                format!("not a payable {name} address: {text:?} (its version is not 0)")
+            (Some(address), _) => {
+                let why = match address.version {
+                    0 => "it is all zeros, and nobody's",
+                    _ => "its version is not 0",
+                };
+                format!("not a payable {name} address: {text:?} ({why})")
             }
             (None, Some(other)) => {
                 let other = other.name();
@@ -212,6 +218,10 @@ mod tests {
                 assert_eq!(Address::parse(&text, Network::Main), Some(address));
                 let payable = Address::parse_payable(&text, Network::Main);
                 assert_eq!(payable.is_some(), is_payable, "{text}");
+                if !is_payable {
+                    let why = Address::why_not_payable(&text, Network::Main);
+                    assert!(why.ends_with("(it is all zeros, and nobody's)"), "{why}");
+                }
             }
         }
     }
