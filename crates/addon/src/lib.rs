@@ -10,13 +10,11 @@ use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
-use hstratum::node::{Asked, Look};
-use hstratum::node::{Node, Offer};
+use hstratum::node::{Asked, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
 use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Verdict;
-use hstratum_core::chain::block::{Reach, Solution};
+use hstratum_core::chain::block::{Reach, Solution, Verdict};
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};

@@ -8,9 +8,7 @@ use hstratum::server::RoundKnown;
 use hstratum_core::accounting::ledger::Work;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::Reason;
-use hstratum_core::order::{Answer, Order, Refusal, RefusalKind};
-use hstratum_core::order::{Info, WorkerInfo};
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{Answer, Info, NewUser, Order, Owner, Refusal, RefusalKind, WorkerInfo};
 use napi_derive::napi;
 use serde_json::{Value, json};
 

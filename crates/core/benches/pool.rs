@@ -15,8 +15,7 @@ use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event};
 use hstratum_core::job::Jobs;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::Pool;
-use hstratum_core::units::Now;
-use hstratum_core::units::{ConnId, Difficulty, Seq};
+use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use hstratum_core::wire::message::Request;
 
 use node::Chain;

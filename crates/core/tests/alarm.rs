@@ -6,8 +6,7 @@ use hstratum_core::accounting::ledger::{Tallied, Tally, Work};
 use hstratum_core::alarm::{
     Alarm, Detail, Draining, Fate, Kind, LedgerSign, LinkSign, Sign, Watch,
 };
-use hstratum_core::units::Now;
-use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height};
+use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height, Now};
 
 /// How often the pool tells what miners have sent.
 const TALLY_S: u64 = 10;

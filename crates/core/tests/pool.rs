@@ -6,8 +6,7 @@ mod harness;
 use std::collections::HashSet;
 
 use harness::{DIFFICULTY_TINY, Output, Setup, Table, Want, differs_behind_a_proxy, submit_line};
-use hstratum_core::chain::block::Reach;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Reach, Verdict};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, TEMPLATES_MAX};
 use hstratum_core::order::Order;
 

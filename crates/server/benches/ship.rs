@@ -8,11 +8,10 @@
 #[path = "../tests/postgres/mod.rs"]
 mod postgres;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};

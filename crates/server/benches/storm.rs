@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hstratum::client_tls;
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Node, Offer};
@@ -23,10 +24,8 @@ use hstratum_core::event::Level;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 const MINERS: usize = 10_000;
 const RUNS: usize = 3;
@@ -179,7 +178,7 @@ struct Miner {
 /// Lets all miners come; when each had work, in that order.
 fn storm(port: u16, tls: bool, names: Names) -> Vec<Duration> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let config = tls.then(|| Arc::new(tls_config()));
+    let config = tls.then(|| Arc::new(client_tls::config().expect("versions")));
     let mut poll = Poll::new().expect("polling");
     let mut events = Events::with_capacity(4096);
     let begun = Instant::now();
@@ -277,53 +276,4 @@ fn read_all(from: &mut impl Read, into: &mut Vec<u8>) {
     while let Ok(len @ 1..) = from.read(&mut chunk) {
         into.extend_from_slice(&chunk[..len]);
     }
-}
-
-/// Whom one trusts is not what is measured.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
-}
-
-fn tls_config() -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer))
-        .with_no_client_auth()
 }

@@ -15,6 +15,19 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 /// Bytes of TLS that are read at a time.
 const CHUNK_BYTES: usize = 16 << 10;
 
+/// How a miner speaks TLS.
+///
+/// # Errors
+/// When the provider of cryptography knows none of the usual versions.
+pub fn config() -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_no_client_auth())
+}
+
 /// A connection of a miner. Its clones are the same connection: one may read while another writes.
 #[derive(Clone)]
 pub struct Wire {
@@ -38,13 +51,8 @@ impl Wire {
     /// When they cannot be.
     pub fn tls(mut socket: TcpStream) -> io::Result<Self> {
         let name = ServerName::IpAddress(IpAddr::from(socket.peer_addr()?.ip()));
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer))
-            .with_no_client_auth();
-        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let config = Arc::new(config().map_err(io::Error::other)?);
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }

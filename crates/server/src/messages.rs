@@ -1,18 +1,15 @@
 //! What other threads tell the driver. What the node says goes first.
 
-use hstratum_core::chain::block::Solution;
-use hstratum_core::chain::template::RawTransactions;
+use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum_core::chain::template::{RawTransactions, TemplateParts};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::chain::block::Verdict;
-use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{LedgerState, Password, Ticket};
-use hstratum_core::order::{Answer, Order, OrderId, Refusal};
-use hstratum_core::order::{NotWritten, UserChange};
+use hstratum_core::order::{Answer, NotWritten, Order, OrderId, Refusal, UserChange};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 

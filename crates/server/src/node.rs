@@ -1,12 +1,11 @@
 //! What the server needs of the node it serves.
 
 use hstratum_core::accounting::ledger::View;
-use hstratum_core::units::Height;
+use hstratum_core::units::{Hash, Height};
 use std::sync::Arc;
 
 use hstratum_core::chain::block::Solution;
 use hstratum_core::event::Level;
-use hstratum_core::units::Hash;
 
 /// A block for the node.
 pub enum Offer {

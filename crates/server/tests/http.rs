@@ -4,8 +4,7 @@ mod browser;
 mod harness;
 
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use browser::{Browser, free_port, head, serve, wait_for_line};
 use harness::miner::Want;

@@ -9,8 +9,7 @@ use harness::miner::{End, Want};
 use harness::{Chain, Miner, Running, start};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::Level;
-use hstratum_core::order::{Answer, Order, Refusal};
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
 use serde_json::json;
 
 fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {

@@ -4,19 +4,17 @@
 mod harness;
 mod postgres;
 
-use std::fs;
 use std::net::{IpAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
+use std::{fs, thread};
 
 use harness::miner::End;
 use harness::{Chain, Running, restart, settings, start, start_in, wait_until};
 use hstratum::server::Server;
 use hstratum_core::accounts::password::hash256;
-use hstratum_core::order::{Answer, Order, Refusal};
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
 use hstratum_core::units::hex;
 use postgres::Server as Database;
 use serde_json::json;

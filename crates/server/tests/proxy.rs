@@ -15,8 +15,7 @@ use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
 use hstratum_core::order;
-use hstratum_core::order::Answer;
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{Answer, NewUser, Owner};
 
 const SECRET: &str = "between servers and proxies";
 

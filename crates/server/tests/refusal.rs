@@ -4,8 +4,7 @@ mod harness;
 
 use harness::miner::{End, Want};
 use harness::{Chain, EVERY_HASH, Miner, Running, start};
-use hstratum_core::order::{Answer, Order};
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{Answer, NewUser, Order, Owner};
 use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};

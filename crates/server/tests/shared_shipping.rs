@@ -5,11 +5,10 @@ mod harness;
 mod postgres;
 mod shipping;
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use harness::{Chain, EVERY_HASH, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use hstratum::messages;
 use hstratum::messages::WorkMail;
-use hstratum::node;
 use hstratum::store::keeper::StoreMail;
 use hstratum::workers::PasswordMail;
+use hstratum::{messages, node};
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};

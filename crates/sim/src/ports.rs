@@ -10,16 +10,14 @@ use std::time::Duration;
 
 use hstratum::driver::Desks;
 use hstratum::driver::io::{Certificate, Surroundings};
-use hstratum::messages::SpoolMail;
-use hstratum::messages::{Mailbox, NodeMail, WorkMail};
+use hstratum::messages::{Mailbox, NodeMail, SpoolMail, WorkMail};
 use hstratum::net::ReadResult;
 use hstratum::node::{Node, Offer};
 use hstratum::proxy::driver::Outside;
 use hstratum::store::keeper::StoreMail;
 use hstratum::workers::{PasswordMail, UsersMail};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
-use hstratum_core::units::ConnId;
-use hstratum_core::units::Now;
+use hstratum_core::units::{ConnId, Now};
 
 /// What a failure of the pool that is meant carries.
 pub(crate) struct Simulated;

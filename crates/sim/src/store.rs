@@ -3,12 +3,10 @@
 
 use std::collections::VecDeque;
 
-use hstratum::messages::Shown;
-use hstratum::messages::WorkMail;
+use hstratum::messages::{Shown, WorkMail};
 use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
 use hstratum_core::event::LedgerState;
-use hstratum_core::units::Now;
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::units::{Hash, Height, Now};
 
 use crate::disk::CommitFate;
 use crate::node::short;

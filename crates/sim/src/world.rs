@@ -9,8 +9,7 @@ use hstratum::node::{Asked, Look};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Password;
-use hstratum_core::units::Now;
-use hstratum_core::units::{ConnId, Hash, Height};
+use hstratum_core::units::{ConnId, Hash, Height, Now};
 
 use crate::Report;
 use crate::agenda::Agenda;

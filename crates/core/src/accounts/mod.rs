@@ -34,6 +34,14 @@ pub enum Auth {
 }
 
 impl Auth {
+    const ALL: [Self; 3] = [Self::Users, Self::Open, Self::Address];
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|auth| auth.name() == name)
+    }
+
     /// As the option has it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -20,8 +20,7 @@ pub use self::sign::{Draining, Fate, LedgerSign, LinkSign, Sign};
 use crate::alarm::hashrate_drop::Speed;
 use crate::alarm::worker_loss::Workers;
 use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
-use crate::units::Now;
-use crate::units::{Hash, Height};
+use crate::units::{Hash, Height, Now};
 
 /// What was said of the job.
 enum Job {

@@ -1,12 +1,12 @@
 //! Found blocks: complete, checked once more from their parts, and ready to be written whole.
 
-use crate::chain::header::{HEADER_BYTES, decode_header};
-use crate::units::Height;
+use crate::chain::header::{
+    HEADER_BYTES, HeaderFields, Proof, decode_header, encode_header, header_hash,
+};
+use crate::units::{Difficulty, Hash, Height};
 use std::sync::Arc;
 
-use crate::chain::header::{HeaderFields, Proof, encode_header, header_hash};
 use crate::chain::template::{Coinbase, RawTransactions, Template, encode_block};
-use crate::units::{Difficulty, Hash};
 
 /// A share that meets the network's target.
 pub struct Solution {

@@ -11,14 +11,12 @@ use crate::accounts::refused_logins::Reason;
 use crate::accounts::{ADMIN, Login, User, clean_name};
 use crate::event::{Action, Actions, Level, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
-use crate::order::{Answer as OrderAnswer, Change, OrderId, Refusal};
-use crate::order::{NewUser, NotWritten, Owner};
+use crate::order::{Answer as OrderAnswer, Change, NewUser, NotWritten, OrderId, Owner, Refusal};
 use crate::pool::dispatch::{Answer, Desk};
 use crate::pool::{Pool, Shared};
 use crate::session::difficulty::split_password;
 use crate::session::{Authorized, Session};
-use crate::units::ConnId;
-use crate::units::Now;
+use crate::units::{ConnId, Now};
 use crate::wire::message::{Reject, Request};
 
 /// A connection that waits for an answer, and the request that it asked with.

@@ -5,8 +5,7 @@ use crate::limits::SCORE_MALFORMED;
 use crate::pool::Shared;
 use crate::session::Session;
 use crate::session::difficulty::BLOCKS_AGENT;
-use crate::units::Now;
-use crate::units::parse_hex_u32;
+use crate::units::{Now, parse_hex_u32};
 use crate::wire::line::Flow;
 use crate::wire::message::{
     Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,

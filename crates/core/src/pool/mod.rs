@@ -33,8 +33,7 @@ use crate::accounts::ban::{Bans, Guesses, network_of};
 use crate::accounts::password::{StoredPassword, hash256};
 use crate::accounts::refused_logins::Refusals;
 use crate::accounts::{ADMIN, Accounts};
-use crate::chain::block::{FoundBlock, Verdict};
-use crate::chain::block::{Reach, Solution};
+use crate::chain::block::{FoundBlock, Reach, Solution, Verdict};
 use crate::chain::template::Template;
 use crate::event::{Action, Actions, Arrival, ArrivalKind, CloseHow, Event, Level, Listening};
 use crate::job::Jobs;
@@ -56,8 +55,7 @@ use crate::session::extra_nonce::ExtraNonces;
 use crate::session::pending_replies::Fate;
 use crate::session::rate::Rate;
 use crate::session::{Session, Sessions};
-use crate::units::Now;
-use crate::units::{ConnId, Hash, Height, Seq};
+use crate::units::{ConnId, Hash, Height, Now, Seq};
 
 /// What all sessions share.
 pub(crate) struct Shared {

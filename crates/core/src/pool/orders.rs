@@ -3,7 +3,7 @@
 //! An order is answered when what it changes is durable. A user that is disabled keeps its credit and
 //! its password; its connections end at once.
 
-use crate::order::{Answer, Change, Order, OrderId, Refusal};
+use crate::order::{Answer, Change, NewUser, Order, OrderId, Owner, Refusal};
 use std::net::IpAddr;
 
 use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};
@@ -11,7 +11,6 @@ use crate::accounts::{ADMIN, clean_name};
 use crate::chain::address::Address;
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
-use crate::order::{NewUser, Owner};
 use crate::pool::authorize::Writer;
 use crate::pool::{Pool, Shared};
 use crate::session::Authorized;

@@ -12,8 +12,7 @@ use crate::pool::Pool;
 use crate::pool::dispatch::Desk;
 use crate::session::Session;
 use crate::session::pending_replies::Fate;
-use crate::units::Now;
-use crate::units::{ConnId, Seq};
+use crate::units::{ConnId, Now, Seq};
 
 /// A share that the ledger has not spoken of. A connection has at most
 /// [`PENDING_REPLIES_MAX`](crate::limits::PENDING_REPLIES_MAX) of them.

@@ -11,8 +11,7 @@ use crate::chain::address::Address;
 use crate::event::LedgerState;
 use crate::pool::Pool;
 use crate::session::Session;
-use crate::units::Now;
-use crate::units::{Difficulty, Height};
+use crate::units::{Difficulty, Height, Now};
 use crate::wire::message::Reject;
 
 /// What has happened since this pool began.

@@ -10,8 +10,7 @@ use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;
 use crate::proxy::event::{Action, Actions, NoBackend, Place};
 use crate::proxy::health::Backend;
-use crate::units::ConnId;
-use crate::units::Now;
+use crate::units::{ConnId, Now};
 
 impl Proxy {
     /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.

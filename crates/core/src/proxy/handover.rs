@@ -11,8 +11,7 @@ use crate::proxy::health::Change;
 use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Kind, Miner, Request, User};
 use crate::proxy::{Proxy, Role};
-use crate::units::Now;
-use crate::units::{ConnId, hex, unhex};
+use crate::units::{ConnId, Now, hex, unhex};
 use crate::wire::protocol::Phase;
 
 /// A miner and what it has at its server.

@@ -17,8 +17,7 @@ use crate::proxy::answers::{Hello, ServerLine};
 use crate::proxy::desk::OWN_ID;
 use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
 use crate::proxy::{Role, Shared};
-use crate::units::ConnId;
-use crate::units::Now;
+use crate::units::{ConnId, Now};
 use crate::wire::line::{Flow, LineBuffer};
 
 /// How the probe calls itself.

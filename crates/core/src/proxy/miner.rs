@@ -14,8 +14,7 @@ use crate::limits::{
 };
 use crate::proxy::event::Place;
 use crate::proxy::link::Link;
-use crate::units::ConnId;
-use crate::units::Now;
+use crate::units::{ConnId, Now};
 use crate::wire::line::LineBuffer;
 use crate::wire::message::{Reject, write_reject};
 use crate::wire::protocol::Phase;

@@ -41,8 +41,7 @@ use crate::proxy::ids::SessionIds;
 use crate::proxy::miner::Miner;
 use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
-use crate::units::ConnId;
-use crate::units::Now;
+use crate::units::{ConnId, Now};
 
 /// What a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::limits::HINT_MS;
-use crate::units::Difficulty;
-use crate::units::Now;
+use crate::units::{Difficulty, Now};
 
 /// Ids that a server deals itself begin with 00.
 const DEALT_MAX: u32 = 0x00ff_ffff;

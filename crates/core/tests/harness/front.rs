@@ -6,8 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use hstratum_core::event::{Action, Arrival, ArrivalKind, CloseHow, Event, Listening};
 use hstratum_core::limits::{PROXY_SCORE_MAX, PROXY_TICK_MS, SCORE_MAX};
 use hstratum_core::proxy::{self, NoBackend, Proxy, ProxyConfig, Purpose};
-use hstratum_core::units::ConnId;
-use hstratum_core::units::Now;
+use hstratum_core::units::{ConnId, Now};
 
 use super::seat::name_of;
 use super::{Miner, Output, Table};

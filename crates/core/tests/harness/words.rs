@@ -2,8 +2,7 @@
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::order::Order;
-use hstratum_core::order::{NewUser, Owner};
+use hstratum_core::order::{NewUser, Order, Owner};
 use hstratum_core::session::difficulty::Dynamic;
 
 use super::Table;

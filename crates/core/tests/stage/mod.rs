@@ -18,8 +18,7 @@ use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
     Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
 };
-use hstratum_core::units::Now;
-use hstratum_core::units::{ConnId, Difficulty};
+use hstratum_core::units::{ConnId, Difficulty, Now};
 
 pub(crate) use player::Player;
 pub(crate) use server::{SECRET, Server};

@@ -8,8 +8,7 @@ use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Passwor
 use hstratum_core::order::{Order, OrderId};
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::status::WorkerView;
-use hstratum_core::units::Now;
-use hstratum_core::units::{ConnId, Difficulty, Seq};
+use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use serde_json::Value;
 
 use crate::harness::{Chain, Setup};

@@ -1,8 +1,7 @@
 //! `hstratum completions` and `hstratum man`: what packages install beside the binary.
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use anyhow::Context;
 use clap_complete::Shell;

@@ -1,9 +1,8 @@
 //! Where a stratum server is, as the commands take it.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::{fmt, io};
 
 const SCHEME: &str = "stratum+tcp://";
 const TLS_SCHEME: &str = "stratum+tls://";

@@ -1,9 +1,8 @@
 //! A server's own files, taken into the shared ledger once: `users.json`, `bans.json`, and where the
 //! accounts of its own ledger are paid. What the shared ledger has already, it keeps.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, anyhow};
 use hstratum_core::accounts::ban::Ban;

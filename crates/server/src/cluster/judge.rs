@@ -29,8 +29,7 @@ use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, JUDGE_EVERY,
     SHARED_BATCHES_KEPT_S, SHARED_RETRY, TIDY_BEHIND, TIDY_EVERY_MS, TIDY_ROWS,
 };
-use crate::messages::Shown;
-use crate::messages::{Post, WorkMail};
+use crate::messages::{Post, Shown, WorkMail};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
 use crate::sql::{Db, Postgres, Sql, SqlError};

@@ -16,8 +16,7 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::order::{Answer, Order, Refusal};
-use hstratum_core::order::{NewUser, NotWritten, Owner, UserChange};
+use hstratum_core::order::{Answer, NewUser, NotWritten, Order, Owner, Refusal, UserChange};
 
 use super::copy::{Copy, People};
 use super::intake;
@@ -33,8 +32,7 @@ use crate::node::Node;
 use crate::sql::{Db, SqlError};
 use crate::store::schema::FileId;
 use crate::workers::duty::Duty;
-use crate::workers::password_hash;
-use crate::workers::{UsersMail, owned};
+use crate::workers::{UsersMail, owned, password_hash};
 
 /// The thread's state.
 pub(crate) struct Registry {

@@ -23,8 +23,8 @@ use hstratum_core::units::Difficulty;
 use crate::alerts::webhook::{self, Webhook};
 use crate::cluster::address::Address;
 use crate::config::option_value::{
-    parse_auth, parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host,
-    parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+    parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
+    parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
 pub use crate::config::raw_option::{Origin, RawOption};
 use crate::limits::LISTENERS_MAX;
@@ -220,7 +220,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "who may mine: users (known accounts only), open (any name, but a known account \
                needs its password) or address (the name is a Handshake address)",
         expected: "users, open or address",
-        set: |draft, text| store(&mut draft.auth, parse_auth(text)),
+        set: |draft, text| store(&mut draft.auth, Auth::from_name(text)),
     },
     OptionSpec {
         name: "refresh",

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hstratum_core::accounts::Auth;
 use hstratum_core::units::Difficulty;
 
 use crate::secret::Secret;
@@ -63,15 +62,6 @@ pub(crate) fn parse_password(text: &str) -> Option<Secret> {
 pub(crate) fn parse_token(text: &str) -> Option<Secret> {
     let fits = (TOKEN_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&text.len());
     (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Secret(text.to_owned()))
-}
-
-pub(crate) fn parse_auth(text: &str) -> Option<Auth> {
-    match text {
-        "users" => Some(Auth::Users),
-        "open" => Some(Auth::Open),
-        "address" => Some(Auth::Address),
-        _ => None,
-    }
 }
 
 pub(crate) fn parse_list<T>(

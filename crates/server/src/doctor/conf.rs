@@ -1,11 +1,10 @@
 //! What a node is told by its files and the environment, read as hsd reads it (bcfg lib/config.js).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::config::in_force::InForce;
 use crate::config::{Config, Origin, RawOption};

@@ -11,7 +11,9 @@ use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
 use crate::ledger_tools::Place;
-use crate::payout::hsd::{Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url};
+use crate::payout::hsd::{
+    Hstratum, Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url,
+};
 use crate::store::evidence;
 
 use super::conf::Settings;
@@ -97,28 +99,24 @@ pub(super) fn examine(
     check_knowledge(&node, setup, settings, findings);
     check_clock(&status, findings);
     check_payee(&node, setup.network, findings);
-    let in_force = match state {
-        NodeState::Serving => node.hstratum_options().ok().flatten(),
-        _ => None,
+    let told = match state {
+        NodeState::Serving => node.hstratum().unwrap_or_default(),
+        _ => Hstratum::default(),
     };
-    if state == NodeState::Serving {
-        check_places(&node, findings);
-        for line in node.hstratum_differences().unwrap_or_default() {
-            findings.warn(
-                Part::Node,
-                format!("servers of this pool differ: {line}"),
-                "give all of them the same, and start those again that had another",
-            );
-        }
+    check_places(told.places, findings);
+    for line in told.differences {
+        findings.warn(
+            Part::Node,
+            format!("servers of this pool differ: {line}"),
+            "give all of them the same, and start those again that had another",
+        );
     }
-    (state, in_force)
+    (state, told.options)
 }
 
 /// Whether there is room for one more miner.
-fn check_places(node: &Node, findings: &mut Findings) {
-    let Ok(Some((all, taken))) = node.hstratum_places() else {
-        return;
-    };
+fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
+    let Some((all, taken)) = places else { return };
     if taken >= all {
         findings.warn(
             Part::Miners,

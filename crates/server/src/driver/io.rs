@@ -1,18 +1,16 @@
 //! What the driver is surrounded by: the sockets and the clock. The lab's are simulated, so that it
 //! drives the driver itself.
 
-use crate::net::ReadResult;
+use crate::net::{Net, ReadResult};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::event::{Actions, CloseHow, Listening};
 use hstratum_core::occupancy::Door;
-use hstratum_core::units::ConnId;
-use hstratum_core::units::Now;
+use hstratum_core::units::{ConnId, Now};
 use rustls::ServerConfig;
 
 use crate::clock::unix_s;
-use crate::net::Net;
 
 /// What TLS is spoken with.
 pub type Certificate = Arc<ServerConfig>;

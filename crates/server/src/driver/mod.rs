@@ -27,8 +27,7 @@ use hstratum_core::limits::LEAVE_MS;
 use hstratum_core::order::{Order, OrderId};
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
-use hstratum_core::units::Now;
-use hstratum_core::units::{ConnId, Hash, Height, Seq};
+use hstratum_core::units::{ConnId, Hash, Height, Now, Seq};
 
 use self::templates::Evidence;
 pub use crate::driver::actions::Desks;

@@ -6,19 +6,17 @@
 //! highest that a ledger was shown. A few blocks are not enough for that: one node is always ahead of
 //! another, a reorganisation passes, and what is divided lies far deeper.
 
-use crate::messages::Shown;
+use crate::messages::{NodeMail, Shown};
 use hstratum_core::accounting::ledger::{Knowledge, View};
 use hstratum_core::alarm::Sign;
 use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
-use hstratum_core::units::Height;
-use hstratum_core::units::Now;
+use hstratum_core::units::{Height, Now};
 
 use super::{Driver, ask};
 use crate::driver::io::Surroundings;
 use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
-use crate::messages::NodeMail;
 use crate::store::StoreMail;
 use crate::telemetry::live::Pulse;
 

@@ -1,9 +1,8 @@
 //! The operator's bans, `bans.json`: one JSON object a line, written whole.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, anyhow};
 use hstratum_core::accounts::ban::{Ban, BannedBy};

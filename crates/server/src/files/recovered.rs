@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::chain::block::FoundBlock;
-use hstratum_core::chain::block::Solution;
+use hstratum_core::chain::block::{FoundBlock, Solution};
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::clock::unix_s;

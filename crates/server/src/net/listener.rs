@@ -1,9 +1,8 @@
 //! Where miners connect: each listener with its port, its kind and its start difficulty.
 
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::{fmt, io};
 
 use anyhow::Context;
 use hstratum_core::event::Listening;

@@ -18,7 +18,7 @@ pub(crate) mod tls;
 mod yielding;
 
 pub(crate) use arrivals::Origin;
-use hstratum_core::event::Arrival;
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow};
 use yielding::Yielding;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::event::{ArrivalKind, CloseHow};
 use hstratum_core::occupancy::Door;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::{Events, Poll, Token, Waker};

@@ -1,7 +1,6 @@
 //! How an operator speaks to a running proxy: a socket in the file system that only its user can
 //! open. A line is asked, a line of JSON is the answer.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -11,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context, bail};
 use hstratum_core::proxy::Place;

@@ -27,8 +27,7 @@ use crate::driver::io::{Machine, Surroundings};
 use crate::limits::{
     HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
-use crate::net::ReadResult;
-use crate::net::tls;
+use crate::net::{ReadResult, tls};
 use crate::proxy::control::{Mail, Order};
 use crate::proxy::log;
 use crate::proxy::names::Addresses;

@@ -1,13 +1,11 @@
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use hstratum_core::proxy::NoBackend;
 use hstratum_core::units::Difficulty;
 use serde_json::Value;
-
-use std::net::SocketAddr;
 
 use super::*;
 use crate::net::{Net, NetConfig};

@@ -26,9 +26,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::driver::io::{Machine, Surroundings};
 use crate::http::host_guard::Public;
-use crate::net::fd_limit;
-use crate::net::tls;
-use crate::net::{Net, NetConfig};
+use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::proxy::control::Control;
 use crate::proxy::driver::{Driver, End, Flags};
 use crate::proxy::handover::{Giver, Offered};

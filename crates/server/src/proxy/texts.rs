@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use serde::Deserializer;
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A list, or its only element.
 pub(super) fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -19,12 +20,8 @@ pub(super) fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stri
             Ok(vec![text.to_owned()])
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = seq.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(seq))
         }
     }
     from.deserialize_any(Texts)

@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use hstratum_core::accounting::ledger::{Credit, Knowledge, Tallied, Tally};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::event::Level;
-use hstratum_core::units::Now;
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::units::{Hash, Height, Now};
 
 use super::ledger::{
     AddressMail, Advanced, Batch, Cause, Ledger, LedgerError, Mark, Parting, Seal, TallyKey,

@@ -37,8 +37,7 @@ use hstratum_core::alarm::{Fate, LedgerSign, Sign};
 use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 use hstratum_core::event::{LedgerState, Level};
-use hstratum_core::units::Now;
-use hstratum_core::units::{Height, Seq};
+use hstratum_core::units::{Height, Now, Seq};
 
 use self::checkpoint::Growth;
 use self::dock::Dock;
@@ -51,9 +50,7 @@ use self::sqlite::Sqlite;
 use self::status::Status;
 use crate::config::settings::Settings;
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
-use crate::messages::Shown;
-use crate::messages::SpoolMail;
-use crate::messages::{Post, WorkMail};
+use crate::messages::{Post, Shown, SpoolMail, WorkMail};
 use crate::node::Node;
 use crate::workers::duty::{Duties, Duty, keep};
 

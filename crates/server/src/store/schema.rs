@@ -31,6 +31,9 @@ const APPLICATION_ID: i32 = 0x484e_534c;
 /// What every SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// The ledger's file in the server's directory.
+pub const FILE_NAME: &str = "ledger.db";
+
 /// Where the file says whether it is read with a log (2) or without one (1).
 const READ_VERSION_AT: usize = 19;
 
@@ -392,9 +395,6 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
-
-/// The ledger's file in the server's directory.
-pub const FILE_NAME: &str = "ledger.db";
 
 #[cfg(test)]
 mod tests {

@@ -4,11 +4,10 @@
 //! again counts once. What blocks become is in `blocks`, the upkeep in `tidy`, the file in `schema`.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::bail;
 use hstratum_core::accounting::ledger::Tip;

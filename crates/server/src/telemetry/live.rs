@@ -13,8 +13,7 @@ use hstratum_core::limits::CROWD_QUIET_MS;
 use hstratum_core::occupancy::Door;
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::status::{View, WorkerView};
-use hstratum_core::units::Now;
-use hstratum_core::units::Seq;
+use hstratum_core::units::{Now, Seq};
 use tokio::sync::watch;
 
 use crate::limits::{

@@ -7,7 +7,7 @@ pub(crate) mod log_backoff;
 pub mod password_hash;
 pub(crate) mod threads;
 
-use crate::messages::SpoolMail;
+use crate::messages::{AddressMail, DrainMail, Post, SpoolMail, WorkMail};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,8 +17,7 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, Password, Ticket};
-use hstratum_core::order::{Answer, OrderId, Refusal};
-use hstratum_core::order::{NewUser, NotWritten, Owner};
+use hstratum_core::order::{Answer, NewUser, NotWritten, OrderId, Owner, Refusal};
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;
@@ -27,7 +26,6 @@ use crate::files::spool::Spool;
 use crate::files::users::{UsersFile, Written};
 use crate::ledger_tools::Place;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
-use crate::messages::{AddressMail, DrainMail, Post, WorkMail};
 use crate::net::tls;
 use crate::node::Node;
 use crate::sql::{Sql, SqlError};

@@ -20,13 +20,11 @@ use std::time::{Duration, Instant};
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
-use hstratum::node::{Asked, Look};
-use hstratum::node::{Node, Offer};
+use hstratum::node::{Asked, Look, Node, Offer};
 use hstratum::server::Server;
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Solution;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::chain::block::{Solution, Verdict};
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hstratum::cluster;
 use hstratum::ledger_tools::Place;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
-use hstratum::values;
+use hstratum::{cluster, values};
 use hstratum_core::chain::address::Network;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;

@@ -10,8 +10,7 @@ use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Credit, Tip, View};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
-use hstratum_core::units::Now;
-use hstratum_core::units::{Difficulty, Hash, Height, Seq};
+use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq};
 use rusqlite::Connection;
 use tempfile::TempDir;
 

@@ -2,10 +2,9 @@
 //! work, a reject has a reason, every request is answered, and nothing is kept of who has left.
 
 use crate::census::READ_BYTES;
-use crate::fleet::cord;
 use crate::fleet::fault::NO_CORD;
 use crate::fleet::gate::PATIENCE_MS;
-use crate::fleet::{Fleet, Happening, RECOVERED_MS};
+use crate::fleet::{Fleet, Happening, RECOVERED_MS, cord};
 use crate::miner::{Pending, Submitted};
 use crate::net::{Cord, Far};
 use crate::world::note;

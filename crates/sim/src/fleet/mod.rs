@@ -17,8 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
 use hstratum_core::proxy::Counts;
-use hstratum_core::units::Now;
-use hstratum_core::units::{Hash, Height};
+use hstratum_core::units::{Hash, Height, Now};
 
 use crate::Report;
 use crate::agenda::Agenda;

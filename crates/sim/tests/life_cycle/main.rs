@@ -15,8 +15,7 @@ use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
 use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, View};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
-use hstratum_core::units::Now;
-use hstratum_core::units::{Difficulty, Hash, Height, Seq, unhex};
+use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq, unhex};
 use hstratum_sim::model::Model;
 
 const MATURITY: u32 = 8;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
-pub use node::{Block, Coin, Node, NodeInfo, NodeStatus, Payee};
+pub use node::{Block, Coin, Hstratum, Node, NodeInfo, NodeStatus, Payee};
 pub use wallet::{Demand, Known, Wallet};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};

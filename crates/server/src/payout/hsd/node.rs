@@ -20,6 +20,17 @@ pub struct NodeInfo {
     pub height: u64,
 }
 
+/// What the hstratum in a node tells of itself. One of another version may not tell all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hstratum {
+    /// The options that it runs with.
+    pub options: Option<InForce>,
+    /// How many connections of miners there may be, and how many there are.
+    pub places: Option<(u64, u64)>,
+    /// In what servers that share a ledger differ, a line each.
+    pub differences: Vec<String>,
+}
+
 /// How a node does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
@@ -193,37 +204,23 @@ impl Node {
         }
     }
 
-    /// The options that the hstratum in it runs with; none where it does not tell, as an older one.
+    /// What the hstratum in it tells of itself.
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn hstratum_options(&self) -> anyhow::Result<Option<InForce>> {
+    pub fn hstratum(&self) -> anyhow::Result<Hstratum> {
         let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
         let options = info.get("options").cloned();
-        Ok(options.and_then(|options| serde_json::from_value(options).ok()))
-    }
-
-    /// In what servers that share a ledger differ, a line each.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn hstratum_differences(&self) -> anyhow::Result<Vec<String>> {
-        let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
+        let place = |name: &str| info["places"][name].as_u64();
         let lines = info["shared"]["differences"].as_array();
         let lines = lines.into_iter().flatten();
-        Ok(lines
-            .filter_map(|line| Some(line.as_str()?.to_owned()))
-            .collect())
-    }
-
-    /// How many connections of miners there may be, and how many there are; none where it does not tell.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn hstratum_places(&self) -> anyhow::Result<Option<(u64, u64)>> {
-        let info = self.endpoint.rpc("getstratuminfo", &json!([]))?;
-        let number = |name: &str| info["places"][name].as_u64();
-        Ok(number("all").zip(number("taken")))
+        Ok(Hstratum {
+            options: options.and_then(|options| serde_json::from_value(options).ok()),
+            places: place("all").zip(place("taken")),
+            differences: lines
+                .filter_map(|line| Some(line.as_str()?.to_owned()))
+                .collect(),
+        })
     }
 
     /// Whom its next block pays (lib/node/rpc.js, getBlockTemplate).
