@@ -1,136 +1,136 @@
 # Each target does its own set-up: `make run` and `make test` work on a fresh machine that has a
-# Rust toolchain, Node.js with npm, a C compiler and make.
-.PHONY: run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash soak proxy proxied servers \
-  sim coverage fuzz conformance dashboards clean
+# Rust toolchain, Node.js with npm, a C compiler and make. `make` alone lists the targets: a line `##@` begins
+# a group, and what stands behind `##` says what a target is for.
+.DEFAULT_GOAL := help
+.PHONY: help run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash \
+  soak proxy proxied servers sim coverage fuzz conformance dashboards clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
-# Those that miners' connections are the matter of.
+# The suites about miners' connections.
 PROXIED := $(foreach suite,wire rpc blocks first durability,plugin/test/$(suite).test.js)
 
-# A node with the plugin, and on regtest a miner; see scripts/run.sh for NETWORK, ADDRESS and ARGS.
-run: build
+help:
+	@echo 'make TARGET [NAME=VALUE ...]; each target does its own set-up'
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+
+# NETWORK, ADDRESS and ARGS: scripts/run.sh.
+run: build ## a node with the plugin, and on regtest a miner
 	@NETWORK='$(NETWORK)' ADDRESS='$(ADDRESS)' ARGS='$(ARGS)' scripts/run.sh
 
-# Everything that says whether the tree is right.
-test: check build
+build: $(NODE_MODULES) ## the plugin's addon, and the binary target/release/hstratum
+	cargo build --locked --release
+	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
+	mv plugin/hstratum.node.new plugin/hstratum.node
+
+# PLATFORMS='linux-x64-gnu linux-arm64-gnu' where the others are built: docs/packaging.md.
+dist: build ## the npm packages, into dist/
+	node scripts/dist.js $(PLATFORMS)
+
+deb: build ## a Debian package of the binary, into dist/
+	scripts/deb.sh
+
+clean: ## removes what was built
+	cargo clean
+	rm -rf node_modules run dist plugin/hstratum.node
+
+##@ Check
+
+test: check build ## everything that says whether the tree is right
 	scripts/postgres.sh
 	cargo test --locked --workspace
 	scripts/chromium.sh
 	node --test --test-concurrency=1 $(E2E)
 	$(MAKE) proxied
 
-# Suites once more, with a proxy between the miners and each node.
-proxied: build
-	HSTRATUM_TEST_PROXIED=1 node --test --test-concurrency=1 $(PROXIED)
-
-# The plugin's addon and the binary, target/release/hstratum.
-build: $(NODE_MODULES)
-	cargo build --locked --release
-	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
-	mv plugin/hstratum.node.new plugin/hstratum.node
-
-# The npm packages, into dist/: for this machine, or make dist PLATFORMS='linux-x64-gnu linux-arm64-gnu'
-# where the others are built (docs/packaging.md).
-dist: build
-	node scripts/dist.js $(PLATFORMS)
-
-# Installs them and hsd, which npm compiles, into an empty prefix, and mines a block.
-dist-test: build
-	DIST_HSD=install node --test plugin/test/dist.test.js
-
-# A Debian package of the binary, into dist/.
-deb: build
-	scripts/deb.sh
-
-# Which hsd releases it works in: installs each from 6.0 on and runs the end-to-end tests with it.
-compat: build
-	node scripts/compat.js $(VERSIONS)
-
-check:
+check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
-# How fast it is: pure parts, the table against the limit server, the way of a block to a peer.
-bench: table
+proxied: build ## end-to-end suites once more, with a proxy between the miners and each node
+	HSTRATUM_TEST_PROXIED=1 node --test --test-concurrency=1 $(PROXIED)
+
+# DIST_HSD=install has npm compile hsd.
+dist-test: build ## installs the npm packages and hsd into an empty prefix, and mines a block
+	DIST_HSD=install node --test plugin/test/dist.test.js
+
+# VERSIONS='6.1.1 7.0.0': other releases than the listed ones.
+compat: build ## end-to-end tests with each supported hsd release
+	node scripts/compat.js $(VERSIONS)
+
+# URL=http://127.0.0.1:3080
+conformance: ## a running node's API against its OpenAPI document
+	@URL='$(URL)' scripts/conformance.sh
+
+##@ Measure
+
+bench: table ## how fast: the table, pure parts, the ledger, the way of a block to a peer
 	cargo bench --locked -p hstratum-core --bench share --bench pool
 	cargo bench --locked -p hstratum --bench store
 	node bench/block.js
 
-# Only the table: make table RUNS=1 ROWS=shares,one for a quick look; see bench/README.md.
-table: build
+# RUNS=1 ROWS=shares,one for a quick look: bench/README.md.
+table: build ## hstratum against the limit server, in the same run
 	RUNS='$(RUNS)' ROWS='$(ROWS)' node bench/table.js
 
-# How large the ledger becomes in a month of 10,000 workers.
-month:
+dashboards: build ## what fifty open dashboards cost miners
+	node bench/dashboards.js
+
+month: ## how large the ledger becomes in a month of 10,000 workers
 	cargo bench --locked -p hstratum --bench month
 
-# What shipping to a shared ledger costs: with a PostgreSQL of its own, or DATABASE=postgres://…, an
-# empty one.
-ship:
+# With a PostgreSQL of its own, or DATABASE=postgres://…, an empty one.
+ship: ## what shipping to a shared ledger costs
 	scripts/postgres.sh
 	cargo bench --locked -p hstratum --bench ship
 
-# How fast miners of every size get a fitting difficulty, and how steady it is.
-vardiff:
-	cargo test --locked -p hstratum-core --test vardiff -- --nocapture
-
-# What honest miners see while others abuse the server.
-hostile:
-	cargo test --locked --release -p hstratum --test hostile -- --nocapture
-
-# How long until the last of 10,000 miners that come at once has work.
-storm:
+storm: ## how long until the last of 10,000 miners that come at once has work
 	cargo bench --locked -p hstratum --bench storm
 
-# What survives kill -9, a full disk and a ledger held by others; see lab/README.md.
-crash: build
-	node lab/crash.js
-	node lab/crash.js --disk-full
-	node lab/crash.js --stall
+vardiff: ## how fast miners of every size get a fitting difficulty, and how steady it is
+	cargo test --locked -p hstratum-core --test vardiff -- --nocapture
 
-# The whole server on a simulated clock, disk, network and node: make sim SEEDS=200 HOURS=1, or one
-# seed with its trace: make sim SEED=7 TRACE=1. PROXY=1: a proxy before several servers. PLANTS=1:
-# whether planted bugs are found.
-sim:
+##@ Trouble
+
+# SEEDS=200 HOURS=1; SEED=7 TRACE=1: one seed with its trace; PROXY=1: a proxy before several servers;
+# PLANTS=1: whether planted bugs are found.
+sim: ## the whole server on a simulated clock, disk, network and node, by seed
 	cargo build --locked --release -p hstratum-sim
 	@target/release/hstratum-sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(TRACE),--trace) $(if $(PROXY),--proxy) $(if $(PLANTS),--plants)
 
-# How much of crates/core tests and simulator reach together, by file; see crates/sim/README.md.
-coverage:
+coverage: ## how much of crates/core tests and simulator reach together
 	@SEEDS='$(SEEDS)' HOURS='$(HOURS)' scripts/coverage.sh
 
-# An hour of trouble for a real node, as root: make soak MINUTES=60 SEED=7; see lab/README.md.
-soak: build
+# TARGET=pool TIME=60; needs a nightly toolchain and cargo-fuzz.
+fuzz: ## libFuzzer on one target
+	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
+
+hostile: ## what honest miners see while others abuse the server
+	cargo test --locked --release -p hstratum --test hostile -- --nocapture
+
+crash: build ## what survives kill -9, a full disk and a ledger held by others
+	node lab/crash.js
+	node lab/crash.js --disk-full
+	node lab/crash.js --stall
+
+# MINUTES=60 SEED=7: lab/README.md.
+soak: build ## an hour of trouble for a real node, as root
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js
 
-# What miners notice of a server's end behind a proxy: make proxy MINERS=1000; see lab/README.md.
-proxy: build
+# MINERS=1000 RATE=2000.
+proxy: build ## what miners notice of a server's end behind a proxy
 	@MINERS='$(MINERS)' RATE='$(RATE)' node lab/proxy.js
 
-# One pool on three servers with a database that fails over: make servers MINUTES=10; see lab/README.md.
-servers: build
+# MINUTES=10.
+servers: build ## one pool on three servers with a database that fails over
 	@MINUTES='$(MINUTES)' MINERS='$(MINERS)' RATE='$(RATE)' SEED='$(SEED)' node lab/servers.js
-
-# Whether the API of a running node is what its document says: make conformance URL=http://127.0.0.1:3080
-conformance:
-	@URL='$(URL)' scripts/conformance.sh
-
-# What it costs miners that fifty dashboards are open.
-dashboards: build
-	node bench/dashboards.js
-
-# libFuzzer on one target, with a nightly toolchain: make fuzz TARGET=pool TIME=60
-fuzz:
-	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
 
 # hsd and its native modules, which npm compiles.
 $(NODE_MODULES): package.json package-lock.json plugin/package.json
 	npm ci
 	@touch $@
-
-clean:
-	cargo clean
-	rm -rf node_modules run dist plugin/hstratum.node
