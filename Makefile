@@ -3,7 +3,7 @@
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
 .PHONY: help run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash \
-  soak proxy proxied servers sim coverage fuzz conformance dashboards clean
+  soak proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
 E2E := plugin/test/*.test.js
@@ -76,6 +76,10 @@ bench: table ## how fast: the table, pure parts, the ledger, the way of a block 
 # RUNS=1 ROWS=shares,one for a quick look: bench/README.md.
 table: build ## hstratum against the limit server, in the same run
 	RUNS='$(RUNS)' ROWS='$(ROWS)' node bench/table.js
+
+# Needs valgrind.
+instructions: ## instructions of a line, a share and a job, by callgrind
+	@scripts/instructions.sh
 
 dashboards: build ## what fifty open dashboards cost miners
 	node bench/dashboards.js
