@@ -310,7 +310,7 @@ fn table_is_sound() {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b == b'-')
         );
-        assert!(!spec.help.is_empty() && !spec.help.contains('\n') && !spec.help.ends_with('.'));
+        assert!(!spec.meaning.is_empty() && !spec.meaning.contains('\n') && !spec.meaning.ends_with('.'));
         let twice = OPTIONS[index + 1..]
             .iter()
             .any(|other| other.key() == spec.key());
@@ -372,12 +372,35 @@ fn lists_are_strict_and_short() {
     }
 }
 
+/// A row of the page's table.
+fn row(spec: &OptionSpec) -> String {
+    let fallback = match spec.fallback {
+        Fallback::Value(text) if text.starts_with(|c: char| c.is_ascii_digit()) => text.to_owned(),
+        Fallback::Value(text) => format!("`{text}`"),
+        Fallback::Derived(text) => text.to_owned(),
+        Fallback::None => "none".to_owned(),
+    };
+    format!("| `{}` | {fallback} | {} |", spec.name, spec.meaning)
+}
+
+/// `UPDATE_EXPECT=1` writes the table into the page.
 #[test]
-fn every_option_is_in_its_page() {
-    let page = include_str!("../../../../docs/options.md");
-    for spec in OPTIONS {
-        assert!(page.contains(&format!("`{}`", spec.name)), "{}", spec.name);
+fn the_page_has_the_table_of_options_and_no_other() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let head = "| option | default | meaning |\n|---|---|---|\n";
+    let (before, rest) = page.split_once(head).expect("the table");
+    let (found, after) = rest.split_once("\n\n").expect("the table's end");
+    let expected: Vec<String> = OPTIONS.iter().map(row).collect();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let page = format!("{before}{head}{}\n\n{after}", expected.join("\n"));
+        std::fs::write(path, page).expect("the page can be written");
+        return;
     }
+    for (found, expected) in found.lines().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.lines().count(), OPTIONS.len());
 }
 
 #[test]
