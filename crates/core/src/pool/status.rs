@@ -21,9 +21,9 @@ pub struct Counts {
     pub accepted: Work,
     /// Rejected submits, in the order of [`Reject::ALL`].
     pub rejected: [u64; Reject::ALL.len()],
-    /// Connections accepted.
+    /// Connections that have sent their first bytes.
     pub opened: u64,
-    /// Connections ended, of those accepted.
+    /// Those of them that have ended.
     pub closed: u64,
     /// Open connections over which proxies ask for the server's status.
     pub probes: u64,
@@ -34,7 +34,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Count of open connections of miners.
+    /// Count of open connections of miners that have sent something.
     pub fn connections(&self) -> u64 {
         self.opened - self.closed - self.probes
     }
