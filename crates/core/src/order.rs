@@ -44,7 +44,7 @@ pub enum Order {
     ListBans,
     /// Refuse new connections and close the open ones, spread over some time.
     Drain {
-        /// That time, in seconds.
+        /// Duration of the spread, in seconds.
         over_s: u64,
     },
     /// Take connections again.

@@ -146,7 +146,7 @@ impl<K: Ord> Window<K> {
         let offered = &total.0 * &self.scale;
         self.full = offered >= missing;
         if offered > missing {
-            // Of this height the part missing / offered counts. Instead of dividing, all others are
+            // The part missing / offered of this height counts. Instead of dividing, all others are
             // multiplied.
             for weight in self.weights.values_mut() {
                 weight.0 *= &offered;
