@@ -1,14 +1,15 @@
-//! A number with the noun that it counts: "1 account", "2 accounts". Texts for people use it.
+//! A number with its noun in the singular or plural: "1 account", "2 accounts". For texts that people
+//! read.
 
 use std::fmt;
 
-/// See the module.
+/// A number with its noun; displayed as in "2 accounts".
 #[derive(Clone, Copy, Debug)]
 pub struct Counted<'a>(i128, &'a str);
 
-/// This many of them; the noun is given for one.
+/// Pairs a number with a noun, given in the singular.
 pub fn counted(number: impl TryInto<i128>, noun: &str) -> Counted<'_> {
-    // What does not fit is more than one all the same.
+    // A number too large for `i128` takes the plural all the same.
     Counted(number.try_into().unwrap_or(i128::MAX), noun)
 }
 

@@ -1,4 +1,4 @@
-//! What goes into the pool and what comes out of it.
+//! The interface of the pool: events go in, actions come out.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -12,109 +12,110 @@ use crate::chain::template::{RawTransactions, Template};
 use crate::order::{Answer, NewUser, NotWritten, Order, OrderId, Refusal, UserChange};
 use crate::units::{ConnId, Difficulty, Hash, Seq};
 
-/// Names a question to whoever hashes passwords and writes users.
+/// Number of a password check or a user write, by which its answer is matched.
 pub type Ticket = u64;
 
 /// Everything that can happen to a pool.
 pub enum Event<'a> {
     /// The chain has a new tip.
     Tip(Hash),
-    /// The node offers a template on its tip.
+    /// The node has a new template on its tip.
     Template(Box<Template>),
-    /// The raw transactions of a template, after its job has left.
+    /// The raw transactions of a template, which follow after its job was sent.
     Transactions(u64, Arc<[u8]>),
-    /// Why there can be no job.
+    /// The node can give no template, for this reason.
     NoTemplate(String),
     /// The node has answered a found block.
     BlockResult(Hash, Verdict),
-    /// A block of an earlier run that the node had not answered.
+    /// A block in the spool from an earlier run, which the node had not answered.
     Spooled(Box<FoundBlock>),
-    /// A miner has connected.
+    /// A miner has connected and sent its first bytes.
     Connected(ConnId, Arrival),
-    /// Bytes from a miner.
+    /// Bytes received from a miner.
     Received(ConnId, &'a [u8]),
-    /// A peer sends no more: what it is owed is still said, then its connection ends.
+    /// A peer has closed its sending side: outstanding replies are still sent, then its connection is
+    /// closed.
     Finished(ConnId),
-    /// The connection is gone.
+    /// The connection has ended.
     Closed(ConnId),
-    /// What is recorded up to here survives a crash, but for what was given up before.
+    /// Recorded shares up to this number are durable and survive a crash, except those given up before.
     Durable(Seq),
-    /// The ledger has given up on what is recorded up to here and not durable: it was not counted,
-    /// and whoever sent it is told so.
+    /// Recorded shares up to this number that are not durable were given up by the ledger: they were not
+    /// counted, and their senders get an error.
     NotDurable(Seq),
-    /// Whether the ledger can take shares.
+    /// The ledger can take shares, or cannot.
     Ledger(LedgerState),
-    /// Whether the password was right.
+    /// The result of a password check.
     PasswordChecked(Ticket, Password),
-    /// The user's password as it was written, if it could be.
+    /// The user's password as it was stored, or the reason why it was not.
     UserAdded(Ticket, Result<StoredPassword, NotWritten>),
-    /// Users that another server of the pool has changed.
+    /// Users changed on another server of the pool.
     Users(Vec<UserChange>),
-    /// The operator's bans as an earlier pool had them, or as they now are on all servers of the pool.
+    /// The operator's bans, as an earlier pool had them, or as they now are on all servers of the pool.
     Bans(Vec<Ban>),
-    /// The operator wants something; answered by [`Action::Answer`] or [`Action::KeepBans`].
+    /// An order of the operator; answered by [`Action::Answer`] or [`Action::KeepBans`].
     Order(OrderId, Order),
-    /// The server stops soon: proxies are to take their miners elsewhere.
+    /// The server stops soon: proxies should move their miners to other servers.
     Leave,
     /// Time has passed.
     Tick,
-    /// The server stops: what the pool has kept back is to come out.
+    /// The server stops: counts not yet reported are reported.
     Stop,
 }
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Arrival {
     /// The miner's address, as a trusted proxy reports it or as the socket has it.
     pub address: IpAddr,
-    /// What holds the address.
+    /// The kind of peer that the address belongs to.
     pub kind: ArrivalKind,
     /// The start difficulty of the listener it came through.
     pub difficulty: Difficulty,
 }
 
-/// What an [`Arrival`]'s address stands for.
+/// The kind of peer that an [`Arrival`]'s address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArrivalKind {
     /// A miner, or a farm behind one address.
     Miner,
-    /// A trusted proxy on its own behalf: never banned.
+    /// A trusted proxy itself; it is never banned.
     Proxy,
 }
 
-/// Whether the ledger can take shares.
+/// State of the ledger, as far as shares depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedgerState {
-    /// It can.
+    /// It takes shares.
     Open,
-    /// The disk refuses: shares are refused until it does not.
+    /// The disk refuses writes: shares are refused until it accepts them.
     Failing,
 }
 
-/// What a password was found to be.
+/// Result of a password check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// The account's.
+    /// It is the account's.
     Right,
-    /// Another.
+    /// It is not.
     Wrong,
 }
 
-/// How a connection ends.
+/// The way a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseHow {
-    /// At once and with a reset, which every miner notices.
+    /// At once with a TCP reset, which every miner notices.
     Reset,
-    /// After what was sent has left, as HTTP wants it.
+    /// After all bytes were sent, as HTTP needs it.
     Flushed,
 }
 
-/// How loud a log line is.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Something is lost or broken.
     Error,
-    /// Something is wrong and will be worse.
+    /// Something is wrong and will get worse.
     Warning,
     /// A change that the operator wants to see.
     Info,
@@ -122,58 +123,57 @@ pub enum Level {
     Debug,
 }
 
-/// Everything a pool can want.
+/// Everything a pool can order.
 pub enum Action {
     /// Offer a block to the node. Always the first action of its event.
     SubmitBlock(Arc<Solution>),
-    /// Keep a found block, whole, until the node has answered.
+    /// Write a found block to the spool, whole, and keep it until the node has answered.
     Spool(Arc<Solution>, Arc<RawTransactions>),
-    /// Make a share durable, then say [`Event::Durable`], or [`Event::NotDurable`].
+    /// Make a share durable; answered by [`Event::Durable`] or [`Event::NotDurable`].
     Record(Credit),
-    /// A block was offered to the node: the ledger is to know it. More than once for one block is
+    /// Write to the ledger that a block was offered to the node. More than once for one block is
     /// harmless.
     BlockFound(Box<FoundBlock>),
-    /// The node's verdict on a block that was found: the ledger is to know it, and the spool may
-    /// forget the block once it does.
+    /// Write the node's verdict on a block to the ledger. The spool may drop the block after that.
     BlockAnswered(Hash, Verdict),
-    /// What miners have sent since it was last said.
+    /// Add the shares submitted since the last report to the ledger's statistics.
     Tally(Vec<Tallied>),
-    /// Send bytes of [`Actions::bytes`]: whole lines.
+    /// Send this range of [`Actions::bytes`]: whole lines.
     Send(ConnId, Range<usize>),
-    /// Send a line that many get.
+    /// Send a line that goes to many connections.
     SendShared(ConnId, Arc<[u8]>),
     /// Read no more from a connection.
     Pause(ConnId),
-    /// Read again.
+    /// Read again from a connection.
     Resume(ConnId),
     /// A connection has logged in.
     Admitted(ConnId),
-    /// A connection has its first accepted share: it gives way to nobody.
+    /// A connection has its first accepted share: it is not displaced by new ones any more.
     Proven(ConnId),
-    /// End a connection; no [`Event::Closed`] follows.
+    /// Close a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
-    /// Take connections, or refuse them.
+    /// Accept connections, or refuse them.
     Listen(Listening),
-    /// Is this the password? Answered by [`Event::PasswordChecked`].
+    /// Check a password; answered by [`Event::PasswordChecked`].
     CheckPassword(Ticket, StoredPassword, String),
-    /// Hash the password and write the user, in place of the password that it has now, if it has one.
-    /// Answered by [`Event::UserAdded`].
+    /// Hash the new password and write the user. The last field is the stored password to replace, if
+    /// there is one. Answered by [`Event::UserAdded`].
     AddUser(Ticket, NewUser, Option<StoredPassword>),
-    /// Write the user with this password, which it has already and which is locked now or was.
-    /// Answered by [`Event::UserAdded`].
+    /// Write the user with this stored password, whose lock has changed. Answered by
+    /// [`Event::UserAdded`].
     KeepUser(Ticket, String, StoredPassword),
-    /// Write what has changed of the operator's bans, all of which follow. Whoever gave the order is
-    /// answered when that is done.
+    /// Write a change of the operator's bans, all of which are given too. The order is answered once that
+    /// is done.
     KeepBans(OrderId, BanChange, Vec<Ban>),
     /// Answer an order.
     Answer(OrderId, Result<Answer, Refusal>),
-    /// Say something to the operator.
+    /// Write a log line for the operator.
     Log(Level, String),
 }
 
 impl Action {
-    /// Whether a pool that failed owes it all the same: blocks and credit do not end with
-    /// connections.
+    /// True if the action must be carried out even if the pool has failed in the same event: blocks and
+    /// credit do not depend on connections.
     #[must_use]
     pub fn outlives_failure(&self) -> bool {
         matches!(
@@ -187,24 +187,24 @@ impl Action {
     }
 }
 
-/// Whether the port takes connections.
+/// State of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listening {
-    /// It does.
+    /// Connections are accepted.
     On,
-    /// It refuses them, so that miners fail over.
+    /// Connections are refused, so that miners fail over.
     Off,
 }
 
-/// Something that can be wanted, the sending of bytes among it.
+/// An action type that can send bytes and log; implemented by the actions of the pool and of the proxy.
 pub trait Wanted {
-    /// Send these of [`Actions::bytes`].
+    /// The action that sends this range of [`Actions::bytes`].
     fn send(conn: ConnId, range: Range<usize>) -> Self;
 
-    /// Whom it sends which bytes, if it does.
+    /// Connection and range, if the action sends bytes.
     fn sent(&mut self) -> Option<(ConnId, &mut Range<usize>)>;
 
-    /// Say something to the operator.
+    /// The action that writes a log line.
     fn log(level: Level, text: String) -> Self;
 }
 
@@ -225,8 +225,8 @@ impl Wanted for Action {
     }
 }
 
-/// The actions of an event, in order. Bytes for one connection share one buffer, so that a reply
-/// costs no allocation.
+/// The actions of an event, in order. The bytes they send are in one shared buffer, so that a reply costs
+/// no allocation.
 pub struct Actions<A = Action> {
     list: Vec<A>,
     bytes: Vec<u8>,
@@ -257,7 +257,7 @@ impl<A: Wanted> Actions<A> {
         self.list.insert(0, action);
     }
 
-    /// Sends what `write` appends.
+    /// Sends the bytes that `write` appends, in the action before if that sends to the same connection.
     pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
@@ -277,12 +277,12 @@ impl<A: Wanted> Actions<A> {
         &self.list
     }
 
-    /// The bytes that are sent.
+    /// The bytes that the actions send.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Hands each action over, with the bytes it sends, and forgets them all.
+    /// Hands over each action with the bytes it sends, and empties the list.
     pub fn drain(&mut self, mut perform: impl FnMut(A, &[u8])) {
         for mut action in self.list.drain(..) {
             let bytes = match action.sent() {

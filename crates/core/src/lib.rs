@@ -1,6 +1,7 @@
-//! Everything about Handshake stratum that must be right, and nothing that touches the world.
+//! The core of hstratum: everything about Handshake stratum that must be right, without any input or
+//! output.
 //!
-//! No clock, socket, file, thread, logger or random source is named in this crate: time and
+//! Invariant: no clock, socket, file, thread, logger or random source is named in this crate. Time and
 //! randomness are arguments, effects are returned as values.
 
 #![forbid(unsafe_code)]

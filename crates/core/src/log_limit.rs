@@ -1,17 +1,18 @@
-//! Log lines that strangers cause: so many a second of each level, and then how many were left out.
+//! Rate limit of log lines that strangers can cause: a number of lines a second for each level, and then
+//! one line that counts those left out.
 //!
-//! Each line crosses into the node's own log. Whatever somebody without work can cause a line by asks
-//! here first; lines about blocks, the ledger and the operator's orders never do.
+//! Each line crosses into the node's own log. Every line that a connection without work can cause must be
+//! allowed here first; lines about blocks, the ledger and the operator's orders are never limited.
 
 use crate::counted::counted;
 use crate::event::{Actions, Level, Wanted};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 use crate::units::Now;
 
-/// The levels at which strangers are told of.
+/// The levels that are limited.
 const LEVELS: [Level; 3] = [Level::Warning, Level::Info, Level::Debug];
 
-/// See the module.
+/// The lines logged and left out in the current second.
 #[derive(Default)]
 pub struct LogLimit {
     since_ms: u64,
@@ -20,12 +21,12 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
-    /// Whether a line may be said. If not, it is counted.
+    /// True if a line may be logged; if not, it is counted.
     pub fn allows(&mut self, now_ms: u64, level: Level) -> bool {
         let Some(place) = LEVELS.iter().position(|known| *known == level) else {
             return true;
         };
-        // The counts of the second before are told at the next tick.
+        // Counts of the second before are kept until the next tick logs them.
         if now_ms - self.since_ms >= LOG_LIMIT_MS && self.left_out == [0; LEVELS.len()] {
             self.since_ms = now_ms;
             self.said = [0; LEVELS.len()];
@@ -38,7 +39,7 @@ impl LogLimit {
         allows
     }
 
-    /// A line that a stranger has caused, unless there were enough.
+    /// Logs a line caused by a stranger, unless the limit is reached.
     pub(crate) fn tell<A: Wanted>(
         &mut self,
         now: Now,
@@ -51,7 +52,7 @@ impl LogLimit {
         }
     }
 
-    /// The lines that tell how many were left out, when it is time.
+    /// The lines that count those left out, once the second is over.
     pub fn tick(&mut self, now_ms: u64) -> Vec<(Level, String)> {
         if now_ms - self.since_ms < LOG_LIMIT_MS {
             return Vec::new();
@@ -88,7 +89,7 @@ mod tests {
             }
         }
         assert_eq!(said, 3 * STRANGER_LINES_MAX as usize + 2);
-        // A flood of one level leaves the other alone.
+        // A flood of one level does not limit the others.
         assert!(limit.allows(3_000, Level::Warning));
         let told = limit.tick(4_000);
         assert_eq!(told.len(), 1);

@@ -1,39 +1,40 @@
-//! How full the sockets are, and who was not let in: plain numbers, for alarms and whoever looks.
+//! Occupancy of the sockets, and connections that were refused: plain numbers for alarms and status
+//! reports.
 
 use std::net::IpAddr;
 
-/// See the module. Counts are since the start.
+/// Occupancy of the sockets of a server. Counts of refusals are since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Door {
-    /// Connections that there may be.
+    /// Most connections at a time.
     pub places: usize,
-    /// Those that there are.
+    /// Open connections.
     pub taken: usize,
-    /// Of them, those that have said nothing yet.
+    /// Of these, those that have sent nothing yet.
     pub silent: usize,
-    /// Of them, those that have not logged in yet, the silent ones too. They give way when all places
-    /// are taken.
+    /// Of these, those that have not logged in yet, including the silent ones. They are displaced when
+    /// the server is full.
     pub strangers: usize,
-    /// Of them, those that have logged in and have no accepted share yet. They give way too.
+    /// Of these, those that have logged in but have no accepted share yet. They are displaced too.
     pub unproven: usize,
-    /// Of those that give way next, the address that holds most, and how many.
+    /// Of the connections displaced next, the address with most of them, and their count.
     pub most: Option<(IpAddr, usize)>,
-    /// Connections refused because all places were taken by others that do not give way.
+    /// Connections refused because the server was full and no connection could be displaced.
     pub refused_full: u64,
-    /// Connections refused because their address had enough.
+    /// Connections refused because their address had as many as it may have.
     pub refused_address: u64,
-    /// Times that none could be taken for want of descriptors.
+    /// Times that no connection could be accepted for lack of descriptors.
     pub refused_descriptors: u64,
-    /// Connections that had not logged in and were closed for new ones.
+    /// Connections without a login that were closed to make room.
     pub gave_way: u64,
-    /// Connections that had logged in, without an accepted share, and were closed for new ones.
+    /// Connections with a login but without an accepted share that were closed to make room.
     pub gave_way_unproven: u64,
-    /// Descriptors that the process may still open, where the system says that.
+    /// Descriptors that the process may still open, if the system tells.
     pub descriptors_left: Option<u64>,
 }
 
 impl Door {
-    /// How often a place was wanted that was not free.
+    /// Count of connections for which there was no free place.
     #[must_use]
     pub fn crowded(&self) -> u64 {
         self.refused_full + self.refused_descriptors + self.gave_way + self.gave_way_unproven

@@ -1,4 +1,4 @@
-//! What the operator wants of a pool, and what comes of it: orders, their answers, and why one is refused.
+//! The operator's orders to a pool, their answers, and the reasons for a refusal.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,121 +10,121 @@ use crate::accounts::refused_logins::{Reason, Refused};
 use crate::occupancy::Door;
 use crate::units::{Difficulty, Hash, Height};
 
-/// Names an order to whoever waits for its answer.
+/// Number of an order, by which its answer is matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderId(pub u64);
 
-/// What the operator wants.
+/// An order of the operator.
 pub enum Order {
-    /// A new user.
+    /// Add a user.
     AddUser(NewUser),
-    /// Another password for a user; who is connected stays.
+    /// Replace a user's password; connected miners stay.
     SetPassword {
-        /// Whose.
+        /// The user.
         name: String,
-        /// In the clear.
+        /// The new password in the clear.
         password: String,
     },
-    /// A user is not to mine any more. It keeps its credit and its password.
+    /// Forbid a user to mine. It keeps its credit and its password.
     DisableUser(String),
-    /// It may mine again.
+    /// Let a disabled user mine again.
     EnableUser(String),
-    /// Refuse an address, and end its connections.
+    /// Refuse an address, and close its connections.
     Ban {
-        /// Of IPv6, its /64 is meant.
+        /// The address; for IPv6 its /64 is banned.
         address: IpAddr,
-        /// For how long; none: until it is unbanned.
+        /// Duration in seconds; `None` until the ban is lifted.
         duration_s: Option<u64>,
-        /// For the operator; may be empty.
+        /// Reason for the operator's own records; may be empty.
         reason: String,
     },
-    /// Take connections from an address again, whoever has banned it.
+    /// Lift every ban of an address, the operator's or the pool's.
     Unban(IpAddr),
-    /// Every address that is refused.
+    /// List all bans in force.
     ListBans,
-    /// Take no more connections and move those there are away, spread over some time.
+    /// Refuse new connections and close the open ones, spread over some time.
     Drain {
-        /// Over how many seconds.
+        /// Duration of the spread, in seconds.
         over_s: u64,
     },
     /// Take connections again.
     Undrain,
-    /// How the pool does.
+    /// Report the status of the pool.
     Info,
-    /// Who is connected, in the order of names.
+    /// List the connected workers, ordered by name.
     ListWorkers {
-        /// Of this account; none: of all.
+        /// Only those of this account; `None` for all.
         account: Option<String>,
-        /// At most so many, and [`WORKERS_LISTED_MAX`](crate::limits::WORKERS_LISTED_MAX).
+        /// Most workers to list; capped at [`WORKERS_LISTED_MAX`](crate::limits::WORKERS_LISTED_MAX).
         count: usize,
-        /// After so many.
+        /// Count of workers to skip.
         from: usize,
     },
 }
 
-/// What comes of an order.
+/// The answer to an order that was carried out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// It is so, and durable.
+    /// The change is made and durable.
     Done,
-    /// The addresses that are refused.
+    /// All bans in force.
     Bans(Vec<Ban>),
-    /// How the pool does.
+    /// The status of the pool.
     Info(Box<Info>),
-    /// Workers, and how many there are in all.
+    /// The listed workers, and the count of all.
     Workers(Vec<WorkerInfo>, usize),
 }
 
-/// Why an order is not carried out.
+/// The reason why an order is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not a name as miners can send it.
+    /// Not a name that a miner could send.
     InvalidName,
-    /// Not a password as miners can send it.
+    /// Not a password that a miner could send.
     InvalidPassword,
-    /// Nothing of this network that can be paid.
+    /// Not a payable address of this network.
     InvalidAddress,
-    /// A user of the name is there.
+    /// A user of this name exists.
     UserExists,
-    /// No user of the name is there.
+    /// No user of this name exists.
     NoSuchUser,
-    /// The admin, whose password is an option.
+    /// The admin's password is an option, so it cannot be changed by an order.
     AdminIsOption,
-    /// The user is on its way to disk.
+    /// The user is being written.
     UserBusy,
     /// The user could not be written to disk.
     UserNotStored,
     /// Another server has changed the user just before.
     UserChanged,
-    /// Users are in a ledger that servers share, and it is away.
+    /// The shared ledger, which holds the users, cannot be reached.
     LedgerAway,
     /// The reason is too long, or has control characters.
     InvalidReason,
-    /// So many addresses are banned that there is no room.
+    /// As many addresses are banned as there may be.
     TooManyBans,
-    /// Nothing speaks against the address.
+    /// No ban of the address is in force.
     NotBanned,
     /// The ban could not be written to disk.
     BanNotStored,
-    /// The ledger that servers share is away, and has the ban later.
+    /// The shared ledger cannot be reached, and gets the ban later.
     BanNotShared,
-    /// A drain would take too long.
+    /// The drain would take too long.
     DrainTooLong,
 }
 
-/// What kind of failure a [`Refusal`] is.
+/// The class of a [`Refusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
     /// The order is malformed.
     Malformed,
-    /// It does not fit what is there.
+    /// The order does not fit the current state.
     State,
-    /// The disk refuses.
+    /// A write to the disk or the shared ledger has failed.
     Disk,
 }
 
 impl Refusal {
-    /// For the operator.
+    /// The text for the operator.
     pub fn text(self) -> &'static str {
         match self {
             Self::InvalidName => {
@@ -158,7 +158,7 @@ impl Refusal {
         }
     }
 
-    /// Why a change of a user was not written.
+    /// The refusal for a change of a user that was not written.
     pub(crate) fn of(why: NotWritten, change: Change) -> Self {
         match (why, change) {
             (NotWritten::Failed, _) => Self::UserNotStored,
@@ -168,7 +168,7 @@ impl Refusal {
         }
     }
 
-    /// What kind of failure it is.
+    /// The class of the refusal.
     pub fn kind(self) -> RefusalKind {
         match self {
             Self::InvalidName
@@ -190,7 +190,7 @@ impl Refusal {
     }
 }
 
-/// What a written user is to the log.
+/// The kind of change that an order makes to a user, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Added,
@@ -199,105 +199,106 @@ pub(crate) enum Change {
     Enabled,
 }
 
-/// The pool at one moment.
+/// The status of the pool at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Info {
-    /// Connections that have spoken.
+    /// Open connections of miners that have sent something.
     pub connections: usize,
-    /// Those of them that have work.
+    /// Those of them that have a job.
     pub mining: usize,
     /// Workers on them.
     pub workers: usize,
-    /// What miners work on.
+    /// The current job.
     pub job: Option<JobInfo>,
-    /// Why there is none, where the node has said so.
+    /// The node's reason for having no template, if it gave one.
     pub no_job: Option<String>,
-    /// Hashes a second, of late.
+    /// Estimated hashes per second.
     pub hashrate: f64,
-    /// What miners have sent since the start, by outcome.
+    /// Shares submitted since the start, by result.
     pub sent: Tally,
-    /// How full the sockets are: for whoever owns them to fill in.
+    /// Occupancy of the sockets; filled in by the socket layer.
     pub door: Door,
     /// Connections refused because their address is banned.
     pub refused_banned: u64,
-    /// Addresses that are refused.
+    /// Count of bans in force.
     pub bans: usize,
-    /// Logins that were refused since the start, by why, and the latest of them by address.
+    /// Refused logins since the start, by reason.
     pub refused_logins: [u64; Reason::ALL.len()],
-    /// See `refused_logins`.
+    /// The latest of them by address.
     pub refused: Vec<Refused>,
-    /// No connections are taken, as ordered.
+    /// True while new connections are refused, as ordered.
     pub is_draining: bool,
-    /// The last block that was offered to the node since the start.
+    /// The last block offered to the node since the start.
     pub last_block: Option<(Height, Hash)>,
 }
 
 /// The newest job.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct JobInfo {
-    /// The height that it mines.
+    /// The height it mines.
     pub height: Height,
-    /// What a block takes.
+    /// Difficulty of a block.
     pub difficulty: Difficulty,
-    /// How long ago its template came, in seconds.
+    /// Age of its template, in seconds.
     pub age_s: u64,
 }
 
-/// A worker that is connected.
+/// A connected worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerInfo {
-    /// Who is paid. Untrusted text.
+    /// The account. Untrusted text.
     pub account: Arc<str>,
-    /// Which machine; empty where the name says none. Untrusted text.
+    /// The worker; empty if the name has no worker part. Untrusted text.
     pub worker: Box<str>,
-    /// How many connections have it.
+    /// Count of its connections.
     pub connections: usize,
-    /// The greatest difficulty that one of them was told; none before its first job.
+    /// The greatest difficulty of a last job on them; `None` before the first job.
     pub difficulty: Option<Difficulty>,
-    /// Hashes a second, of late.
+    /// Estimated hashes per second.
     pub hashrate: f64,
-    /// What it sent on them, by outcome.
+    /// Shares submitted on them, by result.
     pub sent: Tally,
-    /// For how long the oldest of them has been there, in seconds.
+    /// Age of the oldest of them, in seconds.
     pub connected_s: u64,
 }
 
-/// Why a user was not written.
+/// The reason why a user was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotWritten {
-    /// The disk, or the ledger that servers share, refuses; the log says why.
+    /// The disk, or the shared ledger, refuses the write; the log says why.
     Failed,
-    /// It is no longer what the pool took it to be: another server was quicker.
+    /// The user is no longer what the pool took it to be: another server has changed it.
     Changed,
-    /// The account has earned, or is paid somewhere; see [`Owner::Spared`].
+    /// The account has earned, or has a payout address; see [`Owner::Spared`].
     Owned,
-    /// The ledger that servers share is away.
+    /// The shared ledger cannot be reached.
     Away,
 }
 
-/// A user as it is now: its name and its password; without one it is no user any more.
+/// A user and its stored password as they are now; without a password the user was removed.
 pub type UserChange = (String, Option<StoredPassword>);
 
-/// A user to be written.
+/// A user to write.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its password in the clear.
+    /// The password in the clear.
     pub password: String,
-    /// Where it is to be paid, an address of this network; none: where it is now.
+    /// The payout address, of this network; `None` leaves the present one.
     pub address: Option<String>,
-    /// Whether it is disabled.
+    /// True if the user is disabled.
     pub is_locked: bool,
-    /// What becomes of the account's owner, if it has one already.
+    /// The treatment of an account of this name that has an owner already.
     pub owner: Owner,
 }
 
-/// What becomes of the owner of an account that has earned, or is paid somewhere, without a password.
+/// The treatment of an account without a password that has earned, or has a payout address: it has an
+/// owner, whose miners could not log in any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// The user is added: the operator has said so. The owner's miners need the new password then.
+    /// The user is added on the operator's word. The owner's miners then need the new password.
     Overruled,
-    /// It is not: an admin on the wire knows a name, and not whose it is.
+    /// The user is not added: an admin on the wire knows the name, but not its owner.
     Spared,
 }

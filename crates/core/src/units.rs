@@ -1,13 +1,13 @@
-//! The numbers and names everything else is written in: hashes, targets, difficulties, ids.
+//! The numbers and names that everything else is written in: hashes, targets, difficulties, ids, times.
 //!
-//! Hashes are bytes in memory order and compare as big-endian 256-bit numbers, as hsd does.
-//! Target arithmetic is integer arithmetic: a rounded bound would refuse honest shares. Nothing
-//! here knows what a hash is a hash of; that is in `header`, `merkle` and `template`.
+//! Hashes are bytes in memory order and compare as big-endian 256-bit numbers, as in hsd. Target
+//! arithmetic is integer arithmetic: a rounded bound would refuse honest shares. The use of a hash is not
+//! known here, but in `header`, `merkle` and `template`.
 
 use blake2::{Blake2b256, Digest};
 use std::fmt;
 
-/// The number of a share or another recorded event. Later events have greater numbers.
+/// The number of a recorded share. Later ones have greater numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
@@ -15,7 +15,7 @@ pub struct Seq(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Height(pub u32);
 
-/// The number of a connection, never used twice in the life of a process.
+/// The number of a connection, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
@@ -69,21 +69,21 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// Hashes that a unit of difficulty takes on average: 2^256 over the target of difficulty 1, which
-/// is 2^224 − 1, as near as a double comes to it.
+/// Hashes that a unit of difficulty takes on average: 2^256 over the target of difficulty 1, which is
+/// 2^224 − 1, rounded to a double.
 pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 
-/// How hard a share is: the target is (2^224 − 1) / difficulty. Finite and above zero.
+/// The difficulty of a share or block: its target is (2^224 − 1) / difficulty. Finite and above zero.
 ///
 /// Shown as `JSON.stringify` shows the same number, so it can be written into JSON as it is.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Difficulty(f64);
 
 impl Difficulty {
-    /// Above every network's.
+    /// The greatest difficulty, above that of every network.
     pub(crate) const MAX: Self = Self(f64::MAX);
 
-    /// `None` unless `value` is finite and above zero.
+    /// Makes a difficulty; `None` unless `value` is finite and above zero.
     #[must_use]
     pub fn new(value: f64) -> Option<Self> {
         (value.is_finite() && value > 0.0).then_some(Self(value))
@@ -95,7 +95,7 @@ impl Difficulty {
         self.0
     }
 
-    /// `(m, e)` with m · 2^e the exact value and 0 < m < 2^53.
+    /// `(m, e)` such that m · 2^e is the exact value and 0 < m < 2^53.
     pub(crate) fn parts(self) -> (u64, i32) {
         let bits = self.0.to_bits();
         let fraction = bits & ((1 << 52) - 1);
@@ -120,7 +120,7 @@ impl fmt::Display for Difficulty {
     }
 }
 
-/// The greatest hash that still counts, as a big-endian 256-bit number.
+/// The greatest hash that still meets a difficulty, as a big-endian 256-bit number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(pub [u8; 32]);
 
@@ -128,8 +128,8 @@ impl Target {
     /// 2^256 − 1: every hash meets it.
     pub const MAX: Self = Self([0xff; 32]);
 
-    /// The target a block header's `bits` stand for. `None` if it is negative, zero or above
-    /// 2^256 − 1: no hash can be judged by such bits (hsd lib/mining/common.js, getTarget).
+    /// The target that a block header's `bits` encode. `None` if it is negative, zero or above 2^256 − 1,
+    /// which no hash can be compared with (hsd lib/mining/common.js, getTarget).
     #[must_use]
     pub fn from_compact(bits: u32) -> Option<Self> {
         let size = (bits >> 24) as usize;
@@ -160,7 +160,7 @@ impl Target {
         let lead = |place: usize| u32::from(self.0.get(first + place).copied().unwrap_or(0));
         let size = (32 - first) as u32;
         let mantissa = lead(0) << 16 | lead(1) << 8 | lead(2);
-        // The top bit of the mantissa is a sign: give it up for one more byte of size.
+        // The top bit of the mantissa is a sign bit, so it is avoided with one more byte of size.
         if mantissa & 0x0080_0000 != 0 {
             (size + 1) << 24 | mantissa >> 8
         } else {
@@ -193,8 +193,8 @@ impl Target {
     }
 
     /// (2^224 − 1) / target, rounded to the nearest `f64`, ties to even. A target of zero gives
-    /// `f64::MAX`. For showing and for statistics: it does not give back the last bits of the
-    /// difficulty a target was made of.
+    /// `f64::MAX`. For display and statistics: the last bits of the difficulty that a target was made of
+    /// are lost.
     #[must_use]
     pub fn difficulty(self) -> Difficulty {
         let Some(first) = self.0.iter().position(|byte| *byte != 0) else {
@@ -219,7 +219,7 @@ impl Target {
         Difficulty((quotient << 1 | u64::from(left)) as f64 * power)
     }
 
-    /// Whether the hash, read as a big-endian number, is not above this target.
+    /// True if the hash, read as a big-endian number, is not above this target.
     #[must_use]
     pub fn is_met_by(&self, hash: &Hash) -> bool {
         hash.0 <= self.0
@@ -238,7 +238,8 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A 320-bit number, least significant limb first: just what the two divisions above need.
+/// A 320-bit number, least significant limb first, with only the operations that the two divisions above
+/// need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Wide([u64; 5]);
 
@@ -284,7 +285,7 @@ impl Wide {
         }
     }
 
-    /// Subtracts `divisor` if it is not greater, and says whether it did.
+    /// Subtracts `divisor` if it is not greater; returns true if it did.
     fn reduce(&mut self, divisor: &Self) -> bool {
         let mut difference = [0; 5];
         let mut borrow = false;
@@ -312,7 +313,7 @@ pub fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Two lower-case hex digits a byte.
+/// The bytes as lower-case hex, two digits each.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let mut out = Vec::new();
@@ -348,12 +349,12 @@ fn unhex_into(out: &mut [u8], text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The two clocks.
+/// The time by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds that never go back.
+    /// Milliseconds of a monotonic clock.
     pub ms: u64,
-    /// Unix seconds.
+    /// Unix time in seconds.
     pub unix_s: u64,
 }
 

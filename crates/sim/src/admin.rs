@@ -1,7 +1,7 @@
-//! An admin on the wire, who adds users, with addresses and without; and the thread that writes them.
+//! An admin on the wire who adds users, with addresses and without; and the thread that writes them.
 //!
-//! A user that was added is in the file, and its address in the ledger, whatever comes after; it gets in
-//! with its password and with no other.
+//! Invariant: a user that was added is in the users file, and its address in the ledger, whatever happens
+//! later. It can log in with its password and with no other.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -21,12 +21,12 @@ use crate::server::stored;
 use crate::world::{REST_MS, What, World, note};
 
 pub(crate) const ADMIN_PASSWORD: &str = "sesame";
-/// As the server waits for an address.
+/// Time that the server waits for the ledger to store an address.
 const ADDRESS_MS: u64 = 5_000;
-/// Users that an admin tries to add, over and over.
+/// Names of users that the admin tries to add, again and again.
 const USERS: u32 = 40;
 
-/// A user to be added.
+/// A request to add a user.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
     name: String,
@@ -37,7 +37,7 @@ pub(crate) struct Order {
 pub(crate) struct Adding {
     ticket: Ticket,
     user: NewUser,
-    /// The ledger's word on the address, and until when it is waited for.
+    /// Receives the ledger's answer about the address; the time is the end of the wait for it.
     answer: Option<(Receiver<anyhow::Result<()>>, u64)>,
 }
 
@@ -46,7 +46,7 @@ fn password_of(name: &str) -> String {
 }
 
 impl World {
-    /// An admin wants something, and later something else.
+    /// Sends the admin's next request, and schedules another.
     pub(crate) fn order(&mut self, at: usize, number: u64) {
         let miner = &mut self.miners[at];
         let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
@@ -83,7 +83,7 @@ impl World {
         self.after(delay_ms, What::Order(at, number));
     }
 
-    /// The answer to an order.
+    /// Checks the answer to a request to add a user.
     pub(crate) fn ordered(&mut self, order: &Order, error: Option<(i64, String)>) {
         let Order { name, address } = order;
         let Some((_, text)) = error else {
@@ -98,14 +98,14 @@ impl World {
             return;
         };
         match text.as_str() {
-            // It was written and the answer lost, or is being written.
+            // It was written earlier and the answer was lost, or it is being written.
             "User already exists." => {}
             "user not stored" => self.inject("user not stored"),
             _ => panic!("an admin was refused: {text} for {order:?}"),
         }
     }
 
-    /// What was added is there, after each start.
+    /// Checks after each start that all added users are there.
     pub(crate) fn check_users(&self) {
         for (name, address) in &self.added {
             assert!(self.disk.users.contains_key(name), "{name} is lost");
@@ -117,7 +117,7 @@ impl World {
         self.disk.check_addresses();
     }
 
-    /// Work for the thread that writes users.
+    /// Queues a user for the writing thread.
     pub(crate) fn add_user(&mut self, mail: UsersMail) {
         let UsersMail::Add(ticket, user, _) = mail else {
             unreachable!("no operator gives orders here");
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// One after the other; the address comes before the user.
+    /// Writes the queued users one after the other; the address is stored before the user.
     pub(crate) fn write_users(&mut self) {
         let now_ms = self.now_ms;
         let Some(process) = &mut self.process else {
@@ -184,7 +184,7 @@ impl World {
 }
 
 impl Miner {
-    /// A request that is answered by `asked`.
+    /// Adds a request to those that wait for a reply, and gives its line.
     pub(crate) fn ask(&mut self, now_ms: u64, asked: Asked, method: &str, params: &str) -> String {
         let id = self.id();
         let line =

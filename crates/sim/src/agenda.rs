@@ -1,9 +1,9 @@
-//! What happens when: a queue by simulated time, and by the order of asking within a millisecond.
+//! A queue of future events, ordered by simulated time, and within a millisecond by the order of adding.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// See the module.
+/// The queue.
 pub(crate) struct Agenda<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
     order: u64,
@@ -23,7 +23,7 @@ impl<T> Agenda<T> {
         }
     }
 
-    /// Something is to happen then.
+    /// Adds an event at this time.
     pub(crate) fn add(&mut self, at_ms: u64, what: T) {
         self.order += 1;
         self.heap.push(Reverse(Entry {
@@ -33,12 +33,12 @@ impl<T> Agenda<T> {
         }));
     }
 
-    /// When the next thing happens.
+    /// Time of the next event.
     pub(crate) fn next_ms(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse(entry)| entry.at_ms)
     }
 
-    /// What happens next, and when.
+    /// Removes the next event; returns it with its time.
     pub(crate) fn next(&mut self) -> Option<(u64, T)> {
         let Reverse(entry) = self.heap.pop()?;
         Some((entry.at_ms, entry.what))

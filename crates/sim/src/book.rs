@@ -1,7 +1,8 @@
-//! What must hold, checked against a book of its own: what miners sent and were told, what the pool
-//! took, what is on the disk, and what became of each block.
+//! The invariants of credit and blocks, checked against independent records: the shares that miners sent
+//! and that were acknowledged, the shares the pool recorded, the shares on the disk, and the state of
+//! each block.
 //!
-//! A broken rule is a panic; `run` says in which seed and at which step.
+//! A violated invariant panics; `run` reports the seed and the step.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,42 +14,42 @@ use hstratum_core::units::{Hash, Height};
 
 use crate::server::DIFFICULTY_MIN;
 
-/// Height, account and the bits of the difficulty: what a share counts for.
+/// Height, account and bits of the difficulty: everything that decides what a share earns.
 pub(crate) type ShareKey = (Height, Arc<str>, u64);
 
-/// Shares by what they count for.
+/// Counts of shares by what they earn.
 pub(crate) type Counts = BTreeMap<ShareKey, u64>;
 
-/// What is known of a block of ours.
+/// The record of a block found by the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) prev: Hash,
-    /// When, in milliseconds, and by which process.
+    /// Time at which it was found, in milliseconds, and the process that found it.
     pub(crate) at_ms: u64,
     pub(crate) boot: u32,
-    /// The node had the offer.
+    /// True once the node had the offer.
     pub(crate) reached_node: bool,
-    /// The whole block was durable in the spool, at some time.
+    /// True once the whole block was durable in the spool.
     pub(crate) was_spooled: bool,
-    /// It is or was in the ledger.
+    /// True once it was in the ledger.
     pub(crate) was_recorded: bool,
-    /// What the node has said: the last of it, or that it refuses, once it has said so.
+    /// The node's last verdict; a refusal is kept for good.
     pub(crate) verdict: Option<Verdict>,
 }
 
-/// See the module.
+/// The independent records.
 #[derive(Default)]
 pub(crate) struct Book {
-    /// Valid shares that were sent, by their hash.
+    /// Hashes of the valid shares sent.
     sent: HashSet<Hash>,
     sent_counts: Counts,
     acknowledged: HashSet<Hash>,
     acknowledged_counts: Counts,
     recorded_counts: Counts,
-    /// On the disk, whatever anybody knows of it.
+    /// Shares on the disk, even if nobody was told of them.
     pub(crate) committed: Counts,
     pub(crate) blocks: BTreeMap<Hash, Found>,
-    /// Blocks found in the moment of a crash, before anything of them was on a disk.
+    /// Blocks lost with the process that found them, before anything of them was on a disk.
     pub(crate) lost_with_process: HashSet<Hash>,
 }
 
@@ -70,7 +71,7 @@ fn of(counts: &Counts, key: &ShareKey) -> u64 {
 }
 
 impl Book {
-    /// A miner sends a share that is good for its job; true if it is the first time.
+    /// Records a valid share sent by a miner; true if it was not sent before.
     pub(crate) fn send(&mut self, hash: Hash, key: &ShareKey) -> bool {
         let is_first = self.sent.insert(hash);
         if is_first {
@@ -79,7 +80,7 @@ impl Book {
         is_first
     }
 
-    /// A miner is told that its share counts.
+    /// Checks a share that was acknowledged to its miner.
     pub(crate) fn acknowledge(&mut self, hash: Hash, key: &ShareKey) {
         assert!(
             self.sent.contains(&hash),
@@ -104,8 +105,8 @@ impl Book {
         );
     }
 
-    /// The pool has taken a share. What an account has at a height are few rows: no difficulty is below
-    /// the floor, and there are so many to each doubling.
+    /// Checks a share recorded by the pool. No difficulty is below the minimum, and all are on the grid,
+    /// so that an account has few ledger rows at a height.
     pub(crate) fn record(&mut self, credit: &Credit) {
         let (difficulty, network) = (credit.difficulty, credit.network_difficulty);
         assert!(
@@ -124,7 +125,7 @@ impl Book {
         add(&mut self.recorded_counts, &key, 1);
     }
 
-    /// Shares are on the disk.
+    /// Checks a batch that was committed to the disk.
     pub(crate) fn commit(&mut self, batch: &Batch) {
         for (key, count) in &batch.shares.counts {
             let kept = add(&mut self.committed, key, *count);
@@ -146,8 +147,8 @@ impl Book {
         }
     }
 
-    /// The ledger as it is read back, against what was committed. Heights that were merged count at
-    /// the last of them, so that sums up to each of `cuts` are compared.
+    /// Compares the ledger, as it is read back, with the committed shares. Merged heights count at the
+    /// last of them, so the sums up to each of `cuts` are compared.
     pub(crate) fn compare(&self, ledger: &Counts, cuts: &[Height]) {
         let mut cuts = cuts.to_vec();
         cuts.push(Height(u32::MAX));
@@ -171,7 +172,7 @@ impl Book {
         assert_eq!(is.len(), ought.len(), "credit that nobody committed");
     }
 
-    /// Everything that was acknowledged is on the disk.
+    /// Checks that every acknowledged share is on the disk.
     pub(crate) fn check_acknowledged(&self) {
         for (key, told) in &self.acknowledged_counts {
             let kept = of(&self.committed, key);
@@ -179,13 +180,14 @@ impl Book {
         }
     }
 
-    /// How many shares the pool took, and how many are on the disk.
+    /// Counts of shares that the pool recorded and of those on the disk.
     pub(crate) fn sums(&self) -> (u64, u64) {
         let sum = |counts: &Counts| counts.values().sum::<u64>();
         (sum(&self.recorded_counts), sum(&self.committed))
     }
 
-    /// In a run with no fault but the one start at its end nearly all is there that the pool took.
+    /// Checks that nearly all recorded shares are on the disk, in a run without faults except the restart
+    /// at its end.
     pub(crate) fn check_mostly_complete(&self) {
         let (took, kept) = self.sums();
         assert!(
@@ -198,7 +200,7 @@ impl Book {
         self.acknowledged_counts.values().sum()
     }
 
-    /// The state that a block must come to.
+    /// The state that a block must reach; `None` if several are possible.
     pub(crate) fn fate(&self, hash: &Hash, place: Place) -> Option<BlockState> {
         let found = &self.blocks[hash];
         match (place, &found.verdict) {
@@ -211,15 +213,15 @@ impl Book {
     }
 }
 
-/// Where the node has a block.
+/// The position of a block in the node's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On the main chain, deep.
+    /// On the main chain, deep enough for its reward to be spent.
     Mature,
     /// On the main chain.
     Main,
     /// On another branch.
     Side,
-    /// Not at all.
+    /// In no branch.
     Nowhere,
 }

@@ -1,14 +1,15 @@
-//! Memory: what the pool keeps is never beyond its limits, and gone when everybody has left.
+//! Checks memory use: what the pool keeps never exceeds its limits, and is freed when all miners have
+//! left.
 
 use crate::world::{World, note};
 
-/// As the server reads.
+/// Bytes that the server reads at a time.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
-/// Steps between two counts.
+/// Steps between two checks.
 const EVERY: u64 = 64;
 
-/// What a pool without miners may keep, since blocks come late, offenders come back, and the next
-/// miner wants a job.
+/// The things a pool without miners may still keep, because blocks come late, offenders return, and the
+/// next miner needs a job.
 const STAYS: [&str; 6] = [
     "hints",
     "found blocks",
@@ -19,7 +20,7 @@ const STAYS: [&str; 6] = [
 ];
 
 impl World {
-    /// Now and then everything is counted.
+    /// Checks all counts every [`EVERY`] steps.
     pub(crate) fn count_sizes(&mut self) {
         if !self.step.is_multiple_of(EVERY) {
             return;
@@ -33,7 +34,7 @@ impl World {
         }
     }
 
-    /// Everybody leaves, and nobody waits for anything.
+    /// Makes every miner disconnect; an honest one must have no open requests.
     pub(crate) fn leave(&mut self) {
         note!(self, "leave     everybody hangs up");
         for at in 0..self.miners.len() {
@@ -48,7 +49,7 @@ impl World {
         }
     }
 
-    /// When all have left and all is told, nothing is kept of them.
+    /// Checks that nothing is kept of miners after all have left and everything is reported.
     pub(crate) fn check_floor(&self) {
         let process = self.process.as_ref().expect("the process runs");
         let pool = process.pool.as_ref().expect("the pool runs");

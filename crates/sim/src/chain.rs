@@ -9,22 +9,22 @@ use hstratum_core::units::{Hash, Height};
 struct Block {
     prev: Hash,
     height: Height,
-    /// It came with the last lines of the log that a power cut can take.
+    /// Order of arrival; a power cut may lose the last blocks.
     order: u64,
 }
 
-/// See the module.
+/// The tree of blocks.
 pub(crate) struct Chain {
     blocks: BTreeMap<Hash, Block>,
-    /// The main chain's block at each height from the first on.
+    /// The main chain's block at each height, from the first known height on.
     main: BTreeMap<Height, Hash>,
-    /// Of each block that ever was, also one that is forgotten.
+    /// The height of every block that ever existed, forgotten ones included.
     heights: BTreeMap<Hash, Height>,
     tip: Hash,
     made: u64,
 }
 
-/// Height of the first block that is known.
+/// Height of the first block.
 const FIRST: Height = Height(1000);
 
 impl Chain {
@@ -60,7 +60,7 @@ impl Chain {
         self.blocks.contains_key(hash)
     }
 
-    /// The parent of a block that is known.
+    /// The parent of a known block.
     pub(crate) fn parent_of(&self, hash: &Hash) -> Option<Hash> {
         self.blocks.get(hash).map(|block| block.prev)
     }
@@ -70,13 +70,13 @@ impl Chain {
         height.is_some_and(|height| self.main.get(&height) == Some(hash))
     }
 
-    /// The main chain's block so far below the tip.
+    /// The main chain's block this far below the tip.
     pub(crate) fn below_tip(&self, depth: u32) -> Option<Hash> {
         let height = Height(self.tip_height().0.checked_sub(depth)?);
         self.main.get(&height).copied()
     }
 
-    /// A block of others on any parent that is known.
+    /// Adds a block of another miner on a known parent.
     pub(crate) fn invent(&mut self, prev: Hash) -> Hash {
         self.made += 1;
         let hash = Hash::blake2b(&[&prev.0, &self.made.to_le_bytes()]);
@@ -84,8 +84,8 @@ impl Chain {
         hash
     }
 
-    /// Adds a block whose parent is known; true when it is the tip then, as the first of the
-    /// greatest height.
+    /// Adds a block whose parent is known; true if it becomes the tip, as the first block of the greatest
+    /// height.
     pub(crate) fn insert(&mut self, hash: Hash, prev: Hash) -> bool {
         let height = Height(self.blocks[&prev].height.0 + 1);
         self.made += 1;
@@ -103,7 +103,7 @@ impl Chain {
         true
     }
 
-    /// Makes the branch that ends here the main chain.
+    /// Makes the branch that ends with this block the main chain.
     fn make_tip(&mut self, hash: Hash) {
         self.tip = hash;
         let height = self.blocks[&hash].height;
@@ -116,8 +116,8 @@ impl Chain {
         }
     }
 
-    /// The node winds its chain back by so many blocks, or loses all of them. Returns those of the main
-    /// chain, the oldest first.
+    /// Removes blocks from the tip down, or all of them. Returns those of the main chain with their
+    /// parents, the oldest first.
     pub(crate) fn wind_back(&mut self, count: u32) -> Vec<(Hash, Hash)> {
         let lowest = Height(self.tip_height().0.saturating_sub(count).max(FIRST.0));
         let main = self.main.split_off(&Height(lowest.0 + 1));
@@ -133,8 +133,8 @@ impl Chain {
         self.main.get(&height).copied()
     }
 
-    /// A power cut: the newest blocks of the main chain were not on the disk. Returns them, the
-    /// oldest first.
+    /// Removes the newest blocks of the main chain, which were not on the disk at a power cut. Returns
+    /// them with their parents, the oldest first.
     pub(crate) fn forget_newest(&mut self, count: u32) -> Vec<(Hash, Hash)> {
         let mut forgotten = Vec::new();
         for _ in 0..count {

@@ -1,5 +1,5 @@
-//! The checks that look at everybody: who is starved, whether all is well after the faults, and the
-//! ledger against the book.
+//! Checks over all miners and the whole ledger: no honest miner is left without work, everything recovers
+//! after the faults, and the ledger matches the book.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use crate::book::{Found, Place};
 use crate::plan::Kind;
 use crate::world::{ChainIs, What, World, note};
 
-/// How long an honest miner on a good connection may be without the newest work.
+/// Longest time for which an honest miner on a good connection may be without current work.
 const STARVED_MS: u64 = 40_000;
-/// How long it may be without a connection.
+/// Longest time for which it may be without a connection.
 const REFUSED_MS: u64 = 150_000;
-/// How soon a found block must be with the node.
+/// Time within which a found block must reach the node.
 const OFFERED_MS: u64 = 1_000;
 /// Tips and templates that are remembered.
 const TOLD_MAX: usize = 256;
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// The pool has found a block; false if it had before.
+    /// Records a block that the pool has found; false if it is known.
     pub(crate) fn find_block(&mut self, hash: Hash, prev: Hash) -> bool {
         let found = Found {
             prev,
@@ -53,7 +53,8 @@ impl World {
         self.book.blocks.insert(hash, found).is_none()
     }
 
-    /// What is read back from the ledger is what was committed, and what was acknowledged is in it.
+    /// Compares the ledger, read back, with what was committed, and checks that it has everything
+    /// acknowledged.
     pub(crate) fn compare_ledger(&mut self) {
         let rows = self.disk.model.blocks.values();
         let cuts = rows.filter(|row| row.state != BlockState::Refused);
@@ -68,7 +69,7 @@ impl World {
         self.check_users();
     }
 
-    /// No honest miner is starved or shut out.
+    /// Checks that no honest miner is left without work or connection, and that blocks reach the node.
     pub(crate) fn survey(&mut self) {
         let process = self.process.as_ref();
         let tip = self.told.back().map(|(_, tip)| *tip);
@@ -121,7 +122,7 @@ impl World {
         );
     }
 
-    /// An address is refused while nobody there mines, and only then.
+    /// Checks a ban: an address must not be banned while somebody mines from it.
     pub(crate) fn hear_of_ban(&mut self, text: &str) {
         let host = text.strip_prefix("refusing 10.0.0.");
         let Some(host) = host.and_then(|rest| rest.split_once(' ')?.0.parse::<u8>().ok()) else {
@@ -140,19 +141,19 @@ impl World {
         self.bans.insert(host, self.now_ms + BAN_MS);
     }
 
-    /// Whether new connections of a miner are refused for what its neighbours did.
+    /// True if a miner's new connections are refused because of a neighbour at its address.
     fn is_banned(&self, at: usize) -> bool {
         let until_ms = self.bans.get(&self.miners[at].plan.host);
         until_ms.is_some_and(|until_ms| self.now_ms < *until_ms + REFUSED_MS)
     }
 
-    /// A while after the last fault everybody mines on the tip.
+    /// Checks, a while after the last fault, that every miner works on the tip.
     pub(crate) fn check_recovered(&self) {
         let process = self.process.as_ref().expect("the process runs");
         assert!(process.is_listening, "it takes connections");
         let tip = self.told.back().map(|(_, tip)| *tip);
         for (at, miner) in self.miners.iter().enumerate() {
-            // It may be between two tries, or its last job on its way.
+            // A miner may be between two connections, or its last job on the way.
             let is_fresh = self.now_ms - miner.since_ms < 10_000;
             let told_ms = self.told.back().map_or(0, |(at_ms, _)| *at_ms);
             let is_told = self.now_ms - told_ms < 5_000;
@@ -169,14 +170,14 @@ impl World {
         }
     }
 
-    /// Everything is settled now, and must be as it ought to be.
+    /// Makes the final checks, when everything is settled.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
         note!(self, "end");
         self.compare_ledger();
         self.check_floor();
         if self.chain_is == ChainIs::Own {
-            // Miners behind a proxy are not counted here.
+            // Miners behind a proxy are not counted in the statistics.
             self.counts.check();
         }
         assert!(self.disk.spool.is_empty(), "blocks are left in the spool");

@@ -1,7 +1,8 @@
-//! Statistics: what the ledger is told of each worker is what the worker has seen.
+//! Checks the statistics: the shares reported to the ledger for each worker are those the worker saw
+//! answered.
 //!
-//! A pool that fails or dies may have kept some back; so this looks at the last pool of a run, which
-//! begins when the faults have stopped.
+//! A pool that fails or dies may have lost unreported counts, so only the last pool of a run is checked,
+//! which starts when the faults have stopped.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +11,15 @@ use hstratum_core::accounting::ledger::{Tallied, Work};
 /// Account and worker.
 type Name = (String, String);
 
-/// Shares of a worker: accepted, stale, low, duplicate.
+/// Counts of a worker's shares: accepted, stale, low, duplicate.
 type Outcomes = [u64; 4];
 
-/// See the module.
+/// Shares by worker: seen answered by the miner, and reported to the ledger.
 #[derive(Default)]
 pub(crate) struct Counts {
     seen: BTreeMap<Name, Outcomes>,
     told: BTreeMap<Name, Outcomes>,
-    /// Whose answer never came.
+    /// Shares whose answer never came.
     unanswered: BTreeMap<Name, u64>,
 }
 
@@ -28,7 +29,7 @@ fn name_of(user: &str) -> Name {
 }
 
 impl Counts {
-    /// A miner has the answer to a share: the code of its error, or none.
+    /// Counts the answer to a miner's share; `code` is that of its error.
     pub(crate) fn see(&mut self, user: &str, code: Option<i64>) {
         let place = match code {
             None => 0,
@@ -40,12 +41,12 @@ impl Counts {
         self.seen.entry(name_of(user)).or_default()[place] += 1;
     }
 
-    /// A miner's connection ends before so many answers.
+    /// Counts shares whose answers will not come, because the connection has ended.
     pub(crate) fn miss(&mut self, user: &str, count: u64) {
         *self.unanswered.entry(name_of(user)).or_default() += count;
     }
 
-    /// The ledger is told.
+    /// Counts a report to the ledger.
     pub(crate) fn tell(&mut self, tallied: &[Tallied]) {
         for one in tallied {
             let name = (one.account.to_string(), one.worker.to_string());
@@ -59,7 +60,7 @@ impl Counts {
         }
     }
 
-    /// All is told.
+    /// Compares both, when everything is reported.
     pub(crate) fn check(&self) {
         let names = self.seen.keys().chain(self.told.keys());
         for name in names {

@@ -1,8 +1,7 @@
-//! The disk: the ledger with commits that fail, are torn off by a crash or are there although they
-//! seemed to fail; the spool and the dumps beside it. It outlives the process.
+//! The simulated disk: the ledger, with commits that fail, are lost in a crash, or succeed although they
+//! seemed to fail; the spool and the share dumps beside it. It outlives the process.
 //!
-//! Half of the seeds keep the ledger in SQLite as well, in a file, and compare the two after each
-//! commit.
+//! Half of the seeds keep the ledger in an SQLite file as well, and compare the two after each commit.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,71 +23,71 @@ use crate::model::Model;
 use crate::plant::Plant;
 use crate::server::{KNOWN_USER, stored};
 
-/// So far below the highest tip a share may be credited: the server lets a node have six blocks fewer, and
-/// a few come while a commit waits.
+/// Most heights below the highest known tip at which a share may be credited: the server accepts a node
+/// that is six blocks behind, and a few blocks come while a commit waits.
 const CREDITED_BELOW_MAX: u32 = 20;
 
-/// What becomes of the next commit.
+/// The result of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitFate {
-    /// It is done.
+    /// It succeeds.
     Fine,
     /// It fails.
     Fails,
-    /// It is done, and seems to fail: the answer of another machine was lost.
+    /// It succeeds but reports a failure, as when the answer of another machine is lost.
     SeemsToFail,
-    /// It fails, and may be there after a crash, if nothing was written since: SQLite's log.
+    /// It fails, but may be there after a crash if nothing was written since, as with SQLite's log.
     FailsUntilCrash,
-    /// Another process writes.
+    /// It finds the ledger locked by another process.
     Busy,
 }
 
-/// The ledger's file, opened by a process.
+/// The SQLite file, opened by a process.
 struct Open {
     ledger: Sqlite,
     path: PathBuf,
     network: Network,
 }
 
-/// See the module.
+/// Everything on the disk.
 pub(crate) struct Disk {
     pub(crate) model: Model,
-    /// The greatest height of a chain that the ledger was shown.
+    /// The greatest height of a tip that the ledger was shown.
     pub(crate) shown: Height,
     sqlite: Option<Open>,
-    /// Removed with the disk.
+    /// Removed together with this value.
     dir: Option<tempfile::TempDir>,
     network: Network,
     pub(crate) fate: CommitFate,
-    /// Until then the disk is full.
+    /// Time until which the disk is full.
     pub(crate) full_until_ms: u64,
-    /// What it refuses then may be written all the same.
+    /// True if writes refused by the full disk may still be written.
     pub(crate) full_and_written: bool,
     pub(crate) busy_until_ms: u64,
-    /// Until then no write comes back.
+    /// Time until which no write returns.
     pub(crate) hung_until_ms: u64,
     pub(crate) plant: Option<Plant>,
-    /// The last commit seemed to fail.
+    /// True if the last commit seemed to fail.
     has_failed: bool,
     /// A failed commit that a crash would bring back.
     in_log: Option<Batch>,
-    /// What the last commits made durable, for the book.
+    /// Batches made durable since the last look, for the book.
     pub(crate) done: Vec<Batch>,
-    /// Whole blocks by hash.
+    /// Whole blocks in the spool, by hash.
     pub(crate) spool: BTreeMap<Hash, Vec<u8>>,
-    /// The last block that was removed from the spool: a power cut may bring it back.
+    /// The last block removed from the spool, which a power cut may bring back.
     pub(crate) removed: Option<(Hash, Vec<u8>)>,
-    /// Users as their file has them.
+    /// The users file.
     pub(crate) users: Users,
-    /// Where accounts are paid, as the ledger has it.
+    /// Payout addresses of accounts in the ledger.
     pub(crate) addresses: BTreeMap<String, String>,
-    /// Share dumps by block: their totals.
+    /// Total of each share dump, by block.
     pub(crate) dumps: BTreeMap<Hash, f64>,
 }
 
 impl Disk {
     pub(crate) fn new(network: Network, kept: Kept, plant: Option<Plant>) -> Self {
-        // A planted bug is in the model: SQLite would only disagree.
+        // An injected bug is in the model, so SQLite would only disagree with it.
         let kept = match plant {
             None | Some(Plant::WindowOffByOne) => kept,
             Some(_) => Kept::InModel,
@@ -125,12 +124,12 @@ impl Disk {
         }
     }
 
-    /// How long a write that begins now does not come back, beside its own time.
+    /// Milliseconds for which a write that begins now hangs, beyond its usual time.
     pub(crate) fn hangs_ms(&self, now_ms: u64) -> u64 {
         self.hung_until_ms.saturating_sub(now_ms)
     }
 
-    /// A process starts and opens the ledger.
+    /// Opens the ledger for a new process.
     pub(crate) fn open(&mut self, unix_s: u64) {
         let Some(dir) = &self.dir else { return };
         let path = dir.path().join("ledger.db");
@@ -146,18 +145,18 @@ impl Disk {
         });
     }
 
-    /// The process is gone.
+    /// Closes the ledger of a process that has ended.
     pub(crate) fn close(&mut self) {
         self.sqlite = None;
     }
 
-    /// Where SQLite keeps the ledger, if it does.
+    /// The SQLite file and its network, if there is one.
     pub(crate) fn path(&self) -> Option<(PathBuf, Network)> {
         let open = self.sqlite.as_ref()?;
         Some((open.path.clone(), open.network))
     }
 
-    /// The dumps that are owed: block, height, total and effort.
+    /// The share dumps still to be written: block, height, total and effort.
     pub(crate) fn owed_dumps(&self) -> Vec<(Hash, Height, f64, f64)> {
         if let Some((path, network)) = self.path() {
             let mut db = Db::Sqlite(
@@ -176,7 +175,7 @@ impl Disk {
             .collect()
     }
 
-    /// What is left of a failed commit is found by the next process.
+    /// Recovers a failed commit that is found in the log by the next process.
     pub(crate) fn recover(&mut self) {
         if let Some(batch) = self.in_log.take() {
             self.fate = CommitFate::Fine;
@@ -185,7 +184,7 @@ impl Disk {
         }
     }
 
-    /// Half of the last group is gone, for a planted bug.
+    /// Halves the last group of shares, as an injected bug.
     pub(crate) fn tear(&mut self) {
         if let Some(mut entry) = self.model.credit.last_entry() {
             *entry.get_mut() /= 2;
@@ -202,7 +201,7 @@ impl Disk {
         }
     }
 
-    /// The credit as a reader of the file finds it.
+    /// The credit, as another reader of the file sees it.
     pub(crate) fn read_credit(&self) -> Counts {
         let Some((path, _)) = self.path() else {
             return self.model.credit.clone();
@@ -223,8 +222,8 @@ impl Disk {
         rows.map(|row| row.expect("a row of credit")).collect()
     }
 
-    /// The height at which credit of a height is kept, or would be: that of the span it is in. A block that
-    /// is found within a span later cuts nothing any more, and is never divided.
+    /// Maps a height to the one at which its credit is kept after heights were merged. A block that is
+    /// found later inside a merged span does not split it, and is never settled.
     pub(crate) fn merged_into(&self) -> impl Fn(Height) -> Height + use<> {
         let spans = self.path().map(|(path, _)| {
             let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
@@ -243,7 +242,7 @@ impl Disk {
         }
     }
 
-    /// The addresses, where there is a file to read.
+    /// Checks the addresses in the SQLite file, if there is one.
     pub(crate) fn check_addresses(&self) {
         let Some((path, _)) = self.path() else { return };
         let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
@@ -256,7 +255,8 @@ impl Disk {
         assert_eq!(kept, self.addresses, "addresses in the ledger");
     }
 
-    /// The states of blocks and their rounds, where there is a file to read, against the model.
+    /// Checks the states of blocks and their rounds in the SQLite file, if there is one, against the
+    /// model.
     pub(crate) fn check_blocks(&self) {
         let Some((path, _)) = self.path() else { return };
         let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
@@ -283,7 +283,7 @@ impl Disk {
     }
 }
 
-/// A batch without those who wait for it.
+/// Copies a batch without the senders that wait for it.
 fn copy(batch: &Batch) -> Batch {
     Batch {
         unix_s: batch.unix_s,
@@ -297,12 +297,12 @@ fn copy(batch: &Batch) -> Batch {
     }
 }
 
-/// Where the ledger is.
+/// The place where the ledger is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// In the model alone, which is quick.
+    /// In the model only, which is fast.
     InModel,
-    /// In SQLite beside it.
+    /// In an SQLite file too.
     InSqlite,
 }
 
@@ -327,7 +327,7 @@ impl Ledger for Disk {
         }
         self.has_failed = self.fate == CommitFate::SeemsToFail;
         if self.plant == Some(Plant::RoundClosedTwice) {
-            // What a ledger does that forgets a round when its block is orphaned.
+            // The injected bug of a ledger that forgets a round when its block is orphaned.
             for row in self.model.blocks.values_mut() {
                 if row.state == BlockState::Orphaned {
                     row.round_from = None;

@@ -1,11 +1,12 @@
-//! Faults that come by themselves, and the end of all faults.
+//! Faults that occur at random times, and the end of all faults.
 
 use crate::net::Far;
 use crate::plan::{Faults, Kind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
 
-/// How far a clock is set forward and back at most. A block may be two hours ahead of it, and must be
-/// above the median of the last ones, which is ten minutes behind the true time here.
+/// Most seconds by which the clock is set ahead of the true time, or behind it. A block may be at most
+/// two hours ahead of the clock, and must be above the median time past, which is ten minutes behind the
+/// true time here.
 const CLOCK_OFF_S_MAX: u64 = 5 * 3600;
 const CLOCK_SLOW_S_MAX: i64 = 4 * 3600;
 
@@ -97,7 +98,7 @@ impl World {
                 self.inject("hung disk");
                 let for_ms = between(&mut self.rngs.fault, 2_000, 600_000);
                 note!(self, "disk      hangs for {for_ms} ms");
-                // What hangs already goes on.
+                // A hang in progress is not cut short.
                 self.disk.hung_until_ms = self.disk.hung_until_ms.max(self.now_ms + for_ms);
             }
             FaultKind::Cut => {
@@ -120,7 +121,7 @@ impl World {
                     let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
                     self.after(noticed_ms, What::ServerGone(conn));
                     if is_proxys {
-                        // What it has sent was never taken: its machine gives up.
+                        // A proxy's machine gives up on bytes that were never acknowledged.
                         let noticed_ms = between(&mut self.rngs.net, 5_000, 60_000);
                         self.after(noticed_ms, What::MinerGone(conn));
                     }
@@ -129,14 +130,14 @@ impl World {
         }
     }
 
-    /// After a few more actions, or at once.
+    /// Ends the process or the pool after a few more actions of the driver, or at once.
     fn doom_soon(&mut self, doom: Doom) {
         if self.process.is_none() {
             return;
         }
         let words = self.rngs.fault.u32(0..40);
         match (&self.process, self.rngs.fault.bool()) {
-            // Between any two things that the driver does.
+            // Between any two actions of the driver.
             (Some(process), true) if doom == Doom::PoolPanic => process.ear.fail_in(words),
             (Some(_), true) => self.doom = Some(doom),
             _ => self.doomed = Some(doom),
@@ -150,13 +151,13 @@ impl World {
         self.clock_set_ms = self.now_ms;
     }
 
-    /// Everybody has trouble until then.
+    /// Excuses all miners until then for being without work or connection.
     pub(crate) fn trouble_until(&mut self, at_ms: u64) {
         self.trouble_ms = self.trouble_ms.max(at_ms);
     }
 
-    /// Nothing goes wrong any more; the process starts once more, so that what the node could not
-    /// say is asked again; the hostile leave.
+    /// Ends all faults. The process restarts once more, so that everything the node could not answer is
+    /// asked again; hostile miners leave.
     pub(crate) fn heal(&mut self) {
         note!(self, "heal      no more faults");
         self.faults = Faults::default();
@@ -184,7 +185,7 @@ impl World {
         }
     }
 
-    /// All must be well again; nobody mines from now on, and blocks mature.
+    /// Checks that everything has recovered; from then on nobody mines, and blocks mature.
     pub(crate) fn rest(&mut self) {
         note!(self, "rest      nobody mines");
         self.check_recovered();

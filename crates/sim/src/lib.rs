@@ -1,8 +1,8 @@
-//! The whole server on a simulated clock, disk, network and node, in one thread, driven by a seed:
-//! hours in seconds, and any failure repeatable by its number.
+//! Simulator: the whole server on a simulated clock, disk, network and node, in one thread, driven by a
+//! seed. It simulates hours in seconds, and every failure can be repeated by its seed.
 //!
-//! What is real: the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in
-//! SQLite. What must hold is in `book` and `check`.
+//! Real are the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in SQLite. The
+//! invariants are checked in `book` and `check`.
 
 #![forbid(unsafe_code)]
 
@@ -46,7 +46,7 @@ use plan::{Injected, Plan};
 use plant::Plant;
 use world::World;
 
-/// What is simulated.
+/// The set-up that is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scene {
     /// One server and its miners.
@@ -55,27 +55,27 @@ pub enum Scene {
     Proxy,
 }
 
-/// What to run.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// On which scene.
+    /// The set-up.
     pub scene: Scene,
-    /// Everything is drawn from it.
+    /// The seed that everything is drawn from.
     pub seed: u64,
-    /// Simulated hours with faults, about.
+    /// Simulated hours with faults, approximately.
     pub hours: f64,
-    /// A bug to be found.
+    /// A bug to inject, which the checks must find.
     pub plant: Option<Plant>,
-    /// Whether the trace is printed.
+    /// True to print the trace.
     pub prints: bool,
-    /// Stop after so many steps.
+    /// Step at which the run stops.
     pub steps_max: u64,
-    /// Faults that are left out, by name.
+    /// Names of the faults that are left out.
     pub without: Vec<&'static str>,
 }
 
 impl Run {
-    /// A seed as it is run without being told more.
+    /// A run of this seed with the default parameters.
     #[must_use]
     pub fn of(seed: u64, hours: f64) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Run {
         }
     }
 
-    /// The same with a proxy.
+    /// The same run with a proxy.
     #[must_use]
     pub fn with_proxy(self) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Run {
         }
     }
 
-    /// The kinds of faults that happen in it.
+    /// Names of the faults that occur in it.
     #[must_use]
     pub fn fault_names(&self) -> Vec<&'static str> {
         match self.scene {
@@ -124,35 +124,35 @@ impl Run {
     }
 }
 
-/// What a run has exercised.
+/// Counters of what a run has exercised.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// Steps taken.
     pub steps: u64,
-    /// Simulated time.
+    /// Simulated milliseconds.
     pub ms: u64,
-    /// Shares that were acknowledged.
+    /// Acknowledged shares.
     pub shares: u64,
-    /// Blocks that the pool found.
+    /// Blocks found by the pool.
     pub blocks: u64,
-    /// Of those, lost with the process before anything of them could be on a disk.
+    /// Of those, blocks lost with the process before anything of them could be on a disk.
     pub lost_blocks: u64,
     /// Blocks whose reward was divided and checked.
     pub settled: u64,
-    /// Faults, by kind.
+    /// Injected faults, by name.
     pub injected: Injected,
-    /// What proxies have counted.
+    /// Counters of the proxies, by name.
     pub counted: BTreeMap<&'static str, u64>,
-    /// The most that the pool ever kept, by name.
+    /// The largest count of everything the pool keeps, by name.
     pub largest: BTreeMap<&'static str, usize>,
     /// Lines of the trace.
     pub lines: u64,
-    /// The same for the same seed.
+    /// Digest of the trace; the same seed must give the same.
     pub digest: u64,
 }
 
 impl Report {
-    /// Another's as well; the same simulated time.
+    /// Adds the report of another run, to sum up several.
     pub fn add(&mut self, other: Self) {
         self.steps += other.steps;
         self.ms += other.ms;
@@ -177,25 +177,25 @@ impl Report {
     }
 }
 
-/// What was found broken.
+/// A violated invariant.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The step it showed at.
+    /// The step at which it was detected.
     pub step: u64,
-    /// The simulated time.
+    /// The simulated time, in milliseconds.
     pub ms: u64,
-    /// What.
+    /// The message of the failed check.
     pub what: String,
     /// The last lines of the trace.
     pub last: String,
 }
 
 thread_local! {
-    /// What the last panic of a run said; none while no run is under way.
+    /// The message of the last panic in a run; `None` while no run is in progress.
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Panics of a run are its result, and not printed.
+/// Installs a panic hook that keeps the panics of runs, which are their results, and prints all others.
 fn keep_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -216,8 +216,7 @@ fn keep_panics() {
 
 /// Runs a seed to its end.
 ///
-/// # Errors
-/// What does not hold, and when it showed.
+/// # Errors The first violated invariant.
 pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
     keep_panics();
     SAID.set(Some(String::new()));
@@ -246,8 +245,8 @@ pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
     })
 }
 
-/// Leaves out what a failure does not need, one kind of fault after the other, and gives the run
-/// that is left, with its failure.
+/// Repeats a failed run with one kind of fault after the other left out; gives the smallest run that
+/// still fails, with its failure.
 #[must_use]
 pub fn shrink(failed: &Run, failure: Box<Failure>) -> (Run, Box<Failure>) {
     let (mut least, mut last) = (failed.clone(), failure);

@@ -1,4 +1,4 @@
-//! The lab's command line: `make sim SEEDS=200`, `make sim SEED=7 TRACE=1`, `make sim PLANTS=1`.
+//! The simulator's command line: `make sim SEEDS=200`, `make sim SEED=7 TRACE=1`, `make sim PLANTS=1`.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use hstratum_sim::{Failure, Report, Run, Scene, run, shrink};
 const USAGE: &str = "usage: hstratum-sim [--seeds N] [--first N] [--seed N] [--hours H] [--trace] \
                      [--plant NAME] [--plants] [--proxy]";
 
-/// What the command line says.
+/// The parsed arguments.
 struct Options {
     first: u64,
     seeds: u64,
@@ -135,7 +135,7 @@ fn show_failure(failed: &Run, failure: Box<Failure>) {
     println!("faults it needs: {:?}\n", least.fault_names());
 }
 
-/// A table of the planted bugs and the seeds that find them.
+/// Prints a table of the injected bugs and the seeds that find them.
 fn show_plants(seeds: u64, hours: f64) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (name, plant) in Plant::ALL {

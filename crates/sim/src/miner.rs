@@ -1,8 +1,8 @@
-//! A miner: what it remembers of a connection, and how it answers to what comes.
+//! A miner: its state on a connection, and its reactions to the server's lines.
 //!
-//! What sets the kinds apart follows the protocol's notes: a Goldshell applies a difficulty to the
-//! job it has, takes a cut line for an error and stops at a job id it has had; a HandyMiner sends
-//! four lines at once. Sending and waiting are the world's, in `play`.
+//! The kinds differ as the protocol's notes say: a Goldshell applies a new difficulty to the job it has,
+//! takes a cut line for an error and stops at a job id it has had before; a HandyMiner sends four lines
+//! at once. Sending and waiting are done in `play`.
 
 use std::collections::VecDeque;
 
@@ -15,12 +15,12 @@ use crate::book::ShareKey;
 use crate::plan::{Kind, MinerPlan};
 use crate::work::Work;
 
-/// Jobs that a miner can still submit for.
+/// Jobs for which a miner can still submit.
 const JOBS_MAX: usize = 12;
-/// Lines that a miner which sends shares twice remembers.
+/// Shares remembered by a miner that sends duplicates.
 const SENT_MAX: usize = 16;
 
-/// A request whose reply has not come.
+/// A request without a reply.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub(crate) id: String,
@@ -28,44 +28,44 @@ pub(crate) struct Pending {
     pub(crate) asked: Asked,
 }
 
-/// What was asked.
+/// The kind of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     Subscribe,
     Authorize,
-    /// Something that is refused.
+    /// One that is refused.
     Nonsense,
-    /// To be told of another extranonce1.
+    /// A subscription to changes of extranonce1.
     ExtraNonces,
     Submit(Submitted),
-    /// To be let in as an admin.
+    /// A login as admin.
     Admin,
     AddUser(Order),
-    /// To be let in as a user that was added, with the right password or another.
+    /// A login as a user that was added; true with the right password.
     Login(bool),
 }
 
-/// A share on its way.
+/// A share that was sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Submitted {
     pub(crate) hash: Hash,
     pub(crate) key: ShareKey,
     pub(crate) prev: Hash,
     pub(crate) job_ms: u64,
-    /// It is below the target that its job was sent under.
+    /// True if it meets the target that its job was sent under.
     pub(crate) is_valid: bool,
-    /// It was sent before.
+    /// True if it was sent before.
     pub(crate) is_again: bool,
-    /// The miner went by a difficulty that came after the job.
+    /// True if the miner used a difficulty announced after the job.
     pub(crate) is_late: bool,
 }
 
-/// See the module.
+/// The state of one miner.
 pub(crate) struct Miner {
     pub(crate) plan: MinerPlan,
     pub(crate) rng: Rng,
     pub(crate) conn: Option<ConnId>,
-    /// Whether it wants a connection at all.
+    /// True once it wants no connection any more.
     pub(crate) retires: bool,
     pub(crate) session: Option<String>,
     pub(crate) extra_nonce1: Option<u32>,
@@ -73,38 +73,38 @@ pub(crate) struct Miner {
     pub(crate) difficulty: Option<Difficulty>,
     pub(crate) difficulty_ms: u64,
     pub(crate) jobs: VecDeque<Work>,
-    /// The job's id at the end of the connection before.
+    /// Id of the last job on the connection before.
     pub(crate) last_job: Option<String>,
-    /// It waits for a job of another id.
+    /// True while it ignores jobs until one has another id.
     pub(crate) is_stuck: bool,
     pub(crate) line: Vec<u8>,
     pub(crate) next_id: u64,
     pub(crate) pending: VecDeque<Pending>,
-    /// Counts changes of what it works on: a share that was drawn for an earlier one is void.
+    /// Counts changes of its work: a share drawn for an earlier number is void.
     pub(crate) work_number: u64,
     pub(crate) nonce: u32,
     pub(crate) n2: u32,
-    /// When anything came or went last.
+    /// Time of the last byte sent or received.
     pub(crate) last_byte_ms: u64,
-    /// When the connection stood, and when it was lost.
+    /// Time at which the connection was made or lost.
     pub(crate) since_ms: u64,
     pub(crate) sent: VecDeque<(String, Submitted)>,
     pub(crate) rejects: VecDeque<bool>,
     pub(crate) accepted: u64,
-    /// A share of this connection was accepted.
+    /// True once a share was accepted on this connection.
     pub(crate) has_credit: bool,
 }
 
-/// What a line from the server says.
+/// A parsed line from the server.
 pub(crate) enum Line {
-    /// A reply: the result, and the code and text of an error.
+    /// A reply: the result, or the code and text of an error.
     Reply {
         id: String,
         result: Value,
         error: Option<(i64, String)>,
     },
     Difficulty(Difficulty),
-    /// Another first half of the extra nonce.
+    /// A new extranonce1.
     ExtraNonce(u32),
     Notify(Value),
     Other(String),
@@ -144,12 +144,12 @@ impl Miner {
         self.plan.kind
     }
 
-    /// Whether it must come to no harm.
+    /// True if it must never be treated badly.
     pub(crate) fn is_honest(&self) -> bool {
         self.kind() != Kind::Hostile
     }
 
-    /// The connection is over.
+    /// Forgets everything about a connection that has ended.
     pub(crate) fn hang_up(&mut self, now_ms: u64) {
         self.conn = None;
         self.extra_nonce1 = None;
@@ -169,7 +169,7 @@ impl Miner {
         }
     }
 
-    /// Seconds until it tries again.
+    /// Milliseconds until it reconnects.
     pub(crate) fn comes_back_ms(&mut self) -> u64 {
         match self.kind() {
             Kind::Goldshell => 1_000,
@@ -179,7 +179,7 @@ impl Miner {
         }
     }
 
-    /// How long it waits for a byte.
+    /// Milliseconds that it waits for a byte.
     pub(crate) fn patience_ms(&self) -> u64 {
         match self.kind() {
             Kind::Goldshell => 120_000,
@@ -196,7 +196,7 @@ impl Miner {
         }
     }
 
-    /// The lines to send on a new connection.
+    /// The lines that it sends first on a new connection.
     pub(crate) fn greet(&mut self, now_ms: u64) -> Vec<String> {
         let name = serde_json::to_string(&self.plan.name).expect("a string");
         let subscribe = match (self.kind(), &self.session) {
@@ -232,13 +232,13 @@ impl Miner {
         lines
     }
 
-    /// The job it mines.
+    /// The job that it mines.
     pub(crate) fn job(&self) -> Option<&Work> {
         let is_ready = self.is_authorized && self.extra_nonce1.is_some() && !self.is_stuck;
         self.jobs.back().filter(|_| is_ready)
     }
 
-    /// What it takes for good enough to submit.
+    /// The target of the shares that it submits.
     pub(crate) fn target(&self) -> Option<Target> {
         let job = self.job()?;
         let own = match self.kind() {
@@ -248,7 +248,7 @@ impl Miner {
         Some(own.max(job.network))
     }
 
-    /// The next whole line that has come.
+    /// The next whole line received.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         let end = self.line.iter().position(|byte| *byte == b'\n')?;
         let line: Vec<u8> = self.line.drain(..=end).collect();
@@ -260,7 +260,7 @@ impl Miner {
             self.jobs.pop_front();
         }
         if self.kind() == Kind::Goldshell {
-            // The same id stops it, also over a reconnect.
+            // A job with the same id stops it, even after a reconnect.
             let before = self
                 .jobs
                 .back()
@@ -272,7 +272,7 @@ impl Miner {
         self.work_number += 1;
     }
 
-    /// Remembers a line to send it again.
+    /// Remembers a share to send it again.
     pub(crate) fn remember(&mut self, line: String, submitted: Submitted) {
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
@@ -280,7 +280,7 @@ impl Miner {
         self.sent.push_back((line, submitted));
     }
 
-    /// Whether so many were refused that it gives the connection up.
+    /// True if so many shares were rejected that it gives up the connection.
     pub(crate) fn is_fed_up(&mut self, is_reject: bool) -> bool {
         if self.kind() != Kind::Goldshell {
             return false;
@@ -294,13 +294,13 @@ impl Miner {
 }
 
 impl Line {
-    /// `None` for what no stratum server sends.
+    /// Parses a line; `None` if it is not one that a stratum server sends.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut value: Value = serde_json::from_str(line).ok()?;
         if let Some(method) = value["method"].as_str() {
             return match method {
                 "mining.set_difficulty" => {
-                    // Exact to the last bit, which the JSON parser is not.
+                    // Parsed exactly, to the last bit, which the JSON parser does not do.
                     let (_, rest) = line.split_once("\"params\":[")?;
                     let (text, _) = rest.split_once(']')?;
                     Difficulty::new(text.parse().ok()?).map(Self::Difficulty)

@@ -1,4 +1,4 @@
-//! How a miner finds a share, and what it makes of it: a line for the server, and what it is worth.
+//! Finding shares: the time and the hash of a miner's next share, and the line that submits it.
 
 use hstratum_core::units::Hash;
 
@@ -7,10 +7,10 @@ use crate::miner::{Asked, Miner, Pending, Submitted};
 use crate::plan::{Kind, wait};
 use crate::work::{Work, hashes_of};
 
-/// The second half of the extra nonce, the time and the nonce.
+/// Extranonce2, time and nonce.
 pub(crate) type Proof = (u32, u32, u32);
 
-/// Whether a share was sent before.
+/// Marks a share as new or as sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
     First,
@@ -18,7 +18,7 @@ pub(crate) enum Repeat {
 }
 
 impl Miner {
-    /// When it finds its next share, from now on; none while it has nothing to do.
+    /// Milliseconds until it finds its next share; `None` while it does not mine.
     pub(crate) fn draw_share_ms(&mut self) -> Option<u64> {
         let target = self.target()?;
         let mines = self.plan.hashrate > 0.0 && self.kind() != Kind::Hostile;
@@ -26,7 +26,7 @@ impl Miner {
         mines.then(|| wait(&mut self.rng, mean_ms))
     }
 
-    /// The share that it has found for the job it has.
+    /// Finds a share for the current job.
     pub(crate) fn find(&mut self, now_ms: u64) -> Option<(Work, Proof)> {
         let (job, target, n1) = (self.job()?, self.target()?, self.extra_nonce1?);
         let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
@@ -38,7 +38,7 @@ impl Miner {
         Some((job, (found.n2, found.time, found.nonce)))
     }
 
-    /// A share as parameters of a submit, and what is known of it.
+    /// Builds the parameters of a submit, and records everything known about the share.
     pub(crate) fn claim(&self, job: &Work, proof: Proof, repeat: Repeat) -> Option<Claim> {
         let (n2, time, nonce) = proof;
         let hash = job.hash(self.extra_nonce1?, n2, time, nonce);
@@ -69,7 +69,7 @@ impl Miner {
         Some(Claim { params, submitted })
     }
 
-    /// The line that submits it; the answer is waited for from now on.
+    /// The line that submits it; its answer is awaited from now on.
     pub(crate) fn submit(&mut self, now_ms: u64, claim: Claim) -> String {
         let Claim { params, submitted } = claim;
         let id = self.id();
@@ -85,13 +85,13 @@ impl Miner {
         line
     }
 
-    /// One of the shares that it has sent, to be sent again: a doubler does that now and then.
+    /// Index of a share to send again, which a doubler does in three of ten cases.
     pub(crate) fn draw_repeat(&mut self) -> Option<usize> {
         let repeats = self.kind() == Kind::Doubler && self.rng.u8(..10) < 3;
         repeats.then(|| self.rng.usize(..self.sent.len()))
     }
 
-    /// What it has sent, once more.
+    /// The claim of a share sent before.
     pub(crate) fn claim_again(&self, place: usize) -> Claim {
         let (params, submitted) = self.sent[place].clone();
         let submitted = Submitted {
@@ -101,7 +101,7 @@ impl Miner {
         Claim { params, submitted }
     }
 
-    /// Where a share is among those that it has sent.
+    /// Index of a share among those sent before.
     pub(crate) fn place_of(&self, hash: &Hash) -> Option<usize> {
         let mut sent = self.sent.iter();
         sent.position(|(_, submitted)| submitted.hash == *hash)

@@ -1,4 +1,5 @@
-//! What hostile miners do: nonsense, lies, and whatever might make the server keep more and more.
+//! The behaviour of hostile miners: malformed lines, false claims, and everything that might make the
+//! server keep more and more.
 
 use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
 
@@ -6,7 +7,7 @@ use crate::mining::Repeat;
 use crate::server::KNOWN_USER;
 use crate::world::{What, World};
 
-/// Whether it stays for the answer.
+/// The miner's next step after sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Stays,
@@ -17,7 +18,7 @@ fn request(method: &str, params: &str) -> String {
     format!("{{\"id\":\"x\",\"method\":\"mining.{method}\",\"params\":[{params}]}}\n")
 }
 
-/// Every way to ask for a difficulty, in turn.
+/// A request for a difficulty, in each of the possible ways in turn.
 fn ask_for(n: usize, wish: &str) -> String {
     match n % 4 {
         0 => request("suggest_difficulty", wish),
@@ -31,7 +32,7 @@ fn ask_for(n: usize, wish: &str) -> String {
 }
 
 impl World {
-    /// A hostile miner does something, and comes again for more.
+    /// Makes a hostile miner do something, and schedules the next time.
     pub(crate) fn mischief(&mut self, at: usize, number: u64) {
         let miner = &mut self.miners[at];
         let Some(conn) = miner.conn.filter(|conn| conn.0 == number) else {
@@ -65,7 +66,7 @@ impl World {
             2 => b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
             3 => vec![0xff, 0, b'\n', 0xc0],
             _ => {
-                // Enough of it to be dropped, and in the end refused.
+                // Enough lines to be dropped, and in the end banned.
                 let lines = self.miners[at].rng.u32(..SCORE_MAX / 5);
                 "nonsense\n".repeat(lines as usize).into_bytes()
             }
@@ -86,7 +87,7 @@ impl World {
         line.into_bytes()
     }
 
-    /// Things of which a careless server keeps one more each time.
+    /// Requests after each of which a careless server would keep something more.
     fn hoard(&mut self, at: usize, choice: u8) -> (Vec<u8>, Then) {
         let rng = &mut self.miners[at].rng;
         match choice {
@@ -95,12 +96,12 @@ impl World {
                 let lines = request("subscribe", "").repeat(50);
                 (lines.into_bytes(), Then::Stays)
             }
-            // A session that nobody had.
+            // A session that no connection had.
             2 => {
                 let session = format!(r#""x","{:08x}""#, rng.u32(..));
                 (request("subscribe", &session).into_bytes(), Then::HangsUp)
             }
-            // A password to be checked that nobody waits for.
+            // A password check that nobody waits for.
             3 => {
                 let guess = format!(r#""{KNOWN_USER}","{}""#, rng.u32(..));
                 (request("authorize", &guess).into_bytes(), Then::HangsUp)
@@ -117,7 +118,7 @@ impl World {
                 let lines = wishes.map(|(n, wish)| ask_for(n, &wish));
                 (lines.collect::<String>().into_bytes(), Then::Stays)
             }
-            // Behind a share that waits, each reply is kept.
+            // Replies queued behind a share that waits for the ledger.
             6 => {
                 self.guess_shares(at);
                 let lines = request("ping", "").repeat(2_000);
@@ -127,7 +128,7 @@ impl World {
         }
     }
 
-    /// A hash is as good as a share now and then.
+    /// Submits random shares; now and then one is valid.
     fn guess_shares(&mut self, at: usize) {
         let miner = &mut self.miners[at];
         let Some(job) = miner.job().cloned() else {

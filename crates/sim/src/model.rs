@@ -1,7 +1,7 @@
-//! The ledger as a few maps: what `Sqlite` must agree with, and small enough to be copied and
-//! compared in the exhaustive check of the life cycle.
+//! The ledger as a few maps: the reference for `Sqlite`, small enough to be copied and compared in the
+//! exhaustive check of a block's life cycle.
 //!
-//! It merges no heights and keeps no statistics: neither changes what anybody is owed.
+//! It merges no heights and keeps no statistics, because neither changes what an account is owed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,37 +12,37 @@ use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height, Seq};
 
-/// A found block's row.
+/// The row of a found block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     /// Its height.
     pub height: Height,
-    /// How far it has come.
+    /// Its state.
     pub state: BlockState,
     /// The first height of the round it closed, once it did.
     pub round_from: Option<Height>,
-    /// How often it closed a round: once, or the ledger is wrong.
+    /// Count of rounds that it closed; more than one is an error.
     pub closings: u32,
-    /// Its dump is known to be written.
+    /// True once its share dump is known to be written.
     pub is_dumped: bool,
 }
 
-/// See the module.
+/// The ledger in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Model {
-    /// The last share in it.
+    /// The last share counted.
     pub seq: Seq,
-    /// Blocks of ours.
+    /// The blocks found by the pool.
     pub blocks: BTreeMap<Hash, Row>,
     /// Shares by height, account and difficulty.
     pub credit: BTreeMap<(Height, Arc<str>, u64), u64>,
-    /// The tip with the most work that it was shown.
+    /// The tip with the most work that the ledger was shown.
     pub highest: Option<Tip>,
     maturity: u32,
 }
 
 impl Model {
-    /// An empty ledger of a network whose rewards mature so deep.
+    /// An empty ledger for this maturity of rewards, in blocks.
     #[must_use]
     pub fn new(maturity: u32) -> Self {
         Self {
@@ -54,13 +54,13 @@ impl Model {
         }
     }
 
-    /// Whether the shares of this batch are not in it yet.
+    /// True if the shares of this batch are not counted yet.
     #[must_use]
     pub fn is_new(&self, batch: &Batch) -> bool {
         batch.shares.range.is_some_and(|(_, last)| last > self.seq)
     }
 
-    /// The work in a round that was closed.
+    /// The work in a closed round.
     #[must_use]
     pub fn work_of(&self, row: &Row) -> f64 {
         let from = row.round_from.unwrap_or(row.height);
@@ -88,7 +88,8 @@ impl Model {
         }
     }
 
-    /// What the node knows, and blocks that it has on its main chain.
+    /// Applies a node's view of the chain and the positions of blocks in it; adds blocks seen on the main
+    /// chain to `seen`.
     fn look(&mut self, look: &Look, done: &mut Advanced, seen: &mut Vec<(Height, Hash)>) {
         let tip = look.view.tip;
         let highest = self
@@ -127,7 +128,8 @@ impl Model {
 }
 
 impl Model {
-    /// The first time on the main chain closes the round since the last block there.
+    /// Closes the round since the block below on the main chain, when a block is there for the first
+    /// time.
     fn close_round(&mut self, hash: &Hash) {
         let height = self.blocks[hash].height;
         let others = self.blocks.values();

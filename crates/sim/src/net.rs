@@ -1,5 +1,5 @@
-//! The network between miners and the server: connections that delay, cut, split and die, and never
-//! change the order of bytes.
+//! The simulated network between miners and server: connections delay, cut, split and lose segments, but
+//! never reorder bytes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,46 +8,47 @@ use hstratum_core::units::ConnId;
 
 use crate::plant::Plant;
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Far {
-    /// The miner of this number.
+    /// The miner with this index.
     Miner(usize),
-    /// A proxy, whose name for the connection this is, for a miner at this address or for itself.
+    /// A proxy, with its own name for the connection, on behalf of a miner at this address or of itself.
     Proxy(Cord, Option<IpAddr>),
 }
 
-/// The name of a connection of a proxy.
+/// A proxy's name for a connection.
 pub(crate) type Cord = u64;
 
-/// A connection, seen from both ends.
+/// A connection, with the state of both ends.
 pub(crate) struct Wire {
     pub(crate) far: Far,
-    /// The process that it leads to.
+    /// The server process at its end.
     pub(crate) boot: u32,
-    /// One way.
+    /// Latency of one way.
     pub(crate) latency_ms: u64,
-    /// Nothing arrives earlier than what was sent before it.
+    /// Earliest arrival of the next bytes, so that none overtake those sent before.
     pub(crate) to_server_ms: u64,
     pub(crate) to_miner_ms: u64,
-    /// Nothing passes any more, and nobody is told.
+    /// True once bytes are lost in both directions without notice to the ends.
     pub(crate) is_dead: bool,
     pub(crate) server_open: bool,
     pub(crate) miner_open: bool,
-    /// The pool knows it: something has come.
+    /// True once the pool knows it, because bytes have arrived.
     pub(crate) is_known: bool,
-    /// Written in this turn.
+    /// Bytes written in this turn.
     pub(crate) out: Vec<u8>,
-    /// Sent and not yet taken by the miner.
+    /// Count of bytes sent but not yet read by the miner.
     pub(crate) unread: usize,
 }
 
-/// Every connection there is.
+/// All connections.
 #[derive(Default)]
 pub(crate) struct Net {
     pub(crate) wires: BTreeMap<ConnId, Wire>,
     made: u64,
-    /// A slot of the pool is used once: the pool may have forgotten an end, for a planted bug.
+    /// True to use each slot of the pool only once, because an injected bug makes the pool miss the end
+    /// of connections.
     wastes_slots: bool,
 }
 
@@ -59,7 +60,7 @@ impl Net {
         }
     }
 
-    /// A new connection on the lowest slot that the pool has free.
+    /// Opens a connection in the lowest slot that the pool has free.
     pub(crate) fn open(&mut self, far: Far, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
         let taken: Vec<u64> = self
             .wires
@@ -97,7 +98,7 @@ impl Net {
         }
     }
 
-    /// Forgets a connection that neither end has.
+    /// Removes a connection that both ends have closed.
     pub(crate) fn tidy(&mut self, conn: ConnId) {
         if let Some(wire) = self.wires.get(&conn)
             && !wire.server_open

@@ -1,5 +1,5 @@
-//! The node: templates, verdicts and where blocks are, from a tree of blocks; with stalls, storms,
-//! refusals and branches that win.
+//! The simulated node: templates, verdicts and positions of blocks from a tree of blocks; with stalls,
+//! bursts of templates, refusals and reorganizations.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::plant::Plant;
 use crate::work::bits_of;
 use crate::world::{ChainIs, NodeFate, NodeMail, Offer, What, World, note};
 
-/// Coinbases and leaves that hsd has made.
+/// Coinbases and leaves made by hsd.
 const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
-/// Where the locktime, which is the height, stands in hsd's coinbases without claims.
+/// Offset of the locktime, which is the height, in hsd's coinbases without claims.
 const LOCKTIME_AT: usize = 78;
-/// Transactions of the templates that are used: enough to have branches, few enough to be quick.
+/// Most transactions of a template that is used: enough for merkle branches, few enough to be fast.
 const TRANSACTIONS_MAX: usize = 7;
 
-/// What a template is made of beside the chain.
+/// The parts of a template that do not depend on the chain.
 struct Stock {
     coinbase: Vec<u8>,
     tree_root: Hash,
@@ -32,21 +32,22 @@ struct Stock {
     witness_hashes: Vec<Hash>,
 }
 
-/// See the module.
+/// State of the node.
 pub(crate) struct Node {
     stocks: Vec<Stock>,
     bits: u32,
-    /// Templates made, and the number of the one that is wanted.
+    /// Count of templates made, and number of the latest one requested.
     template: u64,
     wanted: u64,
-    /// No template before this.
+    /// Time before which there is no template.
     stalled_until_ms: u64,
-    /// What is said arrives in order.
+    /// Time of the latest message, so that messages arrive in order.
     says_at_ms: u64,
-    /// It says that it is not synchronized until then, and has its chain again.
+    /// Time until which it reports that it is not synchronized, and time at which it has its whole chain
+    /// again.
     synced_at_ms: u64,
     whole_at_ms: u64,
-    /// The height of its chain when it last looked, and how often it did.
+    /// Height of its chain at the last look, and count of looks.
     looked_at: Height,
     looks: u64,
 }
@@ -87,7 +88,7 @@ impl Stock {
         }
     }
 
-    /// `time_min` is what the chain wants, whatever this machine's clock shows.
+    /// Builds a template. `time_min` is set by the chain, whatever this machine's clock shows.
     fn parts(
         &self,
         id: u64,
@@ -122,7 +123,7 @@ impl Stock {
 }
 
 impl World {
-    /// The node tells the server something, a moment later, in order.
+    /// Sends a message to the server, which arrives a moment later, in order.
     fn say(&mut self, mail: NodeMail) {
         let at_ms = self.now_ms + self.rngs.node.u64(0..3);
         self.node.says_at_ms = self.node.says_at_ms.max(at_ms);
@@ -132,7 +133,7 @@ impl World {
         }
     }
 
-    /// The tip is another: the server is told, and gets a template.
+    /// Reports a new tip to the server, followed by a template.
     pub(crate) fn say_tip(&mut self) {
         let (tip, height) = (self.chain.tip(), self.chain.tip_height());
         note!(self, "node      tip {} {}", height.0, short(&tip));
@@ -188,7 +189,7 @@ impl World {
         self.after(delay_ms, What::Refresh);
     }
 
-    /// After a start.
+    /// Starts sending after the process has started.
     pub(crate) fn start_node(&mut self) {
         self.node.says_at_ms = self.now_ms;
         self.node.stalled_until_ms = 0;
@@ -210,7 +211,7 @@ impl World {
         let count = self.rngs.node.u64(5..40);
         note!(self, "node      {count} templates in a row");
         for n in 0..count {
-            // Each is wanted: the number is that of the moment it is made.
+            // Each one is requested with a number of its own, and made at once.
             self.node.wanted += 1;
             let number = self.node.wanted;
             let _ = n;
@@ -229,7 +230,8 @@ impl World {
         self.after(delay_ms, What::OthersBlock);
     }
 
-    /// A branch from up to four blocks below the tip becomes longer; perhaps the old one wins again.
+    /// Makes a branch from up to four blocks below the tip longer than the main chain; perhaps the old
+    /// branch becomes longer again later.
     pub(crate) fn reorganise(&mut self) {
         if self.is_healed() {
             return;
@@ -267,13 +269,13 @@ impl World {
         self.say_tip();
     }
 
-    /// A block that the node lost, or that only peers have.
+    /// Delivers a block from peers that the node has lost or never had.
     pub(crate) fn peers_send(&mut self, hash: Hash, prev: Hash) {
         if self.process.is_none() {
             return self.after(1_000, What::PeersSend(hash, prev));
         }
         if !self.chain.has(&prev) && !self.is_over && self.now_ms < self.rest_until_ms {
-            // It asks for what is below first.
+            // Its parent must come first.
             return self.after(1_000, What::PeersSend(hash, prev));
         }
         if !self.chain.has(&hash) && self.chain.has(&prev) {
@@ -328,14 +330,15 @@ impl World {
         };
         note!(self, "node      verdict on {}: {verdict:?}", short(&hash));
         let found = self.book.blocks.get_mut(&hash).expect("found");
-        // What was offered again by a new pool may be refused and taken: the server believes who comes first.
+        // A block offered again by a new pool may be refused once and accepted once: the server keeps the
+        // first verdict.
         if !matches!(found.verdict, Some(Verdict::Refused(_))) {
             found.verdict = Some(verdict.clone());
         }
         self.say(NodeMail::BlockResult(hash, verdict));
     }
 
-    /// The server asks where its blocks are.
+    /// Handles the server's request for the positions of its blocks.
     pub(crate) fn ask_where(&mut self, asked: Vec<Asked>) {
         if happens(&mut self.rngs.node, self.faults.lost_locate) {
             return self.inject("lost locate");
@@ -344,7 +347,7 @@ impl World {
         self.after(delay_ms, What::Locate(self.boot, asked));
     }
 
-    /// The work of a chain is its height here.
+    /// Answers that request. The work of a chain is its height in the simulator.
     pub(crate) fn answer_where(&mut self, asked: &[Asked]) {
         let height = self.chain.tip_height();
         let mut view = View {
@@ -358,7 +361,7 @@ impl World {
         let place = |(hash, height): &Asked| (*hash, self.chain.at(*height));
         let mut places: Vec<_> = asked.iter().map(place).collect();
         if self.plant == Some(Plant::JudgedWithoutEvidence) {
-            // As if what the node knows of the chain were not asked.
+            // The injected bug of ignoring how much of the chain the node knows.
             self.node.looks += 1;
             view.tip.work = (u64::MAX / 2 + self.node.looks).into();
             view.is_synced = true;
@@ -370,7 +373,8 @@ impl World {
         self.say(NodeMail::Located(Look { view, places }));
     }
 
-    /// A look at the chain has decided about a block: the node knew what the ledger was ever shown.
+    /// Checks a change of a block's state that follows from the node's chain: the node must have known
+    /// everything that the ledger was ever shown.
     pub(crate) fn check_judged(&self, change: &BlockChange) {
         let (knew, shown) = (self.node.looked_at, self.disk.shown);
         assert!(
@@ -383,8 +387,9 @@ impl World {
         );
     }
 
-    /// The node loses its chain, or is reset, and downloads it again, quickly or slowly; meanwhile it
-    /// says that it is not synchronized, or goes on on what it has, as a node of regtest does.
+    /// Makes the node lose its chain, whole or in part, and download it again, quickly or slowly.
+    /// Meanwhile it reports that it is not synchronized, or continues on the blocks it has, as a node of
+    /// regtest does.
     pub(crate) fn lose_chain(&mut self) {
         if self.is_healed() {
             return;
@@ -416,7 +421,7 @@ impl World {
             }
         );
         self.node.whole_at_ms = self.now_ms + for_ms;
-        // Nobody sends any for a while; then they come quickly.
+        // No blocks come for a while, then they come fast.
         let begin_ms = self.rngs.chain.u64(0..=for_ms);
         let step_ms = (for_ms - begin_ms) as f64 / (gone.len() + 1) as f64;
         for (n, (hash, prev)) in gone.into_iter().enumerate() {
@@ -433,7 +438,7 @@ impl World {
     }
 }
 
-/// Enough of a hash to tell it apart.
+/// The last digits of a hash, enough to tell it from others.
 pub(crate) fn short(hash: &Hash) -> String {
     let text = hash.to_string();
     text[text.len() - 8..].to_owned()

@@ -1,5 +1,5 @@
-//! At the end of a run every block that is deep enough is settled, by terms that the seed draws, and
-//! each amount is compared with what the book says, in exact numbers and by another way than the
+//! Checks payouts at the end of a run: every block that is deep enough is settled, on terms drawn from
+//! the seed, and each amount is compared with the book, in exact numbers computed in another way than the
 //! product's.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use crate::book::Counts;
 use crate::plant::Plant;
 use crate::world::{World, note};
 
-/// Every double above zero is a whole number of these: 2^-1074.
+/// The unit of exact work is 2^-1074, of which every double above zero is a multiple.
 const UNIT_BITS: i64 = 1074;
 
-/// Exact work, in units.
+/// Exact work, in that unit.
 fn work(difficulty: f64, count: u64) -> BigUint {
     let bits = difficulty.to_bits();
     let (exponent, fraction) = ((bits >> 52) as i64, bits & ((1 << 52) - 1));
@@ -31,7 +31,7 @@ fn work(difficulty: f64, count: u64) -> BigUint {
     (BigUint::from(mantissa) * count) << (exponent + UNIT_BITS) as u64
 }
 
-/// A settlement as it is in the ledger.
+/// The row of a settlement.
 struct Row {
     id: i64,
     height: u32,
@@ -42,7 +42,8 @@ struct Row {
 }
 
 impl World {
-    /// Settles what is due in the ledger's file and checks every amount. The terms are drawn.
+    /// Settles everything due in the ledger's file, on terms drawn from the seed, and checks every
+    /// amount.
     pub(crate) fn check_payouts(&mut self) {
         let Some((path, network)) = self.disk.path() else {
             return;
@@ -89,12 +90,12 @@ impl World {
             confirmed,
             "every confirmed block is settled once"
         );
-        // Heights far below the tip are merged up to blocks of the pool: PROP does not see that,
-        // and the edge of a window of PPLNS is as coarse as they are.
+        // Heights far below the tip are merged up to blocks of the pool. PROP is not affected; the edge
+        // of a PPLNS window is only as fine as the merged heights.
         let merged_into = self.disk.merged_into();
         let mut merged = Counts::new();
         for ((height, account, difficulty), count) in self.disk.read_credit() {
-            // A share may come after its height was merged.
+            // A share may be credited after its height was merged.
             let key = (merged_into(height), account, difficulty);
             *merged.entry(key).or_default() += count;
         }
@@ -115,7 +116,7 @@ impl World {
                 Some(window) => pplns(&merged, row.height, window, row.difficulty),
             };
             if self.plant == Some(Plant::WindowOffByOne) && window.is_some() {
-                // As if the product left the block's own height out.
+                // The injected bug of leaving out the block's own height.
                 let difficulty = row.difficulty;
                 let window = window.unwrap_or_default();
                 weights = pplns(&merged, row.height - 1, window, difficulty);
@@ -125,7 +126,7 @@ impl World {
     }
 }
 
-/// Each account has its part of what there is, rounded down or up.
+/// Checks that each account has its part of the amount, rounded down or up.
 fn check_parts(
     credits: &BTreeMap<String, u64>,
     weights: &BTreeMap<Arc<str>, BigUint>,
@@ -166,14 +167,15 @@ fn prop(committed: &Counts, from: u32, to: u32) -> BTreeMap<Arc<str>, BigUint> {
     weights
 }
 
-/// All heights are scaled by the work of the one at the edge, which counts in part.
+/// The weights of a PPLNS window. All heights are scaled by the work of the one at the edge, which counts
+/// in part.
 fn pplns(
     committed: &Counts,
     to: u32,
     window: &str,
     difficulty: f64,
 ) -> BTreeMap<Arc<str>, BigUint> {
-    // In hundredths, as are the windows that are drawn.
+    // The windows that are drawn have two decimals.
     let hundredths = window.parse::<f64>().expect("a number") * 100.0;
     let mut missing = work(difficulty, hundredths as u64);
     let mut weights: BTreeMap<Arc<str>, BigUint> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What the driver has said and done comes to pass in the simulated world.
+//! Applies the driver's calls and messages to the simulated world.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::store::SpoolMail;
 use crate::world::{Offer, What, World, note};
 
 impl World {
-    /// All that the driver has done in a turn. If the process dies in this turn, nothing has left it.
+    /// Applies everything that the driver has done in a turn. If the process dies in this turn, no bytes
+    /// have left it.
     pub(crate) fn carry_out(&mut self, offers: Offers) {
         let Some(process) = &mut self.process else {
             return;

@@ -1,8 +1,9 @@
-//! What a seed draws before anything happens: who mines, how fast, and which faults come how often.
+//! The plan of a run, drawn from the seed before anything happens: the miners, their hashrates, and the
+//! kinds and rates of faults.
 //!
-//! Each seed leaves out about half of the kinds of faults and draws its own rate for each of the
-//! others, so that rare combinations get their turn. Rates of things that happen by themselves are
-//! mean times between two of them; others are chances per case.
+//! Each seed leaves out about half of the kinds of faults and draws a rate for each of the others, so
+//! that rare combinations occur. Faults that occur by themselves have a mean time between them; the
+//! others have a chance in each case.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +11,27 @@ use fastrand::Rng;
 use hstratum_core::chain::address::Network;
 use hstratum_core::session::difficulty::Dynamic;
 
-/// How a miner behaves.
+/// The behaviour of a miner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// By the book, and resumes its session.
+    /// Follows the protocol and resumes its session.
     Honest,
-    /// Like a Goldshell: sections 4 of the protocol's notes.
+    /// Like a Goldshell: section 4 of the protocol's notes.
     Goldshell,
     /// Like a HandyMiner in pool mode.
     Handy,
-    /// Honest, and reads a few bytes a second.
+    /// Honest, but reads only a few bytes a second.
     Slow,
-    /// Honest but that it sends many shares twice.
+    /// Honest, but sends many shares twice.
     Doubler,
     /// Mines nothing, and adds users.
     Admin,
-    /// Everything that is not honest.
+    /// Sends anything that is not honest.
     Hostile,
 }
 
 impl Kind {
-    /// For the trace.
+    /// The name in the trace.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Honest => "honest",
@@ -44,33 +45,33 @@ impl Kind {
     }
 }
 
-/// A miner as it was drawn.
+/// A miner of the plan.
 #[derive(Debug, Clone)]
 pub struct MinerPlan {
-    /// How it behaves.
+    /// The behaviour.
     pub kind: Kind,
-    /// Its name on the wire.
+    /// The user name on the wire.
     pub name: String,
-    /// Its account.
+    /// The account.
     pub account: String,
     /// Hashes per simulated second.
     pub hashrate: f64,
-    /// Milliseconds to the server and back, about.
+    /// Approximate round trip to the server, in milliseconds.
     pub latency_ms: u64,
     /// The last byte of its address.
     pub host: u8,
 }
 
-/// Mean times between faults in milliseconds, or chances per case. None: it does not happen.
+/// Mean times between faults in milliseconds, or chances in each case. `None`: the fault does not occur.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// The process dies.
+    /// The process is killed.
     pub crash_ms: Option<u64>,
-    /// The machine loses power: what was not synced is gone, of the node's chain too.
+    /// The machine loses power: everything not synced is lost, also of the node's chain.
     pub power_cut_ms: Option<u64>,
-    /// The pool fails.
+    /// The pool panics.
     pub pool_panic_ms: Option<u64>,
-    /// The process is told to stop, and starts again.
+    /// The process is stopped and starts again.
     pub stop_ms: Option<u64>,
     /// The machine's clock is set.
     pub clock_step_ms: Option<u64>,
@@ -80,25 +81,25 @@ pub struct Faults {
     pub no_template_ms: Option<u64>,
     /// The node loses its chain and downloads it again.
     pub lost_chain_ms: Option<u64>,
-    /// Many templates in a row.
+    /// The node sends many templates in a row.
     pub template_storm_ms: Option<u64>,
     /// A verdict takes seconds to minutes.
     pub slow_verdict: Option<f64>,
     /// The node refuses a block.
     pub refusal: Option<f64>,
-    /// The node cannot say.
+    /// The node cannot judge a block.
     pub unknown_verdict: Option<f64>,
     /// A template takes seconds.
     pub slow_template: Option<f64>,
-    /// The question where blocks are is never answered.
+    /// The request for the positions of blocks is never answered.
     pub lost_locate: Option<f64>,
-    /// A commit fails; it may be on the disk all the same.
+    /// A commit fails; it may still be on the disk.
     pub failed_commit: Option<f64>,
     /// The disk is full for a while.
     pub full_disk_ms: Option<u64>,
-    /// Another process writes for a while.
+    /// Another process locks the ledger for a while.
     pub busy_ledger_ms: Option<u64>,
-    /// A write does not come back for seconds to minutes, as on a disk that is gone for a while.
+    /// Writes hang for seconds to minutes, as on a disk that is disconnected for a while.
     pub hung_disk_ms: Option<u64>,
     /// A commit takes seconds.
     pub slow_commit: Option<f64>,
@@ -106,41 +107,41 @@ pub struct Faults {
     pub failed_file: Option<f64>,
     /// A connection is reset.
     pub cut_ms: Option<u64>,
-    /// A connection dies without a word.
+    /// A connection dies without notice to the ends.
     pub half_open_ms: Option<u64>,
     /// A segment takes seconds.
     pub slow_segment: Option<f64>,
-    /// What is sent arrives in pieces.
+    /// Sent bytes arrive in pieces.
     pub split_segment: Option<f64>,
-    /// The driver does not get its turn for a while.
+    /// The driver is not scheduled for a while.
     pub slow_turn: Option<f64>,
 }
 
-/// See the module.
+/// The plan of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Until the faults stop, in milliseconds.
+    /// Time at which the faults stop, in milliseconds.
     pub faulty_ms: u64,
-    /// The network, which says when a block matures.
+    /// The network, which sets the maturity of blocks.
     pub network: Network,
-    /// Whether difficulty follows.
+    /// The setting for vardiff.
     pub dynamic: Dynamic,
-    /// One in so many hashes is a block.
+    /// Hashes per block, on average.
     pub hashes_per_block: f64,
-    /// Mean time between blocks of others.
+    /// Mean time between blocks of others, in milliseconds.
     pub block_ms: u64,
-    /// Who mines.
+    /// The miners.
     pub miners: Vec<MinerPlan>,
-    /// Shares that the pool may remember: few, so that it comes to that.
+    /// Shares that the pool may remember: few, so that the limit is reached.
     pub shares_remembered_max: usize,
-    /// Whether it shares a secret with proxies.
+    /// True if the server shares a secret with proxies.
     pub proxy_secret: bool,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Faults,
 }
 
 impl Plan {
-    /// What this stream of numbers draws for a run of about `hours`.
+    /// Draws the plan of a run of about `hours`.
     #[must_use]
     pub fn draw(rng: &mut Rng, hours: f64) -> Self {
         let network = [Network::Regtest, Network::Simnet, Network::Main][rng.usize(..3)];
@@ -168,7 +169,7 @@ impl Plan {
     }
 }
 
-/// Half of it must be more than what is on its way to the pool.
+/// Draws the count of shares to remember. Half of it must exceed the shares on their way to the pool.
 pub(crate) fn draw_remembered(rng: &mut Rng) -> usize {
     usize::try_from(between(rng, 200, 4_000)).expect("a small number")
 }
@@ -185,7 +186,7 @@ pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             16..17 => Kind::Slow,
             _ => Kind::Hostile,
         };
-        // At least one that must come to no harm.
+        // At least one miner that must be treated well.
         let kind = match n {
             0 => Kind::Honest,
             1 if rng.bool() => Kind::Admin,
@@ -209,7 +210,7 @@ pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             account: account.to_owned(),
             hashrate: 0.05 * 10_f64.powf(1.3 * rng.f64()),
             latency_ms: between(rng, 1, 150),
-            // Some share an address, be they what they may.
+            // Some miners of any kind share an address.
             host: if rng.u8(..3) == 0 { rng.u8(..=n) } else { n },
         });
     }
@@ -256,7 +257,7 @@ impl Faults {
         faults
     }
 
-    /// A part of these: the others do not happen. Used to find the least that fails.
+    /// The same faults without one kind. Used to find the smallest set that still fails.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut faults = self.clone();
@@ -268,7 +269,7 @@ impl Faults {
         faults
     }
 
-    /// Those that happen, by name.
+    /// Names of the kinds that occur.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
@@ -282,10 +283,10 @@ impl Faults {
     }
 }
 
-/// Leaves one kind of fault out.
+/// Leaves out one kind of fault.
 type LeaveOut = fn(&mut Faults);
 
-/// How each kind of fault is left out.
+/// The function that leaves out each kind, by name.
 const LEAVE_OUT: [(&str, LeaveOut); 25] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
@@ -314,22 +315,22 @@ const LEAVE_OUT: [(&str, LeaveOut); 25] = [
     ("slow turn", |f| f.slow_turn = None),
 ];
 
-/// How often what was injected, by name.
+/// Counts of injected faults, by name.
 pub type Injected = BTreeMap<&'static str, u64>;
 
-/// A number between the two, each power of ten as likely as any other.
+/// A random number between the two, evenly spread over the orders of magnitude.
 pub(crate) fn between(rng: &mut Rng, least: u64, most: u64) -> u64 {
     let (low, high) = (least.max(1) as f64, most.max(1) as f64);
     (low * (high / low).powf(rng.f64())) as u64
 }
 
-/// The time until the next of what happens once in `mean_ms`.
+/// A random time until the next event of a kind that occurs every `mean_ms` on average.
 pub(crate) fn wait(rng: &mut Rng, mean_ms: f64) -> u64 {
     let drawn = -(1.0 - rng.f64()).ln() * mean_ms;
     (drawn as u64).max(1)
 }
 
-/// Whether something with this chance happens.
+/// True with this chance.
 pub(crate) fn happens(rng: &mut Rng, chance: Option<f64>) -> bool {
     chance.is_some_and(|chance| rng.f64() < chance)
 }

@@ -1,61 +1,61 @@
-//! Bugs that are planted to show that the checks find such. They are in the simulator's own layers;
-//! nothing of the product knows of them.
+//! Injected bugs, which show that the checks find bugs of their kind. They are in the simulator's own
+//! layers; the product's code does not know them.
 
 use crate::Scene;
 
-/// See the module.
+/// An injected bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
-    /// The pool is told that shares are durable when they are handed to the ledger.
+    /// The pool is told that shares are durable when they are only handed to the ledger.
     ReplyBeforeSync,
-    /// On a connection that resumed its session, shares are taken again.
+    /// On a connection that resumed its session, duplicate shares are accepted.
     DuplicateAfterResume,
-    /// A block that comes soon after a new tip finds the way to the node full, and is dropped.
+    /// A block found soon after a new tip is dropped on its way to the node.
     LostBlock,
-    /// A block that comes back to the main chain closes its round again.
+    /// A block that returns to the main chain closes its round again.
     RoundClosedTwice,
-    /// A batch that failed is offered again under another number.
+    /// A batch that failed is committed again under another number.
     GroupCountedTwice,
-    /// What the ledger keeps of a group can be torn by a crash.
+    /// A crash can tear a group of shares in the ledger.
     TornCommit,
-    /// The window of PPLNS begins a height too low.
+    /// The PPLNS window begins a height too low.
     WindowOffByOne,
-    /// The end of a connection that resumed its session is not told.
+    /// The pool is not told of the end of a connection that resumed its session.
     ForgottenEnd,
-    /// What the pool tells of miners' work does not get to the ledger.
+    /// Reports of submitted shares do not reach the ledger.
     LostTally,
-    /// A user is said to be added and is in no file.
+    /// A user is reported as added, but is not written.
     ForgottenUser,
-    /// The node's word on blocks counts whatever it knows of the chain.
+    /// The node's answers about blocks count even if it knows too little of the chain.
     JudgedWithoutEvidence,
-    /// The driver is told nothing of what the ledger was shown.
+    /// The driver is not told of the tip that the ledger was shown.
     JobWithoutEvidence,
-    /// A proxy passes a share of a job of the server before to the new one.
+    /// A proxy forwards a share for a job of the earlier server to the new one.
     OldJobPassedOn,
-    /// What a proxy answers for a server that is lost does not leave.
+    /// A proxy's answers on behalf of a lost server are not sent.
     DroppedAnswer,
-    /// It says that the share counts.
+    /// A proxy answers that such a share was accepted.
     InventedAnswer,
-    /// A proxy does not tell a miner of its new extranonce1.
+    /// A proxy does not announce a new extranonce1 to its miner.
     SilentExtraNonce,
-    /// A miner that leaves its server loses its connection.
+    /// A miner that leaves its server loses its own connection.
     DroppedMiner,
-    /// A found block waits for the disk.
+    /// A found block is offered only after it is on the disk.
     BlockWaitsForDisk,
-    /// A proxy lengthens lines that are as long as may be.
+    /// A proxy makes lines of the greatest length longer.
     LengthenedLine,
-    /// One that refuses, since there was no server, goes on refusing.
+    /// A proxy that refuses miners because there was no server goes on refusing.
     DeafProxy,
-    /// One without a server goes on taking miners.
+    /// A proxy without a server goes on accepting miners.
     HeldNewcomers,
-    /// A proxy goes on with the address that a server's name had first.
+    /// A proxy keeps using the first address of a server's name.
     StaleAddress,
-    /// A miner's difficulty is what it asks for.
+    /// A miner gets any difficulty that it requests, even below the minimum.
     FloorIgnored,
 }
 
 impl Plant {
-    /// Every one, with its name.
+    /// Every bug with its name.
     pub const ALL: [(&str, Self); 23] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
@@ -82,7 +82,7 @@ impl Plant {
         ("floor-ignored", Self::FloorIgnored),
     ];
 
-    /// What has to be run to find it.
+    /// The set-up in which it can be found.
     #[must_use]
     pub fn scene(self) -> Scene {
         match self {

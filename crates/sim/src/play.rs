@@ -1,4 +1,5 @@
-//! What miners do: read, find shares, submit, misbehave; and what an honest one may be answered.
+//! Miners at work: they read lines, find shares, submit and misbehave; and the checks of the replies to
+//! honest ones.
 
 use hstratum_core::limits::JOBLESS_GRACE_MS;
 use hstratum_core::units::{ConnId, Hash};
@@ -12,9 +13,9 @@ use crate::plan::Kind;
 use crate::work::Work;
 use crate::world::{What, World, note};
 
-/// How long after trouble with the ledger a share may be refused for it.
+/// Time after trouble with the ledger for which shares may be refused because of it.
 const LEDGER_EXCUSE_MS: u64 = 120_000;
-/// How long a job may have been on its way.
+/// Time that a job may take to arrive.
 const DELIVERY_MS: u64 = 10_000;
 /// Templates after which a job is too old.
 const TEMPLATES_MAX: usize = 32;
@@ -41,7 +42,7 @@ impl World {
         }
         miner.last_byte_ms = now_ms;
         if miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
-            // It takes a cut line for an error.
+            // A Goldshell takes a cut line for an error.
             return self.hang_up(at);
         }
         miner.line.extend_from_slice(bytes);
@@ -91,7 +92,7 @@ impl World {
     }
 
     fn read_reply(&mut self, at: usize, id: &str, result: &Value, error: Option<(i64, String)>) {
-        // What a process that is gone had sent still arrives; it is in none of the counts of this one.
+        // Replies of an earlier process may still arrive; they are in none of this process's counts.
         let wire = self.miners[at]
             .conn
             .and_then(|conn| self.net.wires.get(&conn));
@@ -130,7 +131,7 @@ impl World {
             (Asked::Nonsense | Asked::ExtraNonces, _) => {}
             (Asked::Admin, None) => {}
             (Asked::Admin, Some(error)) => {
-                // Whoever shares its address may have guessed too often.
+                // A hostile miner at the same address may have guessed too often.
                 let host = miner.plan.host;
                 let mut others = self.miners.iter();
                 let is_excused =
@@ -186,14 +187,15 @@ impl World {
         }
     }
 
-    /// Whether the ledger may have refused what was sent then: the disk refused it, or hung and could not
-    /// say that it is well again.
+    /// True if the ledger may have refused a share sent at this time: the disk refused writes, or hung so
+    /// that its recovery could not be noticed.
     pub(crate) fn is_ledger_excused(&self, sent_ms: u64) -> bool {
         let trouble_ms = self.ledger_trouble_ms.max(Some(self.disk.hung_until_ms));
         trouble_ms.is_some_and(|at| at + LEDGER_EXCUSE_MS > sent_ms)
     }
 
-    /// An honest miner's share may be late, or come while the disk refuses; nothing else.
+    /// Checks a reject of an honest miner's share: it may be late, or come while the disk refuses writes;
+    /// no other reason is allowed.
     fn check_refusal(
         &self,
         at: usize,
@@ -204,9 +206,9 @@ impl World {
     ) {
         let says = format!("miner {at}: {code} {text} for {submitted:?}");
         match code {
-            // The clock was set while it had the job.
+            // The clock was set while the miner had the job.
             20 if text.starts_with("time too") => {
-                // The last job is given out until connections are reset.
+                // The last job is still sent until connections are reset.
                 let until_ms = self.clock_set_ms + JOBLESS_GRACE_MS + DELIVERY_MS;
                 let is_excused = submitted.job_ms <= until_ms;
                 assert!(is_excused || self.miners[at].kind() == Kind::Slow, "{says}");
@@ -235,7 +237,7 @@ impl World {
         }
     }
 
-    /// Draws when the next share for its work is found.
+    /// Draws the time of the next share for the miner's work.
     fn seek(&mut self, at: usize) {
         let miner = &mut self.miners[at];
         if let Some(delay_ms) = miner.draw_share_ms() {
@@ -287,7 +289,7 @@ impl World {
         self.transmit(conn, line.as_bytes());
     }
 
-    /// What was refused for the ledger's sake is sent again.
+    /// Sends a share again that was refused because the ledger failed.
     pub(crate) fn resend(&mut self, at: usize, hash: Hash) {
         if let Some(place) = self.miners[at].place_of(&hash) {
             self.send_again(at, place);

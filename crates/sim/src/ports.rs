@@ -1,5 +1,5 @@
-//! What the driver lives in here: sockets that are queues, a clock that is told, desks that are read
-//! after each turn; and a step on which the pool fails.
+//! The driver's surroundings in the simulator: sockets that are queues, a clock that is set, channels
+//! that are read after each turn; and the injection of pool failures between two actions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -19,41 +19,41 @@ use hstratum::workers::{PasswordMail, UsersMail};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
 use hstratum_core::units::{ConnId, Now};
 
-/// What a failure of the pool that is meant carries.
+/// The panic payload of an injected pool failure.
 pub(crate) struct Simulated;
 
-/// What has come in on a connection.
+/// An event on a connection, to be read by the driver.
 pub(crate) enum Read {
     Opened(Arrival),
     Bytes(Vec<u8>),
     Gone,
 }
 
-/// What the driver does to connections.
+/// A call of the driver that changes connections.
 pub(crate) enum Out {
     Send(ConnId, Vec<u8>),
-    /// Connect to this address, and say this first.
+    /// Connect to this address, and send these bytes first.
     Dial(ConnId, SocketAddr, Vec<u8>),
     Close(ConnId),
     Listen(Listening),
     ResetAll,
 }
 
-/// What the driver says to the node.
+/// The driver's calls to the node.
 #[derive(Default)]
 pub(crate) struct Said {
     pub(crate) offers: Vec<Offer>,
     pub(crate) log: Vec<(Level, String)>,
-    /// After so many words the one who speaks fails.
+    /// Count of calls after which the caller panics.
     pub(crate) fails_in: Option<u32>,
 }
 
-/// The node as the driver knows it.
+/// The node, as the driver calls it.
 #[derive(Default)]
 pub(crate) struct Ear(Mutex<Said>);
 
 impl Ear {
-    /// What was said since the last call.
+    /// The calls since the last `take`.
     pub(crate) fn take(&self) -> Said {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -63,7 +63,7 @@ impl Ear {
         said.fails_in = Some(words);
     }
 
-    /// Says something, or fails at it.
+    /// Records a call, or panics if that is due.
     fn say(&self, tell: impl FnOnce(&mut Said)) {
         let said = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut said.fails_in {
@@ -92,7 +92,7 @@ impl Node for Ear {
     }
 }
 
-/// The other ends of the driver's channels.
+/// The simulator's ends of the driver's channels.
 pub(crate) struct Ends {
     pub(crate) node: Sender<NodeMail>,
     pub(crate) work: Sender<WorkMail>,
@@ -120,7 +120,7 @@ impl Ends {
             users: users_desk,
             spool: Some(spool_desk),
             relay: None,
-            // Nobody is woken here.
+            // Alarms are not simulated.
             alarms: channel().0,
             certificates: None,
         };
@@ -136,18 +136,19 @@ impl Ends {
     }
 }
 
-/// See the module.
+/// The simulated sockets and clock.
 pub(crate) struct Ports {
     pub(crate) now: Now,
     pub(crate) reads: VecDeque<(ConnId, Read)>,
     pub(crate) out: Vec<Out>,
     open: BTreeSet<ConnId>,
     paused: BTreeSet<ConnId>,
-    /// Arrived, and not read since reading is paused.
+    /// Bytes that arrived while reading was paused.
     held: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
     scratch: Vec<u8>,
     ear: Arc<Ear>,
-    /// Of a proxy: the slots of its connections, which it gives out itself, and those that it dialed.
+    /// For a proxy: the slots in use, which it assigns itself, the connections made, and those that it
+    /// dialed.
     slots: BTreeSet<u64>,
     made: u64,
     dialed: BTreeSet<ConnId>,
@@ -170,7 +171,7 @@ impl Ports {
         }
     }
 
-    /// A new connection of a proxy, on the lowest slot that is free.
+    /// A new connection of a proxy, in the lowest free slot.
     pub(crate) fn next_conn(&mut self) -> ConnId {
         let slot = (0..).find(|slot| !self.slots.contains(slot));
         let slot = slot.expect("a slot");
@@ -179,7 +180,7 @@ impl Ports {
         ConnId(self.made << 32 | slot)
     }
 
-    /// A connection that another process had goes on here.
+    /// Continues a connection that another process had.
     pub(crate) fn adopt(&mut self, is_dialed: bool) -> ConnId {
         let conn = self.next_conn();
         self.open.insert(conn);
@@ -189,7 +190,7 @@ impl Ports {
         conn
     }
 
-    /// What has arrived on a connection and was not read.
+    /// Removes what has arrived on a connection and was not read.
     pub(crate) fn take_unread(&mut self, conn: ConnId) -> Vec<Read> {
         let held = self.held.remove(&conn).unwrap_or_default();
         let mut unread: Vec<Read> = held.into_iter().map(Read::Bytes).collect();
@@ -205,7 +206,7 @@ impl Ports {
 
     pub(crate) fn forget(&mut self, conn: ConnId) {
         self.slots.remove(&(conn.0 & 0xffff_ffff));
-        // One that is closed before it was seen to open is nobody's.
+        // A connection closed before it was seen to open must not open later.
         self.reads
             .retain(|(from, read)| *from != conn || !matches!(read, Read::Opened(_)));
         self.dialed.remove(&conn);
@@ -286,7 +287,7 @@ impl Surroundings for Ports {
         if paused {
             self.paused.insert(conn);
         } else if self.paused.remove(&conn) {
-            // Before whatever came after it.
+            // Before everything that came later.
             for bytes in self
                 .held
                 .remove(&conn)

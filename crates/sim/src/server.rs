@@ -1,5 +1,5 @@
-//! The process: the driver itself, between queues instead of sockets and threads; and what becomes of
-//! it when its pool fails, when it is told to stop, and when it dies.
+//! The server's process: the real driver between queues instead of sockets and threads; and its ends, by
+//! a failure of the pool, an orderly stop or a crash.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -30,28 +30,28 @@ use crate::ports::{Ear, Ends, Ports, Read, Simulated};
 use crate::store::{SpoolMail, Store};
 use crate::world::{Doom, NodeMail, What, World, note};
 
-/// As the server does.
+/// The same values as in the server.
 const TICK_MS: u64 = 250;
 const RESTART_MS: u64 = 50;
 const FINISH_MS: u64 = 3_000;
-/// The start difficulty: one hash in four is a share.
+/// Start difficulty: one hash in four is a share.
 const DIFFICULTY: f64 = 4.0 / 4_294_967_296.0;
-/// The floor: one hash in two is a share.
+/// Minimum difficulty: one hash in two is a share.
 pub(crate) const DIFFICULTY_MIN: f64 = DIFFICULTY / 2.0;
-/// A user whose password only the slow check can tell.
+/// A user with an argon2id password, which only the slow check can judge.
 pub(crate) const KNOWN_USER: &str = "frank";
 
-/// What has come in since the last turn.
+/// Events on connections since the last turn.
 pub(crate) enum NetMail {
     Opened(ConnId),
     Bytes(ConnId, Vec<u8>),
     Gone(ConnId),
 }
 
-/// See the module.
+/// The process, with its driver, pool and threads.
 pub(crate) struct Process {
     pub(crate) driver: Driver<Ports>,
-    /// None between a failure and the new pool.
+    /// `None` between a failure and the new pool.
     pub(crate) pool: Option<Pool>,
     pub(crate) ends: Ends,
     pub(crate) ear: Arc<Ear>,
@@ -67,17 +67,17 @@ pub(crate) struct Process {
     pub(crate) spool_owed: Vec<(Hash, Vec<u8>)>,
     pub(crate) is_spool_busy: bool,
     pub(crate) dumps_due: bool,
-    /// Connections that resumed a session, for a planted bug.
+    /// Connections that resumed a session, for an injected bug.
     pub(crate) resumed: Vec<ConnId>,
-    /// It was told to stop, and says here that the driver has.
+    /// Set by an orderly stop; the driver sends on it when it has stopped.
     pub(crate) stopping: Option<Receiver<()>>,
-    /// When its threads are left behind.
+    /// Time at which its threads are no longer waited for.
     pub(crate) closes_ms: Option<u64>,
-    /// Shares that were taken, and those on the disk, as it began.
+    /// Counts of recorded shares and of those on the disk, when it started.
     pub(crate) sums: (u64, u64),
-    /// The ledger gave shares up.
+    /// True once the ledger has given shares up.
     pub(crate) gave_up: bool,
-    /// Users on their way to the disk.
+    /// Users that are being written.
     pub(crate) adding: VecDeque<Adding>,
 }
 
@@ -179,11 +179,11 @@ impl World {
         })
     }
 
-    /// A new pool that knows what the last one knew and what is durable.
+    /// Starts a pool that knows what the last one knew and what is durable.
     pub(crate) fn start_pool(&mut self) {
         let now = self.now();
         let Some(process) = &mut self.process else {
-            // It has ended since its pool failed.
+            // The process has ended since its pool failed.
             return;
         };
         process.driver.net.now = now;
@@ -193,7 +193,7 @@ impl World {
         self.carry_out(Offers::Again);
     }
 
-    /// The driver is to look at its mail.
+    /// Schedules a turn of the driver.
     pub(crate) fn want_turn(&mut self, delay_ms: u64) {
         let Some(process) = &mut self.process else {
             return;
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// Within the millisecond, mostly.
+    /// Schedules a turn, usually in this millisecond.
     pub(crate) fn want_turn_soon(&mut self) {
         let delay_ms = if happens(&mut self.rngs.server, self.faults.slow_turn) {
             self.inject("slow turn");
@@ -228,7 +228,7 @@ impl World {
         self.want_turn(delay_ms);
     }
 
-    /// The driver has a turn, with all the mail that has come.
+    /// Gives the driver a turn, with all messages that have come.
     pub(crate) fn turn(&mut self) {
         let now = self.now();
         let Some(process) = &mut self.process else {
@@ -251,7 +251,7 @@ impl World {
         }
         if now.ms >= process.next_tick_ms {
             process.next_tick_ms = now.ms + TICK_MS;
-            // What comes earlier has a turn of its own.
+            // Messages that come earlier cause a turn of their own.
             self.after(TICK_MS, What::Turn(self.boot));
         }
         self.carry_out(Offers::First);
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// What has come is put where the driver looks.
+    /// Moves received messages to the queues that the driver reads.
     fn hand_over(&mut self) {
         let process = self.process.as_mut().expect("a process");
         let net_mail = std::mem::take(&mut process.net_mail);
@@ -303,7 +303,7 @@ impl World {
         }
     }
 
-    /// What the driver is about to hear is remembered, to compare with what miners get.
+    /// Records a message of the node, to compare it with what miners get, and hands it to the driver.
     fn hear(&mut self, mail: NodeMail) -> messages::NodeMail {
         let process = self.process.as_mut().expect("a process");
         match mail {
@@ -341,7 +341,7 @@ impl World {
         self.work_says(WorkMail::UserAdded(ticket, name, kept));
     }
 
-    /// The process or its pool comes to its end.
+    /// Ends the process or its pool.
     pub(crate) fn meet(&mut self, doom: Doom) {
         match doom {
             Doom::PoolPanic => self.fail_pool(Box::new(Simulated)),
@@ -349,7 +349,7 @@ impl World {
         }
     }
 
-    /// The pool has failed, as it was meant to; any other failure is a bug.
+    /// Handles a failure of the pool that was injected; any other failure is a bug and is passed on.
     fn fail_pool(&mut self, failure: Failure) {
         if !failure.is::<Simulated>() {
             resume_unwind(failure);
@@ -369,7 +369,7 @@ impl World {
         self.trouble_until(self.now_ms + RESTART_MS);
     }
 
-    /// The process is told to stop, as by a signal.
+    /// Stops the process, as a signal does.
     pub(crate) fn stop(&mut self) {
         let Some(process) = &mut self.process else {
             return;
@@ -393,7 +393,7 @@ impl World {
         self.after(FINISH_MS, What::Finish(self.boot));
     }
 
-    /// The last replies leave as the ledger speaks.
+    /// Continues an orderly stop: the last replies are sent as the ledger settles shares.
     fn go_on_ending(&mut self) {
         let Some(process) = &mut self.process else {
             return;
@@ -416,19 +416,19 @@ impl World {
     }
 }
 
-/// Whether found blocks are offered for the first time.
+/// Tells offers of found blocks that are made for the first time from repeated ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offers {
     First,
     Again,
 }
 
-/// What servers and proxies share.
+/// The secret shared by servers and proxies.
 pub(crate) fn secret() -> ProxySecret {
     ProxySecret::new("between servers and proxies").expect("long enough")
 }
 
-/// What the clerk writes for a password here.
+/// The stored form of a password in the simulator.
 pub(crate) fn stored(password: &str) -> StoredPassword {
     StoredPassword::Argon2id(format!("$argon2id${password}"))
 }

@@ -1,5 +1,5 @@
-//! The threads that wait for the disk: the ledger's, which drives the real `Keeper`, the spool's and
-//! that of the dumps; and what a crash leaves of their work.
+//! The threads that wait for the disk: the ledger's, which drives the real `Keeper`, the spool's and the
+//! share dumps'; and the remains of their work after a crash.
 
 use std::collections::VecDeque;
 
@@ -15,22 +15,22 @@ use crate::plant::Plant;
 use crate::server::Offers;
 use crate::world::{Doom, What, World, note};
 
-/// Wait between attempts to write a file that the disk refused.
+/// Wait before writing a file again that the disk has refused, in milliseconds.
 const DISK_RETRY_MS: u64 = 2_000;
-/// How long a stop may take.
+/// Longest duration of an orderly stop, in milliseconds.
 const CLOSE_MS: u64 = 10_000;
 
 /// The ledger's thread.
 pub(crate) struct Store {
     keeper: Keeper,
     mail: VecDeque<StoreMail>,
-    /// A commit is under way.
+    /// True while a commit is in progress.
     is_busy: bool,
-    /// Only the newest wake-up counts.
+    /// Number of the latest wake-up; earlier ones are ignored.
     wake: u64,
 }
 
-/// For the thread that writes found blocks.
+/// Messages for the thread that writes found blocks.
 pub(crate) enum SpoolMail {
     Put(Hash, Vec<u8>),
     Remove(Hash),
@@ -46,14 +46,14 @@ impl Store {
         }
     }
 
-    /// Shares and blocks that are not durable yet.
+    /// Counts of shares and blocks that are not durable yet.
     pub(crate) fn left(&self) -> (u64, usize) {
         self.keeper.left()
     }
 }
 
 impl World {
-    /// Mail for the ledger's thread.
+    /// Sends a message to the ledger's thread.
     pub(crate) fn post(&mut self, mail: StoreMail) {
         let Some(process) = &mut self.process else {
             return;
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// Takes the mail, and begins a commit if there is anything to commit.
+    /// Reads the messages, and starts a commit if there is something to commit.
     pub(crate) fn store_wake(&mut self, number: u64) {
         let now = self.now();
         let Some(process) = &mut self.process else {
@@ -87,7 +87,7 @@ impl World {
             store.keeper.take(mail, now);
         }
         if store.keeper.is_done() {
-            // It may only try whether the disk is well.
+            // It may only probe whether the disk works again.
             self.disk.fate = if self.now_ms < self.disk.full_until_ms {
                 CommitFate::Fails
             } else if self.now_ms < self.disk.busy_until_ms {
@@ -102,7 +102,7 @@ impl World {
         self.after(delay_ms, What::StoreDone(self.boot));
     }
 
-    /// What becomes of the next commit, and how long it takes.
+    /// Draws the result of the next commit and its duration.
     fn draw_commit(&mut self) -> u64 {
         let (rng, faults) = (&mut self.rngs.disk, &self.faults);
         let usual_ms = between(rng, 1, 8);
@@ -196,12 +196,12 @@ impl World {
             Outcome::DumpOwed => self.wake_dumps(),
             Outcome::Locate(asked) => self.ask_where(asked),
             Outcome::AddressKept(asker, kept) => {
-                // Who has waited too long does not hear of it.
+                // A sender that has waited too long has dropped its end.
                 let _ = asker.send(kept);
             }
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             Outcome::Moved(change) => self.check_judged(&change),
-            // The last is for a ledger that is shared, which this one is not.
+            // The first case below is an injected bug; only file ledgers occur here, no shared ones.
             Outcome::Weighed(..) if self.plant == Some(Plant::JobWithoutEvidence) => {}
             Outcome::Weighed(view, knowledge) => {
                 self.work_says(WorkMail::Evidence(Shown::File, view, knowledge));
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    /// Work for the spool's thread.
+    /// Queues work for the spool's thread.
     pub(crate) fn spool(&mut self, mail: SpoolMail) {
         let Some(process) = &mut self.process else {
             return;
@@ -222,7 +222,7 @@ impl World {
         }
     }
 
-    /// One piece of work at a time; what the disk refuses is owed.
+    /// Does one piece of work; blocks that the disk refuses are kept for the next attempt.
     pub(crate) fn spool_step(&mut self) {
         let is_full = self.now_ms < self.disk.full_until_ms;
         let hangs_ms = self.disk.hangs_ms(self.now_ms);
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    /// Writes what is owed, each once, and tells the ledger.
+    /// Writes the missing share dumps, each once, and reports them to the ledger.
     pub(crate) fn write_dumps(&mut self) {
         let hangs_ms = self.disk.hangs_ms(self.now_ms);
         if hangs_ms > 0 {
@@ -294,7 +294,7 @@ impl World {
                 }
                 continue;
             }
-            // A file that is there is left alone.
+            // An existing file is not written again.
             let is_new = !self.disk.dumps.contains_key(&hash);
             if is_new {
                 note!(self, "dump      {} {} of {total:e}", height.0, short(&hash));
@@ -312,8 +312,7 @@ impl World {
         }
     }
 
-    /// What a dump says is what the book has between the round's ends, but for shares that come
-    /// late.
+    /// Checks a share dump against the credit between the round's ends.
     fn check_dump(&self, hash: Hash, height: Height, total: f64) {
         let row = &self.disk.model.blocks[&hash];
         let from = row.round_from.expect("a round that was closed");
@@ -330,7 +329,8 @@ impl World {
         );
     }
 
-    /// The driver has said its last: everybody is sent away, and the threads finish their work.
+    /// Ends the process after the driver's last turn: connections are closed, and the threads finish
+    /// their work.
     pub(crate) fn finish(&mut self) {
         let Some(process) = &mut self.process else {
             return;
@@ -348,7 +348,7 @@ impl World {
         self.after(1, What::Gone(self.boot));
     }
 
-    /// The process ends when its threads are done, or when it has waited for too long.
+    /// Ends the process when its threads are done or have taken too long.
     pub(crate) fn end_process(&mut self) {
         let Some(process) = &self.process else { return };
         let is_late = process.closes_ms.is_none_or(|at| at <= self.now_ms);
@@ -381,7 +381,7 @@ impl World {
         self.after(down_ms, What::Start);
     }
 
-    /// The process ends at once; what the disk was doing is done or is not.
+    /// Kills the process; a commit in progress is on the disk or is not.
     pub(crate) fn crash(&mut self, doom: Doom) {
         self.inject(match doom {
             Doom::PowerCut => "power cut",
@@ -393,7 +393,7 @@ impl World {
             && process.store.is_busy
             && self.rngs.disk.bool()
         {
-            // The commit reached the disk, and nobody was told.
+            // The commit reached the disk, but nobody was told.
             let mut nobody = Vec::new();
             process.store.keeper.work(&mut self.disk, now, &mut nobody);
         }

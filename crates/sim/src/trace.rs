@@ -1,12 +1,12 @@
-//! What happened, one line an event: printed when wanted, and always summed up in a digest, so that
+//! The trace of a run, one line for each event: printed if wanted, and always added to a digest, so that
 //! two runs of one seed can be compared.
 
 use std::fmt::{Arguments, Write};
 
-/// See the module.
+/// The trace of one part.
 pub(crate) struct Trace {
     prints: bool,
-    /// Whose lines these are, where there are several.
+    /// Name of the part, if there are several.
     label: String,
     line: String,
     digest: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Trace {
     last: std::collections::VecDeque<String>,
 }
 
-/// Lines before a failure that its report shows.
+/// Lines that the report of a failure shows.
 const LAST_MAX: usize = 40;
 /// FNV-1a, 64 bits.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -37,7 +37,7 @@ impl Trace {
         }
     }
 
-    /// Notes a line at a simulated time in milliseconds.
+    /// Adds a line at a simulated time in milliseconds.
     pub(crate) fn note(&mut self, at_ms: u64, text: Arguments<'_>) {
         self.line.clear();
         let (s, ms) = (at_ms / 1000, at_ms % 1000);

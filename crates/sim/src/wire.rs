@@ -1,4 +1,4 @@
-//! What travels between miners and the server: connecting, bytes both ways, and the ends of
+//! Traffic between miners and the server: connecting, bytes in both directions, and the ends of
 //! connections.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::world::{Doom, What, World, note};
 
 /// Bytes a second that a slow reader takes.
 const SLOW_BYTES_PER_S: u64 = 400;
-/// As the server's: a connection that does not read is reset.
+/// The server's limit of unread bytes, at which a connection is reset.
 const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl World {
@@ -77,7 +77,7 @@ impl World {
         self.miners[miner].kind().name()
     }
 
-    /// Milliseconds that a segment takes beyond the wire's latency.
+    /// Draws the delay of a segment beyond the connection's latency.
     fn draw_delay(&mut self) -> u64 {
         if happens(&mut self.rngs.net, self.faults.slow_segment) {
             self.inject("slow segment");
@@ -86,7 +86,7 @@ impl World {
         0
     }
 
-    /// Cuts bytes where a segment may end.
+    /// Cuts bytes into the segments in which they arrive.
     fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut pieces = vec![bytes.to_vec()];
         while bytes.len() > 1 && happens(&mut self.rngs.net, self.faults.split_segment) {
@@ -102,7 +102,7 @@ impl World {
         pieces
     }
 
-    /// From a miner to the server.
+    /// Sends bytes from a miner to the server.
     pub(crate) fn transmit(&mut self, conn: ConnId, bytes: &[u8]) {
         for piece in self.split(bytes) {
             let delay_ms = self.draw_delay();
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// From the pool to a miner: with all else of this turn.
+    /// Queues bytes from the pool to a miner; they leave at the end of the turn.
     pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) {
         let process = self.process.as_ref();
         let forges = self.plant == Some(Plant::DuplicateAfterResume)
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// What was sent in this turn leaves.
+    /// Sends the bytes queued in this turn.
     pub(crate) fn flush(&mut self) {
         let full = self
             .net
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// The pool ends a connection.
+    /// Closes a connection for the pool.
     pub(crate) fn close(&mut self, conn: ConnId) {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
@@ -193,7 +193,7 @@ impl World {
         self.net.tidy(conn);
     }
 
-    /// All connections to the process end, with a reset that miners notice, or without one.
+    /// Closes all connections to the process, with a reset that miners notice, or without one.
     pub(crate) fn reset_all(&mut self, is_noticed: bool) {
         let boot = self.boot;
         let wires = self.net.wires.iter_mut();
@@ -222,7 +222,7 @@ impl World {
             return;
         };
         if !wire.server_open || wire.boot != boot {
-            // Nobody knows this connection: the machine answers with a reset.
+            // The connection is unknown here: the machine answers with a reset.
             let latency_ms = wire.latency_ms;
             return self.after(latency_ms, What::MinerGone(conn));
         }
@@ -237,7 +237,7 @@ impl World {
         self.want_turn_soon();
     }
 
-    /// The server notices that a connection is gone.
+    /// Makes the server notice that a connection has ended.
     pub(crate) fn server_gone(&mut self, conn: ConnId) {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
@@ -257,7 +257,7 @@ impl World {
         self.net.tidy(conn);
     }
 
-    /// A miner notices that its connection is gone, and comes back.
+    /// Makes a miner notice that its connection has ended; it reconnects later.
     pub(crate) fn miner_gone(&mut self, conn: ConnId) {
         let now_ms = self.now_ms;
         let Some(wire) = self.net.wires.get_mut(&conn) else {
@@ -287,7 +287,7 @@ impl World {
         }
     }
 
-    /// A miner ends its connection.
+    /// Closes a miner's connection from its side.
     pub(crate) fn hang_up(&mut self, at: usize) {
         let Some(conn) = self.miners[at].conn else {
             return;
@@ -301,7 +301,7 @@ impl World {
         self.miner_gone(conn);
     }
 
-    /// A connection of a proxy comes to the server; none when it is refused.
+    /// Accepts a connection of a proxy; `None` if it is refused.
     pub(crate) fn take_cord(
         &mut self,
         cord: Cord,
@@ -315,7 +315,7 @@ impl World {
         (!is_ending).then(|| self.net.open(far, self.boot, latency_ms, self.now_ms))
     }
 
-    /// A proxy ends a connection.
+    /// Closes a connection from the proxy's side.
     pub(crate) fn end_cord(&mut self, conn: ConnId) {
         if let Some(wire) = self.net.wires.get_mut(&conn) {
             wire.miner_open = false;
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    /// A connection that is up, picked by chance.
+    /// A random open connection.
     pub(crate) fn pick_wire(&mut self) -> Option<ConnId> {
         let wires = self.net.wires.iter();
         let up = wires.filter(|(_, wire)| wire.server_open && wire.miner_open && !wire.is_dead);
@@ -335,8 +335,8 @@ impl World {
         (!up.is_empty()).then(|| up[self.rngs.net.usize(..up.len())])
     }
 
-    /// What a crash means for connections, for blocks that were on their way, and, when it is a
-    /// power cut, for what nobody had synced.
+    /// Applies a crash to connections, to blocks on their way, and, after a power cut, to everything that
+    /// was not synced.
     pub(crate) fn settle_crash(&mut self, doom: Doom) {
         self.settle_book();
         self.reset_all(doom != Doom::PowerCut);

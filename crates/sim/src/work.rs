@@ -1,29 +1,29 @@
-//! What a miner makes of a `mining.notify`, and the hashes it finds for it.
+//! A job as a miner reads it from `mining.notify`, and the shares it finds for it.
 
 use hstratum_core::chain::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
 use hstratum_core::units::{Difficulty, Hash, Height, Target, parse_hex_u32};
 use serde_json::Value;
 
-/// Hashes tried for one share before the simulation is taken to be set up wrong.
+/// Hashes tried for one share before the targets are taken to be wrong for a simulation.
 const TRIES_MAX: u32 = 1 << 24;
 
-/// A job as the wire has it.
+/// A job as received.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) id: String,
     pub(crate) prev: Hash,
-    /// Known to the simulation, not to the miner.
+    /// Height of the block; known to the simulator only.
     pub(crate) height: Height,
     pub(crate) time: u32,
     pub(crate) network: Target,
-    /// What was announced before it.
+    /// The difficulty announced before it.
     pub(crate) difficulty: Difficulty,
     pub(crate) share: Target,
     pub(crate) received_ms: u64,
     hasher: HeaderHasher,
 }
 
-/// A share as it is submitted.
+/// The values of a share that a miner varies.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) n2: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Found {
 }
 
 impl Work {
-    /// Reads the parameters of a notify; `None` when they are none.
+    /// Reads the parameters of a notify; `None` if they are malformed.
     pub(crate) fn parse(
         params: &Value,
         difficulty: Difficulty,
@@ -66,12 +66,12 @@ impl Work {
         })
     }
 
-    /// Whether the hash earns credit.
+    /// True if the hash earns credit.
     pub(crate) fn is_share(&self, hash: &Hash) -> bool {
         self.share.is_met_by(hash) || self.network.is_met_by(hash)
     }
 
-    /// The first share from a nonce on.
+    /// The first share at or after a nonce.
     pub(crate) fn find(&self, n1: u32, n2: u32, time: u32, nonce: u32, target: &Target) -> Found {
         for tries in 0..TRIES_MAX {
             let nonce = nonce.wrapping_add(tries);
@@ -83,7 +83,7 @@ impl Work {
         panic!("no share in {TRIES_MAX} hashes: the targets do not fit a simulation");
     }
 
-    /// The hash of one attempt.
+    /// The share hash of one attempt.
     pub(crate) fn hash(&self, n1: u32, n2: u32, time: u32, nonce: u32) -> Hash {
         self.hasher.share_hash(&Proof {
             nonce,
@@ -99,11 +99,11 @@ pub(crate) fn hashes_of(target: &Target) -> f64 {
     (difficulty * 4_294_967_296.0).max(1.0)
 }
 
-/// The compact form of a target that one in so many hashes meets, about.
+/// The compact form of a target that about one in `hashes` hashes meets.
 pub(crate) fn bits_of(hashes: f64) -> u32 {
     let mut mantissa = 16_777_216.0 / hashes;
     let mut size = 32;
-    // The mantissa's top bit is a sign, and it needs digits to be near.
+    // The mantissa's top bit is a sign bit; the value needs enough digits to be precise.
     while mantissa < 32_768.0 {
         mantissa *= 256.0;
         size -= 1;

@@ -1,5 +1,5 @@
-//! The simulated world: its clock, its parts, and the loop that lets one thing happen after the
-//! other. What each part does is in the module of that name.
+//! The simulated world: its clock, its parts, and the loop that carries out one event after the other.
+//! Each part is in the module of its name.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,92 +25,92 @@ use crate::plant::Plant;
 use crate::server::Process;
 use crate::trace::Trace;
 
-/// The clock's start, Unix seconds.
+/// Unix time at the start, in seconds.
 pub(crate) const START_S: u64 = 1_700_000_000;
 
-/// Everything that can happen.
+/// Every event that can be scheduled. A first `u32` is the number of the process it is meant for.
 pub(crate) enum What {
     /// The process starts.
     Start,
-    /// The driver has a turn, in this process.
+    /// The driver has a turn.
     Turn(u32),
-    /// The pool that failed is replaced.
+    /// The failed pool is replaced.
     NewPool(u32),
-    /// The ledger's thread looks at its mail; the number says which wake-up it is.
+    /// The ledger's thread reads its messages; the second number is that of the wake-up.
     StoreWake(u32, u64),
-    /// The ledger's thread has come to the end of a commit.
+    /// A commit of the ledger's thread ends.
     StoreDone(u32),
     /// The spool's thread does its next piece of work.
     Spool(u32),
-    /// The thread that writes dumps looks for what is owed.
+    /// The thread that writes share dumps looks for missing ones.
     Dumps(u32),
     /// A password was checked.
     Checked(u32, u64, Password),
-    /// The thread that writes users goes on.
+    /// The thread that writes users continues.
     Users(u32),
-    /// The node tells the server something.
+    /// A message of the node arrives at the server.
     NodeSays(u32, NodeMail),
-    /// The node makes its template of this number.
+    /// The node makes the template of this number.
     Template(u32, u64),
     /// The mempool has changed.
     Refresh,
-    /// Somebody else finds a block.
+    /// A miner elsewhere finds a block.
     OthersBlock,
-    /// The chain goes another way, and perhaps back.
+    /// The chain is reorganized, and perhaps back later.
     Reorganise,
-    /// The branch with this tip is longer again.
+    /// The branch with this tip becomes the longest again.
     Back(Hash),
-    /// The chain is lost, or wound back.
+    /// The node loses its chain or part of it.
     LoseChain,
-    /// Peers send a block.
+    /// Peers send the node a block.
     PeersSend(Hash, Hash),
     /// A block is offered to the node.
     Offer(u32, Offer),
-    /// The node comes to its verdict.
+    /// The node sends its verdict.
     Judge(u32, Offer, NodeFate),
-    /// The node says where blocks are.
+    /// The node answers where blocks are.
     Locate(u32, Vec<Asked>),
     /// A miner tries to connect.
     Connect(usize),
-    /// Its attempt comes to the server.
+    /// Its attempt arrives at the server.
     Arrive(usize),
-    /// It is answered: connected, or refused.
+    /// It is connected, or refused.
     Answered(usize, Option<ConnId>),
     /// Bytes arrive.
     ToServer(ConnId, Vec<u8>),
     ToMiner(ConnId, Vec<u8>),
-    /// The other end is gone.
+    /// One end notices that the connection has ended.
     ServerGone(ConnId),
     MinerGone(ConnId),
     /// A miner finds a share for its work of this number.
     Share(usize, u64),
-    /// A miner sends a share again that was refused for the ledger's sake.
+    /// A miner sends a share again that was refused because the ledger failed.
     Resend(usize, Hash),
     /// A hostile miner does something.
     Mischief(usize, u64),
-    /// An admin wants something.
+    /// An admin sends a request.
     Order(usize, u64),
-    /// A miner looks whether the server is still there.
+    /// A miner checks if the server still sends something.
     Patience(usize),
-    /// A fault that happens by itself.
+    /// A random fault occurs.
     Fault(FaultKind),
-    /// The driver waits no longer for the ledger.
+    /// The driver no longer waits for the ledger.
     Finish(u32),
-    /// The threads of a process that stops are looked at.
+    /// The threads of a process that stops are checked.
     Gone(u32),
-    /// Everybody is looked at.
+    /// All miners are checked.
     Survey,
     /// The faults stop.
     Heal,
     /// Mining stops.
     Rest,
-    /// Everybody hangs up.
+    /// All miners disconnect.
     Leave,
-    /// The end.
+    /// The run ends.
     End,
 }
 
-/// What the node tells the server.
+/// A message of the node to the server.
 #[derive(Clone)]
 pub(crate) enum NodeMail {
     Tip(Hash, Height),
@@ -121,25 +121,25 @@ pub(crate) enum NodeMail {
     Located(Look),
 }
 
-/// A block for the node.
+/// A block offered to the node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Offer {
     pub(crate) hash: Hash,
     pub(crate) prev: Hash,
 }
 
-/// What the node does with an offer.
+/// The node's treatment of an offered block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeFate {
     Judges,
     Refuses,
-    /// It takes the block and cannot say so.
+    /// It accepts the block but cannot say so.
     ForgetsAfter,
-    /// It does not even take it.
+    /// It does not accept the block and cannot say so.
     Forgets,
 }
 
-/// Faults that come by themselves.
+/// Faults that occur at random times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     Crash,
@@ -156,7 +156,7 @@ pub(crate) enum FaultKind {
     HalfOpen,
 }
 
-/// A stream of random numbers for each part, so that one part's draws do not move another's.
+/// A stream of random numbers for each part, so that draws of one part do not change those of another.
 pub(crate) struct Rngs {
     pub(crate) chain: Rng,
     pub(crate) node: Rng,
@@ -166,16 +166,16 @@ pub(crate) struct Rngs {
     pub(crate) server: Rng,
 }
 
-/// Whose chain a world's node has.
+/// The owner of the chain that a world's node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChainIs {
-    /// Its own: others find blocks for it alone.
+    /// The node's own: other miners find blocks for it alone.
     Own,
-    /// One that several nodes share, so that somebody else brings blocks.
+    /// A chain shared by several nodes, to which blocks are added from outside.
     Shared,
 }
 
-/// What ends a process or a pool in the middle of its actions.
+/// The end of a process or a pool in the middle of its actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doom {
     Crash,
@@ -183,14 +183,14 @@ pub(crate) enum Doom {
     PoolPanic,
 }
 
-/// See the module.
+/// The simulated world of one server.
 pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
     pub(crate) agenda: Agenda<What>,
     pub(crate) trace: Trace,
     pub(crate) plan: Plan,
-    /// What can go wrong now.
+    /// The faults that can still occur.
     pub(crate) faults: Faults,
     pub(crate) injected: Injected,
     pub(crate) rngs: Rngs,
@@ -201,48 +201,48 @@ pub(crate) struct World {
     pub(crate) disk: Disk,
     pub(crate) book: Book,
     pub(crate) plant: Option<Plant>,
-    /// The process, while there is one, and how many there were.
+    /// The process, if one is running, and the count of processes so far.
     pub(crate) process: Option<Process>,
     pub(crate) boot: u32,
-    /// This happens in the driver's next turn.
+    /// The end to come in the driver's next turn.
     pub(crate) doom: Option<Doom>,
-    /// It has happened.
+    /// The end that has come in this turn.
     pub(crate) doomed: Option<Doom>,
-    /// Tips as the pool was told them, with the time; the last ones.
+    /// The latest tips told to the pool, with their times.
     pub(crate) told: VecDeque<(u64, Hash)>,
-    /// The parent of the pool's newest job, and since when.
+    /// Time and parent of the pool's newest job.
     pub(crate) job_on: Option<(u64, Hash)>,
-    /// No block of others after this, so that all that is known can be said.
+    /// Time after which no other miner finds a block, so that everything can be settled.
     pub(crate) rest_until_ms: u64,
-    /// Templates that the pool was given, by time; the last ones.
+    /// Times of the latest templates given to the pool.
     pub(crate) templates_told: VecDeque<u64>,
-    /// When something last went wrong for everybody.
+    /// Time of the last trouble that excuses every miner.
     pub(crate) trouble_ms: u64,
-    /// When the ledger last refused something.
+    /// Time at which the ledger last refused something.
     pub(crate) ledger_trouble_ms: Option<u64>,
-    /// The most that the pool ever kept, by name.
+    /// The largest count of everything the pool keeps, by name.
     pub(crate) largest: BTreeMap<&'static str, usize>,
-    /// Until when which host is refused.
+    /// Time until which a host is banned.
     pub(crate) bans: BTreeMap<u8, u64>,
-    /// How far this machine's clock is from the true time, and when that last changed.
+    /// Deviation of this machine's clock from the true time, and the time of its last change.
     pub(crate) clock_off_s: i64,
     pub(crate) clock_set_ms: u64,
-    /// What became of shares since the last pool began.
+    /// Shares submitted since the last pool was started, by worker.
     pub(crate) counts: Counts,
-    /// Users that an admin was told are added, and their addresses.
+    /// Users that an admin was told are added, with their addresses.
     pub(crate) added: BTreeMap<String, Option<String>>,
     pub(crate) is_over: bool,
-    /// Where others find blocks, if not here.
+    /// The owner of the chain.
     pub(crate) chain_is: ChainIs,
-    /// What has come for a proxy on its connections, or that they are gone.
+    /// Bytes that have come for a proxy on its connections, or `None` for their end.
     pub(crate) to_proxy: Vec<(Cord, Option<Vec<u8>>)>,
-    /// Since when its process has run without a stop, for what has to be done in time.
+    /// Time since which the process has run without being suspended.
     pub(crate) thawed_ms: u64,
-    /// Blocks whose reward was divided and checked.
+    /// Count of blocks whose reward was divided and checked.
     pub(crate) settled: u64,
 }
 
-/// Notes a line in the trace.
+/// Adds a line to the trace.
 macro_rules! note {
     ($world:expr, $($arg:tt)*) => {
         $world.trace.note($world.now_ms, format_args!($($arg)*))
@@ -250,11 +250,11 @@ macro_rules! note {
 }
 pub(crate) use note;
 
-/// After the faults have stopped: until everything must be well again, and until the end.
+/// Time from the end of the faults until everything must have recovered, and again until the end.
 pub(crate) const HEALED_MS: u64 = 400_000;
-/// Between the last miner's leave and the end.
+/// Time between the miners' leave and the end.
 const LEFT_MS: u64 = 30_000;
-/// From then on nobody mines.
+/// Time from the end of the faults until mining stops.
 pub(crate) const REST_MS: u64 = HEALED_MS + 60_000;
 
 impl World {
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// Runs to the end of the plan, or for so many steps.
+    /// Runs to the end of the plan, or for `steps_max` steps.
     pub(crate) fn run(&mut self, steps_max: u64) {
         self.begin();
         while !self.is_over
@@ -328,7 +328,7 @@ impl World {
         }
     }
 
-    /// One thing happens.
+    /// Carries out one event.
     pub(crate) fn take_step(&mut self, what: What) {
         self.step += 1;
         self.happen(what);
@@ -374,7 +374,7 @@ impl World {
         }
     }
 
-    /// What a clock would show that is right, Unix seconds.
+    /// The Unix time of a correct clock.
     pub(crate) fn true_s(&self) -> u64 {
         START_S + self.now_ms / 1000
     }
@@ -436,7 +436,7 @@ impl World {
             What::Rest => self.rest(),
             What::Leave => self.leave(),
             What::End => self.end(),
-            // Meant for a process that is gone.
+            // Meant for an earlier process.
             _ => {}
         }
     }
@@ -457,7 +457,7 @@ impl World {
         }
     }
 
-    /// What the disk has done since is entered in the book.
+    /// Enters the batches that the disk has made durable in the book.
     pub(crate) fn settle_book(&mut self) {
         for batch in std::mem::take(&mut self.disk.done) {
             self.book.commit(&batch);

@@ -1,12 +1,12 @@
-//! A few seeds of the lab, each twice; `make sim` runs more and longer.
+//! Runs a few seeds of the simulator, each twice; `make sim` runs more and longer.
 
 use hstratum_sim::plant::Plant;
 use hstratum_sim::{Run, run};
 
-/// Simulated hours of a seed here.
+/// Simulated hours of a seed.
 const HOURS: f64 = 0.4;
 
-/// The same before a proxy: the default of `make sim`, since shorter seeds find less than they cost.
+/// The same with a proxy: the default of `make sim`, because shorter seeds find less than they cost.
 const HOURS_WITH_PROXY: f64 = 3.0;
 
 fn check(seed: u64) {
@@ -42,7 +42,7 @@ fn seeds_with_a_proxy_hold_and_repeat_themselves() {
     }
 }
 
-/// The seeds are the first that find them; see the lab's README.
+/// The seeds are the first that find each bug; see the simulator's README.
 #[test]
 fn planted_bugs_are_found() {
     for (plant, seed, says) in [
@@ -112,7 +112,7 @@ fn planted_bugs_of_a_proxy_are_found() {
     }
 }
 
-/// With the bug the run fails and says so.
+/// Checks that the run fails with the bug, and with this message.
 fn check_plant(plant: Plant, whole: &Run, says: &str) {
     let planted = Run {
         plant: Some(plant),

@@ -1,7 +1,7 @@
-//! What a ledger keeps: credit, the life of a found block, and what miners have sent.
+//! The records of a ledger: credit, the states of a found block, and counts of submitted shares.
 //!
-//! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a
-//! late one falls into the right round. How the ledger is kept is not in here.
+//! Rounds are cut by height, not by clock: a share counts for the height its job was mining, so a late
+//! one falls into the right round. Storing the records is the server's part.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::chain::block::Verdict;
 use crate::units::{Difficulty, Hash, Height, Seq, hex};
 
-/// One accepted share, as money.
+/// The credit of one accepted share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Credit {
     /// Its place in the order of acceptance.
     pub seq: Seq,
     /// The height its job was mining.
     pub height: Height,
-    /// Who is paid.
+    /// The account that is paid.
     pub account: Arc<str>,
     /// The difficulty it was assigned.
     pub difficulty: Difficulty,
@@ -25,27 +25,27 @@ pub struct Credit {
     pub network_difficulty: Difficulty,
 }
 
-/// How far a found block has come.
+/// The state of a found block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlockState {
-    /// Offered to the node, which has not answered.
+    /// Offered to the node, which has not answered yet.
     Found,
-    /// On the main chain, and its reward cannot be spent yet.
+    /// On the main chain; its reward cannot be spent yet.
     Accepted,
-    /// On the main chain so deep that its reward can be spent.
+    /// On the main chain, so deep that its reward can be spent.
     Confirmed,
-    /// Valid, and not on the main chain.
+    /// Valid, but not on the main chain.
     Orphaned,
-    /// Not taken by the node.
+    /// Rejected by the node.
     Refused,
 }
 
-/// How much work a chain has, as hsd counts it (`chainwork`): big-endian.
+/// The total work of a chain, as hsd counts it (`chainwork`): a big-endian number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Chainwork(pub [u8; 32]);
 
 impl Chainwork {
-    /// From 64 hex digits.
+    /// Reads 64 hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         // Hashes are written the same way, first byte first.
         Hash::from_hex(text).map(|hash| Self(hash.0))
@@ -66,42 +66,42 @@ impl fmt::Display for Chainwork {
     }
 }
 
-/// The end of a chain. Of two, the one with more work is the better one, whatever their heights.
+/// The tip of a chain. Of two, the one with more work is better, whatever their heights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tip {
     /// Its height.
     pub height: Height,
     /// Its hash.
     pub hash: Hash,
-    /// All work up to it.
+    /// Total work of the chain up to it.
     pub work: Chainwork,
 }
 
-/// What a node knows of the chain at one moment.
+/// A node's report of its chain at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct View {
-    /// The end of its main chain.
+    /// The tip of its main chain.
     pub tip: Tip,
-    /// Whether it calls itself synchronized.
+    /// True if the node says that it is synchronized.
     pub is_synced: bool,
 }
 
-/// What a node's word is worth to a ledger, which keeps the tip with the most work that anybody has
-/// shown it.
+/// The trust that a node's view of the chain deserves. The ledger keeps the tip with the most work that
+/// any node has reported, and compares with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Knowledge {
-    /// It is synchronized, and knows this very tip or more work.
+    /// Trusted: it is synchronized, and has this very tip or more work.
     Enough,
-    /// It is still downloading.
+    /// Not trusted: it is still downloading.
     Unsynced,
-    /// Its tip is another one, with as much work as this: which of the two stays is not known.
+    /// Not trusted: it has another tip with as much work as the one given here, and either may stay.
     Tied(Tip),
-    /// It knows less work than this tip has.
+    /// Not trusted: it has less work than the tip given here.
     Behind(Tip),
 }
 
 impl Knowledge {
-    /// Of a node with this view, by the highest tip that is known.
+    /// Judges a node's view against the tip with the most work that is known.
     pub fn of(view: &View, highest: &Tip) -> Self {
         match view.tip.work.cmp(&highest.work) {
             Ordering::Less => Self::Behind(*highest),
@@ -112,24 +112,24 @@ impl Knowledge {
     }
 }
 
-/// Where a block is as a node's chain stands now.
+/// The position of a block in a node's chain now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sighting {
-    /// The chain does not reach its height: that says nothing of it.
+    /// The chain does not reach its height, so nothing is known.
     Above,
     /// Another block is at its height.
     Elsewhere,
-    /// Another block is at its height, so deep that a reward there could be spent.
+    /// Another block is at its height, so deep that the reward of a block there could be spent.
     Gone,
-    /// On the main chain, with a reward that cannot be spent yet.
+    /// On the main chain; its reward cannot be spent yet.
     OnMain,
-    /// On it, so deep that its reward can be spent in the next block.
+    /// On the main chain, so deep that its reward can be spent in the next block.
     Mature,
 }
 
 impl Sighting {
-    /// Of a block, by a node whose chain ends at `tip` and has the block `there` at its height.
-    /// `maturity`: how deep a block must be for its reward to be spent in the next one.
+    /// Finds the position of a block by the node's chain, which ends at `tip` and has the block `there`
+    /// at the block's height. `maturity` is the depth at which a reward can be spent in the next block.
     pub fn of(
         (hash, height): (&Hash, Height),
         there: Option<&Hash>,
@@ -148,7 +148,8 @@ impl Sighting {
         }
     }
 
-    /// Whether the block need not be offered again: the chain has it, or another in its place for good.
+    /// True if the block need not be offered again: it is on the chain, or another has its place for
+    /// good.
     pub fn is_answer(self) -> bool {
         matches!(self, Self::OnMain | Self::Mature | Self::Gone)
     }
@@ -175,17 +176,17 @@ impl BlockState {
         }
     }
 
-    /// The state of that name.
+    /// The state of that name; `None` for any other name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Whether the block is on the main chain, and its round closed.
+    /// True if the block is on the main chain, so that its round is closed.
     pub fn is_on_main(self) -> bool {
         matches!(self, Self::Accepted | Self::Confirmed)
     }
 
-    /// After the node's verdict.
+    /// The state after the node's verdict.
     #[must_use]
     pub fn after_verdict(self, verdict: &Verdict) -> Self {
         match (self, verdict) {
@@ -196,10 +197,10 @@ impl BlockState {
         }
     }
 
-    /// After a look at the chain by a node that knows enough. Until the node has answered, absence
-    /// says nothing, unless others' blocks lie deep above: the answer may never come, and payouts of
-    /// later blocks wait for it. What was confirmed may have been paid for: it is lost only when
-    /// another block is as deep as it had to be.
+    /// The state after a trusted node was asked for the block's position. Absence of a block that the
+    /// node has not answered yet means nothing, until other blocks lie deep above its height: then the
+    /// answer may never come, while payouts of later blocks wait for it. A confirmed block may have been
+    /// paid out already: it is orphaned only when another block at its height has reached the same depth.
     #[must_use]
     pub fn after_sighting(self, sighting: Sighting) -> Self {
         match (self, sighting) {
@@ -213,12 +214,12 @@ impl BlockState {
     }
 }
 
-/// Number and summed difficulty of shares.
+/// Count and summed difficulty of shares.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Work {
-    /// How many.
+    /// Count of shares.
     pub count: u64,
-    /// The sum of the difficulties they were assigned.
+    /// Sum of the difficulties they were assigned.
     pub difficulty: f64,
 }
 
@@ -230,23 +231,23 @@ impl Work {
     }
 }
 
-/// What one worker has sent, by outcome. Not money.
+/// The shares that one worker has submitted, by result. Statistics only, not money.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
-    /// Accepted.
+    /// Accepted shares.
     pub accepted: Work,
-    /// For a job whose parent is no longer the tip, or that is too old to be known.
+    /// Shares for a job whose parent is no longer the tip, or that is too old to be known.
     pub stale: Work,
-    /// Above the target.
+    /// Shares above the target.
     pub low: Work,
-    /// Sent before.
+    /// Shares sent before.
     pub duplicate: Work,
-    /// When the first and the last share of these were accepted, Unix seconds; none where none was.
+    /// Time of the first and of the last accepted share, in Unix seconds; `None` if none was accepted.
     pub times: Option<(u64, u64)>,
 }
 
 impl Work {
-    /// Adds what was counted elsewhere.
+    /// Adds another count.
     pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.difficulty += other.difficulty;
@@ -254,7 +255,7 @@ impl Work {
 }
 
 impl Tally {
-    /// Adds what was counted elsewhere.
+    /// Adds another tally.
     pub fn add(&mut self, other: &Self) {
         self.accepted.add(&other.accepted);
         self.stale.add(&other.stale);
@@ -269,14 +270,14 @@ impl Tally {
     }
 }
 
-/// Whose [`Tally`] it is.
+/// A [`Tally`] with its worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tallied {
-    /// Who is paid.
+    /// The account.
     pub account: Arc<str>,
-    /// Which machine; empty where the name says none.
+    /// The worker; empty if the name has no worker part.
     pub worker: Box<str>,
-    /// What it has sent.
+    /// The shares.
     pub tally: Tally,
 }
 
@@ -374,7 +375,7 @@ mod tests {
         assert_eq!(gone(BlockState::Found), BlockState::Orphaned);
         assert_eq!(gone(BlockState::Refused), BlockState::Refused);
         assert_eq!(gone(BlockState::Confirmed), BlockState::Orphaned);
-        // Its answer may come all the same.
+        // Its answer may still come.
         let late = gone(BlockState::Found).after_verdict(&Verdict::Accepted);
         assert_eq!(late, BlockState::Accepted);
     }

@@ -1,4 +1,5 @@
-//! Work and money: what a ledger keeps, how a reward is divided, what a dump says.
+//! Work and money: the records of a ledger, the division of a reward, the share dump. Storage is not in
+//! here.
 
 pub mod ledger;
 pub mod payout;

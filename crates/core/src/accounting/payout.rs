@@ -1,10 +1,8 @@
-//! How a block's reward is divided: exact arithmetic over work, no rounding but the one to base
-//! units.
+//! Divides a block's reward by work, in exact arithmetic: the only rounding is the one to base units.
 //!
-//! Work is difficulty × count, summed without loss, so that neither the order of shares nor how
-//! they were grouped can change an amount. Only its proportions matter: what a unit of difficulty
-//! is worth, and whether a share was worth its while at the network's terms, is never asked.
-//! Invariant: amounts + fee + remainder = reward. Nothing here knows a ledger.
+//! Work is difficulty × count, summed without loss, so neither the order nor the grouping of shares can
+//! change an amount. Only the proportions of work matter: the value of a unit of difficulty is never
+//! computed. Invariant: amounts + fee + remainder = reward. Nothing here knows a ledger.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,17 +16,17 @@ use crate::units::Difficulty;
 /// Base units in one HNS, as a power of ten.
 const HNS_DECIMALS: u8 = 6;
 
-/// Decimals of a percentage: so many are whole millionths.
+/// Decimals allowed in a percentage, which make whole millionths.
 const PERCENT_DECIMALS: u8 = 4;
 
-/// Decimals of any other number that an operator writes.
+/// Decimals allowed in any other number that an operator writes.
 const DECIMALS_MAX: u8 = 9;
 
-/// All of it, in millionths.
+/// The whole, in millionths.
 const WHOLE_PPM: u32 = 1_000_000;
 
-/// Work, exactly: an integer in units of 2^-1074, which every difficulty is a multiple of. What a
-/// [`Window`] gives is in a smaller unit of its own.
+/// Exact work: an integer in units of 2^-1074, of which every difficulty is a multiple. The weights of a
+/// [`Window`] are in a smaller unit of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight(BigUint);
 
@@ -54,20 +52,20 @@ impl<'a> Sum<&'a Self> for Weight {
     }
 }
 
-/// A reward divided. `amounts` + fee + remainder is the reward.
+/// A divided reward. `amounts` + fee + remainder is the reward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split<K> {
     /// The pool's fee, in base units.
     pub fee: u64,
-    /// What nobody had earned, in base units: everything but the fee where there was no work.
+    /// Base units that no account has earned: everything but the fee if there was no work.
     pub remainder: u64,
-    /// What each account gets, in base units; those that get nothing are left out.
+    /// Base units of each account; accounts that get nothing are left out.
     pub amounts: BTreeMap<K, u64>,
 }
 
-/// Divides a reward in proportion to work, by largest remainder: each account gets its share
-/// rounded down, and the base units that are left go one each to those whose shares lost most by
-/// it, of equals to the first by key.
+/// Divides a reward in proportion to work, by largest remainder: each account gets its part rounded down,
+/// and the base units left over go one each to the accounts that lost most by the rounding; between
+/// equals the lower key comes first.
 #[must_use]
 pub fn split<K: Ord + Clone>(reward: u64, fee: FeePpm, weights: &BTreeMap<K, Weight>) -> Split<K> {
     let fee = fee.of(reward);
@@ -91,7 +89,7 @@ pub fn split<K: Ord + Clone>(reward: u64, fee: FeePpm, weights: &BTreeMap<K, Wei
     }
     let given: u64 = shares.iter().map(|(_, whole, _)| whole).sum();
     let left = usize::try_from(rest - given).expect("less than one for each account");
-    // Stable: of equals, the first by key.
+    // A stable sort: equals stay in the order of keys.
     shares.sort_by(|(_, _, a), (_, _, b)| b.cmp(a));
     for (_, whole, _) in &mut shares[..left] {
         *whole += 1;
@@ -106,11 +104,11 @@ pub fn split<K: Ord + Clone>(reward: u64, fee: FeePpm, weights: &BTreeMap<K, Wei
     }
 }
 
-/// The last N × network difficulty of work before a block, for PPLNS. Heights go in from the
-/// block's downwards; the one that crosses the edge counts in proportion.
+/// The PPLNS window: the last N × network difficulty of work before a block. Heights are pushed from the
+/// block's downwards; the one that crosses the window's edge counts in proportion.
 #[derive(Clone, Debug)]
 pub struct Window<K> {
-    /// What the window holds, times 10^decimals.
+    /// Work that the window holds, times 10^decimals.
     wanted: BigUint,
     /// 10^decimals.
     scale: BigUint,
@@ -132,13 +130,13 @@ impl<K: Ord> Window<K> {
         }
     }
 
-    /// Whether no lower height counts any more.
+    /// True if no lower height counts any more.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Takes the next lower height. Once the window is full, nothing more is taken.
+    /// Adds the next lower height; ignored once the window is full.
     pub fn push(&mut self, height: BTreeMap<K, Weight>) {
         if self.full {
             return;
@@ -148,7 +146,8 @@ impl<K: Ord> Window<K> {
         let offered = &total.0 * &self.scale;
         self.full = offered >= missing;
         if offered > missing {
-            // The part missing / offered of this height: all others are multiplied instead.
+            // The part missing / offered of this height counts. Instead of dividing, all others are
+            // multiplied.
             for weight in self.weights.values_mut() {
                 weight.0 *= &offered;
             }
@@ -163,7 +162,7 @@ impl<K: Ord> Window<K> {
         }
     }
 
-    /// Each account's part in the window: proportions, in a unit of their own.
+    /// The work of each account in the window, in a unit of its own: only the proportions have a meaning.
     #[must_use]
     pub fn into_weights(self) -> BTreeMap<K, Weight> {
         self.weights
@@ -175,7 +174,7 @@ impl<K: Ord> Window<K> {
 pub struct FeePpm(u32);
 
 impl FeePpm {
-    /// `None` above 1,000,000.
+    /// Makes a fee; `None` above 1,000,000.
     #[must_use]
     pub fn new(ppm: u32) -> Option<Self> {
         (ppm <= WHOLE_PPM).then_some(Self(ppm))
@@ -183,8 +182,7 @@ impl FeePpm {
 
     /// Reads a percentage with at most four decimals, such as `1.25`.
     ///
-    /// # Errors
-    /// When it is none, or above 100.
+    /// A text that is not such a number, or above 100.
     pub fn parse_percent(text: &str) -> Result<Self, NotANumber> {
         let ppm = parse_decimal(text, PERCENT_DECIMALS)
             .and_then(|decimal| decimal.scaled(PERCENT_DECIMALS))
@@ -196,7 +194,7 @@ impl FeePpm {
         fee.ok_or(NotANumber::NotPercent)
     }
 
-    /// In millionths.
+    /// The fee in millionths.
     #[must_use]
     pub fn get(self) -> u32 {
         self.0
@@ -231,8 +229,7 @@ pub struct Decimal {
 impl Decimal {
     /// Reads a number above zero with at most nine decimals, such as `2` or `0.5`.
     ///
-    /// # Errors
-    /// When it is none.
+    /// A text that is not such a number.
     pub fn parse_positive(text: &str) -> Result<Self, NotANumber> {
         let decimal = parse_decimal(text, DECIMALS_MAX)?;
         if decimal.digits == 0 {
@@ -241,7 +238,7 @@ impl Decimal {
         Ok(decimal)
     }
 
-    /// Digits with that many decimals.
+    /// The number as an integer of 10^-`decimals`.
     fn scaled(self, decimals: u8) -> Result<u64, NotANumber> {
         let power = 10_u64.pow(u32::from(decimals - self.decimals));
         self.digits.checked_mul(power).ok_or(NotANumber::TooGreat)
@@ -249,7 +246,7 @@ impl Decimal {
 }
 
 impl fmt::Display for Decimal {
-    /// With as few digits as it takes.
+    /// With no more decimals than needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = 10_u64.pow(self.decimals.into());
         let (whole, part) = (self.digits / one, self.digits % one);
@@ -264,15 +261,14 @@ impl fmt::Display for Decimal {
 
 /// Reads an amount of HNS with at most six decimals, such as `10` or `0.5`, as base units.
 ///
-/// # Errors
-/// When it is none, or more than a ledger can hold.
+/// A text that is not such a number, or an amount above `i64::MAX`, which a ledger cannot hold.
 pub fn parse_hns(text: &str) -> Result<u64, NotANumber> {
     let units = parse_decimal(text, HNS_DECIMALS)?.scaled(HNS_DECIMALS)?;
     i64::try_from(units).map_err(|_| NotANumber::TooGreat)?;
     Ok(units)
 }
 
-/// Base units, shown as HNS with six decimals.
+/// Base units, displayed as HNS with six decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hns(pub i128);
 
@@ -285,18 +281,18 @@ impl fmt::Display for Hns {
     }
 }
 
-/// Why a text is not the number that was asked for.
+/// The reason why a text is not the expected number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotANumber {
     /// Not digits with at most one point between them.
     Malformed,
-    /// More decimals than these.
+    /// More decimals than this.
     Decimals(u8),
-    /// Above what it may be.
+    /// Too large.
     TooGreat,
     /// Above a hundred percent.
     NotPercent,
-    /// Zero, where something must be.
+    /// Zero, where the number must be above it.
     Zero,
 }
 
@@ -314,7 +310,7 @@ impl fmt::Display for NotANumber {
 
 impl std::error::Error for NotANumber {}
 
-/// Digits, and perhaps a point with more of them; no sign, no exponent, no space.
+/// Parses digits, and optionally a point with more of them; no sign, exponent or space.
 fn parse_decimal(text: &str, decimals_max: u8) -> Result<Decimal, NotANumber> {
     let (whole, part) = match text.split_once('.') {
         Some((whole, part)) if !part.is_empty() => (whole, part),

@@ -27,7 +27,7 @@ fn no_fee(reward: u64, rows: &[(u8, f64, u64)]) -> Vec<(u8, u64)> {
     split.amounts.into_iter().collect()
 }
 
-/// Any difficulty there is, mostly of the extreme ones, and everyday ones.
+/// Any valid difficulty, extreme ones often.
 fn difficulty() -> impl Strategy<Value = f64> {
     prop_oneof![
         Just(f64::from_bits(1)),

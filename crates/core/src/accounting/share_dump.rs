@@ -1,7 +1,7 @@
-//! What is written to `shares/[height]-[hash].json` when a block of the pool is accepted.
+//! The share dump: the file `shares/[height]-[hash].json`, written when a block of the pool is accepted.
 //!
-//! The fields, their names and their order are the JavaScript ancestor's: payout scripts in the
-//! field read these files.
+//! The fields, their names and their order are those of the JavaScript pool that this one replaces,
+//! because payout scripts in the field read these files.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct Dump {
     pub block: Hash,
     /// The block's time, in unix seconds.
     pub ts: u64,
-    /// When the round was closed, in unix seconds.
+    /// Time at which the round was closed, in unix seconds.
     pub time: u64,
     /// The coinbase's txid.
     pub txid: Hash,
@@ -30,17 +30,17 @@ pub struct Dump {
     pub reward: u64,
     /// The sum of all shares, in difficulty.
     pub total: f64,
-    /// Account to difficulty. Sorted, so that the same round gives the same bytes.
+    /// Sum of difficulty by account. Sorted, so that the same round gives the same bytes.
     pub shares: BTreeMap<String, f64>,
 }
 
 impl Dump {
-    /// The file's name, `[height]-[hash].json`.
+    /// The file's name: `[height]-[hash].json`.
     pub fn file_name(&self) -> String {
         format!("{}-{}.json", self.height, self.block)
     }
 
-    /// The file's content: JSON, two spaces deep.
+    /// The file's content: JSON, indented by two spaces.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("keys are strings and numbers are plain")
     }
@@ -72,7 +72,8 @@ impl Serialize for Dump {
 /// A number as JavaScript prints it: 8 and not 8.0.
 struct Number(f64);
 
-/// Above 2^53 not every integer is a double, so that an integer would promise too much.
+/// From here on not every integer is a double, so a number written as an integer would look more exact
+/// than it is.
 const INTEGER_MAX: f64 = (1u64 << 53) as f64;
 
 impl Serialize for Number {

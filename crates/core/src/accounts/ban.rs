@@ -1,9 +1,9 @@
-//! Addresses that are refused: those that keep coming back with connections that have to be dropped,
-//! and those that the operator has banned.
+//! Banned addresses: those that keep sending connections that have to be dropped, and those that the
+//! operator has banned.
 //!
-//! A connection is dropped for what it does; its address is refused only when that happens again and
-//! again while nobody at the address mines, so that one bad machine does not shut out a farm behind
-//! one address. The operator's word holds whoever mines there.
+//! A connection is dropped for its own misbehaviour. Its address is banned only when that happens again
+//! and again while nobody mines from it, so that one bad machine does not shut out a farm behind the same
+//! address. A ban of the operator holds even if somebody mines from there.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,36 +13,36 @@ use crate::limits::{
 };
 use crate::units::Now;
 
-/// An address that is refused.
+/// The ban of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban {
-    /// The address; of IPv6 the first of its /64, all of which is meant.
+    /// The address; for IPv6 the first of the /64 that is banned.
     pub address: IpAddr,
-    /// Since when, Unix seconds.
+    /// Start of the ban, in Unix seconds.
     pub since_s: u64,
-    /// Until when; none: until it is unbanned.
+    /// End of the ban, in Unix seconds; `None` until it is lifted.
     pub until_s: Option<u64>,
-    /// Why, for the operator.
+    /// Text for the operator.
     pub reason: String,
-    /// Whose word it is.
+    /// The party that banned it.
     pub by: BannedBy,
 }
 
-/// Who has banned an address.
+/// The party that banned an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BannedBy {
-    /// The operator: it outlives a restart.
+    /// The operator; the ban outlives a restart.
     Operator,
-    /// The pool, for what came from there.
+    /// The pool, after connections from there had to be dropped.
     Pool,
 }
 
-/// What the operator has changed.
+/// A change of the operator's bans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BanChange {
-    /// An address is banned, or banned anew.
+    /// An address is banned, or its ban is replaced.
     Banned(Ban),
-    /// It is not, whoever had banned it.
+    /// A ban is lifted, the operator's or the pool's.
     Lifted(IpAddr),
 }
 
@@ -52,36 +52,36 @@ impl Ban {
     }
 }
 
-/// What is remembered of an address.
+/// The dropped connections or wrong guesses of an address.
 struct Offence {
     drops: u32,
     since_ms: u64,
 }
 
-/// See the module.
+/// All bans in force, and the addresses close to one.
 #[derive(Default)]
 pub(crate) struct Bans {
     offences: Offences<BAN_MS>,
-    /// The operator's.
+    /// The operator's bans.
     ordered: HashMap<IpAddr, Ban>,
 }
 
 impl Bans {
-    /// A connection from there was dropped while nobody mined from there; true when the address
-    /// is refused from now on.
+    /// Counts a dropped connection from an address that nobody mines from; true if this makes the address
+    /// banned.
     pub(crate) fn drop_from(&mut self, address: IpAddr, now_ms: u64) -> bool {
         self.offences.add(network_of(address), now_ms) == BAN_DROPS
     }
 
-    /// Whether connections from there are refused.
+    /// True if connections from the address are refused.
     pub(crate) fn is_banned(&mut self, address: IpAddr, now: Now) -> bool {
         let address = network_of(address);
         self.offences.count(address, now.ms) >= BAN_DROPS
             || (self.ordered.get(&address)).is_some_and(|ban| !ban.is_over(now))
     }
 
-    /// Takes over the operator's bans as they are kept; gives the addresses that are refused anew. What
-    /// speaks against one that was lifted is forgotten.
+    /// Replaces the operator's bans by the stored ones; gives the newly banned addresses. For an address
+    /// whose ban was lifted, the drops counted by the pool are forgotten too.
     pub(crate) fn restore(&mut self, bans: Vec<Ban>) -> HashSet<IpAddr> {
         let bans = bans.into_iter().take(OPERATOR_BANS_MAX);
         let bans = bans.map(|ban| {
@@ -101,7 +101,7 @@ impl Bans {
             .collect()
     }
 
-    /// The operator bans an address, or bans it anew; false when there are too many.
+    /// Adds or replaces a ban of the operator; false if [`OPERATOR_BANS_MAX`] addresses are banned.
     pub(crate) fn ban(&mut self, ban: Ban, now: Now) -> bool {
         let address = network_of(ban.address);
         self.ordered.retain(|_, old| !old.is_over(now));
@@ -112,7 +112,7 @@ impl Bans {
         fits
     }
 
-    /// Forgets all that speaks against an address; false when nothing had it refused.
+    /// Lifts every ban of an address and forgets its drops; false if it was not banned.
     pub(crate) fn unban(&mut self, address: IpAddr, now: Now) -> bool {
         let was_banned = self.is_banned(address, now);
         let address = network_of(address);
@@ -121,7 +121,7 @@ impl Bans {
         was_banned
     }
 
-    /// The operator's bans that are not over, oldest first.
+    /// The operator's bans in force, oldest first.
     pub(crate) fn ordered(&self, now: Now) -> Vec<Ban> {
         let open = self.ordered.values().filter(|ban| !ban.is_over(now));
         let mut open: Vec<Ban> = open.cloned().collect();
@@ -129,7 +129,7 @@ impl Bans {
         open
     }
 
-    /// Every address that is refused, oldest first, the operator's before the pool's.
+    /// All bans in force, the operator's first, each kind oldest first.
     pub(crate) fn list(&mut self, now: Now) -> Vec<Ban> {
         self.offences.forget_old(now.ms);
         let mut list = self.ordered(now);
@@ -149,17 +149,17 @@ impl Bans {
         list
     }
 
-    /// Addresses that are remembered.
+    /// Count of remembered addresses.
     pub(crate) fn len(&self) -> usize {
         self.offences.len()
     }
 
-    /// Bans of the operator, those that are over included.
+    /// Count of the operator's bans, expired ones included.
     pub(crate) fn ordered_len(&self) -> usize {
         self.ordered.len()
     }
 
-    /// How many addresses are refused.
+    /// Count of addresses banned by the pool.
     pub(crate) fn banned(&self, now_ms: u64) -> usize {
         let is_banned =
             |one: &Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
@@ -168,29 +168,30 @@ impl Bans {
     }
 }
 
-/// Addresses that guess the admin's password. Who mines there is not refused, but its guesses are.
+/// Counts wrong admin passwords by address. Beyond [`ADMIN_GUESSES_MAX`] an address may go on mining, but
+/// its admin logins are refused.
 #[derive(Default)]
 pub(crate) struct Guesses(Offences<GUESS_MS>);
 
 impl Guesses {
-    /// Whether the admin's password is still looked at from there.
+    /// True if an admin password from the address is still checked.
     pub(crate) fn may_guess(&mut self, address: IpAddr, now_ms: u64) -> bool {
         self.0.count(network_of(address), now_ms) < ADMIN_GUESSES_MAX
     }
 
-    /// A wrong one came from there; true when it was the last that is looked at.
+    /// Counts a wrong one; true if it was the last that is checked.
     pub(crate) fn guessed(&mut self, address: IpAddr, now_ms: u64) -> bool {
         self.0.add(network_of(address), now_ms) == ADMIN_GUESSES_MAX
     }
 
-    /// Addresses that are remembered.
+    /// Count of remembered addresses.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// What speaks against addresses, each for so many milliseconds from its first offence. The oldest is
-/// forgotten for a new one when there are too many.
+/// Offences counted by address, each for `KEPT_MS` from the first one. Beyond [`BANNED_ADDRESSES_MAX`]
+/// addresses the oldest is forgotten.
 #[derive(Default)]
 struct Offences<const KEPT_MS: u64> {
     by_address: HashMap<IpAddr, Offence>,
@@ -199,7 +200,7 @@ struct Offences<const KEPT_MS: u64> {
 }
 
 impl<const KEPT_MS: u64> Offences<KEPT_MS> {
-    /// One more; how many there are now.
+    /// Adds one; returns the count for the address.
     fn add(&mut self, address: IpAddr, now_ms: u64) -> u32 {
         self.forget_old(now_ms);
         if !self.by_address.contains_key(&address) {
@@ -250,7 +251,8 @@ impl<const KEPT_MS: u64> Offences<KEPT_MS> {
     }
 }
 
-/// Whoever has one IPv6 address has a whole /64 of them.
+/// The address that bans and counts use: an IPv4 address itself, an IPv6 address as the first of its /64,
+/// because a customer is usually given a whole /64.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,

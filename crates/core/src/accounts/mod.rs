@@ -1,7 +1,8 @@
-//! Names, accounts and who may use them.
+//! Maps names on the wire to accounts, and decides who may log in.
 //!
-//! A name on the wire is an account or `account.worker`. Credit belongs to the account. Passwords
-//! of the slow kind are not checked here: [`Login::Ask`] says that somebody else must.
+//! A name on the wire is an account or `account.worker`. Credit belongs to the account. Argon2id
+//! passwords are not checked here, since that takes milliseconds: [`Login::Ask`] leaves them to the
+//! caller.
 
 pub mod ban;
 pub mod password;
@@ -19,30 +20,30 @@ use crate::accounts::refused_logins::Reason;
 use crate::chain::address::{Address, Network};
 use crate::limits::NAME_BYTES_MAX;
 
-/// The account that an admin password creates.
+/// The account that the `admin-password` option creates.
 pub const ADMIN: &str = "admin";
 
-/// Who may mine.
+/// The rule for who may mine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
     /// Known accounts only.
     Users,
     /// Any name; a known account needs its password.
     Open,
-    /// The account is a Handshake address of this network that can be paid.
+    /// The account is a payable Handshake address of this network.
     Address,
 }
 
 impl Auth {
     const ALL: [Self; 3] = [Self::Users, Self::Open, Self::Address];
 
-    /// The one of that name.
+    /// The mode of that name; `None` for any other name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|auth| auth.name() == name)
     }
 
-    /// As the option has it.
+    /// The name in the option.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,20 +54,20 @@ impl Auth {
     }
 }
 
-/// A name without control characters; `None` when nothing or too much is left.
+/// A name without its control characters; `None` if nothing is left, or more than [`NAME_BYTES_MAX`].
 pub fn clean_name(raw: &str) -> Option<String> {
     let name: String = raw.chars().filter(|c| !c.is_control()).collect();
     (1..=NAME_BYTES_MAX).contains(&name.len()).then_some(name)
 }
 
-/// Who is paid, and which machine.
+/// A name split into account and worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The whole name, cleaned.
     pub name: Box<str>,
-    /// Who is paid.
+    /// The account that earns the credit.
     pub account: Arc<str>,
-    /// Which machine, where the name says so.
+    /// The worker part, if the name has one.
     pub worker: Option<Box<str>>,
 }
 
@@ -75,29 +76,29 @@ pub struct User {
 pub enum Login {
     /// The user may mine.
     Yes(User),
-    /// The user may not.
+    /// The user may not mine.
     No,
-    /// Whoever hashes passwords must say whether this one is the account's.
+    /// The password hasher must decide if the password is this stored one.
     Ask(User, StoredPassword),
 }
 
-/// The known accounts.
+/// The known accounts: their passwords, and the rule for all other names.
 pub struct Accounts {
     auth: Auth,
     network: Network,
-    /// Keys the digests of verified passwords, so that they are worth nothing outside this process.
+    /// Key of the digests of verified passwords, so that they are worth nothing outside this process.
     secret: [u8; 32],
     known: HashMap<Arc<str>, Account>,
 }
 
 struct Account {
     password: StoredPassword,
-    /// Digest of the password that was last found right, so that the slow hash runs once.
+    /// Digest of the password that was last found right, so that the slow hash is computed once.
     verified: Option<[u8; 32]>,
 }
 
 impl Accounts {
-    /// No accounts yet; `secret` is random.
+    /// Starts without accounts; `secret` is random.
     pub fn new(auth: Auth, network: Network, secret: [u8; 32]) -> Self {
         Self {
             auth,
@@ -107,17 +108,17 @@ impl Accounts {
         }
     }
 
-    /// Whether `name` is a known account.
+    /// True if `name` is a known account.
     pub fn contains(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
 
-    /// The account's password as it is kept; none of an account that is not known.
+    /// The stored password of a known account.
     pub fn password(&self, account: &str) -> Option<&StoredPassword> {
         self.known.get(account).map(|known| &known.password)
     }
 
-    /// Whether the account's password is of the kind that is no longer written.
+    /// True if the account's password is still stored in the old form, which is no longer written.
     pub fn is_of_old_kind(&self, account: &str) -> bool {
         let account = self.known.get(account);
         account.is_some_and(|a| matches!(a.password, StoredPassword::Hash256(_)))
@@ -137,9 +138,10 @@ impl Accounts {
         self.known.remove(name);
     }
 
-    /// Splits a cleaned name: the longest known account that it begins with, before a dot, or before
-    /// an underscore where the account has a dot itself, since a Goldshell appends `_SERIAL` to such a
-    /// name; without one the part before the first dot is the account.
+    /// Splits a cleaned name into account and worker. The account is the longest known one that the name
+    /// begins with, followed by a dot, or by an underscore if the account has a dot itself, since a
+    /// Goldshell appends `_SERIAL` to such a name. Without a known account it is the part before the
+    /// first dot.
     pub fn user(&self, name: &str) -> User {
         let (account, worker) = self.split(name);
         let worker = worker.filter(|worker| !worker.is_empty()).map(Into::into);
@@ -178,7 +180,8 @@ impl Accounts {
         }
     }
 
-    /// The text of an address that an account can be paid at: a name in capitals is the same account.
+    /// The one spelling of a payable address: an address in capitals is the same account. `None` if the
+    /// account is not such an address.
     pub(crate) fn one_spelling(&self, account: &str) -> Option<String> {
         let address = Address::parse_payable(account, self.network)?;
         Some(address.encode(self.network))
@@ -199,8 +202,8 @@ impl Accounts {
         }
     }
 
-    /// Whether an account may mine at all, whoever has found its password right: one that is not
-    /// disabled, or one that needs no password.
+    /// True if the account may mine once its password is right: it is known and not disabled, or needs no
+    /// password.
     pub fn may_mine(&self, account: &str) -> bool {
         match (self.known.get(account), self.auth) {
             (Some(known), _) => !known.password.is_locked(),
@@ -210,7 +213,7 @@ impl Accounts {
         }
     }
 
-    /// Why a cleaned name is not let in, after it was not.
+    /// The reason of a refusal, for a cleaned name that was refused.
     pub(crate) fn why_refused(&self, name: &str) -> Reason {
         match (self.known.get(&self.user(name).account), self.auth) {
             (Some(known), _) if known.password.is_locked() => Reason::Disabled,
@@ -220,7 +223,7 @@ impl Accounts {
         }
     }
 
-    /// Remembers that `password` was found to be the account's.
+    /// Remembers that `password` was verified as the account's.
     pub fn verified(&mut self, account: &str, password: &str) {
         let digest = self.digest(password);
         if let Some(account) = self.known.get_mut(account) {

@@ -1,7 +1,7 @@
-//! How a password is kept: the old form (double SHA-256) and the new one (argon2id).
+//! Stored forms of a password: the old one (double SHA-256) and the new one (argon2id).
 //!
-//! This module knows the forms and judges the old one, which costs nothing. Argon2 takes
-//! milliseconds and memory, so hashing and checking it is left to the server's worker threads.
+//! Parses both forms and checks the old one, which takes no time. Argon2id takes milliseconds and memory,
+//! so hashing and checking it is left to the server's worker threads.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use subtle::ConstantTimeEq;
 
 use crate::units::{Hash, hex};
 
-/// The longest PHC string that is accepted, in bytes.
+/// Bytes of the longest PHC string that is accepted.
 pub const PHC_BYTES_MAX: usize = 256;
 
 const ARGON2ID_PREFIX: &str = "$argon2id$";
 
-/// A password as `users.json` keeps it.
+/// A password as `users.json` stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoredPassword {
     /// Double SHA-256 without salt, as files of the JavaScript ancestor have it.
     Hash256([u8; 32]),
     /// A PHC string that begins `$argon2id$`.
     Argon2id(String),
-    /// The one of a disabled account: it is kept, and no password matches it.
+    /// The password of a disabled account: it is kept, and no password matches it.
     Locked(Box<Self>),
 }
 
 impl StoredPassword {
     /// Reads 64 hex digits or an argon2id PHC string of printable ASCII.
     ///
-    /// The inside of the PHC string is not looked at: one that is damaged matches no password.
+    /// The inside of the PHC string is not checked: a damaged one matches no password.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with(ARGON2ID_PREFIX) {
             let fits = text.len() <= PHC_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
@@ -38,7 +38,7 @@ impl StoredPassword {
         Hash::from_hex(text).map(|hash| Self::Hash256(hash.0))
     }
 
-    /// The text that [`StoredPassword::parse`] reads back. It does not say whether it is locked.
+    /// The text that [`StoredPassword::parse`] reads back. It does not show if the password is locked.
     pub fn to_text(&self) -> String {
         match self {
             Self::Hash256(hash) => hex(hash),
@@ -47,8 +47,8 @@ impl StoredPassword {
         }
     }
 
-    /// Whether `password` is the one stored, in constant time; `None` for argon2id, which is not
-    /// checked here.
+    /// `Some(true)` if `password` is the stored one, compared in constant time; `None` for argon2id,
+    /// which is not checked here.
     pub fn matches_hash256(&self, password: &str) -> Option<bool> {
         match self {
             Self::Hash256(hash) => Some(hash256(password.as_bytes()).ct_eq(hash).into()),
@@ -57,12 +57,12 @@ impl StoredPassword {
         }
     }
 
-    /// Whether its account is disabled.
+    /// True if the account is disabled.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked(_))
     }
 
-    /// The same, of a disabled account.
+    /// The same password, for a disabled account.
     #[must_use]
     pub fn locked(self) -> Self {
         match self {
@@ -71,7 +71,7 @@ impl StoredPassword {
         }
     }
 
-    /// The same, of an account that is not disabled.
+    /// The same password, for an account that is not disabled.
     #[must_use]
     pub fn unlocked(self) -> Self {
         match self {

@@ -1,8 +1,9 @@
-//! How a proxy has a miner admitted that another server has admitted before: it proves that it
-//! knows the secret, so that nobody has to hash the miner's password again.
+//! Admission of a miner through a proxy without another password check: the proxy proves that it knows
+//! the secret it shares with the servers, and vouches for a miner that another server has admitted
+//! before.
 //!
-//! The proof is bound to one connection by a challenge of the server and to one name, so it is worth
-//! nothing elsewhere, later, or for somebody else.
+//! The proof is bound to one connection, by a challenge of the server, and to one name with its options,
+//! so it cannot be reused elsewhere, later, or for another name.
 
 use std::fmt;
 
@@ -12,25 +13,26 @@ use subtle::ConstantTimeEq;
 
 use crate::units::{hex, unhex};
 
-/// What the proof is for, so that no other use of the secret can be mistaken for it.
+/// Domain separator, so that no other use of the secret can be taken for a proof.
 const PURPOSE: &[u8] = b"hstratum.admit 1";
-/// Of the proof's bytes, those that go over the wire.
+/// Bytes of the MAC that go over the wire.
 const PROOF_BYTES: usize = 32;
 
-/// A challenge, as the server gives it.
+/// Bytes of a server's challenge.
 pub const CHALLENGE_BYTES: usize = 16;
 
-/// What servers and their proxies share. No log shows it.
+/// The secret that servers and their proxies share. `Debug` hides it, so that no log shows it.
 #[derive(Clone)]
 pub struct ProxySecret(Blake2bMac512);
 
 impl ProxySecret {
-    /// The shortest that is taken, in bytes: who sees a proof could try shorter ones.
+    /// Bytes of the shortest secret that is accepted: a shorter one could be guessed by anyone who sees a
+    /// proof.
     pub const BYTES_MIN: usize = 16;
-    /// The longest that is taken, in bytes.
+    /// Bytes of the longest secret that is accepted.
     pub const BYTES_MAX: usize = 64;
 
-    /// A secret of 16 to 64 bytes; `None` for another.
+    /// Makes a secret of 16 to 64 bytes; `None` for any other length.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fits = (Self::BYTES_MIN..=Self::BYTES_MAX).contains(&text.len());
@@ -44,7 +46,7 @@ impl ProxySecret {
         hex(&self.proof(challenge, name, options))
     }
 
-    /// Whether `proof` is that; in constant time.
+    /// True if `proof` is the one for these values; compared in constant time.
     #[must_use]
     pub fn check(&self, challenge: &[u8], name: &str, options: &str, proof: &str) -> bool {
         let Some(given) = unhex(proof) else {
@@ -67,7 +69,7 @@ impl ProxySecret {
     }
 }
 
-/// Whether both prove the same.
+/// Equal if both give the same proofs.
 impl PartialEq for ProxySecret {
     fn eq(&self, other: &Self) -> bool {
         self.proof(&[], "", "")

@@ -1,8 +1,8 @@
-//! Logins that were refused: counts by reason, the latest addresses, and a line now and then.
+//! Refused logins: counts by reason, the latest addresses, and log lines at a limited rate.
 //!
-//! A stranger may be refused as often as it likes. An address has one line a minute, which says how many
-//! were left out; so many addresses are remembered, and the one that was silent longest is forgotten for a
-//! new one. An address of IPv6 is its /64.
+//! Strangers can cause refusals without limit, so an address causes one log line a minute, which counts
+//! those left out. At most [`REFUSALS_MAX`] addresses are remembered; the one silent longest makes room
+//! for a new one. An IPv6 address stands for its /64.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -12,35 +12,35 @@ use crate::accounts::ban::network_of;
 use crate::limits::{REFUSALS_MAX, REFUSALS_QUIET_MS};
 use crate::units::Now;
 
-/// Why a login was refused.
+/// The reason why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The account is known, and this is not its password.
+    /// The account is known, and the password is not its.
     WrongPassword,
     /// `auth: users`, and there is no such user.
     UnknownUser,
-    /// `auth: address`, and the name is no address that can be paid.
+    /// `auth: address`, and the name is not a payable address.
     NoAddress,
     /// The operator has disabled the account.
     Disabled,
     /// `mining.authorize_admin` with a wrong password.
     AdminPassword,
-    /// `mining.authorize_admin`, and no `admin-password` is set.
+    /// `mining.authorize_admin` while no `admin-password` is set.
     NoAdmin,
-    /// Too many wrong passwords of the admin came from there.
+    /// Too many wrong admin passwords came from the address.
     Guesses,
-    /// The connection has as many names as it may.
+    /// The connection has as many names as it may have.
     Names,
-    /// A proxy has not proven what it said.
+    /// The proof of a proxy is wrong.
     Proof,
-    /// No name, or one that is too long, or no text.
+    /// The name is missing, too long or not a string.
     Malformed,
-    /// A server has refused it; of a proxy.
+    /// A server has refused it; only in a proxy.
     Server,
 }
 
 impl Reason {
-    /// All of them.
+    /// Every reason.
     pub const ALL: [Self; 11] = [
         Self::WrongPassword,
         Self::UnknownUser,
@@ -55,7 +55,7 @@ impl Reason {
         Self::Server,
     ];
 
-    /// For programs.
+    /// The name in metrics and the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -90,38 +90,38 @@ impl Reason {
     }
 }
 
-/// How many logins were refused, in the order of [`Reason::ALL`].
+/// Counts of refused logins, in the order of [`Reason::ALL`].
 pub type Counts = [u64; Reason::ALL.len()];
 
-/// What was refused from one address.
+/// The refused logins of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Of IPv6 the first of its /64.
+    /// The address; for IPv6 the first of its /64.
     pub address: IpAddr,
-    /// The name of the last one. Untrusted text.
+    /// The name in the last one. Untrusted text.
     pub name: Arc<str>,
-    /// Why the last one.
+    /// The reason of the last one.
     pub reason: Reason,
-    /// How many since it is remembered, in the order of [`Reason::ALL`].
+    /// Counts since the address is remembered, in the order of [`Reason::ALL`].
     pub counts: Counts,
-    /// When the first and the last of them were, Unix seconds.
+    /// Time of the first one, in Unix seconds.
     pub first_s: u64,
-    /// See `first_s`.
+    /// Time of the last one, in Unix seconds.
     pub last_s: u64,
     said_ms: u64,
     left_out: u64,
 }
 
-/// See the module.
+/// Counts in all, and the addresses with refused logins of late.
 #[derive(Default)]
 pub struct Refusals {
     counts: Counts,
-    /// The address that was refused last is the last one.
+    /// Ordered by the time of the last refusal, the latest at the back.
     list: VecDeque<Refused>,
 }
 
 impl Refusals {
-    /// A login was refused; the line about it, if it is time for one.
+    /// Counts a refused login; returns a log line if one is due.
     pub fn note(&mut self, now: Now, from: IpAddr, name: &str, reason: Reason) -> Option<String> {
         self.counts[reason as usize] += 1;
         let address = network_of(from);
@@ -157,19 +157,19 @@ impl Refusals {
         line
     }
 
-    /// Lines about those that were left out, when it is time.
+    /// The log lines that are due about refusals left out.
     pub fn tick(&mut self, now_ms: u64) -> Vec<String> {
         let lines = self.list.iter_mut().filter_map(|one| one.line(now_ms));
         lines.collect()
     }
 
-    /// How many there were, in the order of [`Reason::ALL`].
+    /// Counts in all, in the order of [`Reason::ALL`].
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The latest addresses, the last one first.
+    /// The remembered addresses, the latest first.
     #[must_use]
     pub fn list(&self) -> Vec<Refused> {
         self.list.iter().rev().cloned().collect()
@@ -177,13 +177,13 @@ impl Refusals {
 }
 
 impl Refused {
-    /// How many, for whatever reason.
+    /// Count of refusals, for all reasons together.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The reasons that there were, and how often.
+    /// The reasons that occurred, with their counts.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
         let all = Reason::ALL.into_iter().zip(self.counts);
         all.filter(|(_, count)| *count > 0)
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(list.len(), REFUSALS_MAX);
         let last = std::net::Ipv4Addr::from(2 * REFUSALS_MAX as u32 - 1);
         assert_eq!(list[0].address, IpAddr::from(last));
-        // A /64 is one address.
+        // The addresses of a /64 are counted as one.
         for host in ["2001:db8::1", "2001:db8::2"] {
             let from = host.parse().expect("an address");
             refusals.note(at(0), from, "x", Reason::Malformed);

@@ -1,14 +1,15 @@
-//! Whether connections find a place.
+//! Detects that connections are refused or displaced because the pool is full.
 
 use super::{Alarm, Detail, Kind, plain};
 use crate::limits::CROWD_QUIET_MS;
 use crate::occupancy::Door;
 
-/// What was said of it.
+/// State of the alarm.
 #[derive(Default)]
 pub(super) struct Crowd {
     last: Door,
-    /// Since when there is no room, what the counts were then, and when one wanted a place last.
+    /// Set while the pool is full: the time since then, the counts at that time, and the time of the last
+    /// refusal.
     full: Option<(u64, Door, u64)>,
 }
 

@@ -1,7 +1,7 @@
-//! Whether the pool's hashrate has fallen: the last ten minutes against the half hour before them.
+//! Detects a fall of the pool's hashrate: the last ten minutes against the half hour before them.
 //!
-//! What is credited comes by chance, so that a fall must also be more than three standard deviations
-//! of what a steady pool shows.
+//! Shares come by chance, so a fall must also exceed three standard deviations of a steady pool's
+//! variation.
 
 use std::collections::VecDeque;
 
@@ -10,15 +10,15 @@ use crate::alarm::{Alarm, Detail, Kind};
 use crate::units::HASHES_PER_DIFFICULTY;
 
 const MINUTE_MS: u64 = 60_000;
-/// Minutes that are judged.
+/// Minutes whose hashrate is judged.
 const RECENT: usize = 10;
-/// Minutes before them that they are judged by; at least as many as are judged.
+/// Most minutes before them that they are compared with; at least [`RECENT`] are needed.
 const BEFORE: usize = 30;
 const DEVIATIONS: f64 = 3.0;
-/// How long a fall is remembered. Then the lower hashrate is the usual one.
+/// Time after which a fall is forgotten; the lower hashrate is then the usual one.
 const FALL_MS: u64 = 60 * MINUTE_MS;
 
-/// See the module.
+/// The accepted work of each of the last minutes.
 pub(crate) struct Speed {
     drop_percent: u8,
     minutes: VecDeque<Minute>,
@@ -27,16 +27,16 @@ pub(crate) struct Speed {
     fallen: Option<Fallen>,
 }
 
-/// What was accepted in a minute.
+/// Work accepted in one minute.
 #[derive(Default, Clone, Copy)]
 struct Minute {
     work: Work,
-    /// The sum of the squared difficulties, each worker's shares taken as equal.
+    /// Sum of the squared difficulties, taking the shares of one worker in one report as equal.
     squares: f64,
 }
 
 struct Fallen {
-    /// Difficulty a minute before the fall.
+    /// Difficulty per minute before the fall.
     before: f64,
     at_ms: u64,
 }
@@ -52,7 +52,7 @@ impl Speed {
         }
     }
 
-    /// Counts what was accepted.
+    /// Counts accepted shares.
     pub(crate) fn add(&mut self, tallied: &[Tallied]) {
         for one in tallied {
             let accepted = &one.tally.accepted;
@@ -93,7 +93,7 @@ impl Speed {
             Some(fallen) if now_ms - fallen.at_ms >= FALL_MS => self.fallen = None,
             Some(_) => {}
             None => {
-                // The counts in the recent minutes and in those before vary by their roots.
+                // The counts of both periods vary by their square roots.
                 let noise = (1.0 / (shares * RECENT as f64) + 1.0 / (shares * old as f64)).sqrt();
                 let is_fall =
                     now < before * (1.0 - lost) && now < before * (1.0 - DEVIATIONS * noise);
@@ -109,8 +109,9 @@ impl Speed {
     }
 }
 
-/// Shares and difficulty a minute. Of unequal shares it is as many equal ones as vary as much: a single
-/// hard one among them, a block perhaps of a miner that sends nothing else, says little.
+/// Effective shares and difficulty per minute. The effective shares are the number of equal shares that
+/// would vary as much as these: one very hard share among them, such as a block of a miner that sends
+/// nothing else, then counts for little.
 fn mean<'a>(minutes: impl ExactSizeIterator<Item = &'a Minute>) -> (f64, f64) {
     let length = minutes.len() as f64;
     let (mut work, mut squares) = (0.0, 0.0);
@@ -152,7 +153,7 @@ fn alarm(kind: Kind, now: f64, before: f64) -> Alarm {
     }
 }
 
-/// With a prefix, as people say it.
+/// The hashrate with a unit prefix.
 pub fn in_units(hashrate: f64) -> String {
     let units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
     let mut value = hashrate;

@@ -1,10 +1,10 @@
-//! What an alarm is: its kind, how much that matters, and what is said.
+//! An alarm: its kind, its severity, its text and its data.
 
 use std::sync::Arc;
 
 use crate::units::{Hash, Height};
 
-/// How much it matters.
+/// The severity of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// Good to know.
@@ -16,7 +16,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Its name.
+    /// The name in the API and in webhooks.
     pub fn name(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -26,7 +26,7 @@ impl Severity {
     }
 }
 
-/// What is told about. Its name is part of what others rely on.
+/// The kind of an alarm. Its name is part of the API and of webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is its name")]
 pub enum Kind {
@@ -97,7 +97,7 @@ impl Kind {
         Self::Stopping,
     ];
 
-    /// Its name.
+    /// The name in the API and in webhooks.
     pub fn name(self) -> &'static str {
         match self {
             Self::BlockFound => "block_found",
@@ -133,7 +133,7 @@ impl Kind {
         }
     }
 
-    /// How much it matters.
+    /// The severity of this kind.
     pub fn severity(self) -> Severity {
         match self {
             Self::BlockFound
@@ -169,7 +169,7 @@ impl Kind {
         }
     }
 
-    /// Whether the pool or the ledger has a log line of its own for it.
+    /// True if the pool or the ledger writes a log line of its own for it.
     pub fn is_logged_elsewhere(self) -> bool {
         !matches!(
             self,
@@ -189,47 +189,47 @@ impl Kind {
     }
 }
 
-/// What an operator is to know.
+/// A message to the operator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alarm {
-    /// What it is about.
+    /// The kind.
     pub kind: Kind,
-    /// In words.
+    /// The text.
     pub text: String,
-    /// In numbers.
+    /// The data.
     pub detail: Detail,
 }
 
-/// An alarm's numbers and names.
+/// The data of an alarm.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Detail {
-    /// None.
+    /// No data.
     None,
-    /// Why.
+    /// The reason.
     Reason(String),
-    /// Which block.
+    /// A block.
     Block {
         /// Its hash.
         hash: Hash,
-        /// Its height, where it is known.
+        /// Its height, if known.
         height: Option<Height>,
-        /// Whose share it was, where it is known.
+        /// The account whose share it was, if known.
         account: Option<Arc<str>>,
-        /// Why it was refused.
+        /// The reason of its refusal.
         reason: Option<String>,
     },
-    /// How fast the pool is and was, in hashes a second.
+    /// The hashrate now and before, in hashes per second.
     Hashrate {
         /// In the last ten minutes.
         now: f64,
-        /// In the half hour before them, or when it fell.
+        /// In the half hour before them, or before the fall.
         before: f64,
     },
-    /// How many workers, and the first few.
+    /// Workers.
     Workers {
-        /// All of them.
+        /// Count of all.
         count: usize,
-        /// Some of them.
+        /// Names of the first [`ALARM_NAMES_MAX`](crate::limits::ALARM_NAMES_MAX).
         names: Vec<String>,
     },
 }

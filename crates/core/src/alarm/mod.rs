@@ -1,9 +1,10 @@
-//! What an operator is woken for: blocks, a server without a job, a ledger in trouble, hashrate and
-//! workers that are lost. One alarm for each change, however often a sign of it comes.
+//! Detects what an operator must be told: found blocks, a server without a job, a ledger in trouble, lost
+//! hashrate and workers. Invariant: one alarm for each change, however often its cause is reported.
 //!
-//! [`Watch::handle`] is its only way in; the clock is an argument. Hashrate and workers are watched
-//! while miners are served: without a job, and in a drain, their clock stands still, so that an
-//! outage is one alarm and those who do not come back after it are noticed.
+//! [`Watch::handle`] is the only way in; the clock is an argument. Hashrate and workers are judged by a
+//! clock that runs only while miners are served: without a job, and in a drain, it stands still. So an
+//! outage raises one alarm, and workers that do not come back after it are noticed. Sending alarms is not
+//! in here.
 
 mod crowd;
 pub mod hashrate_drop;
@@ -22,17 +23,17 @@ use crate::alarm::worker_loss::Workers;
 use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
 use crate::units::{Hash, Height, Now};
 
-/// What was said of the job.
+/// State of the job alarm.
 enum Job {
     Fine,
-    /// There is none since; whether it was said.
+    /// No job since then; `is_told` once the alarm was raised.
     Missing {
         since_ms: u64,
         is_told: bool,
     },
 }
 
-/// What was said of the shared ledger.
+/// State of the shared ledger's alarm.
 enum SharedLink {
     Up,
     Down {
@@ -42,7 +43,7 @@ enum SharedLink {
     },
 }
 
-/// What was said of the ledger.
+/// State of the ledger's alarm.
 enum Trouble {
     Fine,
     Stalled { since_ms: u64, is_told: bool },
@@ -56,7 +57,7 @@ struct Known {
     told: Option<Kind>,
 }
 
-/// See the module.
+/// The state of all alarms of a server.
 pub struct Watch {
     tip: Option<Hash>,
     parent: Option<Hash>,
@@ -67,7 +68,7 @@ pub struct Watch {
     undone: Vec<&'static str>,
     is_twin: bool,
     is_behind: bool,
-    /// What the node has not answered.
+    /// The question that the node has not answered for too long.
     overdue: Option<String>,
     is_log_large: bool,
     draining: Draining,
@@ -75,13 +76,14 @@ pub struct Watch {
     crowd: Crowd,
     speed: Speed,
     workers: Workers,
-    /// The clock of those who mine.
+    /// Milliseconds during which miners were served; the clock for hashrate and workers.
     served_ms: u64,
     last_ms: u64,
 }
 
 impl Watch {
-    /// Begins to watch. `drop_percent`: how much of the hashrate must be lost; 0: it is not watched.
+    /// Starts without alarms. `drop_percent` is the loss of hashrate that raises one, in percent; 0 turns
+    /// that alarm off.
     pub fn new(drop_percent: u8, now: Now) -> Self {
         Self {
             tip: None,
@@ -108,7 +110,7 @@ impl Watch {
         }
     }
 
-    /// Takes a sign in, and says what the operator is to know. `now` must not go back.
+    /// Handles one report and appends the resulting alarms to `out`. `now` must not go back.
     pub fn handle(&mut self, now: Now, sign: Sign, out: &mut Vec<Alarm>) {
         if matches!(self.job, Job::Fine) && self.draining == Draining::No {
             self.served_ms += now.ms - self.last_ms;
@@ -287,7 +289,8 @@ impl Watch {
         });
     }
 
-    /// It is small again from half of what is large, so that it is not told twice.
+    /// Raises an alarm for a large log, and ends it below half of that size, so that a size around the
+    /// limit is not reported again and again.
     fn look_at_log(&mut self, bytes: u64, out: &mut Vec<Alarm>) {
         if !self.is_log_large && bytes >= LEDGER_LOG_LARGE {
             self.is_log_large = true;
@@ -315,7 +318,7 @@ impl Watch {
         if account.is_some() {
             known.account = account;
         }
-        // One of an earlier run was told about when it was found.
+        // A block of an earlier run was reported when it was found.
         if known.told.is_none() && known.account.is_some() {
             known.told = Some(Kind::BlockFound);
             out.push(known.alarm(Kind::BlockFound, "is found", None));
@@ -336,7 +339,8 @@ impl Watch {
         }
     }
 
-    /// What is known of a block. The oldest is forgotten for a new one.
+    /// The record of a block, which is created if needed. Beyond [`WATCHED_BLOCKS_MAX`] the oldest is
+    /// forgotten.
     fn known(&mut self, hash: Hash, height: Option<Height>) -> &mut Known {
         let at = self.blocks.iter().position(|known| known.hash == hash);
         let at = at.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! What the watch over alarms is told.
+//! The reports from which alarms are derived.
 
 use std::sync::Arc;
 
@@ -6,39 +6,39 @@ use crate::accounting::ledger::Tallied;
 use crate::occupancy::Door;
 use crate::units::{Hash, Height};
 
-/// Something that a [`Watch`](super::Watch) is told.
+/// One report to a [`Watch`](super::Watch).
 pub enum Sign {
     /// The chain has a new tip.
     Tip(Hash),
     /// There is a template on this block.
     Template(Hash),
-    /// Why there can be no job.
+    /// The node has no template, for this reason.
     NoTemplate(String),
-    /// A block was found and offered to the node; none knows by whom when it is of an earlier run.
+    /// A block was found and offered to the node. The account is unknown for a block of an earlier run.
     Found(Hash, Height, Option<Arc<str>>),
-    /// What has become of a block.
+    /// The state of a block has changed.
     Block(Hash, Option<Height>, Fate),
-    /// How the ledger is.
+    /// The state of the ledger.
     Ledger(LedgerSign),
-    /// The node knows less of the chain than the ledger was shown, up to this height; or no longer.
+    /// The node has less work than the ledger was shown, up to this height; `None` once it has caught up.
     Behind(Option<Height>),
-    /// Whether the ledger that several servers share can be reached.
+    /// The connection to the ledger that several servers share.
     Link(LinkSign),
-    /// What threads have left undone for too long, by its name.
+    /// Names of the background tasks that have not been done for too long.
     Duties(Vec<&'static str>),
-    /// Whether another server that is alive has this one's name.
+    /// True while another server that is alive has this one's name.
     Twin(bool),
-    /// What the node should have answered long ago; none where there is nothing.
+    /// The question that the node has not answered for too long; `None` if there is none.
     Overdue(Option<String>),
-    /// How long the ledger's log is, in bytes.
+    /// Size of the ledger's log, in bytes.
     Log(u64),
-    /// What miners have sent.
+    /// Shares submitted by miners.
     Work(Vec<Tallied>),
-    /// How full the sockets are.
+    /// Occupancy of the sockets.
     Door(Door),
-    /// Whether the operator has the server drained.
+    /// The operator has started or ended a drain.
     Drain(Draining),
-    /// The pool has failed and begins anew.
+    /// The pool has failed and is started anew.
     PoolFailed,
     /// The server stops.
     Stop,
@@ -46,44 +46,44 @@ pub enum Sign {
     Tick,
 }
 
-/// Whether the server is drained.
+/// State of a drain ordered by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Draining {
-    /// It takes no connections, as ordered.
+    /// The server takes no connections, as ordered.
     Yes,
-    /// It does.
+    /// The server takes connections.
     No,
 }
 
-/// What has become of a block.
+/// The state of a block after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// On the main chain.
+    /// It is on the main chain.
     Accepted,
     /// Its reward can be spent.
     Confirmed,
-    /// Valid, and not on the main chain.
+    /// It is valid, but not on the main chain.
     Orphaned,
-    /// Not taken by the node, for this reason.
+    /// The node has refused it, for this reason.
     Refused(String),
 }
 
-/// How the ledger is.
+/// State of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerSign {
     /// Shares are taken.
     Fine,
-    /// Shares wait for another process.
+    /// Shares wait, because another process is writing to the ledger.
     Stalled,
     /// Shares are refused, for this reason.
     Failing(String),
 }
 
-/// Whether the ledger that several servers share can be reached.
+/// State of the connection to the ledger that several servers share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkSign {
-    /// It can.
+    /// The ledger can be reached.
     Up,
-    /// It cannot, for this reason.
+    /// It cannot be reached, for this reason.
     Down(String),
 }

@@ -1,6 +1,6 @@
-//! Workers that have mined for a while and are silent now.
+//! Detects workers that have mined for a while and have fallen silent.
 //!
-//! Alarms are gathered: a cut that silences ten thousand is one of them.
+//! Workers are collected into one alarm: a network failure that silences ten thousand raises one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::alarm::{Alarm, Detail, Kind};
 use crate::limits::{ALARM_NAMES_MAX, WATCHED_WORKERS_MAX};
 
 const MINUTE_MS: u64 = 60_000;
-/// A worker is known once it has mined for so long,
+/// Time of mining from which a worker's silence is noticed,
 const KNOWN_MS: u64 = 10 * MINUTE_MS;
-/// and has had so many shares.
+/// and the count of shares it must have had.
 const KNOWN_SHARES: u64 = 20;
-/// It is gone when it was silent for so long,
+/// Silence after which a worker is gone,
 const SILENCE_MS: u64 = 10 * MINUTE_MS;
-/// and for so many times what lies between two of its shares.
+/// and the multiple of its mean interval between shares that the silence must reach.
 const SILENCE_SHARES: u64 = 10;
-/// How long those who go, or come back, are gathered for one alarm,
+/// Time for which gone or returned workers are collected for one alarm,
 const GATHER_MS: u64 = 2 * MINUTE_MS;
-/// and the least time between two alarms.
+/// and the shortest time between two alarms.
 const PAUSE_MS: u64 = 10 * MINUTE_MS;
-/// A worker that is silent for so long is forgotten.
+/// Silence after which a worker is forgotten.
 const FORGET_MS: u64 = 24 * 60 * MINUTE_MS;
 
-/// See the module.
+/// The workers that have had shares, and those to be reported.
 #[derive(Default)]
 pub(crate) struct Workers {
     seen: BTreeMap<(Arc<str>, Box<str>), Seen>,
@@ -41,7 +41,7 @@ struct Seen {
     is_gone: bool,
 }
 
-/// Those of whom the operator is to hear.
+/// Workers collected for the next alarm.
 #[derive(Default)]
 struct Gathered {
     count: usize,
@@ -51,7 +51,7 @@ struct Gathered {
 }
 
 impl Workers {
-    /// Counts what was accepted.
+    /// Counts accepted shares.
     pub(crate) fn add(&mut self, tallied: &[Tallied], now_ms: u64) {
         for one in tallied {
             let count = one.tally.accepted.count;
@@ -71,14 +71,14 @@ impl Workers {
             seen.shares += count;
             if std::mem::take(&mut seen.is_gone) {
                 self.back.add(name, now_ms);
-                // What it is like from now on counts.
+                // Its mining is measured anew from here.
                 seen.first_ms = now_ms;
                 seen.shares = 0;
             }
         }
     }
 
-    /// Looks for silence, once a minute.
+    /// Checks for silent workers, once a minute.
     pub(crate) fn look(&mut self, now_ms: u64, out: &mut Vec<Alarm>) {
         if now_ms < self.next_look_ms {
             return;

@@ -1,8 +1,9 @@
 //! Handshake addresses: a version and a hash, as bech32 text or inside an output.
 //!
 //! Every version is bech32, never bech32m, and versions go to 31, unlike Bitcoin's (hsd
-//! lib/primitives/address.js). An `Address` that exists can be paid to: nothing else is checked,
-//! so a version without a meaning yet, and 31, which can never be spent, are the caller's concern.
+//! lib/primitives/address.js). An `Address` has a version and a hash length that hsd accepts in an
+//! output; nothing else is checked. Versions without a meaning yet, and 31, which can never be spent, are
+//! refused by `parse_payable` only.
 
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, ByteIterExt, Fe32, Fe32IterExt, Hrp};
@@ -16,7 +17,7 @@ const VERSION_MAX: u8 = 31;
 /// The networks hsd knows (hsd lib/protocol/networks.js).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The one with value.
+    /// The main network, whose coins have value.
     Main,
     /// Public test network.
     Testnet,
@@ -27,7 +28,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// All of them.
+    /// Every network.
     pub const ALL: [Self; 4] = [Self::Main, Self::Testnet, Self::Regtest, Self::Simnet];
 
     /// The network hsd calls by this name; `None` for any other name.
@@ -47,8 +48,8 @@ impl Network {
         }
     }
 
-    /// How deep a block must be for its reward to be spent in the next one: its own height counts
-    /// (hsd lib/protocol/networks.js, coinbaseMaturity).
+    /// Depth at which a block's reward can be spent in the next block; the block's own height counts (hsd
+    /// lib/protocol/networks.js, coinbaseMaturity).
     #[must_use]
     pub fn coinbase_maturity(self) -> u32 {
         match self {
@@ -58,7 +59,7 @@ impl Network {
         }
     }
 
-    /// What the text of an address begins with, before the `1`.
+    /// The human-readable part of an address text, before the `1`.
     #[must_use]
     pub fn hrp(self) -> &'static str {
         match self {
@@ -70,7 +71,7 @@ impl Network {
     }
 }
 
-/// Where an output pays to. Version and hash have lengths and values hsd accepts.
+/// The address of an output. Version and hash have lengths and values that hsd accepts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     version: u8,
@@ -78,8 +79,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// `None` unless the version is at most 31 and the hash has 2 to 40 bytes; for version 0 it
-    /// must have 20 (of a public key) or 32 (of a script).
+    /// Makes an address; `None` unless the version is at most 31 and the hash has 2 to 40 bytes; for
+    /// version 0 it must have 20 (of a public key) or 32 (of a script).
     #[must_use]
     pub fn new(version: u8, hash: Vec<u8>) -> Option<Self> {
         let size_fits = match version {
@@ -90,20 +91,20 @@ impl Address {
         size_fits.then_some(Self { version, hash })
     }
 
-    /// 0 to 31.
+    /// The version, 0 to 31.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version
     }
 
-    /// 2 to 40 bytes.
+    /// The hash, 2 to 40 bytes.
     #[must_use]
     pub fn hash(&self) -> &[u8] {
         &self.hash
     }
 
-    /// Reads the text of an address of this network, all lower or all upper case. `None` if it is
-    /// none: also for another network's address and for a bech32m checksum.
+    /// Reads the text of an address of this network, all lower or all upper case. `None` for anything
+    /// else, another network's address and a bech32m checksum included.
     #[must_use]
     pub fn parse(text: &str, network: Network) -> Option<Self> {
         let checked = CheckedHrpstring::new::<Bech32>(text).ok()?;
@@ -114,7 +115,7 @@ impl Address {
         let mut digits = checked.fe32_iter();
         let version = digits.next()?.to_u8();
         let digits: Vec<Fe32> = digits.collect();
-        // Bits left over when eights are made of fives must be fewer than five, and zero.
+        // Bits left over when bytes are made of 5-bit digits must be fewer than five, and zero.
         let spare = digits.len() * 5 % 8;
         let last = digits.last()?.to_u8();
         if spare > 4 || last & ((1 << spare) - 1) != 0 {
@@ -123,11 +124,12 @@ impl Address {
         Self::new(version, digits.into_iter().fes_to_bytes().collect())
     }
 
-    /// Reads an address whose owner can spend what it is paid: of version 0, since the others have no
-    /// meaning yet, and anybody can spend from them. hsd passes on payments to no others
-    /// (lib/primitives/tx.js, isStandard), and what pays version 31 is lost. Nor of a hash of zeros,
-    /// which is nobody's: hsd's wallet makes no transaction that pays it, whoever else is in it
-    /// (lib/wallet/wallet.js, makeTX).
+    /// Reads an address whose owner can spend what is paid to it; `None` for any other.
+    ///
+    /// It must be of version 0: the other versions have no meaning yet, so anybody can spend from them,
+    /// and hsd does not relay payments to them (lib/primitives/tx.js, isStandard); what pays version 31
+    /// is lost. Its hash must not be all zeros, which nobody has a key for: hsd's wallet refuses a whole
+    /// transaction with such an output (lib/wallet/wallet.js, makeTX).
     #[must_use]
     pub fn parse_payable(text: &str, network: Network) -> Option<Self> {
         Self::parse(text, network).filter(|address| address.version == 0 && !address.is_nobodys())
@@ -137,7 +139,7 @@ impl Address {
         self.hash.iter().all(|byte| *byte == 0)
     }
 
-    /// For people: why `parse_payable` takes a text for none on this network.
+    /// The reason, for people, why `parse_payable` refuses a text on this network.
     #[must_use]
     pub fn why_not_payable(text: &str, network: Network) -> String {
         let name = network.name();
@@ -206,7 +208,7 @@ mod tests {
         assert_eq!(Network::from_name("mainnet"), None);
     }
 
-    /// One account with it would stop the payments to all others.
+    /// One account with an all-zero address would stop the payments to all others.
     #[test]
     fn zeros_are_an_address_that_is_not_paid() {
         for size in [20, 32] {

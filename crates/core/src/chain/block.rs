@@ -1,4 +1,4 @@
-//! Found blocks: complete, checked once more from their parts, and ready to be written whole.
+//! Found blocks: a solution with all its parts, checked once more, and encoded as a whole raw block.
 
 use crate::chain::header::{
     HEADER_BYTES, HeaderFields, Proof, decode_header, encode_header, header_hash,
@@ -8,29 +8,29 @@ use std::sync::Arc;
 
 use crate::chain::template::{Coinbase, RawTransactions, Template, encode_block};
 
-/// A share that meets the network's target.
+/// A share that meets the network's target, with everything needed to build its block.
 pub struct Solution {
     /// The block's hash.
     pub hash: Hash,
-    /// What it was made from.
+    /// The template it was mined on.
     pub template: Arc<Template>,
-    /// The header but for the proof.
+    /// The header without its proof.
     pub fields: HeaderFields,
     /// Nonce, time and extra nonce.
     pub proof: Proof,
-    /// The mask of its job.
+    /// The mask of the job it was mined on.
     pub mask: Hash,
-    /// The coinbase of its job.
+    /// The coinbase of the job it was mined on.
     pub coinbase: Coinbase,
-    /// Whether its parent was the tip when it came; if not, the node only stores it.
+    /// `Network` if its parent was still the tip when it came.
     pub reach: Reach,
-    /// Who found it.
+    /// The account whose share it was.
     pub account: Arc<str>,
-    /// The difficulty of the share that it is.
+    /// The difficulty of that share.
     pub difficulty: Difficulty,
 }
 
-/// How far a found block is to go.
+/// The distance a found block travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// To the peers at once, and into the chain.
@@ -40,10 +40,10 @@ pub enum Reach {
 }
 
 impl Solution {
-    /// Checks the whole block anew from its parts, since an invalid one gets the node banned.
+    /// Checks the whole block anew from its parts, because a node that announces an invalid block is
+    /// banned by its peers.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The part that is wrong.
     pub fn verify(&self) -> Result<(), &'static str> {
         let template = &self.template;
         if self.coinbase.txid() != template.coinbase.txid()
@@ -72,20 +72,21 @@ impl Solution {
     }
 }
 
-/// What the node says of a found block.
+/// The node's answer about a found block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is on the main chain.
     Accepted,
     /// It is valid and stored, on a side chain.
     Side,
-    /// It is not in the chain, for this reason.
+    /// It is not in the chain, for the reason given.
     Refused(String),
-    /// The node could not say: the block stays in the spool.
+    /// The node could not tell, for the reason given: the block stays in the spool.
     Unknown(String),
 }
 
-/// A block that waits for the node's verdict.
+/// A found block that waits for the node's verdict: what the pool and the ledger keep of it, without its
+/// transactions.
 #[derive(Clone)]
 pub struct FoundBlock {
     /// Its hash.
@@ -96,14 +97,14 @@ pub struct FoundBlock {
     pub time: u64,
     /// Its header's compact target.
     pub bits: u32,
-    /// Its coinbase: whom it pays, and how much.
+    /// Its coinbase, with the address and amount that it pays.
     pub coinbase: Coinbase,
-    /// Whose share it was; unknown for one of an earlier run.
+    /// The account whose share it was; `None` for a block of an earlier run.
     pub account: Option<Arc<str>>,
 }
 
 impl FoundBlock {
-    /// Reads a whole raw block; `None` when it is none.
+    /// Reads a whole raw block; `None` if the bytes are not one.
     pub fn parse(raw: &[u8]) -> Option<Self> {
         let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
         let coinbase = Coinbase::of_block(raw)?;
@@ -117,7 +118,7 @@ impl FoundBlock {
         })
     }
 
-    /// What is kept of a solution.
+    /// Takes from a solution what is kept of it.
     pub fn of(solution: &Solution) -> Self {
         Self {
             hash: solution.hash,

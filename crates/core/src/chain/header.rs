@@ -1,8 +1,8 @@
 //! The block header and its proof of work.
 //!
-//! One share costs one `HeaderHasher::share_hash`: everything that is the same for all shares of
-//! a job is computed once. The layout and all hashes are hsd's (lib/primitives/abstractblock.js).
-//! Whether a hash is good enough is not decided here.
+//! One share costs one `HeaderHasher::share_hash`: everything that is the same for all shares of a job is
+//! computed once. The layout and all hashes are hsd's (lib/primitives/abstractblock.js). Comparing a hash
+//! with a target is not done here.
 
 use crate::units::Hash;
 use blake2::{Blake2b512, Digest};
@@ -11,7 +11,7 @@ use sha3::Sha3_256;
 /// Size of a raw block header in bytes.
 pub const HEADER_BYTES: usize = 236;
 
-/// What all shares of a job have in common.
+/// The header fields that all shares of a job have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderFields {
     /// Hash of the parent block.
@@ -28,11 +28,11 @@ pub struct HeaderFields {
     pub version: u32,
     /// Network target in compact form.
     pub bits: u32,
-    /// `mask_hash` of the parent and the mask. Miners may know it; the mask they may not.
+    /// `mask_hash` of the parent and the mask. Miners may know it; they must not know the mask.
     pub mask_hash: Hash,
 }
 
-/// What a miner chooses.
+/// The header fields that a miner chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// Counted up by the device.
@@ -52,14 +52,14 @@ pub fn extra_nonce(n1: u32, n2: u32) -> [u8; 24] {
     bytes
 }
 
-/// What the header says about the mask (hsd lib/primitives/abstractblock.js, maskHash). The
-/// parent is hashed with it, so one mask used for two blocks gives two mask hashes.
+/// The hash of parent and mask that the header commits to (hsd lib/primitives/abstractblock.js,
+/// maskHash). The parent is hashed with it, so one mask used for two blocks gives two mask hashes.
 #[must_use]
 pub fn mask_hash(prev_block: &Hash, mask: &Hash) -> Hash {
     Hash::blake2b(&[&prev_block.0, &mask.0])
 }
 
-/// Computes share hashes for one job. Built once a job; hashing allocates nothing.
+/// Computes share hashes for one job. Built once for a job; hashing allocates nothing.
 #[derive(Clone, Debug)]
 pub struct HeaderHasher {
     /// Extra nonce (left zero), roots, version, bits.
@@ -93,8 +93,8 @@ impl HeaderHasher {
         }
     }
 
-    /// The hash a share is judged by (hsd lib/primitives/abstractblock.js, shareHash). Xor it
-    /// with the mask to get the hash a block is judged by.
+    /// The hash compared with the share target (hsd lib/primitives/abstractblock.js, shareHash). Its xor
+    /// with the mask is the hash compared with the network target.
     #[must_use]
     pub fn share_hash(&self, proof: &Proof) -> Hash {
         let preheader = self.fill_preheader(proof);
@@ -119,7 +119,7 @@ impl HeaderHasher {
     }
 }
 
-/// The raw header of a block (hsd lib/primitives/abstractblock.js, writeHead). It holds the mask,
+/// Encodes the raw header of a block (hsd lib/primitives/abstractblock.js, writeHead). It holds the mask,
 /// not `fields.mask_hash`: the two must belong together, or the block has another hash.
 #[must_use]
 pub fn encode_header(fields: &HeaderFields, proof: &Proof, mask: &Hash) -> [u8; HEADER_BYTES] {

@@ -1,8 +1,8 @@
 //! Merkle roots of a block whose first transaction, the coinbase, may still change.
 //!
-//! The tree is hsd's (bcrypto lib/mrkl.js): a leaf is blake2b(00 ‖ id), a node is
-//! blake2b(01 ‖ left ‖ right), and a missing right child is the hash of nothing, not a copy of
-//! the left one. A whole tree is never kept: the branch beside the first leaf is enough.
+//! The tree is hsd's (bcrypto lib/mrkl.js): a leaf is blake2b(00 ‖ id), a node is blake2b(01 ‖ left ‖
+//! right), and a missing right child is the hash of the empty string, not a copy of the left one. A whole
+//! tree is never kept: the branch beside the first leaf is enough.
 
 use crate::units::Hash;
 

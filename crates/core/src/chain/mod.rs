@@ -1,5 +1,5 @@
-//! What Handshake's chain is made of, as far as a pool reads and writes it: addresses, headers, templates,
-//! blocks and transactions.
+//! The parts of Handshake's chain that a pool reads and writes: addresses, headers, templates, blocks and
+//! transactions. Bytes and hashes only: nothing here knows miners, jobs or accounts.
 
 pub mod address;
 pub mod block;

@@ -1,9 +1,9 @@
-//! Reads bytes as hsd writes them (bufio): little-endian numbers, counts, byte strings.
+//! Reads bytes as hsd writes them (bufio): little-endian numbers, varints, byte strings.
 
 use crate::chain::address::{ADDRESS_HASH_BYTES, Address};
 
-/// The bytes not read yet. Every read is `None` at the end: counts in the data bound no memory
-/// and no loop, the bytes that are there do.
+/// The bytes not read yet. Every read past the end gives `None`. A count in the data never sizes an
+/// allocation: memory and loops are bounded by the bytes that are there.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// bufio's varint, refused like there if a shorter form exists.
+    /// bufio's varint; like there, `None` if a shorter form exists.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let (value, least) = match self.u8()? {
             0xff => (self.u64()?, 1 << 32),
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
         Address::new(version, self.take(size)?.to_vec())
     }
 
-    /// A count and as many byte strings: a covenant or a witness.
+    /// Skips a count and that many byte strings: a covenant's items or a witness.
     pub(crate) fn skip_items(&mut self) -> Option<()> {
         for _ in 0..self.varint()? {
             self.var_bytes()?;

@@ -1,5 +1,4 @@
-//! What the node offers to mine on: a header without its proof, a coinbase, and the ids of the
-//! transactions.
+//! Block templates of the node: a header without its proof, a coinbase, and the ids of the transactions.
 //!
 //! A `Template` is checked when it is made: its roots are computed anew from the coinbase and the
 //! leaves, so that a job never sends miners after a block the node would refuse. The transactions
@@ -23,15 +22,15 @@ const LEAF_BYTES: usize = 64;
 
 /// The first transaction of a block: it has the block's height and pays its reward.
 ///
-/// Its first input has the witness hsd gives it (lib/mining/template.js, createCoinbase): the
-/// flags, eight random bytes, and more. Those eight bytes are in the witness hash alone, so they
-/// set a job apart without changing the transaction's id.
+/// Its first input has the witness hsd gives it (lib/mining/template.js, createCoinbase): the flags,
+/// eight random bytes, and more. Those eight bytes enter the witness hash alone, so they make jobs differ
+/// without changing the transaction's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coinbase {
     raw: Vec<u8>,
     /// The first bytes of `raw`, without the witnesses.
     base_bytes: usize,
-    /// Where the witness nonce begins in `raw`.
+    /// Offset of the witness nonce in `raw`.
     nonce_at: usize,
     value: u64,
     address: Address,
@@ -58,7 +57,7 @@ impl Coinbase {
         Self::read(reader.0).map(|(coinbase, _)| coinbase)
     }
 
-    /// A transaction at the start of `bytes`, and what follows it.
+    /// Reads a transaction at the start of `bytes`; also gives the bytes after it.
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let mut reader = Reader(bytes);
         let _version = reader.u32()?;
@@ -87,8 +86,8 @@ impl Coinbase {
         Some((coinbase, reader.0))
     }
 
-    /// The same transaction with other eight bytes as the second item of its first witness: the
-    /// witness hash changes, the id does not.
+    /// The same transaction with the eight bytes that are the second item of its first witness replaced:
+    /// the witness hash changes, the id does not.
     #[must_use]
     pub fn with_witness_nonce(&self, nonce: [u8; WITNESS_NONCE_BYTES]) -> Self {
         let mut changed = self.clone();
@@ -115,27 +114,27 @@ impl Coinbase {
         self.witness_hash
     }
 
-    /// What the first output pays, reward and fees, in base units (a millionth of a coin).
+    /// Amount of the first output, reward and fees, in base units (a millionth of a coin).
     #[must_use]
     pub fn value(&self) -> u64 {
         self.value
     }
 
-    /// Where the first output pays to.
+    /// Address of the first output.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The height of the block the coinbase is for.
+    /// The lock time, which is the height of the coinbase's block.
     #[must_use]
     pub fn locktime(&self) -> u32 {
         self.locktime
     }
 }
 
-/// A coinbase spends nothing: its first outpoint is all zeros with index 2^32 − 1. Further inputs
-/// are claims and airdrops.
+/// Skips the inputs. `None` unless the first spends nothing, as a coinbase's does: an outpoint of zeros
+/// with index 2^32 − 1. Further inputs are claims and airdrops.
 fn read_inputs(reader: &mut Reader<'_>, count: u64) -> Option<()> {
     for place in 0..count {
         let hash = reader.take(32)?;
@@ -161,7 +160,7 @@ fn read_outputs(reader: &mut Reader<'_>) -> Option<(u64, Address)> {
     first
 }
 
-/// How many bytes are left from the start of the witness nonce on.
+/// Skips the first witness; gives the count of unread bytes at the start of its nonce.
 fn read_first_witness(reader: &mut Reader<'_>) -> Option<usize> {
     let count = reader.varint()?;
     if count < 2 || reader.var_bytes()?.len() > FLAGS_BYTES_MAX {
@@ -180,10 +179,10 @@ fn witness_hash(txid: &Hash, witnesses: &[u8]) -> Hash {
     Hash::blake2b(&[&txid.0, &Hash::blake2b(&[witnesses]).0])
 }
 
-/// A template as the node gives it, nothing checked.
+/// A template as the node gives it, unchecked.
 #[derive(Clone, Debug)]
 pub struct TemplateParts {
-    /// Number of the template, given by whoever asks the node for it.
+    /// Number of the template, given by the plugin that asked the node for it.
     pub id: u64,
     /// Height of the block.
     pub height: Height,
@@ -205,13 +204,13 @@ pub struct TemplateParts {
     pub tree_root: Hash,
     /// Reserved by the protocol.
     pub reserved_root: Hash,
-    /// The node's own merkle root, to compare with.
+    /// The node's own merkle root, compared with the computed one.
     pub merkle_root: Hash,
-    /// The node's own witness root, to compare with.
+    /// The node's own witness root, compared with the computed one.
     pub witness_root: Hash,
     /// The raw coinbase, base then witnesses.
     pub coinbase: Vec<u8>,
-    /// 64 bytes a transaction: id, then witness hash. The coinbase is not among them.
+    /// 64 bytes for each transaction except the coinbase: id, then witness hash.
     pub leaves: Vec<u8>,
 }
 
@@ -242,15 +241,15 @@ pub struct Template {
     pub reserved_root: Hash,
     /// The node's coinbase.
     pub coinbase: Coinbase,
-    /// Merkle root with that coinbase, and with every one of the same id.
+    /// Merkle root with the node's coinbase, and with any coinbase of the same id.
     pub merkle_root: Hash,
-    /// Gives the merkle root for another coinbase id.
+    /// Computes the merkle root for another coinbase id.
     pub merkle_branch: Branch,
-    /// Gives the witness root for another coinbase witness hash.
+    /// Computes the witness root for another coinbase witness hash.
     pub witness_branch: Branch,
     /// Ids of the transactions in block order, without the coinbase.
     pub txids: Vec<Hash>,
-    /// The target `bits` stand for.
+    /// The target that `bits` encodes.
     pub target: Target,
 }
 
@@ -259,7 +258,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// The first thing found wrong, in the order of `TemplateError`.
+    /// The first mismatch found, in the order of `TemplateError`.
     pub fn new(parts: TemplateParts) -> Result<Self, TemplateError> {
         let coinbase = Coinbase::parse(&parts.coinbase).ok_or(TemplateError::BadCoinbase)?;
         let (txids, witness_hashes) =
@@ -323,22 +322,22 @@ fn split_leaves(leaves: &[u8]) -> Option<(Vec<Hash>, Vec<Hash>)> {
     Some(halves.unzip())
 }
 
-/// Why a template is refused.
+/// Reasons why a template is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateError {
-    /// The coinbase is not one, or its first witness has not the shape hsd gives it.
+    /// It is no coinbase, or its first witness does not have the shape hsd gives it.
     BadCoinbase,
-    /// The leaves are not 64 bytes a transaction.
+    /// The leaves are not a multiple of 64 bytes.
     BadLeaves,
-    /// Coinbase and leaves give another merkle root.
+    /// Coinbase and leaves give a merkle root other than the node's.
     MerkleRootMismatch,
-    /// Coinbase and leaves give another witness root.
+    /// Coinbase and leaves give a witness root other than the node's.
     WitnessRootMismatch,
-    /// The bits stand for no target.
+    /// `bits` encodes no target.
     BadBits,
-    /// The coinbase is for another height.
+    /// The coinbase's height is not the template's.
     HeightMismatch,
-    /// Not `mtp < time_min <= time <= time_max`, or a time above 32 bits.
+    /// Not `mtp < time_min <= time <= time_max`, or `time` needs more than 32 bits.
     TimeBounds,
 }
 
@@ -358,16 +357,17 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// The transactions of a block, without the coinbase, as they stand in it.
+/// The raw transactions of a block in block order, without the coinbase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawTransactions {
-    /// How many there are in `bytes`.
+    /// Number of transactions in `bytes`.
     pub count: usize,
     /// All of them, one after the other, each with its witnesses.
     pub bytes: Arc<[u8]>,
 }
 
-/// The whole raw block (hsd lib/primitives/block.js, write): header, count, coinbase, transactions.
+/// Encodes the whole raw block (hsd lib/primitives/block.js, write): header, count, coinbase,
+/// transactions.
 #[must_use]
 pub fn encode_block(
     header: &[u8; HEADER_BYTES],

@@ -1,69 +1,70 @@
-//! A transaction that pays, read to be checked before anybody else sees it.
+//! Payment transactions, read so that they can be checked before they are sent.
 //!
-//! Only what the bytes say: that the coins exist, that the signatures are right and that the
-//! network would relay it is for a node to say.
+//! Only the bytes are judged here. A node decides about everything else: that the coins exist, that the
+//! signatures are right, that the network would relay it.
 
 use crate::chain::address::Address;
 use crate::chain::reader::Reader;
 use crate::units::Hash;
 
-/// What a byte outside the witnesses weighs (hsd lib/protocol/consensus.js, WITNESS_SCALE_FACTOR).
+/// Weight of a byte outside the witnesses (hsd lib/protocol/consensus.js, WITNESS_SCALE_FACTOR).
 const WITNESS_SCALE: usize = 4;
 
-/// Covenant of an output that is money and nothing else (hsd lib/covenants/rules.js, types).
+/// Covenant type of an output that only pays money (hsd lib/covenants/rules.js, types).
 const COVENANT_NONE: u8 = 0;
 
-/// An output of a transaction.
+/// A reference to one output of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Outpoint {
-    /// The transaction.
+    /// Id of the transaction.
     pub txid: Hash,
-    /// Which of its outputs, from 0.
+    /// Index of the output, from 0.
     pub index: u32,
 }
 
-/// What a transaction spends.
+/// An input of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The output it spends.
     pub outpoint: Outpoint,
-    /// 2^32 − 1: no relative lock on time or height.
+    /// 2^32 − 1 for no relative lock on time or height.
     pub sequence: u32,
-    /// What proves the right to; empty where it is not signed.
+    /// Signatures and keys that prove the right to spend; empty if it is not signed.
     pub witness: Vec<Vec<u8>>,
 }
 
-/// What a transaction pays.
+/// An output of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Base units.
+    /// Amount in base units.
     pub value: u64,
-    /// To whom.
+    /// Address that is paid.
     pub address: Address,
-    /// Whether it is money only, and has nothing to do with a name.
+    /// True if it only pays money: its covenant is of type NONE and empty, so it has nothing to do with a
+    /// name.
     pub plain: bool,
 }
 
 /// A transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// 0 is the only one that is relayed.
+    /// Version; only 0 is relayed.
     pub version: u32,
-    /// What it spends, at least one.
+    /// Inputs, at least one.
     pub inputs: Vec<Input>,
-    /// What it pays.
+    /// Outputs.
     pub outputs: Vec<Output>,
-    /// 0: may be in any block.
+    /// Lock time; 0 allows any block.
     pub locktime: u32,
-    /// Hash of it without its witnesses; does not change when it is signed.
+    /// Hash of the transaction without its witnesses; signing does not change it.
     pub txid: Hash,
-    /// What it takes of a block (hsd lib/primitives/tx.js, getWeight).
+    /// Weight of the transaction in a block (hsd lib/primitives/tx.js, getWeight).
     pub weight: usize,
 }
 
 impl Transaction {
-    /// Reads a transaction as hsd writes it (lib/primitives/tx.js, read): base, then witnesses,
-    /// and nothing after them. `None` if it is none.
+    /// Reads a transaction as hsd writes it (lib/primitives/tx.js, read): base, then witnesses, and
+    /// nothing after them. `None` if the bytes are not one.
     #[must_use]
     pub fn parse(raw: &[u8]) -> Option<Self> {
         let mut reader = Reader(raw);
@@ -85,14 +86,14 @@ impl Transaction {
         })
     }
 
-    /// Whether it spends that output.
+    /// True if one of its inputs spends `outpoint`.
     #[must_use]
     pub fn spends(&self, outpoint: Outpoint) -> bool {
         self.inputs.iter().any(|input| input.outpoint == outpoint)
     }
 }
 
-/// A count, and as many things. The count alone takes no memory.
+/// Reads a count and that many items. The count alone allocates nothing.
 fn read_many<T>(
     reader: &mut Reader<'_>,
     read: impl Fn(&mut Reader<'_>) -> Option<T>,

@@ -1,8 +1,8 @@
-//! Jobs: what miners get of a template, and the line that tells them.
+//! Jobs: the work that miners get from a template, and the `mining.notify` line that sends it.
 //!
-//! A job is a template, a coinbase and a mask. Each job has its own coinbase witness nonce, hence
-//! its own witness root, so that no header space is given out twice. Ids never repeat: they begin
-//! with a prefix that belongs to this start of the pool.
+//! A job is a template, a coinbase and a mask. Each job has its own coinbase witness nonce, hence its own
+//! witness root, so that no two jobs share header space. Ids never repeat, not even after a restart: they
+//! begin with a prefix drawn for this start of the pool.
 
 pub mod share;
 pub(crate) mod share_memory;
@@ -17,44 +17,46 @@ use crate::job::share_memory::Generations;
 use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::units::{Difficulty, Hash, hex, push_hex};
 
-/// Hex digits of a job's id that belong to the start of the pool.
+/// Leading hex digits of a job's id, the same for all jobs of one start of the pool.
 const PREFIX_DIGITS: usize = 12;
 const PREFIX_MASK: u64 = (1 << (4 * PREFIX_DIGITS)) - 1;
 
-/// What sets this start of the pool apart from every other; random.
+/// Values that make this start of the pool differ from every other; random.
 #[derive(Debug, Clone, Copy)]
 pub struct Boot {
-    /// Begins each job's id: Unix seconds and 16 random bits, say.
+    /// Begins each job's id. For example Unix seconds and 16 random bits.
     pub prefix: u64,
-    /// Where coinbase nonces begin.
+    /// The first coinbase witness nonce; later ones count up from it.
     pub nonce: u64,
-    /// Keys digests that live in memory only.
+    /// Key of digests that live in memory only.
     pub secret: [u8; 32],
 }
 
-/// Counts jobs in the order in which they were made.
+/// The number of a job. Jobs are counted in the order in which they were made.
 pub type JobNumber = u64;
 
-/// What miners work on.
+/// One piece of work for miners, with the accepted shares of it that are remembered.
 pub struct Job {
-    /// Its place among all jobs.
+    /// Number of the job.
     pub number: JobNumber,
-    /// What it was made from.
+    /// The template it was made from.
     pub template: Arc<Template>,
-    /// Hides from the miner which share is a block. Zero: no client can bear another yet.
+    /// Mask that hides from the miner which share is a block. Always zero: no client in use can work with
+    /// another yet.
     pub mask: Hash,
-    /// Hashes a share's header.
+    /// Computes the hashes of its shares.
     pub hasher: HeaderHasher,
-    /// The network's difficulty: no share needs to be harder.
+    /// The network's difficulty. A share's difficulty is capped at it.
     pub network_difficulty: Difficulty,
     witness_nonce: [u8; 8],
     witness_root: Hash,
     seen: HashSet<u128>,
-    /// It takes no more shares.
+    /// True once it takes no more shares.
     is_closed: bool,
 }
 
-/// The halves of the extra nonce, the time and the nonce: what tells two shares of a job apart.
+/// The key by which two shares of a job are told apart: both halves of the extra nonce, the time and the
+/// nonce.
 pub fn share_key(extra_nonce1: u32, extra_nonce2: u32, time: u32, nonce: u32) -> u128 {
     [extra_nonce1, extra_nonce2, time, nonce]
         .iter()
@@ -91,7 +93,7 @@ impl Job {
         fields(&self.template, self.witness_root, &self.mask)
     }
 
-    /// A difficulty as far as a share of this job can need it.
+    /// `difficulty`, but at most the network's.
     pub fn cap(&self, difficulty: Difficulty) -> Difficulty {
         if self.network_difficulty < difficulty {
             self.network_difficulty
@@ -100,32 +102,32 @@ impl Job {
         }
     }
 
-    /// Remembers an accepted share; false when it was remembered before.
+    /// Remembers an accepted share; false if it was remembered already.
     pub fn remember(&mut self, key: u128) -> bool {
         self.seen.insert(key)
     }
 
-    /// Whether an accepted share is remembered.
+    /// True if the share was accepted before.
     pub fn remembers(&self, key: u128) -> bool {
         self.seen.contains(&key)
     }
 
-    /// Accepted shares that are remembered.
+    /// Count of remembered shares.
     pub fn remembered(&self) -> usize {
         self.seen.len()
     }
 
-    /// Whether everybody should get a fresh job because this one remembers so much.
+    /// True if it remembers [`SHARES_PER_JOB_MAX`] shares, so that everybody should get a fresh job.
     pub fn is_full(&self) -> bool {
         self.seen.len() >= SHARES_PER_JOB_MAX
     }
 
-    /// Whether this job takes no more shares: it is too old, or remembers too much.
+    /// True if it takes no more shares: it is too old, or remembers twice [`SHARES_PER_JOB_MAX`].
     pub fn is_closed(&self) -> bool {
         self.is_closed || self.seen.len() >= 2 * SHARES_PER_JOB_MAX
     }
 
-    /// Takes no more shares from now on, and forgets those that it has taken.
+    /// Takes no more shares from now on, and forgets the remembered ones.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         self.seen = HashSet::new();
@@ -145,16 +147,16 @@ fn fields(template: &Template, witness_root: Hash, mask: &Hash) -> HeaderFields 
     }
 }
 
-/// A template and what belongs to it.
+/// A template, its raw transactions, and the blocks found on it before those came.
 struct Slot {
     template: Arc<Template>,
     transactions: Option<Arc<RawTransactions>>,
-    /// Found before the transactions came, so not yet whole for the spool.
+    /// Solutions that cannot be spooled yet, because the transactions of their block have not come.
     unspooled: Vec<Arc<Solution>>,
 }
 
-/// Templates, jobs for everybody, the most shares of one of those, those of all of them, and the most
-/// blocks of one template that wait for its transactions.
+/// Sizes for the memory report: templates, shared jobs, the most shares of one shared job, the shares of
+/// all of them, and the most blocks of one template that wait for its transactions.
 pub(crate) struct JobSizes {
     pub templates: usize,
     pub shared: usize,
@@ -163,11 +165,12 @@ pub(crate) struct JobSizes {
     pub unspooled: usize,
 }
 
-/// The jobs of the last templates.
+/// The templates still in use and their shared jobs: those that go to every miner. Jobs of one connection
+/// alone are made here and kept by its session.
 pub struct Jobs {
-    /// Begins each id.
+    /// Begins each job id.
     prefix: String,
-    /// Where coinbase nonces begin.
+    /// The first coinbase witness nonce.
     nonce: u64,
     next: JobNumber,
     slots: VecDeque<Slot>,
@@ -176,7 +179,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// No job yet; so many shares may be remembered.
+    /// Makes an empty set that lets at most `shares_remembered_max` shares be remembered.
     pub fn new(boot: Boot, shares_remembered_max: usize) -> Self {
         let prefix = boot.prefix & PREFIX_MASK;
         Self {
@@ -189,7 +192,8 @@ impl Jobs {
         }
     }
 
-    /// Takes a template and makes the job for everybody. The oldest template goes.
+    /// Takes a template and makes its shared job. Beyond [`TEMPLATES_MAX`] the oldest template is dropped
+    /// with its jobs.
     pub fn push(&mut self, template: Template) -> &Job {
         let template = Arc::new(template);
         let transactions = template.txids.is_empty().then(|| {
@@ -211,24 +215,25 @@ impl Jobs {
         self.push_shared(template)
     }
 
-    /// Another job for everybody from the newest template.
+    /// Makes another shared job from the newest template.
     pub fn push_fresh(&mut self) -> Option<&Job> {
         let template = self.slots.back()?.template.clone();
         Some(self.push_shared(template))
     }
 
-    /// A share is remembered, of whichever job.
+    /// Counts a share that some job has remembered.
     pub(crate) fn count_remembered(&mut self) {
         self.generations.count();
     }
 
-    /// Whether everybody should get a fresh job, since the newest or all together remember so much.
+    /// True if everybody should get a fresh job, because the newest one or all together remember too many
+    /// shares.
     pub(crate) fn wants_fresh(&self) -> bool {
         self.generations.is_full() || self.newest().is_some_and(Job::is_full)
     }
 
-    /// The newest job begins another generation if it is time for one; then jobs for one connection
-    /// below the number that is returned are to be closed. Those for everybody are.
+    /// Starts a new generation with the newest job if the current one is full, and closes the shared jobs
+    /// that are too old. Returns the number below which the sessions must close their own jobs.
     pub(crate) fn begin_generation(&mut self) -> Option<JobNumber> {
         if !self.generations.is_full() {
             return None;
@@ -249,7 +254,7 @@ impl Jobs {
         self.shared.back().expect("one was pushed")
     }
 
-    /// A job for one connection alone, from the newest template.
+    /// Makes a job for one connection alone, from the newest template.
     pub fn make_own(&mut self) -> Option<Box<Job>> {
         let template = self.slots.back()?.template.clone();
         Some(Box::new(self.make(template)))
@@ -262,12 +267,12 @@ impl Jobs {
         Job::new(number, template, nonce)
     }
 
-    /// The newest template's job for everybody.
+    /// The newest shared job.
     pub fn newest(&self) -> Option<&Job> {
         self.shared.back()
     }
 
-    /// A job that was for everybody.
+    /// A shared job that is still kept.
     pub fn shared_mut(&mut self, number: JobNumber) -> Option<&mut Job> {
         self.shared
             .iter_mut()
@@ -275,18 +280,18 @@ impl Jobs {
             .find(|job| job.number == number)
     }
 
-    /// The id of the oldest template of which shares are taken.
+    /// The id of the oldest template whose shares are still taken.
     pub fn oldest_template(&self) -> u64 {
         self.slots.front().map_or(0, |slot| slot.template.id)
     }
 
-    /// A job's id on the wire.
+    /// The id on the wire of a job.
     pub fn id(&self, number: JobNumber) -> String {
         format!("{}{number:x}", self.prefix)
     }
 
-    /// The number of a job by its id on the wire, in its one spelling; `None` when it is not of
-    /// this start.
+    /// The number of a job from its id on the wire; `None` if the id is not of this start of the pool, or
+    /// not spelled as [`Jobs::id`] writes it.
     pub fn number(&self, id: &str) -> Option<JobNumber> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let number = id.strip_prefix(&self.prefix)?;
@@ -314,7 +319,7 @@ impl Jobs {
             .collect()
     }
 
-    /// The raw transactions for a solution; when they have not come yet it is kept for
+    /// The raw transactions for a solution. If they have not come yet, the solution is kept for
     /// [`Jobs::set_transactions`].
     pub fn transactions_for(&mut self, solution: &Arc<Solution>) -> Option<Arc<RawTransactions>> {
         let slot = self.slot_mut(solution.template.id)?;
@@ -324,7 +329,7 @@ impl Jobs {
         slot.transactions.clone()
     }
 
-    /// How much is remembered.
+    /// Counts of what is kept, for the memory report.
     pub(crate) fn sizes(&self) -> JobSizes {
         let shares = self.shared.iter().map(Job::remembered);
         let unspooled = self.slots.iter().map(|slot| slot.unspooled.len());
@@ -343,7 +348,7 @@ impl Jobs {
             .find(|slot| slot.template.id == template)
     }
 
-    /// Appends the `mining.notify` of a job.
+    /// Appends the `mining.notify` line of a job.
     pub fn write_notify(&self, out: &mut Vec<u8>, job: &Job, now_unix_s: u64) {
         let template = &job.template;
         out.extend_from_slice(b"{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"");
@@ -367,7 +372,7 @@ impl Jobs {
         out.extend_from_slice(b"\"]}\n");
     }
 
-    /// The JSON array of a job's transactions, the coinbase excluded.
+    /// A JSON array of the ids of the template's transactions, the coinbase excluded.
     pub fn transactions_json(template: &Template) -> String {
         let ids: Vec<String> = template.txids.iter().map(|txid| hex(&txid.0)).collect();
         if ids.is_empty() {

@@ -1,7 +1,7 @@
-//! Is a submit a share, and is the share a block?
+//! Judges a submit: share or not, block or not.
 //!
-//! The share is judged by the share hash, the block by the share hash xor mask. Every block is a
-//! share, whatever its difficulty.
+//! The share hash is compared with the share target, and the share hash xor mask with the network's
+//! target. Every block is a share, whatever its difficulty. Duplicates are found elsewhere.
 
 use crate::chain::header::{Proof, extra_nonce};
 use crate::job::Job;
@@ -9,26 +9,26 @@ use crate::limits::TIME_AHEAD_MAX_S;
 use crate::units::{Hash, Target};
 use crate::wire::message::{Reject, Submit};
 
-/// Whether a job's parent is the chain's tip.
+/// The place of a job's parent in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// It is.
+    /// It is the tip.
     Tip,
-    /// It was.
+    /// It was the tip earlier.
     Stale,
 }
 
-/// What a submit is worth.
+/// The result of [`check`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The block's hash, when the share meets the network's target; also of a stale job, since
-    /// its block may still win.
+    /// The block's hash, if it meets the network's target. Set for a stale job too, because its block may
+    /// still win.
     pub block: Option<Hash>,
-    /// Whether it earns credit, as far as it is not a duplicate.
+    /// `Ok` if the share earns credit, unless it turns out to be a duplicate.
     pub verdict: Result<(), Reject>,
 }
 
-/// The proof that a submit claims.
+/// The header fields that a submit claims.
 pub fn proof(extra_nonce1: u32, submit: &Submit<'_>) -> Proof {
     Proof {
         nonce: submit.nonce,
@@ -37,8 +37,8 @@ pub fn proof(extra_nonce1: u32, submit: &Submit<'_>) -> Proof {
     }
 }
 
-/// Judges a submit for `job` by the target that the job was sent under, in the order of checks
-/// that the field knows: stale, time, block, share.
+/// Judges a submit for `job` by the target that the job was sent under, in the order of checks usual in
+/// the field: stale, time, block, share.
 pub fn check(
     job: &Job,
     parent: Parent,

@@ -1,23 +1,24 @@
-//! How much is remembered of shares over all jobs together.
+//! Bounds the count of shares remembered over all jobs together.
 //!
-//! Whenever half of what may be remembered has come, everybody gets a fresh job, and with it a
-//! generation of jobs begins; those from before the last generation take no more shares, and forget
-//! theirs. Whoever mines was sent a newer one half a memory ago. So what is remembered came in the
-//! last two generations, and that is never more than the whole. Blocks of such a job still count.
+//! When half of the allowed count has come, everybody gets a fresh job, which begins a new generation of
+//! jobs. Jobs from before the previous generation then take no more shares and forget theirs; by then
+//! their miners have had a newer job for half of the allowed count. So the remembered shares are of the
+//! last two generations only, and never more than the allowed count. Blocks of a closed job are still
+//! offered to the node.
 
 use crate::job::JobNumber;
 
-/// See the module.
+/// The shares counted in the current generation of jobs.
 pub(crate) struct Generations {
     shares_max: usize,
-    /// Shares that have come in this generation.
+    /// Shares counted in this generation.
     shares: usize,
-    /// Its first job.
+    /// First job of this generation.
     first: JobNumber,
 }
 
 impl Generations {
-    /// Nothing is remembered yet.
+    /// Starts with nothing counted.
     pub(crate) fn new(shares_max: usize) -> Self {
         Self {
             shares_max,
@@ -26,17 +27,18 @@ impl Generations {
         }
     }
 
-    /// A share is remembered, of whichever job.
+    /// Counts a share that some job has remembered.
     pub(crate) fn count(&mut self) {
         self.shares += 1;
     }
 
-    /// Whether another has to begin.
+    /// True if a new generation has to begin.
     pub(crate) fn is_full(&self) -> bool {
         self.shares >= self.shares_max / 2
     }
 
-    /// Another begins with a job; those before the number that is returned take no more shares.
+    /// Begins a new generation with the job `first`; returns the number below which jobs take no more
+    /// shares.
     pub(crate) fn begin(&mut self, first: JobNumber) -> JobNumber {
         self.shares = 0;
         std::mem::replace(&mut self.first, first)
@@ -50,10 +52,10 @@ mod tests {
     #[test]
     fn what_is_remembered_is_of_two_generations_and_below_the_limit() {
         let mut generations = Generations::new(10);
-        // Of each job that still takes shares: its number, and how many it remembers.
+        // Number and remembered shares of each job that still takes shares.
         let mut jobs: Vec<(JobNumber, usize)> = vec![(1, 0)];
         for share in 0..200_usize {
-            // Old jobs get shares as well, as long as they take them.
+            // Old jobs get shares too, until they are closed.
             let at = share % jobs.len();
             jobs[at].1 += 1;
             generations.count();

@@ -1,7 +1,8 @@
-//! Who is on a connection: `mining.authorize`, `mining.authorize_admin` and `mining.add_user`.
+//! Logins: `mining.authorize`, and the answers to password checks and user writes.
 //!
-//! Passwords are hashed elsewhere. While a connection waits for that its next lines wait too; equal
-//! questions are asked once, so that a farm that comes back at once costs one hash.
+//! Argon2id passwords are checked, and users written, outside the pool. While a connection waits for
+//! that, its next lines wait too. Invariant: equal checks are made once, so that a farm that reconnects
+//! all at once costs one hash.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,23 +20,23 @@ use crate::session::{Authorized, Session};
 use crate::units::{ConnId, Now};
 use crate::wire::message::{Reject, Request};
 
-/// A connection that waits for an answer, and the request that it asked with.
+/// A connection that waits for a check or a write, and the id of its request.
 pub(crate) struct Asker {
     pub conn: ConnId,
     pub id: Option<String>,
 }
 
-/// A question to whoever hashes passwords, and who waits for the answer.
+/// A request to the password hasher or the user file, and the connections that wait for its answer.
 pub(crate) enum Question {
-    /// Is this the account's password?
+    /// Checks a login's password.
     Login {
         account: Arc<str>,
         password: String,
-        /// What it is compared with.
+        /// The stored password that it is compared with.
         stored: StoredPassword,
         waiting: Vec<(Asker, User)>,
     },
-    /// Write a user, whose new password is known where it has one.
+    /// Writes a user; `password` is the new password in the clear, if it has a new one.
     Write {
         name: String,
         password: Option<String>,
@@ -43,29 +44,29 @@ pub(crate) enum Question {
     },
 }
 
-/// Who waits for a user to be written.
+/// The party that a write is reported to.
 pub(crate) enum Writer {
-    /// A password of the old kind is written anew.
+    /// Nobody: a password in the old form is rewritten in the new one.
     Nobody,
     /// An admin on the wire.
     Miner(Asker),
-    /// The operator.
+    /// The operator, for an order.
     Operator(OrderId, Change),
 }
 
-/// The questions that are not answered yet. Each connection waits for one at most.
+/// The checks and writes that are not answered yet. Each connection waits for one at most.
 pub(crate) struct Questions {
     open: HashMap<Ticket, Question>,
-    /// The open logins, by account and password.
+    /// Tickets of the open checks, by account and password.
     logins: HashMap<(Arc<str>, String), Ticket>,
-    /// The names on their way to disk.
+    /// Names of users that are being written.
     writing: HashSet<String>,
     last: Ticket,
 }
 
 impl Questions {
-    /// No question yet. Tickets begin at the random `seed`, so that an answer meant for an earlier
-    /// pool finds no question here.
+    /// Starts without questions. Tickets count up from the random `seed`, so that an answer meant for an
+    /// earlier pool matches no question here.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             open: HashMap::new(),
@@ -75,7 +76,7 @@ impl Questions {
         }
     }
 
-    /// The question that an answer belongs to.
+    /// Removes the question that an answer belongs to.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Question> {
         let question = self.open.remove(&ticket)?;
         match &question {
@@ -91,7 +92,7 @@ impl Questions {
         Some(question)
     }
 
-    /// Asks whether a password is the account's; `None` when that is being asked already.
+    /// Opens a password check, or joins one that is open for the same password. `None` if it joined.
     fn ask_login(
         &mut self,
         asker: Asker,
@@ -123,13 +124,13 @@ impl Questions {
         Some(self.last)
     }
 
-    /// The question whether this is the account's password.
+    /// The ticket of the open check of this account and password.
     fn login_of(&self, account: &Arc<str>, password: &str) -> Option<Ticket> {
         let key = (account.clone(), password.to_owned());
         self.logins.get(&key).copied()
     }
 
-    /// A connection waits no longer; whether nobody does now.
+    /// Removes a connection from those that wait; true if none is left.
     pub(crate) fn leave(&mut self, ticket: Ticket, conn: ConnId) -> bool {
         let Some(Question::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
             return false;
@@ -138,12 +139,12 @@ impl Questions {
         waiting.is_empty()
     }
 
-    /// How many there are.
+    /// Count of open questions.
     pub(crate) fn count(&self) -> usize {
         self.open.len().max(self.logins.len())
     }
 
-    /// How many connections wait for one.
+    /// Count of connections that wait for a password check.
     pub(crate) fn askers(&self) -> usize {
         let of = |question: &Question| match question {
             Question::Login { waiting, .. } => waiting.len(),
@@ -152,7 +153,7 @@ impl Questions {
         self.open.values().map(of).sum()
     }
 
-    /// Asks for a user to be written.
+    /// Opens a write of a user.
     pub(crate) fn ask_write(
         &mut self,
         name: String,
@@ -170,14 +171,14 @@ impl Questions {
         self.last
     }
 
-    /// Whether a user of that name is on its way to disk.
+    /// True if a user of that name is being written.
     pub(crate) fn is_writing(&self, name: &str) -> bool {
         self.writing.contains(name)
     }
 }
 
 impl Shared {
-    /// Has a user written with a new password.
+    /// Requests that a user is written with a new password.
     pub(crate) fn write_user(&mut self, user: NewUser, writer: Writer, out: &mut Actions) {
         let password = Some(user.password.clone());
         let old = self.accounts.password(&user.name).cloned();
@@ -187,8 +188,8 @@ impl Shared {
 }
 
 impl Pool {
-    /// The answer to [`Action::CheckPassword`]. One about a password that is no longer the account's
-    /// lets nobody in.
+    /// Handles the answer to [`Action::CheckPassword`]. If the account's password was changed meanwhile,
+    /// the login is refused.
     pub(crate) fn handle_password(
         &mut self,
         now: Now,
@@ -226,7 +227,7 @@ impl Pool {
         }
     }
 
-    /// The answer to [`Action::AddUser`] and [`Action::KeepUser`].
+    /// Handles the answer to [`Action::AddUser`] and [`Action::KeepUser`].
     pub(crate) fn handle_user_added(
         &mut self,
         now: Now,
@@ -274,7 +275,7 @@ impl Pool {
 }
 
 impl Desk<'_> {
-    /// `mining.authorize [user, password]`.
+    /// Handles `mining.authorize [user, password]`.
     pub(crate) fn authorize(
         &mut self,
         session: &mut Session,
@@ -340,7 +341,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A password of the old kind that was right is written as one of the new kind.
+    /// Rewrites a password that was right but is stored in the old form.
     fn write_anew(&mut self, user: &User, password: &str) {
         let is_option = &*user.account == ADMIN && self.shared.config.admin_password.is_some();
         if !is_option
@@ -358,7 +359,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Takes a user in. Too many on one connection are refused like wrong ones.
+    /// Adds a user to the connection. One name too many is refused like a wrong password.
     pub(crate) fn admit(&mut self, session: &mut Session, user: User) -> Result<Answer, Reject> {
         if session.position(&user.name).is_some() {
             return Ok(Answer::True);
@@ -377,7 +378,7 @@ impl Desk<'_> {
         Ok(Answer::True)
     }
 
-    /// With an error, never `false`: a Goldshell takes that for yes.
+    /// Refuses a login with an error and never with `false`, which a Goldshell takes for success.
     pub(crate) fn refuse(
         &mut self,
         session: &mut Session,
@@ -389,7 +390,8 @@ impl Desk<'_> {
         Err(Reject::UnauthorizedUser)
     }
 
-    /// The answer has come for one of those who wait: the reply leaves, the next lines are read.
+    /// Ends the wait of one connection for a password check: the reply is sent and the next lines are
+    /// read.
     pub(crate) fn password_checked(
         &mut self,
         session: &mut Session,
@@ -429,7 +431,7 @@ fn reject(why: NotWritten) -> Reject {
     }
 }
 
-/// A name and a password, which may be missing.
+/// A name and a password from the parameters; a missing password is empty.
 pub(crate) fn name_and_password(params: &[Option<String>]) -> Result<(String, &str), Reject> {
     let name = params
         .first()

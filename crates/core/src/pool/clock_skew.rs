@@ -1,4 +1,5 @@
-//! What a clock that is wrong, or was set, does to jobs: a share's time must not be far ahead of it.
+//! Effects of a wrong or changed clock on jobs. A share's time must not be more than [`TIME_AHEAD_MAX_S`]
+//! ahead of the clock; if a job's earliest time is, no miner can be given it.
 
 use crate::chain::template::Template;
 use crate::event::{Actions, Level};
@@ -6,7 +7,7 @@ use crate::limits::{CLOCK_BACK_S, TIME_AHEAD_MAX_S};
 use crate::pool::Pool;
 use crate::units::Now;
 
-/// Why there is no job where every share would be `time too new`, and every block refused.
+/// The reason for having no job while every share would be `time too new`, and every block refused.
 pub(crate) const CLOCK_BEHIND: &str = "the clock of this machine is hours behind the chain";
 
 pub(crate) fn is_ahead_of_clock(template: &Template, now: Now) -> bool {
@@ -14,8 +15,8 @@ pub(crate) fn is_ahead_of_clock(template: &Template, now: Now) -> bool {
 }
 
 impl Pool {
-    /// After the clock went back, the times of jobs that are out may be too far ahead of it: everybody
-    /// gets another.
+    /// Checks the clock against the jobs. If it went back, the times of jobs already sent may be too far
+    /// ahead of it: everybody gets a fresh job.
     pub(crate) fn look_at_clock(&mut self, now: Now, out: &mut Actions) {
         let back_s = self.clock_s.saturating_sub(now.unix_s);
         self.clock_s = now.unix_s;

@@ -1,4 +1,4 @@
-//! What a pool is told at its start.
+//! The configuration of a pool.
 
 use crate::accounts::Auth;
 use crate::accounts::proxy_secret::ProxySecret;
@@ -7,30 +7,30 @@ use crate::job::Boot;
 use crate::session::difficulty::Dynamic;
 use crate::units::Difficulty;
 
-/// What a pool is told at its start.
+/// The configuration of a pool, fixed for its lifetime.
 #[derive(Clone)]
 pub struct PoolConfig {
-    /// What sets this start apart.
+    /// The random values of this start.
     pub boot: Boot,
-    /// The network of addresses.
+    /// The network whose addresses are accepted.
     pub network: Network,
-    /// Who may mine.
+    /// The rule for who may mine.
     pub auth: Auth,
-    /// The admin's password; without one there is no admin on the wire.
+    /// The admin's password; without it nobody can log in as admin on the wire.
     pub admin_password: Option<String>,
-    /// No miner's difficulty is below this, whatever it asks for, unless the network's is: what costs no
-    /// work must not cost us anything.
+    /// The lowest difficulty of any miner, whatever it requests, unless the network's is lower still:
+    /// shares that take no work to find must not cost the pool any.
     pub difficulty_min: Difficulty,
-    /// Whether difficulty follows a miner's speed.
+    /// Switches vardiff on or off.
     pub dynamic: Dynamic,
-    /// Sessions that ended whose difficulty is remembered.
+    /// Count of ended sessions whose difficulty is remembered.
     pub hints_max: usize,
     /// Shares remembered for all jobs together, see [`crate::limits::SHARES_REMEMBERED_MAX`].
     pub shares_remembered_max: usize,
-    /// Where HTTP miners are sent; without one, to the host they asked for.
+    /// The host that HTTP miners are directed to; without it, the host in their request.
     pub public_host: Option<String>,
-    /// The port they are sent to.
+    /// The port that HTTP miners are directed to.
     pub public_port: u16,
-    /// What is shared with proxies, which then may have miners admitted without their password.
+    /// The secret shared with trusted proxies, which may have miners admitted without their password.
     pub proxy_secret: Option<ProxySecret>,
 }

@@ -1,18 +1,19 @@
-//! Connections that are reset after a while, since some miners would come back at once.
+//! Connections that are reset after a delay, because some miners would reconnect at once.
 
 use std::collections::VecDeque;
 
 use crate::limits::{CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::units::ConnId;
 
-/// When each is reset, in order.
+/// The connections to reset, with the time of each, in order.
 #[derive(Default)]
 pub(crate) struct Ends {
     waiting: VecDeque<(u64, ConnId)>,
 }
 
 impl Ends {
-    /// Another one; what comes out is to be reset at once, to make room.
+    /// Adds a connection. Beyond [`CLOSING_LATER_MAX`] returns the oldest one, which is to be reset at
+    /// once.
     pub(crate) fn add(&mut self, conn: ConnId, now_ms: u64) -> Option<ConnId> {
         self.waiting.push_back((now_ms + CLOSE_DELAY_MS, conn));
         if self.waiting.len() <= CLOSING_LATER_MAX {
@@ -21,14 +22,14 @@ impl Ends {
         self.waiting.pop_front().map(|(_, conn)| conn)
     }
 
-    /// The next whose time has come.
+    /// The next connection whose time has come.
     pub(crate) fn next(&mut self, now_ms: u64) -> Option<ConnId> {
         let (at_ms, conn) = *self.waiting.front()?;
         (at_ms <= now_ms).then(|| self.waiting.pop_front())?;
         Some(conn)
     }
 
-    /// How many wait.
+    /// Count of waiting connections.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

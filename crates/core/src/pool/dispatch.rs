@@ -1,4 +1,5 @@
-//! What each line from a miner means: one function a method, rejects answered in one place.
+//! Dispatches each line of a miner to the function of its method, and sends the answers; rejects are
+//! written in one place.
 
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::SCORE_MALFORMED;
@@ -13,25 +14,25 @@ use crate::wire::message::{
 use crate::wire::protocol::{Heard, Phase};
 use crate::wire::submit_fast_path::scan_submit;
 
-/// Handles the lines of one connection.
+/// The context in which the lines of one connection are handled.
 pub(crate) struct Desk<'a> {
     pub shared: &'a mut Shared,
     pub now: Now,
     pub out: &'a mut Actions,
 }
 
-/// What a request comes to, but for a submit that is accepted.
+/// The answer to a request; an accepted submit has none here, because its reply waits for the ledger.
 pub(crate) enum Answer {
-    /// `true`.
+    /// The result `true`.
     True,
-    /// JSON text.
+    /// A result as JSON text.
     Json(String),
-    /// The reply is sent already, or comes later.
+    /// No reply now: it was sent already, or follows later.
     Later,
 }
 
 impl Desk<'_> {
-    /// Takes bytes, or goes on with those that waited.
+    /// Handles received bytes; with no bytes, continues with lines that were held back.
     pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
         if session.is_closing() {
             return;
@@ -52,8 +53,8 @@ impl Desk<'_> {
         self.pace(session);
     }
 
-    /// Stops or resumes reading, as the session can take more lines or not. What a connection that
-    /// is about to be reset still sends, the kernel may hold.
+    /// Stops or resumes reading from the connection, depending on whether it can take more lines. Bytes
+    /// that still arrive on a connection about to be reset stay in the kernel.
     fn pace(&mut self, session: &mut Session) {
         let pause = session.is_blocked() || session.is_closing();
         if pause != session.is_paused {
@@ -116,15 +117,16 @@ impl Desk<'_> {
             Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
             Some("hstratum.hello") => Ok(Answer::Json(self.hello(session, &request))),
             Some("hstratum.admit") => self.admit_moved(session, &request),
-            // Our extranonce1 holds for the connection; what asks to be told of changes may be.
+            // Extranonce1 never changes during a connection, so there is nothing to announce, but
+            // subscribing is fine.
             Some("mining.extranonce.subscribe") => Ok(Answer::True),
-            // No version bits may be rolled: every one of them is the node's.
+            // No version bits may be rolled: all of them are the node's.
             Some("mining.multi_version") => Ok(Answer::Json("false".to_owned())),
             Some(_) => Err(Reject::UnknownMethod),
             None => Err(Reject::InvalidParams),
         };
         let malformed = matches!(answer, Err(Reject::InvalidParams));
-        // Without an id and a method it is no notification either: its sender is to know.
+        // A line without an id and a method is no valid notification, so it is answered.
         let id = match method {
             None => request.id().or(Some("null")),
             Some(_) => request.id(),
@@ -136,7 +138,7 @@ impl Desk<'_> {
         self.start(session);
     }
 
-    /// Answers a request that wants an answer.
+    /// Sends the answer to a request that has an id.
     pub(crate) fn reply(
         &mut self,
         session: &mut Session,
@@ -152,7 +154,8 @@ impl Desk<'_> {
         });
     }
 
-    /// Adds to the score of a connection and drops it when that is too much.
+    /// Adds to the misbehaviour score of a connection, and drops it at
+    /// [`SCORE_MAX`](crate::limits::SCORE_MAX).
     pub(crate) fn blame(&mut self, session: &mut Session, points: u32) {
         if session.blame(points, self.now) && !session.is_closing() {
             let address = session.address;
@@ -167,8 +170,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Reads no more from a connection and resets it after a while, since some miners would come
-    /// back at once.
+    /// Reads no more from a connection and resets it after a delay, because some miners reconnect at
+    /// once.
     fn close(&mut self, session: &mut Session) {
         session.phase = Phase::Closing;
         self.shared.close_later(session.conn, self.now);
@@ -210,7 +213,7 @@ impl Desk<'_> {
         Ok(Answer::Later)
     }
 
-    /// Gives a connection its first job, once it is subscribed and authorized.
+    /// Sends a connection its first job, once it is subscribed and authorized.
     pub(crate) fn start(&mut self, session: &mut Session) {
         if session.is_ready() && !session.is_admitted {
             session.is_admitted = true;
@@ -221,8 +224,8 @@ impl Desk<'_> {
         }
     }
 
-    /// A job that no other connection has: a Goldshell stops at an id that it had before it
-    /// reconnected. It carries the difficulty that is due.
+    /// Sends a job that no other connection has, with the difficulty that is due: a Goldshell stops at a
+    /// job id that it had before it reconnected.
     pub(crate) fn send_own_job(&mut self, session: &mut Session) {
         let Some(job) = self.shared.jobs.make_own() else {
             return;
@@ -235,15 +238,16 @@ impl Desk<'_> {
         session.push_own_job(job);
     }
 
-    /// What a miner has asked for comes with a job of its own, which costs us more than the request cost
-    /// the miner: so often and no oftener. Else it waits for the next job, or for the next look at all sessions.
+    /// Sends a job for a difficulty that the miner has requested. That costs more than the request costs
+    /// the miner, so it is done at most once each [`WISH_MS`](crate::limits::WISH_MS); in between, the
+    /// difficulty comes with the next job or the next check of all sessions.
     pub(crate) fn send_wished_difficulty(&mut self, session: &mut Session) {
         if session.has_job() && session.may_have_its_wish(self.now) {
             self.send_changed_difficulty(session);
         }
     }
 
-    /// A changed difficulty never travels alone: one that is far off comes with a job at once.
+    /// Sends a job at once if the difficulty has changed: a difficulty is never announced without a job.
     pub(crate) fn send_changed_difficulty(&mut self, session: &mut Session) {
         let newest = self.shared.jobs.newest();
         if session.has_job()

@@ -1,26 +1,26 @@
-//! A drain: the port refuses, and the connections there are end one after the other, so that other
-//! servers are not stormed.
+//! Draining: the port refuses new connections, and the open ones are closed one after the other over the
+//! ordered time, so that other servers do not get all miners at once.
 //!
-//! They are reset, which every miner notices and answers by connecting again, there or elsewhere.
-//! `client.reconnect` is not sent: a Goldshell takes it for a broken server, a HandyMiner for nothing,
-//! and no miner known to us does more with it than it does after a reset. A connection whose shares
-//! wait for the ledger is left until they are answered, except at the end.
+//! They are reset, which every miner notices and answers by reconnecting, here or elsewhere.
+//! `client.reconnect` is not sent: a Goldshell takes it for a broken server, a HandyMiner ignores it, and
+//! no known miner does more with it than after a reset. A connection whose shares wait for the ledger is
+//! left open until they are answered, except at the end of the drain.
 
 use crate::event::{Action, Actions, CloseHow, Level, Listening};
 use crate::pool::Pool;
 use crate::units::Now;
 
-/// A drain under way, or at its end.
+/// A drain in progress or completed.
 pub(crate) struct Drain {
-    /// When the last connection ends.
+    /// Time at which the last connection is closed.
     until_ms: u64,
-    /// Until when the connections that are due have ended.
+    /// Time up to which the due connections have been closed.
     done_ms: u64,
     is_over: bool,
 }
 
 impl Pool {
-    /// Whether no connections are taken, as ordered.
+    /// True while no connections are taken, as ordered.
     pub fn is_draining(&self) -> bool {
         self.drain.is_some()
     }
@@ -48,7 +48,7 @@ impl Pool {
         }
     }
 
-    /// Ends as many connections as are due.
+    /// Closes as many connections as are due by now.
     pub(crate) fn move_away(&mut self, now: Now, out: &mut Actions) {
         let Some(drain) = &mut self.drain else { return };
         let open = self
@@ -79,7 +79,7 @@ impl Pool {
         }
     }
 
-    /// The port takes connections while there is a job and no drain.
+    /// Opens or closes the port: it takes connections while there is a job and no drain.
     pub(crate) fn keep_port(&mut self, out: &mut Actions) {
         let listening = match self.shared.is_listening && self.drain.is_none() {
             true => Listening::On,

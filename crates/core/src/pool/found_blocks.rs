@@ -1,4 +1,4 @@
-//! Found blocks: which the node still has to answer, and which it was offered already.
+//! Found blocks that the node has not answered yet, and the hashes of all blocks offered to it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -6,7 +6,7 @@ use crate::chain::block::FoundBlock;
 use crate::limits::{FOUND_BLOCKS_MAX, OFFERED_HASHES_MAX};
 use crate::units::Hash;
 
-/// See the module.
+/// Two bounded sets, each with the order in which its entries came.
 #[derive(Default)]
 pub(crate) struct FoundBlocks {
     waiting: HashMap<Hash, FoundBlock>,
@@ -16,7 +16,7 @@ pub(crate) struct FoundBlocks {
 }
 
 impl FoundBlocks {
-    /// Remembers that a block is offered; false when it was before.
+    /// Remembers that a block is offered; false if it was offered before.
     pub(crate) fn first_offer(&mut self, hash: Hash) -> bool {
         if !self.offered.insert(hash) {
             return false;
@@ -30,7 +30,7 @@ impl FoundBlocks {
         true
     }
 
-    /// Expects the node's answer to a block.
+    /// Waits for the node's answer to a block. Beyond [`FOUND_BLOCKS_MAX`] the oldest is forgotten.
     pub(crate) fn wait_for(&mut self, block: FoundBlock) {
         self.waiting_order.push_back(block.hash);
         self.waiting.insert(block.hash, block);
@@ -41,18 +41,18 @@ impl FoundBlocks {
         }
     }
 
-    /// Whether the node has not answered yet.
+    /// True if the node has not answered this block yet.
     pub(crate) fn is_waiting(&self, hash: Hash) -> bool {
         self.waiting.contains_key(&hash)
     }
 
-    /// Blocks that wait, and those that were offered.
+    /// Counts of waiting blocks and of offered hashes.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let waiting = self.waiting.len().max(self.waiting_order.len());
         (waiting, self.offered.len().max(self.offered_order.len()))
     }
 
-    /// The block that an answer belongs to.
+    /// Removes the block that an answer is about.
     pub(crate) fn take(&mut self, hash: Hash) -> Option<FoundBlock> {
         let block = self.waiting.remove(&hash)?;
         self.waiting_order.retain(|waiting| *waiting != hash);

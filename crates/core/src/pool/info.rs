@@ -1,4 +1,4 @@
-//! How the pool does, for an operator who asks: numbers and names, and nothing is decided by them.
+//! Status of the pool and its workers for the operator's orders. Read-only: no decision depends on it.
 
 use crate::order::{Info, JobInfo, WorkerInfo};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -42,7 +42,7 @@ impl Pool {
         }
     }
 
-    /// So many workers from that one on, by name, and how many there are.
+    /// Up to `count` workers from the index `from` on, ordered by name, and the count of all.
     pub(crate) fn list_workers(
         &self,
         now: Now,
@@ -58,8 +58,8 @@ impl Pool {
         (self.worker_infos(now, &listed), total)
     }
 
-    /// The name of every worker that is connected, of one account or of all, each once. Nothing is
-    /// copied: there may be many.
+    /// The name of every connected worker, of one account or of all, each once. Names are borrowed,
+    /// because there may be many.
     fn worker_names<'a>(&'a self, account: Option<&str>) -> impl Iterator<Item = Name<'a>> {
         let users = self.sessions.iter().flat_map(|session| &session.users);
         let names = users.map(|one| name_of(&one.user));
@@ -69,7 +69,7 @@ impl Pool {
         names.into_iter()
     }
 
-    /// What there is to say of these workers.
+    /// The status of these workers.
     fn worker_infos(&self, now: Now, listed: &BTreeSet<Name<'_>>) -> Vec<WorkerInfo> {
         let mut workers = BTreeMap::new();
         for session in self.sessions.iter() {

@@ -1,6 +1,7 @@
-//! How much the pool keeps, against its limits: for whoever watches that nothing grows without one.
+//! Counts of everything the pool keeps, each with its limit, for tests and simulations that check that
+//! nothing grows without bound.
 //!
-//! Accounts are not here, which only an admin adds to; nor what is empty between two events.
+//! Left out are accounts, which only an admin adds, and whatever is empty between two events.
 
 use crate::limits::{
     ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
@@ -10,14 +11,15 @@ use crate::limits::{
 };
 use crate::pool::Pool;
 
-/// So much there is of something, and so much there may be.
+/// A count and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Of what; of what each connection or job has, the most that one has.
+    /// Name of the kept things. For things kept by each connection or job, the count is the largest of
+    /// one of them.
     pub what: &'static str,
-    /// So many.
+    /// The current count.
     pub count: usize,
-    /// At most so many.
+    /// The limit.
     pub limit: usize,
 }
 
@@ -26,8 +28,8 @@ fn size(what: &'static str, count: usize, limit: usize) -> Size {
 }
 
 impl Pool {
-    /// Everything that the pool keeps. Takes a look at each session. A connection's text may be
-    /// beyond its limit by what one read brings (`read_bytes`) and by one reply.
+    /// Counts everything that the pool keeps; visits each session. The text of a connection may exceed
+    /// its limit by the bytes of one read (`read_bytes`) and of one reply (`reply_bytes`).
     pub fn sizes(&self, read_bytes: usize, reply_bytes: usize) -> Vec<Size> {
         let shared = &self.shared;
         let sessions = self.sessions.iter().count();

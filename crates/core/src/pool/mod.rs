@@ -1,7 +1,8 @@
-//! The pool: a function of events, with the clock as an argument and effects as values.
+//! The pool: a function from events to actions, with the clock as an argument and effects as values.
 //!
-//! [`Pool::handle`] is its only way in. It owns every session, job and account; one thread owns
-//! it. A found block is the first action of its event, before anything is said or counted.
+//! [`Pool::handle`] is the only way in. The pool owns every session, job and account; one thread owns the
+//! pool. Invariant: a found block is the first action of its event, before anything is logged or counted.
+//! Sockets, files, threads, clocks and log output are not in here.
 
 pub(crate) mod authorize;
 pub(crate) mod clock_skew;
@@ -57,64 +58,64 @@ use crate::session::rate::Rate;
 use crate::session::{Session, Sessions};
 use crate::units::{ConnId, Hash, Height, Now, Seq};
 
-/// What all sessions share.
+/// The state that all sessions share.
 pub(crate) struct Shared {
     pub config: PoolConfig,
     pub accounts: Accounts,
     pub jobs: Jobs,
     pub extra_nonces: ExtraNonces,
-    /// The parent that a job must have.
+    /// The chain's tip, which must be the parent of a job.
     pub tip: Option<Hash>,
     pub is_listening: bool,
-    /// Proxies are to take their miners elsewhere.
+    /// True once proxies should move their miners to other servers.
     pub is_leaving: bool,
-    /// The current job remembers so many shares that everybody needs another.
+    /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
     pub ledger: Ledger,
-    /// Connections to be ended after the event.
+    /// Connections to close at the end of the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     pub ends: Ends,
-    /// Since when there has been no job.
+    /// Time since which there is no job; `None` while there is one.
     jobless_since_ms: Option<u64>,
-    /// Lines that strangers cause.
+    /// Rate limit of log lines that strangers cause.
     pub log_limit: LogLimit,
-    /// Names without an accepted share, beyond those that every connection may have.
+    /// Count of names without an accepted share, beyond those that every connection may have.
     pub names_unproven: usize,
     pub questions: Questions,
     pub turns: Turns,
     pub guesses: Guesses,
     pub refusals: Refusals,
-    /// Users whom an admin on the wire wants in this event.
+    /// Users that an admin on the wire has asked to add in this event.
     pub wanted_users: Vec<(Asker, NewUser)>,
-    /// Addresses of connections that had to be dropped in this event.
+    /// Addresses of connections that were dropped for misbehaviour in this event.
     pub dropped: Vec<IpAddr>,
-    /// For whoever looks, see `view`.
+    /// Counters for status reports, see `status`.
     pub counts: Counts,
     pub rate: Rate,
     pub found: FoundBlocks,
     pub last_block: Option<(Height, Hash)>,
 }
 
-/// See the module.
+/// The mining pool of one server.
 pub struct Pool {
     pub(crate) shared: Shared,
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
     pub(crate) drain: Option<Drain>,
-    /// What was said last of the port.
+    /// The state of the port that was last ordered.
     pub(crate) port: Listening,
     pub(crate) no_template: Option<String>,
-    /// When the newest template came.
+    /// Time at which the newest template came.
     pub(crate) job_at_ms: u64,
     next_round_ms: u64,
-    /// What the clock said at the last tick, Unix seconds.
+    /// Unix time of the last tick, in seconds.
     pub(crate) clock_s: u64,
 }
 
 impl Pool {
-    /// A pool without miners that knows `users` and has no job. It listens, and takes the ledger to
-    /// be open. The first share that it records comes after `recorded`.
+    /// A pool without miners and without a job, which knows `users`. It assumes that the port listens and
+    /// that the ledger takes shares. Its first share is numbered after `recorded`.
     pub fn new(
         config: PoolConfig,
         users: impl IntoIterator<Item = (String, StoredPassword)>,
@@ -168,14 +169,16 @@ impl Pool {
         }
     }
 
-    /// Takes one event and says what is to be done. `now` must not go back in milliseconds.
+    /// Handles one event and appends the resulting actions to `out`. `now.ms` must not be less than in
+    /// the call before.
     pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
         match event {
             Event::Tip(hash) => self.handle_tip(now, hash),
             Event::Template(template) => self.handle_template(now, *template, out),
             Event::Transactions(template, bytes) => {
                 for (solution, transactions) in self.shared.jobs.set_transactions(template, bytes) {
-                    // Else the node was quicker than the transactions.
+                    // If it is not waited for, the node has answered already, and a spooled copy is not
+                    // needed.
                     if self.shared.found.is_waiting(solution.hash) {
                         out.push(Action::Spool(solution, transactions));
                     }
@@ -234,7 +237,7 @@ impl Pool {
         if !self.shared.has_live_job() {
             self.shared.jobless_since_ms.get_or_insert(now.ms);
         } else if self.no_template.is_none() {
-            // The chain has come back to the block that the job is for.
+            // A reorganization has come back to the block that the job builds on.
             self.shared.jobless_since_ms = None;
         }
     }
@@ -277,7 +280,8 @@ impl Pool {
         self.broadcast_newest_job(now, out);
     }
 
-    /// The same bytes to everybody, behind a difficulty where it has changed.
+    /// Sends the same bytes of `mining.notify` to everybody, each after a new difficulty if it has
+    /// changed.
     pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
         let Some(job) = jobs.newest() else { return };
@@ -329,7 +333,7 @@ impl Pool {
                      the spool and is offered again at the next start"
                 );
                 out.log(Level::Error, text);
-                // Its transactions may still come, and then it is kept with them.
+                // Its transactions may still come; then it is spooled with them.
                 return self.shared.found.wait_for(block);
             }
         }
@@ -347,7 +351,8 @@ impl Pool {
         self.sessions.insert(session);
     }
 
-    /// Whoever shares an address with miners that earn is not shut out with it.
+    /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
+    /// from there: it must not be shut out with a bad neighbour.
     fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
         let network = network_of(address);
         let mines =
@@ -370,7 +375,7 @@ impl Pool {
             self.stop_listening(out);
         }
         if !self.shared.is_listening {
-            // Also those that came in just before: known clients would wait for ever.
+            // Connections accepted just before are closed too: known miners would wait for ever.
             for session in self.sessions.iter_mut() {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
             }
@@ -383,7 +388,7 @@ impl Pool {
         }
     }
 
-    /// Looks at each session for silence on either side.
+    /// Checks each session for silence on either side, every [`ROUND_MS`].
     fn go_round(&mut self, now: Now, out: &mut Actions) {
         for session in self.sessions.iter_mut() {
             if session.is_ready() {
@@ -406,7 +411,7 @@ impl Pool {
         }
     }
 
-    /// Without a job miners are better served elsewhere.
+    /// Closes the port and all connections, so that miners fail over to a pool that has work.
     fn stop_listening(&mut self, out: &mut Actions) {
         self.shared.is_listening = false;
         self.keep_port(out);
@@ -440,20 +445,22 @@ impl Pool {
 }
 
 impl Shared {
-    /// Whether there is a job whose parent is the tip.
+    /// True if there is a job and its parent is the tip.
     pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
         self.tip.is_some() && newest.map(|job| job.template.prev_block) == self.tip
     }
 
-    /// Has a connection reset after a while, since some miners would come back at once.
+    /// Resets a connection after [`CLOSE_DELAY_MS`](crate::limits::CLOSE_DELAY_MS), because some miners
+    /// reconnect at once.
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         let oldest = self.ends.add(conn, now.ms);
         self.closing
             .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
     }
 
-    /// Offers a block to the node, once however often it is submitted.
+    /// Offers a block to the node, only once however often it is submitted, and announces it to the
+    /// ledger and the spool.
     pub(crate) fn offer(&mut self, solution: Solution, out: &mut Actions) {
         if !self.found.first_offer(solution.hash) {
             return;

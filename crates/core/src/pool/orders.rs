@@ -1,7 +1,8 @@
-//! What the operator orders: users, bans, a drain. What cannot be done is refused with its reason.
+//! The operator's orders: users, bans, drain, status. An order that cannot be carried out is refused with
+//! a reason.
 //!
-//! An order is answered when what it changes is durable. A user that is disabled keeps its credit and
-//! its password; its connections end at once.
+//! An order is answered once its change is durable. A disabled user keeps its credit and its password;
+//! its connections end at once.
 
 use crate::order::{Answer, Change, NewUser, Order, OrderId, Owner, Refusal};
 use std::net::IpAddr;
@@ -59,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// A user that an order wrote is on the disk.
+    /// Logs a change of a user that was written, and closes the connections of a disabled one.
     pub(crate) fn user_changed(&mut self, name: &str, change: Change, out: &mut Actions) {
         let text = match change {
             Change::Added => format!("user {name:?} is added"),
@@ -73,7 +74,7 @@ impl Pool {
         out.log(Level::Info, text);
     }
 
-    /// Ends the connections of an account. One that others mine on as well goes on without it.
+    /// Removes an account from all connections, and closes those that have no other; returns how many.
     pub(crate) fn send_away(&mut self, account: &str) -> usize {
         let mut ended = 0;
         for session in self.sessions.iter_mut() {
@@ -142,7 +143,7 @@ impl Pool {
         Ok(None)
     }
 
-    /// Ends the connections from banned networks.
+    /// Closes the connections of miners from banned networks.
     pub(crate) fn shut_out(&mut self, is_banned: impl Fn(IpAddr) -> bool) {
         for session in self.sessions.iter_mut() {
             if session.kind == ArrivalKind::Miner && is_banned(network_of(session.address)) {
@@ -215,7 +216,7 @@ impl Shared {
         Ok(None)
     }
 
-    /// Whether it is a name whose user may be written now.
+    /// Checks that a user of this name may be written now.
     fn check_name(&self, name: &str) -> Result<(), Refusal> {
         if clean_name(name).as_deref() != Some(name) {
             return Err(Refusal::InvalidName);
@@ -230,7 +231,8 @@ impl Shared {
     }
 }
 
-/// What reads as a wish could never be typed as a password, nor could control characters.
+/// Checks that a password can be used on the wire: without control characters, and not ending in a
+/// difficulty request, which would be split off at a login.
 fn check_password(password: &str) -> Result<(), Refusal> {
     let is_one = (1..=PASSWORD_BYTES_MAX).contains(&password.len())
         && !password.chars().any(char::is_control)

@@ -1,5 +1,5 @@
-//! Whose password is checked next: addresses take turns, so that one that asks and asks keeps nobody
-//! else waiting; and what nobody waits for any more is not checked.
+//! A fair queue of password checks: addresses take turns, so that one address with many logins cannot
+//! delay the others. A check whose connections have all gone is dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -12,39 +12,39 @@ use crate::limits::QUESTIONS_ASKED_MAX;
 use crate::pool::Shared;
 use crate::units::ConnId;
 
-/// A password that was not handed over yet.
+/// A password that was not handed to the hasher yet.
 struct Waiting {
     address: IpAddr,
     stored: StoredPassword,
     password: String,
 }
 
-/// See the module.
+/// The queue, and the checks handed out.
 #[derive(Default)]
 pub(crate) struct Turns {
-    /// What each connection waits for.
+    /// The check that each connection waits for.
     asking: HashMap<ConnId, Ticket>,
     waiting: HashMap<Ticket, Waiting>,
-    /// The tickets that wait, oldest first, by address.
+    /// Tickets in the queue, oldest first, by address.
     queues: BTreeMap<IpAddr, BTreeSet<Ticket>>,
-    /// Whose turn it was last.
+    /// The address served last.
     last: Option<IpAddr>,
-    /// Handed over and not answered.
+    /// Tickets handed to the hasher and not answered.
     asked: HashSet<Ticket>,
 }
 
 impl Turns {
-    /// A connection waits for this answer.
+    /// Notes that a connection waits for a check.
     pub(crate) fn wait(&mut self, conn: ConnId, ticket: Ticket) {
         self.asking.insert(conn, ticket);
     }
 
-    /// What a connection has waited for; it waits no longer.
+    /// Notes that a connection waits no longer; returns its check.
     pub(crate) fn leave(&mut self, conn: ConnId) -> Option<Ticket> {
         self.asking.remove(&conn)
     }
 
-    /// A new question, from a connection at `address`.
+    /// Queues a check for a connection at `address`, and hands out the next one if there is room.
     pub(crate) fn add(
         &mut self,
         ticket: Ticket,
@@ -64,19 +64,19 @@ impl Turns {
         self.next(out);
     }
 
-    /// Nobody wants the answer: whether the question was taken back in time.
+    /// Removes a check from the queue; false if it was handed out already.
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> bool {
         self.take(ticket).is_some()
     }
 
-    /// An answer has come, if it is to one of these questions.
+    /// Handles an answer; if it is to a check of this queue, hands out the next one.
     pub(crate) fn answered(&mut self, ticket: Ticket, out: &mut Actions) {
         if self.asked.remove(&ticket) {
             self.next(out);
         }
     }
 
-    /// Questions that were not handed over, and those that were.
+    /// Counts of queued checks and of those handed out.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let queued = self.queues.values().map(BTreeSet::len).sum::<usize>();
         (queued.max(self.waiting.len()), self.asked.len())
@@ -93,7 +93,7 @@ impl Turns {
         }
     }
 
-    /// The oldest question of the address that comes after the last one.
+    /// The oldest check of the address next in turn.
     fn first(&self) -> Option<Ticket> {
         let from = self.last.map_or(Unbounded, Excluded);
         let mut after = self.queues.range((from, Unbounded));
@@ -114,7 +114,7 @@ impl Turns {
 }
 
 impl Shared {
-    /// A password that nobody waits for any more need not be checked.
+    /// Drops the password check of a closed connection, unless others wait for it too.
     pub(crate) fn forget_question(&mut self, conn: ConnId) {
         if let Some(ticket) = self.turns.leave(conn)
             && self.questions.leave(ticket, conn)

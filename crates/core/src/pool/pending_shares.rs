@@ -1,8 +1,9 @@
-//! Shares between their record and the ledger's word on them, and what follows from that word.
+//! Accepted shares that the ledger has not settled yet, and the replies released when it does.
 //!
-//! A reply leaves when its share is durable, or with an error when the ledger has given it up. A
-//! share that was given up stays known to its job: it may be in the ledger all the same, and sent
-//! again it would count twice. While the ledger fails new shares are refused at once, and forgotten.
+//! The reply to a share is sent when the share is durable, or as an error when the ledger has given it
+//! up. A share that was given up stays remembered by its job: it may be in the ledger all the same, and
+//! sent again it would be counted twice. While the ledger fails, new shares are refused at once and not
+//! remembered.
 
 use std::collections::VecDeque;
 
@@ -14,14 +15,14 @@ use crate::session::Session;
 use crate::session::pending_replies::Fate;
 use crate::units::{ConnId, Now, Seq};
 
-/// A share that the ledger has not spoken of. A connection has at most
+/// A share that the ledger has not settled. A connection has at most
 /// [`PENDING_REPLIES_MAX`](crate::limits::PENDING_REPLIES_MAX) of them.
 pub(crate) struct Recorded {
     pub seq: Seq,
     pub conn: ConnId,
 }
 
-/// Recorded shares in their order, and whether the ledger takes more.
+/// The shares that wait for the ledger, in order, and the ledger's state.
 pub(crate) struct Ledger {
     state: LedgerState,
     last: Seq,
@@ -29,7 +30,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Nothing waits, and shares up to `last` have been recorded.
+    /// Starts with none waiting; shares up to `last` have been recorded before.
     pub(crate) fn new(last: Seq) -> Self {
         Self {
             state: LedgerState::Open,
@@ -38,12 +39,12 @@ impl Ledger {
         }
     }
 
-    /// The ledger is so from now on.
+    /// Sets the state of the ledger.
     pub(crate) fn become_so(&mut self, state: LedgerState) {
         self.state = state;
     }
 
-    /// Whether another share may be recorded.
+    /// The state of the ledger; [`LedgerState::Failing`] also while [`SHARES_WAITING_MAX`] shares wait.
     pub(crate) fn state(&self) -> LedgerState {
         if self.waiting.len() < SHARES_WAITING_MAX {
             self.state
@@ -52,12 +53,12 @@ impl Ledger {
         }
     }
 
-    /// Shares that wait.
+    /// Count of waiting shares.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The place of the next share in the order of acceptance.
+    /// Adds a share and returns its sequence number.
     pub(crate) fn record(&mut self, conn: ConnId) -> Seq {
         self.last = Seq(self.last.0 + 1);
         let seq = self.last;
@@ -65,7 +66,7 @@ impl Ledger {
         seq
     }
 
-    /// The oldest share that waits, if it is settled.
+    /// Removes the oldest waiting share if it is settled.
     fn pop(&mut self, settled: Seq) -> Option<Recorded> {
         let share = self.waiting.front()?;
         (share.seq <= settled).then(|| self.waiting.pop_front())?
@@ -73,7 +74,7 @@ impl Ledger {
 }
 
 impl Pool {
-    /// The shares up to `settled` that have waited so far have met their fate.
+    /// Releases the replies to the waiting shares up to `settled`, which all have this outcome.
     pub(crate) fn handle_settled(&mut self, now: Now, settled: Seq, fate: Fate, out: &mut Actions) {
         while let Some(share) = self.shared.ledger.pop(settled) {
             let Some(session) = self.sessions.get_mut(share.conn) else {
@@ -92,7 +93,8 @@ impl Pool {
         }
     }
 
-    /// The peer sends no more. What it is owed is said first: a share's reply, for one.
+    /// Handles the end of a peer's sending side: the connection is closed once its outstanding replies
+    /// are sent.
     pub(crate) fn handle_finished(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -105,7 +107,7 @@ impl Pool {
 }
 
 impl Desk<'_> {
-    /// Ends a connection whose peer sends no more and is owed nothing.
+    /// Closes a connection whose peer has closed its sending side and has every reply.
     pub(crate) fn end_if_finished(&mut self, session: &Session) {
         if session.is_finished && session.waits_for_nothing() {
             self.shared.closing.push((session.conn, CloseHow::Flushed));

@@ -1,4 +1,5 @@
-//! What a proxy asks of a server: how it is, and to admit a miner that another server has admitted.
+//! Requests of a proxy to a server: its status, and the admission of a miner that another server has
+//! admitted.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -14,14 +15,15 @@ use crate::units::hex;
 use crate::wire::message::{Reject, Request};
 
 impl Pool {
-    /// Miners that proxies could take elsewhere, as they last said.
+    /// Count of miners that proxies could move to other servers, by their last `hstratum.hello`.
     pub fn proxied(&mut self) -> u64 {
         let sessions = self.sessions.iter_mut();
         let said = sessions.filter_map(|session| session.proxied);
         said.map(u64::from).sum()
     }
 
-    /// The server stops soon. What proxies last said is too old to tell that nobody waits.
+    /// Announces to proxies that the server stops soon. Their last counts may be out of date, so each
+    /// proxy is taken to have one miner until it says otherwise.
     pub(crate) fn leave(&mut self) {
         self.shared.is_leaving = true;
         for session in self.sessions.iter_mut() {
@@ -31,9 +33,9 @@ impl Pool {
 }
 
 impl Desk<'_> {
-    /// `hstratum.hello [miners]`: the height of the job that there is; where proxies are trusted, what
-    /// a proof on this connection has to answer; and whether miners are to go elsewhere. So many of
-    /// this server's miners the proxy could take there.
+    /// Handles `hstratum.hello [miners]`, in which the proxy tells how many of this server's miners it
+    /// could move elsewhere. The result has the height of the current job, the challenge for proofs on
+    /// this connection if proxies are trusted, and whether miners should leave.
     pub(crate) fn hello(&mut self, session: &mut Session, request: &Request<'_>) -> String {
         self.shared.counts.probes -= u64::from(session.proxied.is_some());
         session.proxied = request.count();
@@ -49,8 +51,8 @@ impl Desk<'_> {
         .to_string()
     }
 
-    /// `hstratum.admit [user, options, proof]`: the user mines here as with its password, which
-    /// another server has found right. The options are those that a password may end in.
+    /// Handles `hstratum.admit [user, options, proof]`: admits the user as if its password had been
+    /// checked here; another server has done that. The options are those that may end a password.
     pub(crate) fn admit_moved(
         &mut self,
         session: &mut Session,
@@ -69,7 +71,7 @@ impl Desk<'_> {
         if !secret.check(&self.challenge(session), name, options, proof) {
             return self.refuse(session, name, Reason::Proof);
         }
-        // The proof says that another server has let it in once, not that it may mine still.
+        // The proof shows that another server has admitted it before, not that it may still mine.
         let user = self.shared.accounts.user(name);
         if !self.shared.accounts.may_mine(&user.account) {
             let why = self.shared.accounts.why_refused(name);
@@ -82,7 +84,7 @@ impl Desk<'_> {
         self.admit(session, user)
     }
 
-    /// No two connections have the same, over starts as well.
+    /// The challenge of a connection; it differs between connections, and between starts of the pool.
     fn challenge(&self, session: &Session) -> [u8; CHALLENGE_BYTES] {
         let digest = Sha256::new()
             .chain_update(b"hstratum.hello")

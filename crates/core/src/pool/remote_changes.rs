@@ -1,7 +1,7 @@
-//! What was changed on another server of the pool: users and the operator's bans.
+//! Changes made on another server of the pool: users and the operator's bans.
 //!
-//! It comes after it is durable, and nobody waits for an answer. The admin's account is no server's
-//! business but this one's.
+//! They arrive after they are durable, and nobody waits for an answer. The admin account is set by an
+//! option of each server, so changes of it are ignored.
 
 use crate::accounts::ban::Ban;
 use crate::accounts::{ADMIN, clean_name};
@@ -10,8 +10,8 @@ use crate::order::UserChange;
 use crate::pool::Pool;
 
 impl Pool {
-    /// Who is connected stays with another password, as if it was given here; who is disabled, or is
-    /// no user any more, does not.
+    /// Applies changed users. Connected miners stay when a password has changed, as with a change made
+    /// here; those of a user that was disabled or removed are closed.
     pub(crate) fn handle_users(&mut self, changes: Vec<UserChange>, out: &mut Actions) {
         let has_admin = self.shared.config.admin_password.is_some();
         let mut changed = 0;

@@ -1,7 +1,7 @@
-//! What a pool is doing, for whoever looks at it from outside: numbers and names, no state.
+//! Status of the pool for metrics, the API and alarms: numbers and names.
 //!
-//! Nothing in here decides anything. Rates are estimates from accepted shares; money is the
-//! ledger's.
+//! Read-only: no decision depends on it. Rates are estimates from accepted shares; money is in the
+//! ledger.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::session::Session;
 use crate::units::{Difficulty, Height, Now};
 use crate::wire::message::Reject;
 
-/// What has happened since this pool began.
+/// Counters since this pool was started.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// Accepted shares and their difficulty.
     pub accepted: Work,
-    /// Refused submits, in the order of [`Reject::ALL`].
+    /// Rejected submits, in the order of [`Reject::ALL`].
     pub rejected: [u64; Reject::ALL.len()],
-    /// Connections that spoke.
+    /// Connections that have sent their first bytes.
     pub opened: u64,
     /// Those of them that have ended.
     pub closed: u64,
-    /// Connections that are there by which proxies ask how the server is.
+    /// Open connections over which proxies ask for the server's status.
     pub probes: u64,
     /// Connections refused because their address is banned.
     pub refused_banned: u64,
@@ -34,7 +34,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Connections of miners that have spoken and not ended.
+    /// Count of open connections of miners that have sent something.
     pub fn connections(&self) -> u64 {
         self.opened - self.closed - self.probes
     }
@@ -47,67 +47,67 @@ impl Counts {
     }
 }
 
-/// The job that miners have.
+/// The current job.
 #[derive(Debug, Clone, Copy)]
 pub struct JobView {
     /// The height it mines.
     pub height: Height,
-    /// What a block takes.
+    /// Difficulty of a block.
     pub network_difficulty: Difficulty,
-    /// Transactions in it, the coinbase excluded.
+    /// Count of its transactions, without the coinbase.
     pub transactions: usize,
-    /// What its coinbase pays, base units.
+    /// Amount of its coinbase, in base units.
     pub reward: u64,
 }
 
-/// A pool at one moment.
+/// The status of a pool at one moment.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// The newest job; stale ones too.
+    /// The newest job, even if it is stale.
     pub job: Option<JobView>,
-    /// Whom that pays.
+    /// The address that its coinbase pays.
     pub payee: Option<Address>,
-    /// Whether its parent is the tip, and miners may work on it.
+    /// True if its parent is the tip, so that miners may work on it.
     pub is_job_live: bool,
-    /// Why there is no job, where the node has said so.
+    /// The node's reason for having no template, if it gave one.
     pub no_template: Option<String>,
-    /// Whether the ports take connections.
+    /// True if the ports take connections.
     pub is_listening: bool,
-    /// Whether the ledger takes shares.
+    /// State of the ledger.
     pub ledger: LedgerState,
-    /// See [`Counts`].
+    /// The counters.
     pub counts: Counts,
-    /// Hashes a second.
+    /// Estimated hashes per second.
     pub hashrate: f64,
-    /// Addresses that are refused.
+    /// Count of addresses banned by the pool.
     pub banned: usize,
-    /// Logins that were refused, in the order of [`Reason::ALL`].
+    /// Refused logins, in the order of [`Reason::ALL`].
     pub refused_logins: [u64; Reason::ALL.len()],
-    /// The latest of them by address, the last one first.
+    /// The latest refused logins by address, the last one first.
     pub refused: Vec<Refused>,
 }
 
-/// A user of a connection.
+/// The status of one user on one connection.
 #[derive(Debug, Clone)]
 pub struct WorkerView {
-    /// Who is paid. Untrusted text.
+    /// The account. Untrusted text.
     pub account: Arc<str>,
-    /// Which machine; empty where the miner names none. Untrusted text.
+    /// The worker; empty if the name has no worker part. Untrusted text.
     pub worker: Box<str>,
-    /// What the connection was told last; none before its first job.
+    /// Difficulty of the connection's last job; `None` before the first one.
     pub difficulty: Option<Difficulty>,
-    /// Whether it sends blocks only, and each counts for what it took.
+    /// True if the miner sends blocks only, each credited with the work it took.
     pub sends_blocks: bool,
-    /// Hashes a second.
+    /// Estimated hashes per second.
     pub hashrate: f64,
-    /// How long ago a share was last accepted on this connection, in milliseconds.
+    /// Time since the last accepted share on this connection, in milliseconds.
     pub last_share_ms: Option<u64>,
-    /// Since when, in milliseconds.
+    /// Time since the connection was opened, in milliseconds.
     pub connected_ms: u64,
 }
 
 impl Pool {
-    /// How the pool does. Costs the same however many miners there are.
+    /// The status of the pool. Takes the same time for any number of miners.
     pub fn view(&self, now: Now) -> View {
         let shared = &self.shared;
         View {
@@ -133,8 +133,8 @@ impl Pool {
         }
     }
 
-    /// Everybody who may have work, connection by connection: about `count` of them, from the place on
-    /// that the call before returned, or 0. None: those were all.
+    /// Appends the users of ready connections, slot by slot: about `count` of them, starting at 0 or at
+    /// the slot that the call before returned. `None` after the last one.
     pub fn workers(
         &self,
         now: Now,
@@ -155,7 +155,7 @@ impl Pool {
     }
 }
 
-/// The users of a connection.
+/// The status of each user of a connection.
 pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = WorkerView> {
     session.users.iter().map(move |one| WorkerView {
         account: one.user.account.clone(),

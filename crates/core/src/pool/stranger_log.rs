@@ -1,4 +1,4 @@
-//! What strangers make the log say.
+//! Log lines caused by strangers, at a limited rate.
 
 use crate::accounts::refused_logins::Reason;
 use crate::event::{Actions, Level};
@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::units::Now;
 
 impl Shared {
-    /// Lines that say how many were left out, when it is time.
+    /// Logs how many lines were left out, when that is due.
     pub(crate) fn tell_what_was_left_out(&mut self, now: Now, out: &mut Actions) {
         for text in self.refusals.tick(now.ms) {
             self.log_limit.tell(now, Level::Info, || text, out);
@@ -20,7 +20,7 @@ impl Shared {
 }
 
 impl Desk<'_> {
-    /// A login was refused.
+    /// Counts a refused login, and logs it if a line is due.
     pub(crate) fn note_refused(&mut self, session: &Session, name: &str, why: Reason) {
         let refusals = &mut self.shared.refusals;
         if let Some(line) = refusals.note(self.now, session.address, name, why) {

@@ -1,5 +1,5 @@
-//! `mining.submit` and what belongs to it: which job is meant, what the share is worth, and the
-//! block it may be.
+//! Handles `mining.submit`: finds the job, judges the share, credits it, and offers its block if it is
+//! one. Also `mining.get_transactions`.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use crate::session::difficulty::Urgency;
 use crate::units::{Difficulty, Hash, Target};
 use crate::wire::message::{Reject, Request, Submit};
 
-/// A submit for a job that the connection was given.
+/// A submit for a job that was sent to the connection.
 struct Claim {
     account: Arc<str>,
     job: JobNumber,
-    /// What the job was sent under.
+    /// The difficulty that the job was sent under.
     difficulty: Difficulty,
     target: Target,
     proof: Proof,
-    /// What tells the share from others of the job.
+    /// The key by which duplicates are found.
     key: u128,
 }
 
@@ -69,8 +69,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Judges a submit in the order of checks the field knows, offers its block if it is one, and
-    /// counts what came of it. For an unknown job that is with the difficulty told last.
+    /// Judges a submit in the order of checks usual in the field, offers its block if it is one, and
+    /// counts the result. For an unknown job it is counted with the difficulty announced last.
     fn judge(
         &mut self,
         session: &mut Session,
@@ -162,7 +162,7 @@ impl Desk<'_> {
         })
     }
 
-    /// A job that this connection was given.
+    /// Finds a job that was sent to this connection.
     fn find_job<'s>(
         &'s mut self,
         session: &'s mut Session,
@@ -194,8 +194,8 @@ impl Desk<'_> {
     }
 }
 
-/// Whether a share that is good enough is taken. One that is refused for the ledger's sake is not
-/// remembered: it may come again.
+/// Accepts a share that meets its target, unless it is a duplicate. A share refused because the ledger
+/// fails is not remembered, so that it can be sent again.
 fn admit(job: &mut Job, key: u128, ledger: LedgerState) -> Result<(), Reject> {
     if job.is_closed() {
         return Err(Reject::JobNotFound);

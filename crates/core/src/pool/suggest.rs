@@ -1,4 +1,5 @@
-//! Methods beyond the old dialects: difficulties that a miner suggests, and `mining.configure`.
+//! Difficulty requests by method: `mining.suggest_difficulty`, `mining.suggest_target`, and
+//! `mining.configure`.
 
 use crate::pool::dispatch::{Answer, Desk};
 use crate::session::Session;
@@ -7,7 +8,7 @@ use crate::units::{Difficulty, Hash, Target};
 use crate::wire::message::{Reject, Request};
 
 impl Desk<'_> {
-    /// `mining.suggest_difficulty [d]`.
+    /// Handles `mining.suggest_difficulty [d]`.
     pub(crate) fn suggest_difficulty(
         &mut self,
         session: &mut Session,
@@ -17,7 +18,7 @@ impl Desk<'_> {
         self.suggest(session, Difficulty::new(difficulty))
     }
 
-    /// `mining.suggest_target [64 hex digits]`.
+    /// Handles `mining.suggest_target [64 hex digits]`.
     pub(crate) fn suggest_target(
         &mut self,
         session: &mut Session,
@@ -45,7 +46,8 @@ impl Desk<'_> {
         Ok(Answer::True)
     }
 
-    /// `mining.configure [[extension, …], {…}]`: minimum-difficulty is honoured, nothing else is.
+    /// Handles `mining.configure [[extension, …], {…}]`. Only `minimum-difficulty` is supported; all
+    /// others are answered with `false`.
     pub(crate) fn configure(
         &mut self,
         session: &mut Session,

@@ -1,7 +1,7 @@
 //! The admin on the wire: `mining.authorize_admin` and `mining.add_user`.
 //!
-//! Guesses of its password count against their address, whatever that has earned. An address as a name
-//! has an owner, and is no user that an admin could add.
+//! Wrong admin passwords count against their address, even if miners earn there. An address used as a
+//! name belongs to the one it pays, so an admin on the wire cannot add it as a user.
 
 use crate::accounts::ban::network_of;
 use crate::accounts::refused_logins::Reason;
@@ -19,7 +19,8 @@ use crate::units::Now;
 use crate::wire::message::{Reject, Request};
 
 impl Pool {
-    /// Has users written whom an admin on the wire adds, unless somebody mines by that name now.
+    /// Writes the users that an admin on the wire has added, except those whose name is mining at the
+    /// moment.
     pub(crate) fn write_wanted_users(&mut self, now: Now, out: &mut Actions) {
         while let Some((asker, user)) = self.shared.wanted_users.pop() {
             let is_mined = self.sessions.iter().any(|session| {
@@ -45,7 +46,7 @@ impl Pool {
 }
 
 impl Desk<'_> {
-    /// `mining.authorize_admin [password]`.
+    /// Handles `mining.authorize_admin [password]`.
     pub(crate) fn authorize_admin(
         &mut self,
         session: &mut Session,
@@ -73,7 +74,7 @@ impl Desk<'_> {
         Err(Reject::InvalidPassword)
     }
 
-    /// A wrong password of the admin counts against its address, whatever that has earned.
+    /// Counts a wrong admin password against its address, even if miners earn there.
     pub(crate) fn count_guess(&mut self, session: &Session) {
         if self.shared.config.admin_password.is_some()
             && self.shared.guesses.guessed(session.address, self.now.ms)
@@ -86,7 +87,7 @@ impl Desk<'_> {
         }
     }
 
-    /// `mining.add_user [user, password, address]`; the address may be missing.
+    /// Handles `mining.add_user [user, password, address]`; the address may be missing.
     pub(crate) fn add_user(
         &mut self,
         session: &mut Session,
@@ -97,7 +98,7 @@ impl Desk<'_> {
         }
         let params = request.texts()?;
         let (name, password) = name_and_password(&params)?;
-        // What reads as a wish could never be typed as a password.
+        // A password ending in a difficulty request could not be used: a login would split it off.
         if password.is_empty() || split_password(password).1.is_some() {
             return Err(Reject::InvalidParams);
         }
@@ -124,14 +125,14 @@ impl Desk<'_> {
         Ok(Answer::Later)
     }
 
-    /// Whether a name that is no user's belongs to somebody: an address to whoever is paid there. The
-    /// operator may add such a user, an admin on the wire may not: it would be paid elsewhere, and its
+    /// True if a name that is no user is an address, and so belongs to the one it pays. The operator may
+    /// add such a user, but not an admin on the wire: its earnings would be paid elsewhere, and its
     /// miners locked out.
     fn has_owner(&self, name: &str) -> bool {
         self.shared.accounts.one_spelling(name).is_some()
     }
 
-    /// The third parameter in its one spelling; none where it is missing.
+    /// The third parameter, an address, in its one spelling; `None` if it is missing.
     fn payout_address(&self, params: &[Option<String>]) -> Result<Option<String>, Reject> {
         let Some(text) = params.get(2) else {
             return Ok(None);

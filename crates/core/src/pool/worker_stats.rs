@@ -1,7 +1,8 @@
-//! What miners have sent, counted on their connections and told to the ledger now and then.
+//! Shares submitted by each worker, counted on the connections and reported to the ledger every
+//! [`TALLY_MS`].
 //!
-//! It is not money: a pool that fails forgets what it has not told. A share that the ledger gives up
-//! later stays counted as accepted.
+//! Statistics, not money: a pool that fails loses the counts since the last report. A share that the
+//! ledger gives up later stays counted as accepted.
 
 use crate::accounting::ledger::{Tallied, Tally};
 use crate::event::{Action, Actions};
@@ -11,11 +12,11 @@ use crate::session::{Authorized, Session};
 use crate::units::Difficulty;
 use crate::wire::message::Reject;
 
-/// When the ledger is told next, and what connections that ended have left.
+/// The time of the next report, and the counts of connections that have ended since the last.
 pub(crate) struct Tallies {
     next_ms: u64,
     left: Vec<Tallied>,
-    /// All that was told.
+    /// Sum of all reports.
     sent: Tally,
 }
 
@@ -28,7 +29,7 @@ impl Tallies {
         }
     }
 
-    /// Whether it is time; if so, the next time is set.
+    /// True if a report is due; if so, the time of the next one is set.
     pub(crate) fn are_due(&mut self, now_ms: u64) -> bool {
         let are_due = now_ms >= self.next_ms;
         if are_due {
@@ -37,7 +38,7 @@ impl Tallies {
         are_due
     }
 
-    /// Takes an account off a connection, and keeps what it has sent.
+    /// Removes an account from a connection, and keeps its counts.
     pub(crate) fn keep_account(&mut self, session: &mut Session, account: &str) {
         let gone = session
             .users
@@ -45,12 +46,12 @@ impl Tallies {
         self.left.extend(gone.filter_map(|mut one| take(&mut one)));
     }
 
-    /// Tallies of connections that have ended.
+    /// Count of tallies kept of ended connections.
     pub(crate) fn len(&self) -> usize {
         self.left.len()
     }
 
-    /// Keeps what a connection that ends has sent.
+    /// Keeps the counts of a connection that ends. At [`TALLIES_MAX`] they are reported at once.
     pub(crate) fn keep(&mut self, session: &mut Session, out: &mut Actions) {
         self.left.extend(session.users.iter_mut().filter_map(take));
         if self.left.len() >= TALLIES_MAX {
@@ -68,7 +69,7 @@ impl Tallies {
 }
 
 impl Pool {
-    /// What miners have sent: what the ledger was told, and what it is told next.
+    /// Sum of all shares submitted: those reported and those not yet.
     pub(crate) fn sent(&self) -> Tally {
         let mut sent = self.tallies.sent;
         for one in &self.tallies.left {
@@ -81,7 +82,7 @@ impl Pool {
         sent
     }
 
-    /// Tells the ledger what was sent since it was last told.
+    /// Reports the shares since the last report.
     pub(crate) fn take_tallies(&mut self, out: &mut Actions) {
         let mut tallied = std::mem::take(&mut self.tallies.left);
         let open = self.sessions.iter_mut();
@@ -94,7 +95,7 @@ impl Pool {
     }
 }
 
-/// None where there is nothing to tell.
+/// Takes the counts of a user for a report; `None` if there are none.
 fn take(one: &mut Authorized) -> Option<Tallied> {
     let tally = std::mem::take(&mut one.tally);
     one.told.add(&tally);
@@ -105,7 +106,7 @@ fn take(one: &mut Authorized) -> Option<Tallied> {
     })
 }
 
-/// Counts a submit by what came of it; other rejects say nothing of a miner's work.
+/// Counts a submit by its result. Rejects that say nothing about a miner's work are not counted.
 pub(crate) fn count(
     tally: &mut Tally,
     verdict: Result<(), Reject>,

@@ -1,5 +1,5 @@
-//! What each line from a server means: answers go to the miner in the order of its requests, jobs
-//! and difficulties are remembered on the way.
+//! Handles each line of a server: answers go to the miner in the order of its requests; jobs and
+//! difficulties are passed on and remembered.
 
 use std::mem::Discriminant;
 
@@ -21,7 +21,7 @@ use crate::units::{parse_hex_u32, unhex};
 use crate::wire::line::Flow;
 use crate::wire::message::Reject;
 
-/// A line of a server, as far as it is looked at.
+/// A line of a server, parsed as far as the proxy needs.
 #[derive(Deserialize)]
 pub(crate) struct ServerLine<'a> {
     #[serde(borrow)]
@@ -37,12 +37,12 @@ pub(crate) struct ServerLine<'a> {
 }
 
 impl<'a> ServerLine<'a> {
-    /// `None` when it is nothing that a server says.
+    /// Parses a line; `None` if it is not one that a server may send.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 
-    /// What is refused, as code and text.
+    /// Code and text of a refusal; `None` if it is none.
     pub(crate) fn refusal(&self) -> Option<(i64, String)> {
         let error = serde_json::from_str(self.error?.get()).unwrap_or(Value::Null);
         let code = error[0].as_i64().unwrap_or(0);
@@ -58,23 +58,23 @@ impl<'a> ServerLine<'a> {
         parse_hex_u32(result[1].as_str()?)
     }
 
-    /// The first parameter, as JSON.
+    /// The first parameter as JSON text.
     fn first_param(&self) -> Option<&'a str> {
         let params: Vec<&RawValue> = serde_json::from_str(self.params?.get()).ok()?;
         params.first().map(|first| first.get())
     }
 }
 
-/// Why a miner leaves its server.
+/// The reason why a miner leaves its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// The server does not keep to the protocol.
+    /// The server violates the protocol.
     Nonsense,
-    /// It takes no miners now.
+    /// The server takes no miners now.
     NotNow,
 }
 
-/// Which of a miner's links something came over.
+/// The connection that a line came over: that of the miner's server, or that of the one it moves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     Current,
@@ -82,10 +82,9 @@ pub(crate) enum Which {
 }
 
 impl Desk<'_> {
-    /// Takes bytes of a server that are for a miner.
+    /// Handles bytes of a server that are for a miner.
     ///
-    /// # Errors
-    /// When the link is of no more use.
+    /// The reason why the link must be given up.
     pub(crate) fn hear(
         &mut self,
         miner: &mut Miner,
@@ -99,7 +98,7 @@ impl Desk<'_> {
         self.shared.backends[link.place].heard(self.now);
         let mut lines = std::mem::take(&mut link.lines);
         if !bytes.contains(&b'\n') {
-            // A long line comes in many pieces: it is looked at once.
+            // A long line comes in many pieces: it is parsed once, when it is whole.
             lines.hold(bytes);
             let is_fine = lines.len() <= SERVER_LINE_BYTES_MAX;
             link.lines = lines;
@@ -107,7 +106,7 @@ impl Desk<'_> {
         }
         let mut heard = Ok(());
         let read = lines.read_up_to(SERVER_LINE_BYTES_MAX, bytes, |line| {
-            // A line may have made the next link the current one, or ended it.
+            // The line before may have made the next link the current one, or closed it.
             let which = which_of(miner, conn);
             heard = match which {
                 Some(which) => self.hear_line(miner, which, line),
@@ -132,7 +131,7 @@ impl Desk<'_> {
             Some("mining.notify") => self.hear_job(miner, which, &said, line),
             Some("mining.set_difficulty") => self.hear_difficulty(miner, which, &said, line),
             Some("mining.set_extranonce") => self.hear_extra_nonce(miner, which, &said),
-            // No miner could use it.
+            // Other methods are of no use to any miner.
             Some(_) => Ok(()),
             None if which == Which::Next => self.hear_own(miner, &said),
             None => self.hear_answer(miner, &said, line),
@@ -189,8 +188,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// The server has given the connection another extranonce1, as a proxy behind this one does when
-    /// it moves its miner: work is the next job's.
+    /// Handles a new extranonce1 from the server, which a proxy behind this one sends when it moves its
+    /// miner. It applies from the next job on.
     fn hear_extra_nonce(
         &mut self,
         miner: &mut Miner,
@@ -202,14 +201,14 @@ impl Desk<'_> {
         let given = parse_hex_u32(&given).ok_or(Nonsense)?;
         let link = link_mut(miner, which).ok_or(Nonsense)?;
         link.extra_nonce1 = Some(given);
-        // What is told at the end of a move is the last that was given.
+        // During a move only the last extranonce1 is announced, at its end.
         if miner.told.is_none_or(|told| told == given) {
             return Ok(());
         }
         match which {
             Which::Next if !miner.takes_extra_nonces => self.cannot_keep_extra_nonce(miner),
             Which::Next => {}
-            // It would mine on with the wrong one.
+            // The miner would mine on with the old extranonce1.
             Which::Current if !miner.takes_extra_nonces => return Err(Wrong::NotNow),
             Which::Current => self.tell_extra_nonce(miner, given),
         }
@@ -223,7 +222,7 @@ impl Desk<'_> {
         });
     }
 
-    /// An answer to the miner's oldest request without one.
+    /// Handles an answer: it belongs to the miner's oldest unanswered request.
     fn hear_answer(
         &mut self,
         miner: &mut Miner,
@@ -236,7 +235,7 @@ impl Desk<'_> {
         let expected = id.as_deref().unwrap_or(OWN_ID);
         let answered = said.id.map_or("null", RawValue::get);
         let refusal = said.refusal();
-        // A line that the server could not read is refused without its id. The miner wrote it.
+        // A server that could not parse a line refuses it without its id; the line is the miner's.
         let is_unread = answered == "null" && refusal.is_some();
         if answered != expected && !is_unread {
             return Err(Nonsense);
@@ -247,7 +246,8 @@ impl Desk<'_> {
         let line = with_id.as_deref().unwrap_or(line);
         let kind = kind.clone();
         if kind == Kind::Subscribe && refusal.is_some() && !is_unread {
-            // Known clients would wait for ever: another server is asked the same.
+            // Known clients would wait for ever after a refused subscribe, so it is repeated at another
+            // server.
             return Err(Wrong::NotNow);
         }
         self.learn(miner, kind, said, refusal.as_ref())?;
@@ -269,7 +269,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// What a move to another server has to know of an answer, and whom it blames.
+    /// Remembers from an answer all that another server would have to be told, and counts refusals
+    /// against the miner.
     fn learn(
         &mut self,
         miner: &mut Miner,
@@ -306,7 +307,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// What the server itself holds against the connection, so that the proxy knows first.
+    /// The score that the server itself adds for this refusal, so that the proxy can drop the miner
+    /// before the server drops its connection.
     fn points(
         &self,
         miner: &Miner,
@@ -326,7 +328,7 @@ impl Desk<'_> {
         }
     }
 
-    /// An answer to something that the proxy asked for a login.
+    /// Handles an answer to one of the proxy's own requests during a login.
     fn hear_own(&mut self, miner: &mut Miner, said: &ServerLine<'_>) -> Result<(), Wrong> {
         let link = miner.next.as_mut().ok_or(Nonsense)?;
         let own = link.own.pop_front().ok_or(Nonsense)?;
@@ -366,7 +368,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// A login is done when all is answered and the miner would not be without a job.
+    /// Completes the login once every request is answered and, if the miner is mining, a job has come.
     pub(crate) fn look_whether_ready(&mut self, miner: &mut Miner) {
         let is_mining = miner.is_mining();
         if let Some(link) = &miner.next
@@ -379,14 +381,14 @@ impl Desk<'_> {
     }
 }
 
-/// What a server says to `hstratum.hello`.
+/// The result of `hstratum.hello`.
 #[derive(Deserialize)]
 pub(crate) struct Hello {
-    /// Where it shares a secret with proxies.
+    /// The challenge for proofs, if the server shares a secret with proxies.
     pub(crate) challenge: Option<String>,
-    /// The height of its job; none when it has none.
+    /// The height of its job; `None` if it has none.
     pub(crate) height: Option<u32>,
-    /// Its miners are to go elsewhere.
+    /// True if its miners should move to other servers.
     #[serde(default)]
     pub(crate) leaving: bool,
 }
@@ -404,7 +406,7 @@ pub(crate) fn link_mut(miner: &mut Miner, which: Which) -> Option<&mut Link> {
     }
 }
 
-/// Which link a connection is.
+/// The link that a connection belongs to.
 pub(crate) fn which_of(miner: &Miner, conn: Option<crate::units::ConnId>) -> Option<Which> {
     let is = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.conn == conn);
     if is(&miner.current) {
@@ -416,7 +418,7 @@ pub(crate) fn which_of(miner: &Miner, conn: Option<crate::units::ConnId>) -> Opt
     }
 }
 
-/// A refusal with the id of its request.
+/// A refusal, rewritten with the id of its request.
 fn answer_with(id: &str, said: &ServerLine<'_>) -> Vec<u8> {
     let error = said.error.map_or("null", RawValue::get);
     format!(r#"{{"id":{id},"result":null,"error":{error}}}"#).into_bytes()

@@ -1,4 +1,5 @@
-//! What concerns all miners at once: a server is lost, places are dealt anew, no server is there.
+//! Events that concern all miners at once: a server is lost, the assignment of miners to servers changes,
+//! no server is left.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,7 +14,8 @@ use crate::proxy::health::Backend;
 use crate::units::{ConnId, Now};
 
 impl Proxy {
-    /// A server is down: whoever was on it, on the way to it or in its queue goes elsewhere.
+    /// Handles the loss of a server: miners that are on it, on the way to it or in its queue go to
+    /// others.
     pub(super) fn handle_lost(&mut self, now: Now, place: Place, since_ms: u64, out: &mut Actions) {
         self.shared.backends[place].queue.clear();
         for conn in self.all_miners() {
@@ -38,8 +40,8 @@ impl Proxy {
         }
     }
 
-    /// Looks at all miners in turn: who is not where it belongs is moved there, and the moves are
-    /// spread. Until every server has been looked at nobody knows where that is. Miners without a
+    /// Starts a check of all miners: those not on the server they belong to are moved there, spread over
+    /// [`MOVES_SPREAD_MS`]. Before every server has been probed, nothing is moved. Miners without a
     /// server look for one at once.
     pub(super) fn plan(&mut self, now: Now, out: &mut Actions) {
         if self.shared.is_started {
@@ -57,7 +59,8 @@ impl Proxy {
         }
     }
 
-    /// Whoever shares an address with miners that earn is not shut out with it.
+    /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
+    /// from there: it must not be shut out with a bad neighbour.
     pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
         let network = network_of(address);
         let mut miners = self.miners.iter().flatten();
@@ -68,8 +71,8 @@ impl Proxy {
         }
     }
 
-    /// Without a server for long the ports refuse, so that a miner's next pool has its turn; the first
-    /// server that is back ends that.
+    /// Makes the ports refuse miners when there has been no server for too long, so that they fail over
+    /// to their next pool; the first server that is up again ends that.
     pub(super) fn look_for_servers(&mut self, now: Now, out: &mut Actions) {
         let shared = &mut self.shared;
         if shared.backends.iter().any(Backend::is_there) {
@@ -87,7 +90,7 @@ impl Proxy {
         let patience_ms = match shared.config.no_backend {
             NoBackend::Wait(ms) => ms,
             NoBackend::Close if shared.is_started => 0,
-            // What is being looked at may be well.
+            // A server that was not probed yet may be up.
             NoBackend::Close => JOBLESS_GRACE_MS,
         };
         if shared.is_refusing || shared.is_stopping || now.ms - since_ms < patience_ms {

@@ -1,4 +1,4 @@
-//! What each line from a miner means to the proxy: most go to its server as they are, in one place.
+//! Handles each line of a miner: most are forwarded to its server unchanged.
 
 use crate::accounts::refused_logins::Reason;
 use crate::event::{ArrivalKind, CloseHow, Level};
@@ -13,12 +13,12 @@ use crate::wire::line::Flow;
 use crate::wire::message::{self, Reject, write_reject};
 use crate::wire::protocol::{Heard, Phase};
 
-/// The id of requests whose answer no miner waits for.
+/// The id of requests whose answer is not passed on to a miner.
 pub(crate) const OWN_ID: &str = "\"p\"";
-/// Methods between a server and its proxy, which no miner may use.
+/// Prefix of the methods between servers and proxies, which miners must not use.
 const INNER: &str = "hstratum.";
 
-/// Handles what concerns one miner.
+/// The context in which everything about one miner is handled.
 pub(crate) struct Desk<'a> {
     pub shared: &'a mut Shared,
     pub now: Now,
@@ -26,7 +26,7 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Takes bytes, or goes on with those that waited.
+    /// Handles received bytes; with no bytes, continues with lines that were held back.
     pub(crate) fn receive(&mut self, miner: &mut Miner, bytes: &[u8]) {
         if miner.is_closing() {
             return;
@@ -51,7 +51,7 @@ impl Desk<'_> {
         self.shared.is_stopping || miner.is_blocked()
     }
 
-    /// Stops or resumes reading, as the miner can take more lines or not.
+    /// Stops or resumes reading from the miner, depending on whether it can take more lines.
     pub(crate) fn pace(&mut self, miner: &mut Miner) {
         let pause = self.is_blocked(miner) || miner.is_closing();
         if pause != miner.is_paused {
@@ -115,7 +115,7 @@ impl Desk<'_> {
         }
     }
 
-    /// What a request is, or why no server is asked.
+    /// Classifies a request, or gives the reject to answer it with.
     fn kind(
         &mut self,
         miner: &Miner,
@@ -131,7 +131,7 @@ impl Desk<'_> {
             "mining.authorize" => Kind::Authorize(self.user(miner, request)?),
             "mining.configure" => match request.params_text() {
                 params if params.len() <= PROXY_PARAMS_BYTES_MAX => Kind::Configure(params.into()),
-                // Asked once, and not again at the next server.
+                // Forwarded once, and not repeated at the next server.
                 _ => Kind::Other,
             },
             "mining.extranonce.subscribe" => Kind::ExtraNonces,
@@ -144,8 +144,8 @@ impl Desk<'_> {
         })
     }
 
-    /// A share of a job that came from another server, or never, reaches none. The order of the
-    /// checks is the server's.
+    /// Checks a submit: a share for a job of another server, or of none, is not forwarded. The order of
+    /// the checks is the server's.
     fn check_submit(
         &mut self,
         miner: &Miner,
@@ -190,7 +190,8 @@ impl Desk<'_> {
         }
     }
 
-    /// The server is told the id that the miner names, if nobody has it, or one of the proxy's.
+    /// Handles a subscribe: the server is sent the session id that the miner names, if no other miner has
+    /// it, or one of the proxy's.
     fn subscribe(&mut self, miner: &mut Miner, request: &message::Request<'_>) {
         let Ok(params) = request.texts() else {
             return self.malformed(miner, request.id());
@@ -200,12 +201,12 @@ impl Desk<'_> {
         if is_first {
             let agent = params.first().and_then(Option::as_deref);
             let agent = match agent.unwrap_or_default() {
-                // The next server does not hear that it asked for the admin's rights.
+                // The next server would not see that the miner has asked for the admin's rights.
                 "" if miner.has_asked_for_admin => BLOCKS_AGENT,
                 agent => agent,
             };
             let agent = serde_json::Value::from(agent).to_string();
-            // One so long tells nothing.
+            // A user agent that long identifies no known miner.
             let agent = Some(agent).filter(|agent| agent.len() <= PROXY_PARAMS_BYTES_MAX);
             miner.agent = agent.unwrap_or_else(|| "\"\"".to_owned()).into();
         }
@@ -216,7 +217,7 @@ impl Desk<'_> {
         self.ask(miner, id, Kind::Subscribe, line.as_bytes());
     }
 
-    /// Deals the miner's id, the one that it wants if it can be had, and looks for a server.
+    /// Assigns the miner's session id, the wanted one if possible, and looks for a server.
     fn seek_first(&mut self, miner: &mut Miner, wanted: Option<u32>) {
         let ids = &mut self.shared.ids;
         match (miner.session, wanted) {
@@ -237,9 +238,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Asks the miner's server; where there is none yet, the next.
+    /// Sends a request to the miner's server; without one it waits for the next.
     fn ask(&mut self, miner: &mut Miner, id: Option<&str>, kind: Kind, line: &[u8]) {
-        // What we add to a line must not make it one that a server refuses.
+        // The bytes added to the line must not make it one that a server refuses.
         if line.len() > LINE_BYTES_MAX {
             self.reject(miner, id, Reject::LineTooLong);
             return self.close(miner);
@@ -265,7 +266,7 @@ impl Desk<'_> {
         });
     }
 
-    /// Refuses a request that wants an answer.
+    /// Refuses a request that has an id.
     pub(crate) fn reject(&mut self, miner: &mut Miner, id: Option<&str>, reject: Reject) {
         let Some(id) = id else { return };
         let mut line = Vec::new();
@@ -278,8 +279,8 @@ impl Desk<'_> {
         self.blame(miner, SCORE_MALFORMED);
     }
 
-    /// Adds to the score of a miner and drops it when that is too much: a little before a server
-    /// would, which could not tell who it is.
+    /// Adds to the misbehaviour score of a miner, and drops it at [`PROXY_SCORE_MAX`]: a little before a
+    /// server would, which knows the connection only as the proxy's.
     pub(crate) fn blame(&mut self, miner: &mut Miner, points: u32) {
         if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
             let address = miner.address;
@@ -294,8 +295,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Reads no more from a connection and resets it after a while, since some miners would come
-    /// back at once.
+    /// Reads no more from a miner and resets it after a delay, because some miners reconnect at once.
     pub(crate) fn close(&mut self, miner: &mut Miner) {
         if miner.is_closing() {
             return;
@@ -308,13 +308,13 @@ impl Desk<'_> {
 }
 
 impl Kind {
-    /// Whether another server may be asked the same.
+    /// True if the request may be repeated at another server.
     pub(crate) fn may_be_repeated(&self) -> bool {
         !matches!(self, Self::Submit | Self::GetTransactions | Self::AddUser)
     }
 }
 
-/// A subscribe that names its session.
+/// A `mining.subscribe` line that names the session.
 pub(crate) fn subscribe_line(id: &str, agent: &str, session: u32) -> String {
     format!(r#"{{"id":{id},"method":"mining.subscribe","params":[{agent},"{session:08x}"]}}"#)
 }

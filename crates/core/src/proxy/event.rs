@@ -1,4 +1,4 @@
-//! What goes into the proxy and what comes out of it.
+//! Events into the proxy and actions out of it, its configuration, and its status.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -7,46 +7,46 @@ use crate::accounts::proxy_secret::ProxySecret;
 use crate::event::{Arrival, CloseHow, Level, Listening, Wanted};
 use crate::units::ConnId;
 
-/// A server, by its place in [`ProxyConfig::backends`].
+/// A server, as its index in [`ProxyConfig::backends`].
 pub type Place = usize;
 
-/// What a proxy is told at its start.
+/// The configuration of a proxy, fixed for its lifetime.
 #[derive(Clone)]
 pub struct ProxyConfig {
     /// The servers' names, as the operator gave them.
     pub backends: Vec<String>,
-    /// The first byte of the ids that it deals.
+    /// The first byte of the session ids that it assigns.
     pub prefix: u8,
-    /// Random, for ids that nobody can guess.
+    /// Random key that makes ids unguessable.
     pub key: [u8; 32],
-    /// What it shares with the servers.
+    /// The secret shared with the servers.
     pub secret: Option<ProxySecret>,
-    /// What becomes of miners that no server takes.
+    /// The treatment of miners that no server takes.
     pub no_backend: NoBackend,
-    /// A server that leaves a question unanswered for so long is taken to hang.
+    /// Time without an answer after which a server is taken to hang, in milliseconds.
     pub probe_timeout_ms: u64,
-    /// Where HTTP miners are sent; without one, to the host they asked for.
+    /// The host that HTTP miners are directed to; without it, the host in their request.
     pub public_host: Option<String>,
-    /// The port they are sent to.
+    /// The port that HTTP miners are directed to.
     pub public_port: u16,
 }
 
-/// What becomes of miners that no server takes.
+/// The treatment of miners that no server takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoBackend {
     /// They are reset at once, so that they fail over.
     Close,
-    /// They keep their connection until no server has been there for so many milliseconds; then they
-    /// are reset, and whoever comes is refused until there is one.
+    /// They keep their connection until there has been no server for this many milliseconds; then they
+    /// are reset, and new ones are refused until there is one.
     Wait(u64),
 }
 
-/// For what a connection to a server is wanted.
+/// The purpose of a connection to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// For the miner with this connection, to the server of this place.
+    /// For the miner with this connection, to this server.
     Miner(ConnId, Place),
-    /// To see how the server of this place is.
+    /// For probing this server.
     Probe(Place),
 }
 
@@ -54,63 +54,63 @@ pub enum Purpose {
 pub enum Event<'a> {
     /// A miner has connected.
     Connected(ConnId, Arrival),
-    /// The answer to [`Action::Dial`]: the connection that is being made, if one is. It comes before
-    /// any other event.
+    /// The answer to [`Action::Dial`]: the connection that is being made, if one is. It comes before any
+    /// event of that connection.
     Dialed(Purpose, Option<ConnId>),
-    /// A connection that was being made is not to be had; another is made in its place, to another
-    /// address of the server.
+    /// A connection could not be made, and the second one is made in its place, to another address of the
+    /// server.
     Redialed(ConnId, ConnId),
     /// The name of a server has no address; [`Event::Dialed`] follows.
     NoAddress(Place),
-    /// A connection to a server is there.
+    /// A connection to a server is established.
     Opened(ConnId),
     /// Bytes from a miner or a server.
     Received(ConnId, &'a [u8]),
-    /// A miner sends no more: its shares are still answered, then its connection ends.
+    /// A miner has closed its sending side: its shares are still answered, then its connection is closed.
     Finished(ConnId),
-    /// A connection is gone, or could not be made.
+    /// A connection has ended, or could not be made.
     Closed(ConnId),
-    /// The operator takes a server out, or back in.
+    /// The operator drains a server, or ends its drain.
     Drain(Place, Drain),
     /// Time has passed.
     Tick,
-    /// The proxy stops: nothing more is read, what was asked is still answered.
+    /// The proxy stops: nothing more is read, but requests already read are still answered.
     Stop,
 }
 
-/// Whether the operator wants miners on a server.
+/// State of a drain of one server ordered by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {
-    /// Its miners go elsewhere, as long as there is an elsewhere.
+    /// Drained: its miners move to other servers, as long as there are any.
     Out,
     /// It takes miners.
     In,
 }
 
-/// Everything a proxy can want.
+/// Everything a proxy can order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send these of [`crate::event::Actions::bytes`]: whole lines.
+    /// Send this range of [`crate::event::Actions::bytes`]: whole lines.
     Send(ConnId, Range<usize>),
-    /// Connect to a server, for somebody at this address, or for the proxy itself. Answered by
+    /// Connect to a server, for a miner at this address, or for the proxy itself. Answered by
     /// [`Event::Dialed`].
     Dial(Purpose, Option<IpAddr>),
     /// Read no more from a connection.
     Pause(ConnId),
-    /// Read again.
+    /// Read again from a connection.
     Resume(ConnId),
     /// A miner has logged in.
     Admitted(ConnId),
-    /// A miner has its first accepted share: it gives way to nobody.
+    /// A miner has its first accepted share: its connection is not displaced by new ones any more.
     Proven(ConnId),
-    /// End a connection; no [`Event::Closed`] follows.
+    /// Close a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
-    /// Take miners' connections, or refuse them while the ports stay ours.
+    /// Accept miners' connections, or refuse them while the ports stay bound.
     Listen(Listening),
-    /// A miner has a job from another server, so many milliseconds after the last one was lost, or
-    /// 0 where it was not.
+    /// A miner has a job from another server. The number is the time since its last server was lost, in
+    /// milliseconds, or 0 if it was not lost.
     Moved(u64),
-    /// Say something to the operator.
+    /// Write a log line for the operator.
     Log(Level, String),
 }
 
@@ -134,42 +134,42 @@ impl Wanted for Action {
 /// The actions of an event.
 pub type Actions = crate::event::Actions<Action>;
 
-/// What the proxy has counted since its start.
+/// Counters since the start of the proxy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Shares that a server acknowledged.
+    /// Shares that a server accepted.
     pub accepted: u64,
     /// Shares that a server refused.
     pub refused: u64,
-    /// Shares refused here, since their job was another server's.
+    /// Shares refused by the proxy, because their job was another server's.
     pub refused_stale: u64,
-    /// Shares in flight to a server that was lost: answered here, and refused.
+    /// Shares on their way to a server that was lost: the proxy refused them.
     pub refused_in_flight: u64,
-    /// Moves of miners to another server after theirs was lost.
+    /// Moves of miners after their server was lost.
     pub moved_lost: u64,
-    /// Moves of miners whose server was there until the end of the move.
+    /// Moves of miners whose server was still up at the end of the move.
     pub moved_alive: u64,
-    /// Miners that were told another extranonce1.
+    /// Times that a miner was given another extranonce1.
     pub extra_nonces_changed: u64,
-    /// Miners that had to be reset because no server took them with what they had.
+    /// Miners reset, because no server took them with their extranonce1, users and settings.
     pub reset: u64,
 }
 
-/// How a server is, for whoever asks.
+/// The status of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendStatus {
     /// Its name.
     pub name: String,
-    /// In a word.
+    /// The state in one word.
     pub state: &'static str,
-    /// Why it is not up.
+    /// The reason why it is not up.
     pub reason: Option<&'static str>,
-    /// Whether the operator took it out.
+    /// The drain ordered by the operator.
     pub drain: Drain,
-    /// The height that it mines at, as it last said.
+    /// The height that it mines at, by its last answer.
     pub height: Option<u32>,
-    /// Miners on it.
+    /// Count of miners on it.
     pub miners: usize,
-    /// Miners that have lost it in this outage, or in the last.
+    /// Count of miners that lost it in the current or the last outage.
     pub lost: usize,
 }

@@ -1,6 +1,6 @@
-//! A miner as text, so that another process can go on with it.
+//! Serializes a miner, so that another process can continue its connection.
 //!
-//! What is on its way to another server is left out: the other process begins that anew.
+//! A move to another server that is in progress is left out: the other process starts it anew.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::proxy::{Proxy, Role};
 use crate::units::{ConnId, Now, hex, unhex};
 use crate::wire::protocol::Phase;
 
-/// A miner and what it has at its server.
+/// A miner with its state at its server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinerState {
     session: Option<u32>,
@@ -27,7 +27,7 @@ pub struct MinerState {
     has_job: bool,
     has_credit: bool,
     requests: Vec<RequestState>,
-    /// The beginning of a line, in hex.
+    /// The bytes of unfinished lines, in hex.
     held: String,
     link: Option<LinkState>,
 }
@@ -72,8 +72,8 @@ enum KindState {
 }
 
 impl Proxy {
-    /// A process is to go on with the miners: what they are on their way to is dropped, and nothing
-    /// more is read until [`Proxy::go_on`].
+    /// Prepares a handover to another process: moves in progress are given up, and nothing more is read
+    /// until [`Proxy::go_on`].
     pub fn freeze(&mut self, now: Now, out: &mut Actions) {
         self.shared.is_stopping = true;
         for conn in self.all_miners() {
@@ -84,7 +84,7 @@ impl Proxy {
         }
     }
 
-    /// The process that was to go on did not.
+    /// Continues after a handover that failed.
     pub fn go_on(&mut self, now: Now, out: &mut Actions) {
         self.shared.is_stopping = false;
         for conn in self.all_miners() {
@@ -94,7 +94,7 @@ impl Proxy {
         self.follow_up(now, out);
     }
 
-    /// Each miner that another process can go on with, and its connection to its server.
+    /// Each miner that can be handed over, with its connection and that to its server.
     pub fn hand_over(&self) -> impl Iterator<Item = (ConnId, Option<ConnId>, MinerState)> {
         let names = &self.shared.config.backends;
         self.miners.iter().flatten().filter_map(|miner| {
@@ -103,7 +103,7 @@ impl Proxy {
         })
     }
 
-    /// Goes on with a miner of another process; false when that cannot be done.
+    /// Takes over a miner of another process; false if that is not possible.
     pub fn take_over(
         &mut self,
         now: Now,
@@ -138,7 +138,8 @@ impl MinerState {
         self.link.as_ref().map(|link| link.server.as_str())
     }
 
-    /// `None` for a miner that nobody can go on with: it speaks HTTP, or is about to be reset.
+    /// Serializes a miner; `None` if it cannot be handed over, because it speaks HTTP or is about to be
+    /// reset.
     pub(crate) fn of(miner: &Miner, names: &[String]) -> Option<Self> {
         if !matches!(miner.phase, Phase::New | Phase::Stratum) {
             return None;
@@ -164,7 +165,8 @@ impl MinerState {
         })
     }
 
-    /// The miner, with its server's connection if that is there and the server is still one of ours.
+    /// Restores the miner, with its connection to the server if there is one and the server is configured
+    /// here.
     pub(crate) fn restore(
         self,
         conn: ConnId,

@@ -1,9 +1,9 @@
-//! Servers and how they are: one connection to each asks again and again, as a miner would notice
-//! it, and what miners meet counts as well.
+//! Health of the servers. Each is probed with `hstratum.hello` over one connection, in the way a miner
+//! would notice a failure; failures met by miners count too.
 //!
-//! A server that is gone or hangs is *down*: its miners have lost it. One that is there and has no
-//! job, or one that others are ahead of, is *unfit*: its miners move away while it still serves
-//! them, and stay where there is nothing better.
+//! A server that is unreachable or hangs is *down*: its miners have lost it. A server that answers but
+//! has no job, or whose height is below another's, is *unfit*: its miners move away while it still serves
+//! them, and stay if there is nothing better.
 
 use std::collections::VecDeque;
 
@@ -20,40 +20,40 @@ use crate::proxy::{Role, Shared};
 use crate::units::{ConnId, Now};
 use crate::wire::line::{Flow, LineBuffer};
 
-/// How the probe calls itself.
+/// The user agent of the probe, as JSON.
 const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\"");
 
-/// How a server is.
+/// The state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Nothing is known yet.
     Starting,
     Up,
-    /// It is there, and miners are better off elsewhere.
+    /// It answers, but miners are better off on another server.
     Unfit(&'static str),
     Down(&'static str),
 }
 
-/// What has to be done for its miners after a change.
+/// A consequence of a server's change for the miners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// All have lost it, at this time.
+    /// All its miners have lost it, at this time.
     Lost(Place, u64),
-    /// Some may be better off elsewhere.
+    /// Some miners may be better off on another server.
     Replan,
 }
 
-/// The probe's connection.
+/// The state of a probe.
 enum Probe {
-    /// There is none until then.
+    /// No connection until this time.
     Waiting(u64),
-    /// It is being made, since then.
+    /// The connection is being made, since this time.
     Dialing(Option<ConnId>, u64),
     Open(Asking),
 }
 
 impl Probe {
-    /// Since when something is awaited, and what it means that it does not come.
+    /// Time since which something is awaited, and the reason to give if it does not come.
     fn awaits(&self) -> Option<(u64, &'static str)> {
         match self {
             Self::Waiting(_) => None,
@@ -67,44 +67,44 @@ struct Asking {
     conn: ConnId,
     opened_ms: u64,
     lines: LineBuffer,
-    /// When the question was asked that has no answer.
+    /// Time of the question that is not answered yet.
     asked_ms: Option<u64>,
-    /// When the next is due.
+    /// Time of the next question.
     next_ms: u64,
-    /// The answer to the subscribe comes first.
+    /// True once the subscribe was answered, whose answer comes before all others.
     is_subscribed: bool,
 }
 
-/// See the module.
+/// A server with its state and counters.
 pub(crate) struct Backend {
     pub name: String,
     pub state: State,
     pub drain: Drain,
-    /// Miners on it.
+    /// Count of miners on it.
     pub miners: usize,
-    /// Miners that have lost it in this outage, or the last, and when the last of them did; and those of
-    /// them that have no other yet.
+    /// Count of miners that have lost it in the current or the last outage, the time of the last such
+    /// loss, and the count of those that have no other server yet.
     pub lost: usize,
     pub lost_ms: u64,
     pub adrift: usize,
-    /// Until then a connection could not even be begun: nobody tries that again before.
+    /// Time before which no connection is tried, because one could not even be started; 0 for any time.
     pub dial_from_ms: u64,
-    /// Logins on their way to it.
+    /// Count of logins in progress.
     pub logins: usize,
-    /// Miners that wait for their turn to log in.
+    /// Miners that wait for a login.
     pub queue: VecDeque<ConnId>,
     probe: Probe,
-    /// The probe's connection broke, or is silent, since then, and the next has yet to be answered.
+    /// Time since which the probe's connection is broken or silent; set until the next one is answered.
     doubted_since_ms: Option<u64>,
-    /// It broke: nobody is sent there before the next is answered.
+    /// True if it broke: no miner is sent there until the next connection is answered.
     is_broken: bool,
     pub height: Option<u32>,
-    /// It has said that its miners are to go elsewhere.
+    /// True once it has asked proxies to move its miners elsewhere.
     pub is_leaving: bool,
-    /// Whether it answers `hstratum.hello`.
+    /// True if it answers `hstratum.hello`.
     pub knows_hello: bool,
     pub unfit_since_ms: Option<u64>,
-    /// It was asked something then, by whomever, and has said nothing since.
+    /// Time of the oldest request, of the probe or of a miner, since which it has sent nothing.
     silent_since_ms: Option<u64>,
     last_alive_ms: u64,
     pub goods: u32,
@@ -144,22 +144,22 @@ impl Backend {
         }
     }
 
-    /// Whether miners may be sent there.
+    /// True if miners may be sent there.
     pub(crate) fn is_open(&self) -> bool {
         self.is_fit() && self.drain == Drain::In
     }
 
-    /// Whether it would be good for miners, though the operator may want none there.
+    /// True if it is good for miners, even if the operator has drained it.
     pub(crate) fn is_fit(&self) -> bool {
         self.state == State::Up && !self.is_broken
     }
 
-    /// Whether it would do where nothing better is.
+    /// True if it can be used if there is nothing better.
     pub(crate) fn is_alive(&self) -> bool {
         self.is_there() && !self.is_broken
     }
 
-    /// Whether another login may begin. Where connections could not even be begun, one is tried at a
+    /// True if another login may start. After a connection could not even be started, one is tried at a
     /// time.
     pub(crate) fn has_room(&self) -> bool {
         let most = match self.dial_from_ms {
@@ -169,23 +169,24 @@ impl Backend {
         self.logins < most
     }
 
-    /// Whether miners on it can stay.
+    /// True if the miners on it can stay.
     pub(crate) fn is_there(&self) -> bool {
         matches!(self.state, State::Up | State::Unfit(_))
     }
 
-    /// Something was sent to it that it has to answer.
+    /// Notes that a request was sent to it.
     pub(crate) fn asked(&mut self, now: Now) {
         self.silent_since_ms.get_or_insert(now.ms);
     }
 
-    /// It has said something, to whomever.
+    /// Notes that it has sent something.
     pub(crate) fn heard(&mut self, now: Now) {
         self.silent_since_ms = None;
         self.last_alive_ms = now.ms;
     }
 
-    /// Who lost it long ago and has found another did not lose it in this outage.
+    /// Resets the count of lost miners if the last loss is long ago and all have found another server: a
+    /// new loss is then a new outage.
     pub(crate) fn forget_lost(&mut self, now: Now) {
         if self.adrift == 0 && now.ms - self.lost_ms >= OUTAGE_MS {
             self.lost = 0;
@@ -212,7 +213,7 @@ impl Backend {
 }
 
 impl Shared {
-    /// Asks servers that are due, and gives up on those that do not answer.
+    /// Probes servers that are due, and marks those down that do not answer.
     pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
         for place in 0..self.backends.len() {
             self.doubt(place, now, out);
@@ -238,15 +239,15 @@ impl Shared {
         }
     }
 
-    /// Gives up on a server that is silent. One connection may be dead while its server is well, since
-    /// packets get lost: after half of the time it is asked on another one. A server that speaks to its
-    /// miners meanwhile has the whole time once more.
+    /// Marks a server down that is silent. A single connection may be dead while its server is well,
+    /// because packets get lost: after half of the timeout it is probed on a new one. A server that sends
+    /// something to its miners meanwhile gets the whole timeout once more.
     fn doubt(&mut self, place: Place, now: Now, out: &mut Actions) {
         let timeout_ms = self.config.probe_timeout_ms;
         let backend = &mut self.backends[place];
         let is_over = |since_ms: u64, ms: u64| now.ms - since_ms >= ms;
-        // Shares are answered within milliseconds: a busy server's silence tells sooner than the
-        // probe's next question.
+        // Shares are answered within milliseconds, so the silence of a busy server is noticed sooner than
+        // by the next probe.
         if backend
             .silent_since_ms
             .is_some_and(|ms| is_over(ms, timeout_ms))
@@ -277,7 +278,7 @@ impl Shared {
         out.push(Action::Dial(Purpose::Probe(place), None));
     }
 
-    /// The probe's connection is being made, or is not.
+    /// Handles the answer to the dialing of a probe.
     pub(crate) fn probe_dialed(
         &mut self,
         place: Place,
@@ -290,7 +291,7 @@ impl Shared {
                 *conn = Some(new);
                 self.roles.set(new, Role::Probe(place));
             }
-            // Whatever we lack, the server may be well: it is tried again.
+            // The failure to dial is the proxy's own, and the server may be well: it is tried again.
             (Probe::Dialing(None, _), None) => {
                 self.backends[place].probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
                 self.backends[place].doubted_since_ms = None;
@@ -300,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// It is made to another address; false when it is not wanted any more.
+    /// Notes that the probe is dialed at another address; false if the connection is not wanted any more.
     pub(crate) fn probe_redialed(&mut self, place: Place, old: ConnId, new: ConnId) -> bool {
         match &mut self.backends[place].probe {
             Probe::Dialing(conn, _) if *conn == Some(old) => {
@@ -311,7 +312,7 @@ impl Shared {
         }
     }
 
-    /// The probe's connection is there.
+    /// Handles the probe's connection being established.
     pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
         let ask = self.ask(place);
         let backend = &mut self.backends[place];
@@ -335,7 +336,7 @@ impl Shared {
         });
     }
 
-    /// The question how a server is, with the number of its miners that could go elsewhere.
+    /// The probe's question, which tells the server how many of its miners could move elsewhere.
     fn ask(&self, place: Place) -> String {
         let mut others = self.backends.iter().enumerate();
         let miners = match others.any(|(other, backend)| other != place && backend.is_open()) {
@@ -345,7 +346,7 @@ impl Shared {
         format!("{{\"id\":{OWN_ID},\"method\":\"hstratum.hello\",\"params\":[{miners}]}}\n")
     }
 
-    /// Bytes for the probe.
+    /// Handles bytes received by the probe.
     pub(crate) fn probe_received(
         &mut self,
         place: Place,
@@ -403,15 +404,15 @@ impl Shared {
         backend.height = hello.and_then(|hello| hello.height);
         backend.doubted_since_ms = None;
         if std::mem::take(&mut backend.is_broken) {
-            // Miners may have left it meanwhile.
+            // Miners may have left the server meanwhile.
             self.changes.push(Change::Replan);
         }
         backend.goods = backend.goods.saturating_add(1);
         self.judge(place, now, out);
     }
 
-    /// The probe's connection is gone. Its server may be well, but nobody is sent there until that
-    /// is known.
+    /// Handles the end of the probe's connection. The server may be well, but no miner is sent there
+    /// until a new probe is answered.
     pub(crate) fn probe_closed(&mut self, place: Place, now: Now, out: &mut Actions) {
         let backend = &mut self.backends[place];
         match backend.probe {
@@ -426,8 +427,8 @@ impl Shared {
         }
     }
 
-    /// A miner's connection was not taken, which may be because of the miner: an address can be refused
-    /// by a server that is well. It is asked on a new connection at once.
+    /// Probes the server anew, because it has refused a miner's connection. It may be well and have
+    /// refused only this miner's address.
     pub(crate) fn ask_anew(&mut self, place: Place, now: Now, out: &mut Actions) {
         let backend = &mut self.backends[place];
         if backend.doubted_since_ms.is_none()
@@ -440,7 +441,7 @@ impl Shared {
         }
     }
 
-    /// A server is down.
+    /// Marks a server down.
     pub(crate) fn fail(&mut self, place: Place, why: &'static str, now: Now, out: &mut Actions) {
         self.end_probe(place, out);
         let backend = &mut self.backends[place];
@@ -455,14 +456,14 @@ impl Shared {
         if matches!(backend.state, State::Down(_)) {
             return;
         }
-        // One that has been well for long is taken back soon.
+        // A server that was up for long is taken back soon.
         if now.ms.saturating_sub(backend.down_until_ms) >= DOWN_MS_MAX {
             backend.down_for_ms = backend.down_for_ms.min(DOWN_MS);
         }
         backend.down_until_ms = now.ms + backend.down_for_ms;
         backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
         backend.state = State::Down(why);
-        // Connections may have ended before anything else told that it is down.
+        // Connections may have ended before anything else showed that it is down.
         backend.forget_lost(now);
         let (name, miners) = (&backend.name, backend.miners + backend.lost);
         let miners = counted(miners, "miner");
@@ -472,7 +473,7 @@ impl Shared {
         out.log(Level::Warning, text);
     }
 
-    /// Ends the probe's connection, if there is one.
+    /// Closes the probe's connection, if there is one.
     pub(crate) fn end_probe(&mut self, place: Place, out: &mut Actions) {
         let conn = match &self.backends[place].probe {
             Probe::Waiting(_) => None,

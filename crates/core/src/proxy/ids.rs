@@ -1,7 +1,7 @@
-//! The ids of sessions, which are extranonce1 as well: no two miners of any proxy have the same, and
-//! nobody can guess the next.
+//! Session ids, which are extranonce1 as well: unique over all miners of all proxies, and unguessable.
 //!
-//! The first byte is the proxy's own; the rest is a counter behind a keyed permutation of 24 bits.
+//! The first byte is the proxy's own prefix; the rest is a counter through a keyed permutation of 24
+//! bits.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 const HALF_BITS: u32 = 12;
 const HALF_MASK: u32 = (1 << HALF_BITS) - 1;
 const COUNTER_MASK: u32 = (1 << (2 * HALF_BITS)) - 1;
-/// Four are a permutation that cannot be told from a random one; two more cost nothing.
+/// Four rounds make a permutation that cannot be told from a random one; two more cost nothing.
 const ROUNDS: u8 = 6;
 
-/// Deals ids and knows which are in use.
+/// Assigns ids and knows those in use.
 pub(crate) struct SessionIds {
     prefix: u8,
     key: [u8; 32],
@@ -22,7 +22,7 @@ pub(crate) struct SessionIds {
 }
 
 impl SessionIds {
-    /// Nothing is dealt yet; `key` is random.
+    /// Starts with no id in use; `key` is random.
     pub(crate) fn new(prefix: u8, key: [u8; 32]) -> Self {
         Self {
             prefix,
@@ -32,7 +32,7 @@ impl SessionIds {
         }
     }
 
-    /// The id that is wanted, unless somebody has it; else a fresh one.
+    /// The wanted id, unless a miner has it; else a fresh one.
     pub(crate) fn deal(&mut self, wanted: Option<u32>) -> u32 {
         if let Some(id) = wanted
             && self.in_use.insert(id)
@@ -52,22 +52,22 @@ impl SessionIds {
         }
     }
 
-    /// A server has dealt an id. That another server has dealt the same does no harm.
+    /// Marks an id assigned by a server as in use. It is harmless if two servers have assigned the same.
     pub(crate) fn take(&mut self, id: u32) {
         self.in_use.insert(id);
     }
 
-    /// Ids in use.
+    /// Count of ids in use.
     pub(crate) fn len(&self) -> usize {
         self.in_use.len()
     }
 
-    /// Nobody needs the id any longer.
+    /// Frees an id.
     pub(crate) fn free(&mut self, id: u32) {
         self.in_use.remove(&id);
     }
 
-    /// A Feistel network: whatever the rounds compute, no two numbers become the same.
+    /// A Feistel network, which is a permutation whatever its round function computes.
     fn permute(&self, number: u32) -> u32 {
         let (mut left, mut right) = (number >> HALF_BITS & HALF_MASK, number & HALF_MASK);
         for round in 0..ROUNDS {
@@ -105,7 +105,7 @@ mod tests {
     fn the_permutation_reaches_every_number_once() {
         let ids = SessionIds::new(0x01, [3; 32]);
         let mut seen = vec![false; 1 << 16];
-        // All of the numbers whose images are below 2^16, which a quarter of a second finds.
+        // All numbers whose images are below 2^16, found in a quarter of a second.
         let images = (0..1 << 18).map(|number| ids.permute(number));
         for image in images.filter(|&image| image < 1 << 16) {
             assert!(!std::mem::replace(&mut seen[image as usize], true));

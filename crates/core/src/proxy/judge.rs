@@ -1,4 +1,4 @@
-//! Whether a server that answers is fit for miners, and whether the operator wants them there.
+//! Decides if a server that answers is fit for miners, and applies the operator's drains.
 
 use crate::event::Level;
 use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
@@ -8,7 +8,7 @@ use crate::proxy::health::{Backend, Change, State};
 use crate::units::Now;
 
 impl Shared {
-    /// Whether a server that answers is fit for miners.
+    /// Decides from a probe's answer if the server is up or unfit.
     pub(super) fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
         let is_last = !self.backends.iter().any(Backend::is_open);
         let heights = self.backends.iter().filter(|backend| backend.is_alive());
@@ -31,14 +31,14 @@ impl Shared {
         let state = match (backend.state, wrong) {
             (State::Starting, None) => State::Up,
             (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
-                // Where nobody else takes miners, it is not waited for.
+                // The waiting time is skipped if no other server takes miners.
                 if now.ms < backend.down_until_ms && !is_last {
                     return;
                 }
                 State::Up
             }
             (State::Unfit(_), None) => State::Up,
-            // Also one that has been so since the start, or else it would never be known.
+            // A server unfit since the start counts as well, or its state would stay unknown.
             (State::Up | State::Starting, Some(wrong))
                 if backend.is_leaving || now.ms - since_ms >= UNFIT_MS =>
             {
@@ -61,7 +61,7 @@ impl Shared {
         self.changes.push(Change::Replan);
     }
 
-    /// The operator takes a server out, or back in.
+    /// Drains a server, or ends its drain.
     pub(crate) fn set_drain(&mut self, place: Place, drain: Drain, out: &mut Actions) {
         let backend = &mut self.backends[place];
         if backend.drain != drain {
@@ -76,8 +76,8 @@ impl Shared {
         }
     }
 
-    /// A connection to a server could not even be begun: for a while nobody tries that, and who stands
-    /// in the queue for it looks elsewhere.
+    /// Notes that a connection to a server could not even be started: for a while none is tried, and
+    /// miners in its queue look for another server.
     pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
         let backend = &mut self.backends[place];
         backend.dial_from_ms = now.ms + RETRY_MS;
@@ -85,12 +85,12 @@ impl Shared {
             .extend(backend.queue.drain(..).map(|conn| (conn, place)));
     }
 
-    /// A server's name has no address.
+    /// Marks a server down whose name has no address.
     pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
         self.fail(place, "its name cannot be found", now, out);
     }
 
-    /// A server talked nonsense to a miner.
+    /// Counts a protocol violation of a server, and marks it down at [`NONSENSE_MAX`].
     pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
         let backend = &mut self.backends[place];
         if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {

@@ -1,8 +1,8 @@
-//! A miner's connection to one server, from the dialing to the end, and the login that takes an
-//! authorized miner to another server.
+//! A miner's connection to one server, from dialing to its end, and the login that moves an authorized
+//! miner there.
 //!
-//! A login asks everything at once and is done when all is answered and a job is there; what the
-//! server says meanwhile about work is kept back until the miner moves.
+//! A login sends all its requests at once, and is complete when all are answered and a job has come. Jobs
+//! and difficulties that the server sends meanwhile are held back until the miner has moved.
 
 use std::collections::VecDeque;
 
@@ -11,47 +11,47 @@ use crate::proxy::event::Place;
 use crate::units::ConnId;
 use crate::wire::line::LineBuffer;
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It is being made.
     Dialing,
-    /// The login is on its way.
+    /// The login is in progress.
     LoggingIn,
-    /// The miner can have it.
+    /// The miner can be moved to it.
     Ready,
 }
 
-/// A request of the proxy itself, whose answer no miner sees.
+/// A request of the proxy itself, whose answer is not passed on to the miner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// The challenge that admitting needs.
+    /// `hstratum.hello`, for the challenge.
     Hello,
-    /// The session by its id.
+    /// `mining.subscribe` with the session's id.
     Subscribe,
-    /// A user whom another server has let in.
+    /// A user that another server has admitted.
     User,
-    /// Something whose answer does not matter.
+    /// A request whose answer is ignored.
     Other,
 }
 
-/// See the module.
+/// A connection to a server.
 pub(crate) struct Link {
     pub place: Place,
-    /// None until the dialing has begun.
+    /// `None` until the connection is dialed.
     pub conn: Option<ConnId>,
     pub stage: Stage,
-    /// When it is given up if it is not ready.
+    /// Time at which it is given up if it is not ready.
     pub due_ms: u64,
     pub lines: LineBuffer,
-    /// What the proxy has asked and not been answered.
+    /// The proxy's own requests that are not answered yet.
     pub own: VecDeque<Own>,
     /// The extranonce1 that the server has given.
     pub extra_nonce1: Option<u32>,
-    /// The last difficulty and job that came before the miner had this link: whole lines.
+    /// The last difficulty and job that came before the miner was moved to this link: whole lines.
     pub staged_difficulty: Option<Box<[u8]>>,
     pub staged_job: Option<Box<[u8]>>,
-    /// The jobs that came over it, by their hashes.
+    /// Hashes of the ids of the jobs that came over it.
     pub jobs: VecDeque<u64>,
 }
 
@@ -71,7 +71,7 @@ impl Link {
         }
     }
 
-    /// A job has come. The oldest is forgotten when there are many.
+    /// Remembers a job; beyond [`JOBS_PER_LINK_MAX`] the oldest is forgotten.
     pub(crate) fn push_job(&mut self, id: &str) {
         if self.jobs.len() == JOBS_PER_LINK_MAX {
             self.jobs.pop_front();
@@ -79,15 +79,16 @@ impl Link {
         self.jobs.push_back(hash(id));
     }
 
-    /// Whether a job has come over this link. One of another server that only hashes as one of these
-    /// is refused by the server itself.
+    /// True if a job came over this link. If the id of another server's job has the same hash, the server
+    /// refuses the share itself.
     pub(crate) fn has_job(&self, id: &str) -> bool {
         let hash = hash(id);
         self.jobs.iter().rev().any(|&job| job == hash)
     }
 }
 
-/// FNV-1a: the same in every version of this program, since links outlive one.
+/// FNV-1a. It must stay the same in every version of this program, because links are handed over to newer
+/// processes.
 fn hash(id: &str) -> u64 {
     id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! The login by which a miner comes to another server: what the last server knew is said to this one.
+//! The login that moves a miner to another server: repeats there everything that the last server knew.
 
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use crate::proxy::desk::{Desk, OWN_ID, subscribe_line};
 use crate::proxy::link::{Own, Stage};
 use crate::proxy::miner::Miner;
 
-/// Why a miner is reset whose extranonce1 cannot be kept.
+/// The reason for resetting a miner that cannot keep its extranonce1.
 const IN_USE: &str = "its extranonce1 is in use everywhere";
 
 impl Desk<'_> {
-    /// The connection to a server is there: what the last server knew is said to this one.
+    /// Sends the requests of a login over a new connection.
     pub(crate) fn opened(&mut self, miner: &mut Miner) {
         let mut lines = Vec::new();
         let mut own = Vec::new();
@@ -62,7 +62,7 @@ impl Desk<'_> {
         self.look_whether_ready(miner);
     }
 
-    /// Has a server let in those whom another has let in.
+    /// Requests admission of the users that another server has admitted.
     pub(crate) fn admit_all(&mut self, miner: &mut Miner, challenge: &[u8]) {
         let secret = self.shared.config.secret.as_ref();
         let (Some(secret), Some(link)) = (secret, &mut miner.next) else {
@@ -83,7 +83,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The login is done.
+    /// Handles the end of a login.
     pub(crate) fn is_ready(&mut self, miner: &mut Miner) {
         let Some(link) = &mut miner.next else { return };
         link.stage = Stage::Ready;
@@ -95,14 +95,15 @@ impl Desk<'_> {
         }
     }
 
-    /// Somebody else has the miner's extranonce1 there. Another server may still have it to give.
+    /// Handles that the miner's extranonce1 is in use at the server. Another server may still have it
+    /// free.
     pub(crate) fn cannot_keep_extra_nonce(&mut self, miner: &mut Miner) {
         miner.mismatches += 1;
         if let Some(next) = &miner.next {
             miner.tried |= 1 << next.place;
         }
-        // What it mines at an unfit server may be worth nothing: it does not stay there for long for its
-        // extranonce1.
+        // Work at an unfit server may be worth nothing, so a miner does not stay there for long to keep
+        // its extranonce1.
         let is_over = match &miner.current {
             None => miner.mismatches >= MISMATCHES_MAX,
             Some(_) => {
@@ -117,7 +118,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The miner's own server, or the proxy itself, refuses a login.
+    /// Counts a login refused by the miner's server or the proxy, and logs it if a line is due.
     pub(super) fn note_refused(&mut self, miner: &Miner, name: &str, why: Reason) {
         let refusals = &mut self.shared.refusals;
         if let Some(line) = refusals.note(self.now, miner.address, name, why) {
@@ -127,7 +128,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A server refuses a user that another let in.
+    /// Handles that a server refuses a user that another has admitted.
     pub(crate) fn refused_user(&mut self, miner: &mut Miner) {
         if let Some(link) = &miner.next {
             let name = self.shared.backends[link.place].name.clone();
@@ -142,7 +143,8 @@ impl Desk<'_> {
         self.fail_next(miner);
     }
 
-    /// Whether every server that is there refuses a user of the miner: it may mine no more.
+    /// True if every server that can be used refuses a user of the miner, so that it may not mine any
+    /// more.
     pub(super) fn is_refused_everywhere(&self, miner: &Miner) -> bool {
         let mut alive = self.shared.backends.iter().enumerate();
         miner.refused != 0
@@ -150,7 +152,7 @@ impl Desk<'_> {
     }
 }
 
-/// A password as the miner would have written it.
+/// The password with its options, as the miner would have written it.
 fn with_options(password: &str, options: &str) -> String {
     match options {
         "" => password.to_owned(),

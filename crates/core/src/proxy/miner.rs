@@ -1,8 +1,7 @@
-//! A miner: what it was told, what it must not be told twice, and which of its requests have no
-//! answer yet.
+//! A miner: all that another server must be told to take it over, and its unanswered requests.
 //!
-//! Answers leave in the order of the requests, wherever they come from: one that the proxy gives
-//! itself waits behind those that a server owes.
+//! Invariant: answers leave in the order of the requests. An answer of the proxy itself waits behind
+//! those that a server owes.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -19,17 +18,17 @@ use crate::wire::line::LineBuffer;
 use crate::wire::message::{Reject, write_reject};
 use crate::wire::protocol::Phase;
 
-/// What a request is, as far as its answer or a move depends on it.
+/// The kind of a request, as far as its answer or a move depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Submit,
     Subscribe,
-    /// With the parameters that authorize the user on another server.
+    /// With the user to authorize on another server.
     Authorize(User),
     /// `mining.configure`, with its parameters.
     Configure(Box<str>),
     ExtraNonces,
-    /// It must not be carried out twice.
+    /// Must not be carried out twice.
     AddUser,
     AuthorizeAdmin,
     /// Its answer may be very long.
@@ -37,13 +36,13 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// A user, and what another server has to be told to let it in.
+/// A user, with the data to admit it on another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
     pub name: Box<str>,
-    /// None where the secret makes it needless.
+    /// `None` if a shared secret makes it unnecessary.
     pub password: Option<Box<str>>,
-    /// `fd=…`, where the password had that.
+    /// `fd=…` if the password had it.
     pub options: Box<str>,
 }
 
@@ -54,21 +53,21 @@ impl User {
     }
 }
 
-/// A request without an answer.
+/// A request that is not answered to the miner yet.
 pub(crate) enum Request {
-    /// A server owes the answer. The line is kept where another server can be asked instead; the
-    /// last is whether it was sent.
+    /// A server owes the answer. The line is kept if it was not sent yet or may be sent to another
+    /// server.
     Asked {
-        /// None where the miner wants no answer.
+        /// `None` if the miner expects no answer.
         id: Option<Box<str>>,
         kind: Kind,
         line: Option<Box<[u8]>>,
     },
-    /// The answer, which waits for its turn.
+    /// The answer, which waits for those before it.
     Answered(Box<[u8]>),
 }
 
-/// See the module.
+/// The state of one miner.
 pub(crate) struct Miner {
     pub conn: ConnId,
     pub address: IpAddr,
@@ -77,54 +76,54 @@ pub(crate) struct Miner {
     pub phase: Phase,
     pub lines: LineBuffer,
     pub is_paused: bool,
-    /// The id that servers are told; dealt with the first line.
+    /// The session id sent to servers; assigned with the first line.
     pub session: Option<u32>,
-    /// The extranonce1 that it was told.
+    /// The extranonce1 announced to it.
     pub told: Option<u32>,
-    /// Whether it asked for the admin's rights, before it subscribed perhaps.
+    /// True once it has sent `mining.authorize_admin`, possibly before it subscribed.
     pub has_asked_for_admin: bool,
-    /// Its agent, as JSON.
+    /// Its user agent, as JSON.
     pub agent: Box<str>,
-    /// It understands `mining.set_extranonce`.
+    /// True if it understands `mining.set_extranonce`.
     pub takes_extra_nonces: bool,
     pub users: Vec<User>,
     pub configured: Option<Box<str>>,
-    /// The difficulty that it was told last, as JSON.
+    /// The last difficulty announced to it, as JSON.
     pub difficulty: Option<Box<str>>,
     pub has_job: bool,
     pub has_credit: bool,
-    /// Whether the sockets know that it has logged in.
+    /// True once the socket layer was told that it has logged in.
     pub is_admitted: bool,
-    /// Whether they know that it has an accepted share.
+    /// True once the socket layer was told that it has an accepted share.
     pub is_proven: bool,
-    /// It is reset at the end of this event.
+    /// True if it is reset at the end of this event.
     pub is_ended: bool,
-    /// It sends no more.
+    /// True once it has closed its sending side.
     pub is_finished: bool,
     pub requests: VecDeque<Request>,
-    /// The server that it is on.
+    /// The connection to its server.
     pub current: Option<Link>,
-    /// The server that it goes to.
+    /// The connection to the server that it moves to.
     pub next: Option<Link>,
-    /// The server whose queue it stands in.
+    /// The server in whose queue it waits.
     pub queued: Option<Place>,
-    /// Servers that would not have it, a bit each, since it last had one.
+    /// Servers that failed to take it since it last had one, as a bit set.
     pub tried: u64,
-    /// Servers that refused a user of it, a bit each, since it last had one.
+    /// Servers that refused a user of it since it last had one, as a bit set.
     pub refused: u64,
-    /// Since when it has had no server.
+    /// Time since which it has no server.
     pub adrift_since_ms: Option<u64>,
-    /// The server that it lost then.
+    /// The server that it lost at that time.
     pub lost_from: Option<Place>,
-    /// When it looks for one again.
+    /// Time of its next search for a server.
     pub retry_at_ms: Option<u64>,
-    /// It waits for the last answers of the server that it leaves, until then.
+    /// Time until which it waits for the last answers of the server that it leaves.
     pub leaving_until_ms: Option<u64>,
-    /// It is not where it belongs, as far as is known, and will be looked at again.
+    /// True if it may be on the wrong server and is scheduled for another check.
     pub is_astray: bool,
-    /// When it came to the server that it is on.
+    /// Time at which it came to its current server.
     pub settled_at_ms: u64,
-    /// Logins that failed because its extranonce1 was another's there.
+    /// Count of logins that failed because its extranonce1 was in use there.
     pub mismatches: u32,
     losses: u32,
     losses_since_ms: u64,
@@ -180,31 +179,31 @@ impl Miner {
         self.is_ended || matches!(self.phase, Phase::Closing)
     }
 
-    /// Whether it mines: a server that takes it over has to give it a job.
+    /// True if it mines, so that a server that takes it over must send it a job.
     pub(crate) fn is_mining(&self) -> bool {
         self.told.is_some() && !self.users.is_empty()
     }
 
-    /// Whether its next line has to wait.
+    /// True if its next line has to wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.leaving_until_ms.is_some()
             || self.requests.len() >= PROXY_REQUESTS_MAX
             || self.requests.iter().any(Request::is_long)
     }
 
-    /// Whether a server owes an answer to something that was sent to it.
+    /// True if a server owes it an answer.
     pub(crate) fn is_owed(&self) -> bool {
         let is_owed = |request: &Request| matches!(request, Request::Asked { .. });
         self.requests.iter().any(is_owed)
     }
 
-    /// The first request that a server owes an answer to.
+    /// The oldest request that a server owes an answer to.
     pub(crate) fn first_owed(&mut self) -> Option<&mut Request> {
         let is_owed = |request: &&mut Request| matches!(request, Request::Asked { .. });
         self.requests.iter_mut().find(is_owed)
     }
 
-    /// Whether it is owed the answer to a share.
+    /// True if a server owes it the answer to a share.
     pub(crate) fn has_share_in_flight(&self) -> bool {
         let is_share = |request: &Request| {
             matches!(
@@ -218,7 +217,7 @@ impl Miner {
         self.requests.iter().any(is_share)
     }
 
-    /// The answer of a request that is the proxy's own to give.
+    /// Answers a request without a server, behind the answers that are owed.
     pub(crate) fn answer(&mut self, out: &mut super::Actions, answer: &[u8]) {
         if self.requests.is_empty() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
@@ -227,7 +226,7 @@ impl Miner {
         }
     }
 
-    /// Sends the answers that no longer wait.
+    /// Sends the answers that wait no longer.
     pub(crate) fn release(&mut self, out: &mut super::Actions) {
         while let Some(Request::Answered(answer)) = self.requests.front() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
@@ -235,8 +234,8 @@ impl Miner {
         }
     }
 
-    /// The server is gone: what must not be asked again is answered, and how many shares were among
-    /// that.
+    /// Answers, after the loss of the server, the requests that must not be repeated; returns how many of
+    /// them were shares.
     pub(crate) fn give_up_requests(&mut self) -> u64 {
         let mut shares = 0;
         for request in &mut self.requests {
@@ -258,13 +257,13 @@ impl Miner {
         shares
     }
 
-    /// A server let a user in. False when that is more than is remembered.
+    /// Remembers a user that a server has authorized.
     pub(crate) fn add_user(&mut self, user: User) {
         self.users.retain(|known| known.name != user.name);
         self.users.push(user);
     }
 
-    /// Whether another user can be remembered.
+    /// True if another user can be remembered.
     pub(crate) fn has_room_for(&self, user: &User) -> bool {
         self.user_bytes() + user.bytes() <= PROXY_USER_BYTES_MAX
     }
@@ -273,7 +272,7 @@ impl Miner {
         self.users.iter().map(User::bytes).sum()
     }
 
-    /// A server has ended the connection; true when that happens too often to be the servers' fault.
+    /// Counts a connection that a server has ended; true if it were too many to be the servers' fault.
     pub(crate) fn count_loss(&mut self, now: Now) -> bool {
         if now.ms - self.losses_since_ms >= SERVER_LOSSES_MS {
             self.losses_since_ms = now.ms;
@@ -283,7 +282,7 @@ impl Miner {
         self.losses > SERVER_LOSSES_MAX
     }
 
-    /// Adds to the score, and says what it is then.
+    /// Adds to the misbehaviour score and returns it.
     pub(crate) fn blame(&mut self, points: u32, now: Now) -> u32 {
         let seconds = (now.ms - self.scored_at_ms) / 1000;
         self.scored_at_ms += seconds * 1000;

@@ -1,9 +1,10 @@
-//! The proxy: miners connect to it once and stay connected, whatever becomes of the servers behind.
+//! The stratum proxy: miners stay connected to it while it moves them between the servers behind it.
 //!
-//! A function of events like the pool, and [`Proxy::handle`] is its only way in. Each miner has one
-//! connection to one server, by the id of its session; when that server dies, hangs, falls behind or
-//! is emptied, the miner is taken to another. No job of a server it has left reaches another one,
-//! and every request is answered once, in order: by a server, or with a reject where none can.
+//! A function from events to actions like the pool; [`Proxy::handle`] is the only way in. Each miner has
+//! a connection of its own to one server, chosen by the id of its session. When that server dies, hangs,
+//! falls behind or is drained, the miner is moved to another. Invariants: a share for a job of an earlier
+//! server is sent to no other, and every request is answered once and in order, by a server, or with a
+//! reject if none can.
 
 mod answers;
 mod crowd;
@@ -43,16 +44,16 @@ use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::ring::Ring;
 use crate::units::{ConnId, Now};
 
-/// What a connection is.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Miner,
-    /// One of a miner to its server.
+    /// A miner's connection to its server.
     Link(ConnId),
     Probe(Place),
 }
 
-/// Of each connection what it is, by the low half of its id.
+/// The role of each connection, indexed by the low half of its id.
 #[derive(Default)]
 pub(crate) struct Roles {
     slots: Vec<Option<(ConnId, Role)>>,
@@ -76,7 +77,7 @@ impl Roles {
         self.slots.iter().flatten().count()
     }
 
-    /// False when it was not known any more.
+    /// Removes a connection; false if it was not known any more.
     pub(crate) fn clear(&mut self, conn: ConnId) -> bool {
         let is_known = self.get(conn).is_some();
         if is_known {
@@ -86,7 +87,7 @@ impl Roles {
     }
 }
 
-/// What all miners share.
+/// The state that all miners share.
 pub(crate) struct Shared {
     pub config: ProxyConfig,
     pub ids: SessionIds,
@@ -94,28 +95,29 @@ pub(crate) struct Shared {
     pub backends: Vec<Backend>,
     pub roles: Roles,
     pub counts: Counts,
-    /// Miners whose time has to be looked at.
+    /// Miners with a deadline, checked on each tick.
     pub unsettled: HashSet<ConnId>,
-    /// Miners that were not where they belong, and when they are looked at again, in order.
+    /// Miners that are not on the server they belong to, with the time of the next attempt to move them,
+    /// in order.
     pub astray: VecDeque<(u64, ConnId)>,
-    /// Miners that stood in the queue for a server that could not be dialed.
+    /// Miners that waited in the queue of a server that could not be dialed.
     pub turned_away: Vec<(ConnId, Place)>,
-    /// Miners to be ended after the event.
+    /// Miners to close at the end of the event.
     pub closing: Vec<(ConnId, CloseHow)>,
-    /// Miners to be reset, and when, in order.
+    /// Miners to reset later, with the time of each, in order.
     closing_later: VecDeque<(u64, ConnId)>,
-    /// Lines that strangers cause.
+    /// Rate limit of log lines that strangers cause.
     pub log_limit: LogLimit,
     pub refusals: Refusals,
-    /// Addresses of miners that had to be dropped in this event.
+    /// Addresses of miners dropped for misbehaviour in this event.
     pub dropped: Vec<IpAddr>,
-    /// What has become of servers in this event.
+    /// Changes of servers in this event.
     pub changes: Vec<Change>,
-    /// Since when no server has been there that could take miners.
+    /// Time since which no server can take miners; `None` while one can.
     pub alone_since_ms: Option<u64>,
-    /// Miners are refused, since there has been none for too long.
+    /// True while miners are refused, because there has been no server for too long.
     pub is_refusing: bool,
-    /// Every server has been looked at once.
+    /// True once every server has been probed.
     pub is_started: bool,
     pub is_stopping: bool,
 }
@@ -132,18 +134,18 @@ impl Shared {
     }
 }
 
-/// See the module.
+/// The proxy, with all its miners.
 pub struct Proxy {
     shared: Shared,
     miners: Vec<Option<Box<Miner>>>,
     bans: Bans,
-    /// Miners that may be better off elsewhere, and how many of them are looked at in a tick.
+    /// Miners to check for a better server, and how many of them are checked in a tick.
     moves: VecDeque<ConnId>,
     moves_per_tick: usize,
 }
 
 impl Proxy {
-    /// A proxy without miners that knows nothing of its servers yet.
+    /// Starts without miners and without knowledge of the servers.
     pub fn new(config: ProxyConfig, now: Now) -> Self {
         assert!((1..=BACKENDS_MAX).contains(&config.backends.len()));
         let secret = config.secret.as_ref();
@@ -178,7 +180,8 @@ impl Proxy {
         }
     }
 
-    /// Takes one event and says what is to be done. `now` must not go back in milliseconds.
+    /// Handles one event and appends the resulting actions to `out`. `now.ms` must not be less than in
+    /// the call before.
     pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
         match event {
             Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
@@ -213,27 +216,27 @@ impl Proxy {
         self.follow_up(now, out);
     }
 
-    /// Logins that servers have refused.
+    /// Logins that servers or the proxy have refused.
     pub fn refusals(&self) -> &Refusals {
         &self.shared.refusals
     }
 
-    /// What has been counted.
+    /// Counters since the start.
     pub fn counts(&self) -> Counts {
         self.shared.counts
     }
 
-    /// How the servers are.
+    /// The status of each server.
     pub fn status(&self) -> Vec<BackendStatus> {
         self.shared.backends.iter().map(Backend::status).collect()
     }
 
-    /// Miners that are connected.
+    /// Count of connected miners.
     pub fn miners(&self) -> usize {
         self.miners.iter().flatten().count()
     }
 
-    /// Whether a server still owes an answer to a miner.
+    /// True if a server still owes an answer to a miner.
     pub fn is_owed(&self) -> bool {
         self.miners.iter().flatten().any(|miner| miner.is_owed())
     }
@@ -358,7 +361,7 @@ impl Proxy {
         }
     }
 
-    /// What follows from the event for others than those it was about.
+    /// Handles effects of the event on other miners and servers.
     fn follow_up(&mut self, now: Now, out: &mut Actions) {
         if !self.shared.is_started {
             let mut states = self.shared.backends.iter().map(|backend| backend.state);
@@ -421,7 +424,8 @@ impl Proxy {
         miners.map(|miner| miner.conn).collect()
     }
 
-    /// Does something with a miner; false when it is gone.
+    /// Calls `act` with a miner, then reports what that has changed for the sockets; false if the miner
+    /// is gone.
     fn with(
         &mut self,
         now: Now,
@@ -456,7 +460,7 @@ impl Proxy {
 }
 
 impl Desk<'_> {
-    /// Bytes of a server for a miner; one that talks nonsense is left.
+    /// Handles bytes of a server for a miner. The miner leaves a server that violates the protocol.
     fn hear_link(&mut self, miner: &mut Miner, conn: ConnId, bytes: &[u8]) {
         let Some(which) = which_of(miner, Some(conn)) else {
             return;

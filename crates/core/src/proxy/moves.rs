@@ -1,7 +1,7 @@
-//! How a miner comes to a server, and from one to another, without noticing more than a new job.
+//! Moves miners to a server, and from one server to another; the miner sees no more of it than a new job.
 //!
-//! A miner that has lost its server takes the next that lets it in. One that only should be elsewhere
-//! keeps its server until the other is ready and the last answers have come.
+//! A miner that has lost its server takes the next one that admits it. A miner that is better off
+//! elsewhere keeps its server until the other one is ready and the last answers have come.
 
 use crate::event::{CloseHow, Level};
 use crate::limits::{ASTRAY_MS, LINK_LOGIN_MS, PROXY_LOGIN_MS, RETRY_MS};
@@ -14,10 +14,10 @@ use crate::proxy::link::{Link, Stage};
 use crate::proxy::miner::{Miner, Request};
 use crate::units::ConnId;
 
-/// Why a miner is reset whose servers all end its connections.
+/// The reason for resetting a miner whose connections are ended by all servers.
 pub(crate) const LOSES_ALL: &str = "it loses every server";
 impl Desk<'_> {
-    /// Looks for a server for a miner that has none and is on its way to none.
+    /// Looks for a server for a miner that has none and is not on its way to one.
     pub(crate) fn seek(&mut self, miner: &mut Miner) {
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
@@ -42,7 +42,7 @@ impl Desk<'_> {
                 self.reset(miner, "no server lets its user in any more");
             }
             None => {
-                // Spread, so that not all come back in the same moment.
+                // The time is spread by session, so that not all miners come back in the same moment.
                 miner.tried = 0;
                 miner.retry_at_ms =
                     Some(self.now.ms + RETRY_MS / 2 + u64::from(session) % RETRY_MS);
@@ -60,7 +60,7 @@ impl Desk<'_> {
                 .any(|backend| backend.is_alive())
     }
 
-    /// Begins a login at a server, or stands in the queue for it.
+    /// Starts a login at a server, or joins its queue.
     pub(crate) fn go_to(&mut self, miner: &mut Miner, place: Place) {
         self.shared.unsettled.insert(miner.conn);
         let backend = &mut self.shared.backends[place];
@@ -76,7 +76,7 @@ impl Desk<'_> {
         self.out.push(Action::Dial(purpose, Some(miner.address)));
     }
 
-    /// The answer to a dialing.
+    /// Handles the answer to [`Action::Dial`].
     pub(crate) fn dialed(&mut self, miner: &mut Miner, place: Place, dialed: Option<ConnId>) {
         let waits = |link: &&mut Link| link.place == place && link.conn.is_none();
         match (miner.next.as_mut().filter(waits), dialed) {
@@ -101,14 +101,14 @@ impl Desk<'_> {
         });
     }
 
-    /// The miner has waited for the answers of the server that it leaves, and they have come.
+    /// Completes a move if the answers that the miner waited for have come.
     pub(crate) fn look_whether_left(&mut self, miner: &mut Miner) {
         if miner.leaving_until_ms.is_some() && !miner.is_owed() {
             self.adopt(miner);
         }
     }
 
-    /// The server that is ready becomes the miner's.
+    /// Makes the server that is ready the miner's server.
     pub(super) fn adopt(&mut self, miner: &mut Miner) {
         let Some(link) = miner.next.take() else {
             return;
@@ -142,7 +142,7 @@ impl Desk<'_> {
             self.shared.unsettled.remove(&miner.conn);
         }
         if self.home(miner).is_some() {
-            // Where it belongs has changed on the way.
+            // The server that it belongs to has changed during the move.
             self.look_again(miner);
         }
         self.receive(miner, &[]);
@@ -162,7 +162,7 @@ impl Desk<'_> {
         {
             self.tell_extra_nonce(miner, given);
         }
-        // A difficulty never travels alone.
+        // A difficulty is never announced without a job.
         if let Some(job) = link.staged_job.take() {
             if let Some(line) = link.staged_difficulty.take() {
                 self.out
@@ -174,7 +174,7 @@ impl Desk<'_> {
         miner.current = Some(link);
     }
 
-    /// What no server has answered is asked at this one.
+    /// Sends the requests that no server has answered to the new server.
     fn ask_again(&mut self, miner: &mut Miner) {
         let conn = miner.current.as_ref().and_then(|link| link.conn);
         let conn = conn.expect("it has logged in");
@@ -193,7 +193,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The miner's extranonce1 is now this.
+    /// Records the miner's extranonce1, which becomes its session id.
     pub(crate) fn take_extra_nonce(&mut self, miner: &mut Miner, extra_nonce1: u32) {
         miner.told = Some(extra_nonce1);
         if let Some(session) = miner.session
@@ -205,7 +205,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A connection to a server is gone.
+    /// Handles the end of a connection to a server.
     pub(crate) fn link_closed(&mut self, miner: &mut Miner, conn: ConnId) {
         match which_of(miner, Some(conn)) {
             Some(Which::Current) => {
@@ -226,7 +226,8 @@ impl Desk<'_> {
         }
     }
 
-    /// The miner's server is lost since then: what it owed is answered, and another is looked for.
+    /// Handles the loss of the miner's server at `since_ms`: requests that cannot be repeated are
+    /// answered, and another server is looked for.
     pub(crate) fn lose_current(&mut self, miner: &mut Miner, since_ms: u64) {
         let Some(link) = miner.current.take() else {
             return;
@@ -258,7 +259,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The server that the miner was to go to does not have it.
+    /// Handles the failure of a move to a server.
     pub(crate) fn fail_next(&mut self, miner: &mut Miner) {
         let Some(link) = miner.next.take() else {
             return;
@@ -280,7 +281,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The server in whose queue the miner stood cannot be dialed now.
+    /// Handles that the server in whose queue the miner waited cannot be dialed now.
     pub(crate) fn turn_away(&mut self, miner: &mut Miner, place: Place) {
         if miner.queued != Some(place) {
             return;
@@ -293,7 +294,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A miner gives up what it is on its way to.
+    /// Gives up the move that a miner is making.
     pub(crate) fn stay(&mut self, miner: &mut Miner) {
         miner.queued = None;
         miner.leaving_until_ms = None;
@@ -305,13 +306,13 @@ impl Desk<'_> {
         }
     }
 
-    /// A miner of another process goes on here.
+    /// Continues with a miner handed over by another process.
     pub(crate) fn resume(&mut self, miner: &mut Miner, link: Option<ConnId>) {
         if miner.current.is_some() {
             return self.receive(miner, &[]);
         }
         if let Some(link) = link {
-            // Its server is none of ours.
+            // Its server is not configured here.
             self.out.push(Action::Close(link, CloseHow::Reset));
         }
         self.shared.counts.refused_in_flight += miner.give_up_requests();
@@ -322,7 +323,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A move that ended where it began.
+    /// Ends a failed move of a miner that keeps its server.
     pub(super) fn settle(&mut self, miner: &mut Miner) {
         miner.tried = 0;
         self.look_again(miner);
@@ -332,7 +333,7 @@ impl Desk<'_> {
         self.receive(miner, &[]);
     }
 
-    /// Ends a link; nobody hears of it any more.
+    /// Closes a link without further events.
     fn end_link(&mut self, link: &Link) {
         if let Some(conn) = link.conn
             && self.shared.roles.clear(conn)
@@ -341,7 +342,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Ends all that a miner has at servers.
+    /// Closes all links of a miner.
     pub(crate) fn drop_links(&mut self, miner: &mut Miner) {
         if let Some(link) = miner.current.take() {
             self.end_link(&link);
@@ -352,14 +353,14 @@ impl Desk<'_> {
         self.shared.unsettled.remove(&miner.conn);
     }
 
-    /// A miner that had lost its server has another, or is gone.
+    /// Counts a miner that had lost its server as found: it has another, or is gone.
     fn is_found(&mut self, miner: &mut Miner) {
         if let Some(place) = miner.lost_from.take() {
             self.shared.backends[place].adrift -= 1;
         }
     }
 
-    /// Takes a miner to where it belongs, if it is not there and nothing is in the way.
+    /// Moves a miner to the server it belongs to, if it is not there and not on its way.
     pub(crate) fn move_home(&mut self, miner: &mut Miner) {
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
@@ -369,12 +370,12 @@ impl Desk<'_> {
         }
     }
 
-    /// Where a miner belongs, if it has a server and that is another one.
+    /// The server that a miner belongs to, if it is on another one.
     fn home(&self, miner: &Miner) -> Option<Place> {
         let (session, current) = (miner.session?, miner.current.as_ref()?);
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let home = ring.home(session, |place| backends[place].is_open());
-        // One that the operator has taken out is better than one whose work may be worth nothing.
+        // A drained server is better than one where the work may be worth nothing.
         let home = match self.is_unfit(miner) {
             true => home.or_else(|| ring.home(session, |place| backends[place].is_fit())),
             false => home,
@@ -382,14 +383,14 @@ impl Desk<'_> {
         home.filter(|&home| home != current.place)
     }
 
-    /// Whether what the miner does where it is may be worth nothing.
+    /// True if the miner is on an unfit server, where its work may be worth nothing.
     pub(super) fn is_unfit(&self, miner: &Miner) -> bool {
         let current = miner.current.as_ref();
         current
             .is_some_and(|link| matches!(self.shared.backends[link.place].state, State::Unfit(_)))
     }
 
-    /// A server that would be better than an unfit one and has not refused the miner.
+    /// A server that is better than an unfit one and has not failed to take the miner.
     pub(super) fn elsewhere(&self, miner: &Miner) -> Option<Place> {
         let session = miner.session?;
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
@@ -409,7 +410,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Looks at what a miner has waited for too long.
+    /// Checks the deadlines of a miner.
     pub(crate) fn look_at_time(&mut self, miner: &mut Miner) {
         let now_ms = self.now.ms;
         let is_over = |due_ms: Option<u64>| due_ms.is_some_and(|due_ms| due_ms <= now_ms);
@@ -424,7 +425,7 @@ impl Desk<'_> {
             self.fail_next(miner);
         }
         if is_over(miner.leaving_until_ms) {
-            // What it owes it owes for ever.
+            // The answers still missing will not come any more.
             let now_ms = self.now.ms;
             self.lose_current(miner, now_ms);
         }

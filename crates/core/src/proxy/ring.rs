@@ -1,18 +1,18 @@
-//! Which server a session belongs to: the one whose name and the session's id give the greatest
-//! hash, of those that may be chosen (rendezvous hashing).
+//! Assigns sessions to servers by rendezvous hashing: of the servers that may be chosen, the one whose
+//! name gives the greatest hash together with the session's id.
 //!
-//! So a server that leaves moves its own sessions only, and one that comes takes only those that
-//! will be its own; and every proxy with the same key comes to the same answer.
+//! So a server that leaves moves only its own sessions, a server that joins takes only the sessions that
+//! will be its own, and all proxies with the same key agree.
 
 use sha2::{Digest, Sha256};
 
-/// The servers' places.
+/// A hash seed for each server.
 pub(crate) struct Ring {
     seeds: Vec<[u8; 32]>,
 }
 
 impl Ring {
-    /// Places for servers by name. Proxies with the same key agree.
+    /// Makes the seeds from the servers' names. Proxies with the same key agree.
     pub(crate) fn new<'a>(key: &[u8], names: impl IntoIterator<Item = &'a str>) -> Self {
         let seed = |name: &str| {
             Sha256::new()
@@ -27,7 +27,7 @@ impl Ring {
         }
     }
 
-    /// The place where a session belongs among those that `may` be chosen.
+    /// The server that a session belongs to, of those for which `may` is true.
     pub(crate) fn home(&self, session: u32, mut may: impl FnMut(usize) -> bool) -> Option<usize> {
         let places = (0..self.seeds.len()).filter(|&place| may(place));
         places.max_by_key(|&place| self.score(place, session))

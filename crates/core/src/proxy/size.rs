@@ -1,4 +1,5 @@
-//! How much the proxy keeps, against its limits, as `crate::pool::memory_usage` is for the pool.
+//! Counts of everything the proxy keeps, each with its limit, as `crate::pool::memory_usage` has them for
+//! the pool.
 
 use crate::limits::{
     BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, PROXY_REQUESTS_MAX,
@@ -9,7 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::link::Link;
 use crate::proxy::miner::Miner;
 
-/// Connections that a miner has: its own, and those to the server that it is on and goes to.
+/// Connections of one miner: its own, that to its server, and that to the server it moves to.
 const CONNS_PER_MINER: usize = 3;
 
 fn size(what: &'static str, count: usize, limit: usize) -> Size {
@@ -17,8 +18,8 @@ fn size(what: &'static str, count: usize, limit: usize) -> Size {
 }
 
 impl Proxy {
-    /// Everything that the proxy keeps. Takes a look at each miner. A connection's text may be beyond
-    /// its limit by what one read brings (`read_bytes`).
+    /// Counts everything that the proxy keeps; visits each miner. The text of a connection may exceed its
+    /// limit by the bytes of one read (`read_bytes`).
     pub fn sizes(&self, read_bytes: usize) -> Vec<Size> {
         let shared = &self.shared;
         let (miners, backends) = (self.miners(), shared.backends.len());

@@ -1,28 +1,29 @@
-//! How hard a connection's next job is: what it began with, what it asked for, what it can bear, and
-//! what its shares say.
+//! The difficulty of a connection's next job: its start difficulty, the miner's requests, the limits of
+//! the miner's software, the pool's minimum and vardiff, combined by one rule.
 
 use crate::session::vardiff::{Change, Vardiff};
 use crate::units::Difficulty;
 
-/// A HandyMiner's process ends at 2^18; this is the last power of two below.
+/// HandyMiner's process ends at 2^18; this is the last power of two below.
 const HANDYMINER_MAX: f64 = 131_072.0;
 
-/// The agent by which a proxy says of a miner what only its first server has seen: it sends blocks only.
+/// The user agent with which a proxy passes on that a miner sends blocks only, which only its first
+/// server can see.
 pub(crate) const BLOCKS_AGENT: &str = "hstratum-blocks";
 
-/// What a miner asks for with its password or a method.
+/// A difficulty that the miner requests with its password or a method.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Wish {
-    /// Begin with this difficulty (`d=`, `mining.suggest_difficulty`).
+    /// Start with this difficulty (`d=`, `mining.suggest_difficulty`); vardiff may change it.
     Start(Difficulty),
     /// Keep this difficulty (`fd=`).
     Fixed(Difficulty),
 }
 
-/// See the module.
+/// The difficulty of one connection and all that bounds it.
 pub(crate) struct Pace {
     difficulty: Difficulty,
-    /// The pool's: nothing is easier, whoever asks.
+    /// The pool's minimum, which no request can undercut.
     floor: Difficulty,
     least: Option<Difficulty>,
     greatest: Option<Difficulty>,
@@ -33,7 +34,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// The listener's difficulty, which follows the miner's speed where `dynamic`; never below `floor`.
+    /// Starts with the listener's difficulty, which follows the miner's hashrate if `dynamic`; never
+    /// below `floor`.
     pub(crate) fn new(
         difficulty: Difficulty,
         floor: Difficulty,
@@ -54,7 +56,7 @@ impl Pace {
         pace
     }
 
-    /// The difficulty of the next job, before the network's caps it.
+    /// The difficulty of the next job, before it is capped at the network's.
     pub(crate) fn difficulty(&self) -> Difficulty {
         match self.sends_blocks {
             true => Difficulty::MAX,
@@ -62,20 +64,20 @@ impl Pace {
         }
     }
 
-    /// What whoever resumes the session may begin with.
+    /// The difficulty to remember for a miner that resumes the session.
     pub(crate) fn to_resume(&self) -> Difficulty {
         self.difficulty
     }
 
-    /// What the miner is told of a job's difficulty. One that sends blocks only pays no heed to it, and
-    /// may not survive it.
+    /// The difficulty announced for a job of difficulty `assigned`. A HandyMiner that sends only blocks
+    /// ignores the announcement, and must not see one that ends it.
     pub(crate) fn told(&self, assigned: Difficulty) -> Difficulty {
         let bound = self.greatest.filter(|greatest| *greatest < assigned);
         bound.filter(|_| self.sends_blocks).unwrap_or(assigned)
     }
 
-    /// What this agent can bear. Without a name it may be a HandyMiner in solo mode; HandyMiner-CLI
-    /// in pool mode says `user agent/version`.
+    /// Limits the difficulty to the values that this agent survives. An agent without a name may be a
+    /// HandyMiner in solo mode; HandyMiner-CLI in pool mode says `user agent/version`.
     pub(crate) fn bound_for(&mut self, agent: &str) {
         let names = ["", "user agent/version", BLOCKS_AGENT];
         if names.contains(&agent) || agent.starts_with("handyminer") {
@@ -84,14 +86,15 @@ impl Pace {
         }
     }
 
-    /// What the session had before it was resumed; what the miner asks for counts more.
+    /// Takes over the difficulty from before a session was resumed, unless the miner has requested one.
     pub(crate) fn hint(&mut self, difficulty: Difficulty) {
         if !self.has_wish {
             self.set(difficulty);
         }
     }
 
-    /// What the miner asks for. A fixed difficulty is not changed by a later wish to begin with one.
+    /// Takes a request of the miner. After a fixed difficulty, requests for a start difficulty are
+    /// ignored.
     pub(crate) fn wish(&mut self, wish: Wish, now_ms: u64) {
         match wish {
             Wish::Start(difficulty) => {
@@ -110,37 +113,38 @@ impl Pace {
         self.has_wish = true;
     }
 
-    /// The miner sends blocks only: its jobs have the network's difficulty, which caps every job's, so that
-    /// each of them counts for what it took, and nothing else does.
+    /// Notes that the miner sends blocks only. Its jobs then have the network's difficulty, which caps
+    /// every job's, so that a block is credited with the work it took; lesser shares are not accepted.
     pub(crate) fn mines_blocks(&mut self) {
         self.sends_blocks = true;
     }
 
-    /// It has sent a share that is no block: its next jobs are like everybody's.
+    /// Notes that the miner has sent a share that is no block: its next jobs have a usual difficulty.
     pub(crate) fn mines_shares(&mut self, now_ms: u64) {
         self.sends_blocks = false;
         self.restart(now_ms);
     }
 
-    /// Whether it sends blocks only.
+    /// True if the miner is known to send blocks only.
     pub(crate) fn sends_blocks(&self) -> bool {
         self.sends_blocks
     }
 
-    /// The miner takes nothing easier than this.
+    /// Sets the minimum that the miner requests for itself.
     pub(crate) fn at_least(&mut self, least: Difficulty) {
         self.least = Some(least.on_grid_above());
         self.set(self.difficulty);
     }
 
-    /// A job has gone out under another difficulty: what came before says nothing of it.
+    /// Restarts the estimate, because a job has gone out under another difficulty: shares of earlier jobs
+    /// say nothing about it.
     pub(crate) fn restart(&mut self, now_ms: u64) {
         if let Some(vardiff) = &mut self.vardiff {
             *vardiff = Vardiff::new(now_ms);
         }
     }
 
-    /// Counts an accepted share of the `announced` difficulty; whether that is now far off.
+    /// Counts an accepted share of the `announced` difficulty. [`Urgency::Now`] if that is far off.
     pub(crate) fn share(&mut self, announced: Difficulty, workers: usize, now_ms: u64) -> Urgency {
         let change = self
             .vardiff
@@ -149,7 +153,8 @@ impl Pace {
         self.take(change)
     }
 
-    /// Looks whether a miner is too silent; whether its difficulty is now far off.
+    /// Lowers the difficulty if shares have been missing for too long. [`Urgency::Now`] if the announced
+    /// one is far off.
     pub(crate) fn silence(
         &mut self,
         announced: Difficulty,
@@ -177,7 +182,8 @@ impl Pace {
         }
     }
 
-    /// The one way to another difficulty: on the grid, and the pool's floor has the last word.
+    /// The only place where the difficulty is set: on the grid, within the bounds; the pool's minimum
+    /// wins over all others.
     fn set(&mut self, difficulty: Difficulty) {
         let difficulty = difficulty.on_grid();
         let greatest = self.greatest.filter(|greatest| *greatest < difficulty);
@@ -191,24 +197,24 @@ impl Pace {
     }
 }
 
-/// Whether difficulty follows a miner's speed.
+/// The setting for vardiff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dynamic {
-    /// It does.
+    /// The difficulty follows the miner's hashrate.
     On,
-    /// It stays where it began.
+    /// The difficulty stays as it started or was requested.
     Off,
 }
 
-/// Whether a changed difficulty can wait for the next job.
+/// The time at which a changed difficulty is sent: with the next job, or with a job of its own now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
     Later,
     Now,
 }
 
-/// Takes `d=` and `fd=` off the end of a password: what is left is the password, and the last
-/// wish counts.
+/// Splits `d=` and `fd=` off the end of a password: the rest is the password, and the last request is
+/// used.
 pub(crate) fn split_password(password: &str) -> (&str, Option<Wish>) {
     let mut rest = password;
     let mut wish = None;
@@ -302,7 +308,7 @@ mod tests {
         let mut pace = pace(Dynamic::On);
         pace.bound_for("");
         pace.mines_blocks();
-        // Whatever it asks for, and however often it finds something.
+        // Requests, resumed difficulties and frequent shares change nothing.
         pace.wish(Wish::Fixed(difficulty(2.0)), 0);
         pace.hint(difficulty(4.0));
         for n in 0..100 {

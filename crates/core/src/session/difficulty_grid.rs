@@ -1,24 +1,25 @@
-//! The difficulties that miners are told: so many to each doubling, and none between them.
+//! The difficulties that are announced to miners: [`GRID_STEPS`] in each doubling, and none between.
 //!
-//! Credit is summed by difficulty. A miner that names another number with each share makes few rows of
-//! it, and earns exactly what it was told: the number is rounded before it is announced.
+//! Credit is summed by difficulty, so a miner that requested another number for each share would make one
+//! ledger row each; on the grid it makes few. The number is rounded before it is announced, so that a
+//! miner earns exactly the difficulty it was told.
 
 use crate::units::Difficulty;
 
-/// From one power of two to the next.
+/// Steps from one power of two to the next.
 pub const GRID_STEPS: u64 = 16;
 
-/// The bits of a double below those of a step.
+/// Distance of two steps in the bits of a double.
 const CUT: u64 = (1 << 52) / GRID_STEPS;
 
 impl Difficulty {
-    /// The nearest one that miners are told.
+    /// The nearest difficulty on the grid.
     #[must_use]
     pub fn on_grid(self) -> Self {
         self.to_grid(CUT / 2)
     }
 
-    /// The lowest of them that is not below this one.
+    /// The lowest difficulty on the grid that is not below this one.
     #[must_use]
     pub fn on_grid_above(self) -> Self {
         self.to_grid(CUT - 1)
@@ -26,7 +27,7 @@ impl Difficulty {
 
     fn to_grid(self, bias: u64) -> Self {
         let cut = |bits: u64| f64::from_bits((bits & !(CUT - 1)).max(CUT));
-        // What would be rounded up beyond all doubles is rounded down.
+        // A value that would be rounded up to infinity is rounded down.
         let rounded = Self::new(cut(self.get().to_bits() + bias));
         rounded.unwrap_or_else(|| Self::new(cut(f64::MAX.to_bits())).expect("finite"))
     }
@@ -53,7 +54,7 @@ mod tests {
         }
         assert_eq!((on_grid(1000.0), above(1000.0)), (992.0, 1024.0));
         assert_eq!((on_grid(1.03), above(1.0001)), (1.0, 1.0625));
-        // No number is off by more than half a step, and none has no place.
+        // No number is off by more than half a step, and every number has a step.
         for value in [f64::from_bits(1), 1e-300, 0.1, 3.3, 1e9, f64::MAX] {
             assert!(
                 on_grid(value) > 0.0 && on_grid(value).is_finite(),

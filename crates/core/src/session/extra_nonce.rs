@@ -1,28 +1,28 @@
-//! The first half of the extra nonce, dealt so that no two connections have the same.
+//! Assigns extranonce1, the first half of the extra nonce: no two open connections have the same.
 //!
-//! It is the session's id as well. It is no secret and carries no right; the difficulty remembered
-//! with it for a while is only a hint for when the miner comes back.
+//! It is the session's id as well. It is no secret and carries no right. A resumed id only brings back
+//! the difficulty that its session had, for a while.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::limits::HINT_MS;
 use crate::units::{Difficulty, Now};
 
-/// Ids that a server deals itself begin with 00.
+/// Ids that a server assigns itself begin with 00.
 const DEALT_MAX: u32 = 0x00ff_ffff;
 
-/// Deals extranonce1.
+/// The extranonce1 values in use, and the difficulties of sessions that ended.
 pub(crate) struct ExtraNonces {
     next: u32,
     in_use: HashSet<u32>,
     hints: HashMap<u32, Difficulty>,
-    /// When each hint is forgotten, oldest first. An id may be here twice.
+    /// Expiry time and id of each hint, oldest first. An id may occur twice.
     hint_order: VecDeque<(u64, u32)>,
     hints_max: usize,
 }
 
 impl ExtraNonces {
-    /// Nothing is dealt yet; `seed` says where to begin.
+    /// Starts with no id in use; `seed` is where counting begins.
     pub(crate) fn new(seed: u64, hints_max: usize) -> Self {
         Self {
             next: u32::try_from(seed & u64::from(DEALT_MAX)).expect("24 bits"),
@@ -33,8 +33,7 @@ impl ExtraNonces {
         }
     }
 
-    /// The id that is wanted, with what is remembered of it, unless somebody has it; else a fresh
-    /// one.
+    /// The wanted id, with the difficulty remembered for it, unless a connection has it; else a fresh id.
     pub(crate) fn deal(&mut self, wanted: Option<u32>, now: Now) -> (u32, Option<Difficulty>) {
         self.forget_old(now);
         if let Some(id) = wanted
@@ -51,7 +50,7 @@ impl ExtraNonces {
         }
     }
 
-    /// A connection needs its id no longer; its difficulty is remembered for a while.
+    /// Returns the id of a closed connection; its difficulty is remembered for [`HINT_MS`].
     pub(crate) fn free(&mut self, id: u32, difficulty: Difficulty, now: Now) {
         self.in_use.remove(&id);
         self.forget_old(now);
@@ -62,7 +61,7 @@ impl ExtraNonces {
         self.hint_order.push_back((now.ms + HINT_MS, id));
     }
 
-    /// Ids in use, and hints.
+    /// Counts of ids in use and of hints.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let hints = self.hints.len().max(self.hint_order.len());
         (self.in_use.len(), hints)

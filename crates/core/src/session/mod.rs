@@ -1,8 +1,9 @@
-//! One connection's protocol state: who is on it, which jobs it was given at which difficulty,
-//! and which replies wait.
+//! The protocol state of one connection: its users, the jobs it was sent with the difficulty of each, and
+//! the replies that wait.
 //!
-//! Replies leave in the order of the requests: a reject behind a share that is not durable yet
-//! waits for it, see `reply`. What a request means is in `login` and `submit`; here is what they share.
+//! Invariant: replies leave in the order of the requests. A reject behind a share that is not durable yet
+//! waits for it (`pending_replies`). Requests are carried out in `pool`; here is only the state that they
+//! share.
 
 pub mod difficulty;
 pub mod difficulty_grid;
@@ -31,23 +32,23 @@ use crate::wire::line::LineBuffer;
 use crate::wire::message::write_set_difficulty;
 use crate::wire::protocol::Phase;
 
-/// The difficulty of the jobs from one number on.
+/// The difficulty of all jobs from one number up to the next assignment.
 struct Assignment {
     from: JobNumber,
     difficulty: Difficulty,
     target: Target,
 }
 
-/// A user of a connection, and what it has sent since that was last taken.
+/// A user authorized on a connection, and its shares since they were last reported to the ledger.
 pub(crate) struct Authorized {
     pub user: User,
     pub tally: Tally,
     pub rate: Rate,
-    /// Whether it has an accepted share.
+    /// True once it has an accepted share.
     pub is_proven: bool,
-    /// When a share was last accepted here.
+    /// Time of the last accepted share on this connection.
     pub last_share_ms: Option<u64>,
-    /// What it sent here and was told.
+    /// The shares that were reported to the ledger before.
     pub told: Tally,
 }
 
@@ -64,43 +65,45 @@ impl Authorized {
     }
 }
 
-/// A connection.
+/// The state of one connection.
 pub(crate) struct Session {
     pub conn: ConnId,
     pub address: IpAddr,
     pub kind: ArrivalKind,
     pub connected_at_ms: u64,
     pub pace: Pace,
-    /// Whether it has earned credit.
+    /// True once it has an accepted share.
     pub has_credit: bool,
-    /// Whether the sockets know that it has logged in.
+    /// True once the socket layer was told that it has logged in.
     pub is_admitted: bool,
-    /// The peer sends no more.
+    /// True once the peer has closed its sending side.
     pub is_finished: bool,
-    /// Of its names without an accepted share those beyond what every connection may have.
+    /// Count of its names without an accepted share beyond those that every connection may have.
     pub unproven_beyond: usize,
     pub phase: Phase,
     pub lines: LineBuffer,
-    /// Set by subscribe.
+    /// Set by `mining.subscribe`.
     pub extra_nonce1: Option<u32>,
     pub users: Vec<Authorized>,
     pub is_admin: bool,
-    /// It has sent `mining.authorize_admin`: without an agent it is a HandyMiner in solo mode.
+    /// True once it has sent `mining.authorize_admin`: without a user agent it is then a HandyMiner in
+    /// solo mode.
     pub has_asked_for_admin: bool,
-    /// A question is open whose answer the next line has to wait for.
+    /// True while a password check or a write is open that the next line has to wait for.
     pub is_asking: bool,
-    /// Miners here that a proxy, which asks over this connection, could take elsewhere.
+    /// Set on a connection over which a proxy sends `hstratum.hello`: count of miners here that it could
+    /// move to another server.
     pub proxied: Option<u32>,
     pub is_paused: bool,
-    /// What the miner was told last.
+    /// The difficulty of the last job.
     announced: Option<Difficulty>,
-    /// The first job it was given: it has every shared one since.
+    /// The first job it was sent; it was sent every shared one since.
     first_job: Option<JobNumber>,
     first_job_at_ms: u64,
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
     replies: Replies,
-    /// When it may have a job for what it asks for again, and whether it waits for that.
+    /// Earliest time of the next job for a requested difficulty, and whether one is due then.
     wish_at_ms: u64,
     is_wish_due: bool,
     score: u32,
@@ -144,17 +147,17 @@ impl Session {
         }
     }
 
-    /// Whether it may have jobs.
+    /// True if it is subscribed and authorized, so that it gets jobs.
     pub(crate) fn is_ready(&self) -> bool {
         self.extra_nonce1.is_some() && !self.users.is_empty() && !self.is_closing()
     }
 
-    /// Whether its first job is so recent that low shares say nothing about it.
+    /// True while its first job is so recent that shares above the target do not count against it.
     pub(crate) fn is_settling(&self, now: Now) -> bool {
         now.ms.saturating_sub(self.first_job_at_ms) < LOW_SHARE_GRACE_MS
     }
 
-    /// Whether it has taken too long to subscribe and authorize.
+    /// True if it has taken longer than [`LOGIN_MS`] to subscribe and authorize.
     pub(crate) fn is_overdue(&self, now: Now) -> bool {
         !self.is_ready()
             && !self.is_closing()
@@ -162,7 +165,7 @@ impl Session {
             && now.ms.saturating_sub(self.connected_at_ms) >= LOGIN_MS
     }
 
-    /// Whether it has had a job.
+    /// True once it was sent a job.
     pub(crate) fn has_job(&self) -> bool {
         self.first_job.is_some()
     }
@@ -171,23 +174,23 @@ impl Session {
         matches!(self.phase, Phase::Closing)
     }
 
-    /// Whether every request was answered.
+    /// True if every request was answered.
     pub(crate) fn waits_for_nothing(&self) -> bool {
         !self.is_asking && self.replies.is_empty()
     }
 
-    /// Whether its next line has to wait.
+    /// True if its next line has to wait, for a password check or because too many replies wait.
     pub(crate) fn is_blocked(&self) -> bool {
         self.is_asking || self.replies.are_full()
     }
 
-    /// Where in `users` the user of a cleaned name is.
+    /// Index in `users` of the user with this cleaned name.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.users.iter().position(|one| &*one.user.name == name)
     }
 
-    /// Most connections have one user and never another: the first gets room for one, not for the
-    /// four that a vector begins with.
+    /// Adds a user. The first one reserves room for one entry and not for the four that a vector starts
+    /// with: most connections have a single user.
     pub(crate) fn add_user(&mut self, user: Authorized) {
         if self.users.is_empty() {
             self.users.reserve_exact(1);
@@ -195,13 +198,13 @@ impl Session {
         self.users.push(user);
     }
 
-    /// The difficulty of its last job, as it was told (but see [`Pace::told`]); none before its first.
+    /// The difficulty of its last job, which is the one announced except for [`Pace::told`]; `None`
+    /// before its first job.
     pub(crate) fn announced(&self) -> Option<Difficulty> {
         self.announced
     }
 
-    /// Tells the miner its difficulty for jobs from `job` on, if it is another than before, and
-    /// remembers that it has the job.
+    /// Records that `job` is sent here, and announces its difficulty if that has changed.
     pub(crate) fn assign(&mut self, job: &Job, now: Now, out: &mut Actions) {
         if self.first_job.is_none() {
             self.first_job = Some(job.number);
@@ -230,8 +233,8 @@ impl Session {
         self.sent_at_ms = now.ms;
     }
 
-    /// The difficulty and the target that a job was sent under; `None` when it was not sent here,
-    /// or too long ago.
+    /// The difficulty and the target that a job was sent under; `None` if it was not sent here, or too
+    /// long ago.
     pub(crate) fn assigned(&self, job: JobNumber) -> Option<(Difficulty, Target)> {
         if job < self.first_job? {
             return None;
@@ -240,8 +243,8 @@ impl Session {
         Some((assignment.difficulty, assignment.target))
     }
 
-    /// Counts an accepted share of a job; whether the difficulty is now far off. Shares of jobs
-    /// under an earlier difficulty do not tell.
+    /// Counts an accepted share. [`Urgency::Now`] if the difficulty is far off. Shares of jobs under an
+    /// earlier difficulty are ignored.
     pub(crate) fn count_share(&mut self, difficulty: Difficulty, now: Now) -> Urgency {
         self.has_credit = true;
         if self.announced == Some(difficulty) {
@@ -251,7 +254,7 @@ impl Session {
         }
     }
 
-    /// Looks whether the miner is too silent; whether its difficulty is now far off.
+    /// Checks if shares have been missing for too long. [`Urgency::Now`] if the difficulty is far off.
     pub(crate) fn look_for_silence(&mut self, now: Now) -> Urgency {
         match self.announced {
             Some(announced) => self.pace.silence(announced, self.users.len(), now.ms),
@@ -259,7 +262,8 @@ impl Session {
         }
     }
 
-    /// Whether it may have a job for what it asks for now; if not, it is due one.
+    /// True if a job for a requested difficulty may be sent now, at most one each [`WISH_MS`]; if false,
+    /// one becomes due.
     pub(crate) fn may_have_its_wish(&mut self, now: Now) -> bool {
         let may = now.ms >= self.wish_at_ms;
         if may {
@@ -269,24 +273,24 @@ impl Session {
         may
     }
 
-    /// Whether it waits for a job for what it has asked for, and may have it.
+    /// True if a job for a requested difficulty is due and may be sent now.
     pub(crate) fn takes_wish(&mut self, now: Now) -> bool {
         self.is_wish_due && self.may_have_its_wish(now)
     }
 
-    /// Whether the next job would come with another difficulty.
+    /// True if the next job would come with another difficulty than the last.
     pub(crate) fn is_due_another(&self, newest: &Job) -> bool {
         self.announced != Some(newest.cap(self.pace.difficulty()))
     }
 
-    /// A share that is no block came from a miner that seemed to send blocks only. What was hashed for
-    /// blocks counts for blocks; the next job, soon, is like everybody's.
+    /// Handles a share that is no block from a miner taken to send blocks only. Work for the jobs it has
+    /// counts for blocks only; its next job, due soon, has a usual difficulty.
     pub(crate) fn mines_shares(&mut self, now: Now) {
         self.pace.mines_shares(now.ms);
         self.is_wish_due = true;
     }
 
-    /// Keeps a job made for this connection, and forgets those of templates before `oldest`.
+    /// Keeps a job made for this connection alone; beyond [`OWN_JOBS_MAX`] the oldest is forgotten.
     pub(crate) fn push_own_job(&mut self, job: Box<Job>) {
         if self.own_jobs.len() == OWN_JOBS_MAX {
             self.own_jobs.pop_front();
@@ -294,13 +298,13 @@ impl Session {
         self.own_jobs.push_back(job);
     }
 
-    /// Its own jobs below this number take no more shares.
+    /// Closes its own jobs below this number for shares.
     pub(crate) fn close_own_jobs(&mut self, below: JobNumber) {
         let old = self.own_jobs.iter_mut().filter(|job| job.number < below);
         old.for_each(|job| job.close());
     }
 
-    /// Forgets jobs of templates before `oldest`.
+    /// Forgets its own jobs of templates before `oldest`.
     pub(crate) fn forget_jobs(&mut self, oldest: u64) {
         while self
             .own_jobs
@@ -311,8 +315,8 @@ impl Session {
         }
     }
 
-    /// Repeats the difficulty when nothing was sent for `silence_ms`, since a Goldshell gives up
-    /// on a silent server.
+    /// Repeats the difficulty if nothing was sent for `silence_ms`, because a Goldshell gives up on a
+    /// silent server.
     pub(crate) fn keep_alive(&mut self, silence_ms: u64, now: Now, out: &mut Actions) {
         if let Some(difficulty) = self.announced
             && now.ms.saturating_sub(self.sent_at_ms) >= silence_ms
@@ -323,17 +327,17 @@ impl Session {
         }
     }
 
-    /// Difficulties that are remembered.
+    /// Count of remembered assignments.
     pub(crate) fn assignments(&self) -> usize {
         self.assignments.len()
     }
 
-    /// Replies that wait, and their bytes.
+    /// Counts of waiting replies and of their bytes.
     pub(crate) fn replies(&self) -> (usize, usize) {
         self.replies.sizes()
     }
 
-    /// Adds to the score; true when that is too much.
+    /// Adds to the misbehaviour score; true if it reaches [`SCORE_MAX`].
     pub(crate) fn blame(&mut self, points: u32, now: Now) -> bool {
         let forgiven =
             (now.ms.saturating_sub(self.scored_at_ms)) / 1000 * u64::from(SCORE_DECAY_PER_S);
@@ -343,7 +347,7 @@ impl Session {
         self.score >= SCORE_MAX
     }
 
-    /// Sends a reply, behind those that wait.
+    /// Sends a reply, or queues it behind those that wait.
     pub(crate) fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
         if self.replies.is_empty() {
             self.sent_at_ms = now.ms;
@@ -353,12 +357,13 @@ impl Session {
         }
     }
 
-    /// Answers an accepted share once the ledger has spoken of `seq`, where it has an id.
+    /// Queues the reply to an accepted share until the ledger has settled `seq`. Without an id no line is
+    /// sent.
     pub(crate) fn reply_after(&mut self, seq: Seq, id: Option<&str>) {
         self.replies.push_share(seq, id);
     }
 
-    /// Sends the replies that no longer wait once the shares up to `settled` have met their fate.
+    /// Sends the replies that wait no longer, once the shares up to `settled` have this outcome.
     pub(crate) fn release(&mut self, settled: Seq, fate: Fate, now: Now, out: &mut Actions) {
         let mut is_sent = false;
         out.send(self.conn, |lines| {
@@ -372,7 +377,7 @@ impl Session {
     }
 }
 
-/// The sessions, by the low half of their connection's id.
+/// All sessions, indexed by the low half of their connection's id.
 #[derive(Default)]
 pub(crate) struct Sessions {
     slots: Vec<Option<Box<Session>>>,
@@ -406,7 +411,7 @@ impl Sessions {
         self.slots.iter().filter_map(Option::as_deref)
     }
 
-    /// Those from this place on, each with its place.
+    /// The sessions from this slot on, each with its slot.
     pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, &Session)> {
         let slots = self.slots.iter().enumerate().skip(place);
         slots.filter_map(|(place, slot)| Some((place, slot.as_deref()?)))

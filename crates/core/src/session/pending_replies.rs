@@ -1,7 +1,8 @@
 //! Replies of one connection that wait for the ledger, in the order of their requests.
 //!
-//! An accepted share's reply is written when the ledger has spoken: until then only its id is kept.
-//! What waits behind it is kept as it will leave. How much may wait is in `limits`.
+//! The reply to an accepted share is written when the ledger has settled the share: until then only the
+//! request's id is kept. Replies behind it are kept as finished lines. Limits: [`PENDING_REPLIES_MAX`],
+//! [`PENDING_REPLY_BYTES_MAX`]; at one of them the connection is no longer read.
 
 use std::collections::VecDeque;
 
@@ -9,21 +10,21 @@ use crate::limits::{PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX};
 use crate::units::Seq;
 use crate::wire::message::{Reject, write_reject, write_true};
 
-/// What the ledger says of a recorded share.
+/// The ledger's outcome for a recorded share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It survives a crash.
+    /// It is stored and survives a crash.
     Durable,
-    /// It was not counted.
+    /// It could not be stored and was not counted.
     GivenUp,
 }
 
-/// See the module.
+/// A queue of replies; its text is one buffer.
 #[derive(Default)]
 pub(crate) struct Replies {
-    /// Of each: the share it answers, if it is an accepted one's, and its bytes in `text`.
+    /// For each reply the share it answers, if it is that of an accepted share, and its bytes in `text`.
     waiting: VecDeque<(Option<Seq>, usize)>,
-    /// Whole lines, and of shares the ids.
+    /// Whole lines, or for shares the ids.
     text: Vec<u8>,
 }
 
@@ -36,28 +37,28 @@ impl Replies {
         self.waiting.len() >= PENDING_REPLIES_MAX || self.text.len() >= PENDING_REPLY_BYTES_MAX
     }
 
-    /// Replies that wait, and their bytes.
+    /// Counts of waiting replies and of their bytes.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.waiting.len(), self.text.len())
     }
 
-    /// A line that waits behind others.
+    /// Appends a finished line behind the waiting ones.
     pub(crate) fn push_line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.text.len();
         write(&mut self.text);
         self.waiting.push_back((None, self.text.len() - start));
     }
 
-    /// The reply to an accepted share. Without an id nothing will leave; it waits all the same, so
-    /// that a connection has only so many shares on their way to the ledger.
+    /// Appends the reply to an accepted share. Without an id no line will be sent; it is queued all the
+    /// same, so that the shares of a connection on their way to the ledger are limited.
     pub(crate) fn push_share(&mut self, seq: Seq, id: Option<&str>) {
         let id = id.unwrap_or_default();
         self.text.extend_from_slice(id.as_bytes());
         self.waiting.push_back((Some(seq), id.len()));
     }
 
-    /// Appends to `out` what no longer waits once the shares up to `settled` have met their fate;
-    /// those of an earlier one have left before.
+    /// Appends to `out` all replies that wait no longer, once the shares up to `settled` have this
+    /// outcome; shares settled before have left the queue already.
     pub(crate) fn release(&mut self, settled: Seq, fate: Fate, out: &mut Vec<u8>) {
         let mut start = 0;
         while let Some(&(share, len)) = self.waiting.front()

@@ -1,14 +1,14 @@
-//! Hashes a second of a connection or a pool, estimated from accepted work that fades.
+//! Hashrate of a connection or the pool, estimated from accepted work with exponential decay.
 
 use crate::units::{Difficulty, HASHES_PER_DIFFICULTY};
 
-/// Over how long a rate looks back: shares count the less the older they are.
+/// Time constant of the decay: the older a share, the less it counts.
 const RATE_MS: f64 = 300_000.0;
 
-/// A rate is never taken over less than this, or the first share would promise too much.
+/// Shortest time that a rate is taken over; the first share would give far too high a rate without it.
 const RATE_MS_MIN: f64 = 60_000.0;
 
-/// Accepted work in a time that fades: each share counts by `e^(-age / RATE_MS)`.
+/// Accepted work with exponential decay: each share counts by `e^(-age / RATE_MS)`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
     since_ms: u64,
@@ -34,10 +34,10 @@ impl Rate {
         self.work * (-((now_ms - self.at_ms) as f64) / RATE_MS).exp()
     }
 
-    /// Hashes a second.
+    /// Hashes per second.
     pub(crate) fn hashes_per_s(&self, now_ms: u64) -> f64 {
         let age_ms = ((now_ms - self.since_ms) as f64).max(RATE_MS_MIN);
-        // What a steady stream of 1 would have gathered in that time.
+        // The decayed sum that a steady stream of 1 would have reached in that time.
         let seen_ms = RATE_MS * (1.0 - (-age_ms / RATE_MS).exp());
         self.faded(now_ms) * HASHES_PER_DIFFICULTY * 1000.0 / seen_ms
     }

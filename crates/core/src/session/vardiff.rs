@@ -1,35 +1,35 @@
-//! Which difficulty gives a connection a steady rate of shares.
+//! Vardiff: picks the difficulty at which a connection sends shares at a steady rate.
 //!
-//! The hashrate is estimated from the work of the shares since the difficulty last changed: quickly
-//! upwards, since a machine far too fast sends thousands of shares a second; on silence downwards.
-//! Shares of jobs sent under an earlier difficulty say nothing here: some miners apply a new one to
-//! the jobs they have.
+//! The hashrate is estimated from the work of the shares since the difficulty last changed. It is raised
+//! quickly, since a machine far too fast sends thousands of shares a second; it is lowered when shares
+//! fail to come. Shares of jobs sent under an earlier difficulty are not counted: some miners apply a new
+//! difficulty to jobs they already have.
 
 use crate::units::Difficulty;
 
-/// Shares a minute that each worker is meant to send.
+/// Target rate: shares a minute of each worker.
 pub const SHARES_PER_MINUTE: f64 = 8.0;
 
-/// Shares after which the rate is judged: the estimate is then within a quarter or so.
+/// Shares after which the rate is estimated; the estimate is then within about a quarter.
 const SAMPLE: u32 = 16;
-/// Shares after which a sample that changed nothing begins anew.
+/// Shares after which a sample that caused no change is dropped and a new one begins.
 const SAMPLE_MAX: u32 = 64;
-/// Shares in a row can come in one segment: a sample is not taken to be shorter than this.
+/// Shortest duration assumed for a sample, in milliseconds: several shares can arrive in one TCP segment.
 const SAMPLE_MS_MIN: u64 = 250;
-/// Without a share for this long the difficulty falls.
+/// Time without enough shares after which the difficulty falls, in milliseconds.
 const SILENCE_MS: u64 = 30_000;
-/// By how much it falls then.
+/// Divisor of the difficulty after [`SILENCE_MS`] without any share.
 const SILENCE_FACTOR: f64 = 8.0;
-/// How many standard deviations off an estimate has to be for a change. That of a rate seen in
-/// n shares is 1/√n of it.
+/// Standard deviations by which an estimate must differ for a change. For a rate seen in n shares one
+/// deviation is 1/√n of it.
 const DEVIATIONS: f64 = 3.0;
-/// How far off it has to be for a change that does not wait for the next job.
+/// Ratio from which a change does not wait for the next job.
 const URGENT: f64 = 2.5;
-/// What no difficulty falls below by itself: a share then costs 2^16 hashes. A Goldshell stops for
-/// good below 2^-32.
+/// The lowest difficulty that vardiff sets; a share then takes 2^16 hashes. A Goldshell stops for good
+/// below 2^-32.
 pub const DIFFICULTY_MIN: f64 = 1.0 / 65_536.0;
 
-/// What a connection's shares were like since its difficulty last changed.
+/// The sample of accepted shares since the difficulty last changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vardiff {
     since_ms: u64,
@@ -37,17 +37,17 @@ pub struct Vardiff {
     work: f64,
 }
 
-/// Another difficulty, and how much it matters.
+/// A new difficulty, and the time to send it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
-    /// With the next job that comes.
+    /// With the next job that comes anyway.
     Soon(Difficulty),
-    /// With a job of its own, now.
+    /// Now, with a job sent for it.
     Now(Difficulty),
 }
 
 impl Vardiff {
-    /// Begins to watch.
+    /// Starts an empty sample.
     pub fn new(now_ms: u64) -> Self {
         Self {
             since_ms: now_ms,
@@ -56,8 +56,8 @@ impl Vardiff {
         }
     }
 
-    /// Counts an accepted share of the difficulty that is `current`; says when it should be
-    /// another. `workers` are on the connection.
+    /// Counts an accepted share of difficulty `current`; returns the change that is needed, if any.
+    /// `workers` is the number of workers on the connection.
     pub fn share(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
         self.shares += 1;
         self.work += current.get();
@@ -73,7 +73,7 @@ impl Vardiff {
         change
     }
 
-    /// Says whether a connection that is silent, or nearly so, should have it easier.
+    /// Checks a connection that sends no or few shares; returns an easier difficulty if one is needed.
     pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
         let elapsed_ms = now_ms - self.since_ms;
         if elapsed_ms < SILENCE_MS || self.shares >= SAMPLE {
@@ -93,7 +93,7 @@ impl Vardiff {
     }
 }
 
-/// The difficulty at which so much work in so much time would have been the right number of shares.
+/// The difficulty at which this work in this time would have come at the target rate.
 fn ideal(work: f64, elapsed_ms: u64, workers: usize) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
@@ -116,7 +116,7 @@ fn change(current: Difficulty, ideal: f64, shares: u32) -> Option<Change> {
     }
 }
 
-/// To the nearest number of three significant bits: short to write, and exact in each client's
+/// The nearest number with three significant bits: short to write, and exact in every client's
 /// arithmetic.
 fn rounded(difficulty: f64) -> Option<Difficulty> {
     const CUT: u64 = 1 << 50;

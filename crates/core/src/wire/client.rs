@@ -1,7 +1,7 @@
-//! The miner's side of the wire: lines in, lines out, and the work to hash in between.
+//! The miner's side of stratum: lines in, lines out, and the work to hash.
 //!
-//! A difficulty or an extra nonce counts for the jobs that come after it. Work is offered only
-//! once the user is authorized. Connecting, waiting and hashing are the caller's.
+//! A difficulty or an extra nonce applies to the jobs that come after it. Work is offered only once the
+//! user is authorized. Connecting, waiting and hashing are the caller's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,23 +12,23 @@ use serde_json::{Value, json};
 use crate::chain::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
 use crate::units::{Difficulty, Hash, Target, parse_hex_u32};
 
-/// What this miner calls itself.
+/// The user agent sent with `mining.subscribe`.
 pub const AGENT: &str = concat!("hstratum/", env!("CARGO_PKG_VERSION"));
 
-/// How much of a server's text is kept, in characters.
+/// Characters of a server's text that are kept; the rest is cut.
 const TEXT_CHARS_MAX: usize = 100;
 
-/// How many codes of rejects are counted apart. The protocol has seven.
+/// Reject codes that are counted apart; the protocol has seven. Further ones are not counted.
 const REJECT_CODES_MAX: usize = 64;
 
-/// A job with all that is needed to hash it and to judge a hash.
+/// A job with all that is needed to hash it and to compare its hashes with the targets.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// The job's name.
+    /// Id of the job.
     pub job: String,
-    /// The time the job came with, in unix seconds. Seconds that have passed since may be added.
+    /// The job's time, in Unix seconds. Seconds that have passed since may be added.
     pub time: u32,
-    /// What a share of it is credited with.
+    /// The difficulty that an accepted share of it is credited with.
     pub difficulty: Difficulty,
     hasher: HeaderHasher,
     extra_nonce1: u32,
@@ -49,63 +49,63 @@ impl Work {
         })
     }
 
-    /// Whether a hash is good enough to be submitted.
+    /// True if a hash meets the share target.
     #[must_use]
     pub fn is_share(&self, hash: &Hash) -> bool {
         self.share_target.is_met_by(hash)
     }
 
-    /// Whether a hash meets the network's target, as far as a miner can tell: the mask of a masked
-    /// job is not known here.
+    /// True if a hash meets the network's target, as far as a miner can tell: the mask of a masked job is
+    /// not known here.
     #[must_use]
     pub fn is_block(&self, hash: &Hash) -> bool {
         self.block_target.is_met_by(hash)
     }
 
-    /// Whether any hash at all is a share.
+    /// True if any hash at all is a share.
     #[must_use]
     pub fn takes_every_hash(&self) -> bool {
         self.share_target == Target::MAX
     }
 
-    /// Whether shares are so hard, or blocks so easy, that one in sixteen shares or more is a block,
-    /// as on regtest: whoever submits all that it finds floods the node with blocks.
+    /// True if shares are so hard, or blocks so easy, that one in sixteen shares or more is a block, as
+    /// on regtest: a miner that submits all shares it finds would flood the node with blocks.
     #[must_use]
     pub fn shares_are_blocks(&self) -> bool {
         const SHARES: f64 = 16.0;
         self.share_target.difficulty().get() * SHARES >= self.block_difficulty().get()
     }
 
-    /// How hard a block is.
+    /// Difficulty of a block.
     #[must_use]
     pub fn block_difficulty(&self) -> Difficulty {
         self.block_target.difficulty()
     }
 }
 
-/// What a miner varies.
+/// The values that a miner varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The miner's half of the extra nonce.
     pub extra_nonce2: u32,
-    /// Unix seconds.
+    /// The time, in Unix seconds.
     pub time: u32,
-    /// The nonce.
+    /// The header's nonce.
     pub nonce: u32,
 }
 
-/// Why the server refused something.
+/// The server's reason for a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 20 to 25, or 0.
+    /// The error code: 20 to 25, or 0.
     pub code: i64,
     /// The server's text, cut and without control characters.
     pub text: String,
 }
 
 impl Refusal {
-    /// What a reply refuses; `None` if it is a yes. An error is `[code, text, …]`,
-    /// `{"code": …, "message": …}` or a text; `false` and null are a no as well.
+    /// The refusal in a reply; `None` if the reply is positive. An error is `[code, text, …]`, `{"code":
+    /// …, "message": …}` or a text; a result of `false` or null without an error is a refusal too.
     #[must_use]
     pub fn of_reply(message: &Value) -> Option<Self> {
         let error = &message["error"];
@@ -131,28 +131,28 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a line meant, beyond what [`Client::work`] and [`Client::counts`] show.
+/// The event in a line, beyond the changes that [`Client::work`] and [`Client::counts`] show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// Nothing to tell.
+    /// No event.
     Nothing,
     /// A share was accepted; `block` if it meets the network's target.
     Accepted {
-        /// Whether it is a block.
+        /// True if it is a block.
         block: bool,
     },
     /// A share was rejected.
     Rejected(Refusal),
 }
 
-/// Why a connection is of no more use.
+/// Reasons to give up a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The line, cut, is not what a stratum server sends.
+    /// The server sent this line, here cut, which is not stratum.
     Malformed(String),
     /// Subscribing was refused.
     SubscribeRefused(Refusal),
-    /// The user or the password was refused: no other connection will help.
+    /// The user or the password was refused: a new connection will not help.
     AuthorizeRefused(Refusal),
     /// The server asked for a new connection.
     Reconnect,
@@ -169,7 +169,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What became of the shares submitted, over all connections.
+/// Results of the shares submitted, over all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Shares accepted, blocks included.
@@ -180,13 +180,13 @@ pub struct Counts {
     pub rejected: BTreeMap<i64, u64>,
 }
 
-/// The protocol's state, over all connections to one server.
+/// The client's protocol state, over all connections to one server.
 #[derive(Debug)]
 pub struct Client {
     user: String,
     password: String,
     counts: Counts,
-    /// The last session's name, to have it again after a reconnect.
+    /// The last session's id, sent to resume it after a reconnect.
     session: Option<String>,
     connection: u64,
     next_id: u64,
@@ -212,7 +212,7 @@ struct Job {
     fields: HeaderFields,
     block_target: Target,
     time: u32,
-    /// What was announced before the job, so that a later one does not count for it.
+    /// The difficulty announced before the job; a later one does not apply to it.
     difficulty: Difficulty,
 }
 
@@ -236,8 +236,8 @@ impl Client {
         }
     }
 
-    /// Begins a new connection: forgets the earlier one's jobs and unanswered shares, and gives
-    /// the lines to send first. Each line given by this type ends in a newline.
+    /// Begins a new connection: forgets the earlier one's jobs and unanswered shares, and gives the lines
+    /// to send first. Every line that this type gives ends with a newline.
     pub fn connect(&mut self) -> [String; 2] {
         self.connection += 1;
         self.pending.clear();
@@ -261,7 +261,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the connection is of no more use.
+    /// The reason to give up the connection.
     pub fn handle_line(&mut self, line: &str) -> Result<Update, Failure> {
         let malformed = || Failure::Malformed(clean(line.trim_end()));
         let message: Value = serde_json::from_str(line).map_err(|_| malformed())?;
@@ -278,14 +278,14 @@ impl Client {
         }
     }
 
-    /// What to hash now. A new job is another `Arc`.
+    /// The work to hash now. A new job is a new `Arc`.
     #[must_use]
     pub fn work(&self) -> Option<&Arc<Work>> {
         self.work.as_ref().filter(|_| self.authorized)
     }
 
-    /// The line that submits a share. `None` if it cannot be accepted any more: the connection its
-    /// work came over is gone, or the chain has moved on.
+    /// The line that submits a share. `None` if it cannot be accepted any more: the connection its work
+    /// came over is gone, or the chain has moved on.
     pub fn submit(&mut self, work: &Work, attempt: &Attempt) -> Option<String> {
         let current = self.work()?;
         if work.connection != self.connection || work.parent != current.parent {
@@ -302,13 +302,13 @@ impl Client {
         Some(self.request(Request::Submit { block }, "mining.submit", params))
     }
 
-    /// How many requests wait for a reply.
+    /// Count of requests without a reply yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// What became of the shares so far.
+    /// Results of the shares so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -323,7 +323,7 @@ impl Client {
         line
     }
 
-    /// `None` if the parameters make no sense. A method that is not known is ignored.
+    /// `None` if the parameters are malformed. An unknown method is ignored.
     fn handle_notification(&mut self, method: &str, params: &Value) -> Option<()> {
         match method {
             "mining.set_difficulty" => {
@@ -347,7 +347,7 @@ impl Client {
         message: &Value,
         malformed: impl Fn() -> Failure,
     ) -> Result<Update, Failure> {
-        // Replies to nobody are ignored, as miners in the field do.
+        // Replies without a known request are ignored, as miners in the field do.
         let request = message["id"]
             .as_u64()
             .and_then(|id| self.pending.remove(&id));
@@ -412,7 +412,8 @@ impl Job {
             difficulty: self.difficulty,
             extra_nonce1,
             parent: self.fields.prev_block,
-            // Every block is a share, however hard shares are; under a mask nobody can tell.
+            // Every block is a share, even with a share target below the network's; a masked block cannot
+            // be recognized here.
             share_target: if masked {
                 announced
             } else {
@@ -424,7 +425,7 @@ impl Job {
     }
 }
 
-/// What miners use until they are told a difficulty.
+/// The difficulty that miners use until the server sends one.
 fn start_difficulty() -> Difficulty {
     Difficulty::new(1.0).expect("one is above zero")
 }
@@ -456,7 +457,7 @@ fn parse_job(params: &Value, difficulty: Difficulty) -> Option<Job> {
     })
 }
 
-/// Cut, and nothing in it that would play with a terminal.
+/// Text from a server, cut and without the control characters that could drive a terminal.
 fn clean(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())

@@ -1,7 +1,8 @@
 use super::*;
 
-// Server lines of a session recorded against HandyStratum on hsd: ten fields, the tenth that
-// of a zero mask. In the recording its difficulty of 32 was rewritten so that a CPU finds shares.
+// Server lines of a session recorded against HandyStratum on hsd: ten fields, of which the tenth is the
+// mask hash of a zero mask. In the recording its difficulty of 32 was rewritten so that a CPU finds
+// shares.
 const SUBSCRIBED: &str = r#"{"id":0,"result":[[["mining.notify","00000004"],["mining.set_difficulty","00000004"]],"00000004",4],"error":null}"#;
 const AUTHORIZED: &str = r#"{"id":1,"result":true,"error":null}"#;
 const DIFFICULTY: &str = r#"{"id":null,"method":"mining.set_difficulty","params":[4.7e-10]}"#;

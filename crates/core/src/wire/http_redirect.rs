@@ -1,10 +1,10 @@
-//! The answer to an old getwork miner: a plain HTTP request on the stratum port is told where
-//! stratum is. Only a real request line as the first line of a connection counts.
+//! Answers old getwork miners: a plain HTTP request on the stratum port gets a response that names the
+//! stratum address in `X-Stratum`. Only a real request line as the first line of a connection counts.
 
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 use crate::wire::line::Flow;
 
-/// The head of an HTTP request as far as it has come.
+/// The head of an HTTP request, as far as it was received.
 #[derive(Debug, Default)]
 pub struct Head {
     host: Option<String>,
@@ -13,7 +13,7 @@ pub struct Head {
     complete: bool,
 }
 
-/// Whether `line` is an HTTP/1 request line: a method in capitals, a target, a version.
+/// True if `line` is an HTTP/1 request line: a method in capitals, a target, a version.
 pub fn is_request_line(line: &[u8]) -> bool {
     let mut words = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -50,13 +50,13 @@ impl Head {
         Flow::Continue
     }
 
-    /// Whether the blank line has come.
+    /// True once the blank line that ends the head was read.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The response; without a public host the request's own is used, and without that one the
-    /// client is told nothing.
+    /// The response. It names `public_host`, or else the request's own `Host`; with neither it names no
+    /// stratum address.
     pub fn response(&self, public_host: Option<&str>, public_port: u16) -> Vec<u8> {
         const BODY: &str = r#"{"error":null,"result":false,"id":0}"#;
         let host = public_host.map(bracketed).or_else(|| self.host.clone());
@@ -72,7 +72,7 @@ impl Head {
     }
 }
 
-/// An IPv6 address goes into a URL in brackets.
+/// Puts an IPv6 address into brackets, as a URL needs it.
 fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]")
@@ -81,8 +81,8 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-/// The host of a `Host` header without its port; `None` when it holds anything that could end
-/// the header it is copied into.
+/// The host of a `Host` header without its port; `None` when it holds any character that could end the
+/// header it is copied into.
 fn host_of(value: &str) -> Option<String> {
     let host = match value.strip_prefix('[') {
         Some(rest) => &value[..rest.find(']')? + 2],

@@ -1,45 +1,47 @@
-//! Lines out of bytes as they arrive: ended by `\n`, a `\r` before it dropped, cut anywhere.
+//! Splits received bytes into lines, which end with `\n`; a `\r` before it is dropped. Chunks may be cut
+//! anywhere.
 //!
-//! A [`LineBuffer`] keeps only what has no newline yet, so that an idle connection costs nothing.
+//! A [`LineBuffer`] keeps only the bytes of an unfinished line, so that an idle connection holds no
+//! memory.
 
 use crate::limits::LINE_BYTES_MAX;
 
-/// Bytes that a newline is looked for in at once.
+/// Bytes searched for a newline in one step.
 const PART_BYTES: usize = 32;
 
-/// The end of a line that has not come yet.
+/// The bytes received of a line that is not finished, or of lines that [`Flow::Stop`] held back.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     held: Vec<u8>,
 }
 
-/// A line was longer than it may be.
+/// The error for a line over the length limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineTooLong;
 
 impl LineBuffer {
-    /// Whether bytes wait here.
+    /// True if no bytes are held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Bytes that wait here.
+    /// Count of held bytes.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// The bytes that wait here.
+    /// The held bytes.
     pub fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Takes bytes in for a later [`LineBuffer::read`].
+    /// Appends bytes for a later [`LineBuffer::read`].
     pub fn hold(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
     }
 
-    /// Takes `bytes` in and hands each whole line to `handle` until it says [`Flow::Stop`]; what
-    /// is left waits for the next call. `read(&[], …)` goes on after a stop.
+    /// Appends `bytes` and hands each whole line to `handle` until it returns [`Flow::Stop`]; the rest is
+    /// held for the next call. `read(&[], …)` goes on after a stop.
     ///
     /// # Errors
     /// [`LineTooLong`] when a line, finished or not, is longer than [`LINE_BYTES_MAX`]. The buffer
@@ -52,7 +54,7 @@ impl LineBuffer {
         self.read_up_to(LINE_BYTES_MAX, bytes, handle)
     }
 
-    /// The same for lines of at most `max` bytes.
+    /// Like [`LineBuffer::read`], for lines of at most `max` bytes.
     ///
     /// # Errors
     /// [`LineTooLong`] when one is longer.
@@ -79,12 +81,12 @@ impl LineBuffer {
     }
 }
 
-/// What the handler of a line says about the next one.
+/// The choice of a line's handler between the next line and a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Hand over the next line.
     Continue,
-    /// Keep what follows for later.
+    /// Hold the following lines for a later read.
     Stop,
 }
 
@@ -111,7 +113,7 @@ fn split<'a>(
     }
 }
 
-/// Where the first newline is. Parts that have none are passed over many bytes at a time.
+/// Position of the first newline. Parts without one are skipped [`PART_BYTES`] at a time.
 fn newline(bytes: &[u8]) -> Option<usize> {
     let has_none = |part: &&[u8]| part.iter().fold(true, |none, &b| none & (b != b'\n'));
     let parts = bytes.chunks_exact(PART_BYTES).take_while(has_none);

@@ -1,7 +1,7 @@
 //! Requests parsed from lines, replies and notifications written as lines.
 //!
-//! Parsing borrows from the line and allocates nothing for a share. Writing appends to a buffer.
-//! What a request means is not decided here.
+//! Parsing borrows from the line and allocates nothing for a share. Writing appends to a buffer. Requests
+//! are only parsed here, not judged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,36 +12,36 @@ use serde_json::value::RawValue;
 
 use crate::units::{Difficulty, parse_hex_u32};
 
-/// Why a request is refused, with the code and the text that clients match on.
+/// The reasons to refuse a request, with the code and the text that clients match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reject {
-    /// A line or parameters that are no request of ours.
+    /// A line or parameters that are no valid request.
     InvalidParams,
-    /// There is no job to be had from this server now.
+    /// This server has no job to give now.
     NotUpToDate,
-    /// A wrong admin password, or none is set.
+    /// A wrong admin password, or no admin password is set.
     InvalidPassword,
     /// `mining.add_user` on a connection without the admin's rights.
     OnlyAdmin,
     /// `mining.add_user` of a name that exists.
     UserExists,
-    /// `mining.add_user` with what is not a payable address of this network.
+    /// `mining.add_user` with a text that is not a payable address of this network.
     InvalidAddress,
     /// The user could not be written to disk.
     UserNotStored,
-    /// Users are in a ledger that servers share, and it is away.
+    /// The ledger that servers share, which holds the users, cannot be reached.
     LedgerAway,
     /// A method this server does not know.
     UnknownMethod,
     /// A line over the limit; the connection ends.
     LineTooLong,
-    /// A share's time at or below the median of the last blocks, or below what its bits allow.
+    /// A share's time at or below the median time past, or below the template's earliest time.
     TimeTooOld,
     /// A share's time too far ahead.
     TimeTooNew,
-    /// A share that cannot be credited, because the disk refuses. It may be sent again.
+    /// A share that cannot be credited, because the disk refuses writes. It may be sent again.
     LedgerFailing,
-    /// A job that this connection was not given, or that is too old.
+    /// A job that was not sent to this connection, or that is too old.
     JobNotFound,
     /// A job whose parent is no longer the tip.
     StalePrevblk,
@@ -49,15 +49,15 @@ pub enum Reject {
     Duplicate,
     /// A share above its target.
     HighHash,
-    /// A user that is not authorized on this connection, or was refused.
+    /// A user that is not authorized on this connection.
     UnauthorizedUser,
     /// A submit before a subscribe.
     NotSubscribed,
 }
 
 impl Reject {
-    /// What became of a submit, in plain words joined by underscores, for counters; none of what is
-    /// never the answer to a submit.
+    /// The name of a submit's result, in plain words joined by underscores, for counters; `None` for a
+    /// reject that never answers a submit.
     pub fn outcome(self) -> Option<&'static str> {
         Some(match self {
             Self::InvalidParams => "malformed",
@@ -105,7 +105,7 @@ impl Reject {
         Self::NotSubscribed,
     ];
 
-    /// The number on the wire.
+    /// The error code on the wire.
     pub fn code(self) -> u8 {
         match self {
             Self::InvalidParams
@@ -127,7 +127,7 @@ impl Reject {
         }
     }
 
-    /// The text on the wire. HandyMiner compares those of code 0.
+    /// The error text on the wire. HandyMiner compares those of code 0.
     pub fn text(self) -> &'static str {
         match self {
             Self::InvalidParams => "invalid params",
@@ -155,7 +155,7 @@ impl Reject {
 
 /// A line without control characters: some Goldshell firmware puts raw ones into strings.
 pub fn clean_line(line: &[u8]) -> Cow<'_, [u8]> {
-    // Without a way out of the loop it takes many bytes at a time.
+    // No early exit: a plain fold is vectorized by the compiler.
     let has_control = line.iter().fold(false, |any, b| any | b.is_ascii_control());
     if has_control {
         let is_text = |byte: &u8| !byte.is_ascii_control();
@@ -165,7 +165,7 @@ pub fn clean_line(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A request as it came: its id and parameters are still JSON text.
+/// A request with its id and parameters still as JSON text.
 #[derive(Debug, Deserialize)]
 pub struct Request<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
@@ -176,27 +176,27 @@ pub struct Request<'a> {
     params: Option<&'a RawValue>,
 }
 
-/// `null` is a value here, unlike with a plain `Option`.
+/// Keeps `null` as a value, unlike a plain `Option`.
 fn raw<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
 impl<'a> Request<'a> {
-    /// Reads a line; `None` when it is not a JSON object.
+    /// Reads a line; `None` if it is not a JSON object.
     pub fn parse(line: &'a str) -> Option<Self> {
-        // A derived reader would take an array for its fields in order.
+        // A derived deserializer would also accept an array of the fields.
         if !line.trim_ascii_start().starts_with('{') {
             return None;
         }
         serde_json::from_str(line).ok()
     }
 
-    /// The id as JSON text; `None` when the line has none and so wants no answer.
+    /// The id as JSON text; `None` if the line has none and so expects no reply.
     pub fn id(&self) -> Option<&'a str> {
         self.id.map(RawValue::get)
     }
 
-    /// The parameters as JSON text; none are an empty list.
+    /// The parameters as JSON text; missing or null ones are an empty list.
     pub fn params_text(&self) -> &'a str {
         self.params
             .map(RawValue::get)
@@ -211,7 +211,7 @@ impl<'a> Request<'a> {
         format!(r#"{{"id":{id},"method":{method},"params":{params}}}"#)
     }
 
-    /// The method, or `None` when there is none or it is not a string.
+    /// The method; `None` if it is missing or not a string.
     pub fn method(&self) -> Option<Cow<'a, str>> {
         text(self.method?)
     }
@@ -221,13 +221,13 @@ impl<'a> Request<'a> {
         self.params()
     }
 
-    /// The first parameter, a number.
+    /// The first parameter as a number.
     pub fn number(&self) -> Result<f64, Reject> {
         let values: Vec<f64> = self.params()?;
         values.first().copied().ok_or(Reject::InvalidParams)
     }
 
-    /// The first parameter, a whole number.
+    /// The first parameter as a whole number.
     pub fn count(&self) -> Option<u32> {
         let values: Vec<u32> = self.params().ok()?;
         values.first().copied()
@@ -248,7 +248,8 @@ impl<'a> Request<'a> {
         serde_json::from_str(self.params_text()).map_err(|_| Reject::InvalidParams)
     }
 
-    /// The parameters as strings; what is no string is `None`. No `params` is an empty list.
+    /// The parameters as strings, with `None` for each that is not a string. Missing parameters are an
+    /// empty list.
     pub fn texts(&self) -> Result<Vec<Option<String>>, Reject> {
         let values: Vec<serde_json::Value> = self.params()?;
         Ok(values
@@ -261,7 +262,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Names of extensions and their values, as `mining.configure` has them.
+/// Names of the extensions in `mining.configure`, and their values.
 type Extensions = (Vec<String>, serde_json::Map<String, serde_json::Value>);
 
 fn text<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
@@ -271,16 +272,16 @@ fn text<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What a miner claims with `mining.submit`.
+/// The parameters of `mining.submit`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Submit<'a> {
-    /// The user as sent.
+    /// The user name as sent.
     pub user: Cow<'a, str>,
-    /// The job's id as sent.
+    /// The job id as sent.
     pub job: Cow<'a, str>,
     /// The miner's half of the extra nonce.
     pub extra_nonce2: u32,
-    /// Unix seconds.
+    /// The time, in Unix seconds.
     pub time: u32,
     /// The header's nonce.
     pub nonce: u32,
@@ -310,7 +311,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Submit<'a> {
                     time: parse_hex_u32(&next()?).ok_or_else(expected_hex)?,
                     nonce: parse_nonce(&next()?).ok_or_else(expected_hex)?,
                 };
-                // Goldshell and HandyMiner send the mask they assume; it says nothing to us.
+                // Goldshell and HandyMiner send the mask they assume; it is ignored.
                 if seq.next_element::<IgnoredAny>()?.is_some()
                     && seq.next_element::<IgnoredAny>()?.is_some()
                 {
@@ -328,7 +329,7 @@ fn expected_hex<E: serde::de::Error>() -> E {
     E::custom("expected 8 hex digits")
 }
 
-/// HandyMiner in solo mode sends the nonce as 16 digits, of which the first 8 are zeros.
+/// Parses a nonce. HandyMiner in solo mode sends it as 16 digits, of which the first 8 are zeros.
 pub(crate) fn parse_nonce(text: &str) -> Option<u32> {
     match text.len() {
         16 => parse_hex_u32(text.strip_prefix("00000000")?),
@@ -362,7 +363,7 @@ pub fn write_reject(out: &mut Vec<u8>, id: &str, reject: Reject) {
     .expect("writing to memory cannot fail");
 }
 
-/// Appends the reply to a subscribe: the session's id is its extranonce1.
+/// Appends the reply to `mining.subscribe`: the session's id is its extranonce1.
 pub fn write_subscribed(out: &mut Vec<u8>, id: &str, extra_nonce1: u32) {
     use std::io::Write;
     writeln!(
@@ -373,7 +374,7 @@ pub fn write_subscribed(out: &mut Vec<u8>, id: &str, extra_nonce1: u32) {
     .expect("writing to memory cannot fail");
 }
 
-/// Appends a `mining.set_difficulty`.
+/// Appends a `mining.set_difficulty` notification.
 pub fn write_set_difficulty(out: &mut Vec<u8>, difficulty: Difficulty) {
     use std::io::Write;
     writeln!(

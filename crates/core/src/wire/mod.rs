@@ -1,4 +1,5 @@
-//! What is on the wire: lines, messages in them, and the miner's side of the protocol.
+//! The stratum protocol on the wire: lines, the messages in them, and a miner's client. Nothing here
+//! decides what a request may do; that is the pool's.
 
 pub mod client;
 pub mod http_redirect;

@@ -1,32 +1,32 @@
-//! What a connection speaks, which its first line tells: stratum or HTTP.
+//! Tells stratum from HTTP by the first line of a connection.
 
 use crate::wire::http_redirect::{Head, is_request_line};
 use crate::wire::line::Flow;
 
-/// How far a connection has come.
+/// The protocol of a connection, as far as it is known.
 pub(crate) enum Phase {
-    /// Nothing was read yet.
+    /// No line was read yet.
     New,
     /// It speaks stratum.
     Stratum,
     /// It speaks HTTP.
     Http(Head),
-    /// Nothing more is read; it is about to be reset.
+    /// Nothing more is read; the connection is about to be closed.
     Closing,
 }
 
-/// What a line is.
+/// The meaning of a line for the connection.
 pub(crate) enum Heard {
-    /// A stratum request, or what should be one.
+    /// A stratum request, or a line that should be one.
     Request,
-    /// The end of an HTTP request's head.
+    /// The head of an HTTP request has ended.
     HttpEnd,
-    /// Nothing to be answered.
+    /// A line that needs no answer.
     Nothing,
 }
 
 impl Phase {
-    /// Takes a line.
+    /// Classifies a line.
     pub(crate) fn hear(&mut self, line: &[u8]) -> Heard {
         match self {
             Self::New if is_request_line(line) => *self = Self::Http(Head::default()),
@@ -46,7 +46,7 @@ impl Phase {
         Heard::Nothing
     }
 
-    /// Ends HTTP: where miners are sent, if the request's head is whole. Nothing more is read.
+    /// Ends HTTP and gives the response, if the request's head is complete. Nothing more is read.
     pub(crate) fn end_http(&mut self, host: Option<&str>, port: u16) -> Option<Vec<u8>> {
         match std::mem::replace(self, Self::Closing) {
             Self::Http(head) if head.is_complete() => Some(head.response(host, port)),

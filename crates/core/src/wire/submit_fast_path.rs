@@ -1,15 +1,16 @@
-//! The request that comes by the thousand, read in one pass: a submit as clients write it.
+//! Fast parser for the most frequent request: a `mining.submit` as known clients write it, read in one
+//! pass without serde.
 //!
-//! No white space, no escapes; an id, the method and the parameters, once each and in any order.
-//! Whatever differs in anything is left to [`Request`](crate::wire::message::Request), and what is read
-//! here is read the same there.
+//! It takes no white space and no escapes; an id, the method and the parameters, once each and in any
+//! order. Any other line is left to [`Request`](crate::wire::message::Request). Invariant: a line that is
+//! read here is read with the same result there.
 
 use std::borrow::Cow;
 
 use crate::units::parse_hex_u32;
 use crate::wire::message::{Submit, parse_nonce};
 
-/// The id and the parameters of a submit; none for what has to be looked at more closely.
+/// The id and the parameters of a submit; `None` for every line that only the full parser can judge.
 pub fn scan_submit(line: &str) -> Option<(&str, Submit<'_>)> {
     let mut rest = line.strip_prefix('{')?;
     let (mut id, mut method, mut params) = (None, None, None);
@@ -32,19 +33,20 @@ pub fn scan_submit(line: &str) -> Option<(&str, Submit<'_>)> {
     (rest == "}").then_some((id?, params?))
 }
 
-/// Takes a value that has not been there yet; what follows it.
+/// Stores a value and gives the text after it; `None` if there was a value before.
 fn set_once<'a, T>(to: &mut Option<T>, (value, rest): (T, &'a str)) -> Option<&'a str> {
     to.replace(value).is_none().then_some(rest)
 }
 
-/// A number without sign, fraction or exponent.
+/// A number without sign, fraction or exponent, and the text after it.
 fn number(text: &str) -> Option<(&str, &str)> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit())?;
     let is_one = end == 1 || (end > 1 && !text.starts_with('0'));
     is_one.then(|| text.split_at(end))
 }
 
-/// The parameters behind their bracket. The sixth is the mask that a client assumes.
+/// The parameters after the opening bracket, and the text after them. An optional sixth one, the mask
+/// that the client assumes, is skipped.
 fn submit(text: &str) -> Option<(Submit<'_>, &str)> {
     let (user, rest) = string(text)?;
     let (job, rest) = string(rest.strip_prefix(',')?)?;
@@ -64,7 +66,7 @@ fn submit(text: &str) -> Option<(Submit<'_>, &str)> {
     Some((submit, rest.strip_prefix(']')?))
 }
 
-/// A string that is what it says, and what follows it.
+/// A string without escapes, and the text after it.
 fn string(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let is_special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
     use crate::wire::message::Request;
 
-    /// As they come from Goldshell, HandyMiner, and others.
+    /// Submits as Goldshell, HandyMiner and others send them.
     const LINES: [&str; 4] = [
         r#"{"method":"mining.submit","id":2,"params":["alice.H1","6b02e213aa1","00000003","6b02e213","e2df6898","0000000000000000000000000000000000000000000000000000000000000000"]}"#,
         r#"{"id":10,"method":"mining.submit","params":["alice","6b02e213aa1","00000003","6b02e213","00000000e2df6898",""]}"#,
@@ -86,7 +88,7 @@ mod tests {
         r#"{"params":["a","b","00000003","6b02e213","e2df6898"],"id":123456789012345678901234567890,"method":"mining.submit"}"#,
     ];
 
-    /// Whether it is read here; if so, it must be read the same there.
+    /// True if the fast parser reads the line; then the full parser must give the same result.
     fn check(line: &str) -> bool {
         let Some((id, submit)) = scan_submit(line) else {
             return false;

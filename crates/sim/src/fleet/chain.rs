@@ -1,4 +1,4 @@
-//! The chain that all nodes share: blocks of others, and how nodes hear of blocks.
+//! The chain shared by all nodes: blocks of other miners, and their spread between nodes.
 
 use hstratum_core::units::{Hash, Height};
 
@@ -8,7 +8,7 @@ use crate::plan::{between, wait};
 use crate::world::note;
 
 impl Fleet {
-    /// Somebody else finds a block, on what one of the nodes has.
+    /// Lets another miner find a block, on the tip of one of the nodes.
     pub(crate) fn block(&mut self) {
         let is_late = self.now_ms + 20_000 > self.plan.faulty_ms + LEAVE_MS;
         if is_late {
@@ -35,7 +35,7 @@ impl Fleet {
         self.now_ms < self.servers[place].isolated_until_ms
     }
 
-    /// A node takes blocks, the oldest first.
+    /// Adds blocks to a node, the oldest first.
     fn learn(&mut self, place: usize, blocks: &[(Hash, Hash)]) {
         let world = &mut self.servers[place].world;
         if world.is_over {
@@ -52,7 +52,7 @@ impl Fleet {
         self.spread_tip(place);
     }
 
-    /// A node that has another tip tells the others.
+    /// Announces a node's tip to the others, if it has changed.
     pub(crate) fn spread_tip(&mut self, place: usize) {
         let server = &mut self.servers[place];
         let (tip, height) = (server.world.chain.tip(), server.world.chain.tip_height());
@@ -74,7 +74,7 @@ impl Fleet {
         }
     }
 
-    /// A node hears of a block, and asks for those before it that it has not.
+    /// Makes a node hear of a block; it also gets the blocks before it that it lacks.
     pub(crate) fn gossip(&mut self, place: usize, hash: Hash) {
         if self.is_isolated(place) {
             let at_ms = self.servers[place].isolated_until_ms;

@@ -1,5 +1,5 @@
-//! What must hold before a proxy: nobody is dropped while a server is well, everybody has current
-//! work, a reject has a reason, every request is answered, and nothing is kept of who has left.
+//! The invariants of the proxy: no miner is dropped while a server is well, every miner has current work,
+//! every reject has a reason, every request is answered, and nothing is kept of miners that have left.
 
 use crate::census::READ_BYTES;
 use crate::fleet::fault::NO_CORD;
@@ -9,26 +9,25 @@ use crate::miner::{Pending, Submitted};
 use crate::net::{Cord, Far};
 use crate::world::note;
 
-/// How long a server must have been well so that a miner must not be dropped: what the proxy needs
-/// to find out that it is, and to be let in.
+/// Time for which a server must have been well before dropping a miner is an error: the proxy needs it to
+/// notice that, and to log in.
 const WELL_MS: u64 = PATIENCE_MS + 15_000;
-/// How long the proxy may take to notice that a server is gone.
+/// Time within which the proxy must notice that a server is gone.
 const NOTICE_MS: u64 = 10_000;
-/// How long an honest miner may be without the newest work where a server has it.
+/// Longest time for which an honest miner may be without the newest work that a server has.
 const STARVED_MS: u64 = 60_000;
-/// How long an answer may take: a ledger that another process holds, and a connection that is dead
-/// without a word, take their time.
+/// Longest time until an answer: a locked ledger, or a connection that is dead without notice, delays it.
 const ANSWER_MS: u64 = 150_000;
 /// Connections to servers that a miner may lose in a minute, see `SERVER_LOSSES_MAX`.
 const LOSSES_MAX: usize = 8;
-/// How long a job may have been on its way.
+/// Time that a job may take to arrive.
 const DELIVERY_MS: u64 = 15_000;
-/// Templates after which a job is too old, and jobs of a connection that a proxy knows.
+/// Templates after which a job is too old, and jobs of a connection that a proxy remembers.
 const TEMPLATES_MAX: usize = 32;
 const JOBS_MAX: usize = 60;
 
 impl Fleet {
-    /// Whether a server takes miners and has work for them, and since when.
+    /// Updates the times since which a server is well (takes miners and has work for them) or gone.
     pub(crate) fn see_server(&mut self, place: usize) {
         let server = &mut self.servers[place];
         let world = &server.world;
@@ -53,7 +52,7 @@ impl Fleet {
         };
     }
 
-    /// For how long the server has been well that has been so for longest.
+    /// Time for which the server that has been well for longest has been so.
     fn well_ms(&self) -> u64 {
         let since = self
             .servers
@@ -62,7 +61,8 @@ impl Fleet {
         since.min().map_or(0, |since_ms| self.now_ms - since_ms)
     }
 
-    /// Whoever comes is taken where a server is well, and refused where none has been there for long.
+    /// Checks that miners are accepted while a server is well, and refused when none has been there for
+    /// long.
     pub(crate) fn check_door(&self) {
         let Some(gate) = &self.gate else { return };
         let is_taken = gate.is_listening;
@@ -71,7 +71,7 @@ impl Fleet {
             "miners are refused while a server is well"
         );
         let gone = self.servers.iter().map(|server| server.gone_since_ms);
-        // None as soon as one is there.
+        // `None` as soon as one is there.
         let gone: Option<Vec<u64>> = gone.collect();
         let since_ms = gone.and_then(|gone| gone.into_iter().max());
         let gone_ms = since_ms.map_or(0, |ms| self.now_ms - ms.max(self.door_since_ms));
@@ -81,7 +81,7 @@ impl Fleet {
         );
     }
 
-    /// A miner's server has ended its connection.
+    /// Records that a miner's server has ended its connection.
     pub(crate) fn see_loss(&mut self, cord: Cord) {
         if let cord::Far::Server(_, _, Some(rig)) = self.cords[&cord].far {
             let now_ms = self.now_ms;
@@ -91,7 +91,7 @@ impl Fleet {
         }
     }
 
-    /// The proxy ends a miner's connection.
+    /// Checks that the proxy may close a miner's connection.
     pub(crate) fn check_drop(&self, rig: usize, cord: Cord) {
         let one = &self.rigs[rig];
         let is_its = one.cord == Some(cord);
@@ -105,9 +105,9 @@ impl Fleet {
         );
     }
 
-    /// Whether a server still has a session of the miner's that the proxy has left, since the
-    /// connection between the two died without a word, or somebody else has it, or had it on a connection
-    /// that died so: nobody else gets its extranonce1 there.
+    /// True if a server still has a session with the miner's extranonce1, which no other connection gets
+    /// there: because the proxy's old connection died without notice, or because a stranger has the
+    /// session, or had it on a connection that died so.
     fn is_held(&self, rig: usize) -> bool {
         let own = self.rigs[rig].miner.extra_nonce1;
         let mut squatters = self.squatters.iter();
@@ -130,7 +130,7 @@ impl Fleet {
         })
     }
 
-    /// A job that a miner is sent comes from a server that it has.
+    /// Checks that a job sent to a miner comes from a server that it has a connection to.
     pub(crate) fn check_job(&self, rig: usize, job: &str) {
         let mut cords = self.cords.values();
         let is_given =
@@ -138,8 +138,8 @@ impl Fleet {
         assert!(is_given, "no server of miner {rig} has given {job}");
     }
 
-    /// A share is refused because it is late, its server was lost, or a ledger fails; for nothing
-    /// else.
+    /// Checks a reject of a share: it is late, its server was lost, or a ledger fails; no other reason is
+    /// allowed.
     pub(crate) fn check_refusal(
         &self,
         rig: usize,
@@ -177,7 +177,7 @@ impl Fleet {
         }
     }
 
-    /// Whether the proxy has no more the connection that a share's job came over, or cannot know the
+    /// True if the proxy has closed the connection that the share's job came over, or cannot remember the
     /// job any more.
     fn has_left(&self, rig: usize, submitted: &Submitted) -> bool {
         let jobs = self.rigs[rig].miner.jobs.iter();
@@ -189,7 +189,7 @@ impl Fleet {
         cord.is_none_or(|cord| !cord.is_open() || cord.jobs.len() > JOBS_MAX)
     }
 
-    /// Nobody is starved, and everything is answered.
+    /// Checks that every miner has work and every request is answered in time.
     pub(crate) fn survey(&mut self) {
         self.forget_cords();
         let well_ms = self.best_ms();
@@ -202,7 +202,7 @@ impl Fleet {
         self.after(5_000, Happening::Survey);
     }
 
-    /// Whether a miner's connection to its server is dead, and the proxy's machine has yet to notice.
+    /// True if a miner's connection to its server is dead, and the proxy has yet to notice.
     fn is_cut_off(&self, rig: usize) -> bool {
         let mut wires = self
             .servers
@@ -217,7 +217,7 @@ impl Fleet {
         })
     }
 
-    /// How long a server has been well that has the best chain's work.
+    /// Time for which a server that has work on the best chain has been well.
     fn best_ms(&self) -> u64 {
         let (height, at_ms) = self.best;
         let best = self.servers.iter().filter(|server| {
@@ -241,7 +241,7 @@ impl Fleet {
             return;
         }
         if let Some(pending) = self.oldest(rig) {
-            // A share is answered once it is on the disk, and what follows it after that.
+            // A share is answered once it is on the disk, and later requests after it.
             let servers = self.servers.iter();
             let hung_ms = servers.map(|server| server.world.disk.hung_until_ms).max();
             let since_ms = hung_ms.map_or(pending.sent_ms, |at_ms| at_ms.max(pending.sent_ms));
@@ -260,13 +260,13 @@ impl Fleet {
         );
     }
 
-    /// Whether a miner works on the best chain.
+    /// True if a miner works on the best chain.
     fn has_work(&self, rig: usize) -> bool {
         let job = self.rigs[rig].miner.job();
         job.is_some_and(|job| job.height.0 > self.best.0.0)
     }
 
-    /// A while after the last fault everybody mines on the best chain.
+    /// Checks, a while after the last fault, that every miner works on the best chain.
     pub(crate) fn check_recovered(&self) {
         assert!(self.now_ms >= self.plan.faulty_ms + RECOVERED_MS);
         assert!(self.gate.is_some(), "the proxy runs");
@@ -292,7 +292,7 @@ impl Fleet {
         }
     }
 
-    /// What the proxy keeps is within its limits.
+    /// Checks the proxy's counts against their limits.
     pub(crate) fn count_gate(&mut self) {
         if !self.step.is_multiple_of(64) {
             return;
@@ -305,7 +305,7 @@ impl Fleet {
         }
     }
 
-    /// Everybody leaves, and nobody waits for anything.
+    /// Makes every miner disconnect; an honest one must have no open requests.
     pub(crate) fn leave(&mut self) {
         note!(self, "leave     everybody hangs up");
         for rig in 0..self.rigs.len() {
@@ -320,11 +320,11 @@ impl Fleet {
         }
     }
 
-    /// Nothing is kept of those who have left; then the proxy ends.
+    /// Checks that nothing is kept of miners that have left, and ends the proxy.
     pub(crate) fn close(&mut self) {
         let gate = self.gate.as_ref().expect("the proxy runs");
         for size in gate.driver.proxy().sizes(READ_BYTES) {
-            // The probes stay.
+            // The probes' connections stay.
             let is_probes = size.what == "connections" && size.count <= size.limit;
             let is_free = size.count == 0 || size.what == "offenders" || is_probes;
             assert!(is_free, "kept after everybody has left: {size:?}");

@@ -1,4 +1,4 @@
-//! Connections of the proxy, to miners and to servers, seen from both ends, and what travels on them.
+//! The proxy's connections to miners and servers, seen from both ends, and the bytes on them.
 
 use std::collections::HashSet;
 
@@ -13,17 +13,17 @@ use crate::plan::{between, happens};
 use crate::ports::Read;
 use crate::world::note;
 
-/// Who is at the other end.
+/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Far {
-    /// The miner of this number.
+    /// The miner with this index.
     Miner(usize),
-    /// The server of this place, which has the connection by this name once it has taken it; for a
-    /// miner, or for the proxy itself.
+    /// The server with this index, its name for the connection once it has accepted it, and the miner it
+    /// is for; `None` for the proxy itself.
     Server(usize, Option<ConnId>, Option<usize>),
 }
 
-/// A connection.
+/// A connection of the proxy.
 pub(crate) struct CordState {
     pub(crate) far: Far,
     /// The proxy's process that has it, and its name there.
@@ -31,25 +31,25 @@ pub(crate) struct CordState {
     pub(crate) conn: ConnId,
     pub(crate) proxy_open: bool,
     pub(crate) far_open: bool,
-    /// The proxy was told of it.
+    /// True once the proxy was told of it.
     pub(crate) is_known: bool,
-    /// Nothing passes any more, and nobody is told.
+    /// True once bytes are lost in both directions without notice to the ends.
     pub(crate) is_dead: bool,
     pub(crate) latency_ms: u64,
-    /// Nothing arrives earlier than what was sent before it.
+    /// Earliest arrival of the next bytes, so that none overtake those sent before.
     to_proxy_ms: u64,
     to_miner_ms: u64,
-    /// Written by the proxy in this turn.
+    /// Bytes written by the proxy in this turn.
     pub(crate) out: Vec<u8>,
-    /// Of a server: the beginning of its next line, and the jobs that it has given.
+    /// For a server's connection: the start of its next line, and the jobs it has sent.
     line: Vec<u8>,
     pub(crate) jobs: HashSet<String>,
-    /// When the proxy had it no longer.
+    /// Time at which the proxy closed it.
     pub(crate) closed_ms: Option<u64>,
 }
 
 impl CordState {
-    /// Whether the proxy has it.
+    /// True while the proxy has it open.
     pub(crate) fn is_open(&self) -> bool {
         self.proxy_open
     }
@@ -67,7 +67,7 @@ impl CordState {
 }
 
 impl Fleet {
-    /// A new connection of the proxy that runs.
+    /// Adds a connection of the running proxy.
     pub(crate) fn add_cord(&mut self, far: Far, conn: ConnId, latency_ms: u64) -> Cord {
         self.made += 1;
         let state = CordState {
@@ -92,7 +92,7 @@ impl Fleet {
         self.made
     }
 
-    /// The proxy has the connection no longer, or is about to hear so.
+    /// Marks a connection as closed at the proxy's end.
     pub(crate) fn end_proxys(&mut self, cord: Cord) {
         let now_ms = self.now_ms;
         if let Some(state) = self.cords.get_mut(&cord)
@@ -103,14 +103,14 @@ impl Fleet {
         }
     }
 
-    /// Those that nobody asks about any more are forgotten.
+    /// Removes connections closed long ago.
     pub(crate) fn forget_cords(&mut self) {
         let long_ago_ms = self.now_ms.saturating_sub(600_000);
         self.cords
             .retain(|_, cord| cord.closed_ms.is_none_or(|at_ms| at_ms > long_ago_ms));
     }
 
-    /// Cuts bytes where a segment may end.
+    /// Cuts bytes into the segments in which they arrive.
     fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         if bytes.len() > 1 && happens(&mut self.rngs.net, self.faults.miner_split_segment) {
             self.inject("miner split segment");
@@ -128,7 +128,7 @@ impl Fleet {
         0
     }
 
-    /// From a miner to the proxy.
+    /// Sends bytes from a miner to the proxy.
     pub(crate) fn transmit(&mut self, cord: Cord, bytes: &[u8]) {
         for piece in self.split(bytes) {
             let delay_ms = self.draw_delay();
@@ -144,7 +144,7 @@ impl Fleet {
         }
     }
 
-    /// What the proxy has written in this turn leaves.
+    /// Sends the bytes that the proxy has written in this turn.
     pub(crate) fn flush(&mut self) {
         let full = self.cords.iter_mut();
         let full: Vec<(Cord, Vec<u8>)> = full
@@ -177,7 +177,7 @@ impl Fleet {
         }
     }
 
-    /// A miner is to notice, after what is on its way to it, that its connection is gone.
+    /// Makes a miner notice the end of its connection, after the bytes on their way to it.
     pub(crate) fn end_miners(&mut self, cord: Cord) {
         let state = &self.cords[&cord];
         let at_ms = state.to_miner_ms.max(self.now_ms + state.latency_ms);
@@ -186,7 +186,7 @@ impl Fleet {
         }
     }
 
-    /// Bytes of a miner come to the proxy.
+    /// Delivers bytes of a miner to the proxy.
     pub(crate) fn reach_proxy(&mut self, cord: Cord, bytes: &[u8]) {
         let tells_hosts = self.rigs.len();
         let Some(state) = self.cords.get_mut(&cord).filter(|cord| !cord.is_dead) else {
@@ -194,7 +194,7 @@ impl Fleet {
         };
         let Far::Miner(rig) = state.far else { return };
         if !state.proxy_open || state.boot != self.boot || self.gate.is_none() {
-            // Nobody knows this connection: the machine answers with a reset.
+            // The connection is unknown here: the machine answers with a reset.
             return self.end_miners(cord);
         }
         assert!(rig < tells_hosts);
@@ -212,7 +212,7 @@ impl Fleet {
         self.want_turn();
     }
 
-    /// The proxy notices that a miner is gone.
+    /// Makes the proxy notice that a miner's connection has ended.
     pub(crate) fn proxy_gone(&mut self, cord: Cord) {
         let Some(state) = self.cords.get(&cord).filter(|cord| cord.proxy_open) else {
             return;
@@ -229,7 +229,7 @@ impl Fleet {
         }
     }
 
-    /// A connection that the proxy dials comes to its server.
+    /// Delivers a connection attempt of the proxy to the server.
     pub(crate) fn dialed(&mut self, cord: Cord) {
         let tells_addresses = self.plan.tells_addresses;
         let Some(state) = self.cords.get_mut(&cord).filter(|cord| cord.proxy_open) else {
@@ -253,7 +253,7 @@ impl Fleet {
         self.after(latency_ms, happening);
     }
 
-    /// The proxy hears what became of a connection that it dialed.
+    /// Tells the proxy the result of a connection attempt.
     pub(crate) fn taken(&mut self, cord: Cord, is_taken: bool) {
         let state = &self.cords[&cord];
         if !state.proxy_open || state.boot != self.boot {
@@ -275,7 +275,7 @@ impl Fleet {
         self.want_turn();
     }
 
-    /// Bytes of a server come to the proxy, or the end of the connection.
+    /// Delivers bytes of a server to the proxy, or the end of the connection.
     pub(crate) fn hear_server(&mut self, cord: Cord, bytes: Option<Vec<u8>>) {
         let Some(state) = self.cords.get_mut(&cord).filter(|cord| cord.proxy_open) else {
             return;
@@ -317,7 +317,7 @@ impl Fleet {
     }
 }
 
-/// Where a miner comes from: each has an address of its own.
+/// The origin of a miner's connection: each miner has an address of its own.
 pub(crate) fn arrival_of(rig: usize) -> Arrival {
     let host = u8::try_from(rig).expect("few miners");
     Arrival {
@@ -327,7 +327,7 @@ pub(crate) fn arrival_of(rig: usize) -> Arrival {
     }
 }
 
-/// The job of a notify.
+/// The job id of a notify.
 fn job_of(line: &[u8]) -> Option<String> {
     let said: Value = serde_json::from_slice(line).ok()?;
     if said["method"] != "mining.notify" {

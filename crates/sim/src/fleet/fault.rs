@@ -1,5 +1,5 @@
-//! What goes wrong around the proxy, and the bugs that are planted there. What goes wrong at a
-//! server is the server's own.
+//! Faults around the proxy, and the bugs injected there. Faults of a server are in the server's own
+//! world.
 
 use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::ConnId;
@@ -13,7 +13,7 @@ use crate::plan::{between, wait};
 use crate::plant::Plant;
 use crate::world::note;
 
-/// Faults that come by themselves.
+/// Faults that occur at random times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Hang,
@@ -28,17 +28,17 @@ pub(crate) enum Trouble {
     MinerHalfOpen,
 }
 
-/// Somebody who has a miner's session at a server, beside the proxy.
+/// A stranger that has a miner's session at a server, on a connection of its own.
 pub(crate) struct Squatter {
     place: usize,
     conn: ConnId,
     pub(crate) extra_nonce1: u32,
 }
 
-/// How often names are looked up.
+/// Time between two name lookups, in milliseconds.
 const NAME_EVERY_MS: u64 = 15_000;
 
-/// The name of connections that are no proxy's.
+/// The name of connections that are not the proxy's.
 pub(crate) const NO_CORD: Cord = 0;
 
 impl Trouble {
@@ -103,7 +103,7 @@ impl Fleet {
                 note!(self, "s{place}        has another address");
                 let server = &mut self.servers[place];
                 server.moves = server.moves.wrapping_add(1);
-                // Until then it is not to be had.
+                // The server cannot be reached until the next lookup.
                 server.well_since_ms = None;
                 let delay_ms = between(&mut self.rngs.fault, 100, NAME_EVERY_MS);
                 server.unknown_until_ms = self.now_ms + delay_ms;
@@ -159,7 +159,7 @@ impl Fleet {
         self.see_server(place);
     }
 
-    /// Somebody takes a miner's session at a server.
+    /// Lets a stranger resume a miner's session at a server.
     fn squat(&mut self, place: usize) {
         let rig = self.rngs.fault.usize(..self.rigs.len());
         let for_ms = between(&mut self.rngs.fault, 10_000, 600_000);
@@ -186,7 +186,7 @@ impl Fleet {
         self.after(for_ms, Happening::SquatterGone);
     }
 
-    /// The one that has been there for longest leaves.
+    /// Closes the oldest stranger's connection.
     pub(crate) fn squatter_gone(&mut self) {
         if let Some(Squatter { place, conn, .. }) = self.squatters.pop_front() {
             let world = &mut self.servers[place].world;
@@ -195,7 +195,7 @@ impl Fleet {
         }
     }
 
-    /// A miner's connection that is up.
+    /// A random open connection of a miner.
     fn pick_cord(&mut self) -> Option<Cord> {
         let up = self.cords.iter().filter(|(_, state)| {
             let is_up = state.proxy_open && state.far_open && !state.is_dead;
@@ -205,7 +205,7 @@ impl Fleet {
         (!up.is_empty()).then(|| up[self.rngs.fault.usize(..up.len())])
     }
 
-    /// A server's process goes on.
+    /// Lets a suspended server continue.
     pub(crate) fn thaw(&mut self, place: usize) {
         let server = &mut self.servers[place];
         if self.now_ms >= server.frozen_until_ms {
@@ -220,7 +220,7 @@ impl Fleet {
         self.order(Self::fill_order(place));
     }
 
-    /// Planted: a share of a job of the server before is passed to the new one.
+    /// Injected bug: replaces the job of a share by one of an earlier server.
     pub(crate) fn plant_old_job(&mut self, cord: Cord, bytes: Vec<u8>) -> Vec<u8> {
         if self.plant != Some(Plant::OldJobPassedOn) {
             return bytes;
@@ -248,7 +248,7 @@ impl Fleet {
         }
     }
 
-    /// Planted: a long line is made longer on its way to a server.
+    /// Injected bug: makes a long line longer on its way to a server.
     pub(crate) fn plant_long_line(&self, bytes: Vec<u8>) -> Vec<u8> {
         let is_long = bytes.len() > LINE_BYTES_MAX - 50 && bytes.ends_with(b"\n");
         if self.plant != Some(Plant::LengthenedLine) || !is_long {
@@ -261,8 +261,8 @@ impl Fleet {
         longer
     }
 
-    /// Planted: the answers that the proxy gives when a server is lost do not leave, or say that the
-    /// shares count; a miner is not told of its new extranonce1.
+    /// Injected bugs: drops the proxy's answers when a server is lost, or turns them into acceptance, or
+    /// drops the announcement of a new extranonce1.
     pub(crate) fn plant_answer(&self, rig: usize, bytes: Vec<u8>) -> Vec<u8> {
         const REFUSED: &str = r#""result":null,"error":[21,"job not found",false]"#;
         let Some(plant) = self.plant else {
@@ -289,7 +289,7 @@ impl Fleet {
         }
     }
 
-    /// Planted: who has lost its server loses its connection too.
+    /// Injected bug: drops a miner that has lost its server.
     pub(crate) fn plant_drop(&mut self, rig: usize) {
         if let Some(cord) = self.rigs[rig].cord {
             self.check_drop(rig, cord);

@@ -1,5 +1,5 @@
-//! The proxy's process: its driver between queues instead of sockets; its start, its end, and how it
-//! hands over to another.
+//! The proxy's process: the real driver between queues instead of sockets; its start, its end, and its
+//! handover to another process.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,20 +25,20 @@ use crate::ports::{Ear, Out, Ports, Simulated};
 use crate::server::secret;
 use crate::world::note;
 
-/// How long miners wait for a server.
+/// Time for which miners wait for a server.
 pub(crate) const PATIENCE_MS: u64 = JOBLESS_GRACE_MS;
-/// Above this length of a turn nobody writes.
+/// Latency between the proxy and a server, in milliseconds.
 const LATENCY_MS: u64 = 3;
 
-/// See the module.
+/// The process.
 pub(crate) struct Gate {
     pub(crate) driver: Driver<Ports>,
     pub(crate) ear: Arc<Ear>,
     orders: Sender<Mail>,
     is_turn_due: bool,
-    /// It takes miners.
+    /// True while it accepts miners.
     pub(crate) is_listening: bool,
-    /// Its names for connections.
+    /// The connections by their names in this process.
     pub(crate) cords: BTreeMap<ConnId, Cord>,
 }
 
@@ -46,7 +46,7 @@ fn name_of(place: usize) -> String {
     format!("server{place}:3008")
 }
 
-/// A server's address, after its name has moved so often.
+/// A server's address after `moves` changes.
 fn address_of(place: usize, moves: u8) -> SocketAddr {
     let host = u8::try_from(place).expect("few servers");
     SocketAddr::from(([10, 9, moves, host], 3008))
@@ -80,7 +80,7 @@ impl Fleet {
             prefix: config.prefix,
             no_backend: config.no_backend,
             probe_timeout_ms: config.probe_timeout_ms,
-            // The lab reads from it for whom a connection is.
+            // The simulator reads from it which miner a connection is for.
             send_proxy: true,
             proxy_protocol: Vec::new(),
             max_inbound: 1_000,
@@ -146,7 +146,7 @@ impl Fleet {
         }
     }
 
-    /// The proxy has a turn, with all that has come.
+    /// Gives the proxy a turn, with everything that has come.
     pub(crate) fn turn(&mut self) {
         let Some(gate) = &mut self.gate else { return };
         gate.is_turn_due = false;
@@ -160,7 +160,7 @@ impl Fleet {
         }
     }
 
-    /// The driver does something; false when its rules have failed.
+    /// Calls the driver; false if the proxy has failed in it, as injected.
     fn drive(&mut self, act: impl FnOnce(&mut Driver<Ports>)) -> bool {
         let now = self.now();
         let gate = self.gate.as_mut().expect("there is a process");
@@ -178,17 +178,17 @@ impl Fleet {
         }
     }
 
-    /// The operator takes a server out or in.
+    /// Sends an order of the operator to the proxy.
     pub(crate) fn order(&mut self, order: Order) {
         if let Some(gate) = &self.gate {
-            // Nobody waits for the answer.
+            // The answer is not awaited.
             let mail = Mail::Order(order, channel().0);
             gate.orders.send(mail).expect("the driver reads it");
             self.want_turn();
         }
     }
 
-    /// A name server says where a server is now.
+    /// Looks up a server's address for the proxy.
     pub(crate) fn look_up(&mut self, place: usize) {
         let moves = self.servers[place].moves;
         self.see_server(place);
@@ -209,7 +209,7 @@ impl Fleet {
         Order::Fill(name_of(place))
     }
 
-    /// All that the proxy has done in a turn.
+    /// Applies everything that the proxy has done in a turn.
     fn carry_out(&mut self) {
         let gate = self.gate.as_mut().expect("it has just had a turn");
         let out = std::mem::take(&mut gate.driver.net.out);
@@ -258,7 +258,8 @@ impl Fleet {
         state.out.extend_from_slice(&bytes);
     }
 
-    /// The proxy takes miners, or refuses them, with those that have not said a word.
+    /// Starts or stops accepting miners; on a stop, connections that have sent nothing yet are closed
+    /// too.
     fn listen(&mut self, listening: Listening) {
         let gate = self.gate.as_mut().expect("it has just had a turn");
         note!(self, "proxy     listening {listening:?}");
@@ -281,7 +282,7 @@ impl Fleet {
         }
     }
 
-    /// The proxy ends a connection; what it has written before leaves.
+    /// Closes a connection for the proxy, after the bytes it has written.
     fn close_cord(&mut self, conn: ConnId) {
         let Some(cord) = self.cord_of(conn) else {
             return;
@@ -337,13 +338,13 @@ impl Fleet {
         (0..self.rigs.len()).find(|rig| arrival_of(*rig).address == address)
     }
 
-    /// Whether the proxy has a server for up.
+    /// True if the proxy takes a server to be up.
     pub(crate) fn is_up(&self, place: usize) -> bool {
         let gate = self.gate.as_ref();
         gate.is_some_and(|gate| gate.driver.proxy().status()[place].state == "up")
     }
 
-    /// The proxy fails: all its connections end with it, and it starts again.
+    /// Handles a failure of the proxy: its connections end, and it starts again later.
     pub(crate) fn fail_gate(&mut self) {
         self.inject("proxy panic");
         note!(self, "proxy     fails");
@@ -352,7 +353,7 @@ impl Fleet {
         self.after(delay_ms, Happening::Start);
     }
 
-    /// The process is gone, and its machine ends its connections.
+    /// Ends the process, and with it its connections.
     pub(crate) fn end_gate(&mut self) {
         let Some(gate) = self.gate.take() else { return };
         self.count(gate.driver.proxy().counts());
@@ -360,7 +361,7 @@ impl Fleet {
         self.end_cords(&kept);
     }
 
-    /// These end without a word of the proxy's.
+    /// Closes these connections without any bytes from the proxy.
     fn end_cords(&mut self, cords: &[Cord]) {
         for cord in cords {
             let Some(state) = self.cords.get(cord).filter(|state| state.is_open()) else {
@@ -380,7 +381,8 @@ impl Fleet {
         }
     }
 
-    /// Another process goes on with everything; now and then it fails to, and this one goes on.
+    /// Hands everything over to another process; in a fourth of the cases that fails, and this process
+    /// continues.
     pub(crate) fn hand_over(&mut self) {
         if self.gate.is_none() || !self.drive(Driver::freeze) {
             return;
@@ -414,9 +416,10 @@ impl Fleet {
             .filter(|cord| !kept.contains(cord))
             .collect();
         self.boot += 1;
-        // It cannot know for how long no server has been there.
+        // The new process cannot know for how long there has been no server.
         self.door_since_ms = self.now_ms;
-        // Whoever has not said a word waits in the listening socket's queue, or is lost with it.
+        // A connection that has sent nothing yet waits in the listening socket's queue, or is lost with
+        // it.
         self.end_cords(&left);
         self.gate = Some(self.new_gate());
         for (conn, link, text) in moving {
@@ -426,7 +429,7 @@ impl Fleet {
         self.after(0, Happening::Tick(self.boot));
     }
 
-    /// A miner goes to the new process, with what nobody has read.
+    /// Hands a miner to the new process, with its unread bytes.
     fn pass_on(&mut self, old: &mut Gate, conn: ConnId, link: Option<ConnId>, text: &str) {
         let miner = old.cords[&conn];
         let Far::Miner(rig) = self.cords[&miner].far else {

@@ -1,8 +1,8 @@
-//! A proxy between miners and servers, each of which is a [`World`] of its own without miners: what
-//! the proxy says to a server arrives there as bytes of a connection, and comes back as such.
+//! A proxy between miners and servers, each of which is a [`World`] of its own without miners: the
+//! proxy's bytes arrive there on a simulated connection, and the server's bytes come back on it.
 //!
-//! What is real: the servers as in `crate::world`, and the proxy's rules and its driver. All clocks
-//! are one. What must hold is in `check`.
+//! Real are the servers as in `crate::world`, and the proxy with its driver. All clocks are the same. The
+//! invariants are checked in `check`.
 
 mod chain;
 mod check;
@@ -33,78 +33,79 @@ use crate::plant::Plant;
 use crate::trace::Trace;
 use crate::world::{ChainIs, START_S, World, note};
 
-/// Everything that can happen outside of the servers.
+/// Every event outside of the servers' worlds. A first `u32` is the number of the process it is meant
+/// for.
 pub(crate) enum Happening {
     /// The proxy starts.
     Start,
-    /// It has a turn, in this process.
+    /// The proxy has a turn.
     Turn(u32),
-    /// Its clock ticks.
+    /// The proxy's clock ticks.
     Tick(u32),
-    /// A connection that it dials comes to the server.
+    /// A connection attempt of the proxy arrives at the server.
     Dialed(Cord),
-    /// The proxy hears whether it was taken.
+    /// The proxy hears if it was accepted.
     Taken(Cord, bool),
     /// A miner tries to connect.
     Connect(usize),
-    /// Its attempt comes to the proxy.
+    /// Its attempt arrives at the proxy.
     Arrive(usize),
-    /// It is answered.
+    /// It is connected, or refused.
     Answered(usize, Option<Cord>),
     /// Bytes arrive.
     ToProxy(Cord, Vec<u8>),
     ToMiner(Cord, Vec<u8>),
-    /// The other end is gone.
+    /// One end notices that the connection has ended.
     ProxyGone(Cord),
     MinerGone(Cord),
     /// A miner finds a share for its work of this number.
     Share(usize, u64),
     /// A hostile miner does something.
     Mischief(usize, Cord),
-    /// A miner looks whether anything has come.
+    /// A miner checks if the proxy still sends something.
     Patience(usize),
-    /// Somebody else finds a block.
+    /// A miner elsewhere finds a block.
     Block,
-    /// A node hears of a block.
+    /// A node learns of a block.
     Gossip(usize, Hash),
-    /// A server's process goes on.
+    /// A suspended server continues.
     Thaw(usize),
-    /// A server that was taken out is taken in again.
+    /// A server's drain ends.
     Fill(usize),
-    /// The proxy learns of a server's address.
+    /// The proxy looks up a server's address.
     LookUp(usize),
-    /// Somebody who has another's session leaves.
+    /// A stranger with a miner's session leaves.
     SquatterGone,
-    /// Something goes wrong.
+    /// A random fault occurs.
     Trouble(Trouble),
-    /// Everybody is looked at.
+    /// All miners are checked.
     Survey,
     /// The faults stop.
     Heal,
     /// Mining stops.
     Rest,
-    /// Everybody hangs up.
+    /// All miners disconnect.
     Leave,
     /// The proxy ends.
     Close,
 }
 
-/// A server and what the fleet knows of it.
+/// A server with its world.
 pub(crate) struct Server {
     pub(crate) world: World,
-    /// Its process is stopped until then.
+    /// Time until which its process is suspended.
     pub(crate) frozen_until_ms: u64,
-    /// Its node hears of nothing until then.
+    /// Time until which its node learns of no blocks.
     pub(crate) isolated_until_ms: u64,
-    /// The tip that others have been told of.
+    /// The tip that was announced to other nodes.
     pub(crate) spread: Hash,
-    /// Since when it takes miners and has work for them; none while it does not.
+    /// Time since which it takes miners and has work for them; `None` while it does not.
     pub(crate) well_since_ms: Option<u64>,
-    /// How often its name has got another address.
+    /// Count of changes of its address.
     pub(crate) moves: u8,
-    /// Until then the proxy does not know the last one.
+    /// Time until which the proxy does not know the latest address.
     pub(crate) unknown_until_ms: u64,
-    /// Since when nobody answers there; none while somebody does.
+    /// Time since which nobody answers there; `None` while it does.
     pub(crate) gone_since_ms: Option<u64>,
 }
 
@@ -116,7 +117,7 @@ pub(crate) struct Rngs {
     pub(crate) gate: Rng,
 }
 
-/// See the module.
+/// The simulated world of a proxy.
 pub(crate) struct Fleet {
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
@@ -127,30 +128,30 @@ pub(crate) struct Fleet {
     pub(crate) injected: Injected,
     pub(crate) rngs: Rngs,
     pub(crate) servers: Vec<Server>,
-    /// The proxy's process, while there is one, and how many there were.
+    /// The proxy's process, if one is running, and the count of processes so far.
     pub(crate) gate: Option<Gate>,
     pub(crate) boot: u32,
-    /// Since when the proxy has been there.
+    /// Time since which the proxy has been there.
     pub(crate) gate_since_ms: u64,
-    /// Since when its process has been there.
+    /// Time since which its process has been there.
     pub(crate) door_since_ms: u64,
     pub(crate) cords: BTreeMap<Cord, CordState>,
     pub(crate) made: Cord,
     pub(crate) rigs: Vec<Rig>,
     pub(crate) squatters: VecDeque<Squatter>,
     pub(crate) shares: Shares,
-    /// Blocks that others have found, and the best height there is, with the time.
+    /// Count of blocks found by other miners; the greatest height of a chain, and its time.
     pub(crate) blocks_made: u64,
     pub(crate) best: (Height, u64),
-    /// What proxies that are gone have counted.
+    /// Counters of proxies that have ended.
     pub(crate) counted: BTreeMap<&'static str, u64>,
     pub(crate) largest: BTreeMap<&'static str, usize>,
     pub(crate) plant: Option<Plant>,
     pub(crate) rests: bool,
 }
 
-/// After the faults have stopped: until everybody must be well; until mining stops, all leave, and the
-/// proxy ends.
+/// Times from the end of the faults until everything must have recovered, until mining stops, until all
+/// miners leave, and until the proxy ends.
 const RECOVERED_MS: u64 = 400_000;
 const REST_MS: u64 = 500_000;
 const LEAVE_MS: u64 = 770_000;
@@ -213,7 +214,7 @@ impl Fleet {
         }
     }
 
-    /// Runs to the end of the plan, or for so many steps.
+    /// Runs to the end of the plan, or for `steps_max` steps.
     pub(crate) fn run(&mut self, steps_max: u64) {
         self.begin();
         while self.step < steps_max
@@ -233,8 +234,8 @@ impl Fleet {
         }
     }
 
-    /// When the next thing happens, and at which server, if at one. A server whose process is
-    /// stopped does nothing until it goes on.
+    /// Time of the next event, and its server if it is in a server's world. A suspended server does
+    /// nothing until it continues.
     fn next(&self) -> Option<(u64, Option<usize>)> {
         let own = self.agenda.next_ms().map(|at_ms| (at_ms, None));
         let servers = self
@@ -259,7 +260,7 @@ impl Fleet {
         self.after_step(place);
     }
 
-    /// What has left a server is passed on.
+    /// Passes on what has left a server in its step.
     pub(crate) fn after_step(&mut self, place: usize) {
         let server = &mut self.servers[place];
         for (cord, bytes) in std::mem::take(&mut server.world.to_proxy) {
@@ -363,7 +364,7 @@ impl Fleet {
         }
     }
 
-    /// Servers and all else together.
+    /// The report of the proxy and all servers.
     pub(crate) fn report(&self) -> Report {
         let mut report = Report {
             steps: self.step,
@@ -382,7 +383,7 @@ impl Fleet {
         report
     }
 
-    /// The last lines of all parts, in the order of time.
+    /// The last lines of all traces, in the order of time.
     pub(crate) fn last(&self) -> String {
         let own = self.trace.last();
         let servers = self.servers.iter().map(|server| server.world.trace.last());
@@ -390,7 +391,7 @@ impl Fleet {
             .chain([own])
             .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        // The time comes first, in a form that sorts.
+        // The time is at the start of a line, in a form that sorts.
         lines.sort();
         let from = lines.len().saturating_sub(60);
         lines[from..].join("\n")
@@ -400,7 +401,8 @@ impl Fleet {
         note!(self, "heal      no more faults");
         self.faults = FleetFaults::default();
         for place in 0..self.servers.len() {
-            // What waits for the end of a hang happens now, not at the time for which it was planned.
+            // Events that wait for the end of a suspension happen now, not at the time for which they
+            // were planned.
             let server = &mut self.servers[place];
             server.isolated_until_ms = 0;
             server.frozen_until_ms = server.frozen_until_ms.min(self.now_ms);
@@ -431,7 +433,7 @@ impl Fleet {
             rig.miner.plan.hashrate = 0.0;
         }
         self.rests = true;
-        // Old credit is merged when there are many blocks above it.
+        // Old credit is merged once there are many blocks above it.
         self.plan.block_ms = 1_000;
         self.after(1, Happening::Block);
     }

@@ -1,5 +1,5 @@
-//! What a seed draws for a proxy and its servers: how many, who mines, and what goes wrong with
-//! which of them. As in `crate::plan`, about half of the kinds of faults are left out.
+//! The plan of a run with a proxy, drawn from the seed: the servers, the miners, and the faults of each
+//! part. As in `crate::plan`, about half of the kinds of faults are left out.
 
 use fastrand::Rng;
 use hstratum_core::chain::address::Network;
@@ -7,50 +7,51 @@ use hstratum_core::session::difficulty::Dynamic;
 
 use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners, draw_remembered};
 
-/// Between the times at which the servers' faults stop, since each dies once more then.
+/// Time between the ends of the servers' faults, because each server is killed once more at that time.
 const HEAL_APART_MS: u64 = 70_000;
 
-/// Mean times between faults in milliseconds, or chances per case. None: it does not happen.
+/// Mean times between faults in milliseconds, or chances in each case. `None`: the fault does not occur.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FleetFaults {
-    /// A server's process is stopped for a while, and goes on.
+    /// A server's process is suspended for a while.
     pub(crate) hang_ms: Option<u64>,
-    /// All servers' processes are stopped at once.
+    /// All servers' processes are suspended at once.
     pub(crate) outage_ms: Option<u64>,
-    /// A server's name gets another address, and the old one is no more; connections stay.
+    /// A server's name gets another address, and the old one stops answering; open connections stay.
     pub(crate) move_ms: Option<u64>,
-    /// A server's node hears of no block for a while.
+    /// A server's node learns of no blocks for a while.
     pub(crate) isolate_ms: Option<u64>,
-    /// The operator takes a server out, and in again.
+    /// The operator drains a server, and ends the drain later.
     pub(crate) drain_ms: Option<u64>,
-    /// Somebody takes the session of a miner at a server where that is not: ids are no secret.
+    /// A stranger resumes a miner's session at a server where the miner is not: session ids are no
+    /// secret.
     pub(crate) squat_ms: Option<u64>,
     /// The proxy hands over to a new process.
     pub(crate) hand_over_ms: Option<u64>,
-    /// The proxy fails, and starts again.
+    /// The proxy panics, and starts again.
     pub(crate) proxy_panic_ms: Option<u64>,
     /// A miner's connection is reset.
     pub(crate) miner_cut_ms: Option<u64>,
-    /// A miner's connection dies without a word.
+    /// A miner's connection dies without notice to the ends.
     pub(crate) miner_half_open_ms: Option<u64>,
-    /// What a miner or the proxy sends takes seconds.
+    /// Bytes from a miner or from the proxy to it take seconds.
     pub(crate) miner_slow_segment: Option<f64>,
-    /// It arrives in pieces.
+    /// They arrive in pieces.
     pub(crate) miner_split_segment: Option<f64>,
-    /// The proxy does not get its turn for a while.
+    /// The proxy is not scheduled for a while.
     pub(crate) proxy_slow_turn: Option<f64>,
 }
 
-/// See the module.
+/// The plan of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetPlan {
     pub(crate) servers: Vec<Plan>,
     pub(crate) miners: Vec<MinerPlan>,
-    /// Which miners understand another extranonce1.
+    /// True for the miners that understand `mining.set_extranonce`.
     pub(crate) takes_extra_nonces: Vec<bool>,
-    /// Whether the proxy shares a secret with the servers.
+    /// True if the proxy shares a secret with the servers.
     pub(crate) has_secret: bool,
-    /// Whether servers are told the miners' addresses.
+    /// True if servers are told the miners' addresses.
     pub(crate) tells_addresses: bool,
     pub(crate) faulty_ms: u64,
     pub(crate) block_ms: u64,
@@ -77,7 +78,7 @@ impl FleetPlan {
         let servers = (0..count).map(|n| Plan {
             faulty_ms: faulty_ms + n * HEAL_APART_MS,
             faults: Faults {
-                // The chain is everybody's, and so is the time.
+                // All nodes share the chain and the time.
                 reorganise_ms: None,
                 lost_chain_ms: None,
                 clock_step_ms: None,
@@ -93,7 +94,7 @@ impl FleetPlan {
             }
         }
         let takes_extra_nonces = miners.iter().map(|miner| {
-            // What is known of no such client is not tried.
+            // Only kinds of miners are chosen of which such a client may exist.
             matches!(miner.kind, Kind::Honest | Kind::Doubler) && rng.bool()
         });
         Self {
@@ -108,7 +109,7 @@ impl FleetPlan {
         }
     }
 
-    /// The same without one kind of fault, wherever it happens.
+    /// Leaves out one kind of fault, in every part.
     pub(crate) fn leave_out(&mut self, name: &str) {
         for server in &mut self.servers {
             server.faults = server.faults.without(name);
@@ -120,7 +121,7 @@ impl FleetPlan {
         }
     }
 
-    /// The kinds of faults that happen.
+    /// Names of the kinds of faults that occur.
     pub(crate) fn fault_names(&self) -> Vec<&'static str> {
         let servers = self.servers.iter();
         let mut names: Vec<_> = servers.flat_map(|server| server.faults.names()).collect();
@@ -166,10 +167,10 @@ impl FleetFaults {
     }
 }
 
-/// Leaves one kind of fault out.
+/// Leaves out one kind of fault.
 type LeaveOut = fn(&mut FleetFaults);
 
-/// How each kind of fault is left out.
+/// The function that leaves out each kind, by name.
 const LEAVE_OUT: [(&str, LeaveOut); 13] = [
     ("hang", |f| f.hang_ms = None),
     ("outage", |f| f.outage_ms = None),

@@ -1,4 +1,4 @@
-//! Miners before the proxy: what they do, and what an honest one may be told.
+//! Miners of a proxy: their behaviour, and the checks of the replies to honest ones.
 
 use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::Height;
@@ -14,15 +14,15 @@ use crate::plan::{Kind, MinerPlan};
 use crate::work::Work;
 use crate::world::note;
 
-/// A miner, and what is only known of one before a proxy.
+/// A miner, with the state that exists only with a proxy.
 pub(crate) struct Rig {
     pub(crate) miner: Miner,
     pub(crate) cord: Option<Cord>,
-    /// It has said that it understands another extranonce1.
+    /// True if it has announced that it understands `mining.set_extranonce`.
     pub(crate) takes_extra_nonces: bool,
-    /// When it was last seen with work on the best chain.
+    /// Time at which it was last seen with work on the best chain.
     pub(crate) worked_ms: u64,
-    /// When it lost connections to servers; the last ones.
+    /// Times of its latest losses of a server.
     pub(crate) losses: Vec<u64>,
 }
 
@@ -88,7 +88,7 @@ impl Fleet {
         }
     }
 
-    /// A miner notices that its connection is gone, and comes back.
+    /// Makes a miner notice that its connection has ended; it reconnects later.
     pub(crate) fn miner_gone(&mut self, cord: Cord) {
         let now_ms = self.now_ms;
         let Some(state) = self.cords.get_mut(&cord) else {
@@ -106,7 +106,7 @@ impl Fleet {
         }
     }
 
-    /// A miner ends its connection.
+    /// Closes a miner's connection from its side.
     pub(crate) fn hang_up(&mut self, rig: usize) {
         let Some(cord) = self.rigs[rig].cord else {
             return;
@@ -140,7 +140,7 @@ impl Fleet {
         }
         one.miner.last_byte_ms = now_ms;
         if one.miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
-            // It takes a cut line for an error.
+            // A Goldshell takes a cut line for an error.
             return self.hang_up(rig);
         }
         one.miner.line.extend_from_slice(bytes);
@@ -249,7 +249,7 @@ impl Fleet {
         }
     }
 
-    /// Draws when the next share for its work is found.
+    /// Draws the time of the next share for the miner's work.
     fn seek(&mut self, rig: usize) {
         let miner = &mut self.rigs[rig].miner;
         if let Some(delay_ms) = miner.draw_share_ms() {
@@ -293,7 +293,7 @@ impl Fleet {
         self.seek(rig);
     }
 
-    /// A hostile miner says something, and perhaps hangs up.
+    /// Makes a hostile miner send something, and perhaps disconnect.
     pub(crate) fn mischief(&mut self, rig: usize, cord: Cord) {
         if self.rigs[rig].cord != Some(cord) {
             return;
@@ -320,7 +320,7 @@ impl Fleet {
             7 => format!(
                 "{{\"id\":6,\"method\":\"mining.authorize\",\"params\":[\"mallory{number}\",\"x\"]}}\n"
             ),
-            // As long as a line may be, and a little more, with an id or without.
+            // A line of about the greatest length, shorter or longer, with an id or without.
             9 => {
                 let id = ["", "\"id\":8,"][rng.usize(..2)];
                 let line = format!("{{{id}\"method\":\"mining.ping\",\"params\":[]}}");
@@ -339,7 +339,7 @@ impl Fleet {
         self.after(delay_ms, Happening::Mischief(rig, cord));
     }
 
-    /// Whether all that a miner asked is answered.
+    /// The oldest request of a miner that is not answered.
     pub(crate) fn oldest(&self, rig: usize) -> Option<&Pending> {
         self.rigs[rig].miner.pending.front()
     }

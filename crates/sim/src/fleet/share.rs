@@ -1,5 +1,5 @@
-//! Shares on their way through the proxy: which server has seen which, how often, and what it was
-//! told of them. A share that is acknowledged is one of a single server's, and in its ledger.
+//! Checks shares on their way through the proxy: a share reaches one server only, not more often than its
+//! miner has sent it, and an acknowledged share is in that server's ledger.
 
 use std::collections::HashMap;
 
@@ -13,19 +13,19 @@ use crate::miner::Submitted;
 use crate::mining::Claim;
 use crate::net::Cord;
 
-/// A share as its miner has sent it.
+/// A share sent by a miner.
 struct Sent {
     hash: Hash,
     key: ShareKey,
     is_valid: bool,
-    /// How often its miner has sent it, and how often servers have got it.
+    /// Times that its miner has sent it, and times that a server has received it.
     sent: u32,
     reached: u32,
-    /// The server that has got it.
+    /// The server that has received it.
     place: Option<usize>,
 }
 
-/// Every share that was sent, by its miner and what tells it from others of its job.
+/// Every share sent, by its miner and the parameters that tell it from others of its job.
 #[derive(Default)]
 pub(crate) struct Shares {
     sent: HashMap<(usize, String), Sent>,
@@ -33,7 +33,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// A miner sends a share.
+    /// Records a share sent by a miner.
     pub(crate) fn send(&mut self, rig: usize, claim: &Claim) {
         let text = text_of(&claim.params).expect("a miner writes its parameters well");
         let submitted = &claim.submitted;
@@ -47,19 +47,19 @@ impl Shares {
             place: None,
         });
         sent.sent += 1;
-        // Another extranonce1 makes it another share.
+        // With another extranonce1 it is another share.
         (sent.hash, sent.key, sent.is_valid) =
             (submitted.hash, submitted.key.clone(), submitted.is_valid);
         self.texts.insert(submitted.hash, name);
     }
 
-    /// The server that has got a share.
+    /// The server that has received a share.
     pub(crate) fn place_of(&self, hash: &Hash) -> Option<usize> {
         self.sent.get(self.texts.get(hash)?)?.place
     }
 }
 
-/// Job, second half of the extra nonce, time and nonce of a submit's parameters.
+/// Job, extranonce2, time and nonce from a submit's parameters.
 fn text_of(params: &str) -> Option<String> {
     let params: Vec<Value> = serde_json::from_str(params).ok()?;
     let texts = params.get(1..5)?.iter().map(Value::as_str);
@@ -67,8 +67,8 @@ fn text_of(params: &str) -> Option<String> {
 }
 
 impl Fleet {
-    /// What the proxy is about to say to a server for a miner: no job of another server, no share that
-    /// another server has got, none more often than its miner has sent it.
+    /// Checks the submits that the proxy sends to a server: no job of another server, no share that
+    /// another server has received, none more often than its miner has sent it.
     pub(crate) fn see_submits(&mut self, cord: Cord, rig: Option<usize>, bytes: &[u8]) {
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(request) = serde_json::from_slice::<Value>(line) else {
@@ -110,7 +110,7 @@ impl Fleet {
         }
     }
 
-    /// A miner was told that its share counts: then a server has got it, and its ledger has it.
+    /// Checks an acknowledged share: a server has received it, and its ledger has it.
     pub(crate) fn acknowledged(&mut self, rig: usize, submitted: &Submitted) {
         let place = self.shares.place_of(&submitted.hash);
         let place = place.unwrap_or_else(|| {

@@ -7,7 +7,7 @@ use hstratum_sim::model::Model;
 
 use super::Step;
 
-/// The ledger and what becomes of the next commit.
+/// The ledger, and the result of the next commit.
 #[derive(Clone)]
 pub(crate) struct Disk {
     pub(crate) model: Model,

@@ -1,9 +1,9 @@
-//! Every order in which two competing blocks and their successor can be found, judged, seen on the
-//! chain, lost from it and brought back, with failed commits and crashes between, up to a depth: the
-//! real `Keeper` over a ledger of maps.
+//! Exhaustive check of a block's life cycle: all orders, up to a depth, in which two competing blocks and
+//! their successor are found, judged, seen on the chain, lost from it and brought back, with failed
+//! commits and crashes in between. It runs the real `Keeper` over a ledger of maps.
 //!
-//! A keeper cannot be copied, so each path is run again from its start; states that were met before
-//! are not followed again.
+//! A keeper cannot be copied, so each path is run again from its start; states met before are not
+//! followed again.
 
 mod disk;
 
@@ -19,9 +19,9 @@ use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq, unhex};
 use hstratum_sim::model::Model;
 
 const MATURITY: u32 = 8;
-/// Steps of a path.
+/// Steps in a path.
 const DEPTH: usize = 6;
-/// Longer than the keeper waits for the node's answer.
+/// Milliseconds, longer than the keeper waits for the node's answer.
 const LONG_MS: u64 = 10_000;
 
 /// The blocks: two at one height, and one on the first.
@@ -30,8 +30,8 @@ const RIVAL: usize = 1;
 const CHILD: usize = 2;
 const HEIGHTS: [u32; 3] = [10, 10, 11];
 
-/// The main chains there can be: our blocks in it, and its height. Each that follows another is longer,
-/// by this much.
+/// The possible main chains: our blocks in it, and its height. Each one that follows another is longer by
+/// [`GROWTH`].
 const CHAINS: [(&[usize], u32); 4] = [
     (&[], 12),
     (&[FIRST], 10),
@@ -49,7 +49,7 @@ enum Step {
     Forget(usize),
     Chain(usize),
     Locate,
-    /// The same by a node that has lost its chain.
+    /// The same, by a node that has lost its chain.
     LocateBlindly,
     Commit,
     FailedCommit,
@@ -59,28 +59,28 @@ enum Step {
     Crash,
 }
 
-/// Everything that a path has led to.
+/// The state that a path has led to.
 struct Case {
     disk: Disk,
     keeper: Keeper,
     now: Now,
     chain: usize,
     grown: u32,
-    /// It was told of something that it asks about.
+    /// True if it was told something that it asks about.
     is_due: bool,
-    /// The last look was of a node that knows nothing.
+    /// True if the last look was by a node that has lost its chain.
     was_blind: bool,
-    /// In the spool.
+    /// Blocks in the spool.
     spool: BTreeSet<usize>,
     found: BTreeSet<usize>,
-    /// The node owes a verdict.
+    /// Blocks without the node's verdict.
     unanswered: BTreeSet<usize>,
-    /// Blocks whose verdict the ledger has confirmed.
+    /// Blocks whose verdict is confirmed by the ledger.
     answered: BTreeSet<usize>,
     refused: BTreeSet<usize>,
-    /// The node was asked where blocks are, and that is where they were.
+    /// The open question where blocks are, and the chain at the time it was asked.
     question: Option<(Vec<Asked>, usize)>,
-    /// Told to the keeper since the last commit: with the disk this is all it knows.
+    /// Messages to the keeper since the last commit; together with the disk they are all that it knows.
     told: Vec<String>,
     dumps: BTreeMap<usize, u32>,
 }
@@ -103,7 +103,7 @@ fn found(block: usize) -> FoundBlock {
     }
 }
 
-/// What a synchronized node knows whose chain has so many blocks.
+/// The view of a synchronized node whose chain has this height.
 fn view(height: Height) -> View {
     View {
         tip: Tip {
@@ -154,7 +154,7 @@ impl Case {
         }
     }
 
-    /// What may come next.
+    /// The possible next steps.
     fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Commit, Step::Wait, Step::Crash];
         if !self.keeper.is_done() {
@@ -231,7 +231,7 @@ impl Case {
                     self.answer(block, Verdict::Refused("simulated".to_owned()));
                 }
             }
-            // The pool keeps such a verdict to itself.
+            // The pool does not pass on such a verdict.
             Step::Forget(block) => drop(self.unanswered.remove(&block)),
             Step::Chain(chain) => {
                 self.chain = chain;
@@ -330,14 +330,14 @@ impl Case {
         for (at, row) in rows {
             if let Some(from) = row.round_from.filter(|_| !row.is_dumped) {
                 let block = (0..3).find(|block| hash(*block) == at).expect("ours");
-                // A file that is there stays as it is.
+                // An existing file is not written again.
                 self.dumps.entry(block).or_insert(from.0);
                 self.tell(format!("dumped {block}"), StoreMail::Dumped(at, 1.0));
             }
         }
     }
 
-    /// What is not on the disk is gone; the spool is offered again.
+    /// Loses everything that is not on the disk; blocks in the spool are offered again.
     fn crash(&mut self) {
         self.keeper = Keeper::new(self.now);
         self.told.clear();
@@ -368,8 +368,9 @@ impl Case {
         }
     }
 
-    /// From any state: when nothing fails any more the ledger comes to what the chain says, each
-    /// round on the main chain is closed, and what an orphan had closed belongs to the next.
+    /// Checks, from any state, that without further faults the ledger reaches the states that the chain
+    /// implies: each round on the main chain is closed, and shares in a round closed by an orphan belong
+    /// to the next.
     fn check_settled(mut self) {
         self.now.ms += LONG_MS;
         for _ in 0..3 {
@@ -402,7 +403,7 @@ impl Case {
             self.take(Step::Judge(block));
         }
         for block in self.spool.clone() {
-            // Forgotten by the node: a restart offers it again.
+            // The node has forgotten it: a restart offers it again.
             if !self.answered.contains(&block) {
                 self.find(block);
                 self.take(Step::Judge(block));
@@ -422,7 +423,7 @@ impl Case {
         self.work(Step::Commit);
     }
 
-    /// All that decides what can come.
+    /// Everything that decides the possible next steps.
     fn key(&self) -> String {
         format!(
             "{:?} {:?} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
