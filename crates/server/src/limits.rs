@@ -257,8 +257,8 @@ pub(crate) const REFUSED_TOLD_MAX: usize = 64;
 /// Rows of worker statistics committed along with one group of shares, so that they do not delay it.
 pub(crate) const TALLIES_PER_COMMIT: usize = 200;
 
-/// Rows of worker statistics queued to be committed, one for each worker and ten minutes. Beyond it counts are
-/// dropped: they are not money.
+/// Rows of worker statistics queued to be committed, one for each worker and ten minutes. Beyond it further
+/// ones are dropped: they are not money.
 pub(crate) const TALLIES_WAITING_MAX: usize = 100_000;
 
 /// Row ids of accounts and workers that are cached. At the limit all are dropped and looked up again.
