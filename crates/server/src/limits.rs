@@ -50,9 +50,9 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// more than that.
 pub(crate) const OPENINGS_PER_TURN: usize = 16;
 
-/// Time in milliseconds that a logged-in connection has to send an accepted share before it may be closed in
-/// favour of others, when all places are taken and its address holds the most. Miners get difficulties that
-/// mean a share every few seconds.
+/// Milliseconds that a logged-in connection has to send an accepted share; until then it is not closed for a
+/// newcomer whose address would hold as many places, when all are taken. Miners get difficulties that mean a
+/// share every few seconds.
 pub(crate) const UNPROVEN_MS: u64 = 60_000;
 
 /// Ports that miners connect to: `host`:`port` and those of `listen`. More are refused at the start.
