@@ -1,7 +1,7 @@
-//! TLS as a miner speaks it: `hstratum mine` and `hstratum doctor`.
+//! TLS client as in a miner, for `hstratum mine` and `hstratum doctor`.
 //!
-//! The server's certificate is not judged: miners in the field do not, and many pools have one that
-//! nobody signed. What is sent is the name and password of an account.
+//! The server's certificate is not verified: miners in the field do not verify it, and many pools have a
+//! self-signed one. The name and password of an account are sent over it.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,13 +12,13 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, IpAddr, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
-/// Bytes of TLS that are read at a time.
+/// Bytes of TLS read at a time.
 const CHUNK_BYTES: usize = 16 << 10;
 
-/// How a miner speaks TLS.
+/// TLS configuration as in a miner.
 ///
 /// # Errors
-/// When the provider of cryptography knows none of the usual versions.
+/// When the cryptography provider supports none of the usual versions.
 pub fn config() -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     Ok(builder
@@ -28,7 +28,7 @@ pub fn config() -> Result<ClientConfig, rustls::Error> {
         .with_no_client_auth())
 }
 
-/// A connection of a miner. Its clones are the same connection: one may read while another writes.
+/// A miner's connection. Clones share it: one may read while another writes.
 #[derive(Clone)]
 pub struct Wire {
     socket: Arc<TcpStream>,
@@ -36,7 +36,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// One without TLS.
+    /// A connection without TLS.
     #[must_use]
     pub fn plain(socket: TcpStream) -> Self {
         Self {
@@ -45,10 +45,10 @@ impl Wire {
         }
     }
 
-    /// One with TLS: hands are shaken here, within the socket's time limits.
+    /// A connection with TLS. The handshake is done here, within the socket's time limits.
     ///
     /// # Errors
-    /// When they cannot be.
+    /// When the handshake fails.
     pub fn tls(mut socket: TcpStream) -> io::Result<Self> {
         let name = ServerName::IpAddress(IpAddr::from(socket.peer_addr()?.ip()));
         let config = Arc::new(config().map_err(io::Error::other)?);
@@ -62,7 +62,7 @@ impl Wire {
         })
     }
 
-    /// The socket below, for its limits.
+    /// The underlying socket, to set its limits.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         &self.socket
@@ -80,7 +80,7 @@ impl Read for Wire {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
-            // Without the lock, so that others may write.
+            // Reads without holding the lock, so that others may write.
             let length = (&*self.socket).read(&mut chunk)?;
             let mut tls = lock(tls);
             let mut unread = &chunk[..length];
@@ -123,7 +123,7 @@ fn flush(tls: &mut ClientConnection, mut socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes any certificate.
+/// Verifier that accepts any certificate.
 #[derive(Debug)]
 struct AnyServer;
 

@@ -1,8 +1,8 @@
-//! The clock of the machine.
+//! The machine's clock.
 
 use std::time::SystemTime;
 
-/// The clock, in Unix seconds; 0 before 1970.
+/// Current time in Unix seconds; 0 before 1970.
 pub(crate) fn unix_s() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

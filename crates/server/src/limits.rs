@@ -1,4 +1,4 @@
-//! Every limit of the shell, what it protects, and what happens when it is met.
+//! Every limit of the server: its unit, what it protects, and what happens when it is reached.
 
 mod http;
 
@@ -9,475 +9,484 @@ pub(crate) use self::http::*;
 /// Bytes read from one connection before another has its turn.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 
-/// Connections read before the node's mail is looked at again.
+/// Connections read before the messages of the node and of other threads are looked at again.
 pub(crate) const READS_PER_TURN: usize = 80;
 
-/// Shares that go to the ledger together while connections wait to be read: a group costs a sync
-/// and two changes of threads, whatever its size. Flat out so many come in five milliseconds.
+/// Shares committed to the ledger as one group while connections wait to be read: a group costs a sync and
+/// two thread switches, whatever its size. At full load this many come in about five milliseconds.
 pub(crate) const CREDITS_PER_GROUP: usize = 1024;
 
-/// How long the first of them waits for others while connections wait to be read: who keeps the loop
-/// busy, with whatever, holds up nobody's reply.
+/// Time in milliseconds that the first share of a group waits for more while connections wait to be read, so
+/// that a client which keeps the loop busy delays nobody's reply for longer.
 pub(crate) const GROUP_MS: u64 = 5;
 
-/// Bytes that wait to leave on a connection. At this mark nothing more is read from it.
+/// Bytes queued to leave on a connection at which nothing more is read from it.
 pub(crate) const OUT_BYTES_HIGH: usize = 64 * 1024;
 
-/// Bytes that wait to leave on a connection. Beyond it the connection is reset: it does not read.
+/// Bytes queued to leave on a connection. Beyond it the connection is reset, since its peer does not read.
 /// The longest reply is a list of transactions, at most about 20,000 ids of 67 bytes.
 pub(crate) const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Bytes that wait to leave on all connections together. Beyond it a connection to which something is
-/// sent is reset if more than [`OUT_BYTES_FAIR`] wait on it: some twenty jobs that it has not read.
+/// Bytes queued to leave on all connections together. Beyond it a connection is reset when something is sent
+/// to it and more than [`OUT_BYTES_FAIR`] are queued on it: some twenty unread jobs.
 pub(crate) const OUT_BYTES_ALL_MAX: usize = 256 * 1024 * 1024;
 
-/// See [`OUT_BYTES_ALL_MAX`]: what every connection may have waiting, however many others have.
+/// Bytes that every connection may have queued, even when [`OUT_BYTES_ALL_MAX`] is reached.
 pub(crate) const OUT_BYTES_FAIR: usize = 16 * 1024;
 
-/// Lines are written whole and together up to this many bytes, so that none is cut by a segment:
-/// some miners take a cut line for an error.
+/// Bytes up to which whole lines are written together, so that no line is split over two TCP segments: some
+/// miners take a split line for an error.
 pub(crate) const WRITE_BYTES: usize = 1400;
 
-/// Connections the kernel keeps for us to accept.
+/// Connections that the kernel queues until they are accepted.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
-/// Connections taken from one listener before anything else has its turn; one costs 20 µs. None is
-/// taken while so many that are not open yet wait to be read.
+/// Connections accepted from one listener before anything else has its turn; each costs 20 µs. None is
+/// accepted while this many unopened ones wait to be read.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
-/// Of the [`READS_PER_TURN`], those of connections that are not open yet. Each may be read three times
-/// more before it has logged in, and honest miners wait for no more than all of that.
+/// Connections read out of each [`READS_PER_TURN`] that are not open yet (PROXY header, TLS handshake, no
+/// login). Each may be read three more times before it has logged in, so that honest miners never wait for
+/// more than that.
 pub(crate) const OPENINGS_PER_TURN: usize = 16;
 
-/// How long a connection that has logged in has to earn before it gives way to others of an address
-/// that would hold as many, when all places are taken. Miners are given shares of a few seconds.
+/// Milliseconds that a logged-in connection has to send an accepted share; until then it is not closed for a
+/// newcomer whose address would hold as many places, when all are taken. Miners get difficulties that mean a
+/// share every few seconds.
 pub(crate) const UNPROVEN_MS: u64 = 60_000;
 
-/// Ports that miners connect to: `host`:`port` and those of `listen`.
+/// Ports that miners connect to: `host`:`port` and those of `listen`. More are refused at the start.
 pub(crate) const LISTENERS_MAX: usize = 16;
 
-/// A connection that has sent nothing for so long is reset. Nobody is told: a Goldshell opens one
-/// every 12 s only to see whether the port is open.
+/// Milliseconds after which a connection that has sent nothing is reset. It is not logged: a Goldshell opens
+/// one every 12 s only to see whether the port is open.
 pub(crate) const SILENT_START_MS: u64 = 60_000;
 
-/// How long a proxy's header may take, and then a TLS handshake. Beyond it the connection is reset.
+/// Milliseconds for a PROXY header, and then for a TLS handshake. Beyond it the connection is reset.
 pub(crate) const OPENING_MS: u64 = 10_000;
 
-/// How long a connection that ends may take to read what was sent before. Then it is reset.
+/// Milliseconds that a closing connection has to read what was already sent. Then it is reset.
 pub(crate) const CLOSING_MS: u64 = 10_000;
 
-/// Reads of connections in their TLS handshake before anything else has its turn: one costs up to
-/// a millisecond, with an RSA key of 4096 bits four.
+/// TLS handshake reads before anything else has its turn: each costs up to a millisecond, with an RSA key of
+/// 4096 bits four.
 pub(crate) const HANDSHAKES_PER_TURN: usize = 4;
 
-/// Bytes a peer may send for a TLS handshake; a usual one is below 1 KiB. Beyond it the connection
-/// ends.
+/// Bytes a peer may send for a TLS handshake; a usual one is below 1 KiB. Beyond it the connection is closed.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 
-/// Plaintext of one TLS record, for a line that is longer than a segment.
+/// Bytes of plaintext in one TLS record, for lines longer than a TCP segment.
 pub(crate) const TLS_RECORD_BYTES: usize = 16 * 1024;
 
-/// Bytes read of a certificate's or a key's file.
+/// Bytes read of a certificate's or a key's file. The rest is ignored.
 pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Descriptors kept for the node when connections are many.
+/// File descriptors left to the node when the number of connections is derived from the system's limit.
 pub(crate) const DESCRIPTORS_KEPT: usize = 512;
 
-/// How often the pool is told that time has passed.
+/// Milliseconds between two ticks of the pool, its only source of time besides events.
 pub(crate) const TICK_MS: u64 = 250;
 
-/// Wait between attempts to write what the disk refused.
+/// Milliseconds between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
-/// Wait between attempts to keep room for found blocks.
+/// Wait between attempts to reserve disk space for found blocks.
 pub(crate) const RESERVE_RETRY: Duration = Duration::from_secs(30);
 
-/// What stays wrong is said again after so long, then after twice as long, and so on, up to this.
+/// Wait before a persisting problem is logged again, doubled each time up to the second.
 pub(crate) const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) const COMPLAIN_AGAIN_MAX: Duration = Duration::from_secs(3600);
 
-/// Alarms that wait to be delivered. The oldest is dropped for a new one; the next that is delivered
-/// says how many were.
+/// Alarms queued for delivery. Beyond it the oldest is dropped; the next that is delivered says how many
+/// were.
 pub(crate) const ALARMS_WAITING_MAX: usize = 1_000;
 
-/// How long one delivery of an alarm may take. Then it has failed and is tried again.
+/// Milliseconds for one delivery of an alarm. Then it has failed and is tried again.
 pub(crate) const WEBHOOK_CALL_MS: u64 = 4_000;
 
-/// Wait before an alarm is tried again, doubled each time up to the second.
+/// Milliseconds before an alarm's delivery is tried again, doubled each time up to the second.
 pub(crate) const WEBHOOK_RETRY_MS: u64 = 1_000;
 pub(crate) const WEBHOOK_RETRY_MS_MAX: u64 = 60_000;
 
-/// Times that a receiver may refuse an alarm (HTTP 4xx). Then the alarm is dropped: another may please.
+/// Times that a receiver may refuse an alarm (HTTP 4xx). Then this alarm is dropped, so that it does not
+/// block the next.
 pub(crate) const WEBHOOK_REFUSALS_MAX: u32 = 3;
 
-/// How long a stop tries to deliver what is left.
+/// Milliseconds that a stop tries to deliver queued alarms. Then they are dropped.
 pub(crate) const WEBHOOK_STOP_MS: u64 = 2_000;
 
-/// Characters of an alarm's text. Discord refuses more than 2,000.
+/// Characters of an alarm's text. Beyond it the text is cut. Discord refuses more than 2,000.
 pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
 
-/// How long the ledger may take to store an address. Then whoever asked is told that it failed.
+/// Milliseconds for the ledger to store a payout address. Then the caller is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
 
-/// How long the ledger may take to tell whether an account is somebody's. Then no user is added.
+/// Time for the ledger to tell whether an account already has an owner. Then no user is added.
 pub(crate) const OWNER_LOOK: Duration = Duration::from_secs(2);
 
-/// How long an operator's order is waited for: an address and a password may have to be written.
+/// Milliseconds that a caller waits for an operator's order, which may have to write an address and a
+/// password.
 pub(crate) const ORDER_MS: u64 = 10_000;
 
-/// How long a look at the pool waits for the round. Then it is as it was read last.
+/// Time that a status of the pool waits for the open round. Then the last one read is shown.
 pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(500);
 
-/// Times of its reading after which the round is read anew.
+/// The open round is read again after this many times the time that the last reading took.
 pub(crate) const ROUND_REST: u32 = 20;
 
-/// Threads that hash passwords; half the cores, if that is less. Each needs 4 MiB while it does.
+/// Threads that hash passwords; at most half the cores. Each needs 4 MiB while it hashes.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 
-/// How long a stop may take before the threads are left behind.
+/// Milliseconds for a whole stop. Then the remaining threads are left behind.
 pub(crate) const CLOSE_MS: u64 = 10_000;
 
-/// How long a stop waits for the last shares to become durable.
+/// Milliseconds that a stop waits for the last shares to become durable. Then they stay unanswered.
 pub(crate) const FINISH_MS: u64 = 3_000;
 
-/// Wait after a panic of the pool before it starts again.
+/// Milliseconds after a panic of the pool before it starts again.
 pub(crate) const RESTART_MS: u64 = 50;
 
-/// Rows that a payout writes or deletes in one transaction beside a running server, whose own
-/// transactions wait for it: a few milliseconds.
+/// Rows that a payout writes or deletes in one transaction beside a running server, whose own transactions
+/// wait for it: a few milliseconds.
 pub(crate) const PAYOUT_ROWS_PER_TRANSACTION: u32 = 500;
 
-/// How long what a proxy has sent to a server may wait to be acknowledged by that machine.
+/// Time for which data that a proxy sent to a server may stay unacknowledged by TCP. Then the connection is
+/// lost.
 pub(crate) const DIALED_SILENCE: Duration = Duration::from_secs(20);
 
-/// How long a proxy that stops waits for the answers that servers owe its miners.
+/// Milliseconds that a stopping proxy waits for replies that servers owe its miners. Then they are lost.
 pub(crate) const PROXY_STOP_MS: u64 = 1_000;
 
-/// When no miner has moved for so long, the log says how the moves went.
+/// Milliseconds without a moved miner after which the log sums up the moves.
 pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
 
-/// How long an order to a running proxy may take, either way.
+/// Milliseconds for an order to a running proxy, in each direction. Then the connection is closed.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;
 
-/// How long miners may be held still while they are handed over to another process, all together. Then
-/// the old one goes on.
+/// Milliseconds for which all miners together may be paused while they are handed over to another process.
+/// Then the old process keeps them.
 pub(crate) const HANDOVER_MS: u64 = 5_000;
 
-/// How long the other process may take before that to make all ready; miners notice nothing.
+/// Milliseconds for the other process to get ready before that; miners notice nothing. Then the handover
+/// fails.
 pub(crate) const PREPARE_MS: u64 = 10_000;
 
-/// How often a proxy looks its servers' names up; one that cannot be found; how long a start waits for the
-/// first answers.
+/// Interval of a proxy's name lookups of its servers; retry interval of a name that was not found; time that
+/// a start waits for the first answers.
 pub(crate) const NAME_EVERY: Duration = Duration::from_secs(15);
 pub(crate) const NAME_RETRY: Duration = Duration::from_secs(2);
 pub(crate) const NAME_FIRST: Duration = Duration::from_secs(2);
 
-/// Addresses of one name that a proxy tries.
+/// Addresses of one name that a proxy tries. The others are ignored.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
-/// Lines for standard error that wait for its reader; how long a process that ends waits for that.
+/// Lines queued for standard error, beyond which lines are dropped; and the time that an ending process waits
+/// for its reader.
 pub(crate) const STDERR_LINES_MAX: usize = 1_024;
 pub(crate) const STDERR_END: Duration = Duration::from_millis(500);
 
-/// Bytes of what is handed over of one miner: what waits to leave on two connections, in hex, and more.
+/// Bytes of the handover frame of one miner: the bytes queued on its two connections, in hex, and its state.
 pub(crate) const HANDOVER_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of an order.
+/// Bytes of an order on the control socket. A longer one is refused.
 pub(crate) const CONTROL_LINE_BYTES: u64 = 1024;
 
-/// How long hsd may take for an answer. Then the call has failed.
+/// Time for an answer of hsd. Then the call has failed.
 pub(crate) const HSD_CALL: Duration = Duration::from_secs(30);
 
-/// How long hsd's wallet may take to choose coins for a payment and to sign it. Then nothing was
-/// paid, and the next run begins anew.
+/// Time for hsd's wallet to choose coins for a payment and to sign it. Then nothing was paid, and the next
+/// run begins anew.
 pub(crate) const HSD_CREATE: Duration = Duration::from_secs(300);
 
-/// Bytes of an answer of hsd. Beyond it the call has failed. Its longest are a hundred transactions
-/// of a wallet's history, each with its hex; one of a payment has about 500 kB.
+/// Bytes of an answer of hsd. Beyond it the call has failed. The longest are a hundred transactions of a
+/// wallet's history, each with its hex; one of a payment has about 500 kB.
 pub(crate) const HSD_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What is shown of an error text of hsd.
+/// Characters shown of an error text of hsd. The rest is cut.
 pub(crate) const HSD_SAYING_CHARS: usize = 300;
 
-/// Accounts that one transaction pays; the others are paid by the next. Without it a transaction
-/// would outgrow what nodes pass on.
+/// Accounts that one transaction pays; the others are paid by the next. More would make a transaction that
+/// nodes do not relay.
 pub(crate) const PAYMENT_OUTPUTS_MAX: usize = 1000;
 
-/// Weight of a transaction that nodes pass on (hsd lib/protocol/policy.js, MAX_TX_WEIGHT). A
-/// heavier payment is not sent.
+/// Weight of a transaction that nodes relay (hsd lib/protocol/policy.js, MAX_TX_WEIGHT). A heavier payment is
+/// not sent.
 pub(crate) const PAYMENT_WEIGHT_MAX: usize = 400_000;
 
-/// Blocks that a payment is deep before the next one begins, where coinbases mature later.
+/// Confirmations of a payment before the next one begins, where coinbases mature later than that.
 pub(crate) const PAYMENT_DEPTH_MAX: u32 = 12;
 
-/// Outputs of a payment that a node is asked for, to see whether it is in the chain.
+/// Outputs of a payment that the node is asked about to see whether it is in the chain. The others are not
+/// asked.
 pub(crate) const OUTPUTS_ASKED_MAX: usize = 16;
 
-/// Pages of a wallet's history, a hundred transactions each, in which the spender of an input is
-/// looked for. Beyond it nobody can tell, and nothing is paid.
+/// Pages of a wallet's history, a hundred transactions each, searched for the spender of an input. Beyond it
+/// the payment's state stays unknown, and nothing is paid.
 pub(crate) const HISTORY_PAGES_MAX: usize = 500;
 
 /// Bytes of an old shares file that is imported or checked. A longer one is refused.
 pub(crate) const SHARES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Findings of a ledger's check that are told; what is beyond is of the same kind.
+/// Findings of a ledger's check that are reported. Further ones are dropped; they are of the same kind.
 pub(crate) const FINDINGS_MAX: usize = 1000;
 
-/// Blocks that a report shows, the latest.
+/// Blocks shown in a report: the latest. The others are left out.
 pub(crate) const REPORT_BLOCKS_MAX: u32 = 100;
 
-/// Wait between attempts to commit what the disk refused, until it is given up.
+/// Milliseconds between attempts to commit what the disk refused, until [`LEDGER_PATIENCE_MS`].
 pub(crate) const LEDGER_RETRY_MS: u64 = 100;
 
-/// How long shares wait for a disk that refuses. Then they are refused until it does not.
+/// Milliseconds that shares wait for a disk that refuses. Then they are refused until a write succeeds.
 pub(crate) const LEDGER_PATIENCE_MS: u64 = 2_000;
 
-/// How long another process may write to the ledger before the log says so. Shares wait.
+/// Milliseconds that another process may write to the ledger, while shares wait, before the log says so.
 pub(crate) const LEDGER_STALL_MS: u64 = 2_000;
 
-/// How long SQLite itself waits for another process's transaction before the keeper hears of it.
+/// Milliseconds that SQLite itself waits for another process's transaction before the keeper is told.
 pub(crate) const LEDGER_BUSY_MS: u64 = 100;
 
-/// How long a stop tries to commit what is left.
+/// Milliseconds that a stop tries to commit what is left. Then it is dropped; it was not acknowledged.
 pub(crate) const LEDGER_STOP_MS: u64 = 4_000;
 
-/// Rows kept of workers that never had a share accepted, by worker and ten minutes.
+/// Rows kept of workers that never had a share accepted, one for each worker and ten minutes.
 pub(crate) const UNPROVEN_MAX: usize = 4_096;
 
-/// Of these, rows that other servers of the pool are told each second.
+/// Of these, rows that are shown to other servers of the pool each second: those with the most rejects.
 pub(crate) const REFUSED_TOLD_MAX: usize = 64;
 
-/// Tallies committed beside one group of shares, so that they do not hold it up.
+/// Rows of worker statistics committed along with one group of shares, so that they do not delay it.
 pub(crate) const TALLIES_PER_COMMIT: usize = 200;
 
-/// Tallies that wait to be committed, by worker and ten minutes. Others are forgotten: they are not
-/// money.
+/// Rows of worker statistics queued to be committed, one for each worker and ten minutes. Beyond it further
+/// ones are dropped: they are not money.
 pub(crate) const TALLIES_WAITING_MAX: usize = 100_000;
 
-/// Ids of accounts and of workers that are remembered. At the limit all are looked up anew.
+/// Row ids of accounts and workers that are cached. At the limit all are dropped and looked up again.
 pub(crate) const LEDGER_IDS_MAX: usize = 100_000;
 
-/// Blocks of ours that the node is asked about at once.
+/// Blocks of the pool that the node is asked about at once. The others follow in later questions.
 pub(crate) const LOCATE_MAX: i64 = 2_000;
 
-/// Those of them whose end is not known. If there are more they have turns.
+/// Of these, blocks whose end is not known. If there are more they take turns.
 pub(crate) const LOCATE_OPEN_MAX: i64 = 1_000;
 
-/// Those of them that are known for good and far below the tip; they have turns.
+/// Of these, blocks that are final and far below the tip; they take turns.
 pub(crate) const LOCATE_REST_MAX: i64 = 100;
 
-/// How long the node's answer about blocks is waited for. Then it may be asked again.
+/// Milliseconds that the node's answer about blocks is awaited. Then it may be asked again.
 pub(crate) const LOCATE_MS: u64 = 5_000;
 
-/// Blocks this far below the tip are looked at for as long as their fate can be expected to change.
+/// Heights below the tip down to which every block of the pool is checked again with each question.
 pub(crate) const WATCHED_HEIGHTS: u32 = 1_000;
 
-/// Rows that one slice of the ledger's upkeep reads, so that shares do not wait for it.
+/// Rows that one slice of the ledger's compaction reads, so that shares do not wait for it.
 pub(crate) const TIDY_ROWS: i64 = 1_000;
 
-/// Wait between two slices of the upkeep.
+/// Milliseconds between two slices of the compaction.
 pub(crate) const TIDY_PAUSE_MS: u64 = 50;
 
-/// Wait until the upkeep is looked at again when nothing was left to do.
+/// Milliseconds until the compaction checks again when nothing was left to do.
 pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
 
-/// The same where a server is waited for.
+/// The same while it waits for a server that has not shipped everything.
 pub(crate) const TIDY_BEHIND: Duration = Duration::from_secs(5);
 
-/// Heights below the tip at which credit stays as it is.
+/// Heights below the tip whose credit is kept uncompacted.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
 
-/// How often what is pending for a shared ledger becomes a batch, while there is something. A new tip
-/// and the stop have it sealed at once.
+/// Milliseconds between batches for the shared ledger, while shares are pending. A new tip and a stop seal
+/// one at once.
 pub(crate) const SEAL_EVERY_MS: u64 = 1_000;
 
-/// Bytes of batches that wait for the shared ledger. Then what is new stays pending, summed up, until
-/// some of them are shipped: shares are taken all the same.
+/// Bytes of batches waiting for the shared ledger. Beyond it new shares stay pending, summed up, until some
+/// batches are shipped; shares are accepted all the same.
 pub(crate) const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// How long batches are kept after they were shipped, in seconds.
+/// Seconds that batches are kept after they were shipped.
 pub(crate) const OUTBOX_KEPT_S: i64 = 7 * 86_400;
 
-/// Bytes of the ledger's log from which another thread copies it into the file. A copy syncs twice
-/// beside the groups of shares, which wait for it.
+/// Bytes of the ledger's write-ahead log from which another thread copies it into the file. A copy syncs
+/// twice beside the groups of shares, which wait for it.
 pub(crate) const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Bytes of it from which the ledger's thread finishes the copying, so that the log begins anew.
+/// Bytes of the write-ahead log from which the ledger's thread finishes the copy itself, so that the log can
+/// be reset.
 pub(crate) const WAL_BYTES_HIGH: u64 = 64 * 1024 * 1024;
 
-/// How often the log is looked at beside that. One that is longer than [`WAL_BYTES`] and was not written to
-/// since the last look is copied and made short.
+/// Interval at which the log is checked besides that. A log longer than [`WAL_BYTES`] that was not written to
+/// since the last check is copied and truncated.
 pub(crate) const WAL_LOOK: Duration = Duration::from_secs(10);
 
-/// How often that is tried while readers keep it from beginning anew.
+/// Interval of these attempts while readers keep the log from being reset.
 pub(crate) const WAL_FINISH_EVERY: Duration = Duration::from_millis(500);
 
-/// A ledger's file up to this size is checked whole at the start.
+/// Bytes of a ledger's file up to which it is checked whole at the start. A larger one is not.
 pub(crate) const LEDGER_CHECK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// How often the driver shows what it does to whoever looks.
+/// Milliseconds between two snapshots that the driver publishes.
 pub(crate) const LIVE_MS: u64 = 1_000;
 
-/// How often the workers in it are made anew: that takes time for each of them.
+/// Milliseconds between two snapshots of the workers, which cost time for each worker.
 pub(crate) const LIVE_WORKERS_MS: u64 = 2_000;
 
-/// Workers that the loop copies at a time for whoever looks, about: a millisecond and a half.
+/// Workers copied into the snapshot at a time, about: a millisecond and a half of the driver's loop.
 pub(crate) const LIVE_SLICE: usize = 2_048;
 
-/// Wait before it copies the next ones.
+/// Milliseconds before the next of them are copied.
 pub(crate) const LIVE_SLICE_MS: u64 = 10;
 
-/// How long after somebody looked the workers are made at all.
+/// Milliseconds after the last reader of the workers' snapshot for which it is still made.
 pub(crate) const LIVE_ASKED_MS: u64 = 60_000;
 
-/// How old what the driver shows may be. A driver that shows nothing for so long is in trouble.
+/// Maximum age of the driver's snapshot. A driver that publishes none for so long is reported as in trouble.
 pub(crate) const LIVE_ANSWER: Duration = Duration::from_secs(3);
 
-/// Groups of shares on their way to the ledger whose latency is measured. Others are not.
+/// Groups of shares on their way to the ledger whose latency is measured. Further ones are not measured.
 pub(crate) const LIVE_REPLIES_MAX: usize = 65_536;
 
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
 const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);
 
-/// Over how long a drain moves miners away if nothing is said.
+/// Seconds over which a drain moves miners away if the operator does not say.
 pub(crate) const DRAIN_S: u64 = 60;
 
-/// How long a host of the shared ledger may be silent while a connection is made to it: each step. Then
-/// the next host is tried.
+/// Silence allowed to a host of the shared ledger in each step of connecting. Then the next host is tried.
 pub(crate) const SQL_CONNECT: Duration = Duration::from_secs(3);
 
-/// How much longer than a statement may take its answer is waited for, in milliseconds. Then the
-/// connection is lost: the database, its host or the way there hangs.
+/// Milliseconds beyond a statement's own time limit that its answer is awaited. Then the connection counts as
+/// lost: the database, its host or the network hangs.
 pub(crate) const SQL_ANSWER_MS: u64 = 5_000;
 
-/// Names of hosts that the system is asked for at a time. The next one is not found.
+/// Host names that the system resolver is asked for at a time. Beyond it a lookup fails.
 pub(crate) const RESOLVING_MAX: usize = 8;
 
-/// How long its host may not answer the system. Then the connection is lost.
+/// Time for which the database's host may leave TCP data unacknowledged. Then the connection is lost.
 pub(crate) const SQL_SILENCE: Duration = Duration::from_secs(10);
 
-/// How long one statement may take there, in milliseconds. Then it has failed.
+/// Milliseconds for one statement of the shared ledger. Then it has failed.
 pub(crate) const SQL_STATEMENT_MS: u64 = 30_000;
 
-/// How long a transaction there may wait for its next statement, in milliseconds. Then the database ends
-/// the session: others may be waiting for what it has locked.
+/// Milliseconds that a transaction of the shared ledger may wait for its next statement. Then the database
+/// ends the session, since others may be waiting for its locks.
 pub(crate) const SQL_IDLE_MS: u64 = 10_000;
 
-/// How long it may take for a command that an operator waits for, in milliseconds.
+/// Milliseconds for one statement of the shared ledger in a command that an operator waits for.
 pub(crate) const SQL_PATIENCE_MS: u64 = 600_000;
 
-/// How long after it was last seen a server counts as running, in milliseconds.
+/// Milliseconds after it was last seen for which HTTP shows a server as running.
 pub(crate) const SERVER_LIVE_MS: u64 = 10_000;
 
-/// How long after it was last seen a payout waits for what a server has not shipped.
+/// Time after it was last seen for which a payout waits for the shares that a server has not shipped.
 pub(crate) const SERVER_AWAITED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Statements that a connection keeps ready. At the limit all are prepared anew.
+/// Prepared statements cached for a connection. At the limit all are dropped and prepared again.
 pub(crate) const SQL_STATEMENTS_MAX: usize = 128;
 
-/// How often users, bans, drains and found blocks of other servers are looked for, where nothing is
-/// heard of them.
+/// Interval at which users, bans, drains and found blocks of other servers are polled, in case no
+/// notification comes.
 pub(crate) const SHARED_LOOK: Duration = Duration::from_secs(1);
 
-/// How long a start waits for the shared ledger where it can do without.
+/// Time that a start waits for the shared ledger where it can do without it (users are cached in a file).
 pub(crate) const SHARED_START: Duration = Duration::from_secs(2);
 
-/// How long it waits where it cannot: nobody knows yet who may mine, and one host that hangs is passed
-/// over in it. Then it has failed.
+/// Time that a start waits for the shared ledger where no users are cached, so that nobody could mine; one
+/// unresponsive host is skipped within it. Then the start fails.
 pub(crate) const SHARED_FIRST_START: Duration = Duration::from_secs(60);
 
-/// How long nothing is written there after it was found to be away.
+/// Time without writing users or bans to the shared ledger after it was found to be away.
 pub(crate) const SHARED_AWAY: Duration = Duration::from_secs(2);
 
-/// How long a stop waits for threads that wait for the disk. Then they are left behind: what they have
-/// not written was not acknowledged either.
+/// Time that a stop waits for threads that write to the disk. Then they are left behind: nothing they had
+/// still to write was acknowledged.
 pub(crate) const CLERKS_STOP: Duration = Duration::from_secs(6);
 
-/// How long a stop waits for threads that may be waiting for the shared ledger. Batches that are not
-/// shipped then go after the next start.
+/// Time that a stop waits for threads that may be waiting for the shared ledger. Unshipped batches are
+/// shipped after the next start.
 pub(crate) const SHARED_STOP: Duration = Duration::from_secs(2);
 
-/// How long a ban that is over stays in the shared ledger.
+/// Seconds that an expired ban stays in the shared ledger.
 pub(crate) const SHARED_BANS_KEPT_S: u64 = 7 * 24 * 60 * 60;
 
-/// Bytes of a block that is read back. hsd's blocks are at most 1 MB without and 4 MB with their
-/// witnesses (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). A larger one is none.
+/// Bytes of a block that is read back. hsd's blocks are at most 1 MB without and 4 MB with their witnesses
+/// (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). Anything larger is not taken for a block.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
-/// How long after it was found a block is brought to other servers.
+/// Seconds after it was found for which a block is relayed to other servers.
 pub(crate) const RELAY_S: u64 = 60 * 60;
 
-/// Blocks that wait for the shared ledger. The oldest is forgotten.
+/// Blocks queued for the shared ledger. Beyond it the oldest is dropped from the relay.
 pub(crate) const RELAY_OWED_MAX: usize = 16;
 
-/// Blocks of other servers that are looked at, the latest.
+/// Blocks of other servers that are looked at: the latest. The others are ignored.
 pub(crate) const RELAY_LISTED_MAX: usize = 256;
 
-/// How long a block stays in the shared ledger.
+/// Seconds that a block stays in the shared ledger.
 pub(crate) const RELAY_KEPT_S: u64 = 24 * 60 * 60;
 
-/// Times that a transaction is begun anew when others were in its way. Then it has failed.
+/// Times that a transaction is repeated after a conflict with others. Then it has failed.
 pub(crate) const SQL_TRIES_MAX: u32 = 20;
 
-/// Rows that one statement takes to the shared ledger.
+/// Rows that one statement ships to the shared ledger.
 pub(crate) const SHIP_ROWS: usize = 10_000;
 
-/// How often a server tells the shared ledger that it is alive.
+/// Interval at which a server writes to the shared ledger that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// How long after that a server counts as alive.
+/// Milliseconds after its last heartbeat for which other servers count a server as alive.
 pub(crate) const ALIVE_MS: i64 = 10_000;
 
 /// Wait between attempts to reach the shared ledger.
 pub(crate) const SHARED_RETRY: Duration = Duration::from_secs(1);
 
-/// The shared ledger answers once a second; silent for longer, it is shown as away.
+/// Time without an answer of the shared ledger, which gives one each second, after which it is shown as away.
 pub(crate) const SHARED_SILENT: Duration = Duration::from_secs(5);
 
-/// How far the database's clock and ours may be apart, in milliseconds. Beyond it the log says so.
+/// Milliseconds by which the database's clock and ours may differ. Beyond it the log says so.
 pub(crate) const CLOCKS_APART_MS: i64 = 5_000;
 
-/// Batches that wait from which on the log says so.
+/// Waiting batches from which on the log says so.
 pub(crate) const BEHIND_BATCHES: i64 = 10;
 
-/// How long the file has to begin a new origin. Then the shared ledger is compared anew.
+/// Milliseconds that the ledger's file has to begin a new origin. Then the shared ledger is compared again.
 pub(crate) const PART_MS: u64 = 60_000;
 
-/// How long something may be left undone by the thread that is there for it. Then it is an alarm.
+/// Time that a thread may leave its work undone. Then an alarm is raised.
 pub(crate) const DUTY_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Wait before work that ended by a bug is begun anew.
+/// Wait before work that ended by a panic is begun again.
 pub(crate) const DUTY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Wait before a shared ledger that cannot tell what is new is asked to once more.
+/// Wait before a shared ledger that does not support notifications is asked for them again.
 pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(60);
 
-/// How long a server's node may know less than the shared ledger was shown before the log and an alarm
-/// say so.
+/// Time that a server's node may know less chain work than the shared ledger was shown. Then the log and an
+/// alarm say so.
 pub(crate) const BEHIND_TOLD: Duration = Duration::from_secs(30);
 
-/// So many blocks below the highest tip that a ledger was shown there is no job: what is divided is
-/// deeper on main, and no reorganisation or slow peer brings an honest node there.
+/// Heights below the highest tip that a ledger was shown at which no job is made: on main, blocks are divided
+/// deeper than that, and no reorganisation or slow peer brings an honest node there.
 pub(crate) const JOB_BEHIND_HEIGHTS: u32 = 6;
 
-/// How often a server looks after blocks in the shared ledger.
+/// Interval at which the coordinator (the holder of the lease) checks blocks in the shared ledger.
 pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
 
-/// Blocks of a server's file that are brought to the shared ledger, the newest ones.
+/// Blocks copied from a server's file to the shared ledger: the newest. The others are not copied.
 pub(crate) const FOUND_COPIED_MAX: i64 = 10_000;
 
-/// How long a dump waits for servers that have not shipped all that belongs to it, in seconds. Then it
-/// is written without.
+/// Seconds that a share dump waits for servers that have not shipped everything belonging to it. Then it is
+/// written without.
 pub(crate) const DUMP_PATIENCE_S: i64 = 10;
 
-/// How long a server that is not heard of is waited for by dumps: longer than a database is away.
+/// Milliseconds after it was last seen for which share dumps wait for a server: longer than a database is
+/// away.
 pub(crate) const AWAITED_MS: i64 = 86_400_000;
 
-/// How long the shared ledger knows a batch's digest, in seconds. Longer than files keep the batch.
+/// Seconds that the shared ledger keeps a batch's digest; longer than files keep the batch.
 pub(crate) const SHARED_BATCHES_KEPT_S: i64 = 30 * 86_400;
 
-/// How much earlier than that it may know no more of a batch: clocks are apart, and shipping takes time.
+/// Seconds before that at which a missing digest is already explained by its age: clocks differ, and shipping
+/// takes time.
 pub(crate) const FORGETTING_S: i64 = 86_400;
 
 const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);

@@ -1,4 +1,4 @@
-//! What other threads tell the driver. What the node says goes first.
+//! Messages of other threads to the driver. Those of the node are processed first.
 
 use hstratum_core::chain::block::{Solution, Verdict};
 use hstratum_core::chain::template::{RawTransactions, TemplateParts};
@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 
 use crate::node::Look;
 
-/// From the node.
+/// Messages of the node.
 pub enum NodeMail {
     /// The chain's new tip.
     Tip(Hash, Height),
@@ -23,79 +23,78 @@ pub enum NodeMail {
     Template(Box<TemplateParts>),
     /// The transactions of a template.
     Transactions(u64, Arc<[u8]>),
-    /// Why there is no template.
+    /// Reason why there is no template.
     NoTemplate(String),
-    /// What became of a block that was offered.
+    /// Verdict on a block that was offered.
     BlockResult(Hash, Verdict),
-    /// The node's height, and which of the blocks asked about are on its main chain.
+    /// The node's view of the chain, and which of the blocks asked about are on its main chain.
     Located(Look),
-    /// Read the certificate anew.
+    /// Read the certificate again.
     ReloadCertificates,
-    /// Pay an account there from now on.
+    /// Set an account's payout address.
     SetAddress(AddressMail),
-    /// The operator wants something.
+    /// Order of the operator, and the sender of its answer.
     Order(Order, Sender<OrderAnswer>),
-    /// Have another server drain, or end that.
+    /// Make another server drain, or end its drain.
     DrainServer(DrainMail),
-    /// The node stops soon: say so here when proxies have taken their miners elsewhere, or have
-    /// had their time.
+    /// The node stops soon: notify here when proxies have moved their miners, or their time is over.
     Leave(Sender<()>),
-    /// Stop, and say so here when all is flushed.
+    /// The node stops: notify here when everything is flushed.
     Close(Sender<()>),
 }
 
-/// What came of an order.
+/// Answer to an order.
 pub(crate) type OrderAnswer = Result<Answer, Refusal>;
 
-/// Where an account is to be paid, and who waits for that to be durable.
+/// An account's payout address, and the requester waiting for it to be durable.
 pub struct AddressMail {
-    /// Whose.
+    /// Name of the account.
     pub account: String,
-    /// Of this network, in its one spelling.
+    /// Address of this network, in its canonical spelling.
     pub address: String,
-    /// Whoever waits.
+    /// Sender to the requester.
     pub answer: Sender<anyhow::Result<()>>,
 }
 
-/// Which server is to send its miners away, and who waits for it to be told.
+/// Drain order for a server, and the requester waiting for it to be delivered.
 pub struct DrainMail {
-    /// Its name in the shared ledger.
+    /// The server's name in the shared ledger.
     pub server: String,
-    /// Over how many seconds; none: it is to take miners again.
+    /// Seconds over which it sends its miners away; `None`: it accepts miners again.
     pub over_s: Option<u64>,
-    /// Whoever waits.
+    /// Sender to the requester.
     pub answer: Sender<anyhow::Result<()>>,
 }
 
-/// From the threads that work for the driver.
+/// Messages of the worker threads.
 pub enum WorkMail {
-    /// Shares up to here are.
+    /// Shares up to this one are durable.
     Durable(Seq),
-    /// Shares up to here that are not durable were given up.
+    /// Shares up to this one that are not durable were given up.
     NotDurable(Seq),
-    /// Whether the ledger takes shares.
+    /// State of the ledger: whether it accepts shares.
     Ledger(LedgerState),
-    /// How the node's chain compares with what a ledger was shown.
+    /// Comparison of the node's chain with the highest tip that a ledger was shown.
     Evidence(Shown, View, Knowledge),
-    /// It is known what became of this block.
+    /// The verdict on this block is durable.
     BlockAnswered(Hash),
-    /// What a password was found to be.
+    /// Result of checking a password.
     PasswordChecked(Ticket, Password),
-    /// The name, and the password as it was written, if it could be.
+    /// Name of an added user, and the stored password, if it could be written.
     UserAdded(Ticket, String, Result<StoredPassword, NotWritten>),
     /// Users that another server has changed.
     Users(Vec<UserChange>),
-    /// The operator's bans, as they now are.
+    /// All of the operator's bans.
     Bans(Vec<Ban>),
-    /// What was ordered on another server.
+    /// An order given on another server.
     Order(Order),
-    /// An order is carried out, or not.
+    /// Result of an order.
     Answer(OrderId, OrderAnswer),
-    /// The certificate as its files now are.
+    /// The certificate as read again.
     Certificate(Arc<ServerConfig>),
 }
 
-/// Where others post. Cheap to clone; posting never waits.
+/// Sender of messages to the driver. Cheap to clone; sending never waits.
 #[derive(Clone)]
 pub(crate) struct Post {
     node: Sender<NodeMail>,
@@ -103,19 +102,19 @@ pub(crate) struct Post {
     waker: Arc<mio::Waker>,
 }
 
-/// The driver has stopped.
+/// Error: the driver has stopped.
 pub(crate) struct Stopped;
 
-/// Where the driver reads.
+/// The driver's receivers.
 pub struct Mailbox {
     /// From the node.
     pub node: Receiver<NodeMail>,
-    /// From the threads that work for it.
+    /// From the worker threads.
     pub work: Receiver<WorkMail>,
 }
 
 impl Post {
-    /// A mailbox whose mail wakes `waker`'s poll.
+    /// Makes the two ends; a message wakes the poll of `waker`.
     pub(crate) fn new(waker: mio::Waker) -> (Self, Mailbox) {
         let (node, node_mail) = channel();
         let (work, work_mail) = channel();
@@ -131,17 +130,17 @@ impl Post {
         (post, mailbox)
     }
 
-    /// From the node. Mail to a driver that has stopped is dropped.
+    /// Sends a message of the node. It is dropped if the driver has stopped.
     pub(crate) fn node(&self, mail: NodeMail) {
         if self.node.send(mail).is_ok() {
             let _ = self.waker.wake();
         }
     }
 
-    /// From a thread that works for the driver.
+    /// Sends a message of a worker thread.
     ///
     /// # Errors
-    /// When the driver has stopped: nobody waits for what is left to do.
+    /// When the driver has stopped, so that the rest of the work is not needed.
     pub(crate) fn work(&self, mail: WorkMail) -> Result<(), Stopped> {
         self.work.send(mail).map_err(|_| Stopped)?;
         let _ = self.waker.wake();
@@ -149,19 +148,19 @@ impl Post {
     }
 }
 
-/// Which ledger the node's chain was compared with.
+/// Ledger that the node's chain was compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// The server's own file, which only its node was ever asked for.
+    /// The server's own file, which only its own node has shown a chain.
     File,
-    /// The one that several servers share.
+    /// The ledger shared by several servers.
     Shared,
 }
 
-/// Changes of the spool.
+/// Messages to the spool.
 pub enum SpoolMail {
     /// Keep this block, with these transactions.
     Put(Arc<Solution>, Arc<RawTransactions>),
-    /// The node has answered this one.
+    /// The node has answered this block.
     Remove(Hash),
 }

@@ -1,4 +1,4 @@
-//! What the server needs of the node it serves.
+//! Interface of the server to the node it runs in.
 
 use hstratum_core::accounting::ledger::View;
 use hstratum_core::units::{Hash, Height};
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use hstratum_core::chain::block::Solution;
 use hstratum_core::event::Level;
 
-/// A block for the node.
+/// A block offered to the node.
 pub enum Offer {
-    /// Found just now: the node has its transactions, by the template's id.
+    /// Found just now; the node has its transactions, under the template's id.
     Found(Arc<Solution>),
-    /// Left over from an earlier run: whole.
+    /// Left over from an earlier run, with all its bytes.
     Spooled {
         /// The block's hash.
         hash: Hash,
         /// The raw block.
         raw: Vec<u8>,
     },
-    /// Found on another server of the pool: whole. There is no answer.
+    /// Found on another server of the pool, with all its bytes. The node gives no answer.
     Relayed {
         /// The block's hash.
         hash: Hash,
@@ -27,27 +27,27 @@ pub enum Offer {
     },
 }
 
-/// The node. Its methods are called from any thread and must not wait.
+/// The node. Its methods are called from any thread and must not block.
 pub trait Node: Send + Sync {
     /// Offers a block; the answer comes as [`crate::server::Server::block_result`].
     fn offer(&self, offer: Offer);
 
-    /// Asks what it knows of the chain, and which blocks its main chain has at the heights of these;
-    /// the answer comes as [`crate::server::Server::located`].
+    /// Asks for its view of the chain, and which blocks its main chain has at the heights of these; the
+    /// answer comes as [`crate::server::Server::located`].
     fn locate(&self, blocks: Vec<Asked>);
 
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
 }
 
-/// A block that a node is asked about: its hash and its height.
+/// Hash and height of a block that a node is asked about.
 pub type Asked = (Hash, Height);
 
-/// A look at the chain: what the node knew of it, and where it saw blocks of ours.
+/// Result of a look at the chain: the node's view, and the places of the pool's blocks.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// What it knew.
+    /// The node's view of the chain.
     pub view: View,
-    /// Of each block the main chain's one at its height; none where the chain does not reach it.
+    /// For each block, the main chain's block at its height; `None` if the chain does not reach it.
     pub places: Vec<(Hash, Option<Hash>)>,
 }

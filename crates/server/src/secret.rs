@@ -1,8 +1,8 @@
-//! Texts that no log shows.
+//! Secret texts, which are never logged.
 
 use std::fmt;
 
-/// A text that no log shows.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 

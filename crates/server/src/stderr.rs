@@ -1,8 +1,8 @@
-//! Lines on standard error that nobody waits for.
+//! Writes lines to standard error without making the caller wait.
 //!
-//! The reader of a pipe may be gone or stand still, and a disk may be full: a thread of its own
-//! writes, and a queue with a limit is before it. Lines that find no room are counted, and the number
-//! is said with the next one that gets out.
+//! The reader of a pipe may be gone or stuck, and a disk may be full, so a thread of its own writes, behind a
+//! bounded queue. Lines that find the queue full are dropped and counted, and the number is written with the
+//! next line.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -20,14 +20,14 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Word {
     Line(String),
-    /// All that came before is written.
+    /// Notify when everything before it is written.
     Done(SyncSender<()>),
 }
 
-/// Starts the thread, and has it say panics too. Before that, lines are written where they come from.
+/// Starts the thread, and redirects panic messages to it. Before this, lines are written directly.
 ///
 /// # Errors
-/// When there can be no thread.
+/// When the thread cannot be started.
 pub(crate) fn start() -> anyhow::Result<()> {
     let (queue, words) = sync_channel(STDERR_LINES_MAX);
     thread::Builder::new()
@@ -35,13 +35,13 @@ pub(crate) fn start() -> anyhow::Result<()> {
         .spawn(move || write_all(&words))
         .context("failed to start the thread hstratum-stderr")?;
     if QUEUE.set(queue).is_ok() {
-        // The hook of the standard library would wait for the reader.
+        // The standard library's hook would wait for the reader.
         std::panic::set_hook(Box::new(|info| line("error", info)));
     }
     Ok(())
 }
 
-/// Says something to the operator.
+/// Writes a line for the operator.
 pub(crate) fn line(level: &str, text: impl Display) {
     let text = format!("[{level}] {text}\n");
     match QUEUE.get() {
@@ -53,7 +53,7 @@ pub(crate) fn line(level: &str, text: impl Display) {
     }
 }
 
-/// Waits until all is written, but not for a reader that stands still.
+/// Waits until everything is written, but at most [`STDERR_END`] for a stuck reader.
 pub(crate) fn finish() {
     let (done, all_done) = sync_channel(1);
     if let Some(queue) = QUEUE.get()
@@ -82,7 +82,7 @@ fn write_all(words: &Receiver<Word>) {
     }
 }
 
-/// There is nobody to whom a failure could be told.
+/// Writes directly; a failure cannot be reported to anybody.
 fn write(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -1,5 +1,5 @@
-//! The thread that raises alarms: signs and the clock go in, alarms go to the log, the webhook and the
-//! pages that are open.
+//! The thread that raises alarms: takes inputs and the clock, and sends alarms to the log, the webhook and
+//! the open dashboard pages.
 
 pub(crate) mod webhook;
 
@@ -21,14 +21,14 @@ use crate::store::status::Status;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
 
-/// How often the watch is told that time has passed.
+/// Interval at which the monitor is told the time.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Alarms on their way to the pages that are open.
+/// Feed of recent alarms to open dashboard pages.
 #[derive(Default)]
 pub(crate) struct Bulletin(Mutex<VecDeque<Notice>>);
 
-/// An alarm as a page shows it.
+/// An alarm as the dashboard shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub kind: Kind,
@@ -40,7 +40,7 @@ impl Bulletin {
         self.0.lock().expect("nothing panics while it is held")
     }
 
-    /// The oldest goes when nobody takes them.
+    /// Appends an alarm; drops the oldest if nobody takes them.
     fn put(&self, alarm: &Alarm) {
         let mut notices = self.lock();
         if notices.len() == HTTP_EVENTS_MAX {
@@ -52,16 +52,16 @@ impl Bulletin {
         });
     }
 
-    /// Those since the last call.
+    /// Takes the alarms since the last call.
     pub(crate) fn take(&self) -> VecDeque<Notice> {
         std::mem::take(&mut *self.lock())
     }
 }
 
-/// What is looked at beside the signs.
+/// State that alarms are derived from, besides the inputs sent to the thread.
 #[derive(Default)]
 pub(crate) struct Looks {
-    /// None where no ledger is shared.
+    /// `None` without a shared ledger.
     pub shared: Option<Arc<Standing>>,
     pub node_lag: Arc<NodeLag>,
     pub ledger: Arc<Status>,
@@ -88,7 +88,7 @@ impl Looks {
     }
 }
 
-/// Runs until nobody can send more signs.
+/// Runs until all senders of inputs are gone.
 pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<Sign>,

@@ -1,7 +1,7 @@
-//! Delivers alarms: a POST with JSON for each, in their order, signed, tried again until it is taken.
+//! Delivers alarms to a webhook: a signed POST with JSON for each, in order, retried until accepted.
 //!
-//! Nobody waits for it. What waits to be delivered is bounded; what is dropped is counted, and the
-//! next delivery says how many. The URL may hold a token: it is in no log line.
+//! No thread waits for it. The queue is bounded; dropped alarms are counted, and the next delivery says how
+//! many. The URL may contain a token, so it is never logged.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -27,19 +27,19 @@ use crate::secret::Secret;
 
 const URL_BYTES_MAX: usize = 2048;
 
-/// Where alarms are delivered.
+/// Destination of alarms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Of http or https; it may hold a token.
+    /// An http or https URL; it may contain a token.
     pub url: Secret,
-    /// What signs a delivery.
+    /// Key that signs deliveries.
     pub secret: Option<Secret>,
 }
 
-/// The two options together.
+/// Combines the two options.
 ///
 /// # Errors
-/// When a secret has nothing to sign.
+/// When a secret is given without a URL.
 pub(crate) fn config(
     url: Option<Secret>,
     secret: Option<Secret>,
@@ -51,7 +51,7 @@ pub(crate) fn config(
     }
 }
 
-/// A URL of http or https with a host.
+/// Parses an http or https URL with a host.
 pub(crate) fn parse_url(text: &str) -> Option<Secret> {
     let uri: Uri = (text.len() <= URL_BYTES_MAX).then(|| text.parse().ok())??;
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -59,7 +59,7 @@ pub(crate) fn parse_url(text: &str) -> Option<Secret> {
     (is_web && has_host).then(|| Secret(text.to_owned()))
 }
 
-/// Alarms on their way.
+/// Queue of alarms to deliver.
 #[derive(Default)]
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
@@ -69,14 +69,14 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Waiting {
     alarms: VecDeque<(Alarm, u64)>,
-    /// Dropped since the last delivery.
+    /// Number dropped since the last delivery.
     dropped: u64,
-    /// When the last one was pushed.
+    /// Time at which the last one was pushed.
     closed: Option<Instant>,
 }
 
 impl Outbox {
-    /// Takes an alarm of this time, Unix seconds; the oldest makes room for it.
+    /// Queues an alarm of this time, Unix seconds; drops the oldest if the queue is full.
     pub(crate) fn push(&self, alarm: Alarm, time_s: u64) {
         let mut waiting = self.lock();
         if waiting.alarms.len() == ALARMS_WAITING_MAX {
@@ -87,13 +87,14 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// There will be no more.
+    /// Declares that no more alarms will come.
     pub(crate) fn close(&self) {
         self.lock().closed = Some(Instant::now());
         self.changed.notify_all();
     }
 
-    /// The next alarm, and how many were dropped before it; waits for it. None after the last.
+    /// Waits for the next alarm; returns it with its time and the number dropped before it. `None` after the
+    /// last.
     fn next(&self) -> Option<(Alarm, u64, u64)> {
         let mut waiting = self.lock();
         loop {
@@ -111,20 +112,20 @@ impl Outbox {
         self.lock().dropped += count;
     }
 
-    /// How long a delivery may go on; none while there is no stop.
+    /// Time left for deliveries during a stop; `None` while there is no stop.
     fn left(&self) -> Option<Duration> {
         let stop = self.lock().closed? + Duration::from_millis(WEBHOOK_STOP_MS);
         Some(stop.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits before another attempt; a stop cuts it short.
+    /// Waits before another attempt; a stop ends the wait.
     fn pause(&self, wait: Duration) {
         let waiting = self.lock();
         let is_open = |waiting: &mut Waiting| waiting.closed.is_none();
         drop(self.changed.wait_timeout_while(waiting, wait, is_open));
     }
 
-    /// Forgets all that is left.
+    /// Drops all that is left, and returns the number.
     fn abandon(&self) -> usize {
         std::mem::take(&mut self.lock().alarms).len()
     }
@@ -134,7 +135,7 @@ impl Outbox {
     }
 }
 
-/// Delivers until the outbox is closed and empty, or the stop has taken long enough.
+/// Delivers until the queue is closed and empty, or a stop's time is over.
 pub(crate) fn run(
     webhook: &Webhook,
     source: &Source,
@@ -160,15 +161,15 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Who sends them.
+/// Sender named in the deliveries.
 pub(crate) struct Source {
     pub network: Network,
     /// The server's name.
     pub server: String,
 }
 
-/// Ids of deliveries: no other server and no other run has the same, whatever the clocks say and
-/// even where two servers have one name, since a receiver drops what it knows by its id.
+/// Generator of delivery ids, unique among servers and runs, whatever their clocks say and even if two
+/// servers have one name, since a receiver drops deliveries with a known id.
 struct Ids {
     start: String,
     number: u64,
@@ -192,17 +193,17 @@ impl Ids {
 
 enum Delivery {
     Taken,
-    /// The receiver will not have it.
+    /// The receiver refuses this alarm.
     Refused,
     /// The server stops.
     Stopped,
 }
 
-/// Why an attempt has failed.
+/// Reason why an attempt has failed.
 enum Failure {
-    /// The receiver has refused it: what is wrong may be the alarm itself.
+    /// The receiver has refused it: the cause may be this alarm itself.
     Refused(u16),
-    /// Another time it may work.
+    /// It may work at another time.
     Other(String),
 }
 
@@ -211,7 +212,7 @@ struct Courier<'a> {
     url: &'a str,
     key: Option<hmac::Key>,
     node: &'a dyn Node,
-    /// Whether the log says that it does not work.
+    /// The log says that deliveries fail.
     is_failing: bool,
 }
 
@@ -232,7 +233,7 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Tries until it is taken, refused for good, or the stop has taken long enough.
+    /// Tries until it is accepted or refused for good, or a stop's time is over.
     fn deliver(&mut self, id: &str, body: &str, outbox: &Outbox) -> Delivery {
         let mut wait_ms = WEBHOOK_RETRY_MS;
         let mut refusals = 0;
@@ -256,7 +257,7 @@ impl<'a> Courier<'a> {
                 self.node.log(Level::Error, text);
                 return Delivery::Refused;
             }
-            // A stop tries a few times more, at once.
+            // A stop allows a few more attempts without pauses.
             match outbox.left() {
                 None => outbox.pause(Duration::from_millis(wait_ms)),
                 Some(left) => std::thread::sleep(left.min(Duration::from_millis(200))),
@@ -283,7 +284,7 @@ impl<'a> Courier<'a> {
         let status = answered.map_err(|error| Failure::Other(error.to_string()))?;
         match status.status().as_u16() {
             200..300 => Ok(()),
-            // Too early, too many, too slow: all of them for now.
+            // Too early, too many, too slow: all of these are temporary.
             code @ (408 | 425 | 429) => Err(Failure::Other(format!("HTTP {code}"))),
             code @ 400..500 => Err(Failure::Refused(code)),
             code => Err(Failure::Other(format!("HTTP {code}"))),
@@ -315,8 +316,8 @@ fn sign(key: &hmac::Key, timestamp: &str, body: &str) -> String {
     format!("sha256={}", hex(tag.as_ref()))
 }
 
-/// What is delivered. Besides our own fields it has those that Discord (`content`) and Telegram
-/// (`text`) show.
+/// JSON of a delivery. Besides our own fields it has those that Discord (`content`) and Telegram (`text`)
+/// show.
 fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> Value {
     let text = cut(&without_links(&alarm.text));
     let (network, server) = (source.network.name(), &source.server);
@@ -330,7 +331,7 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> 
         "title": format!("hstratum {server} on {network}"),
         "text": text,
         "content": text,
-        // Names are the miners' choice: Discord is to call nobody.
+        // Names are chosen by miners, so Discord must not turn them into mentions.
         "allowed_mentions": {"parse": []},
         "dropped": dropped,
     });
@@ -360,8 +361,8 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> 
     body
 }
 
-/// Text as it is, but for what a chat would make a link or a call of: names are the miners' choice. A
-/// space without width stands where such a thing begins. Fields of ours have names as they are.
+/// Breaks up everything that a chat would turn into a link or a mention, since names are chosen by miners, by
+/// inserting a zero-width space. The other fields contain names unchanged.
 fn without_links(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut before = ' ';

@@ -1,4 +1,4 @@
-//! Where the shared ledger is: a URL of PostgreSQL's kind, and how one connects there.
+//! The shared ledger's address, a `postgres://…` URL, and how connections to it are made.
 
 use std::fmt;
 use std::fs::File;
@@ -24,32 +24,32 @@ use crate::limits::{
 use crate::sql::SqlError;
 use crate::sql::timed::{Patience, Timed};
 
-/// The environment's password, where the URL has none, as PostgreSQL's own programs take it.
+/// Environment variable with the password where the URL has none, as in PostgreSQL's own programs.
 const PASSWORD_VARIABLE: &str = "PGPASSWORD";
 
-/// A `postgres://…` URL, read.
+/// A parsed `postgres://…` URL.
 #[derive(Clone)]
 pub struct Address {
-    /// As it was given; no log shows it.
+    /// The URL as given; never logged.
     url: String,
     config: Config,
-    /// None: no TLS.
+    /// `None` without TLS.
     tls: Option<MakeRustlsConnect>,
-    /// Hosts and database, without the password.
+    /// Hosts and database without the password, for display.
     shown: String,
-    /// How long a statement may take.
+    /// Time limit of one statement, in milliseconds.
     statement_ms: u64,
 }
 
-/// What the URL says of TLS.
+/// The URL's TLS setting.
 enum Tls {
     Off,
-    /// The server is checked, by this file's roots or by the public ones.
+    /// The server's certificate is verified, with the roots in this file or with the public ones.
     On(Option<PathBuf>),
 }
 
 impl Address {
-    /// The same, with another limit of what one statement may take, in milliseconds.
+    /// The same address with another time limit of one statement, in milliseconds.
     #[must_use]
     pub fn with_statement_ms(self, statement_ms: u64) -> Self {
         Self {
@@ -58,15 +58,15 @@ impl Address {
         }
     }
 
-    /// Connects to the first host that takes us, and can be written to unless the URL says
-    /// otherwise. One that says nothing for [`SQL_CONNECT`] is passed over.
+    /// Connects to the first host that accepts the connection and, unless the URL says otherwise, can be
+    /// written to. A host that says nothing for [`SQL_CONNECT`] is skipped.
     ///
     /// # Errors
-    /// See [`SqlError`]; the text names where.
+    /// See [`SqlError`]; the text names the hosts.
     pub(crate) fn connect(&self) -> Result<Client, SqlError> {
         let patience = Patience::new(SQL_CONNECT);
         let connected = match self.config.get_ssl_mode() {
-            // Sockets of this machine: the library puts nothing between.
+            // Unix sockets: the library offers no stream to wrap.
             SslMode::Disable => self.config.connect(NoTls),
             _ => resolve::addresses(&self.config)
                 .map_err(|reason| SqlError::Lost(format!("failed to connect to {self}: {reason}")))?
@@ -87,12 +87,12 @@ impl Address {
             }
         };
         let mut client = connected.map_err(named)?;
-        // The database itself ends a statement before that.
+        // The database itself cancels a statement before this limit.
         patience.set(Duration::from_millis(
             self.statement_ms.saturating_add(SQL_ANSWER_MS),
         ));
-        // By statements, since poolers refuse them as parameters of the connection. A server that is cut
-        // off or stopped before its commit would keep its locks for as long as its session lasts.
+        // Set by statements, since poolers refuse them as parameters of the connection. Without them a server
+        // that is cut off or stopped before its commit would keep its locks for as long as its session lasts.
         client.batch_execute(&format!(
             "SET statement_timeout = {};
              SET idle_in_transaction_session_timeout = {SQL_IDLE_MS}",
@@ -106,7 +106,7 @@ impl FromStr for Address {
     type Err = anyhow::Error;
 
     /// # Errors
-    /// One line that says what is wrong; the password is not in it.
+    /// One line that says what is wrong, without the password.
     fn from_str(url: &str) -> anyhow::Result<Self> {
         ensure!(
             url.starts_with("postgres://") || url.starts_with("postgresql://"),
@@ -120,7 +120,7 @@ impl FromStr for Address {
             .ok()
             .context("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE?…")?;
         ensure!(!config.get_hosts().is_empty(), "it names no host");
-        // The rest of a password would be shown as a host.
+        // Otherwise the rest of a password would be shown as a host.
         let has_at = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
         ensure!(
             !config.get_hosts().iter().any(has_at),
@@ -150,7 +150,7 @@ impl FromStr for Address {
             None if is_near => None,
             None => Some(client_config(None)?),
         };
-        // Also without TLS, so that the stream is ours to watch ([`Timed`] asks for TLS itself).
+        // `Prefer` even without TLS, so that the stream is wrapped ([`Timed`] asks for TLS itself).
         let is_local = config
             .get_hosts()
             .iter()
@@ -188,7 +188,7 @@ impl PartialEq for Address {
     }
 }
 
-/// Takes out what is ours to understand: `sslmode` and `sslrootcert`.
+/// Splits off the parameters that the library does not support: `sslmode` and `sslrootcert`.
 fn split_tls(url: &str) -> anyhow::Result<(String, Option<Tls>)> {
     let Some((base, query)) = url.split_once('?') else {
         return Ok((url.to_owned(), None));
@@ -234,7 +234,7 @@ fn hosts(config: &Config) -> String {
     named.collect::<Vec<_>>().join(",")
 }
 
-/// On this machine, where nobody listens in.
+/// True for a host on this machine, where nobody can listen in.
 fn is_near(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,

@@ -1,32 +1,32 @@
-//! What servers of one pool should have in common, and whether they have.
+//! Comparison of the settings that servers of one pool should have in common.
 //!
-//! Each tells it in its report, every second. What differs is no reason to stop, since an operator
-//! changes one server after the other: it is said in the log, on the dashboard and by `doctor`.
+//! Each server publishes its settings in its report, every second. A difference stops nothing, since an
+//! operator changes one server after the other: it is shown in the log, on the dashboard and by `doctor`.
 
 use serde::{Deserialize, Serialize};
 
-/// What a server has, as the others are told. A program of another version may say more, or less.
+/// Settings of one server, as published to the others. Another version may publish more fields, or fewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Terms {
-    /// The address that its blocks pay; none before its first job.
+    /// Address that its blocks pay; `None` before its first job.
     pub pays: Option<String>,
     /// `users`, `open` or `address`.
     pub auth: String,
-    /// Whether an admin's password is set.
+    /// An admin's password is set.
     pub has_password: bool,
-    /// Whether a secret is shared with proxies.
+    /// A secret is shared with proxies.
     pub has_proxy_secret: bool,
-    /// The least difficulty of a miner.
+    /// Lowest difficulty of a miner.
     pub difficulty_min: String,
 }
 
-/// A line for each thing in which this server differs from others: they are given by their names.
+/// One line for each setting in which this server differs from others, with the others' names.
 pub(crate) fn differences<'a>(
     own: &Terms,
     others: impl Iterator<Item = (&'a str, &'a Terms)> + Clone,
 ) -> Vec<String> {
-    // One that tells nothing of this is of an earlier version.
+    // A report without these settings is from an earlier version.
     let others = others.filter(|(_, terms)| !terms.auth.is_empty());
     let mut lines = Vec::new();
     let mut compare = |what: &str, of: fn(&Terms) -> Option<String>| {

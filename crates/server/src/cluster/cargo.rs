@@ -1,10 +1,10 @@
-//! One batch's way into the shared ledger: one transaction, in which the origin's row is locked, what
-//! it says is compared, and sums are added to.
+//! Writes batches into the shared ledger. A batch is one transaction, which locks the origin's row, checks
+//! that its position is the expected one, and adds the batch's sums.
 //!
-//! Rows of credit and statistics are the origin's own, so that servers do not wait for each other.
-//! Names and heights are made before, each in a statement of its own, in the order of the names: two
-//! servers that bring the same ones wait for each other no longer than that. Their ids are looked up
-//! in the transaction that uses them, and remembered as long as the mark is there that it leaves.
+//! Rows of credit and statistics belong to one origin, so that servers do not wait for each other. Names and
+//! heights are inserted before, each kind in a statement of its own and in the order of the names, so that
+//! two servers inserting the same ones wait for each other only that long. Their ids are looked up in the
+//! transaction that uses them, and cached as long as the connection's [`Mark`] is in place.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -26,27 +26,27 @@ use crate::store::late::late_hours;
 
 /// A batch to be shipped.
 pub(crate) struct Cargo {
-    /// The batch before it in the shared ledger.
+    /// Sequence number of the shared ledger's batch before it.
     pub after: i64,
     pub sequence: i64,
     pub seen: Seen,
     pub body: Body,
 }
 
-/// What came of it.
+/// Result of shipping a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shipped {
-    /// It is there.
+    /// The batch is in the shared ledger.
     Yes,
-    /// Somebody else has shipped under this origin, or the shared ledger has fallen back.
+    /// Somebody else has shipped under this origin, or the shared ledger was restored to an earlier state.
     Moved,
 }
 
-/// A connection, and what is known of the other side for as long as it lasts.
+/// A connection to the shared ledger, and what is cached for as long as it lasts.
 pub(crate) struct Carrier {
     client: Client,
     statements: Statements,
-    /// Ids in the shared ledger, by the file's.
+    /// Row ids in the shared ledger by those of the file.
     accounts: HashMap<i64, i64>,
     workers: HashMap<i64, i64>,
     heights: HashSet<i64>,
@@ -158,8 +158,7 @@ impl Carrier {
         &mut self.client
     }
 
-    /// Forgets what is known of the other side, and leaves a mark by which it is seen whether that has
-    /// become another.
+    /// Drops the caches and leaves a mark by which a replaced shared ledger is recognized.
     ///
     /// # Errors
     /// See [`SqlError`] inside.
@@ -178,10 +177,11 @@ impl Carrier {
         self.heights.clear();
     }
 
-    /// Ships a batch of `origin`; names are those of the file `names`.
+    /// Ships a batch of `origin`; `names` is the file with the names that the batch's ids refer to.
     ///
     /// # Errors
-    /// [`SqlError`] inside where the shared ledger says so: then it is not known whether it is there.
+    /// [`SqlError`] inside if it came from the shared ledger: then it is not known whether the batch was
+    /// written.
     pub(crate) fn ship(
         &mut self,
         names: &Connection,
@@ -218,7 +218,7 @@ impl Carrier {
         if at != Some(cargo.after) {
             return Ok(Shipped::Moved);
         }
-        // From here on nobody can put another ledger in the place of this one.
+        // The mark is renewed and locked: from here on this ledger cannot be replaced unnoticed.
         let known = (&mut self.accounts, &mut self.workers, &mut self.heights);
         if !new.look_up(&mut tx, statements, known)? {
             return Ok(Shipped::Moved);
@@ -250,7 +250,7 @@ impl Carrier {
         Ok(Shipped::Yes)
     }
 
-    /// Makes the rows that are missing.
+    /// Inserts the missing rows.
     fn insert(&mut self, new: &New) -> Result<(), SqlError> {
         let (client, statements) = (&mut self.client, &self.statements);
         for names in new.account_names().chunks(SHIP_ROWS) {
@@ -268,29 +268,29 @@ impl Carrier {
     }
 }
 
-/// What a batch needs that is not known of the other side, in the order of the names.
+/// Names and heights of a batch that are not cached, in the order of the names.
 struct New {
-    /// By name, the file's id.
+    /// Row ids of the file by name.
     accounts: BTreeMap<String, i64>,
     workers: Vec<NewWorker>,
     heights: Vec<(i64, f64)>,
 }
 
 struct NewWorker {
-    /// The file's id.
+    /// Row id of the file.
     id: i64,
     account: String,
     name: String,
 }
 
-/// Ids in the shared ledger, by the file's, and heights that are there.
+/// Row ids in the shared ledger by those of the file, and heights known to be there.
 type Ids<'a> = (
     &'a mut HashMap<i64, i64>,
     &'a mut HashMap<i64, i64>,
     &'a mut HashSet<i64>,
 );
 
-/// A name of the file, as the database can hold it.
+/// A name of the file, changed where the database cannot store it.
 fn name_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<String> {
     let name = row.get_ref(column)?.as_bytes();
     Ok(storable(name.map_err(|error| {
@@ -342,7 +342,7 @@ impl New {
         pairs.unzip()
     }
 
-    /// Looks up what is there by now; false when something is not.
+    /// Looks up the ids of what exists by now; returns false if something is missing.
     fn look_up(
         &self,
         tx: &mut Transaction<'_>,
@@ -358,7 +358,7 @@ impl New {
         for some in self.workers.chunks(SHIP_ROWS) {
             let (of, names) = Self::columns(some);
             for row in tx.query(&statements.worker_ids, &[&of, &names])? {
-                // The place in what was asked, from 1.
+                // Position in the list asked for, from 1.
                 let place = usize::try_from(row.try_get::<_, i64>(1)? - 1).unwrap_or(usize::MAX);
                 let asked = some.get(place);
                 let asked = asked.ok_or_else(|| SqlError::Failed("no such worker".to_owned()))?;
@@ -383,7 +383,7 @@ impl New {
     }
 }
 
-/// Those of the file's ids whose counterparts are not known, each once.
+/// Row ids of the file whose counterparts are not cached, each once.
 fn unknown(known: &HashMap<i64, i64>, ids: impl Iterator<Item = i64>) -> Vec<i64> {
     let mut missing: Vec<i64> = ids.filter(|id| !known.contains_key(id)).collect();
     missing.sort_unstable();
@@ -413,7 +413,7 @@ impl Columns {
             columns.times[1].push(row.times.1);
             for (place, (count, work)) in row.works.iter().enumerate() {
                 columns.counts[place].push(*count);
-                // Of a share that was refused it is what a miner chose.
+                // The work of a refused share is whatever a miner chose.
                 columns.works[place].push(work.clamp(0.0, STATISTICS_WORK_MAX));
             }
         }

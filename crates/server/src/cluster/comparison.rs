@@ -1,4 +1,4 @@
-//! What a server's file and the shared ledger have of the same batches, as it is read from both.
+//! Comparison of the batches in a server's file with those in the shared ledger, read from both.
 
 use postgres::Client;
 use rusqlite::{Connection, OptionalExtension};
@@ -20,7 +20,7 @@ pub(super) struct Ours {
     pub is_current: bool,
 }
 
-/// The origins of the file, the oldest first.
+/// The origins of the file, oldest first.
 pub(super) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
     let mut read =
         file.prepare_cached("SELECT id, origin, sequence, digest FROM outbox_origins ORDER BY id")?;
@@ -40,7 +40,7 @@ pub(super) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
     Ok(origins)
 }
 
-/// What the file and the shared ledger have of one origin.
+/// State of one origin in the file and in the shared ledger.
 pub(super) fn compared(
     file: &Connection,
     client: &mut Client,
@@ -74,7 +74,7 @@ pub(super) fn compared(
     })
 }
 
-/// What the file has of a batch; of its last one it always knows something.
+/// The file's record of a batch; of the last one there always is one.
 fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<Own>> {
     let old_s = unix_s().cast_signed() - SHARED_BATCHES_KEPT_S + FORGETTING_S;
     let kept = file
@@ -111,7 +111,7 @@ fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<
         "SELECT digest, life FROM batches WHERE origin = $1 AND sequence = $2",
         &[&origin, &sequence],
     )?;
-    // What is of another length is no batch of ours.
+    // A digest of another length belongs to none of our batches.
     let seen = row.map(|row| Seen {
         digest: row.get::<_, &[u8]>(0).try_into().unwrap_or_default(),
         life: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
@@ -119,7 +119,7 @@ fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<
     Ok(seen)
 }
 
-/// The run that gathered a batch: it is known by the first batch of each, which is never forgotten.
+/// Id of the run that gathered a batch, found by the first batch of each run, which is never deleted.
 fn life_there(
     client: &mut Client,
     origin: i64,

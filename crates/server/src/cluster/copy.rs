@@ -1,8 +1,8 @@
-//! What this server knows of users and bans, in its own directory: `shared/users.json` and
-//! `shared/bans.json`, in the form of the files that it has where nothing is shared.
+//! This server's local copy of the shared users and bans: `shared/users.json` and `shared/bans.json` in its
+//! own directory, in the format of the files of a server that shares nothing.
 //!
-//! It is written after the shared ledger has a change, and read only at a start. It is no part of
-//! `ledger.db`, so that no share waits for it.
+//! It is written after a change is in the shared ledger, and read only at a start. It is not in `ledger.db`,
+//! so that no share waits for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ impl People {
     }
 }
 
-/// See the module.
+/// The two files of the copy.
 pub(crate) struct Copy {
     dir: PathBuf,
     users: UsersFile,
@@ -42,10 +42,10 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// The copy in a server's directory, and what it says, if it has ever been written.
+    /// Opens the copy in a server's directory, and returns its content if it was ever written.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
+    /// When a file exists and cannot be read.
     pub(crate) fn open(dir: &Path, unix_s: u64) -> anyhow::Result<(Self, Option<People>)> {
         let dir = dir.join(DIR);
         let is_there = dir.join(USERS).exists();
@@ -65,7 +65,7 @@ impl Copy {
         Ok((copy, is_there.then_some(people)))
     }
 
-    /// Users are these, and no others.
+    /// Replaces all users.
     pub(crate) fn write_users(
         &mut self,
         all: &HashMap<String, StoredPassword>,
@@ -81,12 +81,12 @@ impl Copy {
         Ok(())
     }
 
-    /// A user is new, or has another password.
+    /// Adds a user or changes a password.
     pub(crate) fn add_user(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<()> {
         self.users.append(name, password).map(|_| ())
     }
 
-    /// Bans are these, and no others.
+    /// Replaces all bans.
     pub(crate) fn write_bans(&self, bans: &BTreeMap<IpAddr, Ban>) -> anyhow::Result<()> {
         let bans: Vec<Ban> = bans.values().cloned().collect();
         self.bans.write(&bans)

@@ -1,60 +1,60 @@
-//! What is to be done with a file's batches, given what the shared ledger has of them: ship on, ship
-//! again, or part.
+//! Decides what to do with a file's batches, given those in the shared ledger: ship the next ones, ship some
+//! again, or begin a new origin.
 //!
-//! Digests are of a batch and of all before it, so that two ledgers that agree on one batch agree on
-//! all before it. Three things make them differ from "the shared ledger has all up to what we shipped
-//! last": its answer to a commit was lost; it fell back (a failover, a backup); the file did.
+//! A digest covers a batch and all before it, so two ledgers that agree on one batch agree on all before it.
+//! Three events make the shared ledger differ from "everything up to the last batch shipped": the answer to a
+//! commit was lost; the shared ledger went back to an earlier state (a failover, a backup); the file did.
 
 use crate::store::outbox::{Digest, Life};
 
-/// A batch, without what is in it.
+/// Digest of a batch, and the run that gathered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub digest: Digest,
     pub life: Life,
 }
 
-/// What the file has of a batch.
+/// The file's record of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Own {
     pub digest: Digest,
-    /// So old that the shared ledger may have forgotten its own.
+    /// It is so old that the shared ledger may have deleted its record.
     pub is_old: bool,
 }
 
-/// What both have of one origin.
+/// State of one origin on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Compared {
-    /// Our last batch.
+    /// Sequence number of the file's last batch.
     pub ours: i64,
-    /// The shared ledger's.
+    /// Sequence number of the shared ledger's last batch.
     pub theirs: i64,
-    /// The last one that is the same.
+    /// The last batch that is the same on both sides.
     pub agreed: i64,
-    /// The run that gathered it, where the file knows that.
+    /// Run that gathered that batch, if the file knows.
     pub agreed_life: Option<Life>,
-    /// The first one above it that the file still has.
+    /// The first batch above it that the file still has.
     pub kept_from: Option<i64>,
-    /// The runs that gathered the batch after it, where they are known.
+    /// Runs that gathered the next batch in the file and in the shared ledger, where known.
     pub next_lives: (Option<Life>, Option<Life>),
-    /// Whether new batches go under this origin.
+    /// New batches go under this origin.
     pub is_current: bool,
 }
 
-/// See the module.
+/// Decision for one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Course {
-    /// Ship the batches from `next` on. The shared ledger is at `at`; it will never have those that
-    /// are `missing`, since the file no longer has them.
+    /// Ship the batches from `next` on. The shared ledger is at `at`; the batches `missing` are lost to it,
+    /// since the file no longer has them.
     Ship {
         at: i64,
         next: i64,
         missing: Option<(i64, i64)>,
     },
-    /// The file is older than what was shipped from it. What it has up to `kept` is in the shared
-    /// ledger; all else is new, and needs another origin.
+    /// Begin a new origin: the file is older than what was shipped from it. Its batches up to `kept` are in
+    /// the shared ledger; all others are new there.
     Part { kept: i64 },
-    /// All that the file has of this origin is there.
+    /// Nothing to do: everything that the file has of this origin is there.
     Done,
 }
 
@@ -64,7 +64,8 @@ impl Compared {
             return if self.is_current {
                 self.part()
             } else {
-                // We have parted already, and keep these in case they are lost there.
+                // A new origin was begun already; these batches are kept in case the shared ledger loses
+                // them.
                 Course::Done
             };
         }
@@ -81,9 +82,9 @@ impl Compared {
         }
     }
 
-    /// What was pending in the older copy is a part of the batch that the newer one made of it, if
-    /// one run gathered both: what is pending only grows. Where theirs is forgotten, ours was pending
-    /// if the run gathered it that had gathered the one before.
+    /// What was pending in the older copy is a part of the batch that the newer one made of it, if one run
+    /// gathered both, since pending rows only grow. If the shared ledger has deleted its record, the same
+    /// follows if the batch was gathered by the run that had gathered the one before.
     fn part(&self) -> Course {
         let is_part = match self.next_lives {
             (Some(ours), Some(theirs)) => ours == theirs,
@@ -96,12 +97,13 @@ impl Compared {
     }
 }
 
-/// The last batch, up to `top`, that both have alike; `look` says what each has of one. What the file
-/// has forgotten was agreed on long ago. What the shared ledger has forgotten was, unless the file's is
-/// too new for that: then the file went on from an old copy.
+/// Finds the last batch, up to `top`, that is the same on both sides, by bisection; `look` returns both
+/// sides' record of one. A batch whose record the file has deleted was the same long ago. One that the shared
+/// ledger has deleted was the same too, unless the file's is too recent: then the file went on from an old
+/// copy.
 ///
 /// # Errors
-/// What `look` says.
+/// Errors of `look`.
 pub(crate) fn agreed<E>(
     top: i64,
     mut look: impl FnMut(i64) -> Result<(Option<Own>, Option<Digest>), E>,
@@ -135,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// A ledger in letters: each is a batch, and its life is the letter after it.
+    /// A ledger in letters: each letter is a batch, the digit after it the run that gathered it.
     fn digests(batches: &str) -> BTreeMap<i64, Seen> {
         let mut before = 0_u8;
         let places = batches.as_bytes().chunks(2).enumerate();
@@ -151,14 +153,14 @@ mod tests {
             .collect()
     }
 
-    /// What is done with `ours`, of which the file has only those above `forgotten`, when the shared
-    /// ledger has `theirs`.
+    /// Decision for `ours`, of which the file has only the batches above `forgotten`, when the shared ledger
+    /// has `theirs`.
     fn course(ours: &str, forgotten: i64, theirs: &str, is_current: bool) -> Course {
         course_of_old(ours, (forgotten, 0), theirs, (0, is_current))
     }
 
-    /// The same where the file's batches up to `old` are old, and the shared ledger has only those
-    /// above another number.
+    /// The same where the file's batches up to `old` are old, and the shared ledger has only those above
+    /// another number.
     fn course_of_old(
         ours: &str,
         (forgotten, old): (i64, i64),
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(course("a1b1c2", 0, "a1b1", true), ship(2, 3));
         // The answer to the last commit was lost.
         assert_eq!(course("a1b1c2", 0, "a1b1c2", true), ship(3, 4));
-        // It fell back behind what was shipped, and even forgotten.
+        // It was restored to before what was shipped, and even to before what the file has deleted.
         assert_eq!(course("a1b1c2", 1, "a1", true), ship(1, 2));
         assert_eq!(course("a1b1c2", 3, "a1b1c2", true), ship(3, 4));
     }
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn older_file_parts_and_ships_only_what_is_new() {
-        // Nothing was pending in it: what it has now is new.
+        // Nothing was pending in it: everything it has now is new.
         assert_eq!(
             course("a1b1", 0, "a1b1c1d2", true),
             Course::Part { kept: 2 }
@@ -245,7 +247,7 @@ mod tests {
             course("a1b1x3", 0, "a1b1c1d2", true),
             Course::Part { kept: 2 }
         );
-        // What was pending in it is in theirs.
+        // Its pending rows are in the shared ledger's batch.
         assert_eq!(
             course("a1b1x1", 0, "a1b1c1d2", true),
             Course::Part { kept: 3 }
@@ -257,7 +259,7 @@ mod tests {
         // The first batch differs already.
         assert_eq!(course("x1y2", 0, "a1b1", true), Course::Part { kept: 1 });
         assert_eq!(course("x2y2", 0, "a1b1", true), Course::Part { kept: 0 });
-        // It has forgotten all that it had shipped.
+        // It has deleted everything that it had shipped.
         assert_eq!(course("a1b1", 2, "a1b1c1", true), Course::Part { kept: 2 });
     }
 
@@ -269,7 +271,7 @@ mod tests {
         assert_eq!(course("a1b1x1", 0), Course::Part { kept: 3 });
         assert_eq!(course("a1b1x1y3z3w3v3", 0), Course::Part { kept: 3 });
         assert_eq!(course("a1b1x3y3", 2), Course::Part { kept: 2 });
-        // Nothing has come for long.
+        // Nothing has been shipped for long.
         let idle = course_of_old("a1b1", (2, 2), "a1b1", (2, true));
         assert_eq!(idle, ship(2, 3));
     }
@@ -282,8 +284,8 @@ mod tests {
         assert_eq!(course("a1b1x1", 0, "a1", false), ship(1, 2));
     }
 
-    /// Every file, every fall-back of either side: what the shared ledger has in the end is each
-    /// batch once.
+    /// Every state of the file and every return of either side to an earlier state: in the end the shared
+    /// ledger has each batch once.
     #[test]
     fn every_fall_back_of_either_side_loses_and_doubles_nothing() {
         let names = b"abcdefg";

@@ -1,5 +1,5 @@
-//! Blocks that this server found, on their way from its file to the shared ledger: each once, with
-//! what its node said of it. What becomes of them there is the judge's to say.
+//! Copies blocks that this server found from its file to the shared ledger: each once, with its node's
+//! verdict. Their further states there are the coordinator's to decide.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};
 use crate::values;
 
-/// The columns of a block that are the same in both.
+/// Columns of a block that are the same in both ledgers.
 const COLUMNS: &str = "hash, height, time, found_at, txid, address, reward, difficulty, state, reason, \
                        changed_at, closed_at, round_from, effort, dumped_at";
 
-/// A block as the file has it.
+/// A block in the file.
 pub(super) struct Found {
     hash: Hash,
     state: BlockState,
@@ -29,19 +29,19 @@ pub(super) struct Found {
     values: Vec<Value>,
 }
 
-/// What was copied on this connection, and in which state.
+/// Blocks copied on this connection, and their state then.
 #[derive(Default)]
 pub(super) struct Copied(HashMap<Hash, BlockState>);
 
 impl Copied {
-    /// What is new in the file, the lowest first.
+    /// Blocks new in the file or changed since, lowest height first.
     pub(super) fn missing(&self, file: &Connection) -> Result<Vec<Found>, SqlError> {
         let mut all = read(file)?;
         all.retain(|found| self.0.get(&found.hash) != Some(&found.state));
         Ok(all)
     }
 
-    /// It is there.
+    /// Records that the block is there.
     pub(super) fn add(&mut self, found: &Found) {
         self.0.insert(found.hash, found.state);
     }
@@ -56,7 +56,7 @@ fn read(mut file: &Connection) -> Result<Vec<Found>, SqlError> {
         ),
         &values![FOUND_COPIED_MAX],
     )?;
-    // The lowest first, since each closes the round above the one before.
+    // Lowest height first, since each closes the round above the one before.
     rows.iter().rev().map(Found::of).collect()
 }
 
@@ -74,9 +74,9 @@ impl Found {
         })
     }
 
-    /// Brings one block. One whose round is not closed here is only found until what its node said is
-    /// judged there, by the same rules as everywhere; where that was done before, nothing changes. Its
-    /// round there is closed by the judge, who looks at the blocks of all servers.
+    /// Copies one block. If its round is not closed in the file, it arrives as merely found, and the verdict
+    /// is then applied there by the same rules as everywhere; if that was done before, nothing changes. Its
+    /// round there is closed by the coordinator, who looks at the blocks of all servers.
     pub(super) fn bring(
         &self,
         sql: &mut dyn Sql,
@@ -116,7 +116,7 @@ impl Found {
         Ok(())
     }
 
-    /// What the node said, as far as the state shows it.
+    /// The node's verdict, as far as the state shows it.
     fn verdict(&self) -> Option<Verdict> {
         match self.state {
             BlockState::Found => None,

@@ -1,4 +1,4 @@
-//! That a server is alive, and who else is: told and asked once a second.
+//! Heartbeat of a server: writes once a second that it is alive, and reads which other servers are.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,22 +14,22 @@ use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
 use crate::sql::SqlError;
 use crate::store::schema::FileId;
 
-/// Servers that have been silent for longer are not shown.
+/// Milliseconds of silence after which a server is no longer shown.
 const SHOWN_MS: i64 = 86_400_000;
 
-/// Servers that are shown, those that were alive last.
+/// Servers shown: those that were alive last.
 const SHOWN_MAX: i64 = 1_000;
 
-/// See the module.
+/// State of the heartbeat of one server.
 pub(super) struct Heartbeat {
     origin: i64,
     label: String,
-    /// Files that this server had before, by its own.
+    /// Ids of files that this server had before the present one.
     earlier: Vec<FileId>,
     due: Instant,
-    /// Up to this height all shares are shipped.
+    /// Height up to which all shares are shipped.
     pub shipped_tip: Option<Height>,
-    /// Since when another one has our name.
+    /// Time since which another live server has the same name.
     twin_since: Option<Instant>,
 }
 
@@ -53,8 +53,9 @@ impl Heartbeat {
         self.due.saturating_duration_since(Instant::now())
     }
 
-    /// Tells, and asks; gives all servers, or none where the ledger was put back from a copy. `brought`:
-    /// up to which height our blocks are there. Both shares and blocks have to be before others rely on it.
+    /// Writes the heartbeat and returns all servers, or `None` if the ledger was replaced by a copy.
+    /// `brought` is the height up to which our blocks are there; others rely on a height only once both
+    /// shares and blocks are.
     pub(super) fn send(
         &mut self,
         client: &mut Client,
@@ -89,7 +90,7 @@ impl Heartbeat {
         *mark = next;
         let now_ms: i64 = row.get(0);
         let answered = clock_ms();
-        // Somewhere in between it looked at its clock.
+        // The database read its clock somewhere between the two times.
         let ahead_ms = (now_ms - answered).max(0) - (asked - now_ms).max(0);
         talk.apart(ahead_ms.abs(), ahead_ms.abs() > CLOCKS_APART_MS);
         if !self.earlier.is_empty() {
@@ -102,7 +103,7 @@ impl Heartbeat {
         Ok(Some(members))
     }
 
-    /// Says in what the others that are alive differ from us.
+    /// Compares our settings with those of the other live servers.
     fn compare(&self, members: &[Member], talk: &mut Talk) {
         let is_ours = |member: &&Member| member.origin == self.origin;
         let Some(own) = members.iter().find(is_ours) else {
@@ -115,7 +116,8 @@ impl Heartbeat {
         talk.differ(differences(&own.report.terms, others));
     }
 
-    /// One that we were ourselves, before a restart with another file, falls silent.
+    /// Detects another live server of the same name. Our own earlier file, before a restart with another one,
+    /// falls silent and is not reported.
     fn look_for_twin(&mut self, members: &[Member], talk: &mut Talk) {
         let is_there = members.iter().any(|member| {
             member.origin != self.origin && member.label == self.label && member.is_alive()
@@ -144,7 +146,7 @@ fn members(client: &mut Client, now_ms: i64) -> Result<Vec<Member>, SqlError> {
             shipped_tip: row.get(4),
             sequence: row.get(5),
             is_draining: row.get::<_, i64>(6) != 0,
-            // Another program's report may have more in it, or less.
+            // Another version's report may have more fields, or fewer.
             report: serde_json::from_str(row.get(7)).unwrap_or_default(),
         })
         .collect();

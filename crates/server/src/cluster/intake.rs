@@ -1,5 +1,5 @@
-//! A server's own files, taken into the shared ledger once: `users.json`, `bans.json`, and where the
-//! accounts of its own ledger are paid. What the shared ledger has already, it keeps.
+//! Imports a server's own files into the shared ledger once: `users.json`, `bans.json`, and the payout
+//! addresses of its own ledger. Existing entries of the shared ledger are kept.
 
 use std::path::Path;
 use std::{fs, io};
@@ -17,16 +17,16 @@ use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Sql, SqlError, Sqlite};
 use crate::store::schema::FILE_NAME;
 
-/// What the files hold.
+/// Content of the files.
 #[derive(Default)]
 struct Files {
     users: Vec<UserRecord>,
     bans: Vec<Ban>,
-    /// Accounts, and where they are paid.
+    /// Accounts and their payout addresses.
     addresses: Vec<(String, String)>,
 }
 
-/// What became of them.
+/// Result of the import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub users: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// For the log.
+    /// Log lines.
     pub(crate) fn lines(&self) -> Vec<(Level, String)> {
         let Self {
             users,
@@ -73,10 +73,10 @@ impl Taken {
     }
 }
 
-/// Takes a server's files in, if they were not before; none then.
+/// Imports a server's files unless that was done before; returns `None` then.
 ///
 /// # Errors
-/// When a file cannot be read, or the shared ledger not be written.
+/// When a file cannot be read, or the shared ledger cannot be written.
 pub(crate) fn take_in(
     client: &mut Client,
     origin: i64,

@@ -1,9 +1,10 @@
-//! The thread that looks after blocks in the shared ledger. Each server brings its own there and
-//! writes their dumps; one at a time, the judge, says what becomes of all of them, and tidies.
+//! The thread that looks after blocks in the shared ledger. Each server copies its own blocks there and
+//! writes their share dumps. One at a time, the coordinator (holder of the lease), decides the state of all
+//! blocks and compacts the ledger.
 //!
-//! Rounds are closed by the judge, in the transaction of the look that first finds a block on the main
-//! chain, as in a file: the rules are `store::blocks`, transactions are serializable, so that one
-//! server's block and another's follow each other in all eyes.
+//! The coordinator closes rounds in the transaction of the look that first finds a block on the main chain,
+//! as in a file: the rules are in `store::blocks`. Transactions are serializable, so that blocks of different
+//! servers have one order for everybody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -42,16 +43,16 @@ use crate::store::tidy;
 use crate::values;
 use crate::workers::duty::Duty;
 
-/// What its mark in the shared ledger is for.
+/// Duty under which its [`Mark`] is stored in the shared ledger.
 const DUTY: &str = "blocks";
 
-/// See the module.
+/// Parameters of the thread.
 pub(crate) struct Judge {
     pub address: Address,
     pub network: Network,
-    /// The server's file.
+    /// The server's ledger file.
     pub ledger: PathBuf,
-    /// Where dumps go.
+    /// Directory of share dumps.
     pub shares: PathBuf,
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
@@ -59,24 +60,25 @@ pub(crate) struct Judge {
     pub post: Post,
 }
 
-/// What is known for as long as a connection lasts.
+/// State of one connection.
 struct Bench<'a> {
     judge: &'a Judge,
     db: Db,
     file: Connection,
-    /// Who we are there, and when that was found out.
+    /// Our row in the shared ledger, and the generation of the comparison that found it.
     own: (Own, u64),
-    /// What we wrote there last, by which is seen whether it is what it was.
+    /// The mark that we wrote last, by which a replaced ledger is recognized.
     mark: Mark,
     copied: Copied,
     tidied: tidy::Progress,
     tidy_at: Instant,
-    /// What blocks were looked for last: the node's tip, and blocks whose round is open.
+    /// What the last question to the node was about: its tip, and blocks whose round is open.
     asked_at: Option<(Tip, Vec<Hash>)>,
     turns: blocks::Turns,
-    /// Since when the node knows less than the shared ledger was shown, and whether that is told.
+    /// Time since which the node knows less work than the shared ledger was shown, and whether that is
+    /// logged.
     behind_since: Option<(Instant, bool)>,
-    /// What the driver was told last.
+    /// The last evidence sent to the driver.
     weighed: Option<(View, Knowledge)>,
 }
 
@@ -89,7 +91,7 @@ impl Judge {
             let worked = worked.unwrap_or_else(|_| Err(anyhow!("a bug, please report it")));
             if let Err(error) = worked {
                 let text = format!("failed to look after blocks in the shared ledger: {error:#}");
-                // That it is away is the shipper's to tell.
+                // The shipper logs that the shared ledger is away.
                 if !is_away(&error) && last_error.as_ref() != Some(&text) {
                     node.log(Level::Error, &text);
                     last_error = Some(text);
@@ -99,10 +101,10 @@ impl Judge {
         }
     }
 
-    /// Works on one connection, until the link is down, the shared ledger has become another, or nothing
-    /// more will be sealed.
+    /// Works on one connection, until the link is down, the shared ledger was replaced, or nothing more will
+    /// be sealed.
     fn work(&self, node: &dyn Node, last_error: &mut Option<String>) -> anyhow::Result<()> {
-        // The shipper sees to it that the other side is ours to write to, and who we are there.
+        // The shipper finds out whether we may write there, and under which number.
         let Some(own) = self.own() else {
             self.duty.again();
             return Ok(());
@@ -126,7 +128,7 @@ impl Judge {
             weighed: None,
         };
         let mut is_last = false;
-        // After a fall-back of the shared ledger all is brought again.
+        // When the shared ledger was restored to an earlier state, everything is copied again.
         while self.own() == Some(bench.own) && bench.is_same()? {
             let view = self.dock.view().filter(|_| !is_last);
             if bench.sit(view, node)? == Sat::Elsewhere {
@@ -143,7 +145,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Who we are in the shared ledger, while it can be reached.
+    /// Our row in the shared ledger, and the generation of the comparison, while it can be reached.
     fn own(&self) -> Option<(Own, u64)> {
         let reading = self.standing.read();
         let own = reading.own.filter(|_| reading.link == Link::Up)?;
@@ -151,7 +153,7 @@ impl Judge {
     }
 }
 
-/// Whether the shared ledger was the one that is known.
+/// Result of a turn: whether the shared ledger was still the known one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sat {
     Here,
@@ -159,14 +161,14 @@ enum Sat {
 }
 
 impl Bench<'_> {
-    /// Whether the shared ledger is the one that our mark was left in.
+    /// True if the shared ledger is still the one with our mark.
     fn is_same(&mut self) -> Result<bool, SqlError> {
         let (mark, number) = (self.mark, self.own.0.number);
         self.db.read(|sql| mark.is_there(sql, number, DUTY))
     }
 
-    /// Does what there is to do now. As long as the node has not said what it knows of the chain, it is
-    /// no judge.
+    /// Does everything due now. A server whose node has not shown its view of the chain cannot be the
+    /// coordinator.
     fn sit(&mut self, view: Option<View>, node: &dyn Node) -> anyhow::Result<Sat> {
         let now_ms = self.clock()?;
         let me = self.own.0.number;
@@ -188,8 +190,8 @@ impl Bench<'_> {
         Ok(Sat::Here)
     }
 
-    /// Brings what the file has of our blocks, and tells up to which height that is all of them: what was
-    /// sealed with a tip came behind the blocks below it.
+    /// Copies our blocks from the file, and publishes the height up to which all of them are there: a batch
+    /// sealed with a tip comes after the blocks below it.
     fn bring(&mut self, unix_s: i64) -> Result<Sat, SqlError> {
         let sealed = self.judge.dock.head().and_then(|head| head.tip);
         let (network, (own, generation)) = (self.judge.network, self.own);
@@ -216,8 +218,8 @@ impl Bench<'_> {
         Ok(Sat::Here)
     }
 
-    /// A line when the node begins to know less than the shared ledger, and when that is over. For a
-    /// moment one server is always ahead of another.
+    /// Logs when the node begins to know less work than the shared ledger, and when that is over. For a
+    /// moment one server is always ahead of another, so it waits for [`BEHIND_TOLD`].
     fn tell(&mut self, knowledge: Option<Knowledge>, node: &dyn Node) {
         let Some(Knowledge::Behind(tip)) = knowledge else {
             if self.behind_since.take().is_some_and(|(_, told)| told) {
@@ -238,13 +240,13 @@ impl Bench<'_> {
         }
     }
 
-    /// The driver, when it is not what it was: there is no work on a chain that lacks too much.
+    /// Tells the driver changed evidence: no job is made on a chain that lacks too much work.
     fn tell_driver(&mut self, weighed: Option<(View, Knowledge)>) {
         if let Some((view, knowledge)) = weighed
             && self.weighed != weighed
         {
             self.weighed = weighed;
-            // It may have stopped.
+            // The driver may have stopped.
             let _ = self
                 .judge
                 .post
@@ -252,20 +254,19 @@ impl Bench<'_> {
         }
     }
 
-    /// The one clock that all servers share.
+    /// The database's clock, the one clock that all servers share.
     fn clock(&mut self) -> Result<i64, SqlError> {
         let now = format!("SELECT {NOW_MS}");
         self.db.read(|sql| sql.query_one(&now, &[])?.get(0))
     }
 
-    /// Asks the node where blocks are, once for each tip and for what its servers bring, and judges
-    /// by its answer.
+    /// Asks the node where blocks are, once for each tip and each new block, and applies its answer.
     fn judge(&mut self, me: i64, tip: Tip, now_ms: i64) -> Result<(), SqlError> {
         let network = self.judge.network;
         if let Some(look) = self.judge.dock.take_seen() {
             self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-                // Another may have become the judge while the node looked. That it knows enough is
-                // seen to where it is used.
+                // Another server may have become the coordinator while the node looked. That the node knows
+                // enough work is checked where the look is applied.
                 if judge_lease::is_held(sql, me, now_ms)? {
                     let (looks, rounds) = (std::slice::from_ref(&look), Rounds::Close);
                     blocks::advance(sql, network, looks, &[], rounds, now_ms / 1000)?;
@@ -286,13 +287,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A slice of the upkeep.
+    /// Runs a slice of compaction.
     fn tidy(&mut self, me: i64, tip: Height, now_ms: i64) -> anyhow::Result<()> {
         if Instant::now() < self.tidy_at {
             return Ok(());
         }
         let (progress, unix_s) = (self.tidied, now_ms / 1000);
-        // A block that a server has not brought yet would come too late for what is merged across it.
+        // A block that a server has not copied yet would come too late to end a span of merged credit.
         let shipped = self.db.read(shipped_by_all)?;
         let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
         let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
@@ -326,8 +327,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Writes the dumps of this server's blocks whose rounds are closed, when all servers have shipped
-    /// what belongs to them, or soon after. A round is read only then.
+    /// Writes the dumps of this server's blocks whose rounds are closed, once all servers have shipped what
+    /// belongs to them, or after [`DUMP_PATIENCE_S`]. A round is read only then.
     fn dump(&mut self, now_ms: i64, node: &dyn Node) -> anyhow::Result<()> {
         let network = self.judge.network;
         for origin in self.own_origins()? {
@@ -338,7 +339,7 @@ impl Bench<'_> {
                 let name = dump.file_name();
                 let done = write_dump(&self.judge.shares, &dump)
                     .with_context(|| format!("failed to write the share dump {name}"))?;
-                // After a fall-back of the shared ledger each is owed again.
+                // When the shared ledger was restored to an earlier state, written dumps are owed again.
                 if done == Written::Now {
                     node.log(Level::Info, &format!("share dump written: {name}"));
                 }
@@ -350,7 +351,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The numbers in the shared ledger of this server's file, and of those before it.
+    /// Numbers in the shared ledger of this server's file and of its earlier files.
     fn own_origins(&mut self) -> Result<Vec<i64>, SqlError> {
         let me = self.own.0.number;
         let numbers = "SELECT id FROM origins WHERE id = ?1 OR successor = ?1 ORDER BY id";
@@ -359,7 +360,7 @@ impl Bench<'_> {
     }
 }
 
-/// Blocks of a server whose dump is owed and has waited for nobody, or long enough: the lowest first.
+/// Blocks of a server whose dump is owed and no longer waits for other servers, lowest height first.
 fn due(sql: &mut dyn Sql, origin: i64, now_ms: i64) -> Result<Vec<Hash>, SqlError> {
     let rows = sql.query(
         "SELECT hash FROM blocks
@@ -375,7 +376,7 @@ fn due(sql: &mut dyn Sql, origin: i64, now_ms: i64) -> Result<Vec<Hash>, SqlErro
         ],
     )?;
     let hashes = rows.iter().map(|row| row.get::<String>(0));
-    // Somebody else may have written a row that is none of ours.
+    // Another program may have written a malformed row.
     hashes
         .filter_map(|text| text.map(|text| Hash::from_hex(&text)).transpose())
         .collect()

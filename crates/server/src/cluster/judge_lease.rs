@@ -1,5 +1,5 @@
-//! Who is the judge: one server at a time, whose node is synchronized and knows at least as much work
-//! as anybody has ever shown this ledger.
+//! Lease of the coordinator: held by one server at a time, whose node is synchronized and knows at least as
+//! much work as this ledger was ever shown.
 
 use hstratum_core::accounting::ledger::{Knowledge, View};
 
@@ -8,29 +8,29 @@ use crate::sql::{Sql, SqlError};
 use crate::store::evidence;
 use crate::values;
 
-/// The lease's row.
+/// Name of the lease's row.
 const NAME: &str = "judge";
 
-/// What the lease says, and who asks.
+/// State of the lease, and of the server that asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub now_ms: i64,
-    /// Who holds it, and until when.
+    /// Server that holds it, and until when.
     pub holder: Option<i64>,
     pub until_ms: i64,
-    /// Who asks, and whether its node knows enough.
+    /// Server that asks, and whether its node knows enough work.
     pub me: i64,
     pub is_fit: bool,
 }
 
-/// What is to be done about it.
+/// Action that follows from the lease's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is ours for so long from now on.
+    /// Take or extend it, until [`ALIVE_MS`] from now.
     Take,
     /// It is ours for long enough.
     Keep,
-    /// It is ours; others may have it.
+    /// Give it up: our node no longer knows enough.
     Leave,
     /// It is not ours.
     Wait,
@@ -51,7 +51,7 @@ impl Standing {
     }
 }
 
-/// Takes the lease, keeps it or leaves it; says whether it is ours, and what our node knows.
+/// Takes, keeps or leaves the lease; returns whether it is ours, and what our node knows.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -89,7 +89,7 @@ pub(crate) fn contend(
     Ok((until_ms > 0, knowledge))
 }
 
-/// Whether the lease is ours still.
+/// True while the lease is ours.
 ///
 /// # Errors
 /// See [`SqlError`].

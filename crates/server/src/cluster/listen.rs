@@ -1,5 +1,5 @@
-//! Hears at once that something is new in the shared ledger, where it can tell (LISTEN and NOTIFY of
-//! PostgreSQL). Others look each second anyway: what is not heard comes a little later.
+//! Notifications of changes in the shared ledger (PostgreSQL's LISTEN and NOTIFY). Every thread also polls
+//! each second, so a lost notification only means a little delay.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,19 +12,19 @@ use super::address::Address;
 use crate::limits::{LISTEN_AGAIN, SHARED_LOOK};
 use crate::sql::SqlError;
 
-/// Where servers say that users, bans or a drain have changed.
+/// Channel for changes of users, bans and drains.
 const PEOPLE: &str = "hstratum_people";
-/// Where they say that there is a block.
+/// Channel for new blocks.
 const BLOCKS: &str = "hstratum_blocks";
 
-/// What is new.
+/// Kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
     People,
     Block,
 }
 
-/// Tells all servers. It may fail: they look by themselves.
+/// Notifies all servers. A failure does not matter, since they poll.
 pub(crate) fn tell(client: &mut Client, news: News) {
     let channel = match news {
         News::People => PEOPLE,
@@ -33,7 +33,7 @@ pub(crate) fn tell(client: &mut Client, news: News) {
     let _ = client.batch_execute(&format!("NOTIFY {channel}"));
 }
 
-/// Runs until the server stops. One that cannot tell, or will not, is asked again later.
+/// Listens until the server stops. A ledger that does not support notifications is asked again later.
 pub(crate) fn run(address: &Address, is_stopping: &AtomicBool, hear: impl Fn(News)) {
     while !is_stopping.load(Ordering::Relaxed) {
         match listen(address, is_stopping, &hear) {
@@ -55,7 +55,7 @@ fn listen(
 ) -> Result<(), SqlError> {
     let mut client = address.connect()?;
     client.batch_execute(&format!("LISTEN {PEOPLE}; LISTEN {BLOCKS}"))?;
-    // Something may have come before.
+    // A change may have come before.
     hear(News::People);
     hear(News::Block);
     while !is_stopping.load(Ordering::Relaxed) && !client.is_closed() {

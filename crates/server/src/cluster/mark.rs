@@ -1,20 +1,19 @@
-//! How a server sees that the shared ledger is not the one that it remembers: by the mark that its
-//! connection wrote there last.
+//! Marks by which a server notices that the shared ledger is no longer the one it has cached data of (it was
+//! restored from a copy).
 
 use anyhow::Context;
 
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
-/// What a connection that remembers something has written last. A ledger that was put back from a copy
-/// has another, or none, whichever way that was done: each transaction that rests on what is remembered
-/// sees that the mark is there, and writes the next one. What is remembered was read before the mark
-/// was written, or is there in the copy as well.
+/// Random number that a connection with cached data wrote last. A ledger restored from a copy has another
+/// one, or none, however it was restored: each transaction that relies on cached data checks that the mark is
+/// in place and writes the next one. Data cached before the mark was written is in such a copy as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark([u8; 16]);
 
 impl Mark {
-    /// Of a connection: no other has it.
+    /// A new mark for a connection, different from all others.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).context("failed to get random bytes")?;
@@ -25,12 +24,12 @@ impl Mark {
         &self.0
     }
 
-    /// The one after it.
+    /// The following mark.
     pub(crate) fn next(self) -> Self {
         Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
     }
 
-    /// Writes it as the first of a connection.
+    /// Writes it as the first mark of a connection.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -41,7 +40,7 @@ impl Mark {
             .map(drop)
     }
 
-    /// Whether it is there; then `next` is in its place.
+    /// Checks that it is in place, and if so replaces it by `next`; returns whether it was.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -57,7 +56,7 @@ impl Mark {
         Ok(sql.execute(update, &params)? == 1)
     }
 
-    /// Whether it is there.
+    /// True if it is in place.
     ///
     /// # Errors
     /// See [`SqlError`].

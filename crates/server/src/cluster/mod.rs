@@ -1,6 +1,7 @@
-//! One pool on several servers: the ledger that they share, in PostgreSQL.
+//! Several servers of one pool: the ledger that they share, in PostgreSQL.
 //!
-//! A share is acknowledged when it is in a server's own file; from there it is shipped here, once.
+//! A share is acknowledged once it is in a server's own file; from there it is shipped to the shared ledger,
+//! once.
 
 pub mod address;
 pub(crate) mod agreement;
@@ -55,17 +56,17 @@ use crate::store::unproven::Refused;
 use crate::telemetry::live::Live;
 use crate::workers::duty::{Duties, keep};
 
-/// The thread that ships.
+/// Name of the shipper's thread.
 const SHIPPER: &str = "hstratum-shared";
 
-/// The thread that looks after blocks.
+/// Name of the thread that looks after blocks.
 const JUDGE: &str = "hstratum-judge";
 
-/// Whether the shared ledger takes this server, if it is to have one: a connection, or none where it
-/// does not answer soon.
+/// Tries to connect to the shared ledger, if one is configured; `None` if there is none or it does not answer
+/// in [`SHARED_START`].
 ///
 /// # Errors
-/// When it answers that it does not.
+/// When it answers that it does not accept this server.
 pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
     let Some(address) = settings.config.database.clone() else {
         return Ok(None);
@@ -73,7 +74,7 @@ pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Op
     let network = settings.network;
     let (told, answer) = sync_channel(1);
     threads.spawn(SHIPPER, move |_| {
-        // Nobody may wait for it any more.
+        // The caller may have given up waiting.
         let _ = told.send(schema::connect(&address, network, unix_s()));
     })?;
     match answer.recv_timeout(SHARED_START) {
@@ -83,7 +84,7 @@ pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Op
     }
 }
 
-/// Whom the shipper hears of, and tells.
+/// Channels and shared state of the two threads.
 pub(crate) struct Ends {
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
@@ -93,10 +94,10 @@ pub(crate) struct Ends {
     pub post: Post,
 }
 
-/// Starts to ship, and to look after blocks.
+/// Starts shipping, and looking after blocks.
 ///
 /// # Errors
-/// When there is no thread to be had.
+/// When a thread cannot be started.
 pub(crate) fn start(
     settings: &Settings,
     ends: Ends,
@@ -140,7 +141,7 @@ pub(crate) fn start(
     })
 }
 
-/// What the options have of that.
+/// The settings to be compared with other servers.
 fn terms(config: &Config) -> Terms {
     Terms {
         pays: None,
@@ -151,7 +152,7 @@ fn terms(config: &Config) -> Terms {
     }
 }
 
-/// What the others are told of this server.
+/// The report of this server for the others.
 fn report(live: &Live, status: &Status, (terms, network): &(Terms, Network)) -> Report {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -176,7 +177,7 @@ fn report(live: &Live, status: &Status, (terms, network): &(Terms, Network)) -> 
     report
 }
 
-/// Workers without a share accepted: the latest ten minutes, and most submits, first.
+/// Workers without an accepted share: the latest ten minutes first, then those with the most submits.
 fn refused(status: &Status, connected: &HashSet<(&str, &str)>) -> Vec<Refused> {
     let mut rows: Vec<Refused> = status
         .unproven(unix_s())

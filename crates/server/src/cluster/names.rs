@@ -1,17 +1,17 @@
-//! Names as a database can hold them. Those of miners are so already; a file that was imported or
-//! repaired may have others, and one of them must not stop all that is shipped after it.
+//! Names in a form that the database can store. Names of miners are valid already; an imported or repaired
+//! file may have others, and one of them must not block all that is shipped after it.
 
 use hstratum_core::accounts::password::hash256;
 use hstratum_core::units::hex;
 
-/// An index of PostgreSQL takes no text of more than some 2,700 bytes.
+/// Bytes of a name; an index of PostgreSQL takes no text of more than some 2,700 bytes.
 const BYTES_MAX: usize = 1_000;
 
-/// What is kept of another one, in characters.
+/// Characters kept of a name that cannot be stored.
 const KEPT_CHARS: usize = 64;
 
-/// The name, or where it has a zero byte, is no UTF-8 or too long, what can be read of it and a digest of
-/// all of it: two names stay two.
+/// Returns the name, or if it has a zero byte, is not UTF-8 or is too long, its readable part with a digest
+/// of all of it, so that different names stay different.
 pub(super) fn storable(name: &[u8]) -> String {
     match str::from_utf8(name) {
         Ok(text) if text.len() <= BYTES_MAX && !text.contains('\0') => text.to_owned(),

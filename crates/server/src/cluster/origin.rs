@@ -1,8 +1,8 @@
-//! Which server's file something comes from: 16 random bytes in the file, a small number in the
-//! shared ledger.
+//! Origins: the server's file that a row comes from, identified by 16 random bytes in the file and by a small
+//! number in the shared ledger.
 //!
-//! A server is known by those bytes, never by its name: two may have one name, and a copy of a file may
-//! have another.
+//! A server is identified by those bytes, never by its name: two servers may have one name, and a copy of a
+//! file may have another.
 
 use postgres::GenericClient;
 
@@ -10,19 +10,19 @@ use crate::limits::ALIVE_MS;
 use crate::sql::SqlError;
 use crate::store::schema::FileId;
 
-/// The database's clock, in milliseconds: the one clock that all servers share.
+/// SQL for the database's clock in milliseconds, the one clock that all servers share.
 pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// This server's own file, as the shared ledger knows it.
+/// Row of this server's own file in the shared ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Own {
-    /// What tells it from all others.
+    /// Random id of the file.
     pub origin: FileId,
-    /// Its number there, until it is put back from a copy.
+    /// Its number there, valid until the ledger is restored from a copy.
     pub number: i64,
 }
 
-/// The number of a file that is our own, which has our name from now on.
+/// Number of a file that is certainly our own; the origin gets our name.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -40,7 +40,7 @@ pub(crate) fn name(
     Ok(row.try_get(0)?)
 }
 
-/// The number of a file that may be another server's by now: what is known of it stays.
+/// Number of a file that may belong to another server by now; an existing row is not changed.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -56,8 +56,8 @@ pub(crate) fn find(
     Ok(row.try_get(0)?)
 }
 
-/// Says that this server goes on from its earlier files, those that have our name and that no server
-/// runs with: nobody waits for what they have not shipped.
+/// Records that this server continues its earlier files (those with our name that no server runs with), so
+/// that nobody waits for what they have not shipped.
 ///
 /// # Errors
 /// See [`SqlError`].

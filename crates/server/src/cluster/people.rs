@@ -1,9 +1,9 @@
-//! Users, the operator's bans and drains of one pool on several servers: a change goes into the shared
-//! ledger first, and every server looks there each second, and at once where it hears of one.
+//! Users, the operator's bans and drains of one pool on several servers. A change goes into the shared ledger
+//! first, and every server reads changes from there each second, and at once when it is notified.
 //!
-//! Where the shared ledger is away nothing is changed but for a ban, which holds here and is owed to the
-//! others; whoever was known goes on mining. The thread is the one that writes users where nothing is
-//! shared: the driver has one desk for both.
+//! While the shared ledger is away nothing is changed except bans, which hold here at once and are owed to
+//! the others; known users go on mining. The same thread writes users where nothing is shared: the driver has
+//! one channel for both.
 
 mod kept;
 
@@ -34,19 +34,19 @@ use crate::store::schema::FileId;
 use crate::workers::duty::Duty;
 use crate::workers::{UsersMail, owned, password_hash};
 
-/// The thread's state.
+/// State of the thread.
 pub(crate) struct Registry {
     place: Place,
     open: Option<Open>,
     people: People,
     copy: Option<Copy>,
-    /// What the shared ledger is still to hear of.
+    /// Changes still to be written to the shared ledger.
     owed: Owed,
-    /// Whether we are to drain, as the shared ledger said last.
+    /// The shared ledger's last order: this server is to drain.
     is_draining: bool,
     next_look: Instant,
     is_away: bool,
-    /// When the shared ledger was last found to be away while something was to be written.
+    /// Time when the shared ledger was last found to be away during a write.
     away_at: Option<Instant>,
     node: Arc<dyn Node>,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Registry {
 /// A connection.
 struct Open {
     db: Db,
-    /// The last change that was read on it, and how often the shipper had compared both sides then: a
-    /// ledger may have gone back on another connection, and also on this one.
+    /// The last change read on it, and the generation of the shipper's comparison at that time: the ledger
+    /// may have been restored to an earlier state while another connection was open, and while this one was.
     seen: Option<(i64, u64)>,
 }
 
@@ -66,7 +66,7 @@ struct Owed {
     bans: Vec<BanChange>,
 }
 
-/// What the pool has not heard of.
+/// Changes that the pool has not been told of.
 #[derive(Default)]
 struct Difference {
     users: Vec<UserChange>,
@@ -88,7 +88,7 @@ impl Open {
 }
 
 impl Registry {
-    /// One that knows what the copy says, and has not looked yet.
+    /// A registry that knows the copy's content and has not read the shared ledger yet.
     pub(crate) fn new(
         place: Place,
         copy: Option<Copy>,
@@ -113,16 +113,16 @@ impl Registry {
         }
     }
 
-    /// Who there is, before there is a pool to hear of it.
+    /// Reads users and bans before there is a pool to be told.
     ///
     /// # Errors
-    /// When the shared ledger is away, or turns us away.
+    /// When the shared ledger is away, or refuses this server.
     pub(crate) fn begin(&mut self) -> anyhow::Result<People> {
         self.look()?;
         Ok(self.people.clone())
     }
 
-    /// Runs until the driver is gone, whose pool was started with what is `told`.
+    /// Runs until the driver is gone; its pool was started with the users and bans in `told`.
     pub(crate) fn run(
         &mut self,
         told: &People,
@@ -135,7 +135,7 @@ impl Registry {
             return;
         }
         loop {
-            // That the shared ledger is away is told apart.
+            // The shipper logs that the shared ledger is away.
             if !self.is_away || self.place.standing.read().link != Link::Up {
                 duty.again();
             }
@@ -155,7 +155,7 @@ impl Registry {
         }
     }
 
-    /// A start does not wait for long: what was heard since is news to the pool.
+    /// Tells the pool the changes since `told`, since a start may have gone on before they were read.
     fn catch_up(&self, told: &People, post: &Post) -> Result<(), Stopped> {
         let users = &self.people.users;
         let new = users
@@ -191,7 +191,7 @@ impl Registry {
             }
             UsersMail::Bans(order, change, _) => {
                 let kept = self.change_ban(change);
-                // The pool may have been told in between how it was before.
+                // The pool may have been told the state before this change.
                 let bans = self.people.bans.values().cloned().collect();
                 post.work(WorkMail::Bans(bans))?;
                 post.work(WorkMail::Answer(order, kept.map(|()| Answer::Done)))
@@ -202,7 +202,7 @@ impl Registry {
                 let _ = mail.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }
-            // As the shared ledger has it: it was ordered there, and may be otherwise by now.
+            // The state that the shared ledger ordered; it may have changed again since.
             UsersMail::Draining(is_draining)
                 if self.owed.draining.is_none() && is_draining == self.is_draining =>
             {
@@ -269,7 +269,7 @@ impl Registry {
         }
     }
 
-    /// It holds here whatever becomes of it there.
+    /// Applies a ban on this server, whether or not it can be written to the shared ledger.
     fn change_ban(&mut self, change: BanChange) -> Result<(), Refusal> {
         self.people.apply_ban(change.clone());
         self.keep_bans();
@@ -304,8 +304,8 @@ impl Registry {
         let _ = answer.send(ordered);
     }
 
-    /// Writes to the shared ledger. Where it was just found to be away nobody waits for it once more:
-    /// each that did would hold up those behind it.
+    /// Writes to the shared ledger, unless it was just found to be away: waiting for it each time would delay
+    /// the requests behind this one.
     fn write<T>(
         &mut self,
         write: impl Fn(&mut Open) -> Result<T, SqlError>,
@@ -319,14 +319,14 @@ impl Registry {
         written
     }
 
-    /// Writes, and tells the others. The shared ledger may just have started anew since it was looked
-    /// at: then once more.
+    /// Writes, and notifies the other servers. Tries once more on a new connection, since the shared ledger
+    /// may have been restarted since the last use.
     fn write_now<T>(
         &mut self,
         write: impl Fn(&mut Open) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         if self.open.take_if(|open| open.is_lost()).is_some() {
-            // Where that fails the next look says so.
+            // If this fails, the next poll reports it.
             let _ = self.connect();
         }
         let mut written = match &mut self.open {
@@ -381,7 +381,7 @@ impl Registry {
         }
     }
 
-    /// Hears what is new, and says what is owed. A connection that was lost is made anew.
+    /// Reads changes and writes what is owed, on a new connection if the old one was lost.
     fn look(&mut self) -> anyhow::Result<Difference> {
         self.open.take_if(|open| open.is_lost());
         let was_open = self.open.is_some();
@@ -448,7 +448,7 @@ impl Registry {
         Ok(())
     }
 
-    /// What of a page is news to the pool.
+    /// Applies a page, and returns the part that the pool does not know yet.
     fn learn(&mut self, page: Page) -> Difference {
         let mut news = Difference::default();
         let mut users = page.users;

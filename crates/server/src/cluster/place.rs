@@ -1,4 +1,4 @@
-//! Where the shared ledger is, and who we are there: for threads that ask it beside the shipper.
+//! Address of the shared ledger and identity of this server there, for threads other than the shipper.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use super::roll::Me;
 use super::standing::Standing;
 use crate::store::schema::FileId;
 
-/// See the module.
+/// The address, this server's identity, and its status there.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub address: Address,
     pub network: Network,
-    /// What the server's file shipped under at the start: it may turn out to be a copy of another's.
+    /// Id under which the server's file shipped at the start; it may turn out to be a copy of another's.
     pub origin: FileId,
     pub standing: Arc<Standing>,
     pub label: String,
-    /// The server's directory; none in memory.
+    /// The server's directory; `None` in memory.
     pub dir: Option<PathBuf>,
 }
 
 impl Place {
-    /// Who we are by this file.
+    /// This server's identity with this file.
     pub(crate) fn me<'a>(&'a self, origin: &'a FileId) -> Me<'a> {
         Me {
             origin,

@@ -1,9 +1,9 @@
-//! Found blocks on their way to the other servers of the pool: whole, and each by its own node to its
-//! own peers, so that one server's bad connectivity does not orphan a block of the pool.
+//! Relay of found blocks to the other servers of the pool: whole blocks, each announced by every node to its
+//! own peers, so that one server's poor connectivity does not orphan a block of the pool.
 //!
-//! A block is put into the shared ledger at once, behind nothing else, while the finder's own node has
-//! it already. What another server has put there is offered to our node, which judges it as any
-//! block; it is no find of ours, and nobody waits for the answer.
+//! A block is written to the shared ledger at once, ahead of everything else, when the finder's own node has
+//! it already. A block from another server is offered to our node, which verifies it like any other; it does
+//! not count as found here, and nobody waits for the answer.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,26 +32,26 @@ use crate::sql::{Postgres, SqlError};
 use crate::store::schema::FileId;
 use crate::workers::duty::Duty;
 
-/// What the relay is told.
+/// Messages to the relay.
 pub enum RelayMail {
     /// A block was found here.
     Found(Arc<Solution>, Arc<RawTransactions>),
-    /// One that an earlier run has found.
+    /// A block found by an earlier run.
     Spooled(Hash, Vec<u8>),
-    /// Another server may have found one.
+    /// Another server may have found a block.
     Look,
     /// The driver is gone.
     Stop,
 }
 
-/// The thread's state.
+/// State of the thread.
 pub(crate) struct Relay {
     place: Place,
     node: Arc<dyn Node>,
     open: Option<Open>,
-    /// Not in the shared ledger yet, oldest first.
+    /// Blocks not in the shared ledger yet, oldest first.
     owed: VecDeque<Owed>,
-    /// Blocks of others that our node was offered, as long as they are listed.
+    /// Blocks of others that were offered to our node, as long as they are listed.
     offered: HashSet<Hash>,
     next_look: Instant,
     is_away: bool,
@@ -64,7 +64,7 @@ struct Owed {
     since: Instant,
 }
 
-/// A connection, and what is ready on it.
+/// A connection and its prepared statements.
 struct Open {
     postgres: Postgres,
     put: Statement,
@@ -90,7 +90,7 @@ impl Relay {
     pub(crate) fn run(&mut self, mail: &Receiver<RelayMail>) {
         self.duty.again();
         loop {
-            // That the shared ledger is away is told apart.
+            // The shipper logs that the shared ledger is away.
             if !self.is_away || self.place.standing.read().link != Link::Up {
                 self.duty.again();
             }
@@ -105,7 +105,7 @@ impl Relay {
                     self.next_look = Instant::now();
                 }
             }
-            // What was found here goes first.
+            // Blocks found here go first.
             self.settle();
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + SHARED_LOOK;
@@ -114,7 +114,7 @@ impl Relay {
         }
     }
 
-    /// At the limit the oldest is forgotten: the chain has moved on.
+    /// Queues a block. At the limit the oldest is dropped: the chain has moved on.
     fn owe(&mut self, hash: Hash, raw: Vec<u8>) {
         if self.owed.len() >= RELAY_OWED_MAX {
             self.owed.pop_front();
@@ -123,7 +123,7 @@ impl Relay {
         self.owed.push_back(Owed { hash, raw, since });
     }
 
-    /// Puts what is owed into the shared ledger.
+    /// Writes queued blocks to the shared ledger.
     fn settle(&mut self) {
         let is_late = |owed: &Owed| owed.since.elapsed() > Duration::from_secs(RELAY_S);
         self.owed.retain(|owed| !is_late(owed));
@@ -140,7 +140,7 @@ impl Relay {
         }
     }
 
-    /// Offers our node what others have found.
+    /// Offers blocks of other servers to our node.
     fn look(&mut self) {
         let origin = self.origin();
         let listed = match self.ask(|open| open.list(&origin)) {
@@ -168,13 +168,13 @@ impl Relay {
         }
     }
 
-    /// What our blocks are known by there.
+    /// Origin under which our blocks are stored there.
     fn origin(&self) -> FileId {
         let (own, _) = self.place.standing.own();
         own.map_or(self.place.origin, |own| own.origin)
     }
 
-    /// Asks the shared ledger; once more on a new connection, where the old one was lost.
+    /// Runs `ask` on the connection; once more on a new one, if the old one was lost.
     fn ask<T>(&mut self, ask: impl Fn(&mut Open) -> Result<T, SqlError>) -> anyhow::Result<T> {
         self.open.take_if(|open| open.postgres.is_lost());
         let was_open = self.open.is_some();
@@ -193,7 +193,7 @@ impl Relay {
             Some(open) => open,
             None => Open::connect(&self.place)?,
         };
-        // It is kept only where it has answered.
+        // The connection is kept only if it has answered.
         let open = self.open.insert(open);
         let asked = ask(open);
         if asked.is_err() {
@@ -249,13 +249,13 @@ impl Open {
         let client = self.postgres.client()?;
         let params: [&(dyn ToSql + Sync); 4] = [&hash.to_string(), &&origin[..], &age_s, &raw];
         if client.execute(&self.put, &params)? == 0 {
-            // It was put back from a copy of before: a new connection has us known again.
+            // The ledger was restored from an older copy; a new connection registers this server again.
             return Err(SqlError::Lost("this server is not known there".to_owned()));
         }
         listen::tell(client, News::Block);
         let forget =
             format!("DELETE FROM raw_blocks WHERE found_at < {NOW_MS} / 1000 - {RELAY_KEPT_S}");
-        // Whoever comes next does it, if it fails now.
+        // If it fails now, the next server to run it does it.
         let _ = client.batch_execute(&forget);
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Open {
             .collect())
     }
 
-    /// The bytes of a block; none where they would be too many.
+    /// The bytes of a block; `None` if there are too many.
     fn get(&mut self, hash: &Hash) -> Result<Option<Vec<u8>>, SqlError> {
         let client = self.postgres.client()?;
         let row = client.query_opt(&self.get, &[&hash.to_string()])?;
@@ -280,8 +280,8 @@ impl Open {
     }
 }
 
-/// Whether the bytes begin with the header of that block, and somebody has worked for it: our node
-/// judges the rest.
+/// True if the bytes begin with the header of that block and it has proof of work; our node verifies the
+/// rest.
 fn is_block(hash: &Hash, raw: &[u8]) -> bool {
     let header = raw.get(..HEADER_BYTES).and_then(decode_header);
     header.is_some_and(|(fields, proof, mask)| {

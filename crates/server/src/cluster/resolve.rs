@@ -1,4 +1,5 @@
-//! Addresses of the hosts of the shared ledger: a name server that is silent holds up nobody for long.
+//! Name resolution of the shared ledger's hosts with a deadline, so that a silent name server delays nobody
+//! for long.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +11,17 @@ use postgres::config::Host;
 
 use crate::limits::{RESOLVING_MAX, SQL_CONNECT};
 
-/// Threads that wait for the system's answer, which has no deadline.
+/// Number of threads waiting for the system's resolver, which has no deadline.
 static RESOLVING: AtomicUsize = AtomicUsize::new(0);
 
-/// The same with the addresses of its hosts, as many as there are of each. A host that has none, or that
-/// nobody knows in time, is left out.
+/// Returns the configuration with all addresses of its hosts filled in. A host that has none, or is not
+/// resolved in time, is left out.
 ///
 /// # Errors
-/// When none is left.
+/// When no host is left.
 pub(super) fn addresses(config: &Config) -> Result<Config, String> {
     if !config.get_hostaddrs().is_empty() {
-        // The URL has them.
+        // The URL has addresses already.
         return Ok(config.clone());
     }
     let mut known = Vec::new();
@@ -29,7 +30,7 @@ pub(super) fn addresses(config: &Config) -> Result<Config, String> {
         let ports = config.get_ports();
         let port = *ports.get(place).or(ports.first()).unwrap_or(&5432);
         let Host::Tcp(name) = host else {
-            // It is found by its path: all are taken as they are.
+            // A Unix socket, found by its path: all hosts are used as they are.
             return Ok(config.clone());
         };
         match resolve(name) {
@@ -47,7 +48,7 @@ pub(super) fn addresses(config: &Config) -> Result<Config, String> {
     Ok(resolved)
 }
 
-/// What is said of the connection, and of no host.
+/// The configuration without hosts.
 fn without_hosts(config: &Config) -> Config {
     let mut new = Config::new();
     new.target_session_attrs(config.get_target_session_attrs())
@@ -101,7 +102,7 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let started = asking.spawn(move || {
         let found = (&*asked, 0).to_socket_addrs();
         RESOLVING.fetch_sub(1, Ordering::Relaxed);
-        // Nobody may wait for it any more.
+        // The caller may have given up waiting.
         let _ = told.send(found.map(|found| found.map(|address| address.ip()).collect()));
     });
     if let Err(error) = started {

@@ -1,7 +1,7 @@
-//! Users, the operator's bans and drains in the shared ledger.
+//! Table of users, the operator's bans, and drains in the shared ledger.
 //!
-//! Each change of a user or a ban takes the next number in its own transaction, so that a server that
-//! knows a number asks for what came after it. Text from there is taken for untrusted.
+//! Each change of a user or a ban gets the next number in its own transaction, so that a server that knows a
+//! number can ask for the later changes. Text from there is treated as untrusted.
 
 use std::net::IpAddr;
 
@@ -17,38 +17,38 @@ use crate::sql::{Db, Row, Sql, SqlError};
 use crate::store::schema::FileId;
 use crate::values;
 
-/// What is read at a time.
+/// Result of one read.
 pub(crate) struct Page {
-    /// The last change in it.
+    /// Number of the last change in it.
     pub number: i64,
-    /// Whether it is all there is, and not what is new.
+    /// The page holds everything, not only changes.
     pub is_whole: bool,
     pub users: Vec<UserChange>,
     pub bans: Vec<BanChange>,
-    /// Over how many seconds this server is to send its miners away, if it is to.
+    /// Seconds over which this server is to send its miners away; `None` if it is not to drain.
     pub drain: Option<u64>,
 }
 
-/// Who we are: by our file and by our name, since the file may be a copy of another server's.
+/// Identity of this server: its file and its name, since the file may be a copy of another server's.
 #[derive(Clone, Copy)]
 pub(crate) struct Me<'a> {
     pub origin: &'a FileId,
     pub label: &'a str,
 }
 
-/// What came of a write.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     Yes,
-    /// So was it, and the account had earned or been paid somewhere before.
+    /// Written, for an account that had earned or been paid somewhere before without being a user.
     TakenOver,
-    /// It had, and its owner was to be spared.
+    /// Not written: there was such an account, and [`Owner::Spared`] forbids taking it over.
     Owned,
-    /// The user is no longer what it was taken to be.
+    /// Not written: the user is not as the caller expected.
     Changed,
 }
 
-/// What is newer than a change; all, if none is known or the ledger has gone back behind it.
+/// Reads the changes after `after`; everything, if that is `None` or the ledger was restored to before it.
 pub(crate) fn read(
     db: &mut Db,
     after: Option<i64>,
@@ -98,7 +98,7 @@ fn all(sql: &mut dyn Sql, unix_s: u64) -> Result<(Vec<Row>, Vec<Row>), SqlError>
     ))
 }
 
-/// What no miner could send is nobody's name.
+/// A user of a row; `None` for a name that no miner could send.
 fn user(row: &Row) -> Option<UserChange> {
     let name: String = row.get(0).ok()?;
     let password: Option<String> = row.get(1).ok()?;
@@ -107,7 +107,7 @@ fn user(row: &Row) -> Option<UserChange> {
         .then(|| (name, password.map(|text| stored(&text, is_disabled))))
 }
 
-/// A text that is no password lets nobody in.
+/// Parses a stored password. Malformed text admits nobody.
 fn stored(text: &str, is_disabled: bool) -> StoredPassword {
     let stored = StoredPassword::parse(text).unwrap_or(NO_PASSWORD);
     match is_disabled {
@@ -139,7 +139,7 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Gives a user a password, if it still has the one that it is taken to have, or is still none.
+/// Sets a user's password, if the user still has the expected one, or still does not exist.
 pub(crate) fn write_user(
     db: &mut Db,
     name: &str,
@@ -154,7 +154,7 @@ pub(crate) fn write_user(
         let is_known = found.is_some();
         let found = found.as_ref().and_then(user).and_then(|(_, found)| found);
         if found.as_ref() == Some(new) {
-            // An earlier try was carried out, and the answer lost.
+            // An earlier try was carried out, and its answer was lost.
             return Ok(Written::Yes);
         }
         if found.as_ref() != old {
@@ -180,7 +180,7 @@ pub(crate) fn write_user(
     })
 }
 
-/// Has an account paid at an address.
+/// Sets an account's payout address.
 pub(crate) fn write_address(db: &mut Db, name: &str, address: &str) -> Result<(), SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let insert = "INSERT INTO accounts (name, address) VALUES (?1, ?2)
@@ -216,13 +216,13 @@ pub(crate) fn write_ban(db: &mut Db, change: &BanChange, unix_s: u64) -> Result<
     })
 }
 
-/// The number of a change; changes wait here for each other.
+/// Takes the number of a change; concurrent changes wait for each other here.
 fn next_change(sql: &mut dyn Sql) -> Result<i64, SqlError> {
     let next = "UPDATE changes SET number = number + 1 WHERE id = 1 RETURNING number";
     sql.query_one(next, &[])?.get(0)
 }
 
-/// Says whether this server drains; false where it is not known there by its name yet.
+/// Records whether this server drains; returns false if it is not known there by its name yet.
 pub(crate) fn write_draining(db: &mut Db, me: Me<'_>, is_draining: bool) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let update = "UPDATE origins SET is_draining = ?3 WHERE origin = ?1 AND label = ?2";
@@ -232,7 +232,7 @@ pub(crate) fn write_draining(db: &mut Db, me: Me<'_>, is_draining: bool) -> Resu
     })
 }
 
-/// Has servers of that name drain over some seconds, or end that; false if none has the name.
+/// Orders servers of that name to drain over some seconds, or to stop draining; returns false if none has it.
 pub(crate) fn order_drain(db: &mut Db, label: &str, over_s: Option<u64>) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let update = "UPDATE origins SET is_draining = ?2, drain_s = coalesce(?3, drain_s)

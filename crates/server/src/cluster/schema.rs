@@ -1,6 +1,6 @@
-//! What makes a database a shared ledger: its tables and its version.
+//! Schema of the shared ledger: its tables and its version.
 //!
-//! A database that is of another network, or was written to by a newer program, is not touched.
+//! A database of another network, or one written to by a newer program, is not changed.
 
 use anyhow::{Context, ensure};
 use hstratum_core::chain::address::Network;
@@ -11,7 +11,7 @@ use super::address::Address;
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Postgres, SqlError};
 
-/// What brings a database from one version to the next: the first makes version 1 of an empty one.
+/// Migrations from each version to the next; the first makes version 1 of an empty database.
 const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
@@ -19,11 +19,10 @@ const STEPS: [&str; 4] = [
     include_str!("schema_4.sql"),
 ];
 
-/// Opens a shared ledger, which is made where there is none and upgraded where it is of an earlier
-/// version.
+/// Opens a shared ledger: creates it if there is none, and upgrades it if it is of an earlier version.
 ///
 /// # Errors
-/// [`SqlError::Lost`] inside where nobody answers; else one line that says what to do.
+/// [`SqlError::Lost`] inside if nobody answers; else one line that says what to do.
 pub fn open(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Postgres> {
     let mut postgres = Postgres::connect(address)?;
     prepare_at(address, postgres.client()?, network, unix_s)?;
@@ -50,7 +49,7 @@ fn prepare_at(
     prepare(client, network, unix_s).with_context(context)
 }
 
-/// Opens a shared ledger that exists.
+/// Opens an existing shared ledger.
 ///
 /// # Errors
 /// As [`open`]; when there is none, or its version is not this program's.
@@ -69,7 +68,7 @@ pub fn open_existing(address: &Address) -> anyhow::Result<Db> {
     Ok(Db::Postgres(Box::new(postgres)))
 }
 
-/// The names of all tables, indexes and views that one of this version has.
+/// Names of all tables, indexes and views that the schema of this version has.
 pub(crate) fn parts() -> Vec<String> {
     let kinds = [
         "CREATE TABLE ",
@@ -89,7 +88,8 @@ fn known() -> i64 {
     i64::try_from(STEPS.len()).expect("a few steps")
 }
 
-/// Several servers may begin at the same time: one makes the tables, the others find them.
+/// Creates or upgrades the schema. Several servers may start at the same time: one does it, the others find
+/// it done.
 fn prepare(client: &mut Client, network: Network, unix_s: u64) -> anyhow::Result<()> {
     let mut tries = 0;
     loop {
@@ -102,7 +102,7 @@ fn prepare(client: &mut Client, network: Network, unix_s: u64) -> anyhow::Result
     }
 }
 
-/// What PostgreSQL says is an [`SqlError`] to everybody else.
+/// Converts an error of PostgreSQL's library to [`SqlError`].
 fn said(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<postgres::Error>() {
         Ok(error) => SqlError::from(error).into(),
@@ -165,7 +165,7 @@ fn prepare_once(client: &mut Client, network: Network, unix_s: u64) -> anyhow::R
     Ok(())
 }
 
-/// The version of the ledger; none for a database without one.
+/// Version of the ledger; `None` for a database without one.
 fn version(tx: &mut Transaction<'_>) -> Result<Option<i64>, postgres::Error> {
     let tables = "SELECT count(*) FROM information_schema.tables
                   WHERE table_schema = current_schema() AND table_name IN ('meta', 'origins')";

@@ -1,8 +1,8 @@
-//! The thread that ships: batches from the server's file to the shared ledger, in order, each once.
+//! The thread that ships batches from the server's file to the shared ledger, in order, each once.
 //!
-//! Mining never waits for it. Where the shared ledger is away, batches stay in the file and it is
-//! tried again; on each connection what both have is compared (`course`), so that it does not matter
-//! where the last one was cut.
+//! Mining never waits for it. While the shared ledger is away, batches stay in the file and connecting is
+//! retried. On each new connection the batches on both sides are compared (`course`), so that it does not
+//! matter where the last connection was cut.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -36,65 +36,65 @@ use crate::store::ledger::{Mark, Parting};
 use crate::store::schema::{FileId, open_to_read};
 use crate::workers::duty::Duty;
 
-/// Wait between two looks at what the other thread has done.
+/// Interval of polling the progress of the other thread.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// See the module.
+/// Parameters of the thread.
 pub(crate) struct Shipper {
     pub address: Address,
     pub network: Network,
     /// The server's name.
     pub label: String,
-    /// Its file.
+    /// The server's ledger file.
     pub ledger: PathBuf,
     pub dock: Arc<Dock>,
     pub standing: Arc<Standing>,
-    /// What the others are told of this server.
+    /// Makes the report of this server for the others.
     pub report: Box<dyn Fn() -> Report + Send>,
     pub duty: Arc<Duty>,
 }
 
-/// Whether it may well be back by itself.
+/// True for an error that may pass by itself.
 pub(crate) fn is_away(error: &anyhow::Error) -> bool {
     let said = error.downcast_ref::<SqlError>();
     said.is_some_and(|said| !matches!(said, SqlError::Failed(_)))
 }
 
-/// Why a connection's work has ended.
+/// Reason why the work on a connection has ended.
 enum End {
-    /// All is shipped, and nothing more will come.
+    /// Everything is shipped, and nothing more will come.
     Done,
-    /// What both have is to be compared anew, since the file ships under another name.
+    /// Both sides must be compared again, since the file now ships under another origin.
     Compare,
-    /// The same, since the shared ledger is not as we left it.
+    /// Both sides must be compared again, since the shared ledger was restored from a copy.
     PutBack,
 }
 
-/// Where shipping goes on.
+/// Position at which shipping goes on.
 struct Place {
     /// The origin's number in the file.
     file: i64,
-    /// And in the shared ledger.
+    /// The origin's number in the shared ledger.
     shared: i64,
     /// The shared ledger's last batch.
     at: i64,
-    /// The next one to ship.
+    /// The next batch to ship.
     next: i64,
-    /// What we wrote there last.
+    /// The mark that we wrote there last.
     mark: LedgerMark,
-    /// Files that this server had before.
+    /// Ids of files that this server had before.
     earlier: Vec<FileId>,
 }
 
 impl Shipper {
-    /// Runs until nothing more will be sealed and all is shipped, or the stop's time is over.
-    /// `first`: a connection that is there already.
+    /// Runs until nothing more will be sealed and everything is shipped, or the stop's time is over. `first`
+    /// is an existing connection.
     pub(crate) fn run(&self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
         self.standing.watch(&self.dock);
         let mut talk = Talk::new(node, &self.standing);
         loop {
-            // That the other side is away is told apart.
+            // An absent shared ledger is logged separately.
             self.duty.again();
             let client = first.take().map_or_else(
                 || schema::connect(&self.address, self.network, unix_s()),
@@ -105,7 +105,7 @@ impl Shipper {
                 worked.unwrap_or_else(|_| bail!("a bug in the shipper, please report it"))
             });
             match ended {
-                // It ends with the server, and for no other reason.
+                // The work ends without an error only when the server stops.
                 Ok(()) if self.dock.is_closed() => return,
                 Ok(()) => {}
                 Err(error) => talk.down(&error),
@@ -118,7 +118,7 @@ impl Shipper {
         }
     }
 
-    /// Works on one connection, until all is shipped and nothing more will come.
+    /// Works on one connection, until everything is shipped and nothing more will come.
     fn work(&self, client: Client, talk: &mut Talk) -> anyhow::Result<()> {
         let file = open_to_read(&self.ledger).context("failed to open the ledger's file")?;
         let mut carrier = Carrier::new(client)?;
@@ -140,8 +140,8 @@ impl Shipper {
         }
     }
 
-    /// Compares all origins of the file, ships again what was lost of old ones, and says where to go
-    /// on; none when that has changed meanwhile.
+    /// Compares all origins of the file, ships lost batches of old ones again, and returns the position to go
+    /// on from; `None` if that has changed meanwhile.
     fn compare(
         &self,
         file: &Connection,
@@ -152,7 +152,7 @@ impl Shipper {
         let earlier = all.iter().filter(|ours| !ours.is_current);
         let earlier: Vec<FileId> = earlier.map(|ours| ours.origin).collect();
         for ours in all {
-            // It may be another server's by now: this file may be a copy.
+            // The origin may belong to another server by now, since this file may be a copy.
             let shared = origin::find(carrier.client(), &ours.origin, &self.label)?;
             match compared(file, carrier.client(), &ours, shared)?.course() {
                 Course::Done => {}
@@ -191,7 +191,7 @@ impl Shipper {
         bail!("the ledger's file has no origin to ship as")
     }
 
-    /// This file is ours alone: others are told of it by our name. False when it has another number now.
+    /// Registers the file as ours under our name. Returns false if it has another number now.
     fn be(&self, origin: &FileId, shared: i64, carrier: &mut Carrier) -> anyhow::Result<bool> {
         let number = origin::name(carrier.client(), origin, &self.label)?;
         if number != shared {
@@ -209,7 +209,7 @@ impl Shipper {
         Ok(true)
     }
 
-    /// Has the ledger's thread begin a new origin.
+    /// Makes the ledger's thread begin a new origin.
     fn part(&self, from: i64, kept: i64) -> anyhow::Result<()> {
         let mut origin = FileId::default();
         getrandom::fill(&mut origin).context("failed to get random bytes")?;
@@ -222,7 +222,7 @@ impl Shipper {
         Ok(())
     }
 
-    /// Ships what is sealed, and tells that we are alive.
+    /// Ships sealed batches, and sends heartbeats.
     fn ship_on(
         &self,
         file: &Connection,
@@ -268,8 +268,8 @@ impl Shipper {
         }
     }
 
-    /// The last word of a server is how far all of it is there: blocks are brought by another thread, which
-    /// ends now as well.
+    /// Waits until our blocks are copied, so that a server's last heartbeat says that everything is there;
+    /// another thread copies them, which ends now as well.
     fn wait_for_blocks(&self, sealed: Option<Height>) {
         let until = Instant::now() + JUDGE_EVERY;
         while self.standing.read().brought < sealed && Instant::now() < until {
@@ -277,7 +277,7 @@ impl Shipper {
         }
     }
 
-    /// False when the shared ledger is another now.
+    /// Sends a heartbeat; returns false if the shared ledger was replaced.
     fn beat(
         &self,
         carrier: &mut Carrier,
@@ -331,7 +331,7 @@ impl Shipper {
         });
     }
 
-    /// Batches that are not known to be shipped.
+    /// Number of batches not known to be shipped.
     fn left(&self) -> i64 {
         let head = self.dock.head();
         let count = open_to_read(&self.ledger).and_then(|file| {
@@ -344,7 +344,7 @@ impl Shipper {
         count.unwrap_or_else(|_| head.map_or(0, |head| head.last.sequence))
     }
 
-    /// Tells how far behind we are, `at` being shipped; 0: not known.
+    /// Publishes how many batches are waiting, with `at` the last one shipped; 0: not known.
     fn count(&self, at: i64) {
         let head = self.dock.head();
         let oldest = open_to_read(&self.ledger).and_then(|file| {
@@ -369,7 +369,7 @@ impl Shipper {
     }
 }
 
-/// Batches that go once more: they were there.
+/// Number of batches shipped again although they were there before.
 fn shipped_before(file: &Connection, place: &Place) -> rusqlite::Result<i64> {
     file.query_row(
         "SELECT count(*) FROM outbox

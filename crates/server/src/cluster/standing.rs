@@ -1,4 +1,4 @@
-//! How a server and the shared ledger do, for whoever asks from another thread.
+//! Status of this server in the shared ledger, and of the other servers, for other threads.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -13,66 +13,66 @@ use crate::limits::{ALIVE_MS, SHARED_SILENT};
 use crate::store::dock::Dock;
 use crate::store::unproven::Refused;
 
-/// See the module.
+/// Status shared between threads.
 #[derive(Debug)]
 pub struct Standing {
     reading: Mutex<Reading>,
-    /// What was sealed.
+    /// Exchange with the ledger's thread, which knows the last sealed batch.
     dock: OnceLock<Arc<Dock>>,
 }
 
-/// The standing at one moment.
+/// The status at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Whether there is a connection.
+    /// State of the connection.
     pub link: Link,
-    /// Since when.
+    /// Time since which it is in that state.
     pub since: Instant,
-    /// This server in the shared ledger; none before both were compared.
+    /// This server's row in the shared ledger; `None` before both sides were compared.
     pub own: Option<Own>,
-    /// Counts how often they were: what was remembered of it before is worth nothing.
+    /// Number of comparisons so far: data cached before the latest one is invalid.
     pub generation: u64,
-    /// All blocks of this server that are at or below this height are there.
+    /// Height up to which all blocks of this server are there.
     pub brought: Option<Height>,
-    /// Another server that is alive has our name.
+    /// Another live server has our name.
     pub is_twin: bool,
-    /// In what other servers that are alive differ from this one, a line each.
+    /// Settings in which other live servers differ from this one, a line each.
     pub differences: Vec<String>,
-    /// Batches that are not known to be there.
+    /// Batches not known to be there.
     pub behind: i64,
     /// Bytes of them.
     pub backlog: u64,
-    /// So many that what is new is no longer sealed.
+    /// The backlog is so large that nothing more is sealed.
     pub is_full: bool,
-    /// Seconds since the oldest of them was sealed; 0 where there is none.
+    /// Seconds since the oldest of them was sealed; 0 if there is none.
     pub lag_s: u64,
     /// Batches shipped since the start.
     pub batches: u64,
-    /// Rows of them.
+    /// Rows in the batches shipped since the start.
     pub rows: u64,
-    /// The last batch that is known to be there; 0: not known.
+    /// The last batch known to be there; 0: not known.
     pub at: i64,
-    /// When the shared ledger last answered the shipper, which asks it once a second.
+    /// Time when the shared ledger last answered the shipper, which asks it once a second.
     pub heard_at: Instant,
-    /// All servers of the last day, as the shared ledger has them, this one too.
+    /// All servers seen in the last day, as recorded in the shared ledger, including this one.
     pub servers: Vec<Member>,
 }
 
-/// Whether there is a connection.
+/// State of the connection to the shared ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Not yet.
+    /// Not connected yet.
     Starting,
-    /// There is.
+    /// Connected.
     Up,
-    /// There is none, for this reason; it will be back by itself.
+    /// Not connected, for this reason; it is retried and expected to come back.
     Away(String),
-    /// It does not take us, for this reason: somebody has to do something.
+    /// Refused, for this reason, which somebody has to fix.
     Refused(String),
 }
 
 impl Link {
-    /// In a word.
+    /// Name of the state in one word.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -90,57 +90,57 @@ pub struct Member {
     pub origin: i64,
     /// Its name; untrusted text.
     pub label: String,
-    /// Milliseconds since it said that it is alive.
+    /// Milliseconds since its last heartbeat.
     pub silent_ms: i64,
-    /// Its node's height.
+    /// Height of its node's tip.
     pub tip: Option<i64>,
-    /// Up to this height all its shares are in the shared ledger.
+    /// Height up to which all its shares are in the shared ledger.
     pub shipped_tip: Option<i64>,
-    /// Its last batch.
+    /// Sequence number of its last batch.
     pub sequence: i64,
-    /// Miners are to leave it.
+    /// It is to drain.
     pub is_draining: bool,
-    /// How it does.
+    /// Its own report.
     pub report: Report,
 }
 
 impl Member {
-    /// Whether it has said so lately.
+    /// True if its last heartbeat is recent.
     pub fn is_alive(&self) -> bool {
         self.silent_ms < ALIVE_MS
     }
 }
 
-/// What a server tells the others of itself.
+/// Report of a server about itself, for the others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
     /// The program's version.
     pub version: String,
-    /// What it should have in common with the others.
+    /// Settings that it should have in common with the others.
     pub terms: Terms,
-    /// Hashes a second, from the shares of the last minutes.
+    /// Hashes per second, from the shares of the last minutes.
     pub hashrate: f64,
     /// Connections of miners.
     pub connections: u64,
-    /// Workers that may have work.
+    /// Workers that are logged in.
     pub workers: u64,
-    /// Their accounts.
+    /// Accounts of these workers.
     pub accounts: u64,
-    /// The height that miners work on; none before the first job.
+    /// Height of the current job; `None` before the first job.
     pub height: Option<u32>,
-    /// Whether miners have a job on the tip.
+    /// Miners have a job on the node's tip.
     pub has_job: bool,
     /// Batches that are not in the shared ledger yet.
     pub behind: i64,
     /// Shares accepted since its start.
     pub accepted: u64,
-    /// What came of workers that never had a share accepted: the ledger keeps nothing of them.
+    /// Statistics of workers that never had a share accepted, which the ledger does not keep.
     pub refused: Vec<Refused>,
 }
 
 impl Reading {
-    /// For an operator.
+    /// JSON for an operator.
     pub fn to_json(&self) -> String {
         let servers = self.servers.iter().map(|one| {
             json!({
@@ -198,26 +198,26 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// How it was when the shipper last said something.
+    /// The status as last reported by the shipper.
     pub fn read(&self) -> Reading {
         self.lock().clone()
     }
 
-    /// This server there, and how often both were compared.
+    /// This server's row there, and the number of comparisons.
     pub(crate) fn own(&self) -> (Option<Own>, u64) {
         let reading = self.lock();
         (reading.own, reading.generation)
     }
 
-    /// How it is now. The shipper says nothing while the database keeps it waiting, at a lock for
-    /// instance: then this is what it would say, from how long it has been silent and what was sealed
+    /// The status now. While the database keeps the shipper waiting, at a lock for instance, the shipper
+    /// reports nothing; then this is derived from the length of its silence and from what was sealed
     /// meanwhile.
     pub fn look(&self) -> Reading {
         let head = self.dock.get().and_then(|dock| dock.head());
         self.look_at(head.map(|head| (head.last.sequence, head.backlog)))
     }
 
-    /// `sealed`: the last batch, and bytes of all that are not known to be there.
+    /// `sealed` is the last batch, and the bytes of all not known to be there.
     fn look_at(&self, sealed: Option<(i64, u64)>) -> Reading {
         let mut reading = self.read();
         let silent = reading.heard_at.elapsed();
@@ -237,11 +237,11 @@ impl Standing {
     }
 
     pub(super) fn watch(&self, dock: &Arc<Dock>) {
-        // Once for all: there is one dock.
+        // Only the first call has an effect: there is one dock.
         let _ = self.dock.set(dock.clone());
     }
 
-    /// The shared ledger has answered.
+    /// Records that the shared ledger has answered.
     pub(super) fn heard(&self) {
         self.update(|reading| reading.heard_at = Instant::now());
     }

@@ -1,5 +1,5 @@
-//! Who may mine and who is kept out, at the start of one of several servers: from the shared ledger, or
-//! as it was known last where that is away, so that no miner waits for it.
+//! Users and bans at the start of one of several servers: from the shared ledger, or from the last local copy
+//! while that is away, so that no miner waits for it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -16,17 +16,17 @@ use crate::clock::unix_s;
 use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;
 
-/// What a server knows at its start, and its [`Registry`] once it is there.
+/// Users and bans at the start, and the [`Registry`], which arrives once its first read has ended.
 pub(crate) struct Opened {
     pub place: Place,
     pub people: People,
     pub registry: Receiver<Registry>,
 }
 
-/// Reads who there is: from the shared ledger, or from the copy where it is away.
+/// Reads users and bans from the shared ledger, or from the copy while it is away.
 ///
 /// # Errors
-/// When the shared ledger turns us away, or is away and there is no copy yet.
+/// When the shared ledger refuses this server, or is away and there is no copy yet.
 pub(crate) fn open(place: Place, node: &Arc<dyn Node>) -> anyhow::Result<Opened> {
     let (copy, known) = match &place.dir {
         None => (None, None),

@@ -1,4 +1,4 @@
-//! What the operator is told of the shared ledger: a line for each change of state.
+//! Log of the shared ledger's status: a line for each change of state.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::standing::{Link, Standing};
 use crate::limits::BEHIND_BATCHES;
 use crate::node::Node;
 
-/// See the module.
+/// States that were logged last.
 pub(super) struct Talk<'a> {
     node: &'a dyn Node,
     standing: &'a Standing,
@@ -37,7 +37,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Both have been compared: batches go.
+    /// Both sides have been compared, and shipping begins.
     pub(super) fn up(&mut self, address: &Address, label: &str, behind: i64) {
         let text = match self.link {
             Link::Up => return,
@@ -53,7 +53,7 @@ impl<'a> Talk<'a> {
         self.set(Link::Up);
     }
 
-    /// All that was sealed is there.
+    /// Everything that was sealed is shipped.
     pub(super) fn caught_up(&mut self) {
         if std::mem::take(&mut self.is_behind) {
             let text = "all shares are in the shared ledger again";
@@ -61,7 +61,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The connection's work has failed.
+    /// The work on the connection has failed.
     pub(super) fn down(&mut self, error: &anyhow::Error) {
         let reason = format!("{error:#}");
         let link = if is_away(error) {
@@ -70,7 +70,7 @@ impl<'a> Talk<'a> {
             Link::Refused(reason)
         };
         let is_new = match (&self.link, &link) {
-            // Why it is away changes with what is tried; what is to be done about it does not.
+            // The reason changes with each attempt, but not what the operator can do about it.
             (Link::Away(_), Link::Away(_)) => false,
             (before, now) => before != now,
         };
@@ -112,7 +112,7 @@ impl<'a> Talk<'a> {
         });
     }
 
-    /// What the stop leaves.
+    /// Batches left unshipped at the stop.
     pub(super) fn left(&self, behind: i64) {
         if behind > 0 {
             let text = format!(
@@ -123,7 +123,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The file is an older copy.
+    /// The file was recognized as an older copy.
     pub(super) fn parted(&self, new: i64) {
         let text = format!(
             "ledger.db is an older copy of a file whose later shares are in the shared ledger: from \
@@ -132,7 +132,7 @@ impl<'a> Talk<'a> {
         self.node.log(Level::Warning, &text);
     }
 
-    /// The shared ledger is another than the one that we wrote to last.
+    /// The shared ledger is not the one that we wrote to last.
     pub(super) fn put_back(&self, again: i64) {
         let text = format!(
             "the shared ledger is not as this server left it: it was put back from a copy, it seems; \
@@ -141,7 +141,7 @@ impl<'a> Talk<'a> {
         self.node.log(Level::Warning, &text);
     }
 
-    /// The shared ledger has lost what the file no longer has.
+    /// The shared ledger has lost batches that the file no longer has.
     pub(super) fn missing(&self, first: i64, last: i64) {
         let text = format!(
             "THE SHARED LEDGER HAS LOST SHARES: it lacks batches {first} to {last} of this server, \
@@ -151,7 +151,7 @@ impl<'a> Talk<'a> {
         self.node.log(Level::Error, &text);
     }
 
-    /// Whether another server that is alive has our name.
+    /// Another live server has our name, or no longer does.
     pub(super) fn twin(&mut self, is_there: bool, label: &str) {
         if is_there && !self.is_twin {
             let text = format!(
@@ -165,7 +165,8 @@ impl<'a> Talk<'a> {
         self.is_twin = is_there;
     }
 
-    /// In what other servers differ from this one: each is said when it comes, and the end of all.
+    /// Settings in which other servers differ from this one: each is logged when it appears, and the end of
+    /// all.
     pub(super) fn differ(&mut self, lines: Vec<String>) {
         if lines == self.differences {
             return;
@@ -182,7 +183,7 @@ impl<'a> Talk<'a> {
         self.standing.update(|reading| reading.differences = lines);
     }
 
-    /// How far the database's clock is before ours.
+    /// Milliseconds by which the database's clock is ahead of ours.
     pub(super) fn apart(&mut self, ahead_ms: i64, is_far: bool) {
         if is_far && !self.is_apart {
             let seconds = ahead_ms / 1000;

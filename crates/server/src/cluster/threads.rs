@@ -1,5 +1,5 @@
-//! The threads that wait for the shared ledger. A stop waits for them, but not for as long as they may
-//! wait for a ledger that is away.
+//! The threads that wait for the shared ledger. A stop waits for them, but not for as long as they may wait
+//! for a ledger that is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,16 +10,16 @@ use anyhow::Context;
 
 use crate::limits::SHARED_STOP;
 
-/// See the module.
+/// Group of threads that are stopped together.
 pub(crate) struct Threads {
-    /// Each thread has a clone.
+    /// Each thread holds a clone; the channel closes when all have ended.
     running: Sender<()>,
     ended: Receiver<()>,
     is_stopping: Arc<AtomicBool>,
 }
 
 impl Threads {
-    /// None yet.
+    /// An empty group.
     pub(crate) fn none() -> Self {
         let (running, ended) = channel();
         Self {
@@ -29,7 +29,7 @@ impl Threads {
         }
     }
 
-    /// Starts one. It ends soon after what it is handed is true, if not by itself.
+    /// Starts a thread. It gets a flag and must return soon after the flag becomes true.
     pub(crate) fn spawn(
         &self,
         name: &str,
@@ -46,11 +46,11 @@ impl Threads {
             .with_context(|| format!("failed to start the thread {name}"))
     }
 
-    /// Has them end, and waits for that, but not for long.
+    /// Sets the flag, and waits up to [`SHARED_STOP`] for the threads to end.
     pub(crate) fn stop(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         drop(self.running);
-        // Nothing is ever sent.
+        // Nothing is ever sent; this returns when the channel closes or the time is over.
         let _ = self.ended.recv_timeout(SHARED_STOP);
     }
 }

@@ -1,5 +1,5 @@
-//! The options that a server runs with, for whoever looks at it from outside: what flags have made of
-//! files and defaults cannot be seen there. No secrets.
+//! The options in force in a running server, for tools outside it, which cannot see the flags' part in them.
+//! Contains no secrets.
 
 use std::net::SocketAddr;
 
@@ -9,17 +9,17 @@ use crate::config::Config;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::ListenSpec;
 
-/// See the module. A program of another version may say more, or less.
+/// The options in force. Another version may report more of them, or fewer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InForce {
-    /// Where miners connect: `tcp://`, `tls://` or `auto://`, and ADDRESS:PORT.
+    /// Listeners as `tcp://`, `tls://` or `auto://`, and ADDRESS:PORT.
     pub listeners: Vec<String>,
-    /// Where the dashboard, the API and the metrics are; none: nowhere.
+    /// Address of the dashboard, the API and the metrics; `None` if they are off.
     pub dashboard: Option<SocketAddr>,
     /// `users`, `open` or `address`.
     pub auth: String,
-    /// Whether there is a password, with which an admin adds accounts on the wire.
+    /// An admin's password is set, which allows adding accounts on the wire.
     #[serde(rename = "haspassword")]
     pub has_password: bool,
     /// Peers that must send a PROXY header.
@@ -44,7 +44,7 @@ impl InForce {
     }
 }
 
-/// The address of a listener as it is told, if whoever connects may speak plain.
+/// Address of a listener as listed, if it accepts plain connections.
 #[must_use]
 pub fn plain(listener: &str) -> Option<SocketAddr> {
     let address = listener

@@ -1,8 +1,8 @@
 //! The options: one table gives their names, defaults, help texts and parsers.
 //!
-//! The plugin collects options from flags, the environment and `stratum.conf`; everything about
-//! their meaning is here. One that is unknown or malformed stops the start, also when another
-//! origin overrides it: a typing error must not wait for the day it matters.
+//! The plugin collects options from flags, the environment and `stratum.conf`; everything about their meaning
+//! is here. An unknown or malformed option stops the start, even if another origin overrides it, so that a
+//! typing error shows at once.
 
 pub mod in_force;
 pub(crate) mod option_value;
@@ -34,7 +34,7 @@ use crate::net::tls;
 pub use crate::net::tls::TlsFiles;
 use wrong::{empty, malformed, unknown};
 
-/// How much of a value an error shows, in characters.
+/// Characters of a value that an error shows.
 const FOUND_CHARS_MAX: usize = 60;
 const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
@@ -44,62 +44,62 @@ const HOST_NAMES_MAX: usize = 64;
 /// The options, complete and valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where miners connect; `::` takes IPv4 as well.
+    /// Address that miners connect to; `::` accepts IPv4 as well.
     pub host: IpAddr,
-    /// The port miners connect to; 0 is any free one.
+    /// Port that miners connect to; 0 is any free one.
     pub port: u16,
-    /// What HTTP miners are redirected to, if it is not what they asked for.
+    /// Host that HTTP clients are redirected to, if it is not the one they asked for.
     pub public_host: Option<String>,
-    /// The port HTTP miners are redirected to.
+    /// Port that HTTP clients are redirected to.
     pub public_port: u16,
-    /// The most connections at a time.
+    /// Greatest number of connections at a time.
     pub max_inbound: u32,
-    /// The most connections from one address, or one /64 of IPv6; 0 is any number.
+    /// Greatest number of connections from one address, or one /64 of IPv6; 0 is any number.
     pub max_per_address: u32,
-    /// The difficulty a session starts with.
+    /// Difficulty that a session starts with.
     pub difficulty: Difficulty,
-    /// What no miner's difficulty is below.
+    /// Lowest difficulty of any miner.
     pub difficulty_min: Difficulty,
-    /// Whether difficulty follows each miner's speed.
+    /// Difficulty follows each miner's speed.
     pub dynamic: bool,
     /// The admin's password.
     pub password: Option<Secret>,
-    /// Who may mine.
+    /// Rule for who may mine.
     pub auth: Auth,
     /// Seconds between jobs for mempool changes.
     pub refresh_s: u32,
-    /// Where miners connect as well.
+    /// Further listeners.
     pub listen: Vec<ListenSpec>,
-    /// The certificate chain and its key, PEM files; there when a listener speaks TLS.
+    /// The certificate chain and its key, PEM files; `Some` if a listener speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Peers that must send a PROXY header.
     pub proxy_protocol: Vec<AddressRange>,
-    /// Where the dashboard, the API and metrics are.
+    /// Address of the dashboard, the API and the metrics.
     pub http_host: IpAddr,
-    /// Their port; 0 is none, and none given is [`HTTP_PORT`] if that can be had.
+    /// Their port; 0 turns them off, and `None` means [`HTTP_PORT`] if that is free.
     pub http_port: Option<u16>,
-    /// Names by which they may be asked, beside `public_host`.
+    /// Further names that HTTP requests may use for this server, besides `public_host`.
     pub http_host_names: Vec<String>,
-    /// What admin calls over HTTP must bear; without it there are none.
+    /// Token of the operator's HTTP calls; without it there are none.
     pub http_token: Option<Secret>,
-    /// Where the dashboard links blocks to: `%h` is the height, `%s` the hash.
+    /// URL that the dashboard links blocks to: `%h` is the height, `%s` the hash.
     pub explorer: Option<String>,
-    /// What is shared with proxies of ours.
+    /// Secret shared with our proxies.
     pub proxy_secret: Option<ProxySecret>,
-    /// Where alarms are delivered.
+    /// Destination of alarms.
     pub webhook: Option<Webhook>,
-    /// Percent of the hashrate that must be lost for an alarm; 0: it is not watched.
+    /// Percent of the hashrate whose loss raises an alarm; 0 turns that off.
     pub hashrate_alarm: u8,
-    /// Where the ledger is that several servers share.
+    /// Address of the ledger that several servers share.
     pub database: Option<Address>,
     /// This server's name there.
     pub server_id: String,
 }
 
-/// Where the dashboard is when nobody says.
+/// Default port of the dashboard.
 pub const HTTP_PORT: u16 = 3080;
 
-/// Why options were refused, in one line.
+/// Reason why options were refused, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -111,7 +111,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What an option is when it is not given.
+/// Value of an option that is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// This value.
@@ -131,9 +131,9 @@ pub struct OptionSpec {
     pub fallback: Fallback,
     /// One line of Markdown: purpose and unit, as `docs/options.md` has it.
     pub meaning: &'static str,
-    /// What a value must look like.
+    /// Description of valid values, for errors.
     pub expected: &'static str,
-    /// Stores a value; `None` if it is malformed.
+    /// Parses and stores a value; `None` if it is malformed.
     set: fn(&mut Draft, &str) -> Option<()>,
 }
 
@@ -359,12 +359,11 @@ pub const OPTIONS: &[OptionSpec] = &[
 ];
 
 impl Config {
-    /// Judges all options given and fills in the defaults. Of two from the same origin the later
-    /// one counts.
+    /// Checks all options given and fills in the defaults. Of two from the same origin the later one counts.
     ///
     /// # Errors
     ///
-    /// For the first option that is unknown, empty or malformed; flags are judged last.
+    /// For the first option that is unknown, empty or malformed; flags are checked last.
     pub fn parse(raw: &[RawOption]) -> Result<Self, ConfigError> {
         let mut draft = Draft::default();
         for spec in OPTIONS {
@@ -483,7 +482,7 @@ fn check_listeners(address: SocketAddr, listen: &[ListenSpec]) -> Result<(), Con
     }))
 }
 
-/// What is wrong with the URL is said without its password.
+/// Parses the database's URL; an error does not contain its password.
 fn database(url: &Secret) -> Result<Address, ConfigError> {
     url.0.parse().map_err(|error: anyhow::Error| {
         ConfigError(format!("{}: {error:#}", Origin::Flag.spell("database")))

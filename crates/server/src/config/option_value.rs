@@ -1,4 +1,4 @@
-//! What the values of options look like: each parser gives `None` for what is malformed.
+//! Parsers of option values; each gives `None` for a malformed value.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(crate) fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
 }
 
 pub(crate) fn parse_integer<T: TryFrom<u32>>(text: &str, min: u32, max: u32) -> Option<T> {
-    // `parse` alone would take a plus sign.
+    // `parse` alone would accept a plus sign.
     let value: u32 = text
         .bytes()
         .all(|b| b.is_ascii_digit())
@@ -43,7 +43,7 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// The host ends up in an HTTP header and on a web page.
+/// Parses a host, which will be part of an HTTP header and of a web page.
 pub(crate) fn parse_host(text: &str) -> Option<String> {
     let name = (1..=HOST_BYTES_MAX).contains(&text.len())
         && text
@@ -52,13 +52,15 @@ pub(crate) fn parse_host(text: &str) -> Option<String> {
     (name || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
 }
 
-/// A flag without a value arrives as `true`: that would be everybody's first guess.
+/// Parses a password. A flag without a value arrives as `true`, which would be the first guess of any
+/// attacker.
 pub(crate) fn parse_password(text: &str) -> Option<Secret> {
     let fits = (1..=PASSWORD_BYTES_MAX).contains(&text.len()) && text != "true";
     fits.then(|| Secret(text.to_owned()))
 }
 
-/// It is sent in a header, by whoever has it, from anywhere that reaches the port.
+/// Parses a token, which clients send in an HTTP header; it has a minimum length since the port may be
+/// public.
 pub(crate) fn parse_token(text: &str) -> Option<Secret> {
     let fits = (TOKEN_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&text.len());
     (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Secret(text.to_owned()))
@@ -73,13 +75,13 @@ pub(crate) fn parse_list<T>(
     items.filter(|items| items.len() <= max)
 }
 
-/// A flag without a value arrives as `true`.
+/// Parses a path. A flag without a value arrives as `true`.
 pub(crate) fn parse_path(text: &str) -> Option<PathBuf> {
     let fits = (1..=PATH_BYTES_MAX).contains(&text.len()) && text != "true";
     fits.then(|| PathBuf::from(text))
 }
 
-/// A web address with a place for a block: `%h` for its height or `%s` for its hash.
+/// Parses a web address with a place for a block: `%h` for its height or `%s` for its hash.
 pub(crate) fn parse_explorer(text: &str) -> Option<String> {
     let is_web = text.starts_with("https://") || text.starts_with("http://");
     let is_plain = text
@@ -90,13 +92,13 @@ pub(crate) fn parse_explorer(text: &str) -> Option<String> {
     (is_web && is_plain && has_place && fits).then(|| text.to_owned())
 }
 
-/// Its password is in it, so that an error does not show it.
+/// Checks the length of a database URL; it contains a password, so an error must not show it.
 pub(crate) fn parse_database(text: &str) -> Option<Secret> {
     let fits = text.len() <= DATABASE_BYTES_MAX;
     (fits && text.starts_with("postgres")).then(|| Secret(text.to_owned()))
 }
 
-/// A name that logs and pages show.
+/// Parses a server's name, which logs and pages show.
 pub(crate) fn parse_server_id(text: &str) -> Option<String> {
     let fits = (1..=SERVER_ID_CHARS_MAX).contains(&text.len()) && text != "true";
     (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())

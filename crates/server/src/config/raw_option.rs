@@ -1,8 +1,8 @@
-//! An option as it was given, before anybody has judged it.
+//! An option as given, before it is checked.
 
 use std::fmt;
 
-/// Where an option was given. A later one in this order overrides an earlier one.
+/// Origin of an option. A later one in this order overrides an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A line `public-host: …` of `stratum.conf`.
@@ -13,25 +13,25 @@ pub enum Origin {
     Flag,
 }
 
-/// An option as it was given.
+/// An option as given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawOption {
     /// Its name without prefix, in lower case, as it was typed: `public-host`, or without hyphens.
     pub key: String,
     /// The text given; a bare flag arrives as `true`.
     pub value: String,
-    /// Where it was given.
+    /// Its origin.
     pub origin: Origin,
 }
 
 impl RawOption {
-    /// Its name without hyphens, which nobody needs to type.
+    /// Its name without hyphens, which are optional.
     pub(crate) fn bare_key(&self) -> String {
         self.key.replace('-', "")
     }
 
-    /// Whether a container platform has set it for a service by the name of hsd-stratum:
-    /// `HSD_STRATUM_PORT=tcp://…`, `HSD_STRATUM_PORT_3008_TCP_ADDR`, `HSD_STRATUM_SERVICE_HOST`.
+    /// True if a container platform has set it for a service named hsd-stratum: `HSD_STRATUM_PORT=tcp://…`,
+    /// `HSD_STRATUM_PORT_3008_TCP_ADDR`, `HSD_STRATUM_SERVICE_HOST`.
     pub fn is_service_link(&self) -> bool {
         if self.origin != Origin::Environment {
             return false;
@@ -50,7 +50,7 @@ impl RawOption {
     }
 }
 
-/// Shows no value: it may be the password.
+/// Does not show the value, which may be a password.
 impl fmt::Debug for RawOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawOption({:?}, {:?})", self.key, self.origin)
@@ -58,7 +58,7 @@ impl fmt::Debug for RawOption {
 }
 
 impl Origin {
-    /// An option's name as one writes it there.
+    /// Spelling of an option's name in this origin.
     pub fn spell(self, name: &str) -> String {
         match self {
             Self::Flag => format!("--stratum-{name}"),

@@ -1,4 +1,4 @@
-//! What the server is told at its start, and what follows from it for a pool.
+//! Settings of a server at its start, and the pool configuration derived from them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,19 +17,19 @@ use crate::ledger_tools::Place;
 use crate::net::listener::{Encryption, ListenSpec};
 use crate::store::schema::FILE_NAME;
 
-/// See the module.
+/// Options, network and directory of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The options, judged.
+    /// The checked options.
     pub config: Config,
     /// The node's network.
     pub network: Network,
-    /// `<prefix>/<network>/stratum`; none when nothing may be written.
+    /// `<prefix>/<network>/stratum`; `None` when nothing may be written.
     pub dir: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Where the ledger is that tells of the whole pool; none in memory.
+    /// Location of the ledger with the whole pool's data; `None` in memory.
     pub(crate) fn ledger(&self) -> Option<Place> {
         let shared = self.config.database.clone();
         let shared = shared.map(|address| Place::Shared(Box::new(address)));
@@ -37,7 +37,7 @@ impl Settings {
         shared.or_else(file)
     }
 
-    /// The same with the port that was found where any would do.
+    /// The same with the port that was found, if any would do.
     pub(crate) fn with_port(mut self, port: u16) -> Self {
         if self.config.public_port == 0 {
             self.config.public_port = port;
@@ -46,7 +46,7 @@ impl Settings {
         self
     }
 
-    /// Where miners connect, and the difficulty they start with there: `host`:`port` first.
+    /// Listeners, each with its start difficulty: `host`:`port` first.
     pub(crate) fn listeners(&self) -> Vec<(ListenSpec, Difficulty)> {
         let config = &self.config;
         let first = ListenSpec {
@@ -61,7 +61,7 @@ impl Settings {
             .collect()
     }
 
-    /// What a pool that starts now is told.
+    /// Configuration of a pool that starts now.
     pub(crate) fn pool_config(&self, unix_s: u64) -> anyhow::Result<PoolConfig> {
         let config = &self.config;
         Ok(PoolConfig {
@@ -84,7 +84,7 @@ impl Settings {
     }
 }
 
-/// Who may mine, for people; `make run` shows it too.
+/// Description of who may mine, for people; `make run` prints it too.
 pub(crate) fn who_may_mine(auth: Auth, network: Network, accounts: usize) -> String {
     match (auth, accounts) {
         (Auth::Users, 0) => "accounts only, and there is none yet: add one".to_owned(),

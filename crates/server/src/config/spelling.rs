@@ -1,6 +1,6 @@
-//! How far a word is from another: for suggesting what was meant.
+//! Edit distance of words, to suggest the intended one.
 
-/// Levenshtein's distance in bytes. Both texts are to be short.
+/// Levenshtein distance in bytes. Both texts should be short.
 pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! What is said of options that are wrong.
+//! Error texts of wrong options.
 
 use super::{ConfigError, FOUND_CHARS_MAX, OPTIONS, OptionSpec};
 use crate::config::raw_option::RawOption;
@@ -6,7 +6,7 @@ use crate::config::spelling::edit_distance;
 
 pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
-        // Its length says nothing.
+        // Its length is no useful information.
         "database" => "something else".to_owned(),
         "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" => {
             format!("{} bytes", option.value.len())
@@ -20,7 +20,7 @@ pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     ))
 }
 
-/// As an unset variable of a shell leaves it.
+/// Error for an empty value, as an unset shell variable produces it.
 pub(super) fn empty(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     ConfigError(format!(
         "{}: it is empty: expected {}, or no such option at all",
@@ -30,9 +30,9 @@ pub(super) fn empty(spec: &OptionSpec, option: &RawOption) -> ConfigError {
 }
 
 pub(super) fn unknown(option: &RawOption) -> ConfigError {
-    // Escaped, since a line break would make two lines of it.
+    // Escaped, since a line break would split the log line.
     let key = cut(&option.key).escape_debug().to_string();
-    // The prefix is of flags, and easily left in a file.
+    // The prefix belongs to flags, and is easily left in a file.
     let bare = key.replace('-', "");
     let bare = bare.strip_prefix("stratum").unwrap_or(&bare);
     let nearest = OPTIONS

@@ -1,4 +1,4 @@
-//! What a node is told by its files and the environment, read as hsd reads it (bcfg lib/config.js).
+//! Settings of a node in its files and the environment, read as hsd reads them (bcfg lib/config.js).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,19 +11,19 @@ use crate::config::{Config, Origin, RawOption};
 
 use super::{Findings, Part};
 
-/// How much of a line an error shows, in characters.
+/// Characters of a line that an error shows.
 const LINE_CHARS_MAX: usize = 60;
 
-/// What begins the name of an option of ours among hsd's.
+/// Prefix of hstratum's options among hsd's.
 const PREFIX: &str = "stratum";
 
-/// The node's settings and ours.
+/// Settings of the node and of hstratum.
 pub(super) struct Settings {
-    /// Ours; none when they are wrong.
+    /// hstratum's options; `None` if they are wrong.
     pub config: Option<Config>,
-    /// How many of ours were given in files and the environment.
+    /// Number of hstratum's options given in files and the environment.
     pub given: usize,
-    /// hsd's own, by their names without hyphens.
+    /// hsd's own options, by their names without hyphens.
     pub node: BTreeMap<String, String>,
 }
 
@@ -42,7 +42,7 @@ impl Settings {
             .iter()
             .filter_map(|(name, value)| Some((variable(name)?, value.clone())))
             .collect();
-        // hsd passes over those without a value.
+        // hsd ignores options without a value.
         let of_node = hsd.iter().flatten().chain(&environment);
         let of_node = of_node.filter(|(_, value)| !value.is_empty());
         let node: BTreeMap<String, String> = of_node
@@ -96,8 +96,8 @@ impl Settings {
         }
     }
 
-    /// What miners meet: as the running node says, or else as files and the environment have it, which
-    /// flags may have changed.
+    /// Reports the addresses that miners meet: those of the running node, or else those in files and the
+    /// environment, which flags may have changed.
     pub(super) fn tell(&self, in_force: Option<&InForce>, findings: &mut Findings) {
         let Some(config) = &self.config else { return };
         let place = SocketAddr::new(config.host, config.port);
@@ -164,7 +164,7 @@ fn look(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// The lines of a file; none where it is malformed. A missing file has none.
+/// The lines of a file; `None` if it is malformed. A missing file has none.
 fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines> {
     let name = path.display();
     let text = match fs::read_to_string(path) {
@@ -205,7 +205,7 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
     Some(lines)
 }
 
-/// Reads a file's text: `key: value` lines, comments, and lines that go on after a backslash.
+/// Parses a file's text: `key: value` lines, comments, and lines continued after a backslash.
 fn parse(text: &str) -> Result<Lines, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -215,7 +215,7 @@ fn parse(text: &str) -> Result<Lines, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        // Not its value: that may be a password.
+        // The value is left out, since it may be a password.
         let shown: String = line.chars().take(LINE_CHARS_MAX).collect();
         let Some((key, value)) = line.split_once(':') else {
             return Err(format!(
@@ -240,7 +240,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(is_known)
 }
 
-/// The name that a variable `HSD_…` sets.
+/// Name of the option that a variable `HSD_…` sets.
 fn variable(name: &str) -> Option<String> {
     let key = name.strip_prefix("HSD_")?.replace('_', "-");
     let is_known = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
@@ -248,7 +248,7 @@ fn variable(name: &str) -> Option<String> {
     fits.then(|| key.to_lowercase())
 }
 
-/// Those of hsd's settings that are for us.
+/// Those of hsd's settings that are for hstratum.
 fn ours(lines: &Lines, origin: Origin) -> Vec<RawOption> {
     let named = lines.iter().filter_map(|(key, value)| {
         let key = key.strip_prefix(PREFIX)?.trim_start_matches('-');

@@ -1,4 +1,4 @@
-//! The dashboard's port: free for a node that starts, answered by one that runs.
+//! Checks the dashboard's port: free for a node that starts, answering for one that runs.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::config::HTTP_PORT;
 use super::node::NodeState;
 use super::{Findings, Known, Part};
 
-/// How long the dashboard may take to answer.
+/// Time for the dashboard's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findings) {
@@ -41,7 +41,7 @@ pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findin
     match state {
         NodeState::Stopped => check_free(place, config.http_port.is_some(), findings),
         NodeState::Serving => ask(place, findings),
-        // Nobody knows whose port it would be.
+        // It is not known whose port it would be.
         NodeState::NotAsked | NodeState::Without | NodeState::Unknown => {}
     }
 }
@@ -97,12 +97,12 @@ fn ask(place: SocketAddr, findings: &mut Findings) {
     }
 }
 
-/// What a server says of itself that is not well.
+/// Reports a server's own health message.
 fn unwell(near: SocketAddr, said: &str, findings: &mut Findings) {
     let health: serde_json::Value = serde_json::from_str(said).unwrap_or_default();
     let status = health["status"].as_str().unwrap_or("it is not well");
     let text = format!("http://{near}/ answers: {status:?}");
-    // Whatever else it says is of the ledger, in the disk's or the database's own words.
+    // Any other message is about the ledger, in the disk's or the database's own words.
     let is_others = ["no job", "the pool", "it is not well"];
     if !is_others.iter().any(|words| status.starts_with(words)) {
         let advice = "its log says why: make room or mend the disk, or restart the node with a ledger \

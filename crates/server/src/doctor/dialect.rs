@@ -1,11 +1,11 @@
-//! Two kinds of miners in the field: how they speak, and what they cannot bear (docs/protocol.md).
+//! Two kinds of miners in the field: their messages, and what they do not tolerate (docs/protocol.md).
 //!
-//! Pure: lines in, lines out. Work and shares are `hstratum_core::wire::client`'s; here its lines are put
-//! into the dialect's form and back.
+//! Pure: lines in, lines out. Work and shares are those of `hstratum_core::wire::client`; this module
+//! converts its lines to the dialect's form and back.
 
 use serde_json::{Value, json};
 
-/// A miner in the field.
+/// A miner's dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// The Goldshell HS1's own client.
@@ -14,13 +14,13 @@ pub(super) enum Dialect {
     HandyMiner,
 }
 
-/// What HandyMiner's ids begin with.
+/// Prefix of HandyMiner's ids.
 const HANDY_ID: &str = "herpderpington_";
 
-/// Both assume a zero mask and send it.
+/// Mask that both assume and send: zero.
 const MASK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A line that is longer than a segment may arrive in two.
+/// Bytes of a line up to which it arrives in one TCP segment.
 const LINE_BYTES_MAX: usize = 1400;
 
 impl Dialect {
@@ -31,7 +31,7 @@ impl Dialect {
         }
     }
 
-    /// The user that it logs in as for an account.
+    /// User name that it sends for an account.
     pub(super) fn user(self, account: &str) -> String {
         match self {
             Self::Goldshell if account.contains('.') => format!("{account}_H10DOCTOR"),
@@ -40,7 +40,8 @@ impl Dialect {
         }
     }
 
-    /// Of subscribe and authorize, what it sends at once and what after the first reply.
+    /// First and second message of its login, from subscribe and authorize; the second follows the first
+    /// reply.
     pub(super) fn hello(self, [subscribe, authorize]: [String; 2], user: &str) -> [String; 2] {
         match self {
             Self::Goldshell => {
@@ -56,7 +57,7 @@ impl Dialect {
         }
     }
 
-    /// A share's line in its form.
+    /// Converts a submit to the dialect.
     pub(super) fn submit(self, line: &str) -> String {
         let mut message = parse(line);
         if let Some(params) = message["params"].as_array_mut() {
@@ -69,7 +70,7 @@ impl Dialect {
         }
     }
 
-    /// A line of the server, its id as the client knows it.
+    /// Converts a line of the server back, with the id that the client knows.
     pub(super) fn received(self, line: &str) -> String {
         let mut message = parse(line);
         let number = message["id"]
@@ -85,7 +86,7 @@ impl Dialect {
     }
 }
 
-/// What a server sends that one of the two does not bear.
+/// Checker for messages of a server that one of the two does not tolerate.
 #[derive(Default)]
 pub(super) struct Judge {
     has_difficulty: bool,
@@ -93,7 +94,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Looks at what one read gave.
+    /// Checks the bytes of one read.
     pub(super) fn see_chunk(&mut self, chunk: &[u8]) {
         if chunk.last().is_some_and(|last| *last != b'\n') {
             self.complain(
@@ -102,7 +103,7 @@ impl Judge {
         }
     }
 
-    /// Looks at a line.
+    /// Checks a line.
     pub(super) fn see_line(&mut self, line: &str) {
         if line.len() > LINE_BYTES_MAX {
             self.complain("a line is longer than a segment: a Goldshell reconnects if it is cut");
@@ -147,7 +148,7 @@ impl Judge {
         self.complaints
     }
 
-    /// Says each thing once.
+    /// Records each complaint once.
     fn complain(&mut self, text: &str) {
         if !self.complaints.iter().any(|known| known == text) {
             self.complaints.push(text.to_owned());

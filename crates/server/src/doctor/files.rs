@@ -1,4 +1,4 @@
-//! The files of a server: whether it can read and write them, and whether they are whole.
+//! Checks the files of a server: access, free space, and whether they are intact.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,13 +21,13 @@ use super::{Findings, Part};
 
 const MIB: u64 = 1 << 20;
 
-/// Room below which shares are about to be refused.
+/// Free bytes below which shares are about to be refused.
 const FREE_BYTES_MIN: u64 = 200 * MIB;
 
-/// Room below which the chain's own growth is soon a problem.
+/// Free bytes below which the chain's own growth is soon a problem.
 const FREE_BYTES_LOW: u64 = 2048 * MIB;
 
-/// A found block that the node has not answered for so long is not about to be.
+/// Age at which a spooled block that the node has not answered is reported.
 const SPOOLED_LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, findings: &mut Findings) {
@@ -60,7 +60,7 @@ pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, finding
     check_spool(&stratum.join("spool"), findings);
 }
 
-/// The same, of a server that runs: the ledger has its log beside it.
+/// Checks beside a running server: its ledger must have a write-ahead log.
 pub(super) fn examine_running(dir: &Path, findings: &mut Findings) {
     let ledger = dir.join("stratum").join("ledger.db");
     let log = dir.join("stratum").join("ledger.db-wal");
@@ -199,9 +199,9 @@ fn check_ledger(path: &Path, network: Network, findings: &mut Findings) {
     }
 }
 
-/// The faults of a ledger; none where it is too large for a quick look.
+/// Faults of a ledger; `None` if it is too large for a quick check.
 fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Option<Vec<String>>> {
-    // Reading, since opening alone is left to the first statement.
+    // SQLite delays opening the file until the first statement, so it is opened here for a clear error.
     File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
     let mut db = Db::Sqlite(Sqlite::open_beside(path)?);
     let found = ledger_tools::network(&mut db)?;

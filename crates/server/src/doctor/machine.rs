@@ -1,4 +1,4 @@
-//! Limits of the machine.
+//! Checks limits of the machine.
 
 use rustix::process::{Resource, getrlimit};
 

@@ -1,9 +1,8 @@
-//! `hstratum doctor`: what keeps miners from working, and what to do about it.
+//! `hstratum doctor`: finds what keeps miners from working, and says what to do about it.
 //!
-//! Everything is only read, but for a share that is mined where that is asked for: it is credited, and
-//! may be a block. What a node was
-//! given as flags cannot be seen from outside. A node that runs tells the options in force; of one that
-//! does not, files and the environment are all that is known, and that is said.
+//! It only reads, except for a share that is mined if asked for, which is credited and may be a block. Flags
+//! of a node cannot be seen from outside: a running node tells the options in force; of a stopped one only
+//! files and the environment are known, and the report says so.
 
 mod conf;
 mod dashboard;
@@ -29,7 +28,7 @@ use crate::payout::hsd::{Secret, Url};
 use conf::Settings;
 use node::NodeState;
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// As it should be.
@@ -41,7 +40,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word for it.
+    /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,12 +51,12 @@ impl Severity {
     }
 }
 
-/// What was looked at.
+/// Subject of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Options, in files and the environment.
     Configuration,
-    /// What is on the disk.
+    /// Files on the disk.
     Files,
     /// Limits and the clock.
     Machine,
@@ -70,7 +69,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them, in the order in which they are told.
+    /// All of them, in the order of the report.
     pub const ALL: [Self; 6] = [
         Self::Configuration,
         Self::Files,
@@ -94,45 +93,44 @@ impl Part {
     }
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
+    /// Its subject.
     pub part: Part,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What was found, in one line.
+    /// Description, in one line.
     pub text: String,
-    /// What to do about it; none where all is well.
+    /// Advice; `None` if nothing is wrong.
     pub advice: Option<String>,
 }
 
-/// What to look at.
+/// Subjects of an examination.
 pub struct Setup {
     /// The network.
     pub network: Network,
-    /// The node's directory, `<prefix>/<network>`; none where only a server is tried.
+    /// The node's directory, `<prefix>/<network>`; `None` if only a server is tried.
     pub dir: Option<PathBuf>,
-    /// HOST:PORT of the server to try, where it is not the one that is configured, and whether TLS is
-    /// spoken there.
+    /// HOST:PORT of the server to try, if it is not the configured one, and whether it speaks TLS there.
     pub server: Option<(String, bool)>,
-    /// Other networks that have a directory there, where the network's own has no chain.
+    /// Other networks with a directory there, if the given network has no chain there.
     pub others: Vec<Network>,
-    /// Whether a share is mined, for `user`.
+    /// Mine a share, for `user`.
     pub mines: bool,
-    /// Where the node answers, if it is not where its configuration says.
+    /// Address of the node's API, if it is not as in its configuration.
     pub node_url: Option<Url>,
     /// The node's API key, if it is not in its configuration.
     pub node_key: Option<Secret>,
     /// The variables `HSD_…` of the environment.
     pub environment: Vec<(String, String)>,
-    /// The account to mine with; without one a made-up name is tried.
+    /// Account to mine with; without one a made-up name is tried.
     pub user: Option<String>,
     /// Its password.
     pub password: String,
 }
 
-/// Looks at everything. The findings are in the order of their parts.
+/// Makes all checks. The findings are in the order of their parts.
 #[must_use]
 pub fn examine(setup: &Setup) -> Vec<Finding> {
     let mut findings = Findings::default();
@@ -172,7 +170,7 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     dashboard::examine(&known, state, &mut findings);
     let own = known.listeners();
     match &setup.server {
-        // Of a server elsewhere nothing of this is known.
+        // Nothing of this is known of a server elsewhere.
         Some((server, tls)) if !is_of(server, &own) => {
             let (known, state) = (Known::default(), NodeState::NotAsked);
             port::examine(setup, &known, (server, *tls), state, &mut findings);
@@ -180,7 +178,7 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
         Some((server, tls)) => {
             port::examine(setup, &known, (server, *tls), state, &mut findings);
         }
-        // The plain ones come first. Without any, what is wrong with the options has been said.
+        // Plain listeners come first. Without any, the faults of the options were reported already.
         None => {
             if let Some((first, tls)) = own.first() {
                 let server = near(*first).to_string();
@@ -191,17 +189,17 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     findings.0
 }
 
-/// What is known of the server on this machine.
+/// Known facts of the server on this machine.
 #[derive(Default)]
 struct Known<'a> {
-    /// As files and the environment have it.
+    /// Its options in files and the environment.
     config: Option<&'a Config>,
-    /// As it runs.
+    /// Its options in force.
     in_force: Option<&'a InForce>,
 }
 
 impl Known<'_> {
-    /// Where miners connect, and whether only with TLS: those without first.
+    /// Its listeners, and whether each accepts only TLS; those with plain TCP first.
     fn listeners(&self) -> Vec<(SocketAddr, bool)> {
         match (self.in_force, self.config) {
             (Some(options), _) => {
@@ -218,7 +216,7 @@ impl Known<'_> {
         }
     }
 
-    /// Whether names have to be addresses.
+    /// True if user names have to be addresses.
     fn wants_addresses(&self) -> bool {
         match (self.in_force, self.config) {
             (Some(options), _) => options.auth == "address",
@@ -226,7 +224,7 @@ impl Known<'_> {
         }
     }
 
-    /// Whether it takes a peer for a proxy.
+    /// True if it treats a peer as a proxy.
     fn is_proxy(&self, peer: IpAddr) -> bool {
         let among = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(peer));
         match (self.in_force, self.config) {
@@ -242,7 +240,7 @@ impl Known<'_> {
     }
 }
 
-/// Whether HOST:PORT is one of these listeners, on this machine.
+/// True if HOST:PORT is one of these listeners, on this machine.
 fn is_of(server: &str, listeners: &[(SocketAddr, bool)]) -> bool {
     let Ok(mut addresses) = server.to_socket_addrs() else {
         return false;
@@ -255,7 +253,7 @@ fn is_of(server: &str, listeners: &[(SocketAddr, bool)]) -> bool {
     })
 }
 
-/// Where a listener is reached from its own machine.
+/// Address of a listener as reached from its own machine.
 fn near(listener: SocketAddr) -> SocketAddr {
     match listener.ip() {
         ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listener.port()),
@@ -263,7 +261,7 @@ fn near(listener: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What has been found so far.
+/// The findings so far.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 

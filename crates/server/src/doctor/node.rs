@@ -1,4 +1,4 @@
-//! The hsd node: whether it runs, has hstratum in it, is synchronized, and pays somebody.
+//! Checks the hsd node: it runs, has hstratum in it, is synchronized, and its blocks pay somebody.
 
 use std::env::consts::OS;
 use std::io;
@@ -19,23 +19,23 @@ use crate::store::evidence;
 use super::conf::Settings;
 use super::{Findings, Part, Setup};
 
-/// Beyond it miners' and peers' times differ enough to be looked at.
+/// Difference between the node's clock and others', in seconds, that is worth a warning.
 const CLOCK_OFF_S: u64 = 60;
 
-/// Beyond it blocks are about to be refused: two hours are what a node bears (hsd
+/// Difference in seconds at which blocks are about to be refused: a node tolerates two hours (hsd
 /// lib/blockchain/chain.js, verify), and miners roll the time.
 const CLOCK_WRONG_S: u64 = 30 * 60;
 
-/// Without a block for so long, main and testnet are likely ahead of this node.
+/// Seconds without a block after which main and testnet are likely ahead of this node.
 const TIP_OLD_S: u64 = 3 * 60 * 60;
 
-/// How long the node may take for an answer here.
+/// Time for an answer of the node.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is known of the node when the port is looked at.
+/// State of the node, for the check of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NodeState {
-    /// Nobody has looked.
+    /// Not examined.
     NotAsked,
     /// Nothing answers.
     Stopped,
@@ -43,11 +43,11 @@ pub(super) enum NodeState {
     Serving,
     /// It runs without hstratum.
     Without,
-    /// Something answers, but does not tell.
+    /// Something answers, but its state is not known.
     Unknown,
 }
 
-/// How it is, and the options that its hstratum runs with, where it tells.
+/// Checks the node; returns its state, and the options in force if its hstratum reports them.
 pub(super) fn examine(
     setup: &Setup,
     settings: &Settings,
@@ -114,7 +114,7 @@ pub(super) fn examine(
     (state, told.options)
 }
 
-/// Whether there is room for one more miner.
+/// Checks for a free place for one more miner.
 fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
     let Some((all, taken)) = places else { return };
     if taken >= all {
@@ -132,7 +132,7 @@ fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
     }
 }
 
-/// Where the configuration has the node answer.
+/// Address of the node's API according to the configuration.
 fn configured(network: Network, settings: &Settings) -> Option<Url> {
     let usual = Url::usual(network, HsdPart::Node).to_string();
     let port = match settings.node.get("httpport") {
@@ -255,8 +255,8 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
     }
 }
 
-/// Whether it knows what the ledger was ever shown of the chain. What else is wrong with either is
-/// found elsewhere.
+/// Checks that the node knows at least as much of the chain as the ledger was shown. Other faults of either
+/// are found by other checks.
 fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &mut Findings) {
     let shared = settings
         .config
@@ -296,7 +296,7 @@ fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &m
 }
 
 fn check_clock(status: &NodeStatus, findings: &mut Findings) {
-    // Peers tell by how much they are ahead; the newest block at least cannot be of the future.
+    // Peers tell how far their clocks are ahead; the newest block must at least not be of the future.
     let ahead = status.tip_time.saturating_sub(now_s());
     let off = status.clock_offset.unsigned_abs().max(ahead);
     let advice = match OS {

@@ -1,4 +1,4 @@
-//! The stratum port: whether it takes connections, and what two kinds of miners have from it.
+//! Checks the stratum port: it accepts connections, and two kinds of miners get work.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -12,7 +12,7 @@ use super::node::NodeState;
 use super::trial::{self, Ended, Lived, Trial};
 use super::{Findings, Known, Part, Setup};
 
-/// The account that is tried where none is given.
+/// Account that is tried if none is given.
 const ACCOUNT: &str = "doctor";
 
 pub(super) fn examine(
@@ -64,13 +64,13 @@ pub(super) fn examine(
         let is_idle = matches!(outcome, Err(Ended::NoJob));
         tell(setup, dialect, &account, outcome, findings);
         if is_idle {
-            // There is none for the other either.
+            // There is no job for the other dialect either.
             return;
         }
     }
 }
 
-/// Whom to mine as. By address, to one that is well formed.
+/// Account to mine as; with payout by address, a valid address.
 fn account(setup: &Setup, known: &Known<'_>) -> String {
     if let Some(user) = &setup.user {
         return user.clone();
@@ -116,7 +116,7 @@ fn explain_closed(
     }
 }
 
-/// Whether a node that starts now gets its ports.
+/// Checks that a node which starts now gets its ports.
 fn check_free(config: &Config, findings: &mut Findings) {
     let first = SocketAddr::new(config.host, config.port);
     for place in [first]
@@ -125,7 +125,7 @@ fn check_free(config: &Config, findings: &mut Findings) {
     {
         match TcpListener::bind(place) {
             Ok(_) => findings.ok(Part::Miners, format!("{place} is free for hstratum")),
-            // Without IPv6 hstratum takes IPv4.
+            // Without IPv6 hstratum uses IPv4.
             Err(_) if place.ip() == Ipv6Addr::UNSPECIFIED && bind_v4(place.port()) => {
                 findings.ok(Part::Miners, format!("0.0.0.0:{} is free for hstratum", place.port()));
             }
@@ -176,7 +176,7 @@ fn tell(
     }
 }
 
-/// A miner's life that went as it should.
+/// Reports a trial that succeeded.
 fn tell_life(who: &str, lived: Lived, findings: &mut Findings) {
     let share = match lived.share {
         Some(true) => ", a share accepted: a block",
@@ -201,7 +201,7 @@ fn tell_life(who: &str, lived: Lived, findings: &mut Findings) {
     }
 }
 
-/// What an end means, and what to do about it.
+/// Text and advice for a failed trial.
 fn explain(ended: Ended, account: &str) -> (String, &'static str) {
     match ended {
         Ended::Unauthorized(refusal) => (

@@ -1,4 +1,4 @@
-//! A short life as a miner: connect, log in, wait for a job and, where asked for, mine one share.
+//! Trial as a miner: connects, logs in, waits for a job and, if asked for, mines one share.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,58 +12,58 @@ use crate::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From the connection to the reply to a share.
+/// Time from the connection to the reply to a share.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Hashes after which no share will be found: on regtest every other one is.
+/// Hashes after which the search for a share ends: on regtest every other hash is one.
 const HASHES_MAX: u32 = 1 << 20;
 
-/// Shares that are mined until one is not stale.
+/// Shares mined until one is not stale.
 const SHARES_MAX: u32 = 10;
 
-/// The code of a reject for a job that is no longer worth anything.
+/// Code of a reject for a job that is no longer valid.
 const STALE: i64 = 21;
 
-/// Bytes of a line. A longer one is no stratum.
+/// Bytes of a line. A longer line is not stratum.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Tells a server that expects a proxy's header here that this is none of its miners.
+/// PROXY header for a server that expects one here; it names no miner.
 const PROXY_HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
 
-/// What to try.
+/// Parameters of a trial.
 pub(super) struct Trial<'a> {
     pub dialect: Dialect,
     pub account: &'a str,
     pub password: &'a str,
-    /// Whether a share is mined.
+    /// Mine a share.
     pub mines: bool,
-    /// Whether TLS is spoken.
+    /// Speak TLS.
     pub tls: bool,
-    /// Whether the server takes this machine for a proxy.
+    /// The server treats this machine as a proxy.
     pub as_proxy: bool,
 }
 
-/// What a miner had.
+/// Result of a successful trial.
 pub(super) struct Lived {
     /// The difficulty of its first job.
     pub difficulty: f64,
-    /// From the connection to that job.
+    /// Time from the connection to that job.
     pub job_after: Duration,
-    /// Its share, where one was mined, and whether that was a block.
+    /// `Some` if a share was mined; true if it was a block.
     pub share: Option<bool>,
-    /// What it would not have borne.
+    /// Messages that the miner would not tolerate.
     pub complaints: Vec<String>,
 }
 
-/// Why it had no work.
+/// Reason why the trial failed.
 pub(super) enum Ended {
     /// The account was refused.
     Unauthorized(Refusal),
-    /// It was logged in and got no job.
+    /// It was logged in but got no job.
     NoJob,
-    /// It had work, and the tip moved before each of its shares.
+    /// It had work, but the tip moved before each of its shares.
     TipMoved,
-    /// Nobody replied.
+    /// No reply came.
     Silent,
     /// The server speaks TLS here.
     Tls,
@@ -81,7 +81,7 @@ impl From<anyhow::Error> for Ended {
     }
 }
 
-/// Opens a connection: the first of the name's addresses that takes one.
+/// Connects to the first of the name's addresses that accepts.
 pub(super) fn connect(server: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
     for address in server.to_socket_addrs()? {
@@ -93,12 +93,12 @@ pub(super) fn connect(server: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Lives it, over a connection that is open.
+/// Runs the trial on an open connection.
 pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> {
     let address = stream.peer_addr().context("failed to read an address")?;
     let stream = match trial.tls {
         true => {
-            // A server that waits for us to say something else would wait for ever.
+            // A server that waits for another kind of message would wait for ever.
             stream
                 .set_read_timeout(Some(DEADLINE))
                 .context("failed to set a time limit")?;
@@ -137,12 +137,12 @@ struct Miner<'a> {
     begun: Instant,
     client: Client,
     judge: Judge,
-    /// The beginning of a line.
+    /// Beginning of a line.
     unread: Vec<u8>,
 }
 
 impl Miner<'_> {
-    /// Until there is work.
+    /// Logs in and waits for work.
     fn log_in(&mut self, user: &str) -> Result<Work, Ended> {
         let [now, then] = self.trial.dialect.hello(self.client.connect(), user);
         if self.trial.as_proxy {
@@ -172,7 +172,7 @@ impl Miner<'_> {
         then.is_none() && self.client.pending() == 0
     }
 
-    /// Mines a share; gives whether it is a block.
+    /// Mines a share; returns true if it is a block.
     fn mine(&mut self, work: &Work) -> Result<bool, Ended> {
         let mut work = work.clone();
         for _ in 0..SHARES_MAX {
@@ -190,7 +190,7 @@ impl Miner<'_> {
         Err(Ended::TipMoved)
     }
 
-    /// Whether the share is a block; none when it was stale.
+    /// Reads the reply to a share; `None` if it was stale.
     fn judged(&mut self) -> Result<Option<bool>, Ended> {
         loop {
             let line = self.next_line()?;
@@ -220,7 +220,7 @@ impl Miner<'_> {
         }
     }
 
-    /// Why nothing can be read any more.
+    /// Reason why nothing can be read any more.
     fn explain(&self, error: anyhow::Error) -> Ended {
         match self.has_alert() {
             true => Ended::Tls,
@@ -228,7 +228,7 @@ impl Miner<'_> {
         }
     }
 
-    /// Whether an alert of TLS has come (RFC 8446, 5.1).
+    /// True if a TLS alert has come (RFC 8446, 5.1).
     fn has_alert(&self) -> bool {
         self.unread.starts_with(&[0x15, 0x03])
     }
@@ -250,7 +250,7 @@ impl Miner<'_> {
             .with_context(|| format!("failed to send to {}", self.address))
     }
 
-    /// The next line; none when the time is over.
+    /// The next line; `None` when the time is over.
     fn next_line(&mut self) -> anyhow::Result<Option<String>> {
         loop {
             if self.has_alert() {

@@ -1,4 +1,4 @@
-//! What each thing that the pool wants comes to.
+//! Executes the pool's actions.
 
 use std::sync::mpsc::Sender;
 
@@ -16,28 +16,28 @@ use crate::node::Offer;
 use crate::store::StoreMail;
 use crate::workers::{PasswordMail, UsersMail};
 
-/// Where the driver's requests go. A closed channel means that the thread behind it is gone, which
-/// it is only after the driver.
+/// Channels of the driver to the other threads. A closed channel means that the thread is gone, which it is
+/// only after the driver.
 pub struct Desks {
-    /// The ledger's thread.
+    /// To the ledger's thread.
     pub store: Sender<StoreMail>,
-    /// Those that check passwords.
+    /// To the threads that check passwords.
     pub passwords: Sender<PasswordMail>,
-    /// The one that writes users.
+    /// To the thread that writes users.
     pub users: Sender<UsersMail>,
-    /// The one that keeps found blocks; none when nothing may be written.
+    /// To the thread that keeps found blocks; `None` when nothing may be written.
     pub spool: Option<Sender<SpoolMail>>,
-    /// The one that brings found blocks to other servers; none when there are none. It may be gone,
-    /// and nothing waits for it.
+    /// To the thread that relays found blocks to other servers; `None` when there are none. It may be gone,
+    /// and the driver does not depend on it.
     pub relay: Option<Sender<RelayMail>>,
-    /// Whoever raises alarms; it may be gone, and nothing waits for it.
+    /// To the thread that raises alarms; it may be gone, and the driver does not depend on it.
     pub alarms: Sender<Sign>,
-    /// Whoever reads the certificate; none when nothing speaks TLS.
+    /// To the thread that reads the certificate; `None` when no listener speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
 
 impl<S: Surroundings> Driver<S> {
-    /// Carries out one thing that the pool wants.
+    /// Executes one action of the pool.
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
         match action {
             Action::SubmitBlock(solution) => {
@@ -111,12 +111,12 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// Tells whoever raises alarms.
+    /// Sends an input to the alarms.
     pub(crate) fn sign(&self, sign: Sign) {
         let _ = self.desks.alarms.send(sign);
     }
 
-    /// Tells whoever waits, if anybody still does.
+    /// Sends an order's answer to its sender, if that still waits.
     pub(crate) fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
         if let Some(waiting) = self.orders.remove(&id) {
             let _ = waiting.send(answer);
@@ -130,7 +130,7 @@ impl<S: Surroundings> Driver<S> {
     }
 }
 
-/// What a verdict is to the operator.
+/// Outcome of a block for alarms.
 fn fate(verdict: &Verdict) -> Option<Fate> {
     match verdict {
         Verdict::Accepted => Some(Fate::Accepted),

@@ -1,4 +1,4 @@
-//! How a driver ends: the last replies leave, then everybody is sent away.
+//! Shutdown of the driver: the last replies are sent, then all connections are closed.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::limits::FINISH_MS;
 use crate::messages::WorkMail;
 
 impl<S: Surroundings> Driver<S> {
-    /// The last replies leave once their shares are durable or given up; then everybody is sent away.
+    /// Sends the last replies once their shares are durable or given up, then closes all connections.
     pub(super) fn finish(&mut self, pool: &mut Pool) {
         self.begin_end();
         let deadline = Instant::now() + Duration::from_millis(FINISH_MS);
@@ -26,26 +26,26 @@ impl<S: Surroundings> Driver<S> {
         self.end(pool);
     }
 
-    /// The end begins: nothing more is read.
+    /// Begins the shutdown: nothing more is read.
     pub fn begin_end(&mut self) {
         self.commit();
         self.sign(Sign::Stop);
     }
 
-    /// Whether the ledger has spoken of all shares.
+    /// True once the ledger has reported on all shares.
     pub fn is_settled(&self) -> bool {
         self.settled >= self.last
     }
 
-    /// Somebody who was still at work is done.
+    /// Processes a message of a thread during the shutdown.
     pub fn finish_with(&mut self, pool: &mut Pool, mail: WorkMail) {
         let now = self.net.now();
         self.handle_work(pool, now, mail);
-        // A reply that leaves may let in lines that waited behind it.
+        // A reply that leaves may let the pool process lines that waited behind it.
         self.commit();
     }
 
-    /// Everybody is sent away, with what has become of their shares.
+    /// Closes all connections; each is first told what has become of its shares.
     pub fn end(&mut self, pool: &mut Pool) {
         let now = self.net.now();
         self.handle(pool, now, Event::Stop);

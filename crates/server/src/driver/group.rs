@@ -1,4 +1,4 @@
-//! Shares go to the ledger together.
+//! Groups of shares for the ledger.
 
 use hstratum_core::units::Now;
 
@@ -8,8 +8,8 @@ use crate::limits::{CREDITS_PER_GROUP, GROUP_MS};
 use crate::store::StoreMail;
 
 impl<S: Surroundings> Driver<S> {
-    /// Hands over what was recorded when nothing waits to be read, when it is enough, or when its first
-    /// share has waited long enough.
+    /// Sends the recorded shares to the ledger when no connection waits to be read, when there are enough, or
+    /// when the first one has waited long enough.
     pub(super) fn commit_in_time(&mut self, now: Now) {
         if self.credits.len() >= CREDITS_PER_GROUP
             || !self.net.has_readable()
@@ -21,7 +21,7 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// Hands what was recorded to the ledger.
+    /// Sends the recorded shares to the ledger.
     pub(crate) fn commit(&mut self) {
         self.commit_by_ms = u64::MAX;
         if !self.credits.is_empty() {

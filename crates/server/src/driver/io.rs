@@ -1,5 +1,4 @@
-//! What the driver is surrounded by: the sockets and the clock. The lab's are simulated, so that it
-//! drives the driver itself.
+//! The driver's interface to sockets and clock. The simulator implements it too, and so runs the real driver.
 
 use crate::net::{Net, ReadResult};
 use std::sync::Arc;
@@ -12,65 +11,65 @@ use rustls::ServerConfig;
 
 use crate::clock::unix_s;
 
-/// What TLS is spoken with.
+/// The certificate as TLS needs it.
 pub type Certificate = Arc<ServerConfig>;
 
-/// See the module. Nothing but `wait` and `rest` takes time.
+/// Sockets and clock of a driver. Only `wait` and `rest` block.
 pub trait Surroundings {
-    /// The time.
+    /// Current time.
     fn now(&self) -> Now;
-    /// Waits for mail or for something to read, at most so long.
+    /// Waits for a message or for something to read, at most for `timeout`.
     fn wait(&mut self, timeout: Duration);
-    /// Does nothing for so long.
+    /// Sleeps.
     fn rest(&mut self, time: Duration);
-    /// A turn of the driver's loop begins.
+    /// Begins a turn of the driver's loop.
     fn begin_turn(&mut self, now_ms: u64);
-    /// The next connection that may have something to read.
+    /// Takes the next connection that may have something to read.
     fn next_readable(&mut self) -> Option<ConnId>;
-    /// The next one in its TLS handshake.
+    /// Takes the next connection in its TLS handshake.
     fn next_handshake(&mut self) -> Option<ConnId>;
-    /// Whether connections wait to be read.
+    /// True if connections wait to be read.
     fn has_readable(&self) -> bool;
     /// Reads from a connection.
     fn read(&mut self, conn: ConnId) -> ReadResult;
-    /// What the last read has brought.
+    /// Bytes of the last read.
     fn received(&self, len: usize) -> &[u8];
     /// Forgets a connection that is gone.
     fn drop_gone(&mut self, conn: ConnId);
     /// Queues bytes for a connection.
     fn send(&mut self, conn: ConnId, bytes: &[u8]);
-    /// Queues a line that many get.
+    /// Queues a line that many connections get.
     fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>);
-    /// Stops or goes on reading from a connection.
+    /// Stops or resumes reading from a connection.
     fn pause(&mut self, conn: ConnId, paused: bool);
-    /// Ends a connection.
+    /// Closes a connection.
     fn close(&mut self, conn: ConnId, how: CloseHow);
     /// A connection has logged in.
     fn admitted(&mut self, _conn: ConnId) {}
-    /// A connection has an accepted share: it does not give way to new ones any more.
+    /// A connection has an accepted share, and is no longer closed in favour of new ones.
     fn proven(&mut self, _conn: ConnId) {}
-    /// How full the sockets are.
+    /// Occupancy of the sockets.
     fn door(&self) -> Door {
         Door::default()
     }
-    /// Takes connections, or refuses them.
+    /// Accepts connections, or refuses them.
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// When the port cannot be bound.
     fn listen(&mut self, listening: Listening) -> std::io::Result<()>;
-    /// What an event has come to, before it is carried out; for whoever checks that.
+    /// Shows the actions of an event before they are executed, for checks by the simulator.
     fn watch(&mut self, _actions: &Actions) {}
     /// Writes what is queued.
     fn flush(&mut self);
     /// Connections that broke since the last call.
     fn take_lost(&mut self) -> Vec<ConnId>;
-    /// Ends every connection with a reset.
+    /// Closes every connection with a reset.
     fn reset_all(&mut self);
-    /// New connections get this certificate.
+    /// Uses this certificate for new connections.
     fn use_certificate(&mut self, certificate: Certificate);
 }
 
-/// Sockets of this machine, and its clocks.
+/// The sockets and clocks of this machine.
 pub struct Machine {
     pub(crate) net: Net,
     started: Instant,

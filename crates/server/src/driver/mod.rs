@@ -1,7 +1,7 @@
-//! The loop that owns the pool: mail, sockets and the clock go in as events, actions come out.
+//! The loop that owns the pool: messages, sockets and the clock go in as events, actions come out.
 //!
-//! What the node says goes first. A panic of the pool stops here: its connections are reset and a
-//! new pool begins with what is durable.
+//! Messages of the node are processed first. A panic of the pool is caught here: its connections are reset
+//! and a new pool starts from what is durable.
 
 pub(crate) mod actions;
 mod ending;
@@ -44,15 +44,15 @@ use crate::telemetry::live::Pulse;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::UsersMail;
 
-/// What the node said last: a new pool is told it first.
+/// State of the node as last told, for a new pool.
 #[derive(Default)]
 struct NodeView {
     tip: Option<(Hash, Height)>,
     template: Option<TemplateParts>,
-    /// One that is no job, since the node knows too little of the chain.
+    /// A template of which no job is made, since the node knows too little of the chain.
     withheld: Option<TemplateParts>,
     transactions: Option<(u64, Arc<[u8]>)>,
-    /// Why the template counts no more.
+    /// Reason why the template is no longer valid.
     no_template: Option<String>,
 }
 
@@ -66,47 +66,47 @@ pub struct Driver<S> {
     config: NewConfig,
     users: HashMap<String, StoredPassword>,
     pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
-    /// The operator's bans: a new pool is told them.
+    /// The operator's bans, for a new pool.
     pub(crate) bans: Vec<Ban>,
-    /// No connections are taken, as ordered: nor does a new pool.
+    /// The operator has ordered that no connections are accepted, also for a new pool.
     is_draining: bool,
-    /// Orders that are not answered, and who waits.
+    /// Unanswered orders, and who waits for each.
     pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
     last_order: OrderId,
-    /// Shows what is done here to whoever looks; none where nobody can.
+    /// Publishes snapshots of the pool; `None` if nobody can read them.
     pub(crate) pulse: Option<Pulse>,
     view: NodeView,
     evidence: Evidence,
-    /// Where others see how the node does.
+    /// Delay of the node's answers, for other threads.
     pub(crate) node_lag: Arc<NodeLag>,
-    /// The node closes soon, and is told here when proxied miners are elsewhere, or at that time.
+    /// The node will stop: sender to notify when proxied miners have moved, or at this time in milliseconds.
     leaving: Option<(Sender<()>, u64)>,
-    /// The node closes, and is told here when all is done.
+    /// The node stops: sender to notify when everything is done.
     closing: Option<Sender<()>>,
     next_tick_ms: u64,
-    /// When it is said next how full the sockets are.
+    /// Time at which the occupancy of the sockets is reported next.
     next_look_ms: u64,
     actions: Actions,
-    /// Recorded in this turn, for the ledger.
+    /// Shares recorded in this turn, for the ledger.
     pub credits: Vec<Credit>,
-    /// When they go there at the latest.
+    /// Time in milliseconds at which they are sent to the ledger at the latest.
     commit_by_ms: u64,
     /// The last share recorded.
     pub last: Seq,
-    /// The last share of which the ledger has said whether it is durable.
+    /// The last share that the ledger has reported as durable or given up.
     settled: Seq,
-    /// What the ledger said last: a new pool is told it.
+    /// State of the ledger as last told, for a new pool.
     ledger: LedgerState,
 }
 
-/// What a panic leaves.
+/// Payload of a panic.
 pub type Failure = Box<dyn Any + Send>;
 
-/// What a pool that starts at this time, in Unix seconds, is told.
+/// Makes the configuration of a pool that starts at this time, in Unix seconds.
 pub type NewConfig = Box<dyn FnMut(u64) -> PoolConfig + Send>;
 
 impl<S: Surroundings> Driver<S> {
-    /// One that has not begun.
+    /// A driver that has not started.
     pub fn new(
         net: S,
         mailbox: Mailbox,
@@ -151,7 +151,7 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// Runs until the node closes; returns where to say that all is done.
+    /// Runs until the node stops; returns the sender to notify when everything is done.
     pub fn run(&mut self) -> Sender<()> {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_pool())) {
@@ -172,22 +172,22 @@ impl<S: Surroundings> Driver<S> {
         self.finish(&mut pool);
     }
 
-    /// How many found blocks the node has not answered.
+    /// Number of found blocks that the node has not answered.
     pub fn unanswered(&self) -> usize {
         self.unanswered.len()
     }
 
-    /// Whether the node closes.
+    /// True once the node stops.
     pub fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Where to say that all is done, if the node closes.
+    /// The sender to notify when everything is done, if the node stops.
     pub fn closed(&mut self) -> Option<Sender<()>> {
         self.closing.take()
     }
 
-    /// A new pool that knows what the last one knew and what is durable.
+    /// Makes a new pool with what the last one knew and what is durable.
     pub fn start_pool(&mut self) -> Pool {
         let now = self.net.now();
         let users = self.users.clone();
@@ -233,8 +233,8 @@ impl<S: Surroundings> Driver<S> {
         pool
     }
 
-    /// After a panic: found blocks that were on their way go out, miners are sent away so that
-    /// they come back to a new pool.
+    /// Cleans up after a panic: executes the submission of found blocks that were under way, and resets the
+    /// connections so that miners come back to a new pool.
     pub fn clear_up(&mut self, failure: Failure) {
         self.node.log(
             Level::Error,
@@ -243,13 +243,13 @@ impl<S: Surroundings> Driver<S> {
         self.sign(Sign::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
-        // Whoever waits hears that nobody answers.
+        // Dropping the senders tells those who wait that there will be no answer.
         self.orders.clear();
         self.net.reset_all();
         self.net.rest(Duration::from_millis(RESTART_MS));
     }
 
-    /// Looks at the mail, the sockets and the clock once. A panic is the caller's, for [`Self::clear_up`].
+    /// Processes messages, sockets and the clock once. A panic is left to the caller, for [`Self::clear_up`].
     pub fn turn(&mut self, pool: &mut Pool) {
         let mut wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
         if self.pulse.as_ref().is_some_and(Pulse::is_gathering) {
@@ -265,7 +265,7 @@ impl<S: Surroundings> Driver<S> {
             self.handle_node(pool, now, mail);
         }
         self.net.begin_turn(now.ms);
-        // Their places may be others' already.
+        // Their slots may be in use again already.
         self.tell_lost(pool, now);
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.net.next_readable() else {
@@ -382,11 +382,11 @@ impl<S: Surroundings> Driver<S> {
         }));
     }
 
-    /// A stop waits for proxies to take their miners elsewhere, for a bounded time.
+    /// Ends a stop's wait for proxies to move their miners, when they have or their time is over.
     fn look_whether_left(&mut self, pool: &mut Pool, now: Now) {
         let is_due = |(_, until_ms): &mut (_, u64)| *until_ms <= now.ms || pool.proxied() == 0;
         if let Some((done, _)) = self.leaving.take_if(is_due) {
-            // Whoever asked may be gone.
+            // The receiver may be gone.
             let _ = done.send(());
         }
     }
@@ -458,8 +458,8 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// Carries out what the pool wants. A failure on the way, or before, leaves out what can be
-    /// lost, and nothing else: a found block is kept whatever happens.
+    /// Executes the pool's actions. After a panic, here or before, actions that may be lost are skipped, and
+    /// no others: a found block is submitted and kept whatever happens.
     fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
         let mut actions = std::mem::take(&mut self.actions);
         actions.drain(|action, bytes| {
@@ -473,7 +473,7 @@ impl<S: Surroundings> Driver<S> {
     }
 }
 
-/// The threads behind the desks outlive the driver, whatever their disk does.
+/// Sends to a thread that outlives the driver, whatever its disk does.
 pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
     assert!(
         desk.send(mail).is_ok(),

@@ -1,10 +1,10 @@
-//! What the node's templates come to: a job, or the reason why there is none.
+//! Handling of the node's templates: each becomes a job, or the reason why there is none.
 //!
-//! A node that has lost its chain, was reset or sits far down on another branch may call itself
-//! synchronized all the same. Work on its tip is worth nothing, and its shares would be credited at
-//! heights whose blocks are divided already. So there is no job while the tip is some blocks below the
-//! highest that a ledger was shown. A few blocks are not enough for that: one node is always ahead of
-//! another, a reorganisation passes, and what is divided lies far deeper.
+//! A node that has lost its chain, was reset or is far down on another branch may call itself synchronized
+//! all the same. Work on its tip is worth nothing, and its shares would be credited at heights whose blocks
+//! are divided already. So no job is made while the tip is [`JOB_BEHIND_HEIGHTS`] or more below the highest
+//! that a ledger was shown. Fewer blocks are no reason: one node is always ahead of another, a reorganisation
+//! passes, and divided blocks lie far deeper.
 
 use crate::messages::{NodeMail, Shown};
 use hstratum_core::accounting::ledger::{Knowledge, View};
@@ -20,20 +20,20 @@ use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
 use crate::store::StoreMail;
 use crate::telemetry::live::Pulse;
 
-/// What ledgers were shown of the chain, beside what the node knows.
+/// Highest tips that the ledgers were shown, and how long the node has been behind each.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     file: Lead,
     shared: Lead,
-    /// What was told last.
+    /// Height that was logged last as ahead of the node.
     told: Option<Height>,
 }
 
 #[derive(Debug, Default)]
 struct Lead {
-    /// The height of the tip with the most work.
+    /// Height of the tip with the most work.
     highest: Option<Height>,
-    /// Since when the node has known less work.
+    /// Time since which the node has known less work.
     since_ms: Option<u64>,
 }
 
@@ -64,14 +64,14 @@ impl Evidence {
         lead.since_ms = is_behind.then(|| lead.since_ms.unwrap_or(now.ms));
     }
 
-    /// The height of a tip that is so far above this one that there is no work on it.
+    /// The highest tip's height, if it is so far above `tip` that no job is made.
     fn beyond(&self, tip: Height) -> Option<Height> {
         let highest = self.file.highest.max(self.shared.highest)?;
         (highest.0 >= tip.0.saturating_add(JOB_BEHIND_HEIGHTS)).then_some(highest)
     }
 
-    /// Up to where a ledger was shown more than the node knows. Another server's node is always ahead
-    /// for a moment, which says nothing.
+    /// The highest tip's height, if the node is behind it. Another server's node is always ahead for a
+    /// moment, so for the shared ledger this has to last for [`BEHIND_TOLD`].
     fn behind(&self, now: Now) -> Option<Height> {
         let patience_ms = u64::try_from(BEHIND_TOLD.as_millis()).unwrap_or(u64::MAX);
         let is_told = |since_ms: u64| now.ms - since_ms >= patience_ms;
@@ -105,7 +105,7 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// The node has none.
+    /// Handles the node's message that it has no template.
     pub(super) fn take_reason(&mut self, pool: &mut Pool, now: Now, reason: String) {
         self.view.withheld = None;
         self.no_job(pool, now, reason);
@@ -118,7 +118,7 @@ impl<S: Surroundings> Driver<S> {
         self.handle(pool, now, Event::NoTemplate(reason));
     }
 
-    /// It is kept, for when the ledgers think better of it.
+    /// Keeps a template without making a job of it, until the ledgers' evidence changes.
     fn withhold(&mut self, pool: &mut Pool, now: Now, parts: TemplateParts, highest: Height) {
         if self.view.withheld.replace(parts).is_none() {
             let reason = format!(
@@ -131,7 +131,7 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    /// The node's chain was compared with what a ledger was shown.
+    /// Records a comparison of the node's chain with what a ledger was shown.
     pub(super) fn take_evidence(
         &mut self,
         pool: &mut Pool,
@@ -158,7 +158,7 @@ impl<S: Surroundings> Driver<S> {
         self.tell_evidence(now);
     }
 
-    /// Says when the node begins to know less than a ledger was shown, and when that is over.
+    /// Logs when the node begins to know less than a ledger was shown, and when that is over.
     pub(super) fn tell_evidence(&mut self, now: Now) {
         let behind = self.evidence.behind(now);
         if self.evidence.told != behind {
@@ -169,7 +169,7 @@ impl<S: Surroundings> Driver<S> {
     }
 }
 
-/// The height of the block that a template is on.
+/// Height of the block that a template builds on.
 fn tip_of(parts: &TemplateParts) -> Height {
     Height(parts.height.0.saturating_sub(1))
 }
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(evidence.beyond(Height(few - 1)), Some(Height(100)));
         look(&mut evidence, Shown::Shared, few, 100, at(0));
         assert_eq!(evidence.beyond(Height(few)), None);
-        // However long that lasts.
+        // Also if it lasts.
         look(&mut evidence, Shown::Shared, few, 100, at(3_600_000));
         assert_eq!(evidence.beyond(Height(few)), None);
         look(&mut evidence, Shown::Shared, few, 101, at(3_600_000));

@@ -1,4 +1,4 @@
-//! The operator's bans, `bans.json`: one JSON object a line, written whole.
+//! The operator's bans in `bans.json`: one JSON object a line, always written whole.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::files::durable_fs;
 
 const NAME: &str = "bans.json";
 
-/// Where bans are kept.
+/// The file of bans.
 #[derive(Debug)]
 pub(crate) struct BansFile {
     dir: PathBuf,
@@ -23,7 +23,7 @@ struct Line {
     address: IpAddr,
     /// Unix seconds.
     since: u64,
-    /// Unix seconds; none: until it is unbanned.
+    /// Unix seconds; `None`: until it is lifted.
     until: Option<u64>,
     reason: String,
 }
@@ -32,7 +32,7 @@ impl BansFile {
     /// Reads the file; a missing one has no bans.
     ///
     /// # Errors
-    /// When it cannot be read, and, with its number, when a line is no ban.
+    /// When it cannot be read, and, with its number, when a line is not a ban.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<(Self, Vec<Ban>)> {
         let path = dir.join(NAME);
         let text = match fs::read_to_string(&path) {
@@ -45,10 +45,10 @@ impl BansFile {
         Ok((Self { dir }, bans))
     }
 
-    /// Writes these bans and no others; they are durable when this returns.
+    /// Replaces all bans; they are durable when this returns.
     ///
     /// # Errors
-    /// When the disk refuses: the old ones stay.
+    /// When the disk refuses; then the old ones stay.
     pub(crate) fn write(&self, bans: &[Ban]) -> anyhow::Result<()> {
         durable_fs::write_whole(&self.dir, NAME, encode(bans).as_bytes())
     }

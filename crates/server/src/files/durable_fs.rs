@@ -1,4 +1,4 @@
-//! Writing files so that a power cut leaves the old state or the new one, never half of either.
+//! File operations after which a power cut leaves the old state or the new one, never a mixture.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Creates a directory with its parents, each of them synced into the one above.
+/// Creates a directory with its parents, syncing each into the one above.
 pub(crate) fn create_dir(dir: &Path) -> anyhow::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -31,14 +31,14 @@ pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("failed to sync {}", dir.display()))
 }
 
-/// Writes `dir/name` whole: to a temporary name, synced, renamed, the directory synced.
+/// Writes `dir/name` whole: writes to a temporary name, syncs, renames, syncs the directory.
 ///
-/// A temporary left by a crash is overwritten by the next attempt and read by nobody.
+/// A temporary left by a crash is overwritten by the next attempt and never read.
 pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     write(dir, name, bytes, 0o666)
 }
 
-/// The same of what only its owner may read.
+/// The same for a file that only its owner may read.
 pub(crate) fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     write(dir, name, bytes, 0o600)
 }
@@ -50,7 +50,7 @@ fn write(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> 
     write_synced(&temporary, bytes, mode)
         .and_then(|()| fs::rename(&temporary, &path))
         .inspect_err(|_| {
-            // Room for the next attempt, if the disk is full.
+            // Frees the space for the next attempt, if the disk is full.
             let _ = fs::remove_file(&temporary);
         })
         .with_context(|| format!("failed to write {}", path.display()))?;
@@ -69,7 +69,7 @@ pub(crate) fn parent(path: &Path) -> Option<&Path> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    // One that is left from before keeps its mode.
+    // An existing file would keep its mode.
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,4 +1,4 @@
-//! What a server's directory holds at its start, but for the ledger.
+//! Files in a server's directory, other than the ledger, and how they are read at a start.
 
 pub(crate) mod bans;
 pub(crate) mod durable_fs;
@@ -27,7 +27,7 @@ use crate::node::Node;
 use crate::store::schema::FILE_NAME;
 use crate::workers::UsersFiles;
 
-/// What the files of an earlier run hold.
+/// Content of the files of an earlier run.
 #[derive(Default)]
 pub(crate) struct Files {
     pub users_files: UsersFiles,
@@ -38,10 +38,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Reads them, and mends what a cut has left.
+    /// Reads the files, and repairs what a crash has left.
     ///
     /// # Errors
-    /// One line that names the file that is wrong.
+    /// One line that names the faulty file.
     pub(crate) fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
         let Some(dir) = &settings.dir else {
             node.log(
@@ -77,7 +77,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Users and bans of a server that shares them with nobody.
+    /// Reads users and bans of a server that does not share them.
     fn open_people(&mut self, dir: &Path, auth: Auth, node: &dyn Node) -> anyhow::Result<()> {
         let is_gone = !dir.join("users.json").exists() && dir.join(FILE_NAME).exists();
         if is_gone && auth == Auth::Users {

@@ -1,4 +1,4 @@
-//! What earlier runs, and pools that failed, leave to the next.
+//! State recovered from earlier runs and from pools that failed, for a new pool.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::node::Offer;
 pub enum Unanswered {
     /// Found in this run.
     Found(Arc<Solution>),
-    /// Left over from an earlier one, with its bytes.
+    /// Left by an earlier run, with the block's bytes.
     Spooled(Box<FoundBlock>, Vec<u8>),
 }
 
-/// What earlier runs have left.
+/// Everything recovered from earlier runs.
 pub struct Legacy {
     /// Accounts and their passwords.
     pub users: HashMap<String, StoredPassword>,
@@ -28,14 +28,14 @@ pub struct Legacy {
     pub bans: Vec<Ban>,
     /// Found blocks that the node has not answered.
     pub unanswered: BTreeMap<Hash, Unanswered>,
-    /// The last share in the ledger.
+    /// Sequence number of the last share in the ledger.
     pub durable: Seq,
-    /// The height of the highest tip that the ledger was shown.
+    /// Height of the highest tip that the ledger was shown.
     pub highest: Option<Height>,
 }
 
 impl Unanswered {
-    /// The block, if it was left over and may be of use to other nodes still.
+    /// The block, if an earlier run left it and it is recent enough to be useful to other nodes.
     pub(crate) fn recent(&self) -> Option<(Hash, Vec<u8>)> {
         match self {
             Self::Spooled(found, raw) if found.time + RELAY_S > unix_s() => {
@@ -45,7 +45,7 @@ impl Unanswered {
         }
     }
 
-    /// What is known of it, and the block for the node.
+    /// The block's record, and the offer to the node.
     pub fn offer_again(&self) -> (FoundBlock, Offer) {
         match self {
             Self::Found(solution) => (FoundBlock::of(solution), Offer::Found(solution.clone())),

@@ -1,4 +1,4 @@
-//! The shares files that payout scripts read: `shares/[height]-[hash].json`, one a block.
+//! Writes the share dumps that payout scripts read: `shares/[height]-[hash].json`, one a block.
 
 use std::path::Path;
 
@@ -6,17 +6,16 @@ use hstratum_core::accounting::share_dump::Dump;
 
 use crate::files::durable_fs;
 
-/// Writes the file whole and durably, once: a file of that name is left alone, whatever it holds,
-/// since a script may have paid by it or an operator corrected it.
+/// Writes the file whole and durably, once: an existing file of that name is not changed, whatever it
+/// contains, since a script may have paid by it or an operator corrected it.
 ///
 /// # Errors
 ///
-/// When it could not be written and synced. Nothing readable is left then, and the call may be
-/// repeated.
+/// When it could not be written and synced. No partial file is visible then, and the call may be repeated.
 pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<Written> {
     let name = dump.file_name();
     if dir.join(&name).symlink_metadata().is_ok() {
-        // An earlier call may have failed between the rename and this.
+        // An earlier call may have failed between the rename and this sync.
         durable_fs::sync_dir(dir)?;
         return Ok(Written::Before);
     }
@@ -24,12 +23,12 @@ pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<Written> {
     Ok(Written::Now)
 }
 
-/// Whether a dump was there already.
+/// Result of writing a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It was not.
+    /// Written now.
     Now,
-    /// It was, and was left as it is.
+    /// Existed before, and was not changed.
     Before,
 }
 

@@ -1,10 +1,10 @@
-//! Found blocks, whole, from the moment they are found until the node has answered.
+//! Spool of found blocks, kept whole from the moment they are found until the node has answered.
 //!
-//! One file a block, `<hash>.block`, named by the block's hash in hex. A file is there complete or
-//! not at all; one that is damaged all the same is set aside, never deleted.
+//! One file a block, `<hash>.block`, named by the block's hash in hex. A file exists complete or not at all;
+//! one that is damaged nevertheless is set aside, never deleted.
 //!
-//! A few files beside them, `.reserve-N`, hold room: when the disk is full, a block is written over one
-//! of them, which is then renamed. Deleting it first would leave the room to whoever writes next.
+//! A few files beside them, `.reserve-N`, reserve space: when the disk is full, a block is written over one
+//! of them, which is then renamed. Deleting it first would free the space for whoever writes next.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -21,14 +21,14 @@ use crate::limits::BLOCK_BYTES_MAX;
 
 const SUFFIX: &str = ".block";
 
-/// How many blocks find room on a full disk.
+/// Number of blocks that find space on a full disk.
 const RESERVE_FILES: u32 = 4;
 
-/// A block without its witnesses has at most 1 MB (hsd lib/protocol/consensus.js, MAX_BLOCK_SIZE). One
-/// that is larger takes the room of all.
+/// Bytes of one reserve file. A block without its witnesses has at most 1 MB (hsd lib/protocol/consensus.js,
+/// MAX_BLOCK_SIZE); a larger one uses the space of all.
 const RESERVE_BYTES: usize = 1 << 20;
 
-/// How many damaged files of one name are kept apart.
+/// Damaged files of one name that are kept.
 const TORN_PER_NAME_MAX: u32 = 1000;
 
 /// The directory of found blocks.
@@ -47,9 +47,9 @@ pub struct SpooledBlock {
 }
 
 impl Spool {
-    /// Opens or creates the directory and reads the blocks that an earlier run left, ordered by
-    /// hash. The last value holds a line for each file that is no such block: it was renamed to
-    /// `<name>.torn`, or left where it is if it could not be read at all.
+    /// Opens or creates the directory and reads the blocks that an earlier run left, ordered by hash. The
+    /// last value holds a line for each file that is no such block: it was renamed to `<name>.torn`, or left
+    /// in place if it could not be read at all.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Spool {
         Ok((Self { dir }, blocks, problems))
     }
 
-    /// Keeps a block. It is durable when this returns.
+    /// Writes a block. It is durable when this returns.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Spool {
         })
     }
 
-    /// Writes a block over a file of the reserve, without a byte more than that has.
+    /// Writes a block over a reserve file without enlarging it.
     fn write_over(&self, number: u32, name: &str, raw: &[u8]) -> io::Result<()> {
         let path = self.reserve(number);
         let mut file = File::options().write(true).open(&path)?;
@@ -117,7 +117,7 @@ impl Spool {
         self.dir.join(format!(".reserve-{number}"))
     }
 
-    /// Whether all of the reserve is there.
+    /// True if all reserve files are present.
     pub fn has_reserve(&self) -> bool {
         (0..RESERVE_FILES).all(|number| {
             let file = fs::metadata(self.reserve(number));
@@ -125,11 +125,11 @@ impl Spool {
         })
     }
 
-    /// Makes what is missing of the reserve.
+    /// Creates missing reserve files.
     ///
     /// # Errors
     ///
-    /// When there is no room for it; what there is stays.
+    /// When there is no space for them; existing ones stay.
     pub fn make_reserve(&self) -> anyhow::Result<()> {
         for number in 0..RESERVE_FILES {
             let path = self.reserve(number);
@@ -144,7 +144,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Forgets a block that the node has answered; one that is not there is fine.
+    /// Removes a block that the node has answered; a missing file is no error.
     ///
     /// # Errors
     ///
@@ -153,19 +153,19 @@ impl Spool {
         let path = self.dir.join(file_name(hash));
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // Not synced: a block that comes back after a power cut is offered once more, which is
-            // harmless.
+            // Not synced: a block that reappears after a power cut is offered once more, which is harmless.
             removed => removed.with_context(|| format!("failed to remove {}", path.display())),
         }
     }
 }
 
-/// Takes room without a byte that is written: a found block that is synced would have to wait for those.
+/// Allocates a reserve file, if possible without writing its bytes: a found block that is being synced would
+/// have to wait for them.
 fn take_room(path: &Path) -> io::Result<()> {
     let mut file = File::create(path)?;
     match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES as u64) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-            // Of bytes that no filesystem can make smaller.
+            // Random bytes, which no filesystem can compress.
             let mut bytes = vec![0; RESERVE_BYTES];
             getrandom::fill(&mut bytes)?;
             file.write_all(&bytes)
@@ -178,11 +178,11 @@ fn file_name(hash: &Hash) -> String {
     format!("{hash}{SUFFIX}")
 }
 
-/// The names that end as blocks do, sorted. Temporaries and torn files do not.
+/// Sorted names of block files, without temporaries and torn files.
 fn block_names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
-        // A name that is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is not ours.
         if let Ok(name) = entry?.file_name().into_string()
             && name.ends_with(SUFFIX)
         {
@@ -193,7 +193,7 @@ fn block_names(dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// One byte more than a block may have is enough to see that a file is none.
+/// Reads at most one byte more than a block may have, which is enough to recognize a file that is none.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut raw = Vec::new();
     File::open(path)?
@@ -202,7 +202,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(raw)
 }
 
-/// The block's hash, if the name says the same.
+/// The block's hash, if the file's name agrees.
 fn check(name: &str, raw: &[u8]) -> Option<Hash> {
     let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
     let hash = header_hash(&fields, &proof, &mask);

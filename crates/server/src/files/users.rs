@@ -1,10 +1,10 @@
 //! The accounts file `users.json`: one JSON object a line, appended, never rewritten.
 //!
-//! An account is acknowledged only after [`UsersFile::append`] has returned, and then it survives a
-//! power cut. What a cut leaves behind at the end of the file is repaired at the next start.
+//! An account is acknowledged only after [`UsersFile::append`] has returned, and then it survives a power
+//! cut. A torn end of the file is repaired at the next start.
 //!
-//! A disabled account's line has its password in `disabled`, and one that nothing matches in
-//! `password`: a reader that does not know the field lets nobody in either.
+//! A disabled account's line has its password in `disabled`, and in `password` one that nothing matches, so
+//! that a reader which does not know the field admits nobody either.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -20,10 +20,10 @@ use crate::files::durable_fs;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How much of a malformed line an error shows, in characters.
+/// Characters of a malformed line that an error shows.
 const FOUND_CHARS_MAX: usize = 80;
 
-/// An account as the file has it.
+/// An account in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRecord {
     /// The account's name.
@@ -32,32 +32,32 @@ pub struct UserRecord {
     pub password: StoredPassword,
 }
 
-/// What was done to a last line without a newline.
+/// Repair of a last line without a newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// The record was whole: the newline was added.
+    /// The record was complete: the newline was added.
     Completed,
     /// The line was torn: its bytes were moved to this file.
     Cut(PathBuf),
 }
 
-/// How an account came into the file.
+/// Way in which an account was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Behind the others.
+    /// Appended to the others.
     Appended,
-    /// With all others, since the file was gone.
+    /// Written with all others, since the file was gone.
     Anew,
 }
 
-/// How the bytes of a file end.
+/// End of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// After a newline, or there are none.
+    /// A newline, or an empty file.
     Whole,
-    /// In a line that lacks its newline only.
+    /// A complete record that lacks only its newline.
     Unended,
-    /// In a line that is no record, which begins here.
+    /// A line that is no record, which begins at this offset.
     Torn(usize),
 }
 
@@ -65,11 +65,11 @@ pub enum End {
 #[derive(Debug)]
 pub struct UsersFile {
     path: PathBuf,
-    /// What the file holds: it is written whole where somebody has removed it meanwhile.
+    /// Content of the file, to rewrite it if somebody has removed it meanwhile.
     known: HashMap<String, StoredPassword>,
-    /// A failed append that could not be taken back yet: the file and the length it must have.
+    /// A failed append that could not be undone yet: the file, and the length it must have.
     broken: Option<(File, u64)>,
-    /// Replaced by tests that need a disk which fails.
+    /// Replaced by tests that need a failing disk.
     sync: fn(&File) -> io::Result<()>,
 }
 
@@ -93,15 +93,15 @@ enum Disabled<'a> {
     Password(std::borrow::Cow<'a, str>),
 }
 
-/// Nobody knows what has this hash.
+/// Matches no password: its preimage is unknown.
 pub(crate) const NO_PASSWORD: StoredPassword = StoredPassword::Hash256([0; 32]);
 
 impl UsersFile {
-    /// Reads the file and repairs its end. One record a name is returned, in the order in which the
-    /// names first appear; the last line for a name counts. A missing file has no accounts and is
-    /// created by the first append.
+    /// Reads the file and repairs its end. Returns one record a name, in the order in which the names first
+    /// appear; the last line for a name counts. A missing file has no accounts and is created by the first
+    /// append.
     ///
-    /// `now_s` (unix seconds) names the file that torn bytes are kept in.
+    /// `now_s` (Unix seconds) is part of the name of the file that torn bytes are kept in.
     ///
     /// # Errors
     ///
@@ -139,12 +139,12 @@ impl UsersFile {
         Ok((file, records, repair))
     }
 
-    /// Adds an account, or gives one a new password. It is durable when this returns.
+    /// Adds an account, or changes its password. It is durable when this returns.
     ///
     /// # Errors
     ///
-    /// When the line could not be written and synced. The file is then as it was before, or is made
-    /// so by the next append; the account is not to be acknowledged.
+    /// When the line could not be written and synced. The file is then as it was before, or is made so by the
+    /// next append; the account must not be acknowledged.
     pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
         let written = self
             .try_append(name, password)
@@ -158,7 +158,7 @@ impl UsersFile {
         if !self.known.is_empty() && !self.path.exists() {
             return self.write_anew(name, password);
         }
-        // Opened by name each time: an operator's editor may have replaced the file.
+        // Opened by name each time, since an operator's editor may have replaced the file.
         let (mut file, length, created) = open_for_append(&self.path)?;
         let mut line = String::new();
         if length > 0 && !ends_in_newline(&mut file)? {
@@ -182,12 +182,13 @@ impl UsersFile {
         written.map(|()| Written::Appended)
     }
 
-    /// The file was written whole.
+    /// Records the content after the file was written whole.
     pub(crate) fn holds(&mut self, all: &HashMap<String, StoredPassword>) {
         self.known.clone_from(all);
     }
 
-    /// Somebody has removed the file: without the other accounts they would be gone after a restart.
+    /// Rewrites the file after somebody has removed it: otherwise the other accounts would be gone after a
+    /// restart.
     fn write_anew(&self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
         let mut all: BTreeMap<&str, &StoredPassword> = self
             .known
@@ -202,7 +203,7 @@ impl UsersFile {
         Ok(Written::Anew)
     }
 
-    /// Cuts off what a failed append left, so that no unacknowledged account comes to life later.
+    /// Cuts off what a failed append left, so that no unacknowledged account appears later.
     fn take_back(&mut self) -> anyhow::Result<()> {
         if let Some((file, length)) = &self.broken {
             file.set_len(*length)
@@ -214,7 +215,7 @@ impl UsersFile {
     }
 }
 
-/// Reads the bytes of a file: one record a name, and how they end.
+/// Parses the bytes of a file: one record a name, and how they end.
 ///
 /// # Errors
 ///
@@ -225,7 +226,7 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
         .rposition(|&byte| byte == b'\n')
         .map_or(0, |at| at + 1);
     let (lines, tail) = bytes.split_at(whole);
-    // As some editors begin a file.
+    // Some editors begin a file with it.
     let lines = lines.strip_prefix(BYTE_ORDER_MARK).unwrap_or(lines);
     let tail = match whole {
         0 => tail.strip_prefix(BYTE_ORDER_MARK).unwrap_or(tail),
@@ -243,7 +244,7 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
     Ok((last_of_each(records), end))
 }
 
-/// The line that an account is, newline included.
+/// The line of an account, including the newline.
 pub fn encode(name: &str, password: &StoredPassword) -> String {
     let text = password.to_text();
     let line = match password.is_locked() {
@@ -278,7 +279,7 @@ fn parse_lines(bytes: &[u8]) -> anyhow::Result<Vec<UserRecord>> {
     Ok(records)
 }
 
-/// `Some(None)` is an empty line.
+/// Parses a line; `Some(None)` is an empty line.
 fn parse_line(line: &[u8]) -> Option<Option<UserRecord>> {
     let text = std::str::from_utf8(line).ok()?;
     if text.trim().is_empty() {
@@ -296,7 +297,7 @@ fn parse_line(line: &[u8]) -> Option<Option<UserRecord>> {
     }))
 }
 
-/// A line for an error, cut; and without its password, since errors end up in logs.
+/// A malformed line for an error, cut, and without its password, since errors end up in logs.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let end = text
@@ -336,12 +337,12 @@ fn add_newline(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("failed to repair {}", path.display()))
 }
 
-/// Keeps the torn bytes durably before it cuts them off.
+/// Saves the torn bytes durably before it cuts them off.
 fn cut_tail(path: &Path, whole: u64, tail: &[u8], now_s: u64) -> anyhow::Result<Repair> {
     let mut kept = path.as_os_str().to_owned();
     kept.push(format!(".torn-{now_s}"));
     let kept = PathBuf::from(kept);
-    // Appended, so that a repair which is cut short and tried again destroys nothing.
+    // Appended, so that a repair which is interrupted and repeated destroys nothing.
     create_options()
         .open(&kept)
         .and_then(|mut file| {
@@ -361,7 +362,7 @@ fn cut_tail(path: &Path, whole: u64, tail: &[u8], now_s: u64) -> anyhow::Result<
     Ok(Repair::Cut(kept))
 }
 
-/// Hashes of passwords are for nobody else's eyes.
+/// Makes the file readable for its owner only, since it contains hashes of passwords.
 fn close_to_others(path: &Path) -> anyhow::Result<()> {
     let Ok(mode) = fs::metadata(path).map(|file| file.permissions().mode()) else {
         return Ok(());
@@ -385,7 +386,7 @@ fn open_for_append(path: &Path) -> anyhow::Result<(File, u64, bool)> {
     }
     let file = create_options().open(path)?;
     let length = file.metadata()?.len();
-    // An empty one may be what a failed first append left: its name may not be durable yet.
+    // An empty file may be left from a first append that failed, and its name may not be durable yet.
     Ok((file, length, created || length == 0))
 }
 

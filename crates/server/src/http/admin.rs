@@ -1,5 +1,5 @@
-//! What the operator may order over HTTP: what the node's RPC can do as well. Each call bears the
-//! token; without the option the paths are not there.
+//! The operator's orders over HTTP, the same as over the node's RPC. Each call needs the token; without the
+//! option the paths do not exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use crate::secret::Secret;
 use crate::server::operator::Orders;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Who may give orders, and where.
+/// The operator's token, and the way of its orders to the driver.
 pub(crate) struct Operator {
     pub token: Secret,
     pub orders: Orders,
-    /// For those that wait.
+    /// Permits for orders that wait for their answer.
     pub places: Semaphore,
 }
 
-/// The paths below `/admin`, for a site that has an operator.
+/// The paths below `/admin`, for a site with an operator.
 pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
     Router::new()
         .route("/users", post(add_user))
@@ -51,7 +51,7 @@ pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
         .layer(axum::middleware::from_fn_with_state(site.clone(), admit))
 }
 
-/// Only who has the token.
+/// Middleware that admits only requests with the token.
 async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION);
     let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
@@ -71,7 +71,7 @@ fn operator(site: &Site) -> &Operator {
 }
 
 impl Operator {
-    /// The time it takes says nothing of the token: signatures of both are compared.
+    /// Compares signatures of both, so that the time taken tells nothing of the token.
     fn is_token(&self, given: &[u8]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.token.0.as_bytes());
         let expected = hmac::sign(&key, self.token.0.as_bytes());
@@ -79,7 +79,7 @@ impl Operator {
     }
 }
 
-/// The body, as JSON.
+/// A request's body, as JSON.
 struct Body<T>(T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -92,8 +92,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Waits on a thread of its own, since the disk may take its time.
-/// A place for one that waits.
+/// Takes a permit for an order that waits for its answer; 503 if there is none.
 fn enter(site: &Site) -> Result<SemaphorePermit<'_>, Failure> {
     let entered = operator(site).places.try_acquire();
     entered.map_err(|_| Failure::busy("too many orders are waiting, try again"))

@@ -1,5 +1,4 @@
-//! How answers look, whatever they are about: errors, parameters, pages of lists, and the second for
-//! which an answer is given again.
+//! Common parts of all answers: errors, parameters, pages of lists, and the cache for identical requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,7 +30,7 @@ pub(crate) struct Problem {
     error: String,
 }
 
-/// An answer that is none.
+/// An error as an answer: its status and text.
 #[derive(Debug)]
 pub(crate) struct Failure(pub StatusCode, pub String);
 
@@ -61,7 +60,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a handler gives.
+/// Result of a handler.
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
 
 pub(crate) async fn no_such_path() -> Failure {
@@ -112,7 +111,7 @@ pub(crate) enum Order {
     Desc,
 }
 
-/// Which part of a list: how many rows, and how many are left out before them.
+/// Checks a page's limit and offset, and fills in the default.
 pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u32), Failure> {
     let limit = limit.unwrap_or(HTTP_ROWS);
     if !(1..=HTTP_ROWS_MAX).contains(&limit) {
@@ -122,7 +121,7 @@ pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u
     Ok((limit, offset.unwrap_or(0)))
 }
 
-/// A search that is not too long, in lower case.
+/// A search text in lower case, if it is not too long.
 pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
     let text = text.unwrap_or_default();
     if text.chars().count() > HTTP_SEARCH_CHARS_MAX {
@@ -132,7 +131,7 @@ pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
     Ok(text.to_lowercase())
 }
 
-/// That there are none.
+/// Extractor that refuses any parameters.
 pub(crate) struct NoParams;
 
 impl<S: Sync> FromRequestParts<S> for NoParams {
@@ -146,13 +145,13 @@ impl<S: Sync> FromRequestParts<S> for NoParams {
     }
 }
 
-/// Answers of the last second, by what was asked, and who is making one.
+/// Cached answers by request, including those in progress.
 #[derive(Default)]
 pub(crate) struct Answers {
     known: Mutex<HashMap<String, Arc<Asked>>>,
 }
 
-/// One makes the answer, and others wait for it.
+/// Cache entry of one request. One task makes the answer while it holds the lock, and the others wait for it.
 #[derive(Default)]
 struct Asked(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
 
@@ -160,14 +159,14 @@ impl Answers {
     fn of(&self, question: String) -> Arc<Asked> {
         let mut known = self.known.lock().expect("nothing panics while it is held");
         if known.len() >= HTTP_ANSWERS_MAX && !known.contains_key(&question) {
-            // Those that are being made are kept by whoever waits for them.
+            // Entries in progress live on in the tasks that use them.
             known.clear();
         }
         known.entry(question).or_default().clone()
     }
 }
 
-/// What a request means, whatever way it is written.
+/// Cache key of a request, equal for equivalent requests.
 fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
     let mut pairs = match pairs {
@@ -175,15 +174,15 @@ fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
         Err(_) => vec![(uri.query().unwrap_or_default().to_owned(), String::new())],
     };
     pairs.sort_unstable();
-    // The pool's address is told by the host that was asked, and nothing else is.
+    // The answer of `/pool`, and no other, depends on the host asked for.
     let is_host_told = uri.path().ends_with("/pool");
     let host = headers.get(HOST).filter(|_| is_host_told);
     let host = host.and_then(|host| host.to_str().ok());
     format!("{} {} {pairs:?}", host.unwrap_or_default(), uri.path())
 }
 
-/// Gives the answer of the last second again, has one asked for all who wait, and ends what takes too
-/// long.
+/// Middleware that answers GET requests from the cache, makes one task answer for all that wait, and ends
+/// what takes longer than [`HTTP_ANSWER`].
 pub(crate) async fn remember(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -191,7 +190,7 @@ pub(crate) async fn remember(
     next: Next,
 ) -> Response {
     if request.method() == Method::HEAD {
-        // The connection leaves the body out by itself.
+        // The HTTP library omits the body by itself.
         *request.method_mut() = Method::GET;
     }
     if request.method() != Method::GET {

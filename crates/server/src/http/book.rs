@@ -1,5 +1,5 @@
-//! The ledger, read beside those who write it: on threads that may block, for a limited time, from one
-//! state of it. Where several servers share one, it is that which is read.
+//! Reads the ledger beside its writers: on threads that may block, for a limited time, from one state of it.
+//! If several servers share a ledger, the shared one is read.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::limits::{
 use crate::sql::{Db, Sql, SqlError};
 use crate::store::status::Status;
 
-/// See the module.
+/// Reader of the ledger, with a limited number of queries at a time.
 #[derive(Clone)]
 pub(crate) struct Book {
     shelf: Arc<Shelf>,
@@ -24,13 +24,13 @@ pub(crate) struct Book {
 
 struct Shelf {
     place: Place,
-    /// Of a file: how long its log is.
+    /// Status of a file, which tells the length of its write-ahead log.
     status: Arc<Status>,
     gate: Mutex<Gate>,
-    /// How long a look may take.
+    /// Time limit of a query.
     patience: Duration,
     open: Mutex<Vec<Db>>,
-    /// When it was last found that nobody answers, and why.
+    /// Time when the ledger was last found unreachable, and the reason.
     away: Mutex<Option<(Instant, String)>>,
 }
 
@@ -39,10 +39,10 @@ impl Book {
         Self::with(place, status, HTTP_QUERIES_MAX, HTTP_QUERY)
     }
 
-    /// For one query at a time that takes long.
+    /// A reader for long queries, one at a time.
     pub(crate) fn slow(place: Place, status: Arc<Status>) -> Self {
         let patience = match place {
-            // The log cannot begin anew meanwhile.
+            // The write-ahead log cannot be reset meanwhile.
             Place::File(_) => HTTP_GATHER_FILE,
             Place::Shared(_) => HTTP_GATHER,
         };
@@ -63,18 +63,18 @@ impl Book {
         }
     }
 
-    /// Whether several servers share it.
+    /// True if several servers share the ledger.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.shelf.place, Place::Shared(_))
     }
 
-    /// Why it cannot be read now, where nobody answers.
+    /// Reason why it cannot be read now, if it is unreachable.
     pub(crate) fn away(&self) -> Option<String> {
         self.shelf.away()
     }
 
-    /// The log of a file can only begin anew when nobody reads it: where it is long, nobody begins to
-    /// until it has, or until it is clear that somebody else is in its way.
+    /// Waits while the log of a file is long: SQLite can reset it only when nobody reads. Gives up waiting
+    /// once it is clear that another process's reading prevents that.
     async fn give_way(&self) -> Result<(), Failure> {
         let by = Instant::now() + HTTP_GIVE_WAY_WAIT;
         while self.shelf.is_gate_closed() {
@@ -88,12 +88,12 @@ impl Book {
         Ok(())
     }
 
-    /// Reads. What takes longer than it may is interrupted.
+    /// Runs a query, which is interrupted at the time limit.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<T, Failure> {
-        // Nobody waits in turn for what does not answer.
+        // An unreachable ledger fails at once, without queueing.
         if let Some(reason) = self.away() {
             return Err(Failure::busy(reason));
         }
@@ -116,12 +116,12 @@ impl Book {
     }
 }
 
-/// Whether readers give way.
+/// State of the pause in reading while the log is long.
 #[derive(Default)]
 struct Gate {
-    /// Since when.
+    /// Time since which readers pause.
     closed_at: Option<Instant>,
-    /// How long the log was when that was of no use.
+    /// Length of the log when the last pause was useless.
     in_vain_at: u64,
 }
 

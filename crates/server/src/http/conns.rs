@@ -1,5 +1,5 @@
-//! Connections of HTTP. One that answers nothing just now makes room for a new one when there are as
-//! many as may be: half a request, sent hundreds of times, keeps nobody out.
+//! HTTP connections and their limit. When all places are taken, an idle connection (no request in progress)
+//! is closed for a new one, so that hundreds of half-sent requests lock nobody out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::limits::{HTTP_CONNS_MAX, HTTP_CONNS_PER_ADDRESS, HTTP_CONNS_RESERVED};
 
-/// See the module.
+/// All connections.
 #[derive(Default)]
 pub(crate) struct Conns {
     seats: Mutex<Seats>,
@@ -27,21 +27,21 @@ struct Seats {
 }
 
 struct Seat {
-    /// Of IPv6 its /64.
+    /// Client address; of IPv6 its /64.
     address: IpAddr,
-    /// Since when it answers nothing; none while it does.
+    /// Time since which it is idle; `None` while a request is in progress.
     idle_since: Option<Instant>,
-    /// Its task; none before that has begun.
+    /// Its task; `None` before that has started.
     task: Option<AbortHandle>,
 }
 
-/// A connection's place, until it is dropped.
+/// A connection's place, held until dropped.
 pub(crate) struct Place {
     conns: Arc<Conns>,
     id: u64,
 }
 
-/// A request is being answered for as long as this is there.
+/// Guard of a request in progress.
 pub(crate) struct Busy {
     conns: Arc<Conns>,
     id: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Busy {
 }
 
 impl Conns {
-    /// A place for a connection, or none: it is closed at once.
+    /// Takes a place for a connection; `None` if there is none, and the connection is to be closed.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let is_local = address.is_loopback();
         let address = network_of(address);
@@ -59,7 +59,7 @@ impl Conns {
             (true, _) => self.evict(&mut seats, Some(address)),
             (false, _) if seats.all.len() < HTTP_CONNS_MAX => true,
             (false, true) if seats.all.len() < HTTP_CONNS_MAX + HTTP_CONNS_RESERVED => {
-                // What makes room is welcome, but not needed.
+                // Loopback has extra places, so closing an idle connection is useful but not required.
                 self.evict(&mut seats, None);
                 true
             }
@@ -83,17 +83,17 @@ impl Conns {
         })
     }
 
-    /// The task of a connection, which ends when its place is needed.
+    /// Records the task of a connection, to be aborted when its place is needed.
     pub(crate) fn began(&self, id: u64, task: AbortHandle) {
         match self.lock().all.get_mut(&id) {
             Some(seat) => seat.task = Some(task),
-            // It is over, or had to go before it began.
+            // It has ended, or was evicted before it started.
             None => task.abort(),
         }
     }
 
-    /// Ends the connection that has answered nothing for longest, of the address or of the one that has
-    /// most such; false where there is none.
+    /// Closes the longest idle connection of the address, or of the address with the most idle ones; returns
+    /// false if there is none.
     fn evict(&self, seats: &mut Seats, of: Option<IpAddr>) -> bool {
         let mut idle: HashMap<IpAddr, (usize, Instant, u64)> = HashMap::new();
         for (id, seat) in &seats.all {
@@ -122,7 +122,7 @@ impl Conns {
         true
     }
 
-    /// How many there are, how many were refused, and how many had to make room.
+    /// Numbers of open, refused and evicted connections.
     pub(crate) fn counts(&self) -> (usize, u64, u64) {
         let refused = self.refused.load(Ordering::Relaxed);
         let evicted = self.evicted.load(Ordering::Relaxed);
@@ -147,7 +147,7 @@ impl Place {
         self.id
     }
 
-    /// A request has come.
+    /// Marks the start of a request.
     pub(crate) fn busy(&self) -> Busy {
         if let Some(seat) = self.conns.lock().all.get_mut(&self.id) {
             seat.idle_since = None;
@@ -161,7 +161,7 @@ impl Place {
 }
 
 impl Busy {
-    /// The answer goes on for as long as the connection: a page is told of events.
+    /// Keeps the connection busy to its end: its answer is the event stream.
     pub(crate) fn stay(&mut self) {
         self.stays = true;
     }

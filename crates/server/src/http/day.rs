@@ -1,6 +1,6 @@
-//! What each worker sent in the last day, read hour by hour and in an hour span by span: with 100,000
-//! workers a day is 14.4 million rows. An hour that is over is kept, an interrupted reading goes on
-//! where it was, and what is known is shown meanwhile.
+//! Work of each worker in the last day, read hour by hour, and within an hour span by span: with 100,000
+//! workers a day is 14.4 million rows. Hours that are over are cached, an interrupted reading continues where
+//! it was, and the known part is shown meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,19 +20,19 @@ const SPAN_S: i64 = 600;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
 
-/// An hour may still grow for as long after its end, in seconds: shares come in batches.
+/// Seconds after its end during which an hour may still grow, since shares come in batches.
 const LATE_S: i64 = 900;
 
 type Name = (Arc<str>, Arc<str>);
 
-/// See the module.
+/// Cache of the last day.
 #[derive(Clone, Default)]
 pub(crate) struct Day(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
     state: Mutex<State>,
-    /// A reading has come to its end.
+    /// Notified when a reading has ended.
     read: Notify,
 }
 
@@ -40,21 +40,21 @@ struct Inside {
 struct State {
     workers: Vec<Name>,
     places: HashMap<Name, usize>,
-    /// When each worker's last share was accepted, by its place.
+    /// Time of each worker's last accepted share, by the worker's index.
     last: Vec<i64>,
     hours: BTreeMap<i64, Hour>,
     late: Late,
-    /// An hour that is being read.
+    /// The hour that is being read.
     partial: Option<Partial>,
     is_reading: bool,
-    /// When the last reading ended, and how long it took.
+    /// Time at which the last reading ended, and its duration.
     ended: Option<(Instant, Duration)>,
 }
 
-/// What was accepted in an hour, by the worker's place.
+/// Accepted work of one hour, by the worker's index.
 struct Hour {
     work: Vec<f64>,
-    /// Until when it is given again, Unix seconds.
+    /// Unix seconds until which it is cached.
     until: i64,
 }
 
@@ -64,21 +64,21 @@ struct Partial {
     work: Vec<f64>,
 }
 
-/// One row: a worker, its work, and when the last of it was accepted.
+/// One row: account, worker, work, and time of the last accepted share.
 type Found = (String, String, f64, Option<i64>);
 
-/// What one worker sent in as much of the day as is known.
+/// Work of one worker in the known part of the day.
 pub(crate) struct DayPast {
     pub account: Arc<str>,
     pub worker: Arc<str>,
     pub work: f64,
-    /// When the last share was accepted.
+    /// Time of its last accepted share.
     pub last: Option<i64>,
 }
 
 impl Day {
-    /// Since when it is known, and everybody. Where that is old it is read on in the background; what
-    /// is soon read is waited for.
+    /// Returns the time since which work is known, and all workers. If that is out of date, reading continues
+    /// in the background; a reading that is usually short is awaited.
     pub(crate) async fn get(&self, site: &Site) -> (i64, Vec<DayPast>) {
         let background = site.background.as_ref().expect("there is a ledger");
         let read = self.0.read.notified();
@@ -100,7 +100,7 @@ impl Day {
 }
 
 impl Inside {
-    /// Whether there is something to read and nobody does.
+    /// Begins a reading if one is due and none is under way; returns whether it did.
     fn begin(&self) -> bool {
         let mut state = self.lock();
         let rests = state
@@ -125,7 +125,7 @@ impl Inside {
         state.is_reading && was
     }
 
-    /// Reads what is missing or may be otherwise by now, the latest first, until it fails or is done.
+    /// Reads missing and outdated spans, the latest first, until it fails or is done.
     async fn read_on(&self, book: &Book) {
         let now = now_s();
         let changes = book
@@ -149,7 +149,7 @@ impl Inside {
 }
 
 impl State {
-    /// Forgets hours that have grown when they were long over.
+    /// Drops hours that have grown late.
     fn forget_late(&mut self, changes: &Changes) {
         for hour in self.late.news(changes) {
             self.hours.remove(&hour);
@@ -157,7 +157,7 @@ impl State {
         }
     }
 
-    /// The span that is to be read next.
+    /// The span to read next.
     fn next_span(&mut self, now: i64) -> Option<i64> {
         self.hours.retain(|start, _| *start >= first_hour(now));
         if let Some(partial) = &self.partial
@@ -184,7 +184,7 @@ impl State {
 
     fn take(&mut self, span: i64, rows: Vec<Found>, now: i64) {
         if self.workers.len() >= HTTP_WORKERS_MAX {
-            // Names come and go: all are read anew.
+            // Too many names have come and gone: everything is read again.
             *self = Self {
                 is_reading: true,
                 ended: self.ended,
@@ -211,7 +211,8 @@ impl State {
             self.partial = Some(partial);
             return;
         }
-        // One that may still grow is read anew by the next reading; others when they are twice as old.
+        // An hour that may still grow is read again by the next reading; the others when they are twice as
+        // old.
         let age = now - end;
         let until = if age > LATE_S { now + age } else { now + 1 };
         let work = partial.work;
@@ -230,7 +231,7 @@ impl State {
         place
     }
 
-    /// The hours without a gap from now back.
+    /// Sums of the hours from now back to the first gap.
     fn sum(&self, now: i64) -> (i64, Vec<DayPast>) {
         let mut work = vec![0.0; self.workers.len()];
         let mut seen = vec![false; self.workers.len()];
@@ -257,7 +258,7 @@ impl State {
     }
 }
 
-/// The first whole hour of the last day.
+/// Start of the first whole hour of the last day.
 fn first_hour(now: i64) -> i64 {
     let from = now - now % SPAN_S - DAY_S;
     from + (HOUR_S - from.rem_euclid(HOUR_S)) % HOUR_S
@@ -293,7 +294,7 @@ mod tests {
         ("alice".to_owned(), worker.to_owned(), work, Some(last))
     }
 
-    /// Reads on until it fails at the given span, or is done; says which spans were read.
+    /// Reads on until it fails at the given span, or is done; returns the spans that were read.
     fn read(state: &mut State, now: i64, fails_at: Option<i64>) -> Vec<i64> {
         let mut spans = Vec::new();
         while let Some(span) = state.next_span(now) {
@@ -327,7 +328,7 @@ mod tests {
         assert_eq!(since, first_hour(NOW));
         assert_eq!(pasts[0].work, (first.len() + rest.len()) as f64);
 
-        // Soon after only what may have grown is read: this hour, and the one before it.
+        // Soon after, only hours that may have grown are read: this one, and the one before it.
         let again = read(&mut state, NOW + 2, None);
         assert!(again.iter().all(|span| *span >= hour - HOUR_S), "{again:?}");
         assert_eq!(state.sum(NOW + 2).1[0].work, pasts[0].work);

@@ -1,7 +1,7 @@
-//! What happens, told to every page that is open: blocks and their fate, jobs that go missing, the
-//! ledger's troubles, other alarms, and each second the pool as it is.
+//! Stream of events for open dashboard pages: blocks and their states, missing jobs, trouble with the ledger,
+//! other alarms, and each second the state of the pool.
 //!
-//! Everything is made once, whoever listens. A page that does not read is closed and comes back.
+//! Each message is made once for all listeners. A page that does not read is disconnected, and reconnects.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
 use crate::telemetry::live::{Silent, Snapshot};
 
-/// How often pages are told how the pool is.
+/// Interval of the pool's state.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// What has happened.
@@ -76,7 +76,7 @@ impl Happening {
         }
     }
 
-    /// Of an alarm, unless something else here says the same.
+    /// Event of an alarm, unless another event here reports the same.
     fn of_alarm(notice: Notice) -> Option<Self> {
         let is_new = match notice.kind {
             Kind::BlockFound
@@ -133,13 +133,13 @@ impl Happening {
     }
 }
 
-/// Whether an answer is told for as long as its connection lasts.
+/// True for an answer that streams events until its connection ends.
 pub(crate) fn is_stream(answer: &Response) -> bool {
     let kind = answer.headers().get(CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// Who listens, and what they missed.
+/// Listeners, and recent events for new ones.
 #[derive(Default)]
 pub(crate) struct Events(Mutex<Told>);
 
@@ -155,7 +155,7 @@ impl Events {
         self.0.lock().expect("nothing panics while it is held")
     }
 
-    /// A new listener, which first hears what happened lately; none where there are enough.
+    /// Adds a listener, which first receives the recent events; `None` at the limit.
     fn listen(&self) -> Option<Messages> {
         let mut told = self.lock();
         told.listeners.retain(|listener| !listener.is_closed());
@@ -171,7 +171,7 @@ impl Events {
         Some(Messages(messages))
     }
 
-    /// Tells what has happened, given its number.
+    /// Sends an event to all listeners; `happening` makes it from its number.
     pub(crate) fn happened<H: Serialize>(&self, happening: impl FnOnce(u64) -> H) {
         let mut told = self.lock();
         told.next_id += 1;
@@ -183,7 +183,7 @@ impl Events {
         told.recent.push_back(message);
     }
 
-    /// The endless answer to whoever wants to know.
+    /// Answer to a new listener: an endless stream.
     pub(crate) fn answer(&self) -> Result<Response, Failure> {
         let messages = self.listen();
         let messages =
@@ -200,7 +200,7 @@ impl Events {
 }
 
 impl Told {
-    /// Whoever has too much waiting does not read.
+    /// Sends a message to all listeners, and drops those whose queue is full: they do not read.
     fn tell(&mut self, message: &Bytes) {
         self.listeners
             .retain(|listener| listener.try_send(message.clone()).is_ok());
@@ -212,7 +212,7 @@ fn message(kind: &str, data: &impl Serialize) -> Bytes {
     format!("event: {kind}\ndata: {data}\n\n").into()
 }
 
-/// An endless answer.
+/// Body of an endless answer.
 struct Messages(mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Messages {
@@ -237,7 +237,7 @@ pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, Fa
     site.events.answer()
 }
 
-/// Watches and tells, for as long as the server runs.
+/// Watches the pool and sends events, as long as the server runs.
 pub(crate) async fn run(site: Arc<Site>) {
     let mut watch = Watch::default();
     let mut beat = tokio::time::interval(BEAT);
@@ -262,7 +262,7 @@ pub(crate) async fn run(site: Arc<Site>) {
     }
 }
 
-/// Watches what is in the ledger: apart, since a shared one may not answer for a while.
+/// Watches the ledger's blocks; a task of its own, since a shared ledger may not answer for a while.
 pub(crate) async fn watch_ledger(site: Arc<Site>) {
     let Some(book) = &site.book else { return };
     let mut blocks = Blocks::default();
@@ -277,13 +277,13 @@ pub(crate) async fn watch_ledger(site: Arc<Site>) {
     }
 }
 
-/// What was seen last.
+/// State seen last.
 #[derive(Default)]
 struct Watch {
     state: Option<Seen>,
 }
 
-/// States of the latest blocks, by hash; none before the first look.
+/// States of the latest blocks, by hash; `None` before the first look.
 #[derive(Default)]
 struct Blocks(Option<HashMap<String, String>>);
 
@@ -337,14 +337,14 @@ impl Watch {
 }
 
 impl Blocks {
-    /// Tells of blocks whose state has changed. The first time of the latest ones, as they are.
+    /// Sends events for blocks whose state has changed; the first time for all of the latest ones.
     async fn compare(&mut self, site: &Site, book: &Book) {
         let shown = BlocksShown::on(site, book);
         let latest = book.read(move |sql| {
             let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
             read_blocks(sql, order, &[], &shown)
         });
-        // What cannot be read now is read later.
+        // A failed reading is repeated with the next period.
         let Ok(latest) = latest.await else { return };
         let known = self.0.get_or_insert_default();
         for block in latest.iter().rev() {

@@ -1,5 +1,5 @@
-//! The servers that share a ledger, as they tell of themselves in it each second; and whether it can
-//! be read at all.
+//! The servers that share a ledger, from the reports that each writes there every second; and whether the
+//! shared ledger can be read at all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use crate::sql::{Sql, SqlError};
 use crate::store::unproven::Refused;
 use crate::values;
 
-/// Servers that were not seen for longer are not shown.
+/// Milliseconds of silence after which a server is no longer shown.
 const SHOWN_MS: u64 = 86_400_000;
 
 /// A server of the pool.
@@ -82,7 +82,7 @@ pub(crate) struct ServersAsked {
     offset: Option<u32>,
 }
 
-/// What a server tells of itself. Another program's may have more in it, or less.
+/// Report of a server about itself. Another version's may have more fields, or fewer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Report {
@@ -96,25 +96,25 @@ struct Report {
     refused: Vec<Refused>,
 }
 
-/// See the module.
+/// Cache of the servers.
 #[derive(Default)]
 pub(crate) struct Fleet(Mutex<Known>);
 
-/// What was read last.
+/// The servers as last read.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     pub servers: Arc<Vec<Server>>,
-    /// Why that was not now.
+    /// Reason why the last reading failed, if it did.
     pub away: Option<String>,
 }
 
 impl Fleet {
-    /// As they were a second ago. None where the ledger is not shared.
+    /// The servers as of a second ago; none if the ledger is not shared.
     pub(crate) fn known(&self) -> Known {
         self.lock().clone()
     }
 
-    /// Reads them anew.
+    /// Reads them again.
     pub(crate) async fn refresh(&self, book: &Book, own: Option<i64>) {
         let read = book.read(move |sql| read(sql, own)).await;
         let mut known = self.lock();
@@ -133,7 +133,7 @@ impl Fleet {
 }
 
 impl Known {
-    /// All but the one that asks, as far as they are alive.
+    /// All live servers but this one.
     pub(crate) fn others(&self) -> impl Iterator<Item = &Server> {
         let servers = self.servers.iter();
         servers.filter(|server| server.is_alive && !server.is_this)
@@ -146,8 +146,8 @@ impl Known {
     }
 }
 
-/// `own` is this server's number: another one may have its name. A file from which its server has gone on
-/// to a later one is not shown.
+/// Reads the servers. `own` is this server's number, since another one may have its name. A file that its
+/// server has replaced by a later one is left out.
 fn read(sql: &mut dyn Sql, own: Option<i64>) -> Result<Vec<Server>, SqlError> {
     let rows = sql.query(
         &format!(

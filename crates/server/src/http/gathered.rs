@@ -1,6 +1,7 @@
-//! What is about everybody. With a million rows it takes seconds to read, with 100,000 workers more: it
-//! is read in the background while somebody asks, once for all who do, and given as it was the last
-//! time. What is soon read is waited for, so that small pools see it as it is.
+//! Cached result of a query over all accounts or workers. With a million rows it takes seconds to read, with
+//! 100,000 workers more: it is read in the background while somebody asks, once for all who do, and meanwhile
+//! the last result is given. A query that is usually short is awaited, so that small pools see current
+//! results.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,25 +13,25 @@ use super::answer::Failure;
 use crate::limits::{HTTP_FIRST, HTTP_KEPT_MIN, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
 
-/// See the module.
+/// Cache of one query.
 pub(crate) struct Gathered<T>(Arc<Inside<T>>);
 
 struct Inside<T> {
     known: Mutex<Known<T>>,
-    /// Something was read, or failed to be.
+    /// Notified when a reading has ended or failed.
     read: Notify,
 }
 
 struct Known<T> {
     last: Option<Last<T>>,
     is_reading: bool,
-    /// Why the last reading failed, if it did.
+    /// Reason why the last reading failed, if it did.
     failure: Option<Failure>,
 }
 
 struct Last<T> {
     at: Instant,
-    /// How long reading it took.
+    /// Duration of the reading.
     took: Duration,
     value: Arc<T>,
 }
@@ -60,8 +61,9 @@ impl<T: Send + Sync + 'static> Gathered<T> {
         Ok(self.get_with_age(site, kept, query).await?.0)
     }
 
-    /// As it was read last, and how long ago; it is read anew beside when that is longer ago than
-    /// `kept`, or when it is soon read and has rested for long after that. There is a ledger.
+    /// Returns the last result and its age. A new reading begins in the background when the result is older
+    /// than `kept`, or older than [`HTTP_REST`] times the reading's duration. Must be called only if there is
+    /// a ledger.
     pub(crate) async fn get_with_age(
         &self,
         site: &Site,
@@ -100,7 +102,7 @@ impl<T: Send + Sync + 'static> Gathered<T> {
 }
 
 impl<T> Inside<T> {
-    /// What was read last, unless that is longer ago than its reading allows.
+    /// The last result, unless it is old enough to be read again.
     fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<(Arc<T>, Duration)> {
         let known = self.lock();
         let last = known.last.as_ref()?;
@@ -108,7 +110,7 @@ impl<T> Inside<T> {
         (age < kept(last.took)).then(|| (last.value.clone(), age))
     }
 
-    /// How long it took, what it found and how long ago.
+    /// Duration, value and age of the last result.
     fn last(&self) -> Option<(Duration, (Arc<T>, Duration))> {
         let known = self.lock();
         let last = known.last.as_ref();
@@ -127,7 +129,7 @@ impl<T> Inside<T> {
         )
     }
 
-    /// Whether it is not being read already.
+    /// Marks a reading as begun; returns false if one is under way.
     fn begin(&self) -> bool {
         !std::mem::replace(&mut self.lock().is_reading, true)
     }

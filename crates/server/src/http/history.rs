@@ -18,14 +18,14 @@ use crate::sql::{Row, Sql, SqlError};
 use crate::store::unproven::Refused;
 use crate::values;
 
-/// Spans of statistics, and how long the ledger keeps them at least, in seconds.
+/// Spans of statistics, and the minimum time for which the ledger keeps each, in seconds.
 const SPANS_S: [(i64, i64); 3] = [
     (600, 86_400 + 3_600),
     (3_600, 9 * 86_400),
     (86_400, 401 * 86_400),
 ];
 
-/// So long has a step to run before a rate is taken of it.
+/// Seconds of a step that must have passed before a rate is computed from it.
 const MEANT_FROM_S: i64 = 120;
 
 /// How far a history goes back.
@@ -160,7 +160,7 @@ pub(crate) async fn of_account(
         .ok_or_else(|| Failure::missing("no such account"))
 }
 
-/// What was sent, by the begin of each step.
+/// Statistics by the start of each step.
 type Sums = BTreeMap<i64, Sent>;
 
 const SENT: &str = "CAST(sum(s.accepted) AS BIGINT), CAST(sum(s.stale) AS BIGINT), \
@@ -179,7 +179,7 @@ fn add(sums: &mut Sums, row: &Row) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// What came of workers that never had a share accepted: that is of the last hour, and in no ledger.
+/// Adds workers that never had a share accepted: those of the last hour, which are in no ledger.
 fn add_unproven<'a>(sums: &mut Sums, step: i64, unproven: impl Iterator<Item = &'a Refused>) {
     for row in unproven {
         let sum = sums.entry(row.start - row.start.rem_euclid(step));
@@ -187,7 +187,7 @@ fn add_unproven<'a>(sums: &mut Sums, step: i64, unproven: impl Iterator<Item = &
     }
 }
 
-/// The spans that a step can be made of, and from when.
+/// The spans that a step can be made of, and the start of the first row to read of each.
 fn spans(range: Range, now: i64) -> impl Iterator<Item = (i64, i64)> {
     let (length, step) = range.seconds();
     let whole = now - now % step;
@@ -197,7 +197,7 @@ fn spans(range: Range, now: i64) -> impl Iterator<Item = (i64, i64)> {
         .map(move |(span, kept)| (span, (whole - length).max(now - now % span - kept)))
 }
 
-/// In a file: each span of each worker is looked up, since statistics are in the order of time.
+/// For a file: looks up each span of each worker, since statistics are ordered by time.
 const BY_TIME: &str = "\
     WITH RECURSIVE starts (start) AS (
       SELECT CAST(?1 AS BIGINT) UNION ALL
@@ -207,14 +207,14 @@ const BY_TIME: &str = "\
      WHERE s.span = ?2 AND s.start = starts.start AND s.worker = w.id
        AND w.account = ?5 AND (?6 IS NULL OR w.name = ?6) GROUP BY 1";
 
-/// In a shared ledger, which has an index by worker.
+/// For a shared ledger, which has an index by worker.
 const BY_WORKER: &str = "\
     SELECT s.start - s.start % ?4, {SENT}
       FROM workers AS w JOIN statistics AS s ON s.worker = w.id
      WHERE s.span = ?2 AND s.start >= ?1 AND s.start <= ?3
        AND w.account = ?5 AND (CAST(?6 AS TEXT) IS NULL OR w.name = ?6) GROUP BY 1";
 
-/// Of an account, or of one worker of it.
+/// Statistics of an account, or of one of its workers.
 fn sums_of_account(
     sql: &mut dyn Sql,
     range: Range,
@@ -233,7 +233,7 @@ fn sums_of_account(
     Ok(sums)
 }
 
-/// Difficulties of the heights since the range's begin, and when each began, about.
+/// Network difficulties of the heights in the range, and the approximate start of each.
 fn network(sql: &mut dyn Sql, range: Range, now: i64) -> Result<Vec<(i64, f64)>, SqlError> {
     let (length, _) = range.seconds();
     let block_s = BLOCK_S as i64;
@@ -279,8 +279,8 @@ impl History {
 mod tests {
     use super::*;
 
-    /// A steady miner, counted each ten seconds: at any time of the newest step its rate is right, or
-    /// there is none.
+    /// A steady miner whose shares are counted every ten seconds: at any time of the newest step its rate is
+    /// right, or there is none.
     #[test]
     fn newest_point_is_right_or_not_there() {
         let (step, told_every) = (600, 10);

@@ -1,6 +1,6 @@
-//! Who may ask. A page of another site must not reach a dashboard on loopback through its visitor's
-//! browser: a name that somebody else has pointed here (DNS rebinding) is refused, and so is a
-//! foreign `Origin`. What is answered says to browsers that nothing foreign runs in it.
+//! Checks of the `Host` and `Origin` headers. A page of another site must not reach a dashboard on loopback
+//! through its visitor's browser: a foreign name that resolves to this address (DNS rebinding) is refused,
+//! and so is a foreign `Origin`. Answers forbid browsers to load anything foreign.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use super::LocalAddress;
 use super::answer::Failure;
 
-/// Nothing from elsewhere, nothing inline.
+/// Allows nothing from elsewhere, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
@@ -30,19 +30,19 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// How the operator calls this server.
+/// Names by which clients may ask for this server.
 #[derive(Clone)]
 pub(crate) struct Public(Arc<[String]>);
 
 impl Public {
-    /// By its public host, where it has one, and by these names.
+    /// The public host, if there is one, and these names.
     pub(crate) fn of(public_host: Option<&str>, names: &[String]) -> Self {
         let all = public_host.map(str::to_owned).into_iter();
         Self(all.chain(names.iter().cloned()).collect())
     }
 }
 
-/// Asks for the names, then has the request answered.
+/// Middleware that checks the headers before the request is answered.
 pub(crate) async fn guard(
     State(Public(public)): State<Public>,
     headers: HeaderMap,
@@ -65,7 +65,7 @@ pub(crate) async fn guard(
     response
 }
 
-/// Of a host that is asked for and is not ours, no more than a name can have is shown.
+/// Characters shown of a refused host; a valid name is no longer.
 const HOST_SHOWN_MAX: usize = 253;
 
 fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), Failure> {
@@ -101,8 +101,8 @@ fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<()
     Ok(())
 }
 
-/// Whether a host, perhaps with a port, is this server: as it was connected to, on this machine, or
-/// as its operator calls it.
+/// True if a host, perhaps with a port, is this server: the address connected to, localhost, or a name that
+/// the operator has configured.
 fn is_ours(host: &str, local: SocketAddr, public: &[String]) -> bool {
     let name = without_port(host);
     let bare = name
@@ -119,7 +119,7 @@ fn is_ours(host: &str, local: SocketAddr, public: &[String]) -> bool {
             .any(|public| name.eq_ignore_ascii_case(public))
 }
 
-/// A host without the port behind it.
+/// A host without its port.
 pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))

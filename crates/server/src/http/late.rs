@@ -1,4 +1,4 @@
-//! Hours that have grown when they were long over: what was remembered of them is read anew.
+//! Hours whose statistics have grown late, so that cached sums of them are read again.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use crate::sql::{Sql, SqlError};
 use crate::store::late::LATE_STEP_S;
 use crate::values;
 
-/// How often each hour has grown late, by its begin.
+/// Number of late changes of each hour, by its start.
 pub(super) type Changes = HashMap<i64, i64>;
 
-/// Of the hours from a time on.
+/// Reads the changes of hours from a time on.
 pub(super) fn read_changes(sql: &mut dyn Sql, from: i64) -> Result<Changes, SqlError> {
     let rows = sql.query(
         "SELECT start, CAST(sum(changes) AS BIGINT) FROM late_statistics
@@ -21,13 +21,13 @@ pub(super) fn read_changes(sql: &mut dyn Sql, from: i64) -> Result<Changes, SqlE
         .collect()
 }
 
-/// What is known of them.
+/// The changes as last read.
 #[derive(Default)]
 pub(super) struct Late(Changes);
 
 impl Late {
-    /// Takes in what was read; gives the hours that have grown since, or shrunk: a ledger may have been put
-    /// back.
+    /// Records the changes read; returns the hours whose number differs: larger after late statistics,
+    /// smaller if the ledger was restored from a copy.
     pub(super) fn news(&mut self, read: &Changes) -> Vec<i64> {
         let news = read
             .iter()

@@ -25,7 +25,7 @@ use crate::telemetry::live::Snapshot;
     (status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
 pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
-    // A ledger that hangs takes no other metrics away.
+    // If the ledger hangs, the other metrics are still given.
     let blocks = match &site.book {
         None => Some((Arc::default(), Duration::ZERO)),
         Some(_) => {
@@ -70,7 +70,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
     Ok(page.into_response())
 }
 
-/// Blocks by the name of their state.
+/// Number of blocks by the name of their state.
 pub(crate) type BlockCounts = Vec<(String, i64)>;
 
 fn count_blocks(sql: &mut dyn Sql) -> Result<BlockCounts, SqlError> {
@@ -145,7 +145,7 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: u64) {
     }
 }
 
-/// Connections that were refused, by reason.
+/// Refused connections by reason.
 pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u64)> {
     let mut refusals = vec![
         ("full", door.refused_full),
@@ -158,7 +158,7 @@ pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u
     refusals
 }
 
-/// How full the sockets are; of a server or a proxy.
+/// Occupancy of the sockets, of a server or a proxy.
 pub(crate) fn of_door(page: &mut Page, of: &str, door: &Door, refusals: &[(&'static str, u64)]) {
     let mut gauge = |name: &str, help, value: u64| page.gauge(&format!("{of}_{name}"), help, value);
     let help = "Connections that there may be.";
@@ -238,7 +238,7 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
     }
 }
 
-/// The ledger that several servers share.
+/// Metrics of the ledger that several servers share.
 fn of_shared(page: &mut Page, reading: &Reading) {
     let help = "1 while the shared ledger can be reached and takes shares, else 0.";
     let is_up = u8::from(reading.link == Link::Up);

@@ -1,7 +1,7 @@
-//! HTTP: the dashboard, the API, metrics. On a thread of its own, with a runtime of its own; it
-//! reads what the driver shows (`live`) and the ledger, and nothing waits for it.
+//! HTTP: the dashboard, the API and metrics, on a thread and a runtime of their own. It reads the driver's
+//! snapshots (`live`) and the ledger, and no other thread waits for it.
 //!
-//! Who may ask is in `guard`. Every answer is made from one state of the pool and one of the ledger.
+//! Access is checked in `guard`. Every answer is made from one state of the pool and one of the ledger.
 
 #![allow(unused_qualifications, reason = "what utoipa's macros write")]
 
@@ -79,40 +79,40 @@ use crate::telemetry::live::Live;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
 
-/// What HTTP shows, and where it comes from.
+/// Data that HTTP shows.
 pub(crate) struct Sources {
     pub live: Live,
     pub status: Arc<Status>,
     pub node_lag: Arc<NodeLag>,
-    /// None where no ledger is shared.
+    /// `None` without a shared ledger.
     pub shared: Option<Arc<Standing>>,
     pub duties: Duties,
     pub bulletin: Arc<Bulletin>,
 }
 
 impl Sources {
-    /// This server's number in the shared ledger, where there is one.
+    /// This server's number in the shared ledger, if there is one.
     fn own_number(&self) -> Option<i64> {
         let (own, _) = self.shared.as_ref()?.own();
         own.map(|own| own.number)
     }
 }
 
-/// What every request may use.
+/// State shared by all requests.
 pub(crate) struct Site {
     pub sources: Sources,
     pub network: Network,
-    /// Who may mine: `users`, `open` or `address`.
+    /// Authorization mode: `users`, `open` or `address`.
     pub auth: &'static str,
     pub public_host: Option<String>,
-    /// Names by which it may be asked beside that.
+    /// Further names that requests may use for this server.
     pub host_names: Vec<String>,
     pub stratum_port: u16,
     pub explorer: Option<String>,
     pub started: Instant,
-    /// None in memory.
+    /// Reader of the ledger; `None` if it is in memory.
     pub book: Option<Book>,
-    /// For what takes long.
+    /// The same for long queries.
     pub background: Option<Book>,
     /// This server's name.
     pub server_id: String,
@@ -125,19 +125,19 @@ pub(crate) struct Site {
     pub answers: Answers,
     pub blocks_by_state: Gathered<BlockCounts>,
     pub conns: Arc<Conns>,
-    /// Who may give orders; none: nobody.
+    /// Access for the operator; `None` if it is not configured.
     pub operator: Option<Operator>,
 }
 
-/// The end of the connection that is ours.
+/// Our address of the connection.
 #[derive(Clone, Copy)]
 pub(crate) struct LocalAddress(pub SocketAddr);
 
-/// Binds the port; none where there is to be no HTTP. A port that nobody asked for may be taken, by
-/// another node on this machine for example: mining goes on without a dashboard then.
+/// Binds the port; `None` if HTTP is turned off. The default port may be in use, by another node on this
+/// machine for example: mining goes on without a dashboard then.
 ///
 /// # Errors
-/// When the port that was asked for cannot be had.
+/// When a configured port cannot be bound.
 pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<TcpListener>> {
     if config.http_port == Some(0) {
         return Ok(None);
@@ -202,7 +202,7 @@ impl Site {
     }
 }
 
-/// Serves until the driver has stopped. A failure in here is logged and harms nobody else.
+/// Serves until the driver has stopped. A failure is logged and affects nothing outside HTTP.
 pub(crate) fn run(listener: TcpListener, site: Site, node: &dyn Node) {
     let served = catch_unwind(AssertUnwindSafe(|| serve_all(listener, site)));
     let reason = match served {
@@ -220,7 +220,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        // One reads in the background, one sums up what it found.
+        // One thread for the background reader, and one that sums up its results.
         .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + 2)
         .build()
         .context("failed to start the runtime")?;
@@ -240,7 +240,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     done
 }
 
-/// A task that a bug has ended is begun anew.
+/// Runs a task, and restarts it when it panics.
 async fn keep<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
     while tokio::spawn(work()).await.is_err() {
         tokio::time::sleep(crate::limits::DUTY_AGAIN).await;
@@ -283,7 +283,7 @@ fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
-/// Takes connections, for ever.
+/// Accepts connections in an endless loop.
 pub(crate) async fn accept(
     listener: &tokio::net::TcpListener,
     router: &Router,
@@ -291,7 +291,7 @@ pub(crate) async fn accept(
 ) {
     loop {
         let Ok((socket, peer)) = listener.accept().await else {
-            // No descriptors, most likely: those that end make room.
+            // Most likely there are no descriptors left; wait until some are closed.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
@@ -300,7 +300,7 @@ pub(crate) async fn accept(
         };
         let (router, id) = (router.clone(), place.id());
         let task = tokio::spawn(async move {
-            // Whoever breaks a connection knows.
+            // An error of a connection concerns only its client.
             let _ = serve(socket, router, Arc::new(place)).await;
         });
         conns.began(id, task.abort_handle());

@@ -1,4 +1,4 @@
-//! What the API is, in OpenAPI: made from the code that answers.
+//! OpenAPI description of the API, made from the code of the handlers.
 
 use std::sync::Arc;
 

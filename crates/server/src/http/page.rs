@@ -1,4 +1,4 @@
-//! Metrics in the text format of Prometheus.
+//! Metrics page in Prometheus' text format.
 
 use std::fmt::{Display, Write};
 

@@ -1,5 +1,4 @@
-//! The dashboard's files, which are in the binary, and the code that a phone reads the pool's address
-//! from.
+//! The dashboard's files, embedded in the binary, and the QR code of the pool's address.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Modules around the code: readers need that much of white.
+/// Empty modules around the QR code, which readers need.
 const QUIET: i32 = 4;
 
 /// A file of the dashboard.
@@ -70,7 +69,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
     router
 }
 
-/// Nothing is sent that the browser has already.
+/// Answers with the file, or with 304 if the browser has it already.
 fn give(file: &File, headers: &HeaderMap) -> Response {
     let mut hasher = DefaultHasher::new();
     file.text.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Payments: transactions that pay accounts, and how far they are.
+//! Payments: transactions that pay accounts, and their states.
 
 use std::sync::Arc;
 

@@ -305,7 +305,7 @@ pub(crate) async fn account(
     Ok(Json(full))
 }
 
-/// What the ledger has of an account.
+/// An account's data in the ledger.
 struct Kept {
     address: Option<String>,
     credited: i64,
@@ -343,7 +343,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Kept>,
     }))
 }
 
-/// Accounts that have ever been credited something, with that and what was paid.
+/// Accounts that were ever credited, with the sums of credits and payments.
 pub(crate) type Balances = Vec<(String, i64, i64)>;
 
 fn balances(sql: &mut dyn Sql) -> Result<Balances, SqlError> {
@@ -357,7 +357,7 @@ fn balances(sql: &mut dyn Sql) -> Result<Balances, SqlError> {
     balances.collect()
 }
 
-/// The accounts of these workers.
+/// Groups workers by account.
 fn gather<'a>(rows: impl IntoIterator<Item = &'a Row>) -> HashMap<String, Account> {
     let mut sums: HashMap<&str, (Account, Sent)> = HashMap::new();
     for row in rows {
@@ -456,7 +456,7 @@ fn numbers(a: Option<f64>, b: Option<f64>) -> Ordering {
     a.unwrap_or(-1.0).total_cmp(&b.unwrap_or(-1.0))
 }
 
-/// Sorts; what is equal is in the order of names, so that pages do not overlap.
+/// Sorts; equal rows are in the order of names, so that pages do not overlap.
 fn in_order<T>(
     rows: &mut [T],
     order: Option<Order>,

@@ -1,4 +1,4 @@
-//! The pool as it is now, and whether it is well.
+//! Current state of the pool, and its health.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl Shares {
     }
 }
 
-/// How many workers are online, and of how many accounts, each name once.
+/// Numbers of online workers and of their accounts, each name counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Online {
     pub workers: u64,
@@ -187,7 +187,7 @@ pub(crate) struct Online {
 }
 
 impl Online {
-    /// Of the connections of this server.
+    /// Counts the connections of this server.
     pub(crate) fn of(workers: &[WorkerView]) -> Self {
         Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
     }
@@ -202,7 +202,7 @@ impl Online {
     }
 }
 
-/// Hashes a second of a network of this difficulty.
+/// Network hashrate at a difficulty, in hashes per second.
 pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
 }
@@ -278,7 +278,7 @@ impl Pool {
 }
 
 impl Pool {
-    /// The same as a server that shares no ledger.
+    /// The pool as the only server of a list, if the ledger is not shared.
     pub(crate) fn as_server(&self, name: String) -> Server {
         Server {
             name,
@@ -301,7 +301,7 @@ impl Pool {
     }
 }
 
-/// What a miner is to be pointed at by whoever reached us as `host`.
+/// Stratum URL for miners, as seen by a client that reached us as `host`.
 pub(crate) fn stratum_url(site: &Site, host: Option<&str>) -> String {
     let public = site.public_host.as_deref();
     let name = public.or(host.map(without_port)).unwrap_or("localhost");
@@ -365,7 +365,7 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
     (code, Json(Health { status, degraded })).into_response()
 }
 
-/// What is not as it should be while miners are served, all of it in one line.
+/// Description of everything that is wrong while miners are still served, in one line.
 fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
     let overdue = node.overdue();
     let overdue = overdue.map(|what| format!("the node does not answer: {what}"));

@@ -1,4 +1,4 @@
-//! Logins that were refused, for whoever asks why a machine does not mine.
+//! Refused logins, to find out why a machine does not mine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Everybody who mines or has mined within a day: what the driver shows of them now, beside what the
-//! ledger has of their last hour and day. Made anew at most every few seconds, however many ask.
+//! All workers that mine or have mined within a day: the driver's current list, merged with the ledger's
+//! statistics of the last hour and day. Made at most every few seconds, however many clients ask.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,23 +22,23 @@ use crate::sql::{Sql, SqlError};
 use crate::store::unproven::Refused;
 use crate::values;
 
-/// How long a roster is given again.
+/// Time for which a list is cached.
 const ROSTER_KEPT: Duration = Duration::from_secs(2);
 
-/// How long a worker that has left stays listed when the ledger has nothing of it yet: it is told of what
-/// miners sent every ten seconds, and read half a minute later at the latest.
+/// Time for which a worker that has left stays listed while the ledger has nothing of it yet: statistics are
+/// sent there every ten seconds, and read half a minute later at the latest.
 const LEFT_KEPT: Duration = Duration::from_secs(60);
 
-/// The shortest span that statistics are kept in.
+/// Shortest span of statistics, in seconds.
 const SPAN_S: u64 = 600;
 
-/// A rate is never taken over less, in seconds, or the first share would promise too much.
+/// Least time over which a rate is computed, in seconds; otherwise a first share would give too high a rate.
 const RATE_S_MIN: u64 = 60;
 
-/// So long after its last share a worker counts as online on a server that shares the ledger, in seconds.
+/// Seconds after its last share for which a worker counts as online on a server that shares the ledger.
 const ONLINE_S: i64 = 600;
 
-/// What a worker sent in some time, by outcome.
+/// Number of submits of a worker in some time, by outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub accepted: i64,
@@ -57,12 +57,12 @@ impl Sent {
         self.work += other.work;
     }
 
-    /// Submits of every outcome.
+    /// Number of submits of all outcomes.
     pub(crate) fn all(&self) -> i64 {
         self.accepted + self.stale + self.low + self.duplicate
     }
 
-    /// Refused submits among all, from 0 to 1; none where there are none.
+    /// Ratio of refused submits to all, from 0 to 1; `None` if there are none.
     pub(crate) fn reject_rate(&self) -> Option<f64> {
         let refused = self.stale + self.low + self.duplicate;
         let all = self.all();
@@ -75,45 +75,45 @@ impl Sent {
 pub(crate) struct Row {
     pub account: Arc<str>,
     pub worker: Arc<str>,
-    /// Connections that it has now, to this server.
+    /// Its current connections to this server.
     pub connections: u32,
-    /// Servers that it mines on: this one where it is connected; where several share the ledger, each
+    /// Names of the servers that it mines on: this one if it is connected; if several share the ledger, each
     /// that has accepted a share of it within ten minutes.
     pub servers: Vec<Arc<str>>,
     pub difficulty: Option<f64>,
-    /// Whether a connection of it sends blocks only.
+    /// One of its connections sends blocks only.
     pub sends_blocks: bool,
-    /// Hashes a second: now, over the last hour, over the last day.
+    /// Hashes per second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
-    /// Of the last hour.
+    /// Submits in the last hour.
     pub sent: Sent,
-    /// When a share was last accepted, Unix seconds.
+    /// Time of its last accepted share, Unix seconds.
     pub last_share_at: Option<i64>,
 }
 
 impl Row {
-    /// Whether it mines now.
+    /// True if it mines now.
     pub(crate) fn is_online(&self) -> bool {
         self.connections > 0 || !self.servers.is_empty()
     }
 }
 
-/// What the ledger has of one worker and one server in the last hour.
+/// Statistics of one worker on one server in the last hour.
 #[derive(Clone)]
 struct Past {
     account: Arc<str>,
     worker: Arc<str>,
     sent: Sent,
-    /// When a share was last accepted; of a server that does not say, the begin of those ten minutes.
+    /// Time of its last accepted share; of a server that does not report it, the start of those ten minutes.
     last: Option<i64>,
-    /// The server it was sent to.
+    /// Number of the server.
     origin: i64,
-    /// The work of the last whole ten minutes and of what has begun, and when the first share of it came.
+    /// Work of the last whole ten minutes and of those that have begun, and the time of its first share.
     recent_work: f64,
     recent_first: Option<i64>,
 }
 
-/// What was sent since some time, as it was read at another.
+/// Statistics since some time.
 #[derive(Default)]
 struct Pasts {
     since: u64,
@@ -121,10 +121,10 @@ struct Pasts {
     pasts: Vec<Past>,
 }
 
-/// Workers that have left and that the ledger does not know yet: since when.
+/// Workers that have left and are not in the ledger's statistics yet, with the time since when.
 type Left = HashMap<(Arc<str>, Arc<str>), Instant>;
 
-/// See the module.
+/// The cached list, and the queries it is made from.
 #[derive(Default)]
 pub(crate) struct Roster {
     made: Mutex<Option<Made>>,
@@ -132,7 +132,7 @@ pub(crate) struct Roster {
     day: Day,
 }
 
-/// A roster, and whom it has only since the one before had them.
+/// A list, and the workers in it only because the list before had them.
 #[derive(Clone)]
 struct Made {
     at: Instant,
@@ -141,17 +141,17 @@ struct Made {
     left: Left,
 }
 
-/// What came of a worker without a share accepted, and the other server that it is connected to.
+/// Statistics of a worker without an accepted share, and the other server that it is connected to.
 type Unproven = (Refused, Option<Arc<str>>);
 
 impl Roster {
-    /// Everybody, in no order.
+    /// All workers, in no order.
     pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<Row>>, Failure> {
         Ok(self.made(site).await?.rows)
     }
 
-    /// How many are online on all servers, where several share the ledger: those that [`Self::rows`] has.
-    /// None where that is not known soon.
+    /// Number of workers in [`Self::rows`] that are online, on all servers that share the ledger; `None` if
+    /// the ledger is not shared or the list is not ready soon.
     pub(crate) async fn online(&self, site: &Site) -> Option<Online> {
         site.book.as_ref().filter(|book| book.is_shared())?;
         let made = tokio::time::timeout(HTTP_SOON, self.made(site)).await;
@@ -211,7 +211,7 @@ impl Roster {
     }
 }
 
-/// What came of workers that never had a share accepted, here and on the other servers.
+/// Statistics of workers that never had a share accepted, here and on the other servers.
 pub(super) fn unproven(site: &Site, fleet: &Known) -> Vec<Unproven> {
     let own = site.sources.status.unproven(unix_s()).into_iter();
     let mut rows: Vec<Unproven> = own.map(|row| (Refused::from(row), None)).collect();
@@ -236,7 +236,7 @@ impl From<&Refused> for Sent {
     }
 }
 
-/// Reads what was sent since so long ago.
+/// Query of the statistics of the last `time_s` seconds.
 fn since(time_s: u64) -> impl FnOnce(&mut dyn Sql) -> Result<Pasts, SqlError> {
     move |sql| {
         let at = unix_s();
@@ -290,22 +290,21 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The begin of the last whole ten minutes.
+/// Start of the last whole ten minutes.
 fn recent_since(now: u64) -> u64 {
     (now - now % SPAN_S).saturating_sub(SPAN_S)
 }
 
-/// From what a worker's rate of now is estimated.
+/// Source of a worker's current rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RateOf {
-    /// The shares of its connections, which fade.
+    /// The shares of its connections, whose weight decays.
     Connections,
-    /// What the ledger has of it: where several servers share one each shows the same, also of a worker
-    /// that has moved.
+    /// The ledger: if several servers share one, each shows the same rate, also of a worker that has moved.
     Ledger,
 }
 
-/// A roster in the making.
+/// A list in the making.
 #[derive(Default)]
 struct Merged {
     places: HashMap<(Arc<str>, Arc<str>), usize>,
@@ -330,7 +329,7 @@ impl Merged {
         })
     }
 
-    /// What was sent to all servers.
+    /// Adds the submits of the last hour, to all servers.
     fn add_hour(&mut self, hour: &Pasts, now: u64) {
         let seconds = now.saturating_sub(hour.since).max(1) as f64;
         for past in &hour.pasts {
@@ -341,7 +340,7 @@ impl Merged {
         }
     }
 
-    /// As much of the day as is known.
+    /// Adds the known part of the last day.
     fn add_day(&mut self, (since, pasts): (i64, Vec<DayPast>), now: u64) {
         let since = u64::try_from(since).unwrap_or(0);
         let seconds = now.saturating_sub(since).max(1) as f64;
@@ -352,8 +351,8 @@ impl Merged {
         }
     }
 
-    /// Who has mined lately: on which servers, and how much on all of them, since the first share of that
-    /// time.
+    /// Adds the workers that have mined lately: their servers, and their rate on all of them since the first
+    /// share of that time.
     fn add_recent(&mut self, hour: &Pasts, fleet: &Known) {
         let servers = fleet.by_origin();
         let begin = signed(recent_since(hour.at));
@@ -381,7 +380,7 @@ impl Merged {
         }
     }
 
-    /// Who never had a share accepted.
+    /// Adds workers that never had a share accepted.
     fn add_unproven(&mut self, unproven: &[Unproven], now: u64) {
         let since = signed((now - now % SPAN_S).saturating_sub(3_600));
         for (refused, server) in unproven.iter().filter(|(row, _)| row.start >= since) {
@@ -396,7 +395,7 @@ impl Merged {
         }
     }
 
-    /// Whoever had a share accepted and is nowhere else yet.
+    /// Adds workers of the list before that had a share accepted and are in no statistics yet.
     fn add_left(&mut self, before: Made) -> Left {
         let mut left = Left::new();
         for row in before.rows.iter().filter(|row| row.last_share_at.is_some()) {

@@ -126,7 +126,7 @@ pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> Answer<
     }))
 }
 
-/// The open round, as it was lately. There is a ledger.
+/// The open round as cached. Must be called only if there is a ledger.
 pub(crate) async fn read_round(site: &Site) -> Result<Arc<Round>, Failure> {
     site.round.get(site, HTTP_KEPT, open_round).await
 }
@@ -168,7 +168,7 @@ pub(crate) async fn blocks(
     Ok(Json(page.await?))
 }
 
-/// Those that are asked for.
+/// Condition for the blocks asked for.
 const OF: &str = "WHERE (CAST(?1 AS TEXT) IS NULL OR state = ?1)
                     AND (CAST(?2 AS TEXT) IS NULL OR a.name = ?2)";
 
@@ -228,7 +228,7 @@ fn luck(sql: &mut dyn Sql) -> Result<Luck, SqlError> {
     })
 }
 
-/// How blocks are shown.
+/// Settings of how blocks are shown.
 pub(crate) struct BlocksShown {
     explorer: Option<String>,
     is_shared: bool,
@@ -242,7 +242,7 @@ impl BlocksShown {
         }
     }
 
-    /// The name of the server that found it, in SQL.
+    /// SQL expression for the name of the server that found it.
     fn finder(&self) -> &'static str {
         if self.is_shared {
             "(SELECT label FROM origins WHERE origins.id = b.origin)"
@@ -252,7 +252,7 @@ impl BlocksShown {
     }
 }
 
-/// Reads blocks; `rest` follows after the tables.
+/// Reads blocks; `rest` is the SQL after the tables.
 pub(crate) fn read_blocks(
     sql: &mut dyn Sql,
     rest: &str,

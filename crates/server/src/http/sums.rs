@@ -1,11 +1,11 @@
-//! What the whole pool sent, in steps of time. A step that is over is read once and kept for as long as
-//! it was old then: with 100,000 workers a year is 36 million rows, and its last day 14 million.
+//! Work history of the whole pool, in steps of time. A step that is over is read once and cached for as long
+//! as it was old then: with 100,000 workers a year is 36 million rows, and its last day 14 million.
 //!
-//! What comes later, since a server or its disk was away, has its hours in `late`: steps that they are in are
-//! read anew.
+//! Statistics that come later, because a server or its disk was away, are recorded in `late`: the steps that
+//! contain such hours are read again.
 //!
-//! A step is the sum of the shorter ones in it while the ledger still has those as they were; it is read
-//! whole, from all spans at once, when its rows may have been moved into longer spans meanwhile.
+//! A step is the sum of its shorter steps while the ledger still has those unmerged. Once its rows may have
+//! been merged into longer spans, it is read whole, from all spans at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
@@ -18,16 +18,16 @@ use crate::sql::{Sql, SqlError};
 use crate::store::late::LATE_STEP_S;
 use crate::values;
 
-/// Spans, and how long the upkeep surely leaves rows in them, in seconds.
+/// Spans, and the seconds for which compaction certainly leaves rows in them.
 const SPANS_S: [(i64, i64); 3] = [(600, 82_800), (3_600, 7 * 86_400), (86_400, i64::MAX)];
 
-/// A step may still grow for as long after its end, in seconds: shares come in batches.
+/// Seconds after its end during which a step may still grow, since shares come in batches.
 const LATE_S: i64 = 900;
 
-/// Span and begin of a step.
+/// Span and start of a step.
 type Step = (i64, i64);
 
-/// See the module.
+/// Cache of the steps.
 #[derive(Default)]
 pub(crate) struct PoolSums(Mutex<Known>);
 
@@ -35,18 +35,18 @@ pub(crate) struct PoolSums(Mutex<Known>);
 struct Known {
     steps: HashMap<Step, Kept>,
     late: Late,
-    /// Counts how often hours were late: a reading that began before keeps nothing.
+    /// Number of times that late hours were found: a reading that began before must not be cached.
     generation: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Kept {
     sent: Sent,
-    /// Until when it is given again, Unix seconds.
+    /// Unix seconds until which it is cached.
     until: i64,
 }
 
-/// One reading, which ends when it has taken long enough: what it found is kept for the next.
+/// One reading, limited in time; its results are cached for the next.
 struct Reading<'a> {
     sums: &'a PoolSums,
     sql: &'a mut dyn Sql,
@@ -56,8 +56,8 @@ struct Reading<'a> {
 }
 
 impl PoolSums {
-    /// The steps of a span from a time on, as far as they can be read within [`HTTP_SUMS`], the latest
-    /// first. Those in which nothing was sent are left out.
+    /// The steps of a span from a time on, latest first, as far as they can be read within [`HTTP_SUMS`].
+    /// Steps without any submits are left out.
     pub(crate) fn read(
         &self,
         sql: &mut dyn Sql,
@@ -86,7 +86,7 @@ impl PoolSums {
         Ok(found)
     }
 
-    /// Forgets the steps that hours are in which have grown.
+    /// Drops the steps that contain hours which have grown.
     fn forget_late(&self, changes: &Changes) -> u64 {
         let mut known = self.lock();
         let news = known.late.news(changes);
@@ -106,7 +106,7 @@ impl PoolSums {
 }
 
 impl Reading<'_> {
-    /// None: there is no time left.
+    /// Reads or computes one step; `None` when there is no time left.
     fn step(&mut self, step: Step) -> Result<Option<Sent>, SqlError> {
         let (span, start) = step;
         let kept = self.sums.lock().steps.get(&step).copied();
@@ -152,7 +152,7 @@ impl Reading<'_> {
         Ok(Some(sum))
     }
 
-    /// All rows that begin within the step, whatever span they are in by now.
+    /// Sums all rows that begin within the step, whatever span they are in by now.
     fn ask(&mut self, (span, start): Step) -> Result<Sent, SqlError> {
         let mut sum = Sent::default();
         for (other, _) in SPANS_S.iter().filter(|(other, _)| *other <= span) {

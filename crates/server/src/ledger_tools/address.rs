@@ -1,4 +1,4 @@
-//! Where an account is paid.
+//! Sets payout addresses of accounts.
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::Address;
@@ -6,8 +6,8 @@ use hstratum_core::chain::address::Address;
 use crate::sql::{Db, Sql};
 use crate::values;
 
-/// Sets an account's payout address, or with `None` forgets it: then the account's name is its
-/// address, if it is one.
+/// Sets an account's payout address, or removes it with `None`: then the account's name is its address, if it
+/// is one.
 ///
 /// # Errors
 /// When the address cannot be paid to on the ledger's network, or there is no such account.

@@ -1,7 +1,7 @@
-//! A copy of a ledger while it is written to.
+//! Copies a ledger while it is written to.
 //!
-//! The copy is one state of the ledger, read in one transaction that hinders no writer, and one
-//! file: it needs no `-wal` beside it.
+//! The copy is one state of the ledger, read in one transaction that blocks no writer, and a single file: it
+//! needs no `-wal` beside it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,8 +15,7 @@ use crate::files::durable_fs;
 use crate::sql;
 use crate::store::schema;
 
-/// Copies the ledger to a file that does not exist yet; whole, durable and looked through, or not
-/// at all.
+/// Copies the ledger to a file that does not exist yet: whole, durable and checked, or not at all.
 ///
 /// # Errors
 /// When the ledger cannot be read, the file exists or cannot be written, or the copy is damaged.
@@ -37,7 +36,7 @@ pub fn backup(ledger: &Path, to: &Path) -> anyhow::Result<()> {
         })
         .with_context(|| format!("failed to write {}", to.display()));
     if copied.is_err() {
-        // Half a copy is of no use to anybody.
+        // A partial copy is useless.
         let _ = fs::remove_file(temporary);
     }
     copied?;
@@ -45,11 +44,11 @@ pub fn backup(ledger: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 fn copy(from: &Connection, to: &Path) -> anyhow::Result<()> {
-    // What an attempt before this one left.
+    // Left by an earlier attempt.
     if to.exists() {
         fs::remove_file(to)?;
     }
-    // SQLite would not say why it cannot.
+    // SQLite would not report the reason of a failure.
     File::create(to)?;
     let mut conn = Connection::open(to)?;
     let step = Backup::new(from, &mut conn)?.step(-1);

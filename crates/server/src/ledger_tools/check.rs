@@ -1,8 +1,8 @@
-//! Whether a ledger keeps its promises. It is only read; each finding is one line.
+//! Checks whether a ledger keeps its promises. It only reads; each finding is one line.
 //!
-//! Each promise of docs/ledger.md is a function of [`PROMISES`]. What SQLite keeps by itself (one live
-//! settlement of a block, no amount below zero) is covered by its own integrity check, which looks at
-//! every constraint again.
+//! Each promise of docs/ledger.md is a function of [`PROMISES`]. Promises that SQLite keeps by itself (one
+//! live settlement of a block, no negative amount) are covered by its own integrity check, which verifies
+//! every constraint.
 
 mod chain;
 mod money;
@@ -19,28 +19,28 @@ use crate::payout::{Cuts, pruned_to};
 use crate::sql::{Db, Sql};
 use crate::values;
 
-/// A check under way.
+/// State of a check.
 struct Check<'a> {
     sql: &'a mut dyn Sql,
     is_file: bool,
-    /// Where the dumps are, if they are looked at.
+    /// Directory of the share dumps, if they are checked.
     shares: Option<&'a Path>,
-    /// Up to which height credit was deleted after it was divided; below 0: none was.
+    /// Height up to which credit was deleted after it was divided; below 0: none was.
     pruned_to: i64,
-    /// Where rounds end.
+    /// Heights at which rounds end.
     cuts: Cuts,
     findings: Vec<String>,
 }
 
 type Promise = fn(&mut Check<'_>) -> anyhow::Result<()>;
 
-/// Without these nothing else can be read.
+/// Checks without which nothing else can be read.
 const FIRST: [(&str, Promise); 2] = [
     ("the schema", schema::schema_is_complete),
     ("the file", schema::file_is_whole),
 ];
 
-/// What is looked at, and how that is called where it cannot be. Another promise is another line.
+/// All other checks, each with the name used when it cannot be made. A new promise gets a line here.
 const PROMISES: [(&str, Promise); 16] = [
     ("the blocks", chain::judged_blocks_were_shown),
     ("the blocks", chain::rounds_have_what_they_divide),
@@ -60,8 +60,8 @@ const PROMISES: [(&str, Promise); 16] = [
     ("the credit", shipping::credit_has_its_server),
 ];
 
-/// Checks everything, from one state of the ledger, and its dumps if their directory is given.
-/// Empty where all is well; no more findings than a person reads.
+/// Checks everything, from one state of the ledger, and its share dumps if their directory is given. Returns
+/// no findings if all is well; at most [`FINDINGS_MAX`].
 ///
 /// # Errors
 /// When the ledger or the directory cannot be read.
@@ -100,7 +100,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whether credit from this height on was deleted.
+    /// True if credit from this height on was deleted.
     fn is_pruned(&self, from: u32) -> bool {
         i64::from(from) <= self.pruned_to
     }

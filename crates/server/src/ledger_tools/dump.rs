@@ -1,4 +1,4 @@
-//! A round's share dump, written anywhere.
+//! Writes the share dump of a round into any directory.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use crate::sql::{Db, Sql};
 use crate::store::dumps::read_dump;
 use crate::values;
 
-/// Which block: by its hash, or by its height.
+/// A block, by its hash or by its height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     /// A hash.
     Hash(Hash),
-    /// A height, where the pool has one block that has closed its round.
+    /// A height at which one block of the pool has closed its round.
     Height(u32),
 }
 
 impl Which {
-    /// A height, or 64 hex digits.
+    /// Parses a height, or a hash of 64 hex digits.
     ///
     /// # Errors
     /// When it is neither.
@@ -33,7 +33,8 @@ impl Which {
     }
 }
 
-/// Writes the file of a block whose round is closed; gives its name. One that is there is left alone.
+/// Writes the dump of a block whose round is closed; returns the file's name. An existing file is not
+/// changed.
 ///
 /// # Errors
 /// When the ledger has no such block, or the file cannot be written.

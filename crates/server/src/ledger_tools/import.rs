@@ -1,13 +1,12 @@
-//! Old `shares/*.json` files into a ledger: each a block with its round's work.
+//! Imports old `shares/*.json` files into a ledger: each is a block with its round's work.
 //!
-//! The block goes in as 'accepted' and the server finds out what became of it. An account's work
-//! goes in at the block's height as one share of the difficulty that the file has for it: only
-//! sums are known. No work is counted twice: a file whose heights the ledger has credit of, or has
-//! divided, is refused; its block goes in without the work where another of its height brought that, or
-//! where it was paid elsewhere. The network's difficulty is not known either and is 0. A block is known by its
-//! hash, so that a second import changes nothing. Where the old payout has paid, a settlement
-//! 'elsewhere' says so: it has no credits, and reward, fee and remainder of 0, since nothing of it
-//! went through this ledger.
+//! The block is inserted as 'accepted', and the server finds out its further state. An account's work is
+//! inserted at the block's height as one share of the difficulty that the file has for it, since only sums
+//! are known. No work is counted twice: a file is refused if the ledger has credit of its heights, or has
+//! divided them; its block is inserted without the work if another of its height brought that, or if it was
+//! paid elsewhere. The network's difficulty is not known either and is 0. A block is identified by its hash,
+//! so that a second import changes nothing. If the old payout has paid, a settlement 'elsewhere' records it:
+//! it has no credits, and reward, fee and remainder of 0, since none of it went through this ledger.
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,37 +33,37 @@ pub enum Paid {
     NotYet,
 }
 
-/// What became of a file.
+/// Result of importing a file.
 #[derive(Debug)]
 pub enum Imported {
     /// Its block and work are new in the ledger.
     New {
         /// The block's height.
         height: u32,
-        /// How many accounts have work in it.
+        /// Number of accounts with work in it.
         accounts: usize,
     },
     /// Its block is new in the ledger, which has its work already.
     WithoutWork {
         /// The block's height.
         height: u32,
-        /// Where the ledger has that.
+        /// The place in the ledger that has it.
         there: String,
     },
-    /// The ledger had its block, and now knows that it was paid.
+    /// The ledger had its block, which is now recorded as paid.
     MarkedPaid,
-    /// The ledger had it all.
+    /// The ledger had everything already.
     Known,
-    /// It was not taken, and nothing was changed for it.
+    /// Refused; nothing was changed for it.
     Refused(anyhow::Error),
 }
 
-/// Imports files one by one, the lowest first, each in one transaction, and says what became of each, in
-/// the order in which they are given. A ledger that does not exist is made, of the network of the first
-/// file that can be read; where none can, each is refused and no ledger is made.
+/// Imports files one by one, lowest height first, each in one transaction, and returns each one's result, in
+/// the order in which they are given. A ledger that does not exist is created, of the network of the first
+/// file that can be read; if none can, each is refused and no ledger is created.
 ///
 /// # Errors
-/// When there is no ledger and none can be made. What single files are refused for is told apart.
+/// When there is no ledger and none can be created. Refusals of single files are results.
 pub fn import(
     ledger: &Place,
     files: &[PathBuf],
@@ -94,7 +93,7 @@ pub fn import(
     let mut db = ledger.open()?;
     let network = super::network(&mut db)?;
     let now = i64::try_from(now_unix_s).context("the clock is beyond the end of time")?;
-    // Where a round was dumped twice, the later file has all of the earlier one's work.
+    // If a round was dumped twice, the later file contains all of the earlier one's work.
     read.sort_by(|(_, a), (_, b)| {
         let order = a.height.cmp(&b.height);
         order.then(b.total().total_cmp(&a.total()))
@@ -106,7 +105,7 @@ pub fn import(
     told(outcomes)
 }
 
-/// Whether there is a ledger. What is left of one is not built over.
+/// True if there is a ledger. Refuses to create one beside the remains of another.
 fn exists(ledger: &Path) -> anyhow::Result<bool> {
     if ledger
         .try_exists()
@@ -125,7 +124,7 @@ fn exists(ledger: &Path) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Makes a ledger, whole or not at all.
+/// Creates a ledger, whole or not at all.
 fn create(ledger: &Path, network: Network, now_unix_s: u64) -> anyhow::Result<()> {
     let context = || format!("failed to create the ledger {}", ledger.display());
     let dir = durable_fs::parent(ledger).with_context(context)?;
@@ -143,7 +142,7 @@ fn create(ledger: &Path, network: Network, now_unix_s: u64) -> anyhow::Result<()
     getrandom::fill(&mut origin).with_context(context)?;
     let conn = Connection::open(temporary).with_context(context)?;
     schema::create(&conn, network.name(), origin, now_unix_s).with_context(context)?;
-    // The last connection that closes puts everything into the one file.
+    // SQLite moves everything into the one file when the last connection closes.
     conn.close()
         .map_err(|(_, error)| error)
         .with_context(context)?;
@@ -225,7 +224,7 @@ fn take_block(
     }
 }
 
-/// Where the ledger has the work of the round that a block of this height would close, or some of it.
+/// The place in the ledger of the work, or part of it, of the round that a block of this height would close.
 fn counted(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<String>> {
     let below = "SELECT coalesce(max(height), -1) FROM blocks
                  WHERE height < ?1 AND state IN ('accepted', 'confirmed')";
@@ -253,7 +252,7 @@ fn has_height(sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
     Ok(sql.query_opt(found, &values![height])?.is_some())
 }
 
-/// In slices, before the block: an account without work harms nobody.
+/// Inserts accounts in slices, before the block: an account without work does no harm.
 fn insert_accounts(db: &mut Db, file: &SharesFile) -> anyhow::Result<()> {
     for slice in file.shares.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
         db.write(|sql: &mut dyn Sql| {
@@ -290,7 +289,7 @@ fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Resul
     Ok(())
 }
 
-/// Gives the number of accounts that have any.
+/// Inserts the work; returns the number of accounts that have any.
 fn insert_work(sql: &mut dyn Sql, file: &SharesFile) -> anyhow::Result<usize> {
     let mut accounts = 0;
     for (name, difficulty) in file.shares.iter().filter(|(_, sum)| *sum > 0.0) {
@@ -308,7 +307,7 @@ fn insert_work(sql: &mut dyn Sql, file: &SharesFile) -> anyhow::Result<usize> {
     Ok(usize::try_from(accounts)?)
 }
 
-/// Says that the block was paid by other means, unless it has a settlement.
+/// Records that the block was paid by other means, unless it has a settlement.
 fn mark_paid(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<bool> {
     let accounts = file.shares.len() as u64;
     let has = "SELECT count(*) FROM settlements WHERE block = ?1 AND state <> 'reversed'";

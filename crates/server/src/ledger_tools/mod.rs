@@ -1,8 +1,7 @@
-//! What an operator does with a ledger, beside the server that may be writing to it: read it,
-//! check it, copy it, bring old work into it.
+//! Tools of the operator for a ledger, usable beside the server that may be writing to it: read it, check it,
+//! copy it, import old work.
 //!
-//! Nothing here waits inside a transaction that writes, and each of those is short, since the
-//! server's own wait for them.
+//! No write transaction waits for anything, and each is short, since the server's own wait for it.
 
 mod address;
 mod backup;

@@ -1,4 +1,4 @@
-//! Where a ledger is: in a file, or shared in PostgreSQL.
+//! Location of a ledger: a file, or a shared ledger in PostgreSQL.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::cluster::address::Address;
 use crate::limits::SQL_PATIENCE_MS;
 use crate::sql::{Db, Postgres, SqlError, Sqlite};
 
-/// See the module.
+/// Location of a ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
     /// A file.
     File(PathBuf),
-    /// A server.
+    /// A PostgreSQL server.
     Shared(Box<Address>),
 }
 
 impl Place {
-    /// Opens a ledger that exists, beside the servers that may be writing to it.
+    /// Opens an existing ledger, beside the servers that may be writing to it.
     ///
     /// # Errors
     /// When there is none, it is no ledger, or its version is not this program's.
@@ -36,7 +36,7 @@ impl Place {
         }
     }
 
-    /// What was given as a place, to be shown: of a URL not who asks, nor with which password.
+    /// The text of a location for display: of a URL without user name and password.
     #[must_use]
     pub fn without_password(text: &str) -> String {
         let url = text.split_once("://");
@@ -46,7 +46,7 @@ impl Place {
         }
     }
 
-    /// Opens it for one look, which is interrupted when it takes longer than that.
+    /// Opens it for a query, which is interrupted after `patience`.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// What SQLite says of these is hard to read.
+/// Refuses files for which SQLite's own error would be hard to understand.
 fn check_file(path: &Path) -> anyhow::Result<()> {
     let shown = Place::without_password(&path.to_string_lossy());
     if path.is_dir() {
@@ -85,7 +85,7 @@ impl FromStr for Place {
     type Err = anyhow::Error;
 
     /// # Errors
-    /// What is wrong with a URL; the password is not in it.
+    /// The fault of a malformed URL, without its password.
     fn from_str(text: &str) -> anyhow::Result<Self> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let address: Address = text.parse()?;

@@ -1,7 +1,7 @@
-//! What a ledger says of the pool: rounds and their luck, accounts, workers.
+//! Report of a ledger about the pool: rounds and their luck, accounts, workers.
 //!
-//! A hashrate is estimated from the work that was accepted: it is of the last whole spans of ten
-//! minutes that make up its time, and of what has come since.
+//! A hashrate is estimated from accepted work: over the last whole spans of ten minutes that make up its
+//! period, and the time since.
 
 use std::collections::BTreeMap;
 
@@ -13,39 +13,39 @@ use crate::limits::REPORT_BLOCKS_MAX;
 use crate::sql::{Db, EFFORT, Sql, SqlError, WORK};
 use crate::values;
 
-/// Of how long hashrates are, in seconds.
+/// Periods of the hashrates, in seconds.
 pub const RATE_SPANS_S: [u64; 3] = [600, 3_600, 86_400];
 
-/// The shortest span that statistics are kept in.
+/// Shortest span of statistics, in seconds.
 const SPAN_S: u64 = 600;
 
-/// What the ledger says.
+/// Content of the report.
 #[derive(Debug)]
 pub struct Report {
     /// Its network.
     pub network: Network,
     /// The work since the pool's last block on the main chain.
     pub open: OpenRound,
-    /// The pool's latest blocks, from above.
+    /// The pool's latest blocks, highest first.
     pub blocks: Vec<BlockReport>,
     /// Every account, by name.
     pub accounts: Vec<AccountReport>,
     /// Every worker with statistics, by account and name.
     pub workers: Vec<WorkerReport>,
-    /// What is the pool's own, in base units: fees and remainders, less the network's fees.
+    /// The pool's own balance, in base units: fees and remainders, less the network's fees.
     pub pool_balance: i64,
 }
 
-/// A round that no block has closed.
+/// The round that no block has closed yet.
 #[derive(Debug, Clone)]
 pub struct OpenRound {
     /// Its first height.
     pub from_height: u32,
     /// Number of shares.
     pub shares: i64,
-    /// Their summed difficulty.
+    /// Sum of their difficulties.
     pub work: f64,
-    /// That work over the work expected for a block.
+    /// That work divided by the work expected for a block.
     pub effort: f64,
 }
 
@@ -60,27 +60,26 @@ pub struct BlockReport {
     pub state: String,
     /// In base units.
     pub reward: i64,
-    /// When it was found, in Unix seconds.
+    /// Time at which it was found, in Unix seconds.
     pub found_at: i64,
-    /// The work of its round over the work expected; luck is its inverse. `None` where that is not
-    /// known.
+    /// Work of its round divided by the work expected; luck is its inverse. `None` if it is not known.
     pub effort: Option<f64>,
-    /// Whether its reward is divided, or was by other means.
+    /// Its reward was divided, or paid by other means.
     pub settled: bool,
 }
 
-/// Shares by outcome, and hashes a second over each of [`RATE_SPANS_S`].
+/// Submits by outcome, and hashes per second over each of [`RATE_SPANS_S`].
 #[derive(Debug, Clone, Default)]
 pub struct Activity {
     /// Accepted shares.
     pub accepted: i64,
-    /// Shares that came too late.
+    /// Submits that came too late.
     pub stale: i64,
-    /// Shares above their target.
+    /// Submits above their target.
     pub low: i64,
-    /// Shares sent before.
+    /// Submits that were sent before.
     pub duplicate: i64,
-    /// Hashes a second.
+    /// Hashes per second.
     pub rates: [f64; 3],
 }
 
@@ -91,13 +90,13 @@ pub struct AccountReport {
     pub name: String,
     /// The payout address that was set.
     pub address: Option<String>,
-    /// All that it was ever credited.
+    /// Sum of all its credits.
     pub credited: i64,
-    /// All that was paid, or is on its way.
+    /// Sum of all its payments, including those under way.
     pub paid: i64,
-    /// The difference.
+    /// Credits less payments.
     pub balance: i64,
-    /// What its workers did.
+    /// Submits of its workers.
     pub activity: Activity,
 }
 
@@ -106,9 +105,9 @@ pub struct AccountReport {
 pub struct WorkerReport {
     /// Untrusted text.
     pub account: String,
-    /// Untrusted text; empty where the miner named none.
+    /// Untrusted text; empty if the miner named none.
     pub name: String,
-    /// What it did.
+    /// Submits of the worker.
     pub activity: Activity,
 }
 
@@ -138,7 +137,7 @@ fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<Report> {
     })
 }
 
-/// Reads the round that no block has closed.
+/// Reads the open round.
 pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<OpenRound, SqlError> {
     let from_height = sql
         .query_one(

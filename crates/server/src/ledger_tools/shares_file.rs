@@ -1,7 +1,7 @@
-//! Reading `shares/[height]-[hash].json`, written by this hstratum or by the JavaScript one.
+//! Reads `shares/[height]-[hash].json`, written by this hstratum or by the JavaScript one.
 //!
-//! Numbers are read from their text, so that a difficulty is the nearest double and an amount is
-//! exact. A file that contradicts itself or its name is refused as a whole.
+//! Numbers are parsed from their text, so that a difficulty is the nearest double and an amount is exact. A
+//! file that contradicts itself or its name is refused as a whole.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,26 +17,27 @@ use serde_json::value::RawValue;
 
 use crate::limits::SHARES_FILE_BYTES_MAX;
 
-/// Whole numbers above it are not all doubles, so that one written as a float may be another.
+/// Largest float that is taken for a whole number: above it not every whole number is a double.
 const INTEGER_MAX: f64 = (1_u64 << 53) as f64;
 
-/// How far the total may be from the sum of the shares: they were added up in another order.
+/// Relative difference allowed between the total and the sum of the shares, which were added in another
+/// order.
 const TOTAL_TOLERANCE: f64 = 1e-9;
 
-/// What an old file says. Hashes are 64 lower-case hex digits.
+/// Content of an old file. Hashes are 64 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SharesFile {
     pub(super) network: Network,
     pub(super) height: u32,
     pub(super) block: String,
-    /// The block's time and when the file was written, in Unix seconds.
+    /// The block's time, and the time at which the file was written, in Unix seconds.
     pub(super) ts: i64,
     pub(super) time: i64,
     pub(super) txid: String,
     pub(super) address: String,
     /// In base units.
     pub(super) reward: i64,
-    /// Account to difficulty; finite, zero or above.
+    /// Accounts and their difficulties; finite, zero or above.
     pub(super) shares: Vec<(String, f64)>,
 }
 
@@ -47,7 +48,7 @@ impl SharesFile {
     }
 }
 
-/// The fields as they stand. What else there is, is left alone.
+/// Fields as in the file. Other fields are ignored.
 #[derive(Deserialize)]
 struct Raw<'a> {
     network: String,
@@ -70,7 +71,7 @@ struct Raw<'a> {
     shares: Shares<'a>,
 }
 
-/// Every member as it stands, also one that is there twice.
+/// Every member as in the file, including duplicates.
 struct Shares<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Shares<'a> {
@@ -169,7 +170,7 @@ fn shares(raw: &Shares<'_>) -> anyhow::Result<Vec<(String, f64)>> {
     Ok(shares)
 }
 
-/// A finite number, zero or above.
+/// Parses a finite number, zero or above.
 fn number(what: &str, raw: &RawValue) -> anyhow::Result<f64> {
     let value: f64 = raw
         .get()
@@ -184,7 +185,7 @@ fn number(what: &str, raw: &RawValue) -> anyhow::Result<f64> {
     Ok(value)
 }
 
-/// A whole number, zero or above; also one written as a float, such as `2e9`.
+/// Parses a whole number, zero or above; also one written as a float, such as `2e9`.
 fn integer(what: &str, raw: &RawValue) -> anyhow::Result<i64> {
     if let Ok(value @ 0..) = raw.get().parse::<i64>() {
         return Ok(value);

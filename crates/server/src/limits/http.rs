@@ -1,63 +1,64 @@
-//! Limits of HTTP, as in the module above.
+//! Limits of the HTTP API, its dashboard and its metrics.
 
 use std::time::Duration;
 
-/// HTTP connections. The next one takes the place of the one that has answered nothing for longest; where
-/// all are answering it is closed.
+/// HTTP connections. A new one takes the place of the one that has been idle (no request in progress) for
+/// longest; where none is idle, the new one is closed.
 pub(crate) const HTTP_CONNS_MAX: usize = 256;
 
-/// Of them one address, or an IPv6 /64; loopback, where a proxy may be, as many as there are.
+/// HTTP connections of one address or IPv6 /64. A new one replaces the longest idle of that address, or is
+/// closed. Loopback is exempt, since a reverse proxy may connect from there.
 pub(crate) const HTTP_CONNS_PER_ADDRESS: usize = 64;
 
-/// More, for the operator on the same machine.
+/// Connections from loopback beyond [`HTTP_CONNS_MAX`], so that the operator on this machine always gets in.
 pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
 
-/// Orders over HTTP that wait at a time. The next is refused with 503.
+/// Orders of the operator waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
-/// Pages that are told of events. The next one is refused with 503.
+/// Connections to the event stream. The next is refused with 503.
 pub(crate) const HTTP_LISTENERS_MAX: usize = 128;
 
-/// Messages that wait for one of them. One that does not read is closed.
+/// Messages queued for one connection to the event stream. Beyond it the stream is closed.
 pub(crate) const HTTP_MESSAGES_WAITING_MAX: usize = 256;
 
 /// Bytes of a request's head. A longer one is refused.
 pub(crate) const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Header lines of a request. One with more is refused.
+/// Header lines of a request. A request with more is refused.
 pub(crate) const HTTP_HEADERS_MAX: usize = 64;
 
-/// How long a request's head may take. Then the connection is closed.
+/// Time to receive a request's head. Then the connection is closed.
 pub(crate) const HTTP_HEAD: Duration = Duration::from_secs(10);
 
-/// How long a whole request may take, its body and its order too. Then it is 503.
+/// Time for a whole request, including its body and the order it gives. Then the answer is 503.
 pub(crate) const HTTP_REQUEST: Duration = Duration::from_secs(30);
 
-/// How long an answer may take to be made. Then it is 503.
+/// Time to make an answer. Then it is 503.
 pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(15);
 
-/// How long a connection may live; a page that is told of events comes back by itself.
+/// Lifetime of a connection. Then it is closed gracefully; the dashboard's event stream reconnects by itself.
 pub(crate) const HTTP_CONN: Duration = Duration::from_secs(600);
 
-/// How long what was begun on it may still take then.
+/// Time that a request in progress has left when its connection reaches [`HTTP_CONN`]. Then it is cut off.
 pub(crate) const HTTP_CONN_END: Duration = Duration::from_secs(10);
 
-/// How long a stop waits for what HTTP has begun.
+/// Time that a stop waits for HTTP requests in progress. Then they are cut off.
 pub(crate) const HTTP_STOP: Duration = Duration::from_millis(500);
 
-/// How long a query of the ledger may take. Then the answer is 503.
+/// Time for one query of the ledger. Then the answer is 503.
 pub(crate) const HTTP_QUERY: Duration = Duration::from_secs(8);
 
 /// Queries of the ledger at a time. Others wait.
 pub(crate) const HTTP_QUERIES_MAX: usize = 2;
 
-/// Answers that are remembered for [`HTTP_REMEMBERED`]. Beyond it all are forgotten.
+/// Answers cached for [`HTTP_REMEMBERED`]. At the limit all are dropped.
 pub(crate) const HTTP_ANSWERS_MAX: usize = 256;
 
-/// How long an answer is given again to whoever asks the same.
+/// Time that a cached answer is given again to the same request.
 pub(crate) const HTTP_REMEMBERED: Duration = Duration::from_secs(1);
 
-/// Rows of a page, where a request does not say.
+/// Rows of a page when the request does not say.
 pub(crate) const HTTP_ROWS: u32 = 50;
 
 /// Rows of a page. A request for more is refused.
@@ -66,60 +67,65 @@ pub(crate) const HTTP_ROWS_MAX: u32 = 500;
 /// Characters of a search. A longer one is refused.
 pub(crate) const HTTP_SEARCH_CHARS_MAX: usize = 128;
 
-/// Accounts that the open round is shown of, those with the most work.
+/// Accounts shown of the open round: those with the most work. The others are left out.
 pub(crate) const HTTP_ROUND_ACCOUNTS: u32 = 100;
 
-/// Events that are remembered for whoever comes. The oldest is forgotten.
+/// Recent events kept for new connections to the event stream. Beyond it the oldest is dropped.
 pub(crate) const HTTP_EVENTS_MAX: usize = 100;
 
-/// Bytes of a body over HTTP: a name, a password and an address.
+/// Bytes of a request's body (a name, a password and an address). A longer one is refused.
 pub(crate) const HTTP_BODY_BYTES_MAX: usize = 4096;
 
-/// How long one answer may read what the pool sent over time. The next goes on from there.
+/// Time that one request may spend reading the pool's work history. Then it answers with the part that was
+/// read, and the next request continues from there.
 pub(crate) const HTTP_SUMS: Duration = Duration::from_secs(2);
 
-/// Steps of time whose sums HTTP keeps. At the limit all are read anew.
+/// Time steps of the work history whose sums are cached. At the limit all are dropped and read again.
 pub(crate) const HTTP_SUMS_MAX: usize = 4_096;
 
-/// How old what is about everybody may be before it is read anew, however long that takes.
+/// Age at which a cached query over all accounts or workers is read again, however long reading takes; most
+/// are read earlier, see [`HTTP_REST`].
 pub(crate) const HTTP_KEPT: Duration = Duration::from_secs(30);
 
-/// The same of the last day.
+/// The same for the sums of the last day.
 pub(crate) const HTTP_DAY_KEPT: Duration = Duration::from_secs(300);
 
-/// How old it may be in a shared ledger where it is soon read.
+/// Minimum age of a cached query of a shared ledger before it is read again.
 pub(crate) const HTTP_KEPT_MIN: Duration = Duration::from_secs(1);
 
-/// Times of its reading after which it is read anew: a twentieth of a processor.
+/// A cached query is read again after this many times the time that the last reading took, so that reading
+/// takes up at most a twentieth of a processor.
 pub(crate) const HTTP_REST: u32 = 20;
 
-/// What is read in half of that is waited for. Else it is given as it was.
+/// Time that a request waits for a cached query to be read again, if the last reading took less than half of
+/// it. Else the cached result is given at once, however old.
 pub(crate) const HTTP_SOON: Duration = Duration::from_millis(500);
 
-/// Workers whose last day is kept. Beyond it all are read anew.
+/// Workers whose sums of the last day are cached. At the limit all are dropped and read again.
 pub(crate) const HTTP_WORKERS_MAX: usize = 1_000_000;
 
-/// How long it is waited for where it was never read.
+/// Time that a request waits for a cached query that was never read. Then it is 503.
 pub(crate) const HTTP_FIRST: Duration = Duration::from_secs(5);
 
-/// How long reading it may take, in the background.
+/// Time for a cached query of a shared ledger, in the background. Then it is interrupted.
 pub(crate) const HTTP_GATHER: Duration = Duration::from_secs(120);
 
-/// The same of a file, whose log grows meanwhile.
+/// The same for a ledger's file, whose write-ahead log cannot be reset meanwhile and grows.
 pub(crate) const HTTP_GATHER_FILE: Duration = Duration::from_secs(30);
 
-/// How long nobody begins to read a file whose log has [`super::WAL_BYTES_HIGH`]. If it has not begun anew then,
-/// somebody else reads, and it is tried once more when it has grown by as much.
+/// Time that no new reading of the ledger's file begins once its write-ahead log has
+/// [`super::WAL_BYTES_HIGH`], so that the log can be reset. If it has not been by then, another process's
+/// reading prevents it: readings go on, and pause once more when the log has grown by as much again.
 pub(crate) const HTTP_GIVE_WAY: Duration = Duration::from_secs(10);
 
-/// How long a request waits for that. Then it is 503, or what is about everybody as it was.
+/// Time that a request waits for that. Then it is 503, or answered with the cached result where there is one.
 pub(crate) const HTTP_GIVE_WAY_WAIT: Duration = Duration::from_secs(3);
 
-/// How often it looks.
+/// Interval at which such a request checks the log's length.
 pub(crate) const HTTP_GIVE_WAY_LOOK: Duration = Duration::from_millis(20);
 
-/// Servers of a shared ledger that HTTP shows, those that were seen last.
+/// Servers of a shared ledger that HTTP shows: those seen last. The others are left out.
 pub(crate) const HTTP_SERVERS_MAX: i64 = 1_000;
 
-/// How long nobody asks a shared ledger over HTTP again that does not answer.
+/// Time for which queries of a shared ledger that has not answered fail at once, without asking it again.
 pub(crate) const HTTP_AWAY: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! How connections come to be: taken from the listeners, or made by us.
+//! New connections: accepted from the listeners, dialed by us, or adopted from another process.
 
 use std::collections::HashSet;
 use std::io;
@@ -22,7 +22,7 @@ impl Net {
     pub(super) fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
             if self.newcomers.len() >= ACCEPTS_PER_TURN {
-                // The kernel keeps the next ones. This turn reads some of those that are here.
+                // The kernel keeps the rest; this turn reads some of those that are here.
                 return;
             }
             let Some((socket, peer)) = self.listeners[number].accept() else {
@@ -31,7 +31,7 @@ impl Net {
                 return;
             };
             if self.has_room(peer.ip()) {
-                // One that breaks while it is set up was never there.
+                // A connection that breaks while it is set up is ignored.
                 let _ = self.add(socket, peer, number);
             } else {
                 self.refused.refused_full += 1;
@@ -40,8 +40,8 @@ impl Net {
         }
     }
 
-    /// Whether there is a place for one more: where all are taken, one without an accepted share gives
-    /// way.
+    /// Checks for a free place; when all are taken, a connection without an accepted share may be closed to
+    /// make one.
     fn has_room(&mut self, newcomer: IpAddr) -> bool {
         if self.conns.len() - self.dialed < self.conns_max {
             return true;
@@ -57,17 +57,17 @@ impl Net {
         true
     }
 
-    /// A connection has logged in.
+    /// Records that a connection has logged in.
     pub(crate) fn admitted(&mut self, id: ConnId) {
         self.yielding.log_in(id, self.now_ms);
     }
 
-    /// A connection has an accepted share: it gives way to nobody.
+    /// Records that a connection has an accepted share; it is never closed to make room.
     pub(crate) fn proven(&mut self, id: ConnId) {
         self.yielding.leave(id);
     }
 
-    /// How full it is.
+    /// Occupancy of the sockets.
     pub(crate) fn door(&self) -> Door {
         let silent = |&&(_, id): &&(u64, ConnId)| {
             let conn = self.conns.get(slot_of(id));
@@ -105,7 +105,7 @@ impl Net {
         Ok(())
     }
 
-    /// A proxy has said for whom it connects; false when that address has enough.
+    /// Counts a proxied connection for its miner's address; returns false if that address has enough.
     pub(super) fn is_let_in(&mut self, id: ConnId) -> bool {
         let arrival = self.conns[slot_of(id)].arrival;
         if arrival.kind == ArrivalKind::Miner {
@@ -115,7 +115,7 @@ impl Net {
         true
     }
 
-    /// Counts a connection among those of its address; false when there are enough.
+    /// Counts a connection for its address; returns false if there are enough.
     pub(super) fn count(&mut self, id: ConnId) -> bool {
         let conn = &mut self.conns[slot_of(id)];
         if conn.arrival.kind == ArrivalKind::Miner {
@@ -126,11 +126,11 @@ impl Net {
         true
     }
 
-    /// Takes connections, or refuses them while the ports stay ours. Those that the pool has not
-    /// heard of are refused too.
+    /// Accepts connections, or refuses them while the ports stay bound. Refusing also resets those that the
+    /// pool has not been told of yet.
     ///
     /// # Errors
-    /// The first, when the system refuses; that listener has not changed.
+    /// The first error of the system; that listener has not changed.
     pub(crate) fn listen(&mut self, listening: Listening) -> io::Result<()> {
         if listening == Listening::Off {
             let opening: Vec<ConnId> = self.due.iter().map(|&(_, id)| id).collect();
@@ -148,19 +148,19 @@ impl Net {
         result
     }
 
-    /// Takes connections on sockets that another process may have made refuse.
+    /// Accepts connections on sockets that another process may have switched to refusing.
     ///
     /// # Errors
-    /// The first, when the system refuses.
+    /// The first error of the system.
     pub(crate) fn listen_anew(&mut self) -> io::Result<()> {
         let mut listeners = self.listeners.iter_mut();
         listeners.try_for_each(Listener::listen_anew)
     }
 
-    /// Begins a connection to a peer, to whom `preface` is said first. It opens, or is lost, later.
+    /// Begins a connection to a peer, to be sent `preface` first. It is reported as opened or lost later.
     ///
     /// # Errors
-    /// When it cannot even be begun.
+    /// When it cannot be begun.
     pub(crate) fn dial(&mut self, peer: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
         let socket = TcpStream::connect(peer)?;
         conn::set_up_dialed(&socket)?;
@@ -172,10 +172,10 @@ impl Net {
         Ok(id)
     }
 
-    /// Goes on with an open connection of another process, on which `out` waits to leave.
+    /// Takes over an open connection of another process, with the bytes `out` queued to leave.
     ///
     /// # Errors
-    /// When it cannot be watched.
+    /// When it cannot be registered for polling.
     pub(crate) fn adopt(
         &mut self,
         socket: std::net::TcpStream,
@@ -187,7 +187,8 @@ impl Net {
         let socket = TcpStream::from_std(socket);
         let id = self.insert(socket, Stage::Open, arrival, Encryption::Never)?;
         match origin {
-            // It was let in before. What else is known of it is said after this.
+            // It was admitted by the other process, so the limit does not apply. The rest of its state is set
+            // after this.
             Origin::Accepted => {
                 self.count(id);
                 self.yielding.enter(id, arrival.address, self.now_ms);
@@ -219,13 +220,13 @@ impl Net {
         Ok(id)
     }
 
-    /// It is one that we made: others have its place.
+    /// Marks a connection as dialed: it takes no place of the accepted ones.
     fn set_dialed(&mut self, id: ConnId) {
         self.conns[slot_of(id)].is_dialed = true;
         self.dialed += 1;
     }
 
-    /// Takes no more connections. A socket that another process has as well goes on listening there.
+    /// Closes the listeners. A socket that another process holds too goes on listening there.
     pub(crate) fn close_listeners(&mut self) {
         for listener in self.listeners.drain(..) {
             listener.close(self.poll.registry());
@@ -237,14 +238,14 @@ impl Net {
         self.listeners.iter().map(Listener::fd)
     }
 
-    /// An open plain connection, and what waits to leave on it, for another process.
+    /// Socket, queued bytes and arrival of an open plain connection, for another process.
     pub(crate) fn handle_of(&self, id: ConnId) -> Option<(BorrowedFd<'_>, &[u8], Arrival)> {
         let conn = self.conns.get(slot_of(id)).filter(|conn| conn.id == id)?;
         let (fd, out) = conn.handle()?;
         Some((fd, out, conn.arrival))
     }
 
-    /// Resets every connection but these, and forgets them all.
+    /// Forgets every connection, and resets all but those in `kept`.
     pub(crate) fn leave_to_others(&mut self, kept: &HashSet<ConnId>) {
         for conn in self.conns.drain() {
             if !kept.contains(&conn.id) {
@@ -255,7 +256,7 @@ impl Net {
     }
 }
 
-/// Who made a connection.
+/// The side that made a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The peer.

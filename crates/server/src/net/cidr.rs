@@ -1,9 +1,9 @@
-//! Ranges of addresses: which peers are trusted proxies.
+//! Ranges of IP addresses (CIDR), to tell which peers are trusted proxies.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// An address, or all that share its first bits. IPv4 within IPv6 counts as IPv4.
+/// An address, or all addresses with a common prefix. IPv4-mapped IPv6 counts as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRange {
     base: IpAddr,
@@ -11,8 +11,8 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Reads `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`. `None` as well when bits behind the
-    /// prefix are set: that is more often a typing error than meant.
+    /// Parses `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`. `None` too if bits behind the prefix are set,
+    /// since that is more often a typing error than meant.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             None => (text, None),
@@ -23,13 +23,13 @@ impl AddressRange {
         let bits = bits.unwrap_or(given_width);
         let base = given.to_canonical();
         let (base_number, width) = number(base);
-        // The prefix of an IPv4 range in IPv6 form covers the 96 bits of the form too.
+        // The prefix of an IPv4-mapped range includes the 96 bits of the mapping.
         let bits = bits.checked_sub(given_width - width)?;
         let fits = bits <= width && base_number & host_mask(width - bits) == 0;
         fits.then_some(Self { base, bits })
     }
 
-    /// Whether an address is in the range.
+    /// True if the address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (base, width) = number(self.base);
         let (address, address_width) = number(address.to_canonical());
@@ -48,7 +48,7 @@ fn parse_bits(text: &str) -> Option<u32> {
     plain.then(|| text.parse().ok())?
 }
 
-/// An address as a number, and its width in bits.
+/// The address as a number, and its width in bits.
 fn number(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (u32::from(address).into(), 32),

@@ -1,4 +1,4 @@
-//! One connection: its socket, what is between the socket and its lines, and what waits to leave.
+//! One connection: its socket, its transport (plain or TLS), and its queue of outgoing bytes.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -17,41 +17,41 @@ use crate::net::listener::Encryption;
 use crate::net::proxy_header::{self, HEADER_BYTES_MAX, Header, Start};
 use crate::net::tls::TlsSession;
 
-/// What is known of a connection so far.
+/// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// We connect to the peer.
+    /// Connecting to the peer.
     Dialing,
-    /// A trusted proxy has yet to say for whom it connects.
+    /// Waiting for the PROXY header of a trusted proxy.
     Header,
-    /// Nothing has come that tells what it is.
+    /// Nothing has been received yet.
     Silent,
-    /// TLS is being agreed upon.
+    /// In the TLS handshake.
     Handshake,
-    /// Lines may come; the pool knows it.
+    /// Open: lines may come, and the pool knows it.
     Open,
-    /// The pool has ended it, and what was sent has yet to leave.
+    /// Closed by the pool; queued bytes have yet to leave.
     Closing,
 }
 
 impl Stage {
-    /// Whether others than the sockets know the connection.
+    /// True if others than this module know the connection.
     pub(crate) fn is_known(self) -> bool {
         matches!(self, Self::Dialing | Self::Open)
     }
 }
 
-/// What a read has brought.
+/// Result of a read.
 pub(crate) enum Input {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing, but there may be more.
+    /// Nothing, but there may be more at once.
     Again,
     /// Nothing until the socket is ready again.
     Nothing,
-    /// The peer sends no more. It may read still.
+    /// The peer sends no more, but may still read.
     Finished,
-    /// The connection is gone, or not wanted.
+    /// The connection is gone, or refused.
     Gone,
 }
 
@@ -70,31 +70,31 @@ enum Transport {
     Tls(Box<TlsSession>),
 }
 
-/// A socket and what waits on it.
+/// A connection.
 pub(crate) struct Conn {
     pub id: ConnId,
     pub stage: Stage,
     pub arrival: Arrival,
-    /// When it ends if it is still in this stage.
+    /// Time in milliseconds at which it is closed if it is still in this stage.
     pub due_ms: u64,
-    /// Whether it counts among those of its address.
+    /// It counts for its address.
     pub is_counted: bool,
-    /// Whether we made it.
+    /// We made it.
     pub is_dialed: bool,
     pub is_queued: bool,
     pub is_paused: bool,
     pub is_dirty: bool,
     /// The socket may have something to read.
     pub may_read: bool,
-    /// Nothing comes behind what is there to read.
+    /// The peer has closed its sending side.
     pub is_read_closed: bool,
     encryption: Encryption,
     transport: Transport,
     socket: TcpStream,
     out: Vec<u8>,
-    /// Bytes of `out` that have left.
+    /// Number of bytes of `out` that have left.
     out_done: usize,
-    /// Bytes that wait, as they are counted for all connections.
+    /// Queued bytes of this connection as included in the total.
     pub counted: usize,
     has_said_goodbye: bool,
 }
@@ -129,41 +129,41 @@ impl Conn {
         }
     }
 
-    /// Every miner notices a reset at once, not every one a FIN. It leaves when the socket is
-    /// dropped.
+    /// Makes the socket send a reset when it is dropped: every miner notices a reset at once, but not every
+    /// one notices a FIN.
     pub(crate) fn reset(&self) {
         reset(&self.socket);
     }
 
-    /// What is on its way arrives before the end does.
+    /// Makes the socket close with a FIN, after the queued bytes.
     pub(crate) fn end_in_order(&self) {
         let _ = SockRef::from(&self.socket).set_linger(None);
     }
 
-    /// Its descriptor and what waits to leave, where another process could go on with it.
+    /// Descriptor and queued bytes, if another process could take the connection over.
     pub(crate) fn handle(&self) -> Option<(BorrowedFd<'_>, &[u8])> {
         let is_plain = matches!(self.transport, Transport::Plain);
         let can_go_on = is_plain && self.stage == Stage::Open;
         can_go_on.then(|| (self.socket.as_fd(), &self.out[self.out_done..]))
     }
 
-    /// Whether reading has to wait.
+    /// True if reading has to wait.
     pub(crate) fn is_held(&self) -> bool {
         self.is_paused || self.waiting() >= OUT_BYTES_HIGH
     }
 
-    /// Bytes that wait to leave.
+    /// Number of bytes queued to leave.
     pub(crate) fn waiting(&self) -> usize {
         self.out.len() - self.out_done
     }
 
-    /// The room that is kept for bytes that wait.
+    /// Capacity of the outgoing queue.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.out.capacity()
     }
 
-    /// Whether there is anything for [`Self::flush`] to do.
+    /// True if there is anything for [`Self::flush`] to do.
     pub(crate) fn wants_flush(&self) -> bool {
         !self.out.is_empty() || self.stage == Stage::Closing || self.wants_tls_write()
     }
@@ -175,12 +175,12 @@ impl Conn {
         }
     }
 
-    /// Whether all that was sent has left.
+    /// True if everything that was sent has left.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty() && !self.wants_tls_write()
     }
 
-    /// Looks whether the peer has taken the connection.
+    /// Checks whether the peer has accepted the connection.
     pub(crate) fn look_whether_there(&mut self) -> Input {
         match (self.socket.take_error(), self.socket.peer_addr()) {
             (Ok(None), Ok(_)) => {
@@ -192,7 +192,7 @@ impl Conn {
         }
     }
 
-    /// Takes a proxy's header off the connection, if it is there as a whole.
+    /// Reads a PROXY header off the connection, once it is there as a whole.
     pub(crate) fn take_header(&mut self) -> Input {
         let mut bytes = [0; HEADER_BYTES_MAX];
         let len = match self.socket.peek(&mut bytes) {
@@ -224,7 +224,7 @@ impl Conn {
         self.arrival.kind = ArrivalKind::Miner;
     }
 
-    /// Looks at the first bytes: are they plain, TLS, or a header from somebody who is not trusted?
+    /// Peeks at the first bytes: plain, TLS, or a PROXY header from an untrusted peer.
     pub(crate) fn look(&mut self, certificate: Option<&Arc<ServerConfig>>) -> Input {
         let mut bytes = [0; 16];
         let len = match self.socket.peek(&mut bytes) {
@@ -257,7 +257,7 @@ impl Conn {
         }
     }
 
-    /// What was peeked at is too little: the socket is ready again when more has come.
+    /// Too little was peeked at: the socket becomes ready again when more has come.
     fn wait_for_more(&self) -> Input {
         if self.is_read_closed {
             Input::Gone
@@ -266,7 +266,7 @@ impl Conn {
         }
     }
 
-    /// Goes on with the TLS handshake.
+    /// Continues the TLS handshake.
     pub(crate) fn shake_hands(&mut self) -> Input {
         let Transport::Tls(session) = &mut self.transport else {
             unreachable!("a handshake begins with a session");
@@ -278,14 +278,14 @@ impl Conn {
         input
     }
 
-    /// Reads lines, or parts of them.
+    /// Reads plaintext, in pieces of any length.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Input {
         match &mut self.transport {
             Transport::Plain => match self.socket.read(into) {
                 Ok(0) => Input::Finished,
                 Ok(len) => {
-                    // A short read has emptied the socket: epoll tells of what comes later
-                    // (epoll(7)), and of an end that is there already.
+                    // A short read has emptied the socket: epoll reports later bytes (epoll(7)), and an end
+                    // that is there already.
                     self.may_read = len == into.len() || self.is_read_closed;
                     Input::Bytes(len)
                 }
@@ -295,13 +295,13 @@ impl Conn {
         }
     }
 
-    /// Keeps bytes until they can leave.
+    /// Appends bytes to the outgoing queue.
     pub(crate) fn queue(&mut self, bytes: &[u8]) {
         self.forget_what_left();
         self.out.extend_from_slice(bytes);
     }
 
-    /// Makes room once the larger part has left, since a slow peer may never take all there is.
+    /// Frees space once the larger part has left, since a slow peer may never empty the queue.
     fn forget_what_left(&mut self) {
         if self.out_done > self.out.len() / 2 {
             self.out.drain(..self.out_done);
@@ -309,7 +309,7 @@ impl Conn {
         }
     }
 
-    /// Sends a line at once where nothing waits before it.
+    /// Sends a line at once if nothing is queued.
     pub(crate) fn send_now(&mut self, line: &[u8]) -> io::Result<()> {
         let sent = if !self.out.is_empty() || line.len() > WRITE_BYTES {
             0
@@ -324,7 +324,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Writes whole lines, as many at once as fit a segment. An idle connection keeps no buffer.
+    /// Writes whole lines, as many at once as fit a TCP segment. Frees the buffer when it is empty.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self.flush_all() {
             Err(error) if is_for_later(&error) => Ok(()),
@@ -367,10 +367,10 @@ impl Transport {
     }
 }
 
-/// Options of a socket that is about to become a connection.
+/// Sets the options of a new connection's socket.
 pub(crate) fn set_up(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    // When the process is killed, the kernel resets what would otherwise end with a FIN.
+    // When the process is killed, the kernel then resets the connection instead of sending a FIN.
     SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
     SockRef::from(socket).set_tcp_keepalive(
         &TcpKeepalive::new()
@@ -380,8 +380,8 @@ pub(crate) fn set_up(socket: &TcpStream) -> io::Result<()> {
     )
 }
 
-/// The same of one to a server, which a miner waits for: a dead one is noticed soon, where the kernel's
-/// own limit is a quarter of an hour while anything waits to be acknowledged.
+/// Sets the options of a connection to a server, which a miner waits for: a dead one is noticed soon, where
+/// the kernel's own limit is a quarter of an hour while anything waits to be acknowledged.
 pub(crate) fn set_up_dialed(socket: &TcpStream) -> io::Result<()> {
     set_up(socket)?;
     let socket = SockRef::from(socket);
@@ -397,7 +397,7 @@ pub(crate) fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
-/// Where a new connection comes from, as its socket has it.
+/// Arrival of a new connection, from its socket.
 pub(crate) fn arrival(peer: IpAddr, kind: ArrivalKind, difficulty: Difficulty) -> Arrival {
     Arrival {
         address: peer.to_canonical(),
@@ -406,7 +406,7 @@ pub(crate) fn arrival(peer: IpAddr, kind: ArrivalKind, difficulty: Difficulty) -
     }
 }
 
-/// How many bytes go into the next write: all whole lines that fit a segment, or one long line.
+/// Length of the next write: all whole lines that fit a segment, or one long line.
 fn lines_for_one_write(waiting: &[u8]) -> usize {
     if waiting.len() <= WRITE_BYTES {
         return waiting.len();

@@ -16,7 +16,7 @@ fn whole_lines_that_fit_a_segment_are_written_together() {
     check(&[1000, 401], 1000);
     check(&[1, 1399, 1], WRITE_BYTES);
     check(&[1, 1400], 1);
-    // A long line goes alone, however long.
+    // A long line is written alone, however long it is.
     check(&[WRITE_BYTES + 1], WRITE_BYTES + 1);
     check(&[5000, 10], 5000);
     check(&[10, 5000, 10], 10);

@@ -1,11 +1,11 @@
-//! How connections end.
+//! Tests of how connections end.
 
 use std::io::Read;
 use std::time::Instant;
 
 use super::*;
 
-/// As the kernel closes sockets of a process that is killed.
+/// Dropping the sockets is what the kernel does when a process is killed.
 #[test]
 fn connection_of_a_process_that_is_gone_is_reset() {
     let mut net = bind();
@@ -20,7 +20,7 @@ fn what_is_said_before_an_orderly_end_arrives() {
     let mut net = bind();
     let mut peer = connect_narrow(&net);
     let id = accept(&mut net);
-    // An end with bytes that nobody has read is a reset, whatever is asked for.
+    // Closing a socket with unread bytes sends a reset, whatever its options are.
     while let Some(id) = net.next_readable() {
         net.read(id);
     }

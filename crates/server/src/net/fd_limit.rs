@@ -1,8 +1,8 @@
-//! The limit of open descriptors.
+//! The process's limit of open file descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as it goes, and says how many descriptors the process may have.
+/// Raises the soft limit to the hard one, and returns the limit.
 pub(crate) fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -18,8 +18,8 @@ pub(crate) fn raise() -> usize {
     })
 }
 
-/// Descriptors that the process may still open; none where the system does not say how many are open
-/// without listing them (Linux 6.2 and later do, in the size of /proc/self/fd).
+/// Number of descriptors that the process may still open; `None` if the system does not report the number of
+/// open ones without listing them (Linux 6.2 and later do, in the size of /proc/self/fd).
 pub(crate) fn left() -> Option<u64> {
     let open = std::fs::metadata("/proc/self/fd").ok()?.len();
     let limit = getrlimit(Resource::Nofile).current?;

@@ -1,4 +1,4 @@
-//! Where miners connect: each listener with its port, its kind and its start difficulty.
+//! Listeners that miners connect to, each with its port, its encryption and its start difficulty.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,14 +12,14 @@ use mio::{Interest, Registry, Token};
 
 use crate::net::port;
 
-/// What a listener speaks.
+/// Transport of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
     /// Plain TCP.
     Never,
     /// TLS.
     Always,
-    /// Either, as the first byte tells.
+    /// Either, decided by the first byte.
     Auto,
 }
 
@@ -33,19 +33,19 @@ impl Encryption {
     }
 }
 
-/// A listener as the options describe it.
+/// A listener as configured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ListenSpec {
-    /// What it speaks.
+    /// Transport.
     pub encryption: Encryption,
-    /// Its address; `::` takes IPv4 as well, and port 0 is any free one.
+    /// Address; `::` accepts IPv4 as well, and port 0 is any free one.
     pub address: SocketAddr,
-    /// The difficulty its miners start with, if it has one of its own.
+    /// Start difficulty of its miners, if it has one of its own.
     pub difficulty: Option<Difficulty>,
 }
 
 impl ListenSpec {
-    /// Reads `tls://[::]:3009?difficulty=1024`.
+    /// Parses `tls://[::]:3009?difficulty=1024`.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let encryption = [Encryption::Never, Encryption::Always, Encryption::Auto]
@@ -66,11 +66,11 @@ impl ListenSpec {
     }
 }
 
-/// The first of them that has an address of one before it, and that one.
+/// The first spec whose address overlaps with that of an earlier one, and the earlier one.
 pub(crate) fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
     let is_same = |a: SocketAddr, b: SocketAddr| {
         let (a_ip, b_ip) = (a.ip(), b.ip());
-        // `::` takes IPv4 as well.
+        // `::` accepts IPv4 as well.
         let within =
             |wide: IpAddr, ip: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4());
         a.port() == b.port()
@@ -91,22 +91,22 @@ impl fmt::Display for ListenSpec {
     }
 }
 
-/// A port that is ours, whether it takes connections or refuses them.
+/// A bound port, which accepts connections or refuses them.
 pub(crate) struct Listener {
-    /// With the address that was found where any port would do.
+    /// The configuration, with the port that was found if any would do.
     pub spec: ListenSpec,
     pub difficulty: Difficulty,
     socket: TcpListener,
     token: Token,
     is_listening: bool,
-    /// There may be connections to take.
+    /// There may be connections to accept.
     pub is_due: bool,
-    /// A connection could not be taken, for want of descriptors: try again.
+    /// Accepting failed for want of descriptors and is to be retried.
     pub again_later: bool,
 }
 
 impl Listener {
-    /// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6. An error names
+    /// Binds and listens. `::` accepts IPv4 too, and becomes 0.0.0.0 on a system without IPv6. An error names
     /// the option.
     pub(crate) fn bind(
         spec: ListenSpec,
@@ -120,7 +120,7 @@ impl Listener {
         Self::watch(socket, spec, difficulty, registry, token)
     }
 
-    /// Goes on with a socket that listens already.
+    /// Takes over a socket that listens already.
     pub(crate) fn adopt(
         socket: std::net::TcpListener,
         spec: ListenSpec,
@@ -133,7 +133,7 @@ impl Listener {
             .with_context(|| format!("failed to go on listening on {}", spec.address))?;
         let socket = TcpListener::from_std(socket);
         let mut listener = Self::watch(socket, spec, difficulty, registry, token)?;
-        // Whoever came before is not told of again.
+        // Polling does not report connections that came before.
         listener.is_due = true;
         Ok(listener)
     }
@@ -162,9 +162,9 @@ impl Listener {
         })
     }
 
-    /// Lets go of the port.
+    /// Releases the port.
     pub(crate) fn close(mut self, registry: &Registry) {
-        // One that refuses is not watched.
+        // A refusing listener is not registered.
         let _ = registry.deregister(&mut self.socket);
     }
 
@@ -172,13 +172,12 @@ impl Listener {
         self.socket.as_fd()
     }
 
-    /// Whether connections are to be taken now.
+    /// True if connections are to be accepted now.
     pub(crate) fn accepts(&self) -> bool {
         self.is_listening && self.is_due
     }
 
-    /// The next connection that waits, if there is one. When none can be taken, for want of
-    /// descriptors, it is tried again later.
+    /// Accepts the next waiting connection, if there is one. If descriptors are lacking, it is retried later.
     pub(crate) fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
         loop {
             match self.socket.accept() {
@@ -193,13 +192,13 @@ impl Listener {
         }
     }
 
-    /// Takes connections on a socket that another process may have made refuse.
+    /// Accepts connections on a socket that another process may have switched to refusing.
     pub(crate) fn listen_anew(&mut self) -> io::Result<()> {
         self.is_due = true;
         port::listen(&self.socket)
     }
 
-    /// Takes connections, or refuses them while the port stays ours.
+    /// Accepts connections, or refuses them while the port stays bound.
     ///
     /// # Errors
     /// When the system refuses; then nothing has changed.
@@ -221,7 +220,7 @@ impl Listener {
     }
 }
 
-/// The connection was gone before it was taken.
+/// The connection was gone before it was accepted.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(

@@ -1,9 +1,8 @@
-//! Sockets: who is connected, what was read, what waits to leave. Nothing here knows stratum,
-//! and nothing here waits for a peer.
+//! The sockets: connections, reading, and queues of outgoing bytes. Nothing here knows stratum, and nothing
+//! here waits for a peer.
 //!
-//! The pool hears of a connection when it is open: its first bytes are there, a trusted proxy has
-//! said for whom it connects, and TLS is agreed upon. Until then it is ours alone, and has little
-//! time.
+//! The pool is told of a connection when it is open: its first bytes are there, a trusted proxy has sent its
+//! header, and the TLS handshake is done. Until then only this module knows it, and its time is limited.
 
 mod arrivals;
 pub mod cidr;
@@ -48,20 +47,20 @@ use crate::net::per_address::PerAddress;
 const WAKER: Token = Token(LISTENERS_MAX);
 const FIRST_CONN: usize = LISTENERS_MAX + 1;
 
-/// What the sockets need to be told.
+/// Configuration of the sockets.
 pub(crate) struct NetConfig {
-    /// The option that the first listener comes from; others come from `listen`.
+    /// Name of the option that the first listener comes from; the others come from `listen`.
     pub first_option: &'static str,
-    /// Where miners connect, and the difficulty that they start with there.
+    /// Listeners, and the start difficulty of each.
     pub listeners: Vec<(ListenSpec, Difficulty)>,
-    /// Sockets that listen already, of another process: taken where their address is asked for.
+    /// Listening sockets of another process, used where their address is configured.
     pub inherited: Vec<OwnedFd>,
-    /// Peers that must send a proxy's header.
+    /// Peers that must send a PROXY header.
     pub proxies: Vec<AddressRange>,
     pub conns_max: usize,
-    /// Connections from one address; 0 is any number.
+    /// Connections allowed from one address; 0 is any number.
     pub per_address_max: u32,
-    /// There is one when a listener speaks TLS.
+    /// `Some` when a listener speaks TLS.
     pub certificate: Option<Arc<ServerConfig>>,
 }
 
@@ -74,19 +73,19 @@ pub(crate) struct Net {
     certificate: Option<Arc<ServerConfig>>,
     conns: Slab<Conn>,
     conns_max: usize,
-    /// Of the connections, those that we made.
+    /// Number of connections that we made.
     dialed: usize,
     per_address: PerAddress,
     /// Accepted connections without an accepted share.
     yielding: Yielding,
-    /// Those that were not let in or had to go.
+    /// Counters of connections that were refused or closed to make room.
     refused: Door,
     generation: u32,
-    /// When this turn of the loop began.
+    /// Time at which this turn of the loop began.
     now_ms: u64,
-    /// Connections that end if they are not further by then.
+    /// Connections by the time at which they are closed unless they have made progress.
     due: BTreeSet<(u64, ConnId)>,
-    /// Connections that may have something to read, in turn.
+    /// Open connections that may have something to read, in order.
     readable: VecDeque<ConnId>,
     /// The same for those that are not open yet, and how many of them are still read in this turn.
     newcomers: VecDeque<ConnId>,
@@ -94,9 +93,9 @@ pub(crate) struct Net {
     /// The same for those in a TLS handshake, which is costly.
     handshakes: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
-    /// Bytes that wait to leave, on all connections.
+    /// Bytes queued to leave, on all connections.
     out_bytes: usize,
-    /// Connections that broke, until the pool knows.
+    /// Connections that broke and that the pool has not been told of.
     lost: Vec<ConnId>,
     scratch: Vec<u8>,
 }
@@ -105,7 +104,7 @@ impl Net {
     /// Binds all listeners.
     ///
     /// # Errors
-    /// When an address cannot be had.
+    /// When an address cannot be bound.
     pub(crate) fn bind(config: NetConfig) -> anyhow::Result<(Self, Waker)> {
         assert!((1..=LISTENERS_MAX).contains(&config.listeners.len()));
         let poll = Poll::new().context("failed to set up polling")?;
@@ -154,19 +153,19 @@ impl Net {
         Ok((net, waker))
     }
 
-    /// Where miners connect, with the ports that were found.
+    /// The listeners, with the ports that were found.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = (ListenSpec, Difficulty)> {
         self.listeners
             .iter()
             .map(|listener| (listener.spec, listener.difficulty))
     }
 
-    /// What new TLS connections get from now on.
+    /// Sets the TLS configuration of new connections.
     pub(crate) fn use_certificate(&mut self, certificate: Arc<ServerConfig>) {
         self.certificate = Some(certificate);
     }
 
-    /// Waits for something to happen, at most `timeout`; not at all while there is work.
+    /// Waits for an event, at most `timeout`; does not wait while there is work.
     pub(crate) fn wait(&mut self, timeout: Duration) {
         let has_work = self.has_readable()
             || !self.handshakes.is_empty()
@@ -201,7 +200,7 @@ impl Net {
         self.events = events;
     }
 
-    /// Begins a turn: takes new connections, and ends those whose time is up.
+    /// Begins a turn: accepts new connections, and closes those whose time is up.
     pub(crate) fn begin_turn(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.newcomers_left = OPENINGS_PER_TURN;
@@ -219,7 +218,7 @@ impl Net {
         }
     }
 
-    /// Gives a connection so much time, or any with `u64::MAX`.
+    /// Limits the time of a connection's stage; no limit with `u64::MAX`.
     fn set_due(&mut self, id: ConnId, time_ms: u64) {
         let conn = &mut self.conns[slot_of(id)];
         self.due.remove(&(conn.due_ms, id));
@@ -229,7 +228,7 @@ impl Net {
         }
     }
 
-    /// Reads once from a connection, and queues it again when there may be more.
+    /// Reads once from a connection, and queues it again if there may be more.
     pub(crate) fn read(&mut self, id: ConnId) -> ReadResult {
         let Some(conn) = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id) else {
             return ReadResult::Nothing;
@@ -275,7 +274,7 @@ impl Net {
         }
     }
 
-    /// A connection has come further; false when that was the end of it.
+    /// Handles a connection's change of stage; returns false if the connection was closed.
     fn advance(&mut self, id: ConnId, old: Stage, new: Stage) -> bool {
         if old == Stage::Header && !self.is_let_in(id) {
             self.lose(id);
@@ -283,7 +282,7 @@ impl Net {
         }
         let arrival = self.conns[slot_of(id)].arrival;
         if new == Stage::Open && arrival.kind == ArrivalKind::Proxy {
-            // A proxy that is trusted asks how we are.
+            // A trusted proxy itself, which makes a health check.
             self.yielding.leave(id);
         }
         match new {
@@ -294,26 +293,26 @@ impl Net {
         true
     }
 
-    /// Whether a connection is one that we made.
+    /// True for a connection that we made.
     pub(crate) fn is_dialed(&self, id: ConnId) -> bool {
         self.conns
             .get(slot_of(id))
             .is_some_and(|conn| conn.is_dialed)
     }
 
-    /// What the last read has brought.
+    /// Bytes of the last read.
     pub(crate) fn received(&self, len: usize) -> &[u8] {
         &self.scratch[..len]
     }
 
-    /// Takes bytes to be sent: whole lines.
+    /// Queues bytes to send: whole lines.
     pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
         conn.queue(bytes);
         self.keep_or_lose(id);
     }
 
-    /// Sends a line at once where nothing waits before it.
+    /// Sends a line at once if nothing is queued.
     pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) {
         let Some(conn) = self.get_mut(id) else { return };
         match conn.send_now(line) {
@@ -335,7 +334,7 @@ impl Net {
         }
     }
 
-    /// Bytes that wait on a connection; the count of all is right then.
+    /// Number of bytes queued on a connection; updates the total.
     fn count_waiting(&mut self, id: ConnId) -> usize {
         let conn = self.conns.get_mut(slot_of(id)).filter(|conn| conn.id == id);
         let Some(conn) = conn else { return 0 };
@@ -345,7 +344,7 @@ impl Net {
         waiting
     }
 
-    /// Writes what waits, as far as the peers take it.
+    /// Writes queued bytes, as far as the peers accept them.
     pub(crate) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
@@ -373,7 +372,7 @@ impl Net {
         self.dirty = dirty;
     }
 
-    /// Reads no more from a connection, or again.
+    /// Stops or resumes reading from a connection.
     pub(crate) fn pause(&mut self, id: ConnId, paused: bool) {
         if let Some(conn) = self.get_mut(id) {
             conn.is_paused = paused;
@@ -381,7 +380,7 @@ impl Net {
         }
     }
 
-    /// Ends a connection.
+    /// Closes a connection.
     pub(crate) fn close(&mut self, id: ConnId, how: CloseHow) {
         let Some(conn) = self.get_mut(id) else { return };
         match how {
@@ -416,12 +415,12 @@ impl Net {
         self.lost.clear();
     }
 
-    /// Connections that broke since the last call. The pool must hear of each.
+    /// Connections that broke since the last call. The pool must be told of each.
     pub(crate) fn take_lost(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.lost)
     }
 
-    /// The connection is gone: what was meant for it is tried once, then forgotten.
+    /// Removes a connection that is gone, after one attempt to write what is queued.
     pub(crate) fn drop_gone(&mut self, id: ConnId) {
         if let Some(conn) = self.get_mut(id) {
             conn.end_in_order();
@@ -469,7 +468,7 @@ impl Net {
     }
 }
 
-/// The socket that listens at an address.
+/// Takes the socket that listens at an address.
 fn take(sockets: &mut Vec<StdListener>, address: SocketAddr) -> Option<StdListener> {
     let is_there = |socket: &StdListener| socket.local_addr().is_ok_and(|own| own == address);
     let at = sockets.iter().position(is_there)?;
@@ -484,11 +483,11 @@ fn slot_of(id: ConnId) -> usize {
 #[path = "net_tests.rs"]
 mod tests;
 
-/// What a read has brought for the pool.
+/// Result of a read, for the pool.
 pub enum ReadResult {
     /// A new connection.
     Opened(Arrival),
-    /// So many bytes, see [`Surroundings::received`].
+    /// This many bytes, see [`Surroundings::received`].
     Bytes(usize),
     /// Nothing for now.
     Nothing,

@@ -11,7 +11,7 @@ use crate::net::listener::Encryption;
 const DEADLINE: Duration = Duration::from_secs(30);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Sockets on a port that is free: one that was asked for, as in the field.
+/// Sockets on a free port given by its number, as in production.
 fn bind() -> Net {
     let free = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
     let port = free.local_addr().expect("bound").port();
@@ -53,7 +53,7 @@ fn address(net: &Net) -> SocketAddr {
     net.listeners().next().expect("there is one").0.address
 }
 
-/// A turn of the driver, as far as it is about sockets: what has opened in it.
+/// A turn of the driver as far as it concerns sockets; returns a connection that has opened in it.
 fn turn(net: &mut Net, timeout: Duration) -> Option<ConnId> {
     net.wait(timeout);
     net.begin_turn(0);
@@ -72,7 +72,7 @@ fn accept(net: &mut Net) -> ConnId {
     }
 }
 
-/// A peer that has said something: before that nobody hears of it.
+/// Connects a peer that has sent something: before that the connection is not reported.
 fn connect(net: &Net) -> Peer {
     let mut peer = Peer::connect_timeout(&address(net), DEADLINE).expect("connected");
     peer.set_read_timeout(Some(DEADLINE)).expect("a timeout");
@@ -80,7 +80,7 @@ fn connect(net: &Net) -> Peer {
     peer
 }
 
-/// A peer for which the system keeps little while it does not read.
+/// Connects a peer with a small receive buffer.
 fn connect_narrow(net: &Net) -> Peer {
     let socket = Socket::new(Domain::for_address(address(net)), Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -109,7 +109,7 @@ fn port_refuses_while_it_is_off_and_stays_ours() {
         net.listen(Listening::Off).expect("off");
         net.listen(Listening::Off).expect("off twice");
         assert!(is_refused(&net));
-        // The standard library's listeners ask to reuse addresses; even they do not get it.
+        // The standard library's listeners set SO_REUSEADDR; even they do not get the port.
         assert!(std::net::TcpListener::bind(address).is_err());
         assert_eq!(turn(&mut net, Duration::ZERO), None);
 
@@ -118,7 +118,7 @@ fn port_refuses_while_it_is_off_and_stays_ours() {
         let _late = connect(&net);
         accept(&mut net);
     }
-    // Who was connected is not touched.
+    // Existing connections are not affected.
     net.send(early_id, b"still here\n");
     net.flush();
     let mut line = String::new();
@@ -164,7 +164,7 @@ fn connection_over_the_limit_is_reset_until_one_goes() {
     assert_ne!(id, again, "a number is used once");
 }
 
-/// Whether the connection was reset by now.
+/// True if the connection was reset by now.
 fn is_reset(peer: &mut Peer) -> bool {
     peer.set_nonblocking(true).expect("an option");
     match peer.read(&mut [0]) {
@@ -180,7 +180,7 @@ fn what_has_left_takes_no_room_while_more_waits() {
     let mut peer = connect_narrow(&net);
     let id = accept(&mut net);
     let line = [vec![b'x'; 999], vec![b'\n']].concat();
-    // As much is sent as is read and a little more, so that something always waits.
+    // A little more is sent than is read, so that something is always queued.
     let mut sent = 0;
     while sent < 10 * OUT_BYTES_MAX {
         while net.conns[slot_of(id)].waiting() < OUT_BYTES_MAX / 2 {
@@ -223,7 +223,7 @@ fn connection_that_takes_nothing_is_lost_at_the_limit_alone() {
     assert!(received.len() < sent);
 }
 
-/// Turns at this time until nothing has happened for a while.
+/// Takes turns at this time until nothing has happened for a while.
 fn settle(net: &mut Net, now_ms: u64) {
     const QUIET: Duration = Duration::from_millis(50);
     loop {
@@ -383,7 +383,7 @@ fn a_connection_that_nobody_takes_is_told_as_gone() {
     }
 }
 
-/// Whoever reads has next to nothing waiting, and stays.
+/// A connection that reads has next to nothing queued, and stays.
 #[test]
 fn all_together_have_only_so_much_waiting() {
     let free = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
@@ -399,7 +399,7 @@ fn all_together_have_only_so_much_waiting() {
     for _ in 0..needed {
         peers.push(connect_narrow(&net));
         let hog = accept(&mut net);
-        // What the machine takes for it is not ours.
+        // The kernel's own buffers are not counted.
         for _ in 0..4 {
             let waiting = net
                 .get_mut(hog)
@@ -447,7 +447,7 @@ fn silent_connections_give_way_to_new_ones_and_who_has_logged_in_stays() {
     let late = accept(&mut net);
     net.send(late, b"hello\n");
     net.admitted(late);
-    // One that has spoken and not logged in gives way too, and the pool hears of it.
+    // A connection that has spoken but not logged in is closed too, and the pool is told.
     let _spoke = connect(&net);
     let spoke = accept(&mut net);
     let _more: Vec<Peer> = (0..3).map(|_| silent_peer(&net)).collect();
@@ -463,7 +463,7 @@ fn silent_connections_give_way_to_new_ones_and_who_has_logged_in_stays() {
     let mut line = [0; 6];
     miner.read_exact(&mut line).expect("it is served");
     assert_eq!(&line, b"still\n");
-    // Where all have logged in the next one is refused, and counted.
+    // When all have logged in, the next one is refused, and counted.
     for id in net
         .conns
         .iter()

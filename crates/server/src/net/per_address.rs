@@ -1,14 +1,14 @@
-//! How many connections each address has. One end of IPv6 has as many addresses as it likes: there it
-//! is the network's first half that counts, as for bans.
+//! Number of connections of each address. One user of IPv6 has any number of addresses, so there the /64
+//! network counts, as for bans.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use hstratum_core::accounts::ban::network_of;
 
-/// Counts nothing where there is no limit.
+/// Counters of connections; counts nothing if there is no limit.
 pub(crate) struct PerAddress {
-    /// 0 is any number.
+    /// Limit for one address; 0 is any number.
     max: u32,
     counts: HashMap<IpAddr, u32>,
 }
@@ -21,7 +21,7 @@ impl PerAddress {
         }
     }
 
-    /// One more from an address; false when it has as many as it may.
+    /// Counts a connection; returns false if its address has as many as allowed.
     pub(crate) fn enter(&mut self, address: IpAddr) -> bool {
         if self.max == 0 {
             return true;
@@ -32,7 +32,7 @@ impl PerAddress {
         is_wanted
     }
 
-    /// One less from an address that was let in.
+    /// Removes a connection that was counted.
     pub(crate) fn leave(&mut self, address: IpAddr) {
         let network = network_of(address);
         if let Some(count) = self.counts.get_mut(&network) {

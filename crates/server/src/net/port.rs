@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::limits::LISTEN_BACKLOG;
 
-/// Binds and listens. `::` takes IPv4 too, and is 0.0.0.0 where there is no IPv6.
+/// Binds and listens. `::` accepts IPv4 too, and becomes 0.0.0.0 on a system without IPv6.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let is_dual = address.is_ipv6() && address.ip().is_unspecified();
     match bind_one(address) {
@@ -19,26 +19,27 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Takes connections again.
+/// Accepts connections again.
 pub(crate) fn listen(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
-    // The connections there are would be in the way.
+    // Needed because of the existing connections.
     socket.set_reuse_address(true)?;
     socket.listen(LISTEN_BACKLOG)
 }
 
-/// Refuses connections. On Linux a listening socket that is shut down does, and keeps its port.
+/// Refuses connections. On Linux a listening socket that is shut down does so, and keeps its port.
 pub(crate) fn refuse(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.shutdown(Shutdown::Read)?;
-    // Else another process could take the port meanwhile.
+    // Otherwise another process could bind the port meanwhile.
     socket.set_reuse_address(false)
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     let mut socket = bind_socket(address)?;
     if address.port() == 0 {
-        // A port that was not asked for by its number is lost when listening stops.
+        // A port that was chosen by the system is lost when listening stops, so it is bound again by its
+        // number.
         let found = socket.local_addr()?;
         let found = found.as_socket().expect("an internet address");
         socket = bind_socket(found)?;

@@ -1,12 +1,12 @@
-//! The PROXY protocol's header, versions 1 and 2, in which a proxy says for whom it connects
+//! Headers of the PROXY protocol, versions 1 and 2, by which a proxy names the client of a connection
 //! (haproxy doc/proxy-protocol.txt).
 //!
-//! A pure function over the bytes so far. Ports, destinations and extensions are not kept.
+//! A pure function over the bytes so far. Ports, destinations and extensions are ignored.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header that is taken. Version 1 cannot be longer than 107 bytes; version 2 gets
-/// what the specification promises to fit a packet everywhere.
+/// Bytes of the longest header accepted. Version 1 has at most 107 bytes; for version 2 it is the length that
+/// the specification promises to fit a packet everywhere.
 pub const HEADER_BYTES_MAX: usize = 536;
 
 const V1_BYTES_MAX: usize = 107;
@@ -15,7 +15,7 @@ const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and protocol, length.
 const V2_FIXED_BYTES: usize = 16;
 
-/// What the first bytes of a connection are.
+/// Result of parsing the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// They may become a header.
@@ -26,23 +26,23 @@ pub enum Header {
     Whole {
         /// Its length.
         bytes: usize,
-        /// For whom the proxy connects; none when it is for itself, or will not say.
+        /// The client's address; `None` if the connection is the proxy's own, or the proxy does not say.
         source: Option<IpAddr>,
     },
 }
 
-/// Whether bytes begin as a header does.
+/// Result of comparing bytes with a header's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// They do.
+    /// They begin with a signature.
     Header,
     /// They do not.
     Other,
-    /// There are too few to say.
+    /// There are too few to tell.
     Unclear,
 }
 
-/// Looks at the first bytes of a connection only as far as its signature.
+/// Compares the first bytes of a connection with the signatures.
 pub fn start(bytes: &[u8]) -> Start {
     if bytes.starts_with(V1_START) || bytes.starts_with(V2_START) {
         Start::Header
@@ -53,7 +53,7 @@ pub fn start(bytes: &[u8]) -> Start {
     }
 }
 
-/// Reads a header from the first bytes of a connection.
+/// Parses a header at the start of a connection's first bytes.
 pub fn parse(bytes: &[u8]) -> Header {
     match start(bytes) {
         Start::Unclear => Header::Partial,
@@ -63,8 +63,8 @@ pub fn parse(bytes: &[u8]) -> Header {
     }
 }
 
-/// A header of version 2 that says for whom a connection to `destination` is; without a source it is
-/// the proxy's own. Ports of sources are not told.
+/// Encodes a header of version 2 for a connection to `destination`; without a source the connection is the
+/// proxy's own. The source's port is written as 0.
 #[must_use]
 pub fn encode(source: Option<IpAddr>, destination: SocketAddr) -> Vec<u8> {
     let mut block = Vec::new();
@@ -117,7 +117,7 @@ fn parse_v1(bytes: &[u8]) -> Header {
     }
 }
 
-/// The fields behind `PROXY `; `None` when they are wrong.
+/// Parses the fields behind `PROXY `; `None` when they are malformed.
 fn parse_v1_fields(line: &str) -> Option<Option<IpAddr>> {
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
         return Some(None);
@@ -143,14 +143,14 @@ fn parse_v1_fields(line: &str) -> Option<Option<IpAddr>> {
     Some(Some(source.to_canonical()))
 }
 
-/// Decimal without sign and leading zeros, as the specification has it.
+/// Decimal without sign and leading zeros, as the specification requires.
 fn is_port(text: &str) -> bool {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     plain && (text == "0" || !text.starts_with('0')) && text.parse::<u16>().is_ok()
 }
 
 fn parse_v2(bytes: &[u8]) -> Header {
-    // What is wrong is told as soon as it is seen.
+    // Malformed fields are reported as soon as they are seen.
     let command = match bytes.get(12) {
         None => return Header::Partial,
         Some(command @ (0x20 | 0x21)) => command,
@@ -168,11 +168,11 @@ fn parse_v2(bytes: &[u8]) -> Header {
         return Header::Partial;
     };
     let source = match (command, fixed[13]) {
-        // LOCAL: the proxy itself, whatever stands in the block.
+        // LOCAL: the proxy itself, whatever the block contains.
         (0x20, _) => Some(None),
         (_, 0x11) => v2_source::<4>(block).map(|octets| Some(IpAddr::from(octets))),
         (_, 0x21) => v2_source::<16>(block).map(|octets| Some(IpAddr::from(octets).to_canonical())),
-        // Unspecified, datagrams, sockets in the file system: nothing that we could use.
+        // Unspecified, datagrams, Unix sockets: no address that could be used.
         (_, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Some(None),
         _ => None,
     };
@@ -185,7 +185,7 @@ fn parse_v2(bytes: &[u8]) -> Header {
     }
 }
 
-/// The source's octets, if its block has room for two addresses and two ports.
+/// The source's octets, if the block has room for two addresses and two ports.
 fn v2_source<const N: usize>(block: &[u8]) -> Option<[u8; N]> {
     let source = block.first_chunk::<N>()?;
     (block.len() >= 2 * N + 4).then_some(*source)

@@ -9,7 +9,7 @@ fn whole(bytes: usize, source: Option<&str>) -> Header {
     }
 }
 
-/// A header is found whatever follows it, and every part of it is one that may become it.
+/// Checks that a header is found whatever follows it, and that every prefix of it is partial.
 fn check_header(header: &[u8], source: Option<&str>) {
     for rest in ["", "{\"id\":1}\n", "PROXY ", "\r\n"] {
         let bytes = [header, rest.as_bytes()].concat();
@@ -31,7 +31,7 @@ fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
 
 #[test]
 fn headers_of_version_1_are_read() {
-    // The specification's own, its longest ones included.
+    // The specification's own examples, including its longest ones.
     check_header(
         b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
         Some("255.255.255.255"),
@@ -100,7 +100,7 @@ fn headers_of_version_2_are_read() {
     let mut mapped = [0; 36];
     mapped[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 7]);
     check_header(&v2(0x21, 0x21, &mapped), Some("192.0.2.7"));
-    // LOCAL, with and without a block, and what has no address for us.
+    // LOCAL, with and without a block, and families without a usable address.
     check_header(&v2(0x20, 0x00, &[]), None);
     check_header(&v2(0x20, 0x11, &v4), None);
     check_header(&v2(0x20, 0xff, &[1]), None);
@@ -127,7 +127,7 @@ fn malformed_headers_of_version_2_are_refused() {
         let header = v2(command, family, &block[..len]);
         assert_eq!(parse(&header), Header::Malformed, "{header:?}");
     }
-    // Too long is told before it has come.
+    // A header that is too long is recognized before all of it has come.
     let long = v2(0x20, 0x00, &[0; 521]);
     assert_eq!(parse(&long[..16]), Header::Malformed);
     assert_eq!(parse(&long), Header::Malformed);
@@ -178,7 +178,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// What is said of some bytes holds for all that begin with them, and is said in time.
+    /// A result for some bytes holds for all continuations of them, and comes in bounded length.
     #[test]
     fn judgement_never_changes_and_never_waits_for_ever(bytes in nearly()) {
         let mut settled = None;

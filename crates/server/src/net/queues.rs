@@ -1,4 +1,4 @@
-//! Whose turn it is to be read.
+//! Order in which connections are read.
 
 use hstratum_core::units::ConnId;
 
@@ -6,8 +6,8 @@ use super::{Net, slot_of};
 use crate::net::conn::Stage;
 
 impl Net {
-    /// The next connection to be read: those that are not open yet come first, but are few in a turn,
-    /// so that who comes and leaves without end holds up nobody who mines.
+    /// Takes the next connection to be read: those that are not open yet come first, but only a few in a
+    /// turn, so that connections which come and go endlessly do not delay miners.
     pub(crate) fn next_readable(&mut self) -> Option<ConnId> {
         while self.newcomers_left > 0
             && let Some(id) = self.newcomers.pop_front()
@@ -25,13 +25,13 @@ impl Net {
         None
     }
 
-    /// The next connection to go on with its TLS handshake.
+    /// Takes the next connection to continue its TLS handshake.
     pub(crate) fn next_handshake(&mut self) -> Option<ConnId> {
         let id = self.handshakes.pop_front()?;
         Some(self.take_from_queue(id))
     }
 
-    /// Whether connections wait to be read.
+    /// True if connections wait to be read.
     pub(crate) fn has_readable(&self) -> bool {
         !self.readable.is_empty() || !self.newcomers.is_empty()
     }

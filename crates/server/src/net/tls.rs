@@ -1,7 +1,7 @@
-//! TLS: the certificate, and what stands between a socket and its lines where they are encrypted.
+//! TLS: loading the certificate, and the encrypted transport of a connection.
 //!
-//! Nothing waits here, and buffers stay small: incoming plaintext is taken before more is read, and
-//! at most one record waits to leave.
+//! Nothing waits here, and buffers stay small: incoming plaintext is taken before more is read, and at most
+//! one record is queued to leave.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,19 +20,19 @@ use crate::limits::{HANDSHAKE_BYTES_MAX, PEM_BYTES_MAX, TLS_RECORD_BYTES};
 use crate::net::conn::Input;
 use crate::net::listener::{Encryption, ListenSpec};
 
-/// Where a certificate is.
+/// Files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The chain, the server's own first.
+    /// Certificate chain, the server's own first.
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// A certificate and its key are there together, and when a listener speaks TLS.
+/// Checks that a certificate and its key are configured together, and exactly when a listener speaks TLS.
 ///
 /// # Errors
-/// What is missing, or not used.
+/// The option that is missing, or not used.
 pub(crate) fn files(
     listen: &[ListenSpec],
     cert: Option<PathBuf>,
@@ -52,10 +52,10 @@ pub(crate) fn files(
     Err(wrong.to_owned())
 }
 
-/// Reads a certificate chain and its key, and makes of them what new connections need.
+/// Reads a certificate chain and its key, and makes the TLS configuration of new connections.
 ///
 /// # Errors
-/// With the file that cannot be read, or that does not fit the other.
+/// Names the file that cannot be read, or that does not fit the other.
 pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_slice_iter(&read_pem(cert).context("tls-cert")?)
         .collect::<Result<Vec<_>, _>>()
@@ -88,7 +88,7 @@ pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>>
                 key.display()
             )
         })?;
-    // A miner that comes back brings its session along: nothing of it is kept here.
+    // Sessions are resumed by tickets, which the miner keeps; the server stores none.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ring::Ticketer::new().context("failed to set up TLS")?;
     config.send_tls13_tickets = 1;
@@ -103,7 +103,7 @@ fn read_pem(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The server's end of an encrypted connection.
+/// The server's side of an encrypted connection.
 pub(crate) struct TlsSession {
     inner: ServerConnection,
     /// Bytes read before the handshake was done.
@@ -122,12 +122,12 @@ impl TlsSession {
         self.inner.is_handshaking()
     }
 
-    /// Whether bytes wait to leave that are encrypted already.
+    /// True if encrypted bytes are queued to leave.
     pub(crate) fn wants_write(&self) -> bool {
         self.inner.wants_write()
     }
 
-    /// Reads once and goes on with the handshake.
+    /// Reads once and continues the handshake.
     pub(crate) fn shake_hands(&mut self, socket: &mut TcpStream) -> Input {
         match self.take_in(socket) {
             Input::Bytes(len) => {
@@ -157,7 +157,7 @@ impl TlsSession {
         }
     }
 
-    /// Encrypts and writes as much as goes into one record; what was taken counts as written.
+    /// Encrypts and writes as much as fits into one record; bytes taken count as written.
     pub(crate) fn write(&mut self, socket: &mut TcpStream, plaintext: &[u8]) -> io::Result<usize> {
         self.flush(socket)?;
         let record = &plaintext[..plaintext.len().min(TLS_RECORD_BYTES)];
@@ -168,7 +168,7 @@ impl TlsSession {
         }
     }
 
-    /// Writes what is encrypted already, all of it.
+    /// Writes all encrypted bytes.
     pub(crate) fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
         while self.inner.wants_write() {
             match self.inner.write_tls(socket) {
@@ -181,7 +181,7 @@ impl TlsSession {
         Ok(())
     }
 
-    /// The last thing said, so that the peer knows that nothing was cut off.
+    /// Queues the closing alert, by which the peer knows that nothing was cut off.
     pub(crate) fn say_goodbye(&mut self) {
         self.inner.send_close_notify();
     }
@@ -195,7 +195,7 @@ impl TlsSession {
         }
     }
 
-    /// Reads once from the socket: so many encrypted bytes.
+    /// Reads encrypted bytes once from the socket.
     fn take_in(&mut self, socket: &mut TcpStream) -> Input {
         match self.inner.read_tls(socket) {
             Ok(0) => Input::Gone,

@@ -1,9 +1,9 @@
-//! Who gives way when all places are taken: connections that have no accepted share yet.
+//! Choice of the connection that is closed for a new one when all places are taken.
 //!
-//! There are two kinds, those that have not logged in and those that have. The kind that takes more
-//! places pays, of it the address that holds most, and of that its oldest connection. So one address
-//! may take every place, with or without logins, and a newcomer from another one still gets in; a
-//! connection with an accepted share is in neither list. An address of IPv6 is its /64, as for bans.
+//! Only connections without an accepted share are candidates. There are two kinds: not logged in, and logged
+//! in. The kind with more connections loses one: of it the address that holds most, and of that its oldest
+//! connection. So even if one address takes every place, with or without logins, a newcomer from another one
+//! still gets in. An address of IPv6 is its /64, as for bans.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,26 +14,26 @@ use hstratum_core::units::ConnId;
 
 use crate::limits::UNPROVEN_MS;
 
-/// See the module.
+/// Connections without an accepted share, by kind.
 #[derive(Default)]
 pub(super) struct Yielding {
-    /// Where each of them counts.
+    /// Network under which each connection is counted.
     networks: HashMap<ConnId, IpAddr>,
     strangers: Kind,
     unproven: Kind,
 }
 
-/// Connections of one kind, and since when they are of it. An id begins with how many there were
-/// before it, so the smallest is the oldest.
+/// Connections of one kind, each with the time in milliseconds since which it is of that kind. Ids grow, so
+/// that the smallest is the oldest.
 #[derive(Default)]
 struct Kind {
     len: usize,
     networks: HashMap<IpAddr, BTreeMap<ConnId, u64>>,
-    /// The last one holds most; of several the one with the oldest connection.
+    /// Ordered so that the last network holds most; among equals, the one with the oldest connection.
     order: BTreeSet<(usize, Reverse<ConnId>, IpAddr)>,
 }
 
-/// What a connection that gives way was.
+/// Kind of a connection that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Was {
     Stranger,
@@ -41,7 +41,7 @@ pub(super) enum Was {
 }
 
 impl Yielding {
-    /// One that has not logged in, of this address from now on.
+    /// Adds a connection that has not logged in, or changes its address.
     pub(super) fn enter(&mut self, id: ConnId, address: IpAddr, now_ms: u64) {
         self.leave(id);
         let network = network_of(address);
@@ -49,7 +49,7 @@ impl Yielding {
         self.strangers.insert(id, network, now_ms);
     }
 
-    /// It has logged in.
+    /// Moves a connection to those that have logged in.
     pub(super) fn log_in(&mut self, id: ConnId, now_ms: u64) {
         if let Some(&network) = self.networks.get(&id)
             && self.strangers.remove(id, network)
@@ -58,7 +58,7 @@ impl Yielding {
         }
     }
 
-    /// It is gone, or gives way no more.
+    /// Removes a connection that is gone or has an accepted share.
     pub(super) fn leave(&mut self, id: ConnId) {
         if let Some(network) = self.networks.remove(&id)
             && !self.strangers.remove(id, network)
@@ -67,9 +67,9 @@ impl Yielding {
         }
     }
 
-    /// Who gives way to a newcomer from there, if anybody does. One that has logged in has a minute to
-    /// earn before it gives way to an address that would hold as many: a farm that comes at once to
-    /// too few places does not drive itself out.
+    /// The connection to close for a newcomer from an address, if any. A logged-in one has [`UNPROVEN_MS`] to
+    /// send an accepted share before it is closed for an address that would hold as many, so that a farm that
+    /// connects all at once to too few places does not displace its own miners.
     pub(super) fn next(&self, newcomer: IpAddr, now_ms: u64) -> Option<(ConnId, Was)> {
         let newcomer = network_of(newcomer);
         let held = 1 + self.strangers.held(newcomer) + self.unproven.held(newcomer);
@@ -94,7 +94,7 @@ impl Yielding {
         self.unproven.len
     }
 
-    /// The address that holds most of those that give way next, and how many.
+    /// The address that holds most of the kind that loses the next connection, and how many.
     pub(super) fn most(&self) -> Option<(IpAddr, usize)> {
         let kind = match self.strangers.len > self.unproven.len {
             true => &self.strangers,
@@ -149,7 +149,7 @@ impl Kind {
         self.networks.get(&network).map_or(0, BTreeMap::len)
     }
 
-    /// The next one, since when it is of this kind, and how many its address holds.
+    /// The next connection to close, since when it is of this kind, and how many its address holds.
     fn next(&self) -> Option<(ConnId, u64, usize)> {
         let &(count, Reverse(id), network) = self.order.last()?;
         Some((id, self.networks[&network][&id], count))
@@ -164,7 +164,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// So many connections from there, logged in; their numbers from `first`.
+    /// Adds logged-in connections of one address, with these numbers.
     fn log_in(of: &mut Yielding, address: &str, numbers: std::ops::Range<u64>, now_ms: u64) {
         for number in numbers {
             of.enter(ConnId(number), ip(address), now_ms);
@@ -176,7 +176,7 @@ mod tests {
     fn the_address_that_holds_most_gives_way_whether_it_logged_in_or_not() {
         let mut of = Yielding::default();
         log_in(&mut of, "192.0.2.1", 0..10, 0);
-        // A /64 is one address.
+        // A /64 counts as one address.
         for (number, host) in [
             (20, "2001:db8::1"),
             (21, "2001:db8::2"),
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_kind_that_takes_more_places_pays() {
         let mut of = Yielding::default();
-        // A farm that has just come back, and a crowd of addresses that say nothing.
+        // A farm that has just reconnected, and many addresses that send nothing.
         log_in(&mut of, "192.0.2.1", 0..50, 0);
         for number in 0..51 {
             of.enter(ConnId(100 + number), ip(&format!("10.0.0.{number}")), 0);
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(of.next(own, 1_000 + UNPROVEN_MS - 1), None);
         let later = of.next(own, 1_000 + UNPROVEN_MS);
         assert_eq!(later, Some((ConnId(0), Was::Unproven)));
-        // Whoever has earned is in no list.
+        // A connection with an accepted share is in no list.
         for number in 0..50 {
             of.leave(ConnId(number));
         }

@@ -1,7 +1,7 @@
-//! The accounts of a ledger in the order of their names.
+//! The accounts of a ledger, sorted by name.
 //!
-//! The order breaks ties when a reward is divided, so it is that of the names' bytes and does not
-//! depend on numbers that one ledger has given them.
+//! The order breaks ties when a reward is divided, so it is that of the names' bytes and does not depend on
+//! row ids, which differ between ledgers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::sql::{Sql, SqlError};
 
-/// An account's place in the order of names.
+/// An account's position in the order of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Rank(u32);
 
@@ -17,11 +17,11 @@ pub(super) struct Rank(u32);
 pub(super) struct Account {
     pub(super) id: i64,
     pub(super) name: String,
-    /// The payout address that was set, if one was.
+    /// The payout address that was set, if any.
     pub(super) address: Option<String>,
 }
 
-/// All accounts. To be read in the transaction that reads what refers to them.
+/// All accounts. Must be read in the transaction that reads the rows referring to them.
 #[derive(Debug)]
 pub(super) struct Accounts {
     by_name: Vec<Account>,
@@ -46,7 +46,7 @@ impl Accounts {
         Ok(Self { by_name, ranks })
     }
 
-    /// The account of that number.
+    /// The account with that row id.
     pub(super) fn rank(&self, id: i64) -> anyhow::Result<Rank> {
         let rank = self.ranks.get(&id).copied();
         rank.with_context(|| format!("the ledger refers to account {id}, which it does not have"))
@@ -56,7 +56,7 @@ impl Accounts {
         &self.by_name[rank.0 as usize]
     }
 
-    /// What each account has been credited and not been paid, in base units, where that is not 0.
+    /// Balance of each account (credits less payments), in base units, where it is not 0.
     pub(super) fn balances(&self, sql: &mut dyn Sql) -> anyhow::Result<BTreeMap<Rank, i64>> {
         let rows = sql
             .query(

@@ -1,9 +1,9 @@
-//! Whether the transaction that a wallet has made is the payment that was asked for.
+//! Checks that the transaction made by a wallet is the payment that was asked for.
 //!
-//! It is judged by its bytes and by what the node says of the coins it spends; nothing that the
-//! wallet says of it is believed. After this it is stored and can never be taken back, so it must
-//! be one that nodes pass on (hsd lib/primitives/tx.js, checkStandard and hasStandardInputs). Only
-//! the signatures themselves are not verified here: the node does that when it gets it.
+//! The check uses the transaction's bytes and the node's record of the coins it spends; nothing that the
+//! wallet says is believed. After this the transaction is stored and can never be taken back, so it must be
+//! one that nodes relay (hsd lib/primitives/tx.js, checkStandard and hasStandardInputs). Only the signatures
+//! themselves are not verified here: the node does that when it gets it.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ use super::payee::Payee;
 use super::payment::Signed;
 use crate::limits::PAYMENT_WEIGHT_MAX;
 
-/// Sizes of a signature with its type, and of a public key.
+/// Bytes of a signature with its type, and of a public key.
 const WITNESS_SIZES: [usize; 2] = [65, 33];
 
-/// Size of the hash of a public key.
+/// Bytes of the hash of a public key.
 const KEY_HASH_BYTES: usize = 20;
 
-/// Reads the wallet's transaction and checks it completely.
+/// Parses the wallet's transaction and checks it completely.
 pub(super) fn check(
     raw: String,
     payees: &[Payee],
@@ -61,14 +61,14 @@ pub(super) fn check(
     Ok((signed, tx))
 }
 
-/// A transaction in hex.
+/// Parses a transaction in hex.
 pub(super) fn parse(raw: &str) -> anyhow::Result<Transaction> {
     unhex(raw)
         .and_then(|bytes| Transaction::parse(&bytes))
         .context("it is not a transaction")
 }
 
-/// That every account gets its amount, and that nobody else does; gives the change.
+/// Checks that every account gets its amount and nobody else gets anything; returns the change.
 fn judge_outputs<'a>(
     tx: &'a Transaction,
     payees: &[Payee],
@@ -98,7 +98,7 @@ fn judge_outputs<'a>(
     Ok(change)
 }
 
-/// That it can be mined at once, is signed, and pays a fee in bounds; gives the fee.
+/// Checks that it can be mined at once, is signed, and pays a fee within bounds; returns the fee.
 fn judge_inputs(tx: &Transaction, coins: &[Coin], fee_max: u64) -> anyhow::Result<u64> {
     ensure!(
         tx.version == 0 && tx.locktime == 0,
@@ -118,7 +118,7 @@ fn judge_inputs(tx: &Transaction, coins: &[Coin], fee_max: u64) -> anyhow::Resul
     let fee = spent
         .checked_sub(paid)
         .context("it pays more than it spends")?;
-    // The least that nodes pass on: 1000 base units for 1000 virtual bytes.
+    // Lowest fee that nodes relay: 1000 base units for 1000 virtual bytes.
     let least = tx.weight.div_ceil(4) as u64;
     ensure!(
         fee >= least,

@@ -50,7 +50,7 @@ fn good() -> (Transaction, Vec<Payee>, Vec<Coin>) {
     (tx, payees, vec![coin.clone(), coin])
 }
 
-/// The fee and the change, or what is wrong.
+/// The fee and the change, or the reason for a refusal.
 fn judge(
     tx: &Transaction,
     payees: &[Payee],
@@ -66,7 +66,7 @@ fn what_was_asked_for_passes() {
     let (mut tx, payees, coins) = good();
     let change = output(9, 490_000);
     assert_eq!(judge(&tx, &payees, &coins), Ok((10_000, Some(change))));
-    // Without change, the rest being the fee.
+    // Without change: the rest is the fee.
     let (_, _, mut exact) = good();
     tx.outputs.remove(1);
     exact[1].value = 509_000;
@@ -84,7 +84,7 @@ fn two_accounts_with_one_address_are_both_paid() {
     tx.outputs[2].value = 300_000;
     tx.outputs[1].value = 1_390_000;
     assert!(judge(&tx, &payees, &coins).is_ok());
-    // One of the two alike is missing.
+    // One of the two equal outputs is missing.
     tx.outputs.remove(2);
     let told = judge(&tx, &payees, &coins).unwrap_err();
     assert!(

@@ -1,10 +1,9 @@
-//! Which blocks are to be settled, and how the reward of one is divided.
+//! Selects the blocks to be settled, and divides the reward of one.
 //!
-//! Rounds are cut by height: that of a block begins above the highest lower block of the pool on
-//! the main chain. So a block is due only when every lower one has found its end, lost ones for good.
-//! What cannot be divided exactly any more is never divided. A lower block
-//! that was paid by other means cuts the round as well, even if it was orphaned since: its work
-//! is not paid again.
+//! Rounds are cut by height: the round of a block begins above the highest lower block of the pool on the
+//! main chain. So a block is due only when every lower one is final, lost ones for good. A reward that cannot
+//! be divided exactly any more is never divided. A lower block that was paid by other means cuts the round as
+//! well, even if it was orphaned since: its work is not paid again.
 
 use std::collections::BTreeMap;
 
@@ -26,44 +25,44 @@ pub(super) struct Due {
     pub(super) height: u32,
     /// In base units.
     pub(super) reward: u64,
-    /// The network's, of the block; 0 where it is not known.
+    /// Network difficulty of the block; 0 if it is not known.
     difficulty: f64,
 }
 
-/// A block whose end is not known yet.
+/// A block that is not final yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unsure {
     pub(super) hash: String,
     pub(super) height: u32,
     pub(super) reward: u64,
-    /// `found` or `accepted`; else it is lost, and not for good.
+    /// `found` or `accepted`; any other state means lost, but not for good.
     pub(super) state: String,
 }
 
-/// A reward divided, and over what.
+/// A divided reward, and the round or window it was divided over.
 #[derive(Debug)]
 pub(super) struct Division {
     pub(super) block: Due,
-    /// The height below the round; `None` where no lower block is known.
+    /// The height below the round; `None` if there is no lower block.
     pub(super) cut: Option<u32>,
     /// The first height with work in it.
     pub(super) from_height: u32,
-    /// Number of shares in it; those of a height that counts in part, whole.
+    /// Number of shares in it; those of a height that counts in part are counted whole.
     pub(super) shares: u64,
     pub(super) split: Split<Rank>,
-    /// All work that belongs to it is there; else the reward must not be divided.
+    /// All work belonging to it is in the ledger; otherwise the reward must not be divided.
     pub(super) is_whole: bool,
 }
 
-/// Blocks that have no settlement, by height.
+/// Blocks without a settlement, by height.
 pub(super) struct Unsettled {
-    /// Those that are due, from below.
+    /// Blocks that are due, lowest first.
     pub(super) due: Vec<Due>,
-    /// Those that are not because of a lower block.
+    /// Blocks that wait for a lower block.
     pub(super) behind: Vec<Due>,
-    /// Those whose credit may not all be here yet.
+    /// Blocks whose credit may not all have been shipped yet.
     pub(super) unshipped: Vec<Due>,
-    /// Those whose work nobody can tell any more from that of the next round.
+    /// Blocks whose work can no longer be told from that of the next round.
     pub(super) inexact: Vec<Due>,
 }
 
@@ -110,12 +109,12 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
     })
 }
 
-/// The heights at which rounds end, read once for questions about many blocks: there may be thousands of a
+/// Heights at which rounds end, read once for questions about many blocks: there may be thousands of one
 /// height.
 #[derive(Default)]
 pub(crate) struct Cuts {
     heights: Vec<u32>,
-    /// What was found of a height last.
+    /// The height that was looked up last, and the result.
     inexact: Option<(u32, bool)>,
 }
 
@@ -138,14 +137,14 @@ impl Cuts {
         })
     }
 
-    /// The highest lower one: what [`cut_below`] says.
+    /// The highest of them below `height`, as [`cut_below`] finds it.
     pub(crate) fn below(&self, height: u32) -> Option<u32> {
         let count = self.heights.partition_point(|cut| *cut < height);
         count.checked_sub(1).map(|at| self.heights[at])
     }
 
-    /// Whether the round of a block at this height can be cut no more: it, or the block below it, came to
-    /// be known after credit had been merged across its height.
+    /// True if the round of a block at this height can no longer be cut: the block, or the one below it,
+    /// became known after credit had been merged across its height.
     pub(crate) fn is_inexact(&mut self, sql: &mut dyn Sql, height: u32) -> anyhow::Result<bool> {
         if let Some((_, is_inexact)) = self.inexact.filter(|(known, _)| *known == height) {
             return Ok(is_inexact);
@@ -159,8 +158,8 @@ impl Cuts {
     }
 }
 
-/// Blocks whose end is not known, by height. One that was paid by other means is none. A lost one
-/// may yet end a round until it is lost for good.
+/// Blocks that are not final, by height, except those paid by other means. A lost one may yet end a round
+/// until it is lost for good.
 pub(super) fn unsure(sql: &mut dyn Sql) -> anyhow::Result<Vec<Unsure>> {
     let rows = sql
         .query(
@@ -199,7 +198,7 @@ pub(crate) fn cut_below(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option
     Ok(row.get(0)?)
 }
 
-/// Whether nothing has changed that the division rests on.
+/// True if nothing has changed that the division depends on.
 pub(super) fn still_holds(
     sql: &mut dyn Sql,
     fleet: &Fleet,
@@ -210,7 +209,7 @@ pub(super) fn still_holds(
     Ok(due.contains(block) && cut_below(sql, block.height)? == division.cut)
 }
 
-/// Divides a block's reward. To be called in the transaction that read the block and accounts.
+/// Divides a block's reward. Must be called in the transaction that read the block and the accounts.
 pub(super) fn divide(
     sql: &mut dyn Sql,
     accounts: &Accounts,
@@ -222,7 +221,7 @@ pub(super) fn divide(
         (Scheme::Pplns { window }, Some(network)) => {
             window_work(sql, accounts, Window::new(window, network), block.height)
         }
-        // An imported block's difficulty is not known: it is divided over its own round.
+        // The difficulty of an imported block is not known, so it is divided over its own round.
         (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(sql, accounts, cut, block.height),
     };
     let work =
@@ -239,7 +238,7 @@ pub(super) fn divide(
     })
 }
 
-/// What each account, by its number, earns of a reward that is divided over the block's round.
+/// Credit of each account, by row id, when a reward is divided over the block's round.
 pub(crate) fn divided_over_its_round(
     sql: &mut dyn Sql,
     height: u32,
@@ -256,12 +255,12 @@ pub(crate) fn divided_over_its_round(
         .collect())
 }
 
-/// Work in an interval of heights.
+/// SQL for the work in an interval of heights.
 const WORK: &str = "\
     SELECT account, difficulty, CAST(sum(count) AS BIGINT) FROM credit
     WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty";
 
-/// Up to which height credit was deleted; -1 where none was.
+/// Height up to which credit was deleted; -1 if none was.
 pub(crate) fn pruned_to(sql: &mut dyn Sql) -> anyhow::Result<i64> {
     let row = sql
         .query_one("SELECT pruned_to FROM meta", &[])
@@ -269,8 +268,8 @@ pub(crate) fn pruned_to(sql: &mut dyn Sql) -> anyhow::Result<i64> {
     Ok(row.get(0)?)
 }
 
-/// Whether a block that was divided before, and whose settlement was reversed, has the credit still
-/// that it was divided over, as far as that is above a height.
+/// True if a block whose settlement was reversed still has, above a height, all the credit that it was
+/// divided over before.
 pub(crate) fn is_whole(
     sql: &mut dyn Sql,
     block: &str,
@@ -318,8 +317,8 @@ fn round_work(
     })
 }
 
-/// Goes down by the spans within which the server merges old credit: the same work is in the window
-/// whether it was merged before or not.
+/// Collects the window's work downwards in the spans within which the server merges old credit, so that the
+/// window contains the same work whether it was merged or not.
 fn window_work(
     sql: &mut dyn Sql,
     accounts: &Accounts,
@@ -346,14 +345,14 @@ fn window_work(
         next = below;
     }
     if !window.is_full() {
-        // A shorter history counts whole.
+        // A history shorter than the window counts whole.
         worked.below = -1;
     }
     worked.weights = window.into_weights();
     Ok(worked)
 }
 
-/// Each account's work in an interval of heights, and how many shares that is.
+/// Work of each account in an interval of heights, and the number of shares.
 fn sum_work(
     sql: &mut dyn Sql,
     accounts: &Accounts,
@@ -372,7 +371,7 @@ fn sum_work(
     Ok((weights, shares))
 }
 
-/// The work of a row: its difficulty and, in the next column, how many shares.
+/// Work of a row: its difficulty and, in the next column, its number of shares.
 pub(super) fn weight(row: &Row, column: usize) -> Result<(Weight, u64), SqlError> {
     let difficulty: f64 = row.get(column)?;
     let count = row.get(column + 1)?;

@@ -1,8 +1,8 @@
-//! What has become of a transaction that was signed.
+//! Finds out the state of a signed transaction.
 //!
-//! Only one answer lets its accounts be paid anew: [`Fate::Replaced`], with a proof that the node
-//! itself confirms. Whatever is not known is [`Fate::Unknown`]: the wallet may have been restored,
-//! the node may be behind, and a transaction that a node refuses today may be mined tomorrow.
+//! Only one answer allows its accounts to be paid again: [`Fate::Replaced`], with a proof that the node
+//! itself confirms. Anything uncertain is [`Fate::Unknown`]: the wallet may have been restored, the node may
+//! be behind, and a transaction that a node refuses today may be mined tomorrow.
 
 use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::Hash;
@@ -11,35 +11,35 @@ use super::check::parse;
 use super::hsd::{Known, Node, Wallet};
 use crate::limits::{HISTORY_PAGES_MAX, OUTPUTS_ASKED_MAX};
 
-/// How far before a payment's time its rival's block may be dated, in seconds: clocks and blocks'
-/// times disagree by hours.
+/// Seconds by which the block of a conflicting transaction may be dated before the payment: clocks and block
+/// times differ by hours.
 const DATES_DIFFER_S: u64 = 24 * 60 * 60;
 
-/// What has become of a transaction.
+/// State of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is in a block of the main chain; the tip's has depth 1.
+    /// It is in a block of the main chain; a block at the tip has depth 1.
     Mined { depth: u32 },
-    /// It waits in the node's mempool.
+    /// It is in the node's mempool.
     Waits,
-    /// It can never be mined: another transaction has spent one of its inputs, as deep in the main
-    /// chain as coinbases must be to be spent.
+    /// It can never be mined: another transaction has spent one of its inputs, as deep in the main chain as
+    /// coinbases must be to be spent.
     Replaced { by: Hash, depth: u32 },
-    /// Another transaction has spent one of its inputs, not deep enough to be sure.
+    /// Another transaction has spent one of its inputs, but not deep enough to be final.
     Contested { by: Hash, depth: u32 },
-    /// Nobody can tell.
+    /// Not known.
     Unknown,
 }
 
-/// Asks the node and the wallet. `created_at`: when the payment began, Unix seconds; `maturity`:
-/// how deep is for ever, in blocks.
+/// Asks the node and the wallet. `created_at` is the payment's time in Unix seconds; `maturity` is the depth,
+/// in blocks, that counts as final.
 pub(super) fn fate(
     tx: &Transaction,
     (node, wallet): (&Node, &Wallet),
     created_at: u64,
     maturity: u32,
 ) -> anyhow::Result<Fate> {
-    // The mempool is asked first: what leaves it for a block meanwhile is found there.
+    // The mempool is asked first: a transaction that moves to a block meanwhile is found there.
     if node.has_in_mempool(&tx.txid)? {
         return Ok(Fate::Waits);
     }
@@ -58,8 +58,8 @@ pub(super) fn fate(
     rival(tx, &taken, (node, wallet), created_at, maturity)
 }
 
-/// How deep it is in the main chain: the wallet knows its block, and the node whether that counts.
-/// Where the wallet does not know it, the node may still have one of its outputs unspent.
+/// Depth in the main chain: the wallet names the block, and the node tells whether it is on the main chain.
+/// If the wallet does not know the block, the node may still have one of the outputs unspent.
 fn depth(tx: &Transaction, node: &Node, wallet: &Wallet) -> anyhow::Result<Option<u32>> {
     if let Some(block) = wallet.transaction(&tx.txid)?.and_then(|known| known.block)
         && let Some(depth) = node.depth_of(&block)?
@@ -80,9 +80,9 @@ fn depth(tx: &Transaction, node: &Node, wallet: &Wallet) -> anyhow::Result<Optio
     Ok(None)
 }
 
-/// Looks through the wallet's history, from the newest on, for who spent an input. What the wallet
-/// says only points the way: the bytes say what is spent, and the node whether the block counts and
-/// holds that transaction.
+/// Searches the wallet's history, newest first, for the transaction that spent an input. The wallet only
+/// gives the candidates: the bytes tell what is spent, and the node tells whether the block is on the main
+/// chain and contains that transaction.
 fn rival(
     tx: &Transaction,
     taken: &[Outpoint],
@@ -122,7 +122,7 @@ fn rival(
     Ok(Fate::Unknown)
 }
 
-/// The block of a transaction that is not ours and spends what ours spends.
+/// The block of another transaction that spends one of the inputs of ours.
 fn spender(tx: &Transaction, taken: &[Outpoint], known: &Known) -> Option<Hash> {
     let block = known.block?;
     let other = parse(&known.raw).ok()?;

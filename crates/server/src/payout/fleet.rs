@@ -1,9 +1,9 @@
-//! The servers whose credit a payout waits for, where several share a ledger.
+//! The servers whose credit a payout waits for, if several share a ledger.
 //!
-//! A server ships what it has gathered a little later, or much later when it could not. What it owes
-//! nobody else knows, so that blocks above the height that it has shipped up to wait. A server is known
-//! by its file, not by its name, which others may have: one that was not seen for a week is not waited
-//! for, nor one that the operator names, nor one that itself has gone on from that file to a later one.
+//! A server ships its credit a little later than it accepts shares, or much later after a failure. Only the
+//! server knows what is still to come, so blocks above the height that it has shipped up to wait. A server is
+//! identified by its file, not by its name, which others may have. Not waited for are servers that were not
+//! seen for a week, those that the operator names, and files that their server has replaced by a later one.
 
 use std::time::Duration;
 
@@ -14,30 +14,30 @@ use crate::limits::SERVER_AWAITED;
 use crate::sql::{Db, Sql};
 use crate::values;
 
-/// A server's ledger file, as the shared ledger knows it.
+/// A server's ledger file, as recorded in the shared ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Its number there.
     pub number: i64,
     /// Its name: untrusted text.
     pub label: String,
-    /// How long ago it was seen.
+    /// Time since it was last seen.
     pub seen: Duration,
-    /// Up to which height its credit is here; none before its first.
+    /// Height up to which its credit is in the shared ledger; `None` before its first batch.
     pub shipped_tip: Option<u32>,
-    /// Whether blocks above that wait for it.
+    /// Blocks above that height wait for it.
     pub is_awaited: bool,
 }
 
-/// See the module.
+/// The servers that a payout waits for.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     is_shared: bool,
-    /// Numbers of those that are not waited for.
+    /// Numbers of the servers that are not waited for.
     without: Vec<i64>,
 }
 
-/// Up to which height all credit and all blocks of a shared ledger's servers are there.
+/// Height up to which all credit and all blocks of a shared ledger's servers are in it.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -50,10 +50,10 @@ pub(crate) fn shipped_by_all(sql: &mut dyn Sql) -> anyhow::Result<i64> {
 }
 
 impl Fleet {
-    /// That of a ledger, without those that are given, each by its name or as `#` and its number.
+    /// The servers of a ledger without those given, each by its name or as `#` and its number.
     ///
     /// # Errors
-    /// When it has no such server, or several of one name.
+    /// When it has no such server, or several of that name.
     pub fn of(db: &mut Db, without: &[String]) -> anyhow::Result<Self> {
         let mut fleet = Self {
             is_shared: matches!(db, Db::Postgres(_)),
@@ -80,7 +80,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// All that were ever seen, by name. None where the ledger is a file.
+    /// All servers that were ever seen, by name; none if the ledger is a file.
     pub(super) fn servers(&self, sql: &mut dyn Sql) -> anyhow::Result<Vec<Server>> {
         if !self.is_shared {
             return Ok(Vec::new());
@@ -111,7 +111,7 @@ impl Fleet {
         servers.collect()
     }
 
-    /// Up to which height all credit is here.
+    /// Height up to which all credit is in the ledger.
     pub(super) fn shipped(&self, sql: &mut dyn Sql) -> anyhow::Result<i64> {
         let servers = self.servers(sql)?;
         let awaited = servers.iter().filter(|server| server.is_awaited);

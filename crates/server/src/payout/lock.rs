@@ -1,8 +1,8 @@
-//! One payout process at a time for a ledger.
+//! Lock that allows one payout process at a time for a ledger.
 //!
-//! Of a file the operating system holds the lock, and lets go of it when the process ends, however it
-//! ends. The lock's file stays: removing it would let two processes hold locks on two files of one
-//! name. In PostgreSQL it is the lock on a row, in a transaction that lasts until the end.
+//! For a file it is a lock of the operating system, which releases it when the process ends, however it ends.
+//! The lock file stays: removing it would let two processes hold locks on two files of one name. In
+//! PostgreSQL it is a row lock, in a transaction that lasts until the end.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,10 +16,10 @@ use crate::cluster::address::Address;
 use crate::ledger_tools::Place;
 use crate::sql::SqlError;
 
-/// What such a session is called, for whoever looks at the server's.
+/// Application name of such a session, for the server's list of sessions.
 const SESSION: &str = "hstratum payout";
 
-/// Held until it is dropped.
+/// The lock, held until dropped.
 pub struct PayoutLock(Held);
 
 enum Held {
@@ -28,7 +28,7 @@ enum Held {
 }
 
 impl PayoutLock {
-    /// Takes the lock of a ledger. Two names of one ledger have the same lock.
+    /// Takes the lock of a ledger. Two paths of one ledger have the same lock.
     ///
     /// # Errors
     /// When another process holds it, which is named, or it cannot be taken.
@@ -39,10 +39,10 @@ impl PayoutLock {
         }))
     }
 
-    /// That it is still held: the connection to a server may be lost.
+    /// Checks that it is still held: the connection to a server may have been lost.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is no longer held.
     pub fn check(&mut self) -> anyhow::Result<()> {
         if let Held::Row(client) = &mut self.0 {
             client
@@ -54,7 +54,7 @@ impl PayoutLock {
     }
 }
 
-/// `<path>.payout-lock`.
+/// Locks `<path>.payout-lock`.
 fn lock_file(path: &Path) -> anyhow::Result<File> {
     let ledger = path
         .canonicalize()
@@ -85,8 +85,8 @@ fn lock_row(address: &Address) -> anyhow::Result<Client> {
     let pid = std::process::id();
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
-    // It is idle for as long as the payout lasts; what ends it is the end of its process, or machine.
-    // A name is cut at 63 bytes.
+    // The session is idle as long as the payout lasts, and must end only with its process or machine. The
+    // application name is cut at 63 bytes.
     let name = format!("{SESSION}, process {pid} on {host:.24}").replace('\'', "");
     client
         .batch_execute(&format!(
@@ -111,7 +111,7 @@ fn lock_row(address: &Address) -> anyhow::Result<Client> {
     }
 }
 
-/// The sessions of payouts that the server knows.
+/// The payout sessions that the server knows.
 fn holders(address: &Address) -> Result<String, SqlError> {
     let rows = address.connect()?.query(
         "SELECT application_name, CAST(extract(epoch FROM now() - xact_start) AS BIGINT)

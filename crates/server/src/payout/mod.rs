@@ -1,15 +1,13 @@
-//! Money: who has earned what, and who is to be paid.
+//! Money: what accounts have earned, and how they are paid.
 //!
-//! A block whose reward can be spent is settled: its reward is divided among accounts once, by
-//! `settle`. What an account was credited and not yet paid is its balance; `payees` says whose is
-//! due and where it goes. `plan` foretells both and writes nothing. The arithmetic is in
-//! `hstratum_core::accounting::payout`. A `Sender` pays: it has hsd's wallet make a transaction and hsd's node
-//! send it.
+//! A block whose reward can be spent is settled: its reward is divided among accounts once, by `settle`.
+//! Credits less payments of an account are its balance; `payees` lists the balances that are due, with their
+//! addresses. `plan` computes both without writing. The arithmetic is in `hstratum_core::accounting::payout`.
+//! A `Sender` pays: it has hsd's wallet make a transaction and hsd's node send it.
 //!
-//! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; what is
-//! half written is 'preparing' and counts for nothing. One process at a time does any of this:
-//! it holds [`PayoutLock`]. Its writes are transactions far below 10 ms, since the server's own
-//! wait for them.
+//! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; half-written rows
+//! are 'preparing' and count for nothing. One process at a time does any of this: it holds [`PayoutLock`].
+//! Its write transactions are far shorter than 10 ms, since those of the server wait for them.
 
 mod account;
 mod check;
@@ -40,14 +38,14 @@ pub use send::{Sender, Step};
 pub use settle::{Change, Settled, incomplete, settle};
 pub use witness::{check_blocks, check_node};
 
-/// How a reward is divided.
+/// Method of dividing a reward.
 #[derive(Debug, Clone, Copy)]
 pub enum Scheme {
-    /// Over the work of the block's round: the heights above the pool's last block.
+    /// Over the work of the block's round: the heights above the pool's previous block.
     Prop,
     /// Over the last work before the block, whichever round it was in.
     Pplns {
-        /// How much work that is, in network difficulties of the block.
+        /// Amount of that work, in network difficulties of the block.
         window: Decimal,
     },
 }
@@ -62,7 +60,7 @@ impl Scheme {
         }
     }
 
-    /// The window as the ledger has it: a decimal number, or empty.
+    /// The window as stored in the ledger: a decimal number, or empty.
     #[must_use]
     pub fn window(self) -> String {
         match self {
@@ -72,12 +70,12 @@ impl Scheme {
     }
 }
 
-/// What the pool has promised its miners.
+/// Terms between the pool and its miners.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// How a reward is divided.
+    /// Method of dividing a reward.
     pub scheme: Scheme,
-    /// What the pool keeps of it.
+    /// The pool's share of it.
     pub fee: FeePpm,
     /// The balance from which an account is paid, in base units.
     pub threshold: u64,

@@ -1,4 +1,4 @@
-//! Who is paid, where, and who waits and why.
+//! Accounts that are due for payment, and the reasons why others wait.
 
 use hstratum_core::chain::address::{Address, Network};
 
@@ -18,23 +18,23 @@ pub struct Payee {
     pub amount: u64,
 }
 
-/// The least that nodes pass on to either kind of address, in base units (hsd
-/// lib/primitives/output.js, getDustThreshold): 297 to a key, 333 to a script.
+/// Smallest output that nodes relay to either kind of address, in base units (hsd lib/primitives/output.js,
+/// getDustThreshold): 297 to a key, 333 to a script.
 const DUST: u64 = 333;
 
-/// Why an account is paid nothing.
+/// Reason why an account is not paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// It was paid more than it has earned, after a block was lost.
     Owes,
-    /// Its balance is below the threshold, or so small that nodes would not pass it on.
+    /// Its balance is below the threshold, or so small that nodes would not relay the output.
     BelowThreshold,
-    /// It has no address that can be paid to: none was set, and its name is none.
+    /// It has no payable address: none was set, and its name is not an address.
     NoAddress,
 }
 
-/// Everybody whose balance has come to the threshold and who has an address, by name. Nobody with
-/// a balance below 333 base units, whatever the threshold: nodes would not pass it on.
+/// All accounts with an address whose balance reaches the threshold, by name. A balance below 333 base units
+/// is never due, whatever the threshold: nodes would not relay the output.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -57,7 +57,7 @@ pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<V
     Ok(due.collect())
 }
 
-/// Where an account of that balance is paid, and how much.
+/// Decides whether an account with that balance is paid, where, and how much.
 pub(super) fn judge(
     account: &Account,
     balance: i64,

@@ -1,9 +1,9 @@
-//! The rows of `payments`: what is being paid, from the plan to the chain.
+//! The rows of `payments`, from the plan to the confirmed transaction.
 //!
-//! A payment goes through its states in one direction, each step one small transaction:
-//! preparing → open → signed → sent → confirmed, or abandoned. What is 'preparing' counts for
-//! nothing; from 'open' on its amounts are taken from the balances. Until it is 'signed' nobody
-//! has a transaction that could pay it, so it may be deleted; after that it may not.
+//! A payment goes through its states in one direction, each step in one small transaction: preparing → open →
+//! signed → sent → confirmed, or abandoned. A 'preparing' payment counts for nothing; from 'open' on its
+//! amounts are deducted from the balances. Until it is 'signed' nobody has a transaction that could pay it,
+//! so it may be deleted; after that it may not.
 
 use anyhow::{Context, bail};
 
@@ -13,16 +13,16 @@ use crate::sql::{Db, Sql, Value};
 use crate::values;
 use hstratum_core::counted::counted;
 
-/// How far a payment has come.
+/// State of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentState {
     /// Being written.
     Preparing,
-    /// Its amounts are taken from the balances.
+    /// Its amounts are deducted from the balances.
     Open,
     /// Its transaction is stored.
     Signed,
-    /// A node has taken its transaction.
+    /// A node has accepted its transaction.
     Sent,
     /// Its transaction is deep in the chain.
     Confirmed,
@@ -58,7 +58,7 @@ impl PaymentState {
     }
 }
 
-/// A signed transaction, as it is stored.
+/// A signed transaction, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signed {
     /// 64 hex digits.
@@ -74,13 +74,13 @@ pub(super) struct Signed {
 pub(super) struct Unfinished {
     pub(super) id: i64,
     pub(super) state: PaymentState,
-    /// There from 'signed' on.
+    /// Present from 'signed' on.
     pub(super) signed: Option<Signed>,
     /// Unix seconds.
     pub(super) created_at: u64,
 }
 
-/// The payment of the wallet that is on its way. There is one at most.
+/// The wallet's unfinished payment. There is at most one.
 pub(super) fn unfinished(sql: &mut dyn Sql, wallet: &str) -> anyhow::Result<Option<Unfinished>> {
     let row = sql
         .query_opt(
@@ -147,7 +147,7 @@ fn discard_in_slices(db: &mut Db, id: i64) -> anyhow::Result<()> {
     change_one(db, delete, &values![id])
 }
 
-/// Takes the amounts from the balances of those who are paid; gives the payment's row.
+/// Deducts the amounts from the balances of the payees; returns the payment's row id.
 pub(super) fn open(
     db: &mut Db,
     wallet: &str,
@@ -191,7 +191,7 @@ fn open_in_slices(
     Ok(id)
 }
 
-/// The payment comes into force, unless an account would be paid what it does not have.
+/// Puts the payment into force, unless an account would be paid more than its balance.
 fn take(sql: &mut dyn Sql, id: i64) -> anyhow::Result<()> {
     let overdrawn: i64 = sql
         .query_one(
@@ -210,7 +210,7 @@ fn take(sql: &mut dyn Sql, id: i64) -> anyhow::Result<()> {
     expect_one(sql.execute(open, &values![id])?)
 }
 
-/// Stores the transaction that pays. From here on the payment is never forgotten.
+/// Stores the signed transaction. From here on the payment is never deleted.
 pub(super) fn store(db: &mut Db, id: i64, signed: &Signed, now_unix_s: u64) -> anyhow::Result<()> {
     let fee = signed_amount(signed.network_fee)?;
     let now = signed_amount(now_unix_s)?;
@@ -224,7 +224,7 @@ pub(super) fn store(db: &mut Db, id: i64, signed: &Signed, now_unix_s: u64) -> a
     .with_context(|| format!("failed to store the transaction of payment {id}"))
 }
 
-/// Records how far a signed payment has come.
+/// Records the new state of a signed payment.
 pub(super) fn mark(
     db: &mut Db,
     id: i64,

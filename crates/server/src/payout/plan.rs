@@ -1,4 +1,4 @@
-//! What settling and paying would do now, without doing it.
+//! Computes what settling and paying would do now, without doing it.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use crate::sql::{Db, Sql};
 use crate::store::evidence;
 use crate::values;
 
-/// What would happen. All amounts in base units.
+/// Effects of settling and paying now. All amounts in base units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Blocks that would be settled, by height.
     pub blocks: Vec<BlockPlan>,
-    /// The highest tip that the ledger was shown: what it says of blocks holds by that.
+    /// The highest tip that the ledger was shown; states of blocks are as of that tip.
     pub tip: Option<Tip>,
-    /// Settlements that would be reversed, since their block is lost.
+    /// Settlements that would be reversed because their block is lost.
     pub reversals: Vec<Settled>,
     /// Blocks that wait, by height.
     pub held: Vec<Held>,
-    /// The servers that share the ledger, by name; none where it is a file.
+    /// The servers that share the ledger, by name; none if it is a file.
     pub servers: Vec<Server>,
     /// Every account that is credited or has a balance before or after, by name.
     pub accounts: Vec<AccountPlan>,
@@ -43,15 +43,15 @@ pub struct BlockPlan {
     pub from_height: u32,
     /// Number of shares in it.
     pub shares: u64,
-    /// What it paid.
+    /// Its reward.
     pub reward: u64,
     /// The pool's fee.
     pub fee: u64,
-    /// What nobody has earned.
+    /// Part of the reward that nobody has earned.
     pub remainder: u64,
-    /// What accounts are credited.
+    /// Sum of the credits.
     pub credited: u64,
-    /// Account, by its name, to what it is credited.
+    /// Credit by account name.
     pub credits: BTreeMap<String, u64>,
 }
 
@@ -62,20 +62,20 @@ pub struct Held {
     pub hash: String,
     /// Its height.
     pub height: u32,
-    /// What it pays.
+    /// Its reward.
     pub reward: u64,
-    /// Why it waits.
+    /// Reason why it waits.
     pub reason: Reason,
 }
 
-/// Why a block is not settled.
+/// Reason why a block is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The node has not said what it thinks of it.
+    /// The node has given no verdict on it.
     Unanswered,
     /// Its reward cannot be spent yet.
     Immature,
-    /// A block at this lower height has not found its end.
+    /// A block at this lower height is not final.
     Behind(u32),
     /// A server has not shipped all of its round.
     Unshipped,
@@ -83,12 +83,12 @@ pub enum Reason {
     Lost,
     /// Credit that belongs to it is gone: it can never be divided exactly.
     Incomplete,
-    /// It, or the block below it, came after credit had been merged across its height: whose work belongs
-    /// to it, nobody can tell any more.
+    /// It, or the block below it, became known after credit had been merged across its height, so its work
+    /// can no longer be told from that of others.
     Inexact,
 }
 
-/// What an account would have.
+/// An account after the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountPlan {
     /// Its row in `accounts`.
@@ -97,15 +97,15 @@ pub struct AccountPlan {
     pub name: String,
     /// Its balance now.
     pub carried: i64,
-    /// What the blocks of the plan credit, less what its reversals take.
+    /// Credits of the plan's blocks, less those taken back by its reversals.
     pub credited: i64,
-    /// Its balance then: the sum of the two.
+    /// Its balance after the plan: the sum of the two.
     pub balance: i64,
-    /// What would become of it.
+    /// Decision on that balance.
     pub outcome: Outcome,
 }
 
-/// What becomes of a balance.
+/// Decision on a balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All of it is due at this address.
@@ -119,7 +119,7 @@ pub enum Outcome {
     Waits(Wait),
 }
 
-/// Foretells what settling and paying would do now. Reads only, from one state of the ledger.
+/// Computes what settling and paying would do now. Reads only, from one state of the ledger.
 ///
 /// # Errors
 /// When the ledger cannot be read or is of another network.

@@ -1,7 +1,7 @@
-//! Deleting credit that nobody needs any more.
+//! Deletes credit that is no longer needed.
 //!
-//! Credit is kept until it is paid for. It goes when no reorganisation that a node still follows
-//! could ask for it again and no window reaches it; in doubt it stays.
+//! Credit is kept until it is paid for. It is deleted when no reorganisation that a node still follows could
+//! need it again and no PPLNS window reaches it; in doubt it stays.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::sql::{Db, Sql};
 use crate::store::evidence;
 use crate::values;
 
-/// How many times deeper than a spendable reward a settled block must be.
+/// Depth of a settled block before its credit is deleted, in coinbase maturities.
 const MATURITIES_DEEP: u32 = 2;
 
 /// Deletes the rows of credit at and below the highest pool block that
@@ -27,7 +27,7 @@ const MATURITIES_DEEP: u32 = 2;
 /// - if there ever was a settlement by PPLNS, is older than what twice the greatest of their
 ///   windows reaches, at the greatest network difficulty since.
 ///
-/// The caller holds the payout lock. Returns how many rows were deleted.
+/// The caller holds the payout lock. Returns the number of deleted rows.
 ///
 /// # Errors
 /// When the ledger cannot be read or written. What was deleted stays deleted.
@@ -37,7 +37,7 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
     let Some(height) = floor.context("failed to read the ledger")? else {
         return Ok(0);
     };
-    // Before any of it is: what is left of a round is never divided for the whole.
+    // Recorded before anything is deleted: the rest of a round must never be divided as if it were whole.
     db.write(|sql: &mut dyn Sql| {
         sql.execute(
             "UPDATE meta SET pruned_to = ?1 WHERE pruned_to < ?1",
@@ -67,7 +67,7 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
     Ok(deleted)
 }
 
-/// Up to which height credit may go.
+/// Height up to which credit may be deleted.
 fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
     let tip = evidence::highest(sql)?.map(|tip| tip.height.0);
     let depth = network.coinbase_maturity() * MATURITIES_DEEP;
@@ -93,7 +93,7 @@ fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
     }
 }
 
-/// The height itself, or a lower one where a window may still reach it.
+/// The height itself, or a lower one if a window may still reach it.
 fn below_windows(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<u32>> {
     let windows = "SELECT DISTINCT \"window\" FROM settlements WHERE scheme = 'pplns'";
     let mut lowest = Some(height);

@@ -1,7 +1,7 @@
-//! Paying accounts: one transaction at a time, never twice, forgetting nobody.
+//! Pays accounts: one transaction at a time, never twice, leaving nobody out.
 //!
-//! A payment is written, signed by the wallet, checked, *stored*, locked in the wallet, and only
-//! then given to the node. Killed at any point, the next run goes on:
+//! A payment is written, signed by the wallet, checked, *stored*, locked in the wallet, and only then given
+//! to the node. If the process is killed at any point, the next run continues:
 //!
 //! | it ended | the ledger has | the next run |
 //! |---|---|---|
@@ -39,14 +39,14 @@ use super::witness::check_node;
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
 
-/// How long after a payment's time a transaction in the node's mempool is not given to it again, in
-/// seconds.
+/// Seconds after a payment's time during which a transaction in the node's mempool is not given to the node
+/// again.
 const ANNOUNCED_S: u64 = 60 * 60;
 
-/// Something that a run has done or found. Amounts in base units.
+/// A thing that a run has done or found. Amounts in base units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// What an earlier run had begun and nobody could have paid was deleted.
+    /// A payment that an earlier run had begun, without a transaction, was deleted.
     Discarded {
         /// Row in `payments`.
         payment: i64,
@@ -68,18 +68,18 @@ pub enum Step {
         txid: String,
         /// The transaction that has spent an input of it.
         by: String,
-        /// Blocks above and with that one's.
+        /// Depth of that transaction's block.
         depth: u32,
     },
-    /// A payment is on its way, and no other begins before it has arrived.
+    /// A payment is under way, and no other begins before it is confirmed.
     Waiting {
         /// Row in `payments`.
         payment: i64,
         /// 64 hex digits.
         txid: String,
-        /// 0 where it is in no block.
+        /// 0 if it is in no block.
         depth: u32,
-        /// How deep it must be.
+        /// Depth that it must reach.
         needed: u32,
     },
     /// A payment was made.
@@ -88,42 +88,42 @@ pub enum Step {
         payment: i64,
         /// 64 hex digits.
         txid: String,
-        /// What the network takes, from the pool's fees.
+        /// Fee to the network, paid from the pool's fees.
         network_fee: u64,
-        /// Who was paid.
+        /// The accounts paid.
         payees: Vec<Payee>,
     },
-    /// Accounts that are due and are paid by a later payment.
+    /// Accounts that are due and left to a later payment.
     Left {
-        /// How many.
+        /// Their number.
         accounts: u64,
-        /// What they are owed.
+        /// Sum of their amounts.
         amount: u64,
     },
-    /// Nobody is due.
+    /// No account is due.
     NobodyDue,
 }
 
-/// What is paid with, and from what on.
+/// Node, wallet and limits of payments.
 pub struct Sender<'a> {
     /// The node that transactions are given to.
     pub node: &'a Node,
     /// The wallet that pays.
     pub wallet: &'a Wallet,
-    /// The ledger's.
+    /// The ledger's network.
     pub network: Network,
-    /// The most that a transaction may pay to the network, in base units.
+    /// Highest fee of a transaction, in base units.
     pub fee_max: u64,
     /// Unix seconds.
     pub now: u64,
 }
 
 impl Sender<'_> {
-    /// That the node answers, is of the ledger's network and knows the chain; then that the wallet can
+    /// Checks that the node answers, is of the ledger's network and knows the chain; then that the wallet can
     /// pay.
     ///
     /// # Errors
-    /// What is in the way.
+    /// The check that failed.
     pub fn check(&self, db: &mut Db) -> anyhow::Result<()> {
         let found = self.node.info()?.network;
         let expected = self.network.name();
@@ -137,25 +137,25 @@ impl Sender<'_> {
         self.wallet.check(self.network)
     }
 
-    /// That the node knows at least as much of the chain as the ledger was ever shown: nothing is
-    /// decided by the word of one that does not.
+    /// Checks that the node knows at least as much chain work as the ledger was ever shown: a node that knows
+    /// less decides nothing.
     ///
     /// # Errors
-    /// What is in the way, by the node's name.
+    /// The check that failed, with the node's address.
     fn check_chain(&self, db: &mut Db) -> anyhow::Result<()> {
         check_node(db, self.node).map(drop)
     }
 
-    /// How deep a payment must be, and the coins that pay it.
+    /// Depth required of a payment, and of the coins that it spends.
     fn depth_needed(&self) -> u32 {
         self.network.coinbase_maturity().min(PAYMENT_DEPTH_MAX)
     }
 
-    /// Brings the wallet's payment forward as far as it goes. Gives whether a new one may begin.
-    /// The caller holds the payout lock.
+    /// Advances the wallet's payment as far as possible. Returns whether a new one may begin. The caller
+    /// holds the payout lock.
     ///
     /// # Errors
-    /// What is in the way; the call may be repeated.
+    /// The obstacle; the call may be repeated.
     pub fn advance(&self, db: &mut Db, steps: &mut Vec<Step>) -> anyhow::Result<bool> {
         let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(true);
@@ -200,8 +200,8 @@ impl Sender<'_> {
                 steps.push(self.waiting(id, txid, depth));
                 Ok(false)
             }
-            // hsd takes one that it has for an error, and logs its stack. After an hour peers are told of
-            // it all the same, since there may have been none.
+            // hsd treats a transaction that it already has as an error, and logs a stack trace. After an hour
+            // it is sent all the same, since there may have been no peers before.
             Fate::Waits if self.now < found.created_at.saturating_add(ANNOUNCED_S) => {
                 self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, 0));
@@ -216,10 +216,10 @@ impl Sender<'_> {
         }
     }
 
-    /// What [`Sender::advance`] would do first; changes nothing.
+    /// The first thing that [`Sender::advance`] would do; changes nothing.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When it cannot be determined.
     pub fn foretell(&self, db: &mut Db) -> anyhow::Result<Option<Step>> {
         let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(None);
@@ -251,11 +251,11 @@ impl Sender<'_> {
         Ok(Some(step))
     }
 
-    /// Pays those who are due, as many as one transaction holds. The caller holds the payout lock,
-    /// and [`Sender::advance`] has said that a payment may begin.
+    /// Pays the accounts that are due, as many as one transaction holds. The caller holds the payout lock,
+    /// and [`Sender::advance`] has allowed a payment to begin.
     ///
     /// # Errors
-    /// What is in the way. Nothing is paid then, or the payment is stored and the next run goes on.
+    /// The obstacle. Nothing is paid then, or the payment is stored and the next run continues.
     pub fn pay(&self, db: &mut Db, due: Vec<Payee>, steps: &mut Vec<Step>) -> anyhow::Result<()> {
         let (batch, left) = batch(due);
         if batch.is_empty() {
@@ -266,7 +266,7 @@ impl Sender<'_> {
         let (signed, tx) = match self.create(&batch) {
             Ok(made) => made,
             Err(error) => {
-                // Nobody has a transaction of it: the accounts are due again at once.
+                // No transaction of it exists: the accounts are due again at once.
                 payment::discard(db, id)?;
                 return Err(error);
             }
@@ -290,7 +290,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// A transaction that pays them, signed and checked; nobody else has it.
+    /// Makes a transaction that pays them, signed and checked, which nobody else has.
     fn create(&self, batch: &[Payee]) -> anyhow::Result<(Signed, Transaction)> {
         let outputs: Vec<(String, u64)> = batch
             .iter()
@@ -310,7 +310,7 @@ impl Sender<'_> {
             .context("nothing was paid: the wallet's transaction is not what was asked for")
     }
 
-    /// What to do about a wallet that makes no transaction.
+    /// Adds advice to the error of a wallet that makes no transaction.
     fn explain(&self, error: anyhow::Error, batch: &[Payee]) -> anyhow::Error {
         let said = format!("{error:#}");
         let id = self.wallet.id();
@@ -340,7 +340,7 @@ impl Sender<'_> {
         error.context(format!("nothing was paid: {hint}"))
     }
 
-    /// Keeps others who use the wallet from the coins of a payment.
+    /// Locks a payment's coins in the wallet against its other users.
     fn hold(&self, id: i64, tx: &Transaction) -> anyhow::Result<()> {
         for input in &tx.inputs {
             self.wallet.lock(input.outpoint).with_context(|| {
@@ -355,7 +355,7 @@ impl Sender<'_> {
         fate(tx, parts, created_at, self.network.coinbase_maturity())
     }
 
-    /// Gives a stored transaction to the node and looks whether it has taken it.
+    /// Gives a stored transaction to the node and checks whether it was accepted.
     fn broadcast(
         &self,
         id: i64,
@@ -404,7 +404,7 @@ impl Sender<'_> {
     }
 }
 
-/// The transaction of a payment, which must be the one that was stored.
+/// Parses the transaction of a payment, and checks that it is the one that was stored.
 fn stored(id: i64, signed: &Signed) -> anyhow::Result<Transaction> {
     let damaged = || format!("payment {id} is damaged in the ledger");
     let tx = parse(&signed.raw).with_context(damaged)?;
@@ -414,8 +414,8 @@ fn stored(id: i64, signed: &Signed) -> anyhow::Result<Transaction> {
     Ok(tx)
 }
 
-/// Who is paid now and who later: the largest first. Whoever waits grows, and who was paid begins
-/// at 0, so that nobody waits for ever.
+/// Splits the accounts into those paid now, the largest amounts first, and those paid later. Amounts of
+/// accounts that wait grow, and those paid start at 0 again, so that nobody waits for ever.
 fn batch(mut due: Vec<Payee>) -> (Vec<Payee>, Vec<Payee>) {
     due.sort_by(|a, b| b.amount.cmp(&a.amount).then(a.name.cmp(&b.name)));
     let left = due.split_off(due.len().min(PAYMENT_OUTPUTS_MAX));

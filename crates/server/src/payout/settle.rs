@@ -1,8 +1,8 @@
-//! Writing settlements.
+//! Writes settlements.
 //!
-//! A settlement of thousands of accounts is written in slices as 'preparing', which counts for
-//! nothing, and comes into force in one small transaction that looks again whether the block is
-//! still due. What an interrupted run left is deleted and begun anew.
+//! A settlement of thousands of accounts is written in slices as 'preparing', which counts for nothing, and
+//! comes into force in one small transaction that checks again whether the block is still due. An interrupted
+//! settlement is deleted and begun anew.
 
 use anyhow::{Context, bail};
 use hstratum_core::chain::address::Network;
@@ -15,12 +15,12 @@ use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
 
-/// What became of a settlement.
+/// Change of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The block's reward is divided.
     Settled,
-    /// The block is lost, and with it what was credited for it.
+    /// The block is lost, and its credits are taken back.
     Reversed,
 }
 
@@ -30,30 +30,30 @@ pub enum Change {
 pub struct Settled {
     /// Its row in `settlements`.
     pub id: i64,
-    /// What became of it.
+    /// The change.
     pub change: Change,
     /// The block's hash, 64 hex digits.
     pub block: String,
     /// The block's height.
     pub height: u32,
-    /// What the block paid.
+    /// The block's reward.
     pub reward: u64,
     /// The pool's fee.
     pub fee: u64,
-    /// What nobody had earned.
+    /// Part of the reward that nobody had earned.
     pub remainder: u64,
-    /// What accounts were credited.
+    /// Sum of the credits.
     pub credited: u64,
-    /// How many of them.
+    /// Number of accounts credited.
     pub accounts: u64,
 }
 
-/// Reverses the settlements of lost blocks and settles every block that is due. The caller holds
-/// the payout lock.
+/// Reverses the settlements of lost blocks and settles every block that is due. The caller holds the payout
+/// lock.
 ///
 /// # Errors
-/// When the ledger cannot be read or written, or the chain changed under a settlement. What was
-/// settled before stays settled, and the call may be repeated.
+/// When the ledger cannot be read or written, or the chain changed during a settlement. What was settled
+/// before stays settled, and the call may be repeated.
 pub fn settle(
     db: &mut Db,
     network: Network,
@@ -81,7 +81,7 @@ pub fn settle(
     Ok(done)
 }
 
-/// A ledger knows one network; addresses are judged by it.
+/// Checks the ledger's network, which decides which addresses are valid.
 pub(super) fn check_network(sql: &mut dyn Sql, network: Network) -> anyhow::Result<()> {
     let name: String = sql
         .query_one("SELECT network FROM meta", &[])
@@ -93,8 +93,8 @@ pub(super) fn check_network(sql: &mut dyn Sql, network: Network) -> anyhow::Resu
     Ok(())
 }
 
-/// Settlements whose block is not on the main chain any more, for good. What was paid by other means stays
-/// paid.
+/// Settlements whose block is off the main chain for good. Those of blocks paid by other means are not
+/// reversed.
 pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
     let rows = sql
         .query(
@@ -125,7 +125,7 @@ pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
     settled.collect()
 }
 
-/// `None` if the block has come back meanwhile.
+/// Reverses a settlement; returns `None` if the block has come back meanwhile.
 fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> {
     let changed = db
         .write(|sql: &mut dyn Sql| {
@@ -140,7 +140,7 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
     Ok((changed == 1).then_some(settlement))
 }
 
-/// The lowest block that is due and can be divided exactly, divided.
+/// Divides the lowest block that is due and can be divided exactly.
 fn next(
     sql: &mut dyn Sql,
     terms: &Terms,
@@ -160,8 +160,7 @@ fn next(
     Ok(None)
 }
 
-/// Blocks that are due and were not settled, since credit that belongs to them is gone: height and
-/// hash.
+/// Blocks that are due but were not settled, since credit belonging to them is gone: height and hash.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -170,7 +169,7 @@ pub fn incomplete(db: &mut Db, fleet: &Fleet) -> anyhow::Result<Vec<(u32, String
     Ok(left.into_iter().map(|due| (due.height, due.hash)).collect())
 }
 
-/// What is written.
+/// A settlement being written.
 struct Settling<'a> {
     terms: &'a Terms,
     fleet: &'a Fleet,
@@ -207,7 +206,7 @@ impl Settling<'_> {
         })
     }
 
-    /// Writes what is divided, without its parts.
+    /// Writes the settlement's row, without its credits.
     fn begin(&self, sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<i64> {
         let (split, block) = (&self.division.split, &self.division.block);
         let row = sql.query_one(
@@ -230,7 +229,7 @@ impl Settling<'_> {
         Ok(row.get(0)?)
     }
 
-    /// Writes the parts, in slices.
+    /// Writes the credits, in slices.
     fn credit(&self, db: &mut Db, id: i64) -> anyhow::Result<()> {
         let parts: Vec<_> = self.division.split.amounts.iter().collect();
         for slice in parts.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
@@ -250,7 +249,7 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// It comes into force, if the block is still due.
+    /// Puts the settlement into force, if the block is still due.
     fn finish(&self, sql: &mut dyn Sql, id: i64) -> anyhow::Result<bool> {
         let holds = due::still_holds(sql, self.fleet, self.division)?;
         if holds {

@@ -1,5 +1,5 @@
-//! Whether a node may be asked about money: it knows the highest tip that the ledger was ever
-//! shown, or more work, and agrees with what is about to be decided.
+//! Checks whether a node's word may decide about money: it must know the highest tip that the ledger was ever
+//! shown, or more work, and agree with the decisions at hand.
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::accounting::ledger::{Knowledge, Tip};
@@ -12,11 +12,11 @@ use super::settle::reversible;
 use crate::sql::Db;
 use crate::store::evidence;
 
-/// That the node is synchronized and knows at least as much work as the highest tip of the ledger,
-/// which it gives.
+/// Checks that the node is synchronized and knows at least as much work as the highest tip of the ledger;
+/// returns that tip.
 ///
 /// # Errors
-/// What is in the way, by the node's name; or that nobody has shown the ledger a chain yet.
+/// The check that failed, with the node's address; or that the ledger was never shown a tip.
 pub fn check_node(db: &mut Db, node: &Node) -> anyhow::Result<Tip> {
     let highest = db.read(evidence::highest)?.context(
         "no node has shown this ledger the chain yet: nothing was changed; start a server on it",
@@ -44,11 +44,11 @@ pub fn check_node(db: &mut Db, node: &Node) -> anyhow::Result<Tip> {
     }
 }
 
-/// That the node has the blocks on its main chain that are about to be settled, and others in the
-/// place of those whose settlement is about to be reversed.
+/// Checks that the node has the blocks about to be settled on its main chain, and other blocks in the place
+/// of those whose settlement is about to be reversed.
 ///
 /// # Errors
-/// When it does not agree, by the node's name.
+/// When it does not agree, with the node's address.
 pub fn check_blocks(db: &mut Db, node: &Node, fleet: &Fleet) -> anyhow::Result<()> {
     let tip = node.view()?.tip.height;
     let lost = db.read(reversible)?;

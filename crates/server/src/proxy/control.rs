@@ -1,5 +1,5 @@
-//! How an operator speaks to a running proxy: a socket in the file system that only its user can
-//! open. A line is asked, a line of JSON is the answer.
+//! Control socket of a running proxy: a Unix socket that only the proxy's user can open. A request is one
+//! line, the answer one line of JSON.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use crate::limits::{CONTROL_ANSWER_MS, CONTROL_LINE_BYTES};
 use crate::proxy::handover::{self, Offered};
 use crate::proxy::log;
 
-/// What is asked of a proxy.
+/// Order to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// How it is.
+    /// Report the status.
     Status,
     /// Take a server out.
     Drain(String),
@@ -33,7 +33,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Its line.
+    /// Encodes it as a line.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -43,7 +43,7 @@ impl Order {
         }
     }
 
-    /// Reads a line.
+    /// Parses a line.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ') {
@@ -55,32 +55,32 @@ impl Order {
     }
 }
 
-/// What the control socket's thread tells the loop.
+/// Message to the proxy's loop.
 pub enum Mail {
-    /// An order, and where its answer goes.
+    /// An order, and the sender of its answer.
     Order(Order, Sender<String>),
     /// A server's name has these addresses.
     Addresses(Place, Vec<SocketAddr>),
-    /// Another process wants to go on: what it is to be told of first.
+    /// Another process wants to take over: collect the offer that it gets first.
     Offer(Sender<anyhow::Result<Offered>>),
-    /// It waits at the other end, and only lacks the miners.
+    /// It is ready at the other end, and lacks only the miners.
     HandOver(UnixStream),
 }
 
-/// A socket that is there for as long as this is.
+/// The control socket, removed when dropped.
 pub(super) struct Control {
     path: PathBuf,
-    /// Where it waits while another process has the path.
+    /// Path of the socket while another process has the proper one.
     aside: Option<PathBuf>,
     listener: Option<UnixListener>,
     is_ours: bool,
 }
 
 impl Control {
-    /// Takes the path, or waits beside it while another process hands over.
+    /// Binds the path, or a path beside it while another process hands over.
     ///
     /// # Errors
-    /// When another proxy answers there, or something is there that is no socket.
+    /// When another proxy answers there, or the path is something other than a socket.
     pub(super) fn bind(path: &Path, is_handed_over: bool) -> anyhow::Result<Self> {
         let shown = path.display();
         if !is_handed_over && UnixStream::connect(path).is_ok() {
@@ -101,10 +101,10 @@ impl Control {
         Ok(control)
     }
 
-    /// The path is ours now: orders are taken.
+    /// Moves to the proper path if necessary, and accepts orders.
     ///
     /// # Errors
-    /// When the path cannot be had, or there can be no thread.
+    /// When the path cannot be taken, or the thread cannot be started.
     pub(super) fn start(mut self, post: Sender<Mail>, waker: Arc<Waker>) -> anyhow::Result<Self> {
         if let Some(aside) = &self.aside {
             let shown = self.path.display();
@@ -121,9 +121,9 @@ impl Control {
             .name("hstratum-control".to_owned())
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    // One at a time: whoever asks and is slow has little time.
+                    // One client at a time; a slow one is cut off soon.
                     let answer = || answer(&stream, &desk);
-                    // A bug ends this order and no other.
+                    // A panic ends this order and no other.
                     let _ = catch_unwind(AssertUnwindSafe(answer));
                 }
             })
@@ -131,7 +131,7 @@ impl Control {
         Ok(self)
     }
 
-    /// Another process has the path now.
+    /// Leaves the path to another process.
     pub(super) fn leave(mut self) {
         self.is_ours = false;
     }
@@ -155,7 +155,7 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// A socket of a proxy that is no more is in the way; whatever else has that name is somebody's.
+/// Removes the stale socket of a proxy that is gone; refuses to remove anything else of that name.
 fn remove_socket(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
@@ -168,23 +168,23 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// What the thread of orders needs.
+/// State of the thread that processes orders.
 struct Desk {
     post: Sender<Mail>,
     waker: Arc<Waker>,
-    /// To one process at a time.
+    /// True while handing over, which is allowed to one process at a time.
     is_handing_over: AtomicBool,
 }
 
 impl Desk {
-    /// Tells the loop.
+    /// Sends a message to the loop.
     fn tell(&self, mail: Mail) -> anyhow::Result<()> {
         self.post.send(mail)?;
         self.waker.wake()?;
         Ok(())
     }
 
-    /// Makes another process ready to go on, while the loop serves the miners.
+    /// Lets another process get ready to take over, while the loop serves the miners.
     fn hand_over(&self, stream: UnixStream) -> anyhow::Result<()> {
         let (reply, offered) = channel();
         self.tell(Mail::Offer(reply))?;
@@ -225,7 +225,7 @@ fn answer(stream: &UnixStream, desk: &Arc<Desk>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives an order to the proxy of a socket; its answer.
+/// Sends an order to the proxy of a control socket, and returns its answer.
 ///
 /// # Errors
 /// When no proxy answers there.

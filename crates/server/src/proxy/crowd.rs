@@ -1,5 +1,5 @@
-//! What a crowd of miners makes the proxy say, and no oftener than is of use: that connections find no
-//! place, and that a server cannot be dialed.
+//! Log lines and dial attempts caused by many miners at once, limited in number: refused connections, and
+//! servers that cannot be reached.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::limits::LIVE_MS;
 use crate::net::proxy_header;
 
 impl<S: Outside> Driver<S> {
-    /// A line when connections find no place, and when they do again.
+    /// Logs when connections are refused for want of places, and when they no longer are.
     pub(super) fn look_at_door(&mut self, now_ms: u64) {
         for (level, text) in self.log_limit.tick(now_ms) {
             self.net.say(level, &text);
@@ -32,7 +32,7 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    /// Begins a connection to a server, to the first of its addresses that does not refuse at once.
+    /// Begins a connection to a server, at the first of its addresses that does not fail at once.
     pub(super) fn dial(&mut self, place: Place, source: Option<IpAddr>) -> Option<ConnId> {
         self.dial_any(Next {
             place,
@@ -71,7 +71,7 @@ impl<S: Outside> Driver<S> {
         None
     }
 
-    /// A connection could not be made, or is gone: the server may have another address.
+    /// Handles a failed or lost connection: the server may have another address.
     pub(super) fn gone(&mut self, conn: ConnId) -> Event<'static> {
         let next = self.addresses.failed(conn);
         match next.and_then(|next| self.dial_any(next)) {

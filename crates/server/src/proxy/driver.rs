@@ -1,6 +1,6 @@
-//! The loop that owns the proxy: sockets and the clock go in as events, actions come out.
+//! The loop that owns the proxy's rules: sockets and the clock go in as events, actions come out.
 //!
-//! A panic of the rules stops here: connections are reset, and new rules begin on the same listeners.
+//! A panic of the rules is caught here: connections are reset, and new rules begin on the same listeners.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::TcpListener;
@@ -36,19 +36,19 @@ use crate::proxy::settings::Settings;
 use crate::proxy::shown::{Happening, Shown, Window};
 use crate::telemetry::histogram::Histogram;
 
-/// Set by signals.
+/// Flags set by signals.
 #[derive(Default)]
 pub struct Flags {
-    /// The proxy is to end.
+    /// The proxy is to stop.
     pub stop: Arc<AtomicBool>,
     /// The certificate is to be read again.
     pub reload: Arc<AtomicBool>,
 }
 
-/// Moves that have been seen since the last report, which follows when no more come.
+/// Moves of miners since the last report, which is made when no more follow.
 struct Moves {
     times: Times<u64>,
-    /// The same, of all since the start.
+    /// Histogram of times without a job, of all moves since the start.
     jobless: Histogram,
     last_ms: u64,
 }
@@ -62,18 +62,18 @@ impl Moves {
         }
     }
 
-    /// A miner has moved, and had no job for so long.
+    /// Records that a miner has moved, and was without a job for `jobless_ms`.
     fn add(&mut self, jobless_ms: u64, now_ms: u64) {
-        // It grows as it has to; what it cannot hold is longer than anybody lives.
+        // The histogram resizes itself; a value it cannot hold is impossible in practice.
         let _ = self.times.record(jobless_ms);
         self.jobless.observe(Duration::from_millis(jobless_ms), 1);
         self.last_ms = now_ms;
     }
 }
 
-/// See the module.
+/// The proxy's driver and all it owns.
 pub struct Driver<S> {
-    /// The sockets and the clock.
+    /// Sockets and clock.
     pub net: S,
     pub(super) proxy: Proxy,
     pub(super) settings: Settings,
@@ -81,36 +81,36 @@ pub struct Driver<S> {
     mail: Receiver<Mail>,
     flags: Flags,
     next_tick_ms: u64,
-    /// Whether connections find a place, and when that is looked at next.
+    /// State of refused connections, and when it is checked next.
     pub(super) watch: Watch,
     pub(super) next_look_ms: u64,
-    /// Lines about servers that cannot be dialed: each miner would make one.
+    /// Limiter of log lines about unreachable servers, which each miner would cause.
     pub(super) log_limit: LogLimit,
     actions: Actions,
-    /// Connections that are being made, of which the rules have yet to be told.
+    /// Connections being opened that the rules have not been told of.
     dialed: VecDeque<(Purpose, Place, Option<ConnId>)>,
     moves: Moves,
-    /// Servers that the operator took out: new rules are told them.
+    /// Servers that the operator took out, for new rules.
     pub(super) drained: BTreeSet<Place>,
-    /// Panics of the rules.
+    /// Number of panics of the rules.
     failures: u64,
-    /// For whoever looks from outside.
+    /// Snapshot for readers on other threads.
     pub(super) window: Arc<Window>,
-    /// HTTP's socket, for the process that goes on.
+    /// The HTTP socket, for a process that takes over.
     pub(super) http: Option<TcpListener>,
 }
 
-/// How a run ended.
+/// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// By a signal.
+    /// A signal.
     Stopped,
-    /// Another process goes on.
+    /// Another process has taken over.
     HandedOver,
 }
 
 impl<S: Outside> Driver<S> {
-    /// A loop that has not begun.
+    /// A loop that has not started.
     pub fn new(
         net: S,
         proxy: Proxy,
@@ -140,12 +140,12 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    /// What it drives.
+    /// The rules.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// Nothing more is read, so that another process can go on with the miners.
+    /// Stops reading, so that another process can take over the miners.
     pub fn freeze(&mut self) {
         let now = self.net.now();
         self.proxy.freeze(now, &mut self.actions);
@@ -153,7 +153,7 @@ impl<S: Outside> Driver<S> {
         self.net.flush();
     }
 
-    /// Goes on with a miner of another process; false when it cannot be read.
+    /// Takes over a miner of another process; returns false if its state cannot be parsed.
     pub fn go_on_with(
         &mut self,
         from: (ConnId, Arrival),
@@ -168,26 +168,26 @@ impl<S: Outside> Driver<S> {
         is_taken
     }
 
-    /// The process that was to go on did not.
+    /// Resumes after a failed handover.
     pub fn go_on(&mut self) {
         let now = self.net.now();
         self.proxy.go_on(now, &mut self.actions);
         self.perform_all();
     }
 
-    /// Nothing more is read; what was asked is still answered.
+    /// Begins the shutdown: nothing more is read, but pending requests are still answered.
     pub fn begin_end(&mut self) {
         self.handle(Event::Stop);
     }
 
-    /// Waits for something to happen, and carries out what follows. A process that wants to go on with
-    /// everything is returned.
+    /// Waits for an event, and executes the actions that follow. Returns the stream of a process that is
+    /// ready to take over.
     pub fn turn(&mut self) -> Option<UnixStream> {
         let wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
         self.net.wait(Duration::from_millis(wait_ms));
         let now_ms = self.net.now().ms;
         self.net.begin_turn(now_ms);
-        // Their places may be others' already.
+        // Their slots may be in use again already.
         self.tell_lost();
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.net.next_readable() else {
@@ -204,7 +204,7 @@ impl<S: Outside> Driver<S> {
         while let Ok(mail) = self.mail.try_recv() {
             match mail {
                 Mail::Order(order, answer) => {
-                    // Whoever asked may have gone.
+                    // The client may be gone.
                     let _ = answer.send(self.obey(&order));
                 }
                 Mail::Addresses(place, found) => self.addresses.set(place, found),
@@ -266,8 +266,8 @@ impl<S: Outside> Driver<S> {
         self.perform_all();
     }
 
-    /// Carries out what the proxy wants. It is told at once of connections that are being made.
-    /// Whatever follows from that is done in turn, not inside one another: thousands may queue.
+    /// Executes the rules' actions. The rules are told at once of connections being opened. Actions that
+    /// follow are executed in a loop, not by recursion, since thousands may queue.
     fn perform_all(&mut self) {
         self.perform();
         while let Some((purpose, place, conn)) = self.dialed.pop_front() {
@@ -315,7 +315,7 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    /// One line when miners have moved and no more do.
+    /// Logs one line once miners have moved and no more do.
     fn report_moves(&mut self, now_ms: u64) {
         let times = &mut self.moves.times;
         if times.is_empty() || now_ms.saturating_sub(self.moves.last_ms) < PROXY_MOVES_QUIET_MS {
@@ -374,7 +374,7 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    /// Two small files of the operator's: read here, since nothing is as rare.
+    /// Reads two small files of the operator on the loop's thread, since this is very rare.
     fn reload(&mut self) {
         let Some(files) = &self.settings.tls else {
             let text = "nothing to reload: no listener speaks TLS";
@@ -394,8 +394,8 @@ impl<S: Outside> Driver<S> {
 }
 
 impl Driver<Machine> {
-    /// Runs until another process has everything, or a signal comes. New rules are told what `config`
-    /// gives.
+    /// Runs until another process has taken over, or a signal comes. `config` makes the configuration of new
+    /// rules.
     pub(super) fn run(&mut self, mut config: impl FnMut() -> ProxyConfig) -> End {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_rules())) {
@@ -405,14 +405,14 @@ impl Driver<Machine> {
         }
     }
 
-    /// After a panic: miners are sent away, and come back to new rules.
+    /// Starts new rules after a panic: miners are disconnected, and reconnect.
     fn begin_anew(&mut self, config: ProxyConfig) {
         self.failures += 1;
         let text = "the proxy has failed, which is a bug; it is restarted and miners reconnect";
         log("error", text);
         self.window.tell(&Happening::new("failed"));
         self.net.reset_all();
-        // The rules that failed may have refused miners; these do not know of that.
+        // The failed rules may have switched to refusing miners; the new rules start with accepting.
         self.listen(Listening::On);
         self.actions = Actions::default();
         self.addresses.clear();
@@ -425,7 +425,7 @@ impl Driver<Machine> {
         self.net.rest(Duration::from_millis(RESTART_MS));
     }
 
-    /// On a signal what servers owe is waited for, and everybody is sent away.
+    /// Runs the rules; after a signal, waits for replies that servers owe, and closes all connections.
     fn run_rules(&mut self) -> End {
         while !self.flags.stop.load(Ordering::Relaxed) {
             if let Some(stream) = self.turn()

@@ -39,7 +39,7 @@ fn ask(post: &Sender<Mail>, order: Order) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// The rules fail at their first tick: they know a server that the loop does not.
+/// The rules panic at their first tick: they know a server that the loop does not.
 #[test]
 fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     let options = Options {
@@ -66,7 +66,7 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
         reload: Arc::default(),
     };
     let (post, mail) = channel();
-    // Taken by the kernel before the rules begin.
+    // Accepted by the kernel before the rules begin.
     let mut early = connect(address);
     early.write_all(b"{\"id\":1}\n").expect("sent");
     let (done, ended) = channel();
@@ -97,7 +97,7 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     running.join().expect("no panic gets out");
 }
 
-/// Ten seconds without a job are not two.
+/// Ten seconds without a job are recorded as ten.
 #[test]
 fn outages_are_as_long_as_they_were() {
     let mut moves = Moves::new();
@@ -113,7 +113,7 @@ fn outages_are_as_long_as_they_were() {
     assert!((moves.jobless.sum_s - 1_010.902).abs() < 1e-6);
 }
 
-/// A proxy whose places are all taken by silent sockets answers whoever speaks.
+/// A proxy whose places are all taken by silent sockets serves a client that speaks.
 #[test]
 fn silent_sockets_give_way_and_are_shown() {
     let options = Options {

@@ -1,12 +1,12 @@
-//! A restart that nobody notices: the listening sockets and the plain connections go to the process
-//! that comes after, with what is known of each miner. In two phases: first the new process is told of
-//! the listening sockets and makes all ready that can fail, while the old one serves its miners. Then
-//! these go over, within one deadline for all of it. Whatever fails before the old process has said
-//! that they are the other's leaves them with it.
+//! Handover of a running proxy to a new process without resetting miners: the listening sockets and the plain
+//! connections go over, with the state of each miner. It has two phases. First the new process gets the
+//! listening sockets and does everything that can fail, while the old one serves its miners. Then the miners
+//! go over, within one deadline for all. Any failure before the old process has confirmed the transfer leaves
+//! the miners with it.
 //!
-//! Frames over the control socket: a length, how many descriptors it is about, JSON; the descriptors
-//! go with its first byte. What is encrypted cannot be handed over: those miners are reset, and are
-//! back within a second.
+//! Frames over the control socket: a length, a number of descriptors, JSON; the descriptors are sent with the
+//! first byte. Encrypted connections cannot be handed over: those miners are reset, and reconnect within a
+//! second.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -30,28 +30,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_MS, LISTENERS_MAX, PREPARE_MS};
 
-/// The line that asks for all. Another version of this is another number.
+/// Line that requests the handover. Another version of the format has another number.
 pub(super) const ASK: &str = "hand over 2";
-/// What the new process says when it only lacks the miners, and when it has them.
+/// Messages of the new process: it lacks only the miners; it has received them.
 const READY: &[u8; 6] = b"ready\n";
 const TAKEN: &[u8; 6] = b"taken\n";
-/// What the old one says when it has let go of them.
+/// Message of the old process: it has released them.
 const YOURS: &[u8; 6] = b"yours\n";
-/// One frame is about so many descriptors at most.
+/// Greatest number of descriptors of one frame.
 const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 1;
-/// A frame's length and the number of its descriptors.
+/// Bytes of a frame's header: its length and the number of its descriptors.
 const HEAD_BYTES: usize = 5;
 
-/// What a frame says.
+/// Content of a frame.
 #[derive(Serialize, Deserialize)]
 enum Frame {
     /// The descriptors are listening sockets, for miners and for HTTP.
     Listeners,
-    /// They are a miner's connection, and that to its server if it has one.
+    /// The descriptors are a miner's connection, and its link to a server if it has one.
     Miner(Box<MinerFrame>),
     /// Servers that the operator has taken out.
     Drained(Vec<String>),
-    /// That was all.
+    /// End of the transfer.
     End,
 }
 
@@ -60,18 +60,18 @@ struct MinerFrame {
     state: MinerState,
     address: IpAddr,
     is_proxy: bool,
-    /// Bytes that wait to leave, in hex: to the miner, and to its server.
+    /// Queued bytes in hex: to the miner, and to its server.
     out: String,
     link_out: String,
 }
 
-/// A connection on its way: its descriptor, and the bytes that wait to leave on it.
+/// A connection in transfer: its descriptor, and the bytes queued to leave on it.
 pub(super) struct Moving<Fd> {
     pub fd: Fd,
     pub out: Vec<u8>,
 }
 
-/// A miner on its way.
+/// A miner in transfer.
 pub(super) struct MovingMiner<Fd> {
     pub conn: Moving<Fd>,
     pub arrival: Arrival,
@@ -79,7 +79,7 @@ pub(super) struct MovingMiner<Fd> {
     pub state: MinerState,
 }
 
-/// What another process goes on with, beside the miners.
+/// Everything that another process gets before the miners.
 #[derive(Default)]
 pub struct Offered {
     pub listeners: Vec<OwnedFd>,
@@ -87,23 +87,23 @@ pub struct Offered {
     pub drained: Vec<String>,
 }
 
-/// A connection between two processes, on which everything has to be done by then.
+/// Connection between the two processes, with a deadline for the whole exchange.
 pub(super) struct Line<'a> {
     stream: &'a UnixStream,
     due: Instant,
 }
 
-/// The old process of a control socket, which goes on until it has said otherwise.
+/// The old process, seen by the new one; it keeps the miners until it has confirmed their release.
 pub(super) struct Giver {
     stream: UnixStream,
     shown: String,
 }
 
-/// Tells the process that wants to go on of the listening sockets, and waits until it only lacks the
-/// miners. Meanwhile these are served.
+/// Sends the offer to the process that wants to take over, and waits until it lacks only the miners. These
+/// are served meanwhile.
 ///
 /// # Errors
-/// When it does not get so far.
+/// When it does not become ready.
 pub(super) fn offer(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()> {
     let line = Line::new(stream, PREPARE_MS);
     let fds: Vec<BorrowedFd<'_>> = offered.listeners.iter().map(AsFd::as_fd).collect();
@@ -112,10 +112,10 @@ pub(super) fn offer(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()
     line.expect(READY)
 }
 
-/// Hands all miners over, and waits until the other process has them.
+/// Transfers all miners, and waits until the other process has them.
 ///
 /// # Errors
-/// When that cannot be: then everything is still ours.
+/// When that fails: then everything is still ours.
 pub(super) fn give<'a>(
     stream: &UnixStream,
     miners: impl Iterator<Item = MovingMiner<BorrowedFd<'a>>>,
@@ -142,10 +142,10 @@ pub(super) fn give<'a>(
 }
 
 impl Giver {
-    /// Asks the proxy of a control socket for all that it has; none when no proxy is there.
+    /// Requests a handover from the proxy of a control socket; `None` if there is no proxy.
     ///
     /// # Errors
-    /// When it does not offer it.
+    /// When it makes no offer.
     pub(super) fn ask(path: &Path) -> anyhow::Result<Option<(Self, Offered)>> {
         let Ok(stream) = UnixStream::connect(path) else {
             return Ok(None);
@@ -170,13 +170,13 @@ impl Giver {
         Ok(Some((giver, offered)))
     }
 
-    /// All is ready: now the miners. No more than `most` of them.
+    /// Takes the miners, at most `most`, once everything is ready.
     ///
     /// # Errors
     /// When they are not ours; then the other process still has them.
     pub(super) fn take(self, most: usize) -> anyhow::Result<Vec<MovingMiner<OwnedFd>>> {
         self.while_taking(|| {
-            // Longer than the other process takes to decide: what it has let go of is taken.
+            // Longer than the other process takes to decide, so that released miners are always received.
             let line = Line::new(&self.stream, HANDOVER_MS + PREPARE_MS);
             line.write_all(READY)?;
             let mut miners = Vec::new();
@@ -213,7 +213,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The next call on the socket waits until then at most.
+    /// Limits the next call on the socket to the time left.
     fn limit(&self) -> anyhow::Result<()> {
         let left = self.due.saturating_duration_since(Instant::now());
         ensure!(!left.is_zero(), "the other process takes too long");
@@ -309,7 +309,7 @@ impl<'a> Line<'a> {
 }
 
 fn is_for_later(error: &io::Error) -> bool {
-    // The deadline is looked at before the next try.
+    // The deadline is checked before the next attempt.
     matches!(
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock

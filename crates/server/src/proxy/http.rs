@@ -1,5 +1,5 @@
-//! HTTP of a proxy: how it is, what happens, metrics. On a thread of its own; it sees what the loop
-//! shows, and nothing waits for it. Who may ask is as at a server.
+//! HTTP of a proxy: status, events, metrics. It runs on a thread of its own and reads the loop's snapshots;
+//! nothing waits for it. Access is checked as in a server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -27,16 +27,16 @@ use crate::http::refusals::by_reason;
 use crate::proxy::log;
 use crate::proxy::shown::{Shown, Window};
 
-/// What every request may use.
+/// State shared by all requests.
 struct Site {
     window: Arc<Window>,
     started: Instant,
 }
 
-/// The socket: another process's, if that is there already, or a new one.
+/// Binds the socket, or uses that of another process.
 ///
 /// # Errors
-/// When the address cannot be had.
+/// When the address cannot be bound.
 pub(super) fn bind(
     address: SocketAddr,
     inherited: &mut Vec<OwnedFd>,
@@ -55,10 +55,10 @@ pub(super) fn bind(
     Ok(listener)
 }
 
-/// Serves for as long as the process runs. A failure in here is logged and harms nobody else.
+/// Serves as long as the process runs. A failure is logged and affects nothing else.
 ///
 /// # Errors
-/// When there can be no thread.
+/// When the thread cannot be started.
 pub(super) fn start(
     listener: TcpListener,
     window: Arc<Window>,

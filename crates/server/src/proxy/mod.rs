@@ -33,13 +33,13 @@ use crate::proxy::handover::{Giver, Offered};
 use crate::proxy::settings::Settings;
 use crate::stderr;
 
-/// Descriptors that are neither a miner's nor of a miner's link.
+/// Descriptors for purposes other than miners and their links.
 const DESCRIPTORS_KEPT: usize = 128;
 
-/// Runs until SIGINT or SIGTERM. What it listens on is said on standard error when it does.
+/// Runs until SIGINT or SIGTERM. Writes its listeners to standard error once they accept connections.
 ///
 /// # Errors
-/// One line that names what is wrong with an option, an address or a file.
+/// One line that names the faulty option, address or file.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     stderr::start()?;
     let ended = run_to_the_end(settings);
@@ -49,7 +49,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 
 fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     let flags = Flags::register()?;
-    // What can fail is tried before anything is taken: another process goes on until then.
+    // Everything that can fail is tried before anything is taken over: the other process goes on until then.
     let conns_max = conns_max(settings.max_inbound);
     let certificate = (settings.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
     let certificate = certificate.transpose()?;
@@ -101,7 +101,7 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
     }
-    // From here on they are ours, and nothing may stop us.
+    // From here on the miners are ours, so nothing may fail.
     let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
     for (spec, _) in driver.net.net.listeners() {
         log("info", &format!("listening on {spec}"));
@@ -122,14 +122,14 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What miners do not depend on may fail.
+/// Logs the error of something that miners do not depend on.
 fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
     result
         .map_err(|error| log("error", &format!("{error:#}")))
         .ok()
 }
 
-/// What the rules are told at each start of theirs.
+/// Configuration of the rules at each of their starts.
 fn rules_of(settings: &Settings, port: u16) -> ProxyConfig {
     let mut key = [0; 32];
     getrandom::fill(&mut key).expect("the system has random bytes");
@@ -145,7 +145,7 @@ fn rules_of(settings: &Settings, port: u16) -> ProxyConfig {
     }
 }
 
-/// Listening sockets that systemd has opened for us.
+/// Listening sockets opened by systemd for us.
 fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
     let mut given = ListenFd::from_env();
     let mut sockets = Vec::new();
@@ -157,7 +157,7 @@ fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
     Ok(sockets)
 }
 
-/// A miner needs two descriptors: its own and that of its link.
+/// Number of connections that fit: a miner needs two descriptors, its own and that of its link.
 fn conns_max(wanted: usize) -> usize {
     let allowed = fd_limit::raise();
     let fitting = (allowed.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
@@ -171,7 +171,7 @@ fn conns_max(wanted: usize) -> usize {
     fitting.min(wanted)
 }
 
-/// A line for the operator.
+/// Writes a line for the operator.
 fn log(level: &str, text: &str) {
     stderr::line(level, text);
 }

@@ -1,5 +1,5 @@
-//! The servers' addresses: names are looked up again and again, each on a thread of its own, since the
-//! system's answer has no deadline; and where a name has several, all are tried.
+//! Addresses of the servers. Names are resolved periodically, each on a thread of its own, since the system's
+//! resolver has no deadline; if a name has several addresses, all are tried.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -18,23 +18,23 @@ use crate::proxy::control::Mail;
 use crate::proxy::log;
 use crate::proxy::settings::Backend;
 
-/// What is being dialed.
+/// A connection being opened.
 struct Dialing {
     place: Place,
     address: SocketAddr,
-    /// For whom.
+    /// Address of the miner it is for.
     source: Option<IpAddr>,
     /// Other addresses that have not been tried for it.
     others: Vec<SocketAddr>,
 }
 
-/// The servers' addresses, the one that is taken next before others.
+/// Addresses of the servers, each list in the order of trying.
 pub(super) struct Addresses {
     of: Vec<Vec<SocketAddr>>,
     dialing: HashMap<ConnId, Dialing>,
 }
 
-/// What a connection is to be made to instead.
+/// Next address to try for a connection.
 pub(super) struct Next {
     pub place: Place,
     pub source: Option<IpAddr>,
@@ -52,12 +52,12 @@ impl Addresses {
         }
     }
 
-    /// A server's, in the order in which they are to be tried.
+    /// A server's addresses, in the order of trying.
     pub(super) fn of(&self, place: Place) -> Vec<SocketAddr> {
         self.of[place].clone()
     }
 
-    /// A name has these; the one that is in use stays the first.
+    /// Sets a name's addresses; the one in use stays the first.
     pub(super) fn set(&mut self, place: Place, mut found: Vec<SocketAddr>) {
         found.truncate(ADDRESSES_MAX);
         let first = self.of[place].first();
@@ -67,7 +67,7 @@ impl Addresses {
         self.of[place] = found;
     }
 
-    /// A connection is being made.
+    /// Records that a connection is being opened.
     pub(super) fn dial(
         &mut self,
         conn: ConnId,
@@ -84,7 +84,7 @@ impl Addresses {
         self.dialing.insert(conn, dialing);
     }
 
-    /// It is there: this address is taken next time as well.
+    /// Records that it has opened: its address is tried first next time.
     pub(super) fn opened(&mut self, conn: ConnId) {
         if let Some(dialing) = self.dialing.remove(&conn) {
             let known = &mut self.of[dialing.place];
@@ -94,7 +94,7 @@ impl Addresses {
         }
     }
 
-    /// It is not to be had, or nobody waited for it any longer: other addresses go before it.
+    /// Records that it has failed or was given up: its address moves behind the others.
     pub(super) fn failed(&mut self, conn: ConnId) -> Option<Next> {
         let dialing = self.dialing.remove(&conn)?;
         let known = &mut self.of[dialing.place];
@@ -114,10 +114,11 @@ impl Addresses {
     }
 }
 
-/// Looks names up for as long as the process runs, and waits a little for the first answers.
+/// Starts resolving names for as long as the process runs, and waits up to [`NAME_FIRST`] for the first
+/// answers.
 ///
 /// # Errors
-/// When there can be no threads.
+/// When a thread cannot be started.
 pub(super) fn start(
     backends: &[Backend],
     post: &Sender<Mail>,
@@ -145,7 +146,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Until each name has an answer, or has taken too long for that.
+/// Waits until each name has an answer, or the time is over.
 fn wait_for(firsts: &Receiver<()>) {
     let due = Instant::now() + NAME_FIRST;
     while firsts
@@ -154,8 +155,8 @@ fn wait_for(firsts: &Receiver<()>) {
     {}
 }
 
-/// Tells of a name's addresses whenever they change, until nobody listens. Those of a name that cannot be
-/// found any more stay.
+/// Reports a name's addresses whenever they change, until `tell` returns false. If a name is no longer found,
+/// its last addresses stay.
 fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAddr>) -> bool) {
     let mut known = Vec::new();
     let mut reason = String::new();
@@ -190,7 +191,7 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
                 NAME_RETRY
             }
         };
-        // Whoever waits for the first answer has it.
+        // The wait for the first answer is over.
         drop(first.take());
         thread::sleep(wait);
     }

@@ -1,4 +1,4 @@
-//! What is around the proxy's driver: real sockets and a log, or the lab's.
+//! Interface of the proxy's driver to sockets and the log.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use hstratum_core::units::ConnId;
 use crate::driver::io::{Machine, Surroundings};
 use crate::proxy::log;
 
-/// What the proxy's driver is surrounded by, beside sockets and the clock. The lab's are simulated.
+/// Sockets, clock and log of the proxy's driver. The simulator implements it too.
 pub trait Outside: Surroundings {
-    /// Begins a connection to a server, on which `preface` goes first.
+    /// Begins a connection to a server, to be sent `preface` first.
     ///
     /// # Errors
-    /// When it cannot even be begun.
+    /// When it cannot be begun.
     fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId>;
-    /// Whether a connection was dialed, not accepted.
+    /// True if the connection was dialed, not accepted.
     fn is_dialed(&self, conn: ConnId) -> bool;
     /// The listening sockets, for another process.
     fn listener_fds(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
-    /// A line for the operator.
+    /// Writes a line for the operator.
     fn say(&mut self, level: Level, text: &str);
 }
 

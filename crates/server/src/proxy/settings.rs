@@ -1,6 +1,6 @@
-//! The proxy's options: flags, then the environment, then a TOML file; and what they mean.
+//! The proxy's options, from flags, then the environment, then a TOML file, and the settings made of them.
 //!
-//! One that is unknown or malformed stops the start and is named.
+//! An unknown or malformed option stops the start and is named.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -158,56 +158,56 @@ pub struct Options {
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// As the operator wrote it.
+    /// Name as the operator wrote it.
     pub name: String,
-    /// Its address, unless that is a name's.
+    /// Its address, unless that has to be resolved.
     pub address: Option<SocketAddr>,
 }
 
 /// The options, complete and valid.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where miners connect.
+    /// Listeners for miners.
     pub listen: Vec<ListenSpec>,
     /// The servers.
     pub backends: Vec<Backend>,
-    /// What is shared with them.
+    /// Secret shared with the servers.
     pub secret: Option<ProxySecret>,
     /// The first byte of session ids.
     pub prefix: u8,
-    /// What becomes of miners that no server takes.
+    /// Treatment of miners that no server accepts.
     pub no_backend: NoBackend,
-    /// How long a server may take to answer.
+    /// Milliseconds for a server's answer.
     pub probe_timeout_ms: u64,
-    /// Whether servers are told addresses.
+    /// Servers are told the miners' addresses, in PROXY headers.
     pub send_proxy: bool,
     /// Peers that must send a PROXY header.
     pub proxy_protocol: Vec<AddressRange>,
-    /// Miners at a time.
+    /// Greatest number of miners at a time.
     pub max_inbound: usize,
-    /// Miners from one address; 0 is any number.
+    /// Greatest number of miners from one address; 0 is any number.
     pub max_per_address: u32,
-    /// There when a listener speaks TLS.
+    /// `Some` if a listener speaks TLS.
     pub tls: Option<TlsFiles>,
-    /// Where HTTP miners are sent.
+    /// Host that HTTP clients are redirected to.
     pub public_host: Option<String>,
-    /// The port they are sent to.
+    /// Port that HTTP clients are redirected to.
     pub public_port: Option<u16>,
-    /// Where HTTP is spoken, if anywhere.
+    /// Address of the proxy's HTTP, if it has any.
     pub http: Option<SocketAddr>,
-    /// Names by which that may be asked, beside `public_host`.
+    /// Further names that HTTP requests may use for this proxy, besides `public_host`.
     pub http_host_names: Vec<String>,
     /// The control socket.
     pub control: Option<PathBuf>,
-    /// That of a proxy whose miners are to be taken over.
+    /// Control socket of a proxy to take over from.
     pub take_over: Option<PathBuf>,
 }
 
 impl Options {
-    /// What is missing here is taken from the file, if one is named.
+    /// Fills in missing options from the file, if one is named.
     ///
     /// # Errors
-    /// With the line, when the file is not such options.
+    /// When the file is malformed, with the line.
     pub fn with_file(self) -> anyhow::Result<Self> {
         match &self.config {
             None => Ok(self),
@@ -250,7 +250,7 @@ fn read(path: &Path) -> anyhow::Result<Options> {
     toml::from_str(&text).map_err(|error| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         let line = before.matches('\n').count() + 1;
-        // A text without quotes is taken for the beginning of anything.
+        // A text without quotes gives one of these errors of the TOML library.
         let is_unquoted = [
             "invalid boolean",
             "unexpected key",
@@ -269,10 +269,10 @@ fn read(path: &Path) -> anyhow::Result<Options> {
 }
 
 impl Settings {
-    /// Judges the options.
+    /// Checks the options.
     ///
     /// # Errors
-    /// For the first that is missing or malformed.
+    /// For the first option that is missing or malformed.
     pub fn of(options: Options) -> anyhow::Result<Self> {
         let listen = each("listen", &options.listen, LISTENERS_MAX, |text| {
             ListenSpec::parse(text)
@@ -341,7 +341,7 @@ impl Settings {
     }
 }
 
-/// What the library says of a number that is none is hard to understand.
+/// The library's error for a malformed number is hard to understand.
 fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "expected a whole number")
 }
@@ -363,7 +363,8 @@ fn each<T>(
     parsed.collect()
 }
 
-/// That there is something to listen on and to send miners to, each server once and none the proxy itself.
+/// Checks that there is a listener and a server, that no server is named twice, and that none is the proxy
+/// itself.
 fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result<()> {
     ensure!(
         !listen.is_empty(),
@@ -394,8 +395,8 @@ fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result
     Ok(())
 }
 
-/// Whether a server's address is one of our own listeners: the proxy would connect to itself. Of all
-/// addresses of this machine those are known that lead nowhere else.
+/// True if a server's address is one of our own listeners, so that the proxy would connect to itself. Only
+/// those local addresses are recognized that can lead nowhere else.
 fn is_own(own: SocketAddr, backend: &Backend) -> bool {
     let is_local = |host: &str| host.eq_ignore_ascii_case("localhost");
     let host = backend.name.rsplit_once(':').map_or("", |(host, _)| host);
@@ -457,7 +458,7 @@ fn http(text: &str) -> anyhow::Result<SocketAddr> {
     address.with_context(|| format!("http: expected IP:PORT or a port, found {text:?}"))
 }
 
-/// It ends up in an HTTP header.
+/// Parses a host name, which will be part of an HTTP header.
 fn host_name(text: &str) -> anyhow::Result<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_plain);

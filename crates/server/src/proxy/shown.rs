@@ -1,4 +1,4 @@
-//! What a proxy shows of itself: its loop puts it in the window, and whoever looks takes a copy.
+//! Snapshots of a proxy's state: the loop publishes them, and readers take copies.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -16,21 +16,21 @@ use crate::http::refusals::Refusal;
 use crate::limits::LIVE_ANSWER;
 use crate::telemetry::histogram::Histogram;
 
-/// How a proxy is.
+/// State of a proxy.
 #[derive(Clone)]
 pub(super) struct Shown {
     pub servers: Vec<BackendStatus>,
     pub miners: usize,
-    /// How full its sockets are.
+    /// Occupancy of its sockets.
     pub door: Door,
-    /// Since the rules began.
+    /// Counters since the rules began.
     pub counts: Counts,
-    /// Logins that servers refused, by address, and how many by reason.
+    /// Logins that servers refused, by address, and their number by reason.
     pub refused: Vec<Refused>,
     pub refused_logins: [u64; Reason::ALL.len()],
-    /// Panics of the rules.
+    /// Number of panics of the rules.
     pub failures: u64,
-    /// How long miners that moved were without a job, since the process began.
+    /// Times that moved miners were without a job, since the process began.
     pub jobless: Histogram,
     pub at: Instant,
 }
@@ -79,7 +79,7 @@ impl Shown {
         })
     }
 
-    /// Why miners cannot be served, if so.
+    /// Reason why miners cannot be served, if so.
     pub(super) fn trouble(&self) -> Option<&'static str> {
         let mut servers = self.servers.iter();
         let is_there = servers.any(|server| matches!(server.state, "up" | "unfit"));
@@ -87,20 +87,20 @@ impl Shown {
     }
 }
 
-/// Something that has happened.
+/// An event.
 #[derive(Clone, Serialize)]
 pub(super) struct Happening {
-    /// Counts up from the proxy's start.
+    /// Number of the event, counting from the proxy's start.
     id: u64,
     /// Unix seconds.
     time: u64,
-    /// Of a server its new state, `drained` or `filled`; `moved`; `failed`.
+    /// A server's new state, `drained` or `filled`; `moved`; `failed`.
     kind: &'static str,
     server: Option<String>,
     reason: Option<&'static str>,
-    /// Miners on the server, or those that have lost it; or those that have moved.
+    /// Number of miners on the server, of miners that have lost it, or of miners that have moved.
     miners: Option<u64>,
-    /// How long those that have moved were without a job.
+    /// Times that moved miners were without a job.
     jobless_ms: Option<Jobless>,
 }
 
@@ -141,7 +141,7 @@ impl Happening {
             server: Some(server.name.clone()),
             reason: server.reason,
             miners: Some(match server.state {
-                // Those that were on it.
+                // Miners that were on it.
                 "down" => server.lost,
                 _ => server.miners,
             } as u64),
@@ -150,7 +150,7 @@ impl Happening {
     }
 }
 
-/// See the module.
+/// The last snapshot, and the stream of events.
 #[derive(Default)]
 pub(super) struct Window {
     shown: Mutex<Option<Shown>>,
@@ -158,7 +158,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Shows how the proxy is now, and tells of servers that are not as they were.
+    /// Publishes the state, and sends events for servers whose state has changed.
     pub(super) fn show(&self, now: Shown) {
         let mut shown = self.shown.lock().expect("nothing panics while it is held");
         let before = shown.as_ref().map_or(&[][..], |shown| &shown.servers);
@@ -185,7 +185,7 @@ impl Window {
         });
     }
 
-    /// None where the loop shows nothing, which means trouble.
+    /// The last snapshot; `None` if the loop publishes none any more, which means trouble.
     pub(super) fn look(&self) -> Option<Shown> {
         let shown = self.shown.lock().expect("nothing panics while it is held");
         shown

@@ -1,4 +1,4 @@
-//! Lists of texts in the proxy's TOML file: one text is a list too.
+//! Lists of texts in the proxy's TOML file, where a single text counts as a list.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A list, or its only element.
+/// Deserializes a list, or its only element.
 pub(super) fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Texts;
     impl<'de> Visitor<'de> for Texts {

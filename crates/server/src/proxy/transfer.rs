@@ -1,4 +1,4 @@
-//! The driver's side of a hand-over: what it gives to another process, and what it takes from one.
+//! The driver's side of a handover, in both directions.
 
 use std::collections::HashSet;
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::proxy::log;
 use crate::proxy::outside::Outside;
 
 impl<S: Outside> Driver<S> {
-    /// What another process is told of before it has the miners.
+    /// Everything that another process gets before the miners.
     pub(super) fn offer(&self) -> anyhow::Result<Offered> {
         let http = self.http.as_ref().map(TcpListener::as_fd);
         let listeners = self.net.listener_fds().into_iter().chain(http);
@@ -33,14 +33,14 @@ impl<S: Outside> Driver<S> {
 }
 
 impl Driver<Machine> {
-    /// Goes on with the miners of another process.
+    /// Takes over the miners of another process.
     pub(super) fn take_over(&mut self, drained: &[String], miners: Vec<MovingMiner<OwnedFd>>) {
-        // The other may have refused miners; these rules do not know of that.
+        // The other process may have switched to refusing; these rules start with accepting.
         if let Err(error) = self.net.net.listen_anew() {
             log("error", &format!("failed to listen: {error}"));
         }
         for name in drained {
-            // One that is no longer configured needs no drain.
+            // A server that is no longer configured needs no drain.
             self.drain(name, Drain::Out);
         }
         let mut taken = 0;
@@ -78,7 +78,7 @@ impl Driver<Machine> {
         Ok(())
     }
 
-    /// Another process goes on, if it says in time that it does. True when it does.
+    /// Hands the miners over to another process, if it confirms in time; returns true if it did.
     pub(super) fn hand_over(&mut self, stream: &UnixStream) -> bool {
         self.freeze();
         let net = &self.net.net;

@@ -1,4 +1,5 @@
-//! The server as the node's side sees it: started, told things, stopped. Nothing here waits.
+//! The server as the node's side sees it: it is started, given events, and stopped. No method but the `wait`s
+//! blocks.
 
 pub(crate) mod operator;
 
@@ -58,8 +59,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads the files, binds the ports and starts the threads. Blocks that an earlier run left
-    /// unanswered are offered to the node at once.
+    /// Reads the files, binds the ports and starts the threads. Blocks that an earlier run left unanswered
+    /// are offered to the node at once.
     ///
     /// # Errors
     /// One line that names the file or the address that is wrong.
@@ -171,14 +172,14 @@ impl Server {
         driver.node_lag = node_lag.clone();
         spawn("hstratum", move || {
             let done = driver.run();
-            // The desks close with the driver: each clerk ends when its work is done.
+            // The channels close with the driver, and each worker ends when its work is done.
             drop(driver);
             let _ = store_desk.send(StoreMail::Stop);
             let _ = users_desk.send(UsersMail::Stop);
             let _ = relay_desk.map(|relay| relay.send(RelayMail::Stop));
             drop((store_desk, users_desk));
             threads::join(clerks, &*node);
-            // The ledger's last batches are sealed now.
+            // The ledger's last batches are sealed by now.
             threads.stop();
             node.log(Level::Info, "stopped");
             let _ = done.send(());
@@ -195,122 +196,122 @@ impl Server {
         })
     }
 
-    /// Where miners connect: `host` and `port`.
+    /// Address that miners connect to: `host` and `port`.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// All addresses where miners connect: [`Self::address`], then those of `listen`.
+    /// All addresses that miners connect to: [`Self::address`], then those of `listen`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The options that it runs with.
+    /// The options in force.
     pub fn in_force(&self) -> &InForce {
         &self.in_force
     }
 
-    /// Reads the certificate and its key anew, for new connections. When that fails the log says
-    /// why, and the old ones stay.
+    /// Reads the certificate and its key again, for new connections. If that fails, the reason is logged and
+    /// the old ones stay.
     pub fn reload_certificates(&self) {
         self.post.node(NodeMail::ReloadCertificates);
     }
 
-    /// How the ledger does.
+    /// Status of the ledger.
     pub fn ledger_status(&self) -> Reading {
         self.status.read()
     }
 
-    /// How the shared ledger does; none without one.
+    /// Status of the shared ledger; `None` without one.
     pub fn shared_standing(&self) -> Option<standing::Reading> {
         self.standing.as_ref().map(|standing| standing.look())
     }
 
-    /// The round that no block has closed.
+    /// Reader of the open round (the shares since the pool's last block).
     pub fn round(&self) -> RoundReader {
         self.round.clone()
     }
 
-    /// How late the node's event loop is.
+    /// Records the delay of the node's event loop.
     pub fn node_lag(&self, lag: Lag) {
         self.node_lag.tell(lag);
     }
 
-    /// What the node was asked and has not answered for too long, and for how long that is; none
-    /// where there is nothing.
+    /// Records a request that the node has not answered for too long, with its age; `None` when there is
+    /// none.
     pub fn node_overdue(&self, what: Option<String>) {
         self.node_lag.set_overdue(what);
     }
 
-    /// That the node knows less of the chain than the ledger was shown; none where it does not.
+    /// Message that the node knows less chain work than the ledger was shown; `None` if it does not.
     pub fn node_behind(&self) -> Option<String> {
         self.node_lag.behind()
     }
 
-    /// The chain has a new tip, of this height.
+    /// Tells the pool that the chain has a new tip of this height.
     pub fn tip(&self, hash: Hash, height: Height) {
         self.post.node(NodeMail::Tip(hash, height));
     }
 
-    /// The node's answer to [`Node::locate`].
+    /// Takes the node's answer to [`Node::locate`].
     pub fn located(&self, look: Look) {
         self.post.node(NodeMail::Located(look));
     }
 
-    /// The node offers a template on its tip.
+    /// Takes a template on the node's tip.
     pub fn template(&self, parts: TemplateParts) {
         self.post.node(NodeMail::Template(Box::new(parts)));
     }
 
-    /// The raw transactions of a template, one after the other, without the coinbase.
+    /// Takes a template's raw transactions, concatenated, without the coinbase.
     pub fn transactions(&self, template: u64, bytes: Arc<[u8]>) {
         self.post.node(NodeMail::Transactions(template, bytes));
     }
 
-    /// Why there can be no job now.
+    /// Takes the reason why there can be no job now.
     pub fn no_template(&self, reason: String) {
         self.post.node(NodeMail::NoTemplate(reason));
     }
 
-    /// The node's answer to a block.
+    /// Takes the node's answer to a block.
     pub fn block_result(&self, hash: Hash, verdict: Verdict) {
         self.post.node(NodeMail::BlockResult(hash, verdict));
     }
 
-    /// Has an account paid at an address from now on; neither has to be known before. What comes out
-    /// says when that is durable.
+    /// Sets an account's payout address; neither has to be known before. The returned value waits until it is
+    /// durable.
     ///
     /// # Errors
-    /// When the name is none, or the address none of this network that can be paid.
+    /// When the name is invalid, or the address is none of this network that can be paid.
     pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AddressStored> {
         self.orders.set_address(account, address)
     }
 
-    /// Has the servers of that name drain over so many seconds, or take miners again. What comes out
-    /// says when they have been told.
+    /// Orders servers of that name to drain over this many seconds, or to accept miners again. The returned
+    /// value waits until the order is in the shared ledger.
     ///
     /// # Errors
-    /// When it would take too long.
+    /// When the drain would take too long.
     pub fn drain_server(&self, server: &str, over_s: Option<u64>) -> anyhow::Result<ServerDrained> {
         self.orders.drain_server(server, over_s)
     }
 
-    /// Gives the pool an order. What comes out has the answer, which comes when what the order
-    /// changes is durable.
+    /// Gives the pool an order. The returned value waits for the answer, which comes once the change is
+    /// durable.
     pub fn order(&self, order: Order) -> Ordered {
         self.orders.give(order)
     }
 
-    /// The node stops soon: proxies take their miners elsewhere. What comes out says when that is
-    /// done; at once where no proxy has any.
+    /// Announces a stop, so that proxies move their miners elsewhere. The returned value waits until that is
+    /// done, which is at once if no proxy has any.
     pub fn leave(&self) -> Closing {
         let (done, left) = channel();
         self.post.node(NodeMail::Leave(done));
         Closing(left)
     }
 
-    /// Begins to stop. What comes out says when all is flushed; a second call, or one after a
-    /// failure, is answered at once.
+    /// Begins to stop. The returned value waits until everything is flushed; a second call, or one after a
+    /// failure, completes at once.
     pub fn close(&self) -> Closing {
         let (done, closed) = channel();
         self.post.node(NodeMail::Close(done));
@@ -318,11 +319,11 @@ impl Server {
     }
 }
 
-/// A part of a stop under way.
+/// A stage of a stop under way.
 pub struct Closing(Receiver<()>);
 
 impl Closing {
-    /// Waits until it is done, at most ten seconds; false when it took longer.
+    /// Waits until it is done, at most ten seconds; returns false if it took longer.
     pub fn wait(&self) -> bool {
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
@@ -330,7 +331,7 @@ impl Closing {
     }
 }
 
-/// A line for each listener.
+/// Logs a line for each listener, and returns their addresses.
 fn log_listeners(net: &Net, config: &config::Config, node: &dyn Node) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for (spec, own) in net.listeners() {
@@ -352,7 +353,7 @@ fn log_listeners(net: &Net, config: &config::Config, node: &dyn Node) -> Vec<Soc
     addresses
 }
 
-/// Users and bans of a pool on several servers, where this is one of them.
+/// Opens users and bans of a pool on several servers, if this is one of them.
 fn open_shared(
     settings: &Settings,
     store: &Store,
@@ -373,7 +374,7 @@ fn open_shared(
     start::open(place, node).map(Some)
 }
 
-/// Raises the limit of open descriptors as far as it goes, and says how many connections fit.
+/// Raises the limit of file descriptors as far as possible, and returns the number of connections that fit.
 fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
     let allowed = fd_limit::raise();
     let fitting = allowed.saturating_sub(DESCRIPTORS_KEPT).max(1);

@@ -1,4 +1,4 @@
-//! What the operator's tools want of the driver: the node's RPC and the admin part of HTTP.
+//! Orders of the operator, from the node's RPC and the admin part of the HTTP API, to the driver.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::limits::ORDER_MS;
 use crate::messages::{AddressMail, DrainMail, NodeMail, Post};
 use crate::workers;
 
-/// Where orders are given.
+/// Sender of orders to the driver.
 #[derive(Clone)]
 pub(crate) struct Orders {
     post: Post,
     network: Network,
-    /// Where users, bans and addresses are written.
+    /// Description of where users, bans and addresses are written, for messages.
     people: &'static str,
 }
 
@@ -95,26 +95,24 @@ impl Orders {
     }
 }
 
-/// An address on its way to the ledger.
+/// A payout address on its way to the ledger.
 pub struct AddressStored(Receiver<anyhow::Result<()>>, &'static str);
 
 impl AddressStored {
     /// Waits until it is durable, at most five seconds.
     ///
     /// # Errors
-    /// When it cannot be stored, or the server has stopped. After a wait that was too long it may be
-    /// stored all the same.
+    /// When it cannot be stored, or the server has stopped. After a timeout it may be stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
         workers::wait_for_address(&self.0, self.1).context("failed to store the address")
     }
 }
 
-/// A server that is to be told.
+/// A drain order on its way to the shared ledger.
 pub struct ServerDrained(Receiver<anyhow::Result<()>>);
 
 impl ServerDrained {
-    /// Waits until the shared ledger has it, at most ten seconds; the server hears of it within a
-    /// second.
+    /// Waits until the shared ledger has it, at most ten seconds; the server reads it within a second.
     ///
     /// # Errors
     /// When there is no such server, or the shared ledger is away.
@@ -134,8 +132,8 @@ impl Ordered {
     /// Waits for the answer, at most ten seconds.
     ///
     /// # Errors
-    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may
-    /// have been carried out all the same.
+    /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may have been
+    /// carried out all the same.
     pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
         use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
         match self.answered.recv_timeout(Duration::from_millis(ORDER_MS)) {

@@ -1,6 +1,6 @@
-//! One way to ask a ledger, wherever it is kept: SQLite or PostgreSQL.
+//! Uniform access to a ledger in SQLite or PostgreSQL.
 //!
-//! Statements are written once, in the SQL that both take. What that leaves out:
+//! Statements are written once, in the SQL that both engines accept. This means:
 //! - parameters are `?1`, `?2`, …, and a statement has no other question mark;
 //! - PostgreSQL's `sum` of integers is no integer: `CAST(sum(x) AS BIGINT)`;
 //! - what is selected beside an aggregate is in `GROUP BY`;
@@ -8,11 +8,10 @@
 //! - a conflict's target is named before `DO UPDATE`, and its columns are written `table.column`;
 //! - times come as parameters; a truth is `CASE WHEN … THEN 1 ELSE 0 END`;
 //! - a parameter whose column does not say what it is, is `CAST(?1 AS BIGINT)`;
-//! - PostgreSQL takes a product, a quotient or a sum beyond a double's range for an error, also one that
-//!   is too small: what is computed of difficulties is [`WORK`] or [`EFFORT`].
+//! - PostgreSQL treats a product, quotient or sum out of a double's range, or too small, as an error:
+//!   computations with difficulties use [`WORK`] or [`EFFORT`].
 //!
-//! All integers are 64 bits wide. What takes many rows at a time to PostgreSQL is not here, but in
-//! `shared`.
+//! All integers are 64 bits wide. Writes of many rows at a time to PostgreSQL are not here but in `cluster`.
 
 mod postgres;
 mod sqlite;
@@ -24,31 +23,31 @@ pub use self::postgres::Postgres;
 pub use self::sqlite::Sqlite;
 pub(crate) use self::sqlite::named;
 
-/// The work of a row of `credit`, which is called `c`: difficulty × count. A share whose difficulty no miner
-/// in earnest asks for adds nothing, whichever it is: no row makes a sum fail.
+/// SQL for the work of a row of `credit`, named `c`: difficulty × count. A share at an absurd difficulty,
+/// which no real miner asks for, counts as 0, so that no row makes a sum fail.
 pub(crate) const WORK: &str = "CASE WHEN c.difficulty > 1e-100 AND c.difficulty < 1e100 \
                                THEN c.difficulty * c.count ELSE 0.0 END";
 
-/// The same over what a block was expected to take, of a row of `heights` which is called `h`.
+/// SQL for the same divided by the expected work of a block, from a row of `heights`, named `h`.
 pub(crate) const EFFORT: &str = "CASE WHEN c.difficulty > 1e-100 AND c.difficulty < 1e100 \
                                  AND h.difficulty > 1e-100 AND h.difficulty < 1e100 \
                                  THEN c.difficulty * c.count / h.difficulty ELSE 0.0 END";
 
-/// The greatest work of a row of `statistics`: what is beyond is no work, and must not make a sum fail.
+/// Greatest work of a row of `statistics`; larger values are cut, so that they cannot make a sum fail.
 pub(crate) const STATISTICS_WORK_MAX: f64 = 1e200;
 
-/// What can be asked and told: a connection, or a transaction on it.
+/// A connection that can be queried and written to, or a transaction on it.
 pub trait Sql {
-    /// The rows of a statement, all at once.
+    /// All rows of a query at once.
     ///
     /// # Errors
     /// See [`SqlError`].
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError>;
 
-    /// The rows of a statement, one after the other: for what may have more than fit into memory.
+    /// The rows of a query, one after the other: for results that may not fit into memory.
     ///
     /// # Errors
-    /// See [`SqlError`]; and what `take` says, which ends it.
+    /// See [`SqlError`]; and an error of `take`, which ends the query.
     fn each(
         &mut self,
         sql: &str,
@@ -56,13 +55,13 @@ pub trait Sql {
         take: &mut dyn FnMut(&Row) -> Result<(), SqlError>,
     ) -> Result<(), SqlError>;
 
-    /// Carries a statement out; gives the number of rows that it changed.
+    /// Executes a statement; returns the number of changed rows.
     ///
     /// # Errors
     /// See [`SqlError`].
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, SqlError>;
 
-    /// The only row of a statement, if there is one.
+    /// The only row of a query, if there is one.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -74,7 +73,7 @@ pub trait Sql {
         }
     }
 
-    /// The row of a statement that always has one.
+    /// The row of a query that always has one.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -84,11 +83,11 @@ pub trait Sql {
     }
 }
 
-/// A ledger that is open.
+/// An open ledger.
 pub enum Db {
     /// A file.
     Sqlite(Sqlite),
-    /// A server.
+    /// A PostgreSQL server.
     Postgres(Box<Postgres>),
 }
 
@@ -96,7 +95,7 @@ impl Db {
     /// Reads from one state of the ledger.
     ///
     /// # Errors
-    /// What `read` says, and see [`SqlError`].
+    /// Errors of `read`, and see [`SqlError`].
     pub fn read<T, E: From<SqlError>>(
         &mut self,
         read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
@@ -107,12 +106,12 @@ impl Db {
         }
     }
 
-    /// Changes the ledger as if nobody else did meanwhile, whole or not at all. Where somebody did,
-    /// `write` is called again: it has no other effects.
+    /// Runs a serializable transaction, whole or not at all. After a conflict with others `write` is called
+    /// again, so it must have no other effects.
     ///
     /// # Errors
-    /// What `write` says, and see [`SqlError`]. Of a transaction that ended with
-    /// [`SqlError::Lost`] it is not known whether it was carried out.
+    /// Errors of `write`, and see [`SqlError`]. It is not known whether a transaction that ended with
+    /// [`SqlError::Lost`] was committed.
     pub fn write<T, E: From<SqlError> + Retry>(
         &mut self,
         write: impl FnMut(&mut dyn Sql) -> Result<T, E>,
@@ -124,9 +123,9 @@ impl Db {
     }
 }
 
-/// An error that may have been a transaction's bad luck.
+/// An error that may be a conflict between transactions.
 pub trait Retry {
-    /// Whether the transaction, begun anew, may well succeed.
+    /// True if the transaction may succeed when repeated.
     fn is_conflict(&self) -> bool;
 }
 
@@ -143,16 +142,16 @@ impl Retry for anyhow::Error {
     }
 }
 
-/// Why a statement was not carried out.
+/// Reason why a statement was not executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SqlError {
-    /// Another process writes to the file: it will pass.
+    /// Another process is writing to the file; this passes.
     Busy,
-    /// Another transaction was in the way: begun anew, this one may succeed.
+    /// Conflict with another transaction; a repetition may succeed.
     Conflict,
-    /// It took longer than it may.
+    /// It exceeded its time limit.
     Interrupted,
-    /// The server is gone, or says that it is about to be.
+    /// The connection to the server is lost, or the server is shutting down.
     Lost(String),
     /// Anything else.
     Failed(String),
@@ -174,7 +173,7 @@ impl std::error::Error for SqlError {}
 /// A value in a column, or a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// SQL NULL.
     Null,
     /// Any integer.
     Integer(i64),
@@ -205,7 +204,7 @@ macro_rules! from_integer {
 from_integer!(i64, u32, i32);
 
 impl From<u64> for Value {
-    /// What would not fit is beyond all counts, times and amounts.
+    /// Larger numbers than fit exceed all counts, times and amounts.
     fn from(number: u64) -> Self {
         Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -247,7 +246,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
-/// A row of an answer.
+/// A row of a result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row(Vec<Value>);
 
@@ -270,9 +269,9 @@ impl Row {
     }
 }
 
-/// What a column can be read as.
+/// Type that a column can be read as.
 pub trait FromValue: Sized {
-    /// `None` where the value is of another kind or out of range.
+    /// Converts a value; `None` if it is of another kind or out of range.
     fn from_value(value: &Value) -> Option<Self>;
 }
 

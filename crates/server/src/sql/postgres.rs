@@ -1,7 +1,7 @@
-//! A ledger in PostgreSQL, or in what speaks its protocol.
+//! A ledger in PostgreSQL, or in a database with the same protocol.
 //!
-//! Transactions are serializable, and begun anew when the server says that another was in the way
-//! (SQLSTATE 40001, 40P01). A connection that is lost is made anew by the next transaction.
+//! Transactions are serializable, and repeated when the server reports a conflict (SQLSTATE 40001, 40P01).
+//! After a lost connection the next transaction connects again.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -18,16 +18,16 @@ use super::{Retry, Row, Sql, SqlError, Value};
 use crate::cluster::address::Address;
 use crate::limits::{SQL_CONNECT, SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
 
-/// Wait before a transaction is begun anew the first time; each time it is longer by as much.
+/// Wait before the first repetition of a transaction; each further wait is longer by as much.
 const TRY_AGAIN: Duration = Duration::from_millis(5);
 
-/// See the module.
+/// Connection to a ledger in PostgreSQL.
 pub struct Postgres {
     address: Address,
     open: Option<Open>,
 }
 
-/// A connection and the statements that it knows.
+/// An open connection and its prepared statements.
 struct Open {
     client: Client,
     statements: Statements,
@@ -35,7 +35,8 @@ struct Open {
 
 type Statements = HashMap<String, Statement>;
 
-/// A name that the database's encoding cannot hold would stop all that comes after it.
+/// Refuses a database encoding that cannot store every name, since one such name would block all later
+/// writes.
 fn check_encoding(client: &mut Client) -> Result<(), SqlError> {
     let row = client.query_one("SHOW server_encoding", &[])?;
     let encoding: String = row.get(0);
@@ -52,7 +53,7 @@ impl Postgres {
     /// Connects.
     ///
     /// # Errors
-    /// [`SqlError::Lost`] where nobody answers, [`SqlError::Failed`] where we are turned away.
+    /// [`SqlError::Lost`] if nobody answers, [`SqlError::Failed`] if the server refuses us.
     pub fn connect(address: &Address) -> Result<Self, SqlError> {
         let mut postgres = Self {
             address: address.clone(),
@@ -62,7 +63,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The connection, made anew if it was lost: for statements of PostgreSQL's own.
+    /// The connection, opened again if it was lost: for statements of PostgreSQL's own.
     ///
     /// # Errors
     /// As [`Postgres::connect`].
@@ -70,7 +71,7 @@ impl Postgres {
         Ok(&mut self.open()?.client)
     }
 
-    /// Whether the connection is gone, so that the next one may be to another server.
+    /// True if the connection is gone; the next one may be to another server.
     pub(crate) fn is_lost(&self) -> bool {
         (self.open.as_ref()).is_none_or(|open| open.client.is_closed())
     }
@@ -97,8 +98,8 @@ impl Postgres {
         Ok(self.open.insert(open))
     }
 
-    /// An error may be the server's last word, with the connection's end yet to come: such a one is not
-    /// used again.
+    /// Closes the connection after an error if it no longer works: the error may be the last message before
+    /// the server closes it.
     fn close_if_lost(&mut self) {
         let is_lost = |open: &mut Open| open.client.is_valid(SQL_CONNECT).is_err();
         self.open.take_if(is_lost);
@@ -196,7 +197,7 @@ impl Sql for Session<'_> {
         rows.iter().map(|row| Ok(row_of(row)?)).collect()
     }
 
-    /// The server sends no more than we have taken and what the connection holds.
+    /// The server sends rows only as fast as they are taken, apart from the connection's buffers.
     fn each(
         &mut self,
         sql: &str,
@@ -287,7 +288,7 @@ impl From<postgres::Error> for SqlError {
                 text = format!("{text}: {error}");
                 cause = error.source();
             }
-            // What is wrong with a value is our fault; all else is the connection's.
+            // An error in a value is ours; any other of the library is the connection's.
             return match (error.source(), error.is_closed()) {
                 (Some(cause), false) if !cause.is::<std::io::Error>() => Self::Failed(text),
                 _ => Self::Lost(text),
@@ -306,8 +307,8 @@ impl From<postgres::Error> for SqlError {
             return Self::Interrupted;
         }
         let text = format!("{} (SQLSTATE {})", said.message(), code.code());
-        // Class 08: the connection; 53: no room, no memory, too many connections; 57P: a shutdown.
-        // A server that has become read-only is no longer the one to write to.
+        // Class 08: the connection; 53: no space, no memory, too many connections; 57P: a shutdown. A server
+        // that has become read-only is no longer the one to write to.
         let passes = ["08", "53", "57P"]
             .iter()
             .any(|class| code.code().starts_with(class));

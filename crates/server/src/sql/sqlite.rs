@@ -1,4 +1,4 @@
-//! A ledger in a file.
+//! A ledger in a SQLite file.
 
 use std::path::Path;
 use std::thread;
@@ -10,21 +10,21 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::{Row, Sql, SqlError, Value};
 use crate::store::schema;
 
-/// How often a writer beside the server looks for its turn: a busy server leaves only short gaps
+/// Interval at which a writer beside the server tries to get its turn: a busy server leaves only short gaps
 /// between its own transactions.
 const TURN_PERIOD: Duration = Duration::from_micros(500);
 
-/// How long it looks.
+/// Time after which it gives up.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Steps of SQLite between two looks at the clock.
+/// Steps of SQLite's virtual machine between two checks of the time limit.
 const STEPS: i32 = 20_000;
 
-/// See the module.
+/// Connection to a ledger in a file.
 pub struct Sqlite(Connection);
 
 impl Sqlite {
-    /// Opens a ledger that exists, beside the server that may be writing to it.
+    /// Opens an existing ledger, beside the server that may be writing to it.
     ///
     /// # Errors
     /// When there is none, it is no ledger, or its version is not this program's.
@@ -32,7 +32,7 @@ impl Sqlite {
         Ok(Self(schema::open_beside(path)?))
     }
 
-    /// Opens a ledger to read from.
+    /// Opens a ledger for reading only.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -40,7 +40,7 @@ impl Sqlite {
         Ok(Self(schema::open_to_read(path)?))
     }
 
-    /// Interrupts whatever takes longer than until then.
+    /// Interrupts every statement still running after `until`.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -61,7 +61,7 @@ impl Sqlite {
         &mut self,
         mut write: impl FnMut(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Nobody else writes until its end, so that nothing is in its way.
+        // The transaction takes the write lock at its start, so that no conflict can occur.
         self.0
             .busy_handler(Some(|tries: i32| {
                 thread::sleep(TURN_PERIOD);
@@ -78,7 +78,7 @@ impl Sqlite {
     }
 }
 
-/// A connection, which may be in a transaction.
+/// A connection, possibly in a transaction.
 impl Sql for &Connection {
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError> {
         let rows = || {
@@ -119,7 +119,7 @@ impl Sql for &Connection {
     }
 }
 
-/// An error with the name of the file, where that is damaged.
+/// The error, with the name of the file if that is damaged.
 pub(crate) fn named(conn: &Connection, error: rusqlite::Error) -> SqlError {
     match conn.path() {
         Some(path) if schema::is_damaged(&error) => {
@@ -152,7 +152,7 @@ impl From<ValueRef<'_>> for Value {
             ValueRef::Null => Self::Null,
             ValueRef::Integer(number) => Self::Integer(number),
             ValueRef::Real(number) => Self::Real(number),
-            // The tables hold only what was text: another program may have written something else.
+            // The tables contain only valid text, unless another program has written to them.
             ValueRef::Text(bytes) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
             ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
         }

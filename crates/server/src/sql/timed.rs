@@ -1,9 +1,9 @@
-//! A connection to PostgreSQL on which no answer is waited for without end.
+//! Connections to PostgreSQL with a deadline for each answer.
 //!
-//! The database ends a statement that takes too long, but not where its process or its host hangs; and
-//! the system answers for a process that is stopped, so that its own limits of silence do not see it.
-//! Here the stream has a deadline: from what was sent until the server says that it is ready for more,
-//! and each byte on the way begins it anew. Where it is over the connection is lost, as any other.
+//! The database cancels a statement that takes too long, but not when its process or its host hangs; and the
+//! kernel acknowledges data for a stopped process, so that TCP timeouts do not notice it. This stream has a
+//! deadline from a request until the server says that it is ready for the next; each byte received starts it
+//! again. When it passes, the connection is lost like any other.
 
 use std::error::Error;
 use std::future::Future;
@@ -20,16 +20,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Asks whether the server speaks TLS (PostgreSQL's documentation, "Message Formats", `SSLRequest`).
+/// Request that asks whether the server speaks TLS (PostgreSQL's documentation, "Message Formats",
+/// `SSLRequest`).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// The kind of the message that ends an answer (the same, `ReadyForQuery`).
+/// Type byte of the message that ends an answer (the same, `ReadyForQuery`).
 const READY: u8 = b'Z';
 
 type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// How long the server may be silent while it owes an answer.
+/// Time limit of the server's silence while it owes an answer; shared with the stream.
 #[derive(Clone)]
 pub(crate) struct Patience(Arc<AtomicU64>);
 
@@ -40,7 +41,7 @@ impl Patience {
         new
     }
 
-    /// From what is sent next on.
+    /// Sets the limit for everything sent from now on.
     pub(crate) fn set(&self, patience: Duration) {
         let ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         self.0.store(ms, Ordering::Relaxed);
@@ -51,7 +52,7 @@ impl Patience {
     }
 }
 
-/// What makes such connections, with or without TLS.
+/// Connector of such streams, with or without TLS.
 #[derive(Clone)]
 pub(crate) struct Timed {
     pub tls: Option<MakeRustlsConnect>,
@@ -75,7 +76,7 @@ impl MakeTlsConnect<Socket> for Timed {
     }
 }
 
-/// One that is about to be made.
+/// A connection being opened.
 pub(crate) struct Connecting {
     tls: Option<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect>,
     patience: Patience,
@@ -110,16 +111,16 @@ impl TlsConnect<Socket> for Connecting {
     }
 }
 
-/// See the module.
+/// A stream to the database, with a deadline while an answer is pending.
 pub(crate) struct Stream {
     inner: Inner,
     patience: Patience,
-    /// Until when the server has to say something; none while it owes no answer.
+    /// Deadline for the server's next byte; `None` while no answer is pending.
     owed: Option<Pin<Box<Sleep>>>,
     messages: Messages,
 }
 
-/// Where in the server's messages we are: each is a kind, a length that counts itself, and a body.
+/// Parser position in the server's messages: each is a type, a length that includes itself, and a body.
 #[derive(Default)]
 struct Messages {
     head: [u8; 5],
@@ -128,7 +129,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// Whether the end of an answer is among these bytes.
+    /// Advances over these bytes; returns true if the end of an answer is among them.
     fn are_ready(&mut self, mut bytes: &[u8]) -> bool {
         let mut is_ready = false;
         while let Some((first, rest)) = bytes.split_first() {
@@ -174,7 +175,7 @@ impl Stream {
     fn said(&mut self, context: &mut Context<'_>) {
         let patience = self.patience.get();
         let owed = self.owed.insert(Box::pin(sleep(patience)));
-        // Whoever reads has looked already: it is to be woken.
+        // The reading task has polled before the deadline was set, so the timer must be able to wake it.
         let _ = owed.as_mut().poll(context);
     }
 
@@ -186,7 +187,7 @@ impl Stream {
     }
 }
 
-/// A stream, whichever of the two.
+/// Stream with or without TLS.
 trait Both: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}

@@ -1,8 +1,9 @@
-//! What the ledger knows of found blocks: their state, the round each closed, the dump it is owed.
+//! Found blocks in the ledger: their state, the round that each closed, and whether its share dump is still
+//! owed.
 //!
-//! The first time that a look finds a block on the main chain closes its round, in the same
-//! transaction. The rules of what follows what are in `hstratum_core::accounting::ledger`, what a node's word is
-//! worth in `evidence`.
+//! A block closes its round when a look at the chain finds it on the main chain for the first time, in the
+//! same transaction. The state transitions are in `hstratum_core::accounting::ledger`; how much a node's word
+//! counts is in `evidence`.
 
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting};
 use hstratum_core::chain::address::Network;
@@ -16,16 +17,16 @@ use crate::node::{Asked, Look};
 use crate::sql::{Row, Sql, SqlError};
 use crate::values;
 
-/// Who found a block.
+/// The finder of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct Finder {
-    /// The row in `accounts` of whose share it was, where that is known.
+    /// Row in `accounts` of the account whose share it was, if known.
     pub account: Option<i64>,
-    /// The server; 0 in its own file.
+    /// Number of the server that found it; 0 in a server's own file.
     pub origin: i64,
 }
 
-/// A block that the ledger may not know yet.
+/// Inserts a block unless the ledger already has it.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -37,7 +38,7 @@ pub fn insert(
     unix_s: i64,
 ) -> Result<(), SqlError> {
     let target = Target::from_compact(block.bits);
-    // Bits that stand for no target are in no block that a node takes.
+    // Bits that encode no target occur in no block that a node accepts.
     let difficulty = target.map_or(0.0, |target| target.difficulty().get());
     sql.execute(
         "INSERT INTO blocks
@@ -62,19 +63,19 @@ pub fn insert(
     Ok(())
 }
 
-/// Whose rounds they are.
+/// Whether [`advance`] closes rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
-    /// This ledger's.
+    /// Close them: they are of this ledger.
     Close,
-    /// A shared one's, where they are closed.
+    /// Leave them open: a shared ledger closes them.
     Leave,
 }
 
-/// Brings blocks to the states that follow from where they were seen, and then from what the node
-/// said of them; closes the rounds of those that were seen on the main chain for the first time. A
-/// look counts only if the node knows at least as much of the chain as this ledger has ever been
-/// shown, and is synchronized. Gives what has changed, the lowest first.
+/// Moves blocks to the states that follow from the looks at the chain, then from the node's verdicts, and
+/// closes the rounds of those seen on the main chain for the first time. A look counts only if the node is
+/// synchronized and knows at least as much chain work as this ledger was ever shown. Returns the changes,
+/// lowest height first.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -119,11 +120,11 @@ pub fn advance(
     Ok(done)
 }
 
-/// A row of the table, as far as it decides.
+/// The columns of a block's row that decide its next state.
 struct Known {
     height: Height,
     state: BlockState,
-    /// It has closed its round.
+    /// Its round is closed.
     is_closed: bool,
     /// It is lost for good.
     is_final: bool,
@@ -135,7 +136,7 @@ fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
         return Ok(None);
     };
     let name: String = row.get(1)?;
-    // The table checks it.
+    // The table's CHECK constraint admits only known names.
     let state = BlockState::from_name(&name)
         .ok_or_else(|| SqlError::Failed(format!("block {hash} is {name:?}")))?;
     Ok(Some(Known {
@@ -146,7 +147,7 @@ fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
     }))
 }
 
-/// The node's verdict.
+/// Applies the node's verdict to one block.
 fn judge(
     sql: &mut dyn Sql,
     hash: &Hash,
@@ -164,7 +165,7 @@ fn judge(
     change(sql, hash, &known, (to, reason), Cause::Verdict, unix_s)
 }
 
-/// A look at one block, by a node that knows enough.
+/// Applies a look at one block, by a node that knows enough work.
 fn sight(
     sql: &mut dyn Sql,
     network: Network,
@@ -214,9 +215,9 @@ fn change(
     }))
 }
 
-/// A round begins above the pool's last block below that is on the main chain, so that this comes
-/// when all changes of the batch are made, the lowest first. Only a look closes rounds, never a
-/// verdict: the look shows lower blocks as well.
+/// Closes the rounds of blocks, lowest height first, after all changes of the batch: a round begins above the
+/// pool's previous block on the main chain, which the same batch may have changed. Called only for looks,
+/// never for a verdict, because a look covers lower blocks as well.
 fn close_rounds(sql: &mut dyn Sql, seen: &[(Height, Hash)], unix_s: i64) -> Result<(), SqlError> {
     for (height, hash) in seen {
         sql.execute(
@@ -230,7 +231,7 @@ fn close_rounds(sql: &mut dyn Sql, seen: &[(Height, Hash)], unix_s: i64) -> Resu
     Ok(())
 }
 
-/// The block's dump is on a disk.
+/// Records that the block's share dump is on a disk.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -242,7 +243,7 @@ pub fn dumped(sql: &mut dyn Sql, hash: &Hash, effort: f64, unix_s: i64) -> Resul
     Ok(())
 }
 
-/// Blocks on the main chain, as their finder's node said, that no look has found there yet.
+/// Blocks that their finder's node accepted to the main chain but that no look has found there yet.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -258,19 +259,19 @@ pub fn unclosed(sql: &mut dyn Sql) -> Result<Vec<Hash>, SqlError> {
         .collect()
 }
 
-/// How far the turns of [`watched`] have come, for as long as the ledger is open.
+/// Positions of [`watched`] in the blocks that take turns, kept as long as the ledger is open.
 #[derive(Debug, Default)]
 pub struct Turns {
     open: Option<(i64, String)>,
     rest: Option<(i64, String)>,
 }
 
-/// Blocks whose end is not known: not answered, not deep enough, or lost and not for good.
+/// SQL condition for open blocks: not answered, not deep enough, or lost but not for good.
 const OPEN: &str = "(state IN ('found', 'accepted')
     OR (state IN ('orphaned', 'refused') AND final_at IS NULL))";
 
-/// Blocks that the node is asked about next: all open ones at any height, all others not far below
-/// the tip, and a few of the rest. What does not fit has its turn at the next questions.
+/// Blocks that the node is asked about next: all open ones at any height, all others not far below the tip,
+/// and a few of the rest. Those beyond the limits take turns in later questions.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -288,7 +289,7 @@ pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut Turns) -> Result<Vec<
     rows.extend(turn(sql, &rest, LOCATE_REST_MAX, &mut turns.rest)?);
     let mut asked = Vec::with_capacity(rows.len());
     for row in rows {
-        // Somebody else may have written a row that is none of ours.
+        // Another program may have written a malformed row.
         if let Some(hash) = Hash::from_hex(&row.get::<String>(1)?) {
             asked.push((hash, Height(row.get(0)?)));
         }
@@ -296,7 +297,7 @@ pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut Turns) -> Result<Vec<
     Ok(asked)
 }
 
-/// So many blocks from where the last turn ended, and from below again where it is at its end.
+/// The next rows after the last turn's end, starting again from the lowest at the end of the table.
 fn turn(
     sql: &mut dyn Sql,
     which: &str,

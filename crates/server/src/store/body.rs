@@ -1,16 +1,16 @@
-//! What is in a batch on its way to the shared ledger: sums of shares and of what workers sent.
+//! Codec of a batch for the shared ledger: sums of shares and worker statistics.
 //!
-//! In the file it is a row of numbers: the form's version, then heights, credit and statistics, each
-//! after its number of rows. Integers are LEB128, doubles eight bytes, the lowest first; heights and
-//! starts are what they are above the row before. Accounts and workers are the file's own ids.
+//! In the file a batch is a sequence of numbers: the format's version, then heights, credit and statistics,
+//! each preceded by its number of rows. Integers are LEB128, doubles eight bytes little-endian; heights and
+//! starts are differences from the row before. Accounts and workers are row ids of the file.
 
-/// The form's version. Version 1 had no times of shares.
+/// Version of the format. Version 1 had no times of shares.
 const VERSION: u8 = 2;
 
-/// See the module. Rows are in the order of their keys.
+/// Decoded content of a batch. Rows are in the order of their keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Body {
-    /// The network's difficulty at heights.
+    /// Network difficulty at each height.
     pub heights: Vec<(i64, f64)>,
     pub credit: Vec<CreditRow>,
     pub statistics: Vec<StatisticsRow>,
@@ -25,15 +25,15 @@ pub(crate) struct CreditRow {
     pub count: i64,
 }
 
-/// What a worker sent in a span.
+/// Statistics of one worker in one span of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StatisticsRow {
     pub span: i64,
     pub start: i64,
     pub worker: i64,
-    /// Number and work of what was accepted, stale, low and duplicate.
+    /// Number and total work of accepted, stale, low and duplicate submits.
     pub works: [(i64, f64); 4],
-    /// When the first and the last share were accepted, Unix seconds; 0: none.
+    /// Times of the first and the last accepted share, Unix seconds; 0 if there is none.
     pub times: (i64, i64),
 }
 
@@ -42,7 +42,7 @@ impl Body {
         self.credit.is_empty() && self.statistics.is_empty()
     }
 
-    /// How many rows it has.
+    /// Number of rows of all kinds.
     pub(crate) fn rows(&self) -> usize {
         self.heights.len() + self.credit.len() + self.statistics.len()
     }
@@ -88,7 +88,7 @@ impl Body {
         out
     }
 
-    /// None for what was not written here.
+    /// Decodes a batch; `None` if the bytes are not what [`Body::encode`] writes.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
         let mut body = Self::default();
@@ -138,7 +138,7 @@ impl Body {
     }
 }
 
-/// The tables hold nothing below zero.
+/// Appends a number as LEB128. The tables hold no negative numbers.
 fn push(out: &mut Vec<u8>, number: i64) {
     let mut left = number.unsigned_abs();
     while left >= 0x80 {

@@ -1,8 +1,8 @@
-//! Copying the ledger's log into its file: when, and by whom.
+//! Checkpoints of the ledger's write-ahead log: copying it into the database file.
 //!
-//! A thread does it off the way of the shares. It waits for nobody and holds nobody up; what it
-//! leaves, the next turn takes. A log can only begin anew when all of it is copied, so the ledger's
-//! thread copies the rest itself between two commits when the log has grown long.
+//! A thread of its own does it, apart from the shares. It takes no locks that others wait for; pages that a
+//! reader keeps from being copied are left to the next run. SQLite resets the log only when all of it is
+//! copied, so once it has grown long, the ledger's thread copies the rest itself between two commits.
 
 use std::fs;
 use std::path::Path;
@@ -21,11 +21,11 @@ use crate::limits::WAL_BYTES;
 use crate::node::Node;
 use crate::workers::duty::Duty;
 
-/// Bytes of a page in the log, with its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
+/// Bytes of a page in the log, including its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
 const LOG_PAGE_BYTES: u64 = 4096 + 24;
 
-/// Copies each time it is told to, and shortens a long log that has been idle between two looks. Ends
-/// when nobody can tell it any more.
+/// Copies the log whenever told to, and truncates a long log that was idle between two checks. Returns when
+/// all senders of `wanted` are gone.
 pub(super) fn run(
     ledger: &Path,
     wanted: &Receiver<()>,
@@ -48,7 +48,7 @@ pub(super) fn run(
             }
             Ok(()) => {
                 duty.owe();
-                // Opened anew: the file may be another after a disk was mended.
+                // Reopened each time: the file may be a different one after the disk was repaired.
                 let done = open_to_read_write(ledger).and_then(|conn| Ok(checkpoint(&conn)?));
                 if done.is_ok() {
                     duty.done();
@@ -67,21 +67,21 @@ pub(super) fn run(
     }
 }
 
-/// How long the log's file is and when it was written to last, if it is long.
+/// Length and time of last write of the log's file, if it is long.
 fn long_log(ledger: &Path) -> Option<(u64, SystemTime)> {
     let file = fs::metadata(beside(ledger, "-wal")).ok()?;
     let is_long = file.len() >= WAL_BYTES;
     is_long.then(|| Some((file.len(), file.modified().ok()?)))?
 }
 
-/// Copies a log that nobody writes to, and makes its file short. Where somebody reads or writes after
-/// all, the next look does it.
+/// Copies a log that nobody writes to, and truncates its file. If another connection reads or writes
+/// meanwhile, the next check tries again.
 fn shorten(ledger: &Path, status: &Status) -> anyhow::Result<()> {
     let conn = open_to_read_write(ledger)?;
     let get = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
     let copied: (i64, i64) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], get)?;
     if copied.0 == copied.1 {
-        // All is copied: the lock of those who write is held for a moment only.
+        // Everything is copied already, so the writers' lock is held only for a moment.
         conn.busy_timeout(Duration::ZERO)?;
         let is_busy: i64 =
             conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -92,19 +92,19 @@ fn shorten(ledger: &Path, status: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies what it can of the log into the file, and waits for nobody.
+/// Copies as much of the log into the file as is possible without waiting.
 pub(super) fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
-/// How far the log has grown since it last began anew. Its file keeps its size over that.
+/// Length of the log since it was last reset. Its file keeps its size beyond a reset.
 #[derive(Clone, Default)]
 pub(super) struct Log {
     pages: Arc<AtomicU64>,
 }
 
 impl Log {
-    /// Has the connection keep count.
+    /// Makes the connection keep count.
     pub(super) fn watch(&self, conn: &mut Connection) -> rusqlite::Result<()> {
         let pages = self.pages.clone();
         conn.wal_hook(Some(move |_: &mut Wal, in_log: i32| {
@@ -118,7 +118,7 @@ impl Log {
     }
 }
 
-/// Says when the log has grown by [`WAL_BYTES`] since it was last said, above a size.
+/// Reports once for each growth of the log by [`WAL_BYTES`], above a minimum size.
 pub(super) struct Growth {
     above: u64,
     said_at: u64,
@@ -131,7 +131,7 @@ impl Growth {
 
     pub(super) fn is_due(&mut self, log_bytes: u64) -> bool {
         if log_bytes < self.said_at {
-            // It has begun anew.
+            // The log was reset.
             self.said_at = 0;
         }
         let is_due = log_bytes >= self.above.max(self.said_at + WAL_BYTES);

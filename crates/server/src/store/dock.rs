@@ -1,5 +1,5 @@
-//! Where the ledger's thread and the shared ledger's shipper meet: what was sealed goes one way, what
-//! was shipped the other. Neither waits for the other.
+//! Exchange between the ledger's thread and the shipper of the shared ledger: sealed batches are announced in
+//! one direction, shipped ones in the other. Neither thread blocks the other.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,20 +11,20 @@ use super::keeper::StoreMail;
 use super::ledger::{Mark, Parting};
 use crate::node::{Asked, Look};
 
-/// How far sealing has come.
+/// Progress of sealing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The last batch.
+    /// The last sealed batch.
     pub last: Mark,
-    /// It and those before it hold all shares that came before the node had this tip.
+    /// The sealed batches hold all shares from before the node had this tip.
     pub tip: Option<Height>,
-    /// Bytes of batches that are not known to be shipped.
+    /// Bytes of batches not known to be shipped.
     pub backlog: u64,
-    /// So much that nothing more is sealed.
+    /// The backlog is so large that nothing more is sealed.
     pub is_full: bool,
 }
 
-/// See the module.
+/// State shared by the ledger's thread, the shipper and the coordinator.
 #[derive(Debug, Default)]
 pub struct Dock {
     state: Mutex<State>,
@@ -34,23 +34,23 @@ pub struct Dock {
 #[derive(Debug, Default)]
 struct State {
     head: Option<Head>,
-    /// The node's height.
+    /// Height of the node's tip.
     tip: Option<Height>,
     shipped: Vec<Mark>,
     parting: Option<Parting>,
     /// Blocks of the shared ledger that the node is to be asked about.
     watch: Vec<Asked>,
-    /// Where it saw them.
+    /// The node's last answer about them, not taken yet.
     seen: Option<Look>,
-    /// What it knew of the chain when it last looked.
+    /// The node's view of the chain at its last look.
     view: Option<View>,
-    /// Has the shipper look: something was sealed, or it is to stop.
+    /// Wakes the shipper: a batch was sealed, or it is to stop.
     is_news: bool,
     is_closed: bool,
 }
 
 impl Dock {
-    /// Something was sealed, or marked.
+    /// Announces that batches were sealed or marked as shipped.
     pub(super) fn sealed(&self, head: Head) {
         let mut state = self.lock();
         let tip = head.tip.or(state.head.and_then(|before| before.tip));
@@ -62,7 +62,7 @@ impl Dock {
         self.changed.notify_all();
     }
 
-    /// What others have left for the ledger's thread.
+    /// Takes what the shipper and the coordinator have left for the ledger's thread.
     pub(super) fn take(&self) -> Vec<StoreMail> {
         let mut state = self.lock();
         let marks = std::mem::take(&mut state.shipped).into_iter();
@@ -73,32 +73,32 @@ impl Dock {
         mails.collect()
     }
 
-    /// Has the node be asked where these blocks are.
+    /// Requests that the node be asked where these blocks are.
     pub(crate) fn watch(&self, blocks: Vec<Asked>) {
         self.lock().watch = blocks;
     }
 
-    /// It has answered.
+    /// Records the node's answer.
     pub(super) fn set_seen(&self, seen: Look) {
         let mut state = self.lock();
         state.view = Some(seen.view);
-        // A look at the server's own blocks alone takes nothing from who waits for others.
+        // A look at this server's blocks only must not replace one that includes the shared ledger's blocks.
         if !seen.places.is_empty() || state.seen.is_none() {
             state.seen = Some(seen);
         }
     }
 
-    /// What the node knew of the chain when it last looked.
+    /// The node's view of the chain at its last look.
     pub(crate) fn view(&self) -> Option<View> {
         self.lock().view
     }
 
-    /// Its last answer, once.
+    /// Takes the node's last answer.
     pub(crate) fn take_seen(&self) -> Option<Look> {
         self.lock().seen.take()
     }
 
-    /// Nothing more will be sealed.
+    /// Declares that nothing more will be sealed, and wakes the shipper.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -106,12 +106,12 @@ impl Dock {
         self.changed.notify_all();
     }
 
-    /// Whether nothing more will be sealed.
+    /// True once nothing more will be sealed.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
 
-    /// The node's height.
+    /// Height of the node's tip.
     pub(crate) fn tip(&self) -> Option<Height> {
         self.lock().tip
     }
@@ -120,7 +120,7 @@ impl Dock {
         self.lock().tip = Some(tip);
     }
 
-    /// Waits until nothing more will be sealed, at most so long.
+    /// Waits until nothing more will be sealed, or for `patience`.
     pub(crate) fn wait_for_close(&self, patience: Duration) {
         let state = self.lock();
         let _closed = self
@@ -129,12 +129,12 @@ impl Dock {
             .expect("nothing panics while it is held");
     }
 
-    /// How far sealing has come.
+    /// Progress of sealing; `None` before the first announcement.
     pub(crate) fn head(&self) -> Option<Head> {
         self.lock().head
     }
 
-    /// The shared ledger has this batch, and all before it.
+    /// Records that the shared ledger has this batch and all before it.
     pub(crate) fn shipped(&self, mark: Mark) {
         let mut state = self.lock();
         state
@@ -143,7 +143,7 @@ impl Dock {
         state.shipped.push(mark);
     }
 
-    /// Waits for news, at most so long.
+    /// Waits until something was sealed or the dock was closed, or for `patience`.
     pub(crate) fn wait(&self, patience: Duration) {
         let state = self.lock();
         let (mut state, _) = self
@@ -153,7 +153,8 @@ impl Dock {
         state.is_news = false;
     }
 
-    /// Has the file begin a new origin; false when it has not after so long.
+    /// Makes the ledger's thread begin a new origin for the file; returns false if it has not within
+    /// `patience`.
     pub(crate) fn part(&self, parting: Parting, patience: Duration) -> bool {
         let mut state = self.lock();
         let from = parting.from;

@@ -1,8 +1,8 @@
-//! The thread that writes share dumps. What is owed follows from the ledger alone: a block that has
-//! closed its round and has no dump yet. So a dump is written once, also over a crash at any point,
-//! and tried until the disk takes it.
+//! The thread that writes share dumps. A dump is owed for each block in the ledger whose round is closed and
+//! that has no dump yet. Since this follows from the ledger alone, each dump is written once, also after a
+//! crash at any point, and retried until the disk accepts it.
 //!
-//! It has a connection of its own that only reads; the keeper marks what is written.
+//! It has its own read-only connection; the keeper records which dumps are written.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -23,22 +23,22 @@ use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
 use crate::workers::duty::Duty;
 
-/// Blocks that are looked up at once; their dumps are read one at a time.
+/// Blocks read at once; their dumps are made one at a time.
 pub(crate) const DUMPS_PER_TURN: i64 = 100;
 
-/// Writes the dumps of one ledger.
+/// Writer of the dumps of one ledger.
 pub(super) struct Dumps {
     pub ledger: PathBuf,
-    /// Where they go.
+    /// Directory that dumps are written to.
     pub dir: PathBuf,
     pub network: Network,
-    /// The keeper's desk.
+    /// Sender to the keeper.
     pub desk: Sender<StoreMail>,
 }
 
 impl Dumps {
-    /// Looks for what is owed at the start and each time it is told to. Ends when nobody can tell
-    /// it any more, after a last try.
+    /// Writes owed dumps at the start and whenever told to. Returns after a last try when all senders of
+    /// `owed` are gone.
     pub(super) fn run(&self, owed: &Receiver<()>, duty: &Duty, node: &dyn Node) {
         let mut written = HashSet::new();
         let mut last_error = None;
@@ -67,7 +67,7 @@ impl Dumps {
                 Err(_) => owed.recv_timeout(Duration::from_millis(DISK_RETRY_MS)),
             };
             is_last = received == Err(RecvTimeoutError::Disconnected);
-            // One look is enough for all who told us.
+            // One pass serves all pending requests.
             owed.try_iter().for_each(drop);
         }
     }
@@ -77,7 +77,7 @@ impl Dumps {
         read().context("failed to read the ledger for share dumps")
     }
 
-    /// Tries each dump that is owed, one at a time, and returns the first error.
+    /// Tries to write each owed dump, one at a time, and returns the first error.
     fn write_owed(&self, written: &mut HashSet<Hash>, node: &dyn Node) -> anyhow::Result<()> {
         let mut first_error = Ok(());
         let mut above = -1;
@@ -100,7 +100,7 @@ impl Dumps {
                             node.log(Level::Info, &format!("share dump written: {name}"));
                         }
                         written.insert(dump.block);
-                        // The keeper goes on for as long as this thread does.
+                        // The keeper outlives this thread.
                         let _ = self.desk.send(StoreMail::Dumped(dump.block, effort));
                     }
                     Err(error) if first_error.is_ok() => {
@@ -114,10 +114,10 @@ impl Dumps {
     }
 }
 
-/// What a dump needs of a block, in the order of [`Owed::read`].
+/// Columns of a block that its dump needs, in the order of [`Owed::read`].
 const COLUMNS: &str = "height, round_from, hash, time, closed_at, txid, address, reward";
 
-/// A block's row, as far as its dump needs it.
+/// Row of a block, as far as its dump needs it.
 struct Owed {
     height: u32,
     from: u32,
@@ -129,8 +129,8 @@ struct Owed {
     reward: u64,
 }
 
-/// The dumps owed for blocks above a height that a server found (0: in its own file), the lowest
-/// first, each with its round's effort. Those of one height come together.
+/// Owed dumps of blocks above a height that a server found (0: in its own file), lowest first, each with its
+/// round's effort. Those of one height are returned together.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -145,7 +145,7 @@ pub fn read_owed(
     dumps.filter_map(Result::transpose).collect()
 }
 
-/// The heights and hashes of the blocks whose dumps those are.
+/// Heights and hashes of the blocks whose dumps are owed.
 fn owed(sql: &mut dyn Sql, origin: i64, above: i64) -> Result<Vec<(u32, Hash)>, SqlError> {
     let rows = sql.query(
         "SELECT height, hash FROM blocks
@@ -166,7 +166,7 @@ fn hash_of(text: String) -> Result<Hash, SqlError> {
     Hash::from_hex(&text).ok_or_else(|| SqlError::Failed(format!("not a hash: {text:?}")))
 }
 
-/// The dump of a block whose round is closed, and the round's effort.
+/// Dump of a block whose round is closed, and the round's effort.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -216,7 +216,7 @@ impl Owed {
     }
 }
 
-/// Each account's difficulty in an interval of heights. The sum is taken in the order of the
+/// Total difficulty of each account in an interval of heights. The sum is taken in the order of the
 /// difficulties, so that it is the same on every run.
 #[expect(clippy::cast_precision_loss, reason = "a count stays far below 2^53")]
 fn shares(sql: &mut dyn Sql, from: u32, to: u32) -> Result<BTreeMap<String, f64>, SqlError> {
@@ -235,7 +235,7 @@ fn shares(sql: &mut dyn Sql, from: u32, to: u32) -> Result<BTreeMap<String, f64>
     Ok(shares)
 }
 
-/// The work of a round over the work that its blocks were expected to take.
+/// Effort of a round: its work divided by the work that its blocks were expected to take.
 fn effort(sql: &mut dyn Sql, from: u32, to: u32) -> Result<f64, SqlError> {
     let row = sql.query_one(
         &format!(

@@ -1,5 +1,5 @@
-//! What a ledger knows of the chain: the tip with the most work that anybody has shown it. A node's
-//! word about blocks counts when the node knows at least as much.
+//! The highest tip (most chain work) that any node has shown the ledger. A node's word about blocks counts
+//! only if it knows at least as much work.
 
 use hstratum_core::accounting::ledger::{Chainwork, Knowledge, Tip, View};
 use hstratum_core::units::{Hash, Height};
@@ -7,7 +7,7 @@ use hstratum_core::units::{Hash, Height};
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
-/// The highest tip; none as long as nobody has shown one.
+/// The highest tip; `None` if none was ever shown.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -23,8 +23,7 @@ pub fn highest(sql: &mut dyn Sql) -> Result<Option<Tip>, SqlError> {
     }))
 }
 
-/// What a node with this view knows, compared with the highest tip; its own is that from now on, if
-/// it has more work.
+/// Compares a node's view with the highest tip, and stores the node's tip as the highest if it has more work.
 ///
 /// # Errors
 /// See [`SqlError`].

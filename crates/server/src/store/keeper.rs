@@ -1,10 +1,10 @@
-//! What is decided about the ledger: what is committed together, what a commit's result means, what
-//! is tried again, and what the others are told.
+//! State machine of the ledger: decides what is committed together, what a commit's result means, what is
+//! retried, and what other threads are told.
 //!
-//! A batch is frozen when it is first offered, since one that failed may be there all the same. A
-//! stall, somebody else writing, is waited for. A disk that refuses for two seconds has its shares
-//! given up, and nothing else: blocks, verdicts and tallies stay. No clock, thread, channel's other
-//! end or file is in here.
+//! A batch is frozen when it is first offered, since a commit that failed may have taken effect all the same.
+//! While another process writes (a stall), it waits. If the disk refuses for two seconds, the batch's shares
+//! are given up, and nothing else: blocks, verdicts and statistics stay. It has no clock, thread, channel or
+//! file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,38 +24,38 @@ use crate::limits::{
 };
 use crate::node::{Asked, Look};
 
-/// The span of the newest statistics, in seconds.
+/// Span of the newest statistics, in seconds.
 pub(super) const SPAN_S: u64 = 600;
 
-/// What the ledger is told. The order is the order of the telling.
+/// Messages to the ledger's thread, processed in the order of sending.
 pub enum StoreMail {
-    /// Shares to be made durable.
+    /// Shares to make durable.
     Credits(Vec<Credit>),
-    /// What miners have sent.
+    /// Statistics of what miners submitted.
     Tally(Vec<Tallied>),
     /// A block was offered to the node.
     BlockFound(Box<FoundBlock>),
-    /// The node has answered: the spool may forget the block once this is durable.
+    /// The node has answered; the spool may drop the block once this is durable.
     BlockAnswered(Hash, Verdict),
-    /// The chain has changed; its height.
+    /// The chain has a new tip of this height.
     Chain(Height),
-    /// What the node knows of the chain, and where it saw the blocks asked about.
+    /// The node's view of the chain, and where it saw the blocks asked about.
     Located(Look),
     /// A block's dump is on the disk; its round's effort.
     Dumped(Hash, f64),
-    /// An account's address is to be kept.
+    /// Store an account's payout address.
     SetAddress(AddressMail),
-    /// Blocks of the shared ledger that the node is to be asked about too.
+    /// Ask the node about these blocks of the shared ledger too.
     Watch(Vec<Asked>),
-    /// The shared ledger has this batch, and all before it.
+    /// The shared ledger has this batch and all before it.
     Shipped(Mark),
     /// The shared ledger has gone on without this file.
     Part(Parting),
-    /// The driver has stopped: hold nothing back.
+    /// The driver has stopped: commit everything that is held back.
     Stop,
 }
 
-/// When [`Keeper::work`] is to be called next, if no mail comes before.
+/// Time of the next call of [`Keeper::work`], if no message comes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// At once.
@@ -64,38 +64,38 @@ pub enum Next {
     At(u64),
 }
 
-/// How the disk does.
+/// State of the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Disk {
     Fine,
-    /// Somebody else writes; since when, and whether the log says so.
+    /// Another process has been writing since `since_ms`; `logged` once the log says so.
     Stalled {
         since_ms: u64,
         logged: bool,
     },
-    /// It has refused since; shares still wait.
+    /// It has refused since `since_ms`; shares still wait.
     Refusing {
         since_ms: u64,
     },
-    /// Shares are refused.
+    /// It refuses, and so shares are refused.
     Failing,
 }
 
-/// A question to the node that it has not answered.
+/// A question to the node that is not answered yet.
 struct Question {
     asked_ms: u64,
-    /// Blocks of which nothing else was heard since.
+    /// Blocks asked about, except those of which a verdict came since.
     hashes: HashSet<Hash>,
     /// Blocks of the shared ledger, which may be the same.
     watch: HashMap<Hash, Height>,
 }
 
-/// See the module.
+/// The ledger's decisions, driven by messages and calls of [`Keeper::work`].
 pub struct Keeper {
-    /// Gathers.
+    /// Batch being collected.
     next: Batch,
     tallies: BTreeMap<TallyKey, Tally>,
-    /// Offered to the ledger, and not yet known to be durable.
+    /// Batch offered to the ledger and not yet known to be durable.
     current: Option<Batch>,
     disk: Disk,
     retry_at_ms: u64,
@@ -105,30 +105,30 @@ pub struct Keeper {
     question: Option<Question>,
     /// Blocks of the shared ledger for the next question.
     watch: Vec<Asked>,
-    /// The last look, with those of the shared ledger.
+    /// The node's last look, including the blocks of the shared ledger.
     seen: Option<Look>,
-    /// What the node is known to know.
+    /// How the node's chain work compares with the highest tip, as last found.
     knowledge: Knowledge,
-    /// Blocks that were offered to it in this run, and are in the spool until that is answered.
+    /// Blocks offered in this run that stay in the spool until their verdict is durable.
     unanswered: HashSet<Hash>,
     tidy_at_ms: u64,
     tidy_error: Option<String>,
-    /// None without a shared ledger.
+    /// `None` without a shared ledger.
     sealing: Option<Sealing>,
     is_stopping: bool,
 }
 
-/// What was sealed for the shared ledger, and when it is next.
+/// Sealing of batches for the shared ledger.
 struct Sealing {
     at_ms: u64,
     /// Something may be pending.
     is_owed: bool,
-    /// The tip that was sealed last.
+    /// The tip of the last seal.
     tip: Option<Height>,
 }
 
 impl Keeper {
-    /// One that knows nothing of the chain yet.
+    /// A keeper that knows nothing of the chain yet.
     pub fn new(now: Now) -> Self {
         Self {
             next: Batch::default(),
@@ -150,8 +150,8 @@ impl Keeper {
         }
     }
 
-    /// With a shared ledger: what is pending for it is sealed from time to time, with each tip, and
-    /// at the stop.
+    /// Turns on sealing for a shared ledger: what is pending is sealed at intervals, with each tip, and at
+    /// the stop.
     #[must_use]
     pub fn sharing(mut self, now: Now) -> Self {
         self.sealing = Some(Sealing {
@@ -162,7 +162,7 @@ impl Keeper {
         self
     }
 
-    /// Takes mail in.
+    /// Processes a message.
     pub fn take(&mut self, mail: StoreMail, now: Now) {
         match mail {
             StoreMail::Credits(credits) => {
@@ -177,10 +177,11 @@ impl Keeper {
             }
             StoreMail::BlockAnswered(hash, verdict) => {
                 if let Some(question) = &mut self.question {
-                    // The node may have looked before it answered.
+                    // The node may have looked before it gave this verdict, so the look says nothing of this
+                    // block.
                     question.hashes.remove(&hash);
                 }
-                // Only a look closes rounds.
+                // A verdict closes no round, so a look has to follow.
                 self.is_question_due = true;
                 self.next.verdicts.push((hash, verdict));
             }
@@ -211,7 +212,7 @@ impl Keeper {
             StoreMail::Shipped(mark) => {
                 self.next.shipped.push(mark);
                 if let Some(sealing) = &mut self.sealing {
-                    // There may have been no room before.
+                    // There may have been no room in the outbox before.
                     sealing.is_owed = true;
                 }
             }
@@ -238,7 +239,7 @@ impl Keeper {
         }
     }
 
-    /// Whether everything taken in is durable or given up.
+    /// True if everything received is durable or given up.
     pub fn is_done(&self) -> bool {
         self.current.is_none()
             && self.next.is_empty()
@@ -246,7 +247,7 @@ impl Keeper {
             && self.sealing.as_ref().is_none_or(|sealing| !sealing.is_owed)
     }
 
-    /// Shares and blocks that are not durable yet.
+    /// Number of shares and blocks that are not durable yet.
     pub fn left(&self) -> (u64, usize) {
         let batches = || self.current.iter().chain([&self.next]);
         let shares = batches().map(|batch| batch.shares.len());
@@ -254,7 +255,7 @@ impl Keeper {
         (shares.sum(), blocks.sum())
     }
 
-    /// Does what is next: at most one transaction for shares and blocks.
+    /// Does the next step: at most one transaction for shares and blocks.
     pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
         if let Some(look) = self.seen.take() {
             out.push(Outcome::Seen(look));
@@ -271,7 +272,7 @@ impl Keeper {
             return self.failed(error, now, out);
         }
         self.gather(now);
-        // It stays until it is known to be durable, also if the ledger's code fails.
+        // The batch stays until it is known to be durable, also if the ledger's code panics.
         if let Some(batch) = &self.current {
             match ledger.commit(batch) {
                 Ok(advanced) => self.committed(&advanced, out),
@@ -283,13 +284,13 @@ impl Keeper {
         self.then(ledger, now, out)
     }
 
-    /// The ledger's code has failed, which is a bug: it is treated as a disk that refuses.
+    /// Handles a panic in the ledger's code, which is a bug, like a disk that refuses.
     pub fn broken(&mut self, now: Now, out: &mut Vec<Outcome>) -> Next {
         let reason = "a bug in the ledger's code, please report it".to_owned();
         self.failed(LedgerError::Failed(reason), now, out)
     }
 
-    /// Freezes what has gathered, unless an earlier batch is still under way.
+    /// Freezes the collected batch, unless an earlier one is still under way.
     fn gather(&mut self, now: Now) {
         if self.current.is_some() {
             return;
@@ -307,7 +308,7 @@ impl Keeper {
         }
     }
 
-    /// Whether what is pending, with what is about to be committed, is sealed.
+    /// Decides whether what is pending, including the batch about to be committed, is sealed.
     fn seal(&mut self, batch: &Batch, now: Now) -> Option<Seal> {
         let sealing = self.sealing.as_mut()?;
         sealing.is_owed |= !batch.shares.is_empty() || !batch.tallies.is_empty();
@@ -328,7 +329,7 @@ impl Keeper {
         if let Some((_, last)) = batch.shares.range {
             out.push(Outcome::Durable(last));
         }
-        // A node that did not know a block's parent says no more of it, and may have it since.
+        // A node that did not know a block's parent has reached no verdict, and may have the parent by now.
         let said = batch.verdicts.iter();
         let said = said.filter(|(_, verdict)| !matches!(verdict, Verdict::Unknown(_)));
         for hash in said.map(|(hash, _)| hash).chain(&advanced.answered) {
@@ -405,7 +406,7 @@ impl Keeper {
             }
         }
         self.retry_at_ms = match self.disk {
-            // SQLite itself has waited.
+            // SQLite has waited already.
             Disk::Stalled { .. } => now.ms,
             _ => now.ms + LEDGER_RETRY_MS,
         };
@@ -421,7 +422,7 @@ impl Keeper {
         self.give_up(out);
     }
 
-    /// Gives up on shares and on whoever waits for an answer, on nothing else.
+    /// Gives up shares and requests that someone waits for, and nothing else.
     fn give_up(&mut self, out: &mut Vec<Outcome>) {
         let mut given_up = None;
         for batch in self.current.iter_mut().chain([&mut self.next]) {
@@ -438,7 +439,7 @@ impl Keeper {
         self.current.take_if(|batch| batch.is_empty());
     }
 
-    /// Asks the node about our blocks, when the chain has changed and no question is open.
+    /// Asks the node about the pool's blocks, when the chain has changed and no question is open.
     fn ask(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) {
         let is_late = |question: &mut Question| now.ms >= question.asked_ms + LOCATE_MS;
         if let Some(lost) = self.question.take_if(is_late) {
@@ -448,7 +449,7 @@ impl Keeper {
         if !self.is_question_due || self.question.is_some() || self.is_stopping {
             return;
         }
-        // If it cannot be read now, the next tip asks.
+        // If they cannot be read now, the next tip triggers the question again.
         self.is_question_due = false;
         let tip = self.tip.unwrap_or(Height(0));
         let mut asked = ledger.watched(tip).unwrap_or_default();
@@ -456,7 +457,7 @@ impl Keeper {
         let watch: HashMap<Hash, Height> = self.watch.drain(..).collect();
         let others = watch.iter().filter(|(hash, _)| !own.contains(hash));
         asked.extend(others.map(|(hash, height)| (*hash, *height)));
-        // What it knows of the chain is asked about in any case.
+        // The node is asked for its view of the chain even if there are no blocks.
         self.question = Some(Question {
             asked_ms: now.ms,
             hashes: own,
@@ -465,7 +466,7 @@ impl Keeper {
         out.push(Outcome::Locate(asked));
     }
 
-    /// When to go on; upkeep, if there is nothing else.
+    /// Time of the next step; runs a slice of compaction if there is nothing else to do.
     fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
         if !self.next.is_empty() || !self.tallies.is_empty() {
             return Next::Now;
@@ -491,7 +492,7 @@ impl Keeper {
         }
         let answer_at_ms = self.question.as_ref().map(|open| open.asked_ms + LOCATE_MS);
         let seal_at_ms = self.sealing.as_ref().map(|sealing| {
-            // The shipper's marks come without mail.
+            // Marks of the shipper come without a message.
             sealing.at_ms.max(now.ms + 1).min(now.ms + SEAL_EVERY_MS)
         });
         let times = [Some(self.tidy_at_ms), answer_at_ms, seal_at_ms];

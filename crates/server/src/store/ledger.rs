@@ -1,8 +1,8 @@
-//! The seam between what is decided about the ledger and where it is kept: one durable
-//! transaction a call, and the few reads that the keeper needs.
+//! Interface between the keeper's decisions and the storage: one durable transaction a call, and the few
+//! reads that the keeper needs.
 //!
-//! A commit is all of its [`Batch`] or nothing. One that failed may be there all the same, so a
-//! batch of shares is offered again unchanged, and counts once.
+//! A commit writes all of its [`Batch`] or nothing. A commit that failed may have taken effect all the same,
+//! so a batch of shares is offered again unchanged, and counts once.
 
 use crate::node::{Asked, Look};
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use hstratum_core::units::{Hash, Height, Seq};
 pub use crate::messages::AddressMail;
 use crate::store::schema::FileId;
 
-/// Where the ledger is kept.
+/// Storage of the ledger.
 pub trait Ledger {
     /// Makes a batch durable.
     ///
     /// # Errors
-    /// When it is not known to be; it may be all the same.
+    /// When the batch is not known to be durable; it may be all the same.
     fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError>;
 
-    /// Writes something of a group's size, to see whether that can be done.
+    /// Writes about as many bytes as a group of shares, to see whether writing works.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When it does not.
     fn probe(&mut self) -> Result<(), LedgerError>;
 
     /// Blocks whose place in the chain may still change: those that the node is asked about next.
@@ -36,28 +36,28 @@ pub trait Ledger {
     /// When they cannot be read.
     fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError>;
 
-    /// One slice of the upkeep: merges old credit and old statistics. Sums do not change.
+    /// One slice of compaction: merges old credit and old statistics. Sums do not change.
     ///
     /// # Errors
     /// When nothing was done.
     fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError>;
 }
 
-/// Whether there is more to tidy.
+/// Result of a slice of compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tidied {
-    /// There is.
+    /// More is left to merge.
     More,
-    /// Not for a while.
+    /// Nothing is left to merge for now.
     All,
 }
 
-/// Why something is not known to be durable.
+/// Reason why something is not known to be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerError {
-    /// Somebody else writes: it will pass.
+    /// Another process is writing; this passes.
     Busy,
-    /// The disk refuses, or the file is no longer what it was.
+    /// The disk refuses, or the file is no longer the one that was opened.
     Failed(String),
 }
 
@@ -70,23 +70,23 @@ impl fmt::Display for LedgerError {
     }
 }
 
-/// Shares of one height, account and difficulty. The difficulty is in bits: all are above zero, so
-/// that the order is that of the numbers.
+/// Key of equal shares: height, account and difficulty. The difficulty is stored as its bits, whose order is
+/// that of the numbers since all are above zero.
 pub type ShareKey = (Height, Arc<str>, u64);
 
-/// Shares that become durable together.
+/// Shares that are made durable together.
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
-    /// The first and the last.
+    /// First and last sequence number.
     pub range: Option<(Seq, Seq)>,
-    /// How many of each kind.
+    /// Number of shares of each key.
     pub counts: BTreeMap<ShareKey, u64>,
-    /// The network's difficulty at the heights.
+    /// Network difficulty at the heights.
     pub heights: BTreeMap<Height, f64>,
 }
 
 impl Shares {
-    /// Counts a share. Shares come in the order of their numbers.
+    /// Counts a share. Shares come in the order of their sequence numbers.
     pub fn add(&mut self, credit: Credit) {
         let first = self.range.map_or(credit.seq, |(first, _)| first);
         self.range = Some((first, credit.seq));
@@ -101,76 +101,76 @@ impl Shares {
         *self.counts.entry(key).or_default() += 1;
     }
 
-    /// How many there are.
+    /// Number of shares.
     pub fn len(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// Whether there is none.
+    /// True if there are no shares.
     pub fn is_empty(&self) -> bool {
         self.range.is_none()
     }
 }
 
-/// The ten minutes, the account and the worker of a tally.
+/// Key of worker statistics: the start of their ten minutes, account and worker.
 pub type TallyKey = (u64, Arc<str>, Box<str>);
 
-/// What becomes durable together. It is carried out in the order of the fields.
+/// Everything that one transaction writes, in the order of the fields.
 #[derive(Default)]
 pub struct Batch {
-    /// The clock.
+    /// Time of the batch, Unix seconds.
     pub unix_s: u64,
-    /// Money.
+    /// Shares, that is, money.
     pub shares: Shares,
     /// Blocks that were offered to the node.
     pub found: Vec<FoundBlock>,
-    /// Where they were seen.
+    /// Looks at the chain, with the places of blocks.
     pub looks: Vec<Look>,
-    /// What the node said of them.
+    /// The node's verdicts on blocks.
     pub verdicts: Vec<(Hash, Verdict)>,
-    /// Those whose dump is on the disk, with the round's effort.
+    /// Blocks whose dump is on the disk, with the round's effort.
     pub dumped: Vec<(Hash, f64)>,
-    /// Where accounts want to be paid.
+    /// Payout addresses of accounts.
     pub addresses: Vec<AddressMail>,
-    /// Statistics.
+    /// Worker statistics.
     pub tallies: Vec<(TallyKey, Tally)>,
-    /// What is known to be in the shared ledger.
+    /// Batches known to be in the shared ledger.
     pub shipped: Vec<Mark>,
-    /// The shared ledger has gone on without this file.
+    /// Set when the shared ledger has gone on without this file.
     pub parting: Option<Parting>,
-    /// What is pending is to be sealed for the shared ledger.
+    /// Set when what is pending is to be sealed for the shared ledger.
     pub seal: Option<Seal>,
 }
 
 /// A batch for the shared ledger, and all before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// The origin's number in the file.
+    /// Number of the origin in the file.
     pub origin: i64,
-    /// The batch's number.
+    /// Number of the batch.
     pub sequence: i64,
 }
 
-/// What becomes of batches when the shared ledger has others of the same numbers.
+/// Order to begin a new origin: the shared ledger has different batches under the numbers of this file's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parting {
-    /// The origin's number in the file.
+    /// Number of the old origin in the file.
     pub from: i64,
-    /// Up to this batch the shared ledger has what is in ours; the others are new there.
+    /// Last batch that the shared ledger has as this file does; the later ones are shipped anew.
     pub kept: i64,
-    /// Random: what they are shipped as.
+    /// Random id of the new origin.
     pub origin: FileId,
 }
 
-/// What is sealed holds all shares that came before the node had this tip.
+/// Order to seal what is pending: all shares from before the node had this tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
-    /// None as long as the node has not said.
+    /// `None` as long as the node has not shown a tip.
     pub tip: Option<Height>,
 }
 
 impl Batch {
-    /// Whether there is nothing in it.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.shares.is_empty()
             && self.found.is_empty()
@@ -185,45 +185,45 @@ impl Batch {
     }
 }
 
-/// What brought a block to another state.
+/// Reason for a block's change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The node's verdict.
+    /// A verdict of the node.
     Verdict,
     /// A look at the chain.
     Chain,
 }
 
-/// A block has come to another state.
+/// A block's change of state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockChange {
-    /// Which.
+    /// The block.
     pub hash: Hash,
     /// Its height.
     pub height: Height,
-    /// What it was.
+    /// State before.
     pub from: BlockState,
-    /// What it is.
+    /// State after.
     pub to: BlockState,
-    /// Why.
+    /// Reason.
     pub cause: Cause,
 }
 
-/// What looks and verdicts have come to.
+/// Result of applying looks and verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Advanced {
-    /// Blocks that came to another state, the lowest first.
+    /// Blocks that changed their state, lowest height first.
     pub changes: Vec<BlockChange>,
-    /// What the node that looked last is known to know.
+    /// How the chain work of the node that looked last compares with the highest tip.
     pub knowledge: Option<Knowledge>,
-    /// Blocks that it has, or another in their place for good.
+    /// Blocks that the main chain has, or has another for good at their height.
     pub answered: Vec<Hash>,
 }
 
-/// What helps where the ledger's log is not in its place; room on the disk does not.
+/// Advice when the ledger's log is not in its place, where making room on the disk does not help.
 pub(super) const LOG_ADVICE: &str = "stop the node, see docs/ledger.md, Backup and restore";
 
-/// What else is said of a ledger that cannot be written, for this reason.
+/// Advice that follows the reason why a ledger cannot be written.
 pub(super) fn advice(reason: &str) -> &'static str {
     match reason.contains(LOG_ADVICE) {
         true => "",

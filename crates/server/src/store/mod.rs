@@ -1,8 +1,8 @@
-//! The ledger and its threads: one commits and drives the [`keeper`], one copies the log into the
-//! file, one writes the share dumps.
+//! The ledger and its threads: one commits and drives the [`keeper`], one copies the write-ahead log into the
+//! file, one writes share dumps.
 //!
-//! Everything that arrived while the last commit ran goes into the next one. What is decided is in
-//! `keeper`, where it is kept is behind `ledger`; here are the clock, the channels and the threads.
+//! Everything that arrives while a commit runs goes into the next one. Decisions are in `keeper`, storage is
+//! behind `ledger`; this module has the clock, the channels and the threads.
 
 pub mod blocks;
 pub(crate) mod body;
@@ -54,38 +54,38 @@ use crate::messages::{Post, Shown, SpoolMail, WorkMail};
 use crate::node::Node;
 use crate::workers::duty::{Duties, Duty, keep};
 
-/// An open ledger that no thread serves yet.
+/// An open ledger whose threads are not started yet.
 pub(crate) struct Store {
     ledger: Sqlite,
     network: Network,
-    /// The server's directory; none in memory.
+    /// The server's directory; `None` in memory.
     dir: Option<PathBuf>,
-    /// The last share in it.
+    /// Sequence number of the last share in it.
     pub durable: Seq,
-    /// The height of the highest tip that it was shown.
+    /// Height of the highest tip that it was shown.
     pub highest: Option<Height>,
     pub status: Arc<Status>,
-    /// Where batches for the shared ledger are told of; none without one.
+    /// Exchange with the shipper of the shared ledger; `None` without one.
     pub dock: Option<Arc<Dock>>,
 }
 
-/// Whom the ledger tells.
+/// Channels to the threads that the ledger reports to.
 pub(crate) struct Parties {
     pub post: Post,
     pub node: Arc<dyn Node>,
     pub spool: Option<Sender<SpoolMail>>,
-    /// Whoever raises alarms; it may be gone.
+    /// Receiver of alarm inputs; it may be gone.
     pub alarms: Sender<Sign>,
-    /// The store's own desk, for the thread that writes dumps.
+    /// Sender to the store itself, for the thread that writes dumps.
     pub desk: Sender<StoreMail>,
     pub duties: Duties,
 }
 
 impl Store {
-    /// Opens the ledger of a server, or makes it.
+    /// Opens the ledger of a server, or creates it.
     ///
     /// # Errors
-    /// One line that names the file and says what to do; nothing was written then.
+    /// One line that names the file and says what to do; nothing was written in that case.
     pub(crate) fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
         let status = Arc::new(Status::default());
         let network = settings.network;
@@ -115,12 +115,12 @@ impl Store {
         })
     }
 
-    /// What the file ships under, if it does.
+    /// Id under which the file ships to the shared ledger, or would.
     pub(crate) fn origin(&self) -> schema::FileId {
         self.ledger.ships_as()
     }
 
-    /// Runs until the driver and the dumps' thread are gone and all is done.
+    /// Runs until the driver and the dump thread are gone and everything is done.
     pub(crate) fn run(self, mail: &Receiver<StoreMail>, parties: Parties) {
         let Self {
             ledger,
@@ -138,7 +138,7 @@ impl Store {
             desk,
             duties,
         } = parties;
-        // A wake-up that is waiting already is enough.
+        // A pending wake-up is enough.
         let (owed_desk, owed) = sync_channel(1);
         let (log_desk, log_full) = sync_channel(1);
         let node = &*node;
@@ -159,7 +159,7 @@ impl Store {
                         keep("hstratum-dumps", node, || dumps.run(&owed, &duty, node));
                     }));
                 } else {
-                    // It would keep our own mail open.
+                    // It would keep our own channel open.
                     drop(desk);
                 }
                 let duty = duties.add("the ledger's log");
@@ -206,7 +206,7 @@ impl Store {
     }
 }
 
-/// Has the ledger ship to the shared one, if there is one.
+/// Connects the ledger to the shipper of the shared one, if there is one.
 fn share(
     ledger: &mut Sqlite,
     settings: &Settings,
@@ -235,7 +235,7 @@ fn share(
     Ok(Some(dock))
 }
 
-/// The ledger's thread.
+/// State of the ledger's thread.
 struct Clerk<'a, L> {
     keeper: Keeper,
     dock: Option<&'a Dock>,
@@ -251,7 +251,7 @@ struct Clerk<'a, L> {
     log: Option<SyncSender<()>>,
     started: Instant,
     stop_by: Option<Instant>,
-    /// When the log is worth copying.
+    /// Decides when copying the log is worthwhile.
     copying: Growth,
     duty: Arc<Duty>,
 }
@@ -330,7 +330,7 @@ impl<L: Ledger> Clerk<'_, L> {
             wake(self.log.as_ref());
         }
         if self.stop_by.is_some() && self.keeper.is_done() {
-            // What is owed is in the ledger: the thread that writes it comes to its end.
+            // Ends the other threads; dumps still owed are recorded in the ledger.
             self.owed = None;
             self.log = None;
         }
@@ -342,7 +342,7 @@ impl<L: Ledger> Clerk<'_, L> {
             self.node.log(level, &text);
         }
         match outcome {
-            // Nobody waits any more once the driver has stopped.
+            // The driver may have stopped, and nobody waits any more.
             Outcome::Durable(seq) => drop(self.post.work(WorkMail::Durable(seq))),
             Outcome::NotDurable(seq) => drop(self.post.work(WorkMail::NotDurable(seq))),
             Outcome::Failing(reason) => {
@@ -396,8 +396,8 @@ impl<L: Ledger> Clerk<'_, L> {
         let _ = self.alarms.send(sign);
     }
 
-    /// The stop's time is over. Replies to these shares were never sent, and blocks whose verdict
-    /// is not recorded are in the spool.
+    /// Logs what is abandoned when the stop's time is over. Replies to these shares were never sent, and
+    /// blocks whose verdict is not recorded are in the spool.
     fn abandon(&self) {
         let (shares, blocks) = self.keeper.left();
         if shares > 0 || blocks > 0 {
@@ -415,7 +415,7 @@ impl<L: Ledger> Clerk<'_, L> {
     }
 }
 
-/// What a state is to the operator.
+/// Outcome of a block for alarms.
 fn fate(state: BlockState) -> Option<Fate> {
     match state {
         BlockState::Accepted => Some(Fate::Accepted),
@@ -425,7 +425,7 @@ fn fate(state: BlockState) -> Option<Fate> {
     }
 }
 
-/// Wakes a thread, if it is not about to wake anyway.
+/// Wakes a thread unless a wake-up is already pending.
 fn wake(desk: Option<&SyncSender<()>>) {
     if let Some(desk) = desk {
         let _ = desk.try_send(());

@@ -1,10 +1,9 @@
-//! What is on its way to the shared ledger: pending shares and statistics, and the batches that they
-//! are sealed into.
+//! Outbox for the shared ledger: pending shares and statistics, and the batches that they are sealed into.
 //!
-//! A batch is immutable, has the next number of the file's origin, and a digest of itself and of all
-//! before it. All that is pending goes into one batch, so that what an older copy of the file has
-//! pending is a part of the batch that the newer one made of it, if the same run of the server
-//! gathered both. All writing is the ledger's thread's; the shipper reads.
+//! A batch is immutable, has the next number of the file's origin, and a digest over itself and all before
+//! it. Everything pending goes into one batch. So what an older copy of the file still has pending is a part
+//! of the batch that the newer copy made of it, if the same run of the server gathered both. Only the
+//! ledger's thread writes; the shipper reads.
 
 use anyhow::ensure;
 use hstratum_core::units::Hash;
@@ -15,37 +14,37 @@ use super::dock::Head;
 use super::ledger::{Batch, Mark, Parting};
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_KEPT_S, TIDY_ROWS};
 
-/// A run of a server: random bytes.
+/// Random id of one run of a server.
 pub type Life = [u8; 16];
 
-/// Of a batch and all before it; zeros before the first.
+/// Digest of a batch and all before it; zeros before the first.
 pub(crate) type Digest = [u8; 32];
 
-/// The origin that takes what is new, as far as the ledger's thread has to know it.
+/// State of the current origin in the ledger's thread.
 #[derive(Debug, Clone)]
 pub(super) struct Outbox {
     id: i64,
     sequence: i64,
     digest: Digest,
     life: Life,
-    /// Bytes of batches that are not known to be shipped.
+    /// Bytes of batches not known to be shipped.
     backlog: u64,
 }
 
-/// What came of an attempt to seal.
+/// Result of an attempt to seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sealed {
-    /// Nothing is pending any more.
+    /// Everything that was pending is sealed.
     All,
-    /// So much waits to be shipped that what is pending stays so.
+    /// The backlog is too large, and everything stays pending.
     Full,
 }
 
-/// Makes the file ready for a run of a server with a shared ledger. What an earlier run left pending
-/// becomes a batch of its own, and so does what is in the ledger proper: it goes into the shared one.
+/// Prepares the file for a run of a server with a shared ledger. What an earlier run left pending is sealed
+/// as its own batch, and so is credit of the ledger proper, which moves into the shared one.
 ///
 /// # Errors
-/// When it has paid accounts, or cannot be written.
+/// When accounts were already paid from this file, or it cannot be written.
 pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result<()> {
     let has_paid = "SELECT EXISTS (SELECT 1 FROM settlements)";
     let has_paid: bool = tx.query_row(has_paid, [], |row| row.get(0))?;
@@ -62,7 +61,7 @@ pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result
     )?;
     let mut outbox = Outbox::load(tx)?;
     outbox.seal_all(tx, unix_s)?;
-    // In a file they are of no other server.
+    // Rows of a server's own file belong to no other server.
     tx.execute_batch(
         "INSERT INTO pending_credit SELECT height, account, difficulty, count FROM credit;
          DELETE FROM credit;
@@ -71,7 +70,7 @@ pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result
            FROM statistics;
          DELETE FROM statistics;",
     )?;
-    // Every copy of the file has the same for it: it is taken in once.
+    // Every copy of the file derives the same id for this batch, so that it is imported only once.
     outbox.life = adopted(&outbox.digest);
     outbox.seal_all(tx, unix_s)?;
     tx.execute(
@@ -81,13 +80,13 @@ pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result
     Ok(())
 }
 
-/// The life of what a file gathered while it was not shared.
+/// Id of the run for everything gathered while the file was not shared.
 fn adopted(before: &Digest) -> Life {
     let Hash(hash) = Hash::blake2b(&[b"not shared", before]);
     *hash.first_chunk().expect("a hash is longer")
 }
 
-/// What the batch says of the shared ledger. Gives where sealing has come to, if it was to seal.
+/// Applies a batch's part for the shared ledger. Returns the progress of sealing if it was to seal.
 pub(super) fn write(
     tx: &Transaction,
     known: &mut Option<Outbox>,
@@ -146,7 +145,7 @@ impl Outbox {
         )
     }
 
-    /// Where it is: the origin's place in the file, and its last batch.
+    /// The origin's number in the file, and its last batch.
     pub(super) fn head(&self) -> Mark {
         Mark {
             origin: self.id,
@@ -154,12 +153,12 @@ impl Outbox {
         }
     }
 
-    /// Bytes of batches that are not known to be shipped.
+    /// Bytes of batches not known to be shipped.
     pub(super) fn backlog(&self) -> u64 {
         self.backlog
     }
 
-    /// Makes a batch of what is pending, unless too much waits to be shipped.
+    /// Seals what is pending into a batch, unless the backlog is too large.
     pub(super) fn seal(&mut self, tx: &Transaction, unix_s: i64) -> rusqlite::Result<Sealed> {
         if self.backlog >= OUTBOX_BYTES_MAX {
             return Ok(Sealed::Full);
@@ -209,7 +208,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Batches up to this one are in the shared ledger.
+    /// Records that batches up to this one are in the shared ledger.
     pub(super) fn shipped(
         &mut self,
         tx: &Transaction,
@@ -235,9 +234,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Begins a new origin: the shared ledger has other batches of the old one than we do. Ours above
-    /// `parting.kept` are new there, and are moved; those up to it stay under the old origin, in case
-    /// that ledger falls back.
+    /// Begins a new origin, because the shared ledger has other batches under the old one than this file.
+    /// Batches above `parting.kept` are unknown there and move to the new origin; those up to it stay under
+    /// the old one, in case that ledger is restored to an earlier state.
     pub(super) fn part(
         &mut self,
         tx: &Transaction,
@@ -307,7 +306,7 @@ pub(crate) fn digest(before: &Digest, life: &Life, body: &[u8]) -> Digest {
     Hash::blake2b(&[before, life, body]).0
 }
 
-/// All that is pending.
+/// All pending rows.
 fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
     let mut credit = tx.prepare_cached(
         "SELECT height, account, difficulty, count FROM pending_credit
@@ -350,7 +349,7 @@ fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
     })
 }
 
-/// Forgets a slice of what was shipped long ago; says how many batches.
+/// Deletes a slice of the batches shipped long ago; returns how many.
 pub(super) fn prune(tx: &Transaction, unix_s: i64) -> rusqlite::Result<usize> {
     let mut old = tx.prepare_cached(
         "SELECT id FROM (SELECT id, shipped_at FROM outbox ORDER BY id LIMIT ?2)
@@ -368,7 +367,7 @@ pub(super) fn prune(tx: &Transaction, unix_s: i64) -> rusqlite::Result<usize> {
     Ok(ids.len())
 }
 
-/// Whether anything is pending or sealed that is not known to be shipped.
+/// True if anything is pending or sealed that is not known to be shipped.
 pub(super) fn is_owing(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM pending_credit) OR EXISTS (SELECT 1 FROM pending_statistics)

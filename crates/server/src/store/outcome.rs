@@ -1,4 +1,4 @@
-//! What becomes of what the ledger was told, for all who wait to hear of it.
+//! Results of the ledger's work, and their log lines.
 
 use std::sync::mpsc::Sender;
 
@@ -9,37 +9,37 @@ use hstratum_core::units::{Hash, Seq};
 use super::ledger::BlockChange;
 use crate::node::{Asked, Look};
 
-/// What others are to be told.
+/// A result that another thread is told.
 pub enum Outcome {
-    /// Everything up to here is durable.
+    /// Every share up to this one is durable.
     Durable(Seq),
-    /// What is not durable up to here was given up.
+    /// Shares up to this one that are not durable were given up.
     NotDurable(Seq),
     /// The disk refuses, for this reason: shares are refused.
     Failing(String),
-    /// It takes shares again.
+    /// The disk accepts writes again.
     Recovered,
-    /// The spool may forget this block.
+    /// The spool may drop this block.
     Answered(Hash),
-    /// A block's dump is owed.
+    /// A share dump is owed.
     DumpOwed,
-    /// Ask the node where these are.
+    /// The node is to be asked where these blocks are.
     Locate(Vec<Asked>),
-    /// What the node knows, and where it saw the shared ledger's blocks.
+    /// The node's view, and where it saw the shared ledger's blocks.
     Seen(Look),
-    /// What the node knows of the chain is enough now, or no longer.
+    /// The node's knowledge of the chain has become sufficient, or no longer is.
     Knows(Knowledge),
-    /// The same, each time that it looked.
+    /// The node's view and knowledge, after each look.
     Weighed(View, Knowledge),
-    /// Whether the address is kept.
+    /// Answer to whoever waits for an address to be stored.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
-    /// Shares wait for another process that writes.
+    /// Shares wait while another process writes.
     Stalled,
-    /// They do no more, after so many seconds.
+    /// Another process has released the ledger, after this many seconds.
     Free(u64),
-    /// A look at the chain has brought a block to another state.
+    /// A look at the chain has changed a block's state.
     Moved(BlockChange),
-    /// For the operator.
+    /// A log line for the operator.
     Log(Level, String),
 }
 
@@ -63,7 +63,7 @@ impl Outcome {
     }
 }
 
-/// The line for what the node knows of the chain.
+/// Log line for a change of the node's knowledge.
 fn say(knowledge: Knowledge) -> (Level, String) {
     let wait = "no block is called confirmed or orphaned, and payouts wait";
     match knowledge {
@@ -94,8 +94,7 @@ fn say(knowledge: Knowledge) -> (Level, String) {
     }
 }
 
-/// The line for a block that a look at the chain has brought to another state. Verdicts are told by
-/// the pool.
+/// Log line for a block whose state a look at the chain has changed. Verdicts are logged by the pool.
 fn tell(change: &BlockChange) -> (Level, String) {
     let (level, what) = match (change.from, change.to) {
         (_, BlockState::Confirmed) => (Level::Info, "block confirmed"),

@@ -1,7 +1,7 @@
-//! What makes a file a ledger: its tables, its version, and how it is opened.
+//! Schema of the ledger's file: its tables, its version, and how it is opened.
 //!
-//! A file that is not one, is damaged, or was written by a newer program is never written to. A new
-//! one is made under another name and renamed: it is there whole or not at all.
+//! A file that is no ledger, is damaged, or was written by a newer program is never written to. A new file is
+//! made under another name and renamed: it exists whole or not at all.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use rustix::fs::{Access, access};
 use crate::files::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
-/// What brings a file from one version to the next: the first makes version 1 of an empty file.
+/// Migrations from each version to the next; the first makes version 1 of an empty file.
 const STEPS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
@@ -25,29 +25,29 @@ const STEPS: [&str; 5] = [
     include_str!("schema_5.sql"),
 ];
 
-/// Marks the file as a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
+/// `application_id` of a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
 const APPLICATION_ID: i32 = 0x484e_534c;
 
-/// What every SQLite file begins with.
+/// First bytes of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The ledger's file in the server's directory.
+/// Name of the ledger's file in the server's directory.
 pub const FILE_NAME: &str = "ledger.db";
 
-/// Where the file says whether it is read with a log (2) or without one (1).
+/// Offset of the byte that says whether the file is read with a write-ahead log (2) or without (1).
 const READ_VERSION_AT: usize = 19;
 
-/// The first bytes of a file, up to the mark of the program that it belongs to.
+/// Bytes from the start of a file up to its `application_id`.
 const HEAD_BYTES: usize = 72;
 
-/// How long a statement waits for another process's transaction.
+/// Time that a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Tells a ledger's file from all others.
+/// Random id of a ledger's file.
 pub type FileId = [u8; 16];
 
-/// A copy without a log stands beside a log, which is another file's: SQLite would write it into the
-/// copy.
+/// Error: a copy of a ledger stands beside a write-ahead log that belongs to another file. SQLite would write
+/// that log into the copy.
 #[derive(Debug)]
 struct OldLog(PathBuf);
 
@@ -59,13 +59,13 @@ impl fmt::Display for OldLog {
 
 impl std::error::Error for OldLog {}
 
-/// Opens a ledger that exists, beside the server that may be writing to it.
+/// Opens an existing ledger, beside the server that may be writing to it.
 ///
 /// # Errors
-/// When there is none, it is no ledger, or its version is not this program's.
+/// When there is none, the file is no ledger, or its version is not this program's.
 pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let name = path.display();
-    // SQLite keeps the reason to itself.
+    // SQLite does not report the reason.
     access(path, Access::READ_OK)
         .map_err(io::Error::from)
         .with_context(|| format!("failed to open the ledger {name}"))?;
@@ -112,7 +112,7 @@ pub(crate) fn damaged(path: &Path) -> String {
     )
 }
 
-/// Makes an empty file, or memory, a ledger.
+/// Turns an empty file, or memory, into a ledger.
 ///
 /// # Errors
 /// What SQLite says.
@@ -147,7 +147,7 @@ fn create_with(
     conn.execute_batch("COMMIT")
 }
 
-/// The kind, the name and the text of all that a ledger of this version has.
+/// Kind, name and SQL text of all that the schema of this version has.
 pub(crate) fn parts() -> rusqlite::Result<Vec<(String, String, String)>> {
     let conn = Connection::open_in_memory()?;
     conn.execute_batch(&STEPS.concat())?;
@@ -157,12 +157,12 @@ pub(crate) fn parts() -> rusqlite::Result<Vec<(String, String, String)>> {
     parts.collect()
 }
 
-/// Opens the server's own ledger, which is made where there is none and upgraded where it is of an
-/// earlier version. `told` gets a line for what was done.
+/// Opens the server's own ledger: creates it if there is none, and upgrades it if it is of an earlier
+/// version. `told` is called with a line for each thing done.
 ///
 /// # Errors
-/// One line that names the file and says what to do. Nothing was written to it then, unless a step
-/// of an upgrade failed; each is done whole or not at all.
+/// One line that names the file and says what to do. Nothing was written to it in that case, unless a step of
+/// an upgrade failed; each step is done whole or not at all.
 pub fn open_own(
     path: &Path,
     network: &str,
@@ -179,7 +179,7 @@ pub fn open_own(
     })
 }
 
-/// A ledger that is whole is not to be given up for a disk that refuses.
+/// Advice for an error. An intact ledger must not be replaced because a disk refuses.
 fn advice(error: &anyhow::Error) -> &'static str {
     if error.is::<OldLog>() {
         return "move its -wal and -shm away, not the file itself (docs/ledger.md)";
@@ -242,7 +242,7 @@ fn open_own_with(
     Ok(conn)
 }
 
-/// Opens a file without looking at what it is. One that is a copy has no log: it gets one.
+/// Opens a file without checking that it is a ledger. A copy without a log gets one.
 pub(super) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -256,8 +256,7 @@ pub(super) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
     Ok(conn)
 }
 
-/// Opens a ledger that this program has open, or had, once more: nothing is checked but which file
-/// it is.
+/// Reopens a ledger that this program has or had open: checks nothing but that it is the same file.
 pub(super) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connection> {
     let conn = open_to_read_write(path)?;
     ensure!(
@@ -268,7 +267,7 @@ pub(super) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connect
     Ok(conn)
 }
 
-/// Opens a ledger to read from.
+/// Opens a ledger for reading only.
 pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -276,24 +275,24 @@ pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Which file it is.
+/// Id of the file.
 pub(super) fn origin_of(conn: &Connection) -> rusqlite::Result<FileId> {
     conn.query_row("SELECT origin FROM meta", [], |row| row.get(0))
 }
 
-/// The version of a ledger; none for another kind of file.
+/// Version of a ledger; `None` for another kind of file.
 fn version(conn: &Connection) -> rusqlite::Result<Option<usize>> {
     let read = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let version = usize::try_from(read("user_version")?).ok();
     Ok(version.filter(|_| read("application_id") == Ok(APPLICATION_ID)))
 }
 
-/// Whether this program may write to the file. It is opened for reading only.
+/// Checks that this program may write to the file, which is opened for reading only.
 fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Result<()> {
     let head = head(path)?.context("it is not a database")?;
     refuse_old_log(path)?;
     if bytes_of(&beside(path, "-journal")) > 0 && head.ends_with(&APPLICATION_ID.to_be_bytes()) {
-        // A program was killed in a transaction. It is taken back at once, and only by who may write.
+        // A program was killed in a transaction. The rollback happens at once, and only a writer can do it.
         Connection::open(path)?.query_row("PRAGMA user_version", [], |_| Ok(()))?;
     }
     let conn = open_to_read(path)?;
@@ -321,7 +320,7 @@ fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Resu
     Ok(())
 }
 
-/// The first bytes of a database; none of another file.
+/// First bytes of a database; `None` for another kind of file.
 fn head(path: &Path) -> io::Result<Option<[u8; HEAD_BYTES]>> {
     let mut head = [0; HEAD_BYTES];
     let read = File::open(path)?.read_exact(&mut head);
@@ -382,14 +381,14 @@ fn create_file(path: &Path, steps: &[&str], network: &str, unix_s: u64) -> anyho
     }
     let conn = Connection::open(&temporary)?;
     create_with(&conn, steps, network, origin, unix_s)?;
-    // The log goes with the last connection.
+    // SQLite removes the log when the last connection closes.
     conn.close().map_err(|(_, error)| error)?;
     File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, path)?;
     durable_fs::sync_dir(dir)
 }
 
-/// The path with something behind its name.
+/// The path with a suffix appended to its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -477,7 +476,7 @@ mod tests {
             )
             .expect("read");
         assert_eq!(rows, "5x3,6x4 7 1.5");
-        // What was merged is seen from what is missing.
+        // The merged heights are derived from the missing rows.
         let spans = "SELECT group_concat(first || '-' || last) FROM spans";
         let spans: String = conn.query_row(spans, [], |row| row.get(0)).expect("read");
         assert_eq!(spans, "3-5");

@@ -1,7 +1,7 @@
-//! The ledger in SQLite: a batch is one transaction, synced before it counts as done.
+//! The ledger in SQLite: a batch is one transaction, synced before it counts as durable.
 //!
-//! `meta.seq` is the last share in `credit` and changes with it, so that a batch that is offered
-//! again counts once. What blocks become is in `blocks`, the upkeep in `tidy`, the file in `schema`.
+//! `meta.seq` is the last share in `credit` and changes in the same transaction, so that a batch offered
+//! twice counts once. States of blocks are in `blocks`, compaction in `tidy`, the file's schema in `schema`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,13 +32,13 @@ use crate::sql::SqlError;
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
 
-/// Statements kept ready.
+/// Prepared statements cached.
 const STATEMENTS: usize = 64;
 
-/// See the module.
+/// A ledger in a SQLite file or in memory.
 pub struct Sqlite {
     conn: Connection,
-    /// None in memory.
+    /// `None` in memory.
     path: Option<PathBuf>,
     origin: FileId,
     network: Network,
@@ -46,17 +46,17 @@ pub struct Sqlite {
     tidied: tidy::Progress,
     turns: blocks::Turns,
     status: Arc<Status>,
-    /// Where the shared ledger's shipper hears of batches; none without one.
+    /// Exchange with the shipper of the shared ledger; `None` without one.
     dock: Option<Arc<Dock>>,
-    /// Its state as it was read last, for as long as nothing fails.
+    /// The outbox's state as last read; dropped when a commit fails.
     outbox: Option<Outbox>,
     log: Log,
-    /// When this thread copies the log itself.
+    /// Decides when this thread copies the log itself.
     finishing: Growth,
     finished_at: Instant,
 }
 
-/// Ids that were looked up, for as long as nothing fails.
+/// Cached row ids of accounts and workers; dropped when a commit fails.
 #[derive(Default)]
 pub(super) struct Ids {
     accounts: HashMap<Arc<str>, i64>,
@@ -64,7 +64,7 @@ pub(super) struct Ids {
     workers_len: usize,
 }
 
-/// Whether a name that is not in the ledger gets a row.
+/// Treatment of a name that is not in the ledger: insert a row, or not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     Insert,
@@ -72,7 +72,7 @@ pub(super) enum Unknown {
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it; a line for what was done goes to `told`.
+    /// Opens the file, or creates it; `told` is called with a line for each thing done.
     ///
     /// # Errors
     /// One line that names the file and says what to do.
@@ -85,7 +85,7 @@ impl Sqlite {
     ) -> anyhow::Result<Self> {
         let conn = schema::open_own(path, network.name(), unix_s, told)?;
         let opened = Self::on(conn, Some(path.to_owned()), network, status)?;
-        // One that takes no shares now is told of before miners are.
+        // A ledger that refuses shares now is reported before miners connect.
         match opened.write_probe() {
             Ok(()) | Err(LedgerError::Busy) => Ok(opened),
             Err(LedgerError::Failed(reason)) => {
@@ -94,10 +94,10 @@ impl Sqlite {
         }
     }
 
-    /// A ledger that ends with the process.
+    /// A ledger in memory, which ends with the process.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// Errors of SQLite.
     pub fn in_memory(network: Network, unix_s: u64, status: Arc<Status>) -> anyhow::Result<Self> {
         let conn = Connection::open_in_memory()?;
         schema::create(&conn, network.name(), [0; 16], unix_s)?;
@@ -130,18 +130,18 @@ impl Sqlite {
         })
     }
 
-    /// What the file ships under; what tells it from all others, where it was never shared.
+    /// Id under which the file ships; the file's own id if it was never shared.
     pub(crate) fn ships_as(&self) -> FileId {
         let last = "SELECT origin FROM outbox_origins ORDER BY id DESC LIMIT 1";
         let last = self.conn.query_row(last, [], |row| row.get(0));
         last.unwrap_or(self.origin)
     }
 
-    /// From now on shares and statistics go to the shared ledger, by way of batches. What is in the
-    /// file goes first.
+    /// Sends shares and statistics to the shared ledger from now on, by way of batches. What is in the file
+    /// already goes first.
     ///
     /// # Errors
-    /// One line that says why that cannot be.
+    /// One line that says why this is impossible.
     pub fn share(&mut self, life: Life, unix_s: u64, dock: Arc<Dock>) -> anyhow::Result<()> {
         let tx = self
             .conn
@@ -160,7 +160,7 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Whether the file holds what no shared ledger is known to have.
+    /// True if the file holds anything that no shared ledger is known to have.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -168,7 +168,7 @@ impl Sqlite {
         outbox::is_owing(&self.conn)
     }
 
-    /// The last share in it.
+    /// Sequence number of the last share in it.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -237,8 +237,8 @@ impl Sqlite {
         let is_long = log_bytes >= WAL_BYTES_HIGH && self.finished_at.elapsed() >= WAL_FINISH_EVERY;
         if self.finishing.is_due(log_bytes) || is_long {
             self.finished_at = Instant::now();
-            // Another thread has done most of it; what it cannot do is to catch up. A failure is
-            // the next commit's to tell.
+            // Another thread has copied most of the log; it cannot catch up with a writer, which this thread
+            // can. A failure shows at the next commit.
             let _ = checkpoint(&self.conn);
         }
         Ok((advanced, log_bytes))
@@ -247,7 +247,7 @@ impl Sqlite {
 
 impl Sqlite {
     fn write_probe(&self) -> Result<(), LedgerError> {
-        // Two transactions: pages that one both takes and gives back are not written.
+        // Two transactions: SQLite does not write pages that one transaction both takes and frees.
         self.conn.execute(
             "INSERT OR REPLACE INTO probe VALUES (1, zeroblob(?1))",
             [PROBE_BYTES],
@@ -257,7 +257,8 @@ impl Sqlite {
     }
 }
 
-/// Before a commit: what goes into a log that is not in its place would be lost with the process.
+/// Checks before a commit that the log is in its place: what is written to a deleted log is lost with the
+/// process.
 fn check_log(path: Option<&Path>) -> Result<(), LedgerError> {
     let Some(path) = path else { return Ok(()) };
     let log = beside(path, "-wal");
@@ -283,7 +284,7 @@ impl Ledger for Sqlite {
                 Ok(advanced)
             }
             Err(error) => {
-                // Rows that were not committed have no ids.
+                // Ids of rows that were not committed are invalid.
                 self.ids = Ids::default();
                 self.outbox = None;
                 Err(error)
@@ -293,7 +294,7 @@ impl Ledger for Sqlite {
 
     fn probe(&mut self) -> Result<(), LedgerError> {
         if let Some(path) = &self.path {
-            // The old connection goes first: as it closes it saves what is in its log.
+            // The old connection closes first, which saves what is in its log.
             self.conn = Connection::open_in_memory()?;
             let conn = schema::open_again(path, &self.origin)
                 .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
@@ -323,7 +324,7 @@ impl Ledger for Sqlite {
     }
 }
 
-/// What a connection of the server's is told. The log is copied into the file by another thread.
+/// Sets a connection up for the server. Another thread copies its log into the file.
 fn prepare(conn: &mut Connection, log: &Log) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.busy_timeout(Duration::from_millis(LEDGER_BUSY_MS))?;
@@ -340,7 +341,7 @@ fn seq_of(conn: &Connection) -> rusqlite::Result<Seq> {
     Ok(Seq(u64::try_from(seq).unwrap_or(0)))
 }
 
-/// False when they are there already.
+/// Writes shares; returns false if they are already there.
 fn write_shares(
     tx: &Transaction,
     ids: &mut Ids,
@@ -440,7 +441,7 @@ impl Ids {
     }
 }
 
-/// SQLite's integers are signed; what would not fit is beyond all counts, times and amounts.
+/// Converts to SQLite's signed integers; larger numbers than fit exceed all counts, times and amounts.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

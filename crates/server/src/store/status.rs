@@ -1,4 +1,4 @@
-//! How the ledger does, for whoever asks from another thread.
+//! Status of the ledger, for other threads.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::ledger::TallyKey;
 use super::unproven::Unproven;
 use crate::telemetry::histogram::Histogram;
 
-/// See the module.
+/// Status of the ledger, shared between threads.
 #[derive(Debug, Default)]
 pub struct Status {
     reading: Mutex<Reading>,
@@ -19,15 +19,15 @@ pub struct Status {
 /// The status at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
-    /// Why shares are refused; none when they are taken.
+    /// Reason why shares are refused; `None` while they are accepted.
     pub failing: Option<String>,
-    /// Whether another process writes to it and shares wait.
+    /// Another process is writing to it, and shares wait.
     pub is_stalled: bool,
-    /// How long the last commit took.
+    /// Duration of the last commit.
     pub last_commit: Duration,
-    /// How long commits took.
+    /// Durations of all commits.
     pub commits: Histogram,
-    /// What is in the ledger's log, in bytes; its file may be longer.
+    /// Bytes used in the write-ahead log; its file may be longer.
     pub wal_bytes: u64,
     /// Groups of shares committed since the start.
     pub groups: u64,
@@ -36,7 +36,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// What is wrong with it; none where nothing is.
+    /// Description of what is wrong; `None` if nothing is.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let stalled = || "another process holds the ledger: shares wait".to_owned();
@@ -46,12 +46,12 @@ impl Reading {
 }
 
 impl Status {
-    /// How it is now.
+    /// The status now.
     pub fn read(&self) -> Reading {
         self.lock().clone()
     }
 
-    /// What is in the ledger's log.
+    /// Bytes used in the write-ahead log.
     pub(crate) fn wal_bytes(&self) -> u64 {
         self.lock().wal_bytes
     }
@@ -65,7 +65,7 @@ impl Status {
         reading.groups += u64::from(shares > 0);
     }
 
-    /// It was copied and made short.
+    /// Records that the log was copied and truncated.
     pub(super) fn log_is_short(&self) {
         self.lock().wal_bytes = 0;
     }
@@ -74,7 +74,7 @@ impl Status {
         self.lock().failing = reason;
     }
 
-    /// What workers sent of late that never had a share accepted.
+    /// Statistics of the last hour of workers that never had a share accepted.
     pub(crate) fn unproven(&self, unix_s: u64) -> Vec<(TallyKey, Tally)> {
         self.lock_unproven().list(unix_s)
     }
@@ -83,7 +83,7 @@ impl Status {
         self.lock_unproven().of(account, worker)
     }
 
-    /// These are durable, but for those that were left out.
+    /// Records that these are durable, except those that were left out.
     pub(super) fn tallied(
         &self,
         tallies: &[(TallyKey, Tally)],

@@ -1,10 +1,10 @@
-//! Where a file's shares and statistics go: into the ledger proper, or on their way to a shared one.
+//! Tables that a file's shares and statistics go into: the ledger's own, or those pending for a shared one.
 
-/// See the module.
+/// SQL statements that add shares and statistics.
 pub(super) struct Tables {
     pub add_credit: &'static str,
     pub add_statistics: &'static str,
-    /// Notes an hour that has grown late; none where that is for the other side to note.
+    /// Records an hour that has grown late; `None` if the shared ledger records it.
     pub add_late: Option<&'static str>,
 }
 
@@ -31,7 +31,7 @@ macro_rules! add_statistics {
     };
 }
 
-/// The file is the ledger.
+/// For a file that is the ledger.
 pub(super) const OWN: Tables = Tables {
     add_credit:
         "INSERT INTO credit (height, account, difficulty, origin, count) VALUES (?1, ?2, ?3, 0, ?4)
@@ -43,7 +43,7 @@ pub(super) const OWN: Tables = Tables {
     ),
 };
 
-/// Another is.
+/// For a file that is the outbox of a shared ledger.
 pub(super) const PENDING: Tables = Tables {
     add_credit: "INSERT INTO pending_credit VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",

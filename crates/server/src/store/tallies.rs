@@ -1,4 +1,4 @@
-//! What workers sent, on its way into the tables of statistics.
+//! Writing of worker statistics into their tables.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::sqlite::{Ids, Unknown, signed};
 use super::status::Status;
 use super::tables::Tables;
 
-/// Writes what workers sent; with the first share of one all that came of it before. Gives what was left
-/// out.
+/// Writes worker statistics. Those of a worker without any accepted share are left out, and returned; with
+/// its first share, all that were left out before are written.
 pub(super) fn write<'a>(
     tx: &Transaction,
     ids: &mut Ids,
@@ -23,7 +23,7 @@ pub(super) fn write<'a>(
 ) -> rusqlite::Result<Vec<&'a (TallyKey, Tally)>> {
     let mut left_out = Vec::new();
     let mut starts = Vec::new();
-    // First who had a share accepted: the batch may have ten minutes of before too.
+    // Workers with an accepted share come first: the batch may also have their statistics from before it.
     let is_proven = |row: &&(TallyKey, Tally)| row.1.accepted.count > 0;
     let proven = batch.tallies.iter().filter(is_proven);
     let others = batch.tallies.iter().filter(|row| !is_proven(row));
@@ -49,7 +49,8 @@ pub(super) fn write<'a>(
     Ok(left_out)
 }
 
-/// Who never had a share accepted makes no rows: names cost nothing. Says whether it was written.
+/// Writes the statistics of one worker and span. A worker that never had a share accepted gets no rows, since
+/// names cost nothing. Returns whether they were written.
 fn write_tally(
     ids: &mut Ids,
     tx: &Transaction,

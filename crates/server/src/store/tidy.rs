@@ -1,9 +1,9 @@
-//! The ledger's upkeep: old credit and old statistics are merged, so that it stays small.
+//! Compaction of the ledger: old credit and old statistics are merged, so that it stays small.
 //!
-//! Credit is merged within spans of heights and never across a height of ours, so that a round, cut
-//! by height, has the same sums before and after. Which heights were merged is kept: a block that
-//! comes to be known too late lies within a span, and its round can be cut no more. Statistics go from ten minutes to hours to days.
-//! What is merged is of no single server any more.
+//! Credit is merged within spans of heights and never across a height of one of the pool's blocks, so that a
+//! round, cut by height, has the same sums before and after. The merged spans are recorded: a block that
+//! becomes known too late lies within a span, and its round can no longer be cut. Statistics are merged from
+//! ten minutes to hours to days. Merged rows belong to no single server any more.
 
 use hstratum_core::units::Height;
 
@@ -15,22 +15,22 @@ use crate::values;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
 
-/// Rows become those of the longer span when they are so old.
+/// Spans, longer spans, and the age in seconds at which rows of the first become rows of the second.
 const ROLL_UPS: [(i64, i64, i64); 2] = [(600, HOUR_S, DAY_S), (HOUR_S, DAY_S, 8 * DAY_S)];
 
-/// How long rows of days are kept.
+/// Age at which rows of days are deleted.
 const DAYS_KEPT_S: i64 = 400 * DAY_S;
 
 /// Spans of credit end at multiples of this many heights, and at the pool's blocks.
 const SPAN_HEIGHTS: i64 = 144;
 
-/// Up to which height credit was merged. A new start begins anew, so that late shares are found.
+/// Height up to which credit was merged. A new process starts from the bottom, so that late shares are found.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
     height: i64,
 }
 
-/// Does one slice of what there is to do; says how far that came.
+/// Does one slice of the pending work; returns the progress, and whether more is left.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -68,7 +68,7 @@ fn merge_credit(
     progress: Progress,
     tip: Height,
 ) -> Result<(Tidied, Progress), SqlError> {
-    // More than so many heights below the tip.
+    // Only credit more than this many heights below the tip.
     let limit = i64::from(tip.0) - i64::from(CREDIT_HEIGHTS_KEPT) - 1;
     let lowest = "SELECT min(height) FROM credit WHERE height > ?1";
     let first: Option<i64> = sql.query_one(lowest, &values![progress.height])?.get(0)?;
@@ -84,11 +84,11 @@ fn merge_credit(
     Ok((Tidied::More, Progress { height }))
 }
 
-/// Blocks at whose height a span ends. A node that lost its chain refuses what is valid: a refused block may
-/// come back until another one of its height is as deep as a reward must be.
+/// SQL condition for blocks at whose height a span ends. A node that lost its chain refuses valid blocks: a
+/// refused block may come back until another one of its height is as deep as a reward must be.
 const ENDS_A_SPAN: &str = "(state <> 'refused' OR final_at IS NULL)";
 
-/// The height into which credit of `height` may be merged: never beyond a block of the pool.
+/// Height into which credit of `height` may be merged: never beyond a block of the pool.
 fn span_end(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     let multiple = (height + SPAN_HEIGHTS - 1) / SPAN_HEIGHTS * SPAN_HEIGHTS;
     let block = format!("SELECT min(height) FROM blocks WHERE height >= ?1 AND {ENDS_A_SPAN}");
@@ -96,8 +96,8 @@ fn span_end(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     Ok(block.map_or(multiple, |block| block.min(multiple)))
 }
 
-/// Whether credit of heights up to this one is kept with what is above it: nobody can say any more how
-/// much it was.
+/// True if credit of heights up to this one is merged with credit above it, so that its amount cannot be told
+/// any more.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -106,7 +106,7 @@ pub(crate) fn is_crossed(sql: &mut dyn Sql, height: i64) -> Result<bool, SqlErro
     Ok(sql.query_opt(within, &values![height])?.is_some())
 }
 
-/// The last height below the span that `height` is in. A block that came too late ends none.
+/// The last height below the span that contains `height`. A block that came too late ends none.
 pub(crate) fn below_span(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {
     let multiple = (height - 1).div_euclid(SPAN_HEIGHTS) * SPAN_HEIGHTS;
     let block = format!(
@@ -118,8 +118,8 @@ pub(crate) fn below_span(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError
     Ok(block.map_or(multiple, |block| block.max(multiple)).max(-1))
 }
 
-/// Moves at most [`TIDY_ROWS`] rows of the heights from `first` to `end` that are not there yet, or
-/// still of one server; says how many.
+/// Moves at most [`TIDY_ROWS`] rows of the heights from `first` to `end` that are not merged yet, or still
+/// belong to one server; returns how many.
 fn move_credit(sql: &mut dyn Sql, first: i64, end: i64) -> Result<u64, SqlError> {
     let params = values![first, end, TIDY_ROWS];
     if first < end {
@@ -132,7 +132,7 @@ fn move_credit(sql: &mut dyn Sql, first: i64, end: i64) -> Result<u64, SqlError>
     }
     sql.execute(ADD_CREDIT, &params)?;
     let moved = sql.execute(DELETE_CREDIT, &params)?;
-    // Nobody may have mined the last height itself.
+    // No share may have been mined at the last height itself.
     sql.execute(
         "INSERT INTO heights (height, difficulty)
          SELECT CAST(?2 AS BIGINT), difficulty FROM heights WHERE height >= ?1 AND height <= ?2
@@ -161,7 +161,7 @@ const ADD_CREDIT: &str = "\
     ON CONFLICT (height, account, difficulty, origin) DO UPDATE SET
       count = credit.count + excluded.count";
 
-/// The same rows. What they were added to is not among them.
+/// Deletes the same rows, not the ones they were added to.
 const DELETE_CREDIT: &str = "\
     DELETE FROM credit WHERE (height, account, difficulty, origin) IN (
       SELECT height, account, difficulty, origin FROM credit
@@ -192,7 +192,7 @@ const ADD_STATISTICS: &str = "\
       duplicate = statistics.duplicate + excluded.duplicate,
       duplicate_work = statistics.duplicate_work + excluded.duplicate_work";
 
-/// The same rows.
+/// Deletes the same rows.
 const DELETE_STATISTICS: &str = "\
     DELETE FROM statistics WHERE span = ?1 AND (start, worker, origin) IN (
       SELECT start, worker, origin FROM statistics WHERE span = ?1 AND start < ?2

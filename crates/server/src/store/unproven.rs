@@ -1,6 +1,6 @@
-//! What workers sent that never had a share accepted. They make no rows in the ledger, since a name costs
-//! nothing: it is kept here, in memory, for an hour and up to a limit, so that whoever looks for a miner
-//! that only fails finds it. With its first share all of it goes into the ledger.
+//! Statistics of workers that never had a share accepted. They get no rows in the ledger, since a name costs
+//! nothing; they are kept in memory, for an hour and up to a limit, so that an operator looking for a miner
+//! whose shares all fail finds it. With the worker's first accepted share they go into the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::ledger::TallyKey;
 use super::sqlite::signed;
 use crate::limits::UNPROVEN_MAX;
 
-/// So long it is kept after its ten minutes are over, in seconds.
+/// Seconds for which a row is kept after its ten minutes are over.
 const KEPT_S: u64 = 3_600;
 
-/// One row of it, for whoever shows it; servers of one pool tell each other.
+/// One row of it, as shown over HTTP and told to other servers of the pool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Refused {
@@ -24,20 +24,20 @@ pub struct Refused {
     pub account: String,
     /// Untrusted text; empty where the miner names none.
     pub worker: String,
-    /// The begin of the ten minutes, Unix seconds.
+    /// Start of the ten minutes, Unix seconds.
     pub start: i64,
-    /// For a job that is no longer worth anything.
+    /// Submits for a job that is no longer valid.
     pub stale: i64,
-    /// Above the target.
+    /// Submits above the target.
     pub low: i64,
-    /// Sent before.
+    /// Submits that were sent before.
     pub duplicate: i64,
-    /// Whether the worker is there now.
+    /// The worker is connected now.
     pub is_connected: bool,
 }
 
 impl Refused {
-    /// Submits of every outcome.
+    /// Number of submits of all outcomes.
     pub(crate) fn all(&self) -> i64 {
         self.stale
             .saturating_add(self.low)
@@ -59,12 +59,12 @@ impl From<(TallyKey, Tally)> for Refused {
     }
 }
 
-/// See the module.
+/// The rows by key, at most [`UNPROVEN_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct Unproven(BTreeMap<TallyKey, Tally>);
 
 impl Unproven {
-    /// What came of a worker that the ledger does not know. Where there is no room it is not counted.
+    /// Adds statistics of a worker that the ledger does not know. Without room they are not counted.
     pub(crate) fn add(&mut self, key: &TallyKey, tally: &Tally, unix_s: u64) {
         self.expire(unix_s);
         if let Some(sum) = self.0.get_mut(key) {
@@ -74,7 +74,7 @@ impl Unproven {
         }
     }
 
-    /// Ten minutes by ten minutes, all of a worker.
+    /// All statistics of a worker, one item for each ten minutes.
     pub(crate) fn of(&self, account: &Arc<str>, worker: &str) -> Vec<(u64, Tally)> {
         let found = self.starts().into_iter().filter_map(|start| {
             let key = (start, account.clone(), worker.into());
@@ -83,21 +83,21 @@ impl Unproven {
         found.collect()
     }
 
-    /// It is in the ledger now.
+    /// Removes a worker that is in the ledger now.
     pub(crate) fn forget(&mut self, account: &Arc<str>, worker: &str) {
         for start in self.starts() {
             self.0.remove(&(start, account.clone(), worker.into()));
         }
     }
 
-    /// Everybody.
+    /// Statistics of all workers.
     pub(crate) fn list(&mut self, unix_s: u64) -> Vec<(TallyKey, Tally)> {
         self.expire(unix_s);
         let rows = self.0.iter();
         rows.map(|(key, tally)| (key.clone(), *tally)).collect()
     }
 
-    /// The few that there are.
+    /// The distinct starts, which are few.
     fn starts(&self) -> Vec<u64> {
         let mut starts = Vec::new();
         let mut next = self.0.keys().next();

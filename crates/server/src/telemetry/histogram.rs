@@ -1,26 +1,26 @@
-//! Durations counted by size, for Prometheus: a fixed number of counters, whatever comes.
+//! Histogram of durations for Prometheus, with a fixed number of counters.
 
 use std::time::Duration;
 
-/// Upper bounds of the counters, in seconds; what is longer is counted in [`Histogram::count`] only.
+/// Upper bounds of the counters, in seconds; longer durations are counted in [`Histogram::count`] only.
 pub(crate) const BOUNDS_S: [f64; 18] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0, 60.0, 120.0,
 ];
 
-/// See the module.
+/// Counters of durations, by length.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Histogram {
-    /// How many were at most as long as the bound of the same place, and longer than the one before.
+    /// Number of durations up to the bound of the same index, and longer than the previous one.
     pub(crate) counts: [u64; BOUNDS_S.len()],
-    /// How many there were.
+    /// Number of all durations.
     pub(crate) count: u64,
-    /// Their sum in seconds.
+    /// Sum of all durations in seconds.
     pub(crate) sum_s: f64,
 }
 
 impl Histogram {
-    /// Counts something that happened so many times, and took so long each time.
+    /// Counts `times` durations of the same length.
     pub(crate) fn observe(&mut self, took: Duration, times: u64) {
         let took_s = took.as_secs_f64();
         if let Some(place) = BOUNDS_S.iter().position(|bound| took_s <= *bound) {

@@ -1,8 +1,8 @@
-//! What the driver shows of itself: a snapshot a second, made without waiting for anybody who reads.
+//! Snapshots of the driver's state, published once a second without waiting for any reader.
 //!
-//! What costs the same however many miners there are is made always. The list of workers is made
-//! only while somebody has asked for it within the last minute, and a slice at a time: with 100,000
-//! workers the loop would stand still for it.
+//! Parts whose cost does not depend on the number of miners are always made. The list of workers is made only
+//! if somebody asked for it within the last minute, and a slice at a time: with 100,000 workers the driver's
+//! loop would stop noticeably otherwise.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ use crate::limits::{
 };
 use crate::telemetry::histogram::Histogram;
 
-/// The server at one moment.
+/// State of the server at one moment.
 pub(crate) struct Snapshot {
     pub at: Instant,
     pub view: View,
-    /// How full the sockets are.
+    /// Occupancy of the sockets.
     pub door: Door,
-    /// Whether somebody found no place lately.
+    /// A connection was refused for want of a place lately.
     pub is_crowded: bool,
-    /// When the newest template came.
+    /// Time at which the newest template came.
     pub template_at: Option<Instant>,
-    /// Some while somebody asks for them.
+    /// `Some` while somebody asks for them.
     pub workers: Option<Arc<Vec<WorkerView>>>,
-    /// From a share's record to its reply.
+    /// Times from a share's record to its reply.
     pub replies: Histogram,
-    /// From a template's arrival to the last miner's notify.
+    /// Times from a template's arrival to the last miner's notify.
     pub fan_out: Histogram,
 }
 
-/// When somebody last asked for workers, in milliseconds since `started`; 0 is never.
+/// Time of the last request for workers, in milliseconds since `started`; 0 is never.
 struct Asked {
     started: Instant,
     at_ms: AtomicU64,
@@ -57,33 +57,33 @@ impl Asked {
     }
 }
 
-/// The driver's end.
+/// The driver's side.
 pub(crate) struct Pulse {
     sender: watch::Sender<Option<Arc<Snapshot>>>,
     asked: Arc<Asked>,
     next_ms: u64,
     next_workers_ms: u64,
     workers: Option<Arc<Vec<WorkerView>>>,
-    /// The next list of them, as far as it is made, and where it goes on, and when.
+    /// The next list of workers so far, the position to continue from, and the time of the next slice.
     gathering: Option<(Vec<WorkerView>, usize, u64)>,
-    /// How often a place was wanted that was not free, and until when that is said.
+    /// Number of connections refused for want of a place, and the time until which that is shown.
     crowded: u64,
     crowded_until_ms: u64,
     template_at: Option<Instant>,
     replies: Histogram,
     fan_out: Histogram,
-    /// Shares on their way to the ledger: the last of each group, how many, and since when.
+    /// Groups of shares on their way to the ledger: the last share, their number, and when they were sent.
     on_their_way: VecDeque<(Seq, u64, Instant)>,
 }
 
-/// The end of whoever reads. Cheap to clone.
+/// The readers' side. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Live {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
     asked: Arc<Asked>,
 }
 
-/// The driver has not said anything for too long, or has stopped.
+/// Error: the driver has published nothing for too long, or has stopped.
 #[derive(Debug)]
 pub(crate) struct Silent;
 
@@ -111,7 +111,7 @@ pub(crate) fn channel() -> (Pulse, Live) {
 }
 
 impl Live {
-    /// The newest snapshot, if there was one. Later ones have the workers.
+    /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();
         self.receiver.borrow().clone()
@@ -119,21 +119,21 @@ impl Live {
 }
 
 impl Pulse {
-    /// For [`Self::job_sent`].
+    /// Time for [`Self::job_sent`].
     pub(crate) fn clock(&self) -> Instant {
         Instant::now()
     }
 
-    /// So many shares up to this one go to the ledger.
+    /// Records that `count` shares up to this one were sent to the ledger.
     pub(crate) fn recorded(&mut self, last: Seq, count: usize) {
-        // Beyond it the ledger has stalled: what is lost of the measure is the least concern.
+        // Beyond the limit the ledger has stalled, and a gap in the measurement does not matter.
         if self.on_their_way.len() < LIVE_REPLIES_MAX {
             let group = (last, count as u64, Instant::now());
             self.on_their_way.push_back(group);
         }
     }
 
-    /// The shares up to this one have been answered.
+    /// Records that the shares up to this one were answered.
     pub(crate) fn settled(&mut self, seq: Seq) {
         let now = Instant::now();
         while let Some(&(last, count, since)) = self.on_their_way.front()
@@ -144,18 +144,18 @@ impl Pulse {
         }
     }
 
-    /// Everybody has the job of a template that came then.
+    /// Records that all miners have the job of a template that came at `since`.
     pub(crate) fn job_sent(&mut self, since: Instant) {
         self.fan_out.observe(since.elapsed(), 1);
         self.template_at = Some(since);
     }
 
-    /// Whether a list of workers is being made.
+    /// True while a list of workers is being made.
     pub(crate) fn is_gathering(&self) -> bool {
         self.gathering.is_some()
     }
 
-    /// Goes on with the list of workers when it is time.
+    /// Makes the next slice of the list of workers, if it is due.
     pub(crate) fn gather(&mut self, pool: &Pool, now: Now) {
         let Some((list, from, next_ms)) = &mut self.gathering else {
             return;
@@ -167,7 +167,7 @@ impl Pulse {
         match pool.workers(now, *from, LIVE_SLICE, list) {
             Some(next) => *from = next,
             None => {
-                // Whoever waits for the first list has it at once.
+                // The first list is published without waiting for the next period.
                 self.next_ms = self.next_ms.min(match self.workers {
                     None => now.ms,
                     Some(_) => u64::MAX,
@@ -178,7 +178,7 @@ impl Pulse {
         }
     }
 
-    /// Makes a snapshot when it is time, and begins a list of workers.
+    /// Publishes a snapshot if it is due, and begins a list of workers.
     pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Door) {
         if !self.asked.is_recent() {
             self.workers = None;
@@ -188,7 +188,7 @@ impl Pulse {
         {
             self.next_workers_ms = now.ms + LIVE_WORKERS_MS - TICK_MS / 2;
             self.gathering = Some((Vec::new(), 0, now.ms));
-            // Of a small pool it is here at once.
+            // For a small pool this completes the list at once.
             self.gather(pool, now);
         }
         if now.ms < self.next_ms {
@@ -213,12 +213,12 @@ impl Pulse {
 }
 
 impl Live {
-    /// The server as it is now, give or take a second or two.
+    /// A snapshot that is at most a second or two old.
     pub(crate) async fn look(&self) -> Result<Arc<Snapshot>, Silent> {
         self.wait(|_| true).await
     }
 
-    /// The same with its workers.
+    /// The same including the workers.
     pub(crate) async fn look_at_workers(
         &self,
     ) -> Result<(Arc<Snapshot>, Arc<Vec<WorkerView>>), Silent> {
@@ -233,7 +233,7 @@ impl Live {
         self.asked.at_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Ends when the driver has.
+    /// Waits until the driver has ended.
     pub(crate) async fn ended(&self) {
         let mut receiver = self.receiver.clone();
         while receiver.changed().await.is_ok() {}
@@ -255,17 +255,17 @@ impl Live {
 }
 
 impl Snapshot {
-    /// How old the newest template is.
+    /// Age of the newest template.
     pub(crate) fn template_age(&self) -> Option<Duration> {
         self.template_at.map(|at| at.elapsed())
     }
 
-    /// Connections of miners that have spoken and not ended.
+    /// Connections of miners that have sent something and are still open.
     pub(crate) fn connections(&self) -> u64 {
         self.view.counts.connections()
     }
 
-    /// Whether miners have a job that is worth their work.
+    /// True if miners have a valid job and can connect.
     pub(crate) fn is_healthy(&self) -> bool {
         self.view.is_job_live && self.view.is_listening
     }

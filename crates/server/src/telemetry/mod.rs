@@ -1,4 +1,4 @@
-//! What the server shows of itself while it runs: numbers for whoever looks, made without waiting for anybody.
+//! Measurements of the running server: snapshots and counters, read without making any thread wait.
 
 pub mod histogram;
 pub(crate) mod live;

@@ -1,22 +1,22 @@
-//! How late the node's event loop is, as the node itself measures it now and then, what it should
-//! have answered long ago, and whether it knows less of the chain than it should.
+//! Health of the node: the delay of its event loop, as the node measures it, a request that it has not
+//! answered in time, and whether it knows less chain work than the ledgers were shown.
 
 use std::sync::{Mutex, MutexGuard};
 
 use hstratum_core::units::Height;
 
-/// Delays of one period, in seconds.
+/// Delays of the event loop in one period, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Lag {
-    /// The mean.
+    /// Mean.
     pub mean_s: f64,
-    /// The greatest but one in a hundred.
+    /// 99th percentile.
     pub p99_s: f64,
-    /// The greatest.
+    /// Maximum.
     pub max_s: f64,
 }
 
-/// The last that was told of each.
+/// The last report of each kind.
 #[derive(Default)]
 pub(crate) struct NodeLag {
     lag: Mutex<Option<Lag>>,
@@ -37,7 +37,7 @@ impl NodeLag {
         *lock(&self.overdue) = what;
     }
 
-    /// What the node has not answered, and for how long at least.
+    /// Message about a request that the node has not answered, with its age.
     pub(crate) fn overdue(&self) -> Option<String> {
         lock(&self.overdue).clone()
     }
@@ -46,7 +46,7 @@ impl NodeLag {
         *lock(&self.behind) = height;
     }
 
-    /// That it knows less of the chain than a ledger was shown.
+    /// Message that the node knows less of the chain than a ledger was shown.
     pub(crate) fn behind(&self) -> Option<String> {
         lock(&self.behind).map(|height| {
             format!(

@@ -1,5 +1,5 @@
-//! The round that no block has closed, as it was read last. Whoever looks waits for a reading that is
-//! soon over, and never for a ledger that hangs.
+//! The open round (the shares since the pool's last block), cached as last read. A caller waits for a quick
+//! reading, and never for a ledger that hangs.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ledger_tools::{OpenRound, Place, open_round};
 use crate::limits::{HTTP_GATHER, ROUND_LOOK, ROUND_REST};
 
-/// See the module.
+/// Reader of the open round; without a ledger it is empty.
 #[derive(Clone)]
 pub struct RoundReader(Option<Arc<Inside>>);
 
@@ -20,23 +20,23 @@ struct Inside {
 
 #[derive(Default)]
 struct State {
-    /// Since when it is being read.
+    /// Time since which a reading is under way.
     reading_since: Option<Instant>,
-    /// When it was read, and how long that took.
+    /// Time of the last reading, its duration, and its result.
     last: Option<(Instant, Duration, OpenRound)>,
     failing: Option<String>,
-    /// When that was found.
+    /// Time at which `failing` was found.
     failed_at: Option<Instant>,
 }
 
-/// What is known of the round.
+/// The open round as last read.
 #[derive(Debug, Default)]
 pub struct RoundKnown {
-    /// None where there is no ledger, or it could not be read yet.
+    /// `None` if there is no ledger, or it could not be read yet.
     pub round: Option<OpenRound>,
-    /// Seconds since that was read.
+    /// Seconds since it was read.
     pub age_s: u64,
-    /// Why it is not newer.
+    /// Reason why it is not newer.
     pub failing: Option<String>,
 }
 
@@ -51,7 +51,8 @@ impl RoundReader {
         }))
     }
 
-    /// What is known; where that is old it is read anew beside, and waited for [`ROUND_LOOK`] at most.
+    /// Returns the cached round; if that is old, a new reading begins and is awaited for [`ROUND_LOOK`] at
+    /// most.
     pub fn look(&self) -> RoundKnown {
         let Some(inside) = &self.0 else {
             return RoundKnown::default();
@@ -61,7 +62,7 @@ impl RoundReader {
             if state.reading_since.is_none() && inside.begin() {
                 state.reading_since = Some(Instant::now());
             }
-            // Of one that hangs nobody waits for more than the rest of that.
+            // A reading that hangs is awaited only for the rest of that time, counted from its start.
             let since = state.reading_since.unwrap_or_else(Instant::now);
             let patience = ROUND_LOOK.saturating_sub(since.elapsed());
             let waited = inside
@@ -74,7 +75,7 @@ impl RoundReader {
 }
 
 impl State {
-    /// A reading that failed is not tried again at once either.
+    /// True if no new reading is due. A failed reading is not repeated at once either.
     fn is_fresh(&self) -> bool {
         let rest = |took: Duration| took * ROUND_REST;
         let last = self.last.as_ref();
@@ -99,7 +100,7 @@ impl State {
 }
 
 impl Inside {
-    /// Whether there is a thread that reads.
+    /// Starts a reading thread; returns false if that fails.
     fn begin(self: &Arc<Self>) -> bool {
         let inside = self.clone();
         let thread = thread::Builder::new().name("hstratum-round".to_owned());

@@ -1,8 +1,8 @@
-//! What threads are there to do, and whether they get it done.
+//! Duties of threads, and monitoring whether they are done.
 //!
-//! A thread that has a duty ends with the server and for no other reason: one that stops short, by a bug or
-//! for an end that it mistook, is begun anew. What is not done for [`DUTY_PATIENCE`] is an alarm, whatever
-//! keeps it: an error, something that hangs, a thread that is gone.
+//! A thread with a duty ends only with the server: one that ends by a panic or returns early is started
+//! again. A duty that is not done for [`DUTY_PATIENCE`] raises an alarm, whatever the reason: an error,
+//! something that hangs, a thread that is gone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,15 +18,15 @@ use crate::node::Node;
 #[derive(Clone, Default)]
 pub(crate) struct Duties(Arc<Mutex<Vec<Arc<Duty>>>>);
 
-/// One of them.
+/// One duty.
 pub(crate) struct Duty {
     name: &'static str,
-    /// Since when there is something to do; none while there is nothing.
+    /// Time since which there is something to do; `None` while there is nothing.
     since: Mutex<Option<Instant>>,
 }
 
 impl Duties {
-    /// Another one. `name` is what it is called in metrics and alarms.
+    /// Adds a duty, with its name in metrics and alarms.
     pub(crate) fn add(&self, name: &'static str) -> Arc<Duty> {
         let new = Arc::new(Duty {
             name,
@@ -36,14 +36,14 @@ impl Duties {
         new
     }
 
-    /// Each duty, and how long it has been owed.
+    /// Each duty, and how long it has been pending.
     pub(crate) fn ages(&self) -> Vec<(&'static str, Duration)> {
         let all = lock(&self.0);
         let ages = all.iter().map(|duty| (duty.name, duty.age()));
         ages.collect()
     }
 
-    /// Those that have been owed for too long.
+    /// Duties that have been pending for too long.
     pub(crate) fn late(&self) -> Vec<&'static str> {
         let late = |(name, age)| (age >= DUTY_PATIENCE).then_some(name);
         self.ages().into_iter().filter_map(late).collect()
@@ -51,22 +51,22 @@ impl Duties {
 }
 
 impl Duty {
-    /// There is something to do.
+    /// Records that there is something to do.
     pub(crate) fn owe(&self) {
         lock(&self.since).get_or_insert_with(Instant::now);
     }
 
-    /// All of it is done.
+    /// Records that everything is done.
     pub(crate) fn done(&self) {
         *lock(&self.since) = None;
     }
 
-    /// All of it is done, and is to be done again and again.
+    /// Records that everything is done, in a duty that is always pending again.
     pub(crate) fn again(&self) {
         *lock(&self.since) = Some(Instant::now());
     }
 
-    /// There is something that should have been done long ago.
+    /// Makes the duty late.
     #[cfg(test)]
     pub(crate) fn owe_since_long(&self) {
         *lock(&self.since) = Instant::now().checked_sub(DUTY_PATIENCE);
@@ -81,8 +81,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it is held")
 }
 
-/// Carries out what a thread is there for. It comes back when that is over; a panic is a bug, which ends
-/// what was being done and nothing else.
+/// Runs a thread's work until it returns. A panic, which is a bug, ends only the attempt: the work is begun
+/// again after [`DUTY_AGAIN`].
 pub(crate) fn keep(name: &str, node: &dyn Node, mut work: impl FnMut()) {
     while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
         let text = format!("a bug in the thread {name}, please report it: it is restarted");

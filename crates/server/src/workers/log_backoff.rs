@@ -1,18 +1,18 @@
-//! A log line for what goes on being wrong: said at once, and then less and less often.
+//! Back-off for the log line of a persisting problem: logged at once, then less and less often.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{COMPLAIN_AGAIN, COMPLAIN_AGAIN_MAX};
 
-/// See the module.
+/// Back-off of one problem.
 #[derive(Debug, Default)]
 pub(crate) struct Complaint {
-    /// When it is said next, and how long after that again.
+    /// Time of the next line, and the wait after that.
     next: Option<(Instant, Duration)>,
 }
 
 impl Complaint {
-    /// It is wrong: whether that is to be said.
+    /// Records that the problem persists; returns true if it is to be logged now.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let wait = match self.next {
             Some((at, _)) if now < at => return false,
@@ -23,7 +23,7 @@ impl Complaint {
         true
     }
 
-    /// It is well again: whether anything was said.
+    /// Records that the problem is over; returns true if it was logged.
     pub(crate) fn end(&mut self) -> bool {
         self.next.take().is_some()
     }

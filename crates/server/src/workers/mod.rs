@@ -1,6 +1,6 @@
-//! Threads that wait for the disk and for slow hashes, so that the driver does not.
+//! Worker threads for disk writes and slow hashes, so that the driver does not wait for them.
 //!
-//! What must be written is tried again until it is: a found block is kept.
+//! Writes are retried until they succeed, so that a found block is kept.
 
 pub(crate) mod duty;
 pub(crate) mod log_backoff;
@@ -34,22 +34,23 @@ use crate::values;
 use crate::workers::duty::Duty;
 use crate::workers::log_backoff::Complaint;
 
-/// Is this the password?
+/// Request to check a password.
 pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
 
-/// What the operator changes.
+/// Changes by the operator, for the thread that writes users.
 pub enum UsersMail {
-    /// Write this user, whose password is in the clear, in place of the one that it has.
+    /// Write this user with a password in the clear; the user has this stored password now, or does not
+    /// exist.
     Add(Ticket, NewUser, Option<StoredPassword>),
     /// Write this user.
     Keep(Ticket, String, StoredPassword),
-    /// Write this change, after which there are these bans.
+    /// Write this change, which leads to these bans.
     Bans(OrderId, BanChange, Vec<Ban>),
-    /// Have an account paid there.
+    /// Set an account's payout address.
     SetAddress(AddressMail),
-    /// Whether this server drains.
+    /// This server drains, or no longer does.
     Draining(bool),
-    /// Have a server drain.
+    /// Make another server drain.
     DrainServer(DrainMail),
     /// Another server may have changed something.
     Look,
@@ -57,14 +58,14 @@ pub enum UsersMail {
     Stop,
 }
 
-/// Where that is written.
+/// Files of users and bans.
 #[derive(Default)]
 pub(crate) struct UsersFiles {
     pub users: Option<UsersFile>,
     pub bans: Option<BansFile>,
 }
 
-/// Reads the certificate each time it is asked to, and hands it to the driver.
+/// Reads the certificate whenever told to, and sends it to the driver.
 pub(crate) fn run_certificates(
     files: &TlsFiles,
     mail: &Receiver<()>,
@@ -86,8 +87,8 @@ pub(crate) fn run_certificates(
     }
 }
 
-/// Checks passwords. Several threads do, each taking the next question when it is free. What
-/// nobody waits for at the end is left undone: it can take long.
+/// Checks passwords. Several threads run this, each taking the next request when it is free. Requests left at
+/// a stop are dropped, since hashing them could take long.
 pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
     loop {
         let next = mail.lock().expect("nothing panics while it is held").recv();
@@ -108,9 +109,9 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
     }
 }
 
-/// Writes users and bans, one after the other. Without a file they last as long as the process. What
-/// nobody waits for at the end is left undone: no user is known to be added before the answer. The
-/// ledger has a user's address before the file has the user.
+/// Writes users and bans, one change after the other. Without a file they last as long as the process.
+/// Requests left at a stop are dropped: no user counts as added before the answer. A user's address is in the
+/// ledger before the user is in the file.
 pub(crate) fn run_users(
     files: &mut UsersFiles,
     mail: &Receiver<UsersMail>,
@@ -126,7 +127,7 @@ pub(crate) fn run_users(
     for mail in mail {
         let answer = match mail {
             UsersMail::Add(ticket, user, old) => {
-                // One that has a password belongs to whoever knows it.
+                // An account with a password belongs to whoever knows it, so its owner is not checked.
                 let place = place.filter(|_| old.is_none());
                 let added = match spare_owner(place, &user, node) {
                     Err(error) => Err(failed(error)),
@@ -148,7 +149,7 @@ pub(crate) fn run_users(
                 WorkMail::Answer(order, answer.map(|()| Answer::Done))
             }
             UsersMail::SetAddress(mail) => {
-                // A ledger that is gone drops it, and whoever waits hears that.
+                // A ledger that is gone drops the message, which tells the sender.
                 let _ = ledger.send(StoreMail::SetAddress(mail));
                 continue;
             }
@@ -166,14 +167,14 @@ pub(crate) fn run_users(
     }
 }
 
-/// Whether an account is left to whom it belongs.
+/// Decision whether an account is left to its owner.
 enum Spared {
     Yes,
     No,
 }
 
-/// Whether a user that is to be added is somebody's account: the ledger knows who has earned or has an
-/// address, and nobody else.
+/// Decides whether a user may be added under a name that already has an owner: only the ledger knows which
+/// accounts have earned or have an address.
 fn spare_owner(place: Option<&Place>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
     let Some(place) = place else {
         return Ok(Spared::No);
@@ -198,7 +199,7 @@ fn spare_owner(place: Option<&Place>, user: &NewUser, node: &dyn Node) -> anyhow
     })
 }
 
-/// What is said of an account that has an owner, and is to be a user.
+/// Text about an account that has an owner and is to become a user.
 pub(crate) fn owned(name: &str, owner: Owner) -> String {
     let why = "it has earned, or is paid somewhere, without a password";
     match owner {
@@ -259,7 +260,7 @@ fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> a
     wait_for_address(&answered, "the ledger")
 }
 
-/// Waits until the ledger has an address.
+/// Waits until the ledger has stored an address.
 pub(crate) fn wait_for_address(
     answered: &Receiver<anyhow::Result<()>>,
     ledger: &str,
@@ -271,12 +272,12 @@ pub(crate) fn wait_for_address(
     }
 }
 
-/// Found blocks that the disk has refused so far: each is tried again until it can be written.
+/// Found blocks that the disk has refused so far, retried until they are written.
 struct Owed<'a> {
     spool: &'a Spool,
     list: VecDeque<(Hash, Vec<u8>)>,
     refusal: Complaint,
-    /// That there is no room in reserve.
+    /// Log back-off of missing reserved space.
     bareness: Complaint,
     is_reserved: bool,
     reserve_at: Instant,
@@ -294,7 +295,7 @@ impl<'a> Owed<'a> {
         }
     }
 
-    /// The next mail, or `Timeout` when it is time to try again.
+    /// The next message, or `Timeout` when it is time to retry.
     fn receive(&self, mail: &Receiver<SpoolMail>) -> Result<SpoolMail, RecvTimeoutError> {
         if self.list.is_empty() && self.is_reserved {
             mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -303,7 +304,7 @@ impl<'a> Owed<'a> {
         }
     }
 
-    /// Tries to write each. What is refused is said at once, and then less and less often.
+    /// Tries to write each block. Refusals are logged at once, and then less and less often.
     fn settle(&mut self, node: &dyn Node) {
         let mut refused = None;
         self.list.retain(|(hash, raw)| {
@@ -335,7 +336,7 @@ impl<'a> Owed<'a> {
         }
     }
 
-    /// Keeps room for blocks, once those that there are have theirs.
+    /// Reserves disk space for blocks, once all present ones are written.
     fn reserve(&mut self, node: &dyn Node) {
         let now = Instant::now();
         self.is_reserved = self.spool.has_reserve();
@@ -361,8 +362,8 @@ impl<'a> Owed<'a> {
     }
 }
 
-/// Keeps found blocks until the node has answered. Ends when nobody can send more and each was tried
-/// a last time.
+/// Keeps found blocks in the spool until the node has answered. Returns when all senders are gone and each
+/// block was tried a last time.
 pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
     let mut owed = Owed::new(spool);
     loop {

@@ -1,4 +1,5 @@
-//! Hashing and checking passwords: milliseconds and megabytes each, so never on the pool's thread.
+//! Hashes and verifies passwords: milliseconds of time and megabytes of memory each, so never on the pool's
+//! thread.
 
 use anyhow::{Context, anyhow};
 use argon2::password_hash::phc::PasswordHash;
@@ -6,15 +7,15 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use hstratum_core::accounts::password::StoredPassword;
 
-/// Memory for one hash, in KiB. Ten thousand miners may come back at once after a network fault,
-/// and each is checked.
+/// Memory for one hash, in KiB; small, since ten thousand miners may come back at once after a network fault,
+/// each with a password to check.
 const MEMORY_KIB: u32 = 4096;
 const PASSES: u32 = 1;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// What a stored password may cost to check: the file is the operator's, but memory that cannot be
-/// had would end the node's process.
+/// Greatest cost of a stored hash that is still checked: the file is the operator's, but a failed allocation
+/// would abort the node's process.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 const PASSES_MAX: u32 = 16;
 
@@ -34,7 +35,7 @@ pub fn hash(password: &str) -> anyhow::Result<StoredPassword> {
     Ok(StoredPassword::Argon2id(phc.to_string()))
 }
 
-/// Whether `password` is the one stored. A damaged or absurdly expensive hash matches nothing.
+/// True if `password` is the one stored. A damaged or absurdly expensive hash matches nothing.
 pub fn verify(stored: &StoredPassword, password: &str) -> bool {
     match stored {
         StoredPassword::Hash256(_) => stored.matches_hash256(password) == Some(true),

@@ -1,4 +1,4 @@
-//! Starts the threads that wait for something, so that the driver does not.
+//! Starts the worker threads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -26,25 +26,25 @@ use crate::store::{Parties, Store};
 use crate::workers::duty::{Duties, keep};
 use crate::workers::{self, UsersFiles, UsersMail};
 
-/// How often a stop looks whether a thread has ended.
+/// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
 
-/// Whom all of them work for.
+/// Dependencies of the worker threads.
 pub(crate) struct Office<'a> {
     pub settings: &'a Settings,
     pub post: &'a Post,
     pub node: &'a Arc<dyn Node>,
-    /// Where alarms are put up.
+    /// Feed that alarms are published to.
     pub bulletin: &'a Arc<Bulletin>,
-    /// What alarms are raised for beside what is told.
+    /// State that alarms are derived from, besides the inputs sent to them.
     pub looks: &'a Looks,
-    /// Those that wait for that ledger.
+    /// Threads that wait for the shared ledger.
     pub threads: &'a Threads,
-    /// What they are there to do.
+    /// Monitored duties of all threads.
     pub duties: &'a Duties,
 }
 
-/// Starts the threads that wait for the disk. They end when their desk closes.
+/// Starts the worker threads. Each ends when its channel closes.
 pub(crate) fn start(
     office: &Office<'_>,
     store: Store,
@@ -151,7 +151,7 @@ pub(crate) fn start(
     Ok((desks, clerks))
 }
 
-/// Who brings found blocks to other servers, and who hears what those do.
+/// Starts the relay of found blocks, and the thread that listens for notifications of other servers.
 fn start_relay(
     place: Place,
     office: &Office<'_>,
@@ -178,7 +178,7 @@ fn start_relay(
     Ok(desk)
 }
 
-/// Who raises alarms, and where there is a webhook who delivers them.
+/// Starts the thread that raises alarms, and with a webhook the one that delivers them.
 fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let (settings, node) = (office.settings, office.node);
     let (looks, bulletin) = (office.looks, office.bulletin.clone());
@@ -213,13 +213,13 @@ fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Ve
     Ok(clerks)
 }
 
-/// The node needs its cores too.
+/// Number of threads that check passwords; half the cores at most, since the node needs cores too.
 fn password_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, PASSWORD_THREADS_MAX)
 }
 
-/// One whose work is begun anew when it ends by a bug.
+/// Starts a thread whose work is begun again when it panics.
 fn spawn_kept(
     name: &'static str,
     node: &Arc<dyn Node>,
@@ -239,7 +239,7 @@ pub(crate) fn spawn(
         .with_context(|| format!("failed to start the thread {name}"))
 }
 
-/// Waits for threads to end, but not for long: what they wait for may hang.
+/// Waits up to [`CLERKS_STOP`] for threads to end: the disk they write to may hang.
 pub(crate) fn join(clerks: Vec<JoinHandle<()>>, node: &dyn Node) {
     let by = Instant::now() + CLERKS_STOP;
     for clerk in clerks {

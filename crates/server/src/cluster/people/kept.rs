@@ -1,4 +1,4 @@
-//! The copy on this server's disk of what is known of users and bans, kept up to date.
+//! Keeps the copy of users and bans on this server's disk up to date.
 
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
@@ -13,7 +13,7 @@ impl Registry {
         self.complain(kept);
     }
 
-    /// A few are appended; many, or one that is no more, are a reason to write the copy anew.
+    /// Appends single changes; many at once, or a removed user, rewrite the whole file.
     pub(super) fn keep_users(&mut self, changed: &[UserChange]) {
         if let [(name, Some(password))] = changed {
             let (name, password) = (name.clone(), password.clone());
@@ -29,7 +29,7 @@ impl Registry {
         self.complain(copy.map(|copy| copy.write_bans(&self.people.bans)));
     }
 
-    /// Without its copy this server needs the shared ledger at its next start, and nothing else.
+    /// Logs a failed write: without its copy this server needs the shared ledger at its next start.
     fn complain(&self, kept: Option<anyhow::Result<()>>) {
         if let Some(Err(error)) = kept {
             self.node.log(Level::Error, &format!("{error:#}"));

@@ -1,4 +1,4 @@
-//! What is said of blocks against what is known of the chain, and what can be divided exactly.
+//! Checks of the states of blocks against what is known of the chain, and of what can be divided exactly.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use crate::payout::is_whole;
 use crate::sql::SqlError;
 use crate::store::evidence;
 
-/// What is said of blocks rests on the highest tip that was shown.
+/// States of blocks rest on the highest tip that was shown.
 pub(super) fn judged_blocks_were_shown(check: &mut Check<'_>) -> anyhow::Result<()> {
     let tip = match evidence::highest(check.sql) {
         Ok(tip) => tip,
@@ -44,7 +44,7 @@ pub(super) fn judged_blocks_were_shown(check: &mut Check<'_>) -> anyhow::Result<
     Ok(())
 }
 
-/// Blocks that cannot be settled exactly, or were settled over what was left.
+/// Finds blocks that cannot be settled exactly, or were settled over incomplete credit.
 pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Result<()> {
     let pruned_to = check.pruned_to;
     let rows = check.sql.query(
@@ -79,7 +79,7 @@ pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Res
     )?;
     for row in rows {
         let begin: i64 = row.get(4)?;
-        // A block below may have come back: then its round is shorter.
+        // A lower block may have come back: then the round is shorter.
         if check
             .cuts
             .below(row.get(5)?)
@@ -97,7 +97,7 @@ pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Res
     Ok(())
 }
 
-/// Blocks that came too late: credit had been merged across their heights.
+/// Finds blocks that became known too late: credit had been merged across their heights.
 pub(super) fn rounds_are_cut_exactly(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, hash, CASE WHEN EXISTS (SELECT 1 FROM settlements

@@ -1,4 +1,4 @@
-//! Settlements and payments: nobody is credited or paid what was not earned, and nothing is divided
+//! Checks of settlements and payments: nobody is credited or paid what was not earned, and nothing is divided
 //! twice.
 
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub(super) fn settlements_add_up(check: &mut Check<'_>) -> anyhow::Result<()> {
             ));
         }
         let block_state: String = row.get(9)?;
-        // One that was confirmed may be a little less deep after a reorganisation.
+        // A confirmed one may be a little less deep after a reorganisation.
         if state == "settled" && !matches!(&*block_state, "confirmed" | "accepted") {
             check.find(format!(
                 "settlement {id} is of block {block}, which is {block_state}: the next payout reverses it"
@@ -60,8 +60,8 @@ pub(super) fn settlements_add_up(check: &mut Check<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shares counted at a settlement against those there are now. More in its round came too late to
-/// be paid. Fewer are well where old credit was deleted.
+/// Compares the shares counted at a settlement with those there are now. More in its round came too late to
+/// be paid. Fewer are right if old credit was deleted.
 pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT s.id, b.height, s.from_height, s.shares, s.scheme,
@@ -74,7 +74,7 @@ pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<
     for row in rows {
         let (id, height, from): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (then, scheme): (i64, String) = (row.get(3)?, row.get(4)?);
-        // It is deleted from the lowest height up, and only so far.
+        // Credit is deleted from the lowest height up, and only to the recorded height.
         let is_pruned = row.get::<i64>(5)? == 0 && check.is_pruned(from);
         let now = shares_between(check.sql, from, height)?;
         if now < then && !is_pruned {
@@ -98,7 +98,7 @@ pub(super) fn settled_shares_are_there(check: &mut Check<'_>) -> anyhow::Result<
     Ok(())
 }
 
-/// A prop settlement over a round whose credit is all there gave each account what its work earns.
+/// A prop settlement over a round whose credit is complete gave each account what its work earns.
 pub(super) fn settlements_divide_by_work(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT s.id, b.height, s.shares, s.reward, s.fee_ppm
@@ -111,7 +111,7 @@ pub(super) fn settlements_divide_by_work(check: &mut Check<'_>) -> anyhow::Resul
         let from = check.cuts.below(height).map_or(0, |cut| cut + 1);
         let fee = FeePpm::new(row.get(4)?);
         let (Some(fee), true) = (fee, shares_between(check.sql, from, height)? == shares) else {
-            // Others say so.
+            // Other checks report this.
             continue;
         };
         let earned = divided_over_its_round(check.sql, height, row.get(3)?, fee)?;
@@ -187,7 +187,7 @@ pub(super) fn payments_are_covered(check: &mut Check<'_>) -> anyhow::Result<()> 
             check.find(format!("payment {id} has a fee below zero"));
         }
     }
-    // What was credited for a block that is lost since may have been paid before.
+    // Credits of a block that was lost since may have been paid before.
     let rows = check.sql.query(
         "SELECT name, paid, ever FROM
            (SELECT name, paid,

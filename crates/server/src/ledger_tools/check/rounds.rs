@@ -1,4 +1,4 @@
-//! Blocks, their rounds, and their dumps against the credit that they were written from.
+//! Checks of blocks, their rounds, and their share dumps against the credit that they were written from.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -11,14 +11,14 @@ use crate::ledger_tools::shares_file::{self, SharesFile};
 use crate::sql::{SqlError, WORK};
 use crate::values;
 
-/// How far two sums of the same doubles may be apart that were added up in another order.
+/// Relative difference allowed between two sums of the same doubles added in different orders.
 const TOLERANCE: f64 = 1e-9;
 
-/// How long a block may wait for a look of a node that knows the chain.
+/// Seconds that a block may wait for a look of a node that knows the chain.
 const LOOK_S: u64 = 3600;
 
-/// A height has one block of the main chain. While the node is behind, one that it has just taken may be
-/// there beside the one that it has yet to hear of again; the next look at the whole chain decides.
+/// A height has one block of the main chain. While the node is behind, a block that it has just accepted may
+/// be there beside one that it has not heard of again; the next look at the whole chain decides.
 pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, count(*) FROM blocks WHERE state IN ('accepted', 'confirmed')
@@ -36,7 +36,7 @@ pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()
     Ok(())
 }
 
-/// When a block of now must have been looked at, in Unix seconds.
+/// Unix time before which a block must have been looked at by now.
 fn looked_at() -> i64 {
     i64::try_from(unix_s().saturating_sub(LOOK_S)).unwrap_or(i64::MAX)
 }
@@ -61,8 +61,8 @@ pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A round that was closed after a lower one was begins above it. A lower block that was imported says
-/// nothing: its time is that of its old dump, and the ledger may have heard of it later than of the other.
+/// A round that was closed after a lower one begins above it. Imported lower blocks are excluded: their time
+/// is that of the old dump, and the ledger may have learned of them later than of the other.
 pub(super) fn rounds_do_not_overlap(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, round_from, closed_at, difficulty FROM blocks
@@ -73,7 +73,7 @@ pub(super) fn rounds_do_not_overlap(check: &mut Check<'_>) -> anyhow::Result<()>
     let mut below: Option<(u32, i64)> = None;
     for row in rows {
         let (height, from, closed_at): (u32, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        // Of two that were closed within a second nobody can tell which was first.
+        // The order of two that were closed within a second is not known.
         if let Some((other, at)) = below
             && from <= other
             && other < height
@@ -84,7 +84,7 @@ pub(super) fn rounds_do_not_overlap(check: &mut Check<'_>) -> anyhow::Result<()>
                  dumps have the same shares"
             ));
         }
-        // The network's difficulty is not known of one that was imported.
+        // The network's difficulty is 0 for an imported block.
         if row.get::<f64>(3)? > 0.0 {
             below = Some((height, closed_at));
         }
@@ -92,8 +92,8 @@ pub(super) fn rounds_do_not_overlap(check: &mut Check<'_>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The work of a round that is not settled is at least what its effort says: credit that was merged
-/// keeps its work, and the difficulty of a height is one of those in the round.
+/// The work of an unsettled round is at least what its effort implies: merged credit keeps its work, and the
+/// difficulty of a height is one of those in the round.
 pub(super) fn unsettled_rounds_have_their_credit(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, hash, round_from, effort FROM blocks
@@ -138,7 +138,7 @@ pub(super) fn unsettled_rounds_have_their_credit(check: &mut Check<'_>) -> anyho
     Ok(())
 }
 
-/// Every closed block has its file, and no block has two.
+/// Every closed block has its share dump, and no block has two.
 pub(super) fn dumps_are_there(check: &mut Check<'_>) -> anyhow::Result<()> {
     let Some(dir) = check.shares else {
         return Ok(());
@@ -183,7 +183,7 @@ pub(super) fn dumps_are_there(check: &mut Check<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each account has in the round at least what the dump says: what came later is not in it.
+/// Each account has in the round at least the work in the dump; later shares are not in the dump.
 fn dump_is_in_credit(
     check: &mut Check<'_>,
     name: &str,
@@ -201,7 +201,7 @@ fn dump_is_in_credit(
     if work.is_empty() && check.is_settled_and_pruned(&file.block, from)? {
         return Ok(());
     }
-    // What was paid by other means may have been taken in without its work.
+    // A block paid by other means may have been imported without its work.
     if check.is_paid_elsewhere(&file.block)? {
         return Ok(());
     }

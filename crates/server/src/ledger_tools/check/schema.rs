@@ -1,4 +1,4 @@
-//! Whether all tables, indexes and views are there, and the file is whole.
+//! Checks that all tables, indexes and views exist, and that the file is intact.
 
 use hstratum_core::chain::address::Network;
 
@@ -7,7 +7,7 @@ use crate::cluster;
 use crate::store;
 use crate::values;
 
-/// Everything that a ledger of this version has, is there.
+/// Everything in the schema of this version exists.
 pub(super) fn schema_is_complete(check: &mut Check<'_>) -> anyhow::Result<()> {
     if check.is_file {
         for (kind, name, text) in store::schema::parts()? {
@@ -51,7 +51,7 @@ pub(super) fn schema_is_complete(check: &mut Check<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What PostgreSQL sees to by itself.
+/// PostgreSQL checks its own storage.
 pub(super) fn file_is_whole(check: &mut Check<'_>) -> anyhow::Result<()> {
     if !check.is_file {
         return Ok(());

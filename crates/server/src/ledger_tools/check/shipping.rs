@@ -1,14 +1,14 @@
-//! Shares on their way to a shared ledger: no batch is missing, and none is another than it was.
+//! Checks of the shares on their way to a shared ledger: no batch is missing or altered.
 
 use super::Check;
 use crate::sql::SqlError;
 use crate::store::outbox::digest;
 use crate::values;
 
-/// Rows of batches that are read at a time.
+/// Rows of batches read at a time.
 const BATCHES: i64 = 100;
 
-/// Batches that a file keeps follow each other, up to the last of their origin.
+/// The batches kept in a file follow each other, up to the last of their origin.
 pub(super) fn batches_are_a_chain(check: &mut Check<'_>) -> anyhow::Result<()> {
     if !check.is_file {
         return Ok(());
@@ -45,7 +45,7 @@ pub(super) fn batches_are_a_chain(check: &mut Check<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Goes along an origin's batches; the last one, and its digest.
+/// Follows an origin's batches; returns the last one, and its digest.
 fn follow(
     check: &mut Check<'_>,
     origin: i64,
@@ -75,7 +75,7 @@ fn follow(
                         previous + 1
                     ));
                 }
-                // The first that is kept may be any that was shipped, or the next one.
+                // The first batch kept may be any that was shipped, or the next one.
                 None if sequence > shipped + 1 => check.find(format!(
                     "the batches before {name} are gone, from {}, and were not shipped",
                     shipped + 1
@@ -113,7 +113,7 @@ fn follow(
     }
 }
 
-/// Batches that a shared ledger has of an origin go up to its last one, without a gap.
+/// The batches of an origin in a shared ledger go up to its last one, without a gap.
 pub(super) fn shipped_batches_are_all_there(check: &mut Check<'_>) -> anyhow::Result<()> {
     if check.is_file {
         return Ok(());
@@ -136,7 +136,7 @@ pub(super) fn shipped_batches_are_all_there(check: &mut Check<'_>) -> anyhow::Re
     Ok(())
 }
 
-/// Credit is of servers that are known, or merged.
+/// Credit belongs to known servers, or is merged.
 pub(super) fn credit_has_its_server(check: &mut Check<'_>) -> anyhow::Result<()> {
     let sql = match check.is_file {
         true => "SELECT DISTINCT origin FROM credit WHERE origin <> 0",

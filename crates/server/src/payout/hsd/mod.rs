@@ -1,8 +1,8 @@
-//! hsd over HTTP: the few calls of its node and its wallet that sending needs.
+//! hsd over HTTP: the few calls of its node and its wallet that payouts and `doctor` need.
 //!
-//! Each call has a time limit and a largest answer, goes to the address given and to no proxy, and
-//! follows no redirect. What hsd says is untrusted: it is read field by field, and quoted in
-//! errors. Keys and passphrases are in no error and in no URL. Nothing here decides anything.
+//! Each call has a time limit and a maximum answer, goes to the address given and to no proxy, and follows no
+//! redirect. hsd's answers are untrusted: they are read field by field, and quoted in errors. Keys and
+//! passphrases are in no error and in no URL. This module decides nothing.
 
 mod node;
 mod wallet;
@@ -23,7 +23,7 @@ pub use wallet::{Demand, Known, Wallet};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
 
-/// Where hsd listens: `http://HOST:PORT`.
+/// Address of hsd: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -65,7 +65,7 @@ impl fmt::Display for Url {
 }
 
 impl Url {
-    /// hsd's usual address on this machine.
+    /// hsd's default address on this machine.
     #[must_use]
     pub fn usual(network: Network, part: Part) -> Self {
         let base = match network {
@@ -91,12 +91,12 @@ pub enum Part {
     Wallet,
 }
 
-/// A text that is never shown.
+/// A text that is never displayed.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// That text, kept to itself.
+    /// Wraps the text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
@@ -109,12 +109,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How long hsd may take to answer.
+/// Time limits of hsd's answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For anything but a transaction.
+    /// For anything but making a transaction.
     pub call: Duration,
-    /// For a transaction, funded and signed.
+    /// For making a transaction, funded and signed.
     pub create: Duration,
 }
 
@@ -127,7 +127,7 @@ impl Default for Patience {
     }
 }
 
-/// hsd has answered that it will not.
+/// Error: hsd has answered with a refusal.
 #[derive(Debug)]
 struct Refusal {
     status: u16,
@@ -143,7 +143,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// One of hsd's servers.
+/// One of hsd's HTTP servers.
 struct Endpoint {
     agent: Agent,
     url: Url,
@@ -174,7 +174,7 @@ impl Endpoint {
         }
     }
 
-    /// The answer to a request; `None` where hsd does not know what is asked for.
+    /// The answer to a request; `None` if hsd does not know the thing asked for.
     fn call(
         &self,
         method: &str,
@@ -211,7 +211,7 @@ impl Endpoint {
             request = request.header("Authorization", &secret.0);
         }
         let text = body.map(Value::to_string).unwrap_or_default();
-        // The request is not shown when it is malformed: the key is in it.
+        // A malformed request must not be displayed, since the key is in it.
         let request = request
             .body(text)
             .map_err(|_| anyhow!("the API key has characters that HTTP does not allow"))?;
@@ -246,7 +246,7 @@ impl Endpoint {
         }
     }
 
-    /// hsd's JSON-RPC. What hsd refuses is a [`Refusal`].
+    /// A call of hsd's JSON-RPC. An error answer is a [`Refusal`].
     fn rpc(&self, method: &str, params: &Value) -> anyhow::Result<Value> {
         let body = json!({ "method": method, "params": params, "id": 1 });
         let answer = self
@@ -265,7 +265,7 @@ impl Endpoint {
     }
 }
 
-/// What hsd says of an error.
+/// The text of hsd's error.
 fn saying(text: &str) -> String {
     let json: Value = serde_json::from_str(text).unwrap_or_default();
     match json.pointer("/error/message").and_then(Value::as_str) {
@@ -278,7 +278,7 @@ fn cut(text: &str) -> String {
     text.chars().take(HSD_SAYING_CHARS).collect()
 }
 
-/// RFC 4648, for the one header that needs it.
+/// Base64 (RFC 4648) for the one header that needs it.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

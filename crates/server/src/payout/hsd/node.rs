@@ -1,4 +1,4 @@
-//! hsd's full node: its chain, its mempool, and the way to the network.
+//! hsd's full node: its chain, its mempool, and sending to the network.
 
 use anyhow::anyhow;
 use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
@@ -11,7 +11,7 @@ use crate::config::in_force::InForce;
 
 use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
 
-/// What a node says of itself.
+/// A node's network and height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeInfo {
     /// The network's name.
@@ -20,18 +20,18 @@ pub struct NodeInfo {
     pub height: u64,
 }
 
-/// What the hstratum in a node tells of itself. One of another version may not tell all of it.
+/// Status of the hstratum in a node. Another version may not report all of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hstratum {
-    /// The options that it runs with.
+    /// The options in force.
     pub options: Option<InForce>,
-    /// How many connections of miners there may be, and how many there are.
+    /// Number of places for miners' connections, and how many are taken.
     pub places: Option<(u64, u64)>,
-    /// In what servers that share a ledger differ, a line each.
+    /// Settings in which the servers that share a ledger differ, a line each.
     pub differences: Vec<String>,
 }
 
-/// How a node does.
+/// Status of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
     /// hsd's version.
@@ -40,39 +40,39 @@ pub struct NodeStatus {
     pub network: String,
     /// Height of its chain.
     pub height: u64,
-    /// How much of the chain it has, by time: 1 is all.
+    /// Progress of synchronization, by time: 1 is complete.
     pub progress: f64,
-    /// When its newest block was made, Unix seconds.
+    /// Time of its newest block, Unix seconds.
     pub tip_time: u64,
-    /// Nodes it is connected to.
+    /// Number of peers.
     pub peers: u64,
     /// Seconds that its clock is behind its peers'.
     pub clock_offset: i64,
 }
 
-/// Whom a node's next block pays.
+/// Receiver of the reward of a node's next block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payee {
     /// This address.
     Address(Address),
-    /// Nobody: it has neither an address nor a wallet.
+    /// Nobody: the node has neither an address nor a wallet.
     Nobody,
-    /// It makes no block now, and says why.
+    /// It makes no block now, for this reason.
     NoBlock(String),
 }
 
-/// An output that can be spent, as the node's chain and mempool have it.
+/// An unspent output in the node's chain and mempool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coin {
     /// Base units.
     pub value: u64,
-    /// Whose it is.
+    /// Its address.
     pub address: Address,
-    /// Height of its block; `None` where it is in none.
+    /// Height of its block; `None` if it is in none.
     pub height: Option<u64>,
 }
 
-/// A block, as the node's chain has it.
+/// A block in the node's chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// 1 for the tip; `None` off the main chain.
@@ -88,7 +88,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Asks nothing yet.
+    /// Makes the client without sending anything.
     #[must_use]
     pub fn new(url: Url, key: Option<Secret>, network: Network, patience: Patience) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// Has it mine a block of what is in its mempool, on regtest.
+    /// Orders it to mine a block of its mempool's transactions, on regtest.
     ///
     /// # Errors
     ///
@@ -108,16 +108,16 @@ impl Node {
         Ok(())
     }
 
-    /// Where it is.
+    /// Its address.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.endpoint.url
     }
 
-    /// What it says of itself.
+    /// Its network and height.
     ///
     /// # Errors
-    /// When it does not answer, or is no node.
+    /// When it does not answer, or is not a node.
     pub fn info(&self) -> anyhow::Result<NodeInfo> {
         let found = self.endpoint.call("GET", "/", None)?;
         let info = found.as_ref().and_then(|answer| {
@@ -129,11 +129,11 @@ impl Node {
         info.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))
     }
 
-    /// What it knows of the chain. It calls itself synchronized when it would let others mine
-    /// (lib/node/rpc.js, getBlockTemplate).
+    /// Its view of the chain. It calls itself synchronized when it would let others mine (lib/node/rpc.js,
+    /// getBlockTemplate).
     ///
     /// # Errors
-    /// When it does not answer, or is no node.
+    /// When it does not answer, or is not a node.
     pub fn view(&self) -> anyhow::Result<View> {
         let answer = self.endpoint.rpc("getblockchaininfo", &json!([]))?;
         let tip = || {
@@ -156,7 +156,7 @@ impl Node {
         Ok(View { tip, is_synced })
     }
 
-    /// The block of its main chain at a height that the chain has.
+    /// Hash of the block at a height of its main chain.
     ///
     /// # Errors
     /// When it does not answer, or has none there.
@@ -165,10 +165,10 @@ impl Node {
         as_hash(&answer).ok_or_else(|| self.strange("getblockhash"))
     }
 
-    /// How it does.
+    /// Its status.
     ///
     /// # Errors
-    /// When it does not answer, or is no node.
+    /// When it does not answer, or is not a node.
     pub fn status(&self) -> anyhow::Result<NodeStatus> {
         let found = self.endpoint.call("GET", "/", None)?;
         let answer = found.ok_or_else(|| anyhow!("no hsd node answers at {}", self.url()))?;
@@ -189,12 +189,12 @@ impl Node {
         status().ok_or_else(|| self.strange("/"))
     }
 
-    /// Whether hstratum runs in it: whether it has a call that hstratum adds.
+    /// True if hstratum runs in it, which shows by a call that hstratum adds.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn has_hstratum(&self) -> anyhow::Result<bool> {
-        // Without arguments it does nothing but tell how it is used.
+        // Called without arguments it only returns its usage.
         let Err(error) = self.endpoint.rpc("setstratumaddress", &json!([])) else {
             return Ok(true);
         };
@@ -204,7 +204,7 @@ impl Node {
         }
     }
 
-    /// What the hstratum in it tells of itself.
+    /// Status of the hstratum in it.
     ///
     /// # Errors
     /// When it does not answer.
@@ -223,7 +223,7 @@ impl Node {
         })
     }
 
-    /// Whom its next block pays (lib/node/rpc.js, getBlockTemplate).
+    /// Receiver of the reward of its next block (lib/node/rpc.js, getBlockTemplate).
     ///
     /// # Errors
     /// When it does not answer.
@@ -262,17 +262,17 @@ impl Node {
             Some(Coin {
                 value: answer.get("value")?.as_u64()?,
                 address: Address::parse(answer.get("address")?.as_str()?, self.network)?,
-                // hsd says -1 of what is in the mempool.
+                // hsd gives -1 for an output in the mempool.
                 height: u64::try_from(answer.get("height")?.as_i64()?).ok(),
             })
         };
         coin().map(Some).ok_or_else(|| self.strange(&path))
     }
 
-    /// How deep a block is: 1 for the tip. `None` off the main chain.
+    /// Depth of a block: 1 for the tip. `None` off the main chain.
     ///
     /// # Errors
-    /// When it does not answer, or has never heard of the block.
+    /// When it does not answer, or does not know the block.
     pub fn depth_of(&self, block: &Hash) -> anyhow::Result<Option<u32>> {
         let answer = self
             .endpoint
@@ -283,7 +283,7 @@ impl Node {
     /// A block that it has.
     ///
     /// # Errors
-    /// When it does not answer, or has it not or no more.
+    /// When it does not answer, or does not have the block, or no longer.
     pub fn block(&self, hash: &Hash) -> anyhow::Result<Block> {
         let answer = self
             .endpoint
@@ -298,7 +298,7 @@ impl Node {
         block().ok_or_else(|| self.strange("getblock"))
     }
 
-    /// Whether a transaction waits in its mempool.
+    /// True if the transaction is in its mempool.
     ///
     /// # Errors
     /// When it does not answer.
@@ -312,8 +312,8 @@ impl Node {
         }
     }
 
-    /// Hands it a transaction, to check and to pass on. That it takes the call is no proof that it
-    /// takes the transaction (lib/node/fullnode.js, sendTX).
+    /// Gives it a transaction to verify and relay. A successful call does not prove that it has accepted the
+    /// transaction (lib/node/fullnode.js, sendTX).
     ///
     /// # Errors
     /// When it does not answer, or finds the transaction invalid.
@@ -328,7 +328,7 @@ impl Node {
     }
 }
 
-/// hsd says -1 of a block that is off the main chain.
+/// Depth in an answer; hsd gives -1 for a block off the main chain.
 fn depth(answer: &Value) -> Option<Option<u32>> {
     let confirmations = answer.get("confirmations")?.as_i64()?;
     Some(u32::try_from(confirmations).ok().filter(|depth| *depth > 0))

@@ -1,4 +1,4 @@
-//! hsd's wallet: it chooses coins and signs. It never sends.
+//! hsd's wallet, which chooses coins and signs. It is never asked to send.
 
 use anyhow::{anyhow, bail};
 use hstratum_core::chain::address::{Address, Network};
@@ -8,27 +8,27 @@ use serde_json::{Value, json};
 
 use super::{Endpoint, Patience, Secret, Url, as_hash};
 
-/// What a transaction of the wallet is to be.
+/// Requirements of a transaction that the wallet is to make.
 #[derive(Debug)]
 pub struct Demand<'a> {
-    /// Addresses and base units.
+    /// Addresses and amounts in base units.
     pub outputs: &'a [(String, u64)],
-    /// Base units.
+    /// Highest fee, in base units.
     pub fee_max: u64,
-    /// How deep the coins it spends must be.
+    /// Depth that the coins it spends must have.
     pub depth: u32,
 }
 
-/// A transaction as the wallet knows it.
+/// A transaction in the wallet's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Its id.
     pub txid: Hash,
-    /// The transaction, as hsd writes it, hex.
+    /// The transaction in hsd's encoding, hex.
     pub raw: String,
     /// The block it is in.
     pub block: Option<Hash>,
-    /// Of that block, or when the wallet first saw the transaction; Unix seconds.
+    /// Time of that block, or when the wallet first saw the transaction; Unix seconds.
     pub time: u64,
 }
 
@@ -41,7 +41,7 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// Asks nothing yet.
+    /// Makes the client without sending anything.
     ///
     /// # Errors
     /// When hsd allows no such name (lib/wallet/common.js, isName).
@@ -75,7 +75,7 @@ impl Wallet {
         &self.id
     }
 
-    /// Where it is.
+    /// Its address.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.endpoint.url
@@ -85,11 +85,10 @@ impl Wallet {
         format!("/wallet/{}{rest}", self.id)
     }
 
-    /// Whether it can pay on that network: the account exists, has its own keys, and one of them
-    /// signs.
+    /// Checks that it can pay on that network: the account exists, has its own keys, and one of them signs.
     ///
     /// # Errors
-    /// What is in the way, or that it does not answer.
+    /// The check that failed, or that it does not answer.
     pub fn check(&self, network: Network) -> anyhow::Result<()> {
         let path = self.path(&format!("/account/{}", self.account));
         let Some(answer) = self.endpoint.call("GET", &path, None)? else {
@@ -120,7 +119,7 @@ impl Wallet {
         Ok(())
     }
 
-    /// What it can spend now or later, in base units: the account's confirmed balance, less what is
+    /// Amount that it can spend now or later, in base units: the account's confirmed balance, less what is
     /// locked in names.
     ///
     /// # Errors
@@ -136,10 +135,10 @@ impl Wallet {
         balance().ok_or_else(|| self.strange(&path))
     }
 
-    /// A signed transaction, hex, that the wallet neither keeps nor sends.
+    /// Makes a signed transaction, hex, that the wallet neither keeps nor sends.
     ///
     /// # Errors
-    /// When it will not, or does not answer in time.
+    /// When it refuses, or does not answer in time.
     pub fn create(&self, demand: &Demand<'_>) -> anyhow::Result<String> {
         let outputs = demand.outputs.iter();
         let outputs: Vec<Value> = outputs
@@ -164,7 +163,7 @@ impl Wallet {
         raw.map(str::to_owned).ok_or_else(|| self.strange(&path))
     }
 
-    /// Keeps the wallet from spending that output, until hsd ends or sees it spent.
+    /// Locks an output in the wallet, until hsd ends or sees it spent.
     ///
     /// # Errors
     /// When it does not answer.
@@ -177,7 +176,7 @@ impl Wallet {
         }
     }
 
-    /// Whether the wallet has the key of that address.
+    /// True if the wallet has the key of that address.
     ///
     /// # Errors
     /// When it does not answer.
@@ -199,8 +198,8 @@ impl Wallet {
         Ok(Some(known))
     }
 
-    /// The transactions before `after`, or the newest ones; the newest first. None are left when
-    /// the answer is empty.
+    /// The transactions before `after`, or the newest ones; newest first. An empty answer means that none are
+    /// left.
     ///
     /// # Errors
     /// When it does not answer.
