@@ -8,23 +8,23 @@
 
 const {hasPeer, isSynced} = require('./templates');
 
-// Long enough for a peer nearby to ask for the block and be served, before
-// its verification keeps the event loop.
+// Time for a peer nearby to ask for the block and be served, before its
+// verification keeps the event loop busy.
 const GETDATA_WAIT_MS = 25;
 
-// After which the answer to a block is overdue; hsd verifies a full one in
-// about a second, and may have a reorganisation before it.
+// Time after which the answer to a block is overdue. hsd verifies a full one
+// in about a second, and may have a reorganisation before it.
 const ADD_OVERDUE_MS = 60000;
 
-// How long a block of another server waits to be told from one made up, and
-// the question where ours are for its answer.
+// Time limit of the node's answer about another server's block, and time after
+// which its answer about the place of ours is overdue.
 const LOOK_MS = 10000;
 
 // From this height on hsd ignores getblocktxn for a block that it has not
 // stored (lib/net/pool.js, handleGetBlockTxn); below it answers by itself.
 const HSD_ANSWERS_HEIGHT_MAX = 14;
 
-// How often the chain may change while it is looked at.
+// Attempts to read the main chain while it keeps changing.
 const LOCATE_TRIES = 5;
 
 const NONE = Buffer.alloc(0);
@@ -43,8 +43,8 @@ class Blocks {
   }
 
   /**
-   * Take a solution, or a block that another server of the pool has found and
-   * nobody here waits for. Never throws, never rejects.
+   * Take a solution, or a block that another server of the pool has found,
+   * which needs no answer. Never throws, never rejects.
    * @param {Object} solution
    */
 
@@ -59,7 +59,7 @@ class Blocks {
   }
 
   /**
-   * Wait until there is a verdict on each block taken so far.
+   * Wait until each block taken so far has a verdict.
    */
 
   settle() {
@@ -89,7 +89,7 @@ class Blocks {
     const block = this.build(solution);
     const hash = block.hash();
 
-    // Peers ban for a day whoever sends them a block that is not one.
+    // Peers ban for a day a node that sends them an invalid block.
     if (!hash.equals(solution.hash))
       return ['failed', `built ${hash.toString('hex')} instead`];
 
@@ -111,15 +111,16 @@ class Blocks {
   }
 
   /**
-   * Of a block that we did not make: what it costs to have made it up. Its
-   * transactions are those that somebody has mined at the network's target.
+   * Check of a block that another server made: it has work at the network's
+   * target, and its transactions are those that were mined. Making up such a
+   * block costs as much as finding one.
    */
 
   async isSound(block, tip) {
     if (!block.verify())
       return false;
 
-    // Where the node does not say it is added without being announced.
+    // Without an answer of the node the block is added, but not announced.
     const target = this.waits.atMost('getTarget', LOOK_MS,
       this.node.chain.getTarget(block.time, tip));
 
@@ -156,8 +157,8 @@ class Blocks {
 
   /**
    * Tell all peers. hsd serves a block that it has not stored only if it was
-   * broadcast; the promise of that is not waited for, since it takes at
-   * least a second.
+   * broadcast; the promise of that is not awaited, since it takes at least a
+   * second.
    */
 
   announce(block) {
@@ -177,7 +178,10 @@ class Blocks {
     });
   }
 
-  /** There is no other verdict than the node's, however long it takes. */
+  /**
+   * The node's verdict is the only one, so it is awaited however long it
+   * takes.
+   */
 
   add(block) {
     return this.waits.watch('the answer to a block', ADD_OVERDUE_MS,
@@ -199,8 +203,8 @@ class Blocks {
       if (e.reason !== 'duplicate')
         return ['rejected', e.reason];
 
-      // A peer has sent it back to us, and it may be under verification
-      // right now: the lock is free only after that.
+      // A peer has sent it back to us, and it may be under verification right
+      // now: the lock is free only after that.
       const unlock = await chain.locker.lock();
       unlock();
 
@@ -217,10 +221,10 @@ class Blocks {
   }
 
   /**
-   * Say what the node knows of the chain, and which blocks the main chain has
-   * at these heights: all of one moment, or the tip alone while it changes. Not
-   * while the node is being asked already and does not answer: this is asked
-   * again.
+   * Report the node's view of the chain, and the blocks of the main chain at
+   * these heights: all read at the same tip, or the tip alone while it keeps
+   * changing. Does nothing while an earlier question is unanswered: the native
+   * half asks again.
    * @param {Buffer[]} hashes
    * @param {Number[]} heights
    */
@@ -260,7 +264,7 @@ class Blocks {
   }
 
   /**
-   * From here on hsd itself answers for the block.
+   * hsd itself answers for the block from now on.
    */
 
   onTip(entry) {
@@ -269,7 +273,7 @@ class Blocks {
   }
 
   /**
-   * A packet that hsd has dealt with.
+   * A packet that hsd has handled.
    */
 
   onPacket(packet, peer) {
@@ -302,7 +306,7 @@ class Blocks {
 }
 
 /**
- * What a node knows whose main chain ends here.
+ * The chain that a node knows, by its tip.
  */
 
 function view(tip, synced) {

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * Calls of the native half whose answer has to be waited for. It answers
- * each by its number, and waits on threads of its own: neither the node's
- * thread nor its disk is held up by what hangs, nor is the process's end.
+ * Calls of the native half whose answer comes later. It answers each by its
+ * number, and waits on threads of its own, so that a call that hangs blocks
+ * neither the node's thread nor its disk nor the process's end.
  */
 
 /** Longer than the native half waits for anything but a stop. */
@@ -11,11 +11,11 @@ const CALL_MS = 12000;
 
 const UINT32_MAX = 0xffffffff;
 
-/** How often it is looked at whether the node closes, while a call waits. */
+/** Interval of checks that the node is not closing, while a call waits. */
 const LOOK_MS = 100;
 
 class Calls {
-  /** @param {Function} isClosing - whether the node does. */
+  /** @param {Function} isClosing - true while the node closes. */
 
   constructor(isClosing) {
     this.isClosing = isClosing;
@@ -26,16 +26,16 @@ class Calls {
   }
 
   /**
-   * Make a call for somebody outside. hsd closes its HTTP first, which waits
-   * for what is not answered: then nobody is waited for any longer.
+   * Make a call for an RPC client. hsd closes its HTTP server first and waits
+   * for unanswered requests, so such calls fail as soon as the node closes.
    * @param {Function} call - of the call's number.
-   * @returns {Promise<Object>} what came of it.
+   * @returns {Promise<Object>} the answer.
    */
 
   ask(call) {
     const promise = this.order(call);
 
-    // Else it was refused at once.
+    // A call that was refused at once waits no longer.
     if (this.waiting.has(this.last))
       this.asked.add(this.last);
 
@@ -59,7 +59,7 @@ class Calls {
     }
   }
 
-  /** Make a call, and wait for it. */
+  /** Make a call, and wait for its answer. */
 
   order(call) {
     const id = this.last = this.last % UINT32_MAX + 1;
@@ -87,7 +87,7 @@ class Calls {
     this.asked.delete(id);
   }
 
-  /** An answer. One that nobody waits for any more is dropped. */
+  /** Deliver an answer. One for a call that has timed out is dropped. */
 
   settle(id, answer) {
     const call = this.waiting.get(id);

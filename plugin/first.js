@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * The first template on a new tip: without transactions, made while hsd still
- * tells of the tip. Before hsd makes one itself it takes the block's
+ * The first template on a new tip: without transactions, made inside hsd's
+ * event of the tip. Before hsd makes one itself it takes the block's
  * transactions out of the mempool, which keeps it busy for tens of
- * milliseconds after a full block. What a block needs is worked out from the
+ * milliseconds after a full block. The fields of a block are computed from the
  * entries in hsd's cache as hsd does it (lib/mining/miner.js, _createBlock).
  */
 
@@ -20,7 +20,7 @@ class FirstTemplates {
   }
 
   /**
-   * Have the entries that a template on the next tip needs in hsd's cache.
+   * Load the entries that a template on the next tip needs into hsd's cache.
    */
 
   async prepare() {
@@ -36,10 +36,10 @@ class FirstTemplates {
   }
 
   /**
-   * A template on a tip whose parent has had one.
+   * Make a template on a tip whose parent has had one.
    * @param {ChainEntry} tip
    * @param {BlockTemplate} last - hsd's own, on the parent.
-   * @returns {BlockTemplate|null} null when it takes more than the cache.
+   * @returns {BlockTemplate|null} null when entries are not in the cache.
    */
 
   make(tip, last) {
@@ -50,7 +50,7 @@ class FirstTemplates {
     if (mtp === null || bits === null)
       return null;
 
-    // Of the node's own hsd: the plugin has no second copy.
+    // The class of the node's own hsd: the plugin has no second copy.
     const attempt = new last.constructor({
       prevBlock: tip.hash,
       treeRoot: chain.db.treeRoot(),
@@ -94,7 +94,7 @@ class FirstTemplates {
     if (pow.noRetargeting)
       return pow.bits;
 
-    // There the time of a block has a say in it.
+    // On such a network the bits depend on the block's time.
     if (pow.targetReset)
       return null;
 
@@ -142,8 +142,8 @@ class FirstTemplates {
 }
 
 /**
- * What hsd has otherwise in a template on the same tip, of all that makes a
- * block valid.
+ * The first field that hsd has otherwise in a template on the same tip, of all
+ * that make a block valid.
  * @returns {String|null}
  */
 

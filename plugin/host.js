@@ -1,25 +1,25 @@
 'use strict';
 
 /*
- * The hsd that runs us: is it one we can serve, and where are its modules.
- * A second copy of hsd beside the running one has other classes, so that
- * nothing is ever required by hsd's name.
+ * Checks of the hsd that runs the plugin, and access to its modules. A second
+ * copy of hsd beside the running one has other classes, so nothing is ever
+ * required by hsd's name.
  */
 
 const {createRequire} = require('module');
 
-/** The oldest that `make compat` has shown to work. */
+/** The oldest version that `make compat` has shown to work. */
 const HSD_MIN = [6, 0, 0];
 
-/** The first that tells when it is open. */
+/** The first version with an event when the node is open. */
 const HSD_TELLS_OPEN = [7, 0, 0];
 const OPEN_POLL_MS = 50;
 
 /**
  * Find the modules of the running node.
  * @param {Object} node
- * @returns {Object} what the plugin needs of them.
- * @throws where the node can not serve miners.
+ * @returns {Object} the modules that the plugin needs.
+ * @throws when the node cannot serve miners.
  */
 
 exports.inspect = function inspect(node) {
@@ -47,8 +47,8 @@ exports.inspect = function inspect(node) {
 };
 
 /**
- * Call back once the node is open, with its wallet's address where it takes
- * that. An older hsd does not tell: it is looked at.
+ * Call back once the node is open, with its wallet's address where the miner
+ * is paid there. An older hsd has no event for that and is polled.
  * @param {Object} node
  * @param {String} version - of that hsd.
  * @param {Function} callback
@@ -73,7 +73,7 @@ exports.onOpen = function onOpen(node, version, callback) {
   node.once('closed', () => clearInterval(timer));
 };
 
-/** hsd takes an address of any network, and pays its key on this one. */
+/** Refuse addresses of other networks: hsd takes one and pays its key here. */
 
 function checkAddresses(node) {
   const prefix = `${node.network.addressPrefix}1`;
@@ -86,8 +86,8 @@ function checkAddresses(node) {
 }
 
 /**
- * Close what hsd has opened by the time that plugins are, after a start that
- * failed: it ends the process as it is, and the next start would take the
+ * Close the parts that hsd has opened before plugins, after a start that
+ * failed: hsd ends the process without it, and the next start would take the
  * tree's lock for that of a live node for four seconds.
  * @param {Object} node
  */
@@ -103,7 +103,7 @@ exports.closeChain = async function closeChain(node) {
 };
 
 function loader(node) {
-  // Somebody may have derived a class from FullNode: look at its parents too.
+  // A program may have derived a class from FullNode: look at its parents too.
   for (let type = node.constructor; type; type = Object.getPrototypeOf(type)) {
     for (const module of Object.values(require.cache)) {
       if (module && module.exports === type)

@@ -45,12 +45,12 @@ class Plugin {
 
   /**
    * Called by hsd when the chain, the mempool and the miner are open, and
-   * peers are not yet. An error in here stops the node, with its stack as
-   * the message: one line for the user, since it is about an option or file.
+   * peers are not yet. An error in here stops the node, with its stack as the
+   * message: it is one line for the user, about an option or file.
    */
 
   async open() {
-    // Nothing else may keep the process while the native half starts.
+    // Keeps the process alive while the native half starts.
     const alive = setInterval(() => {}, ALIVE_MS);
 
     try {
@@ -59,7 +59,7 @@ class Plugin {
       this.bindSignal('SIGHUP', () => this.onHup());
       this.starting = this.begin();
 
-      // Who ends the node does not wait for a start that hangs.
+      // A signal that ends the node does not wait for a start that hangs.
       this.server = await Promise.race([this.starting, this.terminated]);
 
       if (this.server)
@@ -78,9 +78,9 @@ class Plugin {
   }
 
   /**
-   * Have the native half start, on a thread of its own: it reads files, looks
-   * names up and asks the shared ledger. It may have blocks for us before we
-   * have it.
+   * Start the native half, on a thread of its own: it reads files, resolves
+   * names and asks the shared ledger. It may offer blocks before its server is
+   * here.
    * @returns {Promise<Object>} the server.
    */
 
@@ -152,8 +152,8 @@ class Plugin {
   }
 
   /**
-   * hsd minds SIGINT only. A program around it that minds a signal knows
-   * better than we what else it means.
+   * Add a handler unless a program around hsd handles this signal itself: hsd
+   * handles SIGINT only.
    */
 
   bindSignal(signal, handler) {
@@ -179,7 +179,7 @@ class Plugin {
 
   onSolution(solution) {
     if (!this.blocks) {
-      // One that is not taken is offered at the next start.
+      // A block that is not taken is offered at the next start.
       if (!this.terminating)
         this.onceStarted(() => this.onSolution(solution));
       return;
@@ -193,13 +193,13 @@ class Plugin {
   }
 
   /**
-   * Where are our blocks, and what is known of the chain? Answered when
-   * whatever it does now is done: new jobs go first, and verdicts on new blocks.
+   * Answer the native half's question about our blocks and the chain. New jobs
+   * and verdicts on new blocks, which are under way now, go first.
    */
 
   onLocate(hashes, heights) {
     setTimeout(() => {
-      // It is asked again.
+      // The native half asks again.
       if (this.closing || !this.blocks)
         return;
 
@@ -209,7 +209,7 @@ class Plugin {
     }, LOCATE_MS);
   }
 
-  /** What comes while the native half still starts. */
+  /** Call back once the native half has started. */
 
   onceStarted(callback) {
     this.starting.then(() => setImmediate(callback), () => {});
@@ -217,7 +217,8 @@ class Plugin {
 
   onLog(level, text) {
     try {
-      // Not as a format: names that miners chose are part of the text.
+      // Passed as an argument and not as the format: it contains names that
+      // miners chose.
       this.logger[level]('%s', text);
     } catch (e) {
       ;
@@ -247,7 +248,7 @@ class Plugin {
   }
 
   /**
-   * Close the node, once, and let the process come to its end.
+   * Close the node, once, so that the process can end.
    */
 
   async shutdown() {
@@ -255,7 +256,7 @@ class Plugin {
 
     try {
       // After open() hsd connects and begins to sync, and asserts that the
-      // node is still open: let it.
+      // node is still open: let it finish.
       await immediate();
 
       if (node.opened && !node.pool.connected) {
@@ -263,7 +264,7 @@ class Plugin {
         await immediate();
       }
 
-      // Else a close is under way already.
+      // Otherwise a close is under way already.
       if (node.opened)
         await node.close();
     } catch (e) {
@@ -291,7 +292,8 @@ class Plugin {
     try {
       this.lag.stop();
       this.waits.stop();
-      // Miners mine until they are elsewhere, and may find a block.
+      // Miners mine until they have moved to other servers, and may find a
+      // block.
       await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
       await atMost(SETTLE_MS, this.blocks.settle());

@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * How late the node's event loop is: measured by node itself, told to the
+ * The delay of the node's event loop: measured by node itself, reported to the
  * native half, which shows it as a metric.
  */
 
@@ -24,7 +24,7 @@ class Lag {
     try {
       const {mean, max} = this.delays;
 
-      // No delay was seen at all.
+      // Nothing was measured since the last report.
       if (!this.delays.count)
         return;
 
@@ -43,7 +43,7 @@ class Lag {
 }
 
 /**
- * Nanoseconds between two samples, as seconds beyond what was asked for.
+ * Delay in seconds, from nanoseconds between two samples.
  */
 
 function late(ns) {

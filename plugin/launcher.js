@@ -21,7 +21,7 @@ try {
 
 const child = spawn(file, process.argv.slice(2), {stdio: 'inherit'});
 
-// A terminal sends its signals to both: the child's end is ours.
+// A terminal sends its signals to both: this process ends with its child.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => child.kill(signal));
 

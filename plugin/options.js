@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Collects our options from hsd's configuration. What they mean, and whether
- * they are known at all, is judged by the native half.
+ * Collects our options from hsd's configuration. The native half decides which
+ * of them are known and what they mean.
  */
 
 const fs = require('fs');
@@ -20,8 +20,8 @@ exports.read = function read(config) {
   const named = child.str('config');
   const file = child.getFile('stratum.conf');
 
-  // hsd skips a file that is not there: right for the default, not for a
-  // name that somebody gave.
+  // hsd skips a file that is missing: right for the default, not for a name
+  // that was given.
   if (named && !fs.existsSync(named))
     throw new Error(`failed to read ${named}: no such file`);
 
@@ -61,8 +61,8 @@ exports.read = function read(config) {
 
   options.delete('config');
 
-  // hsd passes over an option without a value, as an unset variable of a
-  // shell leaves it: without its password a pool would be open.
+  // hsd ignores an option without a value, as an unset variable of a shell
+  // leaves it: a pool whose password is empty would be open.
   const empty = given.filter(option => option.value === '');
 
   return [...options.values(), ...empty];
@@ -119,7 +119,7 @@ function bare(key) {
   return key.replace(/-/g, '');
 }
 
-/** A file as hsd reads it; what is wrong with it is said elsewhere. */
+/** A file as hsd reads it. Errors are reported elsewhere. */
 
 function text(name) {
   try {

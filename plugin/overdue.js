@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * What the node is asked, and how long it takes to answer: another plugin, a
- * lock or a disk can keep it from answering at all. What takes too long is
- * told to the native half, which logs and shows it and raises an alarm.
+ * Time limits of questions to the node: another plugin, a lock or a disk can
+ * keep it from answering at all. A question that is overdue is reported to the
+ * native half, which logs and shows it and raises an alarm.
  */
 
 const LOOK_MS = 1000;
@@ -24,7 +24,7 @@ class Waits {
   /**
    * Wait for the node, however long that takes.
    * @param {String} what - the call.
-   * @param {Number} ms - after which it is overdue.
+   * @param {Number} ms - time after which it is overdue.
    * @param {Promise} promise
    */
 
@@ -41,7 +41,7 @@ class Waits {
   }
 
   /**
-   * The same, but no longer than that.
+   * Wait for the node for so long at most.
    * @throws when it takes longer.
    */
 
@@ -55,7 +55,7 @@ class Waits {
       timer.unref();
     });
 
-    // What becomes of it later is nobody's business.
+    // A later failure has no reader.
     promise.catch(() => {});
 
     try {

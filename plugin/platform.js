@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Where the native files are: beside this one after `make build`, else in the
- * package for this platform, which npm installs with ours.
+ * The path of the native files: beside this one after `make build`, otherwise
+ * in the package for this platform, which npm installs with ours.
  */
 
 const fs = require('fs');
@@ -20,7 +20,7 @@ exports.platform = function platform() {
 /**
  * The path of a native file.
  * @param {String} name - hstratum.node or hstratum.
- * @throws where there is none for this platform.
+ * @throws when there is none for this platform.
  */
 
 exports.find = function find(name) {

@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Calls that hstratum adds to the node's RPC. What goes wrong is told to the
- * caller with the codes that hsd uses; nothing else may be thrown.
+ * Calls that hstratum adds to the node's RPC. Errors are answered with the
+ * codes that hsd uses; nothing else may be thrown.
  */
 
 const MISC_ERROR = -1;
@@ -17,7 +17,7 @@ const KINDS = {
   disk: DATABASE_ERROR
 };
 
-/** What the native half takes at once, or does not for what it was given. */
+/** Code of the native half's errors about an argument. */
 const ERR_VALUE = 'ERR_HSTRATUM_VALUE';
 
 const DAY_S = 24 * 60 * 60;
@@ -26,8 +26,8 @@ const LIST_MAX = 1000;
 const UINT32_MAX = 0xffffffff;
 
 /**
- * Each call: its arguments as help shows them, how many there may be, and
- * what it does.
+ * Each call: its arguments as help shows them, their smallest and largest
+ * number, and its function.
  */
 
 const CALLS = {
@@ -162,7 +162,7 @@ const CALLS = {
 
       done(answer);
 
-      // The native half leaves out what there is none of.
+      // The native half leaves out fields without a value.
       return answer.bans.map(({until = null, ...ban}) => ({...ban, until}));
     }
   },
@@ -193,7 +193,7 @@ const CALLS = {
 };
 
 /**
- * Add the calls. One that the node has itself stays the node's.
+ * Add the calls. One whose name the node uses itself stays the node's.
  * @param {Object} rpc - the node's.
  * @param {Object} server - the addon's.
  * @param {Calls} calls - to it.
@@ -233,7 +233,7 @@ exports.add = function add(rpc, server, calls, waits, logger) {
 };
 
 /**
- * hsd writes the parameters of each call to its log: not passwords.
+ * Keep passwords out of hsd's log, which has the parameters of each call.
  */
 
 function hideSecrets(rpc) {
@@ -247,7 +247,7 @@ function hideSecrets(rpc) {
   };
 }
 
-/** True, or the refusal that an order came to. */
+/** True, or an error with the reason for which an order was refused. */
 
 function done(answer) {
   if (answer.refused)
@@ -256,7 +256,10 @@ function done(answer) {
   return true;
 }
 
-/** The arguments by these names, strings; a name in brackets may be null. */
+/**
+ * The arguments by these names, as strings; one whose name is in brackets may
+ * be null.
+ */
 
 function texts(args, names) {
   return names.map((name, i) => {
@@ -271,7 +274,7 @@ function texts(args, names) {
   });
 }
 
-/** A whole number from 0. */
+/** A whole number from 0, or the fallback. */
 
 function whole(arg, name, fallback) {
   if (arg == null)
@@ -285,7 +288,10 @@ function whole(arg, name, fallback) {
   return arg;
 }
 
-/** What hsd answers with its code and message (bweb lib/rpc.js, getCode). */
+/**
+ * An error that hsd answers with its code and message (bweb lib/rpc.js,
+ * getCode).
+ */
 
 class RPCError extends Error {
   constructor(code, message) {

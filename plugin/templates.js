@@ -1,9 +1,10 @@
 'use strict';
 
 /*
- * Keeps the native half supplied with templates: a new one for every new tip
- * at once, first without transactions, one now and then for what the mempool
- * brought, and a reason when there can be none. Remembers the last few, since a solution names its own.
+ * Keeps the native half supplied with templates: for every new tip at once,
+ * first without transactions; now and then for changes of the mempool; and a
+ * reason when there can be none. Remembers the last few, since a solution
+ * names its own.
  */
 
 const {FirstTemplates, difference} = require('./first');
@@ -11,7 +12,7 @@ const {FirstTemplates, difference} = require('./first');
 const TEMPLATES_MAX = 32;
 
 /**
- * After which a template on the tip is overdue. hsd makes one in tens of
+ * Time after which a template on the tip is overdue. hsd makes one in tens of
  * milliseconds, after at most a few seconds of a block's verification.
  */
 const OVERDUE_MS = 15000;
@@ -26,13 +27,13 @@ class Templates {
     this.waits = waits;
     this.logger = logger;
     this.firsts = new FirstTemplates(node);
-    this.first = null;       // what is out, if it is ours and not hsd's
+    this.first = null;       // the first template, while it is the current one
     this.last = null;        // the last that hsd made
     this.byId = new Map();
     this.lastId = 0;
-    this.current = null;     // {prevBlock, timeMax, madeAt} of what is out
-    this.withheld = null;    // why nothing is out
-    this.changed = false;    // the mempool has something for the next one
+    this.current = null;     // {prevBlock, timeMax, madeAt} of the current one
+    this.withheld = null;    // the reason why there is none
+    this.changed = false;    // the mempool has changed since
     this.busy = false;
     this.active = false;
     this.timer = null;
@@ -43,8 +44,8 @@ class Templates {
   }
 
   /**
-   * Begin, once the node is open: only then are the wallet's address and the
-   * peers where we look for them.
+   * Begin, once the node is open: the wallet's address and the peers are there
+   * only then.
    */
 
   start() {
@@ -81,8 +82,8 @@ class Templates {
   }
 
   /**
-   * The tip as it is, at the start and when the node is synchronized: it
-   * counts from then on.
+   * Report the tip at the start and when the node is synchronized, from when
+   * on it counts.
    */
 
   tellTip() {
@@ -92,8 +93,8 @@ class Templates {
   }
 
   /**
-   * Miners need not wait for transactions. Not while the chain reorganises:
-   * such a tip would not last.
+   * Offer a template without transactions, so that miners need not wait for
+   * them. Not while the chain reorganises: such a tip would not last.
    * @param {ChainEntry} tip
    */
 
@@ -113,8 +114,8 @@ class Templates {
   }
 
   /**
-   * A difference in fees only. It can wait, since every job makes ASICs drop
-   * the work they have.
+   * Note that fees have changed. That can wait, since every job makes ASICs
+   * drop the work they have.
    */
 
   onMempool() {
@@ -122,7 +123,8 @@ class Templates {
   }
 
   /**
-   * Once a second: conditions that no event announces, and what has waited.
+   * Check, once a second, conditions that no event announces, and offer
+   * changes that have waited long enough.
    */
 
   tick() {
@@ -145,8 +147,8 @@ class Templates {
   }
 
   /**
-   * Make a template, one at a time: whatever happens to the chain while one
-   * is being made is noticed when it is done.
+   * Make a template, one at a time: changes of the chain meanwhile are noticed
+   * when it is done.
    */
 
   refresh() {
@@ -174,7 +176,8 @@ class Templates {
       const attempt = await this.waits.watch('createBlock', OVERDUE_MS,
         this.node.miner.createBlock());
 
-      // The node may have closed, or lost what a job needs, in between.
+      // The node may have closed, or lost something that a job needs, in
+      // between.
       if (!this.active)
         return;
 
@@ -190,15 +193,15 @@ class Templates {
         return;
       }
 
-      // The first template on the new tip may be out.
+      // Kept if the first template on the new tip is the current one.
       if (!this.current || !this.isTip(this.current.prevBlock))
         this.withhold('tip is changing');
     }
   }
 
   /**
-   * A template of hsd's, on the tip. One without transactions brings nothing
-   * that the first has not.
+   * Take a template of hsd's, on the tip. One without transactions adds
+   * nothing to the first.
    */
 
   take(attempt) {
@@ -230,7 +233,7 @@ class Templates {
   }
 
   /**
-   * What speaks against a job just now.
+   * The reason why there can be no job now.
    * @returns {String|null}
    */
 
@@ -241,7 +244,7 @@ class Templates {
     if (miner.addresses.length === 0)
       return 'no coinbase address';
 
-    // Nobody, or anybody, could spend what is paid to another version.
+    // An output to another version could be spent by nobody or by anybody.
     if (miner.addresses.some(address => address.version !== 0))
       return 'a coinbase address that nobody can be paid at (its version is not 0)';
 
@@ -308,7 +311,7 @@ class Templates {
     this.withheld = null;
     this.changed = false;
 
-    // For the spool only: miners need not wait for it.
+    // Only the spool needs them: miners do not wait.
     setImmediate(() => this.guard(() => {
       if (this.active)
         this.server.transactions(id, Buffer.concat(txs.map(tx => tx.encode())));
@@ -348,8 +351,8 @@ function isEmpty(attempt) {
 }
 
 /**
- * Whether the node has caught up with the network, as far as it knows: then
- * miners get work, and its word on blocks counts.
+ * True once the node has caught up with the network, as far as it knows: then
+ * miners get work, and its answers about blocks count.
  */
 
 function isSynced(chain) {

@@ -7,7 +7,7 @@ const {Miner} = require('./miner');
 
 const ADDRESS = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
 
-/** Call and give {code, message}; fails when the node takes it. */
+/** Make a call and give {code, message}; fails when the node accepts it. */
 
 async function refusal(node, params) {
   const {result, error} = await node.call('setstratumaddress', params);

@@ -9,14 +9,14 @@ const {Spender} = require('./spender');
 
 const TXS = 300;
 
-// Jobs for what is new in the mempool come without much delay.
+// Jobs for changes of the mempool come without much delay.
 const FAST = ['--stratum-refresh=1'];
 
 function found(hash) {
   return new RegExp(`block found: \\d+ ${hash}`);
 }
 
-/** hsd's own line. */
+/** hsd's own log line. */
 
 function added(hash) {
   return new RegExp(`Block ${hash} \\(\\d+\\) added to chain`);
@@ -124,7 +124,7 @@ test('a peer pushed a compact block gets its transactions', async (t) => {
 test('a node without the transactions gets the whole block', async (t) => {
   const {first, spender} = await startPrepared(t);
 
-  // Not before: hsd loses the thread when many blocks are announced to it at
+  // Started late: hsd gets confused when many blocks are announced to it at
   // once while it still syncs.
   const second = await startNode(t, {plugin: false, peer: first});
 

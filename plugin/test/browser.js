@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * A real browser for the dashboard's tests. Whatever a page complains of, and
- * whatever it asks of another server, fails the test.
+ * A real browser for the dashboard's tests. Any error of a page, and any
+ * request to another server, fails the test.
  */
 
 const assert = require('assert');
@@ -16,7 +16,7 @@ const FLAGS = [
 
 const WAIT_MS = 30000;
 
-/** A browser now and then crashes as it starts, before there is a page. */
+/** A browser sometimes crashes as it starts, before there is a page. */
 const LAUNCHES_MAX = 3;
 
 /**

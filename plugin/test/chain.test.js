@@ -27,7 +27,7 @@ test('after a reorganisation miners work on the new tip', async (t) => {
 
   const old = miners.map(miner => miner.solve());
 
-  // A node asks a peer that has connected to it for blocks once that
+  // A node asks a peer that has connected to it for blocks only once that peer
   // announces one.
   await second.restart({peer: first});
   await second.mine(1);
@@ -74,7 +74,7 @@ test('a new tip brings one job only', async (t) => {
     await miner.waitJob(on(tip));
   }
 
-  // The reply comes after whatever was on its way.
+  // The reply comes after everything that was on its way.
   await miner.request('mining.get_transactions', [miner.job.id]);
 
   const parents = miner.jobs.map(job => job.prevBlock.toString('hex'));
@@ -116,7 +116,7 @@ test('without a coinbase address there is no job until one is set',
     await node.waitLog(/no job for miners: no coinbase address/);
     assert.deepStrictEqual(miner.jobs, []);
 
-    // After fifteen seconds miners are better off elsewhere.
+    // After fifteen seconds miners should go elsewhere.
     await miner.waitClosed(25000);
     assert.strictEqual(miner.closed, 'reset');
     await waitFor('a refused connection', () => {

@@ -88,7 +88,7 @@ test('names that miners choose are text and nothing else', async (t) => {
 
   await waitFor('all three', async () => await rows(page, 'workers') === 3);
 
-  // What stands before the first dot is the account.
+  // The text before the first dot is the account.
   const texts = await page.locator('#accounts bdi').allTextContents();
 
   for (const name of [MARKUP, BACKWARDS, QUOTES])
@@ -218,7 +218,7 @@ test('it is used by keyboard, and says what things are', async (t) => {
 
   const sorted = page.locator('#workers th[aria-sort="descending"]');
 
-  // Without a worker there is no table to sort; its heads are there.
+  // Without a worker the table has only its headings.
   assert.strictEqual(await sorted.count(), 1);
   page.check();
 });
@@ -228,7 +228,7 @@ test('the servers of one pool are shown, and what goes on without their ledger',
     const postgres = await Postgres.start(t);
 
     await postgres.ask(fs.readFileSync(SHARED_SCHEMA, 'utf8'));
-    // Another server, which will be seen for the whole test.
+    // Another server, seen during the whole test.
     await postgres.ask(`
       INSERT INTO meta VALUES (1, 1, 'regtest', 0);
       INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, report)
@@ -243,7 +243,7 @@ test('the servers of one pool are shown, and what goes on without their ledger',
       `--stratum-database=${postgres.url}`, '--stratum-server-id=here'
     ]});
     const browser = await launch(t);
-    // What asks the ledger while it is away is answered with 503.
+    // A query of the ledger while it is away is answered with 503.
     const page = await open(browser, node, '/', {offline: true});
 
     await see(page, '#live', /^live$/);

@@ -16,7 +16,9 @@ const {installHsd, npm, pack} = require('./packages');
 
 const START_MS = 60000;
 
-/** What a shell would find: neither the repository nor its settings. */
+/**
+ * The environment of a user's shell: without the repository and its settings.
+ */
 
 function environment(prefix) {
   const {HOME, PATH} = process.env;
@@ -38,7 +40,7 @@ function start(t, prefix, command, args) {
   return run;
 }
 
-/** Wait for something of a process that has to be there for it. */
+/** Wait for something that a process does, and fail when it ends first. */
 
 function expect(run, what, fn, ms = START_MS) {
   return waitFor(what, () => {

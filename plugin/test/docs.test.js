@@ -2,22 +2,22 @@
 
 /*
  * The commands of the pages, run as they are written. Each walk begins on
- * machines that have nothing of ours: a copy of this one's file system that
+ * machines without anything of ours: a copy of this one's file system that
  * is written to in memory only, a network of its own, an empty home (see
  * docs/world.sh). Pages of a walk follow each other as a reader's would.
  *
  * A block of a page is one of
- *   sh                   run, line by line; what fails, fails the test
+ *   sh                   run, line by line; a line that fails, fails the test
  *   conf, ini, toml, sql its lines are those of a file in packaging/, which
  *                        the walks use
- *   text                 what is seen or spoken: not looked at
- * and comments of the page directly before it say what else there is to know:
+ *   text                 output or a conversation: not checked
+ * and comments of the page directly before it give instructions:
  *   <!-- not run: why -->
  *   <!-- tested by: the file of another test, which names the page -->
- *   <!-- keeps running -->   it stays until the walk ends
- *   <!-- until: command -->  what comes next waits until that succeeds
+ *   <!-- keeps running -->   it runs until the walk ends
+ *   <!-- until: command -->  the next block waits until that succeeds
  *   <!-- on: host host -->   the machines, where there are several
- *   <!-- meanwhile: command -->  what others do at this place: miners, say
+ *   <!-- meanwhile: command -->  run by others at this point: miners, say
  *   <!-- stop -->            Ctrl-C for all that keeps running
  */
 
@@ -34,7 +34,7 @@ const PACKAGING = path.join(ROOT, 'packaging');
 const WORLD = path.join(__dirname, 'docs', 'world.sh');
 const WALK_MS = 300000;
 
-/** The pages in the order of reading, and the machines that they speak of. */
+/** The pages in the order of reading, and the machines that they describe. */
 const WALKS = [
   {pages: ['README.md']},
   {pages: ['docs/day-one-solo.md']},
@@ -51,7 +51,7 @@ const WALKS = [
 const STILL = ['CONTRIBUTING.md', 'docs/options.md', 'docs/packaging.md', 'docs/style.md',
   'docs/protocol.md'];
 
-/** What is written in the pages, and what stands for it here. */
+/** Texts of the pages, and their replacements here. */
 const STANDS_FOR = [
   ['hs1q…', ADDRESS],
   // The main network would need its chain.
@@ -66,7 +66,9 @@ const SHOWN = new Set(['conf', 'ini', 'toml', 'sql']);
 const COMMENT
   = /^<!-- (not run|tested by|keeps running|until|on|meanwhile|stop)(?:: (.*))? -->$/;
 
-/** The blocks and what stands before them: {page, line, lang, text, notes}. */
+/**
+ * The blocks and the comments before them: {page, line, lang, text, notes}.
+ */
 
 function blocksOf(page) {
   const lines = fs.readFileSync(path.join(ROOT, page), 'utf8').split('\n');
@@ -224,7 +226,10 @@ function writeSteps(dir, walk) {
 
 let prepared = null;
 
-/** What all walks find: hsd as npm has it, and the packages of this tree. */
+/**
+ * The common state of all walks: hsd as npm has it, and the packages of this
+ * tree.
+ */
 
 async function prepare(dir) {
   await installHsd(path.join(dir, 'npm'));

@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * `hstratum doctor` on set-ups that are as they should be, and on broken ones.
+ * `hstratum doctor` on correct set-ups and on broken ones.
  */
 
 const assert = require('assert');
@@ -16,7 +16,9 @@ const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
   'hstratum');
 const API_KEY = 'test';
 
-/** What the harness gives hsd as flags, a doctor must find in files. */
+/**
+ * Write options, which the harness gives hsd as flags, to files for doctor.
+ */
 
 function configure(node, {hsd = '', stratum = '', page = 0} = {}) {
   const write = (name, text) => {
@@ -86,7 +88,7 @@ async function start(t, options = {}, files = {}) {
   return node;
 }
 
-// Before there is a job the page is well and says 503.
+// Before there is a job the page answers, with 503.
 async function haveJob(node) {
   if (node.ports.dashboard === 0)
     return;
@@ -102,7 +104,7 @@ test('a healthy set-up: both miners get work and mine a block', async (t) => {
 
   await haveJob(node);
 
-  // Nothing is left behind unless it is asked for.
+  // Nothing is left behind unless that is asked for.
   const look = await examine(node);
 
   assert.deepStrictEqual([look.code, look.problems, look.warnings], [0, 0, 0],
@@ -326,7 +328,7 @@ test('what cannot be known of a stopped node is said so', async (t) => {
   assert.match(told[1].text, /anybody may mine.*unless flags/);
 });
 
-/** A server of which every share is stale, or the first `count`. */
+/** A server that calls each share stale, or the first `count`. */
 
 async function staleServer(t, count) {
   const zeros = '00'.repeat(32);
@@ -429,7 +431,7 @@ test('a port that speaks TLS is tried with TLS', async (t) => {
   assert.strictEqual(miner.code, 0, miner.stderr);
   assert.match(miner.stdout, /share accepted: a block/);
 
-  // The plain port does not, and says so.
+  // The plain port speaks no TLS, and doctor says so.
   const plain = `--url=stratum+tls://127.0.0.1:${node.ports.stratum}`;
   const wrong = await run(['doctor', plain]);
 
@@ -477,7 +479,7 @@ test('a port that hangs is not taken for TLS, and TLS is', async (t) => {
 
   assert.match(silent, /does not reply/);
   assert.doesNotMatch(silent, /TLS/);
-  // An alert: unexpected message.
+  // A TLS alert: unexpected message.
   assert.match(await says(Buffer.from([0x15, 3, 3, 0, 2, 2, 10])),
     /it speaks TLS/);
 });

@@ -96,7 +96,7 @@ test('a block in flight at a power failure is offered again', async (t) => {
   const node = await startNode(t,
     {address: spender.address, args: ['--stratum-refresh=1']});
 
-  // Enough to keep hsd busy verifying while the power fails.
+  // Enough to keep hsd busy with verification while the power fails.
   await spender.prepare(node, 1000);
   await spender.flood([node], 1000);
 
@@ -137,7 +137,7 @@ test('a winning share submitted a thousand times is one block', async (t) => {
   for (let i = 0; i < 1000; i++)
     ids.push(miner.send('mining.submit', ['alice', ...share.params]));
 
-  // Whoever repeats a share that often is dropped before the thousandth.
+  // A miner that repeats a share so often is dropped before the thousandth.
   await miner.waitFor('the end of the connection', () => miner.closed);
 
   const [first, ...others] = ids.map(id => miner.replies.get(id));
@@ -155,7 +155,7 @@ test('a winning share submitted a thousand times is one block', async (t) => {
 
 function spool(node) {
   try {
-    // Not what is still being written under another name.
+    // Files under temporary names are still being written.
     return fs.readdirSync(path.join(node.stratumDir, 'spool'))
       .filter(name => /^[0-9a-f-]+(\.[a-z]+)?$/.test(name)
         && !name.endsWith('.tmp'));
@@ -166,7 +166,7 @@ function spool(node) {
   }
 }
 
-/** Without a pause: hsd needs a moment only. */
+/** Polls without a pause: hsd needs a moment only. */
 
 async function spooled(node) {
   const end = Date.now() + 10000;

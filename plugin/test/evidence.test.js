@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * A node that loses its chain decides nothing about money: not when it has to
- * download it again, not after `POST /reset`, not as one of two servers.
+ * A node that loses its chain decides nothing about money: not while it
+ * downloads it again, not after `POST /reset`, not as one of two servers.
  */
 
 const assert = require('assert');
@@ -23,8 +23,8 @@ const BEHIND = /knows less of the chain than this ledger was shown/;
 const CAUGHT_UP = /the node has caught up with the chain that this ledger/;
 
 /**
- * A node that keeps the chain, with the pool's wallet and those of miners, and
- * servers that have it from there.
+ * A node that keeps the chain, with the wallets of pool and miners, and
+ * servers that get the chain from it.
  */
 
 async function startPool(t, labels, database = null) {
@@ -48,7 +48,7 @@ async function startPool(t, labels, database = null) {
   return {keeper, servers, names, payer};
 }
 
-/** Blocks of the pool's, by its servers in turn, known to all. */
+/** Blocks of the pool, by its servers in turn, known to all of them. */
 
 async function mineBlocks(t, {keeper, servers, names}) {
   const miners = [];
@@ -82,7 +82,7 @@ async function bury({keeper, servers}, count = 2) {
     await server.waitTip(await keeper.tip());
 }
 
-/** All that is money, from the ledger. */
+/** All amounts in the ledger. */
 
 async function money({payer}) {
   const {accounts, blocks, reversals, held} = await payer.plan();
@@ -94,7 +94,7 @@ async function money({payer}) {
   return {accounts, blocks, reversals, held, states};
 }
 
-/** Confirmed, settled, paid; the payment is deep enough. */
+/** Wait until all is confirmed, settled and paid, and the payment is deep. */
 
 async function settleUp(world) {
   const {payer} = world;
@@ -124,7 +124,7 @@ async function settleUp(world) {
   return before;
 }
 
-/** Stop it, and take its chain away; no peer gives it back. */
+/** Stop a node and remove its chain; no peer gives it back. */
 
 async function loseFiles(node, meanwhile = () => {}) {
   await node.kill();
@@ -151,14 +151,14 @@ async function reset(node) {
   assert.strictEqual(res.status, 200);
 }
 
-/** A payout that asks this node is refused by name. */
+/** Check that a payout which asks this node is refused, with the reason. */
 
 async function assertRefused(t, {payer}, node) {
   const asking = await Payer.start(t, node, TERMS, payer.ledger);
   asking.wallet = payer.wallet;
   asking.wallet.seen = [];
 
-  // Who only looks is told, too.
+  // A plan, which changes nothing, says so too.
   const plan = await asking.tool('payout', 'plan', '--ledger', asking.ledger,
     ...asking.terms, '--node-url', asking.node.url);
 
@@ -177,7 +177,7 @@ async function assertRefused(t, {payer}, node) {
 
 const NO_JOB = /no job for miners: the node knows less of the chain than the/;
 
-/** What a doctor finds, who has problems to tell of. */
+/** Findings of a doctor; problems make its exit code 1. */
 
 function examine(node) {
   const args = ['doctor', '--network=regtest', `--prefix=${node.prefix}`,
@@ -194,7 +194,7 @@ function examine(node) {
   });
 }
 
-/** Nobody gets work from it, and everything says why. */
+/** Check that nobody gets work from a node, and that every place says why. */
 
 async function assertIdle(t, node) {
   await node.waitLog(NO_JOB);
@@ -213,7 +213,7 @@ async function assertIdle(t, node) {
     `http://127.0.0.1:${node.ports.dashboard}${path}`,
     {headers: {'Connection': 'close'}});
 
-  // What the page shows may be a moment old.
+  // The page may be a moment old.
   await node.waitFor('a sick health', async () => {
     const health = await page('/healthz');
     return health.status === 503 && text.test((await health.json()).status);
@@ -237,14 +237,14 @@ async function assertIdle(t, node) {
   try {
     miner = await Miner.connect(t, node);
   } catch (e) {
-    // After fifteen seconds miners are better off elsewhere.
+    // After fifteen seconds miners should go elsewhere.
     assert.strictEqual(e.code, 'ECONNREFUSED');
     return;
   }
 
   await miner.subscribe();
   await miner.authorize('mallory');
-  // The reply comes after whatever was on its way.
+  // The reply comes after everything that was on its way.
   await miner.request('mining.extranonce.subscribe', []);
   assert.deepStrictEqual(miner.jobs, []);
 }
@@ -263,7 +263,8 @@ async function survive(t, lose) {
   assert.strictEqual(await pool.height(), 0);
   await pool.waitLog(BEHIND);
 
-  // One block arrives. It looks again after a restart, with that block.
+  // One block arrives. The node is asked again after a restart, with that
+  // block.
   await pool.mine(1);
   await assertIdle(t, pool);
   await pool.restart();
@@ -274,7 +275,7 @@ async function survive(t, lose) {
   await assertRefused(t, world, pool);
   assert.deepStrictEqual(await money(world), before);
 
-  // The chain is back, from the other node.
+  // The chain comes back from the other node.
   await pool.restart({peer: keeper});
   await pool.waitTip(await keeper.tip());
   await bury(world, 1);
@@ -317,7 +318,7 @@ test('a server that lost its chain is no judge when the others are silent',
     await two.waitLog(BEHIND);
     await assertIdle(t, two);
 
-    // The other's lease is over, and this one has had its chance.
+    // The other server's lease is over, and this one could have taken it.
     const now = 'extract(epoch FROM clock_timestamp()) * 1000';
     await waitFor('the lease to be over', async () => {
       return await database.ask(`SELECT until_ms + 2000 < ${now} FROM leases
@@ -363,14 +364,14 @@ test('a found block is kept until the node knows its parent', async (t) => {
   const file = path.join(spool, `${hash}.block`);
   const unknown = /did not judge block 2 [0-9a-f]+: its parent is unknown/;
 
-  // As after a power failure, with a chain that is to be downloaded anew.
+  // As after a power failure, with a chain that has to be downloaded again.
   await pool.waitTip(hash);
   await loseFiles(pool, () => fs.writeFileSync(file, raw));
   await pool.waitLog(/offered again from the spool/);
   await pool.waitLog(unknown);
   assert.ok(fs.existsSync(file));
 
-  // It is offered at each start, until the node knows.
+  // The block is offered at each start, until the node has answered.
   await pool.restart();
   await pool.waitLog(unknown);
   assert.ok(fs.existsSync(file));

@@ -15,7 +15,7 @@ const BLOCKS = 170;
 /** More than the five blocks between two changes of regtest's name tree. */
 const TIPS = 7;
 
-/** Times that are out of order now and then. */
+/** Times that are sometimes out of order. */
 function spacing(height) {
   return 1 + (height * 7919) % 300;
 }

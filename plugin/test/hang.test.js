@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * What can hang is made to, one after the other, while a miner finds blocks:
- * none of it may keep a block, a call or the stop of the node waiting.
+ * Everything that can hang is made to hang, one after the other, while a miner
+ * finds blocks: nothing may delay a block, a call or the stop of the node.
  */
 
 const assert = require('assert');
@@ -19,18 +19,20 @@ const {Postgres} = require('./postgres');
 const CALLS = 12;
 
 /**
- * What hangs here does so for longer; a node without anything of ours in the
- * way takes a tenth of that, and more on a machine that has other work.
+ * Limit for one step. Hanging parts hang for longer; without one a node takes
+ * a tenth of it, and more on a busy machine.
  */
 const SOON_MS = 3000;
 
-/** A call is told within its deadline that there is no answer. */
+/** A call without an answer fails within its deadline. */
 const CALL_MS = 12500;
 
-/** The ledger is tried for four seconds, other threads are left for two. */
+/**
+ * A stop tries the ledger for four seconds and waits two for other threads.
+ */
 const STOP_MS = 9000;
 
-/** Whether somebody has a connection to a port of this machine. */
+/** True while there is a connection to a port of this machine. */
 
 function isConnected(port) {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
@@ -44,7 +46,7 @@ async function timed(work) {
   return [performance.now() - from, value];
 }
 
-/** The miner's next block until the node has it as its tip. */
+/** Find the miner's next block and wait until it is the node's tip. */
 
 async function findBlock(node, miner) {
   const tip = await node.tip();
@@ -62,8 +64,9 @@ async function findBlock(node, miner) {
 }
 
 /**
- * Blocks, calls and the stop while something hangs.
- * @param {Function} call - of a number: a call that waits for what hangs.
+ * Check blocks, calls and the stop while something hangs.
+ * @param {Function} call - of a number: a call that waits for the hanging
+ * part.
  */
 
 async function check(t, node, miner, call) {
@@ -88,7 +91,7 @@ async function check(t, node, miner, call) {
   const answers = await Promise.all(calls);
   const waits = answers.map(([took]) => took);
 
-  // Some hang at the moment of the stop.
+  // Some calls hang at the moment of the stop.
   for (let i = 0; i < CALLS; i++)
     call(CALLS + i).catch(() => {});
 
@@ -174,7 +177,7 @@ test('another process that holds the ledger holds up nothing', async (t) => {
   }
 });
 
-/** Why a test that mounts something cannot run, if so. */
+/** The reason why a test that mounts something cannot run, or false. */
 
 const NO_ROOT = process.getuid() !== 0 && 'only root can mount';
 
@@ -196,7 +199,7 @@ async function startInRoom(t) {
   await node.spawn();
   await node.ready();
 
-  // Once it has room for found blocks.
+  // The disk is filled once there is room for found blocks.
   await node.waitFor('room for blocks', () => {
     return spool(node).filter(name => /^\.reserve/.test(name)).length === 4;
   });
@@ -212,7 +215,7 @@ test('a full disk holds up nothing', {skip: NO_ROOT}, async (t) => {
   const node = await startInRoom(t);
   const miner = await Miner.start(t, node);
 
-  // A block that is kept makes some room, which others may have.
+  // A block that is kept frees some room, which other files may take.
   await check(t, node, miner, (i) => {
     fill(node);
     return node.call(i % 2 ? 'setstratumaddress' : 'addstratumuser',
@@ -277,8 +280,8 @@ function fill(node) {
 }
 
 /**
- * A name server that hears every question and answers none, and the command
- * that has a process ask it.
+ * A name server that receives every question and answers none, and the command
+ * that makes a process ask it.
  */
 
 async function silentNames(t) {

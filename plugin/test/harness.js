@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * Real hsd processes for the tests: on loopback, free ports and directories
- * of their own. Nothing here sleeps in hope: each wait names what it waits
- * for, has a deadline, and shows the node's log when that passes.
+ * Real hsd processes for the tests: on loopback, free ports and directories of
+ * their own. Nothing here sleeps: each wait names its subject, has a deadline,
+ * and shows the node's log when that passes.
  */
 
 const {spawn} = require('child_process');
@@ -12,17 +12,17 @@ const net = require('net');
 const os = require('os');
 const path = require('path');
 
-/** The hsd that is tested with: the repository's, or that of `make compat`. */
+/** The hsd under test: the repository's, or that of `make compat`. */
 const HSD_DIR = process.env.HSTRATUM_TEST_HSD
   || path.dirname(require.resolve('hsd/package.json'));
 const HSD = path.join(HSD_DIR, 'bin', 'node');
 const HSD_SPV = path.join(HSD_DIR, 'bin', 'spvnode');
 const PLUGIN = path.join(__dirname, '..', 'index.js');
 
-/** Miners connect through a proxy: `make proxied` runs suites once more so. */
+/** True when miners connect through a proxy: `make proxied` runs suites so. */
 const PROXIED = process.env.HSTRATUM_TEST_PROXIED === '1';
 
-/** For a test that is another one behind a proxy, and why. */
+/** Options of a test that makes no sense behind a proxy, with the reason. */
 
 function notProxied(why) {
   return {skip: PROXIED && why};
@@ -69,7 +69,7 @@ function isFree(port) {
 /**
  * Wait until fn gives something true; give that.
  * @param {String} what - for the failure message.
- * @param {Function} fn - may be async; what it throws counts as not yet.
+ * @param {Function} fn - may be async; an exception counts as not yet.
  * @param {Object} [options] {ms, node}
  */
 
@@ -121,7 +121,7 @@ class Node {
     this.child = null;
     this.lines = [];        // {at, text}
     this.exited = null;     // promise of {code, signal}
-    this.exit = null;       // that, once it is there
+    this.exit = null;       // its value, once it is there
     this.ports = {};
     this.front = null;      // the proxy before it, if miners go through one
   }
@@ -134,7 +134,9 @@ class Node {
     return path.join(this.dir, 'stratum');
   }
 
-  /** Kept over a restart, so that miners and peers find it again. */
+  /**
+   * Choose ports, kept over a restart so that miners and peers find the node.
+   */
 
   async choosePorts() {
     for (const name of PORTS) {
@@ -161,8 +163,8 @@ class Node {
       '--http-host=127.0.0.1',
       `--http-port=${ports.http}`,
       `--api-key=${API_KEY}`,
-      // Without --only it would look for peers at regtest's usual ports,
-      // where somebody else's node may be.
+      // Without --only it would connect to regtest's usual ports, where a
+      // foreign node may be.
       `--only=127.0.0.1:${peer ? peer.ports.p2p : ports.none}`
     ];
 
@@ -186,7 +188,7 @@ class Node {
         `--stratum-http-port=${ports.dashboard}`);
     }
 
-    // A flag would hide what the environment or a file says.
+    // A flag would override the environment or a file.
     if (plugin && !this.options.noPort)
       argv.push(`--stratum-port=${ports.stratum}`);
 
@@ -254,10 +256,13 @@ class Node {
       await this.readyFront();
   }
 
-  /** A proxy that tells the node nothing of its miners, and knows it is up. */
+  /**
+   * Start a proxy that tells the node nothing of its miners, and wait until it
+   * knows that the node is up.
+   */
 
   async readyFront() {
-    // It needs this file itself.
+    // That module requires this one.
     const {Proxy} = require('./proxy');
 
     if (!this.front) {
@@ -266,12 +271,12 @@ class Node {
       await this.front.begin();
     }
 
-    // Without an address there is no job, and nothing to be up for.
+    // Without an address there is no job, and the node never counts as up.
     if (this.options.address)
       await this.front.waitUp();
   }
 
-  /** Where miners connect. */
+  /** The port to which miners connect. */
 
   get minersPort() {
     return this.front ? this.front.ports.stratum : this.ports.stratum;
@@ -316,7 +321,7 @@ class Node {
     return result;
   }
 
-  /** What the node answers, {result, error}. */
+  /** Call the node's RPC; gives its answer {result, error}. */
 
   call(method, params) {
     return this.fetch({
@@ -325,7 +330,7 @@ class Node {
     });
   }
 
-  /** What the node says of itself. */
+  /** The node's information over HTTP. */
 
   info() {
     return this.fetch({method: 'GET'});
@@ -368,7 +373,7 @@ class Node {
     return this.exited;
   }
 
-  /** End at once, as a power failure would. */
+  /** End the process at once, as a power failure would. */
 
   kill() {
     return this.exit ? this.exit : this.signal('SIGKILL');
@@ -419,7 +424,7 @@ async function startNode(t, options) {
   return node;
 }
 
-/** Run a node that is expected to stop by itself; gives {code, output}. */
+/** Run a node that should stop by itself; gives {code, output}. */
 
 async function runNode(t, options) {
   const node = makeNode(t, options);
@@ -428,7 +433,7 @@ async function runNode(t, options) {
   return {...node.exit, node, output: node.lines.map(line => line.text)};
 }
 
-/** One with the plugin and one plain, connected. */
+/** Start a node with the plugin and a plain one, connected. */
 
 async function startPair(t, options = {}) {
   const first = await startNode(t, {listen: true, ...options});
@@ -436,7 +441,7 @@ async function startPair(t, options = {}) {
   return [first, second];
 }
 
-/** Lines that are not the logger's: what a user sees of a failed start. */
+/** Lines that are not the logger's: the user sees them of a failed start. */
 
 function bareLines(output) {
   return output.filter((text) => {

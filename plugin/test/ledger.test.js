@@ -92,7 +92,8 @@ test('a block that leaves the main chain is orphaned, its shares go to the next'
     const second = await bob.submit('bob');
 
     await node.waitLog(new RegExp(`block accepted: 2 ${second.hash}`));
-    // Until its chain has more work than the one before the node decides nothing.
+    // The node decides nothing until its chain has more work than the one
+    // before.
     assert.strictEqual(node.count(/block orphaned/), 0);
     await node.mine(1);
     await node.waitLog(new RegExp(`block orphaned, no reward: 2 ${first.hash}`));

@@ -34,7 +34,7 @@ class Miner {
     return miner;
   }
 
-  /** Connected, subscribed, authorized, and with a job. */
+  /** A miner that is connected, subscribed, authorized, and has a job. */
 
   static async start(t, node, user = 'alice', password = 'x') {
     const miner = await this.connect(t, node);
@@ -155,7 +155,9 @@ class Miner {
     return this.search(job, (hash, target) => hash.compare(target) <= 0);
   }
 
-  /** One that is not: on regtest the block target is every share's. */
+  /**
+   * Find one that is no block: on regtest the block target is every share's.
+   */
 
   miss(job = this.job) {
     return this.search(job, (hash, target) => hash.compare(target) > 0);

@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Miners that count what they send, and every place where a number is shown:
- * it is the same everywhere, and what was sent.
+ * Miners that count their shares, and every place that shows a number: all are
+ * equal, and equal to the count.
  */
 
 const assert = require('assert');
@@ -21,21 +21,23 @@ const DIFFICULTY = 2 ** -32;
 const EASY = [`--stratum-difficulty=${DIFFICULTY}`,
   `--stratum-difficulty-min=${DIFFICULTY}`, '--stratum-dynamic=false'];
 
-/** What is no block is no share either. */
+/** Only a block is a share. */
 const HARD = 'x,fd=1';
 
-/** Statistics are told each ten seconds, shipped, and read now and then. */
+/**
+ * Statistics are recorded every ten seconds, shipped, and read now and then.
+ */
 const SHOWN_MS = 45000;
 
-/** Between two looks at everything. */
+/** Pause between two comparisons of everything. */
 const PAUSE_MS = 1000;
 
-/** How far a time may be off, in seconds: what is shown may be some looks old. */
+/** Tolerance of a time, in seconds: a page may be some seconds old. */
 const CLOCK_S = 4;
 
 const NOTHING = {accepted: 0, stale: 0, low: 0, duplicate: 0};
 
-/** What miners sent to servers, as they count it themselves. */
+/** The shares that miners sent to servers, as they count them themselves. */
 
 class Count {
   constructor() {
@@ -99,7 +101,7 @@ class Count {
     return sum;
   }
 
-  /** Of the connections to a server that are there. */
+  /** The sum of the open connections to a server. */
 
   on(node, user) {
     const sum = {...NOTHING};
@@ -112,7 +114,7 @@ class Count {
     return sum;
   }
 
-  /** Submit what is no block. */
+  /** Submit a share that is no block. */
 
   async submit(miner, user, outcome, share = miner.miss()) {
     const {error} = await miner.submit(user, share);
@@ -164,7 +166,7 @@ function isNear(shown, at, what) {
     `${what}: last share ${shown}, sent ${at}`);
 }
 
-/** Two looks at what fades within minutes. */
+/** Compare two readings of a value that fades within minutes. */
 
 function isClose(a, b) {
   return a === b || Math.abs(a / b - 1) < 0.1;
@@ -179,7 +181,7 @@ function sumOf(points) {
   return sum;
 }
 
-/** All that is about everybody: the same on whichever server. */
+/** Check all numbers of the whole pool: the same on every server. */
 
 async function checkPool(node, count, online, payer) {
   const {workers} = await get(node, '/api/v1/workers?limit=500');
@@ -273,7 +275,7 @@ async function checkPool(node, count, online, payer) {
   const report = await payer.tool('ledger', 'report', '--json', '--ledger',
     payer.ledger);
 
-  // Who never had a share accepted is not in the ledger.
+  // A worker that never had a share accepted is not in the ledger.
   const kept = names.filter(name => count.of(name).shares.accepted > 0);
 
   assert.deepStrictEqual(report.workers.map((row) => {
@@ -289,7 +291,7 @@ function pick({accepted, stale, low, duplicate}) {
   return {accepted, stale, low, duplicate};
 }
 
-/** What is about one server alone. */
+/** Check the numbers of one server alone. */
 
 async function checkServer(node, count, miners) {
   const sent = count.servers.get(node) || NOTHING;
@@ -352,7 +354,7 @@ async function checkServer(node, count, miners) {
 
 }
 
-/** What the page shows of each worker: [name, title of rejects, rejects]. */
+/** Rows of the page: [name, title of rejects, rejects] of each worker. */
 
 async function readPage(page) {
   return page.locator('#workers tbody tr').evaluateAll(rows => rows.map((row) => {
@@ -393,7 +395,7 @@ async function checkPage(page, count, online) {
   assert.match(workers, new RegExp(`WORKERS\\s+${online.length}\\s`, 'i'));
 }
 
-/** Each share in exactly one dump, by account. */
+/** Check that each share is in exactly one dump, by account. */
 
 function checkDumps(nodes, count) {
   const sums = {};
@@ -415,7 +417,7 @@ function checkDumps(nodes, count) {
   }
 }
 
-/** Each reward is divided by the work that was counted, to the base unit. */
+/** Check that each reward is divided by the counted work, to the base unit. */
 
 async function checkPlan(node, count, payer) {
   await node.mine(4);
@@ -446,7 +448,7 @@ async function start(t, node, user, password = 'x') {
   return miner;
 }
 
-/** Until everything is as counted. */
+/** Wait until every place agrees with the count. */
 
 async function settle(what, nodes, check) {
   const until = Date.now() + SHOWN_MS;
@@ -512,8 +514,8 @@ test('one server: every place shows what miners counted', async (t) => {
     await checkPage(page, count, online);
   });
 
-  // One leaves that had nothing but refused submits; another's first share
-  // comes after what was refused was told.
+  // One leaves that had nothing but refused submits; another has its first
+  // share after the refused ones were recorded.
   await end(bad);
   await count.block(late, 'dave.late');
   online.splice(1, 1);
@@ -602,7 +604,7 @@ test('two servers: every place of both shows what miners counted',
       assert.ok(isClose(pools[0].hashrate, pools[1].hashrate));
       assert.ok(isClose(pools[0].hashrate, own[0].hashrate + own[1].hashrate));
 
-      // A hash a share, of the time since the first one.
+      // A hash a share, over the time since the first one.
       for (const name of ['alice.rig', 'alice.mover', 'bob.both']) {
         const {work, first} = count.of(name);
         const hashes = work * 2 ** 32;
@@ -669,7 +671,7 @@ test('behind a proxy: every place shows what miners counted, moves included',
       const pools = await Promise.all(
         nodes.map(node => get(node, '/api/v1/pool')));
 
-      // Of each server its own part.
+      // Each server shows its own part.
       for (const outcome of Object.keys(NOTHING)) {
         assert.strictEqual(pools[0].shares[outcome] + pools[1].shares[outcome],
           count.sum(online)[outcome], outcome);

@@ -2,7 +2,7 @@
 
 /*
  * A bare peer on the Handshake network: shakes hands, asks for every block
- * that is announced, and notes when it has come.
+ * that is announced, and records when it has come.
  */
 
 const crypto = require('crypto');
@@ -69,7 +69,7 @@ class Observer {
       case types.VERACK:
         if (this.compact)
           this.send(new packets.SendCmpctPacket(1, 1));
-        // The answer tells that all before it has been dealt with.
+        // The answer shows that everything before it has been handled.
         this.send(new packets.PingPacket(Buffer.alloc(8, 1)));
         break;
       case types.PONG:
@@ -109,7 +109,7 @@ class Observer {
     }
   }
 
-  /** As one that knows none of the transactions: asks for all. */
+  /** Ask for all transactions, as a peer that knows none of them. */
 
   onCompact(block) {
     const request = new TXRequest();

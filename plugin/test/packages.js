@@ -26,7 +26,9 @@ async function pack(dir) {
   return fs.readdirSync(dir).map(name => path.join(dir, name));
 }
 
-/** A copy of the repository's; or, with DIST_HSD=install, what npm has. */
+/**
+ * Install a copy of the repository's hsd; with DIST_HSD=install that of npm.
+ */
 
 async function installHsd(prefix) {
   if (process.env.DIST_HSD === 'install') {

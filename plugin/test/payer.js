@@ -2,7 +2,7 @@
 
 /*
  * `hstratum payout send` under a test's control: run against a real node and
- * wallet through proxies that can cut it off at one exact call.
+ * wallet through proxies that can interrupt it at one exact call.
  */
 
 const {execFile, spawn} = require('child_process');
@@ -15,9 +15,10 @@ const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
 const KEY = 'test';
 
 /**
- * Passes HTTP on to a port. A trap springs once, at the first request whose
- * text, `METHOD path body`, matches: before it is passed on, or after it was
- * answered and before the answer is passed back. The request never gets one.
+ * Passes HTTP on to a port. A trap fires once, at the first request whose
+ * text, `METHOD path body`, matches: before the request is passed on, or after
+ * it was answered and before the answer is passed back. That request never
+ * gets an answer.
  */
 
 class Proxy {
@@ -158,7 +159,7 @@ class Payer {
     this.child = null;
   }
 
-  /** For the ledger of a server, or one that servers share. */
+  /** Start one for a server's ledger, or for one that servers share. */
 
   static async start(t, pool, terms, shared = null) {
     const node = await Proxy.start(t, pool.ports.http);
@@ -167,7 +168,7 @@ class Payer {
     return new this(ledger, terms, node, wallet);
   }
 
-  /** Any command of the binary; gives what it printed, of JSON the value. */
+  /** Run any command of the binary; gives its output, of JSON the value. */
 
   async tool(...args) {
     const {stdout} = await promisify(execFile)(BINARY, args, {

@@ -20,9 +20,9 @@ const PATTERN = ['alice', 'bob', 'alice', 'carol', 'alice', 'bob', 'alice',
   'carol', 'alice', 'bob'];
 
 /**
- * A pool with a wallet that gets its coinbases, and a second node that has
- * the wallets of its miners. An account is paid at the address that is its
- * name, but alice's is set. With a database both are servers of one pool.
+ * A pool with a wallet that gets its coinbases, and a second node that has the
+ * wallets of its miners. An account is paid at the address that is its name,
+ * but alice's is set. With a database both are servers of one pool.
  */
 
 async function startPool(t, database = null) {
@@ -51,7 +51,7 @@ async function startPool(t, database = null) {
   return {pool, other, theirs, names, payer, address, ours: new Wallets(pool)};
 }
 
-/** One share each, which on regtest is a block. */
+/** Mine one share each, which on regtest is a block. */
 
 async function mineBlocks(t, {pool, names}, count) {
   const miners = {};
@@ -76,7 +76,7 @@ async function mineBlocks(t, {pool, names}, count) {
   return hashes;
 }
 
-/** Blocks that pay the pool nothing; all who must know of them do. */
+/** Mine blocks that pay the pool nothing, known to all nodes concerned. */
 
 async function bury(world, count = MATURITY) {
   const {pool, other, ours, theirs} = world;
@@ -110,7 +110,7 @@ async function received({theirs}) {
   return got;
 }
 
-/** What the plan pays, by wallet. */
+/** The amounts that the plan pays, by wallet. */
 
 function planned({names}, plan) {
   const due = {};
@@ -121,7 +121,7 @@ function planned({names}, plan) {
   return due;
 }
 
-/** All other blocks have found their end too. */
+/** Wait until so many blocks can be spent and all others are final too. */
 
 function waitConfirmed({pool, payer}, count) {
   return pool.waitFor(`${count} blocks that can be spent`, async () => {
@@ -130,7 +130,7 @@ function waitConfirmed({pool, payer}, count) {
   });
 }
 
-/** The next run pays; its transaction is mined, and there is nothing more. */
+/** Check that the next run pays, and after its transaction none does. */
 
 async function settleUp(world, payer) {
   const sent = await payer.send();
@@ -174,15 +174,15 @@ test('accounts are paid to the base unit, once, wherever it is killed',
     for (const [id, share] of [['alice', 5], ['bob', 3], ['carol', 2]])
       assert.ok(Math.abs(due[id] / credited - share / 10) < 0.06, id);
 
-    // What a dry run says changes nothing.
+    // A dry run changes nothing.
     const dry = await payer.send({args: ['--dry-run']});
     assert.strictEqual(dry.code, 0, dry.err);
     assert.strictEqual(dry.out.first, null);
     assert.deepStrictEqual(planned(world, dry.out), due);
     assert.deepStrictEqual(await payer.plan(), plan);
 
-    // Killed with the payment written, its transaction made, stored,
-    // locked, and broadcast.
+    // Killed when the payment is written, and when its transaction is made,
+    // stored, locked, and broadcast.
     const {wallet, node} = payer;
     await payer.sendKilled(wallet, 'before', /^POST \/wallet\/primary\/create/);
     await payer.sendKilled(wallet, 'after', /^POST \/wallet\/primary\/create/);
@@ -215,8 +215,8 @@ test('accounts are paid to the base unit, once, wherever it is killed',
     assert.deepStrictEqual(steps(last), ['confirmed', 'nobody due']);
     assert.deepStrictEqual(await received(world), due);
 
-    // Every signature asked for was for one of two transactions: the one
-    // whose answer was lost, and the one that was paid.
+    // Every requested signature was for one of two transactions: the one whose
+    // answer was lost, and the one that was paid.
     const made = wallet.seen.filter(text => text.includes('/create'));
     assert.strictEqual(made.length, 3);
     await payer.tool('ledger', 'check', '--ledger', payer.ledger);
@@ -245,8 +245,8 @@ test('servers with one ledger are paid for from it, once', async (t) => {
   assert.deepStrictEqual(plan.blocks.map(block => block.hash).sort(),
     [...found].sort());
 
-  // Neither a run that ends where its transaction is made, nor a database
-  // that ends where it is broadcast, has anybody paid twice.
+  // A run that ends when its transaction is made, and a database that ends
+  // when it is broadcast, pay nobody twice.
   await payer.sendKilled(payer.wallet, 'after',
     /^POST \/wallet\/primary\/create/);
   await payer.sendKilled(payer.node, 'before', /^POST \/broadcast/);
@@ -314,7 +314,7 @@ test('a wallet that cannot pay loses nothing', async (t) => {
     assert.match(err, pattern);
     assert.match(out.error, pattern);
     assert.ok(!err.includes('test:') && !err.includes(PASSPHRASE));
-    // The balances are what the plan has promised.
+    // The balances are as the plan has promised.
     assert.deepStrictEqual(planned(world, await payer.plan()), due);
   };
 

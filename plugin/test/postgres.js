@@ -2,7 +2,7 @@
 
 /*
  * A PostgreSQL server of a test's own: in a directory of its own, on a free
- * port, gone with the test. PostgreSQL does not run as root.
+ * port, removed with the test. PostgreSQL does not run as root.
  */
 
 const {execFile, execFileSync, spawn} = require('child_process');
@@ -31,7 +31,7 @@ class Postgres {
   }
 
   /**
-   * One with an empty database.
+   * Start a server with an empty database.
    * @param {TestContext} t
    * @returns {Promise<Postgres>}
    */
@@ -59,7 +59,7 @@ class Postgres {
     return path.join(this.dir, 'data');
   }
 
-  /** Where a server finds it. */
+  /** The URL under which a server finds it. */
 
   get url() {
     return `postgres://pool@127.0.0.1:${this.port}/pool`;
@@ -75,7 +75,7 @@ class Postgres {
     await waitFor('PostgreSQL', () => this.ask('SELECT 1', 'postgres'));
   }
 
-  /** It ends at once, with what it has begun. */
+  /** End it at once, with its open transactions. */
 
   async kill() {
     this.signalAll('SIGCONT');
@@ -83,7 +83,9 @@ class Postgres {
     await this.exited;
   }
 
-  /** A signal for the server and all its backends, which are its children. */
+  /**
+   * Send a signal to the server and all its backends, which are its children.
+   */
 
   signalAll(name) {
     const {pid} = this.child;
@@ -105,7 +107,7 @@ class Postgres {
     }
   }
 
-  /** The answer as text. */
+  /** Run a query; gives its answer as text. */
 
   async ask(sql, database = 'pool') {
     const {stdout} = await run(program('psql'), ['-X', '-q', '-A', '-t',

@@ -30,7 +30,7 @@ class Proxy {
     return this.nodes.map(node => `127.0.0.1:${node.ports.stratum}`);
   }
 
-  /** Where miners connect. */
+  /** The port to which miners connect. */
 
   get minersPort() {
     return this.ports.stratum;
@@ -47,12 +47,13 @@ class Proxy {
     await this.waitLog(/listening on /);
   }
 
-  /** A new process takes everything over; gives how the old one ended. */
+  /** Have a new process take everything over; gives how the old one ended. */
 
   async takeOver() {
     const {child, exited} = this;
 
-    // It is judged by its own exit only once it has the name.
+    // The exit of the old process is awaited; `child` is the new one from here
+    // on.
     this.spawn(['--take-over']);
     const exit = await exited;
     assert.notStrictEqual(this.child.pid, child.pid);
@@ -119,7 +120,7 @@ class Proxy {
     return JSON.parse(this.tell(...order, '--json'));
   }
 
-  /** The same for people. */
+  /** Give an order and get the text for people. */
 
   tell(...order) {
     return execFileSync(BINARY,
@@ -131,7 +132,7 @@ class Proxy {
     return this.ask('status');
   }
 
-  /** How many miners each server has. */
+  /** The number of miners on each server. */
 
   spread() {
     return this.status().servers.map(server => server.miners);
@@ -150,7 +151,10 @@ class Proxy {
   }
 }
 
-/** A proxy before nodes; it ends with the test. A busy machine is no hanging server. */
+/**
+ * Start a proxy before nodes, until the test ends. Its time limit for a
+ * hanging server allows for a busy machine.
+ */
 
 async function startProxy(t, nodes, args = []) {
   const proxy = new Proxy(tempDir(t), nodes,

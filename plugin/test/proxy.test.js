@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * `hstratum proxy` before real nodes: what becomes of miners when theirs dies,
+ * `hstratum proxy` before real nodes: its miners when their server dies,
  * hangs, or is emptied.
  */
 
@@ -30,7 +30,7 @@ async function startNodes(t, count, args = ARGS) {
   return nodes;
 }
 
-/** Accounts are each server's own. */
+/** Add a user to one server: accounts are each server's own. */
 
 async function addUser(t, node, user) {
   const admin = await Miner.connect(t, node);
@@ -40,15 +40,15 @@ async function addUser(t, node, user) {
   assert.strictEqual(added.result, true);
 }
 
-/** The place of the server that has miners. */
+/** The index of the server that has miners. */
 
 function serverOf(proxy) {
   return proxy.spread().findIndex(miners => miners > 0);
 }
 
 /**
- * A share, which is a block. Whatever follows from it has come when this
- * returns: the nodes have the block, and the miner its next job.
+ * Submit a share, which is a block, and wait for its consequences: the nodes
+ * have the block, and the miner its next job.
  */
 
 async function mines(miner, nodes) {
@@ -61,7 +61,9 @@ async function mines(miner, nodes) {
   await miner.waitJob(job => job.prevBlock.toString('hex') === hash);
 }
 
-/** What is done takes the miner to a server, and it has its job. */
+/**
+ * Do something that moves the miner to a server, and wait for its job there.
+ */
 
 async function goesTo(place, proxy, miner, act) {
   const jobs = miner.jobs.length;
@@ -76,7 +78,8 @@ test('a miner does not notice that its server dies, hangs or is emptied',
   async (t) => {
     const nodes = await startNodes(t, 2);
 
-    // A server lets in nobody whom it does not know, whatever the proxy says.
+    // A server does not let in a user that it does not know, whatever the
+    // proxy says.
     for (const node of nodes)
       await addUser(t, node, 'alice');
 
@@ -102,18 +105,18 @@ test('a miner does not notice that its server dies, hangs or is emptied',
     assert.match(session, /^01/);
     assert.strictEqual(serverOf(proxy), 0);
 
-    // Dies.
+    // The server dies.
     await goesTo(1, proxy, miner, () => nodes[0].kill());
     await mines(miner, [nodes[1]]);
 
-    // Comes back, and has its miner again.
+    // The server comes back, and has its miner again.
     await goesTo(0, proxy, miner, () => {
-      // hsd takes what it has missed from whom it connects to.
+      // hsd downloads missing blocks from a peer that it connects to.
       return nodes[0].restart({peer: nodes[1]});
     });
     await mines(miner, nodes);
 
-    // Hangs.
+    // The server hangs.
     const begun = Date.now();
     await goesTo(1, proxy, miner, () => nodes[0].child.kill('SIGSTOP'));
     t.diagnostic(`after a SIGSTOP it was elsewhere in ${Date.now() - begun} ms`);
@@ -121,7 +124,7 @@ test('a miner does not notice that its server dies, hangs or is emptied',
     await goesTo(0, proxy, miner, () => nodes[0].child.kill('SIGCONT'));
     await mines(miner, nodes);
 
-    // Is emptied.
+    // The server is emptied.
     await goesTo(1, proxy, miner, () => proxy.ask('drain', proxy.names[0]));
     await mines(miner, nodes);
     await goesTo(0, proxy, miner, () => proxy.ask('fill', proxy.names[0]));
@@ -173,7 +176,7 @@ test('a server that is terminated moves its miners away one by one first',
     assert.strictEqual(moves.server_lost, 0);
     assert.strictEqual(reset, 0);
     assert(miners.every(miner => miner.closed === null));
-    // All of them have work of the other.
+    // All of them have work of the other server.
     await mines(miners[0], [second]);
     for (const {jobs} of miners.slice(1)) {
       await proxy.waitFor('its job', () => {
@@ -200,7 +203,7 @@ test('a new process takes over, and no miner notices', async (t) => {
   await proxy.waitLog(/taken over: 1 miner$/);
   assert.strictEqual(miner.jobs.length, jobs);
   assert.deepStrictEqual(proxy.spread(), [1, 0]);
-  // What the operator has taken out stays out.
+  // A server that the operator has taken out stays out.
   assert.deepStrictEqual(
     proxy.status().servers.map(server => server.drained), [false, true]);
   await mines(miner, nodes);
@@ -243,7 +246,7 @@ test('servers see the address of each miner, and a proxy that ends resets it',
     assert.strictEqual(miner.closed, 'reset');
   });
 
-/** What is answered over HTTP: {status, text}, which grows if it is endless. */
+/** An answer over HTTP: {status, text}, which grows if it is endless. */
 
 function get(port, path, host = `127.0.0.1:${port}`) {
   return new Promise((resolve, reject) => {
@@ -295,8 +298,8 @@ test('a proxy tells over HTTP how it is and what happens', async (t) => {
     return JSON.parse((await getWhole(port, '/api/v1/status')).text);
   };
 
-  // The share may have been a block: both tell of the next height, not at
-  // once.
+  // The share may have been a block: both show the next height, not at the
+  // same moment.
   await proxy.waitFor('the same over HTTP as on its line', async () => {
     return isDeepStrictEqual((await status()).servers, proxy.status().servers);
   });
@@ -318,7 +321,7 @@ test('a proxy tells over HTTP how it is and what happens', async (t) => {
   assert(events.text.includes(`"kind":"up","server":"${name}"`));
 });
 
-/** A line over TLS, and the line that comes back. */
+/** Send a line over TLS; gives the line that comes back. */
 
 function askOverTls(port, line) {
   return new Promise((resolve, reject) => {
@@ -356,7 +359,7 @@ test('TLS ends at the proxy, and sockets may be another\'s', async (t) => {
   ], {stdio: ['ignore', 'ignore', 'inherit', given._handle.fd]});
   t.after(() => child.kill('SIGKILL'));
 
-  // Else it would take connections as well.
+  // Otherwise it would take connections as well.
   given.close();
 
   const line = '{"id":1,"method":"mining.subscribe","params":["test/1.0"]}';

@@ -45,13 +45,14 @@ test('a block found without peers reaches those of another server',
       delays[BLOCKS / 2].toFixed(1)} ms, at most ${
       delays[BLOCKS - 1].toFixed(1)} ms`);
 
-    // It is the finder's block, and nobody else's.
+    // It is the finder's block alone.
     assert.strictEqual((await finder.rpc('getpeerinfo')).length, 0);
     assert.strictEqual(finder.count(/block accepted: /), BLOCKS);
     assert.strictEqual(other.count(/block (found|accepted|refused)/), 0);
     assert.strictEqual((await other.rpc('getstratuminfo')).lastblock, null);
 
-    // And back, to a node that hears of blocks in no other way.
+    // A block in the other direction, to a node that gets blocks in no other
+    // way.
     const second = await Miner.start(t, other);
     const {hash} = await second.submit();
 
@@ -70,7 +71,7 @@ test('a block that was tampered with is not announced', async (t) => {
   const [hash] = await forger.mine(1);
   const raw = Buffer.from(await forger.rpc('getblock', [hash, false]), 'hex');
 
-  // In the coinbase: the header says that it was another.
+  // Changes the coinbase, so that the header's root is not its root any more.
   raw[raw.length - 1] ^= 1;
   await database.ask(`INSERT INTO origins (origin, label, sequence, seen_at_ms)
     VALUES ('\\x00', 'forger', 0, 0)`);
@@ -81,7 +82,7 @@ test('a block that was tampered with is not announced', async (t) => {
   await server.waitLog(
     new RegExp(`block of another server: rejected, .*: ${hash}`));
 
-  // What comes after it is as ever, and nobody was told of it.
+  // The next block is as usual, and nobody was told of the false one.
   const miner = await Miner.start(t, server);
   const {hash: own} = await miner.submit();
 

@@ -16,7 +16,7 @@ function install(dir, name) {
     fs.copyFileSync(path.join(DATA, `${name}.${ext}`), path.join(dir, ext));
 }
 
-/** Whom the certificate of a new connection names. */
+/** The name in the certificate of a new connection. */
 
 function shown(port) {
   return new Promise((resolve, reject) => {

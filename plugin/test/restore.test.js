@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * A ledger that is copied while miners work, and put back: shares are
- * accepted at once, nothing that was copied is missing, the check finds
- * nothing, and payouts pay what is due. For each way to make a copy, for a
- * file and for a database.
+ * A ledger that is copied while miners work, and put back: shares are accepted
+ * at once, nothing that was copied is missing, the check finds nothing, and
+ * payouts pay what is due. Tested for each way to make a copy, for a file and
+ * for a database.
  */
 
 const assert = require('assert');
@@ -28,14 +28,14 @@ const ARGS = [`--stratum-difficulty=${DIFFICULTY}`,
 const TERMS = ['--scheme', 'prop', '--fee', '1', '--threshold', '0.5'];
 const PARTS = ['', '-wal', '-shm'];
 
-// SQLite's own copy, by its program or by Python's module, whichever is here.
+// SQLite's own copy, by its program or by Python's module, as available.
 const SQLITE = ['sh', ['-c', `
 if command -v sqlite3 >/dev/null; then sqlite3 "$1" ".backup '$2'"
 else python3 -c 'import sqlite3, sys
 sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))' "$1" "$2"
 fi`, 'sh']];
 
-/** What makes a copy of a pool's ledger, and leaves it at `to`. */
+/** The ways to copy a pool's ledger to `to`. */
 const COPIES = {
   'hstratum ledger backup': ({payer}, to) =>
     payer.tool('ledger', 'backup', '--ledger', payer.ledger, '--to', to),
@@ -127,7 +127,7 @@ async function check({payer}) {
     'all is well\n');
 }
 
-/** What is due is paid, once, and comes. */
+/** Check that all amounts due are paid once and arrive. */
 
 async function pay(t, world) {
   const {pool, wallets, payer} = world;
@@ -185,7 +185,7 @@ for (const [name, copy] of Object.entries(COPIES)) {
 
     await copy({...world, load}, to);
 
-    // What the copy does not know: a block, and shares.
+    // A block and shares that are missing in the copy.
     await mine(t, world, 1);
     await load.stop();
 
@@ -214,7 +214,8 @@ for (const [name, copy] of Object.entries(COPIES)) {
 
     assert.ok(open.shares >= before, `${open.shares} of ${before}`);
 
-    // Its block is taken in as paid; else part of its work would count twice.
+    // Its block is taken in as paid; otherwise part of its work would count
+    // twice.
     const take = (...args) => payer.tool('ledger', 'import', '--ledger',
       payer.ledger, ...args, path.join(shares, lost));
 
@@ -278,7 +279,7 @@ test('a database that is put back while servers run goes on', async (t) => {
   await pool.waitFor('the third block in the database',
     async () => await database.ask('SELECT count(*) FROM blocks') === '3');
 
-  // A server may be in its way for a moment.
+  // A server may hold a lock for a moment.
   await pool.waitFor('the copy to be put back', async () => {
     await execute(program('pg_restore'), [...at, '--clean', '--if-exists',
       '--single-transaction', '-d', 'pool', to]);
@@ -286,7 +287,7 @@ test('a database that is put back while servers run goes on', async (t) => {
   });
   await load.stop();
 
-  // The server brings what the copy does not know.
+  // The server ships again what is missing in the copy.
   await pool.waitFor('the third block once more',
     async () => await database.ask('SELECT count(*) FROM blocks') === '3');
   await pool.waitFor('all shares', async () => {

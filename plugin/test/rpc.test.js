@@ -13,7 +13,7 @@ const OWN = notProxied('its own connections are seen as well');
 
 const ADDRESS = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
 
-/** What each call's help is, as `hsd-rpc help NAME` shows it. */
+/** The help of each call, as `hsd-rpc help NAME` shows it. */
 
 const HELP = {
   getstratuminfo: '',
@@ -41,7 +41,7 @@ async function check(node, method, params, code, message) {
   assert.match(error.message, message);
 }
 
-/** Whether a miner is let in. */
+/** True if a miner is let in. */
 
 async function mayLogIn(t, node, user, password) {
   const miner = await Miner.connect(t, node);
@@ -49,7 +49,7 @@ async function mayLogIn(t, node, user, password) {
   return result === true;
 }
 
-/** Whether a connection to the stratum port is taken and stays. */
+/** True if a connection to the stratum port is accepted and stays open. */
 
 function isTaken(node) {
   return new Promise((resolve) => {
@@ -116,7 +116,7 @@ test('a user is added, disabled and enabled, over a restart', async (t) => {
   await waitFor('the connection to end', () => alice.closed, {node});
   assert.strictEqual(await mayLogIn(t, node, 'alice', 'secret-two'), false);
 
-  // A reader that knows nothing of it lets nobody in either.
+  // An older reader, which does not know the field, lets nobody in either.
   const file = path.join(node.stratumDir, 'users.json');
   const last = fs.readFileSync(file, 'utf8').trim().split('\n').pop();
   assert.strictEqual(JSON.parse(last).password, '0'.repeat(64));
@@ -230,7 +230,7 @@ test('getstratuminfo says why when the ledger is gone', async (t) => {
     return /ledger\.db/.test(roundfailing);
   });
 
-  // The next share is not taken, and the reason is there too.
+  // The next share is refused, and the reason is shown there too.
   await miner.waitJob(job => job.prevBlock.toString('hex') === hash);
   miner.send('mining.submit', ['alice', ...miner.solve().params]);
   await node.waitFor('the ledger\'s reason', async () => {

@@ -192,7 +192,7 @@ test('make run waits for the lock of a node that was killed', async (t) => {
     {ms: END_MS});
   await run.end();
 
-  // As old as that of a node that was killed just now, and going on so.
+  // As old as that of a node that was killed just now, and renewed so.
   const lock = path.join(run.prefix, 'regtest', 'tree', 'lock');
   fs.writeFileSync(lock, '');
 

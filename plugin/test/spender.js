@@ -2,8 +2,8 @@
 
 /*
  * Fills a node's mempool with valid transactions, without a wallet: coinbases
- * go to a key we hold, one transaction fans them out, and each of the many
- * spends one of its outputs.
+ * are paid to a key of the test, one transaction fans them out, and each of
+ * the many spends one of its outputs.
  */
 
 const KeyRing = require('hsd/lib/primitives/keyring');
@@ -77,7 +77,7 @@ class Spender {
       await node.rpc('sendrawtransaction', [this.pay(coin).toHex()]);
   }
 
-  /** Send that many transactions to each of the nodes. */
+  /** Send so many transactions to each of the nodes. */
 
   async flood(nodes, count) {
     const txs = this.coins.splice(0, count).map(coin => this.pay(coin));

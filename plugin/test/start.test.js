@@ -187,7 +187,7 @@ test('a second SIGTERM changes nothing', async (t) => {
 
 const NOBODY = 65534;
 
-/** The start's own lines, of a node that was not to start. */
+/** The start's own lines, of a node that must not start. */
 
 async function refusal(t, options, prepare) {
   const node = makeNode(t, options);
@@ -223,7 +223,7 @@ test('a directory that cannot be written is told from a damaged ledger',
     for (const content of [null, ledger, 'no ledger']) {
       const text = await refusal(t, {owner}, (node) => {
         const file = path.join(node.stratumDir, 'ledger.db');
-        // What a start has made before it comes to the ledger.
+        // Directories that a start has made before it opens the ledger.
         for (const name of ['spool', 'shares'])
           fs.mkdirSync(path.join(node.stratumDir, name));
         if (content !== null)

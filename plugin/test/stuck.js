@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * A plugin beside ours after which createBlock never returns, from the moment
- * on that there is a file `stuck` in the node's prefix.
+ * A plugin beside ours after which createBlock never returns, once there is a
+ * file `stuck` in the node's prefix.
  */
 
 const fs = require('fs');

@@ -9,10 +9,10 @@ const POW_BITS = 0x1d00ffff;
 const HARD_BITS = 0x1b00ffff;
 const SPACING = 600;
 
-/** What takes too long is not looked at. */
+/** Waits without a time limit. */
 const PATIENT = {watch: (what, ms, promise) => promise};
 
-/** A node of which everything can be set. */
+/** A node whose state the tests can set. */
 
 function makeNode() {
   const peers = [];
@@ -72,7 +72,7 @@ function start(t, node = makeNode()) {
   const logger = {error: (...args) => assert.fail(args.join(' '))};
   const templates = new Templates(node, server, PATIENT, logger);
 
-  // Those that hsd makes; the others have tests of their own below.
+  // Only hsd's templates here; first templates have tests of their own below.
   templates.firsts = {make: () => null, prepare: async () => {}};
   templates.start();
   t.after(() => templates.stop());
@@ -209,7 +209,7 @@ test('the last 32 templates are kept', async (t) => {
   assert.notStrictEqual(templates.get(34), null);
 });
 
-/** On a tip whose parent's template is out, with the first on it. */
+/** On a tip whose parent's template is out, with the first template on it. */
 
 async function startFirst(t) {
   const started = start(t);
@@ -229,12 +229,12 @@ test('the first template on a tip does not wait for hsd', async (t) => {
   templates.onTip(node.chain.tip);
   assert.deepStrictEqual(server.templates.map(({height}) => height), [2, 3]);
 
-  // hsd's has the same in it.
+  // hsd's template has nothing more in it.
   node.attempts[1]();
   await settled();
   assert.strictEqual(server.templates.length, 2);
 
-  // And then something to add.
+  // Then there is something to add.
   templates.onMempool();
   server.refreshSeconds = 0;
   templates.tick();

@@ -1,5 +1,5 @@
 #!/bin/bash
-# sudo, for a machine where one is root already.
+# sudo, for a machine on which the user is root already.
 user=root
 while [[ ${1:-} == -* ]]; do
   case $1 in

@@ -2,9 +2,9 @@
 'use strict';
 
 /*
- * As much of systemd as the pages use: it starts what a unit names, as its
- * user, with its directories, environment and credentials, and stops it. The
- * rest of a unit (what it shuts out) is not looked at.
+ * The part of systemd that the pages use: it starts the program of a unit, as
+ * its user, with its directories, environment and credentials, and stops it.
+ * The rest of a unit (its sandbox) is ignored.
  */
 
 const {execFileSync, spawn, spawnSync} = require('child_process');
@@ -43,7 +43,9 @@ function whole(name) {
   return /\.(service|timer)$/.test(name) ? name : `${name}.service`;
 }
 
-/** Its lines and those of its drop-ins: {key: [value]}; an empty one clears. */
+/**
+ * The lines of a unit and its drop-ins: {key: [value]}; an empty one clears.
+ */
 
 function read(name) {
   const file = PLACES.map(dir => `${dir}/${whole(name)}`)
@@ -67,7 +69,7 @@ function read(name) {
   return unit;
 }
 
-/** Debian's own unit for PostgreSQL does this. */
+/** Does what Debian's own unit for PostgreSQL does. */
 
 function cluster(name) {
   const [, version, id] = /^postgresql@(\d+)-(\w+)$/.exec(name) || [];

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The machines of a walk: world.sh REPOSITORY COMMON DIR HOST..., in namespaces of its own (mounts,
-# network, processes). Each host has this machine's file system, written to in memory only, an empty
-# home, hsd from npm, and 10.0.0.1, 10.0.0.2 as its address. DIR/steps/script says what is done there.
+# network, processes). Each host has this machine's file system, written to in memory only, an
+# empty home, hsd from npm, and 10.0.0.1, 10.0.0.2 as its address. DIR/steps/script lists the
+# steps.
 set -euo pipefail
 repository=$1 common=$2 dir=$3
 shift 3
@@ -11,8 +12,8 @@ mount -t tmpfs -o size=12g none /run
 mkdir -p "$dir/hosts"
 mount -t tmpfs -o size=12g none "$dir/hosts"
 
-# What a login shell has. On regtest hsd's files are one directory deeper than on main: the link makes
-# the paths of the pages those of regtest.
+# The environment of a login shell. On regtest hsd's files are one directory deeper than on main:
+# the link makes the paths of the pages those of regtest.
 environment() {
   cat <<END
 export HOME=/home/you USER=you LANG=C.UTF-8 TERM=dumb HSD_NETWORK=regtest
@@ -71,7 +72,7 @@ exec_on() {
   exec setsid ip netns exec "$1" chroot "$dir/hosts/$1/root" /bin/bash -c "$2"
 }
 
-# What is exported and the directory go from one block to the next.
+# Exported variables and the directory are kept from one block to the next.
 AS_BEFORE='. /run/environment; '
 REMEMBERED='trap '\''{ export -p; echo "cd \"$PWD\""; } >/run/environment'\'' EXIT; '
 
