@@ -24,7 +24,7 @@ test: check build
 proxied: build
 	HSTRATUM_TEST_PROXIED=1 node --test --test-concurrency=1 $(PROXIED)
 
-# The plugin's addon and the binary, target/release/hstratum.
+# The plugin's addon and, in target/release, the program hstratum and what only lab and bench run.
 build: $(NODE_MODULES)
 	cargo build --locked --release
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new

@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use hstratum::doctor::{Finding, Part, Setup, Severity, examine};
 use hstratum::payout::hsd::Url;
+use hstratum::stratum_url::StratumUrl;
 use hstratum_core::chain::address::Network;
 use serde_json::json;
 
-use super::payout::{NODE_KEY, secret};
-use super::terminal::{print, print_json};
-use super::url::Server;
+use crate::payout::{NODE_KEY, secret};
+use crate::terminal::{print, print_json};
 
 /// What `hstratum doctor` takes.
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// The server to try: stratum+tcp://HOST:PORT, or stratum+tls:// (its certificate is not checked)
     /// [default: the one that is configured]
     #[arg(long)]
-    url: Option<Server>,
+    url: Option<StratumUrl>,
 
     /// hsd's prefix [default: ~/.hsd]
     #[arg(long, value_name = "DIR")]

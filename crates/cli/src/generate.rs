@@ -6,7 +6,7 @@ use std::{fs, io};
 use anyhow::Context;
 use clap_complete::Shell;
 
-use super::terminal::print;
+use crate::terminal::print;
 
 /// What `hstratum completions` takes.
 #[derive(clap::Args)]

@@ -11,8 +11,8 @@ use hstratum::ledger_tools::{self, Imported, Paid, Place, Which};
 use hstratum::payout::hsd::{Node, Part, Patience, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
 
-use super::payout::{LedgerArgs, NODE_KEY, secret};
-use super::terminal::print;
+use crate::payout::{LedgerArgs, NODE_KEY, secret};
+use crate::terminal::print;
 
 /// What `hstratum ledger` takes.
 #[derive(clap::Args)]

@@ -1,4 +1,8 @@
-//! The commands of the binary: what they take, and how they end.
+//! The program `hstratum`: its commands, what they take, and how they end.
+//!
+//! What a command does is in the library `hstratum` (crates/server); here are arguments, and what is printed.
+
+#![forbid(unsafe_code)]
 
 mod doctor;
 mod generate;
@@ -6,9 +10,7 @@ mod ledger;
 mod mine;
 mod payout;
 mod proxy;
-mod swarm;
 mod terminal;
-mod url;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,8 +39,6 @@ enum Command {
     Doctor(doctor::Args),
     /// Take miners and spread them over servers; they stay connected when a server fails
     Proxy(proxy::Args),
-    /// Many simulated miners at once: to see what a server bears, and whether it counts right
-    Swarm(swarm::Args),
     /// Print what completes these commands in a shell
     Completions(generate::Completions),
     /// Write the manual's pages into a directory
@@ -46,7 +46,7 @@ enum Command {
 }
 
 /// Runs the command that the arguments name. A failure is one line and exit code 1.
-pub(crate) fn run() -> ExitCode {
+fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let cli = Cli::try_parse().unwrap_or_else(|error| without_password(error).exit());
     let outcome = match cli.command {
@@ -57,7 +57,6 @@ pub(crate) fn run() -> ExitCode {
         Command::Completions(args) => generate::completions(&args, Cli::command()).map(done),
         Command::Man(args) => generate::man(&args, Cli::command()).map(done),
         Command::Proxy(args) => proxy::run(args).map(done),
-        Command::Swarm(args) => swarm::run(&args).map(done),
     };
     match outcome {
         Ok(code) => code,

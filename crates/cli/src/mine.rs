@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use clap::builder::NonEmptyStringValueParser;
+use hstratum::stratum_url::StratumUrl;
 use hstratum_core::counted::counted;
 use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
 
@@ -24,8 +25,7 @@ use cpu::Cpu;
 use link::Link;
 use screen::Screen;
 
-use super::terminal::number;
-use super::url::Server;
+use crate::terminal::number;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ It reconnects for ever. Exit code: 0 after --blocks; 1 where the user or the pas
 pub(crate) struct Args {
     /// The pool: stratum+tcp://HOST:PORT, or stratum+tls:// (its certificate is not checked)
     #[arg(long)]
-    url: Server,
+    url: StratumUrl,
 
     /// The account, or account.worker
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]

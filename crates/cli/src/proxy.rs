@@ -1,16 +1,23 @@
 //! `hstratum proxy`: one address for miners before several servers.
 
+mod options;
+mod texts;
+
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use hstratum::proxy::control::{self, Order};
-use hstratum::proxy::settings::{Options, Settings};
+use hstratum::proxy::driver::Flags;
 use hstratum_core::counted::counted;
+use listenfd::ListenFd;
+use options::Options;
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::terminal::{Table, print, print_json, shown};
+use crate::terminal::{Table, print, print_json, shown};
 
 /// What `hstratum proxy` takes.
 #[derive(clap::Args)]
@@ -21,7 +28,7 @@ use super::terminal::{Table, print, print_json, shown};
   hstratum proxy --listen tcp://[::]:3008 --backend 10.0.0.1:3008 --backend 10.0.0.2:3008
   hstratum proxy --config /etc/hstratum/proxy.toml"
 )]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     order: Option<Ask>,
 
@@ -76,11 +83,11 @@ struct Server {
 }
 
 /// Runs a proxy to its end, or asks a running one.
-pub(super) fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (place, order, as_json) = match args.order {
         None => {
-            let options = args.options.with_file()?;
-            return hstratum::proxy::run(Settings::of(options)?);
+            let settings = args.options.with_file()?.settings()?;
+            return hstratum::proxy::run(settings, signals()?, sockets_of_systemd);
         }
         Some(Ask::Status(status)) => (status.place, Order::Status, status.json),
         Some(Ask::Drain(server)) => (server.place, Order::Drain(server.name), server.json),
@@ -98,6 +105,31 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         Order::Fill(name) => format!("{} gets miners again\n", shown(&name)),
         Order::Status => table(&answer),
     })
+}
+
+/// SIGINT and SIGTERM end the proxy, SIGHUP has it read its certificate again.
+fn signals() -> anyhow::Result<Flags> {
+    let flags = Flags::default();
+    for (signal, flag) in [
+        (SIGINT, &flags.stop),
+        (SIGTERM, &flags.stop),
+        (SIGHUP, &flags.reload),
+    ] {
+        signal_hook::flag::register(signal, flag.clone()).context("failed to handle signals")?;
+    }
+    Ok(flags)
+}
+
+/// Listening sockets that systemd has opened for us.
+fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
+    let mut given = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for at in 0..given.len() {
+        let socket = given.take_tcp_listener(at);
+        let socket = socket.context("failed to take a socket of systemd")?;
+        sockets.extend(socket.map(OwnedFd::from));
+    }
+    Ok(sockets)
 }
 
 /// The servers, and what the proxy has done, for people.

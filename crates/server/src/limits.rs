@@ -54,7 +54,7 @@ pub(crate) const OPENINGS_PER_TURN: usize = 16;
 pub(crate) const UNPROVEN_MS: u64 = 60_000;
 
 /// Ports that miners connect to: `host`:`port` and those of `listen`.
-pub(crate) const LISTENERS_MAX: usize = 16;
+pub const LISTENERS_MAX: usize = 16;
 
 /// A connection that has sent nothing for so long is reset. Nobody is told: a Goldshell opens one
 /// every 12 s only to see whether the port is open.
@@ -155,6 +155,8 @@ pub(crate) const PROXY_STOP_MS: u64 = 1_000;
 
 /// When no miner has moved for so long, the log says how the moves went.
 pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
+/// So many moves are told of at once, also while others go on: as many as there can be miners.
+pub(crate) const PROXY_MOVES_MAX: usize = 1_000_000;
 
 /// How long an order to a running proxy may take, either way.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;

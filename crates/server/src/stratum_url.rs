@@ -1,4 +1,4 @@
-//! Where a stratum server is, as the commands take it.
+//! Where a stratum server is, as programs of miners take it: `stratum+tcp://HOST:PORT`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -9,15 +9,15 @@ const TLS_SCHEME: &str = "stratum+tls://";
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
+pub struct StratumUrl {
     /// A name or an address, IPv6 without brackets.
     host: String,
     port: u16,
-    /// Whether TLS is spoken there.
+    /// TLS is spoken there.
     tls: bool,
 }
 
-impl FromStr for Server {
+impl FromStr for StratumUrl {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
@@ -42,26 +42,26 @@ impl FromStr for Server {
     }
 }
 
-impl Server {
+impl StratumUrl {
     /// One without TLS, for commands that do not speak it.
-    pub(crate) fn without_tls(url: &str) -> Result<Self, String> {
+    pub fn without_tls(url: &str) -> Result<Self, String> {
         let server: Option<Self> = url.parse().ok();
         let server = server.filter(|server| !server.tls);
         server.ok_or_else(|| format!("expected {SCHEME}HOST:PORT"))
     }
 
-    /// Whether TLS is spoken there.
-    pub(crate) fn tls(&self) -> bool {
+    /// TLS is spoken there.
+    pub fn tls(&self) -> bool {
         self.tls
     }
 
     /// The addresses of its name, as the system's resolver gives them.
-    pub(crate) fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr> + use<>> {
+    pub fn resolve(&self) -> io::Result<impl Iterator<Item = SocketAddr> + use<>> {
         (self.host.as_str(), self.port).to_socket_addrs()
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for StratumUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
@@ -85,12 +85,12 @@ mod tests {
             ("stratum+tcp://127.0.0.1:1/", "127.0.0.1:1"),
             ("stratum+tcp://[::1]:65535", "[::1]:65535"),
         ] {
-            let server: Server = url.parse().expect(url);
+            let server: StratumUrl = url.parse().expect(url);
             assert_eq!(server.to_string(), shown);
         }
-        let tls: Server = "stratum+tls://a:1".parse().expect("a URL");
-        assert!(tls.tls() && Server::without_tls("stratum+tls://a:1").is_err());
-        assert!(Server::without_tls("stratum+tcp://a:1").is_ok());
+        let tls: StratumUrl = "stratum+tls://a:1".parse().expect("a URL");
+        assert!(tls.tls() && StratumUrl::without_tls("stratum+tls://a:1").is_err());
+        assert!(StratumUrl::without_tls("stratum+tcp://a:1").is_ok());
         for url in [
             "",
             "pool.example.com:3008",
@@ -105,7 +105,7 @@ mod tests {
             "stratum+tcp://user@a:1",
             "stratum+tcp://a/b:1",
         ] {
-            let error = url.parse::<Server>().expect_err(url);
+            let error = url.parse::<StratumUrl>().expect_err(url);
             let expected = "expected stratum+tcp://HOST:PORT or stratum+tls://HOST:PORT";
             assert_eq!(error, expected);
         }

@@ -8,25 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
-use super::links::Links;
-use super::process::Usage;
-use super::report::Latencies;
-use super::stop_on_signals;
-use super::sums::Kinds;
-use crate::cli::url::Server;
+use hstratum::stratum_url::StratumUrl;
+
+use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
+use crate::links::Links;
+use crate::process::Usage;
+use crate::report::Latencies;
+use crate::stop_on_signals;
+use crate::sums::Kinds;
 
 /// What every mode with such miners takes.
 #[derive(clap::Args)]
 #[group(id = "audience")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The server: stratum+tcp://HOST:PORT
-    #[arg(long, value_parser = Server::without_tls)]
-    pub(super) url: Server,
+    #[arg(long, value_parser = StratumUrl::without_tls)]
+    pub(crate) url: StratumUrl,
 
     /// Miners, each with a connection of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
-    pub(super) connections: u32,
+    pub(crate) connections: u32,
 
     /// Connections that are on their way to their first job at a time: a number, or all
     #[arg(long, value_name = "N", default_value = "128")]
@@ -43,15 +44,15 @@ pub(super) struct Args {
 
     /// Seconds to stay idle once all have work
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub(super) hold: u64,
+    pub(crate) hold: u64,
 
     /// The server's process: shows the processor time and memory that it uses
     #[arg(long)]
-    pub(super) pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
 
     /// Print JSON lines instead of a table
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// How many connections are opened together.
@@ -97,17 +98,17 @@ struct Came {
 }
 
 /// What became of the opening.
-pub(super) struct Gathered {
+pub(crate) struct Gathered {
     /// Until the last had work, or nobody was on the way any more.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
     /// What the server used before, and what it had used at the end.
-    pub(super) usage: Option<(Usage, Usage)>,
+    pub(crate) usage: Option<(Usage, Usage)>,
     /// Processor time of this process.
-    pub(super) load_cpu: Duration,
+    pub(crate) load_cpu: Duration,
 }
 
 /// See the module.
-pub(super) struct Audience {
+pub(crate) struct Audience {
     links: Links,
     seats: Vec<Seat>,
     accounts: usize,
@@ -120,14 +121,14 @@ pub(super) struct Audience {
     stop: Arc<AtomicBool>,
     ready: Vec<usize>,
     /// From the opening of a connection to its first job.
-    pub(super) latencies: Latencies,
+    pub(crate) latencies: Latencies,
     /// Why connections ended.
-    pub(super) ends: Kinds,
+    pub(crate) ends: Kinds,
 }
 
 impl Audience {
     /// None of them is connected yet.
-    pub(super) fn new(args: &Args) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
         let seats = args.connections as usize;
         Ok(Self {
             links: Links::to(&args.url, args.connections, args.sources)?,
@@ -146,22 +147,22 @@ impl Audience {
     }
 
     /// Miners that have work.
-    pub(super) fn listening(&self) -> usize {
+    pub(crate) fn listening(&self) -> usize {
         self.listening
     }
 
     /// Whether a signal has asked for the end.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     /// A look at the server, if its process is known.
-    pub(super) fn look_at_server(&self) -> anyhow::Result<Option<Usage>> {
+    pub(crate) fn look_at_server(&self) -> anyhow::Result<Option<Usage>> {
         self.pid.map(Usage::of).transpose()
     }
 
     /// Opens all connections and waits until each has work.
-    pub(super) fn gather(&mut self) -> anyhow::Result<Gathered> {
+    pub(crate) fn gather(&mut self) -> anyhow::Result<Gathered> {
         let before = self.look_at_server()?;
         let own_before = Usage::own()?;
         let begun = Instant::now();
@@ -193,7 +194,7 @@ impl Audience {
     }
 
     /// Reads what comes for so long.
-    pub(super) fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+    pub(crate) fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < time && !self.is_stopped() {
             self.listen(time.saturating_sub(begun.elapsed()), |_| {})?;
@@ -202,7 +203,7 @@ impl Audience {
     }
 
     /// Waits at most so long for something to come; says whom a job has reached.
-    pub(super) fn listen(
+    pub(crate) fn listen(
         &mut self,
         timeout: Duration,
         mut reached: impl FnMut(usize),

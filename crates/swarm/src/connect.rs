@@ -1,4 +1,4 @@
-//! `hstratum swarm connect`: how fast miners get work, and what a miner costs that does nothing.
+//! `hstratum-swarm connect`: how fast miners get work, and what a miner costs that does nothing.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::audience::{self, Audience, Gathered};
-use super::process::Usage;
+use crate::audience::{self, Audience, Gathered};
+use crate::process::Usage;
 
 /// Runs it, and prints the report.
-pub(super) fn run(args: &audience::Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &audience::Args) -> anyhow::Result<()> {
     let (_, arrival) = arrive(args)?;
     if args.json {
         println!("{}", arrival.to_json());
@@ -21,7 +21,7 @@ pub(super) fn run(args: &audience::Args) -> anyhow::Result<()> {
 }
 
 /// Connects everybody and holds them for as long as it is said.
-pub(super) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Arrival)> {
+pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Arrival)> {
     let mut audience = Audience::new(args)?;
     let gathered = audience.gather()?;
     audience.rest(Duration::from_secs(args.hold))?;
@@ -39,7 +39,7 @@ pub(super) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Arrival
 }
 
 /// What the coming has shown.
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     connections: u32,
     /// Miners with work after the rest.
     ready: usize,
@@ -52,7 +52,7 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Everybody must be there, or nothing was measured.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         let (ready, connections) = (self.ready, self.connections);
         ensure!(
             ready == connections as usize,
@@ -71,7 +71,7 @@ impl Arrival {
     }
 
     /// For scripts.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut all = json!({
             "kind": "connect",
             "connections": self.connections,
@@ -99,7 +99,7 @@ impl Arrival {
     }
 
     /// For people.
-    pub(super) fn to_table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let mut text = String::new();
         self.write_table(&mut text)
             .expect("a text takes everything");
@@ -146,6 +146,6 @@ impl Arrival {
 }
 
 /// Microseconds.
-pub(super) fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

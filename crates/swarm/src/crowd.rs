@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use hstratum_core::wire::client::Failure;
 
-use super::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
-use super::links::Links;
-use super::miner::{Answer, Miner, Sent};
-use super::sums::Kinds;
+use crate::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
+use crate::links::Links;
+use crate::miner::{Answer, Miner, Sent};
+use crate::sums::Kinds;
 
 /// What becomes of a connection that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     /// It stays so.
     Forgotten,
     /// It is opened again, with its session's id, until it works.
@@ -22,7 +22,7 @@ pub(super) enum Lost {
 }
 
 /// What the mode is told, with the account that it concerns.
-pub(super) enum Told {
+pub(crate) enum Told {
     /// A share was answered.
     Answered(Answer),
     /// A share will never be.
@@ -44,9 +44,9 @@ enum Seat {
 }
 
 /// See the module. A miner is named by its seat.
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     links: Links,
-    pub(super) miners: Vec<Miner>,
+    pub(crate) miners: Vec<Miner>,
     seats: Vec<Seat>,
     /// How often each seat's connection has ended before it had work, in a row.
     failures: Vec<u32>,
@@ -57,14 +57,14 @@ pub(super) struct Crowd {
     opening: usize,
     working: usize,
     /// Connections lost after they had work.
-    pub(super) losses: u64,
+    pub(crate) losses: u64,
     /// Why connections ended.
-    pub(super) ends: Kinds,
+    pub(crate) ends: Kinds,
 }
 
 impl Crowd {
     /// Miners that have not connected yet.
-    pub(super) fn new(links: Links, miners: Vec<Miner>, lost: Lost) -> Self {
+    pub(crate) fn new(links: Links, miners: Vec<Miner>, lost: Lost) -> Self {
         let now = Instant::now();
         Self {
             links,
@@ -82,27 +82,27 @@ impl Crowd {
     }
 
     /// Miners that have work.
-    pub(super) fn working(&self) -> usize {
+    pub(crate) fn working(&self) -> usize {
         self.working
     }
 
     /// Connections that are open or being opened.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.working + self.opening
     }
 
     /// Whether no connection is open and none will be.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.open() == 0 && self.due.is_empty()
     }
 
     /// Whether nobody waits for work any more.
-    pub(super) fn is_gathered(&self) -> bool {
+    pub(crate) fn is_gathered(&self) -> bool {
         self.opening == 0 && self.due.is_empty()
     }
 
     /// Waits for the server, at most so long; reads what came, and says who was concerned.
-    pub(super) fn turn(
+    pub(crate) fn turn(
         &mut self,
         timeout: Duration,
         seats: &mut Vec<usize>,
@@ -124,7 +124,7 @@ impl Crowd {
 
     /// Has a miner put lines into its connection's buffer; they leave with [`Self::flush`]. `None`
     /// if the miner has no work.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         &mut self,
         seat: usize,
         write: impl FnOnce(&mut Miner, &mut Vec<u8>) -> T,
@@ -137,7 +137,7 @@ impl Crowd {
     }
 
     /// Sends what is in the buffer.
-    pub(super) fn flush(&mut self, seat: usize) {
+    pub(crate) fn flush(&mut self, seat: usize) {
         // Replies may have come before the end: the next turn reads them.
         if self.links.flush(seat).is_err() {
             self.again.push(seat);

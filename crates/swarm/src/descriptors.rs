@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const OTHERS: u64 = 32;
 
 /// Room for so many connections, or an error that says how many there may be.
-pub(super) fn raise(connections: u32) -> anyhow::Result<()> {
+pub(crate) fn raise(connections: u32) -> anyhow::Result<()> {
     let needed = u64::from(connections) + OTHERS;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
@@ -22,7 +22,7 @@ pub(super) fn raise(connections: u32) -> anyhow::Result<()> {
 }
 
 /// As many as the system allows.
-pub(super) fn raise_to_most() -> anyhow::Result<()> {
+pub(crate) fn raise_to_most() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     set(limit.maximum, limit.maximum)
 }

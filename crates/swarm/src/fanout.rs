@@ -1,20 +1,20 @@
-//! `hstratum swarm fanout`: how long a new job takes to all miners, who are logged in and idle.
+//! `hstratum-swarm fanout`: how long a new job takes to all miners, who are logged in and idle.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::audience::{self, Audience};
-use super::connect::{arrive, micros};
-use super::limits::{FANOUT, FANOUT_REST, ROUNDS_MAX};
-use super::process::Usage;
-use super::report::Latencies;
-use super::trigger::{self, Trigger};
+use crate::audience::{self, Audience};
+use crate::connect::{arrive, micros};
+use crate::limits::{FANOUT, FANOUT_REST, ROUNDS_MAX};
+use crate::process::Usage;
+use crate::report::Latencies;
+use crate::trigger::{self, Trigger};
 
-/// What `hstratum swarm fanout` takes.
+/// What `hstratum-swarm fanout` takes.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     audience: audience::Args,
 
@@ -37,7 +37,7 @@ struct Round {
 }
 
 /// Runs it, and prints the report.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let trigger = Trigger::new(&args.trigger)?;
     let (mut audience, arrival) = arrive(&args.audience)?;
     if args.audience.json {

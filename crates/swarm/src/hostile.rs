@@ -1,7 +1,7 @@
-//! `hstratum swarm hostile`: connections that do what no miner does, to run beside honest ones.
+//! `hstratum-swarm hostile`: connections that do what no miner does, to run beside honest ones.
 //!
 //! Only against a server on this machine. What it costs honest miners is for them to tell, in
-//! `swarm submit`; here is how often the abuse was tried, and what the server did about it.
+//! `submit`; here is how often the abuse was tried, and what the server did about it.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use hstratum::stratum_url::StratumUrl;
 
-use super::limits::{CONNECTIONS_MAX, HOSTILE_TURN, IDLE, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
-use super::links::Links;
-use super::process::Usage;
-use super::stop_on_signals;
-use super::sums::Kinds;
-use crate::cli::url::Server;
+use crate::limits::{CONNECTIONS_MAX, HOSTILE_TURN, IDLE, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
+use crate::links::Links;
+use crate::process::Usage;
+use crate::stop_on_signals;
+use crate::sums::Kinds;
 
-/// What `hstratum swarm hostile` takes.
+/// What `hstratum-swarm hostile` takes.
 #[derive(clap::Args)]
 #[group(id = "hostile")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The server, on this machine: stratum+tcp://HOST:PORT
-    #[arg(long, value_parser = Server::without_tls)]
-    url: Server,
+    #[arg(long, value_parser = StratumUrl::without_tls)]
+    url: StratumUrl,
 
     /// Connections, spread over the kinds of abuse
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
@@ -137,7 +137,7 @@ struct Crowd {
 }
 
 /// Runs it, and prints the report.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let addresses = args.url.resolve();
     let mut addresses = addresses.with_context(|| format!("failed to find {}", args.url))?;
     ensure!(

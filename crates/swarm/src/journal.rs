@@ -16,13 +16,13 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 /// See the module. Without a path it is nowhere.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     file: Option<(File, PathBuf)>,
 }
 
 impl Journal {
     /// Goes on at the end of what is there.
-    pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let open = |path: &Path| {
             let file = OpenOptions::new().create(true).append(true).open(path);
             let file = file.with_context(|| format!("failed to open {path:?}"))?;
@@ -33,12 +33,12 @@ impl Journal {
     }
 
     /// Whether anybody reads it.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.file.is_some()
     }
 
     /// Appends objects, each with its `kind` and the time in unix milliseconds.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         kind: &str,
         objects: impl IntoIterator<Item = Value>,

@@ -20,8 +20,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Socket, Type};
 
-use super::descriptors;
-use super::limits::{BACKLOG, EVENTS, READ_BYTES};
+use crate::descriptors;
+use crate::limits::{BACKLOG, EVENTS, READ_BYTES};
 
 /// Every hash is a share, and none is a block.
 const DIFFICULTY: f64 = 1e-10;

@@ -11,10 +11,10 @@ use anyhow::{Context, anyhow};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
+use hstratum::stratum_url::StratumUrl;
 
-use super::descriptors;
-use super::limits::{EVENTS, LINE_BYTES_MAX, READ_BYTES};
-use crate::cli::url::Server;
+use crate::descriptors;
+use crate::limits::{EVENTS, LINE_BYTES_MAX, READ_BYTES};
 
 /// Of 127.0.0.0/8, those that connections come from; a whole number of /24 keeps them apart from
 /// what else is on loopback.
@@ -22,7 +22,7 @@ const SOURCES_FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 const SOURCES_MAX: u32 = 1 << 16;
 
 /// See the module.
-pub(super) struct Links {
+pub(crate) struct Links {
     poll: Poll,
     events: Events,
     server: SocketAddr,
@@ -46,8 +46,8 @@ struct Link {
 impl Links {
     /// Seats for so many connections to a server, none open, and the descriptors for them. Without
     /// a number of sources each connection has one of its own.
-    pub(super) fn to(
-        server: &Server,
+    pub(crate) fn to(
+        server: &StratumUrl,
         connections: u32,
         sources: Option<u32>,
     ) -> anyhow::Result<Self> {
@@ -79,7 +79,7 @@ impl Links {
     }
 
     /// Begins to connect. What is queued leaves once that is done.
-    pub(super) fn open(&mut self, seat: usize) -> io::Result<()> {
+    pub(crate) fn open(&mut self, seat: usize) -> io::Result<()> {
         let socket = Socket::new(Domain::for_address(self.server), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -107,17 +107,17 @@ impl Links {
     }
 
     /// Closes; what was queued is lost.
-    pub(super) fn close(&mut self, seat: usize) {
+    pub(crate) fn close(&mut self, seat: usize) {
         self.links[seat] = None;
     }
 
     /// Where to put what is to be sent; `None` on a seat that is not open. [`Self::flush`] sends.
-    pub(super) fn out(&mut self, seat: usize) -> Option<&mut Vec<u8>> {
+    pub(crate) fn out(&mut self, seat: usize) -> Option<&mut Vec<u8>> {
         self.links[seat].as_mut().map(|link| &mut link.out)
     }
 
     /// Writes as much as the system takes; the rest follows when it takes more.
-    pub(super) fn flush(&mut self, seat: usize) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, seat: usize) -> io::Result<()> {
         match &mut self.links[seat] {
             Some(link) => link.flush(),
             None => Ok(()),
@@ -125,7 +125,7 @@ impl Links {
     }
 
     /// Waits until something has happened on some seats, and adds those to `seats`.
-    pub(super) fn wait(&mut self, timeout: Duration, seats: &mut Vec<usize>) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, timeout: Duration, seats: &mut Vec<usize>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             done => done?,
@@ -142,7 +142,7 @@ impl Links {
 
     /// Writes what is queued and reads what is there, line by line without the newline. An error
     /// is the end of the connection; lines before it have been given.
-    pub(super) fn exchange(&mut self, seat: usize, take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn exchange(&mut self, seat: usize, take: impl FnMut(&[u8])) -> io::Result<()> {
         match &mut self.links[seat] {
             Some(link) => link.exchange(&mut self.scratch, take),
             None => Ok(()),

@@ -1,8 +1,13 @@
-//! `hstratum swarm`: many simulated miners in one thread.
+//! `hstratum-swarm`: many simulated miners in one thread, to see what a server bears and whether it counts
+//! right.
 //!
 //! `links` has the sockets, `miner` what one miner knows, `sums` what became of the shares,
 //! `report` and `journal` what is told of it; `audience` has miners that only listen. Each mode is a
 //! file that drives these. `limit` is no miner: it is the server to compare others with.
+//!
+//! No part of what is published: `bench/` and `lab/` run it.
+
+#![forbid(unsafe_code)]
 
 mod audience;
 mod connect;
@@ -23,18 +28,25 @@ mod sums;
 mod tally;
 mod trigger;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// What `hstratum swarm` takes.
-#[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
-pub(crate) struct Args {
+/// Many simulated miners at once: to see what a server bears, and whether it counts right.
+#[derive(Parser)]
+#[command(
+    name = "hstratum-swarm",
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true
+)]
+struct Args {
     /// Be the least that a server can be there, as a yardstick: for nothing else
     #[arg(long, value_name = "HOST:PORT")]
     limit_server: Option<SocketAddr>,
@@ -55,8 +67,20 @@ enum Mode {
     Hostile(hostile::Args),
 }
 
+/// Runs what the arguments name. A failure is one line and exit code 1.
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // That nobody reads it changes nothing.
+            let _ = writeln!(io::stderr(), "hstratum-swarm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs one mode to its end.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(address) = args.limit_server {
         return limit::run(address);
     }

@@ -19,28 +19,28 @@ const FIRST_ID: u64 = 10_000_000;
 
 /// A share on its way.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     id: u64,
     /// When it was, or should have been, sent.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     /// What it is credited with.
-    pub(super) difficulty: Difficulty,
+    pub(crate) difficulty: Difficulty,
     /// Its hash, if that is a block.
-    pub(super) block: Option<Hash>,
+    pub(crate) block: Option<Hash>,
 }
 
 /// An answer to a submit.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
-    pub(super) sent: Sent,
-    pub(super) verdict: Result<(), Refusal>,
+pub(crate) struct Answer {
+    pub(crate) sent: Sent,
+    pub(crate) verdict: Result<(), Refusal>,
     /// Whether it came in its turn.
-    pub(super) order: Order,
+    pub(crate) order: Order,
 }
 
 /// Whether a reply came in the order of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// It did.
     InTurn,
     /// Another should have come first.
@@ -49,7 +49,7 @@ pub(super) enum Order {
 
 /// What to do with hashes that are blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blocks {
+pub(crate) enum Blocks {
     /// Look for another: on regtest every second hash is one.
     Skip,
     /// Submit them as any share.
@@ -58,7 +58,7 @@ pub(super) enum Blocks {
 
 /// How much is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hashing {
+pub(crate) enum Hashing {
     /// Until a share is found, at most so many hashes at a time.
     AtMost(u32),
     /// Not at all: every hash is a share.
@@ -67,7 +67,7 @@ pub(super) enum Hashing {
 
 /// What came of trying to submit.
 #[derive(Debug, PartialEq)]
-pub(super) enum Tried {
+pub(crate) enum Tried {
     /// The share is in the buffer; its hash, if that is a block.
     Sent(Option<Hash>),
     /// Not found yet: try again.
@@ -77,11 +77,11 @@ pub(super) enum Tried {
 }
 
 /// See the module.
-pub(super) struct Miner {
+pub(crate) struct Miner {
     client: Client,
     user: String,
     /// Which account's its shares are.
-    pub(super) account: usize,
+    pub(crate) account: usize,
     work: Option<Arc<Work>>,
     /// The middle of a submit's line, from the id to the numbers, for the current work.
     middle: Vec<u8>,
@@ -95,7 +95,7 @@ pub(super) struct Miner {
 }
 
 impl Miner {
-    pub(super) fn new(user: &str, password: &str, account: usize) -> Self {
+    pub(crate) fn new(user: &str, password: &str, account: usize) -> Self {
         Self {
             client: Client::new(user, password),
             user: user.to_owned(),
@@ -111,29 +111,29 @@ impl Miner {
     }
 
     /// The lines that begin a connection.
-    pub(super) fn connect(&mut self) -> String {
+    pub(crate) fn connect(&mut self) -> String {
         self.forget_work();
         self.client.connect().concat()
     }
 
     /// The connection is gone: the shares that nobody answered.
-    pub(super) fn disconnect(&mut self) -> impl Iterator<Item = Sent> + '_ {
+    pub(crate) fn disconnect(&mut self) -> impl Iterator<Item = Sent> + '_ {
         self.forget_work();
         self.outstanding.drain(..)
     }
 
     /// How many shares wait for an answer.
-    pub(super) fn outstanding(&self) -> usize {
+    pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
     /// The shares that wait for an answer.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Sent> {
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Sent> {
         self.outstanding.iter()
     }
 
     /// What it hashes; nothing before it is logged in.
-    pub(super) fn work(&self) -> Option<&Arc<Work>> {
+    pub(crate) fn work(&self) -> Option<&Arc<Work>> {
         self.work.as_ref()
     }
 
@@ -142,7 +142,7 @@ impl Miner {
     /// # Errors
     ///
     /// When the connection is of no more use.
-    pub(super) fn handle_line(&mut self, line: &[u8]) -> Result<Option<Answer>, Failure> {
+    pub(crate) fn handle_line(&mut self, line: &[u8]) -> Result<Option<Answer>, Failure> {
         if let Some((id, verdict)) = parse_answer(line) {
             return Ok(self.answered(id, verdict));
         }
@@ -164,7 +164,7 @@ impl Miner {
     }
 
     /// Finds so many shares that are no blocks for later, or as many as so many hashes give.
-    pub(super) fn prepare(&mut self, shares: usize, hashes: u64) {
+    pub(crate) fn prepare(&mut self, shares: usize, hashes: u64) {
         let Some(work) = self.work.clone() else {
             return;
         };
@@ -181,7 +181,7 @@ impl Miner {
     }
 
     /// Looks for a share and puts the line that submits it into `out`.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &mut self,
         hashing: Hashing,
         blocks: Blocks,

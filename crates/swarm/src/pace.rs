@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A rate that begins at some time and never waits for the server.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     begun: Instant,
     /// Shares a second.
     rate: u32,
@@ -14,7 +14,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(begun: Instant, rate: u32) -> Self {
+    pub(crate) fn new(begun: Instant, rate: u32) -> Self {
         Self {
             begun,
             rate,
@@ -32,32 +32,32 @@ impl Pace {
     }
 
     /// When the next share was due, if it is.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         Some(self.at()).filter(|at| *at <= now)
     }
 
-    pub(super) fn until_due(&self, now: Instant) -> Duration {
+    pub(crate) fn until_due(&self, now: Instant) -> Duration {
         self.at().saturating_duration_since(now)
     }
 
     /// The miner whose turn it is, counted on without end.
-    pub(super) fn turn(&self) -> usize {
+    pub(crate) fn turn(&self) -> usize {
         self.turn
     }
 
     /// The share that is due has been sent.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.next += 1;
         self.turn = self.turn.wrapping_add(1);
     }
 
     /// The miner whose turn it is cannot send: the next one shall.
-    pub(super) fn pass_over(&mut self) {
+    pub(crate) fn pass_over(&mut self) {
         self.turn = self.turn.wrapping_add(1);
     }
 
     /// Nobody can send: what is due will not be sent.
-    pub(super) fn skip(&mut self, now: Instant) {
+    pub(crate) fn skip(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.begun);
         let due = (elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000) as u64;
         self.skipped += due.saturating_sub(self.next);
@@ -65,7 +65,7 @@ impl Pace {
     }
 
     /// Shares that nobody could send.
-    pub(super) fn skipped(&self) -> u64 {
+    pub(crate) fn skipped(&self) -> u64 {
         self.skipped
     }
 }

@@ -14,18 +14,18 @@ const THREADS: &str = "hstratum";
 
 /// One look at a process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Processor time of all its threads, in user and kernel mode.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Of that, what hstratum's own threads have used; zero in a process without such threads.
-    pub(super) threads_cpu: Duration,
+    pub(crate) threads_cpu: Duration,
     /// Resident memory in bytes.
-    pub(super) resident_bytes: u64,
+    pub(crate) resident_bytes: u64,
 }
 
 impl Usage {
     /// Looks at a process.
-    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let read = |path: String| {
             fs::read_to_string(&path).with_context(|| format!("failed to read {path:?}"))
         };
@@ -64,12 +64,12 @@ impl Usage {
 
 impl Usage {
     /// Looks at this process.
-    pub(super) fn own() -> anyhow::Result<Self> {
+    pub(crate) fn own() -> anyhow::Result<Self> {
         Self::of(std::process::id())
     }
 
     /// The time used since an earlier look, and the memory now.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(earlier.cpu),
             threads_cpu: self.threads_cpu.saturating_sub(earlier.threads_cpu),

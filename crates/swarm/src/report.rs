@@ -6,38 +6,38 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::limits::{LATENCY_MAX, ROWS_MAX};
-use super::process::Usage;
-use super::sums::{Kinds, Sums};
+use crate::limits::{LATENCY_MAX, ROWS_MAX};
+use crate::process::Usage;
+use crate::sums::{Kinds, Sums};
 
 /// How long replies took.
-pub(super) struct Latencies {
+pub(crate) struct Latencies {
     /// Microseconds.
     histogram: Histogram<u64>,
 }
 
 impl Latencies {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let most = LATENCY_MAX.as_micros() as u64;
         let histogram = Histogram::new_with_bounds(1, most, 3).expect("good bounds");
         Self { histogram }
     }
 
-    pub(super) fn add(&mut self, latency: Duration) {
+    pub(crate) fn add(&mut self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(micros);
     }
 
     /// Milliseconds that this part of the replies took at most.
-    pub(super) fn at(&self, quantile: f64) -> f64 {
+    pub(crate) fn at(&self, quantile: f64) -> f64 {
         self.histogram.value_at_quantile(quantile) as f64 / 1e3
     }
 
-    pub(super) fn max(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.histogram.max() as f64 / 1e3
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "p50": self.at(0.5),
             "p90": self.at(0.9),
@@ -48,28 +48,28 @@ impl Latencies {
 }
 
 /// What a run has shown.
-pub(super) struct Report<'a> {
-    pub(super) connections: usize,
+pub(crate) struct Report<'a> {
+    pub(crate) connections: usize,
     /// Miners that had work when submitting began, and how long that took.
-    pub(super) ready: usize,
-    pub(super) gathering: Duration,
+    pub(crate) ready: usize,
+    pub(crate) gathering: Duration,
     /// How long was submitted, and the shares acknowledged in that time.
-    pub(super) submitting: Duration,
-    pub(super) acknowledged: u64,
+    pub(crate) submitting: Duration,
+    pub(crate) acknowledged: u64,
     /// Shares that a given rate asked for while nobody could send them.
-    pub(super) skipped: u64,
-    pub(super) out_of_order: u64,
-    pub(super) latencies: &'a Latencies,
+    pub(crate) skipped: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) latencies: &'a Latencies,
     /// What the server used while shares were submitted, and at the end.
-    pub(super) usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// Processor time of this process in that time: near all of it, the server was not the limit.
-    pub(super) load_cpu: Duration,
-    pub(super) refusals: &'a Kinds,
+    pub(crate) load_cpu: Duration,
+    pub(crate) refusals: &'a Kinds,
     /// Connections lost after they had work.
-    pub(super) losses: u64,
-    pub(super) ends: &'a Kinds,
+    pub(crate) losses: u64,
+    pub(crate) ends: &'a Kinds,
     /// Names and sums.
-    pub(super) accounts: &'a [(String, Sums)],
+    pub(crate) accounts: &'a [(String, Sums)],
 }
 
 impl Report<'_> {
@@ -90,7 +90,7 @@ impl Report<'_> {
     }
 
     /// One line an account, then one for all.
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut lines = String::new();
         for (name, sums) in self.accounts {
             let mut account = sums.to_json();
@@ -124,7 +124,7 @@ impl Report<'_> {
     }
 
     /// For people.
-    pub(super) fn to_table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let mut text = String::new();
         self.write_table(&mut text)
             .expect("a text takes everything");

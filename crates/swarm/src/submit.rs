@@ -1,4 +1,4 @@
-//! `hstratum swarm submit`: miners that submit real shares, and an exact account of what became of
+//! `hstratum-swarm submit`: miners that submit real shares, and an exact account of what became of
 //! each. What is acknowledged here must be in the server's ledger; what is refused must not be;
 //! what is unanswered may be.
 //!
@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
 use serde_json::json;
+use hstratum::stratum_url::StratumUrl;
 
-use super::crowd::{Crowd, Lost};
-use super::journal::Journal;
-use super::limits::{
+use crate::crowd::{Crowd, Lost};
+use crate::journal::Journal;
+use crate::limits::{
     AHEAD_MAX, CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX,
     PACED_PER_TURN, PROGRESS, SPINNING,
 };
-use super::links::Links;
-use super::miner::{Blocks, Hashing, Miner, Tried};
-use super::pace::Pace;
-use super::process::Usage;
-use super::report::Report;
-use super::stop_on_signals;
-use super::tally::Tally;
-use crate::cli::url::Server;
+use crate::links::Links;
+use crate::miner::{Blocks, Hashing, Miner, Tried};
+use crate::pace::Pace;
+use crate::process::Usage;
+use crate::report::Report;
+use crate::stop_on_signals;
+use crate::tally::Tally;
 
-/// What `hstratum swarm submit` takes.
+/// What `hstratum-swarm submit` takes.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The server: stratum+tcp://HOST:PORT
-    #[arg(long, value_parser = Server::without_tls)]
-    url: Server,
+    #[arg(long, value_parser = StratumUrl::without_tls)]
+    url: StratumUrl,
 
     /// Miners, each with a connection of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
@@ -103,7 +103,7 @@ pub(super) struct Args {
 }
 
 /// Runs to the end that the arguments or a signal set, and prints the report.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut swarm = Swarm::new(args, stop_on_signals()?)?;
     let gathering = swarm.gather()?;
     swarm.prepare();

@@ -9,27 +9,27 @@ use hstratum_core::units::Difficulty;
 use hstratum_core::wire::client::Refusal;
 use serde_json::{Value, json};
 
-use super::limits::KINDS_MAX;
+use crate::limits::KINDS_MAX;
 
 /// Shares by the difficulty they are credited with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Work {
+pub(crate) struct Work {
     /// By the bits of the difficulty: those of positive numbers are in their order.
     counts: BTreeMap<u64, u64>,
 }
 
 impl Work {
-    pub(super) fn add(&mut self, difficulty: Difficulty) {
+    pub(crate) fn add(&mut self, difficulty: Difficulty) {
         *self.counts.entry(difficulty.get().to_bits()).or_default() += 1;
     }
 
     /// How many shares.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.counts.values().sum()
     }
 
     /// Their difficulties' sum, from the smallest up.
-    pub(super) fn difficulty(&self) -> f64 {
+    pub(crate) fn difficulty(&self) -> f64 {
         let parts = self.counts.iter();
         parts
             .map(|(&bits, &count)| f64::from_bits(bits) * count as f64)
@@ -43,7 +43,7 @@ impl Work {
     }
 
     /// `[[difficulty, count], …]`
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let parts = self.counts.iter();
         parts
             .map(|(&bits, &count)| json!([f64::from_bits(bits), count]))
@@ -53,24 +53,24 @@ impl Work {
 
 /// What became of an account's shares.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sums {
+pub(crate) struct Sums {
     /// All shares sent.
-    pub(super) submitted: u64,
+    pub(crate) submitted: u64,
     /// Shares that the server said yes to.
-    pub(super) acknowledged: Work,
+    pub(crate) acknowledged: Work,
     /// Shares that the server said no to, by code.
-    pub(super) refused: BTreeMap<i64, u64>,
+    pub(crate) refused: BTreeMap<i64, u64>,
     /// Shares whose connection, or the run, ended before the answer came: nobody knows.
-    pub(super) unanswered: Work,
+    pub(crate) unanswered: Work,
 }
 
 impl Sums {
     /// Shares that the server said no to.
-    pub(super) fn refusals(&self) -> u64 {
+    pub(crate) fn refusals(&self) -> u64 {
         self.refused.values().sum()
     }
 
-    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
         if self.refused.len() < KINDS_MAX || self.refused.contains_key(&refusal.code) {
             *self.refused.entry(refusal.code).or_default() += 1;
         } else {
@@ -80,7 +80,7 @@ impl Sums {
     }
 
     /// Adds another account's.
-    pub(super) fn add_all(&mut self, other: &Self) {
+    pub(crate) fn add_all(&mut self, other: &Self) {
         self.submitted += other.submitted;
         self.acknowledged.add_all(&other.acknowledged);
         self.unanswered.add_all(&other.unanswered);
@@ -90,7 +90,7 @@ impl Sums {
     }
 
     /// For scripts.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "submitted": self.submitted,
             "acknowledged": self.acknowledged.to_json(),
@@ -102,12 +102,12 @@ impl Sums {
 
 /// Texts and how often each came; beyond a limit, all others together.
 #[derive(Debug, Default)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     counts: BTreeMap<String, u64>,
 }
 
 impl Kinds {
-    pub(super) fn add(&mut self, text: String) {
+    pub(crate) fn add(&mut self, text: String) {
         let is_known = self.counts.contains_key(&text);
         let kind = if is_known || self.counts.len() < KINDS_MAX {
             text
@@ -117,11 +117,11 @@ impl Kinds {
         *self.counts.entry(kind).or_default() += 1;
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.counts.iter().map(|(text, &count)| (&**text, count))
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!(self.counts)
     }
 }

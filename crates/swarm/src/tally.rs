@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::crowd::Told;
-use super::journal::Journal;
-use super::miner::{Answer, Miner, Order, Sent};
-use super::report::Latencies;
-use super::sums::{Kinds, Sums, Work};
+use crate::crowd::Told;
+use crate::journal::Journal;
+use crate::miner::{Answer, Miner, Order, Sent};
+use crate::report::Latencies;
+use crate::sums::{Kinds, Sums, Work};
 
 /// See the module.
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Names and sums.
-    pub(super) accounts: Vec<(String, Sums)>,
+    pub(crate) accounts: Vec<(String, Sums)>,
     /// Accounts that lost a connection since the journal was told of them.
     changed: Vec<bool>,
     /// Answers to blocks that the journal has not been told of.
@@ -23,14 +23,14 @@ pub(super) struct Tally {
     refused: u64,
     unanswered: u64,
     /// Replies that came before one that was due earlier.
-    pub(super) out_of_order: u64,
-    pub(super) latencies: Latencies,
+    pub(crate) out_of_order: u64,
+    pub(crate) latencies: Latencies,
     /// What the server said to refused shares.
-    pub(super) refusals: Kinds,
+    pub(crate) refusals: Kinds,
 }
 
 impl Tally {
-    pub(super) fn new(names: Vec<String>) -> Self {
+    pub(crate) fn new(names: Vec<String>) -> Self {
         let accounts = names.into_iter().map(|name| (name, Sums::default()));
         let accounts: Vec<_> = accounts.collect();
         Self {
@@ -48,26 +48,26 @@ impl Tally {
     }
 
     /// A share has been sent.
-    pub(super) fn submit(&mut self, account: usize) {
+    pub(crate) fn submit(&mut self, account: usize) {
         self.submitted += 1;
         self.accounts[account].1.submitted += 1;
     }
 
-    pub(super) fn submitted(&self) -> u64 {
+    pub(crate) fn submitted(&self) -> u64 {
         self.submitted
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
     /// Shares that may still be answered.
-    pub(super) fn outstanding(&self) -> u64 {
+    pub(crate) fn outstanding(&self) -> u64 {
         self.submitted - self.acknowledged - self.refused - self.unanswered
     }
 
     /// Counts what the crowd tells.
-    pub(super) fn take(&mut self, account: usize, told: Told) {
+    pub(crate) fn take(&mut self, account: usize, told: Told) {
         match told {
             Told::Answered(answer) => self.answer(account, answer),
             Told::Unanswered(sent) => self.give_up(account, &sent),
@@ -76,7 +76,7 @@ impl Tally {
     }
 
     /// A share will not be answered any more.
-    pub(super) fn give_up(&mut self, account: usize, sent: &Sent) {
+    pub(crate) fn give_up(&mut self, account: usize, sent: &Sent) {
         self.unanswered += 1;
         self.accounts[account].1.unanswered.add(sent.difficulty);
     }
@@ -106,7 +106,7 @@ impl Tally {
     }
 
     /// Tells the journal what the server said to blocks.
-    pub(super) fn write_answers(&mut self, journal: &mut Journal) -> anyhow::Result<()> {
+    pub(crate) fn write_answers(&mut self, journal: &mut Journal) -> anyhow::Result<()> {
         if self.answers.is_empty() {
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Tally {
     }
 
     /// Tells the journal of accounts that lost a connection.
-    pub(super) fn write_changed(
+    pub(crate) fn write_changed(
         &mut self,
         miners: &[Miner],
         journal: &mut Journal,
@@ -136,7 +136,7 @@ impl Tally {
     }
 
     /// Tells the journal of all accounts, at the end.
-    pub(super) fn write_all(&self, journal: &mut Journal) -> anyhow::Result<()> {
+    pub(crate) fn write_all(&self, journal: &mut Journal) -> anyhow::Result<()> {
         let lines = (0..self.accounts.len()).map(|account| self.line(account, &Work::default()));
         journal.write("account", lines)
     }
@@ -150,7 +150,7 @@ impl Tally {
     }
 
     /// All accounts together.
-    pub(super) fn progress(&self) -> Value {
+    pub(crate) fn progress(&self) -> Value {
         json!({
             "submitted": self.submitted,
             "acknowledged": self.acknowledged,

@@ -9,7 +9,7 @@ use hstratum::payout::hsd::{Node, Patience, Secret, Url};
 use hstratum_core::chain::address::Network;
 
 /// The node's API key.
-pub(super) const KEY: &str = "HSTRATUM_NODE_API_KEY";
+pub(crate) const KEY: &str = "HSTRATUM_NODE_API_KEY";
 
 /// An address of regtest that nobody has the key of.
 const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
@@ -17,7 +17,7 @@ const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
 /// What every such mode takes: one of these.
 #[derive(clap::Args)]
 #[group(id = "cause", required = true, multiple = false)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Connect there for a new job, as the limit server has it
     #[arg(long, value_name = "HOST:PORT")]
     trigger: Option<SocketAddr>,
@@ -28,13 +28,13 @@ pub(super) struct Args {
 }
 
 /// See the module.
-pub(super) enum Trigger {
+pub(crate) enum Trigger {
     Port(SocketAddr),
     Node(Url, Option<Secret>),
 }
 
 impl Trigger {
-    pub(super) fn new(args: &Args) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
         match (args.trigger, &args.node_url) {
             (Some(address), _) => Ok(Self::Port(address)),
             (None, Some(url)) => {
@@ -47,7 +47,7 @@ impl Trigger {
 
     /// Pulls it; the time is that before. What is left of it goes on in a thread, since miners must
     /// be listened to meanwhile.
-    pub(super) fn pull(&self) -> anyhow::Result<(Instant, Pulled)> {
+    pub(crate) fn pull(&self) -> anyhow::Result<(Instant, Pulled)> {
         let begun = Instant::now();
         let pulled = match self {
             Self::Port(address) => {
@@ -67,14 +67,14 @@ impl Trigger {
 }
 
 /// A trigger that was pulled.
-pub(super) enum Pulled {
+pub(crate) enum Pulled {
     Connected(TcpStream),
     Asked(JoinHandle<anyhow::Result<()>>),
 }
 
 impl Pulled {
     /// Waits until it is done.
-    pub(super) fn wait(self) -> anyhow::Result<()> {
+    pub(crate) fn wait(self) -> anyhow::Result<()> {
         match self {
             Self::Connected(socket) => {
                 drop(socket);

@@ -6,7 +6,7 @@ use hstratum::ledger_tools::{Activity, Place, RATE_SPANS_S, Report, report};
 use serde_json::{Value, json};
 
 use super::now_unix_s;
-use crate::cli::terminal::{Table, hns, print, print_json, shown};
+use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::counted::counted;
 
 /// The names of [`RATE_SPANS_S`].

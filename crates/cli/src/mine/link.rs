@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use hstratum::client_tls::Wire;
+use hstratum::stratum_url::StratumUrl;
 
 use super::Event;
-use crate::cli::url::Server;
-use hstratum::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,13 +28,13 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 /// An open connection; dropping it closes it and ends its reader.
 pub(super) struct Link {
     wire: Wire,
-    server: Server,
+    server: StratumUrl,
 }
 
 impl Link {
     /// Connects, and has what is received sent as events under this number.
     pub(super) fn open(
-        server: &Server,
+        server: &StratumUrl,
         number: u64,
         events: &SyncSender<Event>,
     ) -> anyhow::Result<Self> {
@@ -72,7 +72,7 @@ impl Drop for Link {
     }
 }
 
-fn connect(server: &Server) -> io::Result<TcpStream> {
+fn connect(server: &StratumUrl) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
     for address in server.resolve()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
@@ -89,7 +89,7 @@ fn connect(server: &Server) -> io::Result<TcpStream> {
 }
 
 /// Ends with the connection, or with the receiver of events.
-fn run_reading(wire: Wire, server: &Server, number: u64, events: &SyncSender<Event>) {
+fn run_reading(wire: Wire, server: &StratumUrl, number: u64, events: &SyncSender<Event>) {
     let mut reader = BufReader::new(wire);
     let mut has_read = false;
     loop {

@@ -10,7 +10,7 @@ use hstratum::sql::Db;
 use serde_json::{Value, json};
 
 use super::{FleetArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
-use crate::cli::terminal::{Table, hns, print, print_json, shown};
+use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
 use super::{FleetArgs, LedgerArgs, TermsArgs};
-use crate::cli::terminal::{Table, hns, print, print_json, shown};
+use crate::terminal::{Table, hns, print, print_json, shown};
 
 pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
 const WALLET_KEY: &str = "HSTRATUM_WALLET_API_KEY";

@@ -9,16 +9,17 @@ use std::str::FromStr;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
+use hstratum::config::TlsFiles;
+use hstratum::limits::LISTENERS_MAX;
+use hstratum::net::cidr::AddressRange;
+use hstratum::net::listener::{self, Encryption, ListenSpec};
+use hstratum::proxy::settings::{Backend, Settings};
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
 use serde::Deserialize;
 
 use super::texts::one_or_more;
-use crate::config::TlsFiles;
-use crate::limits::LISTENERS_MAX;
-use crate::net::cidr::AddressRange;
-use crate::net::listener::{self, Encryption, ListenSpec};
 
 const INBOUND: u32 = 10_000;
 const INBOUND_MAX: u32 = 1_000_000;
@@ -31,7 +32,7 @@ const WAIT_S_MAX: u64 = 3_600;
 /// The options as they are given: each may be missing.
 #[derive(Args, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
+pub(super) struct Options {
     /// A TOML file with these options, named as here; flags and the environment go before it
     #[arg(
         long,
@@ -40,7 +41,7 @@ pub struct Options {
         env = "HSTRATUM_PROXY_CONFIG"
     )]
     #[serde(skip)]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 
     /// Where miners connect: tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT (TLS or not, as the
     /// first byte tells); :: takes IPv4 too. Up to 16
@@ -52,7 +53,7 @@ pub struct Options {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "one_or_more")]
-    pub listen: Vec<String>,
+    pub(super) listen: Vec<String>,
 
     /// A server, HOST:PORT, plain TCP; a name is looked up again and again. Up to 64
     #[arg(
@@ -63,7 +64,7 @@ pub struct Options {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "one_or_more")]
-    pub backend: Vec<String>,
+    pub(super) backend: Vec<String>,
 
     /// What is shared with the servers (their proxy-secret), 16 to 64 bytes: lets miners move
     /// without their passwords. Better in the environment or the file: others can see arguments
@@ -73,27 +74,27 @@ pub struct Options {
         env = "HSTRATUM_PROXY_PROXY_SECRET",
         hide_env_values = true
     )]
-    pub proxy_secret: Option<String>,
+    pub(super) proxy_secret: Option<String>,
 
     /// The first byte of the session ids that this proxy deals, another for each proxy: 01 to ff
     /// [default: 01]
     #[arg(long, value_name = "HEX", env = "HSTRATUM_PROXY_PREFIX")]
-    pub prefix: Option<String>,
+    pub(super) prefix: Option<String>,
 
     /// When no server is there: `close` resets miners at once, `wait:SECONDSs` after that time; then
     /// whoever comes is refused until there is one
     /// [default: wait:15s]
     #[arg(long, value_name = "close|wait:15s", env = "HSTRATUM_PROXY_NO_BACKEND")]
-    pub no_backend: Option<String>,
+    pub(super) no_backend: Option<String>,
 
     /// Milliseconds without an answer after which a server is taken to hang [default: 500]
     #[arg(long, value_name = "MS", env = "HSTRATUM_PROXY_PROBE_TIMEOUT", value_parser = number::<u64>)]
-    pub probe_timeout: Option<u64>,
+    pub(super) probe_timeout: Option<u64>,
 
     /// Tell servers the miners' addresses, in PROXY headers of version 2; the servers must have
     /// this proxy in their proxy-protocol
     #[arg(long, env = "HSTRATUM_PROXY_SEND_PROXY", num_args = 0..=1, default_missing_value = "true")]
-    pub send_proxy: Option<bool>,
+    pub(super) send_proxy: Option<bool>,
 
     /// Peers that must send a PROXY header: IP addresses or ranges like 10.0.0.0/8
     #[arg(
@@ -103,32 +104,32 @@ pub struct Options {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "one_or_more")]
-    pub proxy_protocol: Vec<String>,
+    pub(super) proxy_protocol: Vec<String>,
 
     /// Miners at a time; beyond it one without an accepted share gives way, or the next is refused
     /// [default: 10000]
     #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_INBOUND", value_parser = number::<u32>)]
-    pub max_inbound: Option<u32>,
+    pub(super) max_inbound: Option<u32>,
 
     /// Miners from one address (IPv6: one /64); 0 is any number [default: 0]
     #[arg(long, value_name = "N", env = "HSTRATUM_PROXY_MAX_PER_ADDRESS", value_parser = number::<u32>)]
-    pub max_per_address: Option<u32>,
+    pub(super) max_per_address: Option<u32>,
 
     /// PEM file with the certificate chain for tls:// and auto://; SIGHUP reads it again
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_TLS_CERT")]
-    pub tls_cert: Option<PathBuf>,
+    pub(super) tls_cert: Option<PathBuf>,
 
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_TLS_KEY")]
-    pub tls_key: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
 
     /// Host that HTTP miners are redirected to [default: the one they asked for]
     #[arg(long, value_name = "HOST", env = "HSTRATUM_PROXY_PUBLIC_HOST")]
-    pub public_host: Option<String>,
+    pub(super) public_host: Option<String>,
 
     /// Port that HTTP miners are redirected to [default: that of the first --listen]
     #[arg(long, value_name = "PORT", env = "HSTRATUM_PROXY_PUBLIC_PORT", value_parser = number::<u16>)]
-    pub public_port: Option<u16>,
+    pub(super) public_port: Option<u16>,
 
     /// Names, separated by commas, by which --http may be asked beside --public-host
     #[arg(
@@ -138,77 +139,26 @@ pub struct Options {
         env = "HSTRATUM_PROXY_HTTP_HOST_NAMES"
     )]
     #[serde(deserialize_with = "one_or_more")]
-    pub http_host_names: Vec<String>,
+    pub(super) http_host_names: Vec<String>,
 
     /// A socket in the file system for `hstratum proxy status` and `drain`
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
-    pub control: Option<PathBuf>,
+    pub(super) control: Option<PathBuf>,
 
     /// Where status, events and metrics are shown: IP:PORT, or a port of 127.0.0.1 [default: nowhere]
     #[arg(long, value_name = "IP:PORT", env = "HSTRATUM_PROXY_HTTP")]
-    pub http: Option<String>,
+    pub(super) http: Option<String>,
 
     /// Go on with the listening sockets and the miners of the proxy that runs at --control, which
     /// then ends; where none runs, just start
     #[arg(long)]
     #[serde(skip)]
-    pub take_over: bool,
-}
-
-/// A server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// As the operator wrote it.
-    pub name: String,
-    /// Its address, unless that is a name's.
-    pub address: Option<SocketAddr>,
-}
-
-/// The options, complete and valid.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where miners connect.
-    pub listen: Vec<ListenSpec>,
-    /// The servers.
-    pub backends: Vec<Backend>,
-    /// What is shared with them.
-    pub secret: Option<ProxySecret>,
-    /// The first byte of session ids.
-    pub prefix: u8,
-    /// What becomes of miners that no server takes.
-    pub no_backend: NoBackend,
-    /// How long a server may take to answer.
-    pub probe_timeout_ms: u64,
-    /// Whether servers are told addresses.
-    pub send_proxy: bool,
-    /// Peers that must send a PROXY header.
-    pub proxy_protocol: Vec<AddressRange>,
-    /// Miners at a time.
-    pub max_inbound: usize,
-    /// Miners from one address; 0 is any number.
-    pub max_per_address: u32,
-    /// There when a listener speaks TLS.
-    pub tls: Option<TlsFiles>,
-    /// Where HTTP miners are sent.
-    pub public_host: Option<String>,
-    /// The port they are sent to.
-    pub public_port: Option<u16>,
-    /// Where HTTP is spoken, if anywhere.
-    pub http: Option<SocketAddr>,
-    /// Names by which that may be asked, beside `public_host`.
-    pub http_host_names: Vec<String>,
-    /// The control socket.
-    pub control: Option<PathBuf>,
-    /// That of a proxy whose miners are to be taken over.
-    pub take_over: Option<PathBuf>,
+    pub(super) take_over: bool,
 }
 
 impl Options {
-    /// What is missing here is taken from the file, if one is named.
-    ///
-    /// # Errors
-    /// With the line, when the file is not such options.
-    pub fn with_file(self) -> anyhow::Result<Self> {
+    /// What is missing here is taken from the file, if one is named; an error names the line of it.
+    pub(super) fn with_file(self) -> anyhow::Result<Self> {
         match &self.config {
             None => Ok(self),
             Some(path) => {
@@ -268,75 +218,72 @@ fn read(path: &Path) -> anyhow::Result<Options> {
     })
 }
 
-impl Settings {
-    /// Judges the options.
-    ///
-    /// # Errors
-    /// For the first that is missing or malformed.
-    pub fn of(options: Options) -> anyhow::Result<Self> {
-        let listen = each("listen", &options.listen, LISTENERS_MAX, |text| {
+impl Options {
+    /// Judges them; the error is of the first that is missing or malformed.
+    pub(super) fn settings(self) -> anyhow::Result<Settings> {
+        let listen = each("listen", &self.listen, LISTENERS_MAX, |text| {
             ListenSpec::parse(text)
                 .filter(|spec| spec.difficulty.is_none())
                 .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
         })?;
-        let backends = each("backend", &options.backend, BACKENDS_MAX, backend)?;
+        let backends = each("backend", &self.backend, BACKENDS_MAX, backend)?;
         check_backends(&listen, &backends)?;
         let proxy_protocol = each(
             "proxy-protocol",
-            &options.proxy_protocol,
+            &self.proxy_protocol,
             PROXIES_MAX,
             |text| {
                 AddressRange::parse(text)
                     .context("expected an IP address or a range like 10.0.0.0/8")
             },
         )?;
-        let names = &options.http_host_names;
+        let names = &self.http_host_names;
         let http_host_names = each("http-host-names", names, HOST_NAMES_MAX, |text| {
             host_name(text)
         })?;
         ensure!(
-            options.control.is_some() || !options.take_over,
+            self.control.is_some() || !self.take_over,
             "--take-over needs --control"
         );
-        let secret = options.proxy_secret.map(|text| {
+        let secret = self.proxy_secret.map(|text| {
             let found = text.len();
             ProxySecret::new(&text)
                 .with_context(|| format!("proxy-secret: expected 16 to 64 bytes, found {found}"))
         });
-        let probe_timeout_ms = options.probe_timeout.unwrap_or(PROBE_TIMEOUT_MS);
+        let probe_timeout_ms = self.probe_timeout.unwrap_or(PROBE_TIMEOUT_MS);
         ensure!(
             (100..=60_000).contains(&probe_timeout_ms),
             "probe-timeout: expected 100 to 60000 milliseconds, found {probe_timeout_ms}"
         );
-        let max_inbound = options.max_inbound.unwrap_or(INBOUND);
+        let max_inbound = self.max_inbound.unwrap_or(INBOUND);
         ensure!(
             (1..=INBOUND_MAX).contains(&max_inbound),
             "max-inbound: expected 1 to {INBOUND_MAX}, found {max_inbound}"
         );
-        Ok(Self {
-            tls: tls_files(&listen, options.tls_cert, options.tls_key)?,
+        Ok(Settings {
+            tls: tls_files(&listen, self.tls_cert, self.tls_key)?,
             listen,
             backends,
             secret: secret.transpose()?,
-            prefix: prefix(options.prefix.as_deref().unwrap_or("01"))?,
-            no_backend: no_backend(options.no_backend.as_deref())?,
+            prefix: prefix(self.prefix.as_deref().unwrap_or("01"))?,
+            no_backend: no_backend(self.no_backend.as_deref())?,
             probe_timeout_ms,
-            send_proxy: options.send_proxy.unwrap_or(false),
+            send_proxy: self.send_proxy.unwrap_or(false),
             proxy_protocol,
             max_inbound: max_inbound as usize,
-            max_per_address: options.max_per_address.unwrap_or(0),
-            public_host: options
+            max_per_address: self.max_per_address.unwrap_or(0),
+            public_host: self
                 .public_host
                 .map(|text| {
                     host_name(&text)
                         .map_err(|error| anyhow!("public-host: {error}, found {text:?}"))
                 })
                 .transpose()?,
-            public_port: options.public_port,
-            http: options.http.map(|text| http(&text)).transpose()?,
+            public_port: self.public_port,
+            http: self.http.map(|text| http(&text)).transpose()?,
             http_host_names,
-            take_over: options.control.clone().filter(|_| options.take_over),
-            control: options.control,
+            take_over: self.control.clone().filter(|_| self.take_over),
+            control: self.control,
         })
     }
 }

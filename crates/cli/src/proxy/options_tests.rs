@@ -11,13 +11,13 @@ fn options() -> Options {
 fn check_error(change: impl FnOnce(&mut Options), expected: &str) {
     let mut options = options();
     change(&mut options);
-    let error = Settings::of(options).expect_err("refused");
+    let error = options.settings().expect_err("refused");
     assert_eq!(format!("{error:#}"), expected);
 }
 
 #[test]
 fn what_is_not_given_is_the_default() {
-    let settings = Settings::of(options()).expect("valid");
+    let settings = options().settings().expect("valid");
     assert_eq!(settings.prefix, 1);
     assert_eq!(settings.no_backend, NoBackend::Wait(15_000));
     assert_eq!(
@@ -33,7 +33,7 @@ fn http_is_on_loopback_unless_another_address_is_named() {
     for (text, address) in [("3081", "127.0.0.1:3081"), ("[::]:3081", "[::]:3081")] {
         let mut options = options();
         options.http = Some(text.to_owned());
-        let settings = Settings::of(options).expect("valid");
+        let settings = options.settings().expect("valid");
         assert_eq!(settings.http, address.parse().ok());
     }
 }
@@ -110,7 +110,7 @@ fn flags_go_before_the_file_and_its_errors_have_a_line() {
         prefix: Some("0b".to_owned()),
         ..options()
     };
-    let settings = Settings::of(with(text, own).expect("read")).expect("valid");
+    let settings = with(text, own).expect("read").settings().expect("valid");
     assert_eq!(
         (settings.prefix, settings.no_backend),
         (0x0b, NoBackend::Close)
@@ -142,7 +142,7 @@ fn a_server_that_is_the_proxy_itself_is_refused() {
             options.tls_cert = Some("cert".into());
             options.tls_key = Some("key".into());
         }
-        let outcome = Settings::of(options);
+        let outcome = options.settings();
         assert_eq!(outcome.is_err(), is_own, "{listen} {backend}");
         if let Err(error) = outcome {
             let expected = format!("backend: {backend:?} is this proxy's own --listen {listen}");

@@ -67,7 +67,7 @@ impl ListenSpec {
 }
 
 /// The first of them that has an address of one before it, and that one.
-pub(crate) fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
+pub fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
     let is_same = |a: SocketAddr, b: SocketAddr| {
         let (a_ip, b_ip) = (a.ip(), b.ip());
         // `::` takes IPv4 as well.

@@ -8,7 +8,6 @@
     reason = "each file of tests uses its part, and none exports it"
 )]
 
-pub mod front;
 pub mod miner;
 pub mod template;
 

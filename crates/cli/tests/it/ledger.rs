@@ -1,14 +1,13 @@
 //! `hstratum ledger` and `hstratum payout plan`, through the binary, on real ledgers of either engine.
 
-mod ledgers;
-mod postgres;
-
 use std::fs;
 use std::process::Command;
 
 use hstratum::values;
-use ledgers::{Ledger, hstratum, on_each, shares_file, succeed, text};
 use serde_json::{Value, json};
+
+use crate::ledgers::{Ledger, on_each};
+use crate::program::{hstratum, shares_file, succeed, text};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
 

@@ -1,7 +1,5 @@
 //! `hstratum proxy` as a process: what it must bear, and how another takes over.
 
-mod harness;
-
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,12 +8,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::front::{Front, free_port};
-use harness::miner::{End, Want};
-use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use hstratum::proxy::control::Order;
 use hstratum_core::order;
 use hstratum_core::order::{Answer, NewUser, Owner};
+
+use crate::front::{Front, free_port};
+use crate::harness::miner::{End, Want};
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 const SECRET: &str = "between servers and proxies";
 

@@ -1,13 +1,12 @@
 //! `hstratum ledger import`, through the binary, on real ledgers of either engine.
 
-mod ledgers;
-mod postgres;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ledgers::{hstratum, on_each, shares_file, succeed, text};
 use serde_json::{Value, json};
+
+use crate::ledgers::on_each;
+use crate::program::{hstratum, shares_file, succeed, text};
 
 #[test]
 fn old_files_become_blocks_and_work_once() {

@@ -1,6 +1,4 @@
-//! `hstratum swarm submit` against a real server: both must count the same.
-
-mod harness;
+//! `hstratum-swarm submit` against a real server: both must count the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +6,13 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Running, start, wait_until};
 use hstratum_core::chain::block::Verdict;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, EVERY_HASH, Running, start, wait_until};
 
 /// A running swarm, killed if its test fails.
 struct Swarm(Child);
@@ -33,8 +32,8 @@ impl Swarm {
 
     fn start_mode(running: &Running, mode: &str, args: &[&str]) -> Self {
         let url = format!("stratum+tcp://{}", running.server.address());
-        let child = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-            .args(["swarm", mode, "--json", "--url", &url])
+        let child = Command::new(env!("CARGO_BIN_EXE_hstratum-swarm"))
+            .args([mode, "--json", "--url", &url])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -297,15 +296,28 @@ fn server_that_is_not_there_is_named() {
     let address = running.server.address();
     let url = format!("stratum+tcp://{address}");
     drop(running);
-    let output = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-        .args(["swarm", "submit", "--connections=3", "--url", &url])
+    let output = Command::new(env!("CARGO_BIN_EXE_hstratum-swarm"))
+        .args(["submit", "--connections=3", "--url", &url])
         .output()
         .expect("ran");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        format!("hstratum: failed to get work from {address}: connection refused\n")
+        format!("hstratum-swarm: failed to get work from {address}: connection refused\n")
     );
+}
+
+#[test]
+fn tls_is_not_spoken() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hstratum-swarm"))
+        .args(["submit", "--connections=3", "--url=stratum+tls://a:1"])
+        .output()
+        .expect("ran");
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "error: invalid value 'stratum+tls://a:1' for '--url <URL>': expected \
+                    stratum+tcp://HOST:PORT\n";
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with(expected), "{stderr}");
 }
 
 #[test]
@@ -350,8 +362,8 @@ fn hostile_connections_are_counted_by_what_they_do() {
 
 #[test]
 fn hostile_connections_are_for_this_machine_only() {
-    let output = Command::new(env!("CARGO_BIN_EXE_hstratum"))
-        .args(["swarm", "hostile", "--connections", "1"])
+    let output = Command::new(env!("CARGO_BIN_EXE_hstratum-swarm"))
+        .args(["hostile", "--connections", "1"])
         .args(["--url", "stratum+tcp://192.0.2.1:3008"])
         .output()
         .expect("ran");

@@ -1,13 +1,12 @@
 //! `hstratum ledger check`, through the binary, on ledgers of either engine that break each promise.
 
-mod ledgers;
-mod postgres;
-
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use hstratum::values;
-use ledgers::{Ledger, hstratum, on_each, text};
+
+use crate::ledgers::{Ledger, on_each};
+use crate::program::{hstratum, text};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
 
@@ -278,7 +277,7 @@ fn thousands_of_blocks_of_two_heights_are_checked_in_seconds() {
 /// Those of docs/ledger.md: on a file with all of its tables.
 #[test]
 fn queries_of_the_page_are_answered() {
-    let page = include_str!("../../../docs/ledger.md");
+    let page = include_str!("../../../../docs/ledger.md");
     let (_, rest) = page.split_once("```sql\n").expect("a block of queries");
     let (queries, _) = rest.split_once("```").expect("its end");
     let file = Ledger::in_file();

@@ -11,19 +11,19 @@ use hstratum::proxy::control::{self, Order};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Miner, wait_until};
+use crate::harness::{Miner, wait_until};
 
 /// A port that nobody has, for now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
 }
 
 /// A proxy and its files; it ends with this.
-pub struct Front {
-    pub child: Child,
-    pub address: SocketAddr,
-    pub control: PathBuf,
+pub(crate) struct Front {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) control: PathBuf,
     backends: Vec<String>,
     lines: Arc<Mutex<Vec<String>>>,
     _dir: TempDir,
@@ -31,12 +31,12 @@ pub struct Front {
 
 impl Front {
     /// Starts a proxy before these servers, and waits until it listens.
-    pub fn start(backends: &[String], args: &[&str]) -> Self {
+    pub(crate) fn start(backends: &[String], args: &[&str]) -> Self {
         Self::start_saying(backends, args, Stdio::piped())
     }
 
     /// The same with its standard error there.
-    pub fn start_saying(backends: &[String], args: &[&str], stderr: Stdio) -> Self {
+    pub(crate) fn start_saying(backends: &[String], args: &[&str], stderr: Stdio) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut front = Self {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
@@ -56,14 +56,14 @@ impl Front {
     }
 
     /// The command that starts it, or another in its place.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hstratum"));
         command.args(self.args(args)).stdout(Stdio::null());
         command
     }
 
     /// The same with fewer open files.
-    pub fn command_with_files(&self, limit: &str, args: &[&str]) -> Command {
+    pub(crate) fn command_with_files(&self, limit: &str, args: &[&str]) -> Command {
         let mut command = Command::new("sh");
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
         command
@@ -99,7 +99,7 @@ impl Front {
     }
 
     /// Another process takes over; how the old one ended.
-    pub fn take_over_by(&mut self, mut command: Command) -> ExitStatus {
+    pub(crate) fn take_over_by(&mut self, mut command: Command) -> ExitStatus {
         let new = command.stderr(Stdio::piped()).spawn().expect("started");
         let mut old = std::mem::replace(&mut self.child, new);
         self.listen();
@@ -107,7 +107,7 @@ impl Front {
     }
 
     /// Waits until it has all servers for up.
-    pub fn wait_until_up(&self) {
+    pub(crate) fn wait_until_up(&self) {
         wait_until("all servers are up", || {
             let status = self.try_ask(&Order::Status);
             let servers = status.as_ref().map(|status| &status["servers"]);
@@ -116,39 +116,39 @@ impl Front {
         });
     }
 
-    pub fn try_ask(&self, order: &Order) -> Option<Value> {
+    pub(crate) fn try_ask(&self, order: &Order) -> Option<Value> {
         control::ask(&self.control, order).ok()
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.try_ask(&Order::Status).expect("it answers")
     }
 
     /// What it has said so far.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no panic").clone()
     }
 
     /// Waits until it has said something like this.
-    pub fn wait_for_line(&self, part: &str) -> String {
+    pub(crate) fn wait_for_line(&self, part: &str) -> String {
         let find = || self.lines().into_iter().find(|line| line.contains(part));
         wait_until(&format!("{part:?} is said"), || find().is_some());
         find().expect("it was there")
     }
 
-    pub fn connect(&self) -> Miner {
+    pub(crate) fn connect(&self) -> Miner {
         Miner::connect(self.address)
     }
 
     /// A miner that has work.
-    pub fn mine_as(&self, user: &str) -> Miner {
+    pub(crate) fn mine_as(&self, user: &str) -> Miner {
         let mut miner = self.connect();
         miner.log_in(user, "");
         miner.wait_for_work();
         miner
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("ours").is_none()
     }
 }

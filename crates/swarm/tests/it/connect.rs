@@ -1,20 +1,19 @@
-//! `hstratum swarm connect` and `fanout`, against the limit server and a real one.
-
-mod harness;
+//! `hstratum-swarm connect` and `fanout`, against the limit server and a real one.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
-use harness::{Chain, start};
 use serde_json::Value;
+
+use crate::harness::{Chain, start};
 
 /// Ports in a row are not always free.
 const TRIES: usize = 20;
 
-fn hstratum(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hstratum"));
-    command.arg("swarm").args(args);
+fn swarm(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hstratum-swarm"));
+    command.args(args);
     command
 }
 
@@ -42,7 +41,7 @@ impl Limit {
             let free = TcpListener::bind("127.0.0.1:0").expect("a port");
             let port = free.local_addr().expect("bound").port();
             drop(free);
-            let mut process = hstratum(&["--limit-server", &format!("127.0.0.1:{port}")])
+            let mut process = swarm(&["--limit-server", &format!("127.0.0.1:{port}")])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
                 .spawn()
@@ -76,7 +75,7 @@ fn every_miner_is_reached_by_every_job_once() {
     let limit = Limit::start();
     let trigger = format!("127.0.0.1:{}", limit.port + 1);
     let (url, pid) = (limit.url(), limit.process.id().to_string());
-    let output = hstratum(&["fanout", "--json", "--connections", "300", "--rounds", "3"])
+    let output = swarm(&["fanout", "--json", "--connections", "300", "--rounds", "3"])
         .args(["--at-once", "all", "--url", &url])
         .args(["--trigger", &trigger, "--pid", &pid])
         .output()
@@ -97,7 +96,7 @@ fn every_miner_is_reached_by_every_job_once() {
 #[test]
 fn limit_server_answers_every_share() {
     let limit = Limit::start();
-    let output = hstratum(&["submit", "--json", "--connections", "20", "--no-hash"])
+    let output = swarm(&["submit", "--json", "--connections", "20", "--no-hash"])
         .args(["--outstanding", "4", "--shares", "5000"])
         .args(["--url", &limit.url()])
         .output()
@@ -114,7 +113,7 @@ fn real_server_gives_everybody_work() {
     let running = start(&[]);
     running.server.template(Chain::hard().empty_at(0));
     let url = format!("stratum+tcp://{}", running.server.address());
-    let output = hstratum(&["connect", "--json", "--connections", "200", "--url", &url])
+    let output = swarm(&["connect", "--json", "--connections", "200", "--url", &url])
         .output()
         .expect("ran");
     let lines = parse(&output);
@@ -127,7 +126,7 @@ fn miners_that_are_refused_are_told_of() {
     let running = start(&[("password", "admin-pass")]);
     running.server.template(Chain::hard().empty_at(0));
     let url = format!("stratum+tcp://{}", running.server.address());
-    let output = hstratum(&["connect", "--connections", "3", "--url", &url])
+    let output = swarm(&["connect", "--connections", "3", "--url", &url])
         .output()
         .expect("ran");
     let errors = String::from_utf8_lossy(&output.stderr);
