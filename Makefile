@@ -78,7 +78,7 @@ vardiff:
 
 # What honest miners see while others abuse the server.
 hostile:
-	cargo test --locked --release -p hstratum --test hostile -- --nocapture
+	cargo test --locked --release -p hstratum --test quiet hostile -- --nocapture
 
 # How long until the last of 10,000 miners that come at once has work.
 storm:

@@ -4,16 +4,16 @@
 //! beside each other.
 
 mod front;
-#[path = "../../../server/tests/harness/mod.rs"]
+#[path = "../../../server/tests/it/harness/mod.rs"]
 mod harness;
 mod ledger;
 mod ledger_check;
 mod ledger_import;
-#[path = "../../../server/tests/ledgers/mod.rs"]
+#[path = "../../../server/tests/it/ledgers.rs"]
 mod ledgers;
 mod mine;
 mod mistakes;
-#[path = "../../../server/tests/postgres/mod.rs"]
+#[path = "../../../server/tests/it/postgres/mod.rs"]
 mod postgres;
 mod program;
 mod proxy;

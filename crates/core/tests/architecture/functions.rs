@@ -22,12 +22,12 @@ const LONGER: [(&str, &str, usize); 11] = [
         73,
     ),
     (
-        "server/tests/settle/upkeep.rs",
+        "server/tests/it/payout_settle/upkeep.rs",
         "broken_promises_are_found",
         74,
     ),
     (
-        "server/tests/shared_http.rs",
+        "server/tests/it/cluster_http.rs",
         "pool_is_that_of_all_servers",
         80,
     ),

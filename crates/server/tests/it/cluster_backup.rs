@@ -1,14 +1,10 @@
 //! Files and databases that were put back from copies: what either has is counted once.
 
-mod harness;
-mod postgres;
-mod shipping;
-
 use std::path::Path;
 
-use harness::{Chain, wait_until};
-use postgres::Server;
-use shipping::{
+use crate::harness::{Chain, wait_until};
+use crate::postgres::Server;
+use crate::shipping::{
     copy_file, copy_with_pending, count, directory, mine, open, serve, wait_for_count,
     wait_for_statistics,
 };

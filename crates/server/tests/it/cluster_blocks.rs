@@ -1,18 +1,16 @@
 //! Blocks of several servers in one ledger: rounds are closed once and for all of them, one server
 //! says what becomes of blocks, the finder writes the dump.
 
-mod harness;
-mod postgres;
-
 use std::sync::Arc;
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
-use postgres::Server;
 use serde_json::{Value, json};
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, EVERY_HASH, Running, start_in, wait_until};
+use crate::postgres::Server;
 
 fn serve(database: &Server, label: &str) -> Running {
     let root = Arc::new(tempfile::tempdir().expect("a directory"));

@@ -1,7 +1,5 @@
 //! The shared ledger, with real PostgreSQL servers.
 
-mod postgres;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,8 @@ use hstratum::cluster::schema;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
 use hstratum_core::chain::address::Network;
-use postgres::Server;
+
+use crate::postgres::Server;
 
 fn open(server: &Server) -> Db {
     let address = server.address();
@@ -49,7 +48,7 @@ fn several_servers_make_the_tables_at_the_same_time() {
 #[test]
 fn version_1_keeps_its_rows() {
     let server = Server::start();
-    server.sql(include_str!("../src/cluster/schema.sql"));
+    server.sql(include_str!("../../src/cluster/schema.sql"));
     let hash = "ab".repeat(32);
     server.sql(&format!(
         "INSERT INTO meta VALUES (1, 1, 'regtest', 7);

@@ -1,25 +1,20 @@
 //! The dashboard's API on a ledger that several servers share.
 
-mod browser;
-mod harness;
-mod ledgers;
-mod postgres;
-mod shipping;
-
 use std::time::{Duration, Instant};
 
-use browser::{Browser, wait_for_line};
-use harness::miner::Want;
-use harness::{Chain, Running, wait_until};
 use hstratum::ledger_tools::Place;
 use hstratum::sql::Postgres as Connection;
 use hstratum::values;
-use ledgers::Ledger;
 use serde_json::{Value, json};
+
+use crate::browser::{Browser, wait_for_line};
+use crate::harness::miner::Want;
+use crate::harness::{Chain, Running, wait_until};
+use crate::ledgers::Ledger;
 
 fn serve(ledger: &Ledger) -> (Running, Browser) {
     let url = ledger.argument();
-    browser::serve(&[("database", url.as_str()), ("server-id", "here")])
+    crate::browser::serve(&[("database", url.as_str()), ("server-id", "here")])
 }
 
 fn now_s() -> i64 {
@@ -165,19 +160,19 @@ fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
     });
     let (_, _, before) = shown();
 
-    let root = shipping::directory();
+    let root = crate::shipping::directory();
     let url = ledger.argument();
-    let late = shipping::serve(&root, &url, "late");
-    shipping::mine(&mut late.mine_as("alice.rig"), 1);
+    let late = crate::shipping::serve(&root, &url, "late");
+    crate::shipping::mine(&mut late.mine_as("alice.rig"), 1);
     drop(late);
-    shipping::open(root.path())
+    crate::shipping::open(root.path())
         .execute(
             "INSERT INTO pending_statistics
              SELECT 600, ?1, max(id), 5000, 5000.0, 0, 0.0, 0, 0.0, 0, 0.0, ?1, ?1 FROM workers",
             [then],
         )
         .expect("written");
-    let _late = shipping::serve(&root, &url, "late");
+    let _late = crate::shipping::serve(&root, &url, "late");
     wait_until("what came late is shown everywhere", || {
         let (pool, account, day) = shown();
         (pool, account) == (6000, 6000) && day > 5.0 * before

@@ -1,20 +1,18 @@
 //! A database host that takes connections and says nothing: others are tried, and nothing waits for it
 //! for long.
 
-mod harness;
-mod postgres;
-
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Running, TestNode, settings, start_in, wait_until};
 use hstratum::cluster::address::Address;
 use hstratum::sql::{Postgres as Connection, SqlError};
-use postgres::Server;
 use tempfile::TempDir;
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, EVERY_HASH, Running, TestNode, settings, start_in, wait_until};
+use crate::postgres::Server;
 
 /// Takes connections and keeps them; its thread ends with the program.
 fn hang() -> u16 {

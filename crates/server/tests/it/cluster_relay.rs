@@ -1,16 +1,14 @@
 //! Found blocks on their way to the other servers of one pool, with a real PostgreSQL.
 
-mod harness;
-mod postgres;
-
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use harness::miner::Want;
-use harness::{Chain, Running, restart, start};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, hex};
-use postgres::Server as Database;
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, Running, restart, start};
+use crate::postgres::Server as Database;
 
 fn server(database: &Database, label: &str) -> Running {
     let running = start(&[("database", &database.url()), ("server-id", label)]);
@@ -75,7 +73,7 @@ fn block_found_while_the_database_was_away_travels_when_it_is_back() {
     let second = restart(second, &[("database", &url), ("server-id", "second")]);
     first.node.wait_for_log("is on its way");
     let put = "SELECT encode(raw, 'hex') FROM raw_blocks";
-    harness::wait_until("it is there again", || database.sql(put) == hex(&raw));
+    crate::harness::wait_until("it is there again", || database.sql(put) == hex(&raw));
     assert_eq!(second.node.relayed_number(0), (hash, raw));
 }
 
@@ -117,7 +115,7 @@ fn what_is_no_block_is_not_offered_and_old_ones_go() {
     assert_eq!(second.node.relayed_number(1).0, later);
     assert_eq!(second.node.relayed(), 2);
     let old = "SELECT count(*) FROM raw_blocks WHERE hash = repeat('4', 64)";
-    harness::wait_until("the oldest is gone", || database.sql(old) == "0");
+    crate::harness::wait_until("the oldest is gone", || database.sql(old) == "0");
     let kept = format!("SELECT count(*) FROM raw_blocks WHERE hash = '{hash}'");
     assert_eq!(database.sql(&kept), "1");
     assert!(fs::metadata(second.dir.join("spool")).is_ok());

@@ -1,21 +1,19 @@
 //! A shared ledger that hiccups, is put back from a copy while servers are connected, or is brought to by
 //! a copy of a server's file: whose work it was, and which blocks, is as it was.
 
-mod harness;
-mod postgres;
-
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Miner, Running, start_in, wait_until};
 use hstratum::sql::Postgres as Connection;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
-use postgres::Server;
 use tempfile::TempDir;
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start_in, wait_until};
+use crate::postgres::Server;
 
 fn directory() -> Arc<TempDir> {
     Arc::new(tempfile::tempdir().expect("a directory"))

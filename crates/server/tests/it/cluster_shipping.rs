@@ -1,21 +1,18 @@
 //! Servers that ship to a shared ledger, over all that can happen to either side: what miners were
 //! told is counted there, each share once.
 
-mod harness;
-mod postgres;
-mod shipping;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 
-use harness::{Chain, EVERY_HASH, TestNode, settings, start_in, wait_until};
 use hstratum_core::event::Level;
-use postgres::Server;
-use postgres::wire::{Lost, Wire};
 use rusqlite::Connection;
-use shipping::{count, directory, mine, open, serve, wait_for_count, wait_for_statistics};
+
+use crate::harness::{Chain, EVERY_HASH, TestNode, settings, start_in, wait_until};
+use crate::postgres::Server;
+use crate::postgres::wire::{Lost, Wire};
+use crate::shipping::{count, directory, mine, open, serve, wait_for_count, wait_for_statistics};
 
 #[test]
 fn database_that_is_killed_again_and_again_loses_and_doubles_nothing() {

@@ -1,24 +1,22 @@
 //! Users, bans and drains of one pool on several servers, with a real PostgreSQL: what is changed on one
 //! server, and what becomes of it on the others.
 
-mod harness;
-mod postgres;
-
 use std::net::{IpAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{fs, thread};
 
-use harness::miner::End;
-use harness::{Chain, Running, restart, settings, start, start_in, wait_until};
 use hstratum::server::Server;
 use hstratum_core::accounts::password::hash256;
 use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
 use hstratum_core::units::hex;
-use postgres::Server as Database;
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::harness::miner::End;
+use crate::harness::{Chain, Running, restart, settings, start, start_in, wait_until};
+use crate::postgres::Server as Database;
 
 fn server(database: &Database, label: &str) -> Running {
     server_in(
@@ -210,7 +208,7 @@ fn start_needs_the_database_once_and_names_it_without_its_password() {
     let dir = root.path().join("stratum");
     let failed = |url: &str| {
         let settings = settings(&options(url, "first"), Some(&dir));
-        let error = Server::start(settings, Arc::new(harness::TestNode::default()));
+        let error = Server::start(settings, Arc::new(crate::harness::TestNode::default()));
         format!("{:#}", error.err().expect("no start"))
     };
     let shown = format!("127.0.0.1:{}/pool", database.port());
@@ -227,7 +225,7 @@ fn start_needs_the_database_once_and_names_it_without_its_password() {
     // Once it was there, a wrong password is an error all the same.
     database.resume();
     let settings = settings(&options(&right, "first"), Some(&dir));
-    let node = Arc::new(harness::TestNode::default());
+    let node = Arc::new(crate::harness::TestNode::default());
     let running = Server::start(settings, node).expect("started");
     assert!(running.close().wait(), "stopped in time");
     let text = failed(&url);

@@ -1,15 +1,14 @@
 //! Who may connect, and who harms whom.
 
-mod harness;
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use harness::miner::{End, Want};
-use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
+
+use crate::harness::miner::{End, Want};
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 const NONSENSE: &str = "{\"id\":7,\"method\":\"mining.nonsense\",\"params\":[]}\n";
 const UNKNOWN: &str = r#"{"id":7,"result":null,"error":[0,"unknown method",false]}"#;
@@ -160,8 +159,8 @@ fn all_addresses_are_those_of_both_families() {
 fn port_that_is_taken_is_named() {
     let running = start(&[]);
     let port = running.server.address().port().to_string();
-    let settings = harness::settings(&[("port", &port)], None);
-    let node = std::sync::Arc::new(harness::TestNode::default());
+    let settings = crate::harness::settings(&[("port", &port)], None);
+    let node = std::sync::Arc::new(crate::harness::TestNode::default());
     let error = hstratum::server::Server::start(settings, node).err();
     let text = format!("{:#}", error.expect("the port is taken"));
     assert!(
@@ -208,7 +207,7 @@ fn want_of_descriptors_is_survived() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("address");
     let child = Command::new(std::env::current_exe().expect("known"))
-        .args(["--exact", "server_with_few_descriptors"])
+        .args(["--exact", "connections::server_with_few_descriptors"])
         .env(ADDRESS_FILE, &file)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,21 +1,20 @@
 //! A disk without a byte left, a found block, and a power failure: on a small filesystem of its own.
 
-mod harness;
-
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, Offered, start_in, wait_until};
 use hstratum_core::chain::block::Verdict;
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, Offered, start_in, wait_until};
 
 /// Says which part of the test this process is.
 const PART: &str = "HSTRATUM_TEST_FULL_DISK";
-const NAME: &str = "block_that_is_found_on_a_full_disk_survives_a_kill";
+const NAME: &str = "full_disk::block_that_is_found_on_a_full_disk_survives_a_kill";
 const FILLER: &str = "filler";
 
 /// The disk, and in it the directory whose files outlive the first part.

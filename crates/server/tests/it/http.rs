@@ -1,19 +1,17 @@
 //! HTTP on real sockets: who may ask, what is answered, what is too much.
 
-mod browser;
-mod harness;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use browser::{Browser, free_port, head, serve, wait_for_line};
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, TestNode, settings, wait_until};
 use hstratum::server::Server;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+use crate::browser::{Browser, free_port, head, serve, wait_for_line};
+use crate::harness::miner::Want;
+use crate::harness::{Chain, EVERY_HASH, Miner, TestNode, settings, wait_until};
 
 #[test]
 fn pool_is_shown_as_it_is() {

@@ -1,14 +1,12 @@
 //! HTTP on real sockets: too many connections, half requests, one question in many spellings.
 
-mod browser;
-mod harness;
-
 use std::io::{Read, Write};
 
-use browser::{serve, wait_for_line};
-use harness::miner::Want;
-use harness::{Chain, wait_until};
 use serde_json::json;
+
+use crate::browser::{serve, wait_for_line};
+use crate::harness::miner::Want;
+use crate::harness::{Chain, wait_until};
 
 #[test]
 fn endless_heads_and_too_many_connections_are_cut_off() {

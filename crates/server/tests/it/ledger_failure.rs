@@ -1,13 +1,12 @@
 //! A ledger that cannot be written, as miners see it, and what the ledger keeps of addresses.
 
-mod harness;
-
-use harness::miner::{End, Want};
-use harness::{Chain, EVERY_HASH, Miner, Running, start};
 use hstratum_core::order::{Answer, NewUser, Order, Owner};
 use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+
+use crate::harness::miner::{End, Want};
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start};
 
 /// Every write to the ledger fails as on a full disk.
 const BREAK: &str = "
@@ -24,7 +23,7 @@ fn beside(running: &Running) -> Connection {
 }
 
 fn run(conn: &Connection, sql: &str) {
-    conn.busy_timeout(harness::DEADLINE).expect("set");
+    conn.busy_timeout(crate::harness::DEADLINE).expect("set");
     conn.execute_batch(sql).expect("carried out");
 }
 

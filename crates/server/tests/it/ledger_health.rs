@@ -1,14 +1,12 @@
 //! A ledger that another process holds is not well, and is said to be so.
 
-mod browser;
-mod harness;
-
 use std::time::Instant;
 
-use browser::serve;
-use harness::miner::Want;
-use harness::{Chain, wait_until};
 use rusqlite::Connection;
+
+use crate::browser::serve;
+use crate::harness::miner::Want;
+use crate::harness::{Chain, wait_until};
 
 #[test]
 fn a_ledger_that_another_process_holds_is_not_well_until_it_is_free() {
@@ -19,7 +17,7 @@ fn a_ledger_that_another_process_holds_is_not_well_until_it_is_free() {
     wait_until("it is well", || browser.get("/healthz").status == 200);
 
     let other = Connection::open(running.dir.join("ledger.db")).expect("opened");
-    other.busy_timeout(harness::DEADLINE).expect("set");
+    other.busy_timeout(crate::harness::DEADLINE).expect("set");
     other.execute_batch("BEGIN IMMEDIATE").expect("it is ours");
     let begun = Instant::now();
     miner.submit(Want::Share);

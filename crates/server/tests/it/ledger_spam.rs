@@ -1,13 +1,12 @@
 //! What somebody without hash power can make of the ledger and the log.
 
-mod harness;
-
 use std::time::Instant;
 
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use rusqlite::Connection;
 use serde_json::json;
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 fn count(running: &Running, sql: &str) -> i64 {
     let ledger = Connection::open(running.dir.join("ledger.db")).expect("opened");

@@ -1,17 +1,15 @@
 //! Listeners: TLS or not, behind proxies or not, each with its own difficulty.
 
-mod harness;
-mod tls_miner;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-use harness::miner::{End, Want};
-use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, start};
 use serde_json::json;
-use tls_miner::{TlsMiner, Version, certificate, client_config};
+
+use crate::harness::miner::{End, Want};
+use crate::harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, start};
+use crate::tls_miner::{TlsMiner, Version, certificate, client_config};
 
 const TLS: (&str, &str) = ("listen", "tls://127.0.0.1:0");
 const AUTO: (&str, &str) = ("listen", "auto://127.0.0.1:0");
@@ -135,7 +133,7 @@ fn unfinished_handshakes_hold_up_nobody() {
     let running = start_tls(&[AUTO, ("max-inbound", "500")]);
     running.server.template(Chain::easy().empty_at(0));
     let mut honest = running.mine_as("alice");
-    let hello = tls_miner::hello();
+    let hello = crate::tls_miner::hello();
     let mut slow: Vec<TcpStream> = (0..300).map(|_| connect(second(&running))).collect();
     for at in 0..hello.len().min(60) {
         for stream in &mut slow {
@@ -233,8 +231,8 @@ fn server_without_tls_has_nothing_to_reload() {
 #[test]
 fn unusable_certificate_stops_the_start() {
     let check = |cert: &str, key: &str, expected: &str| {
-        let settings = harness::settings(&[TLS, ("tls-cert", cert), ("tls-key", key)], None);
-        let node = std::sync::Arc::new(harness::TestNode::default());
+        let settings = crate::harness::settings(&[TLS, ("tls-cert", cert), ("tls-key", key)], None);
+        let node = std::sync::Arc::new(crate::harness::TestNode::default());
         let error = hstratum::server::Server::start(settings, node).err();
         let text = format!("{:#}", error.expect("refused"));
         assert!(text.starts_with(expected), "{text}");
@@ -343,7 +341,7 @@ fn header_comes_before_tls() {
         assert!(line.ends_with(" from 192.0.2.7"), "{line}");
         // Without a header there is no handshake.
         let mut peer = connect(*address);
-        peer.write_all(&tls_miner::hello()).expect("sent");
+        peer.write_all(&crate::tls_miner::hello()).expect("sent");
         wait_for_end(&mut peer, "no header");
     }
 }
@@ -433,7 +431,7 @@ fn connection_over_the_limit_of_its_address_is_reset() {
     }
     first.finish();
     assert_eq!(first.end().1, End::Finished);
-    harness::wait_until("there is room again", || {
+    crate::harness::wait_until("there is room again", || {
         Miner::try_connect(running.server.address()).is_some_and(|mut miner| miner.is_served())
     });
     assert!(second.is_served());

@@ -1,16 +1,15 @@
 //! What the operator orders, on a real server: answers, files, and what outlives a failure.
 
-mod harness;
-
 use std::fs;
 use std::net::{IpAddr, TcpStream};
 
-use harness::miner::{End, Want};
-use harness::{Chain, Miner, Running, start};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::Level;
 use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
 use serde_json::json;
+
+use crate::harness::miner::{End, Want};
+use crate::harness::{Chain, Miner, Running, start};
 
 fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {
     running.server.order(order).wait().expect("an answer")

@@ -1,9 +1,6 @@
 //! Sending with an hsd that misbehaves: what a real one cannot be made to do. What it does right,
 //! and what happens when the command is killed, is in plugin/test/payout.test.js.
 
-mod ledgers;
-mod postgres;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -14,8 +11,9 @@ use hstratum::payout::hsd::{Node, Patience, Secret, Url, Wallet};
 use hstratum::payout::{Sender, Step, payees};
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
-use ledgers::Ledger;
 use serde_json::{Value, json};
+
+use crate::ledgers::Ledger;
 
 const NOW: u64 = 5_000;
 const MAX: u64 = 10_000_000;
@@ -252,7 +250,7 @@ fn nonsense_of_the_wallet_is_not_stored() {
 }
 
 /// Made by hsd: 1.234567 HNS to an address, 0.7 to its own, from two coins.
-const RAW: &str = include_str!("send/payment.hex");
+const RAW: &str = include_str!("payment.hex");
 
 #[test]
 fn a_payment_that_was_not_asked_for_is_not_stored() {

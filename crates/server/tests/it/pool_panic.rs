@@ -1,20 +1,19 @@
 //! A panic of the pool ends connections and nothing else.
 
-mod harness;
-
 use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use harness::miner::{End, Want};
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start, start_in};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::event::Level;
 use hstratum_core::limits::PENDING_REPLIES_MAX;
 use serde_json::{Value, json};
+
+use crate::harness::miner::{End, Want};
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start, start_in};
 
 const FAILED: &str = "the pool has failed";
 

@@ -1,11 +1,9 @@
 //! A login that is refused is seen: in the log, in the metrics, in the API.
 
-mod browser;
-mod harness;
-
-use browser::serve;
-use harness::{Chain, wait_until};
 use serde_json::json;
+
+use crate::browser::serve;
+use crate::harness::{Chain, wait_until};
 
 #[test]
 fn a_refused_login_is_in_the_log_the_metrics_and_the_lists() {

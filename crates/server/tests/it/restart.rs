@@ -1,20 +1,19 @@
 //! What is kept over a restart.
 
-mod harness;
-
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in};
 use hstratum::server::Server;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in};
 
 /// hash256 of `pw`, as old files have it.
 fn old_line(user: &str) -> String {
@@ -319,12 +318,12 @@ fn without_a_directory_nothing_is_written() {
     let server = Server::start(settings(&USERS, None), node.clone()).expect("started");
     node.wait_for_log("the node runs in memory");
     server.template(Chain::easy().empty_at(0));
-    let mut admin = harness::Miner::connect(server.address());
+    let mut admin = crate::harness::Miner::connect(server.address());
     admin.send(1, "mining.authorize_admin", &json!(["secret"]));
     admin.send(2, "mining.add_user", &json!(["alice", "pw"]));
     admin.reply();
     assert_eq!(admin.reply()["result"], true);
-    let mut miner = harness::Miner::connect(server.address());
+    let mut miner = crate::harness::Miner::connect(server.address());
     miner.log_in("alice", "pw");
     let hash = miner.mine(Want::Block);
     server.block_result(hash, Verdict::Accepted);

@@ -1,10 +1,5 @@
 //! Rounds, dumps and upkeep, the same on either engine.
 
-mod found;
-mod ledgers;
-mod postgres;
-
-use found::{found_block, hash};
 use hstratum::node::{Asked, Look};
 use hstratum::sql::{Sql, SqlError};
 use hstratum::store::blocks::{self, Finder, Rounds, Turns};
@@ -16,7 +11,9 @@ use hstratum_core::accounting::ledger::{BlockState, Tip, View};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height};
-use ledgers::{Ledger, on_each};
+
+use crate::found::{found_block, hash};
+use crate::ledgers::{Ledger, on_each};
 
 const NETWORK: Network = Network::Regtest;
 

@@ -1,17 +1,16 @@
 //! Whole sessions over real sockets.
 
-mod harness;
-
 use std::fs;
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, EVERY_HASH, Offered, start, view_at};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::chain::template::Coinbase;
 use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, EVERY_HASH, Offered, start, view_at};
 
 /// A session that is answered without a job, so that its replies are the same in every run but
 /// for the session's id.

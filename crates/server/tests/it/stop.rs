@@ -1,18 +1,17 @@
 //! Stopping: nothing that was accepted is lost, and nothing is left behind.
 
-mod harness;
-
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use harness::miner::{End, Want};
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, restart, start, wait_until};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::limits::PENDING_REPLIES_MAX;
 use serde_json::{Value, json};
+
+use crate::harness::miner::{End, Want};
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, DEADLINE, EVERY_HASH, Miner, Running, restart, start, wait_until};
 
 /// A stop that waits for nothing takes milliseconds; one that waits for a timeout, seconds.
 const SOON: Duration = Duration::from_secs(1);

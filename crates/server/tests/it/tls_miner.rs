@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::harness::DEADLINE;
+use crate::harness::DEADLINE;
 
 /// What the miner insists on.
 #[derive(Clone, Copy)]

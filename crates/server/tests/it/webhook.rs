@@ -1,19 +1,18 @@
 //! Alarms, delivered to a real HTTP server that is not always well.
 
-mod harness;
-
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use harness::miner::Want;
-use harness::{Chain, DEADLINE, Running, start};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use ring::hmac;
 use serde_json::Value;
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, DEADLINE, Running, start};
 
 /// What the receiver does with a request.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,14 +1,12 @@
 //! A worker that has left stays in the list.
 
-mod browser;
-mod harness;
-
 use std::time::Duration;
 
-use browser::serve;
-use harness::miner::Want;
-use harness::{Chain, wait_until};
 use rusqlite::Connection;
+
+use crate::browser::serve;
+use crate::harness::miner::Want;
+use crate::harness::{Chain, wait_until};
 
 #[test]
 fn a_worker_that_left_is_listed_until_the_ledger_has_it_and_after() {
@@ -21,7 +19,7 @@ fn a_worker_that_left_is_listed_until_the_ledger_has_it_and_after() {
     wait_until("it is listed", || connections() == Some(1));
     miner.reset();
     let ledger = Connection::open(running.dir.join("ledger.db")).expect("opened");
-    ledger.busy_timeout(harness::DEADLINE).expect("set");
+    ledger.busy_timeout(crate::harness::DEADLINE).expect("set");
     let spans = || {
         let count = "SELECT count(*) FROM statistics";
         ledger

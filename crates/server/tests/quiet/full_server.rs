@@ -1,13 +1,12 @@
 //! Whoever takes every place keeps nobody out: who gives way when the server is full.
 
-mod harness;
-
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use socket2::{Domain, Socket, Type};
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 /// A connection from this address of the machine.
 fn connect_from(source: [u8; 4], address: SocketAddr) -> std::io::Result<TcpStream> {
@@ -35,6 +34,7 @@ fn is_logged(running: &Running, part: &str) -> bool {
 /// who has a share.
 #[test]
 fn an_address_that_logs_in_everywhere_makes_room_for_others() {
+    let _turn = crate::turn();
     let running = start(&[("max-inbound", "200"), ("difficulty", EVERY_HASH)]);
     running.server.template(Chain::hard().empty_at(0));
     let address = running.server.address();
@@ -65,6 +65,7 @@ fn an_address_that_logs_in_everywhere_makes_room_for_others() {
 /// within seconds.
 #[test]
 fn a_farm_that_comes_back_at_once_is_in_within_seconds() {
+    let _turn = crate::turn();
     const PLACES: usize = 3_000;
     const FARM: usize = 1_000;
     let running = start(&[

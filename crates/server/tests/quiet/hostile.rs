@@ -2,8 +2,6 @@
 //!
 //! `make hostile` prints what the honest miners saw meanwhile.
 
-mod harness;
-
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -11,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::miner::Want;
-use harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 use socket2::SockRef;
+
+use crate::harness::miner::Want;
+use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 const HONEST: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -41,6 +40,7 @@ const ABUSES: [(&str, Abuse); 11] = [
 
 #[test]
 fn honest_miners_go_on_as_ever() {
+    let _turn = crate::turn();
     let running = start(&[("difficulty", EVERY_HASH), ("max-inbound", "1000")]);
     running.server.template(Chain::hard().empty_at(0));
     let before = resident_bytes();
@@ -232,6 +232,7 @@ fn resident_bytes() -> u64 {
 
 #[test]
 fn three_times_more_come_than_there_is_room_for() {
+    let _turn = crate::turn();
     let running = start(&[("difficulty", EVERY_HASH), ("max-inbound", "1500")]);
     running.server.template(Chain::hard().empty_at(0));
     let mut miner = running.mine_as("alice");

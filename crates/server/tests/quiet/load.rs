@@ -1,20 +1,20 @@
 //! Many miners and many shares: nothing is timed, everything is counted.
 
-mod harness;
-
 use std::thread;
 
-use harness::miner::Want;
-use harness::template::FIRST_HEIGHT;
-use harness::{Chain, Miner, Running, start};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::wire::client::Attempt;
 use serde_json::json;
+
+use crate::harness::miner::Want;
+use crate::harness::template::FIRST_HEIGHT;
+use crate::harness::{Chain, Miner, Running, start};
 
 const CONNECTIONS: usize = 2000;
 
 #[test]
 fn all_who_connect_at_once_get_a_job_and_the_next() {
+    let _turn = crate::turn();
     let running = start(&[]);
     let mut chain = Chain::easy();
     running.server.template(chain.empty_at(0));
@@ -43,6 +43,7 @@ const DUPLICATE_EACH: u32 = 100;
 
 #[test]
 fn each_of_many_submits_is_answered_once_and_counted_once() {
+    let _turn = crate::turn();
     let running = start(&[("difficulty", &DIFFICULTY.to_string())]);
     let mut chain = Chain::hard();
     running.server.template(chain.empty_at(0));

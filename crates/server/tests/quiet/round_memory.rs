@@ -1,19 +1,16 @@
 //! Who reads a round keeps accounts in memory, not rows: a stranger makes the rows.
 
-mod found;
-mod ledgers;
-mod postgres;
-
 use std::fs;
 
-use found::{found_block, hash};
 use hstratum::payout::{Fleet, Scheme, Terms, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 use hstratum_core::chain::address::Network;
-use ledgers::{Ledger, on_each};
+
+use crate::found::{found_block, hash};
+use crate::ledgers::{Ledger, on_each};
 
 const NETWORK: Network = Network::Regtest;
 const ROWS: i64 = 300_000;
@@ -57,6 +54,7 @@ fn rows(ledger: &Ledger, height: u32) {
 
 #[test]
 fn a_round_is_read_in_the_memory_of_its_accounts() {
+    let _turn = crate::turn();
     on_each(|ledger| {
         ledger.credit(10, "alice", 1.0, 7);
         rows(ledger, 10);

@@ -2,7 +2,7 @@
 //! the same on every run. `HSTRATUM_FUZZ_RUNS=100` does a hundred times as many.
 
 mod mutator;
-#[path = "../../../../fuzz/src/lib.rs"]
+#[path = "../../../../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "it is a crate of its own there")]
 mod targets;
 
@@ -141,7 +141,7 @@ fn every_target_is_known_to_both_drivers() {
     assert_eq!(names("fuzz_targets"), known);
     assert_eq!(names("corpus"), known);
     let manifest = fs::read_to_string(fuzz_dir().join("Cargo.toml")).unwrap();
-    let tests = include_str!("main.rs");
+    let tests = include_str!("mod.rs");
     for name in &known {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         assert!(tests.contains(&format!("check(\"{name}\"")), "{name}");

@@ -32,7 +32,7 @@ impl Chain {
     }
 
     fn with_bits(bits: u32) -> Self {
-        let text = include_str!("../../../core/tests/vectors/templates.json");
+        let text = include_str!("../../../../core/tests/vectors/templates.json");
         Self {
             vectors: serde_json::from_str(text).expect("the core's vectors"),
             bits,

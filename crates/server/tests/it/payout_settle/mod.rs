@@ -1,9 +1,5 @@
 //! Settling blocks in real ledger files.
 
-#[path = "../ledgers/mod.rs"]
-mod ledgers;
-#[path = "../postgres/mod.rs"]
-mod postgres;
 mod servers;
 mod upkeep;
 
@@ -20,7 +16,8 @@ use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 use hstratum_core::chain::address::{Address, Network};
-use ledgers::{Ledger, on_each};
+
+use crate::ledgers::{Ledger, on_each};
 
 const HNS: u64 = 1_000_000;
 

@@ -7,7 +7,7 @@ use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
 use hstratum_core::units::Height;
 
-use super::ledgers::{Ledger, on_each};
+use crate::ledgers::{Ledger, on_each};
 use super::{heights, planned, pplns, prop, run, run_without};
 
 /// A server as the shared ledger knows it.

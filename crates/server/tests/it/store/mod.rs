@@ -1,11 +1,8 @@
 //! The ledger's keeper on a real file: what is committed together, what survives, what is told.
 
-mod opening;
 #[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
-mod rig;
-
-#[path = "../found/mod.rs"]
-mod found;
+mod fixture;
+mod opening;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +16,7 @@ use hstratum_core::accounting::ledger::{Credit, Tallied, Tally, Work};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Height, Seq};
-use rig::{LATER_MS, Rig, difficulty, hash, line, open, view};
+use fixture::{LATER_MS, Rig, difficulty, hash, line, open, view};
 use rusqlite::Connection;
 
 #[test]
