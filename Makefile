@@ -21,7 +21,7 @@ help:
 run: build ## a node with the plugin, and on regtest a miner
 	@NETWORK='$(NETWORK)' ADDRESS='$(ADDRESS)' ARGS='$(ARGS)' scripts/run.sh
 
-build: $(NODE_MODULES) ## the plugin's addon, and the binary target/release/hstratum
+build: $(NODE_MODULES) ## the addon, and in target/release hstratum and what lab and bench run
 	cargo build --locked --release
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
 	mv plugin/hstratum.node.new plugin/hstratum.node
@@ -115,7 +115,7 @@ fuzz: ## libFuzzer on one target
 	@TARGET='$(TARGET)' TIME='$(TIME)' scripts/fuzz.sh
 
 hostile: ## what honest miners see while others abuse the server
-	cargo test --locked --release -p hstratum --test hostile -- --nocapture
+	cargo test --locked --release -p hstratum --test quiet hostile -- --nocapture
 
 crash: build ## what survives kill -9, a full disk and a ledger held by others
 	node lab/crash.js

@@ -12,7 +12,7 @@ const {promisify} = require('util');
 const {freePort, startNode, waitFor} = require('../plugin/test/harness');
 const {quantile} = require('./numbers');
 
-const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
+const SWARM = path.join(__dirname, '..', 'target', 'release', 'hstratum-swarm');
 const ADDON = path.join(__dirname, '..', 'plugin', 'hstratum.node');
 const API_KEY = 'test';
 
@@ -74,8 +74,8 @@ class Limit {
   static async start(t) {
     for (let i = 0; i < PORT_TRIES; i++) {
       const port = await freePort();
-      const child = spawn('taskset', ['-c', String(SERVER_CORE), BINARY,
-        'swarm', `--limit-server=127.0.0.1:${port}`],
+      const child = spawn('taskset', ['-c', String(SERVER_CORE), SWARM,
+        `--limit-server=127.0.0.1:${port}`],
       {stdio: ['ignore', 'pipe', 'ignore']});
       let output = '';
       let ended = false;
@@ -162,11 +162,11 @@ class Hstratum {
   }
 }
 
-/** Run `hstratum swarm` against a server; gives its JSON lines by kind. */
+/** Run `hstratum-swarm` against a server; gives its JSON lines by kind. */
 
 async function swarm(server, mode, args, {nice = 0} = {}) {
-  const argv = ['-c', String(LOAD_CORE), 'nice', '-n', String(nice), BINARY,
-    'swarm', mode, '--json', `--url=stratum+tcp://127.0.0.1:${server.port}`,
+  const argv = ['-c', String(LOAD_CORE), 'nice', '-n', String(nice), SWARM,
+    mode, '--json', `--url=stratum+tcp://127.0.0.1:${server.port}`,
     `--pid=${server.pid}`, ...args];
   let output;
 
@@ -211,5 +211,5 @@ function syncTime(dir) {
   return {p50: quantile(times, 0.5), p99: quantile(times, 0.99)};
 }
 
-module.exports = {ADDON, API_KEY, BINARY, Hstratum, LOAD_CORE, Limit,
-  SERVER_CORE, pin, swarm, syncTime};
+module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, SERVER_CORE,
+  SWARM, pin, swarm, syncTime};

@@ -11,7 +11,7 @@ const os = require('os');
 const {parseArgs} = require('util');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
 const {median, table} = require('./numbers');
-const {ADDON, BINARY, Hstratum, LOAD_CORE, Limit, pin} = require('./rig');
+const {ADDON, Hstratum, LOAD_CORE, Limit, SWARM, pin} = require('./rig');
 const rows = require('./rows');
 
 const HELP = `usage: node bench/table.js [options]
@@ -453,7 +453,7 @@ async function main() {
     return;
   }
 
-  for (const file of [ADDON, BINARY]) {
+  for (const file of [ADDON, SWARM]) {
     if (!fs.existsSync(file))
       throw new PlainError(`${file} is not there: run \`make build\` first`);
   }

@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * `hstratum swarm submit` as a process, and its journal.
+ * `hstratum-swarm submit` as a process, and its journal.
  */
 
 const {spawn} = require('child_process');
@@ -9,7 +9,9 @@ const fs = require('fs');
 const path = require('path');
 const {waitFor} = require('../plugin/test/harness');
 
-const BINARY = path.join(__dirname, '..', 'target', 'release', 'hstratum');
+const RELEASE = path.join(__dirname, '..', 'target', 'release');
+const BINARY = path.join(RELEASE, 'hstratum');
+const SWARM = path.join(RELEASE, 'hstratum-swarm');
 
 /** The code of a share that the ledger does not take. */
 const LEDGER_FAILING = 20;
@@ -36,11 +38,11 @@ class Swarm {
     this.output = '';
     this.exit = null;
 
-    const command = netns ? ['ip', 'netns', 'exec', netns, BINARY] : [BINARY];
+    const command = netns ? ['ip', 'netns', 'exec', netns, SWARM] : [SWARM];
 
     // ip becomes the swarm: there is no process between.
     this.child = spawn(command[0], [...command.slice(1),
-      'swarm', 'submit',
+      'submit',
       `--url=stratum+tcp://${host}:${node.ports.stratum}`,
       `--journal=${file}`,
       '--reconnect',

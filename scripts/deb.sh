@@ -40,8 +40,8 @@ Depends: libc6 (>= ${glibc#GLIBC_}), libgcc-s1
 Section: net
 Priority: optional
 Description: tools for Handshake stratum mining
- A proxy, a CPU miner, a load generator, payouts, a ledger's upkeep and a
- doctor for hstratum, the stratum server that runs inside an hsd full node.
+ A proxy, a CPU miner, payouts, a ledger's upkeep and a doctor for hstratum,
+ the stratum server that runs inside an hsd full node.
 END
 
 mkdir -p "$out"

@@ -1,7 +1,7 @@
 //! What must hold for any bytes: one function a target, and a panic says that it does not.
 //!
 //! Nothing here knows libFuzzer. `fuzz_targets/` hands these functions to it, and
-//! `crates/server/tests/fuzz` runs them over the corpus and its mutations on every test run.
+//! `crates/server/tests/it/fuzz` runs them over the corpus and its mutations on every test run.
 
 mod block;
 mod line;

@@ -5,7 +5,7 @@
 //! processor's. The database is a server of the bench's own, or `DATABASE=postgres://…`, an empty one.
 //! WORKERS and SECONDS change the numbers.
 
-#[path = "../tests/postgres/mod.rs"]
+#[path = "../tests/it/postgres/mod.rs"]
 mod postgres;
 
 use std::path::Path;

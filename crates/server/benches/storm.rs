@@ -4,7 +4,7 @@
 //! miner connects, sends subscribe and authorize in one go, and is done with its first job.
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "../tests/harness/template.rs"]
+#[path = "../tests/it/harness/template.rs"]
 mod template;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -56,7 +56,7 @@ pub(crate) const OPENINGS_PER_TURN: usize = 16;
 pub(crate) const UNPROVEN_MS: u64 = 60_000;
 
 /// Ports that miners connect to: `host`:`port` and those of `listen`. More are refused at the start.
-pub(crate) const LISTENERS_MAX: usize = 16;
+pub const LISTENERS_MAX: usize = 16;
 
 /// Milliseconds after which a connection that has sent nothing is reset. It is not logged: a Goldshell opens
 /// one every 12 s only to see whether the port is open.
@@ -159,6 +159,8 @@ pub(crate) const PROXY_STOP_MS: u64 = 1_000;
 
 /// Milliseconds without a moved miner after which the log sums up the moves.
 pub(crate) const PROXY_MOVES_QUIET_MS: u64 = 1_000;
+/// So many moves are told of at once, also while others go on: as many as there can be miners.
+pub(crate) const PROXY_MOVES_MAX: usize = 1_000_000;
 
 /// Milliseconds for an order to a running proxy, in each direction. Then the connection is closed.
 pub(crate) const CONTROL_ANSWER_MS: u64 = 2_000;

@@ -8,7 +8,6 @@ pub mod in_force;
 pub(crate) mod option_value;
 pub(crate) mod raw_option;
 pub mod settings;
-pub(crate) mod spelling;
 mod wrong;
 
 use crate::secret::Secret;

@@ -1,8 +1,9 @@
 //! Error texts of wrong options.
 
+use strsim::levenshtein;
+
 use super::{ConfigError, FOUND_CHARS_MAX, OPTIONS, OptionSpec};
 use crate::config::raw_option::RawOption;
-use crate::config::spelling::edit_distance;
 
 pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
@@ -37,7 +38,7 @@ pub(super) fn unknown(option: &RawOption) -> ConfigError {
     let bare = bare.strip_prefix("stratum").unwrap_or(&bare);
     let nearest = OPTIONS
         .iter()
-        .map(|spec| (edit_distance(&spec.key(), bare), spec.name))
+        .map(|spec| (levenshtein(&spec.key(), bare), spec.name))
         .min()
         .filter(|(distance, _)| *distance <= 2);
     let suggestion = nearest.map_or(String::new(), |(_, name)| {

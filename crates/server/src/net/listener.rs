@@ -67,7 +67,7 @@ impl ListenSpec {
 }
 
 /// The first spec whose address overlaps with that of an earlier one, and the earlier one.
-pub(crate) fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
+pub fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
     let is_same = |a: SocketAddr, b: SocketAddr| {
         let (a_ip, b_ip) = (a.ip(), b.ip());
         // `::` accepts IPv4 as well.

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram as Times;
 use hstratum_core::alarm::Watch;
 use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, Level, Listening};
@@ -25,7 +24,7 @@ use serde_json::json;
 
 use crate::driver::io::{Machine, Surroundings};
 use crate::limits::{
-    HANDSHAKES_PER_TURN, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
+    HANDSHAKES_PER_TURN, PROXY_MOVES_MAX, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
 use crate::net::{ReadResult, tls};
 use crate::proxy::control::{Mail, Order};
@@ -33,7 +32,7 @@ use crate::proxy::log;
 use crate::proxy::names::Addresses;
 pub use crate::proxy::outside::Outside;
 use crate::proxy::settings::Settings;
-use crate::proxy::shown::{Happening, Shown, Window};
+use crate::proxy::shown::{Happening, Jobless, Shown, Window};
 use crate::telemetry::histogram::Histogram;
 
 /// Flags set by signals.
@@ -47,8 +46,9 @@ pub struct Flags {
 
 /// Moves of miners since the last report, which is made when no more follow.
 struct Moves {
-    times: Times<u64>,
-    /// Histogram of times without a job, of all moves since the start.
+    /// Times without a job, in ms.
+    jobless_ms: Vec<u64>,
+    /// Times without a job of all moves since the start.
     jobless: Histogram,
     last_ms: u64,
 }
@@ -56,7 +56,7 @@ struct Moves {
 impl Moves {
     fn new() -> Self {
         Self {
-            times: Times::new(3).expect("three digits are possible"),
+            jobless_ms: Vec::new(),
             jobless: Histogram::default(),
             last_ms: 0,
         }
@@ -64,8 +64,7 @@ impl Moves {
 
     /// Records that a miner has moved, and was without a job for `jobless_ms`.
     fn add(&mut self, jobless_ms: u64, now_ms: u64) {
-        // The histogram resizes itself; a value it cannot hold is impossible in practice.
-        let _ = self.times.record(jobless_ms);
+        self.jobless_ms.push(jobless_ms);
         self.jobless.observe(Duration::from_millis(jobless_ms), 1);
         self.last_ms = now_ms;
     }
@@ -317,19 +316,23 @@ impl<S: Outside> Driver<S> {
 
     /// Logs one line once miners have moved and no more do.
     fn report_moves(&mut self, now_ms: u64) {
-        let times = &mut self.moves.times;
-        if times.is_empty() || now_ms.saturating_sub(self.moves.last_ms) < PROXY_MOVES_QUIET_MS {
+        let is_quiet = now_ms.saturating_sub(self.moves.last_ms) >= PROXY_MOVES_QUIET_MS;
+        let moves = self.moves.jobless_ms.len();
+        if !is_quiet && moves < PROXY_MOVES_MAX {
             return;
         }
+        let Some(jobless) = Jobless::of(&mut self.moves.jobless_ms) else {
+            return;
+        };
         let text = format!(
             "moved {}, without a job for p50 {} ms, p99 {} ms, max {} ms",
-            counted(times.len(), "miner"),
-            times.value_at_quantile(0.5),
-            times.value_at_quantile(0.99),
-            times.max()
+            counted(moves as u64, "miner"),
+            jobless.p50,
+            jobless.p99,
+            jobless.max
         );
-        self.window.tell(&Happening::moved(times));
-        times.reset();
+        self.window.tell(&Happening::moved(moves as u64, jobless));
+        self.moves.jobless_ms.clear();
         self.net.say(Level::Info, &text);
     }
 
@@ -417,7 +420,7 @@ impl Driver<Machine> {
         self.actions = Actions::default();
         self.addresses.clear();
         self.dialed.clear();
-        self.moves.times.reset();
+        self.moves.jobless_ms.clear();
         self.proxy = Proxy::new(config, self.net.now());
         for place in self.drained.clone() {
             self.handle(Event::Drain(place, Drain::Out));

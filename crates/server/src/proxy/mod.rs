@@ -1,4 +1,4 @@
-//! `hstratum proxy`: sockets, the clock and signals around the rules in `hstratum_core::proxy`.
+//! `hstratum proxy`: sockets and the clock around the rules in `hstratum_core::proxy`.
 
 pub mod control;
 mod crowd;
@@ -9,20 +9,15 @@ mod names;
 mod outside;
 pub mod settings;
 mod shown;
-mod texts;
 mod transfer;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
-use anyhow::Context;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
-use listenfd::ListenFd;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::driver::io::{Machine, Surroundings};
 use crate::http::host_guard::Public;
@@ -36,19 +31,22 @@ use crate::stderr;
 /// Descriptors for purposes other than miners and their links.
 const DESCRIPTORS_KEPT: usize = 128;
 
-/// Runs until SIGINT or SIGTERM. Writes its listeners to standard error once they accept connections.
+/// Returns listening sockets that a service manager has opened for us.
+pub type Given = fn() -> anyhow::Result<Vec<OwnedFd>>;
+
+/// Runs until a flag ends it. Writes its listeners to standard error once they accept connections. `given` is
+/// called unless another process hands over its own sockets.
 ///
 /// # Errors
 /// One line that names the faulty option, address or file.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
+pub fn run(settings: Settings, flags: Flags, given: Given) -> anyhow::Result<()> {
     stderr::start()?;
-    let ended = run_to_the_end(settings);
+    let ended = run_to_the_end(settings, flags, given);
     stderr::finish();
     ended
 }
 
-fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
-    let flags = Flags::register()?;
+fn run_to_the_end(settings: Settings, flags: Flags, given: Given) -> anyhow::Result<()> {
     // Everything that can fail is tried before anything is taken over: the other process goes on until then.
     let conns_max = conns_max(settings.max_inbound);
     let certificate = (settings.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
@@ -62,7 +60,7 @@ fn run_to_the_end(settings: Settings) -> anyhow::Result<()> {
         drained,
     } = match offered {
         None => Offered {
-            listeners: sockets_of_systemd()?,
+            listeners: given()?,
             drained: Vec::new(),
         },
         Some(offered) => offered,
@@ -145,18 +143,6 @@ fn rules_of(settings: &Settings, port: u16) -> ProxyConfig {
     }
 }
 
-/// Listening sockets opened by systemd for us.
-fn sockets_of_systemd() -> anyhow::Result<Vec<OwnedFd>> {
-    let mut given = ListenFd::from_env();
-    let mut sockets = Vec::new();
-    for at in 0..given.len() {
-        let socket = given.take_tcp_listener(at);
-        let socket = socket.context("failed to take a socket of systemd")?;
-        sockets.extend(socket.map(OwnedFd::from));
-    }
-    Ok(sockets)
-}
-
 /// Number of connections that fit: a miner needs two descriptors, its own and that of its link.
 fn conns_max(wanted: usize) -> usize {
     let allowed = fd_limit::raise();
@@ -174,22 +160,4 @@ fn conns_max(wanted: usize) -> usize {
 /// Writes a line for the operator.
 fn log(level: &str, text: &str) {
     stderr::line(level, text);
-}
-
-impl Flags {
-    fn register() -> anyhow::Result<Self> {
-        let flags = Self {
-            stop: Arc::new(AtomicBool::new(false)),
-            reload: Arc::new(AtomicBool::new(false)),
-        };
-        for (signal, flag) in [
-            (SIGINT, &flags.stop),
-            (SIGTERM, &flags.stop),
-            (SIGHUP, &flags.reload),
-        ] {
-            signal_hook::flag::register(signal, flag.clone())
-                .context("failed to handle signals")?;
-        }
-        Ok(flags)
-    }
 }

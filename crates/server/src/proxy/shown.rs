@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use hdrhistogram::Histogram as Times;
 use hstratum_core::accounts::refused_logins::{Reason, Refused};
 use hstratum_core::occupancy::Door;
 use hstratum_core::proxy::{BackendStatus, Counts, Drain};
@@ -104,11 +103,26 @@ pub(super) struct Happening {
     jobless_ms: Option<Jobless>,
 }
 
-#[derive(Clone, Serialize)]
-struct Jobless {
-    p50: u64,
-    p99: u64,
-    max: u64,
+/// Milliseconds without a job.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Jobless {
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
+}
+
+impl Jobless {
+    /// Of these, which are sorted; None of none.
+    pub(super) fn of(times_ms: &mut [u64]) -> Option<Self> {
+        times_ms.sort_unstable();
+        let len = times_ms.len();
+        let at_percent = |percent: usize| times_ms[(len * percent).div_ceil(100) - 1];
+        (len > 0).then(|| Self {
+            p50: at_percent(50),
+            p99: at_percent(99),
+            max: at_percent(100),
+        })
+    }
 }
 
 impl Happening {
@@ -124,14 +138,10 @@ impl Happening {
         }
     }
 
-    pub(super) fn moved(times: &Times<u64>) -> Self {
+    pub(super) fn moved(miners: u64, jobless: Jobless) -> Self {
         Self {
-            miners: Some(times.len()),
-            jobless_ms: Some(Jobless {
-                p50: times.value_at_quantile(0.5),
-                p99: times.value_at_quantile(0.99),
-                max: times.max(),
-            }),
+            miners: Some(miners),
+            jobless_ms: Some(jobless),
             ..Self::new("moved")
         }
     }

@@ -1,0 +1,354 @@
+//! `hstratum payout plan`: a table that a person can check, or JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hstratum::ledger_tools;
+use hstratum::payout::hsd::{Node, Part, Patience, Url};
+use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, check_node, plan};
+use hstratum::sql::Db;
+use serde_json::{Value, json};
+
+use super::{FleetArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
+use crate::terminal::{Table, hns, print, print_json, shown};
+use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
+
+/// How long a node may take to answer here.
+const NODE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What `hstratum payout plan` takes.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  hstratum payout plan --ledger ~/.hsd/stratum/ledger.db --scheme prop --fee 1
+
+Environment:
+  HSTRATUM_NODE_API_KEY       the node's API key, where it has one")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
+    /// hsd's node, which is asked whether `payout send` would pay now; one that does not answer is
+    /// passed over [default: its usual port on this machine]
+    #[arg(long, value_name = "URL")]
+    node_url: Option<Url>,
+
+    /// Print JSON, with amounts in base units
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let terms = args.terms.terms()?;
+    let mut db = args.ledger.place.open()?;
+    let network = ledger_tools::network(&mut db)?;
+    let fleet = args.fleet.of(&mut db)?;
+    let plan = plan(&mut db, network, &terms, &fleet)?;
+    if args.json {
+        let mut value = as_json(&plan);
+        value["network"] = network.name().into();
+        value["terms"] = json!({
+            "scheme": terms.scheme.name(),
+            "window": terms.scheme.window(),
+            "fee_ppm": terms.fee.get(),
+            "threshold": terms.threshold,
+        });
+        print_json(&value)
+    } else {
+        let mut text = format!("{} ({})\n", args.ledger.place, network.name());
+        let _ = writeln!(text, "{}\n", in_words(&terms));
+        text += &as_table(&plan);
+        if let Some(refusal) = refusal(args, &mut db, network)? {
+            let _ = writeln!(text, "payout send would pay nothing now: {refusal}");
+        }
+        print(&text)
+    }
+}
+
+/// Why `payout send` would pay nothing, as far as a node says; none where none answers.
+fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<String>> {
+    let url = args.node_url.clone();
+    let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
+    let patience = Patience {
+        call: NODE_PATIENCE,
+        create: NODE_PATIENCE,
+    };
+    let node = Node::new(url, secret(NODE_KEY)?, network, patience);
+    if node.status().is_err() {
+        return Ok(None);
+    }
+    Ok(check_node(db, &node)
+        .err()
+        .map(|error| format!("{error:#}")))
+}
+
+fn in_words(terms: &Terms) -> String {
+    let window = match terms.scheme.window() {
+        window if window.is_empty() => window,
+        window => format!(" over {window} x network difficulty"),
+    };
+    let scheme = terms.scheme.name().to_uppercase();
+    let threshold = hns(terms.threshold);
+    format!(
+        "{scheme}{window}, fee {}, paid from {threshold} HNS on",
+        terms.fee
+    )
+}
+
+/// The plan for people: amounts in HNS.
+pub(crate) fn as_table(plan: &Plan) -> String {
+    let mut out = match &plan.tip {
+        Some(tip) => format!("By the chain up to {} {}\n\n", tip.height.0, tip.hash),
+        None => "No node has shown this ledger the chain yet: payouts wait\n\n".to_owned(),
+    };
+    write_blocks(plan, &mut out);
+    if !plan.reversals.is_empty() {
+        let mut table = Table::new(["height", "hash", "reward", "credited", "accounts"]);
+        for one in &plan.reversals {
+            table.row([
+                one.height.to_string(),
+                one.block.clone(),
+                hns(one.reward),
+                hns(one.credited),
+                one.accounts.to_string(),
+            ]);
+        }
+        table.write("Settlements to be reversed: their block is lost", &mut out);
+    }
+    let mut table = Table::new(["height", "hash", "reward", "why"]);
+    for block in &plan.held {
+        let (height, reward) = (block.height.to_string(), hns(block.reward));
+        table.row([height, block.hash.clone(), reward, why(block.reason)]);
+    }
+    table.write("Blocks that wait", &mut out);
+    write_servers(plan, &mut out);
+    write_accounts(plan, &mut out);
+    out
+}
+
+fn write_servers(plan: &Plan, out: &mut String) {
+    if plan.servers.is_empty() {
+        return;
+    }
+    let mut table = Table::new(["server", "number", "seen", "shipped up to", ""]);
+    for server in &plan.servers {
+        table.row([
+            shown(&server.label),
+            format!("#{}", server.number),
+            format!("{} s ago", server.seen.as_secs()),
+            server
+                .shipped_tip
+                .map_or("-".to_owned(), |tip| tip.to_string()),
+            if server.is_awaited {
+                ""
+            } else {
+                "not waited for"
+            }
+            .to_owned(),
+        ]);
+    }
+    table.write("Servers", out);
+}
+
+fn write_blocks(plan: &Plan, out: &mut String) {
+    let mut table = Table::new([
+        "height",
+        "hash",
+        "reward",
+        "fee",
+        "remainder",
+        "credited",
+        "accounts",
+        "shares",
+        "from",
+    ]);
+    for block in &plan.blocks {
+        table.row([
+            block.height.to_string(),
+            block.hash.clone(),
+            hns(block.reward),
+            hns(block.fee),
+            hns(block.remainder),
+            hns(block.credited),
+            block.credits.len().to_string(),
+            block.shares.to_string(),
+            block.from_height.to_string(),
+        ]);
+    }
+    table.write("Blocks to be settled", out);
+    if !plan.blocks.is_empty() {
+        let totals = Totals::of(plan);
+        let _ = writeln!(
+            out,
+            "  {} credited + {} fee + {} remainder = {} reward\n",
+            hns(totals.credited),
+            hns(totals.fee),
+            hns(totals.remainder),
+            hns(totals.reward)
+        );
+    }
+}
+
+fn write_accounts(plan: &Plan, out: &mut String) {
+    let mut table = Table::new([
+        "account",
+        "carried",
+        "credited",
+        "balance",
+        "pays",
+        "address, or why not",
+    ]);
+    for account in &plan.accounts {
+        let (pays, to) = match &account.outcome {
+            Outcome::Pays { address, amount } => (*amount, shown(address)),
+            Outcome::Waits(wait) => (0, reason(*wait).to_owned()),
+        };
+        table.row([
+            shown(&account.name),
+            hns(account.carried),
+            hns(account.credited),
+            hns(account.balance),
+            hns(pays),
+            to,
+        ]);
+    }
+    table.write("Accounts", out);
+    let totals = Totals::of(plan);
+    let _ = writeln!(
+        out,
+        "  {} carried + {} credited = {}: {} to {} now, {} later",
+        hns(totals.carried),
+        hns(totals.changes),
+        hns(totals.balance),
+        hns(totals.pays),
+        counted(totals.payees, "account"),
+        hns(totals.balance - totals.pays)
+    );
+}
+
+/// The sums of a plan, in base units.
+#[derive(Default)]
+struct Totals {
+    reward: i128,
+    fee: i128,
+    remainder: i128,
+    credited: i128,
+    carried: i128,
+    changes: i128,
+    balance: i128,
+    pays: i128,
+    payees: usize,
+}
+
+impl Totals {
+    fn of(plan: &Plan) -> Self {
+        let mut totals = Self::default();
+        for block in &plan.blocks {
+            totals.reward += i128::from(block.reward);
+            totals.fee += i128::from(block.fee);
+            totals.remainder += i128::from(block.remainder);
+            totals.credited += i128::from(block.credited);
+        }
+        for account in &plan.accounts {
+            totals.carried += i128::from(account.carried);
+            totals.changes += i128::from(account.credited);
+            totals.balance += i128::from(account.balance);
+            if let Outcome::Pays { amount, .. } = account.outcome {
+                totals.pays += i128::from(amount);
+                totals.payees += 1;
+            }
+        }
+        totals
+    }
+}
+
+/// The plan for scripts: amounts in base units.
+pub(crate) fn as_json(plan: &Plan) -> Value {
+    let blocks = plan.blocks.iter().map(|block| {
+        let credits = block.credits.iter();
+        let credits =
+            credits.map(|(account, amount)| json!({"account": account, "amount": amount}));
+        json!({
+            "height": block.height, "hash": block.hash, "from_height": block.from_height,
+            "shares": block.shares, "reward": block.reward, "fee": block.fee,
+            "remainder": block.remainder, "credited": block.credited,
+            "credits": credits.collect::<Vec<_>>(),
+        })
+    });
+    let reversals = plan.reversals.iter().map(|one| {
+        json!({
+            "settlement": one.id, "height": one.height, "hash": one.block,
+            "reward": one.reward, "credited": one.credited,
+        })
+    });
+    let held = plan.held.iter().map(|block| {
+        json!({
+            "height": block.height, "hash": block.hash, "reward": block.reward,
+            "why": why(block.reason),
+        })
+    });
+    let servers = plan.servers.iter().map(|server| {
+        json!({
+            "server": server.label, "number": server.number, "seen_s_ago": server.seen.as_secs(),
+            "shipped_tip": server.shipped_tip, "awaited": server.is_awaited,
+        })
+    });
+    let accounts = plan.accounts.iter().map(|account| {
+        let mut value = json!({
+            "account": account.name, "carried": account.carried, "credited": account.credited,
+            "balance": account.balance,
+        });
+        match &account.outcome {
+            Outcome::Pays { address, amount } => {
+                value["address"] = address.as_str().into();
+                value["pays"] = (*amount).into();
+            }
+            Outcome::Waits(wait) => {
+                value["pays"] = 0.into();
+                value["why"] = reason(*wait).into();
+            }
+        }
+        value
+    });
+    let tip = plan.tip.map(|tip| {
+        json!({
+            "height": tip.height.0, "hash": tip.hash.to_string(), "work": tip.work.to_string(),
+        })
+    });
+    json!({
+        "tip": tip,
+        "blocks": blocks.collect::<Vec<_>>(),
+        "reversals": reversals.collect::<Vec<_>>(),
+        "held": held.collect::<Vec<_>>(),
+        "servers": servers.collect::<Vec<_>>(),
+        "accounts": accounts.collect::<Vec<_>>(),
+    })
+}
+
+fn why(reason: Reason) -> String {
+    match reason {
+        Reason::Unanswered => "the node has not answered".into(),
+        Reason::Immature => "its reward cannot be spent yet".into(),
+        Reason::Behind(height) => format!("the block at {height} comes first"),
+        Reason::Unshipped => "a server has not shipped all work up to it".into(),
+        Reason::Lost => "off the main chain, not yet for good".into(),
+        Reason::Incomplete => "credit of it is deleted: it is never divided".into(),
+        Reason::Inexact => {
+            "it or the block below came too late to tell its work: settle it by hand".into()
+        }
+    }
+}
+
+fn reason(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Owes => "owes: a block was lost after it was paid",
+        Wait::BelowThreshold => "below the threshold",
+        Wait::NoAddress => "no address",
+    }
+}

@@ -1,0 +1,405 @@
+//! `hstratum payout send`: settles, pays, and says what it did. Keys and the passphrase come from
+//! the environment only.
+
+use std::env;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use hstratum::ledger_tools;
+use hstratum::payout::hsd::{Node, Part, Patience, Secret, Url, Wallet};
+use hstratum::payout::{
+    Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, check_blocks, incomplete, payees,
+    plan, settle,
+};
+use hstratum::sql::Db;
+use hstratum_core::accounting::payout::parse_hns;
+use hstratum_core::chain::address::Network;
+use hstratum_core::counted::counted;
+use serde_json::{Value, json};
+
+use super::plan::{as_json as plan_json, as_table as plan_table};
+use super::{FleetArgs, LedgerArgs, TermsArgs};
+use crate::terminal::{Table, hns, print, print_json, shown};
+
+pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
+const WALLET_KEY: &str = "HSTRATUM_WALLET_API_KEY";
+const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
+
+/// What `hstratum payout send` takes.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme prop --wallet pool --dry-run
+  hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme pplns --window 2 --fee 1 --wallet pool
+
+Environment:
+  HSTRATUM_NODE_API_KEY       the node's API key, where it has one
+  HSTRATUM_WALLET_API_KEY     the wallet's API key, where it has one
+  HSTRATUM_WALLET_PASSPHRASE  unlocks the wallet, where it is locked")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
+    /// hsd's node [default: its usual port on this machine]
+    #[arg(long, value_name = "URL")]
+    node_url: Option<Url>,
+
+    /// hsd's wallet [default: its usual port on this machine]
+    #[arg(long, value_name = "URL")]
+    wallet_url: Option<Url>,
+
+    /// The wallet that pays
+    #[arg(long, display_order = 2, value_name = "ID")]
+    wallet: String,
+
+    /// The account of the wallet that pays; the coins of others are not touched
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    account: String,
+
+    /// The most that a transaction may pay to the network
+    #[arg(long, value_name = "HNS", default_value = "10", value_parser = parse_hns)]
+    max_fee: u64,
+
+    /// Show what would be done; changes nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON, with amounts in base units
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let terms = args.terms.terms()?;
+    let mut db = args.ledger.place.open()?;
+    let network = ledger_tools::network(&mut db)?;
+    let fleet = args.fleet.of(&mut db)?;
+    let (node, wallet) = connect(args, network)?;
+    let sender = Sender {
+        node: &node,
+        wallet: &wallet,
+        network,
+        fee_max: args.max_fee,
+        now: now()?,
+    };
+    if args.dry_run {
+        return foretell(args, &terms, &sender, (&mut db, &fleet));
+    }
+    let mut lock = PayoutLock::take(&args.ledger.place)?;
+    let mut done = Done::default();
+    let outcome = send(&sender, &terms, (&mut db, &fleet), &mut lock, &mut done);
+    let told = tell(args, network, &done, outcome.as_ref().err());
+    outcome.and(told)
+}
+
+/// What a run has done, also one that failed.
+#[derive(Default)]
+struct Done {
+    settled: Vec<Settled>,
+    /// Blocks that can never be divided exactly.
+    incomplete: Vec<(u32, String)>,
+    steps: Vec<Step>,
+}
+
+fn send(
+    sender: &Sender<'_>,
+    terms: &Terms,
+    (db, fleet): (&mut Db, &Fleet),
+    lock: &mut PayoutLock,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    sender.check(db)?;
+    check_blocks(db, sender.node, fleet)?;
+    let may_pay = sender.advance(db, &mut done.steps)?;
+    lock.check()?;
+    done.settled = settle(db, sender.network, terms, fleet, sender.now)?;
+    done.incomplete = incomplete(db, fleet)?;
+    if may_pay {
+        let due = payees(db, sender.network, terms.threshold)?;
+        lock.check()?;
+        sender.pay(db, due, &mut done.steps)?;
+    }
+    Ok(())
+}
+
+fn connect(args: &Args, network: Network) -> anyhow::Result<(Node, Wallet)> {
+    let url =
+        |given: &Option<Url>, part| given.clone().unwrap_or_else(|| Url::usual(network, part));
+    let patience = Patience::default();
+    let node_url = url(&args.node_url, Part::Node);
+    let node = Node::new(node_url, secret(NODE_KEY)?, network, patience);
+    let wallet = Wallet::new(
+        url(&args.wallet_url, Part::Wallet),
+        secret(WALLET_KEY)?,
+        (&args.wallet, &args.account),
+        secret(PASSPHRASE)?,
+        patience,
+    )?;
+    Ok((node, wallet))
+}
+
+/// A secret of the environment; an empty one is none.
+pub(crate) fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
+    match env::var(name) {
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => Ok(Some(Secret::new(text))),
+        Err(env::VarError::NotPresent) => Ok(None),
+        // The error itself would show it.
+        Err(env::VarError::NotUnicode(_)) => Err(anyhow!("{name} is not UTF-8")),
+    }
+}
+
+fn now() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(since.context("failed to read the clock")?.as_secs())
+}
+
+fn foretell(
+    args: &Args,
+    terms: &Terms,
+    sender: &Sender<'_>,
+    (db, fleet): (&mut Db, &Fleet),
+) -> anyhow::Result<()> {
+    sender.check(db)?;
+    check_blocks(db, sender.node, fleet)?;
+    let first = sender.foretell(db)?;
+    let plan = plan(db, sender.network, terms, fleet)?;
+    let waits = matches!(first, Some(Step::Waiting { .. }));
+    if args.json {
+        let mut value = plan_json(&plan);
+        value["network"] = sender.network.name().into();
+        value["dry_run"] = true.into();
+        value["first"] = first.as_ref().map_or(Value::Null, step_json);
+        value["would_pay"] = (!waits).into();
+        return print_json(&value);
+    }
+    let mut text = heading(args, sender.network);
+    if let Some(step) = &first {
+        let _ = writeln!(text, "First: {}\n", in_words(step));
+    }
+    text += &plan_table(&plan);
+    text += match first {
+        Some(Step::Waiting { .. }) => "\nNothing would be paid now: one payment at a time.\n",
+        Some(Step::Abandoned { .. } | Step::Discarded { .. }) => {
+            "\nWhat that payment has taken from the balances would first be back in them.\n"
+        }
+        _ => "",
+    };
+    text += "\nNothing was changed.\n";
+    print(&text)
+}
+
+fn heading(args: &Args, network: Network) -> String {
+    let Args { ledger, wallet, .. } = args;
+    format!("{} ({}), wallet {wallet}\n\n", ledger.place, network.name())
+}
+
+fn tell(
+    args: &Args,
+    network: Network,
+    done: &Done,
+    error: Option<&anyhow::Error>,
+) -> anyhow::Result<()> {
+    if args.json {
+        let steps: Vec<Value> = done.steps.iter().map(step_json).collect();
+        let settled: Vec<Value> = done.settled.iter().map(settled_json).collect();
+        return print_json(&json!({
+            "network": network.name(),
+            "wallet": args.wallet,
+            "settled": settled,
+            "incomplete": done.incomplete.iter().map(|(_, hash)| hash).collect::<Vec<_>>(),
+            "steps": steps,
+            "error": error.map(|error| format!("{error:#}")),
+        }));
+    }
+    let is_nothing = done.steps.is_empty() && done.settled.is_empty() && done.incomplete.is_empty();
+    if is_nothing && error.is_some() {
+        return Ok(());
+    }
+    let mut text = heading(args, network);
+    for step in &done.steps {
+        let _ = writeln!(text, "{}", in_words(step));
+    }
+    text.push('\n');
+    if !done.settled.is_empty() {
+        write_settled(&done.settled, &mut text);
+    }
+    for (height, hash) in &done.incomplete {
+        let _ = writeln!(
+            text,
+            "Block {height} {hash} is not divided: credit that belongs to it is deleted"
+        );
+    }
+    for step in &done.steps {
+        if let Step::Sent { .. } = step {
+            write_paid(step, &mut text);
+        }
+    }
+    print(&text)
+}
+
+fn write_settled(settled: &[Settled], out: &mut String) {
+    let mut table = Table::new([
+        "height",
+        "block",
+        "",
+        "reward",
+        "fee",
+        "remainder",
+        "credited",
+        "accounts",
+    ]);
+    for one in settled {
+        table.row([
+            one.height.to_string(),
+            one.block.clone(),
+            change(one.change).to_owned(),
+            hns(one.reward),
+            hns(one.fee),
+            hns(one.remainder),
+            hns(one.credited),
+            one.accounts.to_string(),
+        ]);
+    }
+    table.write("Blocks", out);
+}
+
+fn change(change: Change) -> &'static str {
+    match change {
+        Change::Settled => "settled",
+        Change::Reversed => "reversed",
+    }
+}
+
+fn write_paid(step: &Step, out: &mut String) {
+    let Step::Sent {
+        network_fee,
+        payees,
+        ..
+    } = step
+    else {
+        return;
+    };
+    let mut table = Table::new(["account", "paid", "to"]);
+    let mut sum = 0;
+    for payee in payees {
+        sum += i128::from(payee.amount);
+        table.row([shown(&payee.name), hns(payee.amount), payee.address.clone()]);
+    }
+    table.write("Paid", out);
+    let _ = writeln!(
+        out,
+        "  {} to {}; {} network fee, out of the pool's fees",
+        hns(sum),
+        counted(payees.len(), "account"),
+        hns(*network_fee)
+    );
+}
+
+/// A step in one line.
+fn in_words(step: &Step) -> String {
+    match step {
+        Step::Discarded { payment } => {
+            format!("payment {payment} had no transaction yet: it is made again")
+        }
+        Step::Confirmed {
+            payment,
+            txid,
+            depth,
+        } => {
+            format!(
+                "payment {payment} confirmed: {txid}, {} deep",
+                counted(*depth, "block")
+            )
+        }
+        Step::Abandoned {
+            payment,
+            txid,
+            by,
+            depth,
+        } => format!(
+            "payment {payment} abandoned: {txid} can never confirm, since {by} has spent an input of \
+             it and is {} deep; its accounts are due again",
+            counted(*depth, "block")
+        ),
+        Step::Waiting {
+            payment,
+            txid,
+            depth,
+            needed,
+        } => {
+            format!("payment {payment} waits: {txid} is {depth} of {needed} blocks deep")
+        }
+        Step::Sent { payment, txid, .. } => format!("payment {payment} sent: {txid}"),
+        Step::Left { accounts, amount } => {
+            format!(
+                "with the next payment: {} HNS to {}",
+                hns(*amount),
+                counted(*accounts, "more account")
+            )
+        }
+        Step::NobodyDue => "nobody is due".to_owned(),
+    }
+}
+
+/// A step for scripts: amounts in base units.
+fn step_json(step: &Step) -> Value {
+    match step {
+        Step::Discarded { payment } => json!({ "step": "discarded", "payment": payment }),
+        Step::Confirmed {
+            payment,
+            txid,
+            depth,
+        } => json!({
+            "step": "confirmed", "payment": payment, "txid": txid, "depth": depth,
+        }),
+        Step::Abandoned {
+            payment,
+            txid,
+            by,
+            depth,
+        } => json!({
+            "step": "abandoned", "payment": payment, "txid": txid, "by": by, "depth": depth,
+        }),
+        Step::Waiting {
+            payment,
+            txid,
+            depth,
+            needed,
+        } => json!({
+            "step": "waiting", "payment": payment, "txid": txid, "depth": depth, "needed": needed,
+        }),
+        Step::Sent {
+            payment,
+            txid,
+            network_fee,
+            payees,
+        } => {
+            let outputs = payees.iter().map(|payee| {
+                json!({ "account": payee.name, "address": payee.address, "amount": payee.amount })
+            });
+            json!({
+                "step": "sent", "payment": payment, "txid": txid, "network_fee": network_fee,
+                "outputs": outputs.collect::<Vec<_>>(),
+            })
+        }
+        Step::Left { accounts, amount } => {
+            json!({ "step": "left", "accounts": accounts, "amount": amount })
+        }
+        Step::NobodyDue => json!({ "step": "nobody due" }),
+    }
+}
+
+fn settled_json(one: &Settled) -> Value {
+    json!({
+        "change": change(one.change), "height": one.height, "block": one.block,
+        "reward": one.reward, "fee": one.fee, "remainder": one.remainder,
+        "credited": one.credited, "accounts": one.accounts,
+    })
+}

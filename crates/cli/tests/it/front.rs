@@ -1,0 +1,165 @@
+//! `hstratum proxy` as a process before servers.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use hstratum::proxy::control::{self, Order};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Miner, wait_until};
+
+/// A port that nobody has, for now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+/// A proxy and its files; it ends with this.
+pub(crate) struct Front {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) control: PathBuf,
+    backends: Vec<String>,
+    lines: Arc<Mutex<Vec<String>>>,
+    _dir: TempDir,
+}
+
+impl Front {
+    /// Starts a proxy before these servers, and waits until it listens.
+    pub(crate) fn start(backends: &[String], args: &[&str]) -> Self {
+        Self::start_saying(backends, args, Stdio::piped())
+    }
+
+    /// The same with its standard error there.
+    pub(crate) fn start_saying(backends: &[String], args: &[&str], stderr: Stdio) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut front = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            control: dir.path().join("control"),
+            backends: backends.to_vec(),
+            lines: Arc::default(),
+            child: Command::new("true").spawn().expect("started"),
+            _dir: dir,
+        };
+        let _ = front.child.wait();
+        front.child = front.command(args).stderr(stderr).spawn().expect("started");
+        front.listen();
+        wait_until("the proxy listens", || {
+            TcpStream::connect(front.address).is_ok()
+        });
+        front
+    }
+
+    /// The command that starts it, or another in its place.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hstratum"));
+        command.args(self.args(args)).stdout(Stdio::null());
+        command
+    }
+
+    /// The same with fewer open files.
+    pub(crate) fn command_with_files(&self, limit: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hstratum")])
+            .args(self.args(args))
+            .stdout(Stdio::null());
+        command
+    }
+
+    fn args(&self, args: &[&str]) -> Vec<String> {
+        let mut all = vec![
+            "proxy".to_owned(),
+            format!("--listen=tcp://{}", self.address),
+            format!("--control={}", self.control.display()),
+            // A busy machine is no hanging server.
+            "--probe-timeout=3000".to_owned(),
+        ];
+        all.extend(self.backends.iter().map(|name| format!("--backend={name}")));
+        all.extend(args.iter().map(|&arg| arg.to_owned()));
+        all
+    }
+
+    fn listen(&mut self) {
+        let Some(stderr) = self.child.stderr.take() else {
+            return;
+        };
+        let lines = self.lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().expect("no panic").push(line);
+            }
+        });
+    }
+
+    /// Another process takes over; how the old one ended.
+    pub(crate) fn take_over_by(&mut self, mut command: Command) -> ExitStatus {
+        let new = command.stderr(Stdio::piped()).spawn().expect("started");
+        let mut old = std::mem::replace(&mut self.child, new);
+        self.listen();
+        old.wait().expect("ended")
+    }
+
+    /// Waits until it has all servers for up.
+    pub(crate) fn wait_until_up(&self) {
+        wait_until("all servers are up", || {
+            let status = self.try_ask(&Order::Status);
+            let servers = status.as_ref().map(|status| &status["servers"]);
+            let servers = servers.and_then(Value::as_array);
+            servers.is_some_and(|all| all.iter().all(|server| server["state"] == "up"))
+        });
+    }
+
+    pub(crate) fn try_ask(&self, order: &Order) -> Option<Value> {
+        control::ask(&self.control, order).ok()
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.try_ask(&Order::Status).expect("it answers")
+    }
+
+    /// What it has said so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().expect("no panic").clone()
+    }
+
+    /// Waits until it has said something like this.
+    pub(crate) fn wait_for_line(&self, part: &str) -> String {
+        let find = || self.lines().into_iter().find(|line| line.contains(part));
+        wait_until(&format!("{part:?} is said"), || find().is_some());
+        find().expect("it was there")
+    }
+
+    pub(crate) fn connect(&self) -> Miner {
+        Miner::connect(self.address)
+    }
+
+    /// A miner that has work.
+    pub(crate) fn mine_as(&self, user: &str) -> Miner {
+        let mut miner = self.connect();
+        miner.log_in(user, "");
+        miner.wait_for_work();
+        miner
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("ours").is_none()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // Fails if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the proxy said {:#?}", self.lines());
+        }
+    }
+}

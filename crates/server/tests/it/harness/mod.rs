@@ -1,0 +1,425 @@
+//! What the tests of the server share: a node that remembers, a server on loopback, templates.
+//!
+//! Nothing here sleeps in hope: every wait is for a thing, and ends at [`DEADLINE`].
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each file of tests uses its part, and none exports it"
+)]
+
+pub mod miner;
+pub mod template;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hstratum::config::settings::Settings;
+use hstratum::config::{Config, Origin, RawOption};
+use hstratum::node::{Asked, Look, Node, Offer};
+use hstratum::server::Server;
+use hstratum_core::accounting::ledger::{Tip, View};
+use hstratum_core::chain::address::Network;
+use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum_core::chain::template::TemplateParts;
+use hstratum_core::event::Level;
+use hstratum_core::units::{Hash, Height};
+use tempfile::TempDir;
+
+pub use miner::Miner;
+pub use template::Chain;
+
+/// How long a test waits for anything before it fails.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A difficulty so low that every hash is a share, whatever the bits; one that miners are told as it is.
+pub const EVERY_HASH: &str = "7.275957614183426e-12";
+
+/// A block as it was offered.
+#[derive(Clone)]
+pub enum Offered {
+    Found(Arc<Solution>),
+    Spooled { hash: Hash, raw: Vec<u8> },
+}
+
+impl Offered {
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Found(solution) => solution.hash,
+            Self::Spooled { hash, .. } => *hash,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    log: Vec<(Level, String)>,
+    offers: Vec<Offered>,
+    /// Blocks of other servers, whole.
+    relayed: Vec<(Hash, Vec<u8>)>,
+    /// Blocks that were asked about, question by question.
+    located: Vec<Vec<Hash>>,
+    /// What is answered to each offer at once.
+    answer: Option<Verdict>,
+    /// The height of its chain, as far as it was told.
+    tip: Option<Height>,
+    /// Blocks that are not on its main chain.
+    lost: Vec<Hash>,
+    /// What it knows of the chain, if that is not all.
+    view: Option<View>,
+    /// It does not say where blocks are.
+    is_blind: bool,
+    /// What happens inside the next offers.
+    hooks: VecDeque<Hook>,
+}
+
+impl Seen {
+    /// Blocks are on the main chain as far as it reaches and nothing else was said.
+    fn look(&self, blocks: &[Asked]) -> Look {
+        let highest = blocks.iter().map(|(_, height)| *height).max();
+        let view = self
+            .view
+            .unwrap_or_else(|| view_at(self.tip.max(highest).unwrap_or(Height(0))));
+        let refused = self.answer.as_ref().is_some_and(|answer| {
+            !matches!(answer, Verdict::Accepted) // Side, refused, unknown
+        });
+        let place = |(hash, height): &Asked| {
+            let is_lost = self.lost.contains(hash) || refused;
+            let there = if is_lost { other_at(*height) } else { *hash };
+            (*hash, (*height <= view.tip.height).then_some(there))
+        };
+        let places = blocks.iter().map(place).collect();
+        Look { view, places }
+    }
+}
+
+/// What a synchronized node knows whose chain is so long.
+pub fn view_at(height: Height) -> View {
+    let tip = Tip {
+        height,
+        hash: other_at(height),
+        work: u64::from(height.0).into(),
+    };
+    View {
+        tip,
+        is_synced: true,
+    }
+}
+
+/// Somebody else's block of this height.
+pub fn other_at(height: Height) -> Hash {
+    Hash::blake2b(&[b"of others", &height.0.to_le_bytes()])
+}
+
+type Hook = Box<dyn FnOnce(&Server) + Send>;
+
+/// A node that remembers what it was told.
+#[derive(Default)]
+pub struct TestNode {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+    server: OnceLock<Weak<Server>>,
+}
+
+impl Node for TestNode {
+    fn offer(&self, offer: Offer) {
+        let offered = match offer {
+            Offer::Found(solution) => Offered::Found(solution),
+            Offer::Spooled { hash, raw } => Offered::Spooled { hash, raw },
+            Offer::Relayed { hash, raw } => {
+                self.seen().relayed.push((hash, raw));
+                return self.changed.notify_all();
+            }
+        };
+        let hash = offered.hash();
+        let mut seen = self.seen();
+        seen.offers.push(offered);
+        let (answer, hook) = (seen.answer.clone(), seen.hooks.pop_front());
+        drop(seen);
+        self.changed.notify_all();
+        // Blocks of an earlier run are offered before there is a server to answer.
+        let Some(server) = self.server.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        if let Some(hook) = hook {
+            hook(&server);
+        }
+        if let Some(verdict) = answer {
+            server.block_result(hash, verdict);
+        }
+    }
+
+    fn locate(&self, blocks: Vec<Asked>) {
+        let mut seen = self.seen();
+        seen.located
+            .push(blocks.iter().map(|(hash, _)| *hash).collect());
+        let look = (!seen.is_blind).then(|| seen.look(&blocks));
+        drop(seen);
+        self.changed.notify_all();
+        if let (Some(look), Some(server)) = (look, self.server.get().and_then(Weak::upgrade)) {
+            server.located(look);
+        }
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        self.seen().log.push((level, text.to_owned()));
+        self.changed.notify_all();
+    }
+}
+
+impl TestNode {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nothing panics under the lock")
+    }
+
+    /// Waits until `find` finds something.
+    fn wait<T>(&self, what: &str, mut find: impl FnMut(&Seen) -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = self.seen();
+        loop {
+            if let Some(found) = find(&seen) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let log = std::mem::take(&mut seen.log);
+                drop(seen);
+                panic!("no {what}; log: {log:#?}");
+            }
+            (seen, _) = self
+                .changed
+                .wait_timeout(seen, left)
+                .expect("nothing panics under the lock");
+        }
+    }
+
+    /// Answers every offer from now on.
+    pub fn answer_with(&self, verdict: Verdict) {
+        self.seen().answer = Some(verdict);
+    }
+
+    /// Its chain ends here; it has as much work as blocks.
+    pub fn be_at(&self, tip: Height) {
+        self.seen().tip = Some(tip);
+    }
+
+    /// What it says of the chain from now on, whatever it was told.
+    pub fn know(&self, view: View) {
+        self.seen().view = Some(view);
+    }
+
+    /// It does not say where blocks are any more.
+    pub fn be_blind(&self) {
+        self.seen().is_blind = true;
+    }
+
+    /// This block is not on its main chain from now on.
+    pub fn lose(&self, hash: Hash) {
+        self.seen().lost.push(hash);
+    }
+
+    /// It is again.
+    pub fn find_again(&self, hash: Hash) {
+        self.seen().lost.retain(|lost| *lost != hash);
+    }
+
+    /// Runs this inside one of the next offers, in turn.
+    pub fn in_next_offer(&self, hook: impl FnOnce(&Server) + Send + 'static) {
+        self.seen().hooks.push_back(Box::new(hook));
+    }
+
+    /// Panics in the next offer, as a bug of the pool would.
+    pub fn panic_in_next_offer(&self) {
+        self.in_next_offer(|_| panic!("a failure that a test asked for"));
+    }
+
+    /// The offer of this number, counted from 0, once it is there.
+    pub fn offer_number(&self, number: usize) -> Offered {
+        self.wait("offer", |seen| seen.offers.get(number).cloned())
+    }
+
+    /// Waits for a question about exactly these blocks, in any order, and forgets all before it.
+    pub fn wait_for_question(&self, about: &[Hash]) {
+        let mut about = about.to_vec();
+        about.sort();
+        self.wait("question", |seen| {
+            seen.located.iter().rev().find(|hashes| {
+                let mut hashes = (*hashes).clone();
+                hashes.sort();
+                hashes == about
+            })?;
+            Some(())
+        });
+        self.seen().located.clear();
+    }
+
+    /// The block of another server of this number, counted from 0, once it is there.
+    pub fn relayed_number(&self, number: usize) -> (Hash, Vec<u8>) {
+        self.wait("relayed block", |seen| seen.relayed.get(number).cloned())
+    }
+
+    pub fn relayed(&self) -> usize {
+        self.seen().relayed.len()
+    }
+
+    pub fn offers(&self) -> usize {
+        self.seen().offers.len()
+    }
+
+    /// The first log line that contains `part`, once it is there.
+    pub fn wait_for_log(&self, part: &str) -> (Level, String) {
+        self.wait_for_logs(part, 1).remove(0)
+    }
+
+    /// The log lines that contain `part`, once there are so many.
+    pub fn wait_for_logs(&self, part: &str, count: usize) -> Vec<(Level, String)> {
+        self.wait(&format!("log line {part:?}"), |seen| {
+            let mut lines = seen.log.clone();
+            lines.retain(|(_, text)| text.contains(part));
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+
+    pub fn log_texts(&self) -> Vec<String> {
+        let seen = self.seen();
+        seen.log.iter().map(|(_, text)| text.clone()).collect()
+    }
+}
+
+/// A running server, its node and its files.
+pub struct Running {
+    pub server: Arc<Server>,
+    pub node: Arc<TestNode>,
+    /// The server's directory; it outlives the server.
+    pub dir: PathBuf,
+    root: Arc<TempDir>,
+}
+
+/// Starts a server in a new directory. Options are named as flags are, without prefix.
+pub fn start(options: &[(&str, &str)]) -> Running {
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    start_in(root, options)
+}
+
+/// Starts a server in the directory of another, which has stopped.
+pub fn restart(earlier: Running, options: &[(&str, &str)]) -> Running {
+    assert!(earlier.server.close().wait(), "stopped in time");
+    earlier.node.wait_for_log("stopped");
+    start_in(earlier.root.clone(), options)
+}
+
+/// Starts a server whose files are already in `root/stratum`.
+pub fn start_in(root: Arc<TempDir>, options: &[(&str, &str)]) -> Running {
+    let dir = root.path().join("stratum");
+    let settings = settings(options, Some(&dir));
+    let node = Arc::new(TestNode::default());
+    let server = Server::start(settings, node.clone()).expect("started");
+    let server = Arc::new(server);
+    let known = node.server.set(Arc::downgrade(&server));
+    assert!(known.is_ok(), "a node has one server");
+    Running {
+        server,
+        node,
+        dir,
+        root,
+    }
+}
+
+/// Settings for loopback and any free port.
+pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
+    // Difficulty stays: nearly all tests find more shares than a miner would.
+    let mut all = vec![
+        ("host", "127.0.0.1"),
+        ("port", "0"),
+        ("dynamic", "false"),
+        ("difficulty-min", "5e-324"),
+        ("http-port", "0"),
+    ];
+    all.retain(|(name, _)| options.iter().all(|(other, _)| other != name));
+    all.extend(options);
+    let options: Vec<RawOption> = all
+        .into_iter()
+        .map(|(name, value)| RawOption {
+            key: name.replace('-', ""),
+            value: value.to_owned(),
+            origin: Origin::Flag,
+        })
+        .collect();
+    Settings {
+        config: Config::parse(&options).expect("good options"),
+        network: Network::Regtest,
+        dir: dir.map(Path::to_owned),
+    }
+}
+
+impl Running {
+    /// The chain has a new tip, and a template on it.
+    pub fn move_on(&self, parts: TemplateParts) {
+        let tip = Height(parts.height.0 - 1);
+        self.node.be_at(tip);
+        self.server.tip(parts.prev_block, tip);
+        self.server.template(parts);
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Miner {
+        Miner::connect(self.server.address())
+    }
+
+    /// A connection that has work.
+    pub fn mine_as(&self, user: &str) -> Miner {
+        let mut miner = self.connect();
+        miner.log_in(user, "");
+        miner.wait_for_work();
+        miner
+    }
+
+    /// The names in a directory of the server, sorted; none if there is no such directory.
+    pub fn files(&self, dir: &str) -> Vec<String> {
+        names(&self.dir.join(dir))
+    }
+
+    /// A file's content, once it is there.
+    pub fn wait_for_file(&self, path: &str) -> Vec<u8> {
+        let path = self.dir.join(path);
+        wait_until(&format!("{} is there", path.display()), || path.exists());
+        std::fs::read(&path).expect("read")
+    }
+
+    /// Waits until a file is gone.
+    pub fn wait_until_gone(&self, path: &str) {
+        let path = self.dir.join(path);
+        wait_until(&format!("{} is gone", path.display()), || !path.exists());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let stopped = self.server.close().wait();
+        assert!(stopped || thread::panicking(), "stopped in time");
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let name = |entry: std::fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
+    let names = entries.map(|entry| name(entry.expect("read")));
+    // What holds room for found blocks is no file of theirs.
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with(".reserve")).collect();
+    names.sort();
+    names
+}
+
+/// Asks again and again until it is so: for what tells nobody when it happens.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not so in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,323 @@
+//! Miners that log in and then only listen: how fast they are served, and when a job reaches each.
+//!
+//! It must cost little, since it runs beside the server that it measures: lines are looked at and
+//! not parsed, nothing is hashed, and a connection that is lost stays so.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hstratum::stratum_url::StratumUrl;
+
+use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
+use crate::links::Links;
+use crate::process::Usage;
+use crate::report::Latencies;
+use crate::stop_on_signals;
+use crate::sums::Kinds;
+
+/// What every mode with such miners takes.
+#[derive(clap::Args)]
+#[group(id = "audience")]
+pub(crate) struct Args {
+    /// The server: stratum+tcp://HOST:PORT
+    #[arg(long, value_parser = StratumUrl::without_tls)]
+    pub(crate) url: StratumUrl,
+
+    /// Miners, each with a connection of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
+    pub(crate) connections: u32,
+
+    /// Connections that are on their way to their first job at a time: a number, or all
+    #[arg(long, value_name = "N", default_value = "128")]
+    at_once: AtOnce,
+
+    /// Accounts that the miners mine for, in turn
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    accounts: u32,
+
+    /// Addresses that miners come from, 127.1.0.1 and up, where the server is on IPv4 loopback;
+    /// 0 leaves it to the system [default: one for each miner]
+    #[arg(long, value_name = "N")]
+    sources: Option<u32>,
+
+    /// Seconds to stay idle once all have work
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) hold: u64,
+
+    /// The server's process: shows the processor time and memory that it uses
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+
+    /// Print JSON lines instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How many connections are opened together.
+#[derive(Clone, Copy, Debug)]
+struct AtOnce(usize);
+
+impl FromStr for AtOnce {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            _ if text == "all" => Ok(Self(usize::MAX)),
+            Ok(number @ 1..) => Ok(Self(number)),
+            _ => Err("expected a number above 0, or all"),
+        }
+    }
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Job,
+    Authorized,
+    NotAuthorized,
+    Other,
+}
+
+/// One miner.
+#[derive(Clone, Copy, PartialEq)]
+enum Seat {
+    Empty,
+    /// Since when, and what has come.
+    Opening(Instant, Came),
+    /// It has work.
+    Listening,
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Default)]
+struct Came {
+    authorized: bool,
+    job: bool,
+}
+
+/// What became of the opening.
+pub(crate) struct Gathered {
+    /// Until the last had work, or nobody was on the way any more.
+    pub(crate) took: Duration,
+    /// What the server used before, and what it had used at the end.
+    pub(crate) usage: Option<(Usage, Usage)>,
+    /// Processor time of this process.
+    pub(crate) load_cpu: Duration,
+}
+
+/// See the module.
+pub(crate) struct Audience {
+    links: Links,
+    seats: Vec<Seat>,
+    accounts: usize,
+    /// The first seat that was not opened yet.
+    next: usize,
+    at_once: usize,
+    opening: usize,
+    listening: usize,
+    pid: Option<u32>,
+    stop: Arc<AtomicBool>,
+    ready: Vec<usize>,
+    /// From the opening of a connection to its first job.
+    pub(crate) latencies: Latencies,
+    /// Why connections ended.
+    pub(crate) ends: Kinds,
+}
+
+impl Audience {
+    /// None of them is connected yet.
+    pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
+        let seats = args.connections as usize;
+        Ok(Self {
+            links: Links::to(&args.url, args.connections, args.sources)?,
+            seats: vec![Seat::Empty; seats],
+            accounts: args.accounts as usize,
+            next: 0,
+            at_once: args.at_once.0,
+            opening: 0,
+            listening: 0,
+            pid: args.pid,
+            stop: stop_on_signals()?,
+            ready: Vec::new(),
+            latencies: Latencies::new(),
+            ends: Kinds::default(),
+        })
+    }
+
+    /// Miners that have work.
+    pub(crate) fn listening(&self) -> usize {
+        self.listening
+    }
+
+    /// Whether a signal has asked for the end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A look at the server, if its process is known.
+    pub(crate) fn look_at_server(&self) -> anyhow::Result<Option<Usage>> {
+        self.pid.map(Usage::of).transpose()
+    }
+
+    /// Opens all connections and waits until each has work.
+    pub(crate) fn gather(&mut self) -> anyhow::Result<Gathered> {
+        let before = self.look_at_server()?;
+        let own_before = Usage::own()?;
+        let begun = Instant::now();
+        while (self.next < self.seats.len() || self.opening > 0)
+            && begun.elapsed() < GATHERING
+            && !self.is_stopped()
+        {
+            self.open_some();
+            let more = self.next < self.seats.len() && self.opening < self.at_once;
+            let wait = if more {
+                Duration::ZERO
+            } else {
+                GATHERING.saturating_sub(begun.elapsed())
+            };
+            self.turn(wait, &mut |_| {})?;
+        }
+        let took = begun.elapsed();
+        let load_cpu = Usage::own()?.since(&own_before).cpu;
+        let usage = match before {
+            Some(before) => self.look_at_server()?.map(|after| (before, after)),
+            None => None,
+        };
+        Ok(Gathered {
+            took,
+
+            usage,
+            load_cpu,
+        })
+    }
+
+    /// Reads what comes for so long.
+    pub(crate) fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < time && !self.is_stopped() {
+            self.listen(time.saturating_sub(begun.elapsed()), |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Waits at most so long for something to come; says whom a job has reached.
+    pub(crate) fn listen(
+        &mut self,
+        timeout: Duration,
+        mut reached: impl FnMut(usize),
+    ) -> anyhow::Result<()> {
+        self.turn(timeout, &mut reached)
+    }
+
+    fn open_some(&mut self) {
+        for _ in 0..OPENED_PER_TURN {
+            if self.next == self.seats.len() || self.opening >= self.at_once {
+                return;
+            }
+            let seat = self.next;
+            self.next += 1;
+            self.seats[seat] = Seat::Opening(Instant::now(), Came::default());
+            self.opening += 1;
+            match self.links.open(seat) {
+                Ok(()) => {
+                    let (account, worker) = (seat % self.accounts + 1, seat + 1);
+                    let out = self.links.out(seat).expect("just opened");
+                    out.extend_from_slice(
+                        format!(
+                            "{{\"id\":0,\"method\":\"mining.subscribe\",\"params\":[\"swarm\"]}}\n\
+                             {{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"u{account}.w{worker}\",\"x\"]}}\n"
+                        )
+                        .as_bytes(),
+                    );
+                }
+                Err(error) => self.lose(seat, error.to_string()),
+            }
+        }
+    }
+
+    fn turn(&mut self, timeout: Duration, reached: &mut impl FnMut(usize)) -> anyhow::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.links.wait(timeout, &mut ready)?;
+        for seat in ready.drain(..) {
+            self.attend(seat, reached);
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn attend(&mut self, seat: usize, reached: &mut impl FnMut(usize)) {
+        let state = &mut self.seats[seat];
+        let mut is_refused = false;
+        let outcome = self.links.exchange(seat, |line| {
+            let line = look_at(line);
+            match (line, &mut *state) {
+                (Line::Job, Seat::Listening) => reached(seat),
+                (Line::Job, Seat::Opening(_, came)) => came.job = true,
+                (Line::Authorized, Seat::Opening(_, came)) => came.authorized = true,
+                _ => is_refused |= line == Line::NotAuthorized,
+            }
+        });
+        if let Seat::Opening(since, came) = *state
+            && came.authorized
+            && came.job
+        {
+            *state = Seat::Listening;
+            self.opening -= 1;
+            self.listening += 1;
+            self.latencies.add(since.elapsed());
+        }
+        if is_refused {
+            self.lose(seat, "a miner was not authorized".to_owned());
+        } else if let Err(error) = outcome {
+            self.lose(seat, error.to_string());
+        }
+    }
+
+    fn lose(&mut self, seat: usize, cause: String) {
+        self.links.close(seat);
+        match self.seats[seat] {
+            Seat::Opening(..) => self.opening -= 1,
+            Seat::Listening => self.listening -= 1,
+            Seat::Empty | Seat::Gone => return,
+        }
+        self.seats[seat] = Seat::Gone;
+        self.ends.add(cause);
+    }
+}
+
+/// hstratum and its like begin a job with `{"id":null,"method":"mining.notify"`; the answer to a
+/// subscribe names that method elsewhere.
+fn look_at(line: &[u8]) -> Line {
+    let has = |part: &[u8], text: &[u8]| text.windows(part.len()).any(|window| window == part);
+    let head = &line[..line.len().min(64)];
+    if has(br#""method":"mining.notify""#, head) {
+        Line::Job
+    } else if !has(br#""id":1,"#, head) {
+        Line::Other
+    } else if has(br#""result":true"#, head) {
+        Line::Authorized
+    } else {
+        Line::NotAuthorized
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_apart_at_their_beginning() {
+        let look = |text: &str| look_at(text.as_bytes());
+        let job = r#"{"id":null,"method":"mining.notify","params":["1"]}"#;
+        assert_eq!(look(job), Line::Job);
+        let subscribed =
+            r#"{"id":0,"result":[[["mining.notify","0000002a"]],"0000002a",4],"error":null}"#;
+        assert_eq!(look(subscribed), Line::Other);
+        let authorized = r#"{"id":1,"result":true,"error":null}"#;
+        assert_eq!(look(authorized), Line::Authorized);
+        let refused = r#"{"id":1,"result":null,"error":[24,"unauthorized",false]}"#;
+        assert_eq!(look(refused), Line::NotAuthorized);
+    }
+}

@@ -1,0 +1,190 @@
+//! `hstratum-swarm fanout`: how long a new job takes to all miners, who are logged in and idle.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::audience::{self, Audience};
+use crate::connect::{arrive, micros};
+use crate::limits::{FANOUT, FANOUT_REST, ROUNDS_MAX};
+use crate::process::Usage;
+use crate::report::Latencies;
+use crate::trigger::{self, Trigger};
+
+/// What `hstratum-swarm fanout` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    audience: audience::Args,
+
+    #[command(flatten)]
+    trigger: trigger::Args,
+
+    /// New jobs, one after the other
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
+    rounds: u32,
+}
+
+/// What one job has shown; times are from the trigger.
+struct Round {
+    first: Duration,
+    last: Duration,
+    /// What the server used.
+    usage: Option<Usage>,
+    /// Miners that got more than one job.
+    again: u64,
+}
+
+/// Runs it, and prints the report.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let trigger = Trigger::new(&args.trigger)?;
+    let (mut audience, arrival) = arrive(&args.audience)?;
+    if args.audience.json {
+        println!("{}", arrival.to_json());
+    } else {
+        print!("{}", arrival.to_table());
+    }
+    arrival.check()?;
+    let mut fanout = Fanout {
+        heard: vec![0; args.audience.connections as usize],
+        latencies: Latencies::new(),
+        rounds: Vec::new(),
+    };
+    for number in 1..=args.rounds {
+        if audience.is_stopped() {
+            break;
+        }
+        let round = fanout.round(number, &mut audience, &trigger)?;
+        if args.audience.json {
+            println!("{}", round.to_json());
+        } else {
+            println!(
+                "job          first after {:.2} ms, last {:.2} ms later",
+                ms(round.first),
+                ms(round.spread())
+            );
+        }
+        fanout.rounds.push(round);
+    }
+    fanout.report(args.audience.json);
+    Ok(())
+}
+
+struct Fanout {
+    /// The last round whose job each miner has.
+    heard: Vec<u32>,
+    /// From the trigger to each miner.
+    latencies: Latencies,
+    rounds: Vec<Round>,
+}
+
+impl Fanout {
+    fn round(
+        &mut self,
+        number: u32,
+        audience: &mut Audience,
+        trigger: &Trigger,
+    ) -> anyhow::Result<Round> {
+        audience.rest(FANOUT_REST)?;
+        let before = audience.look_at_server()?;
+        let (begun, pulled) = trigger.pull()?;
+        let (mut waiting, mut again) = (self.heard.len(), 0);
+        let (mut first, mut last) = (None, Duration::ZERO);
+        while waiting > 0 {
+            let left = FANOUT.saturating_sub(begun.elapsed());
+            ensure!(
+                !left.is_zero() && audience.listening() == self.heard.len(),
+                "failed to reach all: {waiting} miners have no new job, lost connections: {}",
+                audience.ends.to_json()
+            );
+            audience.listen(left, |seat| {
+                if self.heard[seat] == number {
+                    again += 1;
+                    return;
+                }
+                self.heard[seat] = number;
+                waiting -= 1;
+                last = begun.elapsed();
+                first.get_or_insert(last);
+                self.latencies.add(last);
+            })?;
+        }
+        pulled.wait()?;
+        // What the server does after the last job is part of its cost.
+        let begun = Instant::now();
+        while begun.elapsed() < FANOUT_REST {
+            let left = FANOUT_REST.saturating_sub(begun.elapsed());
+            audience.listen(left, |_| again += 1)?;
+        }
+        let after = audience.look_at_server()?;
+        Ok(Round {
+            first: first.unwrap_or_default(),
+            last,
+            usage: after
+                .zip(before)
+                .map(|(after, before)| after.since(&before)),
+            again,
+        })
+    }
+
+    fn report(&self, is_json: bool) {
+        let spreads = self.rounds.iter().map(|round| ms(round.spread()));
+        let mut spreads: Vec<f64> = spreads.collect();
+        spreads.sort_by(f64::total_cmp);
+        let middle = spreads.get(spreads.len() / 2).copied().unwrap_or(0.0);
+        let told = (self.rounds.len() * self.heard.len()).max(1) as f64;
+        let cost = |of: fn(&Usage) -> Duration| {
+            let used = self.rounds.iter().filter_map(|round| round.usage.as_ref());
+            used.map(|usage| micros(of(usage))).sum::<f64>() / told
+        };
+        let (cpu, threads_cpu) = (cost(|usage| usage.cpu), cost(|usage| usage.threads_cpu));
+        if is_json {
+            let line = json!({
+                "kind": "fanout",
+                "rounds": self.rounds.len(),
+                "first_to_last_ms": middle,
+                "latency_ms": self.latencies.to_json(),
+                "server": {
+                    "cpu_us_per_notify": cpu,
+                    "threads_cpu_us_per_notify": threads_cpu,
+                },
+            });
+            println!("{line}");
+            return;
+        }
+        println!(
+            "each miner   p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms after the trigger",
+            self.latencies.at(0.5),
+            self.latencies.at(0.9),
+            self.latencies.at(0.99),
+            self.latencies.max()
+        );
+        println!("first to last {middle:.2} ms, median of {}", spreads.len());
+        if cpu > 0.0 {
+            println!(
+                "server       {cpu:.1} µs CPU a miner and job, of which hstratum's threads {threads_cpu:.1} µs"
+            );
+        }
+    }
+}
+
+impl Round {
+    fn spread(&self) -> Duration {
+        self.last.saturating_sub(self.first)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "kind": "round",
+            "first_ms": ms(self.first),
+            "last_ms": ms(self.last),
+            "first_to_last_ms": ms(self.spread()),
+            "again": self.again,
+        })
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,162 @@
+//! Counts what becomes of every share, and writes it into the journal.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::crowd::Told;
+use crate::journal::Journal;
+use crate::miner::{Answer, Miner, Order, Sent};
+use crate::report::Latencies;
+use crate::sums::{Kinds, Sums, Work};
+
+/// See the module.
+pub(crate) struct Tally {
+    /// Names and sums.
+    pub(crate) accounts: Vec<(String, Sums)>,
+    /// Accounts that lost a connection since the journal was told of them.
+    changed: Vec<bool>,
+    /// Answers to blocks that the journal has not been told of.
+    answers: Vec<Value>,
+    submitted: u64,
+    acknowledged: u64,
+    refused: u64,
+    unanswered: u64,
+    /// Replies that came before one that was due earlier.
+    pub(crate) out_of_order: u64,
+    pub(crate) latencies: Latencies,
+    /// What the server said to refused shares.
+    pub(crate) refusals: Kinds,
+}
+
+impl Tally {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let accounts = names.into_iter().map(|name| (name, Sums::default()));
+        let accounts: Vec<_> = accounts.collect();
+        Self {
+            changed: vec![false; accounts.len()],
+            accounts,
+            answers: Vec::new(),
+            submitted: 0,
+            acknowledged: 0,
+            refused: 0,
+            unanswered: 0,
+            out_of_order: 0,
+            latencies: Latencies::new(),
+            refusals: Kinds::default(),
+        }
+    }
+
+    /// A share has been sent.
+    pub(crate) fn submit(&mut self, account: usize) {
+        self.submitted += 1;
+        self.accounts[account].1.submitted += 1;
+    }
+
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Shares that may still be answered.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.submitted - self.acknowledged - self.refused - self.unanswered
+    }
+
+    /// Counts what the crowd tells.
+    pub(crate) fn take(&mut self, account: usize, told: Told) {
+        match told {
+            Told::Answered(answer) => self.answer(account, answer),
+            Told::Unanswered(sent) => self.give_up(account, &sent),
+            Told::Lost => self.changed[account] = true,
+        }
+    }
+
+    /// A share will not be answered any more.
+    pub(crate) fn give_up(&mut self, account: usize, sent: &Sent) {
+        self.unanswered += 1;
+        self.accounts[account].1.unanswered.add(sent.difficulty);
+    }
+
+    fn answer(&mut self, account: usize, answer: Answer) {
+        let sums = &mut self.accounts[account].1;
+        let sent = answer.sent;
+        self.latencies
+            .add(Instant::now().saturating_duration_since(sent.at));
+        self.out_of_order += u64::from(answer.order == Order::Astray);
+        if let Some(hash) = sent.block {
+            let refused = answer.verdict.as_ref().err().map(ToString::to_string);
+            self.answers
+                .push(json!({"hash": hash.to_string(), "refused": refused}));
+        }
+        match answer.verdict {
+            Ok(()) => {
+                self.acknowledged += 1;
+                sums.acknowledged.add(sent.difficulty);
+            }
+            Err(refusal) => {
+                self.refused += 1;
+                sums.refuse(&refusal);
+                self.refusals.add(refusal.to_string());
+            }
+        }
+    }
+
+    /// Tells the journal what the server said to blocks.
+    pub(crate) fn write_answers(&mut self, journal: &mut Journal) -> anyhow::Result<()> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        journal.write("answer", self.answers.drain(..))
+    }
+
+    /// Tells the journal of accounts that lost a connection.
+    pub(crate) fn write_changed(
+        &mut self,
+        miners: &[Miner],
+        journal: &mut Journal,
+    ) -> anyhow::Result<()> {
+        if !self.changed.contains(&true) || !journal.is_kept() {
+            return Ok(());
+        }
+        let mut outstanding = vec![Work::default(); self.accounts.len()];
+        for miner in miners {
+            for sent in miner.unanswered() {
+                outstanding[miner.account].add(sent.difficulty);
+            }
+        }
+        let changed = (0..self.accounts.len()).filter(|&account| self.changed[account]);
+        let lines = changed.map(|account| self.line(account, &outstanding[account]));
+        journal.write("account", lines)?;
+        self.changed.fill(false);
+        Ok(())
+    }
+
+    /// Tells the journal of all accounts, at the end.
+    pub(crate) fn write_all(&self, journal: &mut Journal) -> anyhow::Result<()> {
+        let lines = (0..self.accounts.len()).map(|account| self.line(account, &Work::default()));
+        journal.write("account", lines)
+    }
+
+    fn line(&self, account: usize, outstanding: &Work) -> Value {
+        let (name, sums) = &self.accounts[account];
+        let mut line = sums.to_json();
+        line["account"] = json!(name);
+        line["outstanding"] = outstanding.to_json();
+        line
+    }
+
+    /// All accounts together.
+    pub(crate) fn progress(&self) -> Value {
+        json!({
+            "submitted": self.submitted,
+            "acknowledged": self.acknowledged,
+            "refused": self.refusals.to_json(),
+            "unanswered": self.unanswered,
+            "outstanding": self.outstanding(),
+        })
+    }
+}
