@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * How long a found block takes to a peer: from the moment the winning submit
- * is written to the stratum socket until the peer holds the whole block,
- * against the same kind of block given to the same node's `submitblock`.
+ * Time of a found block to a peer: from the write of the winning submit to the
+ * stratum socket until the peer holds the whole block, against the same kind
+ * of block given to the same node's `submitblock`.
  */
 
 const fs = require('fs');
@@ -42,20 +42,21 @@ const PEERS = ['observer', 'node'];
 const WAYS = ['hstratum', 'submitblock'];
 const USER = 'alice';
 
-// On a chain of less than about ten blocks hsd sends a new one compact, later
-// ones whole.
+// On a chain of less than about ten blocks hsd sends a new block compact,
+// later ones whole.
 const HEIGHT_MIN = 25;
 
-// A coin pays a fee at each use; then a new one has to be prepared.
+// A coin pays a fee at each use; after so many a new one is prepared.
 const COIN_USES = 20;
 
-// Between what came before and a measurement.
+// Pause before each measurement.
 const QUIET_MS = 100;
 
 const RUN_MS_BASE = 120000;
 const RUN_MS_BLOCK = 20000;
 
-// For what reads the node's output and does not disturb it.
+// Time limit of marks, which are read from the node's output so as not to
+// disturb it.
 const MARK_MS = 60000;
 
 const POINTS = {
@@ -65,7 +66,7 @@ const POINTS = {
     'peerConnected']
 };
 
-/** Notes when a reply came. */
+/** A miner that records the times of replies. */
 
 class TimedMiner extends Miner {
   constructor(node) {
@@ -122,7 +123,7 @@ class BlockBench extends Bench {
 
       for (const txs of sizes) {
         for (let round = 0; round < rounds; round++) {
-          // Neither way is always the first.
+          // The ways take turns at being first.
           const ways = round % 2 === 0 ? WAYS : [...WAYS].reverse();
 
           for (const way of ways)
@@ -163,7 +164,7 @@ class BlockBench extends Bench {
 
     this.samples.push({way, peer: name, txs, round, ms: points});
 
-    // What is confirmed can be spent again.
+    // Outputs that are confirmed can be spent again.
     for (const tx of sent)
       spender.coins.push(Coin.fromTX(tx, 0, 1));
 
@@ -171,7 +172,10 @@ class BlockBench extends Bench {
       process.stderr.write('.');
   }
 
-  /** Gives the block's hash, the time of the submit, a wait for the reply. */
+  /**
+   * Submit a share; gives the block's hash, the time of the submit, and a wait
+   * for the reply.
+   */
 
   async submitShare(txs) {
     const {miner} = this;
@@ -193,7 +197,9 @@ class BlockBench extends Bench {
     }];
   }
 
-  /** A job on the tip with so many transactions besides the coinbase. */
+  /**
+   * Wait for a job on the tip with so many transactions besides the coinbase.
+   */
 
   async waitJob(txs) {
     const {miner, node} = this;
@@ -208,7 +214,7 @@ class BlockBench extends Bench {
 
       const {result} = await miner.request('mining.get_transactions', [job.id]);
 
-      // Not there until a moment after the job.
+      // It is there a moment after the job.
       if (!Array.isArray(result))
         return null;
 
@@ -233,13 +239,13 @@ class BlockBench extends Bench {
       return now();
     });
 
-    // Waited for later; until then a failure is not unhandled.
+    // Awaited later; until then a failure must not count as unhandled.
     answer.catch(() => {});
 
     return [hash, start, () => answer];
   }
 
-  /** The node's own template as a solved block. */
+  /** Make a solved block of the node's own template. */
 
   async assemble(txs) {
     const template = await this.node.rpc('getblocktemplate',
@@ -273,7 +279,7 @@ class BlockBench extends Bench {
   }
 }
 
-/** A bare connection that asks for what is announced. */
+/** A bare connection that asks for each announced block. */
 
 class ObserverPeer {
   static async start(bench, node) {
@@ -332,7 +338,7 @@ class NodePeer {
   }
 }
 
-/** Wait until a block has passed that point; gives when it passed which. */
+/** Wait until a block has passed that point; gives the time of each point. */
 
 async function waitMarks(node, hash, last) {
   const marks = new Map();
@@ -341,7 +347,7 @@ async function waitMarks(node, hash, last) {
     for (const {text} of node.lines) {
       const [word, point, of, at] = text.split(' ');
 
-      // The first of its kind: a second hsd sends what it got to others.
+      // The first of its kind only: a second hsd sends the block on to others.
       if (word === 'probe' && of === hash && !marks.has(point))
         marks.set(point, Number(at));
     }

@@ -1,15 +1,18 @@
 'use strict';
 
 /*
- * What the benches have in common as commands: they end in time, undo what
- * they did, and say plainly what is wrong.
+ * Common parts of the benches as commands: a time limit, clean-up, and plain
+ * errors.
  */
 
-/** One that its message explains. */
+/** An error whose message is enough. */
 
 class PlainError extends Error {}
 
-/** What is measured; `run` is its own. The harness takes it for a test. */
+/**
+ * Base of a bench, whose `run` measures. The tests' harness takes it for a
+ * test.
+ */
 
 class Bench {
   constructor() {
@@ -29,7 +32,7 @@ class Bench {
 }
 
 /**
- * Run a bench to its end, which a signal and the time bring about as well.
+ * Run a bench until its end, a signal, or the time limit.
  * @param {Bench} bench
  * @param {Number} ms
  */

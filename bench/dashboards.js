@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * What it costs miners that others look on: the same load on one node with
- * nobody looking, and with dashboards open and metrics scraped each second.
+ * The cost of dashboards to miners: the same load on one node without any, and
+ * with dashboards open and metrics scraped each second.
  */
 
 const http = require('http');
@@ -21,7 +21,7 @@ Needs make build and two cores.
   --help           print this
 `;
 
-/** What a dashboard asks for again, and how often. */
+/** Requests that a dashboard repeats, and their intervals. */
 const LISTS = [
   '/api/v1/blocks?limit=10&offset=0',
   '/api/v1/accounts?limit=10&offset=0&sort=hashrate&order=desc',
@@ -33,7 +33,7 @@ const SCRAPE_MS = 1000;
 const BASE_MS = 120000;
 const RUN_MS = 180000;
 
-/** Everybody who looks on. */
+/** All open dashboards and the scraper. */
 
 class Audience {
   constructor(port, dashboards) {
@@ -54,7 +54,7 @@ class Audience {
   }
 
   every(ms, run) {
-    // Not all at once: people open their pages when they like.
+    // Spread over time, as people open their pages.
     const begin = setTimeout(() => {
       run();
       this.timers.push(setInterval(run, ms));

@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * What measurements come to, and how they are shown.
+ * Statistics of measurements, and their tables.
  */
 
-/** Of nothing it is NaN, which meets no bound. */
+/** NaN for an empty list, which meets no bound. */
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -21,7 +21,7 @@ function quantile(values, part) {
   return sorted[Math.min(sorted.length - 1, Math.max(0, at))];
 }
 
-/** Lines of cells as text; the first line is the head. */
+/** A table as text, of lines of cells; the first line is the head. */
 
 function table(lines) {
   const widths = lines[0].map((_, i) => {

@@ -1,9 +1,10 @@
 'use strict';
 
 /*
- * A plugin for hsd that prints when a block passes which point of the node,
- * as lines `probe <point> <hash> <ms>` by the machine's monotonic clock. It
- * writes them a moment later, so as not to be in the way of what it times.
+ * A plugin for hsd that prints when a block passes each point of the node, as
+ * lines `probe <point> <hash> <ms>` by the machine's monotonic clock. It
+ * writes them a moment later, so that writing does not delay the measured
+ * steps.
  */
 
 const QUIET_MS = 25;
@@ -28,7 +29,7 @@ class Probe {
     before(chain, '_add', block => this.mark('add', block.hash()));
     chain.on('connect', entry => this.mark('connected', entry.hash));
 
-    // Sent to the sockets of all peers when this returns.
+    // Written to the sockets of all peers when this returns.
     const announce = pool.announceBlock;
 
     pool.announceBlock = (block) => {
@@ -46,7 +47,7 @@ class Probe {
 
       await serve.call(pool, peer, packet);
 
-      // What the kernel did not take at once needs the event loop.
+      // The kernel may not have taken all; the rest needs the event loop.
       for (const item of blocks) {
         if (peer.socket.writableLength === 0)
           this.mark('written', item.hash);
@@ -55,7 +56,7 @@ class Probe {
       }
     };
 
-    // Here every way of a block ends: full, compact, completed.
+    // All ways of a block end here: full, compact, completed.
     before(pool, 'addBlock', (peer, block) => {
       this.mark('whole', block.hash());
     });
@@ -87,7 +88,10 @@ function before(object, name, fn) {
   };
 }
 
-/** Milliseconds, the same in every process of the machine. */
+/**
+ * Milliseconds by the monotonic clock, which all processes of the machine
+ * share.
+ */
 
 function now() {
   return Number(process.hrtime.bigint()) / 1e6;

@@ -1,8 +1,9 @@
 'use strict';
 
 /*
- * What the table measures with: servers on one core, the load on another. A
- * whole hsd is on the server's core, with all threads of the plugin.
+ * The servers and the load that the table measures: servers on one core, the
+ * load on another. A whole hsd is on the server's core, with all threads of
+ * the plugin.
  */
 
 const {execFile, execFileSync, spawn} = require('child_process');
@@ -19,14 +20,14 @@ const API_KEY = 'test';
 const SERVER_CORE = 0;
 const LOAD_CORE = 1;
 
-/** No run of the load takes longer. */
+/** The longest that a run of the load may take. */
 const SWARM_MS = 180000;
 const OUTPUT_MAX = 64 << 20;
 
-/** Two free ports in a row are not always found at once. */
+/** Attempts to find two free ports in a row. */
 const PORT_TRIES = 50;
 
-/** A ledger of years: accounts times heights rows of credit. */
+/** Size of a ledger of years: accounts times heights rows of credit. */
 const OLD_ACCOUNTS = 1000;
 const OLD_HEIGHTS = 5000;
 
@@ -99,7 +100,7 @@ class Limit {
     throw new Error('no two free ports in a row');
   }
 
-  /** None of its hashes is a block, so that nothing has to be hashed. */
+  /** None of its hashes is a block, so the load need not hash. */
 
   async submitArgs() {
     return ['--no-hash'];
@@ -149,7 +150,7 @@ class Hstratum {
     pin(this.pid, SERVER_CORE);
   }
 
-  /** Shares that each miner has ready, since every second hash is a block. */
+  /** Prepare shares for each miner, since every second hash is a block. */
 
   async submitArgs(shares) {
     // A job that has had millions of shares is replaced.
@@ -188,7 +189,7 @@ async function swarm(server, mode, args, {nice = 0} = {}) {
   return kinds;
 }
 
-/** How long the disk takes to sync 4 kB at a file's end, in ms. */
+/** Time that the disk takes to sync 4 kB at a file's end, in ms. */
 
 function syncTime(dir) {
   const file = path.join(dir, 'sync');

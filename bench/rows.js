@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * What is measured, one scenario after the other: each gives numbers by name
- * for one run against one server. What they mean for whom is in `table`.
+ * The scenarios: each gives numbers by name for one run against one server.
+ * `table` has their meaning and bounds.
  */
 
 const http = require('http');
@@ -26,15 +26,15 @@ const OUTSTANDING = 8;
 const RATE = 4000;
 const SECONDS = 4;
 
-/** Shares a second that nobody reaches: so many are ready when it begins. */
+/** Shares a second beyond any server's reach: so many are prepared. */
 const RATE_MOST = 500000;
 const RATE_ONE_MOST = 150000;
 
-/** Idle before memory is looked at. */
+/** Idle time before memory is measured. */
 const HOLD_S = 2;
 const JOBS = 5;
 
-/** Calls of the node's RPC: one every so often. */
+/** Calls of the node's RPC, and the interval between two. */
 const CALLS = 400;
 const CALL_MS = 10;
 
@@ -46,7 +46,7 @@ const QUIET_MS = 100;
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-/** As fast as it goes. */
+/** Submit as fast as the server takes shares. */
 
 async function submit(server, rate, args, seconds = SECONDS, options = {}) {
   const ahead = Math.ceil(rate * seconds / MINERS);
@@ -89,7 +89,7 @@ async function steady(server, args = []) {
     fsync50: fsync.p50, fsync99: fsync.p99};
 }
 
-/** Many come at once, stay idle, and hear of new blocks. */
+/** Many miners connect at once, stay idle, and get jobs for new blocks. */
 
 async function crowd(server, connections) {
   const {connect: [came], fanout: [told], round} = await swarm(server,
@@ -107,13 +107,18 @@ async function crowd(server, connections) {
   };
 }
 
-/** Of a node only hstratum's threads: the node makes the block meanwhile. */
+/**
+ * The processor time of hstratum's threads alone where the server is a node,
+ * which makes the block meanwhile.
+ */
 
 function own(usage, name) {
   return usage[`threads_${name}`] || usage[name];
 }
 
-/** The node's RPC, idle and while miners submit as fast as they can. */
+/**
+ * Calls of the node's RPC, idle and while miners submit as fast as they can.
+ */
 
 async function rpc(server) {
   const {node} = server;
@@ -122,11 +127,11 @@ async function rpc(server) {
 
   const idle = await callTimes(node);
   const seconds = Math.ceil(CALLS * CALL_MS / 1000) * 2 + 2;
-  // The calls are timed on the core of the load, and go before it.
+  // The calls are timed on the core of the load, and have priority over it.
   const load = submit(server, 0, [`--outstanding=${OUTSTANDING}`], seconds,
     {nice: 10});
 
-  // A failure of the load shows at the end.
+  // A failure of the load shows when it is awaited at the end.
   load.catch(() => {});
   await pause(1500);
 
@@ -179,7 +184,7 @@ function call(agent, node) {
   });
 }
 
-/** Notes when the first job on each tip came. */
+/** A miner that records when the first job on each tip came. */
 
 class TimedMiner extends Miner {
   constructor(node) {
@@ -202,8 +207,9 @@ class TimedMiner extends Miner {
 }
 
 /**
- * From the node's `tip` event until a miner has read the job, by the clock that
- * both processes share. The new block has the mempool's transactions in it.
+ * Time from the node's `tip` event until a miner has read the job, by the
+ * clock that both processes share. The new block has the mempool's
+ * transactions in it.
  */
 
 async function tips(t) {
@@ -225,7 +231,7 @@ async function tips(t) {
   for (let i = 0; i < TIP_ROUNDS_FULL; i++) {
     const sent = await spender.flood([node], TIP_TXS);
     full.push(await tip(node, miner));
-    // What is confirmed can be spent again.
+    // Outputs that are confirmed can be spent again.
     for (const tx of sent)
       spender.coins.push(Coin.fromTX(tx, 0, 1));
   }
@@ -247,11 +253,11 @@ async function tip(node, miner) {
   });
 }
 
-/** bench/block.js: from a solution until a peer holds the whole block. */
+/** Run bench/block.js: from a solution until a peer holds the whole block. */
 
 async function block(rounds) {
   const script = path.join(__dirname, 'block.js');
-  // Two nodes and their miner: on both cores.
+  // Two nodes and their miner use both cores.
   const {stdout} = await promisify(execFile)('taskset', ['-c',
     `${SERVER_CORE},${LOAD_CORE}`, process.execPath, script, '--json',
     '--sizes=1000', '--peers=observer', `--rounds=${rounds}`],

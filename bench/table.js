@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * The table of how fast hstratum is, against the limit server in the same run:
+ * The table of hstratum's speed, against the limit server in the same run:
  * server on core 0, load on core 1, the ledger on the disk, every scenario in
  * turn for both, medians with their spread.
  */
@@ -31,18 +31,20 @@ const ROWS = ['shares', 'one', 'crowd', 'steady', 'rpc', 'block', 'tip',
 const RUNS_MAX = 100;
 const MINERS = 10000;
 
-/** Of so many the scenario `crowd` has the numbers. */
+/** Numbers of connections whose costs are compared. */
 const SCALE = [1000, 5000, MINERS, 18000];
-/** What a machine does that has nothing else to do. */
+/** Largest load average of a machine that does nothing else. */
 const LOAD_MAX = 0.5;
 
-/** Percent of its core that a server uses which is the bottleneck. */
+/**
+ * Least percentage of its core that a server uses when it is the bottleneck.
+ */
 const BUSY_MIN = 85;
 
-/** So many runs show whether a cost is flat. */
+/** Runs from which a cost is known to be flat. */
 const SCALE_RUNS = 3;
 
-/** The longest that all of it may take, in a run and beside. */
+/** Time limit: for all, and more for each run. */
 const BASE_MS = 10 * 60 * 1000;
 const RUN_MS = 5 * 60 * 1000;
 
@@ -96,7 +98,7 @@ class Table extends Bench {
       this.add('block', 'hstratum', await rows.block(this.runs));
   }
 
-  /** Both servers run all the time, and one of them is used at a time. */
+  /** Both servers run all the time; one of them is used at a time. */
 
   async runShares() {
     const limit = await Limit.start(this);
@@ -120,7 +122,7 @@ class Table extends Bench {
     await limit.end();
   }
 
-  /** Memory shows in a process that has had no connection before. */
+  /** Memory is measured in a process that has had no connection before. */
 
   async runCrowds() {
     const sizes = this.wants('scale') ? SCALE : [MINERS];
@@ -222,7 +224,7 @@ class Table extends Bench {
   }
 
   reportShares() {
-    // A server that had not its core to itself shows nothing by its speed.
+    // A server that had to share its core says nothing about its speed.
     const isQuiet = ['limit', 'hstratum'].every((server) => {
       return median(this.of('shares', server, 'busy')) >= BUSY_MIN;
     });
@@ -265,7 +267,7 @@ class Table extends Bench {
 
     this.line('reply at 4,000 shares/s, p99, ms', limit, ours, {digits: 2,
       absolute: true, must: bound(3), aim: bound(1.5)});
-    // A reply waits for one or two of them.
+    // A reply waits for one or two of these syncs.
     this.line('the disk\'s fsync in the same run, p50, ms', [],
       fsync('fsync50'), {digits: 2});
     this.line('the disk\'s fsync in the same run, p99, ms', [],
@@ -295,7 +297,7 @@ class Table extends Bench {
     }
   }
 
-  /** How the cost of one grows with the number of all. */
+  /** Report how the cost of one connection grows with their number. */
 
   reportScale() {
     if (!this.wants('scale'))
@@ -314,7 +316,7 @@ class Table extends Bench {
           ours, {digits: 1});
       }
 
-      // Each by the smallest before it: to fall is no fault.
+      // Each against the smallest before it: a falling cost is no fault.
       const growth = medians.map((cost, i) => {
         return cost / Math.min(...medians.slice(0, i + 1));
       });
@@ -357,7 +359,10 @@ class Table extends Bench {
       this.of(scenario, 'hstratum', name), options);
   }
 
-  /** A ratio is judged, or, where it is `absolute`, the number itself. */
+  /**
+   * Print one row. Its bounds hold for the ratio, or for the number itself
+   * where it is `absolute`.
+   */
 
   line(what, limit, ours, {digits, must, aim, more, absolute}) {
     if (ours.length === 0)
@@ -387,7 +392,7 @@ class Table extends Bench {
   }
 }
 
-/** Neither is always the first. */
+/** The servers take turns at being first. */
 
 function inTurn(servers, run) {
   return run % 2 === 0 ? servers : [...servers].reverse();

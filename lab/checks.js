@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * What must hold between a swarm's journal, a ledger, the chain and the dumps.
- * Each check gives the faults it found, as lines to read.
+ * Invariants between a swarm's journal, a ledger, the chain and the dumps.
+ * Each check gives the faults that it found, as lines to read.
  */
 
 const fs = require('fs');
@@ -12,9 +12,10 @@ const {countCredit, readLiveLedger, sumRound} = require('./ledger');
 const ANSWERED_MS = 60000;
 
 /**
- * Compares a ledger with what the miners know, since the last time: what was
- * acknowledged is in it, and nothing that was not sent. Between kills the
- * server is known to be quiet, so that earlier slack is none now.
+ * Compares a ledger with the miners' journal, since the last comparison: each
+ * acknowledged share is in it, and none that was not sent. The server is known
+ * to be quiet between kills, so that unanswered shares of earlier runs allow
+ * nothing now.
  */
 
 class Account {
@@ -28,9 +29,9 @@ class Account {
   }
 
   /**
-   * @param {Number} [refused] - of the shares that the ledger refused, how many
-   *   may be in it all the same (docs/ledger.md): those since the disk was full,
-   *   if the server was killed before it was not.
+   * @param {Number} [refused] - of the shares that the ledger refused, the
+   * number that may be in it all the same (docs/ledger.md): those since the
+   * disk was full, if the server was killed before there was room.
    */
 
   check(swarm, ledger, refused = 0) {
@@ -71,7 +72,7 @@ class Account {
   }
 }
 
-/** Wait until no block waits for the node and no dump for the disk. */
+/** Wait until each block has its answer and each dump is written. */
 
 function waitAnswered(node) {
   return node.waitFor('all blocks answered and all dumps written', () => {
@@ -84,8 +85,8 @@ function waitAnswered(node) {
 }
 
 /**
- * Every block that a miner has sent and had an answer to is recorded, and what
- * is on the chain is recorded as that.
+ * Check that every block whose share was answered is recorded, and that blocks
+ * on the chain are recorded as such.
  * @param {Set} [excused] - hashes of blocks that nothing could record.
  * @param {Set} [late] - hashes of blocks whose job was forgotten.
  */
@@ -141,7 +142,9 @@ async function isOnMain(node, hash) {
   }
 }
 
-/** Each round that was closed has exactly one dump, with the ledger's sums. */
+/**
+ * Check that each closed round has exactly one dump, with the ledger's sums.
+ */
 
 function checkDumps(ledger, dir) {
   const shares = path.join(dir, 'shares');

@@ -2,8 +2,8 @@
 
 /*
  * A PostgreSQL primary with a synchronous standby in a network of their own,
- * which can be killed, promoted, and cut off from the servers. Root makes them;
- * they run as nobody, since PostgreSQL does not run as root.
+ * which can be killed, promoted, and cut off from the servers. Root makes
+ * them; they run as nobody, since PostgreSQL does not run as root.
  */
 
 const {execFile, execFileSync, spawn} = require('child_process');
@@ -20,7 +20,7 @@ const DEBIAN = '/usr/lib/postgresql';
 
 const run = promisify(execFile);
 
-/** Where Debian has PostgreSQL's programs. */
+/** The path of PostgreSQL's programs, as Debian installs them. */
 
 function findPrograms() {
   const versions = fs.existsSync(DEBIAN) ? fs.readdirSync(DEBIAN) : [];
@@ -45,7 +45,7 @@ class Member {
   async start() {
     this.spawn();
     await waitFor(`the database ${this.name}`, () => {
-      // Children of one that was killed hold what it needs until they see that.
+      // Children of a killed server hold its resources until they notice.
       if (this.child.exitCode != null)
         this.spawn();
       return this.ask('SELECT 1', 'postgres');
@@ -65,7 +65,7 @@ class Member {
     });
   }
 
-  /** The rows of a query, as arrays of text. */
+  /** Run a query; gives its rows as arrays of text. */
 
   async ask(sql, database = 'pool') {
     const [command, ...args] = this.cluster.command('psql', ['-X', '-q', '-A',
@@ -79,28 +79,30 @@ class Member {
       .map(line => line.split('\t'));
   }
 
-  /** As when the machine loses its power. */
+  /** End it at once, as when the machine loses its power. */
 
   async kill() {
     this.child.kill('SIGKILL');
     await this.exited;
   }
 
-  /** All connections of servers end, as after a hiccup of the network. */
+  /**
+   * End all connections of servers, as a short failure of the network would.
+   */
 
   async cut() {
     await this.ask('SELECT pg_terminate_backend(pid) FROM pg_stat_activity'
       + ' WHERE application_name = \'hstratum\'', 'postgres');
   }
 
-  /** Nobody else reads or writes a table for so long. */
+  /** Keep everybody from reading or writing a table for so long. */
 
   async lock(table, ms) {
     await this.ask(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE;`
       + ` SELECT pg_sleep(${ms / 1000}); COMMIT`);
   }
 
-  /** All its processes hang, or run again. */
+  /** Stop or continue all its processes. */
 
   hang(signal) {
     const {pid} = this.child;
@@ -118,7 +120,7 @@ class Member {
     }
   }
 
-  /** Its database is put back from a copy in place, after some time. */
+  /** Replace its database by a copy made before, after some time. */
 
   async restoreInPlace(wait) {
     const file = path.join(this.cluster.dir, 'pool.dump');
@@ -129,7 +131,8 @@ class Member {
     await run('pg_dump', '-Fc', '-f', file);
     await wait();
 
-    // Servers that write may be in its way: it is whole or not at all.
+    // Servers that write may hold locks; the restore happens whole or not at
+    // all.
     for (let tries = 1; ; tries++) {
       try {
         await run('pg_restore', '--clean', '--if-exists',
@@ -168,7 +171,7 @@ class Cluster {
     cleanup.after(() => this.stop());
   }
 
-  /** Where servers find it, whichever of the two is the primary. */
+  /** The URL by which servers find whichever of the two is the primary. */
 
   get url() {
     const {inner} = this.network;
@@ -185,7 +188,7 @@ class Cluster {
 
   spawn(program, args) {
     const [command, ...rest] = this.command(program, args);
-    // Each becomes the next: there is no process between.
+    // Each command replaces itself by the next: there is no process between.
     return spawn(command, rest, {cwd: this.dir, stdio: 'ignore'});
   }
 
@@ -211,7 +214,9 @@ class Cluster {
     await this.addStandby();
   }
 
-  /** A new standby; the primary waits for it with each commit from now on. */
+  /**
+   * Add a standby, for which the primary waits with each commit from now on.
+   */
 
   async addStandby() {
     const {primary, standby} = this;
@@ -226,13 +231,13 @@ class Cluster {
         'postgres');
       return rows.some(([state]) => state === 'streaming');
     }, {ms: START_MS});
-    // After the copy was made: one that is promoted waits for nobody.
+    // Set after the copy was made: a promoted standby waits for nobody.
     await primary.ask('ALTER SYSTEM SET synchronous_standby_names = \'*\'',
       'postgres');
     await primary.ask('SELECT pg_reload_conf()', 'postgres');
   }
 
-  /** The primary is gone for good, and the standby takes its place. */
+  /** End the primary for good and promote the standby. */
 
   async failOver() {
     await this.primary.kill();

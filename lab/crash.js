@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Does an acknowledged share survive? A real node with the plugin on regtest,
- * hundreds of miners, and one of three misfortunes:
+ * A test that acknowledged shares survive: a real node with the plugin on
+ * regtest, hundreds of miners, and one of three faults:
  *
  *   node lab/crash.js               kill -9 of the node, again and again
  *   node lab/crash.js --disk-full   the ledger's file system is full for a while
@@ -31,10 +31,10 @@ const ACCOUNTS = number('ACCOUNTS', 50);
 const OUTSTANDING = number('OUTSTANDING', 4);
 const SEED = number('SEED', Date.now() % 1e6);
 
-/** The longest a scenario may take. */
+/** Time limit of a scenario. */
 const DEADLINE_MS = 20 * 60 * 1000;
 
-/** A round goes on for so long once all miners are back. */
+/** Length of a round once all miners are back, at random between these. */
 const ROUND_MS_MIN = 200;
 const ROUND_MS_MAX = 3000;
 
@@ -72,7 +72,7 @@ async function start(cleanup, prepare = () => {}) {
   return {node, swarm};
 }
 
-/** End all in order and check everything; gives the table's last rows. */
+/** End everything in order and check it; gives the table's last rows. */
 
 async function finish({node, swarm}, account, faults) {
   const summary = await swarm.stop();
@@ -216,7 +216,7 @@ async function stall(cleanup) {
   ]};
 }
 
-/** Milliseconds that each of many calls took, one after the other. */
+/** Time many calls, one after the other; gives their milliseconds. */
 
 async function timeRpc(node, ms) {
   const end = Date.now() + ms;

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * Reads a server's ledger. That of a server that is gone is read from a copy of
- * the file and its log, so that what a crash left behind stays for the server
- * to repair; that of a running one as any other process would read it.
+ * Reads a server's ledger. That of a server that is gone is read from a copy
+ * of the file and its log, so that the server itself repairs what a crash
+ * left; that of a running one as any other process would read it.
  */
 
 const {execFileSync} = require('child_process');
@@ -50,7 +50,7 @@ function readLedger(dir) {
   }
 }
 
-/** The same of a server that runs. */
+/** Read the ledger of a running server. */
 
 function readLiveLedger(dir) {
   return read(path.join(dir, 'ledger.db'), 'ro');

@@ -3,11 +3,11 @@
 'use strict';
 
 /*
- * What is printed for mistakes that people make, and the exit code of each:
+ * Prints the output and the exit code for common mistakes of users:
  *
  *   node lab/mistakes.js > mistakes.md
  *
- * Nothing is judged here: it is there to be read. Needs `make build`.
+ * It checks nothing: its output is for reading. Needs `make build`.
  */
 
 const {execFile} = require('child_process');
@@ -66,7 +66,7 @@ function hstratum(...args) {
   return run(BINARY, args);
 }
 
-/** [what it is, what is run] */
+/** [name of the mistake, function that runs it] */
 
 function mistakes(dir, taken) {
   const flag = (...flags) => () => start({flags});

@@ -1,13 +1,13 @@
 'use strict';
 
 /*
- * What miners notice of a server's end when a proxy is between them: three real
- * nodes, `hstratum proxy`, and many miners that submit all the time.
+ * The effect of a server's end on miners behind a proxy: three real nodes,
+ * `hstratum proxy`, and many miners that submit all the time.
  *
  *   node lab/proxy.js
  *
  * MINERS and RATE change the numbers, PARTS=failover,cost and
- * TROUBLES=kill,stop,drain,restart,takeover what is done. A proxy needs two
+ * TROUBLES=kill,stop,drain,restart,takeover the selection. A proxy needs two
  * descriptors a miner.
  */
 
@@ -81,14 +81,14 @@ function usage(pid) {
   };
 }
 
-/** All threads of a process stay on one core. */
+/** Pin all threads of a process to one core. */
 
 function pin(pid, core) {
   execFileSync('taskset', ['-acp', String(core % os.cpus().length),
     String(pid)], {stdio: 'ignore'});
 }
 
-/** A load of its own for a while; what a share of it cost. */
+/** Run a load for a while; gives the cost of a share. */
 
 async function load(cleanup, target, dir, name, {node, proxy}) {
   const swarm = swarmAt(cleanup, target, dir, name, [`--seconds=${COST_S}`]);
@@ -117,7 +117,7 @@ async function load(cleanup, target, dir, name, {node, proxy}) {
 }
 
 /**
- * What the hop costs: the same load to one server, directly and through a
+ * Cost of the proxy: the same load to one server, directly and through a
  * proxy, in turn. Server and proxy share a core, the miners have the other.
  */
 
@@ -154,7 +154,7 @@ async function cost(cleanup, node, dir) {
   ];
 }
 
-/** Shares refused so far since their job was another server's. */
+/** Shares refused so far because their job was another server's. */
 
 function refused(proxy) {
   const {shares, moves} = proxy.status();
@@ -166,7 +166,7 @@ function refused(proxy) {
   };
 }
 
-/** Does something to a server and says what miners noticed. */
+/** Do something to a server and report its effect on miners. */
 
 async function trouble(name, {proxy, swarm}, act, settled) {
   const from = proxy.lines.length;
@@ -178,7 +178,7 @@ async function trouble(name, {proxy, swarm}, act, settled) {
   await swarm.waitWell(MINERS, 20000);
 
   const after = refused(proxy);
-  // A new process counts from the beginning.
+  // A new process counts from zero.
   const since = name => after[name] - (after.pid === before.pid ? before[name] : 0);
   const lines = proxy.lines.slice(from)
     .filter(line => /moved \d+ miners?, without a job/.test(line))
@@ -261,7 +261,10 @@ function join(ledgers) {
   };
 }
 
-/** What miners notice, and that every acknowledged share is in a ledger. */
+/**
+ * Measure the effect on miners, and check that every acknowledged share is in
+ * a ledger.
+ */
 
 async function outlive(cleanup, nodes, dir) {
   const proxy = new Proxy(dir, nodes, [`--max-inbound=${MINERS}`]);
@@ -276,7 +279,7 @@ async function outlive(cleanup, nodes, dir) {
 
   const ledger = join(nodes.map(node => readLedger(node.stratumDir)));
   const account = new Account();
-  // A share in flight when its server was lost is refused and may be recorded.
+  // A share in flight to a lost server is refused and may be recorded.
   const stale = summary.refusals['21 job not found'] || 0;
   const faults = account.check(swarm, ledger).filter((fault) => {
     return !/were never sent|refused shares are there/.test(fault);

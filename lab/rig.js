@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * What the lab's scripts have in common: chance by a seed, the end in order,
- * and how a disk is filled and a ledger held.
+ * Common parts of the lab's scripts: seeded random numbers, the end in order,
+ * a disk that is filled and a ledger that is held.
  */
 
 const {execFileSync, spawn} = require('child_process');
@@ -13,7 +13,7 @@ const {waitFor} = require('../plugin/test/harness');
 /** Every hash is a share. */
 const DIFFICULTY = String(2 ** -32);
 
-/** mulberry32: the same seed gives the same moments. */
+/** mulberry32: the same seed gives the same numbers. */
 
 function makeRandom(seed) {
   let state = seed >>> 0;
@@ -27,7 +27,7 @@ function makeRandom(seed) {
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-/** What is to be undone at the end, last first. */
+/** Clean-up actions, run at the end, last first. */
 
 class Cleanup {
   constructor() {
@@ -39,7 +39,7 @@ class Cleanup {
     this.steps.push(step);
   }
 
-  /** All of them, also if one fails, and once, also if asked for twice. */
+  /** Run all of them, also if one fails, and once, also if called twice. */
 
   run() {
     this.running = this.running || this.runAll();
@@ -57,13 +57,13 @@ class Cleanup {
   }
 }
 
-/** What cannot be done on this machine. */
+/** A scenario that cannot run on this machine. */
 
 class Skip extends Error {}
 
 /**
- * Run a scenario, and undo what it did whatever happens: an error, a signal,
- * or no end in time.
+ * Run a scenario, and undo its changes in any case: an error, a signal, or the
+ * time limit.
  * @param {Number} deadlineMs
  * @param {Function} scenario - given a Cleanup; gives the exit code.
  */
@@ -93,7 +93,7 @@ async function play(deadlineMs, scenario) {
   }
 }
 
-/** Print what was seen, and every fault; gives the exit code. */
+/** Print the results and every fault; gives the exit code. */
 
 function report(rows, faults) {
   for (const [what, value] of rows)
@@ -115,7 +115,7 @@ function exitWith(main) {
   });
 }
 
-/** An empty file system of its own in a directory. */
+/** Mount an empty file system on a directory. */
 
 function mountTmpfs(dir, bytes) {
   try {
@@ -150,7 +150,7 @@ function fill(file) {
   }
 }
 
-/** Another process begins to write the ledger, and takes its time. */
+/** Hold a write transaction of the ledger in another process for so long. */
 
 async function holdLedger(node, ms) {
   const hold = 'import sqlite3, sys, time\n'

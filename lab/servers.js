@@ -1,18 +1,19 @@
 'use strict';
 
 /*
- * One pool on several servers, and what can happen to it: three real nodes with
- * the plugin and one shared ledger, `hstratum proxy` before them, a PostgreSQL
- * primary with a synchronous standby in a network of their own, and thousands of
- * miners. For some MINUTES servers are killed and stopped, the primary is killed
- * and its standby promoted, hangs, has a table locked, is put back from a copy in
- * place, and the network to it is cut, in an order that follows a SEED. No miner may lose its connection, and at the end the ledger has what was
- * acknowledged, to the share, and each round was closed once.
+ * One pool on several servers under faults: three real nodes with the plugin
+ * and one shared ledger, `hstratum proxy` before them, a PostgreSQL primary
+ * with a synchronous standby in a network of their own, and thousands of
+ * miners. For some MINUTES servers are killed and stopped, the primary is
+ * killed and its standby promoted, hangs, has a table locked, is restored in
+ * place from a copy, and the network to it is cut, in an order that follows a
+ * SEED. No miner may lose its connection, and at the end the ledger has all
+ * acknowledged shares exactly, and each round was closed once.
  *
  *   node lab/servers.js
  *
  * MINUTES, MINERS, RATE and SEED change the numbers; TROUBLES is a regular
- * expression of those that are wanted. Needs root.
+ * expression that selects the faults. Needs root.
  */
 
 const fs = require('fs');
@@ -157,7 +158,7 @@ const TROUBLES = {
   'table locked': async (pool) => {
     const tables = ['batches', 'blocks', 'credit', 'origins', 'accounts'];
     const table = tables[pool.between(0, tables.length - 1)];
-    // Longer than a statement may take, now and then.
+    // Sometimes longer than a statement may take.
     await pool.cluster.primary.lock(table, pool.between(1000, 36000));
   },
 
@@ -173,7 +174,7 @@ const TROUBLES = {
     primary.hang('SIGCONT');
   },
 
-  // Only where TROUBLES names it.
+  // Only when TROUBLES names it.
   'chain lost': async (pool) => {
     const node = pool.nodes[pool.between(1, SERVERS - 1)];
     const chain = path.join(node.prefix, 'regtest');
@@ -205,7 +206,7 @@ const TROUBLES = {
   }
 };
 
-/** Each trouble about as often as each other, for the minutes. */
+/** Apply faults for the minutes, each about as often as each other. */
 
 async function goThrough(pool) {
   const end = Date.now() + MINUTES * 60000;
@@ -229,7 +230,7 @@ async function goThrough(pool) {
   }
 }
 
-/** The shared ledger, as the checks of a file take it. */
+/** Read the shared ledger in the form that the checks of a file take. */
 
 async function readShared({cluster: {primary}}) {
   const credit = await primary.ask(
@@ -257,7 +258,7 @@ async function readShared({cluster: {primary}}) {
   };
 }
 
-/** Until nothing waits on any server and every block has its end. */
+/** Wait until all servers have shipped all data and every block is final. */
 
 function waitShipped(pool, acknowledged) {
   return waitFor('everything in the shared ledger', async () => {
@@ -268,7 +269,7 @@ function waitShipped(pool, acknowledged) {
         || (block.closedAt != null && block.dumpedAt == null);
     });
 
-    // What it waited for is in the error.
+    // The error contains the missing part.
     if (count < acknowledged || open.length > 0) {
       throw new Error(`${count} of ${acknowledged} shares, and of the blocks `
         + `${JSON.stringify(open.slice(0, 3))}`);
@@ -278,7 +279,7 @@ function waitShipped(pool, acknowledged) {
   }, {ms: SHIPPED_MS});
 }
 
-/** Each server has the dumps of its own blocks, and no others. */
+/** Check that each server has the dumps of its own blocks, and no others. */
 
 function checkAllDumps(pool, ledger) {
   const faults = [];
@@ -308,7 +309,7 @@ async function main(cleanup) {
 
   await waitShipped(pool, acknowledged);
 
-  // A job goes with its server: nobody else has what a block of it needs.
+  // A job is lost with its server: no other has the transactions of its block.
   const gone = [...pool.swarm.found]
     .filter(([, {refused}]) => /job not found/.test(refused))
     .map(([hash]) => hash);
@@ -321,7 +322,7 @@ async function main(cleanup) {
   const ledger = await readShared(pool);
   const dumps = checkAllDumps(pool, ledger);
   const account = new Account();
-  // A share in flight when its server was lost is refused and may be recorded.
+  // A share in flight to a lost server is refused and may be recorded.
   const moved = summary.refusals['21 job not found'] || 0;
   const shares = account.check(pool.swarm, ledger).filter((fault) => {
     return !/were never sent|refused shares are there/.test(fault);

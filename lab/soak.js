@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * An hour of trouble (MINUTES) for a real node with the plugin, real sockets
+ * An hour of faults (MINUTES) for a real node with the plugin, real sockets
  * and hundreds of miners, some of them in a network of their own; a second
- * node mines against it. What happens when is chance by a SEED: each trouble
- * of lab/troubles.js comes about as often as each other. After each one all
+ * node mines against it. The order is random by a SEED: each trouble of
+ * lab/troubles.js comes about as often as each other. After each one all
  * miners must be well again in time, and at the end every share and block is
  * accounted for. Needs root: see lab/README.md.
  */
@@ -30,31 +30,31 @@ const FAR_MINERS = number('FAR_MINERS', 50);
 const RATE = number('RATE', 400);
 const SEED = number('SEED', Date.now() % 1e6);
 
-/** Everybody has work and answers so soon after a trouble's end. */
+/** Longest time after a trouble until all miners have work and answers. */
 const WELL_MS_MAX = 20000;
 const GIVE_UP_MS = 90000;
 
-/** From one trouble to the next, once all are well. */
+/** Pause between two troubles, once all miners are well. */
 const QUIET_MS_MIN = 500;
 const QUIET_MS_MAX = 5000;
 
-/** What a run may take beyond its minutes. */
+/** Time that a run may take beyond its minutes. */
 const OVERTIME_MS = 10 * 60 * 1000;
 
 const DISK_BYTES = 64 << 20;
 const RSS_BYTES_MAX = 512 << 20;
 const SPEND_MS = 1000;
 
-/** Of shares refused: what honest miners have to bear. */
+/** Refusals of shares that honest miners may get. */
 const BEARABLE = /stale-prevblk|ledger unavailable/;
 
 /**
- * And those behind a dead cable: a share that is sent until it arrives may
- * come for a template that nobody keeps: a block comes every other second.
+ * A further one behind a dead cable: a share that TCP repeats until it arrives
+ * may be for a template that is gone, since a block comes every other second.
  */
 const TOO_LATE = /job not found/;
 
-/** Everything that plays a part, and what is known so far. */
+/** All parts of a run, and the results so far. */
 
 class Stage {
   constructor(dir) {
@@ -99,7 +99,7 @@ class Stage {
       this.fault(fault);
   }
 
-  /** What a process of the node has complained of in all its life. */
+  /** Collect the errors and warnings of the node's present process. */
 
   readLog() {
     for (const {text} of this.node.lines) {
@@ -162,7 +162,7 @@ async function setUp(cleanup) {
   for (const swarm of stage.swarms)
     cleanup.after(() => swarm.child.kill('SIGKILL'));
 
-  // Not of the troubles' chance: it comes whenever the node answers.
+  // Independent of the seed's order: it comes whenever the node answers.
   const spending = setInterval(() => spender.spend(node).catch(() => {}),
     SPEND_MS);
 
@@ -192,7 +192,7 @@ function startSwarms({node, dir, network}) {
   ];
 }
 
-/** How long it took until the last miner is well. */
+/** Wait until the last miner is well; gives the time that took. */
 
 async function waitWell(stage) {
   const times = await Promise.all(stage.swarms.map((swarm) => {
@@ -202,7 +202,7 @@ async function waitWell(stage) {
   return Math.max(...times);
 }
 
-/** One trouble after another, each as often as each other. */
+/** Apply one trouble after another, each as often as each other. */
 
 async function suffer(stage) {
   const end = stage.begun + MINUTES * 60000;
@@ -245,7 +245,7 @@ function shuffle(items, random) {
   return items;
 }
 
-/** End all in order and check everything; gives the report's rows. */
+/** End everything in order and check it; gives the report's rows. */
 
 async function finish(stage) {
   const {node, swarms} = stage;
@@ -258,7 +258,7 @@ async function finish(stage) {
   for (const swarm of swarms)
     summaries.push(await swarm.stop());
 
-  // Each new tip has the node asked where blocks are.
+  // With each new tip the node is asked where blocks are.
   await node.mine(1);
   await waitAnswered(node);
 
@@ -279,7 +279,7 @@ async function finish(stage) {
   return summarize(stage, summaries, blocks, dumps, ledger);
 }
 
-/** The ledger follows the chain within a moment. */
+/** Wait a moment until the ledger follows the chain. */
 
 async function settle({node, excused, swarms}, all) {
   const [, far] = swarms;

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * What is around a node and can be made to fail: a network of its own for
- * some miners, the disk under its files, its clock, its process. Made by
- * root, removed by the cleanup.
+ * Parts around a node that can be made to fail: a network of its own for some
+ * miners, the disk under its files, its clock, its process. Made by root,
+ * removed by the cleanup.
  */
 
 const {execFileSync} = require('child_process');
@@ -12,7 +12,7 @@ const os = require('os');
 const path = require('path');
 const {Skip, fill, mountTmpfs} = require('./rig');
 
-/** Of 198.18.0.0/15, which is for tests of networks. */
+/** A network of 198.18.0.0/15, which is reserved for tests. */
 const NET = `198.18.${process.pid % 256}`;
 
 const FAKETIME = ['x86_64', 'aarch64', 'arm64']
@@ -44,7 +44,7 @@ class Network {
       throw new Skip(`no network namespace can be made here: ${e.message}`);
     }
 
-    // The cable goes with it.
+    // The cable is removed with it.
     cleanup.after(() => run('ip', 'netns', 'del', this.netns));
     run('ip', 'link', 'add', this.near, 'type', 'veth', 'peer', 'name',
       this.far, 'netns', this.netns);
@@ -59,13 +59,13 @@ class Network {
     run('ip', '-n', this.netns, ...args);
   }
 
-  /** A cable is pulled: both ends' kernels know, and try again soon. */
+  /** Pull the cable: both ends' kernels know, and try again soon. */
 
   unplug() {
     this.inside('link', 'set', this.far, 'down');
   }
 
-  /** Far away: everything is sent, to nobody, and times out. */
+  /** Swallow all packets: nothing is answered, and connections time out. */
 
   blackhole() {
     run('ip', ...this.nobody('replace', this.near, 2));
@@ -106,7 +106,7 @@ class Disk {
   }
 }
 
-/** The clock of one process, from libfaketime; null where there is none. */
+/** The clock of one process, from libfaketime; null where that is missing. */
 
 class Clock {
   static find(dir) {
@@ -121,7 +121,7 @@ class Clock {
       LD_PRELOAD: library,
       FAKETIME_TIMESTAMP_FILE: file,
       FAKETIME_CACHE_DURATION: '1',
-      // As when a clock is set: what measures durations goes on.
+      // As when a clock is set: timers that measure durations go on.
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
       FAKETIME_DISABLE_SHM: '1',
       NO_FAKE_STAT: '1'
@@ -138,7 +138,7 @@ class Clock {
   }
 }
 
-/** Memory and descriptors of a process, sampled, over all its lives. */
+/** Memory and descriptors of a process, sampled, over all its runs. */
 
 class Watch {
   constructor(cleanup, node) {
@@ -164,7 +164,7 @@ class Watch {
 
     const match = /^VmRSS:\s+(\d+) kB/m.exec(status);
 
-    // One that has just ended has none.
+    // A process that has just ended has none.
     if (!match)
       return;
 

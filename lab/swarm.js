@@ -13,18 +13,18 @@ const RELEASE = path.join(__dirname, '..', 'target', 'release');
 const BINARY = path.join(RELEASE, 'hstratum');
 const SWARM = path.join(RELEASE, 'hstratum-swarm');
 
-/** The code of a share that the ledger does not take. */
+/** The code of a share that the ledger refuses. */
 const LEDGER_FAILING = 20;
 
-/** A miner whose shares are answered this soon is well. */
+/** Longest age of an unanswered share of a miner that is well. */
 const WELL_MS = 1000;
 
 class Swarm {
   /**
-   * @param {Node} node - whose miners they are.
+   * @param {Node} node - the server of the miners.
    * @param {String} file - of the journal.
    * @param {String[]} args
-   * @param {Object} [where] {host, netns: where the process runs}
+   * @param {Object} [where] {host, netns: the process's namespace}
    */
 
   constructor(node, file, args, {host = '127.0.0.1', netns = null} = {}) {
@@ -33,14 +33,14 @@ class Swarm {
     this.offset = 0;
     this.rest = '';
     this.accounts = new Map();    // name to its last line
-    this.found = new Map();       // a block's hash to what was answered
+    this.found = new Map();       // a block's hash to the answer
     this.progress = null;         // the last line
     this.output = '';
     this.exit = null;
 
     const command = netns ? ['ip', 'netns', 'exec', netns, SWARM] : [SWARM];
 
-    // ip becomes the swarm: there is no process between.
+    // ip replaces itself by the swarm: there is no process between.
     this.child = spawn(command[0], [...command.slice(1),
       'submit',
       `--url=stratum+tcp://${host}:${node.ports.stratum}`,
@@ -65,7 +65,7 @@ class Swarm {
     });
   }
 
-  /** Read what has been added to the journal. */
+  /** Read the lines that were added to the journal. */
 
   read() {
     const size = fs.existsSync(this.file) ? fs.statSync(this.file).size : 0;
@@ -104,7 +104,7 @@ class Swarm {
     }
   }
 
-  /** Wait until the journal's last progress is so; gives it. */
+  /** Wait until the journal's last progress line is so; gives that line. */
 
   waitFor(what, isSo, ms) {
     return waitFor(what, () => {
@@ -115,7 +115,9 @@ class Swarm {
     }, {ms, node: this.node.exit ? null : this.node});
   }
 
-  /** Wait until all miners have work and so many more shares are in. */
+  /**
+   * Wait until all miners have work and so many more shares are acknowledged.
+   */
 
   async waitMining(miners, shares) {
     const {acknowledged} = this.read();
@@ -125,7 +127,7 @@ class Swarm {
     }, 60000);
   }
 
-  /** Wait until each miner has work, and answers to what it sent; gives ms. */
+  /** Wait until each miner has work, and answers to its shares; gives ms. */
 
   async waitWell(miners, ms) {
     const begun = Date.now();
@@ -141,7 +143,9 @@ class Swarm {
     return Date.now() - begun;
   }
 
-  /** Wait until the journal has all that there is after the server's end. */
+  /**
+   * Wait until the journal shows the end of all connections to a dead server.
+   */
 
   waitLost(since) {
     return this.waitFor('the end of all connections', (progress) => {
@@ -151,7 +155,7 @@ class Swarm {
     });
   }
 
-  /** End in order; the journal is complete then, and so is the report. */
+  /** End in order; after that the journal and the report are complete. */
 
   async stop() {
     this.child.kill('SIGTERM');
@@ -164,9 +168,9 @@ class Swarm {
   }
 
   /**
-   * What the ledger must have at least, and what it may have beyond.
+   * Bounds of each account in the ledger.
    * @returns {Map} "account difficulty" to [acknowledged, unanswered, refused
-   *   as a ledger that cannot be written does]
+   * because the ledger could not be written]
    */
 
   bounds() {
@@ -196,7 +200,9 @@ class Swarm {
   }
 }
 
-/** Several swarms whose accounts have different names, as one for the checks. */
+/**
+ * Several swarms whose accounts have different names, as one for the checks.
+ */
 
 class Swarms {
   constructor(swarms) {

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * What can happen to a pool, each as a function of the stage (lab/soak.js)
- * that begins it, ends it, and gives a few words on it. Whatever it does to
- * the node is over when it returns.
+ * The troubles of a pool, each as a function of the stage (lab/soak.js) that
+ * begins it, ends it, and gives a short description. Its effect on the node is
+ * over when it returns.
  */
 
 const {holdLedger, pause} = require('./rig');
@@ -13,13 +13,15 @@ const TERM_MS_MAX = 12000;
 const REFUSED_MS_MAX = 10000;
 const CLOCK_S_MAX = 2400;
 
-/** By then a block that was found before is in the ledger. */
+/** Time after which a block that was found is in the ledger. */
 const RECORDED_MS = 1000;
 
-/** Blocks that the pool does not find while a node starts. */
+/**
+ * Lead of the other branch: blocks that the pool may find while a node starts.
+ */
 const HEAD_START = 12;
 
-/** What is to be seen of a server that is gone. */
+/** Wait until miners have noticed that a server is gone, and read its log. */
 
 async function bury(stage, since) {
   for (const swarm of stage.swarms)
@@ -86,7 +88,10 @@ async function blackhole(stage) {
   return `for ${ms} ms`;
 }
 
-/** A lab whose troubles are none would find nothing. */
+/**
+ * Check that the cut was real: miners had no answers meanwhile. A trouble
+ * without effect would find nothing.
+ */
 
 function proveCut(stage, ms) {
   const {oldest_ms: oldest} = stage.swarms[1].read();
@@ -95,7 +100,7 @@ function proveCut(stage, ms) {
     stage.fault(`miners had answers while the link was cut: ${oldest} ms`);
 }
 
-/** Another node mines alone, and its longer branch comes to ours. */
+/** Have another node mine alone, and connect its longer branch to ours. */
 
 async function reorganize(stage) {
   const {node, other} = stage;
@@ -135,7 +140,7 @@ async function isOnMain(node, hash) {
   }
 }
 
-/** Until shares are refused, if ever, and some time more. */
+/** Fill the disk until shares are refused, if ever, and some time more. */
 
 async function fillDisk(stage) {
   const before = sumRefused(stage);
@@ -149,7 +154,7 @@ async function fillDisk(stage) {
   await pause(stage.between(0, 5000));
 }
 
-/** Shares that the ledger did not take so far. */
+/** Shares that the ledger has refused so far. */
 
 function sumRefused({swarms}) {
   return swarms.flatMap(swarm => Object.entries(swarm.read().refused || {}))
@@ -166,9 +171,9 @@ async function full(stage) {
 }
 
 /**
- * Nothing can record a block that is found then if the server dies, unless its
- * share was acknowledged: they are committed together. A share that was refused
- * then may be recorded, one that was refused before may not.
+ * Fill the disk and kill the server. A block found then may be lost, unless
+ * its share was acknowledged: they are committed together. A share that was
+ * refused then may be recorded, one that was refused before may not.
  */
 
 async function fullAndKill(stage) {

@@ -12,7 +12,7 @@ class Waits {
   constructor(server) {
     this.server = server;
     this.waits = new Set();
-    this.overdue = null;     // what was told last
+    this.overdue = null;     // the last one reported
     this.timer = setInterval(() => this.look(), LOOK_MS);
     this.timer.unref();
   }

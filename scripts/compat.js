@@ -3,8 +3,9 @@
 'use strict';
 
 /*
- * Which hsd releases hstratum works in: installs each that npm has, from 6.0
- * on, runs the end-to-end tests with it, and prints the table of docs/packaging.md.
+ * Finds the hsd releases in which hstratum works: installs each that npm has,
+ * from 6.0 on, runs the end-to-end tests with it, and prints the table of
+ * docs/packaging.md.
  *
  *   node scripts/compat.js [VERSION...]
  *
@@ -45,7 +46,7 @@ function released() {
   });
 }
 
-/** Gives the directory of that hsd. */
+/** Install that hsd; gives its directory. */
 
 function install(version) {
   const dir = path.join(ROOT, 'run', 'compat', version);

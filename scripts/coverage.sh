@@ -1,5 +1,5 @@
 #!/bin/sh
-# How much of crates/core its tests and the simulator reach together: a table by file, and the lines
+# Coverage of crates/core by its tests and the simulator together: a table by file, and the lines
 # themselves in target/llvm-cov/html. SEEDS and HOURS are the simulator's. LLVM_COV and LLVM_PROFDATA
 # name the tools where rustup has none (their major version must be that of `rustc -vV`).
 set -eu
@@ -16,7 +16,7 @@ for kind in '' --proxy; do
     cargo llvm-cov run --locked --no-report -p hstratum-sim -- \
         --seeds "${SEEDS:-30}" --hours "${HOURS:-0.3}" $kind
 done
-# What is no part of core, and tests beside the code.
+# Files outside core, and tests beside the code.
 others='crates/(server|sim|addon)/|crates/core/tests/|_tests\.rs$'
 cargo llvm-cov report --ignore-filename-regex "$others" --html
 cargo llvm-cov report --ignore-filename-regex "$others"

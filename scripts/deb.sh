@@ -27,7 +27,7 @@ $binary completions bash >"$stage/usr/share/bash-completion/completions/hstratum
 $binary completions zsh >"$stage/usr/share/zsh/vendor-completions/_hstratum"
 $binary completions fish >"$stage/usr/share/fish/vendor_completions.d/hstratum.fish"
 
-# What a glibc must have at least is what the binary asks for.
+# The least version of glibc is the newest that the binary's symbols name.
 glibc=$(objdump -T "$stage/usr/bin/hstratum" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
 mkdir "$stage/DEBIAN"
 cat >"$stage/DEBIAN/control" <<END

@@ -21,7 +21,9 @@ const {platform: thisPlatform} = require('../plugin/platform');
 
 const ROOT = path.join(__dirname, '..');
 
-/** What can be built; STRIP names another program to take symbols out. */
+/**
+ * Platforms that can be built; STRIP names another program to remove symbols.
+ */
 const PLATFORMS = {
   'linux-x64-gnu': {
     triple: 'x86_64-unknown-linux-gnu',
@@ -91,7 +93,7 @@ function parse(argv) {
   return {out, platforms};
 }
 
-/** Have a directory filled, and make a tarball of it. */
+/** Fill a directory, and make a tarball of it. */
 
 function pack(out, fill) {
   const stage = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-dist-'));
@@ -140,7 +142,7 @@ function stageMain(stage, platforms, manifest) {
   for (const platform of platforms)
     optionalDependencies[`@hstratum/${platform}`] = manifest.version;
 
-  // What make build leaves beside them is for this machine only.
+  // The files that make build leaves there are for this machine only.
   const files = manifest.files.filter(name => !name.includes('*'));
 
   for (const name of files)

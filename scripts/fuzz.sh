@@ -1,6 +1,6 @@
 #!/bin/sh
-# libFuzzer on one target for so many seconds: TARGET=pool TIME=60. What it finds that is new stays in
-# fuzz/found; an input that breaks something is in fuzz/artifacts.
+# libFuzzer on one target for so many seconds: TARGET=pool TIME=60. New inputs stay in fuzz/found;
+# an input that breaks something is in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,8 +20,8 @@ cargo +nightly fuzz --version >/dev/null 2>&1 ||
     missing 'cargo-fuzz: cargo install --locked cargo-fuzz'
 
 mkdir -p "fuzz/found/$target"
-# A directory of its own for what it builds, since another toolchain's would be thrown away. No
-# sanitizer: it is several times slower, and there is no unsafe code here for it to watch.
+# A target directory of its own, since another toolchain would rebuild everything in the usual one.
+# No sanitizer: it is several times slower, and there is no unsafe code here for it to watch.
 CARGO_TARGET_DIR=fuzz/target exec cargo +nightly fuzz run --sanitizer none "$target" \
     "fuzz/found/$target" "fuzz/corpus/$target" -- \
     -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 \

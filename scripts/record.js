@@ -2,7 +2,7 @@
 'use strict';
 
 /*
- * Records what a miner and a server say to each other, in the form of
+ * Records the conversation of a miner and a server, in the form of
  * crates/core/tests/recordings: a proxy between the two.
  *
  *   scripts/record.js 3009 127.0.0.1:3008 > miner.txt

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Starts an hsd node with hstratum. On regtest, a small CPU miner as well; runs until Ctrl-C.
 #   NETWORK   main, testnet, simnet or regtest (the default)
-#   ADDRESS   who is paid; without one, the node's own wallet
+#   ADDRESS   the address that blocks pay; without one, the node's own wallet
 #   ARGS      further options for hsd
-# Whatever is wrong with a start is one line, and exit code 1.
+# An error of the start is one line, and exit code 1.
 set -euo pipefail
 # Ctrl-C is for this script alone: hsd takes a second interrupt while it closes for an error.
 set -m
 
 cd "$(dirname "$0")/.."
 network=${NETWORK:-regtest}
-# For tests, which have a directory of their own.
+# Tests have a directory of their own.
 prefix=${HSTRATUM_RUN_PREFIX:-$PWD/run}
 read -ra args <<<"${ARGS:-}"
 
@@ -41,7 +41,7 @@ if [ "$network" != main ]; then
   directory=$prefix/$network
 fi
 
-# What a node says that is not its log: of an error only its message, not where in the source it was.
+# Output of a node without its log: of an error only its message, not its place in the source.
 plain() {
   sed -nu -E \
     -e '/^\[/p' \
@@ -68,7 +68,7 @@ fi
 reason=$(mkdir -p "$directory" 2>&1) || fail "failed to make $directory: ${reason##*: }"
 [ -w "$directory" ] || fail "failed to write in $directory: Permission denied"
 kept=$directory/console.log
-# Not in the place of the log of a node that runs here already, until it is known that there is none.
+# A temporary name, so as not to replace the log of a node that may run here already.
 log=$directory/console.$$.log
 follower='' miner='' node=''
 
@@ -92,7 +92,7 @@ stop() {
 start
 trap 'stop; exit 0' INT TERM
 
-# The last line of hsd's start; before it, whatever ends the node is in the log.
+# The last line of hsd's start. An error that ends the node before it is in the log.
 retried=''
 until grep -q 'Node is loaded' "$log" && grep -q 'listening on' "$log"; do
   if ! kill -0 $node 2>/dev/null; then
@@ -129,14 +129,14 @@ echo "log        $log"
 echo "stop       Ctrl-C"
 echo
 
-# One line a block, and whatever goes wrong.
+# One line for each block, and all warnings and errors.
 tail --pid=$node -n +1 -f "$log" \
   | grep --line-buffered -E 'block accepted|\[(warning|error)\] \(stratum\)' &
 follower=$!
 target/release/hstratum mine --url "stratum+tcp://127.0.0.1:$stratum" --user alice \
   --threads 1 --pause 3000 >"$directory/miner.log" 2>&1 &
 miner=$!
-# It ends by itself only where it is refused.
+# The miner ends by itself only when it is refused.
 wait -n $node $miner || true
 if kill -0 $node 2>/dev/null; then
   echo "the miner of make run has ended: $(tail -n 1 "$directory/miner.log")"

@@ -1,5 +1,5 @@
-// The dashboard: which page it is, what comes live, and what is asked for again
-// now and then.
+// The dashboard: chooses the page, receives live events, and repeats requests
+// at intervals.
 
 import {accountPage} from './account.js';
 import {Chart} from './chart.js';
@@ -237,7 +237,7 @@ function roundCard() {
         data = await get('/api/v1/round');
         show();
       } catch (e) {
-        // Asked again soon.
+        // The next refresh asks again.
       }
     }
   };
@@ -282,7 +282,7 @@ const LOGINS = {
   address: 'User: your address.worker, and the password: any'
 };
 
-/** Who is paid, from the first minute on. */
+/** The card of the pool's address and terms, shown from the start. */
 
 function moneyCard() {
   const address = h('code', {class: 'pays'}, '–');
@@ -312,7 +312,7 @@ const BALANCES = {
   address: `${OWED}the address that is the account's name.`
 };
 
-/** Without TLS a browser has no clipboard, but on localhost. */
+/** Without TLS a browser has no clipboard, except on localhost. */
 
 async function copyText(element) {
   try {
@@ -334,7 +334,8 @@ function eventsCard() {
       h('div', {class: 'card-head'}, h('h2', {id: 'events-title'}, 'Events')),
       items, empty),
     add(what) {
-      // Told again after a reconnect; a server that starts again counts anew.
+      // Events come again after a reconnect; a restarted server counts from
+      // one again.
       const key = `${what.id} ${what.time} ${what.kind} ${what.hash}`;
 
       if (known.has(key))
@@ -435,7 +436,8 @@ function showLive() {
 }
 
 function showPool(page, pool) {
-  // In events it is the same for all; we know how we got here.
+  // Events have the same URL for all; the first answer has the one that this
+  // browser used.
   state.url = state.url || pool.stratum_url;
   state.heardAt = Date.now();
   $('network').hidden = pool.network === 'main';
@@ -484,7 +486,7 @@ async function start() {
     }, ms);
   };
 
-  // First, so that it knows the address as we reached it.
+  // First, since the answer has the address as this browser reached it.
   try {
     showPool(page, await get('/api/v1/pool'));
   } catch (e) {

@@ -1,4 +1,4 @@
-// A hashrate over time, and beside it the part of the network's.
+// A hashrate over time, and its share of the network's.
 
 import {get, h, setText} from './dom.js';
 import {date, percent, rate, rateParts} from './format.js';
@@ -55,11 +55,11 @@ export class Chart {
       this.history = history;
       this.draw();
     } catch (e) {
-      // The next refresh tries again; the banner says that we are cut off.
+      // The next refresh tries again; the banner says that the server is away.
     }
   }
 
-  /** A step in which nobody sent anything is a step at zero. */
+  /** Points of the chart, with zero for a step without shares. */
 
   series() {
     const {points, step_s: step} = this.history;
@@ -158,7 +158,7 @@ export class Chart {
     };
   }
 
-  /** The step under the pointer, or the last one. */
+  /** Show the step under the pointer, or the last one. */
 
   describe(place) {
     const [times, rates, shares] = this.data;

@@ -23,7 +23,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** A name that somebody else chose: cut where it is long, whole as a title. */
+/** A name chosen by others: cut where it is long, whole as a title. */
 
 export function name(text, empty = 'no name') {
   if (text === '')
@@ -39,14 +39,14 @@ export function accountLink(account) {
     name(account));
 }
 
-/** Set a text only where it has changed, so that nothing is read out twice. */
+/** Set a text only when it has changed, so that nothing is read out twice. */
 
 export function setText(element, text) {
   if (element.textContent !== text)
     element.textContent = text;
 }
 
-/** JSON of the API; what it refuses is an error with its words. */
+/** JSON of the API; a refusal is an error with the server's text. */
 
 export async function get(path) {
   const response = await fetch(path, {headers: {Accept: 'application/json'}});

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Numbers in a form for people.
 
 const RATES = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s', 'ZH/s'];
 const NONE = '–';

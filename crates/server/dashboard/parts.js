@@ -1,4 +1,4 @@
-// What both pages are made of.
+// Parts that both pages use.
 
 import {accountLink, h, name, setText} from './dom.js';
 import {
@@ -6,7 +6,7 @@ import {
 } from './format.js';
 import {Table} from './table.js';
 
-/** A number and what it is; `set` takes the number and its unit. */
+/** A number with its label; `set` takes the number and its unit. */
 
 export function stat(label, isLarge = false) {
   const number = h('span', {class: 'number'}, '–');
@@ -137,7 +137,7 @@ const REFUSED = {
   malformed: 'no name, or too long'
 };
 
-/** Logins that were refused: why a machine does not mine. */
+/** Logins that were refused: the reason why a machine does not mine. */
 
 export function refusalsTable() {
   return new Table({
@@ -154,7 +154,9 @@ export function refusalsTable() {
   });
 }
 
-/** The most frequent first, with their numbers where there are several. */
+/**
+ * Reasons, the most frequent first, with their numbers if there are several.
+ */
 
 function reasons(counts) {
   const all = Object.entries(counts).sort((a, b) => b[1] - a[1]);

@@ -123,7 +123,7 @@ export class Table {
     return `${path}?${query}`;
   }
 
-  /** Only the answer to the last question counts. */
+  /** Load the rows; only the answer to the last request counts. */
 
   async refresh() {
     const asked = ++this.asked;
@@ -143,14 +143,14 @@ export class Table {
     const {key, columns, empty, onAnswer} = this.options;
     const rows = answer[key];
 
-    // What was on this page has gone.
+    // The rows of this page are gone.
     if (rows.length === 0 && this.offset > 0) {
       this.offset = 0;
       this.refresh();
       return;
     }
 
-    // A link that has the focus is still there when the row is made anew.
+    // A link with the focus keeps it when its row is made anew.
     const focus = document.activeElement;
     const href = this.body.contains(focus) ? focus.getAttribute('href') : null;
 
