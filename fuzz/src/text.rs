@@ -8,7 +8,7 @@ use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 use hstratum_core::wire::client::{Attempt, Client};
-use hstratum_core::wire::http_redirect::{Head, is_request_line};
+use hstratum_core::wire::http_redirect::{HttpHead, is_request_line};
 use hstratum_core::wire::line::Flow;
 
 const NETWORKS: [Network; 4] = [
@@ -150,7 +150,7 @@ pub(crate) fn redirect(data: &[u8]) {
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     // Any other line than a request's is judged, and what follows is a head all the same.
     let _ = lines.next().map(is_request_line);
-    let mut head = Head::default();
+    let mut head = HttpHead::default();
     let (mut bytes, mut headers) = (0, 0);
     for line in lines {
         let flow = head.read_line(line);

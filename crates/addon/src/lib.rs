@@ -12,7 +12,7 @@ use hstratum::config::settings::Settings;
 use hstratum::config::{Config, Origin, RawOption};
 use hstratum::node::{Asked, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
-use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
+use hstratum_core::accounting::ledger::{Chainwork, Tip, ChainView};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{Reach, Solution, Verdict};
 use hstratum_core::chain::template::TemplateParts;
@@ -361,7 +361,7 @@ impl ServerHandle {
             work: Chainwork(hash_of(&view.work)?.0),
         };
         let is_synced = view.synced;
-        let view = View { tip, is_synced };
+        let view = ChainView { tip, is_synced };
         self.server.located(Look { view, places });
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hstratum::server::RoundKnown;
-use hstratum_core::accounting::ledger::Work;
+use hstratum_core::accounting::ledger::ShareTotals;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::accounts::refused_logins::Reason;
-use hstratum_core::order::{Answer, Info, NewUser, Order, Owner, Refusal, RefusalKind, WorkerInfo};
+use hstratum_core::accounts::refused_logins::RefusalReason;
+use hstratum_core::order::{OrderOutcome, Info, NewUser, Order, Owner, OrderRefusal, OrderRefusalKind, WorkerInfo};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
@@ -126,7 +126,7 @@ impl ServerHandle {
             let answer = info.wait().map_err(failed)?;
             let round = round.look();
             Ok(match answer {
-                Ok(Answer::Info(info)) => AnswerObject {
+                Ok(OrderOutcome::Info(info)) => AnswerObject {
                     info: Some(info_json(&info, &round).to_string()),
                     ..AnswerObject::default()
                 },
@@ -237,15 +237,15 @@ impl AnswerObject {
     }
 }
 
-fn answer_object(answer: std::result::Result<Answer, Refusal>) -> AnswerObject {
+fn answer_object(answer: std::result::Result<OrderOutcome, OrderRefusal>) -> AnswerObject {
     match answer {
         // The information has its own way, beside the round.
-        Ok(Answer::Done | Answer::Info(_)) => AnswerObject::default(),
-        Ok(Answer::Workers(workers, total)) => AnswerObject {
+        Ok(OrderOutcome::Done | OrderOutcome::Info(_)) => AnswerObject::default(),
+        Ok(OrderOutcome::Workers(workers, total)) => AnswerObject {
             workers: Some(workers_json(&workers, total).to_string()),
             ..AnswerObject::default()
         },
-        Ok(Answer::Bans(bans)) => AnswerObject {
+        Ok(OrderOutcome::Bans(bans)) => AnswerObject {
             bans: Some(bans.into_iter().map(ban_object).collect()),
             ..AnswerObject::default()
         },
@@ -266,7 +266,7 @@ fn failed(error: impl std::fmt::Display) -> napi::Error {
 }
 
 fn info_json(info: &Info, known: &RoundKnown) -> Value {
-    let work = |work: &Work| json!({"count": work.count, "difficulty": work.difficulty});
+    let work = |work: &ShareTotals| json!({"count": work.count, "difficulty": work.difficulty});
     json!({
         "connections": info.connections,
         "mining": info.mining,
@@ -308,7 +308,7 @@ fn info_json(info: &Info, known: &RoundKnown) -> Value {
             "gavewayunproven": info.door.gave_way_unproven,
             "banned": info.refused_banned,
         },
-        "refusedlogins": Reason::ALL.map(Reason::name).into_iter().zip(info.refused_logins)
+        "refusedlogins": RefusalReason::ALL.map(RefusalReason::name).into_iter().zip(info.refused_logins)
             .collect::<BTreeMap<_, _>>(),
         "refusals": info.refused.iter().take(REFUSALS_SHOWN).map(|one| json!({
             "address": one.address.to_string(),
@@ -350,11 +350,11 @@ fn workers_json(workers: &[WorkerInfo], total: usize) -> Value {
     json!({"total": total, "workers": workers})
 }
 
-fn kind_of(refusal: Refusal) -> &'static str {
+fn kind_of(refusal: OrderRefusal) -> &'static str {
     match refusal.kind() {
-        RefusalKind::Malformed => "malformed",
-        RefusalKind::State => "state",
-        RefusalKind::Disk => "disk",
+        OrderRefusalKind::Malformed => "malformed",
+        OrderRefusalKind::State => "state",
+        OrderRefusalKind::Disk => "disk",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::accounts::ban::{Ban, BanChange};
 use crate::accounts::password::StoredPassword;
 use crate::chain::block::{FoundBlock, Solution, Verdict};
 use crate::chain::template::{RawTransactions, Template};
-use crate::order::{Answer, NewUser, NotWritten, Order, OrderId, Refusal, UserChange};
+use crate::order::{OrderOutcome, NewUser, NotWritten, Order, OrderId, OrderRefusal, UserChange};
 use crate::units::{ConnId, Difficulty, Hash, Seq};
 
 /// Number of a password check or a user write, by which its answer is matched.
@@ -166,7 +166,7 @@ pub enum Action {
     /// is done.
     KeepBans(OrderId, BanChange, Vec<Ban>),
     /// Answer an order.
-    Answer(OrderId, Result<Answer, Refusal>),
+    Answer(OrderId, Result<OrderOutcome, OrderRefusal>),
     /// Write a log line for the operator.
     Log(Level, String),
 }
@@ -197,7 +197,7 @@ pub enum Listening {
 }
 
 /// An action type that can send bytes and log; implemented by the actions of the pool and of the proxy.
-pub trait Wanted {
+pub trait AnyAction {
     /// The action that sends this range of [`Actions::bytes`].
     fn send(conn: ConnId, range: Range<usize>) -> Self;
 
@@ -208,7 +208,7 @@ pub trait Wanted {
     fn log(level: Level, text: String) -> Self;
 }
 
-impl Wanted for Action {
+impl AnyAction for Action {
     fn send(conn: ConnId, range: Range<usize>) -> Self {
         Self::Send(conn, range)
     }
@@ -241,7 +241,7 @@ impl<A> Default for Actions<A> {
     }
 }
 
-impl<A: Wanted> Actions<A> {
+impl<A: AnyAction> Actions<A> {
     /// Adds a log line.
     pub fn log(&mut self, level: Level, text: String) {
         self.push(A::log(level, text));

@@ -181,7 +181,7 @@ pub const LOG_LIMIT_MS: u64 = 1_000;
 pub const CROWD_QUIET_MS: u64 = 60_000;
 
 /// Milliseconds between two checks of all sessions for silence.
-pub const ROUND_MS: u64 = 5_000;
+pub const SWEEP_MS: u64 = 5_000;
 
 /// Milliseconds between two reports of submitted shares to the ledger.
 pub const TALLY_MS: u64 = 10_000;
@@ -301,7 +301,7 @@ pub const MOVES_SPREAD_MS: u64 = 2_500;
 pub const LEAVE_MS: u64 = 4_000;
 
 /// Milliseconds until a miner that could not move to the server it belongs to tries again.
-pub const ASTRAY_MS: u64 = 10_000;
+pub const MISPLACED_MS: u64 = 10_000;
 
 /// Milliseconds between two checks of all deadlines in a proxy.
 pub const PROXY_TICK_MS: u64 = 50;

@@ -5,7 +5,7 @@
 //! allowed here first; lines about blocks, the ledger and the operator's orders are never limited.
 
 use crate::counted::counted;
-use crate::event::{Actions, Level, Wanted};
+use crate::event::{Actions, Level, AnyAction};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 use crate::units::Now;
 
@@ -40,7 +40,7 @@ impl LogLimit {
     }
 
     /// Logs a line caused by a stranger, unless the limit is reached.
-    pub(crate) fn tell<A: Wanted>(
+    pub(crate) fn tell<A: AnyAction>(
         &mut self,
         now: Now,
         level: Level,

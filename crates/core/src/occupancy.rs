@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// Occupancy of the sockets of a server. Counts of refusals are since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Door {
+pub struct Occupancy {
     /// Most connections at a time.
     pub places: usize,
     /// Open connections.
@@ -33,7 +33,7 @@ pub struct Door {
     pub descriptors_left: Option<u64>,
 }
 
-impl Door {
+impl Occupancy {
     /// Count of connections for which there was no free place.
     #[must_use]
     pub fn crowded(&self) -> u64 {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::accounting::ledger::Tally;
 use crate::accounts::ban::Ban;
 use crate::accounts::password::StoredPassword;
-use crate::accounts::refused_logins::{Reason, Refused};
-use crate::occupancy::Door;
+use crate::accounts::refused_logins::{RefusalReason, RefusedAddress};
+use crate::occupancy::Occupancy;
 use crate::units::{Difficulty, Hash, Height};
 
 /// Number of an order, by which its answer is matched.
@@ -64,7 +64,7 @@ pub enum Order {
 
 /// The answer to an order that was carried out.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum OrderOutcome {
     /// The change is made and durable.
     Done,
     /// All bans in force.
@@ -77,7 +77,7 @@ pub enum Answer {
 
 /// The reason why an order is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OrderRefusal {
     /// Not a name that a miner could send.
     InvalidName,
     /// Not a password that a miner could send.
@@ -112,9 +112,9 @@ pub enum Refusal {
     DrainTooLong,
 }
 
-/// The class of a [`Refusal`].
+/// The class of a [`OrderRefusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalKind {
+pub enum OrderRefusalKind {
     /// The order is malformed.
     Malformed,
     /// The order does not fit the current state.
@@ -123,7 +123,7 @@ pub enum RefusalKind {
     Disk,
 }
 
-impl Refusal {
+impl OrderRefusal {
     /// The text for the operator.
     pub fn text(self) -> &'static str {
         match self {
@@ -159,32 +159,32 @@ impl Refusal {
     }
 
     /// The refusal for a change of a user that was not written.
-    pub(crate) fn of(why: NotWritten, change: Change) -> Self {
+    pub(crate) fn of(why: NotWritten, change: UserEdit) -> Self {
         match (why, change) {
             (NotWritten::Failed, _) => Self::UserNotStored,
             (NotWritten::Away, _) => Self::LedgerAway,
-            (NotWritten::Changed | NotWritten::Owned, Change::Added) => Self::UserExists,
+            (NotWritten::Changed | NotWritten::Owned, UserEdit::Added) => Self::UserExists,
             (NotWritten::Changed | NotWritten::Owned, _) => Self::UserChanged,
         }
     }
 
     /// The class of the refusal.
-    pub fn kind(self) -> RefusalKind {
+    pub fn kind(self) -> OrderRefusalKind {
         match self {
             Self::InvalidName
             | Self::InvalidPassword
             | Self::InvalidAddress
             | Self::InvalidReason
-            | Self::DrainTooLong => RefusalKind::Malformed,
+            | Self::DrainTooLong => OrderRefusalKind::Malformed,
             Self::UserExists
             | Self::NoSuchUser
             | Self::AdminIsOption
             | Self::UserBusy
             | Self::UserChanged
             | Self::TooManyBans
-            | Self::NotBanned => RefusalKind::State,
+            | Self::NotBanned => OrderRefusalKind::State,
             Self::UserNotStored | Self::LedgerAway | Self::BanNotStored | Self::BanNotShared => {
-                RefusalKind::Disk
+                OrderRefusalKind::Disk
             }
         }
     }
@@ -192,7 +192,7 @@ impl Refusal {
 
 /// The kind of change that an order makes to a user, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum UserEdit {
     Added,
     Password,
     Disabled,
@@ -217,15 +217,15 @@ pub struct Info {
     /// Shares submitted since the start, by result.
     pub sent: Tally,
     /// Occupancy of the sockets; filled in by the socket layer.
-    pub door: Door,
+    pub door: Occupancy,
     /// Connections refused because their address is banned.
     pub refused_banned: u64,
     /// Count of bans in force.
     pub bans: usize,
     /// Refused logins since the start, by reason.
-    pub refused_logins: [u64; Reason::ALL.len()],
+    pub refused_logins: [u64; RefusalReason::ALL.len()],
     /// The latest of them by address.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedAddress>,
     /// True while new connections are refused, as ordered.
     pub is_draining: bool,
     /// The last block offered to the node since the start.

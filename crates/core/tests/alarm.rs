@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::{Tallied, Tally, Work};
+use hstratum_core::accounting::ledger::{Tallied, Tally, ShareTotals};
 use hstratum_core::alarm::{
-    Alarm, Detail, Draining, Fate, Kind, LedgerSign, LinkSign, Sign, Watch,
+    Alarm, Detail, Draining, BlockOutcome, AlarmKind, LedgerInput, SharedLedgerInput, AlarmInput, AlarmMonitor,
 };
 use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height, Now};
 
@@ -13,7 +13,7 @@ const TALLY_S: u64 = 10;
 const TIP: Hash = Hash([1; 32]);
 
 struct Desk {
-    watch: Watch,
+    watch: AlarmMonitor,
     now: Now,
     alarms: Vec<Alarm>,
 }
@@ -25,7 +25,7 @@ impl Desk {
             unix_s: 1_700_000_000,
         };
         Self {
-            watch: Watch::new(drop_percent, now),
+            watch: AlarmMonitor::new(drop_percent, now),
             now,
             alarms: Vec::new(),
         }
@@ -34,11 +34,11 @@ impl Desk {
     /// A desk where there is a job.
     fn serving() -> Self {
         let mut desk = Self::new(50);
-        desk.sign(Sign::Template(TIP));
+        desk.sign(AlarmInput::Template(TIP));
         desk
     }
 
-    fn sign(&mut self, sign: Sign) {
+    fn sign(&mut self, sign: AlarmInput) {
         self.watch.handle(self.now, sign, &mut self.alarms);
     }
 
@@ -49,9 +49,9 @@ impl Desk {
             self.now.unix_s += 1;
             if second % TALLY_S == 0 {
                 let tallied = workers.iter().map(|name| share(name)).collect();
-                self.sign(Sign::Work(tallied));
+                self.sign(AlarmInput::Work(tallied));
             }
-            self.sign(Sign::Tick);
+            self.sign(AlarmInput::Tick);
         }
     }
 
@@ -60,7 +60,7 @@ impl Desk {
     }
 
     /// The kinds of the alarms since the last call.
-    fn kinds(&mut self) -> Vec<Kind> {
+    fn kinds(&mut self) -> Vec<AlarmKind> {
         self.alarms.drain(..).map(|alarm| alarm.kind).collect()
     }
 }
@@ -71,7 +71,7 @@ fn share(name: &str) -> Tallied {
         account: account.into(),
         worker: worker.into(),
         tally: Tally {
-            accepted: Work {
+            accepted: ShareTotals {
                 count: 1,
                 difficulty: 4.0,
             },
@@ -88,16 +88,16 @@ fn names(count: usize) -> Vec<String> {
 fn node_that_is_behind_is_told_of_once_and_when_it_has_caught_up() {
     let mut desk = Desk::new(50);
     for height in [None, Some(7), Some(9), None, None] {
-        desk.sign(Sign::Behind(height.map(Height)));
+        desk.sign(AlarmInput::Behind(height.map(Height)));
     }
-    assert_eq!(desk.kinds(), [Kind::NodeBehind, Kind::NodeCaughtUp]);
+    assert_eq!(desk.kinds(), [AlarmKind::NodeBehind, AlarmKind::NodeCaughtUp]);
 }
 
 #[test]
 fn block_is_told_once_for_each_thing_that_becomes_of_it() {
     let mut desk = Desk::serving();
     let (hash, height) = (Hash([7; 32]), Height(100));
-    let found = |account: Option<&str>| Sign::Found(hash, height, account.map(Arc::from));
+    let found = |account: Option<&str>| AlarmInput::Found(hash, height, account.map(Arc::from));
     desk.sign(found(Some("alice")));
     assert_eq!(
         desk.alarms[0].text,
@@ -106,13 +106,13 @@ fn block_is_told_once_for_each_thing_that_becomes_of_it() {
     // Offered again by a pool that began anew.
     desk.sign(found(Some("alice")));
     for fate in [
-        Fate::Accepted,
-        Fate::Accepted,
-        Fate::Orphaned,
-        Fate::Accepted,
-        Fate::Confirmed,
+        BlockOutcome::Accepted,
+        BlockOutcome::Accepted,
+        BlockOutcome::Orphaned,
+        BlockOutcome::Accepted,
+        BlockOutcome::Confirmed,
     ] {
-        desk.sign(Sign::Block(hash, None, fate));
+        desk.sign(AlarmInput::Block(hash, None, fate));
     }
     let expected = Detail::Block {
         hash,
@@ -124,11 +124,11 @@ fn block_is_told_once_for_each_thing_that_becomes_of_it() {
     assert_eq!(
         desk.kinds(),
         [
-            Kind::BlockFound,
-            Kind::BlockAccepted,
-            Kind::BlockOrphaned,
-            Kind::BlockAccepted,
-            Kind::BlockConfirmed,
+            AlarmKind::BlockFound,
+            AlarmKind::BlockAccepted,
+            AlarmKind::BlockOrphaned,
+            AlarmKind::BlockAccepted,
+            AlarmKind::BlockConfirmed,
         ]
     );
 }
@@ -137,73 +137,73 @@ fn block_is_told_once_for_each_thing_that_becomes_of_it() {
 fn refused_block_says_why_and_one_of_an_earlier_run_is_not_found_again() {
     let mut desk = Desk::serving();
     let hash = Hash([8; 32]);
-    desk.sign(Sign::Found(hash, Height(9), None));
-    let why = Fate::Refused("bad-cb-amount".to_owned());
-    desk.sign(Sign::Block(hash, None, why));
+    desk.sign(AlarmInput::Found(hash, Height(9), None));
+    let why = BlockOutcome::Refused("bad-cb-amount".to_owned());
+    desk.sign(AlarmInput::Block(hash, None, why));
     assert!(desk.alarms[0].text.contains("bad-cb-amount"));
-    assert_eq!(desk.kinds(), [Kind::BlockRefused]);
+    assert_eq!(desk.kinds(), [AlarmKind::BlockRefused]);
 }
 
 #[test]
 fn missing_job_is_told_after_a_while_with_its_reason_and_its_end() {
     let mut desk = Desk::new(50);
     desk.pass(20);
-    assert_eq!(desk.kinds(), [Kind::NoJob]);
-    desk.sign(Sign::NoTemplate("node is not synced".to_owned()));
+    assert_eq!(desk.kinds(), [AlarmKind::NoJob]);
+    desk.sign(AlarmInput::NoTemplate("node is not synced".to_owned()));
     desk.pass(600);
     assert_eq!(desk.kinds(), []);
-    desk.sign(Sign::Template(TIP));
-    assert_eq!(desk.kinds(), [Kind::JobAgain]);
+    desk.sign(AlarmInput::Template(TIP));
+    assert_eq!(desk.kinds(), [AlarmKind::JobAgain]);
 
-    desk.sign(Sign::NoTemplate("no peers".to_owned()));
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
     desk.pass(10);
-    desk.sign(Sign::Template(TIP));
+    desk.sign(AlarmInput::Template(TIP));
     desk.pass(60);
     assert_eq!(desk.kinds(), [], "it was short");
-    desk.sign(Sign::NoTemplate("no peers".to_owned()));
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
     desk.pass(16);
-    assert_eq!(desk.kinds(), [Kind::NoPeers]);
+    assert_eq!(desk.kinds(), [AlarmKind::NoPeers]);
 }
 
 #[test]
 fn tip_without_a_template_is_no_job() {
     let mut desk = Desk::serving();
-    desk.sign(Sign::Tip(TIP));
+    desk.sign(AlarmInput::Tip(TIP));
     desk.pass(60);
     assert_eq!(desk.kinds(), []);
-    desk.sign(Sign::Tip(Hash([2; 32])));
+    desk.sign(AlarmInput::Tip(Hash([2; 32])));
     desk.pass(16);
-    assert_eq!(desk.kinds(), [Kind::NoJob]);
+    assert_eq!(desk.kinds(), [AlarmKind::NoJob]);
     // The chain is back at the block that the job is for.
-    desk.sign(Sign::Tip(TIP));
-    assert_eq!(desk.kinds(), [Kind::JobAgain]);
+    desk.sign(AlarmInput::Tip(TIP));
+    assert_eq!(desk.kinds(), [AlarmKind::JobAgain]);
 }
 
 #[test]
 fn ledger_is_told_when_it_stalls_for_long_fails_and_heals() {
     let mut desk = Desk::serving();
-    desk.sign(Sign::Ledger(LedgerSign::Stalled));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
     desk.pass(10);
-    desk.sign(Sign::Ledger(LedgerSign::Fine));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
     desk.pass(60);
     assert_eq!(desk.kinds(), [], "a payout writes");
-    desk.sign(Sign::Ledger(LedgerSign::Stalled));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
     desk.pass(16);
-    assert_eq!(desk.kinds(), [Kind::LedgerStalled]);
-    desk.sign(Sign::Ledger(LedgerSign::Failing("full".to_owned())));
-    desk.sign(Sign::Ledger(LedgerSign::Failing("full".to_owned())));
-    desk.sign(Sign::Ledger(LedgerSign::Stalled));
-    assert_eq!(desk.kinds(), [Kind::LedgerFailing]);
-    desk.sign(Sign::Ledger(LedgerSign::Fine));
-    desk.sign(Sign::Ledger(LedgerSign::Fine));
-    assert_eq!(desk.kinds(), [Kind::LedgerHealed]);
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerStalled]);
+    desk.sign(AlarmInput::Ledger(LedgerInput::Failing("full".to_owned())));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Failing("full".to_owned())));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerFailing]);
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerHealed]);
 }
 
 #[test]
 fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
     let mut desk = Desk::serving();
-    let overdue = || Sign::Overdue(Some("createBlock takes longer than 15 s".to_owned()));
-    desk.sign(Sign::Overdue(None));
+    let overdue = || AlarmInput::Overdue(Some("createBlock takes longer than 15 s".to_owned()));
+    desk.sign(AlarmInput::Overdue(None));
     assert_eq!(desk.kinds(), []);
     desk.sign(overdue());
     desk.sign(overdue());
@@ -212,23 +212,23 @@ fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
         "{:?}",
         desk.alarms
     );
-    assert_eq!(desk.kinds(), [Kind::NodeOverdue]);
-    desk.sign(Sign::Overdue(None));
-    desk.sign(Sign::Overdue(None));
-    assert_eq!(desk.kinds(), [Kind::NodeBack]);
+    assert_eq!(desk.kinds(), [AlarmKind::NodeOverdue]);
+    desk.sign(AlarmInput::Overdue(None));
+    desk.sign(AlarmInput::Overdue(None));
+    assert_eq!(desk.kinds(), [AlarmKind::NodeBack]);
 }
 
 #[test]
 fn a_log_that_cannot_begin_anew_is_told_once_and_when_it_has() {
     let mut desk = Desk::serving();
-    desk.sign(Sign::Log(255 << 20));
+    desk.sign(AlarmInput::Log(255 << 20));
     assert_eq!(desk.kinds(), []);
-    desk.sign(Sign::Log(256 << 20));
-    desk.sign(Sign::Log(900 << 20));
-    desk.sign(Sign::Log(200 << 20));
-    assert_eq!(desk.kinds(), [Kind::LedgerLogLarge]);
-    desk.sign(Sign::Log(1 << 20));
-    assert_eq!(desk.kinds(), [Kind::LedgerLogSmall]);
+    desk.sign(AlarmInput::Log(256 << 20));
+    desk.sign(AlarmInput::Log(900 << 20));
+    desk.sign(AlarmInput::Log(200 << 20));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerLogLarge]);
+    desk.sign(AlarmInput::Log(1 << 20));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerLogSmall]);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn lost_hashrate_is_told_once_and_when_it_is_back() {
     assert_eq!(desk.kinds(), []);
     desk.mine(30 * 60, &all[..1]);
     let alarms = std::mem::take(&mut desk.alarms);
-    let drop = alarms.iter().find(|alarm| alarm.kind == Kind::HashrateDrop);
+    let drop = alarms.iter().find(|alarm| alarm.kind == AlarmKind::HashrateDrop);
     let Some(Detail::Hashrate { now, before }) = drop.map(|alarm| &alarm.detail) else {
         panic!("no drop: {alarms:?}");
     };
@@ -248,12 +248,12 @@ fn lost_hashrate_is_told_once_and_when_it_is_back() {
     assert!(now / steady < 0.5);
     let drops = alarms
         .iter()
-        .filter(|alarm| alarm.kind == Kind::HashrateDrop);
+        .filter(|alarm| alarm.kind == AlarmKind::HashrateDrop);
     assert_eq!(drops.count(), 1);
     desk.mine(20 * 60, &all);
-    assert!(desk.kinds().contains(&Kind::HashrateBack));
+    assert!(desk.kinds().contains(&AlarmKind::HashrateBack));
     desk.mine(3 * 60 * 60, &all);
-    assert!(!desk.kinds().contains(&Kind::HashrateDrop));
+    assert!(!desk.kinds().contains(&AlarmKind::HashrateDrop));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn hashrate_that_is_lost_within_ten_minutes_is_told_within_them() {
     let mut desk = Desk::serving();
     desk.mine(40 * 60, &["a", "b"]);
     desk.mine(10 * 60, &[]);
-    assert!(desk.kinds().contains(&Kind::HashrateDrop));
+    assert!(desk.kinds().contains(&AlarmKind::HashrateDrop));
 }
 
 #[test]
@@ -269,22 +269,22 @@ fn smaller_loss_chance_and_an_option_of_zero_raise_no_alarm() {
     let mut desk = Desk::serving();
     desk.mine(40 * 60, &["a", "b", "c"]);
     desk.mine(60 * 60, &["a", "b"]);
-    assert!(!desk.kinds().contains(&Kind::HashrateDrop));
+    assert!(!desk.kinds().contains(&AlarmKind::HashrateDrop));
 
     let mut off = Desk::new(0);
-    off.sign(Sign::Template(TIP));
+    off.sign(AlarmInput::Template(TIP));
     off.mine(40 * 60, &["a", "b"]);
     off.mine(60 * 60, &[]);
-    assert!(!off.kinds().contains(&Kind::HashrateDrop));
+    assert!(!off.kinds().contains(&AlarmKind::HashrateDrop));
 
     // A single hard one, a block of a miner that sends nothing else perhaps, says nothing.
     let mut hard = Desk::serving();
     hard.mine(20 * 60, &["a", "b", "c"]);
     let mut block = share("solo");
     block.tally.accepted.difficulty = 1e9;
-    hard.sign(Sign::Work(vec![block]));
+    hard.sign(AlarmInput::Work(vec![block]));
     hard.mine(60 * 60, &["a", "b", "c"]);
-    assert!(!hard.kinds().contains(&Kind::HashrateDrop));
+    assert!(!hard.kinds().contains(&AlarmKind::HashrateDrop));
 
     // A share in five minutes is too little to tell.
     let mut few = Desk::serving();
@@ -307,9 +307,9 @@ fn worker_that_falls_silent_is_named_and_told_when_it_is_back() {
         desk.alarms[0].text,
         "Silent for ten minutes: 1 worker: alice.rig"
     );
-    assert_eq!(desk.kinds(), [Kind::WorkersGone]);
+    assert_eq!(desk.kinds(), [AlarmKind::WorkersGone]);
     desk.mine(10 * 60, &["alice.rig", "bob", "carol"]);
-    assert_eq!(desk.kinds(), [Kind::WorkersBack]);
+    assert_eq!(desk.kinds(), [AlarmKind::WorkersBack]);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn cut_that_silences_ten_thousand_is_one_alarm() {
     // The last shares of some come a little later.
     desk.mine(40, &farm[5_000..]);
     desk.mine(60 * 60, &[]);
-    let gone = desk.alarms.iter().filter(|a| a.kind == Kind::WorkersGone);
+    let gone = desk.alarms.iter().filter(|a| a.kind == AlarmKind::WorkersGone);
     let gone: Vec<_> = gone.collect();
     let [Alarm { text, detail, .. }] = gone.as_slice() else {
         panic!("{gone:?}");
@@ -346,14 +346,14 @@ fn outage_of_the_job_is_one_alarm_and_who_does_not_come_back_another() {
     let mut desk = Desk::serving();
     let all = ["a", "b", "c", "d"];
     desk.mine(60 * 60, &all);
-    desk.sign(Sign::NoTemplate("no peers".to_owned()));
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
     desk.pass(3 * 60 * 60);
-    assert_eq!(desk.kinds(), [Kind::NoPeers]);
-    desk.sign(Sign::Template(TIP));
+    assert_eq!(desk.kinds(), [AlarmKind::NoPeers]);
+    desk.sign(AlarmInput::Template(TIP));
     desk.mine(30 * 60, &all[..1]);
     let kinds = desk.kinds();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
-    for kind in [Kind::JobAgain, Kind::HashrateDrop, Kind::WorkersGone] {
+    for kind in [AlarmKind::JobAgain, AlarmKind::HashrateDrop, AlarmKind::WorkersGone] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
 }
@@ -362,9 +362,9 @@ fn outage_of_the_job_is_one_alarm_and_who_does_not_come_back_another() {
 fn drain_that_was_ordered_raises_no_alarm() {
     let mut desk = Desk::serving();
     desk.mine(60 * 60, &["a", "b"]);
-    desk.sign(Sign::Drain(Draining::Yes));
+    desk.sign(AlarmInput::Drain(Draining::Yes));
     desk.pass(60 * 60);
-    desk.sign(Sign::Drain(Draining::No));
+    desk.sign(AlarmInput::Drain(Draining::No));
     desk.mine(60 * 60, &["a", "b"]);
     assert_eq!(desk.kinds(), []);
 }
@@ -372,11 +372,11 @@ fn drain_that_was_ordered_raises_no_alarm() {
 #[test]
 fn shared_ledger_that_stays_away_is_told_once_and_its_return_too() {
     let mut desk = Desk::serving();
-    let down = |reason: &str| Sign::Link(LinkSign::Down(reason.to_owned()));
-    desk.sign(Sign::Link(LinkSign::Up));
+    let down = |reason: &str| AlarmInput::Link(SharedLedgerInput::Down(reason.to_owned()));
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
     desk.sign(down("refused"));
     desk.pass(59);
-    desk.sign(Sign::Link(LinkSign::Up));
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
     desk.pass(60);
     assert_eq!(desk.kinds(), []);
     desk.sign(down("refused"));
@@ -387,41 +387,41 @@ fn shared_ledger_that_stays_away_is_told_once_and_its_return_too() {
     assert!(desk.alarms[0].text.contains("no room"));
     desk.sign(down("refused"));
     desk.pass(600);
-    assert_eq!(desk.kinds(), [Kind::SharedLedgerAway]);
-    desk.sign(Sign::Link(LinkSign::Up));
-    desk.sign(Sign::Link(LinkSign::Up));
-    assert_eq!(desk.kinds(), [Kind::SharedLedgerBack]);
+    assert_eq!(desk.kinds(), [AlarmKind::SharedLedgerAway]);
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    assert_eq!(desk.kinds(), [AlarmKind::SharedLedgerBack]);
 }
 
 #[test]
 fn what_is_left_undone_is_told_once_for_each_duty() {
     let mut desk = Desk::serving();
-    desk.sign(Sign::Duties(vec![]));
-    desk.sign(Sign::Duties(vec!["blocks"]));
-    desk.sign(Sign::Duties(vec!["blocks", "users"]));
-    desk.sign(Sign::Duties(vec!["blocks", "users"]));
+    desk.sign(AlarmInput::Duties(vec![]));
+    desk.sign(AlarmInput::Duties(vec!["blocks"]));
+    desk.sign(AlarmInput::Duties(vec!["blocks", "users"]));
+    desk.sign(AlarmInput::Duties(vec!["blocks", "users"]));
     assert!(desk.alarms[1].text.contains("users"));
-    assert_eq!(desk.kinds(), [Kind::DutyLate, Kind::DutyLate]);
-    desk.sign(Sign::Duties(vec!["users"]));
-    assert_eq!(desk.kinds(), [Kind::DutyDone]);
+    assert_eq!(desk.kinds(), [AlarmKind::DutyLate, AlarmKind::DutyLate]);
+    desk.sign(AlarmInput::Duties(vec!["users"]));
+    assert_eq!(desk.kinds(), [AlarmKind::DutyDone]);
     for is_twin in [false, true, true, false, true] {
-        desk.sign(Sign::Twin(is_twin));
+        desk.sign(AlarmInput::Twin(is_twin));
     }
-    assert_eq!(desk.kinds(), [Kind::ServerIdTwice, Kind::ServerIdTwice]);
+    assert_eq!(desk.kinds(), [AlarmKind::ServerIdTwice, AlarmKind::ServerIdTwice]);
 }
 
 #[test]
 fn failure_and_stop_are_told() {
     let mut desk = Desk::serving();
-    desk.sign(Sign::PoolFailed);
-    desk.sign(Sign::Stop);
-    assert_eq!(desk.kinds(), [Kind::PoolFailed, Kind::Stopping]);
+    desk.sign(AlarmInput::PoolFailed);
+    desk.sign(AlarmInput::Stop);
+    assert_eq!(desk.kinds(), [AlarmKind::PoolFailed, AlarmKind::Stopping]);
 }
 
 #[test]
 fn every_kind_has_a_name_of_its_own_in_the_manual() {
     let manual = include_str!("../../../docs/operating.md");
-    for kind in Kind::ALL {
+    for kind in AlarmKind::ALL {
         assert!(manual.contains(&format!("`{}`", kind.name())), "{kind:?}");
     }
 }

@@ -4,12 +4,12 @@
 mod harness;
 
 use harness::{DIFFICULTY_TINY, Miner, Output, Table, Want, submit_line};
-use hstratum_core::accounting::ledger::{Tallied, Work};
+use hstratum_core::accounting::ledger::{Tallied, ShareTotals};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
 use hstratum_core::order::Order;
 
-fn work(count: u64) -> Work {
-    Work {
+fn work(count: u64) -> ShareTotals {
+    ShareTotals {
         count,
         difficulty: count as f64 * DIFFICULTY_TINY,
     }

@@ -2,12 +2,12 @@
 //!
 //! `make vardiff` prints the table.
 
-use hstratum_core::session::vardiff::{Change, DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff};
+use hstratum_core::session::vardiff::{DifficultyChange, DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff};
 use hstratum_core::units::Difficulty;
 
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 const START: f64 = 8.0;
-const ROUND_MS: u64 = 5_000;
+const SWEEP_MS: u64 = 5_000;
 const JOB_MS: u64 = 60_000;
 /// A fresh job takes this long to reach the miner and be begun: until then the old one is mined.
 const ADOPT_MS: u64 = 300;
@@ -58,7 +58,7 @@ fn simulate(hashrate: f64, seed: u64) -> Outcome {
     // What the miner mines, what it was told, and what the next job will carry.
     let (mut mined, mut told, mut next) = (START, START, START);
     let mut adopt_at = None;
-    let (mut round_at, mut job_at, mut before) = (ROUND_MS, JOB_MS, 0);
+    let (mut round_at, mut job_at, mut before) = (SWEEP_MS, JOB_MS, 0);
     let mut share_at = draws.wait_ms(hashrate, mined);
     loop {
         let now = round_at
@@ -85,20 +85,20 @@ fn simulate(hashrate: f64, seed: u64) -> Outcome {
             }
             share_at += draws.wait_ms(hashrate, mined);
         } else if round_at == now {
-            round_at += ROUND_MS;
+            round_at += SWEEP_MS;
             change = vardiff.silence(Difficulty::new(told).unwrap(), 1, now);
         } else {
             job_at += JOB_MS;
         }
         match change {
-            Some(Change::Now(difficulty)) => {
+            Some(DifficultyChange::Now(difficulty)) => {
                 next = difficulty.get();
                 outcome.own_jobs += u64::from(outcome.settled_ms.is_some());
             }
-            Some(Change::Soon(difficulty)) => next = difficulty.get(),
+            Some(DifficultyChange::Soon(difficulty)) => next = difficulty.get(),
             None => {}
         }
-        let leaves = matches!(change, Some(Change::Now(_))) || (job_at - JOB_MS == now && now > 0);
+        let leaves = matches!(change, Some(DifficultyChange::Now(_))) || (job_at - JOB_MS == now && now > 0);
         if leaves && next != told {
             told = next;
             adopt_at = Some(now + ADOPT_MS);

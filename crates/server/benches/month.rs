@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use hstratum::store::ledger::{Batch, Ledger, Tidied};
 use hstratum::store::sqlite::Sqlite;
-use hstratum_core::accounting::ledger::{Tally, Work};
+use hstratum_core::accounting::ledger::{Tally, ShareTotals};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
@@ -129,7 +129,7 @@ impl Month {
     fn statistics(&mut self, unix_s: u64) {
         let start = unix_s - unix_s % HEIGHT_S;
         let tally = |n: usize| Tally {
-            accepted: Work {
+            accepted: ShareTotals {
                 count: SHARES_A_HEIGHT,
                 difficulty: SHARES_A_HEIGHT as f64 * difficulty(step(n)),
             },

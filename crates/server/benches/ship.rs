@@ -20,7 +20,7 @@ use hstratum::server::Server;
 use hstratum::store::dock::Dock;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
 use hstratum::store::sqlite::Sqlite;
-use hstratum_core::accounting::ledger::{Tally, Work};
+use hstratum_core::accounting::ledger::{Tally, ShareTotals};
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Height, Seq};
@@ -135,7 +135,7 @@ fn difficulty(worker: usize) -> f64 {
 
 fn tally(worker: usize) -> Tally {
     Tally {
-        accepted: Work {
+        accepted: ShareTotals {
             count: 1,
             difficulty: difficulty(worker),
         },

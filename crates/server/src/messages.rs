@@ -5,11 +5,11 @@ use hstratum_core::chain::template::{RawTransactions, TemplateParts};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::accounting::ledger::{Knowledge, View};
+use hstratum_core::accounting::ledger::{Knowledge, ChainView};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{LedgerState, Password, Ticket};
-use hstratum_core::order::{Answer, NotWritten, Order, OrderId, Refusal, UserChange};
+use hstratum_core::order::{OrderOutcome, NotWritten, Order, OrderId, OrderRefusal, UserChange};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
@@ -44,7 +44,7 @@ pub enum NodeMail {
 }
 
 /// Answer to an order.
-pub(crate) type OrderAnswer = Result<Answer, Refusal>;
+pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
 
 /// An account's payout address, and the requester waiting for it to be durable.
 pub struct AddressMail {
@@ -75,7 +75,7 @@ pub enum WorkMail {
     /// State of the ledger: whether it accepts shares.
     Ledger(LedgerState),
     /// Comparison of the node's chain with the highest tip that a ledger was shown.
-    Evidence(Shown, View, Knowledge),
+    Evidence(Shown, ChainView, Knowledge),
     /// The verdict on this block is durable.
     BlockAnswered(Hash),
     /// Result of checking a password.

@@ -1,6 +1,6 @@
 //! Interface of the server to the node it runs in.
 
-use hstratum_core::accounting::ledger::View;
+use hstratum_core::accounting::ledger::ChainView;
 use hstratum_core::units::{Hash, Height};
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub type Asked = (Hash, Height);
 #[derive(Debug, Clone)]
 pub struct Look {
     /// The node's view of the chain.
-    pub view: View,
+    pub view: ChainView,
     /// For each block, the main chain's block at its height; `None` if the chain does not reach it.
     pub places: Vec<(Hash, Option<Hash>)>,
 }

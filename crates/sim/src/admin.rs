@@ -14,11 +14,11 @@ use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;
 use hstratum_core::order::{NewUser, NotWritten};
 
-use crate::miner::{Asked, Miner, Pending};
+use crate::miner::{SentRequest, SimMiner, Pending};
 use crate::plan::happens;
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 use crate::server::stored;
-use crate::world::{REST_MS, What, World, note};
+use crate::world::{REST_MS, WorldEvent, World, note};
 
 pub(crate) const ADMIN_PASSWORD: &str = "sesame";
 /// Time that the server waits for the ledger to store an address.
@@ -28,13 +28,13 @@ const USERS: u32 = 40;
 
 /// A request to add a user.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct AdminRequest {
     name: String,
     address: Option<String>,
 }
 
 /// A user that is being written.
-pub(crate) struct Adding {
+pub(crate) struct PendingUser {
     ticket: Ticket,
     user: NewUser,
     /// Receives the ledger's answer about the address; the time is the end of the wait for it.
@@ -60,11 +60,11 @@ impl World {
         let line = match miner.rng.u8(..4) {
             0 if self.added.contains_key(&name) => {
                 let params = format!(r#""{name}","{right}""#);
-                miner.ask(self.now_ms, Asked::Login(true), "authorize", &params)
+                miner.ask(self.now_ms, SentRequest::Login(true), "authorize", &params)
             }
             1 if self.added.contains_key(&name) => {
                 let params = format!(r#""{name}","nope""#);
-                miner.ask(self.now_ms, Asked::Login(false), "authorize", &params)
+                miner.ask(self.now_ms, SentRequest::Login(false), "authorize", &params)
             }
             _ => {
                 let hash: Vec<u8> = (0..20).map(|_| miner.rng.u8(..)).collect();
@@ -74,18 +74,18 @@ impl World {
                 let third = address.as_ref().map(|address| format!(r#","{address}""#));
                 let third = third.unwrap_or_default();
                 let params = format!(r#""{name}","{right}"{third}"#);
-                let asked = Asked::AddUser(Order { name, address });
+                let asked = SentRequest::AddUser(AdminRequest { name, address });
                 miner.ask(self.now_ms, asked, "add_user", &params)
             }
         };
         self.transmit(conn, line.as_bytes());
         let delay_ms = self.miners[at].rng.u64(200..20_000);
-        self.after(delay_ms, What::Order(at, number));
+        self.after(delay_ms, WorldEvent::Order(at, number));
     }
 
     /// Checks the answer to a request to add a user.
-    pub(crate) fn ordered(&mut self, order: &Order, error: Option<(i64, String)>) {
-        let Order { name, address } = order;
+    pub(crate) fn ordered(&mut self, order: &AdminRequest, error: Option<(i64, String)>) {
+        let AdminRequest { name, address } = order;
         let Some((_, text)) = error else {
             note!(self, "admin     added {name}");
             let kept = self.disk.users.get(name);
@@ -125,13 +125,13 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        process.adding.push_back(Adding {
+        process.adding.push_back(PendingUser {
             ticket,
             user,
             answer: None,
         });
         if process.adding.len() == 1 {
-            self.after(5, What::Users(self.boot));
+            self.after(5, WorldEvent::Users(self.boot));
         }
     }
 
@@ -155,37 +155,37 @@ impl World {
                 };
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));
                 self.post(StoreMail::SetAddress(mail));
-                return self.after(20, What::Users(self.boot));
+                return self.after(20, WorldEvent::Users(self.boot));
             }
             (Some(_), Some((answered, until_ms))) => match answered.try_recv() {
                 Ok(answer) => answer.is_ok(),
                 Err(TryRecvError::Empty) if now_ms < *until_ms => {
-                    return self.after(20, What::Users(self.boot));
+                    return self.after(20, WorldEvent::Users(self.boot));
                 }
                 Err(_) => false,
             },
         };
         let hangs_ms = self.disk.hangs_ms(now_ms);
         if hangs_ms > 0 {
-            return self.after(hangs_ms, What::Users(self.boot));
+            return self.after(hangs_ms, WorldEvent::Users(self.boot));
         }
-        let Adding { ticket, user, .. } = process.adding.pop_front().expect("it was just there");
+        let PendingUser { ticket, user, .. } = process.adding.pop_front().expect("it was just there");
         let is_full = now_ms < self.disk.full_until_ms;
         let fails = is_full || happens(&mut self.rngs.disk, self.faults.failed_file);
         let kept = (is_kept && !fails).then(|| stored(&user.password));
         if let Some(kept) = &kept
-            && self.plant != Some(Plant::ForgottenUser)
+            && self.injected_bug != Some(InjectedBug::ForgottenUser)
         {
             self.disk.users.insert(user.name.clone(), kept.clone());
         }
         self.user_added(ticket, user.name, kept.ok_or(NotWritten::Failed));
-        self.after(5, What::Users(self.boot));
+        self.after(5, WorldEvent::Users(self.boot));
     }
 }
 
-impl Miner {
+impl SimMiner {
     /// Adds a request to those that wait for a reply, and gives its line.
-    pub(crate) fn ask(&mut self, now_ms: u64, asked: Asked, method: &str, params: &str) -> String {
+    pub(crate) fn ask(&mut self, now_ms: u64, asked: SentRequest, method: &str, params: &str) -> String {
         let id = self.id();
         let line =
             format!("{{\"id\":{id},\"method\":\"mining.{method}\",\"params\":[{params}]}}\n");

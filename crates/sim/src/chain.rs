@@ -6,7 +6,7 @@ use hstratum_core::units::{Hash, Height};
 
 /// A block of the tree.
 #[derive(Debug, Clone, Copy)]
-struct Block {
+struct ChainBlock {
     prev: Hash,
     height: Height,
     /// Order of arrival; a power cut may lose the last blocks.
@@ -15,7 +15,7 @@ struct Block {
 
 /// The tree of blocks.
 pub(crate) struct Chain {
-    blocks: BTreeMap<Hash, Block>,
+    blocks: BTreeMap<Hash, ChainBlock>,
     /// The main chain's block at each height, from the first known height on.
     main: BTreeMap<Height, Hash>,
     /// The height of every block that ever existed, forgotten ones included.
@@ -30,7 +30,7 @@ const FIRST: Height = Height(1000);
 impl Chain {
     pub(crate) fn new() -> Self {
         let tip = Hash::blake2b(&[b"the first block of the simulated chain"]);
-        let block = Block {
+        let block = ChainBlock {
             prev: Hash::ZERO,
             height: FIRST,
             order: 0,
@@ -89,7 +89,7 @@ impl Chain {
     pub(crate) fn insert(&mut self, hash: Hash, prev: Hash) -> bool {
         let height = Height(self.blocks[&prev].height.0 + 1);
         self.made += 1;
-        let block = Block {
+        let block = ChainBlock {
             prev,
             height,
             order: self.made,

@@ -7,9 +7,9 @@ use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 
-use crate::book::{Found, Place};
-use crate::plan::Kind;
-use crate::world::{ChainIs, What, World, note};
+use crate::oracle::{OracleBlock, BlockPlace};
+use crate::plan::MinerKind;
+use crate::world::{ChainIs, WorldEvent, World, note};
 
 /// Longest time for which an honest miner on a good connection may be without current work.
 const STARVED_MS: u64 = 40_000;
@@ -41,7 +41,7 @@ impl World {
 
     /// Records a block that the pool has found; false if it is known.
     pub(crate) fn find_block(&mut self, hash: Hash, prev: Hash) -> bool {
-        let found = Found {
+        let found = OracleBlock {
             prev,
             at_ms: self.now_ms,
             boot: self.boot,
@@ -50,21 +50,21 @@ impl World {
             was_recorded: false,
             verdict: None,
         };
-        self.book.blocks.insert(hash, found).is_none()
+        self.oracle.blocks.insert(hash, found).is_none()
     }
 
     /// Compares the ledger, read back, with what was committed, and checks that it has everything
     /// acknowledged.
     pub(crate) fn compare_ledger(&mut self) {
-        let rows = self.disk.model.blocks.values();
+        let rows = self.disk.ledger_model.blocks.values();
         let cuts = rows.filter(|row| row.state != BlockState::Refused);
         let merged_into = self.disk.merged_into();
         let cuts = cuts.map(|row| row.height);
         let cuts: Vec<Height> = cuts
             .filter(|height| merged_into(*height) == *height)
             .collect();
-        self.book.compare(&self.disk.read_credit(), &cuts);
-        self.book.check_acknowledged();
+        self.oracle.compare(&self.disk.read_credit(), &cuts);
+        self.oracle.check_acknowledged();
         self.disk.check_blocks();
         self.check_users();
     }
@@ -78,7 +78,7 @@ impl World {
         if !is_up {
             self.trouble_until(self.now_ms);
         }
-        for (hash, found) in &self.book.blocks {
+        for (hash, found) in &self.oracle.blocks {
             let since_ms = found.at_ms.max(self.thawed_ms);
             let is_late = found.boot == self.boot && since_ms + OFFERED_MS < self.now_ms;
             assert!(
@@ -90,12 +90,12 @@ impl World {
         for at in 0..self.miners.len() {
             self.check_miner(at, tip, told_ms);
         }
-        self.after(5_000, What::Survey);
+        self.after(5_000, WorldEvent::Survey);
     }
 
     fn check_miner(&self, at: usize, tip: Option<Hash>, told_ms: u64) {
         let miner = &self.miners[at];
-        let is_other = matches!(miner.kind(), Kind::Slow | Kind::Admin | Kind::Hostile);
+        let is_other = matches!(miner.kind(), MinerKind::Slow | MinerKind::Admin | MinerKind::Hostile);
         if is_other || self.is_banned(at) {
             return;
         }
@@ -157,7 +157,7 @@ impl World {
             let is_fresh = self.now_ms - miner.since_ms < 10_000;
             let told_ms = self.told.back().map_or(0, |(at_ms, _)| *at_ms);
             let is_told = self.now_ms - told_ms < 5_000;
-            let is_other = matches!(miner.kind(), Kind::Admin | Kind::Hostile);
+            let is_other = matches!(miner.kind(), MinerKind::Admin | MinerKind::Hostile);
             if is_other || is_fresh || is_told {
                 continue;
             }
@@ -182,14 +182,14 @@ impl World {
         }
         assert!(self.disk.spool.is_empty(), "blocks are left in the spool");
         let mut rounds = BTreeSet::new();
-        for hash in self.book.blocks.keys() {
-            let Some(row) = self.disk.model.blocks.get(hash) else {
-                let is_excused = self.book.lost_with_process.contains(hash);
+        for hash in self.oracle.blocks.keys() {
+            let Some(row) = self.disk.ledger_model.blocks.get(hash) else {
+                let is_excused = self.oracle.lost_with_process.contains(hash);
                 assert!(is_excused, "a found block is in no ledger: {hash}");
                 continue;
             };
             let place = self.place_of(hash);
-            match self.book.fate(hash, place) {
+            match self.oracle.fate(hash, place) {
                 Some(state) => assert_eq!(row.state, state, "{hash} is {place:?}"),
                 None => assert!(
                     matches!(row.state, BlockState::Refused | BlockState::Orphaned),
@@ -210,22 +210,22 @@ impl World {
         }
         self.check_payouts();
         if self.injected.keys().all(|name| *name == "crash") {
-            self.book.check_mostly_complete();
+            self.oracle.check_mostly_complete();
         }
     }
 
-    fn place_of(&self, hash: &Hash) -> Place {
+    fn place_of(&self, hash: &Hash) -> BlockPlace {
         let Some(height) = self.chain.height_of(hash).filter(|_| self.chain.has(hash)) else {
-            return Place::Nowhere;
+            return BlockPlace::Nowhere;
         };
         if !self.chain.is_main(hash) {
-            return Place::Side;
+            return BlockPlace::Side;
         }
         let depth = self.chain.tip_height().0 + 1 - height.0;
         if depth >= self.plan.network.coinbase_maturity() {
-            Place::Mature
+            BlockPlace::Mature
         } else {
-            Place::Main
+            BlockPlace::Main
         }
     }
 }

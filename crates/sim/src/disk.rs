@@ -18,9 +18,9 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::admin::Users;
-use crate::book::Counts;
-use crate::model::Model;
-use crate::plant::Plant;
+use crate::oracle::CreditCounts;
+use crate::ledger_model::LedgerModel;
+use crate::injected_bug::InjectedBug;
 use crate::server::{KNOWN_USER, stored};
 
 /// Most heights below the highest known tip at which a share may be credited: the server accepts a node
@@ -43,18 +43,18 @@ pub(crate) enum CommitFate {
 }
 
 /// The SQLite file, opened by a process.
-struct Open {
+struct OpenLedger {
     ledger: Sqlite,
     path: PathBuf,
     network: Network,
 }
 
 /// Everything on the disk.
-pub(crate) struct Disk {
-    pub(crate) model: Model,
+pub(crate) struct SimDisk {
+    pub(crate) ledger_model: LedgerModel,
     /// The greatest height of a tip that the ledger was shown.
     pub(crate) shown: Height,
-    sqlite: Option<Open>,
+    sqlite: Option<OpenLedger>,
     /// Removed together with this value.
     dir: Option<tempfile::TempDir>,
     network: Network,
@@ -66,7 +66,7 @@ pub(crate) struct Disk {
     pub(crate) busy_until_ms: u64,
     /// Time until which no write returns.
     pub(crate) hung_until_ms: u64,
-    pub(crate) plant: Option<Plant>,
+    pub(crate) injected_bug: Option<InjectedBug>,
     /// True if the last commit seemed to fail.
     has_failed: bool,
     /// A failed commit that a crash would bring back.
@@ -85,14 +85,14 @@ pub(crate) struct Disk {
     pub(crate) dumps: BTreeMap<Hash, f64>,
 }
 
-impl Disk {
-    pub(crate) fn new(network: Network, kept: Kept, plant: Option<Plant>) -> Self {
+impl SimDisk {
+    pub(crate) fn new(network: Network, kept: LedgerBacking, injected_bug: Option<InjectedBug>) -> Self {
         // An injected bug is in the model, so SQLite would only disagree with it.
-        let kept = match plant {
-            None | Some(Plant::WindowOffByOne) => kept,
-            Some(_) => Kept::InModel,
+        let kept = match injected_bug {
+            None | Some(InjectedBug::WindowOffByOne) => kept,
+            Some(_) => LedgerBacking::InModel,
         };
-        let dir = (kept == Kept::InSqlite).then(|| {
+        let dir = (kept == LedgerBacking::InSqlite).then(|| {
             let shared = PathBuf::from("/dev/shm");
             let place = if shared.is_dir() {
                 shared
@@ -102,7 +102,7 @@ impl Disk {
             tempfile::tempdir_in(place).expect("a directory for the ledger")
         });
         Self {
-            model: Model::new(network.coinbase_maturity()),
+            ledger_model: LedgerModel::new(network.coinbase_maturity()),
             shown: Height(0),
             sqlite: None,
             dir,
@@ -112,7 +112,7 @@ impl Disk {
             full_and_written: false,
             busy_until_ms: 0,
             hung_until_ms: 0,
-            plant,
+            injected_bug,
             has_failed: false,
             in_log: None,
             done: Vec::new(),
@@ -137,8 +137,8 @@ impl Disk {
         let ledger = Sqlite::open(&path, self.network, unix_s, status, &mut Vec::new());
         let ledger = ledger.expect("the ledger opens after any crash");
         let seq = ledger.last_seq().expect("the ledger can be read");
-        assert_eq!(seq, self.model.seq, "the last share in the ledger's file");
-        self.sqlite = Some(Open {
+        assert_eq!(seq, self.ledger_model.seq, "the last share in the ledger's file");
+        self.sqlite = Some(OpenLedger {
             ledger,
             path,
             network: self.network,
@@ -169,9 +169,9 @@ impl Disk {
                 .map(|(dump, effort)| (dump.block, Height(dump.height), dump.total, effort))
                 .collect();
         }
-        let rows = self.model.blocks.iter();
+        let rows = self.ledger_model.blocks.iter();
         let rows = rows.filter(|(_, row)| row.round_from.is_some() && !row.is_dumped);
-        rows.map(|(hash, row)| (*hash, row.height, self.model.work_of(row), 0.0))
+        rows.map(|(hash, row)| (*hash, row.height, self.ledger_model.work_of(row), 0.0))
             .collect()
     }
 
@@ -186,7 +186,7 @@ impl Disk {
 
     /// Halves the last group of shares, as an injected bug.
     pub(crate) fn tear(&mut self) {
-        if let Some(mut entry) = self.model.credit.last_entry() {
+        if let Some(mut entry) = self.ledger_model.credit.last_entry() {
             *entry.get_mut() /= 2;
         }
     }
@@ -202,9 +202,9 @@ impl Disk {
     }
 
     /// The credit, as another reader of the file sees it.
-    pub(crate) fn read_credit(&self) -> Counts {
+    pub(crate) fn read_credit(&self) -> CreditCounts {
         let Some((path, _)) = self.path() else {
-            return self.model.credit.clone();
+            return self.ledger_model.credit.clone();
         };
         let conn = hstratum::store::schema::open_beside(&path).expect("the ledger can be read");
         let mut statement = conn
@@ -273,13 +273,13 @@ impl Disk {
         for row in rows.expect("blocks can be read") {
             let (hash, state, round_from, is_dumped) = row.expect("a row of blocks");
             let hash = Hash::from_hex(&hash).expect("a hash");
-            let known = &self.model.blocks[&hash];
+            let known = &self.ledger_model.blocks[&hash];
             assert_eq!(state, known.state.name(), "state of {hash}");
             assert_eq!(round_from, known.round_from.map(|h| h.0), "round of {hash}");
             assert_eq!(is_dumped, known.is_dumped, "dump of {hash}");
             seen += 1;
         }
-        assert_eq!(seen, self.model.blocks.len(), "blocks in the ledger");
+        assert_eq!(seen, self.ledger_model.blocks.len(), "blocks in the ledger");
     }
 }
 
@@ -299,14 +299,14 @@ fn copy(batch: &Batch) -> Batch {
 
 /// The place where the ledger is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum LedgerBacking {
     /// In the model only, which is fast.
     InModel,
     /// In an SQLite file too.
     InSqlite,
 }
 
-impl Ledger for Disk {
+impl Ledger for SimDisk {
     fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         if self.fate == CommitFate::FailsUntilCrash {
             self.in_log = Some(copy(batch));
@@ -318,17 +318,17 @@ impl Ledger for Disk {
             found: batch.found.clone(),
             ..Batch::default()
         };
-        if self.model.is_new(batch) {
+        if self.ledger_model.is_new(batch) {
             done.shares = batch.shares.clone();
         }
-        if self.plant == Some(Plant::GroupCountedTwice) && self.has_failed {
-            self.model.seq = Seq(0);
+        if self.injected_bug == Some(InjectedBug::GroupCountedTwice) && self.has_failed {
+            self.ledger_model.seq = Seq(0);
             done.shares = batch.shares.clone();
         }
         self.has_failed = self.fate == CommitFate::SeemsToFail;
-        if self.plant == Some(Plant::RoundClosedTwice) {
+        if self.injected_bug == Some(InjectedBug::RoundClosedTwice) {
             // The injected bug of a ledger that forgets a round when its block is orphaned.
-            for row in self.model.blocks.values_mut() {
+            for row in self.ledger_model.blocks.values_mut() {
                 if row.state == BlockState::Orphaned {
                     row.round_from = None;
                 }
@@ -342,7 +342,7 @@ impl Ledger for Disk {
                 self.shown.0
             );
         }
-        let advanced = self.model.commit(batch)?;
+        let advanced = self.ledger_model.commit(batch)?;
         for look in &batch.looks {
             self.shown = self.shown.max(look.view.tip.height);
         }
@@ -374,7 +374,7 @@ impl Ledger for Disk {
     fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
         match &mut self.sqlite {
             Some(open) => open.ledger.watched(tip),
-            None => self.model.watched(tip),
+            None => self.ledger_model.watched(tip),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Faults that occur at random times, and the end of all faults.
 
-use crate::net::Far;
-use crate::plan::{Faults, Kind, between, wait};
-use crate::world::{Doom, FaultKind, HEALED_MS, What, World, note};
+use crate::net::ConnPeer;
+use crate::plan::{Faults, MinerKind, between, wait};
+use crate::world::{Doom, FaultKind, HEALED_MS, WorldEvent, World, note};
 
 /// Most seconds by which the clock is set ahead of the true time, or behind it. A block may be at most
 /// two hours ahead of the clock, and must be above the median time past, which is ten minutes behind the
@@ -48,7 +48,7 @@ impl World {
     pub(crate) fn plan_fault(&mut self, kind: FaultKind) {
         if let Some(mean_ms) = kind.mean_ms(&self.faults) {
             let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
-            self.after(delay_ms, What::Fault(kind));
+            self.after(delay_ms, WorldEvent::Fault(kind));
         }
     }
 
@@ -105,10 +105,10 @@ impl World {
                 if let Some(conn) = self.pick_wire() {
                     self.inject("cut");
                     let wire = &self.net.wires[&conn];
-                    note!(self, "net       connection of {:?} cut", wire.far);
+                    note!(self, "net       connection of {:?} cut", wire.peer);
                     let latency_ms = wire.latency_ms;
-                    self.after(latency_ms, What::ServerGone(conn));
-                    self.after(latency_ms, What::MinerGone(conn));
+                    self.after(latency_ms, WorldEvent::ServerGone(conn));
+                    self.after(latency_ms, WorldEvent::MinerGone(conn));
                 }
             }
             FaultKind::HalfOpen => {
@@ -116,14 +116,14 @@ impl World {
                     self.inject("half-open");
                     let wire = self.net.wires.get_mut(&conn).expect("it was picked");
                     wire.is_dead = true;
-                    note!(self, "net       connection of {:?} is dead", wire.far);
-                    let is_proxys = matches!(wire.far, Far::Proxy(..));
+                    note!(self, "net       connection of {:?} is dead", wire.peer);
+                    let is_proxys = matches!(wire.peer, ConnPeer::Proxy(..));
                     let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
-                    self.after(noticed_ms, What::ServerGone(conn));
+                    self.after(noticed_ms, WorldEvent::ServerGone(conn));
                     if is_proxys {
                         // A proxy's machine gives up on bytes that were never acknowledged.
                         let noticed_ms = between(&mut self.rngs.net, 5_000, 60_000);
-                        self.after(noticed_ms, What::MinerGone(conn));
+                        self.after(noticed_ms, WorldEvent::MinerGone(conn));
                     }
                 }
             }
@@ -138,7 +138,7 @@ impl World {
         let words = self.rngs.fault.u32(0..40);
         match (&self.process, self.rngs.fault.bool()) {
             // Between any two actions of the driver.
-            (Some(process), true) if doom == Doom::PoolPanic => process.ear.fail_in(words),
+            (Some(process), true) if doom == Doom::PoolPanic => process.sim_host.fail_in(words),
             (Some(_), true) => self.doom = Some(doom),
             _ => self.doomed = Some(doom),
         }
@@ -171,11 +171,11 @@ impl World {
         let dead = self.net.wires.iter().filter(|(_, wire)| wire.is_dead);
         let dead: Vec<_> = dead.map(|(conn, _)| *conn).collect();
         for conn in dead {
-            self.after(10, What::ServerGone(conn));
-            self.after(10, What::MinerGone(conn));
+            self.after(10, WorldEvent::ServerGone(conn));
+            self.after(10, WorldEvent::MinerGone(conn));
         }
         for at in 0..self.miners.len() {
-            if self.miners[at].kind() == Kind::Hostile {
+            if self.miners[at].kind() == MinerKind::Hostile {
                 self.miners[at].retires = true;
                 self.hang_up(at);
             }
@@ -194,6 +194,6 @@ impl World {
         }
         self.plan.block_ms = 2_000;
         self.rest_until_ms = self.now_ms + HEALED_MS - 60_000;
-        self.after(1, What::OthersBlock);
+        self.after(1, WorldEvent::OthersBlock);
     }
 }

@@ -2,36 +2,36 @@
 //! seed. It simulates hours in seconds, and every failure can be repeated by its seed.
 //!
 //! Real are the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in SQLite. The
-//! invariants are checked in `book` and `check`.
+//! invariants are checked in `oracle` and `check`.
 
 #![forbid(unsafe_code)]
 
 mod admin;
-mod agenda;
-mod book;
-mod census;
+mod event_queue;
+mod oracle;
+mod memory_check;
 mod chain;
 mod check;
-mod counts;
+mod worker_stats;
 mod disk;
 mod fault;
-mod fleet;
+mod proxy_world;
 mod miner;
 mod mining;
-mod mischief;
-pub mod model;
+mod misbehaviour;
+pub mod ledger_model;
 mod net;
 mod node;
-mod pay;
-mod perform;
+mod payout_check;
+mod driver_output;
 pub mod plan;
-pub mod plant;
-mod play;
-mod ports;
+pub mod injected_bug;
+mod miner_behaviour;
+mod sim_io;
 mod server;
 mod store;
 mod trace;
-mod wire;
+mod connections;
 mod work;
 mod world;
 
@@ -40,10 +40,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use fleet::Fleet;
-use fleet::plan::FleetPlan;
-use plan::{Injected, Plan};
-use plant::Plant;
+use proxy_world::ProxyWorld;
+use proxy_world::plan::ProxyWorldPlan;
+use plan::{Injected, RunPlan};
+use injected_bug::InjectedBug;
 use world::World;
 
 /// The set-up that is simulated.
@@ -65,7 +65,7 @@ pub struct Run {
     /// Simulated hours with faults, approximately.
     pub hours: f64,
     /// A bug to inject, which the checks must find.
-    pub plant: Option<Plant>,
+    pub injected_bug: Option<InjectedBug>,
     /// True to print the trace.
     pub prints: bool,
     /// Step at which the run stops.
@@ -82,7 +82,7 @@ impl Run {
             scene: Scene::Server,
             seed,
             hours,
-            plant: None,
+            injected_bug: None,
             prints: false,
             steps_max: u64::MAX,
             without: Vec::new(),
@@ -103,20 +103,20 @@ impl Run {
     pub fn fault_names(&self) -> Vec<&'static str> {
         match self.scene {
             Scene::Server => self.plan().faults.names(),
-            Scene::Proxy => self.fleet_plan().fault_names(),
+            Scene::Proxy => self.proxy_world_plan().fault_names(),
         }
     }
 
-    fn fleet_plan(&self) -> FleetPlan {
-        let mut plan = FleetPlan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
+    fn proxy_world_plan(&self) -> ProxyWorldPlan {
+        let mut plan = ProxyWorldPlan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
         for name in &self.without {
             plan.leave_out(name);
         }
         plan
     }
 
-    fn plan(&self) -> Plan {
-        let mut plan = Plan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
+    fn plan(&self) -> RunPlan {
+        let mut plan = RunPlan::draw(&mut fastrand::Rng::with_seed(self.seed), self.hours);
         for name in &self.without {
             plan.faults = plan.faults.without(name);
         }
@@ -126,7 +126,7 @@ impl Run {
 
 /// Counters of what a run has exercised.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
+pub struct RunReport {
     /// Steps taken.
     pub steps: u64,
     /// Simulated milliseconds.
@@ -151,7 +151,7 @@ pub struct Report {
     pub digest: u64,
 }
 
-impl Report {
+impl RunReport {
     /// Adds the report of another run, to sum up several.
     pub fn add(&mut self, other: Self) {
         self.steps += other.steps;
@@ -179,7 +179,7 @@ impl Report {
 
 /// A violated invariant.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct SeedFailure {
     /// The step at which it was detected.
     pub step: u64,
     /// The simulated time, in milliseconds.
@@ -217,26 +217,26 @@ fn keep_panics() {
 /// Runs a seed to its end.
 ///
 /// # Errors The first violated invariant.
-pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
+pub fn run(run: &Run) -> Result<RunReport, Box<SeedFailure>> {
     keep_panics();
     SAID.set(Some(String::new()));
     let (result, step, ms, last) = match run.scene {
         Scene::Server => {
-            let mut world = World::new(run.seed, run.plan(), run.plant, run.prints);
+            let mut world = World::new(run.seed, run.plan(), run.injected_bug, run.prints);
             let result = catch_unwind(AssertUnwindSafe(|| world.run(run.steps_max)));
             let result = result.map(|()| world.report());
             (result, world.step, world.now_ms, world.trace.last())
         }
         Scene::Proxy => {
-            let mut fleet = Fleet::new(run.seed, run.fleet_plan(), run.plant, run.prints);
-            let result = catch_unwind(AssertUnwindSafe(|| fleet.run(run.steps_max)));
-            let result = result.map(|()| fleet.report());
-            (result, fleet.step, fleet.now_ms, fleet.last())
+            let mut proxy_world = ProxyWorld::new(run.seed, run.proxy_world_plan(), run.injected_bug, run.prints);
+            let result = catch_unwind(AssertUnwindSafe(|| proxy_world.run(run.steps_max)));
+            let result = result.map(|()| proxy_world.report());
+            (result, proxy_world.step, proxy_world.now_ms, proxy_world.last())
         }
     };
     let what = SAID.take().unwrap_or_default();
     result.map_err(|_| {
-        Box::new(Failure {
+        Box::new(SeedFailure {
             step,
             ms,
             what,
@@ -248,7 +248,7 @@ pub fn run(run: &Run) -> Result<Report, Box<Failure>> {
 /// Repeats a failed run with one kind of fault after the other left out; gives the smallest run that
 /// still fails, with its failure.
 #[must_use]
-pub fn shrink(failed: &Run, failure: Box<Failure>) -> (Run, Box<Failure>) {
+pub fn shrink(failed: &Run, failure: Box<SeedFailure>) -> (Run, Box<SeedFailure>) {
     let (mut least, mut last) = (failed.clone(), failure);
     for name in failed.fault_names() {
         let mut smaller = least.clone();

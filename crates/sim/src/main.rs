@@ -3,46 +3,46 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use hstratum_sim::plant::Plant;
-use hstratum_sim::{Failure, Report, Run, Scene, run, shrink};
+use hstratum_sim::injected_bug::InjectedBug;
+use hstratum_sim::{SeedFailure, RunReport, Run, Scene, run, shrink};
 
 const USAGE: &str = "usage: hstratum-sim [--seeds N] [--first N] [--seed N] [--hours H] [--trace] \
                      [--plant NAME] [--plants] [--proxy]";
 
 /// The parsed arguments.
-struct Options {
+struct CommandLine {
     first: u64,
     seeds: u64,
     hours: f64,
     trace: bool,
-    plant: Option<Plant>,
-    plants: bool,
+    injected_bug: Option<InjectedBug>,
+    injected_bugs: bool,
     scene: Scene,
 }
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match CommandLine::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(text) => {
             eprintln!("{text}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    if options.plants {
+    if options.injected_bugs {
         return show_plants(options.seeds, options.hours);
     }
     run_seeds(&options)
 }
 
-impl Options {
+impl CommandLine {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             first: 1,
             seeds: 20,
             hours: 3.0,
             trace: false,
-            plant: None,
-            plants: false,
+            injected_bug: None,
+            injected_bugs: false,
             scene: Scene::Server,
         };
         while let Some(arg) = args.next() {
@@ -60,8 +60,8 @@ impl Options {
                     options.hours = text.parse().map_err(|_| format!("no number: {text:?}"))?;
                 }
                 "--trace" => options.trace = true,
-                "--plant" => options.plant = Some(plant(&value()?)?),
-                "--plants" => options.plants = true,
+                "--plant" => options.injected_bug = Some(injected_bug(&value()?)?),
+                "--plants" => options.injected_bugs = true,
                 "--proxy" => options.scene = Scene::Proxy,
                 _ => return Err(format!("unknown argument {arg:?}")),
             }
@@ -70,21 +70,21 @@ impl Options {
     }
 }
 
-fn plant(name: &str) -> Result<Plant, String> {
-    let known = Plant::ALL.iter().find(|(known, _)| *known == name);
+fn injected_bug(name: &str) -> Result<InjectedBug, String> {
+    let known = InjectedBug::ALL.iter().find(|(known, _)| *known == name);
     known
-        .map(|(_, plant)| *plant)
+        .map(|(_, injected_bug)| *injected_bug)
         .ok_or(format!("no planted bug is named {name:?}"))
 }
 
-fn run_seeds(options: &Options) -> ExitCode {
+fn run_seeds(options: &CommandLine) -> ExitCode {
     let started = Instant::now();
-    let mut all = Report::default();
+    let mut all = RunReport::default();
     let mut failed = Vec::new();
     for seed in options.first..options.first + options.seeds {
         let seed_run = Run {
             scene: options.scene,
-            plant: options.plant,
+            injected_bug: options.injected_bug,
             prints: options.trace,
             ..Run::of(seed, options.hours)
         };
@@ -111,7 +111,7 @@ fn run_seeds(options: &Options) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn show_report(all: &Report) {
+fn show_report(all: &RunReport) {
     println!("simulated hours   {:.1}", all.ms as f64 / 3_600_000.0);
     println!("events            {}", all.steps);
     println!("shares            {}", all.shares);
@@ -128,7 +128,7 @@ fn show_report(all: &Report) {
     }
 }
 
-fn show_failure(failed: &Run, failure: Box<Failure>) {
+fn show_failure(failed: &Run, failure: Box<SeedFailure>) {
     let (least, failure) = shrink(failed, failure);
     println!("seed {} is broken at step {}:", failed.seed, failure.step);
     println!("{}\n{}", failure.last, failure.what);
@@ -138,11 +138,11 @@ fn show_failure(failed: &Run, failure: Box<Failure>) {
 /// Prints a table of the injected bugs and the seeds that find them.
 fn show_plants(seeds: u64, hours: f64) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for (name, plant) in Plant::ALL {
+    for (name, injected_bug) in InjectedBug::ALL {
         let found = (1..=seeds).find_map(|seed| {
             let planted = Run {
-                scene: plant.scene(),
-                plant: Some(plant),
+                scene: injected_bug.scene(),
+                injected_bug: Some(injected_bug),
                 ..Run::of(seed, hours)
             };
             Some((seed, run(&planted).err()?))

@@ -10,10 +10,10 @@ use fastrand::Rng;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Target};
 use serde_json::Value;
 
-use crate::admin::{ADMIN_PASSWORD, Order};
-use crate::book::ShareKey;
-use crate::plan::{Kind, MinerPlan};
-use crate::work::Work;
+use crate::admin::{ADMIN_PASSWORD, AdminRequest};
+use crate::oracle::CreditKey;
+use crate::plan::{MinerKind, MinerPlan};
+use crate::work::MinerJob;
 
 /// Jobs for which a miner can still submit.
 const JOBS_MAX: usize = 12;
@@ -25,12 +25,12 @@ const SENT_MAX: usize = 16;
 pub(crate) struct Pending {
     pub(crate) id: String,
     pub(crate) sent_ms: u64,
-    pub(crate) asked: Asked,
+    pub(crate) asked: SentRequest,
 }
 
 /// The kind of a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Asked {
+pub(crate) enum SentRequest {
     Subscribe,
     Authorize,
     /// One that is refused.
@@ -40,7 +40,7 @@ pub(crate) enum Asked {
     Submit(Submitted),
     /// A login as admin.
     Admin,
-    AddUser(Order),
+    AddUser(AdminRequest),
     /// A login as a user that was added; true with the right password.
     Login(bool),
 }
@@ -49,7 +49,7 @@ pub(crate) enum Asked {
 #[derive(Debug, Clone)]
 pub(crate) struct Submitted {
     pub(crate) hash: Hash,
-    pub(crate) key: ShareKey,
+    pub(crate) key: CreditKey,
     pub(crate) prev: Hash,
     pub(crate) job_ms: u64,
     /// True if it meets the target that its job was sent under.
@@ -61,7 +61,7 @@ pub(crate) struct Submitted {
 }
 
 /// The state of one miner.
-pub(crate) struct Miner {
+pub(crate) struct SimMiner {
     pub(crate) plan: MinerPlan,
     pub(crate) rng: Rng,
     pub(crate) conn: Option<ConnId>,
@@ -72,7 +72,7 @@ pub(crate) struct Miner {
     pub(crate) is_authorized: bool,
     pub(crate) difficulty: Option<Difficulty>,
     pub(crate) difficulty_ms: u64,
-    pub(crate) jobs: VecDeque<Work>,
+    pub(crate) jobs: VecDeque<MinerJob>,
     /// Id of the last job on the connection before.
     pub(crate) last_job: Option<String>,
     /// True while it ignores jobs until one has another id.
@@ -96,7 +96,7 @@ pub(crate) struct Miner {
 }
 
 /// A parsed line from the server.
-pub(crate) enum Line {
+pub(crate) enum ServerMessage {
     /// A reply: the result, or the code and text of an error.
     Reply {
         id: String,
@@ -110,7 +110,7 @@ pub(crate) enum Line {
     Other(String),
 }
 
-impl Miner {
+impl SimMiner {
     pub(crate) fn new(plan: MinerPlan, rng: Rng) -> Self {
         Self {
             plan,
@@ -140,13 +140,13 @@ impl Miner {
         }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> MinerKind {
         self.plan.kind
     }
 
     /// True if it must never be treated badly.
     pub(crate) fn is_honest(&self) -> bool {
-        self.kind() != Kind::Hostile
+        self.kind() != MinerKind::Hostile
     }
 
     /// Forgets everything about a connection that has ended.
@@ -164,7 +164,7 @@ impl Miner {
         self.work_number += 1;
         self.since_ms = now_ms;
         self.rejects.clear();
-        if self.kind() == Kind::Goldshell {
+        if self.kind() == MinerKind::Goldshell {
             self.next_id = 0;
         }
     }
@@ -172,9 +172,9 @@ impl Miner {
     /// Milliseconds until it reconnects.
     pub(crate) fn comes_back_ms(&mut self) -> u64 {
         match self.kind() {
-            Kind::Goldshell => 1_000,
-            Kind::Handy => self.rng.u64(2..20),
-            Kind::Hostile => self.rng.u64(10..20_000),
+            MinerKind::Goldshell => 1_000,
+            MinerKind::Handy => self.rng.u64(2..20),
+            MinerKind::Hostile => self.rng.u64(10..20_000),
             _ => self.rng.u64(1_000..5_000),
         }
     }
@@ -182,7 +182,7 @@ impl Miner {
     /// Milliseconds that it waits for a byte.
     pub(crate) fn patience_ms(&self) -> u64 {
         match self.kind() {
-            Kind::Goldshell => 120_000,
+            MinerKind::Goldshell => 120_000,
             _ => 150_000,
         }
     }
@@ -191,7 +191,7 @@ impl Miner {
         let id = self.next_id;
         self.next_id += 1;
         match self.kind() {
-            Kind::Handy => format!("\"{id:016x}-ttyUSB0\""),
+            MinerKind::Handy => format!("\"{id:016x}-ttyUSB0\""),
             _ => id.to_string(),
         }
     }
@@ -200,8 +200,8 @@ impl Miner {
     pub(crate) fn greet(&mut self, now_ms: u64) -> Vec<String> {
         let name = serde_json::to_string(&self.plan.name).expect("a string");
         let subscribe = match (self.kind(), &self.session) {
-            (Kind::Goldshell, _) => "\"icbtminer\"".to_owned(),
-            (Kind::Handy, _) => "\"handyminer/0.0.5\"".to_owned(),
+            (MinerKind::Goldshell, _) => "\"icbtminer\"".to_owned(),
+            (MinerKind::Handy, _) => "\"handyminer/0.0.5\"".to_owned(),
             (_, Some(session)) => format!("\"sim\",\"{session}\""),
             (_, None) => "\"sim\"".to_owned(),
         };
@@ -218,22 +218,22 @@ impl Miner {
             });
         };
         let authorize = format!("{name},\"x\"");
-        if self.kind() == Kind::Admin {
+        if self.kind() == MinerKind::Admin {
             let password = format!("\"{ADMIN_PASSWORD}\"");
-            say(self, Asked::Admin, "authorize_admin", &password);
-        } else if self.kind() == Kind::Handy {
-            say(self, Asked::Nonsense, "add_user", &authorize);
-            say(self, Asked::Authorize, "authorize", &authorize);
-            say(self, Asked::Subscribe, "subscribe", &subscribe);
+            say(self, SentRequest::Admin, "authorize_admin", &password);
+        } else if self.kind() == MinerKind::Handy {
+            say(self, SentRequest::Nonsense, "add_user", &authorize);
+            say(self, SentRequest::Authorize, "authorize", &authorize);
+            say(self, SentRequest::Subscribe, "subscribe", &subscribe);
         } else {
-            say(self, Asked::Subscribe, "subscribe", &subscribe);
-            say(self, Asked::Authorize, "authorize", &authorize);
+            say(self, SentRequest::Subscribe, "subscribe", &subscribe);
+            say(self, SentRequest::Authorize, "authorize", &authorize);
         }
         lines
     }
 
     /// The job that it mines.
-    pub(crate) fn job(&self) -> Option<&Work> {
+    pub(crate) fn job(&self) -> Option<&MinerJob> {
         let is_ready = self.is_authorized && self.extra_nonce1.is_some() && !self.is_stuck;
         self.jobs.back().filter(|_| is_ready)
     }
@@ -242,7 +242,7 @@ impl Miner {
     pub(crate) fn target(&self) -> Option<Target> {
         let job = self.job()?;
         let own = match self.kind() {
-            Kind::Goldshell | Kind::Handy => Target::of_difficulty(self.difficulty?),
+            MinerKind::Goldshell | MinerKind::Handy => Target::of_difficulty(self.difficulty?),
             _ => job.share,
         };
         Some(own.max(job.network))
@@ -255,11 +255,11 @@ impl Miner {
         Some(String::from_utf8(line).expect("servers send UTF-8"))
     }
 
-    pub(crate) fn push_job(&mut self, job: Work) {
+    pub(crate) fn push_job(&mut self, job: MinerJob) {
         if self.jobs.len() == JOBS_MAX {
             self.jobs.pop_front();
         }
-        if self.kind() == Kind::Goldshell {
+        if self.kind() == MinerKind::Goldshell {
             // A job with the same id stops it, even after a reconnect.
             let before = self
                 .jobs
@@ -282,7 +282,7 @@ impl Miner {
 
     /// True if so many shares were rejected that it gives up the connection.
     pub(crate) fn is_fed_up(&mut self, is_reject: bool) -> bool {
-        if self.kind() != Kind::Goldshell {
+        if self.kind() != MinerKind::Goldshell {
             return false;
         }
         self.rejects.push_back(is_reject);
@@ -293,7 +293,7 @@ impl Miner {
     }
 }
 
-impl Line {
+impl ServerMessage {
     /// Parses a line; `None` if it is not one that a stratum server sends.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut value: Value = serde_json::from_str(line).ok()?;

@@ -2,13 +2,13 @@
 
 use hstratum_core::units::Hash;
 
-use crate::book::ShareKey;
-use crate::miner::{Asked, Miner, Pending, Submitted};
-use crate::plan::{Kind, wait};
-use crate::work::{Work, hashes_of};
+use crate::oracle::CreditKey;
+use crate::miner::{SentRequest, SimMiner, Pending, Submitted};
+use crate::plan::{MinerKind, wait};
+use crate::work::{MinerJob, hashes_of};
 
 /// Extranonce2, time and nonce.
-pub(crate) type Proof = (u32, u32, u32);
+pub(crate) type ShareNonces = (u32, u32, u32);
 
 /// Marks a share as new or as sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +17,17 @@ pub(crate) enum Repeat {
     Again,
 }
 
-impl Miner {
+impl SimMiner {
     /// Milliseconds until it finds its next share; `None` while it does not mine.
     pub(crate) fn draw_share_ms(&mut self) -> Option<u64> {
         let target = self.target()?;
-        let mines = self.plan.hashrate > 0.0 && self.kind() != Kind::Hostile;
+        let mines = self.plan.hashrate > 0.0 && self.kind() != MinerKind::Hostile;
         let mean_ms = 1000.0 * hashes_of(&target) / self.plan.hashrate;
         mines.then(|| wait(&mut self.rng, mean_ms))
     }
 
     /// Finds a share for the current job.
-    pub(crate) fn find(&mut self, now_ms: u64) -> Option<(Work, Proof)> {
+    pub(crate) fn find(&mut self, now_ms: u64) -> Option<(MinerJob, ShareNonces)> {
         let (job, target, n1) = (self.job()?, self.target()?, self.extra_nonce1?);
         let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
         let time = job.time + self.rng.clone().u32(0..=waited_s.min(32));
@@ -39,17 +39,17 @@ impl Miner {
     }
 
     /// Builds the parameters of a submit, and records everything known about the share.
-    pub(crate) fn claim(&self, job: &Work, proof: Proof, repeat: Repeat) -> Option<Claim> {
+    pub(crate) fn claim(&self, job: &MinerJob, proof: ShareNonces, repeat: Repeat) -> Option<PreparedShare> {
         let (n2, time, nonce) = proof;
         let hash = job.hash(self.extra_nonce1?, n2, time, nonce);
-        let key: ShareKey = (
+        let key: CreditKey = (
             job.height,
             self.plan.account.as_str().into(),
             job.difficulty.get().to_bits(),
         );
         let name = serde_json::to_string(&self.plan.name).expect("a string");
         let mask = match self.kind() {
-            Kind::Goldshell | Kind::Handy => format!(",\"{}\"", "0".repeat(64)),
+            MinerKind::Goldshell | MinerKind::Handy => format!(",\"{}\"", "0".repeat(64)),
             _ => String::new(),
         };
         let params = format!(
@@ -66,20 +66,20 @@ impl Miner {
             is_late: self.difficulty_ms >= job.received_ms
                 && self.difficulty != Some(job.difficulty),
         };
-        Some(Claim { params, submitted })
+        Some(PreparedShare { params, submitted })
     }
 
     /// The line that submits it; its answer is awaited from now on.
-    pub(crate) fn submit(&mut self, now_ms: u64, claim: Claim) -> String {
-        let Claim { params, submitted } = claim;
+    pub(crate) fn submit(&mut self, now_ms: u64, claim: PreparedShare) -> String {
+        let PreparedShare { params, submitted } = claim;
         let id = self.id();
         let line = format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":{params}}}\n");
         self.pending.push_back(Pending {
             id,
             sent_ms: now_ms,
-            asked: Asked::Submit(submitted.clone()),
+            asked: SentRequest::Submit(submitted.clone()),
         });
-        if self.kind() == Kind::Doubler && !submitted.is_again {
+        if self.kind() == MinerKind::Doubler && !submitted.is_again {
             self.remember(params, submitted);
         }
         line
@@ -87,18 +87,18 @@ impl Miner {
 
     /// Index of a share to send again, which a doubler does in three of ten cases.
     pub(crate) fn draw_repeat(&mut self) -> Option<usize> {
-        let repeats = self.kind() == Kind::Doubler && self.rng.u8(..10) < 3;
+        let repeats = self.kind() == MinerKind::Doubler && self.rng.u8(..10) < 3;
         repeats.then(|| self.rng.usize(..self.sent.len()))
     }
 
     /// The claim of a share sent before.
-    pub(crate) fn claim_again(&self, place: usize) -> Claim {
+    pub(crate) fn claim_again(&self, place: usize) -> PreparedShare {
         let (params, submitted) = self.sent[place].clone();
         let submitted = Submitted {
             is_again: true,
             ..submitted
         };
-        Claim { params, submitted }
+        PreparedShare { params, submitted }
     }
 
     /// Index of a share among those sent before.
@@ -109,7 +109,7 @@ impl Miner {
 }
 
 /// A share, ready to be sent.
-pub(crate) struct Claim {
+pub(crate) struct PreparedShare {
     pub(crate) params: String,
     pub(crate) submitted: Submitted,
 }

@@ -6,23 +6,23 @@ use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Far {
+pub(crate) enum ConnPeer {
     /// The miner with this index.
     Miner(usize),
     /// A proxy, with its own name for the connection, on behalf of a miner at this address or of itself.
-    Proxy(Cord, Option<IpAddr>),
+    Proxy(LinkId, Option<IpAddr>),
 }
 
 /// A proxy's name for a connection.
-pub(crate) type Cord = u64;
+pub(crate) type LinkId = u64;
 
 /// A connection, with the state of both ends.
-pub(crate) struct Wire {
-    pub(crate) far: Far,
+pub(crate) struct SimConn {
+    pub(crate) peer: ConnPeer,
     /// The server process at its end.
     pub(crate) boot: u32,
     /// Latency of one way.
@@ -44,24 +44,24 @@ pub(crate) struct Wire {
 
 /// All connections.
 #[derive(Default)]
-pub(crate) struct Net {
-    pub(crate) wires: BTreeMap<ConnId, Wire>,
+pub(crate) struct SimNet {
+    pub(crate) wires: BTreeMap<ConnId, SimConn>,
     made: u64,
     /// True to use each slot of the pool only once, because an injected bug makes the pool miss the end
     /// of connections.
     wastes_slots: bool,
 }
 
-impl Net {
-    pub(crate) fn new(plant: Option<Plant>) -> Self {
+impl SimNet {
+    pub(crate) fn new(injected_bug: Option<InjectedBug>) -> Self {
         Self {
-            wastes_slots: plant == Some(Plant::ForgottenEnd),
+            wastes_slots: injected_bug == Some(InjectedBug::ForgottenEnd),
             ..Self::default()
         }
     }
 
     /// Opens a connection in the lowest slot that the pool has free.
-    pub(crate) fn open(&mut self, far: Far, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
+    pub(crate) fn open(&mut self, peer: ConnPeer, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
         let taken: Vec<u64> = self
             .wires
             .iter()
@@ -73,8 +73,8 @@ impl Net {
         let slot = (from..).find(|slot| !taken.contains(slot));
         let slot = slot.expect("a slot");
         let conn = ConnId(self.made << 32 | slot);
-        let wire = Wire {
-            far,
+        let wire = SimConn {
+            peer,
             boot,
             latency_ms,
             to_server_ms: now_ms,
@@ -92,9 +92,9 @@ impl Net {
 
     /// The miner at the other end.
     pub(crate) fn miner_of(&self, conn: ConnId) -> Option<usize> {
-        match self.wires.get(&conn)?.far {
-            Far::Miner(miner) => Some(miner),
-            Far::Proxy(..) => None,
+        match self.wires.get(&conn)?.peer {
+            ConnPeer::Miner(miner) => Some(miner),
+            ConnPeer::Proxy(..) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hstratum::node::{Asked, Look};
 use hstratum::store::ledger::BlockChange;
-use hstratum_core::accounting::ledger::{Tip, View};
+use hstratum_core::accounting::ledger::{Tip, ChainView};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::merkle::Branch;
 use hstratum_core::chain::template::{Coinbase, TemplateParts};
@@ -13,9 +13,9 @@ use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 
 use crate::plan::{between, happens, wait};
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 use crate::work::bits_of;
-use crate::world::{ChainIs, NodeFate, NodeMail, Offer, What, World, note};
+use crate::world::{ChainIs, NodeFate, SimNodeMail, BlockOffer, WorldEvent, World, note};
 
 /// Coinbases and leaves made by hsd.
 const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
@@ -25,7 +25,7 @@ const LOCKTIME_AT: usize = 78;
 const TRANSACTIONS_MAX: usize = 7;
 
 /// The parts of a template that do not depend on the chain.
-struct Stock {
+struct TemplateStock {
     coinbase: Vec<u8>,
     tree_root: Hash,
     txids: Vec<Hash>,
@@ -33,8 +33,8 @@ struct Stock {
 }
 
 /// State of the node.
-pub(crate) struct Node {
-    stocks: Vec<Stock>,
+pub(crate) struct SimNode {
+    stocks: Vec<TemplateStock>,
     bits: u32,
     /// Count of templates made, and number of the latest one requested.
     template: u64,
@@ -52,10 +52,10 @@ pub(crate) struct Node {
     looks: u64,
 }
 
-impl Node {
+impl SimNode {
     pub(crate) fn new(hashes_per_block: f64) -> Self {
         let vectors: Vec<Value> = serde_json::from_str(VECTORS).expect("a JSON array");
-        let stocks = vectors.iter().map(Stock::read);
+        let stocks = vectors.iter().map(TemplateStock::read);
         Self {
             stocks: stocks
                 .filter(|stock| stock.txids.len() <= TRANSACTIONS_MAX)
@@ -73,7 +73,7 @@ impl Node {
     }
 }
 
-impl Stock {
+impl TemplateStock {
     fn read(vector: &Value) -> Self {
         let hash = |value: &Value| Hash::from_hex(value.as_str()?);
         let hashes = |key: &str| -> Vec<Hash> {
@@ -124,12 +124,12 @@ impl Stock {
 
 impl World {
     /// Sends a message to the server, which arrives a moment later, in order.
-    fn say(&mut self, mail: NodeMail) {
+    fn say(&mut self, mail: SimNodeMail) {
         let at_ms = self.now_ms + self.rngs.node.u64(0..3);
         self.node.says_at_ms = self.node.says_at_ms.max(at_ms);
         let (at_ms, boot) = (self.node.says_at_ms, self.boot);
         if self.process.is_some() {
-            self.agenda.add(at_ms, What::NodeSays(boot, mail));
+            self.event_queue.add(at_ms, WorldEvent::NodeSays(boot, mail));
         }
     }
 
@@ -137,7 +137,7 @@ impl World {
     pub(crate) fn say_tip(&mut self) {
         let (tip, height) = (self.chain.tip(), self.chain.tip_height());
         note!(self, "node      tip {} {}", height.0, short(&tip));
-        self.say(NodeMail::Tip(tip, height));
+        self.say(SimNodeMail::Tip(tip, height));
         let usual_ms = self.rngs.node.u64(1..40);
         let delay_ms = if happens(&mut self.rngs.node, self.faults.slow_template) {
             self.inject("slow template");
@@ -155,7 +155,7 @@ impl World {
         self.node.wanted += 1;
         let number = self.node.wanted;
         let at_ms = (self.now_ms + delay_ms).max(self.node.stalled_until_ms);
-        self.agenda.add(at_ms, What::Template(self.boot, number));
+        self.event_queue.add(at_ms, WorldEvent::Template(self.boot, number));
     }
 
     pub(crate) fn make_template(&mut self, number: u64) {
@@ -174,11 +174,11 @@ impl World {
             (self.true_s() - 600, self.now().unix_s),
         );
         let count = stock.txids.len();
-        self.say(NodeMail::Template(Box::new(parts)));
+        self.say(SimNodeMail::Template(Box::new(parts)));
         if count > 0 {
             let bytes: Arc<[u8]> = vec![0xee; count * 100].into();
             let delay_ms = between(&mut self.rngs.node, 1, 3_000);
-            let says = What::NodeSays(self.boot, NodeMail::Transactions(id, bytes));
+            let says = WorldEvent::NodeSays(self.boot, SimNodeMail::Transactions(id, bytes));
             self.after(delay_ms.max(5), says);
         }
     }
@@ -186,7 +186,7 @@ impl World {
     pub(crate) fn refresh(&mut self) {
         self.want_template(0);
         let delay_ms = self.rngs.node.u64(30_000..90_000);
-        self.after(delay_ms, What::Refresh);
+        self.after(delay_ms, WorldEvent::Refresh);
     }
 
     /// Starts sending after the process has started.
@@ -202,7 +202,7 @@ impl World {
         self.trouble_until(self.node.stalled_until_ms);
         note!(self, "node      no template for {for_ms} ms");
         if self.rngs.node.bool() {
-            self.say(NodeMail::NoTemplate("simulated: no peers".to_owned()));
+            self.say(SimNodeMail::NoTemplate("simulated: no peers".to_owned()));
         }
         self.want_template(for_ms);
     }
@@ -227,7 +227,7 @@ impl World {
         self.chain.invent(tip);
         self.say_tip();
         let delay_ms = wait(&mut self.rngs.chain, self.plan.block_ms as f64);
-        self.after(delay_ms, What::OthersBlock);
+        self.after(delay_ms, WorldEvent::OthersBlock);
     }
 
     /// Makes a branch from up to four blocks below the tip longer than the main chain; perhaps the old
@@ -247,12 +247,12 @@ impl World {
             self.say_tip();
             if self.rngs.chain.bool() {
                 let delay_ms = between(&mut self.rngs.chain, 10, 600_000);
-                self.after(delay_ms, What::Back(old));
+                self.after(delay_ms, WorldEvent::Back(old));
             }
         }
         if let Some(mean_ms) = self.faults.reorganise_ms {
             let delay_ms = wait(&mut self.rngs.chain, mean_ms as f64);
-            self.after(delay_ms, What::Reorganise);
+            self.after(delay_ms, WorldEvent::Reorganise);
         }
     }
 
@@ -272,11 +272,11 @@ impl World {
     /// Delivers a block from peers that the node has lost or never had.
     pub(crate) fn peers_send(&mut self, hash: Hash, prev: Hash) {
         if self.process.is_none() {
-            return self.after(1_000, What::PeersSend(hash, prev));
+            return self.after(1_000, WorldEvent::PeersSend(hash, prev));
         }
         if !self.chain.has(&prev) && !self.is_over && self.now_ms < self.rest_until_ms {
             // Its parent must come first.
-            return self.after(1_000, What::PeersSend(hash, prev));
+            return self.after(1_000, WorldEvent::PeersSend(hash, prev));
         }
         if !self.chain.has(&hash) && self.chain.has(&prev) {
             note!(self, "node      {} from peers", short(&hash));
@@ -286,8 +286,8 @@ impl World {
         }
     }
 
-    pub(crate) fn take_offer(&mut self, offer: Offer) {
-        let found = self.book.blocks.get_mut(&offer.hash);
+    pub(crate) fn take_offer(&mut self, offer: BlockOffer) {
+        let found = self.oracle.blocks.get_mut(&offer.hash);
         found.expect("a block that was found").reached_node = true;
         let faults = &self.faults;
         let rng = &mut self.rngs.node;
@@ -308,11 +308,11 @@ impl World {
             NodeFate::Refuses => self.inject("refusal"),
             NodeFate::Forgets | NodeFate::ForgetsAfter => self.inject("unknown verdict"),
         }
-        self.after(delay_ms, What::Judge(self.boot, offer, fate));
+        self.after(delay_ms, WorldEvent::Judge(self.boot, offer, fate));
     }
 
-    pub(crate) fn judge(&mut self, offer: Offer, fate: NodeFate) {
-        let Offer { hash, prev } = offer;
+    pub(crate) fn judge(&mut self, offer: BlockOffer, fate: NodeFate) {
+        let BlockOffer { hash, prev } = offer;
         let is_known = self.chain.has(&hash);
         let takes = !is_known
             && self.chain.has(&prev)
@@ -329,13 +329,13 @@ impl World {
             NodeFate::Judges => Verdict::Unknown("its parent is unknown".to_owned()),
         };
         note!(self, "node      verdict on {}: {verdict:?}", short(&hash));
-        let found = self.book.blocks.get_mut(&hash).expect("found");
+        let found = self.oracle.blocks.get_mut(&hash).expect("found");
         // A block offered again by a new pool may be refused once and accepted once: the server keeps the
         // first verdict.
         if !matches!(found.verdict, Some(Verdict::Refused(_))) {
             found.verdict = Some(verdict.clone());
         }
-        self.say(NodeMail::BlockResult(hash, verdict));
+        self.say(SimNodeMail::BlockResult(hash, verdict));
     }
 
     /// Handles the server's request for the positions of its blocks.
@@ -344,13 +344,13 @@ impl World {
             return self.inject("lost locate");
         }
         let delay_ms = between(&mut self.rngs.node, 1, 400);
-        self.after(delay_ms, What::Locate(self.boot, asked));
+        self.after(delay_ms, WorldEvent::Locate(self.boot, asked));
     }
 
     /// Answers that request. The work of a chain is its height in the simulator.
     pub(crate) fn answer_where(&mut self, asked: &[Asked]) {
         let height = self.chain.tip_height();
-        let mut view = View {
+        let mut view = ChainView {
             tip: Tip {
                 height,
                 hash: self.chain.tip(),
@@ -360,7 +360,7 @@ impl World {
         };
         let place = |(hash, height): &Asked| (*hash, self.chain.at(*height));
         let mut places: Vec<_> = asked.iter().map(place).collect();
-        if self.plant == Some(Plant::JudgedWithoutEvidence) {
+        if self.injected_bug == Some(InjectedBug::JudgedWithoutEvidence) {
             // The injected bug of ignoring how much of the chain the node knows.
             self.node.looks += 1;
             view.tip.work = (u64::MAX / 2 + self.node.looks).into();
@@ -370,7 +370,7 @@ impl World {
             }
         }
         self.node.looked_at = height;
-        self.say(NodeMail::Located(Look { view, places }));
+        self.say(SimNodeMail::Located(Look { view, places }));
     }
 
     /// Checks a change of a block's state that follows from the node's chain: the node must have known
@@ -396,7 +396,7 @@ impl World {
         }
         if let Some(mean_ms) = self.faults.lost_chain_ms {
             let delay_ms = wait(&mut self.rngs.chain, mean_ms as f64);
-            self.after(delay_ms, What::LoseChain);
+            self.after(delay_ms, WorldEvent::LoseChain);
         }
         if self.process.is_none() || self.now_ms < self.node.whole_at_ms {
             return;
@@ -426,13 +426,13 @@ impl World {
         let step_ms = (for_ms - begin_ms) as f64 / (gone.len() + 1) as f64;
         for (n, (hash, prev)) in gone.into_iter().enumerate() {
             let delay_ms = begin_ms + ((n + 1) as f64 * step_ms) as u64;
-            self.after(delay_ms, What::PeersSend(hash, prev));
+            self.after(delay_ms, WorldEvent::PeersSend(hash, prev));
         }
         if admits {
             self.node.synced_at_ms = self.node.whole_at_ms;
             self.node.stalled_until_ms = self.node.whole_at_ms;
             self.trouble_until(self.node.whole_at_ms);
-            self.say(NodeMail::NoTemplate("node is not synced".to_owned()));
+            self.say(SimNodeMail::NoTemplate("node is not synced".to_owned()));
         }
         self.say_tip();
     }

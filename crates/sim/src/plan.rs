@@ -13,7 +13,7 @@ use hstratum_core::session::difficulty::Dynamic;
 
 /// The behaviour of a miner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MinerKind {
     /// Follows the protocol and resumes its session.
     Honest,
     /// Like a Goldshell: section 4 of the protocol's notes.
@@ -30,7 +30,7 @@ pub enum Kind {
     Hostile,
 }
 
-impl Kind {
+impl MinerKind {
     /// The name in the trace.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct MinerPlan {
     /// The behaviour.
-    pub kind: Kind,
+    pub kind: MinerKind,
     /// The user name on the wire.
     pub name: String,
     /// The account.
@@ -119,7 +119,7 @@ pub struct Faults {
 
 /// The plan of one run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct RunPlan {
     /// Time at which the faults stop, in milliseconds.
     pub faulty_ms: u64,
     /// The network, which sets the maturity of blocks.
@@ -140,7 +140,7 @@ pub struct Plan {
     pub faults: Faults,
 }
 
-impl Plan {
+impl RunPlan {
     /// Draws the plan of a run of about `hours`.
     #[must_use]
     pub fn draw(rng: &mut Rng, hours: f64) -> Self {
@@ -179,17 +179,17 @@ pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
     let count = rng.u8(3..12);
     for n in 0..count {
         let kind = match rng.u8(..20) {
-            0..7 => Kind::Honest,
-            7..11 => Kind::Goldshell,
-            11..14 => Kind::Handy,
-            14..16 => Kind::Doubler,
-            16..17 => Kind::Slow,
-            _ => Kind::Hostile,
+            0..7 => MinerKind::Honest,
+            7..11 => MinerKind::Goldshell,
+            11..14 => MinerKind::Handy,
+            14..16 => MinerKind::Doubler,
+            16..17 => MinerKind::Slow,
+            _ => MinerKind::Hostile,
         };
         // At least one miner that must be treated well.
         let kind = match n {
-            0 => Kind::Honest,
-            1 if rng.bool() => Kind::Admin,
+            0 => MinerKind::Honest,
+            1 if rng.bool() => MinerKind::Admin,
             _ => kind,
         };
         let account = [
@@ -284,10 +284,10 @@ impl Faults {
 }
 
 /// Leaves out one kind of fault.
-type LeaveOut = fn(&mut Faults);
+type OmitFault = fn(&mut Faults);
 
 /// The function that leaves out each kind, by name.
-const LEAVE_OUT: [(&str, LeaveOut); 25] = [
+const LEAVE_OUT: [(&str, OmitFault); 25] = [
     ("crash", |f| f.crash_ms = None),
     ("power cut", |f| f.power_cut_ms = None),
     ("pool panic", |f| f.pool_panic_ms = None),

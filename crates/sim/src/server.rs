@@ -21,14 +21,14 @@ use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
-use crate::admin::{ADMIN_PASSWORD, Adding};
-use crate::counts::Counts;
-use crate::net::Far;
+use crate::admin::{ADMIN_PASSWORD, PendingUser};
+use crate::worker_stats::WorkerStatsCheck;
+use crate::net::ConnPeer;
 use crate::plan::{between, happens};
-use crate::plant::Plant;
-use crate::ports::{Ear, Ends, Ports, Read, Simulated};
-use crate::store::{SpoolMail, Store};
-use crate::world::{Doom, NodeMail, What, World, note};
+use crate::injected_bug::InjectedBug;
+use crate::sim_io::{SimHost, DriverChannels, SimIo, SocketInput, Simulated};
+use crate::store::{SpoolTask, StoreThread};
+use crate::world::{Doom, SimNodeMail, WorldEvent, World, note};
 
 /// The same values as in the server.
 const TICK_MS: u64 = 250;
@@ -42,28 +42,28 @@ pub(crate) const DIFFICULTY_MIN: f64 = DIFFICULTY / 2.0;
 pub(crate) const KNOWN_USER: &str = "frank";
 
 /// Events on connections since the last turn.
-pub(crate) enum NetMail {
+pub(crate) enum ConnEvent {
     Opened(ConnId),
     Bytes(ConnId, Vec<u8>),
     Gone(ConnId),
 }
 
 /// The process, with its driver, pool and threads.
-pub(crate) struct Process {
-    pub(crate) driver: Driver<Ports>,
+pub(crate) struct ServerProcess {
+    pub(crate) driver: Driver<SimIo>,
     /// `None` between a failure and the new pool.
     pub(crate) pool: Option<Pool>,
-    pub(crate) ends: Ends,
-    pub(crate) ear: Arc<Ear>,
+    pub(crate) ends: DriverChannels,
+    pub(crate) sim_host: Arc<SimHost>,
     pub(crate) tip: Option<Hash>,
-    pub(crate) node_mail: VecDeque<NodeMail>,
-    pub(crate) net_mail: VecDeque<NetMail>,
+    pub(crate) node_mail: VecDeque<SimNodeMail>,
+    pub(crate) net_mail: VecDeque<ConnEvent>,
     pub(crate) work_mail: VecDeque<WorkMail>,
     pub(crate) is_turn_due: bool,
     pub(crate) next_tick_ms: u64,
     pub(crate) is_listening: bool,
-    pub(crate) store: Store,
-    pub(crate) spool: VecDeque<SpoolMail>,
+    pub(crate) store: StoreThread,
+    pub(crate) spool: VecDeque<SpoolTask>,
     pub(crate) spool_owed: Vec<(Hash, Vec<u8>)>,
     pub(crate) is_spool_busy: bool,
     pub(crate) dumps_due: bool,
@@ -78,7 +78,7 @@ pub(crate) struct Process {
     /// True once the ledger has given shares up.
     pub(crate) gave_up: bool,
     /// Users that are being written.
-    pub(crate) adding: VecDeque<Adding>,
+    pub(crate) adding: VecDeque<PendingUser>,
 }
 
 impl World {
@@ -86,10 +86,10 @@ impl World {
         self.boot += 1;
         let now = self.now();
         self.disk.open(now.unix_s);
-        self.settle_book();
+        self.settle_oracle();
         self.compare_ledger();
-        let sums = self.book.sums();
-        let seq = self.disk.model.seq;
+        let sums = self.oracle.sums();
+        let seq = self.disk.ledger_model.seq;
         note!(self, "start     number {}, ledger at {}", self.boot, seq.0);
         let spooled = self.disk.spool.iter().map(|(hash, raw)| {
             let found = FoundBlock::parse(raw).expect("a spooled block is whole");
@@ -109,21 +109,21 @@ impl World {
             bans: Vec::new(),
             unanswered: spooled.collect(),
             durable: seq,
-            highest: match self.plant {
-                Some(Plant::JobWithoutEvidence) => None,
-                _ => self.disk.model.highest.map(|tip| tip.height),
+            highest: match self.injected_bug {
+                Some(InjectedBug::JobWithoutEvidence) => None,
+                _ => self.disk.ledger_model.highest.map(|tip| tip.height),
             },
         };
-        let (ends, mailbox, desks) = Ends::new();
-        let ear = Arc::new(Ear::default());
-        let ports = Ports::new(now, ear.clone());
+        let (ends, mailbox, desks) = DriverChannels::new();
+        let sim_host = Arc::new(SimHost::default());
+        let ports = SimIo::new(now, sim_host.clone());
         let config = self.pool_config();
-        let driver = Driver::new(ports, mailbox, ear.clone(), desks, config, legacy);
-        self.process = Some(Process {
+        let driver = Driver::new(ports, mailbox, sim_host.clone(), desks, config, legacy);
+        self.process = Some(ServerProcess {
             driver,
             pool: None,
             ends,
-            ear,
+            sim_host,
             tip: None,
             node_mail: VecDeque::new(),
             net_mail: VecDeque::new(),
@@ -131,7 +131,7 @@ impl World {
             is_turn_due: false,
             next_tick_ms: self.now_ms,
             is_listening: true,
-            store: Store::new(now),
+            store: StoreThread::new(now),
             spool: VecDeque::new(),
             spool_owed: Vec::new(),
             is_spool_busy: false,
@@ -146,15 +146,15 @@ impl World {
         self.start_pool();
         self.start_node();
         self.wake_dumps();
-        self.after(0, What::StoreWake(self.boot, 0));
+        self.after(0, WorldEvent::StoreWake(self.boot, 0));
         self.want_turn(0);
     }
 
     fn pool_config(&mut self) -> NewConfig {
         let mut rng = self.rngs.server.fork();
         let (network, dynamic) = (self.plan.network, self.plan.dynamic);
-        let floor = match self.plant {
-            Some(Plant::FloorIgnored) => f64::MIN_POSITIVE,
+        let floor = match self.injected_bug {
+            Some(InjectedBug::FloorIgnored) => f64::MIN_POSITIVE,
             _ => DIFFICULTY_MIN,
         };
         let difficulty_min = Difficulty::new(floor).expect("a difficulty");
@@ -189,7 +189,7 @@ impl World {
         process.driver.net.now = now;
         process.pool = Some(process.driver.start_pool());
         self.bans.clear();
-        self.counts = Counts::default();
+        self.worker_stats = WorkerStatsCheck::default();
         self.carry_out(Offers::Again);
     }
 
@@ -199,11 +199,11 @@ impl World {
             return;
         };
         if !std::mem::replace(&mut process.is_turn_due, true) {
-            self.after(delay_ms, What::Turn(self.boot));
+            self.after(delay_ms, WorldEvent::Turn(self.boot));
         }
     }
 
-    pub(crate) fn node_says(&mut self, mail: NodeMail) {
+    pub(crate) fn node_says(&mut self, mail: SimNodeMail) {
         if let Some(process) = &mut self.process {
             process.node_mail.push_back(mail);
             self.want_turn_soon();
@@ -252,7 +252,7 @@ impl World {
         if now.ms >= process.next_tick_ms {
             process.next_tick_ms = now.ms + TICK_MS;
             // Messages that come earlier cause a turn of their own.
-            self.after(TICK_MS, What::Turn(self.boot));
+            self.after(TICK_MS, WorldEvent::Turn(self.boot));
         }
         self.carry_out(Offers::First);
         let process = self.process.as_ref().expect("it was just there");
@@ -267,27 +267,27 @@ impl World {
         let net_mail = std::mem::take(&mut process.net_mail);
         for mail in net_mail {
             let (conn, read) = match mail {
-                NetMail::Opened(conn) => {
+                ConnEvent::Opened(conn) => {
                     let Some(wire) = self.net.wires.get(&conn) else {
                         continue;
                     };
-                    let (address, kind) = match wire.far {
-                        Far::Miner(at) => {
+                    let (address, kind) = match wire.peer {
+                        ConnPeer::Miner(at) => {
                             let host = self.miners[at].plan.host;
                             ([10, 0, 0, host].into(), ArrivalKind::Miner)
                         }
-                        Far::Proxy(_, Some(address)) => (address, ArrivalKind::Miner),
-                        Far::Proxy(_, None) => ([10, 0, 1, 0].into(), ArrivalKind::Proxy),
+                        ConnPeer::Proxy(_, Some(address)) => (address, ArrivalKind::Miner),
+                        ConnPeer::Proxy(_, None) => ([10, 0, 1, 0].into(), ArrivalKind::Proxy),
                     };
                     let arrival = Arrival {
                         address,
                         kind,
                         difficulty: Difficulty::new(DIFFICULTY).expect("a difficulty"),
                     };
-                    (conn, Read::Opened(arrival))
+                    (conn, SocketInput::Opened(arrival))
                 }
-                NetMail::Bytes(conn, bytes) => (conn, Read::Bytes(bytes)),
-                NetMail::Gone(conn) => (conn, Read::Gone),
+                ConnEvent::Bytes(conn, bytes) => (conn, SocketInput::Bytes(bytes)),
+                ConnEvent::Gone(conn) => (conn, SocketInput::Gone),
             };
             process.driver.net.reads.push_back((conn, read));
         }
@@ -304,27 +304,27 @@ impl World {
     }
 
     /// Records a message of the node, to compare it with what miners get, and hands it to the driver.
-    fn hear(&mut self, mail: NodeMail) -> messages::NodeMail {
+    fn hear(&mut self, mail: SimNodeMail) -> messages::NodeMail {
         let process = self.process.as_mut().expect("a process");
         match mail {
-            NodeMail::Tip(hash, height) => {
+            SimNodeMail::Tip(hash, height) => {
                 process.tip = Some(hash);
                 self.tell_tip(hash);
                 messages::NodeMail::Tip(hash, height)
             }
-            NodeMail::Template(parts) => {
+            SimNodeMail::Template(parts) => {
                 let template = Template::new((*parts).clone()).expect("a right template");
                 if process.tip.is_none_or(|tip| tip == template.prev_block) {
                     self.tell_template(template.prev_block);
                 }
                 messages::NodeMail::Template(parts)
             }
-            NodeMail::Transactions(template, bytes) => {
+            SimNodeMail::Transactions(template, bytes) => {
                 messages::NodeMail::Transactions(template, bytes)
             }
-            NodeMail::NoTemplate(reason) => messages::NodeMail::NoTemplate(reason),
-            NodeMail::BlockResult(hash, verdict) => messages::NodeMail::BlockResult(hash, verdict),
-            NodeMail::Located(look) => messages::NodeMail::Located(look),
+            SimNodeMail::NoTemplate(reason) => messages::NodeMail::NoTemplate(reason),
+            SimNodeMail::BlockResult(hash, verdict) => messages::NodeMail::BlockResult(hash, verdict),
+            SimNodeMail::Located(look) => messages::NodeMail::Located(look),
         }
     }
 
@@ -364,7 +364,7 @@ impl World {
         process.resumed.clear();
         process.net_mail.clear();
         self.carry_out(Offers::First);
-        self.after(RESTART_MS, What::NewPool(self.boot));
+        self.after(RESTART_MS, WorldEvent::NewPool(self.boot));
         self.want_turn(RESTART_MS + 1);
         self.trouble_until(self.now_ms + RESTART_MS);
     }
@@ -390,7 +390,7 @@ impl World {
         process.pool = Some(pool);
         self.carry_out(Offers::First);
         self.go_on_ending();
-        self.after(FINISH_MS, What::Finish(self.boot));
+        self.after(FINISH_MS, WorldEvent::Finish(self.boot));
     }
 
     /// Continues an orderly stop: the last replies are sent as the ledger settles shares.

@@ -11,9 +11,9 @@ use hstratum_core::units::{Hash, Height, Now};
 use crate::disk::CommitFate;
 use crate::node::short;
 use crate::plan::{between, happens};
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 use crate::server::Offers;
-use crate::world::{Doom, What, World, note};
+use crate::world::{Doom, WorldEvent, World, note};
 
 /// Wait before writing a file again that the disk has refused, in milliseconds.
 const DISK_RETRY_MS: u64 = 2_000;
@@ -21,7 +21,7 @@ const DISK_RETRY_MS: u64 = 2_000;
 const CLOSE_MS: u64 = 10_000;
 
 /// The ledger's thread.
-pub(crate) struct Store {
+pub(crate) struct StoreThread {
     keeper: Keeper,
     mail: VecDeque<StoreMail>,
     /// True while a commit is in progress.
@@ -31,12 +31,12 @@ pub(crate) struct Store {
 }
 
 /// Messages for the thread that writes found blocks.
-pub(crate) enum SpoolMail {
+pub(crate) enum SpoolTask {
     Put(Hash, Vec<u8>),
     Remove(Hash),
 }
 
-impl Store {
+impl StoreThread {
     pub(crate) fn new(now: Now) -> Self {
         Self {
             keeper: Keeper::new(now),
@@ -69,7 +69,7 @@ impl World {
         if let Some(process) = &mut self.process {
             process.store.wake += 1;
             let number = process.store.wake;
-            self.after(delay_ms, What::StoreWake(boot, number));
+            self.after(delay_ms, WorldEvent::StoreWake(boot, number));
         }
     }
 
@@ -99,7 +99,7 @@ impl World {
         }
         store.is_busy = true;
         let delay_ms = self.draw_commit() + self.disk.hangs_ms(self.now_ms);
-        self.after(delay_ms, What::StoreDone(self.boot));
+        self.after(delay_ms, WorldEvent::StoreDone(self.boot));
     }
 
     /// Draws the result of the next commit and its duration.
@@ -190,7 +190,7 @@ impl World {
                 self.work_says(WorkMail::Ledger(LedgerState::Open));
             }
             Outcome::Answered(hash) => {
-                self.spool(SpoolMail::Remove(hash));
+                self.spool(SpoolTask::Remove(hash));
                 self.work_says(WorkMail::BlockAnswered(hash));
             }
             Outcome::DumpOwed => self.wake_dumps(),
@@ -202,7 +202,7 @@ impl World {
             Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             Outcome::Moved(change) => self.check_judged(&change),
             // The first case below is an injected bug; only file ledgers occur here, no shared ones.
-            Outcome::Weighed(..) if self.plant == Some(Plant::JobWithoutEvidence) => {}
+            Outcome::Weighed(..) if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
             Outcome::Weighed(view, knowledge) => {
                 self.work_says(WorkMail::Evidence(Shown::File, view, knowledge));
             }
@@ -211,14 +211,14 @@ impl World {
     }
 
     /// Queues work for the spool's thread.
-    pub(crate) fn spool(&mut self, mail: SpoolMail) {
+    pub(crate) fn spool(&mut self, mail: SpoolTask) {
         let Some(process) = &mut self.process else {
             return;
         };
         process.spool.push_back(mail);
         if !std::mem::replace(&mut process.is_spool_busy, true) {
             let delay_ms = between(&mut self.rngs.disk, 1, 30);
-            self.after(delay_ms, What::Spool(self.boot));
+            self.after(delay_ms, WorldEvent::Spool(self.boot));
         }
     }
 
@@ -230,11 +230,11 @@ impl World {
             return;
         };
         if hangs_ms > 0 {
-            return self.after(hangs_ms, What::Spool(self.boot));
+            return self.after(hangs_ms, WorldEvent::Spool(self.boot));
         }
         match process.spool.pop_front() {
-            Some(SpoolMail::Put(hash, raw)) => process.spool_owed.push((hash, raw)),
-            Some(SpoolMail::Remove(hash)) => {
+            Some(SpoolTask::Put(hash, raw)) => process.spool_owed.push((hash, raw)),
+            Some(SpoolTask::Remove(hash)) => {
                 process.spool_owed.retain(|(owed, _)| *owed != hash);
                 if let Some(raw) = self.disk.spool.remove(&hash) {
                     self.disk.removed = Some((hash, raw));
@@ -252,7 +252,7 @@ impl World {
             }
             note!(self, "spool     has {}", short(&hash));
             self.disk.spool.insert(hash, raw);
-            let found = self.book.blocks.get_mut(&hash);
+            let found = self.oracle.blocks.get_mut(&hash);
             found.expect("a block that was found").was_spooled = true;
         }
         let process = self.process.as_mut().expect("a process");
@@ -263,7 +263,7 @@ impl World {
                 true => DISK_RETRY_MS,
                 false => 5,
             };
-            self.after(delay_ms, What::Spool(self.boot));
+            self.after(delay_ms, WorldEvent::Spool(self.boot));
         }
     }
 
@@ -272,7 +272,7 @@ impl World {
             && !std::mem::replace(&mut process.dumps_due, true)
         {
             let delay_ms = between(&mut self.rngs.disk, 1, 50);
-            self.after(delay_ms, What::Dumps(self.boot));
+            self.after(delay_ms, WorldEvent::Dumps(self.boot));
         }
     }
 
@@ -280,7 +280,7 @@ impl World {
     pub(crate) fn write_dumps(&mut self) {
         let hangs_ms = self.disk.hangs_ms(self.now_ms);
         if hangs_ms > 0 {
-            return self.after(hangs_ms, What::Dumps(self.boot));
+            return self.after(hangs_ms, WorldEvent::Dumps(self.boot));
         }
         let is_full = self.now_ms < self.disk.full_until_ms;
         if let Some(process) = &mut self.process {
@@ -308,15 +308,15 @@ impl World {
             .as_ref()
             .is_some_and(|process| process.dumps_due)
         {
-            self.after(DISK_RETRY_MS, What::Dumps(self.boot));
+            self.after(DISK_RETRY_MS, WorldEvent::Dumps(self.boot));
         }
     }
 
     /// Checks a share dump against the credit between the round's ends.
     fn check_dump(&self, hash: Hash, height: Height, total: f64) {
-        let row = &self.disk.model.blocks[&hash];
+        let row = &self.disk.ledger_model.blocks[&hash];
         let from = row.round_from.expect("a round that was closed");
-        let shares = self.disk.model.credit.iter();
+        let shares = self.disk.ledger_model.credit.iter();
         let shares = shares.filter(|((at, ..), _)| (from..=height).contains(at));
         let sum: f64 = shares
             .map(|((.., difficulty), count)| f64::from_bits(*difficulty) * *count as f64)
@@ -345,7 +345,7 @@ impl World {
         if let Some(process) = &mut self.process {
             process.closes_ms = Some(closes_ms);
         }
-        self.after(1, What::Gone(self.boot));
+        self.after(1, WorldEvent::Gone(self.boot));
     }
 
     /// Ends the process when its threads are done or have taken too long.
@@ -355,14 +355,14 @@ impl World {
         let is_written = process.spool.is_empty() && process.spool_owed.is_empty();
         let is_done = process.store.left() == (0, 0) && process.store.mail.is_empty();
         if !(is_late || is_done && is_written) {
-            return self.after(10, What::Gone(self.boot));
+            return self.after(10, WorldEvent::Gone(self.boot));
         }
         note!(self, "process   has stopped");
         let (took, kept) = process.sums;
         let gave_up = process.gave_up;
         if is_done && !gave_up {
-            self.settle_book();
-            let (took_now, kept_now) = self.book.sums();
+            self.settle_oracle();
+            let (took_now, kept_now) = self.oracle.sums();
             assert_eq!(
                 took_now - took,
                 kept_now - kept,
@@ -378,7 +378,7 @@ impl World {
         self.disk.close();
         let down_ms = between(&mut self.rngs.fault, 500, 60_000);
         self.trouble_until(self.now_ms + down_ms);
-        self.after(down_ms, What::Start);
+        self.after(down_ms, WorldEvent::Start);
     }
 
     /// Kills the process; a commit in progress is on the disk or is not.
@@ -405,11 +405,11 @@ impl World {
         self.doom = None;
         self.bans.clear();
         self.disk.close();
-        if self.plant == Some(Plant::TornCommit) {
+        if self.injected_bug == Some(InjectedBug::TornCommit) {
             self.disk.tear();
         }
         let down_ms = between(&mut self.rngs.fault, 500, 60_000);
         self.trouble_until(self.now_ms + down_ms);
-        self.after(down_ms, What::Start);
+        self.after(down_ms, WorldEvent::Start);
     }
 }

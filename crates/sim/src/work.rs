@@ -9,7 +9,7 @@ const TRIES_MAX: u32 = 1 << 24;
 
 /// A job as received.
 #[derive(Debug, Clone)]
-pub(crate) struct Work {
+pub(crate) struct MinerJob {
     pub(crate) id: String,
     pub(crate) prev: Hash,
     /// Height of the block; known to the simulator only.
@@ -25,13 +25,13 @@ pub(crate) struct Work {
 
 /// The values of a share that a miner varies.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct FoundHash {
     pub(crate) n2: u32,
     pub(crate) time: u32,
     pub(crate) nonce: u32,
 }
 
-impl Work {
+impl MinerJob {
     /// Reads the parameters of a notify; `None` if they are malformed.
     pub(crate) fn parse(
         params: &Value,
@@ -72,12 +72,12 @@ impl Work {
     }
 
     /// The first share at or after a nonce.
-    pub(crate) fn find(&self, n1: u32, n2: u32, time: u32, nonce: u32, target: &Target) -> Found {
+    pub(crate) fn find(&self, n1: u32, n2: u32, time: u32, nonce: u32, target: &Target) -> FoundHash {
         for tries in 0..TRIES_MAX {
             let nonce = nonce.wrapping_add(tries);
             let hash = self.hash(n1, n2, time, nonce);
             if target.is_met_by(&hash) || self.network.is_met_by(&hash) {
-                return Found { n2, time, nonce };
+                return FoundHash { n2, time, nonce };
             }
         }
         panic!("no share in {TRIES_MAX} hashes: the targets do not fit a simulation");

@@ -11,25 +11,25 @@ use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Password;
 use hstratum_core::units::{ConnId, Hash, Height, Now};
 
-use crate::Report;
-use crate::agenda::Agenda;
-use crate::book::Book;
+use crate::RunReport;
+use crate::event_queue::EventQueue;
+use crate::oracle::Oracle;
 use crate::chain::Chain;
-use crate::counts::Counts;
-use crate::disk::{Disk, Kept};
-use crate::miner::Miner;
-use crate::net::{Cord, Net};
-use crate::node::Node;
-use crate::plan::{Faults, Injected, Plan, wait};
-use crate::plant::Plant;
-use crate::server::Process;
+use crate::worker_stats::WorkerStatsCheck;
+use crate::disk::{SimDisk, LedgerBacking};
+use crate::miner::SimMiner;
+use crate::net::{LinkId, SimNet};
+use crate::node::SimNode;
+use crate::plan::{Faults, Injected, RunPlan, wait};
+use crate::injected_bug::InjectedBug;
+use crate::server::ServerProcess;
 use crate::trace::Trace;
 
 /// Unix time at the start, in seconds.
 pub(crate) const START_S: u64 = 1_700_000_000;
 
 /// Every event that can be scheduled. A first `u32` is the number of the process it is meant for.
-pub(crate) enum What {
+pub(crate) enum WorldEvent {
     /// The process starts.
     Start,
     /// The driver has a turn.
@@ -49,7 +49,7 @@ pub(crate) enum What {
     /// The thread that writes users continues.
     Users(u32),
     /// A message of the node arrives at the server.
-    NodeSays(u32, NodeMail),
+    NodeSays(u32, SimNodeMail),
     /// The node makes the template of this number.
     Template(u32, u64),
     /// The mempool has changed.
@@ -65,9 +65,9 @@ pub(crate) enum What {
     /// Peers send the node a block.
     PeersSend(Hash, Hash),
     /// A block is offered to the node.
-    Offer(u32, Offer),
+    Offer(u32, BlockOffer),
     /// The node sends its verdict.
-    Judge(u32, Offer, NodeFate),
+    Judge(u32, BlockOffer, NodeFate),
     /// The node answers where blocks are.
     Locate(u32, Vec<Asked>),
     /// A miner tries to connect.
@@ -112,7 +112,7 @@ pub(crate) enum What {
 
 /// A message of the node to the server.
 #[derive(Clone)]
-pub(crate) enum NodeMail {
+pub(crate) enum SimNodeMail {
     Tip(Hash, Height),
     Template(Box<TemplateParts>),
     Transactions(u64, Arc<[u8]>),
@@ -123,7 +123,7 @@ pub(crate) enum NodeMail {
 
 /// A block offered to the node.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Offer {
+pub(crate) struct BlockOffer {
     pub(crate) hash: Hash,
     pub(crate) prev: Hash,
 }
@@ -157,7 +157,7 @@ pub(crate) enum FaultKind {
 }
 
 /// A stream of random numbers for each part, so that draws of one part do not change those of another.
-pub(crate) struct Rngs {
+pub(crate) struct WorldRngs {
     pub(crate) chain: Rng,
     pub(crate) node: Rng,
     pub(crate) net: Rng,
@@ -187,22 +187,22 @@ pub(crate) enum Doom {
 pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
-    pub(crate) agenda: Agenda<What>,
+    pub(crate) event_queue: EventQueue<WorldEvent>,
     pub(crate) trace: Trace,
-    pub(crate) plan: Plan,
+    pub(crate) plan: RunPlan,
     /// The faults that can still occur.
     pub(crate) faults: Faults,
     pub(crate) injected: Injected,
-    pub(crate) rngs: Rngs,
+    pub(crate) rngs: WorldRngs,
     pub(crate) chain: Chain,
-    pub(crate) node: Node,
-    pub(crate) net: Net,
-    pub(crate) miners: Vec<Miner>,
-    pub(crate) disk: Disk,
-    pub(crate) book: Book,
-    pub(crate) plant: Option<Plant>,
+    pub(crate) node: SimNode,
+    pub(crate) net: SimNet,
+    pub(crate) miners: Vec<SimMiner>,
+    pub(crate) disk: SimDisk,
+    pub(crate) oracle: Oracle,
+    pub(crate) injected_bug: Option<InjectedBug>,
     /// The process, if one is running, and the count of processes so far.
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<ServerProcess>,
     pub(crate) boot: u32,
     /// The end to come in the driver's next turn.
     pub(crate) doom: Option<Doom>,
@@ -228,14 +228,14 @@ pub(crate) struct World {
     pub(crate) clock_off_s: i64,
     pub(crate) clock_set_ms: u64,
     /// Shares submitted since the last pool was started, by worker.
-    pub(crate) counts: Counts,
+    pub(crate) worker_stats: WorkerStatsCheck,
     /// Users that an admin was told are added, with their addresses.
     pub(crate) added: BTreeMap<String, Option<String>>,
     pub(crate) is_over: bool,
     /// The owner of the chain.
     pub(crate) chain_is: ChainIs,
     /// Bytes that have come for a proxy on its connections, or `None` for their end.
-    pub(crate) to_proxy: Vec<(Cord, Option<Vec<u8>>)>,
+    pub(crate) to_proxy: Vec<(LinkId, Option<Vec<u8>>)>,
     /// Time since which the process has run without being suspended.
     pub(crate) thawed_ms: u64,
     /// Count of blocks whose reward was divided and checked.
@@ -258,16 +258,16 @@ const LEFT_MS: u64 = 30_000;
 pub(crate) const REST_MS: u64 = HEALED_MS + 60_000;
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: Plan, plant: Option<Plant>, prints: bool) -> Self {
+    pub(crate) fn new(seed: u64, plan: RunPlan, injected_bug: Option<InjectedBug>, prints: bool) -> Self {
         let mut root = Rng::with_seed(seed ^ 0x5eed_5eed);
         let kept = if seed.is_multiple_of(2) {
-            Kept::InSqlite
+            LedgerBacking::InSqlite
         } else {
-            Kept::InModel
+            LedgerBacking::InModel
         };
         let miners = plan.miners.iter().cloned();
-        let miners = miners.map(|plan| Miner::new(plan, root.fork())).collect();
-        let rngs = Rngs {
+        let miners = miners.map(|plan| SimMiner::new(plan, root.fork())).collect();
+        let rngs = WorldRngs {
             chain: root.fork(),
             node: root.fork(),
             net: root.fork(),
@@ -278,18 +278,18 @@ impl World {
         Self {
             now_ms: 0,
             step: 0,
-            agenda: Agenda::new(),
+            event_queue: EventQueue::new(),
             trace: Trace::new(prints),
             faults: plan.faults.clone(),
             injected: Injected::new(),
             rngs,
             chain: Chain::new(),
-            node: Node::new(plan.hashes_per_block),
-            net: Net::new(plant),
+            node: SimNode::new(plan.hashes_per_block),
+            net: SimNet::new(injected_bug),
             miners,
-            disk: Disk::new(plan.network, kept, plant),
-            book: Book::default(),
-            plant,
+            disk: SimDisk::new(plan.network, kept, injected_bug),
+            oracle: Oracle::default(),
+            injected_bug,
             process: None,
             boot: 0,
             doom: None,
@@ -304,7 +304,7 @@ impl World {
             bans: BTreeMap::new(),
             clock_off_s: 0,
             clock_set_ms: 0,
-            counts: Counts::default(),
+            worker_stats: WorkerStatsCheck::default(),
             added: BTreeMap::new(),
             is_over: false,
             chain_is: ChainIs::Own,
@@ -320,7 +320,7 @@ impl World {
         self.begin();
         while !self.is_over
             && self.step < steps_max
-            && let Some((at_ms, what)) = self.agenda.next()
+            && let Some((at_ms, what)) = self.event_queue.next()
         {
             assert!(at_ms >= self.now_ms, "the lab's time goes back");
             self.now_ms = at_ms;
@@ -329,42 +329,42 @@ impl World {
     }
 
     /// Carries out one event.
-    pub(crate) fn take_step(&mut self, what: What) {
+    pub(crate) fn take_step(&mut self, what: WorldEvent) {
         self.step += 1;
         self.happen(what);
         if let Some(doom) = self.doomed.take() {
             self.meet(doom);
         }
-        self.settle_book();
+        self.settle_oracle();
         self.count_sizes();
     }
 
     pub(crate) fn begin(&mut self) {
-        self.after(0, What::Start);
+        self.after(0, WorldEvent::Start);
         for miner in 0..self.miners.len() {
             let delay_ms = self.rngs.net.u64(100..20_000);
-            self.after(delay_ms, What::Connect(miner));
-            self.after(10_000, What::Patience(miner));
+            self.after(delay_ms, WorldEvent::Connect(miner));
+            self.after(10_000, WorldEvent::Patience(miner));
         }
-        self.after(1_000, What::OthersBlock);
-        self.after(30_000, What::Refresh);
-        self.after(5_000, What::Survey);
+        self.after(1_000, WorldEvent::OthersBlock);
+        self.after(30_000, WorldEvent::Refresh);
+        self.after(5_000, WorldEvent::Survey);
         if let Some(mean_ms) = self.faults.reorganise_ms {
             let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
-            self.after(delay_ms, What::Reorganise);
+            self.after(delay_ms, WorldEvent::Reorganise);
         }
         if let Some(mean_ms) = self.faults.lost_chain_ms {
             let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
-            self.after(delay_ms, What::LoseChain);
+            self.after(delay_ms, WorldEvent::LoseChain);
         }
         for kind in FaultKind::ALL {
             self.plan_fault(kind);
         }
         let faulty_ms = self.plan.faulty_ms;
-        self.after(faulty_ms, What::Heal);
-        self.after(faulty_ms + REST_MS, What::Rest);
-        self.after(faulty_ms + REST_MS + HEALED_MS - LEFT_MS, What::Leave);
-        self.after(faulty_ms + REST_MS + HEALED_MS, What::End);
+        self.after(faulty_ms, WorldEvent::Heal);
+        self.after(faulty_ms + REST_MS, WorldEvent::Rest);
+        self.after(faulty_ms + REST_MS + HEALED_MS - LEFT_MS, WorldEvent::Leave);
+        self.after(faulty_ms + REST_MS + HEALED_MS, WorldEvent::End);
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -379,8 +379,8 @@ impl World {
         START_S + self.now_ms / 1000
     }
 
-    pub(crate) fn after(&mut self, delay_ms: u64, what: What) {
-        self.agenda.add(self.now_ms + delay_ms, what);
+    pub(crate) fn after(&mut self, delay_ms: u64, what: WorldEvent) {
+        self.event_queue.add(self.now_ms + delay_ms, what);
     }
 
     /// Counts a fault.
@@ -392,62 +392,62 @@ impl World {
         self.now_ms >= self.plan.faulty_ms
     }
 
-    fn happen(&mut self, what: What) {
+    fn happen(&mut self, what: WorldEvent) {
         match what {
-            What::Start => self.start_process(),
-            What::Turn(boot) if boot == self.boot => self.turn(),
-            What::NewPool(boot) if boot == self.boot => self.start_pool(),
-            What::StoreWake(boot, number) if boot == self.boot => self.store_wake(number),
-            What::StoreDone(boot) if boot == self.boot => self.store_done(),
-            What::Spool(boot) if boot == self.boot => self.spool_step(),
-            What::Dumps(boot) if boot == self.boot => self.write_dumps(),
-            What::Checked(boot, ticket, checked) if boot == self.boot => {
+            WorldEvent::Start => self.start_process(),
+            WorldEvent::Turn(boot) if boot == self.boot => self.turn(),
+            WorldEvent::NewPool(boot) if boot == self.boot => self.start_pool(),
+            WorldEvent::StoreWake(boot, number) if boot == self.boot => self.store_wake(number),
+            WorldEvent::StoreDone(boot) if boot == self.boot => self.store_done(),
+            WorldEvent::Spool(boot) if boot == self.boot => self.spool_step(),
+            WorldEvent::Dumps(boot) if boot == self.boot => self.write_dumps(),
+            WorldEvent::Checked(boot, ticket, checked) if boot == self.boot => {
                 self.password_checked(ticket, checked);
             }
-            What::Users(boot) if boot == self.boot => self.write_users(),
-            What::Order(miner, number) => self.order(miner, number),
-            What::NodeSays(boot, mail) if boot == self.boot => self.node_says(mail),
-            What::Template(boot, number) if boot == self.boot => self.make_template(number),
-            What::Offer(boot, offer) if boot == self.boot => self.take_offer(offer),
-            What::Judge(boot, offer, fate) if boot == self.boot => self.judge(offer, fate),
-            What::Locate(boot, hashes) if boot == self.boot => self.answer_where(&hashes),
-            What::Refresh => self.refresh(),
-            What::OthersBlock => self.others_block(),
-            What::Reorganise => self.reorganise(),
-            What::LoseChain => self.lose_chain(),
-            What::Back(tip) => self.go_back(tip),
-            What::PeersSend(hash, prev) => self.peers_send(hash, prev),
-            What::Connect(miner) => self.connect(miner),
-            What::Arrive(miner) => self.arrive(miner),
-            What::Answered(miner, conn) => self.answered(miner, conn),
-            What::ToServer(conn, bytes) => self.reach_server(conn, bytes),
-            What::ToMiner(conn, bytes) => self.reach_miner(conn, &bytes),
-            What::ServerGone(conn) => self.server_gone(conn),
-            What::MinerGone(conn) => self.miner_gone(conn),
-            What::Share(miner, number) => self.share(miner, number),
-            What::Resend(miner, hash) => self.resend(miner, hash),
-            What::Mischief(miner, number) => self.mischief(miner, number),
-            What::Patience(miner) => self.patience(miner),
-            What::Fault(kind) => self.fault(kind),
-            What::Finish(boot) if boot == self.boot => self.finish(),
-            What::Gone(boot) if boot == self.boot => self.end_process(),
-            What::Survey => self.survey(),
-            What::Heal => self.heal(),
-            What::Rest => self.rest(),
-            What::Leave => self.leave(),
-            What::End => self.end(),
+            WorldEvent::Users(boot) if boot == self.boot => self.write_users(),
+            WorldEvent::Order(miner, number) => self.order(miner, number),
+            WorldEvent::NodeSays(boot, mail) if boot == self.boot => self.node_says(mail),
+            WorldEvent::Template(boot, number) if boot == self.boot => self.make_template(number),
+            WorldEvent::Offer(boot, offer) if boot == self.boot => self.take_offer(offer),
+            WorldEvent::Judge(boot, offer, fate) if boot == self.boot => self.judge(offer, fate),
+            WorldEvent::Locate(boot, hashes) if boot == self.boot => self.answer_where(&hashes),
+            WorldEvent::Refresh => self.refresh(),
+            WorldEvent::OthersBlock => self.others_block(),
+            WorldEvent::Reorganise => self.reorganise(),
+            WorldEvent::LoseChain => self.lose_chain(),
+            WorldEvent::Back(tip) => self.go_back(tip),
+            WorldEvent::PeersSend(hash, prev) => self.peers_send(hash, prev),
+            WorldEvent::Connect(miner) => self.connect(miner),
+            WorldEvent::Arrive(miner) => self.arrive(miner),
+            WorldEvent::Answered(miner, conn) => self.answered(miner, conn),
+            WorldEvent::ToServer(conn, bytes) => self.reach_server(conn, bytes),
+            WorldEvent::ToMiner(conn, bytes) => self.reach_miner(conn, &bytes),
+            WorldEvent::ServerGone(conn) => self.server_gone(conn),
+            WorldEvent::MinerGone(conn) => self.miner_gone(conn),
+            WorldEvent::Share(miner, number) => self.share(miner, number),
+            WorldEvent::Resend(miner, hash) => self.resend(miner, hash),
+            WorldEvent::Mischief(miner, number) => self.mischief(miner, number),
+            WorldEvent::Patience(miner) => self.patience(miner),
+            WorldEvent::Fault(kind) => self.fault(kind),
+            WorldEvent::Finish(boot) if boot == self.boot => self.finish(),
+            WorldEvent::Gone(boot) if boot == self.boot => self.end_process(),
+            WorldEvent::Survey => self.survey(),
+            WorldEvent::Heal => self.heal(),
+            WorldEvent::Rest => self.rest(),
+            WorldEvent::Leave => self.leave(),
+            WorldEvent::End => self.end(),
             // Meant for an earlier process.
             _ => {}
         }
     }
 
-    pub(crate) fn report(&self) -> Report {
-        Report {
+    pub(crate) fn report(&self) -> RunReport {
+        RunReport {
             steps: self.step,
             ms: self.now_ms,
-            shares: self.book.acknowledged(),
-            blocks: self.book.blocks.len() as u64,
-            lost_blocks: self.book.lost_with_process.len() as u64,
+            shares: self.oracle.acknowledged(),
+            blocks: self.oracle.blocks.len() as u64,
+            lost_blocks: self.oracle.lost_with_process.len() as u64,
             settled: self.settled,
             injected: self.injected.clone(),
             counted: BTreeMap::new(),
@@ -458,9 +458,9 @@ impl World {
     }
 
     /// Enters the batches that the disk has made durable in the book.
-    pub(crate) fn settle_book(&mut self) {
+    pub(crate) fn settle_oracle(&mut self) {
         for batch in std::mem::take(&mut self.disk.done) {
-            self.book.commit(&batch);
+            self.oracle.commit(&batch);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a few seeds of the simulator, each twice; `make sim` runs more and longer.
 
-use hstratum_sim::plant::Plant;
+use hstratum_sim::injected_bug::InjectedBug;
 use hstratum_sim::{Run, run};
 
 /// Simulated hours of a seed.
@@ -45,66 +45,66 @@ fn seeds_with_a_proxy_hold_and_repeat_themselves() {
 /// The seeds are the first that find each bug; see the simulator's README.
 #[test]
 fn planted_bugs_are_found() {
-    for (plant, seed, says) in [
+    for (injected_bug, seed, says) in [
         (
-            Plant::ReplyBeforeSync,
+            InjectedBug::ReplyBeforeSync,
             1,
             "acknowledged that is not on the disk",
         ),
         (
-            Plant::DuplicateAfterResume,
+            InjectedBug::DuplicateAfterResume,
             5,
             "one share was accepted twice",
         ),
-        (Plant::LostBlock, 1, "was not offered to the node"),
-        (Plant::RoundClosedTwice, 6, "closed twice"),
+        (InjectedBug::LostBlock, 1, "was not offered to the node"),
+        (InjectedBug::RoundClosedTwice, 6, "closed twice"),
         (
-            Plant::JudgedWithoutEvidence,
+            InjectedBug::JudgedWithoutEvidence,
             1,
             "knows less than the ledger was shown",
         ),
-        (Plant::GroupCountedTwice, 1, "more is in the ledger"),
-        (Plant::WindowOffByOne, 4, "crates/sim/src/pay.rs"),
+        (InjectedBug::GroupCountedTwice, 1, "more is in the ledger"),
+        (InjectedBug::WindowOffByOne, 4, "crates/sim/src/pay.rs"),
         (
-            Plant::JobWithoutEvidence,
+            InjectedBug::JobWithoutEvidence,
             6,
             "a share was credited at height",
         ),
-        (Plant::ForgottenEnd, 1, "kept after everybody has left"),
-        (Plant::LostTally, 1, "has seen"),
-        (Plant::BlockWaitsForDisk, 3, "was not offered to the node"),
-        (Plant::FloorIgnored, 2, "below the floor"),
-        (Plant::ForgottenUser, 2, "is written"),
+        (InjectedBug::ForgottenEnd, 1, "kept after everybody has left"),
+        (InjectedBug::LostTally, 1, "has seen"),
+        (InjectedBug::BlockWaitsForDisk, 3, "was not offered to the node"),
+        (InjectedBug::FloorIgnored, 2, "below the floor"),
+        (InjectedBug::ForgottenUser, 2, "is written"),
         (
-            Plant::TornCommit,
+            InjectedBug::TornCommit,
             1,
             "the ledger has lost or invented credit",
         ),
     ] {
         let whole = Run::of(seed, 1.0);
-        check_plant(plant, &whole, says);
+        check_plant(injected_bug, &whole, says);
         run(&whole).expect("without it nothing is broken");
     }
 }
 
 #[test]
 fn planted_bugs_of_a_proxy_are_found() {
-    for (plant, seed, says) in [
-        (Plant::OldJobPassedOn, 1, "a job that it has not given"),
-        (Plant::DroppedAnswer, 1, "in the order of the requests"),
+    for (injected_bug, seed, says) in [
+        (InjectedBug::OldJobPassedOn, 1, "a job that it has not given"),
+        (InjectedBug::DroppedAnswer, 1, "in the order of the requests"),
         (
-            Plant::InventedAnswer,
+            InjectedBug::InventedAnswer,
             1,
             "acknowledged that is not on the disk",
         ),
-        (Plant::DroppedMiner, 1, "dropped while a server is well"),
-        (Plant::SilentExtraNonce, 3, "high-hash"),
-        (Plant::LengthenedLine, 3, "a line that is too long"),
-        (Plant::DeafProxy, 1, "refused while a server is well"),
-        (Plant::HeldNewcomers, 1, "taken though no server"),
-        (Plant::StaleAddress, 2, "dropped while a server is well"),
+        (InjectedBug::DroppedMiner, 1, "dropped while a server is well"),
+        (InjectedBug::SilentExtraNonce, 3, "high-hash"),
+        (InjectedBug::LengthenedLine, 3, "a line that is too long"),
+        (InjectedBug::DeafProxy, 1, "refused while a server is well"),
+        (InjectedBug::HeldNewcomers, 1, "taken though no server"),
+        (InjectedBug::StaleAddress, 2, "dropped while a server is well"),
     ] {
-        check_plant(plant, &Run::of(seed, 1.0).with_proxy(), says);
+        check_plant(injected_bug, &Run::of(seed, 1.0).with_proxy(), says);
     }
     for seed in [1, 2, 3] {
         let whole = Run::of(seed, 1.0).with_proxy();
@@ -113,9 +113,9 @@ fn planted_bugs_of_a_proxy_are_found() {
 }
 
 /// Checks that the run fails with the bug, and with this message.
-fn check_plant(plant: Plant, whole: &Run, says: &str) {
+fn check_plant(injected_bug: InjectedBug, whole: &Run, says: &str) {
     let planted = Run {
-        plant: Some(plant),
+        injected_bug: Some(injected_bug),
         ..whole.clone()
     };
     let failure = run(&planted).expect_err("it is found");

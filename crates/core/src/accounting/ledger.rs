@@ -79,7 +79,7 @@ pub struct Tip {
 
 /// A node's report of its chain at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct View {
+pub struct ChainView {
     /// The tip of its main chain.
     pub tip: Tip,
     /// True if the node says that it is synchronized.
@@ -102,7 +102,7 @@ pub enum Knowledge {
 
 impl Knowledge {
     /// Judges a node's view against the tip with the most work that is known.
-    pub fn of(view: &View, highest: &Tip) -> Self {
+    pub fn of(view: &ChainView, highest: &Tip) -> Self {
         match view.tip.work.cmp(&highest.work) {
             Ordering::Less => Self::Behind(*highest),
             _ if !view.is_synced => Self::Unsynced,
@@ -216,14 +216,14 @@ impl BlockState {
 
 /// Count and summed difficulty of shares.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Work {
+pub struct ShareTotals {
     /// Count of shares.
     pub count: u64,
     /// Sum of the difficulties they were assigned.
     pub difficulty: f64,
 }
 
-impl Work {
+impl ShareTotals {
     /// Counts a share.
     pub fn add_share(&mut self, difficulty: Difficulty) {
         self.count += 1;
@@ -235,18 +235,18 @@ impl Work {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
     /// Accepted shares.
-    pub accepted: Work,
+    pub accepted: ShareTotals,
     /// Shares for a job whose parent is no longer the tip, or that is too old to be known.
-    pub stale: Work,
+    pub stale: ShareTotals,
     /// Shares above the target.
-    pub low: Work,
+    pub low: ShareTotals,
     /// Shares sent before.
-    pub duplicate: Work,
+    pub duplicate: ShareTotals,
     /// Time of the first and of the last accepted share, in Unix seconds; `None` if none was accepted.
     pub times: Option<(u64, u64)>,
 }
 
-impl Work {
+impl ShareTotals {
     /// Adds another count.
     pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
@@ -326,7 +326,7 @@ mod tests {
             work: work.into(),
         };
         let known = |height, work, is_synced| {
-            let view = View {
+            let view = ChainView {
                 tip: tip(height, work),
                 is_synced,
             };
@@ -348,7 +348,7 @@ mod tests {
         };
         let highest = tip(OURS, 500);
         let known = |hash, work, is_synced| {
-            let view = View {
+            let view = ChainView {
                 tip: tip(hash, work),
                 is_synced,
             };

@@ -26,7 +26,7 @@ const DECIMALS_MAX: u8 = 9;
 const WHOLE_PPM: u32 = 1_000_000;
 
 /// Exact work: an integer in units of 2^-1074, of which every difficulty is a multiple. The weights of a
-/// [`Window`] are in a smaller unit of their own.
+/// [`PplnsWindow`] are in a smaller unit of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight(BigUint);
 
@@ -107,7 +107,7 @@ pub fn split<K: Ord + Clone>(reward: u64, fee: FeePpm, weights: &BTreeMap<K, Wei
 /// The PPLNS window: the last N × network difficulty of work before a block. Heights are pushed from the
 /// block's downwards; the one that crosses the window's edge counts in proportion.
 #[derive(Clone, Debug)]
-pub struct Window<K> {
+pub struct PplnsWindow<K> {
     /// Work that the window holds, times 10^decimals.
     wanted: BigUint,
     /// 10^decimals.
@@ -117,7 +117,7 @@ pub struct Window<K> {
     full: bool,
 }
 
-impl<K: Ord> Window<K> {
+impl<K: Ord> PplnsWindow<K> {
     /// An empty window of `length` times the block's network difficulty.
     #[must_use]
     pub fn new(length: Decimal, network: Difficulty) -> Self {

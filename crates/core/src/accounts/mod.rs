@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::accounts::password::StoredPassword;
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::chain::address::{Address, Network};
 use crate::limits::NAME_BYTES_MAX;
 
@@ -214,12 +214,12 @@ impl Accounts {
     }
 
     /// The reason of a refusal, for a cleaned name that was refused.
-    pub(crate) fn why_refused(&self, name: &str) -> Reason {
+    pub(crate) fn why_refused(&self, name: &str) -> RefusalReason {
         match (self.known.get(&self.user(name).account), self.auth) {
-            (Some(known), _) if known.password.is_locked() => Reason::Disabled,
-            (Some(_), _) => Reason::WrongPassword,
-            (None, Auth::Address) => Reason::NoAddress,
-            (None, _) => Reason::UnknownUser,
+            (Some(known), _) if known.password.is_locked() => RefusalReason::Disabled,
+            (Some(_), _) => RefusalReason::WrongPassword,
+            (None, Auth::Address) => RefusalReason::NoAddress,
+            (None, _) => RefusalReason::UnknownUser,
         }
     }
 

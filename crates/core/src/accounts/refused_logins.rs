@@ -14,7 +14,7 @@ use crate::units::Now;
 
 /// The reason why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum RefusalReason {
     /// The account is known, and the password is not its.
     WrongPassword,
     /// `auth: users`, and there is no such user.
@@ -39,7 +39,7 @@ pub enum Reason {
     Server,
 }
 
-impl Reason {
+impl RefusalReason {
     /// Every reason.
     pub const ALL: [Self; 11] = [
         Self::WrongPassword,
@@ -90,20 +90,20 @@ impl Reason {
     }
 }
 
-/// Counts of refused logins, in the order of [`Reason::ALL`].
-pub type Counts = [u64; Reason::ALL.len()];
+/// Counts of refused logins, in the order of [`RefusalReason::ALL`].
+pub type RefusalCounts = [u64; RefusalReason::ALL.len()];
 
 /// The refused logins of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedAddress {
     /// The address; for IPv6 the first of its /64.
     pub address: IpAddr,
     /// The name in the last one. Untrusted text.
     pub name: Arc<str>,
     /// The reason of the last one.
-    pub reason: Reason,
-    /// Counts since the address is remembered, in the order of [`Reason::ALL`].
-    pub counts: Counts,
+    pub reason: RefusalReason,
+    /// Counts since the address is remembered, in the order of [`RefusalReason::ALL`].
+    pub counts: RefusalCounts,
     /// Time of the first one, in Unix seconds.
     pub first_s: u64,
     /// Time of the last one, in Unix seconds.
@@ -114,15 +114,15 @@ pub struct Refused {
 
 /// Counts in all, and the addresses with refused logins of late.
 #[derive(Default)]
-pub struct Refusals {
-    counts: Counts,
+pub struct RefusedLogins {
+    counts: RefusalCounts,
     /// Ordered by the time of the last refusal, the latest at the back.
-    list: VecDeque<Refused>,
+    list: VecDeque<RefusedAddress>,
 }
 
-impl Refusals {
+impl RefusedLogins {
     /// Counts a refused login; returns a log line if one is due.
-    pub fn note(&mut self, now: Now, from: IpAddr, name: &str, reason: Reason) -> Option<String> {
+    pub fn note(&mut self, now: Now, from: IpAddr, name: &str, reason: RefusalReason) -> Option<String> {
         self.counts[reason as usize] += 1;
         let address = network_of(from);
         let at = self.list.iter().rposition(|one| one.address == address);
@@ -130,9 +130,9 @@ impl Refusals {
             if self.list.len() >= REFUSALS_MAX {
                 self.list.pop_front();
             }
-            let mut counts = Counts::default();
+            let mut counts = RefusalCounts::default();
             counts[reason as usize] = 1;
-            self.list.push_back(Refused {
+            self.list.push_back(RefusedAddress {
                 address,
                 name: name.into(),
                 reason,
@@ -163,20 +163,20 @@ impl Refusals {
         lines.collect()
     }
 
-    /// Counts in all, in the order of [`Reason::ALL`].
+    /// Counts in all, in the order of [`RefusalReason::ALL`].
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RefusalCounts {
         self.counts
     }
 
     /// The remembered addresses, the latest first.
     #[must_use]
-    pub fn list(&self) -> Vec<Refused> {
+    pub fn list(&self) -> Vec<RefusedAddress> {
         self.list.iter().rev().cloned().collect()
     }
 }
 
-impl Refused {
+impl RefusedAddress {
     /// Count of refusals, for all reasons together.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -184,8 +184,8 @@ impl Refused {
     }
 
     /// The reasons that occurred, with their counts.
-    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
-        let all = Reason::ALL.into_iter().zip(self.counts);
+    pub fn reasons(&self) -> impl Iterator<Item = (RefusalReason, u64)> {
+        let all = RefusalReason::ALL.into_iter().zip(self.counts);
         all.filter(|(_, count)| *count > 0)
     }
 
@@ -216,12 +216,12 @@ mod tests {
 
     #[test]
     fn an_address_has_a_line_a_minute_which_counts_the_others() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RefusedLogins::default();
         let from = "192.0.2.7".parse().expect("an address");
         let mut lines = Vec::new();
         for second in 0..150 {
             let now = at(second * 1000);
-            lines.extend(refusals.note(now, from, "bob.rig", Reason::UnknownUser));
+            lines.extend(refusals.note(now, from, "bob.rig", RefusalReason::UnknownUser));
             lines.extend(refusals.tick(now.ms));
         }
         lines.extend(refusals.tick(200_000));
@@ -239,15 +239,15 @@ mod tests {
             panic!("one address")
         };
         assert_eq!((one.count(), one.last_s - one.first_s), (150, 149));
-        assert_eq!(refusals.counts()[Reason::UnknownUser as usize], 150);
+        assert_eq!(refusals.counts()[RefusalReason::UnknownUser as usize], 150);
     }
 
     #[test]
     fn so_many_addresses_are_remembered_and_the_latest_of_them() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RefusedLogins::default();
         for n in 0..2 * REFUSALS_MAX as u32 {
             let from = std::net::Ipv4Addr::from(n).into();
-            assert!(refusals.note(at(0), from, "x", Reason::Malformed).is_some());
+            assert!(refusals.note(at(0), from, "x", RefusalReason::Malformed).is_some());
         }
         let list = refusals.list();
         assert_eq!(list.len(), REFUSALS_MAX);
@@ -256,27 +256,27 @@ mod tests {
         // The addresses of a /64 are counted as one.
         for host in ["2001:db8::1", "2001:db8::2"] {
             let from = host.parse().expect("an address");
-            refusals.note(at(0), from, "x", Reason::Malformed);
+            refusals.note(at(0), from, "x", RefusalReason::Malformed);
         }
         assert_eq!(refusals.list()[0].count(), 2);
     }
 
     #[test]
     fn a_row_counts_each_reason() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RefusedLogins::default();
         let from = "192.0.2.7".parse().expect("an address");
-        for reason in [Reason::UnknownUser, Reason::Names, Reason::UnknownUser] {
+        for reason in [RefusalReason::UnknownUser, RefusalReason::Names, RefusalReason::UnknownUser] {
             refusals.note(at(0), from, "bob", reason);
         }
         let list = refusals.list();
         let reasons: Vec<_> = list[0].reasons().collect();
-        assert_eq!(reasons, [(Reason::UnknownUser, 2), (Reason::Names, 1)]);
+        assert_eq!(reasons, [(RefusalReason::UnknownUser, 2), (RefusalReason::Names, 1)]);
         assert_eq!(list[0].count(), 3);
     }
 
     #[test]
     fn reasons_are_in_the_order_of_their_counts() {
-        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+        for (place, reason) in RefusalReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
         }
     }

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::accounting::ledger::{Tallied, Work};
-use crate::alarm::{Alarm, Detail, Kind};
+use crate::accounting::ledger::{Tallied, ShareTotals};
+use crate::alarm::{Alarm, Detail, AlarmKind};
 use crate::units::HASHES_PER_DIFFICULTY;
 
 const MINUTE_MS: u64 = 60_000;
@@ -19,29 +19,29 @@ const DEVIATIONS: f64 = 3.0;
 const FALL_MS: u64 = 60 * MINUTE_MS;
 
 /// The accepted work of each of the last minutes.
-pub(crate) struct Speed {
+pub(crate) struct HashrateDrop {
     drop_percent: u8,
     minutes: VecDeque<Minute>,
     minute: Minute,
     minute_ends_ms: u64,
-    fallen: Option<Fallen>,
+    fallen: Option<OngoingDrop>,
 }
 
 /// Work accepted in one minute.
 #[derive(Default, Clone, Copy)]
 struct Minute {
-    work: Work,
+    work: ShareTotals,
     /// Sum of the squared difficulties, taking the shares of one worker in one report as equal.
     squares: f64,
 }
 
-struct Fallen {
+struct OngoingDrop {
     /// Difficulty per minute before the fall.
     before: f64,
     at_ms: u64,
 }
 
-impl Speed {
+impl HashrateDrop {
     pub(crate) fn new(drop_percent: u8) -> Self {
         Self {
             drop_percent,
@@ -64,7 +64,7 @@ impl Speed {
     }
 
     /// Judges each minute that has ended.
-    pub(crate) fn look(&mut self, now_ms: u64, out: &mut Vec<Alarm>) {
+    pub(crate) fn check(&mut self, now_ms: u64, out: &mut Vec<Alarm>) {
         while now_ms >= self.minute_ends_ms {
             self.minute_ends_ms += MINUTE_MS;
             self.minutes.push_back(std::mem::take(&mut self.minute));
@@ -87,7 +87,7 @@ impl Speed {
         let lost = f64::from(self.drop_percent) / 100.0;
         match &self.fallen {
             Some(fallen) if now >= fallen.before * (1.0 - lost / 2.0) => {
-                out.push(alarm(Kind::HashrateBack, now, fallen.before));
+                out.push(alarm(AlarmKind::HashrateBack, now, fallen.before));
                 self.fallen = None;
             }
             Some(fallen) if now_ms - fallen.at_ms >= FALL_MS => self.fallen = None,
@@ -98,8 +98,8 @@ impl Speed {
                 let is_fall =
                     now < before * (1.0 - lost) && now < before * (1.0 - DEVIATIONS * noise);
                 if is_fall {
-                    out.push(alarm(Kind::HashrateDrop, now, before));
-                    self.fallen = Some(Fallen {
+                    out.push(alarm(AlarmKind::HashrateDrop, now, before));
+                    self.fallen = Some(OngoingDrop {
                         before,
                         at_ms: now_ms,
                     });
@@ -127,7 +127,7 @@ fn mean<'a>(minutes: impl ExactSizeIterator<Item = &'a Minute>) -> (f64, f64) {
     (shares / length, work / length)
 }
 
-fn alarm(kind: Kind, now: f64, before: f64) -> Alarm {
+fn alarm(kind: AlarmKind, now: f64, before: f64) -> Alarm {
     let hashrate = |difficulty: f64| difficulty * HASHES_PER_DIFFICULTY / 60.0;
     let (now, before) = (hashrate(now), hashrate(before));
     let percent = if before > 0.0 {
@@ -136,7 +136,7 @@ fn alarm(kind: Kind, now: f64, before: f64) -> Alarm {
         0.0
     };
     let text = match kind {
-        Kind::HashrateBack => format!(
+        AlarmKind::HashrateBack => format!(
             "The hashrate is back at {}, {percent:.0} % of what it was",
             in_units(now)
         ),

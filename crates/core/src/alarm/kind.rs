@@ -29,7 +29,7 @@ impl Severity {
 /// The kind of an alarm. Its name is part of the API and of webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is its name")]
-pub enum Kind {
+pub enum AlarmKind {
     BlockFound,
     BlockAccepted,
     BlockConfirmed,
@@ -62,7 +62,7 @@ pub enum Kind {
     Stopping,
 }
 
-impl Kind {
+impl AlarmKind {
     /// Every kind.
     pub const ALL: [Self; 30] = [
         Self::BlockFound,
@@ -193,7 +193,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alarm {
     /// The kind.
-    pub kind: Kind,
+    pub kind: AlarmKind,
     /// The text.
     pub text: String,
     /// The data.

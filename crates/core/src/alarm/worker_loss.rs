@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::accounting::ledger::Tallied;
-use crate::alarm::{Alarm, Detail, Kind};
+use crate::alarm::{Alarm, Detail, AlarmKind};
 use crate::limits::{ALARM_NAMES_MAX, WATCHED_WORKERS_MAX};
 
 const MINUTE_MS: u64 = 60_000;
@@ -27,14 +27,14 @@ const FORGET_MS: u64 = 24 * 60 * MINUTE_MS;
 
 /// The workers that have had shares, and those to be reported.
 #[derive(Default)]
-pub(crate) struct Workers {
-    seen: BTreeMap<(Arc<str>, Box<str>), Seen>,
+pub(crate) struct WorkerLoss {
+    seen: BTreeMap<(Arc<str>, Box<str>), SeenWorker>,
     next_look_ms: u64,
-    gone: Gathered,
-    back: Gathered,
+    gone: GatheredNames,
+    back: GatheredNames,
 }
 
-struct Seen {
+struct SeenWorker {
     first_ms: u64,
     last_ms: u64,
     shares: u64,
@@ -43,14 +43,14 @@ struct Seen {
 
 /// Workers collected for the next alarm.
 #[derive(Default)]
-struct Gathered {
+struct GatheredNames {
     count: usize,
     names: Vec<String>,
     since_ms: u64,
     told_ms: Option<u64>,
 }
 
-impl Workers {
+impl WorkerLoss {
     /// Counts accepted shares.
     pub(crate) fn add(&mut self, tallied: &[Tallied], now_ms: u64) {
         for one in tallied {
@@ -61,7 +61,7 @@ impl Workers {
                 continue;
             }
             let name = name(&key);
-            let seen = self.seen.entry(key).or_insert(Seen {
+            let seen = self.seen.entry(key).or_insert(SeenWorker {
                 first_ms: now_ms,
                 last_ms: now_ms,
                 shares: 0,
@@ -79,7 +79,7 @@ impl Workers {
     }
 
     /// Checks for silent workers, once a minute.
-    pub(crate) fn look(&mut self, now_ms: u64, out: &mut Vec<Alarm>) {
+    pub(crate) fn check(&mut self, now_ms: u64, out: &mut Vec<Alarm>) {
         if now_ms < self.next_look_ms {
             return;
         }
@@ -94,16 +94,16 @@ impl Workers {
         }
         if let Some((count, names)) = self.gone.take(now_ms) {
             let text = format!("Silent for ten minutes: {}", listed(count, &names));
-            out.push(alarm(Kind::WorkersGone, text, count, names));
+            out.push(alarm(AlarmKind::WorkersGone, text, count, names));
         }
         if let Some((count, names)) = self.back.take(now_ms) {
             let text = format!("Mining again: {}", listed(count, &names));
-            out.push(alarm(Kind::WorkersBack, text, count, names));
+            out.push(alarm(AlarmKind::WorkersBack, text, count, names));
         }
     }
 }
 
-impl Seen {
+impl SeenWorker {
     fn is_missed(&self, now_ms: u64) -> bool {
         let mined_ms = self.last_ms - self.first_ms;
         let is_known = mined_ms >= KNOWN_MS && self.shares >= KNOWN_SHARES;
@@ -115,7 +115,7 @@ impl Seen {
     }
 }
 
-impl Gathered {
+impl GatheredNames {
     fn add(&mut self, name: String, now_ms: u64) {
         if self.count == 0 {
             self.since_ms = now_ms;
@@ -151,7 +151,7 @@ fn listed(count: usize, names: &[String]) -> String {
     format!("{count} {workers}: {}{more}", names.join(", "))
 }
 
-fn alarm(kind: Kind, text: String, count: usize, names: Vec<String>) -> Alarm {
+fn alarm(kind: AlarmKind, text: String, count: usize, names: Vec<String>) -> Alarm {
     Alarm {
         kind,
         text,

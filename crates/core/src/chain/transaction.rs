@@ -24,7 +24,7 @@ pub struct Outpoint {
 
 /// An input of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
+pub struct TxInput {
     /// The output it spends.
     pub outpoint: Outpoint,
     /// 2^32 − 1 for no relative lock on time or height.
@@ -35,7 +35,7 @@ pub struct Input {
 
 /// An output of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct TxOutput {
     /// Amount in base units.
     pub value: u64,
     /// Address that is paid.
@@ -51,9 +51,9 @@ pub struct Transaction {
     /// Version; only 0 is relayed.
     pub version: u32,
     /// Inputs, at least one.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<TxInput>,
     /// Outputs.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<TxOutput>,
     /// Lock time; 0 allows any block.
     pub locktime: u32,
     /// Hash of the transaction without its witnesses; signing does not change it.
@@ -105,24 +105,24 @@ fn read_many<T>(
     Some(many)
 }
 
-fn read_input(reader: &mut Reader<'_>) -> Option<Input> {
+fn read_input(reader: &mut Reader<'_>) -> Option<TxInput> {
     let txid = Hash(reader.array()?);
     let index = reader.u32()?;
     let sequence = reader.u32()?;
     let outpoint = Outpoint { txid, index };
-    Some(Input {
+    Some(TxInput {
         outpoint,
         sequence,
         witness: Vec::new(),
     })
 }
 
-fn read_output(reader: &mut Reader<'_>) -> Option<Output> {
+fn read_output(reader: &mut Reader<'_>) -> Option<TxOutput> {
     let value = reader.u64()?;
     let address = reader.address()?;
     let covenant = reader.u8()?;
     let items = read_many(reader, |reader| reader.var_bytes().map(drop))?;
-    Some(Output {
+    Some(TxOutput {
         value,
         address,
         plain: covenant == COVENANT_NONE && items.is_empty(),
@@ -165,7 +165,7 @@ mod tests {
             let address = Address::parse(address, Network::Regtest).unwrap();
             assert_eq!(
                 *output,
-                Output {
+                TxOutput {
                     value,
                     address,
                     plain: true

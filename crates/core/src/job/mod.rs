@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::chain::block::Solution;
 use crate::chain::header::{HeaderFields, HeaderHasher, mask_hash};
 use crate::chain::template::{Coinbase, RawTransactions, Template};
-use crate::job::share_memory::Generations;
+use crate::job::share_memory::ShareMemory;
 use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::units::{Difficulty, Hash, hex, push_hex};
 
@@ -175,7 +175,7 @@ pub struct Jobs {
     next: JobNumber,
     slots: VecDeque<Slot>,
     shared: VecDeque<Job>,
-    generations: Generations,
+    generations: ShareMemory,
 }
 
 impl Jobs {
@@ -188,7 +188,7 @@ impl Jobs {
             next: 1,
             slots: VecDeque::new(),
             shared: VecDeque::new(),
-            generations: Generations::new(shares_remembered_max),
+            generations: ShareMemory::new(shares_remembered_max),
         }
     }
 

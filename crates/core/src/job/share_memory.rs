@@ -9,7 +9,7 @@
 use crate::job::JobNumber;
 
 /// The shares counted in the current generation of jobs.
-pub(crate) struct Generations {
+pub(crate) struct ShareMemory {
     shares_max: usize,
     /// Shares counted in this generation.
     shares: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Generations {
     first: JobNumber,
 }
 
-impl Generations {
+impl ShareMemory {
     /// Starts with nothing counted.
     pub(crate) fn new(shares_max: usize) -> Self {
         Self {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_of_two_generations_and_below_the_limit() {
-        let mut generations = Generations::new(10);
+        let mut generations = ShareMemory::new(10);
         // Number and remembered shares of each job that still takes shares.
         let mut jobs: Vec<(JobNumber, usize)> = vec![(1, 0)];
         for share in 0..200_usize {

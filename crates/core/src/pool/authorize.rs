@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::accounts::password::StoredPassword;
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login, User, clean_name};
 use crate::event::{Action, Actions, Level, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
-use crate::order::{Answer as OrderAnswer, Change, NewUser, NotWritten, OrderId, Owner, Refusal};
-use crate::pool::dispatch::{Answer, Desk};
-use crate::pool::{Pool, Shared};
+use crate::order::{OrderOutcome, UserEdit, NewUser, NotWritten, OrderId, Owner, OrderRefusal};
+use crate::pool::dispatch::{Reply, RequestContext};
+use crate::pool::{Pool, PoolShared};
 use crate::session::difficulty::split_password;
 use crate::session::{Authorized, Session};
 use crate::units::{ConnId, Now};
@@ -27,7 +27,7 @@ pub(crate) struct Asker {
 }
 
 /// A request to the password hasher or the user file, and the connections that wait for its answer.
-pub(crate) enum Question {
+pub(crate) enum PasswordTask {
     /// Checks a login's password.
     Login {
         account: Arc<str>,
@@ -51,12 +51,12 @@ pub(crate) enum Writer {
     /// An admin on the wire.
     Miner(Asker),
     /// The operator, for an order.
-    Operator(OrderId, Change),
+    Operator(OrderId, UserEdit),
 }
 
 /// The checks and writes that are not answered yet. Each connection waits for one at most.
-pub(crate) struct Questions {
-    open: HashMap<Ticket, Question>,
+pub(crate) struct PasswordTasks {
+    open: HashMap<Ticket, PasswordTask>,
     /// Tickets of the open checks, by account and password.
     logins: HashMap<(Arc<str>, String), Ticket>,
     /// Names of users that are being written.
@@ -64,7 +64,7 @@ pub(crate) struct Questions {
     last: Ticket,
 }
 
-impl Questions {
+impl PasswordTasks {
     /// Starts without questions. Tickets count up from the random `seed`, so that an answer meant for an
     /// earlier pool matches no question here.
     pub(crate) fn new(seed: u64) -> Self {
@@ -77,19 +77,19 @@ impl Questions {
     }
 
     /// Removes the question that an answer belongs to.
-    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Question> {
-        let question = self.open.remove(&ticket)?;
-        match &question {
-            Question::Login {
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<PasswordTask> {
+        let task = self.open.remove(&ticket)?;
+        match &task {
+            PasswordTask::Login {
                 account, password, ..
             } => {
                 self.logins.remove(&(account.clone(), password.clone()));
             }
-            Question::Write { name, .. } => {
+            PasswordTask::Write { name, .. } => {
                 self.writing.remove(name);
             }
         }
-        Some(question)
+        Some(task)
     }
 
     /// Opens a password check, or joins one that is open for the same password. `None` if it joined.
@@ -102,7 +102,7 @@ impl Questions {
     ) -> Option<Ticket> {
         let key = (user.account.clone(), password.to_owned());
         if let Some(ticket) = self.logins.get(&key)
-            && let Some(Question::Login {
+            && let Some(PasswordTask::Login {
                 waiting,
                 stored: old,
                 ..
@@ -113,13 +113,13 @@ impl Questions {
             return None;
         }
         self.last += 1;
-        let question = Question::Login {
+        let task = PasswordTask::Login {
             account: user.account.clone(),
             password: password.to_owned(),
             stored: stored.clone(),
             waiting: vec![(asker, user)],
         };
-        self.open.insert(self.last, question);
+        self.open.insert(self.last, task);
         self.logins.insert(key, self.last);
         Some(self.last)
     }
@@ -132,7 +132,7 @@ impl Questions {
 
     /// Removes a connection from those that wait; true if none is left.
     pub(crate) fn leave(&mut self, ticket: Ticket, conn: ConnId) -> bool {
-        let Some(Question::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
+        let Some(PasswordTask::Login { waiting, .. }) = self.open.get_mut(&ticket) else {
             return false;
         };
         waiting.retain(|(asker, _)| asker.conn != conn);
@@ -146,9 +146,9 @@ impl Questions {
 
     /// Count of connections that wait for a password check.
     pub(crate) fn askers(&self) -> usize {
-        let of = |question: &Question| match question {
-            Question::Login { waiting, .. } => waiting.len(),
-            Question::Write { .. } => 0,
+        let of = |task: &PasswordTask| match task {
+            PasswordTask::Login { waiting, .. } => waiting.len(),
+            PasswordTask::Write { .. } => 0,
         };
         self.open.values().map(of).sum()
     }
@@ -162,12 +162,12 @@ impl Questions {
     ) -> Ticket {
         self.last += 1;
         self.writing.insert(name.clone());
-        let question = Question::Write {
+        let task = PasswordTask::Write {
             name,
             password,
             writer,
         };
-        self.open.insert(self.last, question);
+        self.open.insert(self.last, task);
         self.last
     }
 
@@ -177,12 +177,12 @@ impl Questions {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// Requests that a user is written with a new password.
     pub(crate) fn write_user(&mut self, user: NewUser, writer: Writer, out: &mut Actions) {
         let password = Some(user.password.clone());
         let old = self.accounts.password(&user.name).cloned();
-        let ticket = (self.questions).ask_write(user.name.clone(), password, writer);
+        let ticket = (self.password_tasks).ask_write(user.name.clone(), password, writer);
         out.push(Action::AddUser(ticket, user, old));
     }
 }
@@ -197,13 +197,13 @@ impl Pool {
         checked: Password,
         out: &mut Actions,
     ) {
-        self.shared.turns.answered(ticket, out);
-        let Some(Question::Login {
+        self.shared.password_queue.answered(ticket, out);
+        let Some(PasswordTask::Login {
             account,
             password,
             stored,
             waiting,
-        }) = self.shared.questions.take(ticket)
+        }) = self.shared.password_tasks.take(ticket)
         else {
             return;
         };
@@ -215,14 +215,14 @@ impl Pool {
             self.shared.accounts.verified(&account, &password);
         }
         for (Asker { conn, id }, user) in waiting {
-            self.shared.turns.leave(conn);
+            self.shared.password_queue.leave(conn);
             if let Some(session) = self.sessions.get_mut(conn) {
-                let mut desk = Desk {
+                let mut context = RequestContext {
                     shared: &mut self.shared,
                     now,
                     out,
                 };
-                desk.password_checked(session, id.as_deref(), user, checked);
+                context.password_checked(session, id.as_deref(), user, checked);
             }
         }
     }
@@ -235,11 +235,11 @@ impl Pool {
         stored: Result<StoredPassword, NotWritten>,
         out: &mut Actions,
     ) {
-        let Some(Question::Write {
+        let Some(PasswordTask::Write {
             name,
             password,
             writer,
-        }) = self.shared.questions.take(ticket)
+        }) = self.shared.password_tasks.take(ticket)
         else {
             return;
         };
@@ -255,50 +255,50 @@ impl Pool {
                 if written.is_ok() {
                     self.user_changed(&name, change, out);
                 }
-                let answer = written.map(|()| OrderAnswer::Done);
-                let answer = answer.map_err(|why| Refusal::of(why, change));
+                let answer = written.map(|()| OrderOutcome::Done);
+                let answer = answer.map_err(|why| OrderRefusal::of(why, change));
                 out.push(Action::Answer(id, answer));
             }
             Writer::Miner(Asker { conn, id }) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
-                    let mut desk = Desk {
+                    let mut context = RequestContext {
                         shared: &mut self.shared,
                         now,
                         out,
                     };
-                    let answer = written.map(|()| Answer::True).map_err(reject);
-                    desk.answered(session, id.as_deref(), answer);
+                    let answer = written.map(|()| Reply::True).map_err(reject);
+                    context.answered(session, id.as_deref(), answer);
                 }
             }
         }
     }
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Handles `mining.authorize [user, password]`.
     pub(crate) fn authorize(
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let params = request.texts();
         let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
         let (name, password) = named.inspect_err(|_| {
-            self.note_refused(session, "", Reason::Malformed);
+            self.note_refused(session, "", RefusalReason::Malformed);
         })?;
-        let (password, wish) = split_password(password);
-        if let Some(wish) = wish {
-            session.pace.wish(wish, self.now.ms);
+        let (password, requested) = split_password(password);
+        if let Some(requested) = requested {
+            session.difficulty_policy.request(requested, self.now.ms);
         }
         let is_admin = self.shared.config.admin_password.is_some()
             && &*self.shared.accounts.user(&name).account == ADMIN;
         if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
-            return self.refuse(session, &name, Reason::Guesses);
+            return self.refuse(session, &name, RefusalReason::Guesses);
         }
         match self.shared.accounts.login(&name, password) {
             Login::No if is_admin => {
                 self.count_guess(session);
-                self.refuse(session, &name, Reason::WrongPassword)
+                self.refuse(session, &name, RefusalReason::WrongPassword)
             }
             Login::Yes(user) => {
                 self.write_anew(&user, password);
@@ -310,7 +310,7 @@ impl Desk<'_> {
             }
             Login::Ask(user, stored) => {
                 self.ask(session, request.id(), user, password, stored);
-                Ok(Answer::Later)
+                Ok(Reply::Later)
             }
         }
     }
@@ -329,15 +329,15 @@ impl Desk<'_> {
             id: id.map(str::to_owned),
         };
         let account = user.account.clone();
-        let Shared {
-            questions, turns, ..
+        let PoolShared {
+            password_tasks, password_queue, ..
         } = &mut *self.shared;
-        let is_new = questions.ask_login(asker, user, password, &stored);
-        if let Some(ticket) = questions.login_of(&account, password) {
-            turns.wait(session.conn, ticket);
+        let is_new = password_tasks.ask_login(asker, user, password, &stored);
+        if let Some(ticket) = password_tasks.login_of(&account, password) {
+            password_queue.wait(session.conn, ticket);
         }
         if let Some(ticket) = is_new {
-            turns.add(ticket, session.address, stored, password, self.out);
+            password_queue.add(ticket, session.address, stored, password, self.out);
         }
     }
 
@@ -346,7 +346,7 @@ impl Desk<'_> {
         let is_option = &*user.account == ADMIN && self.shared.config.admin_password.is_some();
         if !is_option
             && self.shared.accounts.is_of_old_kind(&user.account)
-            && !self.shared.questions.is_writing(&user.account)
+            && !self.shared.password_tasks.is_writing(&user.account)
         {
             let user = NewUser {
                 name: user.account.to_string(),
@@ -360,12 +360,12 @@ impl Desk<'_> {
     }
 
     /// Adds a user to the connection. One name too many is refused like a wrong password.
-    pub(crate) fn admit(&mut self, session: &mut Session, user: User) -> Result<Answer, Reject> {
+    pub(crate) fn admit(&mut self, session: &mut Session, user: User) -> Result<Reply, Reject> {
         if session.position(&user.name).is_some() {
-            return Ok(Answer::True);
+            return Ok(Reply::True);
         }
         if session.users.len() >= USERS_PER_SESSION_MAX || !self.shared.has_room_for_name(session) {
-            self.note_refused(session, &user.name, Reason::Names);
+            self.note_refused(session, &user.name, RefusalReason::Names);
             return Err(Reject::UnauthorizedUser);
         }
         let (name, address) = (&user.name, session.address);
@@ -375,7 +375,7 @@ impl Desk<'_> {
             .tell(self.now, Level::Debug, text, self.out);
         session.add_user(Authorized::new(user, self.now.ms));
         self.shared.count_names(session);
-        Ok(Answer::True)
+        Ok(Reply::True)
     }
 
     /// Refuses a login with an error and never with `false`, which a Goldshell takes for success.
@@ -383,8 +383,8 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         name: &str,
-        why: Reason,
-    ) -> Result<Answer, Reject> {
+        why: RefusalReason,
+    ) -> Result<Reply, Reject> {
         self.note_refused(session, name, why);
         self.blame(session, SCORE_BAD_PASSWORD);
         Err(Reject::UnauthorizedUser)
@@ -413,7 +413,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         id: Option<&str>,
-        answer: Result<Answer, Reject>,
+        answer: Result<Reply, Reject>,
     ) {
         session.is_asking = false;
         self.reply(session, id, answer);

@@ -17,7 +17,7 @@ pub(crate) fn is_ahead_of_clock(template: &Template, now: Now) -> bool {
 impl Pool {
     /// Checks the clock against the jobs. If it went back, the times of jobs already sent may be too far
     /// ahead of it: everybody gets a fresh job.
-    pub(crate) fn look_at_clock(&mut self, now: Now, out: &mut Actions) {
+    pub(crate) fn check_clock(&mut self, now: Now, out: &mut Actions) {
         let back_s = self.clock_s.saturating_sub(now.unix_s);
         self.clock_s = now.unix_s;
         let newest = self.shared.jobs.newest();

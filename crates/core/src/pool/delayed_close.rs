@@ -7,11 +7,11 @@ use crate::units::ConnId;
 
 /// The connections to reset, with the time of each, in order.
 #[derive(Default)]
-pub(crate) struct Ends {
+pub(crate) struct DelayedCloses {
     waiting: VecDeque<(u64, ConnId)>,
 }
 
-impl Ends {
+impl DelayedCloses {
     /// Adds a connection. Beyond [`CLOSING_LATER_MAX`] returns the oldest one, which is to be reset at
     /// once.
     pub(crate) fn add(&mut self, conn: ConnId, now_ms: u64) -> Option<ConnId> {
@@ -41,15 +41,15 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut ends = Ends::default();
+        let mut delayed_closes = DelayedCloses::default();
         let many = CLOSING_LATER_MAX as u64;
         for conn in 0..many {
-            assert_eq!(ends.add(ConnId(conn), conn), None);
+            assert_eq!(delayed_closes.add(ConnId(conn), conn), None);
         }
-        assert_eq!(ends.add(ConnId(many), many), Some(ConnId(0)));
-        assert_eq!(ends.len(), CLOSING_LATER_MAX);
-        assert_eq!(ends.next(CLOSE_DELAY_MS), None);
-        assert_eq!(ends.next(CLOSE_DELAY_MS + 1), Some(ConnId(1)));
-        assert_eq!(ends.next(CLOSE_DELAY_MS + 1), None);
+        assert_eq!(delayed_closes.add(ConnId(many), many), Some(ConnId(0)));
+        assert_eq!(delayed_closes.len(), CLOSING_LATER_MAX);
+        assert_eq!(delayed_closes.next(CLOSE_DELAY_MS), None);
+        assert_eq!(delayed_closes.next(CLOSE_DELAY_MS + 1), Some(ConnId(1)));
+        assert_eq!(delayed_closes.next(CLOSE_DELAY_MS + 1), None);
     }
 }

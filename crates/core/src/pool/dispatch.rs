@@ -3,7 +3,7 @@
 
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::SCORE_MALFORMED;
-use crate::pool::Shared;
+use crate::pool::PoolShared;
 use crate::session::Session;
 use crate::session::difficulty::BLOCKS_AGENT;
 use crate::units::{Now, parse_hex_u32};
@@ -11,18 +11,18 @@ use crate::wire::line::Flow;
 use crate::wire::message::{
     Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
 };
-use crate::wire::protocol::{Heard, Phase};
+use crate::wire::protocol::{Heard, ProtocolPhase};
 use crate::wire::submit_fast_path::scan_submit;
 
 /// The context in which the lines of one connection are handled.
-pub(crate) struct Desk<'a> {
-    pub shared: &'a mut Shared,
+pub(crate) struct RequestContext<'a> {
+    pub shared: &'a mut PoolShared,
     pub now: Now,
     pub out: &'a mut Actions,
 }
 
 /// The answer to a request; an accepted submit has none here, because its reply waits for the ledger.
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// The result `true`.
     True,
     /// A result as JSON text.
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Later,
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Handles received bytes; with no bytes, continues with lines that were held back.
     pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
         if session.is_closing() {
@@ -44,18 +44,18 @@ impl Desk<'_> {
         let mut lines = std::mem::take(&mut session.lines);
         let read = lines.read(bytes, |line| self.handle_line(session, line));
         session.lines = lines;
-        if read.is_err() && matches!(session.phase, Phase::Http(_)) {
+        if read.is_err() && matches!(session.phase, ProtocolPhase::Http(_)) {
             self.answer_http(session);
         } else if read.is_err() {
             self.reply(session, Some("null"), Err(Reject::LineTooLong));
             self.close(session);
         }
-        self.pace(session);
+        self.update_backpressure(session);
     }
 
     /// Stops or resumes reading from the connection, depending on whether it can take more lines. Bytes
     /// that still arrive on a connection about to be reset stay in the kernel.
-    fn pace(&mut self, session: &mut Session) {
+    fn update_backpressure(&mut self, session: &mut Session) {
         let pause = session.is_blocked() || session.is_closing();
         if pause != session.is_paused {
             session.is_paused = pause;
@@ -114,14 +114,14 @@ impl Desk<'_> {
             Some("mining.suggest_difficulty") => self.suggest_difficulty(session, &request),
             Some("mining.suggest_target") => self.suggest_target(session, &request),
             Some("mining.configure") => self.configure(session, &request),
-            Some("mining.ping") => Ok(Answer::Json("\"pong\"".to_owned())),
-            Some("hstratum.hello") => Ok(Answer::Json(self.hello(session, &request))),
+            Some("mining.ping") => Ok(Reply::Json("\"pong\"".to_owned())),
+            Some("hstratum.hello") => Ok(Reply::Json(self.hello(session, &request))),
             Some("hstratum.admit") => self.admit_moved(session, &request),
             // Extranonce1 never changes during a connection, so there is nothing to announce, but
             // subscribing is fine.
-            Some("mining.extranonce.subscribe") => Ok(Answer::True),
+            Some("mining.extranonce.subscribe") => Ok(Reply::True),
             // No version bits may be rolled: all of them are the node's.
-            Some("mining.multi_version") => Ok(Answer::Json("false".to_owned())),
+            Some("mining.multi_version") => Ok(Reply::Json("false".to_owned())),
             Some(_) => Err(Reject::UnknownMethod),
             None => Err(Reject::InvalidParams),
         };
@@ -143,13 +143,13 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         id: Option<&str>,
-        answer: Result<Answer, Reject>,
+        answer: Result<Reply, Reject>,
     ) {
         let Some(id) = id else { return };
         session.reply(self.now, self.out, |line| match &answer {
-            Ok(Answer::True) => write_true(line, id),
-            Ok(Answer::Json(result)) => write_result(line, id, result),
-            Ok(Answer::Later) => {}
+            Ok(Reply::True) => write_true(line, id),
+            Ok(Reply::Json(result)) => write_result(line, id, result),
+            Ok(Reply::Later) => {}
             Err(reject) => write_reject(line, id, *reject),
         });
     }
@@ -173,7 +173,7 @@ impl Desk<'_> {
     /// Reads no more from a connection and resets it after a delay, because some miners reconnect at
     /// once.
     fn close(&mut self, session: &mut Session) {
-        session.phase = Phase::Closing;
+        session.phase = ProtocolPhase::Closing;
         self.shared.close_later(session.conn, self.now);
     }
 
@@ -181,7 +181,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let params = request.texts()?;
         if !self.shared.is_listening {
             return Err(Reject::NotUpToDate);
@@ -191,15 +191,15 @@ impl Desk<'_> {
             None => {
                 let agent = params.first().and_then(Option::as_deref);
                 let agent = agent.unwrap_or_default();
-                session.pace.bound_for(agent);
+                session.difficulty_policy.bound_for(agent);
                 let is_solo = agent.is_empty() && session.has_asked_for_admin;
                 if is_solo || agent == BLOCKS_AGENT {
-                    session.pace.mines_blocks();
+                    session.difficulty_policy.mines_blocks();
                 }
                 let wanted = params.get(1).and_then(|id| parse_hex_u32(id.as_deref()?));
                 let (extra_nonce1, hint) = self.shared.extra_nonces.deal(wanted, self.now);
                 if let Some(difficulty) = hint {
-                    session.pace.hint(difficulty);
+                    session.difficulty_policy.hint(difficulty);
                 }
                 extra_nonce1
             }
@@ -210,7 +210,7 @@ impl Desk<'_> {
                 write_subscribed(line, id, extra_nonce1);
             });
         }
-        Ok(Answer::Later)
+        Ok(Reply::Later)
     }
 
     /// Sends a connection its first job, once it is subscribed and authorized.
@@ -241,8 +241,8 @@ impl Desk<'_> {
     /// Sends a job for a difficulty that the miner has requested. That costs more than the request costs
     /// the miner, so it is done at most once each [`WISH_MS`](crate::limits::WISH_MS); in between, the
     /// difficulty comes with the next job or the next check of all sessions.
-    pub(crate) fn send_wished_difficulty(&mut self, session: &mut Session) {
-        if session.has_job() && session.may_have_its_wish(self.now) {
+    pub(crate) fn send_requested_difficulty(&mut self, session: &mut Session) {
+        if session.has_job() && session.may_take_requested_difficulty(self.now) {
             self.send_changed_difficulty(session);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::accounting::ledger::Tally;
 use crate::accounts::User;
 use crate::limits::WORKERS_LISTED_MAX;
-use crate::occupancy::Door;
+use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::units::Now;
 
@@ -32,7 +32,7 @@ impl Pool {
             no_job: self.no_template.clone(),
             hashrate: self.shared.rate.hashes_per_s(now.ms),
             sent: self.sent(),
-            door: Door::default(),
+            door: Occupancy::default(),
             refused_banned: self.shared.counts.refused_banned,
             bans: self.bans.list(now).len(),
             refused_logins: self.shared.refusals.counts(),
@@ -60,7 +60,7 @@ impl Pool {
 
     /// The name of every connected worker, of one account or of all, each once. Names are borrowed,
     /// because there may be many.
-    fn worker_names<'a>(&'a self, account: Option<&str>) -> impl Iterator<Item = Name<'a>> {
+    fn worker_names<'a>(&'a self, account: Option<&str>) -> impl Iterator<Item = WorkerName<'a>> {
         let users = self.sessions.iter().flat_map(|session| &session.users);
         let names = users.map(|one| name_of(&one.user));
         let names: HashSet<_> = names
@@ -70,7 +70,7 @@ impl Pool {
     }
 
     /// The status of these workers.
-    fn worker_infos(&self, now: Now, listed: &BTreeSet<Name<'_>>) -> Vec<WorkerInfo> {
+    fn worker_infos(&self, now: Now, listed: &BTreeSet<WorkerName<'_>>) -> Vec<WorkerInfo> {
         let mut workers = BTreeMap::new();
         for session in self.sessions.iter() {
             for one in &session.users {
@@ -103,8 +103,8 @@ impl Pool {
 }
 
 /// Account and worker.
-type Name<'a> = (&'a str, &'a str);
+type WorkerName<'a> = (&'a str, &'a str);
 
-fn name_of(user: &User) -> Name<'_> {
+fn name_of(user: &User) -> WorkerName<'_> {
     (&user.account, user.worker.as_deref().unwrap_or_default())
 }

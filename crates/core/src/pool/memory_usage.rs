@@ -13,7 +13,7 @@ use crate::pool::Pool;
 
 /// A count and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
+pub struct MemoryUse {
     /// Name of the kept things. For things kept by each connection or job, the count is the largest of
     /// one of them.
     pub what: &'static str,
@@ -23,20 +23,20 @@ pub struct Size {
     pub limit: usize,
 }
 
-fn size(what: &'static str, count: usize, limit: usize) -> Size {
-    Size { what, count, limit }
+fn size(what: &'static str, count: usize, limit: usize) -> MemoryUse {
+    MemoryUse { what, count, limit }
 }
 
 impl Pool {
     /// Counts everything that the pool keeps; visits each session. The text of a connection may exceed
     /// its limit by the bytes of one read (`read_bytes`) and of one reply (`reply_bytes`).
-    pub fn sizes(&self, read_bytes: usize, reply_bytes: usize) -> Vec<Size> {
+    pub fn sizes(&self, read_bytes: usize, reply_bytes: usize) -> Vec<MemoryUse> {
         let shared = &self.shared;
         let sessions = self.sessions.iter().count();
         let (dealt, hints) = shared.extra_nonces.sizes();
         let (waiting, offered) = shared.found.sizes();
-        let questions = shared.questions.count();
-        let (queued, asked) = shared.turns.sizes();
+        let password_tasks = shared.password_tasks.count();
+        let (queued, asked) = shared.password_queue.sizes();
         let line_bytes_max = LINE_BYTES_MAX + read_bytes;
         let reply_bytes_max = PENDING_REPLY_BYTES_MAX + reply_bytes;
         let mut sizes = vec![
@@ -44,17 +44,17 @@ impl Pool {
             size("hints", hints, shared.config.hints_max),
             size("found blocks", waiting, FOUND_BLOCKS_MAX),
             size("offered blocks", offered, OFFERED_HASHES_MAX),
-            size("questions", questions, sessions + QUESTIONS_ASKED_MAX),
+            size("questions", password_tasks, sessions + QUESTIONS_ASKED_MAX),
             size("queued questions", queued, sessions),
             size("asked questions", asked, QUESTIONS_ASKED_MAX),
-            size("askers", shared.questions.askers(), sessions),
+            size("askers", shared.password_tasks.askers(), sessions),
             size("shares that wait", shared.ledger.len(), SHARES_WAITING_MAX),
             size(
                 "names without a share beyond those of each connection",
                 shared.names_unproven,
                 NAMES_UNPROVEN_ALL_MAX,
             ),
-            size("ends", shared.ends.len(), CLOSING_LATER_MAX),
+            size("ends", shared.delayed_closes.len(), CLOSING_LATER_MAX),
             size(
                 "tallies",
                 self.tallies.len(),

@@ -32,34 +32,34 @@ use std::sync::Arc;
 
 use crate::accounts::ban::{Bans, Guesses, network_of};
 use crate::accounts::password::{StoredPassword, hash256};
-use crate::accounts::refused_logins::Refusals;
+use crate::accounts::refused_logins::RefusedLogins;
 use crate::accounts::{ADMIN, Accounts};
 use crate::chain::block::{FoundBlock, Reach, Solution, Verdict};
 use crate::chain::template::Template;
 use crate::event::{Action, Actions, Arrival, ArrivalKind, CloseHow, Event, Level, Listening};
 use crate::job::Jobs;
-use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, ROUND_MS};
+use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, SWEEP_MS};
 use crate::log_limit::LogLimit;
 use crate::order::NewUser;
-use crate::pool::authorize::{Asker, Questions};
+use crate::pool::authorize::{Asker, PasswordTasks};
 use crate::pool::clock_skew::{CLOCK_BEHIND, is_ahead_of_clock};
-use crate::pool::delayed_close::Ends;
-use crate::pool::dispatch::Desk;
+use crate::pool::delayed_close::DelayedCloses;
+use crate::pool::dispatch::RequestContext;
 use crate::pool::drain::Drain;
 use crate::pool::found_blocks::FoundBlocks;
-use crate::pool::password_queue::Turns;
-use crate::pool::pending_shares::Ledger;
-use crate::pool::status::Counts;
+use crate::pool::password_queue::PasswordQueue;
+use crate::pool::pending_shares::PendingShares;
+use crate::pool::status::PoolCounts;
 use crate::pool::worker_stats::Tallies;
 use crate::session::difficulty::Urgency;
 use crate::session::extra_nonce::ExtraNonces;
-use crate::session::pending_replies::Fate;
+use crate::session::pending_replies::Durability;
 use crate::session::rate::Rate;
 use crate::session::{Session, Sessions};
 use crate::units::{ConnId, Hash, Height, Now, Seq};
 
 /// The state that all sessions share.
-pub(crate) struct Shared {
+pub(crate) struct PoolShared {
     pub config: PoolConfig,
     pub accounts: Accounts,
     pub jobs: Jobs,
@@ -71,26 +71,26 @@ pub(crate) struct Shared {
     pub is_leaving: bool,
     /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
-    pub ledger: Ledger,
+    pub ledger: PendingShares,
     /// Connections to close at the end of the event.
     pub closing: Vec<(ConnId, CloseHow)>,
-    pub ends: Ends,
+    pub delayed_closes: DelayedCloses,
     /// Time since which there is no job; `None` while there is one.
     jobless_since_ms: Option<u64>,
     /// Rate limit of log lines that strangers cause.
     pub log_limit: LogLimit,
     /// Count of names without an accepted share, beyond those that every connection may have.
     pub names_unproven: usize,
-    pub questions: Questions,
-    pub turns: Turns,
+    pub password_tasks: PasswordTasks,
+    pub password_queue: PasswordQueue,
     pub guesses: Guesses,
-    pub refusals: Refusals,
+    pub refusals: RefusedLogins,
     /// Users that an admin on the wire has asked to add in this event.
     pub wanted_users: Vec<(Asker, NewUser)>,
     /// Addresses of connections that were dropped for misbehaviour in this event.
     pub dropped: Vec<IpAddr>,
     /// Counters for status reports, see `status`.
-    pub counts: Counts,
+    pub counts: PoolCounts,
     pub rate: Rate,
     pub found: FoundBlocks,
     pub last_block: Option<(Height, Hash)>,
@@ -98,7 +98,7 @@ pub(crate) struct Shared {
 
 /// The mining pool of one server.
 pub struct Pool {
-    pub(crate) shared: Shared,
+    pub(crate) shared: PoolShared,
     pub(crate) sessions: Sessions,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
@@ -108,7 +108,7 @@ pub struct Pool {
     pub(crate) no_template: Option<String>,
     /// Time at which the newest template came.
     pub(crate) job_at_ms: u64,
-    next_round_ms: u64,
+    next_sweep_ms: u64,
     /// Unix time of the last tick, in seconds.
     pub(crate) clock_s: u64,
 }
@@ -131,7 +131,7 @@ impl Pool {
             accounts.insert(ADMIN, password);
         }
         Self {
-            shared: Shared {
+            shared: PoolShared {
                 accounts,
                 jobs: Jobs::new(config.boot, config.shares_remembered_max),
                 extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
@@ -139,19 +139,19 @@ impl Pool {
                 is_listening: true,
                 is_leaving: false,
                 wants_fresh_job: false,
-                ledger: Ledger::new(recorded),
+                ledger: PendingShares::new(recorded),
                 closing: Vec::new(),
-                ends: Ends::default(),
+                delayed_closes: DelayedCloses::default(),
                 jobless_since_ms: Some(now.ms),
                 log_limit: LogLimit::default(),
                 names_unproven: 0,
-                questions: Questions::new(config.boot.nonce),
-                turns: Turns::default(),
+                password_tasks: PasswordTasks::new(config.boot.nonce),
+                password_queue: PasswordQueue::default(),
                 guesses: Guesses::default(),
-                refusals: Refusals::default(),
+                refusals: RefusedLogins::default(),
                 wanted_users: Vec::new(),
                 dropped: Vec::new(),
-                counts: Counts::default(),
+                counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),
                 found: FoundBlocks::default(),
                 last_block: None,
@@ -164,7 +164,7 @@ impl Pool {
             port: Listening::On,
             no_template: None,
             job_at_ms: now.ms,
-            next_round_ms: now.ms + ROUND_MS,
+            next_sweep_ms: now.ms + SWEEP_MS,
             clock_s: now.unix_s,
         }
     }
@@ -198,7 +198,7 @@ impl Pool {
             Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
             Event::Received(conn, bytes) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
-                    Desk {
+                    RequestContext {
                         shared: &mut self.shared,
                         now,
                         out,
@@ -208,9 +208,9 @@ impl Pool {
             }
             Event::Finished(conn) => self.handle_finished(conn),
             Event::Closed(conn) => self.forget(now, conn, out),
-            Event::Durable(seq) => self.handle_settled(now, seq, Fate::Durable, out),
-            Event::NotDurable(seq) => self.handle_settled(now, seq, Fate::GivenUp, out),
-            Event::Ledger(state) => self.shared.ledger.become_so(state),
+            Event::Durable(seq) => self.handle_settled(now, seq, Durability::Durable, out),
+            Event::NotDurable(seq) => self.handle_settled(now, seq, Durability::GivenUp, out),
+            Event::Ledger(state) => self.shared.ledger.set_state(state),
             Event::PasswordChecked(ticket, right) => self.handle_password(now, ticket, right, out),
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Users(changes) => self.handle_users(changes, out),
@@ -365,7 +365,7 @@ impl Pool {
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
         self.shared.tell_what_was_left_out(now, out);
-        while let Some(conn) = self.shared.ends.next(now.ms) {
+        while let Some(conn) = self.shared.delayed_closes.next(now.ms) {
             self.shared.closing.push((conn, CloseHow::Reset));
         }
         if let Some(since) = self.shared.jobless_since_ms
@@ -381,26 +381,26 @@ impl Pool {
             }
         }
         self.move_away(now, out);
-        self.look_at_clock(now, out);
-        if now.ms >= self.next_round_ms {
-            self.next_round_ms = now.ms + ROUND_MS;
-            self.go_round(now, out);
+        self.check_clock(now, out);
+        if now.ms >= self.next_sweep_ms {
+            self.next_sweep_ms = now.ms + SWEEP_MS;
+            self.sweep_sessions(now, out);
         }
     }
 
-    /// Checks each session for silence on either side, every [`ROUND_MS`].
-    fn go_round(&mut self, now: Now, out: &mut Actions) {
+    /// Checks each session for silence on either side, every [`SWEEP_MS`].
+    fn sweep_sessions(&mut self, now: Now, out: &mut Actions) {
         for session in self.sessions.iter_mut() {
             if session.is_ready() {
                 session.keep_alive(KEEPALIVE_MS, now, out);
-                let is_silent = session.look_for_silence(now) == Urgency::Now;
-                if session.takes_wish(now) || is_silent {
-                    let mut desk = Desk {
+                let is_silent = session.check_silence(now) == Urgency::Now;
+                if session.takes_requested_difficulty(now) || is_silent {
+                    let mut context = RequestContext {
                         shared: &mut self.shared,
                         now,
                         out,
                     };
-                    desk.send_changed_difficulty(session);
+                    context.send_changed_difficulty(session);
                 }
             } else if session.is_overdue(now) {
                 self.shared.closing.push((session.conn, CloseHow::Reset));
@@ -436,15 +436,15 @@ impl Pool {
         self.shared.counts.probes -= u64::from(session.proxied.is_some());
         self.shared.names_unproven -= session.unproven_beyond;
         self.tallies.keep(&mut session, out);
-        self.shared.forget_question(conn);
+        self.shared.forget_password_task(conn);
         if let Some(extra_nonce1) = session.extra_nonce1 {
-            let difficulty = session.pace.to_resume();
+            let difficulty = session.difficulty_policy.to_resume();
             self.shared.extra_nonces.free(extra_nonce1, difficulty, now);
         }
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// True if there is a job and its parent is the tip.
     pub(crate) fn has_live_job(&self) -> bool {
         let newest = self.jobs.newest();
@@ -454,7 +454,7 @@ impl Shared {
     /// Resets a connection after [`CLOSE_DELAY_MS`](crate::limits::CLOSE_DELAY_MS), because some miners
     /// reconnect at once.
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
-        let oldest = self.ends.add(conn, now.ms);
+        let oldest = self.delayed_closes.add(conn, now.ms);
         self.closing
             .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
     }

@@ -1,10 +1,10 @@
 //! Limits of names without an accepted share: such a name has cost its sender nothing.
 
 use crate::limits::{NAMES_UNPROVEN_ALL_MAX, NAMES_UNPROVEN_MAX};
-use crate::pool::Shared;
+use crate::pool::PoolShared;
 use crate::session::Session;
 
-impl Shared {
+impl PoolShared {
     /// True if the connection may have another name.
     pub(crate) fn has_room_for_name(&self, session: &Session) -> bool {
         unproven(session) < NAMES_UNPROVEN_MAX || self.names_unproven < NAMES_UNPROVEN_ALL_MAX

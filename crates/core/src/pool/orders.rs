@@ -4,7 +4,7 @@
 //! An order is answered once its change is durable. A disabled user keeps its credit and its password;
 //! its connections end at once.
 
-use crate::order::{Answer, Change, NewUser, Order, OrderId, Owner, Refusal};
+use crate::order::{OrderOutcome, UserEdit, NewUser, Order, OrderId, Owner, OrderRefusal};
 use std::net::IpAddr;
 
 use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};
@@ -13,7 +13,7 @@ use crate::chain::address::Address;
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
 use crate::pool::authorize::Writer;
-use crate::pool::{Pool, Shared};
+use crate::pool::{Pool, PoolShared};
 use crate::session::Authorized;
 use crate::session::difficulty::split_password;
 use crate::units::Now;
@@ -25,32 +25,32 @@ impl Pool {
             Order::SetPassword { name, password } => {
                 self.shared.order_password(id, name, password, out)
             }
-            Order::DisableUser(name) => self.shared.order_state(id, name, Change::Disabled, out),
-            Order::EnableUser(name) => self.shared.order_state(id, name, Change::Enabled, out),
+            Order::DisableUser(name) => self.shared.order_state(id, name, UserEdit::Disabled, out),
+            Order::EnableUser(name) => self.shared.order_state(id, name, UserEdit::Enabled, out),
             Order::Ban {
                 address,
                 duration_s,
                 reason,
             } => self.ban(now, id, address, duration_s, reason, out),
             Order::Unban(address) => self.unban(now, id, address, out),
-            Order::ListBans => Ok(Some(Answer::Bans(self.bans.list(now)))),
-            Order::Info => Ok(Some(Answer::Info(Box::new(self.info(now))))),
+            Order::ListBans => Ok(Some(OrderOutcome::Bans(self.bans.list(now)))),
+            Order::Info => Ok(Some(OrderOutcome::Info(Box::new(self.info(now))))),
             Order::ListWorkers {
                 account,
                 count,
                 from,
             } => {
                 let (workers, total) = self.list_workers(now, account.as_deref(), count, from);
-                Ok(Some(Answer::Workers(workers, total)))
+                Ok(Some(OrderOutcome::Workers(workers, total)))
             }
-            Order::Drain { over_s } if over_s > DRAIN_S_MAX => Err(Refusal::DrainTooLong),
+            Order::Drain { over_s } if over_s > DRAIN_S_MAX => Err(OrderRefusal::DrainTooLong),
             Order::Drain { over_s } => {
                 self.drain(now, over_s, out);
-                Ok(Some(Answer::Done))
+                Ok(Some(OrderOutcome::Done))
             }
             Order::Undrain => {
                 self.undrain(out);
-                Ok(Some(Answer::Done))
+                Ok(Some(OrderOutcome::Done))
             }
         };
         match answer {
@@ -61,12 +61,12 @@ impl Pool {
     }
 
     /// Logs a change of a user that was written, and closes the connections of a disabled one.
-    pub(crate) fn user_changed(&mut self, name: &str, change: Change, out: &mut Actions) {
+    pub(crate) fn user_changed(&mut self, name: &str, change: UserEdit, out: &mut Actions) {
         let text = match change {
-            Change::Added => format!("user {name:?} is added"),
-            Change::Password => format!("user {name:?} has another password"),
-            Change::Enabled => format!("user {name:?} is enabled"),
-            Change::Disabled => {
+            UserEdit::Added => format!("user {name:?} is added"),
+            UserEdit::Password => format!("user {name:?} has another password"),
+            UserEdit::Enabled => format!("user {name:?} is enabled"),
+            UserEdit::Disabled => {
                 let ended = self.send_away(name);
                 format!("user {name:?} is disabled; connections closed: {ended}")
             }
@@ -102,9 +102,9 @@ impl Pool {
         duration_s: Option<u64>,
         reason: String,
         out: &mut Actions,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         if reason.len() > BAN_REASON_BYTES_MAX || reason.chars().any(char::is_control) {
-            return Err(Refusal::InvalidReason);
+            return Err(OrderRefusal::InvalidReason);
         }
         let network = network_of(address);
         let lasts = duration_s.map_or("until it is unbanned".to_owned(), |s| format!("for {s} s"));
@@ -117,7 +117,7 @@ impl Pool {
             by: BannedBy::Operator,
         };
         if !self.bans.ban(ban.clone(), now) {
-            return Err(Refusal::TooManyBans);
+            return Err(OrderRefusal::TooManyBans);
         }
         self.shut_out(|banned| banned == network);
         out.log(Level::Info, text);
@@ -132,9 +132,9 @@ impl Pool {
         id: OrderId,
         address: IpAddr,
         out: &mut Actions,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         if !self.bans.unban(address, now) {
-            return Err(Refusal::NotBanned);
+            return Err(OrderRefusal::NotBanned);
         }
         let network = network_of(address);
         out.log(Level::Info, format!("taking {network} again, as ordered"));
@@ -153,24 +153,24 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolShared {
     fn order_user(
         &mut self,
         id: OrderId,
         mut user: NewUser,
         out: &mut Actions,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         self.check_name(&user.name)?;
         check_password(&user.password)?;
         if self.accounts.contains(&user.name) {
-            return Err(Refusal::UserExists);
+            return Err(OrderRefusal::UserExists);
         }
         if let Some(address) = &mut user.address {
             let network = self.config.network;
             let payable = Address::parse_payable(address, network);
-            *address = payable.ok_or(Refusal::InvalidAddress)?.encode(network);
+            *address = payable.ok_or(OrderRefusal::InvalidAddress)?.encode(network);
         }
-        self.write_user(user, Writer::Operator(id, Change::Added), out);
+        self.write_user(user, Writer::Operator(id, UserEdit::Added), out);
         Ok(None)
     }
 
@@ -180,10 +180,10 @@ impl Shared {
         name: String,
         password: String,
         out: &mut Actions,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         self.check_name(&name)?;
         check_password(&password)?;
-        let old = self.accounts.password(&name).ok_or(Refusal::NoSuchUser)?;
+        let old = self.accounts.password(&name).ok_or(OrderRefusal::NoSuchUser)?;
         let user = NewUser {
             is_locked: old.is_locked(),
             owner: Owner::Overruled,
@@ -191,7 +191,7 @@ impl Shared {
             password,
             address: None,
         };
-        self.write_user(user, Writer::Operator(id, Change::Password), out);
+        self.write_user(user, Writer::Operator(id, UserEdit::Password), out);
         Ok(None)
     }
 
@@ -199,33 +199,33 @@ impl Shared {
         &mut self,
         id: OrderId,
         name: String,
-        change: Change,
+        change: UserEdit,
         out: &mut Actions,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         self.check_name(&name)?;
-        let old = self.accounts.password(&name).ok_or(Refusal::NoSuchUser)?;
+        let old = self.accounts.password(&name).ok_or(OrderRefusal::NoSuchUser)?;
         let new = match change {
-            Change::Disabled => old.clone().locked(),
+            UserEdit::Disabled => old.clone().locked(),
             _ => old.clone().unlocked(),
         };
         if new == *old {
-            return Ok(Some(Answer::Done));
+            return Ok(Some(OrderOutcome::Done));
         }
-        let ticket = (self.questions).ask_write(name.clone(), None, Writer::Operator(id, change));
+        let ticket = (self.password_tasks).ask_write(name.clone(), None, Writer::Operator(id, change));
         out.push(Action::KeepUser(ticket, name, new));
         Ok(None)
     }
 
     /// Checks that a user of this name may be written now.
-    fn check_name(&self, name: &str) -> Result<(), Refusal> {
+    fn check_name(&self, name: &str) -> Result<(), OrderRefusal> {
         if clean_name(name).as_deref() != Some(name) {
-            return Err(Refusal::InvalidName);
+            return Err(OrderRefusal::InvalidName);
         }
         if name == ADMIN && self.config.admin_password.is_some() {
-            return Err(Refusal::AdminIsOption);
+            return Err(OrderRefusal::AdminIsOption);
         }
-        if self.questions.is_writing(name) {
-            return Err(Refusal::UserBusy);
+        if self.password_tasks.is_writing(name) {
+            return Err(OrderRefusal::UserBusy);
         }
         Ok(())
     }
@@ -233,9 +233,9 @@ impl Shared {
 
 /// Checks that a password can be used on the wire: without control characters, and not ending in a
 /// difficulty request, which would be split off at a login.
-fn check_password(password: &str) -> Result<(), Refusal> {
+fn check_password(password: &str) -> Result<(), OrderRefusal> {
     let is_one = (1..=PASSWORD_BYTES_MAX).contains(&password.len())
         && !password.chars().any(char::is_control)
         && split_password(password).1.is_none();
-    is_one.then_some(()).ok_or(Refusal::InvalidPassword)
+    is_one.then_some(()).ok_or(OrderRefusal::InvalidPassword)
 }

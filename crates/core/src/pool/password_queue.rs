@@ -9,11 +9,11 @@ use crate::accounts::ban::network_of;
 use crate::accounts::password::StoredPassword;
 use crate::event::{Action, Actions, Ticket};
 use crate::limits::QUESTIONS_ASKED_MAX;
-use crate::pool::Shared;
+use crate::pool::PoolShared;
 use crate::units::ConnId;
 
 /// A password that was not handed to the hasher yet.
-struct Waiting {
+struct QueuedPassword {
     address: IpAddr,
     stored: StoredPassword,
     password: String,
@@ -21,10 +21,10 @@ struct Waiting {
 
 /// The queue, and the checks handed out.
 #[derive(Default)]
-pub(crate) struct Turns {
+pub(crate) struct PasswordQueue {
     /// The check that each connection waits for.
     asking: HashMap<ConnId, Ticket>,
-    waiting: HashMap<Ticket, Waiting>,
+    waiting: HashMap<Ticket, QueuedPassword>,
     /// Tickets in the queue, oldest first, by address.
     queues: BTreeMap<IpAddr, BTreeSet<Ticket>>,
     /// The address served last.
@@ -33,7 +33,7 @@ pub(crate) struct Turns {
     asked: HashSet<Ticket>,
 }
 
-impl Turns {
+impl PasswordQueue {
     /// Notes that a connection waits for a check.
     pub(crate) fn wait(&mut self, conn: ConnId, ticket: Ticket) {
         self.asking.insert(conn, ticket);
@@ -55,7 +55,7 @@ impl Turns {
     ) {
         let address = network_of(address);
         self.queues.entry(address).or_default().insert(ticket);
-        let waiting = Waiting {
+        let waiting = QueuedPassword {
             address,
             stored,
             password: password.to_owned(),
@@ -101,7 +101,7 @@ impl Turns {
         tickets.first().copied()
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+    fn take(&mut self, ticket: Ticket) -> Option<QueuedPassword> {
         let waiting = self.waiting.remove(&ticket)?;
         if let Some(queue) = self.queues.get_mut(&waiting.address) {
             queue.remove(&ticket);
@@ -113,14 +113,14 @@ impl Turns {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// Drops the password check of a closed connection, unless others wait for it too.
-    pub(crate) fn forget_question(&mut self, conn: ConnId) {
-        if let Some(ticket) = self.turns.leave(conn)
-            && self.questions.leave(ticket, conn)
-            && self.turns.cancel(ticket)
+    pub(crate) fn forget_password_task(&mut self, conn: ConnId) {
+        if let Some(ticket) = self.password_queue.leave(conn)
+            && self.password_tasks.leave(ticket, conn)
+            && self.password_queue.cancel(ticket)
         {
-            self.questions.take(ticket);
+            self.password_tasks.take(ticket);
         }
     }
 }
@@ -131,10 +131,10 @@ mod tests {
 
     const NONE: [Ticket; 0] = [];
 
-    fn add(turns: &mut Turns, ticket: Ticket, host: u8) -> Vec<Ticket> {
+    fn add(password_queue: &mut PasswordQueue, ticket: Ticket, host: u8) -> Vec<Ticket> {
         let mut out = Actions::default();
         let stored = StoredPassword::Argon2id(String::new());
-        turns.add(ticket, [10, 0, 0, host].into(), stored, "x", &mut out);
+        password_queue.add(ticket, [10, 0, 0, host].into(), stored, "x", &mut out);
         asked(&out)
     }
 
@@ -146,48 +146,48 @@ mod tests {
         out.list().iter().map(ticket).collect()
     }
 
-    fn answer(turns: &mut Turns, ticket: Ticket) -> Vec<Ticket> {
+    fn answer(password_queue: &mut PasswordQueue, ticket: Ticket) -> Vec<Ticket> {
         let mut out = Actions::default();
-        turns.answered(ticket, &mut out);
+        password_queue.answered(ticket, &mut out);
         asked(&out)
     }
 
     #[test]
     fn addresses_take_turns() {
-        let mut turns = Turns::default();
+        let mut password_queue = PasswordQueue::default();
         let many = QUESTIONS_ASKED_MAX as Ticket;
         for ticket in 0..many {
-            assert_eq!(add(&mut turns, ticket, 1), [ticket]);
+            assert_eq!(add(&mut password_queue, ticket, 1), [ticket]);
         }
         for ticket in many..many + 100 {
-            assert_eq!(add(&mut turns, ticket, 1), NONE);
+            assert_eq!(add(&mut password_queue, ticket, 1), NONE);
         }
-        assert_eq!(add(&mut turns, 900, 2), NONE);
-        assert_eq!(add(&mut turns, 901, 2), NONE);
-        assert_eq!(add(&mut turns, 902, 3), NONE);
-        assert_eq!(answer(&mut turns, 0), [900]);
-        assert_eq!(answer(&mut turns, 1), [902]);
-        assert_eq!(answer(&mut turns, 2), [many]);
-        assert_eq!(answer(&mut turns, 3), [901]);
-        assert_eq!(answer(&mut turns, 4), [many + 1]);
+        assert_eq!(add(&mut password_queue, 900, 2), NONE);
+        assert_eq!(add(&mut password_queue, 901, 2), NONE);
+        assert_eq!(add(&mut password_queue, 902, 3), NONE);
+        assert_eq!(answer(&mut password_queue, 0), [900]);
+        assert_eq!(answer(&mut password_queue, 1), [902]);
+        assert_eq!(answer(&mut password_queue, 2), [many]);
+        assert_eq!(answer(&mut password_queue, 3), [901]);
+        assert_eq!(answer(&mut password_queue, 4), [many + 1]);
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_asked() {
-        let mut turns = Turns::default();
+        let mut password_queue = PasswordQueue::default();
         let many = QUESTIONS_ASKED_MAX as Ticket;
         for ticket in 0..many + 100 {
-            add(&mut turns, ticket, 1);
+            add(&mut password_queue, ticket, 1);
         }
         for ticket in 0..many + 99 {
-            assert_eq!(turns.cancel(ticket), ticket >= many);
+            assert_eq!(password_queue.cancel(ticket), ticket >= many);
         }
-        assert_eq!(turns.sizes(), (1, QUESTIONS_ASKED_MAX));
-        assert_eq!(answer(&mut turns, 0), [many + 99]);
-        assert_eq!(answer(&mut turns, 0), NONE, "an answer counts once");
+        assert_eq!(password_queue.sizes(), (1, QUESTIONS_ASKED_MAX));
+        assert_eq!(answer(&mut password_queue, 0), [many + 99]);
+        assert_eq!(answer(&mut password_queue, 0), NONE, "an answer counts once");
         for ticket in 1..many + 100 {
-            assert_eq!(answer(&mut turns, ticket), NONE);
+            assert_eq!(answer(&mut password_queue, ticket), NONE);
         }
-        assert_eq!(turns.sizes(), (0, 0));
+        assert_eq!(password_queue.sizes(), (0, 0));
     }
 }

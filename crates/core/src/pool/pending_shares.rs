@@ -10,26 +10,26 @@ use std::collections::VecDeque;
 use crate::event::{Actions, CloseHow, LedgerState};
 use crate::limits::SHARES_WAITING_MAX;
 use crate::pool::Pool;
-use crate::pool::dispatch::Desk;
+use crate::pool::dispatch::RequestContext;
 use crate::session::Session;
-use crate::session::pending_replies::Fate;
+use crate::session::pending_replies::Durability;
 use crate::units::{ConnId, Now, Seq};
 
 /// A share that the ledger has not settled. A connection has at most
 /// [`PENDING_REPLIES_MAX`](crate::limits::PENDING_REPLIES_MAX) of them.
-pub(crate) struct Recorded {
+pub(crate) struct PendingShare {
     pub seq: Seq,
     pub conn: ConnId,
 }
 
 /// The shares that wait for the ledger, in order, and the ledger's state.
-pub(crate) struct Ledger {
+pub(crate) struct PendingShares {
     state: LedgerState,
     last: Seq,
-    waiting: VecDeque<Recorded>,
+    waiting: VecDeque<PendingShare>,
 }
 
-impl Ledger {
+impl PendingShares {
     /// Starts with none waiting; shares up to `last` have been recorded before.
     pub(crate) fn new(last: Seq) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Ledger {
     }
 
     /// Sets the state of the ledger.
-    pub(crate) fn become_so(&mut self, state: LedgerState) {
+    pub(crate) fn set_state(&mut self, state: LedgerState) {
         self.state = state;
     }
 
@@ -62,12 +62,12 @@ impl Ledger {
     pub(crate) fn record(&mut self, conn: ConnId) -> Seq {
         self.last = Seq(self.last.0 + 1);
         let seq = self.last;
-        self.waiting.push_back(Recorded { seq, conn });
+        self.waiting.push_back(PendingShare { seq, conn });
         seq
     }
 
     /// Removes the oldest waiting share if it is settled.
-    fn pop(&mut self, settled: Seq) -> Option<Recorded> {
+    fn pop(&mut self, settled: Seq) -> Option<PendingShare> {
         let share = self.waiting.front()?;
         (share.seq <= settled).then(|| self.waiting.pop_front())?
     }
@@ -75,21 +75,21 @@ impl Ledger {
 
 impl Pool {
     /// Releases the replies to the waiting shares up to `settled`, which all have this outcome.
-    pub(crate) fn handle_settled(&mut self, now: Now, settled: Seq, fate: Fate, out: &mut Actions) {
+    pub(crate) fn handle_settled(&mut self, now: Now, settled: Seq, fate: Durability, out: &mut Actions) {
         while let Some(share) = self.shared.ledger.pop(settled) {
             let Some(session) = self.sessions.get_mut(share.conn) else {
                 continue;
             };
-            let mut desk = Desk {
+            let mut context = RequestContext {
                 shared: &mut self.shared,
                 now,
                 out,
             };
-            session.release(settled, fate, now, desk.out);
+            session.release(settled, fate, now, context.out);
             if session.is_paused {
-                desk.receive(session, &[]);
+                context.receive(session, &[]);
             }
-            desk.end_if_finished(session);
+            context.end_if_finished(session);
         }
     }
 
@@ -106,7 +106,7 @@ impl Pool {
     }
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Closes a connection whose peer has closed its sending side and has every reply.
     pub(crate) fn end_if_finished(&mut self, session: &Session) {
         if session.is_finished && session.waits_for_nothing() {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn so_many_shares_wait_and_no_more() {
-        let mut ledger = Ledger::new(Seq(0));
+        let mut ledger = PendingShares::new(Seq(0));
         for _ in 0..SHARES_WAITING_MAX {
             assert_eq!(ledger.state(), LedgerState::Open);
             ledger.record(ConnId(1));

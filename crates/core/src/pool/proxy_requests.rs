@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::accounts::clean_name;
 use crate::accounts::proxy_secret::CHALLENGE_BYTES;
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::pool::Pool;
-use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::dispatch::{Reply, RequestContext};
 use crate::session::Session;
 use crate::session::difficulty::split_password;
 use crate::units::hex;
@@ -32,7 +32,7 @@ impl Pool {
     }
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Handles `hstratum.hello [miners]`, in which the proxy tells how many of this server's miners it
     /// could move elsewhere. The result has the height of the current job, the challenge for proofs on
     /// this connection if proxies are trusted, and whether miners should leave.
@@ -57,7 +57,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let Some(secret) = &self.shared.config.proxy_secret else {
             return Err(Reject::UnknownMethod);
         };
@@ -69,7 +69,7 @@ impl Desk<'_> {
             return Err(Reject::InvalidParams);
         }
         if !secret.check(&self.challenge(session), name, options, proof) {
-            return self.refuse(session, name, Reason::Proof);
+            return self.refuse(session, name, RefusalReason::Proof);
         }
         // The proof shows that another server has admitted it before, not that it may still mine.
         let user = self.shared.accounts.user(name);
@@ -78,8 +78,8 @@ impl Desk<'_> {
             self.note_refused(session, name, why);
             return Err(Reject::UnauthorizedUser);
         }
-        if let (_, Some(wish)) = split_password(&format!(",{options}")) {
-            session.pace.wish(wish, self.now.ms);
+        if let (_, Some(requested)) = split_password(&format!(",{options}")) {
+            session.difficulty_policy.request(requested, self.now.ms);
         }
         self.admit(session, user)
     }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::accounting::ledger::Work;
-use crate::accounts::refused_logins::{Reason, Refused};
+use crate::accounting::ledger::ShareTotals;
+use crate::accounts::refused_logins::{RefusalReason, RefusedAddress};
 use crate::chain::address::Address;
 use crate::event::LedgerState;
 use crate::pool::Pool;
@@ -16,9 +16,9 @@ use crate::wire::message::Reject;
 
 /// Counters since this pool was started.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
+pub struct PoolCounts {
     /// Accepted shares and their difficulty.
-    pub accepted: Work,
+    pub accepted: ShareTotals,
     /// Rejected submits, in the order of [`Reject::ALL`].
     pub rejected: [u64; Reject::ALL.len()],
     /// Connections that have sent their first bytes.
@@ -33,7 +33,7 @@ pub struct Counts {
     pub blocks: u64,
 }
 
-impl Counts {
+impl PoolCounts {
     /// Count of open connections of miners that have sent something.
     pub fn connections(&self) -> u64 {
         self.opened - self.closed - self.probes
@@ -49,7 +49,7 @@ impl Counts {
 
 /// The current job.
 #[derive(Debug, Clone, Copy)]
-pub struct JobView {
+pub struct JobStatus {
     /// The height it mines.
     pub height: Height,
     /// Difficulty of a block.
@@ -62,9 +62,9 @@ pub struct JobView {
 
 /// The status of a pool at one moment.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct PoolStatus {
     /// The newest job, even if it is stale.
-    pub job: Option<JobView>,
+    pub job: Option<JobStatus>,
     /// The address that its coinbase pays.
     pub payee: Option<Address>,
     /// True if its parent is the tip, so that miners may work on it.
@@ -76,20 +76,20 @@ pub struct View {
     /// State of the ledger.
     pub ledger: LedgerState,
     /// The counters.
-    pub counts: Counts,
+    pub counts: PoolCounts,
     /// Estimated hashes per second.
     pub hashrate: f64,
     /// Count of addresses banned by the pool.
     pub banned: usize,
-    /// Refused logins, in the order of [`Reason::ALL`].
-    pub refused_logins: [u64; Reason::ALL.len()],
+    /// Refused logins, in the order of [`RefusalReason::ALL`].
+    pub refused_logins: [u64; RefusalReason::ALL.len()],
     /// The latest refused logins by address, the last one first.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedAddress>,
 }
 
 /// The status of one user on one connection.
 #[derive(Debug, Clone)]
-pub struct WorkerView {
+pub struct WorkerStatus {
     /// The account. Untrusted text.
     pub account: Arc<str>,
     /// The worker; empty if the name has no worker part. Untrusted text.
@@ -108,10 +108,10 @@ pub struct WorkerView {
 
 impl Pool {
     /// The status of the pool. Takes the same time for any number of miners.
-    pub fn view(&self, now: Now) -> View {
+    pub fn status(&self, now: Now) -> PoolStatus {
         let shared = &self.shared;
-        View {
-            job: shared.jobs.newest().map(|job| JobView {
+        PoolStatus {
+            job: shared.jobs.newest().map(|job| JobStatus {
                 height: job.template.height,
                 network_difficulty: job.network_difficulty,
                 transactions: job.template.txids.len(),
@@ -140,7 +140,7 @@ impl Pool {
         now: Now,
         from: usize,
         count: usize,
-        into: &mut Vec<WorkerView>,
+        into: &mut Vec<WorkerStatus>,
     ) -> Option<usize> {
         let enough = into.len() + count;
         for (place, session) in self.sessions.iter_from(from) {
@@ -156,12 +156,12 @@ impl Pool {
 }
 
 /// The status of each user of a connection.
-pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = WorkerView> {
-    session.users.iter().map(move |one| WorkerView {
+pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = WorkerStatus> {
+    session.users.iter().map(move |one| WorkerStatus {
         account: one.user.account.clone(),
         worker: one.user.worker.clone().unwrap_or_default(),
         difficulty: session.announced(),
-        sends_blocks: session.pace.sends_blocks(),
+        sends_blocks: session.difficulty_policy.sends_blocks(),
         hashrate: one.rate.hashes_per_s(now.ms),
         last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
         connected_ms: now.ms - session.connected_at_ms,
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_reject_has_its_counter() {
-        let mut counts = Counts::default();
+        let mut counts = PoolCounts::default();
         for (place, reject) in Reject::ALL.into_iter().enumerate() {
             counts.count(Err(reject));
             assert_eq!(counts.rejected[place], 1, "{}", reject.text());

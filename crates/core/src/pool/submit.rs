@@ -11,7 +11,7 @@ use crate::event::{Action, LedgerState};
 use crate::job::share::{self, Parent};
 use crate::job::{Job, JobNumber, Jobs, share_key};
 use crate::limits::{SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED};
-use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::dispatch::{Reply, RequestContext};
 use crate::pool::worker_stats;
 use crate::session::Session;
 use crate::session::difficulty::Urgency;
@@ -30,7 +30,7 @@ struct Claim {
     key: u128,
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     pub(crate) fn handle_submit(
         &mut self,
         session: &mut Session,
@@ -122,8 +122,8 @@ impl Desk<'_> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
         let state = self.shared.ledger.state();
         let conn = session.conn;
-        let pace = &session.pace;
-        let told = pace.sends_blocks().then(|| pace.told(claim.difficulty));
+        let difficulty_policy = &session.difficulty_policy;
+        let told = difficulty_policy.sends_blocks().then(|| difficulty_policy.told(claim.difficulty));
         let job = self
             .find_job(session, claim.job)
             .ok_or(Reject::JobNotFound)?;
@@ -180,7 +180,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         if session.extra_nonce1.is_none() {
             return Err(Reject::NotSubscribed);
         }
@@ -190,7 +190,7 @@ impl Desk<'_> {
         };
         let number = self.shared.jobs.number(id).ok_or(Reject::JobNotFound)?;
         let job = self.find_job(session, number).ok_or(Reject::JobNotFound)?;
-        Ok(Answer::Json(Jobs::transactions_json(&job.template)))
+        Ok(Reply::Json(Jobs::transactions_json(&job.template)))
     }
 }
 

@@ -1,19 +1,19 @@
 //! Difficulty requests by method: `mining.suggest_difficulty`, `mining.suggest_target`, and
 //! `mining.configure`.
 
-use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::dispatch::{Reply, RequestContext};
 use crate::session::Session;
-use crate::session::difficulty::Wish;
+use crate::session::difficulty::RequestedDifficulty;
 use crate::units::{Difficulty, Hash, Target};
 use crate::wire::message::{Reject, Request};
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Handles `mining.suggest_difficulty [d]`.
     pub(crate) fn suggest_difficulty(
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let difficulty = request.number()?;
         self.suggest(session, Difficulty::new(difficulty))
     }
@@ -23,7 +23,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let params = request.texts()?;
         let target = params
             .first()
@@ -39,11 +39,11 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         difficulty: Option<Difficulty>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let difficulty = difficulty.ok_or(Reject::InvalidParams)?;
-        session.pace.wish(Wish::Start(difficulty), self.now.ms);
-        self.send_wished_difficulty(session);
-        Ok(Answer::True)
+        session.difficulty_policy.request(RequestedDifficulty::Start(difficulty), self.now.ms);
+        self.send_requested_difficulty(session);
+        Ok(Reply::True)
     }
 
     /// Handles `mining.configure [[extension, …], {…}]`. Only `minimum-difficulty` is supported; all
@@ -52,7 +52,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         let (extensions, values) = request.extensions()?;
         let mut answers = serde_json::Map::new();
         for extension in extensions {
@@ -62,11 +62,11 @@ impl Desk<'_> {
                 .and_then(Difficulty::new)
                 .filter(|_| extension == "minimum-difficulty");
             if let Some(least) = least {
-                session.pace.at_least(least);
-                self.send_wished_difficulty(session);
+                session.difficulty_policy.at_least(least);
+                self.send_requested_difficulty(session);
             }
             answers.insert(extension, least.is_some().into());
         }
-        Ok(Answer::Json(serde_json::Value::from(answers).to_string()))
+        Ok(Reply::Json(serde_json::Value::from(answers).to_string()))
     }
 }

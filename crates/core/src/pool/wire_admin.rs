@@ -4,7 +4,7 @@
 //! name belongs to the one it pays, so an admin on the wire cannot add it as a user.
 
 use crate::accounts::ban::network_of;
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login};
 use crate::chain::address::Address;
 use crate::event::{Actions, Level};
@@ -12,7 +12,7 @@ use crate::limits::SCORE_BAD_ADMIN;
 use crate::order::{NewUser, Owner};
 use crate::pool::Pool;
 use crate::pool::authorize::{Asker, Writer, name_and_password};
-use crate::pool::dispatch::{Answer, Desk};
+use crate::pool::dispatch::{Reply, RequestContext};
 use crate::session::Session;
 use crate::session::difficulty::split_password;
 use crate::units::Now;
@@ -39,34 +39,34 @@ impl Pool {
             if let Some(session) = self.sessions.get_mut(asker.conn) {
                 let shared = &mut self.shared;
                 let refused = Err(Reject::UserExists);
-                Desk { shared, now, out }.answered(session, asker.id.as_deref(), refused);
+                RequestContext { shared, now, out }.answered(session, asker.id.as_deref(), refused);
             }
         }
     }
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Handles `mining.authorize_admin [password]`.
     pub(crate) fn authorize_admin(
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         session.has_asked_for_admin = true;
         let params = request.texts();
         let Ok([Some(password), ..]) = params.as_deref() else {
-            self.note_refused(session, "", Reason::Malformed);
+            self.note_refused(session, "", RefusalReason::Malformed);
             return Err(Reject::InvalidParams);
         };
         let why = if self.shared.config.admin_password.is_none() {
-            Reason::NoAdmin
+            RefusalReason::NoAdmin
         } else if !self.shared.guesses.may_guess(session.address, self.now.ms) {
-            Reason::Guesses
+            RefusalReason::Guesses
         } else if matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_)) {
             session.is_admin = true;
-            return Ok(Answer::True);
+            return Ok(Reply::True);
         } else {
-            Reason::AdminPassword
+            RefusalReason::AdminPassword
         };
         self.note_refused(session, ADMIN, why);
         self.count_guess(session);
@@ -92,7 +92,7 @@ impl Desk<'_> {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
-    ) -> Result<Answer, Reject> {
+    ) -> Result<Reply, Reject> {
         if !session.is_admin {
             return Err(Reject::OnlyAdmin);
         }
@@ -104,7 +104,7 @@ impl Desk<'_> {
         }
         let address = self.payout_address(&params)?;
         if self.shared.accounts.contains(&name)
-            || self.shared.questions.is_writing(&name)
+            || self.shared.password_tasks.is_writing(&name)
             || self.has_owner(&name)
         {
             return Err(Reject::UserExists);
@@ -122,7 +122,7 @@ impl Desk<'_> {
             owner: Owner::Spared,
         };
         self.shared.wanted_users.push((asker, user));
-        Ok(Answer::Later)
+        Ok(Reply::Later)
     }
 
     /// True if a name that is no user is an address, and so belongs to the one it pays. The operator may

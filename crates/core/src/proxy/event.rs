@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::accounts::proxy_secret::ProxySecret;
-use crate::event::{Arrival, CloseHow, Level, Listening, Wanted};
+use crate::event::{Arrival, CloseHow, Level, Listening, AnyAction};
 use crate::units::ConnId;
 
 /// A server, as its index in [`ProxyConfig::backends`].
-pub type Place = usize;
+pub type BackendIndex = usize;
 
 /// The configuration of a proxy, fixed for its lifetime.
 #[derive(Clone)]
@@ -45,23 +45,23 @@ pub enum NoBackend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// For the miner with this connection, to this server.
-    Miner(ConnId, Place),
+    Miner(ConnId, BackendIndex),
     /// For probing this server.
-    Probe(Place),
+    Probe(BackendIndex),
 }
 
 /// Everything that can happen to a proxy.
-pub enum Event<'a> {
+pub enum ProxyEvent<'a> {
     /// A miner has connected.
     Connected(ConnId, Arrival),
-    /// The answer to [`Action::Dial`]: the connection that is being made, if one is. It comes before any
+    /// The answer to [`ProxyAction::Dial`]: the connection that is being made, if one is. It comes before any
     /// event of that connection.
     Dialed(Purpose, Option<ConnId>),
     /// A connection could not be made, and the second one is made in its place, to another address of the
     /// server.
     Redialed(ConnId, ConnId),
-    /// The name of a server has no address; [`Event::Dialed`] follows.
-    NoAddress(Place),
+    /// The name of a server has no address; [`ProxyEvent::Dialed`] follows.
+    NoAddress(BackendIndex),
     /// A connection to a server is established.
     Opened(ConnId),
     /// Bytes from a miner or a server.
@@ -71,7 +71,7 @@ pub enum Event<'a> {
     /// A connection has ended, or could not be made.
     Closed(ConnId),
     /// The operator drains a server, or ends its drain.
-    Drain(Place, Drain),
+    Drain(BackendIndex, BackendDrain),
     /// Time has passed.
     Tick,
     /// The proxy stops: nothing more is read, but requests already read are still answered.
@@ -80,7 +80,7 @@ pub enum Event<'a> {
 
 /// State of a drain of one server ordered by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drain {
+pub enum BackendDrain {
     /// Drained: its miners move to other servers, as long as there are any.
     Out,
     /// It takes miners.
@@ -89,11 +89,11 @@ pub enum Drain {
 
 /// Everything a proxy can order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ProxyAction {
     /// Send this range of [`crate::event::Actions::bytes`]: whole lines.
     Send(ConnId, Range<usize>),
     /// Connect to a server, for a miner at this address, or for the proxy itself. Answered by
-    /// [`Event::Dialed`].
+    /// [`ProxyEvent::Dialed`].
     Dial(Purpose, Option<IpAddr>),
     /// Read no more from a connection.
     Pause(ConnId),
@@ -103,7 +103,7 @@ pub enum Action {
     Admitted(ConnId),
     /// A miner has its first accepted share: its connection is not displaced by new ones any more.
     Proven(ConnId),
-    /// Close a connection; no [`Event::Closed`] follows.
+    /// Close a connection; no [`ProxyEvent::Closed`] follows.
     Close(ConnId, CloseHow),
     /// Accept miners' connections, or refuse them while the ports stay bound.
     Listen(Listening),
@@ -114,7 +114,7 @@ pub enum Action {
     Log(Level, String),
 }
 
-impl Wanted for Action {
+impl AnyAction for ProxyAction {
     fn send(conn: ConnId, range: Range<usize>) -> Self {
         Self::Send(conn, range)
     }
@@ -132,11 +132,11 @@ impl Wanted for Action {
 }
 
 /// The actions of an event.
-pub type Actions = crate::event::Actions<Action>;
+pub type ProxyActions = crate::event::Actions<ProxyAction>;
 
 /// Counters since the start of the proxy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ProxyCounts {
     /// Shares that a server accepted.
     pub accepted: u64,
     /// Shares that a server refused.
@@ -165,7 +165,7 @@ pub struct BackendStatus {
     /// The reason why it is not up.
     pub reason: Option<&'static str>,
     /// The drain ordered by the operator.
-    pub drain: Drain,
+    pub drain: BackendDrain,
     /// The height that it mines at, by its last answer.
     pub height: Option<u32>,
     /// Count of miners on it.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Arrival;
 use crate::limits::PROXY_PARAMS_BYTES_MAX;
-use crate::proxy::event::Actions;
-use crate::proxy::health::Change;
-use crate::proxy::link::{Link, Stage};
-use crate::proxy::miner::{Kind, Miner, Request, User};
+use crate::proxy::event::ProxyActions;
+use crate::proxy::health::BackendChange;
+use crate::proxy::link::{BackendLink, LinkStage};
+use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest, MinerUser};
 use crate::proxy::{Proxy, Role};
 use crate::units::{ConnId, Now, hex, unhex};
-use crate::wire::protocol::Phase;
+use crate::wire::protocol::ProtocolPhase;
 
 /// A miner with its state at its server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +52,14 @@ struct UserState {
 enum RequestState {
     Asked {
         id: Option<String>,
-        kind: KindState,
+        kind: RequestKindState,
         line: Option<String>,
     },
     Answered(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum KindState {
+enum RequestKindState {
     Submit,
     Subscribe,
     Authorize(UserState),
@@ -74,23 +74,23 @@ enum KindState {
 impl Proxy {
     /// Prepares a handover to another process: moves in progress are given up, and nothing more is read
     /// until [`Proxy::go_on`].
-    pub fn freeze(&mut self, now: Now, out: &mut Actions) {
+    pub fn freeze(&mut self, now: Now, out: &mut ProxyActions) {
         self.shared.is_stopping = true;
         for conn in self.all_miners() {
-            self.with(now, conn, out, |desk, miner| {
-                desk.stay(miner);
-                desk.pace(miner);
+            self.with(now, conn, out, |context, miner| {
+                context.stay(miner);
+                context.update_backpressure(miner);
             });
         }
     }
 
     /// Continues after a handover that failed.
-    pub fn go_on(&mut self, now: Now, out: &mut Actions) {
+    pub fn go_on(&mut self, now: Now, out: &mut ProxyActions) {
         self.shared.is_stopping = false;
         for conn in self.all_miners() {
-            self.with(now, conn, out, |desk, miner| desk.receive(miner, &[]));
+            self.with(now, conn, out, |context, miner| context.receive(miner, &[]));
         }
-        self.shared.changes.push(Change::Replan);
+        self.shared.changes.push(BackendChange::Replan);
         self.follow_up(now, out);
     }
 
@@ -110,7 +110,7 @@ impl Proxy {
         (conn, arrival): (ConnId, Arrival),
         link: Option<ConnId>,
         state: MinerState,
-        out: &mut Actions,
+        out: &mut ProxyActions,
     ) -> bool {
         let names = &self.shared.config.backends;
         let Some(miner) = state.restore(conn, arrival, link, names, now) else {
@@ -126,7 +126,7 @@ impl Proxy {
             self.shared.roles.set(link, Role::Link(conn));
         }
         self.insert(miner);
-        self.with(now, conn, out, |desk, miner| desk.resume(miner, link));
+        self.with(now, conn, out, |context, miner| context.resume(miner, link));
         self.follow_up(now, out);
         true
     }
@@ -140,8 +140,8 @@ impl MinerState {
 
     /// Serializes a miner; `None` if it cannot be handed over, because it speaks HTTP or is about to be
     /// reset.
-    pub(crate) fn of(miner: &Miner, names: &[String]) -> Option<Self> {
-        if !matches!(miner.phase, Phase::New | Phase::Stratum) {
+    pub(crate) fn of(miner: &ProxiedMiner, names: &[String]) -> Option<Self> {
+        if !matches!(miner.phase, ProtocolPhase::New | ProtocolPhase::Stratum) {
             return None;
         }
         Some(Self {
@@ -174,10 +174,10 @@ impl MinerState {
         link: Option<ConnId>,
         names: &[String],
         now: Now,
-    ) -> Option<Miner> {
-        let mut miner = Miner::new(conn, arrival, now);
+    ) -> Option<ProxiedMiner> {
+        let mut miner = ProxiedMiner::new(conn, arrival, now);
         if self.session.is_some() {
-            miner.phase = Phase::Stratum;
+            miner.phase = ProtocolPhase::Stratum;
         }
         miner.session = self.session;
         miner.told = self.told;
@@ -200,9 +200,9 @@ impl MinerState {
         if let (Some(state), Some(conn)) = (self.link, link)
             && let Some(place) = names.iter().position(|name| *name == state.server)
         {
-            let mut link = Link::new(place, now.ms);
+            let mut link = BackendLink::new(place, now.ms);
             link.conn = Some(conn);
-            link.stage = Stage::Ready;
+            link.stage = LinkStage::Ready;
             link.jobs = state.jobs.into();
             link.extra_nonce1 = state.extra_nonce1;
             link.lines.hold(&unhex(&state.held)?);
@@ -213,7 +213,7 @@ impl MinerState {
 }
 
 impl UserState {
-    fn of(user: &User) -> Self {
+    fn of(user: &MinerUser) -> Self {
         Self {
             name: user.name.to_string(),
             password: user.password.as_deref().map(str::to_owned),
@@ -221,8 +221,8 @@ impl UserState {
         }
     }
 
-    fn restore(self) -> User {
-        User {
+    fn restore(self) -> MinerUser {
+        MinerUser {
             name: self.name.into(),
             password: self.password.map(Into::into),
             options: self.options.into(),
@@ -231,56 +231,56 @@ impl UserState {
 }
 
 impl RequestState {
-    fn of(request: &Request) -> Self {
+    fn of(request: &MinerRequest) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match request {
-            Request::Asked { id, kind, line } => Self::Asked {
+            MinerRequest::Asked { id, kind, line } => Self::Asked {
                 id: id.as_deref().map(str::to_owned),
-                kind: KindState::of(kind),
+                kind: RequestKindState::of(kind),
                 line: line.as_deref().map(text),
             },
-            Request::Answered(answer) => Self::Answered(text(answer)),
+            MinerRequest::Answered(answer) => Self::Answered(text(answer)),
         }
     }
 
-    fn restore(self) -> Request {
+    fn restore(self) -> MinerRequest {
         match self {
-            Self::Asked { id, kind, line } => Request::Asked {
+            Self::Asked { id, kind, line } => MinerRequest::Asked {
                 id: id.map(Into::into),
                 kind: kind.restore(),
                 line: line.map(|line| line.into_bytes().into()),
             },
-            Self::Answered(answer) => Request::Answered(answer.into_bytes().into()),
+            Self::Answered(answer) => MinerRequest::Answered(answer.into_bytes().into()),
         }
     }
 }
 
-impl KindState {
-    fn of(kind: &Kind) -> Self {
+impl RequestKindState {
+    fn of(kind: &RequestKind) -> Self {
         match kind {
-            Kind::Submit => Self::Submit,
-            Kind::Subscribe => Self::Subscribe,
-            Kind::Authorize(user) => Self::Authorize(UserState::of(user)),
-            Kind::Configure(params) => Self::Configure(params.to_string()),
-            Kind::ExtraNonces => Self::ExtraNonces,
-            Kind::AddUser => Self::AddUser,
-            Kind::AuthorizeAdmin => Self::AuthorizeAdmin,
-            Kind::GetTransactions => Self::GetTransactions,
-            Kind::Other => Self::Other,
+            RequestKind::Submit => Self::Submit,
+            RequestKind::Subscribe => Self::Subscribe,
+            RequestKind::Authorize(user) => Self::Authorize(UserState::of(user)),
+            RequestKind::Configure(params) => Self::Configure(params.to_string()),
+            RequestKind::ExtraNonces => Self::ExtraNonces,
+            RequestKind::AddUser => Self::AddUser,
+            RequestKind::AuthorizeAdmin => Self::AuthorizeAdmin,
+            RequestKind::GetTransactions => Self::GetTransactions,
+            RequestKind::Other => Self::Other,
         }
     }
 
-    fn restore(self) -> Kind {
+    fn restore(self) -> RequestKind {
         match self {
-            Self::Submit => Kind::Submit,
-            Self::Subscribe => Kind::Subscribe,
-            Self::Authorize(user) => Kind::Authorize(user.restore()),
-            Self::Configure(params) => Kind::Configure(params.into()),
-            Self::ExtraNonces => Kind::ExtraNonces,
-            Self::AddUser => Kind::AddUser,
-            Self::AuthorizeAdmin => Kind::AuthorizeAdmin,
-            Self::GetTransactions => Kind::GetTransactions,
-            Self::Other => Kind::Other,
+            Self::Submit => RequestKind::Submit,
+            Self::Subscribe => RequestKind::Subscribe,
+            Self::Authorize(user) => RequestKind::Authorize(user.restore()),
+            Self::Configure(params) => RequestKind::Configure(params.into()),
+            Self::ExtraNonces => RequestKind::ExtraNonces,
+            Self::AddUser => RequestKind::AddUser,
+            Self::AuthorizeAdmin => RequestKind::AuthorizeAdmin,
+            Self::GetTransactions => RequestKind::GetTransactions,
+            Self::Other => RequestKind::Other,
         }
     }
 }

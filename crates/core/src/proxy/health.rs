@@ -13,10 +13,10 @@ use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
     PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
-use crate::proxy::answers::{Hello, ServerLine};
-use crate::proxy::desk::OWN_ID;
-use crate::proxy::event::{Action, Actions, BackendStatus, Drain, Place, Purpose};
-use crate::proxy::{Role, Shared};
+use crate::proxy::server_lines::{Hello, ServerLine};
+use crate::proxy::miner_lines::OWN_ID;
+use crate::proxy::event::{ProxyAction, ProxyActions, BackendStatus, BackendDrain, BackendIndex, Purpose};
+use crate::proxy::{Role, ProxyShared};
 use crate::units::{ConnId, Now};
 use crate::wire::line::{Flow, LineBuffer};
 
@@ -25,7 +25,7 @@ const AGENT: &str = concat!("\"hstratum-proxy/", env!("CARGO_PKG_VERSION"), "\""
 
 /// The state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum BackendState {
     /// Nothing is known yet.
     Starting,
     Up,
@@ -36,9 +36,9 @@ pub(crate) enum State {
 
 /// A consequence of a server's change for the miners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum BackendChange {
     /// All its miners have lost it, at this time.
-    Lost(Place, u64),
+    Lost(BackendIndex, u64),
     /// Some miners may be better off on another server.
     Replan,
 }
@@ -49,7 +49,7 @@ enum Probe {
     Waiting(u64),
     /// The connection is being made, since this time.
     Dialing(Option<ConnId>, u64),
-    Open(Asking),
+    Open(OpenProbe),
 }
 
 impl Probe {
@@ -63,7 +63,7 @@ impl Probe {
     }
 }
 
-struct Asking {
+struct OpenProbe {
     conn: ConnId,
     opened_ms: u64,
     lines: LineBuffer,
@@ -78,15 +78,15 @@ struct Asking {
 /// A server with its state and counters.
 pub(crate) struct Backend {
     pub name: String,
-    pub state: State,
-    pub drain: Drain,
+    pub state: BackendState,
+    pub drain: BackendDrain,
     /// Count of miners on it.
     pub miners: usize,
     /// Count of miners that have lost it in the current or the last outage, the time of the last such
     /// loss, and the count of those that have no other server yet.
     pub lost: usize,
     pub lost_ms: u64,
-    pub adrift: usize,
+    pub unassigned: usize,
     /// Time before which no connection is tried, because one could not even be started; 0 for any time.
     pub dial_from_ms: u64,
     /// Count of logins in progress.
@@ -107,7 +107,7 @@ pub(crate) struct Backend {
     /// Time of the oldest request, of the probe or of a miner, since which it has sent nothing.
     silent_since_ms: Option<u64>,
     last_alive_ms: u64,
-    pub goods: u32,
+    pub good_probes: u32,
     pub down_until_ms: u64,
     pub down_for_ms: u64,
     pub nonsense: u32,
@@ -118,12 +118,12 @@ impl Backend {
     pub(crate) fn new(name: &str, now: Now) -> Self {
         Self {
             name: name.to_owned(),
-            state: State::Starting,
-            drain: Drain::In,
+            state: BackendState::Starting,
+            drain: BackendDrain::In,
             miners: 0,
             lost: 0,
             lost_ms: 0,
-            adrift: 0,
+            unassigned: 0,
             dial_from_ms: 0,
             logins: 0,
             queue: VecDeque::new(),
@@ -136,7 +136,7 @@ impl Backend {
             unfit_since_ms: None,
             silent_since_ms: None,
             last_alive_ms: now.ms,
-            goods: 0,
+            good_probes: 0,
             down_until_ms: 0,
             down_for_ms: DOWN_MS,
             nonsense: 0,
@@ -146,12 +146,12 @@ impl Backend {
 
     /// True if miners may be sent there.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_fit() && self.drain == Drain::In
+        self.is_fit() && self.drain == BackendDrain::In
     }
 
     /// True if it is good for miners, even if the operator has drained it.
     pub(crate) fn is_fit(&self) -> bool {
-        self.state == State::Up && !self.is_broken
+        self.state == BackendState::Up && !self.is_broken
     }
 
     /// True if it can be used if there is nothing better.
@@ -171,7 +171,7 @@ impl Backend {
 
     /// True if the miners on it can stay.
     pub(crate) fn is_there(&self) -> bool {
-        matches!(self.state, State::Up | State::Unfit(_))
+        matches!(self.state, BackendState::Up | BackendState::Unfit(_))
     }
 
     /// Notes that a request was sent to it.
@@ -188,17 +188,17 @@ impl Backend {
     /// Resets the count of lost miners if the last loss is long ago and all have found another server: a
     /// new loss is then a new outage.
     pub(crate) fn forget_lost(&mut self, now: Now) {
-        if self.adrift == 0 && now.ms - self.lost_ms >= OUTAGE_MS {
+        if self.unassigned == 0 && now.ms - self.lost_ms >= OUTAGE_MS {
             self.lost = 0;
         }
     }
 
     pub(crate) fn status(&self) -> BackendStatus {
         let (state, reason) = match self.state {
-            State::Starting => ("starting", None),
-            State::Up => ("up", None),
-            State::Unfit(reason) => ("unfit", Some(reason)),
-            State::Down(reason) => ("down", Some(reason)),
+            BackendState::Starting => ("starting", None),
+            BackendState::Up => ("up", None),
+            BackendState::Unfit(reason) => ("unfit", Some(reason)),
+            BackendState::Down(reason) => ("down", Some(reason)),
         };
         BackendStatus {
             name: self.name.clone(),
@@ -212,11 +212,11 @@ impl Backend {
     }
 }
 
-impl Shared {
+impl ProxyShared {
     /// Probes servers that are due, and marks those down that do not answer.
-    pub(crate) fn look_after(&mut self, now: Now, out: &mut Actions) {
+    pub(crate) fn run_probes(&mut self, now: Now, out: &mut ProxyActions) {
         for place in 0..self.backends.len() {
-            self.doubt(place, now, out);
+            self.check_silence(place, now, out);
             let ask = self.ask(place);
             let backend = &mut self.backends[place];
             match &mut backend.probe {
@@ -242,7 +242,7 @@ impl Shared {
     /// Marks a server down that is silent. A single connection may be dead while its server is well,
     /// because packets get lost: after half of the timeout it is probed on a new one. A server that sends
     /// something to its miners meanwhile gets the whole timeout once more.
-    fn doubt(&mut self, place: Place, now: Now, out: &mut Actions) {
+    fn check_silence(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         let timeout_ms = self.config.probe_timeout_ms;
         let backend = &mut self.backends[place];
         let is_over = |since_ms: u64, ms: u64| now.ms - since_ms >= ms;
@@ -273,18 +273,18 @@ impl Shared {
         }
     }
 
-    fn dial_probe(&mut self, place: Place, now: Now, out: &mut Actions) {
+    fn dial_probe(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         self.backends[place].probe = Probe::Dialing(None, now.ms);
-        out.push(Action::Dial(Purpose::Probe(place), None));
+        out.push(ProxyAction::Dial(Purpose::Probe(place), None));
     }
 
     /// Handles the answer to the dialing of a probe.
     pub(crate) fn probe_dialed(
         &mut self,
-        place: Place,
+        place: BackendIndex,
         dialed: Option<ConnId>,
         now: Now,
-        out: &mut Actions,
+        out: &mut ProxyActions,
     ) {
         match (&mut self.backends[place].probe, dialed) {
             (Probe::Dialing(conn @ None, _), Some(new)) => {
@@ -296,13 +296,13 @@ impl Shared {
                 self.backends[place].probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
                 self.backends[place].doubted_since_ms = None;
             }
-            (_, Some(new)) => out.push(Action::Close(new, CloseHow::Reset)),
+            (_, Some(new)) => out.push(ProxyAction::Close(new, CloseHow::Reset)),
             (_, None) => {}
         }
     }
 
     /// Notes that the probe is dialed at another address; false if the connection is not wanted any more.
-    pub(crate) fn probe_redialed(&mut self, place: Place, old: ConnId, new: ConnId) -> bool {
+    pub(crate) fn probe_redialed(&mut self, place: BackendIndex, old: ConnId, new: ConnId) -> bool {
         match &mut self.backends[place].probe {
             Probe::Dialing(conn, _) if *conn == Some(old) => {
                 *conn = Some(new);
@@ -313,13 +313,13 @@ impl Shared {
     }
 
     /// Handles the probe's connection being established.
-    pub(crate) fn probe_opened(&mut self, place: Place, conn: ConnId, now: Now, out: &mut Actions) {
+    pub(crate) fn probe_opened(&mut self, place: BackendIndex, conn: ConnId, now: Now, out: &mut ProxyActions) {
         let ask = self.ask(place);
         let backend = &mut self.backends[place];
         if !matches!(backend.probe, Probe::Dialing(Some(dialed), _) if dialed == conn) {
             return;
         }
-        backend.probe = Probe::Open(Asking {
+        backend.probe = Probe::Open(OpenProbe {
             conn,
             opened_ms: now.ms,
             lines: LineBuffer::default(),
@@ -337,7 +337,7 @@ impl Shared {
     }
 
     /// The probe's question, which tells the server how many of its miners could move elsewhere.
-    fn ask(&self, place: Place) -> String {
+    fn ask(&self, place: BackendIndex) -> String {
         let mut others = self.backends.iter().enumerate();
         let miners = match others.any(|(other, backend)| other != place && backend.is_open()) {
             true => self.backends[place].miners,
@@ -349,10 +349,10 @@ impl Shared {
     /// Handles bytes received by the probe.
     pub(crate) fn probe_received(
         &mut self,
-        place: Place,
+        place: BackendIndex,
         bytes: &[u8],
         now: Now,
-        out: &mut Actions,
+        out: &mut ProxyActions,
     ) {
         self.backends[place].heard(now);
         let Probe::Open(asking) = &mut self.backends[place].probe else {
@@ -380,11 +380,11 @@ impl Shared {
 
     fn probe_answered(
         &mut self,
-        place: Place,
+        place: BackendIndex,
         is_refused: bool,
         hello: Option<Hello>,
         now: Now,
-        out: &mut Actions,
+        out: &mut ProxyActions,
     ) {
         let backend = &mut self.backends[place];
         let Probe::Open(asking) = &mut backend.probe else {
@@ -405,15 +405,15 @@ impl Shared {
         backend.doubted_since_ms = None;
         if std::mem::take(&mut backend.is_broken) {
             // Miners may have left the server meanwhile.
-            self.changes.push(Change::Replan);
+            self.changes.push(BackendChange::Replan);
         }
-        backend.goods = backend.goods.saturating_add(1);
-        self.judge(place, now, out);
+        backend.good_probes = backend.good_probes.saturating_add(1);
+        self.update_fitness(place, now, out);
     }
 
     /// Handles the end of the probe's connection. The server may be well, but no miner is sent there
     /// until a new probe is answered.
-    pub(crate) fn probe_closed(&mut self, place: Place, now: Now, out: &mut Actions) {
+    pub(crate) fn probe_closed(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         let backend = &mut self.backends[place];
         match backend.probe {
             Probe::Open(_) if backend.doubted_since_ms.is_none() => {
@@ -429,7 +429,7 @@ impl Shared {
 
     /// Probes the server anew, because it has refused a miner's connection. It may be well and have
     /// refused only this miner's address.
-    pub(crate) fn ask_anew(&mut self, place: Place, now: Now, out: &mut Actions) {
+    pub(crate) fn probe_again(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         let backend = &mut self.backends[place];
         if backend.doubted_since_ms.is_none()
             && let Probe::Open(asking) = &backend.probe
@@ -442,18 +442,18 @@ impl Shared {
     }
 
     /// Marks a server down.
-    pub(crate) fn fail(&mut self, place: Place, why: &'static str, now: Now, out: &mut Actions) {
+    pub(crate) fn fail(&mut self, place: BackendIndex, why: &'static str, now: Now, out: &mut ProxyActions) {
         self.end_probe(place, out);
         let backend = &mut self.backends[place];
         backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);
-        backend.goods = 0;
+        backend.good_probes = 0;
         backend.silent_since_ms = None;
         backend.doubted_since_ms = None;
         backend.is_broken = false;
         backend.height = None;
         backend.is_leaving = false;
         backend.unfit_since_ms = None;
-        if matches!(backend.state, State::Down(_)) {
+        if matches!(backend.state, BackendState::Down(_)) {
             return;
         }
         // A server that was up for long is taken back soon.
@@ -462,19 +462,19 @@ impl Shared {
         }
         backend.down_until_ms = now.ms + backend.down_for_ms;
         backend.down_for_ms = (backend.down_for_ms * 2).min(DOWN_MS_MAX);
-        backend.state = State::Down(why);
+        backend.state = BackendState::Down(why);
         // Connections may have ended before anything else showed that it is down.
         backend.forget_lost(now);
         let (name, miners) = (&backend.name, backend.miners + backend.lost);
         let miners = counted(miners, "miner");
         let text = format!("server {name} is down: {why}; moving {miners}");
         self.changes
-            .push(Change::Lost(place, backend.last_alive_ms));
+            .push(BackendChange::Lost(place, backend.last_alive_ms));
         out.log(Level::Warning, text);
     }
 
     /// Closes the probe's connection, if there is one.
-    pub(crate) fn end_probe(&mut self, place: Place, out: &mut Actions) {
+    pub(crate) fn end_probe(&mut self, place: BackendIndex, out: &mut ProxyActions) {
         let conn = match &self.backends[place].probe {
             Probe::Waiting(_) => None,
             Probe::Dialing(conn, _) => *conn,
@@ -483,7 +483,7 @@ impl Shared {
         if let Some(conn) = conn
             && self.roles.clear(conn)
         {
-            out.push(Action::Close(conn, CloseHow::Reset));
+            out.push(ProxyAction::Close(conn, CloseHow::Reset));
         }
     }
 }

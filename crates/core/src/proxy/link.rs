@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use crate::limits::{JOBS_PER_LINK_MAX, LINK_DIAL_MS};
-use crate::proxy::event::Place;
+use crate::proxy::event::BackendIndex;
 use crate::units::ConnId;
 use crate::wire::line::LineBuffer;
 
 /// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum LinkStage {
     /// It is being made.
     Dialing,
     /// The login is in progress.
@@ -24,7 +24,7 @@ pub(crate) enum Stage {
 
 /// A request of the proxy itself, whose answer is not passed on to the miner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Own {
+pub(crate) enum LoginRequest {
     /// `hstratum.hello`, for the challenge.
     Hello,
     /// `mining.subscribe` with the session's id.
@@ -36,16 +36,16 @@ pub(crate) enum Own {
 }
 
 /// A connection to a server.
-pub(crate) struct Link {
-    pub place: Place,
+pub(crate) struct BackendLink {
+    pub place: BackendIndex,
     /// `None` until the connection is dialed.
     pub conn: Option<ConnId>,
-    pub stage: Stage,
+    pub stage: LinkStage,
     /// Time at which it is given up if it is not ready.
     pub due_ms: u64,
     pub lines: LineBuffer,
     /// The proxy's own requests that are not answered yet.
-    pub own: VecDeque<Own>,
+    pub login_requests: VecDeque<LoginRequest>,
     /// The extranonce1 that the server has given.
     pub extra_nonce1: Option<u32>,
     /// The last difficulty and job that came before the miner was moved to this link: whole lines.
@@ -55,15 +55,15 @@ pub(crate) struct Link {
     pub jobs: VecDeque<u64>,
 }
 
-impl Link {
-    pub(crate) fn new(place: Place, now_ms: u64) -> Self {
+impl BackendLink {
+    pub(crate) fn new(place: BackendIndex, now_ms: u64) -> Self {
         Self {
             place,
             conn: None,
-            stage: Stage::Dialing,
+            stage: LinkStage::Dialing,
             due_ms: now_ms + LINK_DIAL_MS,
             lines: LineBuffer::default(),
-            own: VecDeque::new(),
+            login_requests: VecDeque::new(),
             extra_nonce1: None,
             staged_difficulty: None,
             staged_job: None,
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_last_jobs_are_known_and_no_others() {
-        let mut link = Link::new(0, 0);
+        let mut link = BackendLink::new(0, 0);
         for n in 0..=JOBS_PER_LINK_MAX {
             link.push_job(&format!("job{n}"));
         }

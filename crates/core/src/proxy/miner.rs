@@ -11,20 +11,20 @@ use crate::limits::{
     PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SCORE_DECAY_PER_S, SERVER_LOSSES_MAX,
     SERVER_LOSSES_MS,
 };
-use crate::proxy::event::Place;
-use crate::proxy::link::Link;
+use crate::proxy::event::BackendIndex;
+use crate::proxy::link::BackendLink;
 use crate::units::{ConnId, Now};
 use crate::wire::line::LineBuffer;
 use crate::wire::message::{Reject, write_reject};
-use crate::wire::protocol::Phase;
+use crate::wire::protocol::ProtocolPhase;
 
 /// The kind of a request, as far as its answer or a move depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RequestKind {
     Submit,
     Subscribe,
     /// With the user to authorize on another server.
-    Authorize(User),
+    Authorize(MinerUser),
     /// `mining.configure`, with its parameters.
     Configure(Box<str>),
     ExtraNonces,
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
 
 /// A user, with the data to admit it on another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct MinerUser {
     pub name: Box<str>,
     /// `None` if a shared secret makes it unnecessary.
     pub password: Option<Box<str>>,
@@ -46,7 +46,7 @@ pub(crate) struct User {
     pub options: Box<str>,
 }
 
-impl User {
+impl MinerUser {
     fn bytes(&self) -> usize {
         let password = self.password.as_ref().map_or(0, |password| password.len());
         self.name.len() + password + self.options.len()
@@ -54,13 +54,13 @@ impl User {
 }
 
 /// A request that is not answered to the miner yet.
-pub(crate) enum Request {
+pub(crate) enum MinerRequest {
     /// A server owes the answer. The line is kept if it was not sent yet or may be sent to another
     /// server.
     Asked {
         /// `None` if the miner expects no answer.
         id: Option<Box<str>>,
-        kind: Kind,
+        kind: RequestKind,
         line: Option<Box<[u8]>>,
     },
     /// The answer, which waits for those before it.
@@ -68,12 +68,12 @@ pub(crate) enum Request {
 }
 
 /// The state of one miner.
-pub(crate) struct Miner {
+pub(crate) struct ProxiedMiner {
     pub conn: ConnId,
     pub address: IpAddr,
     pub kind: ArrivalKind,
     pub connected_at_ms: u64,
-    pub phase: Phase,
+    pub phase: ProtocolPhase,
     pub lines: LineBuffer,
     pub is_paused: bool,
     /// The session id sent to servers; assigned with the first line.
@@ -86,7 +86,7 @@ pub(crate) struct Miner {
     pub agent: Box<str>,
     /// True if it understands `mining.set_extranonce`.
     pub takes_extra_nonces: bool,
-    pub users: Vec<User>,
+    pub users: Vec<MinerUser>,
     pub configured: Option<Box<str>>,
     /// The last difficulty announced to it, as JSON.
     pub difficulty: Option<Box<str>>,
@@ -100,27 +100,27 @@ pub(crate) struct Miner {
     pub is_ended: bool,
     /// True once it has closed its sending side.
     pub is_finished: bool,
-    pub requests: VecDeque<Request>,
+    pub requests: VecDeque<MinerRequest>,
     /// The connection to its server.
-    pub current: Option<Link>,
+    pub current: Option<BackendLink>,
     /// The connection to the server that it moves to.
-    pub next: Option<Link>,
+    pub next: Option<BackendLink>,
     /// The server in whose queue it waits.
-    pub queued: Option<Place>,
+    pub queued: Option<BackendIndex>,
     /// Servers that failed to take it since it last had one, as a bit set.
     pub tried: u64,
     /// Servers that refused a user of it since it last had one, as a bit set.
     pub refused: u64,
     /// Time since which it has no server.
-    pub adrift_since_ms: Option<u64>,
+    pub unassigned_since_ms: Option<u64>,
     /// The server that it lost at that time.
-    pub lost_from: Option<Place>,
+    pub lost_from: Option<BackendIndex>,
     /// Time of its next search for a server.
     pub retry_at_ms: Option<u64>,
     /// Time until which it waits for the last answers of the server that it leaves.
     pub leaving_until_ms: Option<u64>,
     /// True if it may be on the wrong server and is scheduled for another check.
-    pub is_astray: bool,
+    pub is_misplaced: bool,
     /// Time at which it came to its current server.
     pub settled_at_ms: u64,
     /// Count of logins that failed because its extranonce1 was in use there.
@@ -131,14 +131,14 @@ pub(crate) struct Miner {
     scored_at_ms: u64,
 }
 
-impl Miner {
+impl ProxiedMiner {
     pub(crate) fn new(conn: ConnId, arrival: Arrival, now: Now) -> Self {
         Self {
             conn,
             address: arrival.address,
             kind: arrival.kind,
             connected_at_ms: now.ms,
-            phase: Phase::New,
+            phase: ProtocolPhase::New,
             lines: LineBuffer::default(),
             is_paused: false,
             session: None,
@@ -161,11 +161,11 @@ impl Miner {
             queued: None,
             tried: 0,
             refused: 0,
-            adrift_since_ms: None,
+            unassigned_since_ms: None,
             lost_from: None,
             retry_at_ms: None,
             leaving_until_ms: None,
-            is_astray: false,
+            is_misplaced: false,
             settled_at_ms: now.ms,
             mismatches: 0,
             losses: 0,
@@ -176,7 +176,7 @@ impl Miner {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.is_ended || matches!(self.phase, Phase::Closing)
+        self.is_ended || matches!(self.phase, ProtocolPhase::Closing)
     }
 
     /// True if it mines, so that a server that takes it over must send it a job.
@@ -188,28 +188,28 @@ impl Miner {
     pub(crate) fn is_blocked(&self) -> bool {
         self.leaving_until_ms.is_some()
             || self.requests.len() >= PROXY_REQUESTS_MAX
-            || self.requests.iter().any(Request::is_long)
+            || self.requests.iter().any(MinerRequest::is_long)
     }
 
     /// True if a server owes it an answer.
     pub(crate) fn is_owed(&self) -> bool {
-        let is_owed = |request: &Request| matches!(request, Request::Asked { .. });
+        let is_owed = |request: &MinerRequest| matches!(request, MinerRequest::Asked { .. });
         self.requests.iter().any(is_owed)
     }
 
     /// The oldest request that a server owes an answer to.
-    pub(crate) fn first_owed(&mut self) -> Option<&mut Request> {
-        let is_owed = |request: &&mut Request| matches!(request, Request::Asked { .. });
+    pub(crate) fn first_owed(&mut self) -> Option<&mut MinerRequest> {
+        let is_owed = |request: &&mut MinerRequest| matches!(request, MinerRequest::Asked { .. });
         self.requests.iter_mut().find(is_owed)
     }
 
     /// True if a server owes it the answer to a share.
     pub(crate) fn has_share_in_flight(&self) -> bool {
-        let is_share = |request: &Request| {
+        let is_share = |request: &MinerRequest| {
             matches!(
                 request,
-                Request::Asked {
-                    kind: Kind::Submit,
+                MinerRequest::Asked {
+                    kind: RequestKind::Submit,
                     ..
                 }
             )
@@ -218,17 +218,17 @@ impl Miner {
     }
 
     /// Answers a request without a server, behind the answers that are owed.
-    pub(crate) fn answer(&mut self, out: &mut super::Actions, answer: &[u8]) {
+    pub(crate) fn answer(&mut self, out: &mut super::ProxyActions, answer: &[u8]) {
         if self.requests.is_empty() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
         } else {
-            self.requests.push_back(Request::Answered(answer.into()));
+            self.requests.push_back(MinerRequest::Answered(answer.into()));
         }
     }
 
     /// Sends the answers that wait no longer.
-    pub(crate) fn release(&mut self, out: &mut super::Actions) {
-        while let Some(Request::Answered(answer)) = self.requests.front() {
+    pub(crate) fn release(&mut self, out: &mut super::ProxyActions) {
+        while let Some(MinerRequest::Answered(answer)) = self.requests.front() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
             self.requests.pop_front();
         }
@@ -239,37 +239,37 @@ impl Miner {
     pub(crate) fn give_up_requests(&mut self) -> u64 {
         let mut shares = 0;
         for request in &mut self.requests {
-            let Request::Asked { id, kind, .. } = request else {
+            let MinerRequest::Asked { id, kind, .. } = request else {
                 continue;
             };
             let reject = match kind {
-                Kind::Submit | Kind::GetTransactions => Reject::JobNotFound,
-                Kind::AddUser => Reject::UserNotStored,
+                RequestKind::Submit | RequestKind::GetTransactions => Reject::JobNotFound,
+                RequestKind::AddUser => Reject::UserNotStored,
                 _ => continue,
             };
-            shares += u64::from(*kind == Kind::Submit);
+            shares += u64::from(*kind == RequestKind::Submit);
             let mut answer = Vec::new();
             if let Some(id) = id {
                 write_reject(&mut answer, id, reject);
             }
-            *request = Request::Answered(answer.into());
+            *request = MinerRequest::Answered(answer.into());
         }
         shares
     }
 
     /// Remembers a user that a server has authorized.
-    pub(crate) fn add_user(&mut self, user: User) {
+    pub(crate) fn add_user(&mut self, user: MinerUser) {
         self.users.retain(|known| known.name != user.name);
         self.users.push(user);
     }
 
     /// True if another user can be remembered.
-    pub(crate) fn has_room_for(&self, user: &User) -> bool {
+    pub(crate) fn has_room_for(&self, user: &MinerUser) -> bool {
         self.user_bytes() + user.bytes() <= PROXY_USER_BYTES_MAX
     }
 
     pub(crate) fn user_bytes(&self) -> usize {
-        self.users.iter().map(User::bytes).sum()
+        self.users.iter().map(MinerUser::bytes).sum()
     }
 
     /// Counts a connection that a server has ended; true if it were too many to be the servers' fault.
@@ -293,12 +293,12 @@ impl Miner {
     }
 }
 
-impl Request {
+impl MinerRequest {
     fn is_long(&self) -> bool {
         matches!(
             self,
             Self::Asked {
-                kind: Kind::GetTransactions,
+                kind: RequestKind::GetTransactions,
                 ..
             }
         )

@@ -6,42 +6,42 @@
 //! server is sent to no other, and every request is answered once and in order, by a server, or with a
 //! reject if none can.
 
-mod answers;
-mod crowd;
-mod desk;
+mod server_lines;
+mod outage;
+mod miner_lines;
 mod event;
 mod handover;
 mod health;
-mod ids;
-mod judge;
+mod session_ids;
+mod fitness;
 mod link;
 mod login;
 mod miner;
 mod moves;
-mod ring;
-mod size;
+mod hash_ring;
+mod memory_usage;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 
 pub use event::{
-    Action, Actions, BackendStatus, Counts, Drain, Event, NoBackend, Place, ProxyConfig, Purpose,
+    ProxyAction, ProxyActions, BackendStatus, ProxyCounts, BackendDrain, ProxyEvent, NoBackend, BackendIndex, ProxyConfig, Purpose,
 };
 
 pub use handover::MinerState;
 
 use crate::accounts::ban::Bans;
-use crate::accounts::refused_logins::Refusals;
+use crate::accounts::refused_logins::RefusedLogins;
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
-use crate::proxy::answers::{Which, Wrong, link_mut, which_of};
-use crate::proxy::desk::Desk;
-use crate::proxy::health::{Backend, Change, State};
-use crate::proxy::ids::SessionIds;
-use crate::proxy::miner::Miner;
+use crate::proxy::server_lines::{LinkSlot, LinkFault, link_mut, slot_of_link};
+use crate::proxy::miner_lines::MinerContext;
+use crate::proxy::health::{Backend, BackendChange, BackendState};
+use crate::proxy::session_ids::SessionIds;
+use crate::proxy::miner::ProxiedMiner;
 use crate::proxy::moves::LOSES_ALL;
-use crate::proxy::ring::Ring;
+use crate::proxy::hash_ring::Ring;
 use crate::units::{ConnId, Now};
 
 /// The purpose of a connection.
@@ -50,7 +50,7 @@ pub(crate) enum Role {
     Miner,
     /// A miner's connection to its server.
     Link(ConnId),
-    Probe(Place),
+    Probe(BackendIndex),
 }
 
 /// The role of each connection, indexed by the low half of its id.
@@ -88,31 +88,31 @@ impl Roles {
 }
 
 /// The state that all miners share.
-pub(crate) struct Shared {
+pub(crate) struct ProxyShared {
     pub config: ProxyConfig,
     pub ids: SessionIds,
     pub ring: Ring,
     pub backends: Vec<Backend>,
     pub roles: Roles,
-    pub counts: Counts,
+    pub counts: ProxyCounts,
     /// Miners with a deadline, checked on each tick.
     pub unsettled: HashSet<ConnId>,
     /// Miners that are not on the server they belong to, with the time of the next attempt to move them,
     /// in order.
-    pub astray: VecDeque<(u64, ConnId)>,
+    pub misplaced: VecDeque<(u64, ConnId)>,
     /// Miners that waited in the queue of a server that could not be dialed.
-    pub turned_away: Vec<(ConnId, Place)>,
+    pub turned_away: Vec<(ConnId, BackendIndex)>,
     /// Miners to close at the end of the event.
     pub closing: Vec<(ConnId, CloseHow)>,
     /// Miners to reset later, with the time of each, in order.
     closing_later: VecDeque<(u64, ConnId)>,
     /// Rate limit of log lines that strangers cause.
     pub log_limit: LogLimit,
-    pub refusals: Refusals,
+    pub refusals: RefusedLogins,
     /// Addresses of miners dropped for misbehaviour in this event.
     pub dropped: Vec<IpAddr>,
     /// Changes of servers in this event.
-    pub changes: Vec<Change>,
+    pub changes: Vec<BackendChange>,
     /// Time since which no server can take miners; `None` while one can.
     pub alone_since_ms: Option<u64>,
     /// True while miners are refused, because there has been no server for too long.
@@ -122,7 +122,7 @@ pub(crate) struct Shared {
     pub is_stopping: bool,
 }
 
-impl Shared {
+impl ProxyShared {
     pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
         if self.closing_later.len() >= CLOSING_LATER_MAX
             && let Some((_, longest)) = self.closing_later.pop_front()
@@ -136,8 +136,8 @@ impl Shared {
 
 /// The proxy, with all its miners.
 pub struct Proxy {
-    shared: Shared,
-    miners: Vec<Option<Box<Miner>>>,
+    shared: ProxyShared,
+    miners: Vec<Option<Box<ProxiedMiner>>>,
     bans: Bans,
     /// Miners to check for a better server, and how many of them are checked in a tick.
     moves: VecDeque<ConnId>,
@@ -152,19 +152,19 @@ impl Proxy {
         let key = secret.map_or(String::new(), |secret| secret.prove(b"", "ring", ""));
         let names = config.backends.iter().map(String::as_str);
         Self {
-            shared: Shared {
+            shared: ProxyShared {
                 ids: SessionIds::new(config.prefix, config.key),
                 ring: Ring::new(key.as_bytes(), names.clone()),
                 backends: names.map(|name| Backend::new(name, now)).collect(),
                 roles: Roles::default(),
-                counts: Counts::default(),
+                counts: ProxyCounts::default(),
                 unsettled: HashSet::new(),
-                astray: VecDeque::new(),
+                misplaced: VecDeque::new(),
                 turned_away: Vec::new(),
                 closing: Vec::new(),
                 closing_later: VecDeque::new(),
                 log_limit: LogLimit::default(),
-                refusals: Refusals::default(),
+                refusals: RefusedLogins::default(),
                 dropped: Vec::new(),
                 changes: Vec::new(),
                 alone_since_ms: Some(now.ms),
@@ -182,34 +182,34 @@ impl Proxy {
 
     /// Handles one event and appends the resulting actions to `out`. `now.ms` must not be less than in
     /// the call before.
-    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Actions) {
+    pub fn handle(&mut self, now: Now, event: ProxyEvent<'_>, out: &mut ProxyActions) {
         match event {
-            Event::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
-            Event::Dialed(Purpose::Probe(place), dialed) => {
+            ProxyEvent::Connected(conn, arrival) => self.handle_connected(now, conn, arrival, out),
+            ProxyEvent::Dialed(Purpose::Probe(place), dialed) => {
                 self.shared.probe_dialed(place, dialed, now, out);
             }
-            Event::Dialed(Purpose::Miner(conn, place), dialed) => {
-                let is_there = self.with(now, conn, out, |desk, miner| {
-                    desk.dialed(miner, place, dialed);
+            ProxyEvent::Dialed(Purpose::Miner(conn, place), dialed) => {
+                let is_there = self.with(now, conn, out, |context, miner| {
+                    context.dialed(miner, place, dialed);
                 });
                 if let (false, Some(dialed)) = (is_there, dialed) {
-                    out.push(Action::Close(dialed, CloseHow::Reset));
+                    out.push(ProxyAction::Close(dialed, CloseHow::Reset));
                 }
             }
-            Event::Redialed(old, new) => self.handle_redialed(now, old, new, out),
-            Event::NoAddress(place) => self.shared.has_no_address(place, now, out),
-            Event::Opened(conn) => self.handle_opened(now, conn, out),
-            Event::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
-            Event::Finished(conn) => {
+            ProxyEvent::Redialed(old, new) => self.handle_redialed(now, old, new, out),
+            ProxyEvent::NoAddress(place) => self.shared.has_no_address(place, now, out),
+            ProxyEvent::Opened(conn) => self.handle_opened(now, conn, out),
+            ProxyEvent::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
+            ProxyEvent::Finished(conn) => {
                 self.with(now, conn, out, |_, miner| miner.is_finished = true);
             }
-            Event::Closed(conn) => self.handle_closed(now, conn, out),
-            Event::Drain(place, drain) => self.shared.set_drain(place, drain, out),
-            Event::Tick => self.handle_tick(now, out),
-            Event::Stop => {
+            ProxyEvent::Closed(conn) => self.handle_closed(now, conn, out),
+            ProxyEvent::Drain(place, drain) => self.shared.set_drain(place, drain, out),
+            ProxyEvent::Tick => self.handle_tick(now, out),
+            ProxyEvent::Stop => {
                 self.shared.is_stopping = true;
                 for conn in self.all_miners() {
-                    self.with(now, conn, out, |desk, miner| desk.pace(miner));
+                    self.with(now, conn, out, |context, miner| context.update_backpressure(miner));
                 }
             }
         }
@@ -217,12 +217,12 @@ impl Proxy {
     }
 
     /// Logins that servers or the proxy have refused.
-    pub fn refusals(&self) -> &Refusals {
+    pub fn refusals(&self) -> &RefusedLogins {
         &self.shared.refusals
     }
 
     /// Counters since the start.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> ProxyCounts {
         self.shared.counts
     }
 
@@ -241,19 +241,19 @@ impl Proxy {
         self.miners.iter().flatten().any(|miner| miner.is_owed())
     }
 
-    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut Actions) {
+    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut ProxyActions) {
         if self.shared.is_refusing {
-            out.push(Action::Close(conn, CloseHow::Reset));
+            out.push(ProxyAction::Close(conn, CloseHow::Reset));
             return;
         }
         if arrival.kind == ArrivalKind::Miner && self.bans.is_banned(arrival.address, now) {
-            out.push(Action::Close(conn, CloseHow::Reset));
+            out.push(ProxyAction::Close(conn, CloseHow::Reset));
             return;
         }
-        self.insert(Miner::new(conn, arrival, now));
+        self.insert(ProxiedMiner::new(conn, arrival, now));
     }
 
-    fn insert(&mut self, miner: Miner) {
+    fn insert(&mut self, miner: ProxiedMiner) {
         let conn = miner.conn;
         let slot = slot_of(conn);
         if self.miners.len() <= slot {
@@ -264,7 +264,7 @@ impl Proxy {
         self.miners[slot] = Some(Box::new(miner));
     }
 
-    fn handle_redialed(&mut self, now: Now, old: ConnId, new: ConnId, out: &mut Actions) {
+    fn handle_redialed(&mut self, now: Now, old: ConnId, new: ConnId, out: &mut ProxyActions) {
         let role = self.shared.roles.get(old);
         self.shared.roles.clear(old);
         let mut is_wanted = false;
@@ -282,16 +282,16 @@ impl Proxy {
         }
         match role.filter(|_| is_wanted) {
             Some(role) => self.shared.roles.set(new, role),
-            None => out.push(Action::Close(new, CloseHow::Reset)),
+            None => out.push(ProxyAction::Close(new, CloseHow::Reset)),
         }
     }
 
-    fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+    fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
         match self.shared.roles.get(conn) {
             Some(Role::Link(miner)) => {
-                self.with(now, miner, out, |desk, miner| {
-                    if which_of(miner, Some(conn)).is_some() {
-                        desk.opened(miner);
+                self.with(now, miner, out, |context, miner| {
+                    if slot_of_link(miner, Some(conn)).is_some() {
+                        context.opened(miner);
                     }
                 });
             }
@@ -300,14 +300,14 @@ impl Proxy {
         }
     }
 
-    fn handle_received(&mut self, now: Now, conn: ConnId, bytes: &[u8], out: &mut Actions) {
+    fn handle_received(&mut self, now: Now, conn: ConnId, bytes: &[u8], out: &mut ProxyActions) {
         match self.shared.roles.get(conn) {
             Some(Role::Miner) => {
-                self.with(now, conn, out, |desk, miner| desk.receive(miner, bytes));
+                self.with(now, conn, out, |context, miner| context.receive(miner, bytes));
             }
             Some(Role::Link(miner)) => {
-                self.with(now, miner, out, |desk, miner| {
-                    desk.hear_link(miner, conn, bytes);
+                self.with(now, miner, out, |context, miner| {
+                    context.hear_link(miner, conn, bytes);
                 });
             }
             Some(Role::Probe(place)) => self.shared.probe_received(place, bytes, now, out),
@@ -315,21 +315,21 @@ impl Proxy {
         }
     }
 
-    fn handle_closed(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+    fn handle_closed(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
         let role = self.shared.roles.get(conn);
         self.shared.roles.clear(conn);
         match role {
             Some(Role::Miner) => self.forget(now, conn, out),
             Some(Role::Link(miner)) => {
-                self.with(now, miner, out, |desk, miner| desk.link_closed(miner, conn));
+                self.with(now, miner, out, |context, miner| context.link_closed(miner, conn));
             }
             Some(Role::Probe(place)) => self.shared.probe_closed(place, now, out),
             None => {}
         }
     }
 
-    fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        self.shared.look_after(now, out);
+    fn handle_tick(&mut self, now: Now, out: &mut ProxyActions) {
+        self.shared.run_probes(now, out);
         for text in self.shared.refusals.tick(now.ms) {
             self.shared.log_limit.tell(now, Level::Info, || text, out);
         }
@@ -344,48 +344,48 @@ impl Proxy {
         }
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
-            self.with(now, conn, out, |desk, miner| desk.look_at_time(miner));
+            self.with(now, conn, out, |context, miner| context.check_timeouts(miner));
         }
-        while let Some(&(at_ms, conn)) = self.shared.astray.front()
+        while let Some(&(at_ms, conn)) = self.shared.misplaced.front()
             && at_ms <= now.ms
         {
-            self.shared.astray.pop_front();
+            self.shared.misplaced.pop_front();
             self.moves.push_back(conn);
-            self.with(now, conn, out, |_, miner| miner.is_astray = false);
+            self.with(now, conn, out, |_, miner| miner.is_misplaced = false);
         }
         for _ in 0..self.moves_per_tick {
             let Some(conn) = self.moves.pop_front() else {
                 break;
             };
-            self.with(now, conn, out, |desk, miner| desk.move_home(miner));
+            self.with(now, conn, out, |context, miner| context.move_home(miner));
         }
     }
 
     /// Handles effects of the event on other miners and servers.
-    fn follow_up(&mut self, now: Now, out: &mut Actions) {
+    fn follow_up(&mut self, now: Now, out: &mut ProxyActions) {
         if !self.shared.is_started {
             let mut states = self.shared.backends.iter().map(|backend| backend.state);
-            self.shared.is_started = !states.any(|state| state == State::Starting);
+            self.shared.is_started = !states.any(|state| state == BackendState::Starting);
             if self.shared.is_started {
-                self.shared.changes.push(Change::Replan);
+                self.shared.changes.push(BackendChange::Replan);
             }
         }
         while let Some(change) = self.shared.changes.pop() {
             match change {
-                Change::Lost(place, since_ms) => self.handle_lost(now, place, since_ms, out),
-                Change::Replan => self.plan(now, out),
+                BackendChange::Lost(place, since_ms) => self.handle_lost(now, place, since_ms, out),
+                BackendChange::Replan => self.plan(now, out),
             }
         }
         while let Some((conn, place)) = self.shared.turned_away.pop() {
-            self.with(now, conn, out, |desk, miner| desk.turn_away(miner, place));
+            self.with(now, conn, out, |context, miner| context.turn_away(miner, place));
         }
         for place in 0..self.shared.backends.len() {
             while self.shared.backends[place].has_room()
                 && let Some(conn) = self.shared.backends[place].queue.pop_front()
             {
-                self.with(now, conn, out, |desk, miner| {
+                self.with(now, conn, out, |context, miner| {
                     if miner.queued == Some(place) {
-                        desk.go_to(miner, place);
+                        context.go_to(miner, place);
                     }
                 });
             }
@@ -393,27 +393,27 @@ impl Proxy {
         for address in std::mem::take(&mut self.shared.dropped) {
             self.handle_dropped(now, address, out);
         }
-        self.look_for_servers(now, out);
+        self.check_backends(now, out);
         while !self.shared.closing.is_empty() {
             for (conn, how) in std::mem::take(&mut self.shared.closing) {
                 if self.shared.roles.clear(conn) {
                     self.forget(now, conn, out);
-                    out.push(Action::Close(conn, how));
+                    out.push(ProxyAction::Close(conn, how));
                 }
             }
         }
     }
 
-    fn forget(&mut self, now: Now, conn: ConnId, out: &mut Actions) {
+    fn forget(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
         let Some(mut miner) = self.miners[slot_of(conn)].take() else {
             return;
         };
-        let mut desk = Desk {
+        let mut context = MinerContext {
             shared: &mut self.shared,
             now,
             out,
         };
-        desk.drop_links(&mut miner);
+        context.drop_links(&mut miner);
         if let Some(session) = miner.session {
             self.shared.ids.free(session);
         }
@@ -430,22 +430,22 @@ impl Proxy {
         &mut self,
         now: Now,
         conn: ConnId,
-        out: &mut Actions,
-        act: impl FnOnce(&mut Desk<'_>, &mut Miner),
+        out: &mut ProxyActions,
+        act: impl FnOnce(&mut MinerContext<'_>, &mut ProxiedMiner),
     ) -> bool {
         let slot = self.miners.get_mut(slot_of(conn));
         let Some(miner) = slot.and_then(Option::as_mut).filter(|m| m.conn == conn) else {
             return false;
         };
-        let mut desk = Desk {
+        let mut context = MinerContext {
             shared: &mut self.shared,
             now,
             out,
         };
-        act(&mut desk, miner);
+        act(&mut context, miner);
         if miner.is_mining() && !miner.is_admitted {
             miner.is_admitted = true;
-            out.push(Action::Admitted(conn));
+            out.push(ProxyAction::Admitted(conn));
         }
         if miner.is_finished && !miner.has_share_in_flight() {
             miner.is_finished = false;
@@ -453,42 +453,42 @@ impl Proxy {
         }
         if miner.has_credit && !miner.is_proven {
             miner.is_proven = true;
-            out.push(Action::Proven(conn));
+            out.push(ProxyAction::Proven(conn));
         }
         true
     }
 }
 
-impl Desk<'_> {
+impl MinerContext<'_> {
     /// Handles bytes of a server for a miner. The miner leaves a server that violates the protocol.
-    fn hear_link(&mut self, miner: &mut Miner, conn: ConnId, bytes: &[u8]) {
-        let Some(which) = which_of(miner, Some(conn)) else {
+    fn hear_link(&mut self, miner: &mut ProxiedMiner, conn: ConnId, bytes: &[u8]) {
+        let Some(slot) = slot_of_link(miner, Some(conn)) else {
             return;
         };
-        if let Err(wrong) = self.hear(miner, which, bytes) {
+        if let Err(wrong) = self.hear(miner, slot, bytes) {
             self.leave(miner, conn, wrong);
         }
-        self.look_whether_left(miner);
+        self.check_answers_done(miner);
         if miner.is_paused {
             self.receive(miner, &[]);
         } else {
-            self.pace(miner);
+            self.update_backpressure(miner);
         }
     }
 
-    fn leave(&mut self, miner: &mut Miner, conn: ConnId, wrong: Wrong) {
-        let Some(which) = which_of(miner, Some(conn)) else {
+    fn leave(&mut self, miner: &mut ProxiedMiner, conn: ConnId, wrong: LinkFault) {
+        let Some(slot) = slot_of_link(miner, Some(conn)) else {
             return;
         };
-        if wrong == Wrong::Nonsense
-            && let Some(link) = link_mut(miner, which)
+        if wrong == LinkFault::Nonsense
+            && let Some(link) = link_mut(miner, slot)
         {
             self.shared.count_nonsense(link.place, self.now, self.out);
         }
-        match which {
-            Which::Current if miner.count_loss(self.now) => self.reset(miner, LOSES_ALL),
-            Which::Current => self.lose_current(miner, self.now.ms),
-            Which::Next => self.fail_next(miner),
+        match slot {
+            LinkSlot::Current if miner.count_loss(self.now) => self.reset(miner, LOSES_ALL),
+            LinkSlot::Current => self.lose_current(miner, self.now.ms),
+            LinkSlot::Next => self.fail_next(miner),
         }
     }
 }

@@ -4,21 +4,21 @@
 //! elsewhere keeps its server until the other one is ready and the last answers have come.
 
 use crate::event::{CloseHow, Level};
-use crate::limits::{ASTRAY_MS, LINK_LOGIN_MS, PROXY_LOGIN_MS, RETRY_MS};
+use crate::limits::{MISPLACED_MS, LINK_LOGIN_MS, PROXY_LOGIN_MS, RETRY_MS};
 use crate::proxy::Role;
-use crate::proxy::answers::{Which, which_of};
-use crate::proxy::desk::Desk;
-use crate::proxy::event::{Action, NoBackend, Place, Purpose};
-use crate::proxy::health::{Backend, State};
-use crate::proxy::link::{Link, Stage};
-use crate::proxy::miner::{Miner, Request};
+use crate::proxy::server_lines::{LinkSlot, slot_of_link};
+use crate::proxy::miner_lines::MinerContext;
+use crate::proxy::event::{ProxyAction, NoBackend, BackendIndex, Purpose};
+use crate::proxy::health::{Backend, BackendState};
+use crate::proxy::link::{BackendLink, LinkStage};
+use crate::proxy::miner::{ProxiedMiner, MinerRequest};
 use crate::units::ConnId;
 
 /// The reason for resetting a miner whose connections are ended by all servers.
 pub(crate) const LOSES_ALL: &str = "it loses every server";
-impl Desk<'_> {
+impl MinerContext<'_> {
     /// Looks for a server for a miner that has none and is not on its way to one.
-    pub(crate) fn seek(&mut self, miner: &mut Miner) {
+    pub(crate) fn find_backend(&mut self, miner: &mut ProxiedMiner) {
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
         }
@@ -28,7 +28,7 @@ impl Desk<'_> {
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let now_ms = self.now.ms;
         let untried =
-            |place: Place| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
+            |place: BackendIndex| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
         let best = |is_good: fn(&Backend) -> bool| {
             ring.home(session, |place| is_good(&backends[place]) && untried(place))
         };
@@ -61,7 +61,7 @@ impl Desk<'_> {
     }
 
     /// Starts a login at a server, or joins its queue.
-    pub(crate) fn go_to(&mut self, miner: &mut Miner, place: Place) {
+    pub(crate) fn go_to(&mut self, miner: &mut ProxiedMiner, place: BackendIndex) {
         self.shared.unsettled.insert(miner.conn);
         let backend = &mut self.shared.backends[place];
         if !backend.has_room() {
@@ -71,14 +71,14 @@ impl Desk<'_> {
         }
         backend.logins += 1;
         miner.queued = None;
-        miner.next = Some(Link::new(place, self.now.ms));
+        miner.next = Some(BackendLink::new(place, self.now.ms));
         let purpose = Purpose::Miner(miner.conn, place);
-        self.out.push(Action::Dial(purpose, Some(miner.address)));
+        self.out.push(ProxyAction::Dial(purpose, Some(miner.address)));
     }
 
-    /// Handles the answer to [`Action::Dial`].
-    pub(crate) fn dialed(&mut self, miner: &mut Miner, place: Place, dialed: Option<ConnId>) {
-        let waits = |link: &&mut Link| link.place == place && link.conn.is_none();
+    /// Handles the answer to [`ProxyAction::Dial`].
+    pub(crate) fn dialed(&mut self, miner: &mut ProxiedMiner, place: BackendIndex, dialed: Option<ConnId>) {
+        let waits = |link: &&mut BackendLink| link.place == place && link.conn.is_none();
         match (miner.next.as_mut().filter(waits), dialed) {
             (Some(link), Some(conn)) => {
                 link.conn = Some(conn);
@@ -89,7 +89,7 @@ impl Desk<'_> {
                 self.shared.cannot_dial(place, self.now);
                 self.fail_next(miner);
             }
-            (None, Some(conn)) => self.out.push(Action::Close(conn, CloseHow::Reset)),
+            (None, Some(conn)) => self.out.push(ProxyAction::Close(conn, CloseHow::Reset)),
             (None, None) => {}
         }
     }
@@ -102,14 +102,14 @@ impl Desk<'_> {
     }
 
     /// Completes a move if the answers that the miner waited for have come.
-    pub(crate) fn look_whether_left(&mut self, miner: &mut Miner) {
+    pub(crate) fn check_answers_done(&mut self, miner: &mut ProxiedMiner) {
         if miner.leaving_until_ms.is_some() && !miner.is_owed() {
             self.adopt(miner);
         }
     }
 
     /// Makes the server that is ready the miner's server.
-    pub(super) fn adopt(&mut self, miner: &mut Miner) {
+    pub(super) fn adopt(&mut self, miner: &mut ProxiedMiner) {
         let Some(link) = miner.next.take() else {
             return;
         };
@@ -119,12 +119,12 @@ impl Desk<'_> {
                 self.end_link(&old);
                 self.shared.backends[old.place].miners -= 1;
                 self.shared.counts.moved_alive += 1;
-                self.out.push(Action::Moved(0));
+                self.out.push(ProxyAction::Moved(0));
             }
             None if !is_first => {
-                let since_ms = miner.adrift_since_ms.unwrap_or(self.now.ms);
+                let since_ms = miner.unassigned_since_ms.unwrap_or(self.now.ms);
                 self.shared.counts.moved_lost += 1;
-                self.out.push(Action::Moved(self.now.ms - since_ms));
+                self.out.push(ProxyAction::Moved(self.now.ms - since_ms));
             }
             None => {}
         }
@@ -132,8 +132,8 @@ impl Desk<'_> {
         miner.tried = 0;
         miner.refused = 0;
         miner.mismatches = 0;
-        miner.adrift_since_ms = None;
-        self.is_found(miner);
+        miner.unassigned_since_ms = None;
+        self.count_as_placed(miner);
         miner.leaving_until_ms = None;
         miner.settled_at_ms = self.now.ms;
         self.tell_what_was_kept(miner, link);
@@ -143,12 +143,12 @@ impl Desk<'_> {
         }
         if self.home(miner).is_some() {
             // The server that it belongs to has changed during the move.
-            self.look_again(miner);
+            self.recheck_later(miner);
         }
         self.receive(miner, &[]);
     }
 
-    pub(crate) fn tell_extra_nonce(&mut self, miner: &mut Miner, given: u32) {
+    pub(crate) fn tell_extra_nonce(&mut self, miner: &mut ProxiedMiner, given: u32) {
         let line =
             format!(r#"{{"id":null,"method":"mining.set_extranonce","params":["{given:08x}",4]}}"#);
         self.send_line(miner.conn, &line);
@@ -156,7 +156,7 @@ impl Desk<'_> {
         self.take_extra_nonce(miner, given);
     }
 
-    fn tell_what_was_kept(&mut self, miner: &mut Miner, mut link: Link) {
+    fn tell_what_was_kept(&mut self, miner: &mut ProxiedMiner, mut link: BackendLink) {
         if let (Some(told), Some(given)) = (miner.told, link.extra_nonce1)
             && told != given
         {
@@ -175,11 +175,11 @@ impl Desk<'_> {
     }
 
     /// Sends the requests that no server has answered to the new server.
-    fn ask_again(&mut self, miner: &mut Miner) {
+    fn ask_again(&mut self, miner: &mut ProxiedMiner) {
         let conn = miner.current.as_ref().and_then(|link| link.conn);
         let conn = conn.expect("it has logged in");
         for request in &mut miner.requests {
-            if let Request::Asked { kind, line, .. } = request
+            if let MinerRequest::Asked { kind, line, .. } = request
                 && let Some(asked) = line
             {
                 self.out.send(conn, |out| {
@@ -194,7 +194,7 @@ impl Desk<'_> {
     }
 
     /// Records the miner's extranonce1, which becomes its session id.
-    pub(crate) fn take_extra_nonce(&mut self, miner: &mut Miner, extra_nonce1: u32) {
+    pub(crate) fn take_extra_nonce(&mut self, miner: &mut ProxiedMiner, extra_nonce1: u32) {
         miner.told = Some(extra_nonce1);
         if let Some(session) = miner.session
             && session != extra_nonce1
@@ -206,20 +206,20 @@ impl Desk<'_> {
     }
 
     /// Handles the end of a connection to a server.
-    pub(crate) fn link_closed(&mut self, miner: &mut Miner, conn: ConnId) {
-        match which_of(miner, Some(conn)) {
-            Some(Which::Current) => {
+    pub(crate) fn link_closed(&mut self, miner: &mut ProxiedMiner, conn: ConnId) {
+        match slot_of_link(miner, Some(conn)) {
+            Some(LinkSlot::Current) => {
                 if miner.count_loss(self.now) {
                     self.reset(miner, LOSES_ALL);
                 } else {
                     self.lose_current(miner, self.now.ms);
                 }
             }
-            Some(Which::Next) => {
+            Some(LinkSlot::Next) => {
                 let place = miner.next.as_ref().map(|link| (link.place, link.stage));
                 self.fail_next(miner);
-                if let Some((place, Stage::Dialing)) = place {
-                    self.shared.ask_anew(place, self.now, self.out);
+                if let Some((place, LinkStage::Dialing)) = place {
+                    self.shared.probe_again(place, self.now, self.out);
                 }
             }
             None => {}
@@ -228,7 +228,7 @@ impl Desk<'_> {
 
     /// Handles the loss of the miner's server at `since_ms`: requests that cannot be repeated are
     /// answered, and another server is looked for.
-    pub(crate) fn lose_current(&mut self, miner: &mut Miner, since_ms: u64) {
+    pub(crate) fn lose_current(&mut self, miner: &mut ProxiedMiner, since_ms: u64) {
         let Some(link) = miner.current.take() else {
             return;
         };
@@ -238,42 +238,42 @@ impl Desk<'_> {
         backend.forget_lost(self.now);
         backend.lost += 1;
         backend.lost_ms = self.now.ms;
-        backend.adrift += 1;
-        self.is_found(miner);
+        backend.unassigned += 1;
+        self.count_as_placed(miner);
         miner.lost_from = Some(link.place);
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
-        miner.adrift_since_ms = Some(since_ms.min(self.now.ms));
+        miner.unassigned_since_ms = Some(since_ms.min(self.now.ms));
         miner.leaving_until_ms = None;
         miner.tried |= 1 << link.place;
         self.shared.unsettled.insert(miner.conn);
         if miner
             .next
             .as_ref()
-            .is_some_and(|next| next.stage == Stage::Ready)
+            .is_some_and(|next| next.stage == LinkStage::Ready)
         {
             self.adopt(miner);
         } else {
-            self.seek(miner);
+            self.find_backend(miner);
             self.receive(miner, &[]);
         }
     }
 
     /// Handles the failure of a move to a server.
-    pub(crate) fn fail_next(&mut self, miner: &mut Miner) {
+    pub(crate) fn fail_next(&mut self, miner: &mut ProxiedMiner) {
         let Some(link) = miner.next.take() else {
             return;
         };
         self.end_link(&link);
-        if link.stage != Stage::Ready {
+        if link.stage != LinkStage::Ready {
             self.shared.backends[link.place].logins -= 1;
         }
         miner.tried |= 1 << link.place;
         miner.leaving_until_ms = None;
         if miner.current.is_none() {
-            self.seek(miner);
+            self.find_backend(miner);
         } else if self.is_unfit(miner)
-            && let Some(other) = self.elsewhere(miner)
+            && let Some(other) = self.better_backend(miner)
         {
             self.go_to(miner, other);
         } else {
@@ -282,51 +282,51 @@ impl Desk<'_> {
     }
 
     /// Handles that the server in whose queue the miner waited cannot be dialed now.
-    pub(crate) fn turn_away(&mut self, miner: &mut Miner, place: Place) {
+    pub(crate) fn turn_away(&mut self, miner: &mut ProxiedMiner, place: BackendIndex) {
         if miner.queued != Some(place) {
             return;
         }
         miner.queued = None;
         if miner.current.is_none() {
-            self.seek(miner);
+            self.find_backend(miner);
         } else {
             self.settle(miner);
         }
     }
 
     /// Gives up the move that a miner is making.
-    pub(crate) fn stay(&mut self, miner: &mut Miner) {
+    pub(crate) fn stay(&mut self, miner: &mut ProxiedMiner) {
         miner.queued = None;
         miner.leaving_until_ms = None;
         if let Some(link) = miner.next.take() {
             self.end_link(&link);
-            if link.stage != Stage::Ready {
+            if link.stage != LinkStage::Ready {
                 self.shared.backends[link.place].logins -= 1;
             }
         }
     }
 
     /// Continues with a miner handed over by another process.
-    pub(crate) fn resume(&mut self, miner: &mut Miner, link: Option<ConnId>) {
+    pub(crate) fn resume(&mut self, miner: &mut ProxiedMiner, link: Option<ConnId>) {
         if miner.current.is_some() {
             return self.receive(miner, &[]);
         }
         if let Some(link) = link {
             // Its server is not configured here.
-            self.out.push(Action::Close(link, CloseHow::Reset));
+            self.out.push(ProxyAction::Close(link, CloseHow::Reset));
         }
         self.shared.counts.refused_in_flight += miner.give_up_requests();
         miner.release(self.out);
         if miner.session.is_some() {
-            miner.adrift_since_ms = Some(self.now.ms);
-            self.seek(miner);
+            miner.unassigned_since_ms = Some(self.now.ms);
+            self.find_backend(miner);
         }
     }
 
     /// Ends a failed move of a miner that keeps its server.
-    pub(super) fn settle(&mut self, miner: &mut Miner) {
+    pub(super) fn settle(&mut self, miner: &mut ProxiedMiner) {
         miner.tried = 0;
-        self.look_again(miner);
+        self.recheck_later(miner);
         if miner.is_mining() {
             self.shared.unsettled.remove(&miner.conn);
         }
@@ -334,34 +334,34 @@ impl Desk<'_> {
     }
 
     /// Closes a link without further events.
-    fn end_link(&mut self, link: &Link) {
+    fn end_link(&mut self, link: &BackendLink) {
         if let Some(conn) = link.conn
             && self.shared.roles.clear(conn)
         {
-            self.out.push(Action::Close(conn, CloseHow::Reset));
+            self.out.push(ProxyAction::Close(conn, CloseHow::Reset));
         }
     }
 
     /// Closes all links of a miner.
-    pub(crate) fn drop_links(&mut self, miner: &mut Miner) {
+    pub(crate) fn drop_links(&mut self, miner: &mut ProxiedMiner) {
         if let Some(link) = miner.current.take() {
             self.end_link(&link);
             self.shared.backends[link.place].miners -= 1;
         }
         self.stay(miner);
-        self.is_found(miner);
+        self.count_as_placed(miner);
         self.shared.unsettled.remove(&miner.conn);
     }
 
     /// Counts a miner that had lost its server as found: it has another, or is gone.
-    fn is_found(&mut self, miner: &mut Miner) {
+    fn count_as_placed(&mut self, miner: &mut ProxiedMiner) {
         if let Some(place) = miner.lost_from.take() {
-            self.shared.backends[place].adrift -= 1;
+            self.shared.backends[place].unassigned -= 1;
         }
     }
 
     /// Moves a miner to the server it belongs to, if it is not there and not on its way.
-    pub(crate) fn move_home(&mut self, miner: &mut Miner) {
+    pub(crate) fn move_home(&mut self, miner: &mut ProxiedMiner) {
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
         }
@@ -371,7 +371,7 @@ impl Desk<'_> {
     }
 
     /// The server that a miner belongs to, if it is on another one.
-    fn home(&self, miner: &Miner) -> Option<Place> {
+    fn home(&self, miner: &ProxiedMiner) -> Option<BackendIndex> {
         let (session, current) = (miner.session?, miner.current.as_ref()?);
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let home = ring.home(session, |place| backends[place].is_open());
@@ -384,14 +384,14 @@ impl Desk<'_> {
     }
 
     /// True if the miner is on an unfit server, where its work may be worth nothing.
-    pub(super) fn is_unfit(&self, miner: &Miner) -> bool {
+    pub(super) fn is_unfit(&self, miner: &ProxiedMiner) -> bool {
         let current = miner.current.as_ref();
         current
-            .is_some_and(|link| matches!(self.shared.backends[link.place].state, State::Unfit(_)))
+            .is_some_and(|link| matches!(self.shared.backends[link.place].state, BackendState::Unfit(_)))
     }
 
     /// A server that is better than an unfit one and has not failed to take the miner.
-    pub(super) fn elsewhere(&self, miner: &Miner) -> Option<Place> {
+    pub(super) fn better_backend(&self, miner: &ProxiedMiner) -> Option<BackendIndex> {
         let session = miner.session?;
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let best = |is_good: fn(&Backend) -> bool| {
@@ -402,16 +402,16 @@ impl Desk<'_> {
         best(Backend::is_open).or_else(|| best(Backend::is_fit))
     }
 
-    fn look_again(&mut self, miner: &mut Miner) {
-        if !miner.is_astray {
-            miner.is_astray = true;
-            let at_ms = self.now.ms + ASTRAY_MS;
-            self.shared.astray.push_back((at_ms, miner.conn));
+    fn recheck_later(&mut self, miner: &mut ProxiedMiner) {
+        if !miner.is_misplaced {
+            miner.is_misplaced = true;
+            let at_ms = self.now.ms + MISPLACED_MS;
+            self.shared.misplaced.push_back((at_ms, miner.conn));
         }
     }
 
     /// Checks the deadlines of a miner.
-    pub(crate) fn look_at_time(&mut self, miner: &mut Miner) {
+    pub(crate) fn check_timeouts(&mut self, miner: &mut ProxiedMiner) {
         let now_ms = self.now.ms;
         let is_over = |due_ms: Option<u64>| due_ms.is_some_and(|due_ms| due_ms <= now_ms);
         if !miner.is_mining() && miner.connected_at_ms + PROXY_LOGIN_MS <= now_ms {
@@ -420,7 +420,7 @@ impl Desk<'_> {
         if miner
             .next
             .as_ref()
-            .is_some_and(|link| link.stage != Stage::Ready && link.due_ms <= now_ms)
+            .is_some_and(|link| link.stage != LinkStage::Ready && link.due_ms <= now_ms)
         {
             self.fail_next(miner);
         }
@@ -430,14 +430,14 @@ impl Desk<'_> {
             self.lose_current(miner, now_ms);
         }
         if is_over(miner.retry_at_ms) {
-            self.seek(miner);
+            self.find_backend(miner);
         }
         let patience_ms = match self.shared.config.no_backend {
             NoBackend::Wait(ms) => ms,
             NoBackend::Close => LINK_LOGIN_MS,
         };
-        let adrift_until = miner.adrift_since_ms.map(|since| since + patience_ms);
-        if miner.current.is_none() && is_over(adrift_until) {
+        let unassigned_until = miner.unassigned_since_ms.map(|since| since + patience_ms);
+        if miner.current.is_none() && is_over(unassigned_until) {
             return self.reset(miner, "no server takes it");
         }
         if miner.is_mining() && miner.current.is_some() && miner.next.is_none() {
@@ -445,7 +445,7 @@ impl Desk<'_> {
         }
     }
 
-    pub(crate) fn reset(&mut self, miner: &mut Miner, why: &str) {
+    pub(crate) fn reset(&mut self, miner: &mut ProxiedMiner, why: &str) {
         if miner.is_ended {
             return;
         }
@@ -458,7 +458,7 @@ impl Desk<'_> {
         self.close_at_once(miner);
     }
 
-    fn close_at_once(&mut self, miner: &mut Miner) {
+    fn close_at_once(&mut self, miner: &mut ProxiedMiner) {
         miner.is_ended = true;
         self.drop_links(miner);
         self.shared.closing.push((miner.conn, CloseHow::Reset));

@@ -1,7 +1,7 @@
 //! The difficulty of a connection's next job: its start difficulty, the miner's requests, the limits of
 //! the miner's software, the pool's minimum and vardiff, combined by one rule.
 
-use crate::session::vardiff::{Change, Vardiff};
+use crate::session::vardiff::{DifficultyChange, Vardiff};
 use crate::units::Difficulty;
 
 /// HandyMiner's process ends at 2^18; this is the last power of two below.
@@ -13,7 +13,7 @@ pub(crate) const BLOCKS_AGENT: &str = "hstratum-blocks";
 
 /// A difficulty that the miner requests with its password or a method.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum RequestedDifficulty {
     /// Start with this difficulty (`d=`, `mining.suggest_difficulty`); vardiff may change it.
     Start(Difficulty),
     /// Keep this difficulty (`fd=`).
@@ -21,7 +21,7 @@ pub(crate) enum Wish {
 }
 
 /// The difficulty of one connection and all that bounds it.
-pub(crate) struct Pace {
+pub(crate) struct DifficultyPolicy {
     difficulty: Difficulty,
     /// The pool's minimum, which no request can undercut.
     floor: Difficulty,
@@ -33,7 +33,7 @@ pub(crate) struct Pace {
     vardiff: Option<Vardiff>,
 }
 
-impl Pace {
+impl DifficultyPolicy {
     /// Starts with the listener's difficulty, which follows the miner's hashrate if `dynamic`; never
     /// below `floor`.
     pub(crate) fn new(
@@ -42,7 +42,7 @@ impl Pace {
         dynamic: Dynamic,
         now_ms: u64,
     ) -> Self {
-        let mut pace = Self {
+        let mut difficulty_policy = Self {
             difficulty,
             floor: floor.on_grid_above(),
             least: None,
@@ -52,8 +52,8 @@ impl Pace {
             sends_blocks: false,
             vardiff: (dynamic == Dynamic::On).then(|| Vardiff::new(now_ms)),
         };
-        pace.set(difficulty);
-        pace
+        difficulty_policy.set(difficulty);
+        difficulty_policy
     }
 
     /// The difficulty of the next job, before it is capped at the network's.
@@ -95,16 +95,16 @@ impl Pace {
 
     /// Takes a request of the miner. After a fixed difficulty, requests for a start difficulty are
     /// ignored.
-    pub(crate) fn wish(&mut self, wish: Wish, now_ms: u64) {
+    pub(crate) fn request(&mut self, wish: RequestedDifficulty, now_ms: u64) {
         match wish {
-            Wish::Start(difficulty) => {
+            RequestedDifficulty::Start(difficulty) => {
                 if self.is_fixed {
                     return;
                 }
                 self.set(difficulty);
                 self.restart(now_ms);
             }
-            Wish::Fixed(difficulty) => {
+            RequestedDifficulty::Fixed(difficulty) => {
                 self.set(difficulty);
                 self.is_fixed = true;
                 self.vardiff = None;
@@ -168,14 +168,14 @@ impl Pace {
         self.take(change)
     }
 
-    fn take(&mut self, change: Option<Change>) -> Urgency {
+    fn take(&mut self, change: Option<DifficultyChange>) -> Urgency {
         match change.filter(|_| !self.sends_blocks) {
             None => Urgency::Later,
-            Some(Change::Soon(difficulty)) => {
+            Some(DifficultyChange::Soon(difficulty)) => {
                 self.set(difficulty);
                 Urgency::Later
             }
-            Some(Change::Now(difficulty)) => {
+            Some(DifficultyChange::Now(difficulty)) => {
                 self.set(difficulty);
                 Urgency::Now
             }
@@ -215,12 +215,12 @@ pub(crate) enum Urgency {
 
 /// Splits `d=` and `fd=` off the end of a password: the rest is the password, and the last request is
 /// used.
-pub(crate) fn split_password(password: &str) -> (&str, Option<Wish>) {
+pub(crate) fn split_password(password: &str) -> (&str, Option<RequestedDifficulty>) {
     let mut rest = password;
     let mut wish = None;
     loop {
         let (before, last) = rest.rsplit_once(',').unwrap_or(("", rest));
-        let Some(found) = parse_wish(last.trim()) else {
+        let Some(found) = parse_requested_difficulty(last.trim()) else {
             return (rest, wish);
         };
         wish = wish.or(Some(found));
@@ -228,12 +228,12 @@ pub(crate) fn split_password(password: &str) -> (&str, Option<Wish>) {
     }
 }
 
-fn parse_wish(text: &str) -> Option<Wish> {
+fn parse_requested_difficulty(text: &str) -> Option<RequestedDifficulty> {
     let (key, value) = text.split_once('=')?;
     let difficulty = Difficulty::new(value.parse().ok()?)?;
     match key {
-        "d" => Some(Wish::Start(difficulty)),
-        "fd" => Some(Wish::Fixed(difficulty)),
+        "d" => Some(RequestedDifficulty::Start(difficulty)),
+        "fd" => Some(RequestedDifficulty::Fixed(difficulty)),
         _ => None,
     }
 }
@@ -246,18 +246,18 @@ mod tests {
         Difficulty::new(value).unwrap()
     }
 
-    fn pace(dynamic: Dynamic) -> Pace {
-        Pace::new(difficulty(8.0), difficulty(0.5), dynamic, 0)
+    fn difficulty_policy(dynamic: Dynamic) -> DifficultyPolicy {
+        DifficultyPolicy::new(difficulty(8.0), difficulty(0.5), dynamic, 0)
     }
 
     #[test]
     fn wishes_are_taken_off_the_end_of_a_password() {
         for (text, password, wish) in [
             ("x", "x", None),
-            ("x,d=512", "x", Some(Wish::Start(difficulty(512.0)))),
-            ("d=0.5", "", Some(Wish::Start(difficulty(0.5)))),
-            ("a,b,fd=16", "a,b", Some(Wish::Fixed(difficulty(16.0)))),
-            ("x,d=1,fd=2", "x", Some(Wish::Fixed(difficulty(2.0)))),
+            ("x,d=512", "x", Some(RequestedDifficulty::Start(difficulty(512.0)))),
+            ("d=0.5", "", Some(RequestedDifficulty::Start(difficulty(0.5)))),
+            ("a,b,fd=16", "a,b", Some(RequestedDifficulty::Fixed(difficulty(16.0)))),
+            ("x,d=1,fd=2", "x", Some(RequestedDifficulty::Fixed(difficulty(2.0)))),
             ("x,d=0", "x,d=0", None),
             ("x,d=inf", "x,d=inf", None),
             ("d=8,x", "d=8,x", None),
@@ -268,23 +268,23 @@ mod tests {
 
     #[test]
     fn a_fixed_difficulty_stays() {
-        let mut pace = pace(Dynamic::On);
-        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
-        pace.wish(Wish::Start(difficulty(64.0)), 0);
-        pace.hint(difficulty(32.0));
+        let mut difficulty_policy = difficulty_policy(Dynamic::On);
+        difficulty_policy.request(RequestedDifficulty::Fixed(difficulty(2.0)), 0);
+        difficulty_policy.request(RequestedDifficulty::Start(difficulty(64.0)), 0);
+        difficulty_policy.hint(difficulty(32.0));
         for n in 0..100 {
-            assert_eq!(pace.share(difficulty(2.0), 1, n), Urgency::Later);
+            assert_eq!(difficulty_policy.share(difficulty(2.0), 1, n), Urgency::Later);
         }
-        assert_eq!(pace.difficulty(), difficulty(2.0));
+        assert_eq!(difficulty_policy.difficulty(), difficulty(2.0));
     }
 
     #[test]
     fn a_miner_may_ask_again_where_nothing_is_fixed() {
         for dynamic in [Dynamic::On, Dynamic::Off] {
-            let mut pace = pace(dynamic);
-            pace.wish(Wish::Start(difficulty(2.0)), 0);
-            pace.wish(Wish::Start(difficulty(64.0)), 0);
-            assert_eq!(pace.difficulty(), difficulty(64.0), "{dynamic:?}");
+            let mut difficulty_policy = difficulty_policy(dynamic);
+            difficulty_policy.request(RequestedDifficulty::Start(difficulty(2.0)), 0);
+            difficulty_policy.request(RequestedDifficulty::Start(difficulty(64.0)), 0);
+            assert_eq!(difficulty_policy.difficulty(), difficulty(64.0), "{dynamic:?}");
         }
     }
 
@@ -296,69 +296,69 @@ mod tests {
             ("user agent/version", HANDYMINER_MAX),
             ("icbtminer", 1_015_808.0),
         ] {
-            let mut pace = pace(Dynamic::On);
-            pace.bound_for(agent);
-            pace.wish(Wish::Start(difficulty(1e6)), 0);
-            assert_eq!(pace.difficulty(), difficulty(told), "{agent:?}");
+            let mut difficulty_policy = difficulty_policy(Dynamic::On);
+            difficulty_policy.bound_for(agent);
+            difficulty_policy.request(RequestedDifficulty::Start(difficulty(1e6)), 0);
+            assert_eq!(difficulty_policy.difficulty(), difficulty(told), "{agent:?}");
         }
     }
 
     #[test]
     fn who_sends_blocks_is_credited_for_blocks_and_told_what_it_survives() {
-        let mut pace = pace(Dynamic::On);
-        pace.bound_for("");
-        pace.mines_blocks();
+        let mut difficulty_policy = difficulty_policy(Dynamic::On);
+        difficulty_policy.bound_for("");
+        difficulty_policy.mines_blocks();
         // Requests, resumed difficulties and frequent shares change nothing.
-        pace.wish(Wish::Fixed(difficulty(2.0)), 0);
-        pace.hint(difficulty(4.0));
+        difficulty_policy.request(RequestedDifficulty::Fixed(difficulty(2.0)), 0);
+        difficulty_policy.hint(difficulty(4.0));
         for n in 0..100 {
-            let urgency = pace.share(difficulty(700.0), 1, n);
+            let urgency = difficulty_policy.share(difficulty(700.0), 1, n);
             assert_eq!(urgency, Urgency::Later);
         }
-        assert_eq!(pace.difficulty(), Difficulty::MAX);
-        assert_eq!(pace.to_resume(), difficulty(2.0), "another may resume it");
+        assert_eq!(difficulty_policy.difficulty(), Difficulty::MAX);
+        assert_eq!(difficulty_policy.to_resume(), difficulty(2.0), "another may resume it");
         let main = difficulty(7e8);
-        assert_eq!(pace.told(main), difficulty(HANDYMINER_MAX));
-        assert_eq!(pace.told(difficulty(700.0)), difficulty(700.0));
-        pace.mines_shares(100);
-        assert_eq!(pace.difficulty(), difficulty(2.0));
-        assert_eq!(pace.told(main), main, "what everybody is told is true");
+        assert_eq!(difficulty_policy.told(main), difficulty(HANDYMINER_MAX));
+        assert_eq!(difficulty_policy.told(difficulty(700.0)), difficulty(700.0));
+        difficulty_policy.mines_shares(100);
+        assert_eq!(difficulty_policy.difficulty(), difficulty(2.0));
+        assert_eq!(difficulty_policy.told(main), main, "what everybody is told is true");
     }
 
     #[test]
     fn nothing_is_easier_than_the_floor_whoever_asks() {
         let tiny = difficulty(1e-300);
         let floor = difficulty(0.5);
-        for wish in [Wish::Start(tiny), Wish::Fixed(tiny)] {
-            let mut pace = pace(Dynamic::On);
-            pace.wish(wish, 0);
-            assert_eq!(pace.difficulty(), floor, "{wish:?}");
+        for wish in [RequestedDifficulty::Start(tiny), RequestedDifficulty::Fixed(tiny)] {
+            let mut difficulty_policy = difficulty_policy(Dynamic::On);
+            difficulty_policy.request(wish, 0);
+            assert_eq!(difficulty_policy.difficulty(), floor, "{wish:?}");
         }
-        let mut pace = pace(Dynamic::On);
-        pace.at_least(tiny);
-        pace.hint(tiny);
-        assert_eq!(pace.difficulty(), floor, "a session that is resumed");
+        let mut difficulty_policy = difficulty_policy(Dynamic::On);
+        difficulty_policy.at_least(tiny);
+        difficulty_policy.hint(tiny);
+        assert_eq!(difficulty_policy.difficulty(), floor, "a session that is resumed");
         for round in 1..100 {
-            pace.silence(pace.difficulty(), 1, round * 60_000);
+            difficulty_policy.silence(difficulty_policy.difficulty(), 1, round * 60_000);
         }
-        assert_eq!(pace.difficulty(), floor, "vardiff");
-        let listener = Pace::new(tiny, difficulty(0.3), Dynamic::Off, 0);
+        assert_eq!(difficulty_policy.difficulty(), floor, "vardiff");
+        let listener = DifficultyPolicy::new(tiny, difficulty(0.3), Dynamic::Off, 0);
         assert_eq!(
             listener.difficulty(),
             difficulty(0.3125),
             "on the grid, from above"
         );
-        let mut handyminer = Pace::new(tiny, difficulty(1e6), Dynamic::Off, 0);
+        let mut handyminer = DifficultyPolicy::new(tiny, difficulty(1e6), Dynamic::Off, 0);
         handyminer.bound_for("handyminer");
         assert_eq!(handyminer.difficulty(), difficulty(1_015_808.0));
     }
 
     #[test]
     fn a_miner_gets_nothing_easier_than_it_takes() {
-        let mut pace = pace(Dynamic::On);
-        pace.at_least(difficulty(16.0));
-        assert_eq!(pace.difficulty(), difficulty(16.0));
-        pace.hint(difficulty(1.0));
-        assert_eq!(pace.difficulty(), difficulty(16.0));
+        let mut difficulty_policy = difficulty_policy(Dynamic::On);
+        difficulty_policy.at_least(difficulty(16.0));
+        assert_eq!(difficulty_policy.difficulty(), difficulty(16.0));
+        difficulty_policy.hint(difficulty(1.0));
+        assert_eq!(difficulty_policy.difficulty(), difficulty(16.0));
     }
 }

@@ -24,13 +24,13 @@ use crate::limits::{
     WISH_MS,
 };
 use crate::pool::config::PoolConfig;
-use crate::session::difficulty::{Pace, Urgency};
-use crate::session::pending_replies::{Fate, Replies};
+use crate::session::difficulty::{DifficultyPolicy, Urgency};
+use crate::session::pending_replies::{Durability, PendingReplies};
 use crate::session::rate::Rate;
 use crate::units::{ConnId, Difficulty, Now, Seq, Target};
 use crate::wire::line::LineBuffer;
 use crate::wire::message::write_set_difficulty;
-use crate::wire::protocol::Phase;
+use crate::wire::protocol::ProtocolPhase;
 
 /// The difficulty of all jobs from one number up to the next assignment.
 struct Assignment {
@@ -71,7 +71,7 @@ pub(crate) struct Session {
     pub address: IpAddr,
     pub kind: ArrivalKind,
     pub connected_at_ms: u64,
-    pub pace: Pace,
+    pub difficulty_policy: DifficultyPolicy,
     /// True once it has an accepted share.
     pub has_credit: bool,
     /// True once the socket layer was told that it has logged in.
@@ -80,7 +80,7 @@ pub(crate) struct Session {
     pub is_finished: bool,
     /// Count of its names without an accepted share beyond those that every connection may have.
     pub unproven_beyond: usize,
-    pub phase: Phase,
+    pub phase: ProtocolPhase,
     pub lines: LineBuffer,
     /// Set by `mining.subscribe`.
     pub extra_nonce1: Option<u32>,
@@ -102,7 +102,7 @@ pub(crate) struct Session {
     first_job_at_ms: u64,
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
-    replies: Replies,
+    replies: PendingReplies,
     /// Earliest time of the next job for a requested difficulty, and whether one is due then.
     wish_at_ms: u64,
     is_wish_due: bool,
@@ -119,12 +119,12 @@ impl Session {
             address: arrival.address,
             kind: arrival.kind,
             connected_at_ms: now.ms,
-            pace: Pace::new(arrival.difficulty, floor, dynamic, now.ms),
+            difficulty_policy: DifficultyPolicy::new(arrival.difficulty, floor, dynamic, now.ms),
             has_credit: false,
             is_admitted: false,
             is_finished: false,
             unproven_beyond: 0,
-            phase: Phase::New,
+            phase: ProtocolPhase::New,
             lines: LineBuffer::default(),
             extra_nonce1: None,
             users: Vec::new(),
@@ -138,7 +138,7 @@ impl Session {
             first_job_at_ms: now.ms,
             assignments: VecDeque::new(),
             own_jobs: VecDeque::new(),
-            replies: Replies::default(),
+            replies: PendingReplies::default(),
             wish_at_ms: now.ms,
             is_wish_due: false,
             score: 0,
@@ -171,7 +171,7 @@ impl Session {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing)
+        matches!(self.phase, ProtocolPhase::Closing)
     }
 
     /// True if every request was answered.
@@ -198,7 +198,7 @@ impl Session {
         self.users.push(user);
     }
 
-    /// The difficulty of its last job, which is the one announced except for [`Pace::told`]; `None`
+    /// The difficulty of its last job, which is the one announced except for [`DifficultyPolicy::told`]; `None`
     /// before its first job.
     pub(crate) fn announced(&self) -> Option<Difficulty> {
         self.announced
@@ -210,7 +210,7 @@ impl Session {
             self.first_job = Some(job.number);
             self.first_job_at_ms = now.ms;
         }
-        let difficulty = job.cap(self.pace.difficulty());
+        let difficulty = job.cap(self.difficulty_policy.difficulty());
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {
                 self.assignments.pop_front();
@@ -223,11 +223,11 @@ impl Session {
                 difficulty,
                 target: Target::of_difficulty(difficulty),
             });
-            self.pace.restart(now.ms);
+            self.difficulty_policy.restart(now.ms);
         }
         if self.announced != Some(difficulty) {
             self.announced = Some(difficulty);
-            let told = self.pace.told(difficulty);
+            let told = self.difficulty_policy.told(difficulty);
             out.send(self.conn, |line| write_set_difficulty(line, told));
         }
         self.sent_at_ms = now.ms;
@@ -248,23 +248,23 @@ impl Session {
     pub(crate) fn count_share(&mut self, difficulty: Difficulty, now: Now) -> Urgency {
         self.has_credit = true;
         if self.announced == Some(difficulty) {
-            self.pace.share(difficulty, self.users.len(), now.ms)
+            self.difficulty_policy.share(difficulty, self.users.len(), now.ms)
         } else {
             Urgency::Later
         }
     }
 
     /// Checks if shares have been missing for too long. [`Urgency::Now`] if the difficulty is far off.
-    pub(crate) fn look_for_silence(&mut self, now: Now) -> Urgency {
+    pub(crate) fn check_silence(&mut self, now: Now) -> Urgency {
         match self.announced {
-            Some(announced) => self.pace.silence(announced, self.users.len(), now.ms),
+            Some(announced) => self.difficulty_policy.silence(announced, self.users.len(), now.ms),
             None => Urgency::Later,
         }
     }
 
     /// True if a job for a requested difficulty may be sent now, at most one each [`WISH_MS`]; if false,
     /// one becomes due.
-    pub(crate) fn may_have_its_wish(&mut self, now: Now) -> bool {
+    pub(crate) fn may_take_requested_difficulty(&mut self, now: Now) -> bool {
         let may = now.ms >= self.wish_at_ms;
         if may {
             self.wish_at_ms = now.ms + WISH_MS;
@@ -274,19 +274,19 @@ impl Session {
     }
 
     /// True if a job for a requested difficulty is due and may be sent now.
-    pub(crate) fn takes_wish(&mut self, now: Now) -> bool {
-        self.is_wish_due && self.may_have_its_wish(now)
+    pub(crate) fn takes_requested_difficulty(&mut self, now: Now) -> bool {
+        self.is_wish_due && self.may_take_requested_difficulty(now)
     }
 
     /// True if the next job would come with another difficulty than the last.
     pub(crate) fn is_due_another(&self, newest: &Job) -> bool {
-        self.announced != Some(newest.cap(self.pace.difficulty()))
+        self.announced != Some(newest.cap(self.difficulty_policy.difficulty()))
     }
 
     /// Handles a share that is no block from a miner taken to send blocks only. Work for the jobs it has
     /// counts for blocks only; its next job, due soon, has a usual difficulty.
     pub(crate) fn mines_shares(&mut self, now: Now) {
-        self.pace.mines_shares(now.ms);
+        self.difficulty_policy.mines_shares(now.ms);
         self.is_wish_due = true;
     }
 
@@ -322,7 +322,7 @@ impl Session {
             && now.ms.saturating_sub(self.sent_at_ms) >= silence_ms
         {
             self.sent_at_ms = now.ms;
-            let told = self.pace.told(difficulty);
+            let told = self.difficulty_policy.told(difficulty);
             out.send(self.conn, |line| write_set_difficulty(line, told));
         }
     }
@@ -364,7 +364,7 @@ impl Session {
     }
 
     /// Sends the replies that wait no longer, once the shares up to `settled` have this outcome.
-    pub(crate) fn release(&mut self, settled: Seq, fate: Fate, now: Now, out: &mut Actions) {
+    pub(crate) fn release(&mut self, settled: Seq, fate: Durability, now: Now, out: &mut Actions) {
         let mut is_sent = false;
         out.send(self.conn, |lines| {
             let start = lines.len();

@@ -12,7 +12,7 @@ use crate::wire::message::{Reject, write_reject, write_true};
 
 /// The ledger's outcome for a recorded share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Durability {
     /// It is stored and survives a crash.
     Durable,
     /// It could not be stored and was not counted.
@@ -21,14 +21,14 @@ pub(crate) enum Fate {
 
 /// A queue of replies; its text is one buffer.
 #[derive(Default)]
-pub(crate) struct Replies {
+pub(crate) struct PendingReplies {
     /// For each reply the share it answers, if it is that of an accepted share, and its bytes in `text`.
     waiting: VecDeque<(Option<Seq>, usize)>,
     /// Whole lines, or for shares the ids.
     text: Vec<u8>,
 }
 
-impl Replies {
+impl PendingReplies {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -59,7 +59,7 @@ impl Replies {
 
     /// Appends to `out` all replies that wait no longer, once the shares up to `settled` have this
     /// outcome; shares settled before have left the queue already.
-    pub(crate) fn release(&mut self, settled: Seq, fate: Fate, out: &mut Vec<u8>) {
+    pub(crate) fn release(&mut self, settled: Seq, fate: Durability, out: &mut Vec<u8>) {
         let mut start = 0;
         while let Some(&(share, len)) = self.waiting.front()
             && share.is_none_or(|seq| seq <= settled)
@@ -71,8 +71,8 @@ impl Replies {
                 Some(_) => {
                     let id = str::from_utf8(text).expect("an id was text when it came");
                     match fate {
-                        Fate::Durable => write_true(out, id),
-                        Fate::GivenUp => write_reject(out, id, Reject::LedgerFailing),
+                        Durability::Durable => write_true(out, id),
+                        Durability::GivenUp => write_reject(out, id, Reject::LedgerFailing),
                     }
                 }
             }

@@ -39,7 +39,7 @@ pub struct Vardiff {
 
 /// A new difficulty, and the time to send it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Change {
+pub enum DifficultyChange {
     /// With the next job that comes anyway.
     Soon(Difficulty),
     /// Now, with a job sent for it.
@@ -58,7 +58,7 @@ impl Vardiff {
 
     /// Counts an accepted share of difficulty `current`; returns the change that is needed, if any.
     /// `workers` is the number of workers on the connection.
-    pub fn share(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
+    pub fn share(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<DifficultyChange> {
         self.shares += 1;
         self.work += current.get();
         if self.shares < SAMPLE {
@@ -74,7 +74,7 @@ impl Vardiff {
     }
 
     /// Checks a connection that sends no or few shares; returns an easier difficulty if one is needed.
-    pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<Change> {
+    pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<DifficultyChange> {
         let elapsed_ms = now_ms - self.since_ms;
         if elapsed_ms < SILENCE_MS || self.shares >= SAMPLE {
             return None;
@@ -103,16 +103,16 @@ fn ideal(work: f64, elapsed_ms: u64, workers: usize) -> f64 {
     work / minutes / (SHARES_PER_MINUTE * workers)
 }
 
-fn change(current: Difficulty, ideal: f64, shares: u32) -> Option<Change> {
+fn change(current: Difficulty, ideal: f64, shares: u32) -> Option<DifficultyChange> {
     let ideal = ideal.max(DIFFICULTY_MIN.min(current.get()));
     let off = (ideal / current.get()).max(current.get() / ideal);
     let ideal = rounded(ideal)?;
     if ideal == current || off < 1.0 + DEVIATIONS / f64::from(shares).sqrt() {
         None
     } else if off < URGENT {
-        Some(Change::Soon(ideal))
+        Some(DifficultyChange::Soon(ideal))
     } else {
-        Some(Change::Now(ideal))
+        Some(DifficultyChange::Now(ideal))
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     /// Sends shares at a steady rate until the difficulty changes.
-    fn steady(current: f64, per_minute: f64, shares: u32) -> Option<Change> {
+    fn steady(current: f64, per_minute: f64, shares: u32) -> Option<DifficultyChange> {
         let mut vardiff = Vardiff::new(0);
         (1..=shares).find_map(|n| {
             let now_ms = (f64::from(n) / per_minute * 60_000.0) as u64;
@@ -153,15 +153,15 @@ mod tests {
     fn a_rate_far_off_is_corrected_at_once_and_one_nearly_right_with_the_next_job() {
         assert_eq!(
             steady(8.0, SHARES_PER_MINUTE * 4.0, 16),
-            Some(Change::Now(difficulty(32.0)))
+            Some(DifficultyChange::Now(difficulty(32.0)))
         );
         assert_eq!(
             steady(8.0, SHARES_PER_MINUTE / 4.0, 16),
-            Some(Change::Now(difficulty(2.0)))
+            Some(DifficultyChange::Now(difficulty(2.0)))
         );
         assert_eq!(
             steady(8.0, SHARES_PER_MINUTE * 1.8, 16),
-            Some(Change::Soon(difficulty(14.0)))
+            Some(DifficultyChange::Soon(difficulty(14.0)))
         );
     }
 
@@ -169,7 +169,7 @@ mod tests {
     fn shares_that_come_all_at_once_do_not_ask_for_the_impossible() {
         let mut vardiff = Vardiff::new(1_000);
         let change = (0..16).find_map(|_| vardiff.share(difficulty(8.0), 1, 1_000));
-        assert_eq!(change, Some(Change::Now(difficulty(4_096.0))));
+        assert_eq!(change, Some(DifficultyChange::Now(difficulty(4_096.0))));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let mut vardiff = Vardiff::new(0);
         assert_eq!(vardiff.silence(difficulty(8.0), 1, 29_999), None);
         let easier = vardiff.silence(difficulty(8.0), 1, 30_000);
-        assert_eq!(easier, Some(Change::Now(difficulty(1.0))));
+        assert_eq!(easier, Some(DifficultyChange::Now(difficulty(1.0))));
         let least = difficulty(DIFFICULTY_MIN);
         assert_eq!(vardiff.silence(least, 1, 60_000), None);
     }

@@ -96,14 +96,14 @@ pub struct Attempt {
 
 /// The server's reason for a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RequestRefusal {
     /// The error code: 20 to 25, or 0.
     pub code: i64,
     /// The server's text, cut and without control characters.
     pub text: String,
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// The refusal in a reply; `None` if the reply is positive. An error is `[code, text, …]`, `{"code":
     /// …, "message": …}` or a text; a result of `false` or null without an error is a refusal too.
     #[must_use]
@@ -125,7 +125,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.text)
     }
@@ -142,23 +142,23 @@ pub enum Update {
         block: bool,
     },
     /// A share was rejected.
-    Rejected(Refusal),
+    Rejected(RequestRefusal),
 }
 
 /// Reasons to give up a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum ClientFailure {
     /// The server sent this line, here cut, which is not stratum.
     Malformed(String),
     /// Subscribing was refused.
-    SubscribeRefused(Refusal),
+    SubscribeRefused(RequestRefusal),
     /// The user or the password was refused: a new connection will not help.
-    AuthorizeRefused(Refusal),
+    AuthorizeRefused(RequestRefusal),
     /// The server asked for a new connection.
     Reconnect,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ClientFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(line) => write!(f, "expected a line of stratum, found {line:?}"),
@@ -171,7 +171,7 @@ impl fmt::Display for Failure {
 
 /// Results of the shares submitted, over all connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ClientCounts {
     /// Shares accepted, blocks included.
     pub accepted: u64,
     /// Shares accepted that met the network's target.
@@ -185,29 +185,29 @@ pub struct Counts {
 pub struct Client {
     user: String,
     password: String,
-    counts: Counts,
+    counts: ClientCounts,
     /// The last session's id, sent to resume it after a reconnect.
     session: Option<String>,
     connection: u64,
     next_id: u64,
-    pending: HashMap<u64, Request>,
+    pending: HashMap<u64, ClientRequest>,
     authorized: bool,
     extra_nonce1: Option<u32>,
     difficulty: Difficulty,
     /// A job that came before the reply to subscribe.
-    early_job: Option<Job>,
+    early_job: Option<ClientJob>,
     work: Option<Arc<Work>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Request {
+enum ClientRequest {
     Subscribe,
     Authorize,
     Submit { block: bool },
 }
 
 #[derive(Clone, Debug)]
-struct Job {
+struct ClientJob {
     name: String,
     fields: HeaderFields,
     block_target: Target,
@@ -223,7 +223,7 @@ impl Client {
         Self {
             user: user.to_owned(),
             password: password.to_owned(),
-            counts: Counts::default(),
+            counts: ClientCounts::default(),
             session: None,
             connection: 0,
             next_id: 0,
@@ -252,8 +252,8 @@ impl Client {
         };
         let authorize = json!([self.user, self.password]);
         [
-            self.request(Request::Subscribe, "mining.subscribe", subscribe),
-            self.request(Request::Authorize, "mining.authorize", authorize),
+            self.request(ClientRequest::Subscribe, "mining.subscribe", subscribe),
+            self.request(ClientRequest::Authorize, "mining.authorize", authorize),
         ]
     }
 
@@ -262,14 +262,14 @@ impl Client {
     /// # Errors
     ///
     /// The reason to give up the connection.
-    pub fn handle_line(&mut self, line: &str) -> Result<Update, Failure> {
-        let malformed = || Failure::Malformed(clean(line.trim_end()));
+    pub fn handle_line(&mut self, line: &str) -> Result<Update, ClientFailure> {
+        let malformed = || ClientFailure::Malformed(clean(line.trim_end()));
         let message: Value = serde_json::from_str(line).map_err(|_| malformed())?;
         if !message.is_object() {
             return Err(malformed());
         }
         match message["method"].as_str() {
-            Some("client.reconnect") => Err(Failure::Reconnect),
+            Some("client.reconnect") => Err(ClientFailure::Reconnect),
             Some(method) => self
                 .handle_notification(method, &message["params"])
                 .map(|()| Update::Nothing)
@@ -299,7 +299,7 @@ impl Client {
             format!("{:08x}", attempt.time),
             format!("{:08x}", attempt.nonce),
         ]);
-        Some(self.request(Request::Submit { block }, "mining.submit", params))
+        Some(self.request(ClientRequest::Submit { block }, "mining.submit", params))
     }
 
     /// Count of requests without a reply yet.
@@ -310,11 +310,11 @@ impl Client {
 
     /// Results of the shares so far.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &ClientCounts {
         &self.counts
     }
 
-    fn request(&mut self, request: Request, method: &str, params: Value) -> String {
+    fn request(&mut self, request: ClientRequest, method: &str, params: Value) -> String {
         let id = self.next_id;
         self.next_id += 1;
         self.pending.insert(id, request);
@@ -345,8 +345,8 @@ impl Client {
     fn handle_reply(
         &mut self,
         message: &Value,
-        malformed: impl Fn() -> Failure,
-    ) -> Result<Update, Failure> {
+        malformed: impl Fn() -> ClientFailure,
+    ) -> Result<Update, ClientFailure> {
         // Replies without a known request are ignored, as miners in the field do.
         let request = message["id"]
             .as_u64()
@@ -354,24 +354,24 @@ impl Client {
         let Some(request) = request else {
             return Ok(Update::Nothing);
         };
-        let refusal = Refusal::of_reply(message);
+        let refusal = RequestRefusal::of_reply(message);
         match (request, refusal) {
-            (Request::Subscribe, None) => self
+            (ClientRequest::Subscribe, None) => self
                 .handle_subscribed(&message["result"])
                 .map(|()| Update::Nothing)
                 .ok_or_else(malformed),
-            (Request::Subscribe, Some(refusal)) => Err(Failure::SubscribeRefused(refusal)),
-            (Request::Authorize, None) => {
+            (ClientRequest::Subscribe, Some(refusal)) => Err(ClientFailure::SubscribeRefused(refusal)),
+            (ClientRequest::Authorize, None) => {
                 self.authorized = true;
                 Ok(Update::Nothing)
             }
-            (Request::Authorize, Some(refusal)) => Err(Failure::AuthorizeRefused(refusal)),
-            (Request::Submit { block }, None) => {
+            (ClientRequest::Authorize, Some(refusal)) => Err(ClientFailure::AuthorizeRefused(refusal)),
+            (ClientRequest::Submit { block }, None) => {
                 self.counts.accepted += 1;
                 self.counts.blocks += u64::from(block);
                 Ok(Update::Accepted { block })
             }
-            (Request::Submit { .. }, Some(refusal)) => {
+            (ClientRequest::Submit { .. }, Some(refusal)) => {
                 let rejected = &mut self.counts.rejected;
                 if rejected.len() < REJECT_CODES_MAX || rejected.contains_key(&refusal.code) {
                     *rejected.entry(refusal.code).or_default() += 1;
@@ -401,7 +401,7 @@ impl Client {
     }
 }
 
-impl Job {
+impl ClientJob {
     fn into_work(self, extra_nonce1: u32, connection: u64) -> Work {
         let announced = Target::of_difficulty(self.difficulty);
         let masked = self.fields.mask_hash != mask_hash(&self.fields.prev_block, &Hash::ZERO);
@@ -431,12 +431,12 @@ fn start_difficulty() -> Difficulty {
 }
 
 /// Nine fields, or ten with the mask hash; without it the mask is zero.
-fn parse_job(params: &Value, difficulty: Difficulty) -> Option<Job> {
+fn parse_job(params: &Value, difficulty: Difficulty) -> Option<ClientJob> {
     let hash = |at: usize| Hash::from_hex(params[at].as_str()?);
     let number = |at: usize| parse_hex_u32(params[at].as_str()?);
     let prev_block = hash(1)?;
     let bits = number(7)?;
-    Some(Job {
+    Some(ClientJob {
         name: params[0].as_str()?.to_owned(),
         block_target: Target::from_compact(bits)?,
         time: number(8)?,

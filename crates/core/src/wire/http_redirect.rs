@@ -6,7 +6,7 @@ use crate::wire::line::Flow;
 
 /// The head of an HTTP request, as far as it was received.
 #[derive(Debug, Default)]
-pub struct Head {
+pub struct HttpHead {
     host: Option<String>,
     bytes: usize,
     headers: usize,
@@ -27,7 +27,7 @@ pub fn is_request_line(line: &[u8]) -> bool {
         && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
 }
 
-impl Head {
+impl HttpHead {
     /// Takes the next line after the request line; [`Flow::Stop`] when the head has ended or is
     /// too long.
     pub fn read_line(&mut self, line: &[u8]) -> Flow {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn response(lines: &[&str], public_host: Option<&str>) -> String {
-        let mut head = Head::default();
+        let mut head = HttpHead::default();
         for line in lines {
             head.read_line(line.as_bytes());
         }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_endless_head_is_not_read_to_its_end() {
-        let mut head = Head::default();
+        let mut head = HttpHead::default();
         let line = [b'x'; 1000];
         assert!((0..100).any(|_| head.read_line(&line) == Flow::Stop));
         assert!(!head.is_complete());

@@ -236,11 +236,11 @@ impl<'a> Request<'a> {
     /// The parameters of `mining.configure`.
     pub fn extensions(&self) -> Result<Extensions, Reject> {
         #[derive(Deserialize)]
-        struct Params(
+        struct RequestParams(
             Vec<String>,
             #[serde(default)] serde_json::Map<String, serde_json::Value>,
         );
-        let Params(names, values) = self.params()?;
+        let RequestParams(names, values) = self.params()?;
         Ok((names, values))
     }
 

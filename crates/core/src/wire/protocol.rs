@@ -1,16 +1,16 @@
 //! Tells stratum from HTTP by the first line of a connection.
 
-use crate::wire::http_redirect::{Head, is_request_line};
+use crate::wire::http_redirect::{HttpHead, is_request_line};
 use crate::wire::line::Flow;
 
 /// The protocol of a connection, as far as it is known.
-pub(crate) enum Phase {
+pub(crate) enum ProtocolPhase {
     /// No line was read yet.
     New,
     /// It speaks stratum.
     Stratum,
     /// It speaks HTTP.
-    Http(Head),
+    Http(HttpHead),
     /// Nothing more is read; the connection is about to be closed.
     Closing,
 }
@@ -25,11 +25,11 @@ pub(crate) enum Heard {
     Nothing,
 }
 
-impl Phase {
+impl ProtocolPhase {
     /// Classifies a line.
     pub(crate) fn hear(&mut self, line: &[u8]) -> Heard {
         match self {
-            Self::New if is_request_line(line) => *self = Self::Http(Head::default()),
+            Self::New if is_request_line(line) => *self = Self::Http(HttpHead::default()),
             Self::Http(head) => {
                 if head.read_line(line) == Flow::Stop {
                     return Heard::HttpEnd;

@@ -10,11 +10,11 @@ const READ_BYTES: usize = 16 * 1024;
 impl Table {
     /// As others see it, and how many connections an operator is told of.
     pub(crate) fn connections(&self) -> u64 {
-        self.pool.view(self.now).counts.connections()
+        self.pool.status(self.now).counts.connections()
     }
 
     /// Who may have work.
-    pub(crate) fn workers(&self) -> Vec<hstratum_core::pool::status::WorkerView> {
+    pub(crate) fn workers(&self) -> Vec<hstratum_core::pool::status::WorkerStatus> {
         let mut workers = Vec::new();
         self.pool.workers(self.now, 0, usize::MAX / 2, &mut workers);
         workers

@@ -114,44 +114,44 @@ impl Table {
         for _ in 0..ms / PROXY_TICK_MS {
             let Some(front) = &mut self.front else { return };
             front.ms += PROXY_TICK_MS;
-            self.tell_front(proxy::Event::Tick);
+            self.tell_front(proxy::ProxyEvent::Tick);
             self.settle();
         }
     }
 
-    pub(super) fn tell_front(&mut self, event: proxy::Event<'_>) {
+    pub(super) fn tell_front(&mut self, event: proxy::ProxyEvent<'_>) {
         let mut front = self.front.take().expect("there is a proxy");
         let now = Now {
             ms: front.ms,
             unix_s: self.now.unix_s,
         };
-        let mut actions = proxy::Actions::default();
+        let mut actions = proxy::ProxyActions::default();
         front.proxy.handle(now, event, &mut actions);
         let mut dialed = Vec::new();
         actions.drain(|action, bytes| self.perform_front(&mut front, action, bytes, &mut dialed));
         self.front = Some(front);
         for (purpose, conn) in dialed {
-            self.tell_front(proxy::Event::Dialed(purpose, Some(conn)));
+            self.tell_front(proxy::ProxyEvent::Dialed(purpose, Some(conn)));
         }
     }
 
     fn perform_front(
         &mut self,
         front: &mut Front,
-        action: proxy::Action,
+        action: proxy::ProxyAction,
         bytes: &[u8],
         dialed: &mut Vec<(Purpose, ConnId)>,
     ) {
         match action {
-            proxy::Action::Send(conn, _) if front.links.contains_key(&conn) => {
+            proxy::ProxyAction::Send(conn, _) if front.links.contains_key(&conn) => {
                 front.wires.push_back(Wire::ToPool(conn, bytes.to_vec()));
             }
-            proxy::Action::Send(conn, _) => {
+            proxy::ProxyAction::Send(conn, _) => {
                 if let Some(miner) = self.miner_of(conn) {
                     self.deliver(miner, bytes);
                 }
             }
-            proxy::Action::Dial(purpose, source) => {
+            proxy::ProxyAction::Dial(purpose, source) => {
                 let taken =
                     |slot: &u64| front.links.keys().any(|conn| conn.0 & 0xffff_ffff == *slot);
                 let slot = (LINKS_FROM..).find(|slot| !taken(slot)).expect("a slot");
@@ -174,13 +174,13 @@ impl Table {
                 front.wires.push_back(Wire::Connect(conn, arrival));
                 dialed.push((purpose, conn));
             }
-            proxy::Action::Pause(conn) | proxy::Action::Resume(conn) => {
-                let is_paused = matches!(action, proxy::Action::Pause(_));
+            proxy::ProxyAction::Pause(conn) | proxy::ProxyAction::Resume(conn) => {
+                let is_paused = matches!(action, proxy::ProxyAction::Pause(_));
                 if let Some(miner) = self.miner_of(conn) {
                     self.seats[miner.0].pause(is_paused);
                 }
             }
-            proxy::Action::Close(conn, how) => {
+            proxy::ProxyAction::Close(conn, how) => {
                 if front.links.remove(&conn).is_some() {
                     front.wires.push_back(Wire::EndToPool(conn));
                 } else if let Some(miner) = self.miner_of(conn) {
@@ -189,11 +189,11 @@ impl Table {
                     self.seats[miner.0].end();
                 }
             }
-            proxy::Action::Log(_, text) => self.log.push(text),
-            proxy::Action::Admitted(_)
-            | proxy::Action::Proven(_)
-            | proxy::Action::Listen(_)
-            | proxy::Action::Moved(_) => {}
+            proxy::ProxyAction::Log(_, text) => self.log.push(text),
+            proxy::ProxyAction::Admitted(_)
+            | proxy::ProxyAction::Proven(_)
+            | proxy::ProxyAction::Listen(_)
+            | proxy::ProxyAction::Moved(_) => {}
         }
     }
 
@@ -212,13 +212,13 @@ impl Table {
             Wire::Connect(conn, _) if !front.links.contains_key(&conn) => {}
             Wire::Connect(conn, _) if !front.is_pool_listening => {
                 front.links.remove(&conn);
-                self.tell_front(proxy::Event::Closed(conn));
+                self.tell_front(proxy::ProxyEvent::Closed(conn));
             }
             Wire::Connect(conn, arrival) => {
                 self.step(Event::Connected(conn, arrival));
                 let front = self.front.as_ref().expect("as before");
                 if front.links.contains_key(&conn) {
-                    self.tell_front(proxy::Event::Opened(conn));
+                    self.tell_front(proxy::ProxyEvent::Opened(conn));
                 }
             }
             Wire::ToPool(conn, bytes) => match front.links.get_mut(&conn) {
@@ -236,8 +236,8 @@ impl Table {
                 Some(_) => self.step(Event::Received(conn, &bytes)),
             },
             Wire::EndToPool(conn) => self.step(Event::Closed(conn)),
-            Wire::ToProxy(conn, bytes) => self.tell_front(proxy::Event::Received(conn, &bytes)),
-            Wire::EndToProxy(conn) => self.tell_front(proxy::Event::Closed(conn)),
+            Wire::ToProxy(conn, bytes) => self.tell_front(proxy::ProxyEvent::Received(conn, &bytes)),
+            Wire::EndToProxy(conn) => self.tell_front(proxy::ProxyEvent::Closed(conn)),
         }
     }
 

@@ -194,7 +194,7 @@ impl Table {
         };
         match self.front {
             None => self.handle(Event::Connected(conn, arrival)),
-            Some(_) => self.tell_front(proxy::Event::Connected(conn, arrival)),
+            Some(_) => self.tell_front(proxy::ProxyEvent::Connected(conn, arrival)),
         }
         self.settle();
         Miner(self.seats.len() - 1)
@@ -252,7 +252,7 @@ impl Table {
         let conn = seat.conn;
         match self.front {
             None => self.handle(Event::Closed(conn)),
-            Some(_) => self.tell_front(proxy::Event::Closed(conn)),
+            Some(_) => self.tell_front(proxy::ProxyEvent::Closed(conn)),
         }
         self.settle();
     }
@@ -343,7 +343,7 @@ impl Table {
                 Due::Checked(ticket, is) => self.step(Event::PasswordChecked(ticket, is)),
                 Due::Added(ticket, stored) => self.step(Event::UserAdded(ticket, stored)),
                 Due::Bytes(conn, bytes) if self.front.is_some() => {
-                    self.tell_front(proxy::Event::Received(conn, &bytes));
+                    self.tell_front(proxy::ProxyEvent::Received(conn, &bytes));
                 }
                 Due::Bytes(conn, bytes) => self.step(Event::Received(conn, &bytes)),
                 Due::Carried(wire) => self.carry(wire),

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::{Action, CloseHow, Level};
-use hstratum_core::order::Answer;
+use hstratum_core::order::OrderOutcome;
 use hstratum_core::units::{ConnId, Difficulty, parse_hex_u32};
 use serde_json::Value;
 
@@ -170,13 +170,13 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         },
         Action::KeepBans(_, _, bans) => format!("write {} bans", bans.len()),
         Action::Answer(_, answer) => match answer {
-            Ok(Answer::Done) => "order done".to_owned(),
-            Ok(Answer::Bans(bans)) => {
+            Ok(OrderOutcome::Done) => "order done".to_owned(),
+            Ok(OrderOutcome::Bans(bans)) => {
                 let bans: Vec<String> = bans.iter().map(ban_in_words).collect();
                 format!("banned: {}", bans.join("; "))
             }
-            Ok(Answer::Info(info)) => format!("info: {info:?}"),
-            Ok(Answer::Workers(workers, total)) => {
+            Ok(OrderOutcome::Info(info)) => format!("info: {info:?}"),
+            Ok(OrderOutcome::Workers(workers, total)) => {
                 let names = workers
                     .iter()
                     .map(|one| format!("{} {:?} on {}", one.account, one.worker, one.connections));

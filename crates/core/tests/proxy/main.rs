@@ -9,7 +9,7 @@ mod stage;
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::LEAVE_MS;
-use hstratum_core::proxy::{Drain, Event, NoBackend};
+use hstratum_core::proxy::{BackendDrain, ProxyEvent, NoBackend};
 use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
 use stage::{Failing, SECRET, Stage};
@@ -183,7 +183,7 @@ fn a_drained_server_loses_no_share() {
     let mut stage = Stage::new(3, true);
     let miners: Vec<usize> = (0..30).map(|_| stage.miner("alice")).collect();
     let before = stage.spread();
-    stage.drain(0, Drain::Out);
+    stage.drain(0, BackendDrain::Out);
     let mut ids = Vec::new();
     for _ in 0..120 {
         for &miner in &miners {
@@ -198,7 +198,7 @@ fn a_drained_server_loses_no_share() {
     let counts = stage.counts();
     assert_eq!(counts.moved_alive, before[0] as u64);
     assert_eq!((counts.moved_lost, counts.refused_in_flight), (0, 0));
-    stage.drain(0, Drain::In);
+    stage.drain(0, BackendDrain::In);
     stage.wait(6_000);
     assert_eq!(stage.spread(), before, "each is back where it was");
 }
@@ -281,8 +281,8 @@ fn a_miner_that_was_on_its_way_when_its_server_came_back_comes_back_later() {
     let miner = stage.miner("alice");
     let home = stage.server_of(miner);
     // Its login at the other takes so long that both are over before it is done.
-    for drain in [Drain::Out, Drain::In] {
-        stage.handle(Event::Drain(home, drain));
+    for drain in [BackendDrain::Out, BackendDrain::In] {
+        stage.handle(ProxyEvent::Drain(home, drain));
         stage.tick();
     }
     stage.settle();

@@ -1,6 +1,6 @@
 //! Sessions, what miners and servers say, and who is let in.
 
-use hstratum_core::accounts::refused_logins::Reason;
+use hstratum_core::accounts::refused_logins::RefusalReason;
 
 use super::*;
 
@@ -310,7 +310,7 @@ fn each_login_that_is_refused_is_counted() {
         stage.say(miner, line);
     }
     stage.settle();
-    let reasons = vec![(Reason::Malformed, 1), (Reason::Server, 1)];
+    let reasons = vec![(RefusalReason::Malformed, 1), (RefusalReason::Server, 1)];
     assert_eq!(stage.refusals(), [reasons]);
 }
 

@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
-use hstratum_core::accounts::refused_logins::Reason;
+use hstratum_core::accounts::refused_logins::RefusalReason;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
-    Action, Actions, Counts, Drain, Event, NoBackend, Proxy, ProxyConfig, Purpose,
+    ProxyAction, ProxyActions, ProxyCounts, BackendDrain, ProxyEvent, NoBackend, Proxy, ProxyConfig, Purpose,
 };
 use hstratum_core::units::{ConnId, Difficulty, Now};
 
@@ -73,7 +73,7 @@ pub(crate) struct Stage {
     /// The proxy has no descriptors left.
     pub(crate) is_out_of_descriptors: bool,
     next_slot: u64,
-    actions: Actions,
+    actions: ProxyActions,
     /// Things that have passed.
     pub(crate) passed: usize,
     /// After so many things the server that has the first miner fails, once.
@@ -125,7 +125,7 @@ impl Stage {
             dead: HashSet::new(),
             is_out_of_descriptors: false,
             next_slot: 0,
-            actions: Actions::default(),
+            actions: ProxyActions::default(),
             passed: 0,
             failing: None,
             moved_ms: Vec::new(),
@@ -138,12 +138,12 @@ impl Stage {
         stage
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> ProxyCounts {
         self.proxy.counts()
     }
 
     /// The reasons of logins that were refused, by address.
-    pub(crate) fn refusals(&self) -> Vec<Vec<(Reason, u64)>> {
+    pub(crate) fn refusals(&self) -> Vec<Vec<(RefusalReason, u64)>> {
         let list = self.proxy.refusals().list();
         list.iter().map(|one| one.reasons().collect()).collect()
     }
@@ -163,7 +163,7 @@ impl Stage {
     pub(crate) fn connect(&mut self) -> usize {
         let conn = self.next_conn();
         self.players.push(Player::new(conn));
-        self.handle(Event::Connected(conn, arrival()));
+        self.handle(ProxyEvent::Connected(conn, arrival()));
         self.players.len() - 1
     }
 
@@ -309,8 +309,8 @@ impl Stage {
         self.settle();
     }
 
-    pub(crate) fn drain(&mut self, server: usize, drain: Drain) {
-        self.handle(Event::Drain(server, drain));
+    pub(crate) fn drain(&mut self, server: usize, drain: BackendDrain) {
+        self.handle(ProxyEvent::Drain(server, drain));
         self.settle();
     }
 
@@ -318,7 +318,7 @@ impl Stage {
     pub(crate) fn tick(&mut self) {
         self.now.ms += TICK_MS;
         self.now.unix_s = START_S + self.now.ms / 1000 - self.clock_behind_s;
-        self.handle(Event::Tick);
+        self.handle(ProxyEvent::Tick);
     }
 
     /// Time passes, in ticks; all that is on the wires arrives.
@@ -375,12 +375,12 @@ impl Stage {
         };
         self.passed += 1;
         match passing {
-            Passing::ToProxy(conn, bytes) => self.handle(Event::Received(conn, &bytes)),
-            Passing::Opened(conn) => self.handle(Event::Opened(conn)),
+            Passing::ToProxy(conn, bytes) => self.handle(ProxyEvent::Received(conn, &bytes)),
+            Passing::Opened(conn) => self.handle(ProxyEvent::Opened(conn)),
             Passing::ClosedToProxy(conn) => {
                 // What was on its way before the end has arrived.
                 self.links.remove(&conn);
-                self.handle(Event::Closed(conn));
+                self.handle(ProxyEvent::Closed(conn));
             }
             Passing::ToServer(server, conn, bytes) => {
                 self.servers[server].receive(self.now, conn, &bytes);
@@ -411,16 +411,16 @@ impl Stage {
         ConnId(7 << 32 | self.next_slot)
     }
 
-    pub(crate) fn handle(&mut self, event: Event<'_>) {
+    pub(crate) fn handle(&mut self, event: ProxyEvent<'_>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.proxy.handle(self.now, event, &mut actions);
         self.perform_all(actions);
     }
 
-    fn perform_all(&mut self, mut actions: Actions) {
+    fn perform_all(&mut self, mut actions: ProxyActions) {
         let mut dials = Vec::new();
         actions.drain(|action, bytes| {
-            if let Action::Dial(purpose, _) = action {
+            if let ProxyAction::Dial(purpose, _) = action {
                 dials.push(purpose);
             } else {
                 self.perform(action, bytes);
@@ -436,14 +436,14 @@ impl Stage {
         let (Purpose::Miner(_, server) | Purpose::Probe(server)) = purpose;
         self.dials += 1;
         if self.is_out_of_descriptors {
-            return self.handle(Event::Dialed(purpose, None));
+            return self.handle(ProxyEvent::Dialed(purpose, None));
         }
         let conn = self.next_conn();
         self.links.insert(conn, server);
         if let Purpose::Probe(_) = purpose {
             self.probes.insert(server, conn);
         }
-        self.handle(Event::Dialed(purpose, Some(conn)));
+        self.handle(ProxyEvent::Dialed(purpose, Some(conn)));
         let is_refused =
             matches!(purpose, Purpose::Miner(..)) && self.servers[server].refuses_miners;
         let is_taken = !is_refused && self.servers[server].connect(self.now, conn);
@@ -453,10 +453,10 @@ impl Stage {
         });
     }
 
-    fn perform(&mut self, action: Action, bytes: &[u8]) {
+    fn perform(&mut self, action: ProxyAction, bytes: &[u8]) {
         let miner = |players: &[Player], conn| players.iter().position(|p| p.conn == conn);
         match action {
-            Action::Send(conn, _) => match (miner(&self.players, conn), self.links.get(&conn)) {
+            ProxyAction::Send(conn, _) => match (miner(&self.players, conn), self.links.get(&conn)) {
                 (Some(miner), _) => {
                     self.wires
                         .push_back(Passing::ToMiner(miner, bytes.to_vec()));
@@ -468,15 +468,15 @@ impl Stage {
                 // Its end is on the way to the proxy.
                 (None, None) => {}
             },
-            Action::Pause(conn) => {
+            ProxyAction::Pause(conn) => {
                 let miner = miner(&self.players, conn).expect("a miner");
                 self.players[miner].is_paused = true;
             }
-            Action::Resume(conn) => {
+            ProxyAction::Resume(conn) => {
                 let miner = miner(&self.players, conn).expect("a miner");
                 self.players[miner].is_paused = false;
             }
-            Action::Close(conn, _) => {
+            ProxyAction::Close(conn, _) => {
                 if let Some(miner) = miner(&self.players, conn) {
                     self.players[miner].is_open = false;
                 } else if let Some(server) = self.links.remove(&conn) {
@@ -490,12 +490,12 @@ impl Stage {
                     _ => true,
                 });
             }
-            Action::Admitted(_) => {}
-            Action::Proven(conn) => self.proven.push(conn),
-            Action::Listen(listening) => self.is_refusing = listening == Listening::Off,
-            Action::Moved(ms) => self.moved_ms.push(ms),
-            Action::Log(_, text) => self.log.push(text),
-            Action::Dial(..) => unreachable!("dials come after the others"),
+            ProxyAction::Admitted(_) => {}
+            ProxyAction::Proven(conn) => self.proven.push(conn),
+            ProxyAction::Listen(listening) => self.is_refusing = listening == Listening::Off,
+            ProxyAction::Moved(ms) => self.moved_ms.push(ms),
+            ProxyAction::Log(_, text) => self.log.push(text),
+            ProxyAction::Dial(..) => unreachable!("dials come after the others"),
         }
     }
 }

@@ -7,7 +7,7 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
 use hstratum_core::order::{Order, OrderId};
 use hstratum_core::pool::Pool;
-use hstratum_core::pool::status::WorkerView;
+use hstratum_core::pool::status::WorkerStatus;
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ impl Server {
     }
 
     /// Who may have work.
-    pub(crate) fn workers(&self, now: Now) -> Vec<WorkerView> {
+    pub(crate) fn workers(&self, now: Now) -> Vec<WorkerStatus> {
         let mut workers = Vec::new();
         let pool = self.pool.as_ref().expect("it runs");
         pool.workers(now, 0, usize::MAX / 2, &mut workers);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::{Alarm, Kind, LinkSign, Severity, Sign, Watch};
+use hstratum_core::alarm::{Alarm, AlarmKind, SharedLedgerInput, Severity, AlarmInput, AlarmMonitor};
 use hstratum_core::event::Level;
 use hstratum_core::units::Now;
 
@@ -31,7 +31,7 @@ pub(crate) struct Bulletin(Mutex<VecDeque<Notice>>);
 /// An alarm as the dashboard shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
-    pub kind: Kind,
+    pub kind: AlarmKind,
     pub text: String,
 }
 
@@ -69,20 +69,20 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    fn signs(&self) -> impl Iterator<Item = Sign> {
+    fn signs(&self) -> impl Iterator<Item = AlarmInput> {
         let shared = self.shared.as_ref().map(|shared| shared.look());
         let shared = shared.into_iter().flat_map(|reading| {
             let link = match reading.link {
-                Link::Starting | Link::Up => LinkSign::Up,
-                Link::Away(reason) | Link::Refused(reason) => LinkSign::Down(reason),
+                Link::Starting | Link::Up => SharedLedgerInput::Up,
+                Link::Away(reason) | Link::Refused(reason) => SharedLedgerInput::Down(reason),
             };
-            [Sign::Twin(reading.is_twin), Sign::Link(link)]
+            [AlarmInput::Twin(reading.is_twin), AlarmInput::Link(link)]
         });
         let signs = [
-            Sign::Overdue(self.node_lag.overdue()),
-            Sign::Log(self.ledger.read().wal_bytes),
-            Sign::Duties(self.duties.late()),
-            Sign::Tick,
+            AlarmInput::Overdue(self.node_lag.overdue()),
+            AlarmInput::Log(self.ledger.read().wal_bytes),
+            AlarmInput::Duties(self.duties.late()),
+            AlarmInput::Tick,
         ];
         shared.chain(signs)
     }
@@ -91,7 +91,7 @@ impl Looks {
 /// Runs until all senders of inputs are gone.
 pub(crate) fn run(
     drop_percent: u8,
-    signs: &Receiver<Sign>,
+    signs: &Receiver<AlarmInput>,
     outbox: Option<&Outbox>,
     looks: &Looks,
     bulletin: &Bulletin,
@@ -102,7 +102,7 @@ pub(crate) fn run(
         ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         unix_s: unix_s(),
     };
-    let mut watch = Watch::new(drop_percent, now());
+    let mut watch = AlarmMonitor::new(drop_percent, now());
     let mut next_tick = started + TICK;
     let mut alarms = Vec::new();
     loop {
@@ -133,7 +133,7 @@ pub(crate) fn run(
     }
 }
 
-fn level_of(kind: Kind) -> Level {
+fn level_of(kind: AlarmKind) -> Level {
     match kind.severity() {
         Severity::Info => Level::Info,
         Severity::Warning => Level::Warning,
@@ -161,13 +161,13 @@ mod tests {
         let (desk, signs) = channel();
         let bulletin = Bulletin::default();
         for _ in 0..HTTP_EVENTS_MAX + 5 {
-            desk.send(Sign::PoolFailed).expect("it is read below");
+            desk.send(AlarmInput::PoolFailed).expect("it is read below");
         }
         drop(desk);
         run(50, &signs, None, &Looks::default(), &bulletin, &Deaf);
         let notices = bulletin.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
-        assert_eq!(notices[0].kind, Kind::PoolFailed);
+        assert_eq!(notices[0].kind, AlarmKind::PoolFailed);
         assert!(bulletin.take().is_empty());
     }
 }

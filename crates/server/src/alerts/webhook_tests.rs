@@ -1,10 +1,10 @@
-use hstratum_core::alarm::Kind;
+use hstratum_core::alarm::AlarmKind;
 
 use super::*;
 
 fn alarm(number: usize) -> Alarm {
     Alarm {
-        kind: Kind::JobAgain,
+        kind: AlarmKind::JobAgain,
         text: number.to_string(),
         detail: Detail::None,
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hstratum_core::accounting::ledger::{Knowledge, Tip, View};
+use hstratum_core::accounting::ledger::{Knowledge, Tip, ChainView};
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
@@ -79,7 +79,7 @@ struct Bench<'a> {
     /// logged.
     behind_since: Option<(Instant, bool)>,
     /// The last evidence sent to the driver.
-    weighed: Option<(View, Knowledge)>,
+    weighed: Option<(ChainView, Knowledge)>,
 }
 
 impl Judge {
@@ -169,7 +169,7 @@ impl Bench<'_> {
 
     /// Does everything due now. A server whose node has not shown its view of the chain cannot be the
     /// coordinator.
-    fn sit(&mut self, view: Option<View>, node: &dyn Node) -> anyhow::Result<Sat> {
+    fn sit(&mut self, view: Option<ChainView>, node: &dyn Node) -> anyhow::Result<Sat> {
         let now_ms = self.clock()?;
         let me = self.own.0.number;
         if self.bring(now_ms / 1000)? == Sat::Elsewhere {
@@ -241,7 +241,7 @@ impl Bench<'_> {
     }
 
     /// Tells the driver changed evidence: no job is made on a chain that lacks too much work.
-    fn tell_driver(&mut self, weighed: Option<(View, Knowledge)>) {
+    fn tell_driver(&mut self, weighed: Option<(ChainView, Knowledge)>) {
         if let Some((view, knowledge)) = weighed
             && self.weighed != weighed
         {

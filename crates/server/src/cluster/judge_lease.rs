@@ -1,7 +1,7 @@
 //! Lease of the coordinator: held by one server at a time, whose node is synchronized and knows at least as
 //! much work as this ledger was ever shown.
 
-use hstratum_core::accounting::ledger::{Knowledge, View};
+use hstratum_core::accounting::ledger::{Knowledge, ChainView};
 
 use crate::limits::ALIVE_MS;
 use crate::sql::{Sql, SqlError};
@@ -58,7 +58,7 @@ impl Standing {
 pub(crate) fn contend(
     sql: &mut dyn Sql,
     me: i64,
-    view: Option<&View>,
+    view: Option<&ChainView>,
     now_ms: i64,
 ) -> Result<(bool, Option<Knowledge>), SqlError> {
     let knowledge = match view {

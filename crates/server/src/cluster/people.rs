@@ -16,7 +16,7 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::order::{Answer, NewUser, NotWritten, Order, Owner, Refusal, UserChange};
+use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, Order, Owner, OrderRefusal, UserChange};
 
 use super::copy::{Copy, People};
 use super::intake;
@@ -194,7 +194,7 @@ impl Registry {
                 // The pool may have been told the state before this change.
                 let bans = self.people.bans.values().cloned().collect();
                 post.work(WorkMail::Bans(bans))?;
-                post.work(WorkMail::Answer(order, kept.map(|()| Answer::Done)))
+                post.work(WorkMail::Answer(order, kept.map(|()| OrderOutcome::Done)))
             }
             UsersMail::SetAddress(mail) => {
                 let (name, address) = (&mail.account, &mail.address);
@@ -270,7 +270,7 @@ impl Registry {
     }
 
     /// Applies a ban on this server, whether or not it can be written to the shared ledger.
-    fn change_ban(&mut self, change: BanChange) -> Result<(), Refusal> {
+    fn change_ban(&mut self, change: BanChange) -> Result<(), OrderRefusal> {
         self.people.apply_ban(change.clone());
         self.keep_bans();
         match self.write(|open| roll::write_ban(&mut open.db, &change, unix_s())) {
@@ -278,13 +278,13 @@ impl Registry {
             Err(SqlError::Failed(reason)) => {
                 let text = format!("failed to write a ban: {reason}");
                 self.node.log(Level::Error, &text);
-                Err(Refusal::BanNotStored)
+                Err(OrderRefusal::BanNotStored)
             }
             Err(_) => {
                 if self.owed.bans.len() < OPERATOR_BANS_MAX {
                     self.owed.bans.push(change);
                 }
-                Err(Refusal::BanNotShared)
+                Err(OrderRefusal::BanNotShared)
             }
         }
     }

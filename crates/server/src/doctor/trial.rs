@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use hstratum_core::wire::client::{Attempt, Client, Failure, Refusal, Update, Work};
+use hstratum_core::wire::client::{Attempt, Client, ClientFailure, RequestRefusal, Update, Work};
 
 use super::dialect::{Dialect, Judge};
 use crate::client_tls::Wire;
@@ -58,7 +58,7 @@ pub(super) struct Lived {
 /// Reason why the trial failed.
 pub(super) enum Ended {
     /// The account was refused.
-    Unauthorized(Refusal),
+    Unauthorized(RequestRefusal),
     /// It was logged in but got no job.
     NoJob,
     /// It had work, but the tip moved before each of its shares.
@@ -70,7 +70,7 @@ pub(super) enum Ended {
     /// The server does not speak TLS here.
     NoTls(io::Error),
     /// A good share was rejected.
-    Rejected(Refusal),
+    Rejected(RequestRefusal),
     /// Anything else.
     Failed(anyhow::Error),
 }
@@ -239,7 +239,7 @@ impl Miner<'_> {
         self.client
             .handle_line(&line)
             .map_err(|failure| match failure {
-                Failure::AuthorizeRefused(refusal) => Ended::Unauthorized(refusal),
+                ClientFailure::AuthorizeRefused(refusal) => Ended::Unauthorized(refusal),
                 failure => anyhow!("{}: {failure}", self.address).into(),
             })
     }

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::alarm::{Fate, Sign};
+use hstratum_core::alarm::{BlockOutcome, AlarmInput};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::{Action, Level};
-use hstratum_core::order::{Answer, OrderId};
+use hstratum_core::order::{OrderOutcome, OrderId};
 
 use crate::cluster::relay::RelayMail;
 use crate::driver::io::Surroundings;
@@ -31,7 +31,7 @@ pub struct Desks {
     /// and the driver does not depend on it.
     pub relay: Option<Sender<RelayMail>>,
     /// To the thread that raises alarms; it may be gone, and the driver does not depend on it.
-    pub alarms: Sender<Sign>,
+    pub alarms: Sender<AlarmInput>,
     /// To the thread that reads the certificate; `None` when no listener speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
@@ -57,18 +57,18 @@ impl<S: Surroundings> Driver<S> {
             }
             Action::BlockFound(block) => {
                 let account = block.account.clone();
-                self.sign(Sign::Found(block.hash, block.height, account));
+                self.sign(AlarmInput::Found(block.hash, block.height, account));
                 ask(&self.desks.store, StoreMail::BlockFound(block));
             }
             Action::BlockAnswered(hash, verdict) => {
                 self.commit();
                 if let Some(fate) = fate(&verdict) {
-                    self.sign(Sign::Block(hash, None, fate));
+                    self.sign(AlarmInput::Block(hash, None, fate));
                 }
                 ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
             }
             Action::Tally(tallied) => {
-                self.sign(Sign::Work(tallied.clone()));
+                self.sign(AlarmInput::Work(tallied.clone()));
                 ask(&self.desks.store, StoreMail::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
@@ -102,9 +102,9 @@ impl<S: Surroundings> Driver<S> {
                 self.bans.clone_from(&bans);
                 ask(&self.desks.users, UsersMail::Bans(id, change, bans));
             }
-            Action::Answer(id, Ok(Answer::Info(mut info))) => {
+            Action::Answer(id, Ok(OrderOutcome::Info(mut info))) => {
                 info.door = self.net.door();
-                self.answer(id, Ok(Answer::Info(info)));
+                self.answer(id, Ok(OrderOutcome::Info(info)));
             }
             Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),
@@ -112,7 +112,7 @@ impl<S: Surroundings> Driver<S> {
     }
 
     /// Sends an input to the alarms.
-    pub(crate) fn sign(&self, sign: Sign) {
+    pub(crate) fn sign(&self, sign: AlarmInput) {
         let _ = self.desks.alarms.send(sign);
     }
 
@@ -131,11 +131,11 @@ impl<S: Surroundings> Driver<S> {
 }
 
 /// Outcome of a block for alarms.
-fn fate(verdict: &Verdict) -> Option<Fate> {
+fn fate(verdict: &Verdict) -> Option<BlockOutcome> {
     match verdict {
-        Verdict::Accepted => Some(Fate::Accepted),
-        Verdict::Side => Some(Fate::Orphaned),
-        Verdict::Refused(reason) => Some(Fate::Refused(reason.clone())),
+        Verdict::Accepted => Some(BlockOutcome::Accepted),
+        Verdict::Side => Some(BlockOutcome::Orphaned),
+        Verdict::Refused(reason) => Some(BlockOutcome::Refused(reason.clone())),
         Verdict::Unknown(_) => None,
     }
 }

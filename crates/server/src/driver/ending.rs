@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::Sign;
+use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
 
@@ -29,7 +29,7 @@ impl<S: Surroundings> Driver<S> {
     /// Begins the shutdown: nothing more is read.
     pub fn begin_end(&mut self) {
         self.commit();
-        self.sign(Sign::Stop);
+        self.sign(AlarmInput::Stop);
     }
 
     /// True once the ledger has reported on all shares.

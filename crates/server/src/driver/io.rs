@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::event::{Actions, CloseHow, Listening};
-use hstratum_core::occupancy::Door;
+use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::{ConnId, Now};
 use rustls::ServerConfig;
 
@@ -49,8 +49,8 @@ pub trait Surroundings {
     /// A connection has an accepted share, and is no longer closed in favour of new ones.
     fn proven(&mut self, _conn: ConnId) {}
     /// Occupancy of the sockets.
-    fn door(&self) -> Door {
-        Door::default()
+    fn door(&self) -> Occupancy {
+        Occupancy::default()
     }
     /// Accepts connections, or refuses them.
     ///
@@ -153,7 +153,7 @@ impl Surroundings for Machine {
         self.net.proven(conn);
     }
 
-    fn door(&self) -> Door {
+    fn door(&self) -> Occupancy {
         self.net.door()
     }
 

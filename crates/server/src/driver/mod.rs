@@ -19,7 +19,7 @@ use std::time::Duration;
 use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::alarm::{Draining, Sign};
+use hstratum_core::alarm::{Draining, AlarmInput};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
@@ -240,7 +240,7 @@ impl<S: Surroundings> Driver<S> {
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
-        self.sign(Sign::PoolFailed);
+        self.sign(AlarmInput::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
         // Dropping the senders tells those who wait that there will be no answer.
@@ -289,7 +289,7 @@ impl<S: Surroundings> Driver<S> {
             self.look_whether_left(pool, now);
             if now.ms >= self.next_look_ms {
                 self.next_look_ms = now.ms + LIVE_MS;
-                self.sign(Sign::Door(self.net.door()));
+                self.sign(AlarmInput::Occupancy(self.net.door()));
             }
             if let Some(pulse) = &mut self.pulse {
                 pulse.beat(pool, now, || self.net.door());
@@ -329,7 +329,7 @@ impl<S: Surroundings> Driver<S> {
     fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
         match mail {
             NodeMail::Tip(hash, height) => {
-                self.sign(Sign::Tip(hash));
+                self.sign(AlarmInput::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
                 ask(&self.desks.store, StoreMail::Chain(height));
@@ -376,7 +376,7 @@ impl<S: Surroundings> Driver<S> {
             self.is_draining = pool.is_draining();
             ask(&self.desks.users, UsersMail::Draining(self.is_draining));
         }
-        self.sign(Sign::Drain(match self.is_draining {
+        self.sign(AlarmInput::Drain(match self.is_draining {
             true => Draining::Yes,
             false => Draining::No,
         }));

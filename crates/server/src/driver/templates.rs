@@ -7,8 +7,8 @@
 //! passes, and divided blocks lie far deeper.
 
 use crate::messages::{NodeMail, Shown};
-use hstratum_core::accounting::ledger::{Knowledge, View};
-use hstratum_core::alarm::Sign;
+use hstratum_core::accounting::ledger::{Knowledge, ChainView};
+use hstratum_core::alarm::AlarmInput;
 use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
@@ -49,7 +49,7 @@ impl Evidence {
         }
     }
 
-    fn take(&mut self, of: Shown, view: &View, knowledge: Knowledge, now: Now) {
+    fn take(&mut self, of: Shown, view: &ChainView, knowledge: Knowledge, now: Now) {
         let lead = match of {
             Shown::File => &mut self.file,
             Shown::Shared => &mut self.shared,
@@ -94,7 +94,7 @@ impl<S: Surroundings> Driver<S> {
         if let Some(highest) = self.evidence.beyond(tip) {
             return self.withhold(pool, now, parts, highest);
         }
-        self.sign(Sign::Template(parts.prev_block));
+        self.sign(AlarmInput::Template(parts.prev_block));
         self.view.template = Some(parts);
         self.view.withheld = None;
         self.view.no_template = None;
@@ -112,7 +112,7 @@ impl<S: Surroundings> Driver<S> {
     }
 
     fn no_job(&mut self, pool: &mut Pool, now: Now, reason: String) {
-        self.sign(Sign::NoTemplate(reason.clone()));
+        self.sign(AlarmInput::NoTemplate(reason.clone()));
         self.view.template = None;
         self.view.no_template = Some(reason.clone());
         self.handle(pool, now, Event::NoTemplate(reason));
@@ -136,7 +136,7 @@ impl<S: Surroundings> Driver<S> {
         &mut self,
         pool: &mut Pool,
         now: Now,
-        (of, view, knowledge): (Shown, View, Knowledge),
+        (of, view, knowledge): (Shown, ChainView, Knowledge),
     ) {
         self.evidence.take(of, &view, knowledge, now);
         if let Some(parts) = self.view.withheld.take_if(|parts| {
@@ -164,7 +164,7 @@ impl<S: Surroundings> Driver<S> {
         if self.evidence.told != behind {
             self.evidence.told = behind;
             self.node_lag.set_behind(behind);
-            self.sign(Sign::Behind(behind));
+            self.sign(AlarmInput::Behind(behind));
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn look(evidence: &mut Evidence, of: Shown, own: u32, highest: u32, now: Now) {
-        let view = View {
+        let view = ChainView {
             tip: tip(own),
             is_synced: true,
         };
@@ -221,7 +221,7 @@ mod tests {
     fn lower_tip_with_more_work_counts_once_the_ledger_has_weighed_it() {
         let mut evidence = Evidence::new(Some(Height(100)));
         assert!(evidence.beyond(Height(50)).is_some());
-        let view = View {
+        let view = ChainView {
             tip: Tip {
                 work: 1_000.into(),
                 ..tip(50)

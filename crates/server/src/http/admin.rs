@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
 use axum::{Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::order::{Answer as Told, NewUser, Order, Owner, RefusalKind};
+use hstratum_core::order::{OrderOutcome as Told, NewUser, Order, Owner, OrderRefusalKind};
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -106,9 +106,9 @@ async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
         Ok(Ok(Ok(told))) => Ok(told),
         Ok(Ok(Err(refusal))) => {
             let status = match refusal.kind() {
-                RefusalKind::Malformed => StatusCode::BAD_REQUEST,
-                RefusalKind::State => StatusCode::CONFLICT,
-                RefusalKind::Disk => StatusCode::SERVICE_UNAVAILABLE,
+                OrderRefusalKind::Malformed => StatusCode::BAD_REQUEST,
+                OrderRefusalKind::State => StatusCode::CONFLICT,
+                OrderRefusalKind::Disk => StatusCode::SERVICE_UNAVAILABLE,
             };
             Err(Failure(status, refusal.text().to_owned()))
         }

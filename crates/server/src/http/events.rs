@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use hstratum_core::alarm::Kind;
+use hstratum_core::alarm::AlarmKind;
 use hstratum_core::event::LedgerState;
 use hyper::body::Frame;
 use serde::Serialize;
@@ -79,36 +79,36 @@ impl Happening {
     /// Event of an alarm, unless another event here reports the same.
     fn of_alarm(notice: Notice) -> Option<Self> {
         let is_new = match notice.kind {
-            Kind::BlockFound
-            | Kind::BlockAccepted
-            | Kind::BlockConfirmed
-            | Kind::BlockOrphaned
-            | Kind::BlockRefused
-            | Kind::NoJob
-            | Kind::NoPeers
-            | Kind::JobAgain
-            | Kind::LedgerFailing
-            | Kind::Stopping => false,
-            Kind::LedgerStalled
-            | Kind::NodeBehind
-            | Kind::NodeCaughtUp
-            | Kind::LedgerHealed
-            | Kind::LedgerLogLarge
-            | Kind::LedgerLogSmall
-            | Kind::NodeOverdue
-            | Kind::NodeBack
-            | Kind::HashrateDrop
-            | Kind::HashrateBack
-            | Kind::WorkersGone
-            | Kind::WorkersBack
-            | Kind::SharedLedgerAway
-            | Kind::SharedLedgerBack
-            | Kind::ServerIdTwice
-            | Kind::DutyLate
-            | Kind::DutyDone
-            | Kind::ConnectionsRefused
-            | Kind::ConnectionsTaken
-            | Kind::PoolFailed => true,
+            AlarmKind::BlockFound
+            | AlarmKind::BlockAccepted
+            | AlarmKind::BlockConfirmed
+            | AlarmKind::BlockOrphaned
+            | AlarmKind::BlockRefused
+            | AlarmKind::NoJob
+            | AlarmKind::NoPeers
+            | AlarmKind::JobAgain
+            | AlarmKind::LedgerFailing
+            | AlarmKind::Stopping => false,
+            AlarmKind::LedgerStalled
+            | AlarmKind::NodeBehind
+            | AlarmKind::NodeCaughtUp
+            | AlarmKind::LedgerHealed
+            | AlarmKind::LedgerLogLarge
+            | AlarmKind::LedgerLogSmall
+            | AlarmKind::NodeOverdue
+            | AlarmKind::NodeBack
+            | AlarmKind::HashrateDrop
+            | AlarmKind::HashrateBack
+            | AlarmKind::WorkersGone
+            | AlarmKind::WorkersBack
+            | AlarmKind::SharedLedgerAway
+            | AlarmKind::SharedLedgerBack
+            | AlarmKind::ServerIdTwice
+            | AlarmKind::DutyLate
+            | AlarmKind::DutyDone
+            | AlarmKind::ConnectionsRefused
+            | AlarmKind::ConnectionsTaken
+            | AlarmKind::PoolFailed => true,
         };
         is_new.then(|| Self {
             alarm: Some(notice.kind.name()),
@@ -372,7 +372,7 @@ mod tests {
                 text: "alice.rig1 is gone".to_owned(),
             })
         };
-        let gone = of(Kind::WorkersGone).expect("nothing else says it");
+        let gone = of(AlarmKind::WorkersGone).expect("nothing else says it");
         let said = message("happening", &gone);
         let said = String::from_utf8_lossy(&said);
         for part in [
@@ -383,8 +383,8 @@ mod tests {
         ] {
             assert!(said.contains(part), "{said}");
         }
-        let is_told = |kind: &&Kind| of(**kind).is_some();
-        assert_eq!(Kind::ALL.iter().filter(is_told).count(), 20);
-        assert!(of(Kind::BlockFound).is_none(), "its state is told");
+        let is_told = |kind: &&AlarmKind| of(**kind).is_some();
+        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 20);
+        assert!(of(AlarmKind::BlockFound).is_none(), "its state is told");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hstratum_core::accounting::ledger::BlockState;
-use hstratum_core::occupancy::Door;
+use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::wire::message::Reject;
 
@@ -146,7 +146,7 @@ fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: u64) {
 }
 
 /// Refused connections by reason.
-pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u64)> {
+pub(crate) fn refusals(door: &Occupancy, banned: Option<u64>) -> Vec<(&'static str, u64)> {
     let mut refusals = vec![
         ("full", door.refused_full),
         ("per_address", door.refused_address),
@@ -159,7 +159,7 @@ pub(crate) fn refusals(door: &Door, banned: Option<u64>) -> Vec<(&'static str, u
 }
 
 /// Occupancy of the sockets, of a server or a proxy.
-pub(crate) fn of_door(page: &mut Page, of: &str, door: &Door, refusals: &[(&'static str, u64)]) {
+pub(crate) fn of_door(page: &mut Page, of: &str, door: &Occupancy, refusals: &[(&'static str, u64)]) {
     let mut gauge = |name: &str, help, value: u64| page.gauge(&format!("{of}_{name}"), help, value);
     let help = "Connections that there may be.";
     gauge("connections_max", help, door.places as u64);

@@ -9,7 +9,7 @@ use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hstratum_core::event::LedgerState;
-use hstratum_core::pool::status::{Counts, WorkerView};
+use hstratum_core::pool::status::{PoolCounts, WorkerStatus};
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::wire::message::Reject;
 use serde::Serialize;
@@ -165,7 +165,7 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    fn of(counts: &Counts) -> Self {
+    fn of(counts: &PoolCounts) -> Self {
         let of = |reject: Reject| counts.rejected[reject as usize];
         let stale = of(Reject::JobNotFound) + of(Reject::StalePrevblk);
         let (duplicate, low) = (of(Reject::Duplicate), of(Reject::HighHash));
@@ -188,7 +188,7 @@ pub(crate) struct Online {
 
 impl Online {
     /// Counts the connections of this server.
-    pub(crate) fn of(workers: &[WorkerView]) -> Self {
+    pub(crate) fn of(workers: &[WorkerStatus]) -> Self {
         Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
     }
 
@@ -211,7 +211,7 @@ impl Pool {
     pub(crate) fn of(
         site: &Site,
         now: &Snapshot,
-        workers: &[WorkerView],
+        workers: &[WorkerStatus],
         online: Option<Online>,
         host: Option<&str>,
     ) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hstratum_core::accounts::refused_logins::{Counts, Reason, Refused};
+use hstratum_core::accounts::refused_logins::{RefusalCounts, RefusalReason, RefusedAddress};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -59,7 +59,7 @@ pub(crate) struct RefusalsAsked {
 }
 
 impl Refusal {
-    pub(crate) fn of(refused: &Refused) -> Self {
+    pub(crate) fn of(refused: &RefusedAddress) -> Self {
         Self {
             address: None,
             name: refused.name.to_string(),
@@ -74,7 +74,7 @@ impl Refusal {
         }
     }
 
-    fn with_address(refused: &Refused) -> Self {
+    fn with_address(refused: &RefusedAddress) -> Self {
         Self {
             address: Some(refused.address.to_string()),
             ..Self::of(refused)
@@ -83,8 +83,8 @@ impl Refusal {
 }
 
 /// Counts by the reason's name.
-pub(crate) fn by_reason(counts: Counts) -> impl Iterator<Item = (&'static str, u64)> {
-    Reason::ALL.into_iter().map(Reason::name).zip(counts)
+pub(crate) fn by_reason(counts: RefusalCounts) -> impl Iterator<Item = (&'static str, u64)> {
+    RefusalReason::ALL.into_iter().map(RefusalReason::name).zip(counts)
 }
 
 /// Logins that were refused on this server.
@@ -108,7 +108,7 @@ pub(crate) async fn with_addresses(
     give(&site, asked, Refusal::with_address).await
 }
 
-async fn give(site: &Site, asked: RefusalsAsked, row: fn(&Refused) -> Refusal) -> Answer<Refusals> {
+async fn give(site: &Site, asked: RefusalsAsked, row: fn(&RefusedAddress) -> Refusal) -> Answer<Refusals> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let now = site.sources.live.look().await?;
     let rows = now.view.refused.iter().skip(offset as usize);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hstratum_core::pool::status::WorkerView;
+use hstratum_core::pool::status::WorkerStatus;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use tokio::sync::Mutex;
 
@@ -415,7 +415,7 @@ impl Merged {
         left
     }
 
-    fn add_live(&mut self, live: &[WorkerView], own: &Arc<str>, rate: RateOf, now: u64) {
+    fn add_live(&mut self, live: &[WorkerStatus], own: &Arc<str>, rate: RateOf, now: u64) {
         let now = signed(now);
         for one in live {
             let row = self.row(&one.account, &Arc::from(&*one.worker));

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use hstratum_core::event::{Arrival, ArrivalKind, Listening};
-use hstratum_core::occupancy::Door;
+use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -68,12 +68,12 @@ impl Net {
     }
 
     /// Occupancy of the sockets.
-    pub(crate) fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> Occupancy {
         let silent = |&&(_, id): &&(u64, ConnId)| {
             let conn = self.conns.get(slot_of(id));
             conn.is_some_and(|conn| conn.stage != Stage::Closing && !conn.is_dialed)
         };
-        Door {
+        Occupancy {
             places: self.conns_max,
             taken: self.conns.len() - self.dialed,
             silent: self.due.iter().filter(silent).count(),

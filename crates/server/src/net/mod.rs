@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hstratum_core::occupancy::Door;
+use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::{Events, Poll, Token, Waker};
 use rustls::ServerConfig;
@@ -79,7 +79,7 @@ pub(crate) struct Net {
     /// Accepted connections without an accepted share.
     yielding: Yielding,
     /// Counters of connections that were refused or closed to make room.
-    refused: Door,
+    refused: Occupancy,
     generation: u32,
     /// Time at which this turn of the loop began.
     now_ms: u64,
@@ -137,7 +137,7 @@ impl Net {
             dialed: 0,
             per_address: PerAddress::new(config.per_address_max),
             yielding: Yielding::default(),
-            refused: Door::default(),
+            refused: Occupancy::default(),
             generation: 0,
             now_ms: 0,
             due: BTreeSet::new(),

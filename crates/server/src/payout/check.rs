@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail, ensure};
 use hstratum_core::accounting::payout::Hns;
 use hstratum_core::chain::address::{Address, Network};
-use hstratum_core::chain::transaction::{Input, Output, Transaction};
+use hstratum_core::chain::transaction::{TxInput, TxOutput, Transaction};
 use hstratum_core::units::{hex, unhex};
 
 use super::hsd::{Coin, Node, Wallet};
@@ -73,7 +73,7 @@ fn judge_outputs<'a>(
     tx: &'a Transaction,
     payees: &[Payee],
     network: Network,
-) -> anyhow::Result<Option<&'a Output>> {
+) -> anyhow::Result<Option<&'a TxOutput>> {
     let mut wanted: BTreeMap<(Address, u64), usize> = BTreeMap::new();
     for payee in payees {
         let address = Address::parse(&payee.address, network)
@@ -139,7 +139,7 @@ fn total(mut values: impl Iterator<Item = u64>) -> anyhow::Result<u64> {
     sum.context("its sums are impossible")
 }
 
-fn judge_input(input: &Input, coin: &Coin) -> anyhow::Result<()> {
+fn judge_input(input: &TxInput, coin: &Coin) -> anyhow::Result<()> {
     ensure!(
         coin.height.is_some(),
         "it spends a coin that is in no block yet"

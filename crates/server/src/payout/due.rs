@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::{FeePpm, Split, Weight, Window, split};
+use hstratum_core::accounting::payout::{FeePpm, Split, Weight, PplnsWindow, split};
 use hstratum_core::units::Difficulty;
 
 use super::account::{Accounts, Rank};
@@ -219,7 +219,7 @@ pub(super) fn divide(
     let cut = cut_below(sql, block.height)?;
     let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
         (Scheme::Pplns { window }, Some(network)) => {
-            window_work(sql, accounts, Window::new(window, network), block.height)
+            window_work(sql, accounts, PplnsWindow::new(window, network), block.height)
         }
         // The difficulty of an imported block is not known, so it is divided over its own round.
         (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(sql, accounts, cut, block.height),
@@ -322,7 +322,7 @@ fn round_work(
 fn window_work(
     sql: &mut dyn Sql,
     accounts: &Accounts,
-    mut window: Window<Rank>,
+    mut window: PplnsWindow<Rank>,
     height: u32,
 ) -> anyhow::Result<Worked> {
     let mut worked = Worked {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::{Decimal, Weight, Window};
+use hstratum_core::accounting::payout::{Decimal, Weight, PplnsWindow};
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::Difficulty;
 
@@ -113,7 +113,7 @@ fn below_window(sql: &mut dyn Sql, height: u32, length: Decimal) -> anyhow::Resu
     let Some(doubled) = greatest.and_then(|greatest| Difficulty::new(greatest * 2.0)) else {
         return Ok(None);
     };
-    let mut window = Window::new(length, doubled);
+    let mut window = PplnsWindow::new(length, doubled);
     let mut next = height;
     loop {
         let highest = "SELECT max(height) FROM credit WHERE height <= ?1";

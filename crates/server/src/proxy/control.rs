@@ -14,7 +14,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, bail};
-use hstratum_core::proxy::Place;
+use hstratum_core::proxy::BackendIndex;
 use mio::Waker;
 
 use crate::limits::{CONTROL_ANSWER_MS, CONTROL_LINE_BYTES};
@@ -60,7 +60,7 @@ pub enum Mail {
     /// An order, and the sender of its answer.
     Order(Order, Sender<String>),
     /// A server's name has these addresses.
-    Addresses(Place, Vec<SocketAddr>),
+    Addresses(BackendIndex, Vec<SocketAddr>),
     /// Another process wants to take over: collect the offer that it gets first.
     Offer(Sender<anyhow::Result<Offered>>),
     /// It is ready at the other end, and lacks only the miners.

@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use hstratum_core::alarm::Sign;
+use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
-use hstratum_core::proxy::{Event, Place};
+use hstratum_core::proxy::{ProxyEvent, BackendIndex};
 use hstratum_core::units::ConnId;
 
 use super::driver::Driver;
@@ -24,7 +24,7 @@ impl<S: Outside> Driver<S> {
             return;
         }
         self.next_look_ms = now_ms + LIVE_MS;
-        let (now, door) = (self.net.now(), Sign::Door(self.net.door()));
+        let (now, door) = (self.net.now(), AlarmInput::Occupancy(self.net.door()));
         let mut alarms = Vec::new();
         self.watch.handle(now, door, &mut alarms);
         for alarm in alarms {
@@ -33,7 +33,7 @@ impl<S: Outside> Driver<S> {
     }
 
     /// Begins a connection to a server, at the first of its addresses that does not fail at once.
-    pub(super) fn dial(&mut self, place: Place, source: Option<IpAddr>) -> Option<ConnId> {
+    pub(super) fn dial(&mut self, place: BackendIndex, source: Option<IpAddr>) -> Option<ConnId> {
         self.dial_any(Next {
             place,
             source,
@@ -72,11 +72,11 @@ impl<S: Outside> Driver<S> {
     }
 
     /// Handles a failed or lost connection: the server may have another address.
-    pub(super) fn gone(&mut self, conn: ConnId) -> Event<'static> {
+    pub(super) fn gone(&mut self, conn: ConnId) -> ProxyEvent<'static> {
         let next = self.addresses.failed(conn);
         match next.and_then(|next| self.dial_any(next)) {
-            Some(new) => Event::Redialed(conn, new),
-            None => Event::Closed(conn),
+            Some(new) => ProxyEvent::Redialed(conn, new),
+            None => ProxyEvent::Closed(conn),
         }
     }
 }

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::Watch;
+use hstratum_core::alarm::AlarmMonitor;
 use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, Level, Listening};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::log_limit::LogLimit;
 use hstratum_core::proxy::{
-    Action, Actions, Drain, Event, MinerState, Place, Proxy, ProxyConfig, Purpose,
+    ProxyAction, ProxyActions, BackendDrain, ProxyEvent, MinerState, BackendIndex, Proxy, ProxyConfig, Purpose,
 };
 use hstratum_core::units::ConnId;
 use serde_json::json;
@@ -81,16 +81,16 @@ pub struct Driver<S> {
     flags: Flags,
     next_tick_ms: u64,
     /// State of refused connections, and when it is checked next.
-    pub(super) watch: Watch,
+    pub(super) watch: AlarmMonitor,
     pub(super) next_look_ms: u64,
     /// Limiter of log lines about unreachable servers, which each miner would cause.
     pub(super) log_limit: LogLimit,
-    actions: Actions,
+    actions: ProxyActions,
     /// Connections being opened that the rules have not been told of.
-    dialed: VecDeque<(Purpose, Place, Option<ConnId>)>,
+    dialed: VecDeque<(Purpose, BackendIndex, Option<ConnId>)>,
     moves: Moves,
     /// Servers that the operator took out, for new rules.
-    pub(super) drained: BTreeSet<Place>,
+    pub(super) drained: BTreeSet<BackendIndex>,
     /// Number of panics of the rules.
     failures: u64,
     /// Snapshot for readers on other threads.
@@ -117,7 +117,7 @@ impl<S: Outside> Driver<S> {
         mail: Receiver<Mail>,
         flags: Flags,
     ) -> Self {
-        let watch = Watch::new(0, net.now());
+        let watch = AlarmMonitor::new(0, net.now());
         Self {
             watch,
             next_look_ms: 0,
@@ -129,7 +129,7 @@ impl<S: Outside> Driver<S> {
             mail,
             flags,
             next_tick_ms: 0,
-            actions: Actions::default(),
+            actions: ProxyActions::default(),
             dialed: VecDeque::new(),
             moves: Moves::new(),
             drained: BTreeSet::new(),
@@ -176,7 +176,7 @@ impl<S: Outside> Driver<S> {
 
     /// Begins the shutdown: nothing more is read, but pending requests are still answered.
     pub fn begin_end(&mut self) {
-        self.handle(Event::Stop);
+        self.handle(ProxyEvent::Stop);
     }
 
     /// Waits for an event, and executes the actions that follow. Returns the stream of a process that is
@@ -215,7 +215,7 @@ impl<S: Outside> Driver<S> {
         }
         if now_ms >= self.next_tick_ms {
             self.next_tick_ms = now_ms + PROXY_TICK_MS;
-            self.handle(Event::Tick);
+            self.handle(ProxyEvent::Tick);
             self.report_moves(now_ms);
             self.look_at_door(now_ms);
             self.window.show(self.shown());
@@ -239,18 +239,18 @@ impl<S: Outside> Driver<S> {
         match self.net.read(conn) {
             ReadResult::Opened(_) if self.net.is_dialed(conn) => {
                 self.addresses.opened(conn);
-                self.handle(Event::Opened(conn));
+                self.handle(ProxyEvent::Opened(conn));
             }
-            ReadResult::Opened(arrival) => self.handle(Event::Connected(conn, arrival)),
+            ReadResult::Opened(arrival) => self.handle(ProxyEvent::Connected(conn, arrival)),
             ReadResult::Bytes(len) => {
                 let now = self.net.now();
                 let bytes = self.net.received(len);
-                let event = Event::Received(conn, bytes);
+                let event = ProxyEvent::Received(conn, bytes);
                 self.proxy.handle(now, event, &mut self.actions);
                 self.perform_all();
             }
             ReadResult::Nothing => {}
-            ReadResult::Finished => self.handle(Event::Finished(conn)),
+            ReadResult::Finished => self.handle(ProxyEvent::Finished(conn)),
             ReadResult::Gone => {
                 self.net.drop_gone(conn);
                 let event = self.gone(conn);
@@ -259,7 +259,7 @@ impl<S: Outside> Driver<S> {
         }
     }
 
-    fn handle(&mut self, event: Event<'_>) {
+    fn handle(&mut self, event: ProxyEvent<'_>) {
         let now = self.net.now();
         self.proxy.handle(now, event, &mut self.actions);
         self.perform_all();
@@ -272,10 +272,10 @@ impl<S: Outside> Driver<S> {
         while let Some((purpose, place, conn)) = self.dialed.pop_front() {
             let now = self.net.now();
             if self.addresses.of(place).is_empty() {
-                let event = Event::NoAddress(place);
+                let event = ProxyEvent::NoAddress(place);
                 self.proxy.handle(now, event, &mut self.actions);
             }
-            let event = Event::Dialed(purpose, conn);
+            let event = ProxyEvent::Dialed(purpose, conn);
             self.proxy.handle(now, event, &mut self.actions);
             self.perform();
         }
@@ -284,25 +284,25 @@ impl<S: Outside> Driver<S> {
     fn perform(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
         actions.drain(|action, bytes| match action {
-            Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::Dial(purpose, source) => {
+            ProxyAction::Send(conn, _) => self.net.send(conn, bytes),
+            ProxyAction::Dial(purpose, source) => {
                 let (Purpose::Miner(_, place) | Purpose::Probe(place)) = purpose;
                 let conn = self.dial(place, source);
                 self.dialed.push_back((purpose, place, conn));
             }
-            Action::Pause(conn) => self.net.pause(conn, true),
-            Action::Resume(conn) => self.net.pause(conn, false),
-            Action::Admitted(conn) => self.net.admitted(conn),
-            Action::Proven(conn) => self.net.proven(conn),
-            Action::Close(conn, how) => {
+            ProxyAction::Pause(conn) => self.net.pause(conn, true),
+            ProxyAction::Resume(conn) => self.net.pause(conn, false),
+            ProxyAction::Admitted(conn) => self.net.admitted(conn),
+            ProxyAction::Proven(conn) => self.net.proven(conn),
+            ProxyAction::Close(conn, how) => {
                 self.addresses.failed(conn);
                 self.net.close(conn, how);
             }
-            Action::Listen(listening) => self.listen(listening),
-            Action::Moved(ms) => {
+            ProxyAction::Listen(listening) => self.listen(listening),
+            ProxyAction::Moved(ms) => {
                 self.moves.add(ms, self.net.now().ms);
             }
-            Action::Log(level, text) => self.net.say(level, &text),
+            ProxyAction::Log(level, text) => self.net.say(level, &text),
         });
         self.actions = actions;
     }
@@ -339,21 +339,21 @@ impl<S: Outside> Driver<S> {
     fn obey(&mut self, order: &Order) -> String {
         match order {
             Order::Status => self.status(),
-            Order::Drain(name) => self.drain(name, Drain::Out),
-            Order::Fill(name) => self.drain(name, Drain::In),
+            Order::Drain(name) => self.drain(name, BackendDrain::Out),
+            Order::Fill(name) => self.drain(name, BackendDrain::In),
         }
     }
 
-    pub(super) fn drain(&mut self, name: &str, drain: Drain) -> String {
+    pub(super) fn drain(&mut self, name: &str, drain: BackendDrain) -> String {
         let mut backends = self.settings.backends.iter();
         match backends.position(|backend| backend.name == name) {
             None => json!({"error": format!("no server is named {name:?}")}).to_string(),
             Some(place) => {
                 match drain {
-                    Drain::Out => self.drained.insert(place),
-                    Drain::In => self.drained.remove(&place),
+                    BackendDrain::Out => self.drained.insert(place),
+                    BackendDrain::In => self.drained.remove(&place),
                 };
-                self.handle(Event::Drain(place, drain));
+                self.handle(ProxyEvent::Drain(place, drain));
                 self.status()
             }
         }
@@ -417,13 +417,13 @@ impl Driver<Machine> {
         self.net.reset_all();
         // The failed rules may have switched to refusing miners; the new rules start with accepting.
         self.listen(Listening::On);
-        self.actions = Actions::default();
+        self.actions = ProxyActions::default();
         self.addresses.clear();
         self.dialed.clear();
         self.moves.jobless_ms.clear();
         self.proxy = Proxy::new(config, self.net.now());
         for place in self.drained.clone() {
-            self.handle(Event::Drain(place, Drain::Out));
+            self.handle(ProxyEvent::Drain(place, BackendDrain::Out));
         }
         self.net.rest(Duration::from_millis(RESTART_MS));
     }

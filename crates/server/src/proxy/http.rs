@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use hstratum_core::accounts::refused_logins::Reason;
-use hstratum_core::proxy::Drain;
+use hstratum_core::accounts::refused_logins::RefusalReason;
+use hstratum_core::proxy::BackendDrain;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
@@ -173,7 +173,7 @@ fn of_servers(page: &mut Page, shown: &Shown) {
     });
     let help = "1 while the operator has taken the server out, else 0.";
     each("hstratum_proxy_server_drained", help, |server| {
-        Some(u64::from(server.drain == Drain::Out))
+        Some(u64::from(server.drain == BackendDrain::Out))
     });
     let help = "Miners on the server.";
     each("hstratum_proxy_server_miners", help, |server| {
@@ -203,7 +203,7 @@ fn of_work(page: &mut Page, shown: &Shown) {
     let name = "hstratum_proxy_logins_refused_total";
     page.begin(name, "counter", "Logins that were refused, by reason.");
     for (reason, count) in by_reason(shown.refused_logins) {
-        if count > 0 || reason == Reason::Server.name() {
+        if count > 0 || reason == RefusalReason::Server.name() {
             page.line(name, &[("reason", reason)], count);
         }
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
-use hstratum_core::proxy::Place;
+use hstratum_core::proxy::BackendIndex;
 use hstratum_core::units::ConnId;
 use mio::Waker;
 
@@ -20,7 +20,7 @@ use crate::proxy::settings::Backend;
 
 /// A connection being opened.
 struct Dialing {
-    place: Place,
+    place: BackendIndex,
     address: SocketAddr,
     /// Address of the miner it is for.
     source: Option<IpAddr>,
@@ -36,7 +36,7 @@ pub(super) struct Addresses {
 
 /// Next address to try for a connection.
 pub(super) struct Next {
-    pub place: Place,
+    pub place: BackendIndex,
     pub source: Option<IpAddr>,
     pub addresses: Vec<SocketAddr>,
 }
@@ -53,12 +53,12 @@ impl Addresses {
     }
 
     /// A server's addresses, in the order of trying.
-    pub(super) fn of(&self, place: Place) -> Vec<SocketAddr> {
+    pub(super) fn of(&self, place: BackendIndex) -> Vec<SocketAddr> {
         self.of[place].clone()
     }
 
     /// Sets a name's addresses; the one in use stays the first.
-    pub(super) fn set(&mut self, place: Place, mut found: Vec<SocketAddr>) {
+    pub(super) fn set(&mut self, place: BackendIndex, mut found: Vec<SocketAddr>) {
         found.truncate(ADDRESSES_MAX);
         let first = self.of[place].first();
         if let Some(at) = found.iter().position(|address| Some(address) == first) {
@@ -73,7 +73,7 @@ impl Addresses {
         conn: ConnId,
         address: SocketAddr,
         others: Vec<SocketAddr>,
-        (place, source): (Place, Option<IpAddr>),
+        (place, source): (BackendIndex, Option<IpAddr>),
     ) {
         let dialing = Dialing {
             place,

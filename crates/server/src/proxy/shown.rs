@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use hstratum_core::accounts::refused_logins::{Reason, Refused};
-use hstratum_core::occupancy::Door;
-use hstratum_core::proxy::{BackendStatus, Counts, Drain};
+use hstratum_core::accounts::refused_logins::{RefusalReason, RefusedAddress};
+use hstratum_core::occupancy::Occupancy;
+use hstratum_core::proxy::{BackendStatus, ProxyCounts, BackendDrain};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,12 +21,12 @@ pub(super) struct Shown {
     pub servers: Vec<BackendStatus>,
     pub miners: usize,
     /// Occupancy of its sockets.
-    pub door: Door,
+    pub door: Occupancy,
     /// Counters since the rules began.
-    pub counts: Counts,
+    pub counts: ProxyCounts,
     /// Logins that servers refused, by address, and their number by reason.
-    pub refused: Vec<Refused>,
-    pub refused_logins: [u64; Reason::ALL.len()],
+    pub refused: Vec<RefusedAddress>,
+    pub refused_logins: [u64; RefusalReason::ALL.len()],
     /// Number of panics of the rules.
     pub failures: u64,
     /// Times that moved miners were without a job, since the process began.
@@ -41,7 +41,7 @@ impl Shown {
                 "name": server.name,
                 "state": server.state,
                 "reason": server.reason,
-                "drained": server.drain == Drain::Out,
+                "drained": server.drain == BackendDrain::Out,
                 "height": server.height,
                 "miners": server.miners,
             })
@@ -177,10 +177,10 @@ impl Window {
             if before.map_or("starting", |before| before.state) != server.state {
                 self.tell(&Happening::of_server(server.state, server));
             }
-            if before.map_or(Drain::In, |before| before.drain) != server.drain {
+            if before.map_or(BackendDrain::In, |before| before.drain) != server.drain {
                 let kind = match server.drain {
-                    Drain::Out => "drained",
-                    Drain::In => "filled",
+                    BackendDrain::Out => "drained",
+                    BackendDrain::In => "filled",
                 };
                 self.tell(&Happening::of_server(kind, server));
             }

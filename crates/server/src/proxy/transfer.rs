@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::bail;
 use hstratum_core::counted::counted;
 use hstratum_core::event::CloseHow;
-use hstratum_core::proxy::Drain;
+use hstratum_core::proxy::BackendDrain;
 
 use super::driver::Driver;
 use crate::driver::io::{Machine, Surroundings};
@@ -41,7 +41,7 @@ impl Driver<Machine> {
         }
         for name in drained {
             // A server that is no longer configured needs no drain.
-            self.drain(name, Drain::Out);
+            self.drain(name, BackendDrain::Out);
         }
         let mut taken = 0;
         for miner in miners {

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
-use hstratum_core::order::{Answer, Order, Refusal};
+use hstratum_core::order::{OrderOutcome, Order, OrderRefusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
@@ -68,7 +68,7 @@ impl Orders {
         over_s: Option<u64>,
     ) -> anyhow::Result<ServerDrained> {
         if over_s.is_some_and(|over_s| over_s > DRAIN_S_MAX) {
-            bail!(Refusal::DrainTooLong.text());
+            bail!(OrderRefusal::DrainTooLong.text());
         }
         let (answer, answered) = channel();
         self.post.node(NodeMail::DrainServer(DrainMail {
@@ -124,7 +124,7 @@ impl ServerDrained {
 
 /// An order that was given.
 pub struct Ordered {
-    answered: Receiver<Result<Answer, Refusal>>,
+    answered: Receiver<Result<OrderOutcome, OrderRefusal>>,
     waits_for: &'static str,
 }
 
@@ -134,7 +134,7 @@ impl Ordered {
     /// # Errors
     /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may have been
     /// carried out all the same.
-    pub fn wait(&self) -> anyhow::Result<Result<Answer, Refusal>> {
+    pub fn wait(&self) -> anyhow::Result<Result<OrderOutcome, OrderRefusal>> {
         use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
         match self.answered.recv_timeout(Duration::from_millis(ORDER_MS)) {
             Ok(answer) => Ok(answer),

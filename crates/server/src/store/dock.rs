@@ -4,7 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hstratum_core::accounting::ledger::View;
+use hstratum_core::accounting::ledger::ChainView;
 use hstratum_core::units::Height;
 
 use super::keeper::StoreMail;
@@ -43,7 +43,7 @@ struct State {
     /// The node's last answer about them, not taken yet.
     seen: Option<Look>,
     /// The node's view of the chain at its last look.
-    view: Option<View>,
+    view: Option<ChainView>,
     /// Wakes the shipper: a batch was sealed, or it is to stop.
     is_news: bool,
     is_closed: bool,
@@ -89,7 +89,7 @@ impl Dock {
     }
 
     /// The node's view of the chain at its last look.
-    pub(crate) fn view(&self) -> Option<View> {
+    pub(crate) fn view(&self) -> Option<ChainView> {
         self.lock().view
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn look_without_blocks_of_others_leaves_the_one_that_has_them() {
         let dock = Dock::default();
         let look = |places: &[(Hash, Option<Hash>)], is_synced| Look {
-            view: View {
+            view: ChainView {
                 tip: Tip {
                     height: Height(7),
                     hash: Hash::ZERO,

@@ -1,7 +1,7 @@
 //! The highest tip (most chain work) that any node has shown the ledger. A node's word about blocks counts
 //! only if it knows at least as much work.
 
-use hstratum_core::accounting::ledger::{Chainwork, Knowledge, Tip, View};
+use hstratum_core::accounting::ledger::{Chainwork, Knowledge, Tip, ChainView};
 use hstratum_core::units::{Hash, Height};
 
 use crate::sql::{Sql, SqlError};
@@ -27,7 +27,7 @@ pub fn highest(sql: &mut dyn Sql) -> Result<Option<Tip>, SqlError> {
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn weigh(sql: &mut dyn Sql, view: &View, unix_s: i64) -> Result<Knowledge, SqlError> {
+pub fn weigh(sql: &mut dyn Sql, view: &ChainView, unix_s: i64) -> Result<Knowledge, SqlError> {
     let highest = match highest(sql)? {
         Some(highest) if highest.work >= view.tip.work => highest,
         _ => {

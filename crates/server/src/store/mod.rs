@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
-use hstratum_core::alarm::{Fate, LedgerSign, Sign};
+use hstratum_core::alarm::{BlockOutcome, LedgerInput, AlarmInput};
 use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 use hstratum_core::event::{LedgerState, Level};
@@ -75,7 +75,7 @@ pub(crate) struct Parties {
     pub node: Arc<dyn Node>,
     pub spool: Option<Sender<SpoolMail>>,
     /// Receiver of alarm inputs; it may be gone.
-    pub alarms: Sender<Sign>,
+    pub alarms: Sender<AlarmInput>,
     /// Sender to the store itself, for the thread that writes dumps.
     pub desk: Sender<StoreMail>,
     pub duties: Duties,
@@ -243,7 +243,7 @@ struct Clerk<'a, L> {
     post: &'a Post,
     node: &'a dyn Node,
     spool: Option<&'a Sender<SpoolMail>>,
-    alarms: Sender<Sign>,
+    alarms: Sender<AlarmInput>,
     status: &'a Status,
     /// Wakes the thread that writes dumps.
     owed: Option<SyncSender<()>>,
@@ -346,12 +346,12 @@ impl<L: Ledger> Clerk<'_, L> {
             Outcome::Durable(seq) => drop(self.post.work(WorkMail::Durable(seq))),
             Outcome::NotDurable(seq) => drop(self.post.work(WorkMail::NotDurable(seq))),
             Outcome::Failing(reason) => {
-                self.sign(Sign::Ledger(LedgerSign::Failing(reason.clone())));
+                self.sign(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
                 self.status.set_failing(Some(reason));
                 drop(self.post.work(WorkMail::Ledger(LedgerState::Failing)));
             }
             Outcome::Recovered => {
-                self.sign(Sign::Ledger(LedgerSign::Fine));
+                self.sign(AlarmInput::Ledger(LedgerInput::Fine));
                 self.status.set_failing(None);
                 drop(self.post.work(WorkMail::Ledger(LedgerState::Open)));
             }
@@ -371,15 +371,15 @@ impl<L: Ledger> Clerk<'_, L> {
             Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
             Outcome::Stalled => {
                 self.status.set_stalled(true);
-                self.sign(Sign::Ledger(LedgerSign::Stalled));
+                self.sign(AlarmInput::Ledger(LedgerInput::Stalled));
             }
             Outcome::Free(_) => {
                 self.status.set_stalled(false);
-                self.sign(Sign::Ledger(LedgerSign::Fine));
+                self.sign(AlarmInput::Ledger(LedgerInput::Fine));
             }
             Outcome::Moved(change) => {
                 if let Some(fate) = fate(change.to) {
-                    self.sign(Sign::Block(change.hash, Some(change.height), fate));
+                    self.sign(AlarmInput::Block(change.hash, Some(change.height), fate));
                 }
             }
             Outcome::Weighed(view, knowledge) => {
@@ -392,7 +392,7 @@ impl<L: Ledger> Clerk<'_, L> {
         }
     }
 
-    fn sign(&self, sign: Sign) {
+    fn sign(&self, sign: AlarmInput) {
         let _ = self.alarms.send(sign);
     }
 
@@ -416,11 +416,11 @@ impl<L: Ledger> Clerk<'_, L> {
 }
 
 /// Outcome of a block for alarms.
-fn fate(state: BlockState) -> Option<Fate> {
+fn fate(state: BlockState) -> Option<BlockOutcome> {
     match state {
-        BlockState::Accepted => Some(Fate::Accepted),
-        BlockState::Confirmed => Some(Fate::Confirmed),
-        BlockState::Orphaned => Some(Fate::Orphaned),
+        BlockState::Accepted => Some(BlockOutcome::Accepted),
+        BlockState::Confirmed => Some(BlockOutcome::Confirmed),
+        BlockState::Orphaned => Some(BlockOutcome::Orphaned),
         BlockState::Found | BlockState::Refused => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::accounting::ledger::{BlockState, Knowledge, View};
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, ChainView};
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Seq};
 
@@ -30,7 +30,7 @@ pub enum Outcome {
     /// The node's knowledge of the chain has become sufficient, or no longer is.
     Knows(Knowledge),
     /// The node's view and knowledge, after each look.
-    Weighed(View, Knowledge),
+    Weighed(ChainView, Knowledge),
     /// Answer to whoever waits for an address to be stored.
     AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
     /// Shares wait while another process writes.

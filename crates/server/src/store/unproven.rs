@@ -121,13 +121,13 @@ impl Unproven {
 
 #[cfg(test)]
 mod tests {
-    use hstratum_core::accounting::ledger::Work;
+    use hstratum_core::accounting::ledger::ShareTotals;
 
     use super::*;
 
     fn low(count: u64) -> Tally {
         Tally {
-            low: Work {
+            low: ShareTotals {
                 count,
                 difficulty: 1.0,
             },

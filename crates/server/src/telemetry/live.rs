@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hstratum_core::limits::CROWD_QUIET_MS;
-use hstratum_core::occupancy::Door;
+use hstratum_core::occupancy::Occupancy;
 use hstratum_core::pool::Pool;
-use hstratum_core::pool::status::{View, WorkerView};
+use hstratum_core::pool::status::{PoolStatus, WorkerStatus};
 use hstratum_core::units::{Now, Seq};
 use tokio::sync::watch;
 
@@ -25,15 +25,15 @@ use crate::telemetry::histogram::Histogram;
 /// State of the server at one moment.
 pub(crate) struct Snapshot {
     pub at: Instant,
-    pub view: View,
+    pub view: PoolStatus,
     /// Occupancy of the sockets.
-    pub door: Door,
+    pub door: Occupancy,
     /// A connection was refused for want of a place lately.
     pub is_crowded: bool,
     /// Time at which the newest template came.
     pub template_at: Option<Instant>,
     /// `Some` while somebody asks for them.
-    pub workers: Option<Arc<Vec<WorkerView>>>,
+    pub workers: Option<Arc<Vec<WorkerStatus>>>,
     /// Times from a share's record to its reply.
     pub replies: Histogram,
     /// Times from a template's arrival to the last miner's notify.
@@ -63,9 +63,9 @@ pub(crate) struct Pulse {
     asked: Arc<Asked>,
     next_ms: u64,
     next_workers_ms: u64,
-    workers: Option<Arc<Vec<WorkerView>>>,
+    workers: Option<Arc<Vec<WorkerStatus>>>,
     /// The next list of workers so far, the position to continue from, and the time of the next slice.
-    gathering: Option<(Vec<WorkerView>, usize, u64)>,
+    gathering: Option<(Vec<WorkerStatus>, usize, u64)>,
     /// Number of connections refused for want of a place, and the time until which that is shown.
     crowded: u64,
     crowded_until_ms: u64,
@@ -179,7 +179,7 @@ impl Pulse {
     }
 
     /// Publishes a snapshot if it is due, and begins a list of workers.
-    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Door) {
+    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Occupancy) {
         if !self.asked.is_recent() {
             self.workers = None;
             self.gathering = None;
@@ -201,7 +201,7 @@ impl Pulse {
         }
         self.sender.send_replace(Some(Arc::new(Snapshot {
             at: Instant::now(),
-            view: pool.view(now),
+            view: pool.status(now),
             door,
             is_crowded: self.crowded_until_ms > now.ms,
             template_at: self.template_at,
@@ -221,7 +221,7 @@ impl Live {
     /// The same including the workers.
     pub(crate) async fn look_at_workers(
         &self,
-    ) -> Result<(Arc<Snapshot>, Arc<Vec<WorkerView>>), Silent> {
+    ) -> Result<(Arc<Snapshot>, Arc<Vec<WorkerStatus>>), Silent> {
         self.ask_for_workers();
         let snapshot = self.wait(|snapshot| snapshot.workers.is_some()).await?;
         let workers = snapshot.workers.clone().ok_or(Silent)?;

@@ -17,7 +17,7 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, Password, Ticket};
-use hstratum_core::order::{Answer, NewUser, NotWritten, OrderId, Owner, Refusal};
+use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, OrderId, Owner, OrderRefusal};
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;
@@ -145,8 +145,8 @@ pub(crate) fn run_users(
             }
             UsersMail::Bans(order, _, bans) => {
                 let kept = files.bans.as_ref().map_or(Ok(()), |file| file.write(&bans));
-                let answer = kept.map_err(told).map_err(|()| Refusal::BanNotStored);
-                WorkMail::Answer(order, answer.map(|()| Answer::Done))
+                let answer = kept.map_err(told).map_err(|()| OrderRefusal::BanNotStored);
+                WorkMail::Answer(order, answer.map(|()| OrderOutcome::Done))
             }
             UsersMail::SetAddress(mail) => {
                 // A ledger that is gone drops the message, which tells the sender.

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hstratum_core::alarm::Sign;
+use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
 
 use crate::alerts::webhook::{self, Outbox, Source};
@@ -179,7 +179,7 @@ fn start_relay(
 }
 
 /// Starts the thread that raises alarms, and with a webhook the one that delivers them.
-fn start_alarms(office: &Office<'_>, signs: Receiver<Sign>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+fn start_alarms(office: &Office<'_>, signs: Receiver<AlarmInput>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let (settings, node) = (office.settings, office.node);
     let (looks, bulletin) = (office.looks, office.bulletin.clone());
     let mut clerks = Vec::new();

@@ -3,14 +3,14 @@
 use hstratum::node::Asked;
 use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
 use hstratum_core::units::Height;
-use hstratum_sim::model::Model;
+use hstratum_sim::ledger_model::LedgerModel;
 
 use super::Step;
 
 /// The ledger, and the result of the next commit.
 #[derive(Clone)]
 pub(crate) struct Disk {
-    pub(crate) model: Model,
+    pub(crate) ledger_model: LedgerModel,
     pub(crate) fate: Step,
 }
 
@@ -19,8 +19,8 @@ impl Ledger for Disk {
         let failed = Err(LedgerError::Failed("simulated".to_owned()));
         match self.fate {
             Step::FailedCommit => failed,
-            Step::SeeminglyFailedCommit => self.model.commit(batch).and(failed),
-            _ => self.model.commit(batch),
+            Step::SeeminglyFailedCommit => self.ledger_model.commit(batch).and(failed),
+            _ => self.ledger_model.commit(batch),
         }
     }
 
@@ -29,7 +29,7 @@ impl Ledger for Disk {
     }
 
     fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
-        self.model.watched(tip)
+        self.ledger_model.watched(tip)
     }
 
     fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {

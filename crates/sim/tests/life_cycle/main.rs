@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use disk::Disk;
 use hstratum::node::{Asked, Look};
 use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
-use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, View};
+use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, ChainView};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
 use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq, unhex};
-use hstratum_sim::model::Model;
+use hstratum_sim::ledger_model::LedgerModel;
 
 const MATURITY: u32 = 8;
 /// Steps in a path.
@@ -104,8 +104,8 @@ fn found(block: usize) -> FoundBlock {
 }
 
 /// The view of a synchronized node whose chain has this height.
-fn view(height: Height) -> View {
-    View {
+fn view(height: Height) -> ChainView {
+    ChainView {
         tip: Tip {
             height,
             hash: Hash::blake2b(&[b"tip", &height.0.to_le_bytes()]),
@@ -119,7 +119,7 @@ impl Case {
     fn new() -> Self {
         let now = Now { ms: 0, unix_s: 1 };
         let mut disk = Disk {
-            model: Model::new(MATURITY),
+            ledger_model: LedgerModel::new(MATURITY),
             fate: Step::Commit,
         };
         let credits = [9, 10, 10, 11]
@@ -179,7 +179,7 @@ impl Case {
         if self.question.is_some() {
             steps.extend([Step::Locate, Step::LocateBlindly]);
         }
-        let rows = self.disk.model.blocks.values();
+        let rows = self.disk.ledger_model.blocks.values();
         if rows
             .clone()
             .any(|row| row.round_from.is_some() && !row.is_dumped)
@@ -306,7 +306,7 @@ impl Case {
             match outcome {
                 Outcome::Answered(answered) => {
                     let block = (0..3).find(|block| hash(*block) == answered).expect("ours");
-                    let state = self.disk.model.blocks[&answered].state;
+                    let state = self.disk.ledger_model.blocks[&answered].state;
                     assert_ne!(state, BlockState::Found, "the verdict on {block} was lost");
                     self.spool.remove(&block);
                     self.answered.insert(block);
@@ -326,7 +326,7 @@ impl Case {
     }
 
     fn dump(&mut self) {
-        let rows = self.disk.model.blocks.clone();
+        let rows = self.disk.ledger_model.blocks.clone();
         for (at, row) in rows {
             if let Some(from) = row.round_from.filter(|_| !row.is_dumped) {
                 let block = (0..3).find(|block| hash(*block) == at).expect("ours");
@@ -351,7 +351,7 @@ impl Case {
     }
 
     fn check(&self) {
-        for (at, row) in &self.disk.model.blocks {
+        for (at, row) in &self.disk.ledger_model.blocks {
             assert!(row.closings <= 1, "a round was closed twice by {at}");
             assert_eq!(row.round_from.is_some(), row.closings == 1);
             let block = (0..3).find(|block| hash(*block) == *at).expect("ours");
@@ -379,7 +379,7 @@ impl Case {
         assert!(self.keeper.is_done(), "everything is durable in the end");
         let (blocks, tip) = (CHAINS[self.chain].0, self.tip().0);
         for block in &self.found {
-            let row = &self.disk.model.blocks[&hash(*block)];
+            let row = &self.disk.ledger_model.blocks[&hash(*block)];
             let is_main = blocks.contains(block);
             let depth = tip + 1 - HEIGHTS[*block];
             let ought = match (is_main, depth >= MATURITY) {
@@ -427,8 +427,8 @@ impl Case {
     fn key(&self) -> String {
         format!(
             "{:?} {:?} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
-            self.disk.model.blocks,
-            self.disk.model.highest,
+            self.disk.ledger_model.blocks,
+            self.disk.ledger_model.highest,
             self.chain,
             self.grown,
             self.is_due,

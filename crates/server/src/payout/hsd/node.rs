@@ -1,7 +1,7 @@
 //! hsd's full node: its chain, its mempool, and sending to the network.
 
 use anyhow::anyhow;
-use hstratum_core::accounting::ledger::{Chainwork, Tip, View};
+use hstratum_core::accounting::ledger::{Chainwork, Tip, ChainView};
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
@@ -134,7 +134,7 @@ impl Node {
     ///
     /// # Errors
     /// When it does not answer, or is not a node.
-    pub fn view(&self) -> anyhow::Result<View> {
+    pub fn view(&self) -> anyhow::Result<ChainView> {
         let answer = self.endpoint.rpc("getblockchaininfo", &json!([]))?;
         let tip = || {
             let height = answer.get("blocks")?.as_u64()?;
@@ -153,7 +153,7 @@ impl Node {
             Payee::NoBlock(reason) => !is_waiting(&reason),
             Payee::Address(_) | Payee::Nobody => true,
         };
-        Ok(View { tip, is_synced })
+        Ok(ChainView { tip, is_synced })
     }
 
     /// Hash of the block at a height of its main chain.

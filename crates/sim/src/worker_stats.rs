@@ -6,29 +6,29 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::accounting::ledger::{Tallied, Work};
+use hstratum_core::accounting::ledger::{Tallied, ShareTotals};
 
 /// Account and worker.
-type Name = (String, String);
+type WorkerKey = (String, String);
 
 /// Counts of a worker's shares: accepted, stale, low, duplicate.
 type Outcomes = [u64; 4];
 
 /// Shares by worker: seen answered by the miner, and reported to the ledger.
 #[derive(Default)]
-pub(crate) struct Counts {
-    seen: BTreeMap<Name, Outcomes>,
-    told: BTreeMap<Name, Outcomes>,
+pub(crate) struct WorkerStatsCheck {
+    seen: BTreeMap<WorkerKey, Outcomes>,
+    told: BTreeMap<WorkerKey, Outcomes>,
     /// Shares whose answer never came.
-    unanswered: BTreeMap<Name, u64>,
+    unanswered: BTreeMap<WorkerKey, u64>,
 }
 
-fn name_of(user: &str) -> Name {
+fn name_of(user: &str) -> WorkerKey {
     let (account, worker) = user.split_once('.').unwrap_or((user, ""));
     (account.to_owned(), worker.to_owned())
 }
 
-impl Counts {
+impl WorkerStatsCheck {
     /// Counts the answer to a miner's share; `code` is that of its error.
     pub(crate) fn see(&mut self, user: &str, code: Option<i64>) {
         let place = match code {
@@ -53,7 +53,7 @@ impl Counts {
             let tally = one.tally;
             let of = [tally.accepted, tally.stale, tally.low, tally.duplicate];
             let told = self.told.entry(name).or_default();
-            for (sum, Work { count, difficulty }) in told.iter_mut().zip(of) {
+            for (sum, ShareTotals { count, difficulty }) in told.iter_mut().zip(of) {
                 assert_eq!(count > 0, difficulty > 0.0, "a tally without work");
                 *sum += count;
             }
@@ -64,7 +64,7 @@ impl Counts {
     pub(crate) fn check(&self) {
         let names = self.seen.keys().chain(self.told.keys());
         for name in names {
-            let of = |map: &BTreeMap<Name, Outcomes>| map.get(name).copied().unwrap_or_default();
+            let of = |map: &BTreeMap<WorkerKey, Outcomes>| map.get(name).copied().unwrap_or_default();
             let (seen, told) = (of(&self.seen), of(&self.told));
             let missed = self.unanswered.get(name).copied().unwrap_or(0);
             let mut beyond = 0;

@@ -9,24 +9,24 @@ use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;
-use crate::proxy::event::{Action, Actions, NoBackend, Place};
+use crate::proxy::event::{ProxyAction, ProxyActions, NoBackend, BackendIndex};
 use crate::proxy::health::Backend;
 use crate::units::{ConnId, Now};
 
 impl Proxy {
     /// Handles the loss of a server: miners that are on it, on the way to it or in its queue go to
     /// others.
-    pub(super) fn handle_lost(&mut self, now: Now, place: Place, since_ms: u64, out: &mut Actions) {
+    pub(super) fn handle_lost(&mut self, now: Now, place: BackendIndex, since_ms: u64, out: &mut ProxyActions) {
         self.shared.backends[place].queue.clear();
         for conn in self.all_miners() {
-            self.with(now, conn, out, |desk, miner| {
+            self.with(now, conn, out, |context, miner| {
                 if miner.next.as_ref().is_some_and(|link| link.place == place) {
-                    desk.fail_next(miner);
+                    context.fail_next(miner);
                 }
                 if miner.queued == Some(place) {
                     miner.queued = None;
                     if miner.current.is_none() {
-                        desk.seek(miner);
+                        context.find_backend(miner);
                     }
                 }
                 if miner
@@ -34,7 +34,7 @@ impl Proxy {
                     .as_ref()
                     .is_some_and(|link| link.place == place)
                 {
-                    desk.lose_current(miner, since_ms);
+                    context.lose_current(miner, since_ms);
                 }
             });
         }
@@ -43,7 +43,7 @@ impl Proxy {
     /// Starts a check of all miners: those not on the server they belong to are moved there, spread over
     /// [`MOVES_SPREAD_MS`]. Before every server has been probed, nothing is moved. Miners without a
     /// server look for one at once.
-    pub(super) fn plan(&mut self, now: Now, out: &mut Actions) {
+    pub(super) fn plan(&mut self, now: Now, out: &mut ProxyActions) {
         if self.shared.is_started {
             self.moves = self.all_miners().into();
         }
@@ -51,9 +51,9 @@ impl Proxy {
         self.moves_per_tick = self.moves.len() / ticks + 1;
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
-            self.with(now, conn, out, |desk, miner| {
+            self.with(now, conn, out, |context, miner| {
                 if miner.current.is_none() && miner.session.is_some() {
-                    desk.seek(miner);
+                    context.find_backend(miner);
                 }
             });
         }
@@ -61,7 +61,7 @@ impl Proxy {
 
     /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
     /// from there: it must not be shut out with a bad neighbour.
-    pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
+    pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut ProxyActions) {
         let network = network_of(address);
         let mut miners = self.miners.iter().flatten();
         let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
@@ -73,7 +73,7 @@ impl Proxy {
 
     /// Makes the ports refuse miners when there has been no server for too long, so that they fail over
     /// to their next pool; the first server that is up again ends that.
-    pub(super) fn look_for_servers(&mut self, now: Now, out: &mut Actions) {
+    pub(super) fn check_backends(&mut self, now: Now, out: &mut ProxyActions) {
         let shared = &mut self.shared;
         if shared.backends.iter().any(Backend::is_there) {
             shared.alone_since_ms = None;
@@ -82,7 +82,7 @@ impl Proxy {
                     Level::Info,
                     "a server is up: miners are accepted again".to_owned(),
                 );
-                out.push(Action::Listen(Listening::On));
+                out.push(ProxyAction::Listen(Listening::On));
             }
             return;
         }
@@ -103,10 +103,10 @@ impl Proxy {
             counted(miners.len(), "miner")
         );
         out.log(Level::Warning, text);
-        out.push(Action::Listen(Listening::Off));
+        out.push(ProxyAction::Listen(Listening::Off));
         for conn in miners {
-            self.with(now, conn, out, |desk, miner| {
-                desk.reset(miner, "no server is there");
+            self.with(now, conn, out, |context, miner| {
+                context.reset(miner, "no server is there");
             });
         }
     }

@@ -16,12 +16,12 @@ use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
 use hstratum_core::units::ConnId;
 
-use crate::fleet::cord::{Far, arrival_of};
-use crate::fleet::{Fleet, Happening};
-use crate::net::Cord;
+use crate::proxy_world::link::{LinkPeer, arrival_of};
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::net::LinkId;
 use crate::plan::{between, happens};
-use crate::plant::Plant;
-use crate::ports::{Ear, Out, Ports, Simulated};
+use crate::injected_bug::InjectedBug;
+use crate::sim_io::{SimHost, SocketAction, SimIo, Simulated};
 use crate::server::secret;
 use crate::world::note;
 
@@ -31,15 +31,15 @@ pub(crate) const PATIENCE_MS: u64 = JOBLESS_GRACE_MS;
 const LATENCY_MS: u64 = 3;
 
 /// The process.
-pub(crate) struct Gate {
-    pub(crate) driver: Driver<Ports>,
-    pub(crate) ear: Arc<Ear>,
+pub(crate) struct ProxyProcess {
+    pub(crate) driver: Driver<SimIo>,
+    pub(crate) sim_host: Arc<SimHost>,
     orders: Sender<Mail>,
     is_turn_due: bool,
     /// True while it accepts miners.
     pub(crate) is_listening: bool,
     /// The connections by their names in this process.
-    pub(crate) cords: BTreeMap<ConnId, Cord>,
+    pub(crate) links: BTreeMap<ConnId, LinkId>,
 }
 
 fn name_of(place: usize) -> String {
@@ -52,11 +52,11 @@ fn address_of(place: usize, moves: u8) -> SocketAddr {
     SocketAddr::from(([10, 9, moves, host], 3008))
 }
 
-impl Fleet {
-    fn new_gate(&mut self) -> Gate {
+impl ProxyWorld {
+    fn new_proxy_process(&mut self) -> ProxyProcess {
         let now = self.now();
         let mut key = [0; 32];
-        self.rngs.gate.fill(&mut key);
+        self.rngs.proxy_process.fill(&mut key);
         let places = 0..self.servers.len();
         let has_secret = self.plan.has_secret;
         let config = ProxyConfig {
@@ -93,14 +93,14 @@ impl Fleet {
             control: None,
             take_over: None,
         };
-        let ear = Arc::new(Ear::default());
+        let sim_host = Arc::new(SimHost::default());
         let (orders, mail) = channel();
-        let ports = Ports::new(now, ear.clone());
+        let ports = SimIo::new(now, sim_host.clone());
         for (place, server) in self.servers.iter().enumerate() {
             let mail = Mail::Addresses(place, vec![address_of(place, server.moves)]);
             orders.send(mail).expect("the driver reads it");
         }
-        Gate {
+        ProxyProcess {
             driver: Driver::new(
                 ports,
                 Proxy::new(config, now),
@@ -108,70 +108,70 @@ impl Fleet {
                 mail,
                 Flags::default(),
             ),
-            ear,
+            sim_host,
             orders,
             is_turn_due: false,
             is_listening: true,
-            cords: BTreeMap::new(),
+            links: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn start_gate(&mut self) {
+    pub(crate) fn start_proxy_process(&mut self) {
         self.boot += 1;
-        self.gate_since_ms = self.now_ms;
+        self.proxy_since_ms = self.now_ms;
         self.door_since_ms = self.now_ms;
         note!(self, "start     proxy number {}", self.boot);
-        self.gate = Some(self.new_gate());
-        self.after(0, Happening::Tick(self.boot));
+        self.proxy_process = Some(self.new_proxy_process());
+        self.after(0, ProxyWorldEvent::Tick(self.boot));
     }
 
     pub(crate) fn want_turn(&mut self) {
-        let delay_ms = if happens(&mut self.rngs.gate, self.faults.proxy_slow_turn) {
+        let delay_ms = if happens(&mut self.rngs.proxy_process, self.faults.proxy_slow_turn) {
             self.inject("proxy slow turn");
-            between(&mut self.rngs.gate, 5, 500)
+            between(&mut self.rngs.proxy_process, 5, 500)
         } else {
             0
         };
-        if let Some(gate) = &mut self.gate
-            && !std::mem::replace(&mut gate.is_turn_due, true)
+        if let Some(proxy_process) = &mut self.proxy_process
+            && !std::mem::replace(&mut proxy_process.is_turn_due, true)
         {
-            self.after(delay_ms, Happening::Turn(self.boot));
+            self.after(delay_ms, ProxyWorldEvent::Turn(self.boot));
         }
     }
 
     pub(crate) fn tick(&mut self) {
-        if self.gate.is_some() {
+        if self.proxy_process.is_some() {
             self.turn();
-            self.after(PROXY_TICK_MS, Happening::Tick(self.boot));
+            self.after(PROXY_TICK_MS, ProxyWorldEvent::Tick(self.boot));
         }
     }
 
     /// Gives the proxy a turn, with everything that has come.
     pub(crate) fn turn(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        gate.is_turn_due = false;
+        let Some(proxy_process) = &mut self.proxy_process else { return };
+        proxy_process.is_turn_due = false;
         if !self.drive(|driver| drop(driver.turn())) {
             return;
         }
-        self.count_gate();
-        let gate = self.gate.as_ref().expect("it has just had a turn");
-        if !gate.driver.net.reads.is_empty() {
+        self.check_memory();
+        let proxy_process = self.proxy_process.as_ref().expect("it has just had a turn");
+        if !proxy_process.driver.net.reads.is_empty() {
             self.want_turn();
         }
     }
 
     /// Calls the driver; false if the proxy has failed in it, as injected.
-    fn drive(&mut self, act: impl FnOnce(&mut Driver<Ports>)) -> bool {
+    fn drive(&mut self, act: impl FnOnce(&mut Driver<SimIo>)) -> bool {
         let now = self.now();
-        let gate = self.gate.as_mut().expect("there is a process");
-        gate.driver.net.now = now;
-        match catch_unwind(AssertUnwindSafe(|| act(&mut gate.driver))) {
+        let proxy_process = self.proxy_process.as_mut().expect("there is a process");
+        proxy_process.driver.net.now = now;
+        match catch_unwind(AssertUnwindSafe(|| act(&mut proxy_process.driver))) {
             Ok(()) => {
                 self.carry_out();
                 true
             }
             Err(failure) if failure.is::<Simulated>() => {
-                self.fail_gate();
+                self.fail_proxy_process();
                 false
             }
             Err(failure) => resume_unwind(failure),
@@ -180,10 +180,10 @@ impl Fleet {
 
     /// Sends an order of the operator to the proxy.
     pub(crate) fn order(&mut self, order: Order) {
-        if let Some(gate) = &self.gate {
+        if let Some(proxy_process) = &self.proxy_process {
             // The answer is not awaited.
             let mail = Mail::Order(order, channel().0);
-            gate.orders.send(mail).expect("the driver reads it");
+            proxy_process.orders.send(mail).expect("the driver reads it");
             self.want_turn();
         }
     }
@@ -192,11 +192,11 @@ impl Fleet {
     pub(crate) fn look_up(&mut self, place: usize) {
         let moves = self.servers[place].moves;
         self.see_server(place);
-        if let Some(gate) = &self.gate
-            && self.plant != Some(Plant::StaleAddress)
+        if let Some(proxy_process) = &self.proxy_process
+            && self.injected_bug != Some(InjectedBug::StaleAddress)
         {
             let mail = Mail::Addresses(place, vec![address_of(place, moves)]);
-            gate.orders.send(mail).expect("the driver reads it");
+            proxy_process.orders.send(mail).expect("the driver reads it");
             self.want_turn();
         }
     }
@@ -211,11 +211,11 @@ impl Fleet {
 
     /// Applies everything that the proxy has done in a turn.
     fn carry_out(&mut self) {
-        let gate = self.gate.as_mut().expect("it has just had a turn");
-        let out = std::mem::take(&mut gate.driver.net.out);
-        let said = gate.ear.take();
+        let proxy_process = self.proxy_process.as_mut().expect("it has just had a turn");
+        let out = std::mem::take(&mut proxy_process.driver.net.out);
+        let said = proxy_process.sim_host.take();
         if let Some(words) = said.fails_in {
-            gate.ear.fail_in(words);
+            proxy_process.sim_host.fail_in(words);
         }
         for (level, text) in said.log {
             assert!(
@@ -226,88 +226,88 @@ impl Fleet {
         }
         for out in out {
             match out {
-                Out::Send(conn, bytes) => self.send(conn, bytes),
-                Out::Close(conn) => self.close_cord(conn),
-                Out::Dial(conn, address, preface) => self.dial(conn, address, &preface),
-                Out::ResetAll => {}
-                Out::Listen(listening) => self.listen(listening),
+                SocketAction::Send(conn, bytes) => self.send(conn, bytes),
+                SocketAction::Close(conn) => self.close_link(conn),
+                SocketAction::Dial(conn, address, preface) => self.dial(conn, address, &preface),
+                SocketAction::ResetAll => {}
+                SocketAction::Listen(listening) => self.listen(listening),
             }
         }
         self.flush();
     }
 
-    fn cord_of(&self, conn: ConnId) -> Option<Cord> {
-        let cord = *self.gate.as_ref()?.cords.get(&conn)?;
-        self.cords.get(&cord)?.is_open().then_some(cord)
+    fn link_of(&self, conn: ConnId) -> Option<LinkId> {
+        let link = *self.proxy_process.as_ref()?.links.get(&conn)?;
+        self.links.get(&link)?.is_open().then_some(link)
     }
 
     fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
-        let Some(cord) = self.cord_of(conn) else {
+        let Some(link) = self.link_of(conn) else {
             return;
         };
-        let bytes = match self.cords[&cord].far {
-            Far::Server(_, _, rig) => {
-                let bytes = self.plant_old_job(cord, bytes);
-                let bytes = self.plant_long_line(bytes);
-                self.see_submits(cord, rig, &bytes);
+        let bytes = match self.links[&link].peer {
+            LinkPeer::Server(_, _, rig) => {
+                let bytes = self.inject_old_job(link, bytes);
+                let bytes = self.inject_long_line(bytes);
+                self.see_submits(link, rig, &bytes);
                 bytes
             }
-            Far::Miner(rig) => self.plant_answer(rig, bytes),
+            LinkPeer::Miner(rig) => self.inject_answer(rig, bytes),
         };
-        let state = self.cords.get_mut(&cord).expect("it was just there");
+        let state = self.links.get_mut(&link).expect("it was just there");
         state.out.extend_from_slice(&bytes);
     }
 
     /// Starts or stops accepting miners; on a stop, connections that have sent nothing yet are closed
     /// too.
     fn listen(&mut self, listening: Listening) {
-        let gate = self.gate.as_mut().expect("it has just had a turn");
+        let proxy_process = self.proxy_process.as_mut().expect("it has just had a turn");
         note!(self, "proxy     listening {listening:?}");
         let planted = match listening {
-            Listening::On => Plant::DeafProxy,
-            Listening::Off => Plant::HeldNewcomers,
+            Listening::On => InjectedBug::DeafProxy,
+            Listening::Off => InjectedBug::HeldNewcomers,
         };
-        if self.plant == Some(planted) {
+        if self.injected_bug == Some(planted) {
             return;
         }
-        gate.is_listening = listening == Listening::On;
+        proxy_process.is_listening = listening == Listening::On;
         if listening == Listening::Off {
             self.inject("proxy refuses");
-            let unknown = self.cords.iter().filter(|(_, state)| {
+            let unknown = self.links.iter().filter(|(_, state)| {
                 let is_here = state.boot == self.boot && state.is_open() && !state.is_known;
                 is_here && !state.is_servers()
             });
-            let unknown: Vec<Cord> = unknown.map(|(cord, _)| *cord).collect();
-            self.end_cords(&unknown);
+            let unknown: Vec<LinkId> = unknown.map(|(link, _)| *link).collect();
+            self.end_links(&unknown);
         }
     }
 
     /// Closes a connection for the proxy, after the bytes it has written.
-    fn close_cord(&mut self, conn: ConnId) {
-        let Some(cord) = self.cord_of(conn) else {
+    fn close_link(&mut self, conn: ConnId) {
+        let Some(link) = self.link_of(conn) else {
             return;
         };
         self.flush();
-        let far = self.cords[&cord].far;
-        match far {
-            Far::Miner(rig) => {
+        let peer = self.links[&link].peer;
+        match peer {
+            LinkPeer::Miner(rig) => {
                 note!(self, "{rig:<2} closed by the proxy");
-                self.check_drop(rig, cord);
-                self.end_proxys(cord);
-                self.end_miners(cord);
+                self.check_drop(rig, link);
+                self.end_proxys(link);
+                self.end_miners(link);
             }
-            Far::Server(place, conn, rig) => {
+            LinkPeer::Server(place, conn, rig) => {
                 if let Some(rig) = rig {
                     note!(self, "{rig:<2} leaves s{place}");
                 }
-                self.end_proxys(cord);
+                self.end_proxys(link);
                 if let Some(conn) = conn {
                     let world = &mut self.servers[place].world;
                     world.now_ms = self.now_ms;
-                    world.end_cord(conn);
+                    world.end_link(conn);
                 }
-                if let (Some(rig), Some(Plant::DroppedMiner)) = (rig, self.plant) {
-                    self.plant_drop(rig);
+                if let (Some(rig), Some(InjectedBug::DroppedMiner)) = (rig, self.injected_bug) {
+                    self.inject_drop(rig);
                 }
             }
         }
@@ -322,61 +322,61 @@ impl Fleet {
         let Header::Whole { source, .. } = proxy_header::parse(preface) else {
             panic!("a server would not read {preface:?}");
         };
-        let rig = source.and_then(|source| self.rig_at(source));
-        let cord = self.add_cord(Far::Server(place, None, rig), conn, LATENCY_MS);
+        let rig = source.and_then(|source| self.miner_at(source));
+        let link = self.add_link(LinkPeer::Server(place, None, rig), conn, LATENCY_MS);
         if let Some(rig) = rig {
             note!(self, "{rig:<2} goes to s{place}");
         }
         let happening = match is_there {
-            true => Happening::Dialed(cord),
-            false => Happening::Taken(cord, false),
+            true => ProxyWorldEvent::Dialed(link),
+            false => ProxyWorldEvent::Taken(link, false),
         };
         self.after(LATENCY_MS, happening);
     }
 
-    fn rig_at(&self, address: IpAddr) -> Option<usize> {
+    fn miner_at(&self, address: IpAddr) -> Option<usize> {
         (0..self.rigs.len()).find(|rig| arrival_of(*rig).address == address)
     }
 
     /// True if the proxy takes a server to be up.
     pub(crate) fn is_up(&self, place: usize) -> bool {
-        let gate = self.gate.as_ref();
-        gate.is_some_and(|gate| gate.driver.proxy().status()[place].state == "up")
+        let proxy_process = self.proxy_process.as_ref();
+        proxy_process.is_some_and(|proxy_process| proxy_process.driver.proxy().status()[place].state == "up")
     }
 
     /// Handles a failure of the proxy: its connections end, and it starts again later.
-    pub(crate) fn fail_gate(&mut self) {
+    pub(crate) fn fail_proxy_process(&mut self) {
         self.inject("proxy panic");
         note!(self, "proxy     fails");
-        self.end_gate();
-        let delay_ms = between(&mut self.rngs.gate, 200, 5_000);
-        self.after(delay_ms, Happening::Start);
+        self.end_proxy_process();
+        let delay_ms = between(&mut self.rngs.proxy_process, 200, 5_000);
+        self.after(delay_ms, ProxyWorldEvent::Start);
     }
 
     /// Ends the process, and with it its connections.
-    pub(crate) fn end_gate(&mut self) {
-        let Some(gate) = self.gate.take() else { return };
-        self.count(gate.driver.proxy().counts());
-        let kept: Vec<Cord> = gate.cords.values().copied().collect();
-        self.end_cords(&kept);
+    pub(crate) fn end_proxy_process(&mut self) {
+        let Some(proxy_process) = self.proxy_process.take() else { return };
+        self.count(proxy_process.driver.proxy().counts());
+        let kept: Vec<LinkId> = proxy_process.links.values().copied().collect();
+        self.end_links(&kept);
     }
 
     /// Closes these connections without any bytes from the proxy.
-    fn end_cords(&mut self, cords: &[Cord]) {
-        for cord in cords {
-            let Some(state) = self.cords.get(cord).filter(|state| state.is_open()) else {
+    fn end_links(&mut self, links: &[LinkId]) {
+        for link in links {
+            let Some(state) = self.links.get(link).filter(|state| state.is_open()) else {
                 continue;
             };
-            let far = state.far;
-            self.end_proxys(*cord);
-            match far {
-                Far::Miner(_) => self.end_miners(*cord),
-                Far::Server(place, Some(conn), _) => {
+            let peer = state.peer;
+            self.end_proxys(*link);
+            match peer {
+                LinkPeer::Miner(_) => self.end_miners(*link),
+                LinkPeer::Server(place, Some(conn), _) => {
                     let world = &mut self.servers[place].world;
                     world.now_ms = self.now_ms;
-                    world.end_cord(conn);
+                    world.end_link(conn);
                 }
-                Far::Server(_, None, _) => {}
+                LinkPeer::Server(_, None, _) => {}
             }
         }
     }
@@ -384,16 +384,16 @@ impl Fleet {
     /// Hands everything over to another process; in a fourth of the cases that fails, and this process
     /// continues.
     pub(crate) fn hand_over(&mut self) {
-        if self.gate.is_none() || !self.drive(Driver::freeze) {
+        if self.proxy_process.is_none() || !self.drive(Driver::freeze) {
             return;
         }
-        if self.rngs.gate.u8(..4) == 0 {
+        if self.rngs.proxy_process.u8(..4) == 0 {
             note!(self, "proxy     fails to hand over");
             self.inject("failed hand-over");
             self.drive(Driver::go_on);
             return;
         }
-        let mut old = self.gate.take().expect("it was just there");
+        let mut old = self.proxy_process.take().expect("it was just there");
         self.count(old.driver.proxy().counts());
         let moving: Vec<(ConnId, Option<ConnId>, String)> = old
             .driver
@@ -406,54 +406,54 @@ impl Fleet {
             .collect();
         self.inject("hand-over");
         note!(self, "proxy     hands {} miners over", moving.len());
-        let all: Vec<Cord> = old.cords.values().copied().collect();
+        let all: Vec<LinkId> = old.links.values().copied().collect();
         let kept = moving
             .iter()
             .flat_map(|(conn, link, _)| [Some(*conn), *link]);
-        let kept: Vec<Cord> = kept.flatten().map(|conn| old.cords[&conn]).collect();
-        let left: Vec<Cord> = all
+        let kept: Vec<LinkId> = kept.flatten().map(|conn| old.links[&conn]).collect();
+        let left: Vec<LinkId> = all
             .into_iter()
-            .filter(|cord| !kept.contains(cord))
+            .filter(|link| !kept.contains(link))
             .collect();
         self.boot += 1;
         // The new process cannot know for how long there has been no server.
         self.door_since_ms = self.now_ms;
         // A connection that has sent nothing yet waits in the listening socket's queue, or is lost with
         // it.
-        self.end_cords(&left);
-        self.gate = Some(self.new_gate());
+        self.end_links(&left);
+        self.proxy_process = Some(self.new_proxy_process());
         for (conn, link, text) in moving {
             self.pass_on(&mut old, conn, link, &text);
         }
         self.carry_out();
-        self.after(0, Happening::Tick(self.boot));
+        self.after(0, ProxyWorldEvent::Tick(self.boot));
     }
 
     /// Hands a miner to the new process, with its unread bytes.
-    fn pass_on(&mut self, old: &mut Gate, conn: ConnId, link: Option<ConnId>, text: &str) {
-        let miner = old.cords[&conn];
-        let Far::Miner(rig) = self.cords[&miner].far else {
+    fn pass_on(&mut self, old: &mut ProxyProcess, conn: ConnId, link: Option<ConnId>, text: &str) {
+        let miner = old.links[&conn];
+        let LinkPeer::Miner(rig) = self.links[&miner].peer else {
             panic!("{conn:?} is no miner's");
         };
         let conn = self.adopt(old, conn);
         let link = link.map(|link| self.adopt(old, link));
-        let gate = self.gate.as_mut().expect("the new process");
+        let proxy_process = self.proxy_process.as_mut().expect("the new process");
         let state = serde_json::from_str(text).expect("it was written by the same program");
-        let is_taken = gate.driver.go_on_with((conn, arrival_of(rig)), link, state);
+        let is_taken = proxy_process.driver.go_on_with((conn, arrival_of(rig)), link, state);
         assert!(is_taken, "it was written by the same program");
     }
 
-    fn adopt(&mut self, old: &mut Gate, conn: ConnId) -> ConnId {
-        let cord = old.cords[&conn];
+    fn adopt(&mut self, old: &mut ProxyProcess, conn: ConnId) -> ConnId {
+        let link = old.links[&conn];
         let unread = old.driver.net.take_unread(conn);
-        let gate = self.gate.as_mut().expect("the new process");
-        let state = self.cords.get_mut(&cord).expect("it is not long gone");
-        let new = gate.driver.net.adopt(state.is_servers());
+        let proxy_process = self.proxy_process.as_mut().expect("the new process");
+        let state = self.links.get_mut(&link).expect("it is not long gone");
+        let new = proxy_process.driver.net.adopt(state.is_servers());
         state.conn = new;
         state.boot = self.boot;
-        gate.cords.insert(new, cord);
+        proxy_process.links.insert(new, link);
         for read in unread {
-            gate.driver.net.reads.push_back((new, read));
+            proxy_process.driver.net.reads.push_back((new, read));
         }
         new
     }

@@ -2,14 +2,14 @@
 
 use crate::event::Level;
 use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
-use crate::proxy::Shared;
-use crate::proxy::event::{Actions, Drain, Place};
-use crate::proxy::health::{Backend, Change, State};
+use crate::proxy::ProxyShared;
+use crate::proxy::event::{ProxyActions, BackendDrain, BackendIndex};
+use crate::proxy::health::{Backend, BackendChange, BackendState};
 use crate::units::Now;
 
-impl Shared {
+impl ProxyShared {
     /// Decides from a probe's answer if the server is up or unfit.
-    pub(super) fn judge(&mut self, place: Place, now: Now, out: &mut Actions) {
+    pub(super) fn update_fitness(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         let is_last = !self.backends.iter().any(Backend::is_open);
         let heights = self.backends.iter().filter(|backend| backend.is_alive());
         let highest = heights.filter_map(|backend| backend.height).max();
@@ -29,20 +29,20 @@ impl Shared {
             }
         };
         let state = match (backend.state, wrong) {
-            (State::Starting, None) => State::Up,
-            (State::Down(_), None) if backend.goods >= PROBES_GOOD => {
+            (BackendState::Starting, None) => BackendState::Up,
+            (BackendState::Down(_), None) if backend.good_probes >= PROBES_GOOD => {
                 // The waiting time is skipped if no other server takes miners.
                 if now.ms < backend.down_until_ms && !is_last {
                     return;
                 }
-                State::Up
+                BackendState::Up
             }
-            (State::Unfit(_), None) => State::Up,
+            (BackendState::Unfit(_), None) => BackendState::Up,
             // A server unfit since the start counts as well, or its state would stay unknown.
-            (State::Up | State::Starting, Some(wrong))
+            (BackendState::Up | BackendState::Starting, Some(wrong))
                 if backend.is_leaving || now.ms - since_ms >= UNFIT_MS =>
             {
-                State::Unfit(wrong)
+                BackendState::Unfit(wrong)
             }
             (unchanged, _) => unchanged,
         };
@@ -52,33 +52,33 @@ impl Shared {
         backend.state = state;
         let name = &backend.name;
         match state {
-            State::Unfit(why) => {
+            BackendState::Unfit(why) => {
                 let text = format!("server {name} is unfit: {why}; its miners move away");
                 out.log(Level::Warning, text);
             }
             _ => out.log(Level::Info, format!("server {name} is up")),
         }
-        self.changes.push(Change::Replan);
+        self.changes.push(BackendChange::Replan);
     }
 
     /// Drains a server, or ends its drain.
-    pub(crate) fn set_drain(&mut self, place: Place, drain: Drain, out: &mut Actions) {
+    pub(crate) fn set_drain(&mut self, place: BackendIndex, drain: BackendDrain, out: &mut ProxyActions) {
         let backend = &mut self.backends[place];
         if backend.drain != drain {
             backend.drain = drain;
             let name = &backend.name;
             let text = match drain {
-                Drain::Out => format!("server {name} is drained: its miners move away"),
-                Drain::In => format!("server {name} takes miners again"),
+                BackendDrain::Out => format!("server {name} is drained: its miners move away"),
+                BackendDrain::In => format!("server {name} takes miners again"),
             };
             out.log(Level::Info, text);
-            self.changes.push(Change::Replan);
+            self.changes.push(BackendChange::Replan);
         }
     }
 
     /// Notes that a connection to a server could not even be started: for a while none is tried, and
     /// miners in its queue look for another server.
-    pub(crate) fn cannot_dial(&mut self, place: Place, now: Now) {
+    pub(crate) fn cannot_dial(&mut self, place: BackendIndex, now: Now) {
         let backend = &mut self.backends[place];
         backend.dial_from_ms = now.ms + RETRY_MS;
         self.turned_away
@@ -86,12 +86,12 @@ impl Shared {
     }
 
     /// Marks a server down whose name has no address.
-    pub(crate) fn has_no_address(&mut self, place: Place, now: Now, out: &mut Actions) {
+    pub(crate) fn has_no_address(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         self.fail(place, "its name cannot be found", now, out);
     }
 
     /// Counts a protocol violation of a server, and marks it down at [`NONSENSE_MAX`].
-    pub(crate) fn count_nonsense(&mut self, place: Place, now: Now, out: &mut Actions) {
+    pub(crate) fn count_nonsense(&mut self, place: BackendIndex, now: Now, out: &mut ProxyActions) {
         let backend = &mut self.backends[place];
         if now.ms - backend.nonsense_since_ms >= DOWN_MS_MAX {
             backend.nonsense_since_ms = now.ms;

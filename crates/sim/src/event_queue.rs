@@ -4,18 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// The queue.
-pub(crate) struct Agenda<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+pub(crate) struct EventQueue<T> {
+    heap: BinaryHeap<Reverse<QueuedEvent<T>>>,
     order: u64,
 }
 
-struct Entry<T> {
+struct QueuedEvent<T> {
     at_ms: u64,
     order: u64,
     what: T,
 }
 
-impl<T> Agenda<T> {
+impl<T> EventQueue<T> {
     pub(crate) fn new() -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -26,7 +26,7 @@ impl<T> Agenda<T> {
     /// Adds an event at this time.
     pub(crate) fn add(&mut self, at_ms: u64, what: T) {
         self.order += 1;
-        self.heap.push(Reverse(Entry {
+        self.heap.push(Reverse(QueuedEvent {
             at_ms,
             order: self.order,
             what,
@@ -45,21 +45,21 @@ impl<T> Agenda<T> {
     }
 }
 
-impl<T> PartialEq for Entry<T> {
+impl<T> PartialEq for QueuedEvent<T> {
     fn eq(&self, other: &Self) -> bool {
         (self.at_ms, self.order) == (other.at_ms, other.order)
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl<T> Eq for QueuedEvent<T> {}
 
-impl<T> PartialOrd for Entry<T> {
+impl<T> PartialOrd for QueuedEvent<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Entry<T> {
+impl<T> Ord for QueuedEvent<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at_ms, self.order).cmp(&(other.at_ms, other.order))
     }

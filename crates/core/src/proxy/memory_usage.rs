@@ -5,22 +5,22 @@ use crate::limits::{
     BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, PROXY_REQUESTS_MAX,
     PROXY_USER_BYTES_MAX, SERVER_LINE_BYTES_MAX,
 };
-use crate::pool::memory_usage::Size;
+use crate::pool::memory_usage::MemoryUse;
 use crate::proxy::Proxy;
-use crate::proxy::link::Link;
-use crate::proxy::miner::Miner;
+use crate::proxy::link::BackendLink;
+use crate::proxy::miner::ProxiedMiner;
 
 /// Connections of one miner: its own, that to its server, and that to the server it moves to.
 const CONNS_PER_MINER: usize = 3;
 
-fn size(what: &'static str, count: usize, limit: usize) -> Size {
-    Size { what, count, limit }
+fn size(what: &'static str, count: usize, limit: usize) -> MemoryUse {
+    MemoryUse { what, count, limit }
 }
 
 impl Proxy {
     /// Counts everything that the proxy keeps; visits each miner. The text of a connection may exceed its
     /// limit by the bytes of one read (`read_bytes`).
-    pub fn sizes(&self, read_bytes: usize) -> Vec<Size> {
+    pub fn sizes(&self, read_bytes: usize) -> Vec<MemoryUse> {
         let shared = &self.shared;
         let (miners, backends) = (self.miners(), shared.backends.len());
         let conns_max = CONNS_PER_MINER * miners + backends;
@@ -31,14 +31,14 @@ impl Proxy {
             size("ends", shared.closing_later.len(), CLOSING_LATER_MAX),
             size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
         ];
-        let mut most = |what, limit, of: fn(&Miner) -> usize| {
+        let mut most = |what, limit, of: fn(&ProxiedMiner) -> usize| {
             let count = self.miners.iter().flatten().map(|miner| of(miner)).max();
             sizes.push(size(what, count.unwrap_or(0), limit));
         };
         let line_bytes_max = LINE_BYTES_MAX + read_bytes;
         let answer_bytes_max = SERVER_LINE_BYTES_MAX + read_bytes;
         most("requests", PROXY_REQUESTS_MAX, |one| one.requests.len());
-        most("bytes of users", PROXY_USER_BYTES_MAX, Miner::user_bytes);
+        most("bytes of users", PROXY_USER_BYTES_MAX, ProxiedMiner::user_bytes);
         most("bytes of a line", line_bytes_max, |one| one.lines.len());
         most("bytes of an answer", answer_bytes_max, |one| {
             one.most(|link| link.lines.len())
@@ -50,8 +50,8 @@ impl Proxy {
     }
 }
 
-impl Miner {
-    fn most(&self, of: fn(&Link) -> usize) -> usize {
+impl ProxiedMiner {
+    fn most(&self, of: fn(&BackendLink) -> usize) -> usize {
         let links = self.current.iter().chain(&self.next);
         links.map(of).max().unwrap_or(0)
     }

@@ -15,14 +15,14 @@ use hstratum_core::units::{Hash, Height};
 use crate::server::DIFFICULTY_MIN;
 
 /// Height, account and bits of the difficulty: everything that decides what a share earns.
-pub(crate) type ShareKey = (Height, Arc<str>, u64);
+pub(crate) type CreditKey = (Height, Arc<str>, u64);
 
 /// Counts of shares by what they earn.
-pub(crate) type Counts = BTreeMap<ShareKey, u64>;
+pub(crate) type CreditCounts = BTreeMap<CreditKey, u64>;
 
 /// The record of a block found by the pool.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct OracleBlock {
     pub(crate) prev: Hash,
     /// Time at which it was found, in milliseconds, and the process that found it.
     pub(crate) at_ms: u64,
@@ -39,21 +39,21 @@ pub(crate) struct Found {
 
 /// The independent records.
 #[derive(Default)]
-pub(crate) struct Book {
+pub(crate) struct Oracle {
     /// Hashes of the valid shares sent.
     sent: HashSet<Hash>,
-    sent_counts: Counts,
+    sent_counts: CreditCounts,
     acknowledged: HashSet<Hash>,
-    acknowledged_counts: Counts,
-    recorded_counts: Counts,
+    acknowledged_counts: CreditCounts,
+    recorded_counts: CreditCounts,
     /// Shares on the disk, even if nobody was told of them.
-    pub(crate) committed: Counts,
-    pub(crate) blocks: BTreeMap<Hash, Found>,
+    pub(crate) committed: CreditCounts,
+    pub(crate) blocks: BTreeMap<Hash, OracleBlock>,
     /// Blocks lost with the process that found them, before anything of them was on a disk.
     pub(crate) lost_with_process: HashSet<Hash>,
 }
 
-fn add(counts: &mut Counts, key: &ShareKey, count: u64) -> u64 {
+fn add(counts: &mut CreditCounts, key: &CreditKey, count: u64) -> u64 {
     match counts.get_mut(key) {
         Some(sum) => {
             *sum += count;
@@ -66,13 +66,13 @@ fn add(counts: &mut Counts, key: &ShareKey, count: u64) -> u64 {
     }
 }
 
-fn of(counts: &Counts, key: &ShareKey) -> u64 {
+fn of(counts: &CreditCounts, key: &CreditKey) -> u64 {
     counts.get(key).copied().unwrap_or(0)
 }
 
-impl Book {
+impl Oracle {
     /// Records a valid share sent by a miner; true if it was not sent before.
-    pub(crate) fn send(&mut self, hash: Hash, key: &ShareKey) -> bool {
+    pub(crate) fn send(&mut self, hash: Hash, key: &CreditKey) -> bool {
         let is_first = self.sent.insert(hash);
         if is_first {
             add(&mut self.sent_counts, key, 1);
@@ -81,7 +81,7 @@ impl Book {
     }
 
     /// Checks a share that was acknowledged to its miner.
-    pub(crate) fn acknowledge(&mut self, hash: Hash, key: &ShareKey) {
+    pub(crate) fn acknowledge(&mut self, hash: Hash, key: &CreditKey) {
         assert!(
             self.sent.contains(&hash),
             "a share that is none was accepted: {hash} for {key:?}"
@@ -149,11 +149,11 @@ impl Book {
 
     /// Compares the ledger, as it is read back, with the committed shares. Merged heights count at the
     /// last of them, so the sums up to each of `cuts` are compared.
-    pub(crate) fn compare(&self, ledger: &Counts, cuts: &[Height]) {
+    pub(crate) fn compare(&self, ledger: &CreditCounts, cuts: &[Height]) {
         let mut cuts = cuts.to_vec();
         cuts.push(Height(u32::MAX));
         cuts.sort_unstable();
-        let spans = |counts: &Counts| {
+        let spans = |counts: &CreditCounts| {
             let mut sums: BTreeMap<(Height, Arc<str>, u64), u64> = BTreeMap::new();
             for ((height, account, difficulty), count) in counts {
                 let cut = cuts[cuts.partition_point(|cut| cut < height)];
@@ -182,7 +182,7 @@ impl Book {
 
     /// Counts of shares that the pool recorded and of those on the disk.
     pub(crate) fn sums(&self) -> (u64, u64) {
-        let sum = |counts: &Counts| counts.values().sum::<u64>();
+        let sum = |counts: &CreditCounts| counts.values().sum::<u64>();
         (sum(&self.recorded_counts), sum(&self.committed))
     }
 
@@ -201,21 +201,21 @@ impl Book {
     }
 
     /// The state that a block must reach; `None` if several are possible.
-    pub(crate) fn fate(&self, hash: &Hash, place: Place) -> Option<BlockState> {
+    pub(crate) fn fate(&self, hash: &Hash, place: BlockPlace) -> Option<BlockState> {
         let found = &self.blocks[hash];
         match (place, &found.verdict) {
-            (Place::Mature, _) => Some(BlockState::Confirmed),
-            (Place::Main, _) => Some(BlockState::Accepted),
+            (BlockPlace::Mature, _) => Some(BlockState::Confirmed),
+            (BlockPlace::Main, _) => Some(BlockState::Accepted),
             (_, Some(Verdict::Refused(_))) => None,
-            (Place::Side, _) => Some(BlockState::Orphaned),
-            (Place::Nowhere, _) => None,
+            (BlockPlace::Side, _) => Some(BlockState::Orphaned),
+            (BlockPlace::Nowhere, _) => None,
         }
     }
 }
 
 /// The position of a block in the node's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum BlockPlace {
     /// On the main chain, deep enough for its reward to be spent.
     Mature,
     /// On the main chain.

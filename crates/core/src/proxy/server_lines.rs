@@ -8,15 +8,15 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::accounts::ADMIN;
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::limits::{
     LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
     SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
 };
-use crate::proxy::answers::Wrong::Nonsense;
-use crate::proxy::desk::{Desk, OWN_ID};
-use crate::proxy::link::{Link, Own, Stage};
-use crate::proxy::miner::{Kind, Miner, Request};
+use crate::proxy::server_lines::LinkFault::Nonsense;
+use crate::proxy::miner_lines::{MinerContext, OWN_ID};
+use crate::proxy::link::{BackendLink, LoginRequest, LinkStage};
+use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest};
 use crate::units::{parse_hex_u32, unhex};
 use crate::wire::line::Flow;
 use crate::wire::message::Reject;
@@ -67,7 +67,7 @@ impl<'a> ServerLine<'a> {
 
 /// The reason why a miner leaves its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum LinkFault {
     /// The server violates the protocol.
     Nonsense,
     /// The server takes no miners now.
@@ -76,22 +76,22 @@ pub(crate) enum Wrong {
 
 /// The connection that a line came over: that of the miner's server, or that of the one it moves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum LinkSlot {
     Current,
     Next,
 }
 
-impl Desk<'_> {
+impl MinerContext<'_> {
     /// Handles bytes of a server that are for a miner.
     ///
     /// The reason why the link must be given up.
     pub(crate) fn hear(
         &mut self,
-        miner: &mut Miner,
-        which: Which,
+        miner: &mut ProxiedMiner,
+        slot: LinkSlot,
         bytes: &[u8],
-    ) -> Result<(), Wrong> {
-        let Some(link) = link_mut(miner, which) else {
+    ) -> Result<(), LinkFault> {
+        let Some(link) = link_mut(miner, slot) else {
             return Ok(());
         };
         let conn = link.conn;
@@ -107,9 +107,9 @@ impl Desk<'_> {
         let mut heard = Ok(());
         let read = lines.read_up_to(SERVER_LINE_BYTES_MAX, bytes, |line| {
             // The line before may have made the next link the current one, or closed it.
-            let which = which_of(miner, conn);
-            heard = match which {
-                Some(which) => self.hear_line(miner, which, line),
+            let slot = slot_of_link(miner, conn);
+            heard = match slot {
+                Some(slot) => self.hear_line(miner, slot, line),
                 None => return Flow::Stop,
             };
             match heard {
@@ -117,46 +117,46 @@ impl Desk<'_> {
                 Err(_) => Flow::Stop,
             }
         });
-        if let Some(which) = which_of(miner, conn)
-            && let Some(link) = link_mut(miner, which)
+        if let Some(slot) = slot_of_link(miner, conn)
+            && let Some(link) = link_mut(miner, slot)
         {
             link.lines = lines;
         }
         heard.and(read.map_err(|_| Nonsense))
     }
 
-    fn hear_line(&mut self, miner: &mut Miner, which: Which, line: &[u8]) -> Result<(), Wrong> {
+    fn hear_line(&mut self, miner: &mut ProxiedMiner, slot: LinkSlot, line: &[u8]) -> Result<(), LinkFault> {
         let said = ServerLine::parse(line).ok_or(Nonsense)?;
         match said.method {
-            Some("mining.notify") => self.hear_job(miner, which, &said, line),
-            Some("mining.set_difficulty") => self.hear_difficulty(miner, which, &said, line),
-            Some("mining.set_extranonce") => self.hear_extra_nonce(miner, which, &said),
+            Some("mining.notify") => self.hear_job(miner, slot, &said, line),
+            Some("mining.set_difficulty") => self.hear_difficulty(miner, slot, &said, line),
+            Some("mining.set_extranonce") => self.hear_extra_nonce(miner, slot, &said),
             // Other methods are of no use to any miner.
             Some(_) => Ok(()),
-            None if which == Which::Next => self.hear_own(miner, &said),
+            None if slot == LinkSlot::Next => self.hear_own(miner, &said),
             None => self.hear_answer(miner, &said, line),
         }
     }
 
     fn hear_job(
         &mut self,
-        miner: &mut Miner,
-        which: Which,
+        miner: &mut ProxiedMiner,
+        slot: LinkSlot,
         said: &ServerLine<'_>,
         line: &[u8],
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), LinkFault> {
         let id = said.first_param().ok_or(Nonsense)?;
         let id: String = serde_json::from_str(id).map_err(|_| Nonsense)?;
-        let link = link_mut(miner, which).ok_or(Nonsense)?;
+        let link = link_mut(miner, slot).ok_or(Nonsense)?;
         link.push_job(&id);
-        match which {
-            Which::Current => {
+        match slot {
+            LinkSlot::Current => {
                 miner.has_job = true;
                 self.pass_on(miner, line);
             }
-            Which::Next => {
+            LinkSlot::Next => {
                 link.staged_job = Some(whole(line));
-                self.look_whether_ready(miner);
+                self.check_login_done(miner);
             }
         }
         Ok(())
@@ -164,14 +164,14 @@ impl Desk<'_> {
 
     fn hear_difficulty(
         &mut self,
-        miner: &mut Miner,
-        which: Which,
+        miner: &mut ProxiedMiner,
+        slot: LinkSlot,
         said: &ServerLine<'_>,
         line: &[u8],
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), LinkFault> {
         let difficulty = said.first_param().ok_or(Nonsense)?;
-        match which {
-            Which::Current => {
+        match slot {
+            LinkSlot::Current => {
                 if difficulty.len() > PROXY_PARAMS_BYTES_MAX {
                     return Err(Nonsense);
                 }
@@ -180,8 +180,8 @@ impl Desk<'_> {
                 }
                 self.pass_on(miner, line);
             }
-            Which::Next => {
-                let link = link_mut(miner, which).ok_or(Nonsense)?;
+            LinkSlot::Next => {
+                let link = link_mut(miner, slot).ok_or(Nonsense)?;
                 link.staged_difficulty = Some(whole(line));
             }
         }
@@ -192,30 +192,30 @@ impl Desk<'_> {
     /// miner. It applies from the next job on.
     fn hear_extra_nonce(
         &mut self,
-        miner: &mut Miner,
-        which: Which,
+        miner: &mut ProxiedMiner,
+        slot: LinkSlot,
         said: &ServerLine<'_>,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), LinkFault> {
         let given = said.first_param().ok_or(Nonsense)?;
         let given: String = serde_json::from_str(given).map_err(|_| Nonsense)?;
         let given = parse_hex_u32(&given).ok_or(Nonsense)?;
-        let link = link_mut(miner, which).ok_or(Nonsense)?;
+        let link = link_mut(miner, slot).ok_or(Nonsense)?;
         link.extra_nonce1 = Some(given);
         // During a move only the last extranonce1 is announced, at its end.
         if miner.told.is_none_or(|told| told == given) {
             return Ok(());
         }
-        match which {
-            Which::Next if !miner.takes_extra_nonces => self.cannot_keep_extra_nonce(miner),
-            Which::Next => {}
+        match slot {
+            LinkSlot::Next if !miner.takes_extra_nonces => self.cannot_keep_extra_nonce(miner),
+            LinkSlot::Next => {}
             // The miner would mine on with the old extranonce1.
-            Which::Current if !miner.takes_extra_nonces => return Err(Wrong::NotNow),
-            Which::Current => self.tell_extra_nonce(miner, given),
+            LinkSlot::Current if !miner.takes_extra_nonces => return Err(LinkFault::NotNow),
+            LinkSlot::Current => self.tell_extra_nonce(miner, given),
         }
         Ok(())
     }
 
-    fn pass_on(&mut self, miner: &Miner, line: &[u8]) {
+    fn pass_on(&mut self, miner: &ProxiedMiner, line: &[u8]) {
         self.out.send(miner.conn, |out| {
             out.extend_from_slice(line);
             out.push(b'\n');
@@ -225,11 +225,11 @@ impl Desk<'_> {
     /// Handles an answer: it belongs to the miner's oldest unanswered request.
     fn hear_answer(
         &mut self,
-        miner: &mut Miner,
+        miner: &mut ProxiedMiner,
         said: &ServerLine<'_>,
         line: &[u8],
-    ) -> Result<(), Wrong> {
-        let Some(Request::Asked { id, kind, .. }) = miner.first_owed() else {
+    ) -> Result<(), LinkFault> {
+        let Some(MinerRequest::Asked { id, kind, .. }) = miner.first_owed() else {
             return Err(Nonsense);
         };
         let expected = id.as_deref().unwrap_or(OWN_ID);
@@ -245,13 +245,13 @@ impl Desk<'_> {
         let with_id = with_id.then(|| answer_with(expected, said));
         let line = with_id.as_deref().unwrap_or(line);
         let kind = kind.clone();
-        if kind == Kind::Subscribe && refusal.is_some() && !is_unread {
+        if kind == RequestKind::Subscribe && refusal.is_some() && !is_unread {
             // Known clients would wait for ever after a refused subscribe, so it is repeated at another
             // server.
-            return Err(Wrong::NotNow);
+            return Err(LinkFault::NotNow);
         }
         self.learn(miner, kind, said, refusal.as_ref())?;
-        let is_first = matches!(miner.requests.front(), Some(Request::Asked { .. }));
+        let is_first = matches!(miner.requests.front(), Some(MinerRequest::Asked { .. }));
         if is_first {
             miner.requests.pop_front();
             if wants_answer {
@@ -264,7 +264,7 @@ impl Desk<'_> {
             } else {
                 Box::default()
             };
-            *request = Request::Answered(answer);
+            *request = MinerRequest::Answered(answer);
         }
         Ok(())
     }
@@ -273,30 +273,30 @@ impl Desk<'_> {
     /// against the miner.
     fn learn(
         &mut self,
-        miner: &mut Miner,
-        kind: Kind,
+        miner: &mut ProxiedMiner,
+        kind: RequestKind,
         said: &ServerLine<'_>,
         refusal: Option<&(i64, String)>,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), LinkFault> {
         let asked = std::mem::discriminant(&kind);
         match (kind, refusal) {
-            (Kind::Submit, None) if said.is_true() => {
+            (RequestKind::Submit, None) if said.is_true() => {
                 miner.has_credit = true;
                 self.shared.counts.accepted += 1;
             }
-            (Kind::Submit, _) => self.shared.counts.refused += 1,
-            (Kind::Subscribe, None) => {
+            (RequestKind::Submit, _) => self.shared.counts.refused += 1,
+            (RequestKind::Subscribe, None) => {
                 let extra_nonce1 = said.extra_nonce1().ok_or(Nonsense)?;
                 if let Some(link) = &mut miner.current {
                     link.extra_nonce1 = Some(extra_nonce1);
                 }
                 self.take_extra_nonce(miner, extra_nonce1);
             }
-            (Kind::Authorize(user), None) if said.is_true() => miner.add_user(user),
-            (Kind::Authorize(user), _) => self.note_refused(miner, &user.name, Reason::Server),
-            (Kind::AuthorizeAdmin, Some(_)) => self.note_refused(miner, ADMIN, Reason::Server),
-            (Kind::Configure(params), None) => miner.configured = Some(params),
-            (Kind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
+            (RequestKind::Authorize(user), None) if said.is_true() => miner.add_user(user),
+            (RequestKind::Authorize(user), _) => self.note_refused(miner, &user.name, RefusalReason::Server),
+            (RequestKind::AuthorizeAdmin, Some(_)) => self.note_refused(miner, ADMIN, RefusalReason::Server),
+            (RequestKind::Configure(params), None) => miner.configured = Some(params),
+            (RequestKind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
             _ => {}
         }
         if let Some((code, text)) = refusal
@@ -311,17 +311,17 @@ impl Desk<'_> {
     /// before the server drops its connection.
     fn points(
         &self,
-        miner: &Miner,
-        asked: &Discriminant<Kind>,
+        miner: &ProxiedMiner,
+        asked: &Discriminant<RequestKind>,
         code: i64,
         text: &str,
     ) -> Option<u32> {
-        let is = |kind: &Kind| *asked == std::mem::discriminant(kind);
+        let is = |kind: &RequestKind| *asked == std::mem::discriminant(kind);
         let is_settling = self.now.ms - miner.settled_at_ms < LOW_SHARE_GRACE_MS;
         match code {
-            23 if is(&Kind::Submit) => (!is_settling).then_some(SCORE_LOW_SHARE),
-            22 if is(&Kind::Submit) => Some(SCORE_DUPLICATE),
-            24 => (!is(&Kind::Submit)).then_some(SCORE_BAD_PASSWORD),
+            23 if is(&RequestKind::Submit) => (!is_settling).then_some(SCORE_LOW_SHARE),
+            22 if is(&RequestKind::Submit) => Some(SCORE_DUPLICATE),
+            24 => (!is(&RequestKind::Submit)).then_some(SCORE_BAD_PASSWORD),
             0 if text == Reject::InvalidPassword.text() => Some(SCORE_BAD_ADMIN),
             0 if text == Reject::InvalidParams.text() => Some(SCORE_MALFORMED),
             _ => None,
@@ -329,14 +329,14 @@ impl Desk<'_> {
     }
 
     /// Handles an answer to one of the proxy's own requests during a login.
-    fn hear_own(&mut self, miner: &mut Miner, said: &ServerLine<'_>) -> Result<(), Wrong> {
+    fn hear_own(&mut self, miner: &mut ProxiedMiner, said: &ServerLine<'_>) -> Result<(), LinkFault> {
         let link = miner.next.as_mut().ok_or(Nonsense)?;
-        let own = link.own.pop_front().ok_or(Nonsense)?;
+        let own = link.login_requests.pop_front().ok_or(Nonsense)?;
         if said.id.map(RawValue::get) != Some(OWN_ID) {
             return Err(Nonsense);
         }
         match own {
-            Own::Hello => {
+            LoginRequest::Hello => {
                 let hello = Hello::parse(said);
                 let challenge = hello.and_then(|hello| unhex(&hello.challenge?));
                 match challenge {
@@ -347,7 +347,7 @@ impl Desk<'_> {
                     }
                 }
             }
-            Own::Subscribe => {
+            LoginRequest::Subscribe => {
                 let Some(extra_nonce1) = said.extra_nonce1() else {
                     self.fail_next(miner);
                     return Ok(());
@@ -358,25 +358,25 @@ impl Desk<'_> {
                     return Ok(());
                 }
             }
-            Own::User if !said.is_true() => {
+            LoginRequest::User if !said.is_true() => {
                 self.refused_user(miner);
                 return Ok(());
             }
-            Own::User | Own::Other => {}
+            LoginRequest::User | LoginRequest::Other => {}
         }
-        self.look_whether_ready(miner);
+        self.check_login_done(miner);
         Ok(())
     }
 
     /// Completes the login once every request is answered and, if the miner is mining, a job has come.
-    pub(crate) fn look_whether_ready(&mut self, miner: &mut Miner) {
+    pub(crate) fn check_login_done(&mut self, miner: &mut ProxiedMiner) {
         let is_mining = miner.is_mining();
         if let Some(link) = &miner.next
-            && link.stage == Stage::LoggingIn
-            && link.own.is_empty()
+            && link.stage == LinkStage::LoggingIn
+            && link.login_requests.is_empty()
             && (!is_mining || link.staged_job.is_some())
         {
-            self.is_ready(miner);
+            self.finish_login(miner);
         }
     }
 }
@@ -399,20 +399,20 @@ impl Hello {
     }
 }
 
-pub(crate) fn link_mut(miner: &mut Miner, which: Which) -> Option<&mut Link> {
-    match which {
-        Which::Current => miner.current.as_mut(),
-        Which::Next => miner.next.as_mut(),
+pub(crate) fn link_mut(miner: &mut ProxiedMiner, slot: LinkSlot) -> Option<&mut BackendLink> {
+    match slot {
+        LinkSlot::Current => miner.current.as_mut(),
+        LinkSlot::Next => miner.next.as_mut(),
     }
 }
 
 /// The link that a connection belongs to.
-pub(crate) fn which_of(miner: &Miner, conn: Option<crate::units::ConnId>) -> Option<Which> {
-    let is = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.conn == conn);
+pub(crate) fn slot_of_link(miner: &ProxiedMiner, conn: Option<crate::units::ConnId>) -> Option<LinkSlot> {
+    let is = |link: &Option<BackendLink>| link.as_ref().is_some_and(|link| link.conn == conn);
     if is(&miner.current) {
-        Some(Which::Current)
+        Some(LinkSlot::Current)
     } else if is(&miner.next) {
-        Some(Which::Next)
+        Some(LinkSlot::Next)
     } else {
         None
     }

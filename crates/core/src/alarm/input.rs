@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::accounting::ledger::Tallied;
-use crate::occupancy::Door;
+use crate::occupancy::Occupancy;
 use crate::units::{Hash, Height};
 
-/// One report to a [`Watch`](super::Watch).
-pub enum Sign {
+/// One report to a [`AlarmMonitor`](super::Watch).
+pub enum AlarmInput {
     /// The chain has a new tip.
     Tip(Hash),
     /// There is a template on this block.
@@ -17,13 +17,13 @@ pub enum Sign {
     /// A block was found and offered to the node. The account is unknown for a block of an earlier run.
     Found(Hash, Height, Option<Arc<str>>),
     /// The state of a block has changed.
-    Block(Hash, Option<Height>, Fate),
+    Block(Hash, Option<Height>, BlockOutcome),
     /// The state of the ledger.
-    Ledger(LedgerSign),
+    Ledger(LedgerInput),
     /// The node has less work than the ledger was shown, up to this height; `None` once it has caught up.
     Behind(Option<Height>),
     /// The connection to the ledger that several servers share.
-    Link(LinkSign),
+    Link(SharedLedgerInput),
     /// Names of the background tasks that have not been done for too long.
     Duties(Vec<&'static str>),
     /// True while another server that is alive has this one's name.
@@ -35,7 +35,7 @@ pub enum Sign {
     /// Shares submitted by miners.
     Work(Vec<Tallied>),
     /// Occupancy of the sockets.
-    Door(Door),
+    Occupancy(Occupancy),
     /// The operator has started or ended a drain.
     Drain(Draining),
     /// The pool has failed and is started anew.
@@ -57,7 +57,7 @@ pub enum Draining {
 
 /// The state of a block after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum BlockOutcome {
     /// It is on the main chain.
     Accepted,
     /// Its reward can be spent.
@@ -70,7 +70,7 @@ pub enum Fate {
 
 /// State of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LedgerSign {
+pub enum LedgerInput {
     /// Shares are taken.
     Fine,
     /// Shares wait, because another process is writing to the ledger.
@@ -81,7 +81,7 @@ pub enum LedgerSign {
 
 /// State of the connection to the ledger that several servers share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkSign {
+pub enum SharedLedgerInput {
     /// The ledger can be reached.
     Up,
     /// It cannot be reached, for this reason.

@@ -1,20 +1,20 @@
 //! Detects that connections are refused or displaced because the pool is full.
 
-use super::{Alarm, Detail, Kind, plain};
+use super::{Alarm, Detail, AlarmKind, plain};
 use crate::limits::CROWD_QUIET_MS;
-use crate::occupancy::Door;
+use crate::occupancy::Occupancy;
 
 /// State of the alarm.
 #[derive(Default)]
-pub(super) struct Crowd {
-    last: Door,
+pub(super) struct OccupancyWatch {
+    last: Occupancy,
     /// Set while the pool is full: the time since then, the counts at that time, and the time of the last
     /// refusal.
-    full: Option<(u64, Door, u64)>,
+    full: Option<(u64, Occupancy, u64)>,
 }
 
-impl Crowd {
-    pub(super) fn look(&mut self, now_ms: u64, door: Door, out: &mut Vec<Alarm>) {
+impl OccupancyWatch {
+    pub(super) fn check(&mut self, now_ms: u64, door: Occupancy, out: &mut Vec<Alarm>) {
         let before = std::mem::replace(&mut self.last, door);
         let is_crowded = door.crowded() > before.crowded();
         match &mut self.full {
@@ -22,7 +22,7 @@ impl Crowd {
                 self.full = Some((now_ms, before, now_ms));
                 let text = format!("{}; {}", how_full(&door), turned_away(&before, &door));
                 out.push(Alarm {
-                    kind: Kind::ConnectionsRefused,
+                    kind: AlarmKind::ConnectionsRefused,
                     detail: Detail::Reason(text.clone()),
                     text,
                 });
@@ -32,7 +32,7 @@ impl Crowd {
                 let seconds = (now_ms - *since_ms) / 1000;
                 let what = turned_away(first, &door);
                 let text = format!("Connections find a place again: in {seconds} s {what}");
-                out.push(plain(Kind::ConnectionsTaken, text));
+                out.push(plain(AlarmKind::ConnectionsTaken, text));
                 self.full = None;
             }
             _ => {}
@@ -40,8 +40,8 @@ impl Crowd {
     }
 }
 
-fn how_full(door: &Door) -> String {
-    let Door {
+fn how_full(door: &Occupancy) -> String {
+    let Occupancy {
         taken,
         places,
         strangers,
@@ -61,7 +61,7 @@ fn how_full(door: &Door) -> String {
     text
 }
 
-fn turned_away(before: &Door, now: &Door) -> String {
+fn turned_away(before: &Occupancy, now: &Occupancy) -> String {
     let refused = now.refused_full - before.refused_full;
     let gave_way = now.gave_way - before.gave_way;
     let unproven = now.gave_way_unproven - before.gave_way_unproven;

@@ -5,11 +5,11 @@ use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
 
 use crate::mining::Repeat;
 use crate::server::KNOWN_USER;
-use crate::world::{What, World};
+use crate::world::{WorldEvent, World};
 
 /// The miner's next step after sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum AfterMisbehaviour {
     Stays,
     HangsUp,
 }
@@ -40,23 +40,23 @@ impl World {
         };
         let choice = miner.rng.u8(..20);
         let (bytes, then) = match choice {
-            0..5 => (self.nonsense(at, choice), Then::Stays),
-            5..9 => (self.lie(at, choice - 5), Then::Stays),
+            0..5 => (self.nonsense(at, choice), AfterMisbehaviour::Stays),
+            5..9 => (self.lie(at, choice - 5), AfterMisbehaviour::Stays),
             9..17 => self.hoard(at, choice - 9),
-            17 => (Vec::new(), Then::HangsUp),
+            17 => (Vec::new(), AfterMisbehaviour::HangsUp),
             _ => {
                 self.guess_shares(at);
-                (Vec::new(), Then::Stays)
+                (Vec::new(), AfterMisbehaviour::Stays)
             }
         };
         if !bytes.is_empty() {
             self.transmit(conn, &bytes);
         }
-        if then == Then::HangsUp {
+        if then == AfterMisbehaviour::HangsUp {
             return self.hang_up(at);
         }
         let delay_ms = self.miners[at].rng.u64(50..5_000);
-        self.after(delay_ms, What::Mischief(at, number));
+        self.after(delay_ms, WorldEvent::Mischief(at, number));
     }
 
     fn nonsense(&mut self, at: usize, choice: u8) -> Vec<u8> {
@@ -88,43 +88,43 @@ impl World {
     }
 
     /// Requests after each of which a careless server would keep something more.
-    fn hoard(&mut self, at: usize, choice: u8) -> (Vec<u8>, Then) {
+    fn hoard(&mut self, at: usize, choice: u8) -> (Vec<u8>, AfterMisbehaviour) {
         let rng = &mut self.miners[at].rng;
         match choice {
-            0 => ("x".repeat(9_000).into_bytes(), Then::HangsUp),
+            0 => ("x".repeat(9_000).into_bytes(), AfterMisbehaviour::HangsUp),
             1 => {
                 let lines = request("subscribe", "").repeat(50);
-                (lines.into_bytes(), Then::Stays)
+                (lines.into_bytes(), AfterMisbehaviour::Stays)
             }
             // A session that no connection had.
             2 => {
                 let session = format!(r#""x","{:08x}""#, rng.u32(..));
-                (request("subscribe", &session).into_bytes(), Then::HangsUp)
+                (request("subscribe", &session).into_bytes(), AfterMisbehaviour::HangsUp)
             }
             // A password check that nobody waits for.
             3 => {
                 let guess = format!(r#""{KNOWN_USER}","{}""#, rng.u32(..));
-                (request("authorize", &guess).into_bytes(), Then::HangsUp)
+                (request("authorize", &guess).into_bytes(), AfterMisbehaviour::HangsUp)
             }
             4 => {
                 let users = 0..=USERS_PER_SESSION_MAX;
                 let name = |n| format!(r#""mallory.{n}","x""#);
                 let lines = users.map(|n| request("authorize", &name(n)));
-                (lines.collect::<String>().into_bytes(), Then::Stays)
+                (lines.collect::<String>().into_bytes(), AfterMisbehaviour::Stays)
             }
             5 => {
                 let wish = |_| format!("{:e}", 10_f64.powf(-10.0 * rng.f64()));
                 let wishes = (0..40).map(wish).enumerate();
                 let lines = wishes.map(|(n, wish)| ask_for(n, &wish));
-                (lines.collect::<String>().into_bytes(), Then::Stays)
+                (lines.collect::<String>().into_bytes(), AfterMisbehaviour::Stays)
             }
             // Replies queued behind a share that waits for the ledger.
             6 => {
                 self.guess_shares(at);
                 let lines = request("ping", "").repeat(2_000);
-                (lines.into_bytes(), Then::Stays)
+                (lines.into_bytes(), AfterMisbehaviour::Stays)
             }
-            _ => (b"GET / HTTP/1.1\r\nA: b\r\n".to_vec(), Then::HangsUp),
+            _ => (b"GET / HTTP/1.1\r\nA: b\r\n".to_vec(), AfterMisbehaviour::HangsUp),
         }
     }
 

@@ -5,13 +5,13 @@ use hstratum_core::limits::JOBLESS_GRACE_MS;
 use hstratum_core::units::{ConnId, Hash};
 use serde_json::Value;
 
-use crate::miner::{Asked, Line, Pending, Submitted};
-use crate::mining::{Claim, Proof, Repeat};
-use crate::net::Far;
+use crate::miner::{SentRequest, ServerMessage, Pending, Submitted};
+use crate::mining::{PreparedShare, ShareNonces, Repeat};
+use crate::net::ConnPeer;
 use crate::node::short;
-use crate::plan::Kind;
-use crate::work::Work;
-use crate::world::{What, World, note};
+use crate::plan::MinerKind;
+use crate::work::MinerJob;
+use crate::world::{WorldEvent, World, note};
 
 /// Time after trouble with the ledger for which shares may be refused because of it.
 const LEDGER_EXCUSE_MS: u64 = 120_000;
@@ -27,11 +27,11 @@ impl World {
             return;
         };
         wire.unread -= bytes.len();
-        let at = match wire.far {
-            Far::Miner(at) => at,
-            Far::Proxy(cord, _) => {
+        let at = match wire.peer {
+            ConnPeer::Miner(at) => at,
+            ConnPeer::Proxy(link, _) => {
                 if wire.miner_open && !wire.is_dead {
-                    self.to_proxy.push((cord, Some(bytes.to_vec())));
+                    self.to_proxy.push((link, Some(bytes.to_vec())));
                 }
                 return;
             }
@@ -41,7 +41,7 @@ impl World {
             return;
         }
         miner.last_byte_ms = now_ms;
-        if miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
+        if miner.kind() == MinerKind::Goldshell && bytes.last() != Some(&b'\n') {
             // A Goldshell takes a cut line for an error.
             return self.hang_up(at);
         }
@@ -56,25 +56,25 @@ impl World {
 
     fn read_line(&mut self, at: usize, line: &str) {
         let is_honest = self.miners[at].is_honest();
-        let Some(line) = Line::parse(line) else {
+        let Some(line) = ServerMessage::parse(line) else {
             assert!(!is_honest, "no stratum server sends {line:?}");
             return;
         };
         let now_ms = self.now_ms;
         let miner = &mut self.miners[at];
         match line {
-            Line::Difficulty(difficulty) => {
+            ServerMessage::Difficulty(difficulty) => {
                 miner.difficulty = Some(difficulty);
                 miner.difficulty_ms = now_ms;
-                if matches!(miner.kind(), Kind::Goldshell | Kind::Handy) {
+                if matches!(miner.kind(), MinerKind::Goldshell | MinerKind::Handy) {
                     miner.work_number += 1;
                     self.seek(at);
                 }
             }
-            Line::Notify(params) => {
+            ServerMessage::Notify(params) => {
                 let difficulty = miner.difficulty.expect("a difficulty comes before a job");
                 let height_of = |hash: &_| self.chain.height_of(hash);
-                let job = Work::parse(&params, difficulty, now_ms, height_of);
+                let job = MinerJob::parse(&params, difficulty, now_ms, height_of);
                 let job = job.expect("a notify of nine fields on a block that is known");
                 let is_repeated = miner.jobs.iter().any(|known| known.id == job.id);
                 assert!(
@@ -85,9 +85,9 @@ impl World {
                 miner.push_job(job);
                 self.seek(at);
             }
-            Line::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
-            Line::ExtraNonce(_) => assert!(!is_honest, "nobody asked for another extranonce1"),
-            Line::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
+            ServerMessage::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
+            ServerMessage::ExtraNonce(_) => assert!(!is_honest, "nobody asked for another extranonce1"),
+            ServerMessage::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
         }
     }
 
@@ -112,15 +112,15 @@ impl World {
             }
         };
         match (&pending.asked, error) {
-            (Asked::Subscribe, None) => {
+            (SentRequest::Subscribe, None) => {
                 let n1 = result[1].as_str().expect("extranonce1");
                 miner.extra_nonce1 = u32::from_str_radix(n1, 16).ok();
-                if matches!(miner.kind(), Kind::Honest | Kind::Slow | Kind::Doubler) {
+                if matches!(miner.kind(), MinerKind::Honest | MinerKind::Slow | MinerKind::Doubler) {
                     miner.session = result[0][0][1].as_str().map(str::to_owned);
                 }
                 self.seek(at);
             }
-            (Asked::Authorize, None) => {
+            (SentRequest::Authorize, None) => {
                 miner.is_authorized = *result == Value::Bool(true);
                 assert!(
                     miner.is_authorized || !is_honest,
@@ -128,36 +128,36 @@ impl World {
                 );
                 self.seek(at);
             }
-            (Asked::Nonsense | Asked::ExtraNonces, _) => {}
-            (Asked::Admin, None) => {}
-            (Asked::Admin, Some(error)) => {
+            (SentRequest::Nonsense | SentRequest::ExtraNonces, _) => {}
+            (SentRequest::Admin, None) => {}
+            (SentRequest::Admin, Some(error)) => {
                 // A hostile miner at the same address may have guessed too often.
                 let host = miner.plan.host;
                 let mut others = self.miners.iter();
                 let is_excused =
-                    others.any(|other| other.kind() == Kind::Hostile && other.plan.host == host);
+                    others.any(|other| other.kind() == MinerKind::Hostile && other.plan.host == host);
                 assert!(is_excused, "an admin was refused: {error:?}");
                 self.hang_up(at);
             }
-            (Asked::AddUser(order), error) => self.ordered(order, error),
-            (Asked::Login(is_right), error) => {
+            (SentRequest::AddUser(order), error) => self.ordered(order, error),
+            (SentRequest::Login(is_right), error) => {
                 assert_eq!(*is_right, error.is_none(), "a login: {error:?}");
             }
-            (Asked::Submit(submitted), None) => {
+            (SentRequest::Submit(submitted), None) => {
                 assert_eq!(*result, Value::Bool(true));
                 if is_of_this_process {
-                    self.counts.see(&miner.plan.name, None);
+                    self.worker_stats.see(&miner.plan.name, None);
                 }
                 miner.accepted += 1;
                 miner.has_credit = true;
                 let is_fed_up = miner.is_fed_up(false);
-                self.book.acknowledge(submitted.hash, &submitted.key);
+                self.oracle.acknowledge(submitted.hash, &submitted.key);
                 assert!(!is_fed_up || !is_honest);
             }
-            (Asked::Submit(submitted), Some((code, text))) => {
+            (SentRequest::Submit(submitted), Some((code, text))) => {
                 let is_fed_up = miner.is_fed_up(true);
                 if is_of_this_process {
-                    self.counts.see(&miner.plan.name, Some(code));
+                    self.worker_stats.see(&miner.plan.name, Some(code));
                 }
                 note!(
                     self,
@@ -169,9 +169,9 @@ impl World {
                 }
                 if is_fed_up {
                     self.hang_up(at);
-                } else if code == 20 && self.miners[at].kind() == Kind::Doubler {
+                } else if code == 20 && self.miners[at].kind() == MinerKind::Doubler {
                     let delay_ms = self.miners[at].rng.u64(1_000..30_000);
-                    self.after(delay_ms, What::Resend(at, submitted.hash));
+                    self.after(delay_ms, WorldEvent::Resend(at, submitted.hash));
                 }
             }
             (asked, Some((code, text))) => {
@@ -211,7 +211,7 @@ impl World {
                 // The last job is still sent until connections are reset.
                 let until_ms = self.clock_set_ms + JOBLESS_GRACE_MS + DELIVERY_MS;
                 let is_excused = submitted.job_ms <= until_ms;
-                assert!(is_excused || self.miners[at].kind() == Kind::Slow, "{says}");
+                assert!(is_excused || self.miners[at].kind() == MinerKind::Slow, "{says}");
             }
             20 => {
                 let is_excused = self.is_ledger_excused(pending.sent_ms);
@@ -227,7 +227,7 @@ impl World {
                     .filter(|at_ms| **at_ms + DELIVERY_MS >= submitted.job_ms)
                     .count();
                 // A slow reader may have had the job for long before it read it.
-                let is_slow = self.miners[at].kind() == Kind::Slow;
+                let is_slow = self.miners[at].kind() == MinerKind::Slow;
                 let is_old = templates >= TEMPLATES_MAX || submitted.is_again || is_slow;
                 assert!(!is_on_tip || is_old, "{says}");
             }
@@ -242,7 +242,7 @@ impl World {
         let miner = &mut self.miners[at];
         if let Some(delay_ms) = miner.draw_share_ms() {
             let number = miner.work_number;
-            self.after(delay_ms, What::Share(at, number));
+            self.after(delay_ms, WorldEvent::Share(at, number));
         }
     }
 
@@ -262,13 +262,13 @@ impl World {
         self.seek(at);
     }
 
-    pub(crate) fn submit(&mut self, at: usize, job: &Work, proof: Proof, repeat: Repeat) {
+    pub(crate) fn submit(&mut self, at: usize, job: &MinerJob, proof: ShareNonces, repeat: Repeat) {
         let Some(claim) = self.miners[at].claim(job, proof, repeat) else {
             return;
         };
         let hash = claim.submitted.hash;
         if claim.submitted.is_valid {
-            self.book.send(hash, &claim.submitted.key);
+            self.oracle.send(hash, &claim.submitted.key);
         }
         if job.network.is_met_by(&hash) {
             note!(
@@ -281,7 +281,7 @@ impl World {
         self.send_submit(at, claim);
     }
 
-    fn send_submit(&mut self, at: usize, claim: Claim) {
+    fn send_submit(&mut self, at: usize, claim: PreparedShare) {
         let now_ms = self.now_ms;
         let miner = &mut self.miners[at];
         let Some(conn) = miner.conn else { return };
@@ -307,6 +307,6 @@ impl World {
             note!(self, "{at:<2} {:<6} gives its server up", self.kind_of(at));
             self.hang_up(at);
         }
-        self.after(10_000, What::Patience(at));
+        self.after(10_000, WorldEvent::Patience(at));
     }
 }

@@ -1,12 +1,12 @@
 //! The invariants of the proxy: no miner is dropped while a server is well, every miner has current work,
 //! every reject has a reason, every request is answered, and nothing is kept of miners that have left.
 
-use crate::census::READ_BYTES;
-use crate::fleet::fault::NO_CORD;
-use crate::fleet::gate::PATIENCE_MS;
-use crate::fleet::{Fleet, Happening, RECOVERED_MS, cord};
+use crate::memory_check::READ_BYTES;
+use crate::proxy_world::fault::NO_CORD;
+use crate::proxy_world::proxy_process::PATIENCE_MS;
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent, RECOVERED_MS, link};
 use crate::miner::{Pending, Submitted};
-use crate::net::{Cord, Far};
+use crate::net::{LinkId, ConnPeer};
 use crate::world::note;
 
 /// Time for which a server must have been well before dropping a miner is an error: the proxy needs it to
@@ -26,7 +26,7 @@ const DELIVERY_MS: u64 = 15_000;
 const TEMPLATES_MAX: usize = 32;
 const JOBS_MAX: usize = 60;
 
-impl Fleet {
+impl ProxyWorld {
     /// Updates the times since which a server is well (takes miners and has work for them) or gone.
     pub(crate) fn see_server(&mut self, place: usize) {
         let server = &mut self.servers[place];
@@ -64,8 +64,8 @@ impl Fleet {
     /// Checks that miners are accepted while a server is well, and refused when none has been there for
     /// long.
     pub(crate) fn check_door(&self) {
-        let Some(gate) = &self.gate else { return };
-        let is_taken = gate.is_listening;
+        let Some(proxy_process) = &self.proxy_process else { return };
+        let is_taken = proxy_process.is_listening;
         assert!(
             is_taken || self.well_ms() < WELL_MS,
             "miners are refused while a server is well"
@@ -82,8 +82,8 @@ impl Fleet {
     }
 
     /// Records that a miner's server has ended its connection.
-    pub(crate) fn see_loss(&mut self, cord: Cord) {
-        if let cord::Far::Server(_, _, Some(rig)) = self.cords[&cord].far {
+    pub(crate) fn see_loss(&mut self, link: LinkId) {
+        if let link::LinkPeer::Server(_, _, Some(rig)) = self.links[&link].peer {
             let now_ms = self.now_ms;
             let losses = &mut self.rigs[rig].losses;
             losses.retain(|at_ms| at_ms + 60_000 > now_ms);
@@ -92,9 +92,9 @@ impl Fleet {
     }
 
     /// Checks that the proxy may close a miner's connection.
-    pub(crate) fn check_drop(&self, rig: usize, cord: Cord) {
+    pub(crate) fn check_drop(&self, rig: usize, link: LinkId) {
         let one = &self.rigs[rig];
-        let is_its = one.cord == Some(cord);
+        let is_its = one.link == Some(link);
         let is_new = self.now_ms - one.miner.since_ms < WELL_MS;
         let is_excused = one.losses.len() >= LOSSES_MAX || is_new || self.is_held(rig);
         let is_good = is_its && one.miner.is_honest() && !is_excused;
@@ -117,14 +117,14 @@ impl Fleet {
         self.servers.iter().any(|server| {
             let wires = server.world.net.wires.values();
             wires.filter(|wire| wire.server_open).any(|wire| {
-                let Far::Proxy(cord, _) = wire.far else {
+                let ConnPeer::Proxy(link, _) = wire.peer else {
                     return false;
                 };
-                if cord == NO_CORD && wire.is_dead {
+                if link == NO_CORD && wire.is_dead {
                     return true;
                 }
-                let left = self.cords.get(&cord).filter(|cord| cord.is_of(rig));
-                let left_ms = left.and_then(|cord| cord.closed_ms);
+                let left = self.links.get(&link).filter(|link| link.is_of(rig));
+                let left_ms = left.and_then(|link| link.closed_ms);
                 left_ms.is_some_and(|at_ms| at_ms + 1_000 < self.now_ms)
             })
         })
@@ -132,9 +132,9 @@ impl Fleet {
 
     /// Checks that a job sent to a miner comes from a server that it has a connection to.
     pub(crate) fn check_job(&self, rig: usize, job: &str) {
-        let mut cords = self.cords.values();
+        let mut links = self.links.values();
         let is_given =
-            cords.any(|cord| cord.is_servers() && cord.is_of(rig) && cord.jobs.contains(job));
+            links.any(|link| link.is_servers() && link.is_of(rig) && link.jobs.contains(job));
         assert!(is_given, "no server of miner {rig} has given {job}");
     }
 
@@ -183,23 +183,23 @@ impl Fleet {
         let jobs = self.rigs[rig].miner.jobs.iter();
         let mut jobs = jobs.filter(|job| job.received_ms == submitted.job_ms);
         let Some(job) = jobs.next() else { return true };
-        let mut cords = self.cords.values();
-        let cord =
-            cords.find(|cord| cord.is_servers() && cord.is_of(rig) && cord.jobs.contains(&job.id));
-        cord.is_none_or(|cord| !cord.is_open() || cord.jobs.len() > JOBS_MAX)
+        let mut links = self.links.values();
+        let link =
+            links.find(|link| link.is_servers() && link.is_of(rig) && link.jobs.contains(&job.id));
+        link.is_none_or(|link| !link.is_open() || link.jobs.len() > JOBS_MAX)
     }
 
     /// Checks that every miner has work and every request is answered in time.
     pub(crate) fn survey(&mut self) {
-        self.forget_cords();
+        self.forget_links();
         let well_ms = self.best_ms();
         for rig in 0..self.rigs.len() {
             if self.has_work(rig) || self.is_cut_off(rig) {
                 self.rigs[rig].worked_ms = self.now_ms;
             }
-            self.check_rig(rig, well_ms);
+            self.check_miner(rig, well_ms);
         }
-        self.after(5_000, Happening::Survey);
+        self.after(5_000, ProxyWorldEvent::Survey);
     }
 
     /// True if a miner's connection to its server is dead, and the proxy has yet to notice.
@@ -209,11 +209,11 @@ impl Fleet {
             .iter()
             .flat_map(|server| server.world.net.wires.values());
         wires.any(|wire| {
-            let Far::Proxy(cord, _) = wire.far else {
+            let ConnPeer::Proxy(link, _) = wire.peer else {
                 return false;
             };
-            let cord = self.cords.get(&cord);
-            wire.is_dead && cord.is_some_and(|cord| cord.is_of(rig) && cord.proxy_open)
+            let link = self.links.get(&link);
+            wire.is_dead && link.is_some_and(|link| link.is_of(rig) && link.proxy_open)
         })
     }
 
@@ -228,16 +228,16 @@ impl Fleet {
             told == Some(height)
         });
         let since = best.filter_map(|server| server.well_since_ms).min();
-        let since_ms = since.map(|since_ms| since_ms.max(at_ms).max(self.gate_since_ms));
+        let since_ms = since.map(|since_ms| since_ms.max(at_ms).max(self.proxy_since_ms));
         since_ms.map_or(0, |since_ms| self.now_ms - since_ms)
     }
 
-    fn check_rig(&self, rig: usize, well_ms: u64) {
+    fn check_miner(&self, rig: usize, well_ms: u64) {
         let one = &self.rigs[rig];
-        let Some(cord) = one.cord.and_then(|cord| self.cords.get(&cord)) else {
+        let Some(link) = one.link.and_then(|link| self.links.get(&link)) else {
             return;
         };
-        if !one.miner.is_honest() || cord.is_dead || !cord.proxy_open {
+        if !one.miner.is_honest() || link.is_dead || !link.proxy_open {
             return;
         }
         if let Some(pending) = self.oldest(rig) {
@@ -269,7 +269,7 @@ impl Fleet {
     /// Checks, a while after the last fault, that every miner works on the best chain.
     pub(crate) fn check_recovered(&self) {
         assert!(self.now_ms >= self.plan.faulty_ms + RECOVERED_MS);
-        assert!(self.gate.is_some(), "the proxy runs");
+        assert!(self.proxy_process.is_some(), "the proxy runs");
         for (place, server) in self.servers.iter().enumerate() {
             let is_well = server
                 .well_since_ms
@@ -293,12 +293,12 @@ impl Fleet {
     }
 
     /// Checks the proxy's counts against their limits.
-    pub(crate) fn count_gate(&mut self) {
+    pub(crate) fn check_memory(&mut self) {
         if !self.step.is_multiple_of(64) {
             return;
         }
-        let Some(gate) = &self.gate else { return };
-        for size in gate.driver.proxy().sizes(READ_BYTES) {
+        let Some(proxy_process) = &self.proxy_process else { return };
+        for size in proxy_process.driver.proxy().sizes(READ_BYTES) {
             assert!(size.count <= size.limit, "the proxy grows: {size:?}");
             let most = self.largest.entry(size.what).or_default();
             *most = size.count.max(*most);
@@ -322,14 +322,14 @@ impl Fleet {
 
     /// Checks that nothing is kept of miners that have left, and ends the proxy.
     pub(crate) fn close(&mut self) {
-        let gate = self.gate.as_ref().expect("the proxy runs");
-        for size in gate.driver.proxy().sizes(READ_BYTES) {
+        let proxy_process = self.proxy_process.as_ref().expect("the proxy runs");
+        for size in proxy_process.driver.proxy().sizes(READ_BYTES) {
             // The probes' connections stay.
             let is_probes = size.what == "connections" && size.count <= size.limit;
             let is_free = size.count == 0 || size.what == "offenders" || is_probes;
             assert!(is_free, "kept after everybody has left: {size:?}");
         }
         note!(self, "end");
-        self.end_gate();
+        self.end_proxy_process();
     }
 }

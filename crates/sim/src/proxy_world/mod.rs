@@ -6,36 +6,36 @@
 
 mod chain;
 mod check;
-mod cord;
+mod link;
 mod fault;
-mod gate;
+mod proxy_process;
 pub(crate) mod plan;
-mod rig;
+mod miner;
 mod share;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
-use hstratum_core::proxy::Counts;
+use hstratum_core::proxy::ProxyCounts;
 use hstratum_core::units::{Hash, Height, Now};
 
-use crate::Report;
-use crate::agenda::Agenda;
-use crate::fleet::cord::CordState;
-use crate::fleet::fault::{Squatter, Trouble};
-use crate::fleet::gate::Gate;
-use crate::fleet::plan::{FleetFaults, FleetPlan};
-use crate::fleet::rig::Rig;
-use crate::fleet::share::Shares;
-use crate::net::Cord;
+use crate::RunReport;
+use crate::event_queue::EventQueue;
+use crate::proxy_world::link::ProxyLink;
+use crate::proxy_world::fault::{Squatter, ProxyFault};
+use crate::proxy_world::proxy_process::ProxyProcess;
+use crate::proxy_world::plan::{ProxyFaults, ProxyWorldPlan};
+use crate::proxy_world::miner::ProxyWorldMiner;
+use crate::proxy_world::share::ProxiedShares;
+use crate::net::LinkId;
 use crate::plan::Injected;
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 use crate::trace::Trace;
 use crate::world::{ChainIs, START_S, World, note};
 
 /// Every event outside of the servers' worlds. A first `u32` is the number of the process it is meant
 /// for.
-pub(crate) enum Happening {
+pub(crate) enum ProxyWorldEvent {
     /// The proxy starts.
     Start,
     /// The proxy has a turn.
@@ -43,25 +43,25 @@ pub(crate) enum Happening {
     /// The proxy's clock ticks.
     Tick(u32),
     /// A connection attempt of the proxy arrives at the server.
-    Dialed(Cord),
+    Dialed(LinkId),
     /// The proxy hears if it was accepted.
-    Taken(Cord, bool),
+    Taken(LinkId, bool),
     /// A miner tries to connect.
     Connect(usize),
     /// Its attempt arrives at the proxy.
     Arrive(usize),
     /// It is connected, or refused.
-    Answered(usize, Option<Cord>),
+    Answered(usize, Option<LinkId>),
     /// Bytes arrive.
-    ToProxy(Cord, Vec<u8>),
-    ToMiner(Cord, Vec<u8>),
+    ToProxy(LinkId, Vec<u8>),
+    ToMiner(LinkId, Vec<u8>),
     /// One end notices that the connection has ended.
-    ProxyGone(Cord),
-    MinerGone(Cord),
+    ProxyGone(LinkId),
+    MinerGone(LinkId),
     /// A miner finds a share for its work of this number.
     Share(usize, u64),
     /// A hostile miner does something.
-    Mischief(usize, Cord),
+    Mischief(usize, LinkId),
     /// A miner checks if the proxy still sends something.
     Patience(usize),
     /// A miner elsewhere finds a block.
@@ -77,7 +77,7 @@ pub(crate) enum Happening {
     /// A stranger with a miner's session leaves.
     SquatterGone,
     /// A random fault occurs.
-    Trouble(Trouble),
+    Trouble(ProxyFault),
     /// All miners are checked.
     Survey,
     /// The faults stop.
@@ -91,7 +91,7 @@ pub(crate) enum Happening {
 }
 
 /// A server with its world.
-pub(crate) struct Server {
+pub(crate) struct ServerWorld {
     pub(crate) world: World,
     /// Time until which its process is suspended.
     pub(crate) frozen_until_ms: u64,
@@ -110,43 +110,43 @@ pub(crate) struct Server {
 }
 
 /// A stream of random numbers for each part.
-pub(crate) struct Rngs {
+pub(crate) struct ProxyWorldRngs {
     pub(crate) net: Rng,
     pub(crate) chain: Rng,
     pub(crate) fault: Rng,
-    pub(crate) gate: Rng,
+    pub(crate) proxy_process: Rng,
 }
 
 /// The simulated world of a proxy.
-pub(crate) struct Fleet {
+pub(crate) struct ProxyWorld {
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
-    pub(crate) agenda: Agenda<Happening>,
+    pub(crate) event_queue: EventQueue<ProxyWorldEvent>,
     pub(crate) trace: Trace,
-    pub(crate) plan: FleetPlan,
-    pub(crate) faults: FleetFaults,
+    pub(crate) plan: ProxyWorldPlan,
+    pub(crate) faults: ProxyFaults,
     pub(crate) injected: Injected,
-    pub(crate) rngs: Rngs,
-    pub(crate) servers: Vec<Server>,
+    pub(crate) rngs: ProxyWorldRngs,
+    pub(crate) servers: Vec<ServerWorld>,
     /// The proxy's process, if one is running, and the count of processes so far.
-    pub(crate) gate: Option<Gate>,
+    pub(crate) proxy_process: Option<ProxyProcess>,
     pub(crate) boot: u32,
     /// Time since which the proxy has been there.
-    pub(crate) gate_since_ms: u64,
+    pub(crate) proxy_since_ms: u64,
     /// Time since which its process has been there.
     pub(crate) door_since_ms: u64,
-    pub(crate) cords: BTreeMap<Cord, CordState>,
-    pub(crate) made: Cord,
-    pub(crate) rigs: Vec<Rig>,
+    pub(crate) links: BTreeMap<LinkId, ProxyLink>,
+    pub(crate) made: LinkId,
+    pub(crate) rigs: Vec<ProxyWorldMiner>,
     pub(crate) squatters: VecDeque<Squatter>,
-    pub(crate) shares: Shares,
+    pub(crate) shares: ProxiedShares,
     /// Count of blocks found by other miners; the greatest height of a chain, and its time.
     pub(crate) blocks_made: u64,
     pub(crate) best: (Height, u64),
     /// Counters of proxies that have ended.
     pub(crate) counted: BTreeMap<&'static str, u64>,
     pub(crate) largest: BTreeMap<&'static str, usize>,
-    pub(crate) plant: Option<Plant>,
+    pub(crate) injected_bug: Option<InjectedBug>,
     pub(crate) rests: bool,
 }
 
@@ -157,15 +157,15 @@ const REST_MS: u64 = 500_000;
 const LEAVE_MS: u64 = 770_000;
 const CLOSE_MS: u64 = 810_000;
 
-impl Fleet {
-    pub(crate) fn new(seed: u64, plan: FleetPlan, plant: Option<Plant>, prints: bool) -> Self {
+impl ProxyWorld {
+    pub(crate) fn new(seed: u64, plan: ProxyWorldPlan, injected_bug: Option<InjectedBug>, prints: bool) -> Self {
         let mut root = Rng::with_seed(seed ^ 0xf1ee_7000);
         let servers = plan.servers.iter().enumerate().map(|(n, server)| {
             let trace = Trace::labelled(prints, format!("s{n} "));
-            let mut world = World::new(seed * 8 + n as u64, server.clone(), plant, prints);
+            let mut world = World::new(seed * 8 + n as u64, server.clone(), injected_bug, prints);
             world.trace = trace;
             world.chain_is = ChainIs::Shared;
-            Server {
+            ServerWorld {
                 spread: world.chain.tip(),
                 world,
                 frozen_until_ms: 0,
@@ -176,20 +176,20 @@ impl Fleet {
                 gone_since_ms: Some(0),
             }
         });
-        let servers: Vec<Server> = servers.collect();
+        let servers: Vec<ServerWorld> = servers.collect();
         let rigs = plan.miners.iter().zip(&plan.takes_extra_nonces);
-        let rigs = rigs.map(|(miner, takes)| Rig::new(miner.clone(), root.fork(), *takes));
+        let rigs = rigs.map(|(miner, takes)| ProxyWorldMiner::new(miner.clone(), root.fork(), *takes));
         let rigs = rigs.collect();
-        let rngs = Rngs {
+        let rngs = ProxyWorldRngs {
             net: root.fork(),
             chain: root.fork(),
             fault: root.fork(),
-            gate: root.fork(),
+            proxy_process: root.fork(),
         };
         Self {
             now_ms: 0,
             step: 0,
-            agenda: Agenda::new(),
+            event_queue: EventQueue::new(),
             trace: Trace::labelled(prints, "px ".to_owned()),
             faults: plan.faults.clone(),
             plan,
@@ -197,19 +197,19 @@ impl Fleet {
             rngs,
             best: (servers[0].world.chain.tip_height(), 0),
             servers,
-            gate: None,
+            proxy_process: None,
             boot: 0,
-            gate_since_ms: 0,
+            proxy_since_ms: 0,
             door_since_ms: 0,
-            cords: BTreeMap::new(),
+            links: BTreeMap::new(),
             made: 0,
             rigs,
             squatters: VecDeque::new(),
-            shares: Shares::default(),
+            shares: ProxiedShares::default(),
             blocks_made: 0,
             counted: BTreeMap::new(),
             largest: BTreeMap::new(),
-            plant,
+            injected_bug,
             rests: false,
         }
     }
@@ -226,7 +226,7 @@ impl Fleet {
             self.now_ms = at_ms;
             match place {
                 None => {
-                    let (_, happening) = self.agenda.next().expect("it was just there");
+                    let (_, happening) = self.event_queue.next().expect("it was just there");
                     self.happen(happening);
                 }
                 Some(place) => self.let_go_on(place),
@@ -237,13 +237,13 @@ impl Fleet {
     /// Time of the next event, and its server if it is in a server's world. A suspended server does
     /// nothing until it continues.
     fn next(&self) -> Option<(u64, Option<usize>)> {
-        let own = self.agenda.next_ms().map(|at_ms| (at_ms, None));
+        let own = self.event_queue.next_ms().map(|at_ms| (at_ms, None));
         let servers = self
             .servers
             .iter()
             .enumerate()
             .filter_map(|(place, server)| {
-                let at_ms = server.world.agenda.next_ms()?;
+                let at_ms = server.world.event_queue.next_ms()?;
                 let is_there = !server.world.is_over;
                 is_there.then_some((at_ms.max(server.frozen_until_ms), Some(place)))
             });
@@ -254,7 +254,7 @@ impl Fleet {
 
     fn let_go_on(&mut self, place: usize) {
         let world = &mut self.servers[place].world;
-        let (_, what) = world.agenda.next().expect("it was just there");
+        let (_, what) = world.event_queue.next().expect("it was just there");
         world.now_ms = self.now_ms;
         world.take_step(what);
         self.after_step(place);
@@ -263,8 +263,8 @@ impl Fleet {
     /// Passes on what has left a server in its step.
     pub(crate) fn after_step(&mut self, place: usize) {
         let server = &mut self.servers[place];
-        for (cord, bytes) in std::mem::take(&mut server.world.to_proxy) {
-            self.hear_server(cord, bytes);
+        for (link, bytes) in std::mem::take(&mut server.world.to_proxy) {
+            self.hear_server(link, bytes);
         }
         self.spread_tip(place);
         self.see_server(place);
@@ -274,23 +274,23 @@ impl Fleet {
         for server in &mut self.servers {
             server.world.begin();
         }
-        self.after(500, Happening::Start);
+        self.after(500, ProxyWorldEvent::Start);
         for rig in 0..self.rigs.len() {
             let delay_ms = self.rngs.net.u64(1_000..20_000);
-            self.after(delay_ms, Happening::Connect(rig));
-            self.after(10_000, Happening::Patience(rig));
+            self.after(delay_ms, ProxyWorldEvent::Connect(rig));
+            self.after(10_000, ProxyWorldEvent::Patience(rig));
         }
-        self.after(2_000, Happening::Block);
-        self.after(5_000, Happening::Survey);
-        for trouble in Trouble::ALL {
+        self.after(2_000, ProxyWorldEvent::Block);
+        self.after(5_000, ProxyWorldEvent::Survey);
+        for trouble in ProxyFault::ALL {
             self.plan_trouble(trouble);
         }
         let faulty_ms = self.plan.faulty_ms;
         for (delay_ms, happening) in [
-            (0, Happening::Heal),
-            (REST_MS, Happening::Rest),
-            (LEAVE_MS, Happening::Leave),
-            (CLOSE_MS, Happening::Close),
+            (0, ProxyWorldEvent::Heal),
+            (REST_MS, ProxyWorldEvent::Rest),
+            (LEAVE_MS, ProxyWorldEvent::Leave),
+            (CLOSE_MS, ProxyWorldEvent::Close),
         ] {
             self.after(faulty_ms + delay_ms, happening);
         }
@@ -303,8 +303,8 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn after(&mut self, delay_ms: u64, happening: Happening) {
-        self.agenda.add(self.now_ms + delay_ms, happening);
+    pub(crate) fn after(&mut self, delay_ms: u64, happening: ProxyWorldEvent) {
+        self.event_queue.add(self.now_ms + delay_ms, happening);
     }
 
     /// Counts a fault.
@@ -316,40 +316,40 @@ impl Fleet {
         self.now_ms >= self.plan.faulty_ms
     }
 
-    fn happen(&mut self, happening: Happening) {
+    fn happen(&mut self, happening: ProxyWorldEvent) {
         match happening {
-            Happening::Start => self.start_gate(),
-            Happening::Turn(boot) if boot == self.boot => self.turn(),
-            Happening::Tick(boot) if boot == self.boot => self.tick(),
-            Happening::Turn(_) | Happening::Tick(_) => {}
-            Happening::Dialed(cord) => self.dialed(cord),
-            Happening::Taken(cord, is_taken) => self.taken(cord, is_taken),
-            Happening::Connect(rig) => self.connect(rig),
-            Happening::Arrive(rig) => self.arrive(rig),
-            Happening::Answered(rig, cord) => self.answered(rig, cord),
-            Happening::ToProxy(cord, bytes) => self.reach_proxy(cord, &bytes),
-            Happening::ToMiner(cord, bytes) => self.reach_miner(cord, &bytes),
-            Happening::ProxyGone(cord) => self.proxy_gone(cord),
-            Happening::MinerGone(cord) => self.miner_gone(cord),
-            Happening::Share(rig, number) => self.share(rig, number),
-            Happening::Mischief(rig, cord) => self.mischief(rig, cord),
-            Happening::Patience(rig) => self.patience(rig),
-            Happening::Block => self.block(),
-            Happening::Gossip(place, hash) => self.gossip(place, hash),
-            Happening::Thaw(place) => self.thaw(place),
-            Happening::Fill(place) => self.fill(place),
-            Happening::LookUp(place) => self.look_up(place),
-            Happening::SquatterGone => self.squatter_gone(),
-            Happening::Trouble(trouble) => self.trouble(trouble),
-            Happening::Survey => self.survey(),
-            Happening::Heal => self.heal(),
-            Happening::Rest => self.rest(),
-            Happening::Leave => self.leave(),
-            Happening::Close => self.close(),
+            ProxyWorldEvent::Start => self.start_proxy_process(),
+            ProxyWorldEvent::Turn(boot) if boot == self.boot => self.turn(),
+            ProxyWorldEvent::Tick(boot) if boot == self.boot => self.tick(),
+            ProxyWorldEvent::Turn(_) | ProxyWorldEvent::Tick(_) => {}
+            ProxyWorldEvent::Dialed(link) => self.dialed(link),
+            ProxyWorldEvent::Taken(link, is_taken) => self.taken(link, is_taken),
+            ProxyWorldEvent::Connect(rig) => self.connect(rig),
+            ProxyWorldEvent::Arrive(rig) => self.arrive(rig),
+            ProxyWorldEvent::Answered(rig, link) => self.answered(rig, link),
+            ProxyWorldEvent::ToProxy(link, bytes) => self.reach_proxy(link, &bytes),
+            ProxyWorldEvent::ToMiner(link, bytes) => self.reach_miner(link, &bytes),
+            ProxyWorldEvent::ProxyGone(link) => self.proxy_gone(link),
+            ProxyWorldEvent::MinerGone(link) => self.miner_gone(link),
+            ProxyWorldEvent::Share(rig, number) => self.share(rig, number),
+            ProxyWorldEvent::Mischief(rig, link) => self.mischief(rig, link),
+            ProxyWorldEvent::Patience(rig) => self.patience(rig),
+            ProxyWorldEvent::Block => self.block(),
+            ProxyWorldEvent::Gossip(place, hash) => self.gossip(place, hash),
+            ProxyWorldEvent::Thaw(place) => self.thaw(place),
+            ProxyWorldEvent::Fill(place) => self.fill(place),
+            ProxyWorldEvent::LookUp(place) => self.look_up(place),
+            ProxyWorldEvent::SquatterGone => self.squatter_gone(),
+            ProxyWorldEvent::Trouble(trouble) => self.trouble(trouble),
+            ProxyWorldEvent::Survey => self.survey(),
+            ProxyWorldEvent::Heal => self.heal(),
+            ProxyWorldEvent::Rest => self.rest(),
+            ProxyWorldEvent::Leave => self.leave(),
+            ProxyWorldEvent::Close => self.close(),
         }
     }
 
-    pub(crate) fn count(&mut self, counts: Counts) {
+    pub(crate) fn count(&mut self, counts: ProxyCounts) {
         for (name, count) in [
             ("shares accepted", counts.accepted),
             ("shares refused by servers", counts.refused),
@@ -365,8 +365,8 @@ impl Fleet {
     }
 
     /// The report of the proxy and all servers.
-    pub(crate) fn report(&self) -> Report {
-        let mut report = Report {
+    pub(crate) fn report(&self) -> RunReport {
+        let mut report = RunReport {
             steps: self.step,
             ms: self.now_ms,
             injected: self.injected.clone(),
@@ -374,7 +374,7 @@ impl Fleet {
             largest: self.largest.clone(),
             lines: self.trace.lines(),
             digest: self.trace.digest(),
-            ..Report::default()
+            ..RunReport::default()
         };
         for server in &self.servers {
             report.add(server.world.report());
@@ -399,7 +399,7 @@ impl Fleet {
 
     fn heal(&mut self) {
         note!(self, "heal      no more faults");
-        self.faults = FleetFaults::default();
+        self.faults = ProxyFaults::default();
         for place in 0..self.servers.len() {
             // Events that wait for the end of a suspension happen now, not at the time for which they
             // were planned.
@@ -412,11 +412,11 @@ impl Fleet {
         while !self.squatters.is_empty() {
             self.squatter_gone();
         }
-        let dead = self.cords.iter().filter(|(_, cord)| cord.is_dead);
-        let dead: Vec<Cord> = dead.map(|(name, _)| *name).collect();
-        for cord in dead {
-            self.after(10, Happening::ProxyGone(cord));
-            self.after(10, Happening::MinerGone(cord));
+        let dead = self.links.iter().filter(|(_, link)| link.is_dead);
+        let dead: Vec<LinkId> = dead.map(|(name, _)| *name).collect();
+        for link in dead {
+            self.after(10, ProxyWorldEvent::ProxyGone(link));
+            self.after(10, ProxyWorldEvent::MinerGone(link));
         }
         for rig in 0..self.rigs.len() {
             if !self.rigs[rig].miner.is_honest() {
@@ -435,6 +435,6 @@ impl Fleet {
         self.rests = true;
         // Old credit is merged once there are many blocks above it.
         self.plan.block_ms = 1_000;
-        self.after(1, Happening::Block);
+        self.after(1, ProxyWorldEvent::Block);
     }
 }

@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use hstratum_core::units::Hash;
 use serde_json::Value;
 
-use crate::book::ShareKey;
-use crate::fleet::Fleet;
-use crate::fleet::cord::Far;
+use crate::oracle::CreditKey;
+use crate::proxy_world::ProxyWorld;
+use crate::proxy_world::link::LinkPeer;
 use crate::miner::Submitted;
-use crate::mining::Claim;
-use crate::net::Cord;
+use crate::mining::PreparedShare;
+use crate::net::LinkId;
 
 /// A share sent by a miner.
-struct Sent {
+struct SentShare {
     hash: Hash,
-    key: ShareKey,
+    key: CreditKey,
     is_valid: bool,
     /// Times that its miner has sent it, and times that a server has received it.
     sent: u32,
@@ -27,18 +27,18 @@ struct Sent {
 
 /// Every share sent, by its miner and the parameters that tell it from others of its job.
 #[derive(Default)]
-pub(crate) struct Shares {
-    sent: HashMap<(usize, String), Sent>,
+pub(crate) struct ProxiedShares {
+    sent: HashMap<(usize, String), SentShare>,
     texts: HashMap<Hash, (usize, String)>,
 }
 
-impl Shares {
+impl ProxiedShares {
     /// Records a share sent by a miner.
-    pub(crate) fn send(&mut self, rig: usize, claim: &Claim) {
+    pub(crate) fn send(&mut self, rig: usize, claim: &PreparedShare) {
         let text = text_of(&claim.params).expect("a miner writes its parameters well");
         let submitted = &claim.submitted;
         let name = (rig, text);
-        let sent = self.sent.entry(name.clone()).or_insert(Sent {
+        let sent = self.sent.entry(name.clone()).or_insert(SentShare {
             hash: submitted.hash,
             key: submitted.key.clone(),
             is_valid: submitted.is_valid,
@@ -66,10 +66,10 @@ fn text_of(params: &str) -> Option<String> {
     Some(texts.collect::<Option<Vec<_>>>()?.join(" "))
 }
 
-impl Fleet {
+impl ProxyWorld {
     /// Checks the submits that the proxy sends to a server: no job of another server, no share that
     /// another server has received, none more often than its miner has sent it.
-    pub(crate) fn see_submits(&mut self, cord: Cord, rig: Option<usize>, bytes: &[u8]) {
+    pub(crate) fn see_submits(&mut self, link: LinkId, rig: Option<usize>, bytes: &[u8]) {
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(request) = serde_json::from_slice::<Value>(line) else {
                 continue;
@@ -79,8 +79,8 @@ impl Fleet {
             }
             let rig = rig.expect("a probe sends no shares");
             let job = request["params"][1].as_str().unwrap_or_default();
-            let state = &self.cords[&cord];
-            let Far::Server(place, ..) = state.far else {
+            let state = &self.links[&link];
+            let LinkPeer::Server(place, ..) = state.peer else {
                 panic!("a submit to a miner");
             };
             assert!(
@@ -105,7 +105,7 @@ impl Fleet {
             );
             if share.is_valid {
                 let world = &mut self.servers[place].world;
-                world.book.send(share.hash, &share.key);
+                world.oracle.send(share.hash, &share.key);
             }
         }
     }
@@ -119,7 +119,7 @@ impl Fleet {
                 submitted.hash
             )
         });
-        let book = &mut self.servers[place].world.book;
-        book.acknowledge(submitted.hash, &submitted.key);
+        let oracle = &mut self.servers[place].world.oracle;
+        oracle.acknowledge(submitted.hash, &submitted.key);
     }
 }

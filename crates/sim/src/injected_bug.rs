@@ -5,7 +5,7 @@ use crate::Scene;
 
 /// An injected bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plant {
+pub enum InjectedBug {
     /// The pool is told that shares are durable when they are only handed to the ledger.
     ReplyBeforeSync,
     /// On a connection that resumed its session, duplicate shares are accepted.
@@ -54,7 +54,7 @@ pub enum Plant {
     FloorIgnored,
 }
 
-impl Plant {
+impl InjectedBug {
     /// Every bug with its name.
     pub const ALL: [(&str, Self); 23] = [
         ("reply-before-sync", Self::ReplyBeforeSync),

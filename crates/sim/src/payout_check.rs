@@ -13,8 +13,8 @@ use hstratum_core::units::Height;
 use num_bigint::BigUint;
 use rusqlite::Connection;
 
-use crate::book::Counts;
-use crate::plant::Plant;
+use crate::oracle::CreditCounts;
+use crate::injected_bug::InjectedBug;
 use crate::world::{World, note};
 
 /// The unit of exact work is 2^-1074, of which every double above zero is a multiple.
@@ -32,7 +32,7 @@ fn work(difficulty: f64, count: u64) -> BigUint {
 }
 
 /// The row of a settlement.
-struct Row {
+struct SettlementRow {
     id: i64,
     height: u32,
     reward: u64,
@@ -63,8 +63,8 @@ impl World {
             threshold: 0,
         };
         let mut db = Db::Sqlite(Sqlite::open_beside(&path).expect("the ledger opens"));
-        let fleet = Fleet::of(&mut db, &[]).expect("a file has none");
-        let settled = settle(&mut db, network, &terms, &fleet, self.now().unix_s);
+        let proxy_world = Fleet::of(&mut db, &[]).expect("a file has none");
+        let settled = settle(&mut db, network, &terms, &proxy_world, self.now().unix_s);
         let settled = settled.expect("what is confirmed can be settled");
         note!(
             self,
@@ -93,7 +93,7 @@ impl World {
         // Heights far below the tip are merged up to blocks of the pool. PROP is not affected; the edge
         // of a PPLNS window is only as fine as the merged heights.
         let merged_into = self.disk.merged_into();
-        let mut merged = Counts::new();
+        let mut merged = CreditCounts::new();
         for ((height, account, difficulty), count) in self.disk.read_credit() {
             // A share may be credited after its height was merged.
             let key = (merged_into(height), account, difficulty);
@@ -112,10 +112,10 @@ impl World {
             let fee = u128::from(row.reward) * u128::from(fee_ppm) / 1_000_000;
             assert_eq!(u128::from(row.fee), fee, "the fee");
             let mut weights = match window {
-                None => prop(&self.book.committed, from, row.height),
+                None => prop(&self.oracle.committed, from, row.height),
                 Some(window) => pplns(&merged, row.height, window, row.difficulty),
             };
-            if self.plant == Some(Plant::WindowOffByOne) && window.is_some() {
+            if self.injected_bug == Some(InjectedBug::WindowOffByOne) && window.is_some() {
                 // The injected bug of leaving out the block's own height.
                 let difficulty = row.difficulty;
                 let window = window.unwrap_or_default();
@@ -156,7 +156,7 @@ fn check_parts(
     }
 }
 
-fn prop(committed: &Counts, from: u32, to: u32) -> BTreeMap<Arc<str>, BigUint> {
+fn prop(committed: &CreditCounts, from: u32, to: u32) -> BTreeMap<Arc<str>, BigUint> {
     let mut weights = BTreeMap::new();
     for ((height, account, difficulty), count) in committed {
         if (Height(from)..=Height(to)).contains(height) {
@@ -170,7 +170,7 @@ fn prop(committed: &Counts, from: u32, to: u32) -> BTreeMap<Arc<str>, BigUint> {
 /// The weights of a PPLNS window. All heights are scaled by the work of the one at the edge, which counts
 /// in part.
 fn pplns(
-    committed: &Counts,
+    committed: &CreditCounts,
     to: u32,
     window: &str,
     difficulty: f64,
@@ -205,7 +205,7 @@ fn one(conn: &Connection, sql: &str) -> i64 {
     found.expect("the tables are as they are documented")
 }
 
-fn rows(conn: &Connection) -> Vec<Row> {
+fn rows(conn: &Connection) -> Vec<SettlementRow> {
     let mut statement = conn
         .prepare(
             "SELECT s.id, b.height, s.reward, s.fee, s.remainder, b.difficulty
@@ -214,7 +214,7 @@ fn rows(conn: &Connection) -> Vec<Row> {
         )
         .expect("the tables are as they are documented");
     let rows = statement.query_map([], |row| {
-        Ok(Row {
+        Ok(SettlementRow {
             id: row.get(0)?,
             height: row.get(1)?,
             reward: row.get::<_, i64>(2)?.unsigned_abs(),

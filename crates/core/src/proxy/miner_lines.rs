@@ -1,17 +1,17 @@
 //! Handles each line of a miner: most are forwarded to its server unchanged.
 
-use crate::accounts::refused_logins::Reason;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::event::{ArrivalKind, CloseHow, Level};
 use crate::limits::{LINE_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
 use crate::pool::authorize::name_and_password;
-use crate::proxy::Shared;
-use crate::proxy::event::{Action, Actions};
-use crate::proxy::miner::{Kind, Miner, Request, User};
-use crate::session::difficulty::{BLOCKS_AGENT, Wish, split_password};
+use crate::proxy::ProxyShared;
+use crate::proxy::event::{ProxyAction, ProxyActions};
+use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest, MinerUser};
+use crate::session::difficulty::{BLOCKS_AGENT, RequestedDifficulty, split_password};
 use crate::units::{Now, parse_hex_u32};
 use crate::wire::line::Flow;
 use crate::wire::message::{self, Reject, write_reject};
-use crate::wire::protocol::{Heard, Phase};
+use crate::wire::protocol::{Heard, ProtocolPhase};
 
 /// The id of requests whose answer is not passed on to a miner.
 pub(crate) const OWN_ID: &str = "\"p\"";
@@ -19,52 +19,52 @@ pub(crate) const OWN_ID: &str = "\"p\"";
 const INNER: &str = "hstratum.";
 
 /// The context in which everything about one miner is handled.
-pub(crate) struct Desk<'a> {
-    pub shared: &'a mut Shared,
+pub(crate) struct MinerContext<'a> {
+    pub shared: &'a mut ProxyShared,
     pub now: Now,
-    pub out: &'a mut Actions,
+    pub out: &'a mut ProxyActions,
 }
 
-impl Desk<'_> {
+impl MinerContext<'_> {
     /// Handles received bytes; with no bytes, continues with lines that were held back.
-    pub(crate) fn receive(&mut self, miner: &mut Miner, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, miner: &mut ProxiedMiner, bytes: &[u8]) {
         if miner.is_closing() {
             return;
         }
         if self.is_blocked(miner) {
             miner.lines.hold(bytes);
-            return self.pace(miner);
+            return self.update_backpressure(miner);
         }
         let mut lines = std::mem::take(&mut miner.lines);
         let read = lines.read(bytes, |line| self.handle_line(miner, line));
         miner.lines = lines;
-        if read.is_err() && matches!(miner.phase, Phase::Http(_)) {
+        if read.is_err() && matches!(miner.phase, ProtocolPhase::Http(_)) {
             self.answer_http(miner);
         } else if read.is_err() {
             self.reject(miner, Some("null"), Reject::LineTooLong);
             self.close(miner);
         }
-        self.pace(miner);
+        self.update_backpressure(miner);
     }
 
-    fn is_blocked(&self, miner: &Miner) -> bool {
+    fn is_blocked(&self, miner: &ProxiedMiner) -> bool {
         self.shared.is_stopping || miner.is_blocked()
     }
 
     /// Stops or resumes reading from the miner, depending on whether it can take more lines.
-    pub(crate) fn pace(&mut self, miner: &mut Miner) {
+    pub(crate) fn update_backpressure(&mut self, miner: &mut ProxiedMiner) {
         let pause = self.is_blocked(miner) || miner.is_closing();
         if pause != miner.is_paused {
             miner.is_paused = pause;
             self.out.push(if pause {
-                Action::Pause(miner.conn)
+                ProxyAction::Pause(miner.conn)
             } else {
-                Action::Resume(miner.conn)
+                ProxyAction::Resume(miner.conn)
             });
         }
     }
 
-    fn handle_line(&mut self, miner: &mut Miner, line: &[u8]) -> Flow {
+    fn handle_line(&mut self, miner: &mut ProxiedMiner, line: &[u8]) -> Flow {
         match miner.phase.hear(line) {
             Heard::Request => self.handle_request(miner, line),
             Heard::HttpEnd => self.answer_http(miner),
@@ -77,7 +77,7 @@ impl Desk<'_> {
         }
     }
 
-    fn answer_http(&mut self, miner: &mut Miner) {
+    fn answer_http(&mut self, miner: &mut ProxiedMiner) {
         let config = &self.shared.config;
         let host = config.public_host.as_deref();
         if let Some(response) = miner.phase.end_http(host, config.public_port) {
@@ -87,7 +87,7 @@ impl Desk<'_> {
         self.shared.closing.push((miner.conn, CloseHow::Flushed));
     }
 
-    fn handle_request(&mut self, miner: &mut Miner, line: &[u8]) {
+    fn handle_request(&mut self, miner: &mut ProxiedMiner, line: &[u8]) {
         let cleaned = message::clean_line(line);
         let text = std::str::from_utf8(&cleaned).ok();
         let Some(request) = text.and_then(message::Request::parse) else {
@@ -104,8 +104,8 @@ impl Desk<'_> {
             Err(Reject::InvalidParams) => return self.malformed(miner, request.id()),
             Err(reject) => return self.reject(miner, request.id(), reject),
         };
-        miner.has_asked_for_admin |= matches!(kind, Kind::AuthorizeAdmin);
-        self.seek_first(miner, None);
+        miner.has_asked_for_admin |= matches!(kind, RequestKind::AuthorizeAdmin);
+        self.start_session(miner, None);
         match request.id() {
             Some(id) => self.ask(miner, Some(id), kind, &cleaned),
             None => {
@@ -118,29 +118,29 @@ impl Desk<'_> {
     /// Classifies a request, or gives the reject to answer it with.
     fn kind(
         &mut self,
-        miner: &Miner,
+        miner: &ProxiedMiner,
         request: &message::Request<'_>,
         method: &str,
-    ) -> Result<Kind, Reject> {
+    ) -> Result<RequestKind, Reject> {
         Ok(match method {
             "mining.submit" => {
                 let submit = request.submit();
                 self.check_submit(miner, submit)?;
-                Kind::Submit
+                RequestKind::Submit
             }
-            "mining.authorize" => Kind::Authorize(self.user(miner, request)?),
+            "mining.authorize" => RequestKind::Authorize(self.user(miner, request)?),
             "mining.configure" => match request.params_text() {
-                params if params.len() <= PROXY_PARAMS_BYTES_MAX => Kind::Configure(params.into()),
+                params if params.len() <= PROXY_PARAMS_BYTES_MAX => RequestKind::Configure(params.into()),
                 // Forwarded once, and not repeated at the next server.
-                _ => Kind::Other,
+                _ => RequestKind::Other,
             },
-            "mining.extranonce.subscribe" => Kind::ExtraNonces,
-            "mining.authorize_admin" => Kind::AuthorizeAdmin,
-            "mining.add_user" => Kind::AddUser,
+            "mining.extranonce.subscribe" => RequestKind::ExtraNonces,
+            "mining.authorize_admin" => RequestKind::AuthorizeAdmin,
+            "mining.add_user" => RequestKind::AddUser,
             "mining.get_transactions" if miner.told.is_none() => return Err(Reject::NotSubscribed),
-            "mining.get_transactions" => Kind::GetTransactions,
+            "mining.get_transactions" => RequestKind::GetTransactions,
             _ if method.starts_with(INNER) => return Err(Reject::UnknownMethod),
-            _ => Kind::Other,
+            _ => RequestKind::Other,
         })
     }
 
@@ -148,7 +148,7 @@ impl Desk<'_> {
     /// the checks is the server's.
     fn check_submit(
         &mut self,
-        miner: &Miner,
+        miner: &ProxiedMiner,
         submit: Result<message::Submit<'_>, Reject>,
     ) -> Result<(), Reject> {
         if miner.told.is_none() {
@@ -166,18 +166,18 @@ impl Desk<'_> {
         Err(Reject::JobNotFound)
     }
 
-    fn user(&mut self, miner: &Miner, request: &message::Request<'_>) -> Result<User, Reject> {
+    fn user(&mut self, miner: &ProxiedMiner, request: &message::Request<'_>) -> Result<MinerUser, Reject> {
         let params = request.texts();
         let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
         let (name, password) = named.inspect_err(|_| {
-            self.note_refused(miner, "", Reason::Malformed);
+            self.note_refused(miner, "", RefusalReason::Malformed);
         })?;
-        let (password, wish) = split_password(password);
-        let options = match wish {
-            Some(Wish::Fixed(difficulty)) => format!("fd={difficulty}"),
+        let (password, requested) = split_password(password);
+        let options = match requested {
+            Some(RequestedDifficulty::Fixed(difficulty)) => format!("fd={difficulty}"),
             _ => String::new(),
         };
-        let user = User {
+        let user = MinerUser {
             name: name.into(),
             password: self.shared.config.secret.is_none().then(|| password.into()),
             options: options.into(),
@@ -185,14 +185,14 @@ impl Desk<'_> {
         if miner.has_room_for(&user) {
             Ok(user)
         } else {
-            self.note_refused(miner, &user.name, Reason::Names);
+            self.note_refused(miner, &user.name, RefusalReason::Names);
             Err(Reject::UnauthorizedUser)
         }
     }
 
     /// Handles a subscribe: the server is sent the session id that the miner names, if no other miner has
     /// it, or one of the proxy's.
-    fn subscribe(&mut self, miner: &mut Miner, request: &message::Request<'_>) {
+    fn subscribe(&mut self, miner: &mut ProxiedMiner, request: &message::Request<'_>) {
         let Ok(params) = request.texts() else {
             return self.malformed(miner, request.id());
         };
@@ -210,21 +210,21 @@ impl Desk<'_> {
             let agent = Some(agent).filter(|agent| agent.len() <= PROXY_PARAMS_BYTES_MAX);
             miner.agent = agent.unwrap_or_else(|| "\"\"".to_owned()).into();
         }
-        self.seek_first(miner, wanted.filter(|_| is_first));
+        self.start_session(miner, wanted.filter(|_| is_first));
         let session = miner.session.expect("it was dealt");
         let id = request.id();
         let line = subscribe_line(id.unwrap_or(OWN_ID), &miner.agent, session);
-        self.ask(miner, id, Kind::Subscribe, line.as_bytes());
+        self.ask(miner, id, RequestKind::Subscribe, line.as_bytes());
     }
 
     /// Assigns the miner's session id, the wanted one if possible, and looks for a server.
-    fn seek_first(&mut self, miner: &mut Miner, wanted: Option<u32>) {
+    fn start_session(&mut self, miner: &mut ProxiedMiner, wanted: Option<u32>) {
         let ids = &mut self.shared.ids;
         match (miner.session, wanted) {
             (None, wanted) => {
                 miner.session = Some(ids.deal(wanted));
-                miner.adrift_since_ms = Some(self.now.ms);
-                self.seek(miner);
+                miner.unassigned_since_ms = Some(self.now.ms);
+                self.find_backend(miner);
             }
             (Some(dealt), Some(wanted)) if dealt != wanted => {
                 let given = ids.deal(Some(wanted));
@@ -239,14 +239,14 @@ impl Desk<'_> {
     }
 
     /// Sends a request to the miner's server; without one it waits for the next.
-    fn ask(&mut self, miner: &mut Miner, id: Option<&str>, kind: Kind, line: &[u8]) {
+    fn ask(&mut self, miner: &mut ProxiedMiner, id: Option<&str>, kind: RequestKind, line: &[u8]) {
         // The bytes added to the line must not make it one that a server refuses.
         if line.len() > LINE_BYTES_MAX {
             self.reject(miner, id, Reject::LineTooLong);
             return self.close(miner);
         }
         let current = miner.current.as_ref().and_then(|link| link.conn);
-        if current.is_none() && matches!(kind, Kind::Submit | Kind::GetTransactions) {
+        if current.is_none() && matches!(kind, RequestKind::Submit | RequestKind::GetTransactions) {
             return self.reject(miner, id, Reject::JobNotFound);
         }
         if let Some(conn) = current {
@@ -259,7 +259,7 @@ impl Desk<'_> {
             });
         }
         let is_kept = current.is_none() || kind.may_be_repeated();
-        miner.requests.push_back(Request::Asked {
+        miner.requests.push_back(MinerRequest::Asked {
             id: id.map(Into::into),
             kind,
             line: is_kept.then(|| line.into()),
@@ -267,21 +267,21 @@ impl Desk<'_> {
     }
 
     /// Refuses a request that has an id.
-    pub(crate) fn reject(&mut self, miner: &mut Miner, id: Option<&str>, reject: Reject) {
+    pub(crate) fn reject(&mut self, miner: &mut ProxiedMiner, id: Option<&str>, reject: Reject) {
         let Some(id) = id else { return };
         let mut line = Vec::new();
         write_reject(&mut line, id, reject);
         miner.answer(self.out, &line);
     }
 
-    fn malformed(&mut self, miner: &mut Miner, id: Option<&str>) {
+    fn malformed(&mut self, miner: &mut ProxiedMiner, id: Option<&str>) {
         self.reject(miner, id, Reject::InvalidParams);
         self.blame(miner, SCORE_MALFORMED);
     }
 
     /// Adds to the misbehaviour score of a miner, and drops it at [`PROXY_SCORE_MAX`]: a little before a
     /// server would, which knows the connection only as the proxy's.
-    pub(crate) fn blame(&mut self, miner: &mut Miner, points: u32) {
+    pub(crate) fn blame(&mut self, miner: &mut ProxiedMiner, points: u32) {
         if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
             let address = miner.address;
             let text = || format!("dropping a connection that misbehaves: {address}");
@@ -296,18 +296,18 @@ impl Desk<'_> {
     }
 
     /// Reads no more from a miner and resets it after a delay, because some miners reconnect at once.
-    pub(crate) fn close(&mut self, miner: &mut Miner) {
+    pub(crate) fn close(&mut self, miner: &mut ProxiedMiner) {
         if miner.is_closing() {
             return;
         }
-        miner.phase = Phase::Closing;
+        miner.phase = ProtocolPhase::Closing;
         self.shared.close_later(miner.conn, self.now);
         self.drop_links(miner);
-        self.pace(miner);
+        self.update_backpressure(miner);
     }
 }
 
-impl Kind {
+impl RequestKind {
     /// True if the request may be repeated at another server.
     pub(crate) fn may_be_repeated(&self) -> bool {
         !matches!(self, Self::Submit | Self::GetTransactions | Self::AddUser)

@@ -2,12 +2,12 @@
 
 use hstratum_core::units::{Hash, Height};
 
-use crate::fleet::{Fleet, Happening, LEAVE_MS};
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent, LEAVE_MS};
 use crate::node::short;
 use crate::plan::{between, wait};
 use crate::world::note;
 
-impl Fleet {
+impl ProxyWorld {
     /// Lets another miner find a block, on the tip of one of the nodes.
     pub(crate) fn block(&mut self) {
         let is_late = self.now_ms + 20_000 > self.plan.faulty_ms + LEAVE_MS;
@@ -18,7 +18,7 @@ impl Fleet {
             true => self.plan.block_ms,
             false => wait(&mut self.rngs.chain, self.plan.block_ms as f64),
         };
-        self.after(delay_ms, Happening::Block);
+        self.after(delay_ms, ProxyWorldEvent::Block);
         let connected = (0..self.servers.len()).filter(|&place| !self.is_isolated(place));
         let connected: Vec<usize> = connected.collect();
         if connected.is_empty() {
@@ -69,7 +69,7 @@ impl Fleet {
                 let delay_ms = between(&mut self.rngs.chain, 20, 2_000);
                 let until_ms = isolated_until_ms.max(self.servers[other].isolated_until_ms);
                 let at_ms = self.now_ms.max(until_ms) + delay_ms;
-                self.agenda.add(at_ms, Happening::Gossip(other, tip));
+                self.event_queue.add(at_ms, ProxyWorldEvent::Gossip(other, tip));
             }
         }
     }
@@ -78,7 +78,7 @@ impl Fleet {
     pub(crate) fn gossip(&mut self, place: usize, hash: Hash) {
         if self.is_isolated(place) {
             let at_ms = self.servers[place].isolated_until_ms;
-            return self.agenda.add(at_ms, Happening::Gossip(place, hash));
+            return self.event_queue.add(at_ms, ProxyWorldEvent::Gossip(place, hash));
         }
         let mut missing = Vec::new();
         let mut at = hash;

@@ -13,11 +13,11 @@ use hstratum_core::units::Hash;
 
 use crate::node::short;
 use crate::plan::between;
-use crate::plant::Plant;
-use crate::ports::Out;
+use crate::injected_bug::InjectedBug;
+use crate::sim_io::SocketAction;
 use crate::server::{Offers, stored};
-use crate::store::SpoolMail;
-use crate::world::{Offer, What, World, note};
+use crate::store::SpoolTask;
+use crate::world::{BlockOffer, WorldEvent, World, note};
 
 impl World {
     /// Applies everything that the driver has done in a turn. If the process dies in this turn, no bytes
@@ -26,7 +26,7 @@ impl World {
         let Some(process) = &mut self.process else {
             return;
         };
-        let said = process.ear.take();
+        let said = process.sim_host.take();
         let out = std::mem::take(&mut process.driver.net.out);
         let ends = &process.ends;
         let store: Vec<_> = ends.store.try_iter().collect();
@@ -46,9 +46,9 @@ impl World {
         for mail in spool {
             self.spool(match mail {
                 messages::SpoolMail::Put(solution, transactions) => {
-                    SpoolMail::Put(solution.hash, solution.encode(&transactions))
+                    SpoolTask::Put(solution.hash, solution.encode(&transactions))
                 }
-                messages::SpoolMail::Remove(hash) => SpoolMail::Remove(hash),
+                messages::SpoolMail::Remove(hash) => SpoolTask::Remove(hash),
             });
         }
         for mail in passwords {
@@ -67,37 +67,37 @@ impl World {
         self.flush();
     }
 
-    fn put(&mut self, out: Out) {
+    fn put(&mut self, out: SocketAction) {
         match out {
-            Out::Send(conn, bytes) => self.send(conn, &bytes),
-            Out::Close(conn) => self.close(conn),
-            Out::Dial(..) => unreachable!("a server dials nobody"),
-            Out::Listen(listening) => {
+            SocketAction::Send(conn, bytes) => self.send(conn, &bytes),
+            SocketAction::Close(conn) => self.close(conn),
+            SocketAction::Dial(..) => unreachable!("a server dials nobody"),
+            SocketAction::Listen(listening) => {
                 note!(self, "server    listening: {listening:?}");
                 if let Some(process) = &mut self.process {
                     process.is_listening = listening == Listening::On;
                 }
             }
-            Out::ResetAll => self.reset_all(true),
+            SocketAction::ResetAll => self.reset_all(true),
         }
     }
 
     fn post_to_store(&mut self, mail: StoreMail) {
         if let StoreMail::Credits(credits) = &mail {
             for credit in credits {
-                self.book.record(credit);
+                self.oracle.record(credit);
             }
-            if self.plant == Some(Plant::ReplyBeforeSync)
+            if self.injected_bug == Some(InjectedBug::ReplyBeforeSync)
                 && let Some(last) = credits.last()
             {
                 self.work_says(WorkMail::Durable(last.seq));
             }
         }
         if let StoreMail::Tally(tallied) = &mail {
-            if self.plant == Some(Plant::LostTally) {
+            if self.injected_bug == Some(InjectedBug::LostTally) {
                 return;
             }
-            self.counts.tell(tallied);
+            self.worker_stats.tell(tallied);
         }
         self.post(mail);
     }
@@ -109,7 +109,7 @@ impl World {
             Password::Wrong
         };
         let delay_ms = between(&mut self.rngs.server, 10, 400);
-        self.after(delay_ms, What::Checked(self.boot, ticket, is));
+        self.after(delay_ms, WorldEvent::Checked(self.boot, ticket, is));
     }
 
     fn offered(&mut self, offer: node::Offer, offers: Offers) {
@@ -141,7 +141,7 @@ impl World {
             .told
             .back()
             .is_some_and(|(at_ms, _)| at_ms + 3_000 > self.now_ms);
-        if self.plant == Some(Plant::LostBlock) && is_busy {
+        if self.injected_bug == Some(InjectedBug::LostBlock) && is_busy {
             return;
         }
         self.offer(hash, prev);
@@ -149,10 +149,10 @@ impl World {
 
     pub(crate) fn offer(&mut self, hash: Hash, prev: Hash) {
         let mut delay_ms = self.rngs.server.u64(0..4);
-        if self.plant == Some(Plant::BlockWaitsForDisk) {
+        if self.injected_bug == Some(InjectedBug::BlockWaitsForDisk) {
             delay_ms += self.disk.hangs_ms(self.now_ms);
         }
-        let offer = Offer { hash, prev };
-        self.after(delay_ms, What::Offer(self.boot, offer));
+        let offer = BlockOffer { hash, prev };
+        self.after(delay_ms, WorldEvent::Offer(self.boot, offer));
     }
 }

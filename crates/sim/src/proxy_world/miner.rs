@@ -4,20 +4,20 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::Height;
 use serde_json::Value;
 
-use crate::fleet::cord::Far;
-use crate::fleet::{Fleet, Happening};
-use crate::miner::{Asked, Line, Miner, Pending};
+use crate::proxy_world::link::LinkPeer;
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::miner::{SentRequest, ServerMessage, SimMiner, Pending};
 use crate::mining::Repeat;
-use crate::net::Cord;
+use crate::net::LinkId;
 use crate::node::short;
-use crate::plan::{Kind, MinerPlan};
-use crate::work::Work;
+use crate::plan::{MinerKind, MinerPlan};
+use crate::work::MinerJob;
 use crate::world::note;
 
 /// A miner, with the state that exists only with a proxy.
-pub(crate) struct Rig {
-    pub(crate) miner: Miner,
-    pub(crate) cord: Option<Cord>,
+pub(crate) struct ProxyWorldMiner {
+    pub(crate) miner: SimMiner,
+    pub(crate) link: Option<LinkId>,
     /// True if it has announced that it understands `mining.set_extranonce`.
     pub(crate) takes_extra_nonces: bool,
     /// Time at which it was last seen with work on the best chain.
@@ -26,11 +26,11 @@ pub(crate) struct Rig {
     pub(crate) losses: Vec<u64>,
 }
 
-impl Rig {
+impl ProxyWorldMiner {
     pub(crate) fn new(plan: MinerPlan, rng: fastrand::Rng, takes_extra_nonces: bool) -> Self {
         Self {
-            miner: Miner::new(plan, rng),
-            cord: None,
+            miner: SimMiner::new(plan, rng),
+            link: None,
             takes_extra_nonces,
             worked_ms: 0,
             losses: Vec::new(),
@@ -38,7 +38,7 @@ impl Rig {
     }
 }
 
-impl Fleet {
+impl ProxyWorld {
     pub(crate) fn kind_of(&self, rig: usize) -> &'static str {
         self.rigs[rig].miner.kind().name()
     }
@@ -46,107 +46,107 @@ impl Fleet {
     pub(crate) fn connect(&mut self, rig: usize) {
         let miner = &self.rigs[rig].miner;
         if !miner.retires {
-            self.after(miner.plan.latency_ms, Happening::Arrive(rig));
+            self.after(miner.plan.latency_ms, ProxyWorldEvent::Arrive(rig));
         }
     }
 
     pub(crate) fn arrive(&mut self, rig: usize) {
         let latency_ms = self.rigs[rig].miner.plan.latency_ms;
         self.check_door();
-        let gate = self.gate.as_mut().filter(|gate| gate.is_listening);
-        let conn = gate.map(|gate| gate.driver.net.next_conn());
-        let cord = conn.map(|conn| self.add_cord(Far::Miner(rig), conn, latency_ms));
-        self.after(latency_ms, Happening::Answered(rig, cord));
+        let proxy_process = self.proxy_process.as_mut().filter(|proxy_process| proxy_process.is_listening);
+        let conn = proxy_process.map(|proxy_process| proxy_process.driver.net.next_conn());
+        let link = conn.map(|conn| self.add_link(LinkPeer::Miner(rig), conn, latency_ms));
+        self.after(latency_ms, ProxyWorldEvent::Answered(rig, link));
     }
 
-    pub(crate) fn answered(&mut self, rig: usize, cord: Option<Cord>) {
+    pub(crate) fn answered(&mut self, rig: usize, link: Option<LinkId>) {
         let now_ms = self.now_ms;
-        let is_open = |cord: &Cord| self.cords.get(cord).is_some_and(|state| state.proxy_open);
-        let is_open = cord.as_ref().is_some_and(is_open);
+        let is_open = |link: &LinkId| self.links.get(link).is_some_and(|state| state.proxy_open);
+        let is_open = link.as_ref().is_some_and(is_open);
         let one = &mut self.rigs[rig];
-        let Some(cord) = cord.filter(|_| is_open) else {
+        let Some(link) = link.filter(|_| is_open) else {
             let delay_ms = one.miner.comes_back_ms().max(1_000);
-            return self.after(delay_ms, Happening::Connect(rig));
+            return self.after(delay_ms, ProxyWorldEvent::Connect(rig));
         };
-        one.cord = Some(cord);
+        one.link = Some(link);
         one.miner.since_ms = now_ms;
         one.miner.last_byte_ms = now_ms;
         let mut lines = one.miner.greet(now_ms);
         if one.takes_extra_nonces {
             lines.push(
                 one.miner
-                    .ask(now_ms, Asked::ExtraNonces, "extranonce.subscribe", ""),
+                    .ask(now_ms, SentRequest::ExtraNonces, "extranonce.subscribe", ""),
             );
         }
         let is_hostile = !one.miner.is_honest();
         note!(self, "{rig:<2} {:<6} connected", self.kind_of(rig));
         for line in lines {
-            self.transmit(cord, line.as_bytes());
+            self.transmit(link, line.as_bytes());
         }
         if is_hostile {
-            self.after(100, Happening::Mischief(rig, cord));
+            self.after(100, ProxyWorldEvent::Mischief(rig, link));
         }
     }
 
     /// Makes a miner notice that its connection has ended; it reconnects later.
-    pub(crate) fn miner_gone(&mut self, cord: Cord) {
+    pub(crate) fn miner_gone(&mut self, link: LinkId) {
         let now_ms = self.now_ms;
-        let Some(state) = self.cords.get_mut(&cord) else {
+        let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        let Far::Miner(rig) = state.far else { return };
+        let LinkPeer::Miner(rig) = state.peer else { return };
         state.far_open = false;
         let one = &mut self.rigs[rig];
-        if one.cord == Some(cord) {
-            one.cord = None;
+        if one.link == Some(link) {
+            one.link = None;
             one.miner.hang_up(now_ms);
             let delay_ms = one.miner.comes_back_ms();
             note!(self, "{rig:<2} {:<6} has no connection", self.kind_of(rig));
-            self.after(delay_ms, Happening::Connect(rig));
+            self.after(delay_ms, ProxyWorldEvent::Connect(rig));
         }
     }
 
     /// Closes a miner's connection from its side.
     pub(crate) fn hang_up(&mut self, rig: usize) {
-        let Some(cord) = self.rigs[rig].cord else {
+        let Some(link) = self.rigs[rig].link else {
             return;
         };
-        if let Some(state) = self.cords.get(&cord).filter(|state| !state.is_dead) {
+        if let Some(state) = self.links.get(&link).filter(|state| !state.is_dead) {
             let latency_ms = state.latency_ms;
-            self.after(latency_ms, Happening::ProxyGone(cord));
+            self.after(latency_ms, ProxyWorldEvent::ProxyGone(link));
         }
-        self.miner_gone(cord);
+        self.miner_gone(link);
     }
 
     pub(crate) fn patience(&mut self, rig: usize) {
         let one = &self.rigs[rig];
         let waited_ms = self.now_ms - one.miner.last_byte_ms;
-        if one.cord.is_some() && waited_ms > one.miner.patience_ms() {
+        if one.link.is_some() && waited_ms > one.miner.patience_ms() {
             note!(self, "{rig:<2} {:<6} gives its proxy up", self.kind_of(rig));
             self.hang_up(rig);
         }
-        self.after(10_000, Happening::Patience(rig));
+        self.after(10_000, ProxyWorldEvent::Patience(rig));
     }
 
-    pub(crate) fn reach_miner(&mut self, cord: Cord, bytes: &[u8]) {
+    pub(crate) fn reach_miner(&mut self, link: LinkId, bytes: &[u8]) {
         let now_ms = self.now_ms;
-        let Some(state) = self.cords.get(&cord).filter(|state| !state.is_dead) else {
+        let Some(state) = self.links.get(&link).filter(|state| !state.is_dead) else {
             return;
         };
-        let Far::Miner(rig) = state.far else { return };
+        let LinkPeer::Miner(rig) = state.peer else { return };
         let one = &mut self.rigs[rig];
-        if one.cord != Some(cord) {
+        if one.link != Some(link) {
             return;
         }
         one.miner.last_byte_ms = now_ms;
-        if one.miner.kind() == Kind::Goldshell && bytes.last() != Some(&b'\n') {
+        if one.miner.kind() == MinerKind::Goldshell && bytes.last() != Some(&b'\n') {
             // A Goldshell takes a cut line for an error.
             return self.hang_up(rig);
         }
         one.miner.line.extend_from_slice(bytes);
         while let Some(line) = self.rigs[rig].miner.next_line() {
             self.read_line(rig, &line);
-            if self.rigs[rig].cord != Some(cord) {
+            if self.rigs[rig].link != Some(link) {
                 return;
             }
         }
@@ -155,22 +155,22 @@ impl Fleet {
     fn read_line(&mut self, rig: usize, line: &str) {
         let now_ms = self.now_ms;
         let is_honest = self.rigs[rig].miner.is_honest();
-        let Some(line) = Line::parse(line) else {
+        let Some(line) = ServerMessage::parse(line) else {
             assert!(!is_honest, "no stratum server sends {line:?}");
             return;
         };
         match line {
-            Line::Difficulty(difficulty) => {
+            ServerMessage::Difficulty(difficulty) => {
                 let miner = &mut self.rigs[rig].miner;
                 miner.difficulty = Some(difficulty);
                 miner.difficulty_ms = now_ms;
-                if matches!(miner.kind(), Kind::Goldshell | Kind::Handy) {
+                if matches!(miner.kind(), MinerKind::Goldshell | MinerKind::Handy) {
                     miner.work_number += 1;
                     self.seek(rig);
                 }
             }
-            Line::Notify(params) => self.read_job(rig, &params),
-            Line::ExtraNonce(extra_nonce1) => {
+            ServerMessage::Notify(params) => self.read_job(rig, &params),
+            ServerMessage::ExtraNonce(extra_nonce1) => {
                 let one = &mut self.rigs[rig];
                 assert!(
                     one.takes_extra_nonces || !is_honest,
@@ -180,8 +180,8 @@ impl Fleet {
                 one.miner.work_number += 1;
                 note!(self, "{rig:<2} extranonce1 {extra_nonce1:08x}");
             }
-            Line::Reply { id, result, error } => self.read_reply(rig, &id, &result, error),
-            Line::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
+            ServerMessage::Reply { id, result, error } => self.read_reply(rig, &id, &result, error),
+            ServerMessage::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
         }
     }
 
@@ -189,7 +189,7 @@ impl Fleet {
         let miner = &self.rigs[rig].miner;
         let difficulty = miner.difficulty.expect("a difficulty comes before a job");
         let height_of = |hash: &_| -> Option<Height> { self.height_of(hash) };
-        let job = Work::parse(params, difficulty, self.now_ms, height_of);
+        let job = MinerJob::parse(params, difficulty, self.now_ms, height_of);
         let job = job.expect("a notify of nine fields on a block that is known");
         self.check_job(rig, &job.id);
         let miner = &mut self.rigs[rig].miner;
@@ -208,29 +208,29 @@ impl Fleet {
         let pending = pending.unwrap_or_else(|| panic!("a reply to nothing: {id}"));
         assert_eq!(pending.id, id, "replies come in the order of the requests");
         match (&pending.asked, error) {
-            (Asked::Subscribe, None) => {
+            (SentRequest::Subscribe, None) => {
                 let n1 = result[1].as_str().expect("extranonce1");
                 miner.extra_nonce1 = u32::from_str_radix(n1, 16).ok();
-                if matches!(miner.kind(), Kind::Honest | Kind::Doubler) {
+                if matches!(miner.kind(), MinerKind::Honest | MinerKind::Doubler) {
                     miner.session = result[0][0][1].as_str().map(str::to_owned);
                 }
                 self.seek(rig);
             }
-            (Asked::Authorize, None) => {
+            (SentRequest::Authorize, None) => {
                 assert_eq!(*result, Value::Bool(true), "an honest miner was refused");
                 miner.is_authorized = true;
                 self.seek(rig);
             }
-            (Asked::ExtraNonces, error) => assert_eq!(error, None, "it is known"),
-            (Asked::Nonsense, _) => {}
-            (Asked::Submit(submitted), None) => {
+            (SentRequest::ExtraNonces, error) => assert_eq!(error, None, "it is known"),
+            (SentRequest::Nonsense, _) => {}
+            (SentRequest::Submit(submitted), None) => {
                 assert_eq!(*result, Value::Bool(true));
                 miner.accepted += 1;
                 miner.has_credit = true;
                 miner.is_fed_up(false);
                 self.acknowledged(rig, submitted);
             }
-            (Asked::Submit(submitted), Some((code, text))) => {
+            (SentRequest::Submit(submitted), Some((code, text))) => {
                 let is_fed_up = miner.is_fed_up(true);
                 note!(
                     self,
@@ -254,14 +254,14 @@ impl Fleet {
         let miner = &mut self.rigs[rig].miner;
         if let Some(delay_ms) = miner.draw_share_ms() {
             let number = miner.work_number;
-            self.after(delay_ms, Happening::Share(rig, number));
+            self.after(delay_ms, ProxyWorldEvent::Share(rig, number));
         }
     }
 
     pub(crate) fn share(&mut self, rig: usize, number: u64) {
         let now_ms = self.now_ms;
         let one = &mut self.rigs[rig];
-        let Some(cord) = one.cord else { return };
+        let Some(link) = one.link else { return };
         let miner = &mut one.miner;
         if number != miner.work_number || miner.plan.hashrate == 0.0 {
             return;
@@ -288,14 +288,14 @@ impl Fleet {
         for claim in claims {
             self.shares.send(rig, &claim);
             let line = self.rigs[rig].miner.submit(now_ms, claim);
-            self.transmit(cord, line.as_bytes());
+            self.transmit(link, line.as_bytes());
         }
         self.seek(rig);
     }
 
     /// Makes a hostile miner send something, and perhaps disconnect.
-    pub(crate) fn mischief(&mut self, rig: usize, cord: Cord) {
-        if self.rigs[rig].cord != Some(cord) {
+    pub(crate) fn mischief(&mut self, rig: usize, link: LinkId) {
+        if self.rigs[rig].link != Some(link) {
             return;
         }
         let rng = &mut self.rigs[rig].miner.rng;
@@ -332,11 +332,11 @@ impl Fleet {
         };
         let hangs_up = rng.u8(..20) == 0;
         let delay_ms = rng.u64(50..10_000);
-        self.transmit(cord, line.as_bytes());
+        self.transmit(link, line.as_bytes());
         if hangs_up {
             self.hang_up(rig);
         }
-        self.after(delay_ms, Happening::Mischief(rig, cord));
+        self.after(delay_ms, ProxyWorldEvent::Mischief(rig, link));
     }
 
     /// The oldest request of a miner that is not answered.

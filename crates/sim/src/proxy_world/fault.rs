@@ -5,17 +5,17 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::ConnId;
 use serde_json::Value;
 
-use crate::fleet::cord::Far;
-use crate::fleet::plan::FleetFaults;
-use crate::fleet::{Fleet, Happening};
-use crate::net::Cord;
+use crate::proxy_world::link::LinkPeer;
+use crate::proxy_world::plan::ProxyFaults;
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::net::LinkId;
 use crate::plan::{between, wait};
-use crate::plant::Plant;
+use crate::injected_bug::InjectedBug;
 use crate::world::note;
 
 /// Faults that occur at random times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum ProxyFault {
     Hang,
     Outage,
     Move,
@@ -39,9 +39,9 @@ pub(crate) struct Squatter {
 const NAME_EVERY_MS: u64 = 15_000;
 
 /// The name of connections that are not the proxy's.
-pub(crate) const NO_CORD: Cord = 0;
+pub(crate) const NO_CORD: LinkId = 0;
 
-impl Trouble {
+impl ProxyFault {
     pub(crate) const ALL: [Self; 10] = [
         Self::Hang,
         Self::Outage,
@@ -55,7 +55,7 @@ impl Trouble {
         Self::MinerHalfOpen,
     ];
 
-    fn mean_ms(self, faults: &FleetFaults) -> Option<u64> {
+    fn mean_ms(self, faults: &ProxyFaults) -> Option<u64> {
         match self {
             Self::Hang => faults.hang_ms,
             Self::Outage => faults.outage_ms,
@@ -71,34 +71,34 @@ impl Trouble {
     }
 }
 
-impl Fleet {
-    pub(crate) fn plan_trouble(&mut self, trouble: Trouble) {
+impl ProxyWorld {
+    pub(crate) fn plan_trouble(&mut self, trouble: ProxyFault) {
         if let Some(mean_ms) = trouble.mean_ms(&self.faults) {
             let delay_ms = wait(&mut self.rngs.fault, mean_ms as f64);
-            self.after(delay_ms, Happening::Trouble(trouble));
+            self.after(delay_ms, ProxyWorldEvent::Trouble(trouble));
         }
     }
 
-    pub(crate) fn trouble(&mut self, trouble: Trouble) {
+    pub(crate) fn trouble(&mut self, trouble: ProxyFault) {
         if self.is_healed() {
             return;
         }
         self.plan_trouble(trouble);
         let place = self.rngs.fault.usize(..self.servers.len());
         match trouble {
-            Trouble::Hang => {
+            ProxyFault::Hang => {
                 self.inject("hang");
                 let for_ms = between(&mut self.rngs.fault, 200, 60_000);
                 self.hang(place, for_ms);
             }
-            Trouble::Outage => {
+            ProxyFault::Outage => {
                 self.inject("outage");
                 let for_ms = between(&mut self.rngs.fault, 10_000, 120_000);
                 for place in 0..self.servers.len() {
                     self.hang(place, for_ms);
                 }
             }
-            Trouble::Move => {
+            ProxyFault::Move => {
                 self.inject("name moves");
                 note!(self, "s{place}        has another address");
                 let server = &mut self.servers[place];
@@ -107,44 +107,44 @@ impl Fleet {
                 server.well_since_ms = None;
                 let delay_ms = between(&mut self.rngs.fault, 100, NAME_EVERY_MS);
                 server.unknown_until_ms = self.now_ms + delay_ms;
-                self.after(delay_ms, Happening::LookUp(place));
+                self.after(delay_ms, ProxyWorldEvent::LookUp(place));
             }
-            Trouble::Isolate => {
+            ProxyFault::Isolate => {
                 self.inject("isolated node");
                 let for_ms = between(&mut self.rngs.fault, 1_000, 300_000);
                 note!(self, "s{place}        hears of no block for {for_ms} ms");
                 self.servers[place].isolated_until_ms = self.now_ms + for_ms;
             }
-            Trouble::Drain => {
+            ProxyFault::Drain => {
                 self.inject("drain");
                 note!(self, "s{place}        is taken out");
                 self.order(Self::drain_order(place));
                 let for_ms = between(&mut self.rngs.fault, 1_000, 600_000);
-                self.after(for_ms, Happening::Fill(place));
+                self.after(for_ms, ProxyWorldEvent::Fill(place));
             }
-            Trouble::Squat => self.squat(place),
-            Trouble::HandOver => self.hand_over(),
-            Trouble::ProxyPanic => {
+            ProxyFault::Squat => self.squat(place),
+            ProxyFault::HandOver => self.hand_over(),
+            ProxyFault::ProxyPanic => {
                 let words = self.rngs.fault.u32(..60);
-                if let Some(gate) = &self.gate {
-                    gate.ear.fail_in(words);
+                if let Some(proxy_process) = &self.proxy_process {
+                    proxy_process.sim_host.fail_in(words);
                 }
             }
-            Trouble::MinerCut => {
-                if let Some(cord) = self.pick_cord() {
+            ProxyFault::MinerCut => {
+                if let Some(link) = self.pick_link() {
                     self.inject("miner cut");
-                    let latency_ms = self.cords[&cord].latency_ms;
-                    self.after(latency_ms, Happening::ProxyGone(cord));
-                    self.after(latency_ms, Happening::MinerGone(cord));
+                    let latency_ms = self.links[&link].latency_ms;
+                    self.after(latency_ms, ProxyWorldEvent::ProxyGone(link));
+                    self.after(latency_ms, ProxyWorldEvent::MinerGone(link));
                 }
             }
-            Trouble::MinerHalfOpen => {
-                if let Some(cord) = self.pick_cord() {
+            ProxyFault::MinerHalfOpen => {
+                if let Some(link) = self.pick_link() {
                     self.inject("miner half-open");
-                    let state = self.cords.get_mut(&cord).expect("it was picked");
+                    let state = self.links.get_mut(&link).expect("it was picked");
                     state.is_dead = true;
                     let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
-                    self.after(noticed_ms, Happening::ProxyGone(cord));
+                    self.after(noticed_ms, ProxyWorldEvent::ProxyGone(link));
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Fleet {
         let until_ms = self.now_ms + for_ms;
         let server = &mut self.servers[place];
         server.frozen_until_ms = server.frozen_until_ms.max(until_ms);
-        self.after(for_ms, Happening::Thaw(place));
+        self.after(for_ms, ProxyWorldEvent::Thaw(place));
         self.see_server(place);
     }
 
@@ -168,7 +168,7 @@ impl Fleet {
         };
         let world = &mut self.servers[place].world;
         world.now_ms = self.now_ms;
-        let Some(conn) = world.take_cord(NO_CORD, None, 1) else {
+        let Some(conn) = world.attach_link(NO_CORD, None, 1) else {
             return;
         };
         let lines = format!(
@@ -183,7 +183,7 @@ impl Fleet {
             conn,
             extra_nonce1,
         });
-        self.after(for_ms, Happening::SquatterGone);
+        self.after(for_ms, ProxyWorldEvent::SquatterGone);
     }
 
     /// Closes the oldest stranger's connection.
@@ -191,17 +191,17 @@ impl Fleet {
         if let Some(Squatter { place, conn, .. }) = self.squatters.pop_front() {
             let world = &mut self.servers[place].world;
             world.now_ms = self.now_ms;
-            world.end_cord(conn);
+            world.end_link(conn);
         }
     }
 
     /// A random open connection of a miner.
-    fn pick_cord(&mut self) -> Option<Cord> {
-        let up = self.cords.iter().filter(|(_, state)| {
+    fn pick_link(&mut self) -> Option<LinkId> {
+        let up = self.links.iter().filter(|(_, state)| {
             let is_up = state.proxy_open && state.far_open && !state.is_dead;
-            is_up && matches!(state.far, Far::Miner(_))
+            is_up && matches!(state.peer, LinkPeer::Miner(_))
         });
-        let up: Vec<Cord> = up.map(|(cord, _)| *cord).collect();
+        let up: Vec<LinkId> = up.map(|(link, _)| *link).collect();
         (!up.is_empty()).then(|| up[self.rngs.fault.usize(..up.len())])
     }
 
@@ -221,12 +221,12 @@ impl Fleet {
     }
 
     /// Injected bug: replaces the job of a share by one of an earlier server.
-    pub(crate) fn plant_old_job(&mut self, cord: Cord, bytes: Vec<u8>) -> Vec<u8> {
-        if self.plant != Some(Plant::OldJobPassedOn) {
+    pub(crate) fn inject_old_job(&mut self, link: LinkId, bytes: Vec<u8>) -> Vec<u8> {
+        if self.injected_bug != Some(InjectedBug::OldJobPassedOn) {
             return bytes;
         }
-        let (Far::Server(_, _, Some(rig)), Ok(text)) =
-            (self.cords[&cord].far, std::str::from_utf8(&bytes))
+        let (LinkPeer::Server(_, _, Some(rig)), Ok(text)) =
+            (self.links[&link].peer, std::str::from_utf8(&bytes))
         else {
             return bytes;
         };
@@ -236,9 +236,9 @@ impl Fleet {
             is_submit.then(|| request["params"][1].as_str().map(str::to_owned))?
         };
         let others = self
-            .cords
+            .links
             .iter()
-            .filter(|(name, state)| **name != cord && state.is_servers() && state.is_of(rig));
+            .filter(|(name, state)| **name != link && state.is_servers() && state.is_of(rig));
         let old = others
             .filter_map(|(_, state)| state.jobs.iter().min())
             .next();
@@ -249,9 +249,9 @@ impl Fleet {
     }
 
     /// Injected bug: makes a long line longer on its way to a server.
-    pub(crate) fn plant_long_line(&self, bytes: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn inject_long_line(&self, bytes: Vec<u8>) -> Vec<u8> {
         let is_long = bytes.len() > LINE_BYTES_MAX - 50 && bytes.ends_with(b"\n");
-        if self.plant != Some(Plant::LengthenedLine) || !is_long {
+        if self.injected_bug != Some(InjectedBug::LengthenedLine) || !is_long {
             return bytes;
         }
         let mut longer = bytes;
@@ -263,9 +263,9 @@ impl Fleet {
 
     /// Injected bugs: drops the proxy's answers when a server is lost, or turns them into acceptance, or
     /// drops the announcement of a new extranonce1.
-    pub(crate) fn plant_answer(&self, rig: usize, bytes: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn inject_answer(&self, rig: usize, bytes: Vec<u8>) -> Vec<u8> {
         const REFUSED: &str = r#""result":null,"error":[21,"job not found",false]"#;
-        let Some(plant) = self.plant else {
+        let Some(injected_bug) = self.injected_bug else {
             return bytes;
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -279,20 +279,20 @@ impl Fleet {
             let kept: String = lines.filter(|line| !line.contains(unwanted)).collect();
             kept.into_bytes()
         };
-        match plant {
-            Plant::DroppedAnswer if is_lost => keep(REFUSED),
-            Plant::InventedAnswer if is_lost => text
+        match injected_bug {
+            InjectedBug::DroppedAnswer if is_lost => keep(REFUSED),
+            InjectedBug::InventedAnswer if is_lost => text
                 .replace(REFUSED, r#""result":true,"error":null"#)
                 .into_bytes(),
-            Plant::SilentExtraNonce => keep("mining.set_extranonce"),
+            InjectedBug::SilentExtraNonce => keep("mining.set_extranonce"),
             _ => bytes,
         }
     }
 
     /// Injected bug: drops a miner that has lost its server.
-    pub(crate) fn plant_drop(&mut self, rig: usize) {
-        if let Some(cord) = self.rigs[rig].cord {
-            self.check_drop(rig, cord);
+    pub(crate) fn inject_drop(&mut self, rig: usize) {
+        if let Some(link) = self.rigs[rig].link {
+            self.check_drop(rig, link);
         }
     }
 }

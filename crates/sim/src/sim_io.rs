@@ -23,14 +23,14 @@ use hstratum_core::units::{ConnId, Now};
 pub(crate) struct Simulated;
 
 /// An event on a connection, to be read by the driver.
-pub(crate) enum Read {
+pub(crate) enum SocketInput {
     Opened(Arrival),
     Bytes(Vec<u8>),
     Gone,
 }
 
 /// A call of the driver that changes connections.
-pub(crate) enum Out {
+pub(crate) enum SocketAction {
     Send(ConnId, Vec<u8>),
     /// Connect to this address, and send these bytes first.
     Dial(ConnId, SocketAddr, Vec<u8>),
@@ -41,7 +41,7 @@ pub(crate) enum Out {
 
 /// The driver's calls to the node.
 #[derive(Default)]
-pub(crate) struct Said {
+pub(crate) struct HostRecord {
     pub(crate) offers: Vec<Offer>,
     pub(crate) log: Vec<(Level, String)>,
     /// Count of calls after which the caller panics.
@@ -50,11 +50,11 @@ pub(crate) struct Said {
 
 /// The node, as the driver calls it.
 #[derive(Default)]
-pub(crate) struct Ear(Mutex<Said>);
+pub(crate) struct SimHost(Mutex<HostRecord>);
 
-impl Ear {
+impl SimHost {
     /// The calls since the last `take`.
-    pub(crate) fn take(&self) -> Said {
+    pub(crate) fn take(&self) -> HostRecord {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -64,7 +64,7 @@ impl Ear {
     }
 
     /// Records a call, or panics if that is due.
-    fn say(&self, tell: impl FnOnce(&mut Said)) {
+    fn say(&self, tell: impl FnOnce(&mut HostRecord)) {
         let said = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut said.fails_in {
             Some(0) => {
@@ -78,7 +78,7 @@ impl Ear {
     }
 }
 
-impl Node for Ear {
+impl Node for SimHost {
     fn offer(&self, offer: Offer) {
         self.say(|said| said.offers.push(offer));
     }
@@ -93,7 +93,7 @@ impl Node for Ear {
 }
 
 /// The simulator's ends of the driver's channels.
-pub(crate) struct Ends {
+pub(crate) struct DriverChannels {
     pub(crate) node: Sender<NodeMail>,
     pub(crate) work: Sender<WorkMail>,
     pub(crate) store: Receiver<StoreMail>,
@@ -102,7 +102,7 @@ pub(crate) struct Ends {
     pub(crate) spool: Receiver<SpoolMail>,
 }
 
-impl Ends {
+impl DriverChannels {
     pub(crate) fn new() -> (Self, Mailbox, Desks) {
         let (node, node_mail) = channel();
         let (work, work_mail) = channel();
@@ -137,16 +137,16 @@ impl Ends {
 }
 
 /// The simulated sockets and clock.
-pub(crate) struct Ports {
+pub(crate) struct SimIo {
     pub(crate) now: Now,
-    pub(crate) reads: VecDeque<(ConnId, Read)>,
-    pub(crate) out: Vec<Out>,
+    pub(crate) reads: VecDeque<(ConnId, SocketInput)>,
+    pub(crate) out: Vec<SocketAction>,
     open: BTreeSet<ConnId>,
     paused: BTreeSet<ConnId>,
     /// Bytes that arrived while reading was paused.
     held: BTreeMap<ConnId, VecDeque<Vec<u8>>>,
     scratch: Vec<u8>,
-    ear: Arc<Ear>,
+    sim_host: Arc<SimHost>,
     /// For a proxy: the slots in use, which it assigns itself, the connections made, and those that it
     /// dialed.
     slots: BTreeSet<u64>,
@@ -154,8 +154,8 @@ pub(crate) struct Ports {
     dialed: BTreeSet<ConnId>,
 }
 
-impl Ports {
-    pub(crate) fn new(now: Now, ear: Arc<Ear>) -> Self {
+impl SimIo {
+    pub(crate) fn new(now: Now, sim_host: Arc<SimHost>) -> Self {
         Self {
             now,
             reads: VecDeque::new(),
@@ -164,7 +164,7 @@ impl Ports {
             paused: BTreeSet::new(),
             held: BTreeMap::new(),
             scratch: Vec::new(),
-            ear,
+            sim_host,
             slots: BTreeSet::new(),
             made: 0,
             dialed: BTreeSet::new(),
@@ -191,9 +191,9 @@ impl Ports {
     }
 
     /// Removes what has arrived on a connection and was not read.
-    pub(crate) fn take_unread(&mut self, conn: ConnId) -> Vec<Read> {
+    pub(crate) fn take_unread(&mut self, conn: ConnId) -> Vec<SocketInput> {
         let held = self.held.remove(&conn).unwrap_or_default();
-        let mut unread: Vec<Read> = held.into_iter().map(Read::Bytes).collect();
+        let mut unread: Vec<SocketInput> = held.into_iter().map(SocketInput::Bytes).collect();
         for (from, read) in std::mem::take(&mut self.reads) {
             if from == conn {
                 unread.push(read);
@@ -208,20 +208,20 @@ impl Ports {
         self.slots.remove(&(conn.0 & 0xffff_ffff));
         // A connection closed before it was seen to open must not open later.
         self.reads
-            .retain(|(from, read)| *from != conn || !matches!(read, Read::Opened(_)));
+            .retain(|(from, read)| *from != conn || !matches!(read, SocketInput::Opened(_)));
         self.dialed.remove(&conn);
         self.open.remove(&conn);
         self.paused.remove(&conn);
         self.held.remove(&conn);
     }
 
-    fn put(&mut self, out: Out) {
-        self.ear.say(|_| {});
+    fn put(&mut self, out: SocketAction) {
+        self.sim_host.say(|_| {});
         self.out.push(out);
     }
 }
 
-impl Surroundings for Ports {
+impl Surroundings for SimIo {
     fn now(&self) -> Now {
         self.now
     }
@@ -249,20 +249,20 @@ impl Surroundings for Ports {
             return ReadResult::Nothing;
         };
         match read {
-            Read::Opened(arrival) => {
+            SocketInput::Opened(arrival) => {
                 self.open.insert(conn);
                 ReadResult::Opened(arrival)
             }
             _ if !self.open.contains(&conn) && !self.dialed.contains(&conn) => ReadResult::Nothing,
-            Read::Bytes(bytes) if self.paused.contains(&conn) => {
+            SocketInput::Bytes(bytes) if self.paused.contains(&conn) => {
                 self.held.entry(conn).or_default().push_back(bytes);
                 ReadResult::Nothing
             }
-            Read::Bytes(bytes) => {
+            SocketInput::Bytes(bytes) => {
                 self.scratch = bytes;
                 ReadResult::Bytes(self.scratch.len())
             }
-            Read::Gone => ReadResult::Gone,
+            SocketInput::Gone => ReadResult::Gone,
         }
     }
 
@@ -275,15 +275,15 @@ impl Surroundings for Ports {
     }
 
     fn send(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.put(Out::Send(conn, bytes.to_vec()));
+        self.put(SocketAction::Send(conn, bytes.to_vec()));
     }
 
     fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
-        self.put(Out::Send(conn, line.to_vec()));
+        self.put(SocketAction::Send(conn, line.to_vec()));
     }
 
     fn pause(&mut self, conn: ConnId, paused: bool) {
-        self.ear.say(|_| {});
+        self.sim_host.say(|_| {});
         if paused {
             self.paused.insert(conn);
         } else if self.paused.remove(&conn) {
@@ -295,18 +295,18 @@ impl Surroundings for Ports {
                 .into_iter()
                 .rev()
             {
-                self.reads.push_front((conn, Read::Bytes(bytes)));
+                self.reads.push_front((conn, SocketInput::Bytes(bytes)));
             }
         }
     }
 
     fn close(&mut self, conn: ConnId, _: CloseHow) {
-        self.put(Out::Close(conn));
+        self.put(SocketAction::Close(conn));
         self.forget(conn);
     }
 
     fn listen(&mut self, listening: Listening) -> io::Result<()> {
-        self.put(Out::Listen(listening));
+        self.put(SocketAction::Listen(listening));
         Ok(())
     }
 
@@ -332,17 +332,17 @@ impl Surroundings for Ports {
         self.paused.clear();
         self.held.clear();
         self.reads.clear();
-        self.out.push(Out::ResetAll);
+        self.out.push(SocketAction::ResetAll);
     }
 
     fn use_certificate(&mut self, _: Certificate) {}
 }
 
-impl Outside for Ports {
+impl Outside for SimIo {
     fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
         let conn = self.next_conn();
         self.dialed.insert(conn);
-        self.put(Out::Dial(conn, address, preface.to_vec()));
+        self.put(SocketAction::Dial(conn, address, preface.to_vec()));
         Ok(conn)
     }
 
@@ -351,6 +351,6 @@ impl Outside for Ports {
     }
 
     fn say(&mut self, level: Level, text: &str) {
-        self.ear.say(|said| said.log.push((level, text.to_owned())));
+        self.sim_host.say(|said| said.log.push((level, text.to_owned())));
     }
 }

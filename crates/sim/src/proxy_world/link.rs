@@ -6,16 +6,16 @@ use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::units::{ConnId, Difficulty};
 use serde_json::Value;
 
-use crate::census::READ_BYTES;
-use crate::fleet::{Fleet, Happening};
-use crate::net::Cord;
+use crate::memory_check::READ_BYTES;
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::net::LinkId;
 use crate::plan::{between, happens};
-use crate::ports::Read;
+use crate::sim_io::SocketInput;
 use crate::world::note;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Far {
+pub(crate) enum LinkPeer {
     /// The miner with this index.
     Miner(usize),
     /// The server with this index, its name for the connection once it has accepted it, and the miner it
@@ -24,8 +24,8 @@ pub(crate) enum Far {
 }
 
 /// A connection of the proxy.
-pub(crate) struct CordState {
-    pub(crate) far: Far,
+pub(crate) struct ProxyLink {
+    pub(crate) peer: LinkPeer,
     /// The proxy's process that has it, and its name there.
     pub(crate) boot: u32,
     pub(crate) conn: ConnId,
@@ -48,30 +48,30 @@ pub(crate) struct CordState {
     pub(crate) closed_ms: Option<u64>,
 }
 
-impl CordState {
+impl ProxyLink {
     /// True while the proxy has it open.
     pub(crate) fn is_open(&self) -> bool {
         self.proxy_open
     }
 
     pub(crate) fn is_of(&self, rig: usize) -> bool {
-        match self.far {
-            Far::Miner(at) => at == rig,
-            Far::Server(_, _, at) => at == Some(rig),
+        match self.peer {
+            LinkPeer::Miner(at) => at == rig,
+            LinkPeer::Server(_, _, at) => at == Some(rig),
         }
     }
 
     pub(crate) fn is_servers(&self) -> bool {
-        matches!(self.far, Far::Server(..))
+        matches!(self.peer, LinkPeer::Server(..))
     }
 }
 
-impl Fleet {
+impl ProxyWorld {
     /// Adds a connection of the running proxy.
-    pub(crate) fn add_cord(&mut self, far: Far, conn: ConnId, latency_ms: u64) -> Cord {
+    pub(crate) fn add_link(&mut self, peer: LinkPeer, conn: ConnId, latency_ms: u64) -> LinkId {
         self.made += 1;
-        let state = CordState {
-            far,
+        let state = ProxyLink {
+            peer,
             boot: self.boot,
             conn,
             proxy_open: true,
@@ -86,16 +86,16 @@ impl Fleet {
             jobs: HashSet::new(),
             closed_ms: None,
         };
-        self.cords.insert(self.made, state);
-        let gate = self.gate.as_mut().expect("the proxy runs");
-        gate.cords.insert(conn, self.made);
+        self.links.insert(self.made, state);
+        let proxy_process = self.proxy_process.as_mut().expect("the proxy runs");
+        proxy_process.links.insert(conn, self.made);
         self.made
     }
 
     /// Marks a connection as closed at the proxy's end.
-    pub(crate) fn end_proxys(&mut self, cord: Cord) {
+    pub(crate) fn end_proxys(&mut self, link: LinkId) {
         let now_ms = self.now_ms;
-        if let Some(state) = self.cords.get_mut(&cord)
+        if let Some(state) = self.links.get_mut(&link)
             && std::mem::replace(&mut state.proxy_open, false)
         {
             state.closed_ms = Some(now_ms);
@@ -104,10 +104,10 @@ impl Fleet {
     }
 
     /// Removes connections closed long ago.
-    pub(crate) fn forget_cords(&mut self) {
+    pub(crate) fn forget_links(&mut self) {
         let long_ago_ms = self.now_ms.saturating_sub(600_000);
-        self.cords
-            .retain(|_, cord| cord.closed_ms.is_none_or(|at_ms| at_ms > long_ago_ms));
+        self.links
+            .retain(|_, link| link.closed_ms.is_none_or(|at_ms| at_ms > long_ago_ms));
     }
 
     /// Cuts bytes into the segments in which they arrive.
@@ -129,113 +129,113 @@ impl Fleet {
     }
 
     /// Sends bytes from a miner to the proxy.
-    pub(crate) fn transmit(&mut self, cord: Cord, bytes: &[u8]) {
+    pub(crate) fn transmit(&mut self, link: LinkId, bytes: &[u8]) {
         for piece in self.split(bytes) {
             let delay_ms = self.draw_delay();
-            let Some(state) = self.cords.get_mut(&cord) else {
+            let Some(state) = self.links.get_mut(&link) else {
                 return;
             };
             let at_ms = self.now_ms + state.latency_ms + delay_ms;
             state.to_proxy_ms = state.to_proxy_ms.max(at_ms);
             if !state.is_dead {
                 let at_ms = state.to_proxy_ms;
-                self.agenda.add(at_ms, Happening::ToProxy(cord, piece));
+                self.event_queue.add(at_ms, ProxyWorldEvent::ToProxy(link, piece));
             }
         }
     }
 
     /// Sends the bytes that the proxy has written in this turn.
     pub(crate) fn flush(&mut self) {
-        let full = self.cords.iter_mut();
-        let full: Vec<(Cord, Vec<u8>)> = full
+        let full = self.links.iter_mut();
+        let full: Vec<(LinkId, Vec<u8>)> = full
             .filter(|(_, state)| !state.out.is_empty())
-            .map(|(cord, state)| (*cord, std::mem::take(&mut state.out)))
+            .map(|(link, state)| (*link, std::mem::take(&mut state.out)))
             .collect();
-        for (cord, out) in full {
-            match self.cords[&cord].far {
-                Far::Server(place, Some(conn), _) => {
+        for (link, out) in full {
+            match self.links[&link].peer {
+                LinkPeer::Server(place, Some(conn), _) => {
                     let world = &mut self.servers[place].world;
                     world.now_ms = self.now_ms;
                     world.transmit(conn, &out);
                 }
-                Far::Server(_, None, _) => panic!("the proxy writes before it is connected"),
-                Far::Miner(_) => self.send_miner(cord, &out),
+                LinkPeer::Server(_, None, _) => panic!("the proxy writes before it is connected"),
+                LinkPeer::Miner(_) => self.send_miner(link, &out),
             }
         }
     }
 
-    fn send_miner(&mut self, cord: Cord, out: &[u8]) {
+    fn send_miner(&mut self, link: LinkId, out: &[u8]) {
         for piece in self.split(out) {
             let delay_ms = self.draw_delay();
-            let state = self.cords.get_mut(&cord).expect("it was just there");
+            let state = self.links.get_mut(&link).expect("it was just there");
             let at_ms = self.now_ms + state.latency_ms + delay_ms;
             state.to_miner_ms = state.to_miner_ms.max(at_ms);
             if !state.is_dead {
                 let at_ms = state.to_miner_ms;
-                self.agenda.add(at_ms, Happening::ToMiner(cord, piece));
+                self.event_queue.add(at_ms, ProxyWorldEvent::ToMiner(link, piece));
             }
         }
     }
 
     /// Makes a miner notice the end of its connection, after the bytes on their way to it.
-    pub(crate) fn end_miners(&mut self, cord: Cord) {
-        let state = &self.cords[&cord];
+    pub(crate) fn end_miners(&mut self, link: LinkId) {
+        let state = &self.links[&link];
         let at_ms = state.to_miner_ms.max(self.now_ms + state.latency_ms);
         if !state.is_dead {
-            self.agenda.add(at_ms, Happening::MinerGone(cord));
+            self.event_queue.add(at_ms, ProxyWorldEvent::MinerGone(link));
         }
     }
 
     /// Delivers bytes of a miner to the proxy.
-    pub(crate) fn reach_proxy(&mut self, cord: Cord, bytes: &[u8]) {
+    pub(crate) fn reach_proxy(&mut self, link: LinkId, bytes: &[u8]) {
         let tells_hosts = self.rigs.len();
-        let Some(state) = self.cords.get_mut(&cord).filter(|cord| !cord.is_dead) else {
+        let Some(state) = self.links.get_mut(&link).filter(|link| !link.is_dead) else {
             return;
         };
-        let Far::Miner(rig) = state.far else { return };
-        if !state.proxy_open || state.boot != self.boot || self.gate.is_none() {
+        let LinkPeer::Miner(rig) = state.peer else { return };
+        if !state.proxy_open || state.boot != self.boot || self.proxy_process.is_none() {
             // The connection is unknown here: the machine answers with a reset.
-            return self.end_miners(cord);
+            return self.end_miners(link);
         }
         assert!(rig < tells_hosts);
         let conn = state.conn;
         let is_new = !std::mem::replace(&mut state.is_known, true);
-        let gate = self.gate.as_mut().expect("it was just there");
+        let proxy_process = self.proxy_process.as_mut().expect("it was just there");
         if is_new {
-            let read = Read::Opened(arrival_of(rig));
-            gate.driver.net.reads.push_back((conn, read));
+            let read = SocketInput::Opened(arrival_of(rig));
+            proxy_process.driver.net.reads.push_back((conn, read));
         }
         for read in bytes.chunks(READ_BYTES) {
-            let read = Read::Bytes(read.to_vec());
-            gate.driver.net.reads.push_back((conn, read));
+            let read = SocketInput::Bytes(read.to_vec());
+            proxy_process.driver.net.reads.push_back((conn, read));
         }
         self.want_turn();
     }
 
     /// Makes the proxy notice that a miner's connection has ended.
-    pub(crate) fn proxy_gone(&mut self, cord: Cord) {
-        let Some(state) = self.cords.get(&cord).filter(|cord| cord.proxy_open) else {
+    pub(crate) fn proxy_gone(&mut self, link: LinkId) {
+        let Some(state) = self.links.get(&link).filter(|link| link.proxy_open) else {
             return;
         };
         let (conn, is_known, is_here) = (state.conn, state.is_known, state.boot == self.boot);
-        self.end_proxys(cord);
-        if let Some(gate) = self.gate.as_mut().filter(|_| is_here) {
+        self.end_proxys(link);
+        if let Some(proxy_process) = self.proxy_process.as_mut().filter(|_| is_here) {
             if is_known {
-                gate.driver.net.reads.push_back((conn, Read::Gone));
+                proxy_process.driver.net.reads.push_back((conn, SocketInput::Gone));
             } else {
-                gate.driver.net.forget(conn);
+                proxy_process.driver.net.forget(conn);
             }
             self.want_turn();
         }
     }
 
     /// Delivers a connection attempt of the proxy to the server.
-    pub(crate) fn dialed(&mut self, cord: Cord) {
+    pub(crate) fn dialed(&mut self, link: LinkId) {
         let tells_addresses = self.plan.tells_addresses;
-        let Some(state) = self.cords.get_mut(&cord).filter(|cord| cord.proxy_open) else {
+        let Some(state) = self.links.get_mut(&link).filter(|link| link.proxy_open) else {
             return;
         };
-        let Far::Server(place, _, rig) = state.far else {
+        let LinkPeer::Server(place, _, rig) = state.peer else {
             return;
         };
         let latency_ms = state.latency_ms;
@@ -246,38 +246,38 @@ impl Fleet {
             .map(|rig| arrival_of(rig).address);
         let conn = match world.is_over {
             true => None,
-            false => world.take_cord(cord, address, latency_ms),
+            false => world.attach_link(link, address, latency_ms),
         };
-        state.far = Far::Server(place, conn, rig);
-        let happening = Happening::Taken(cord, conn.is_some());
+        state.peer = LinkPeer::Server(place, conn, rig);
+        let happening = ProxyWorldEvent::Taken(link, conn.is_some());
         self.after(latency_ms, happening);
     }
 
     /// Tells the proxy the result of a connection attempt.
-    pub(crate) fn taken(&mut self, cord: Cord, is_taken: bool) {
-        let state = &self.cords[&cord];
+    pub(crate) fn taken(&mut self, link: LinkId, is_taken: bool) {
+        let state = &self.links[&link];
         if !state.proxy_open || state.boot != self.boot {
             return;
         }
         let conn = state.conn;
         let read = match is_taken {
-            true => Read::Opened(arrival_of(0)),
-            false => Read::Gone,
+            true => SocketInput::Opened(arrival_of(0)),
+            false => SocketInput::Gone,
         };
-        let Some(gate) = &mut self.gate else { return };
-        gate.driver.net.reads.push_back((conn, read));
+        let Some(proxy_process) = &mut self.proxy_process else { return };
+        proxy_process.driver.net.reads.push_back((conn, read));
         if is_taken {
-            let state = self.cords.get_mut(&cord).expect("it was just there");
+            let state = self.links.get_mut(&link).expect("it was just there");
             state.is_known = true;
         } else {
-            self.end_proxys(cord);
+            self.end_proxys(link);
         }
         self.want_turn();
     }
 
     /// Delivers bytes of a server to the proxy, or the end of the connection.
-    pub(crate) fn hear_server(&mut self, cord: Cord, bytes: Option<Vec<u8>>) {
-        let Some(state) = self.cords.get_mut(&cord).filter(|cord| cord.proxy_open) else {
+    pub(crate) fn hear_server(&mut self, link: LinkId, bytes: Option<Vec<u8>>) {
+        let Some(state) = self.links.get_mut(&link).filter(|link| link.proxy_open) else {
             return;
         };
         if state.boot != self.boot {
@@ -288,12 +288,12 @@ impl Fleet {
             note!(
                 self,
                 "link      {cord} is gone: {:?}",
-                self.cords[&cord].far
+                self.links[&link].peer
             );
-            self.see_loss(cord);
-            self.end_proxys(cord);
-            if let Some(gate) = &mut self.gate {
-                gate.driver.net.reads.push_back((conn, Read::Gone));
+            self.see_loss(link);
+            self.end_proxys(link);
+            if let Some(proxy_process) = &mut self.proxy_process {
+                proxy_process.driver.net.reads.push_back((conn, SocketInput::Gone));
                 self.want_turn();
             }
             return;
@@ -307,10 +307,10 @@ impl Fleet {
                 state.jobs.insert(job);
             }
         }
-        if let Some(gate) = &mut self.gate {
+        if let Some(proxy_process) = &mut self.proxy_process {
             for read in bytes.chunks(READ_BYTES) {
-                let read = Read::Bytes(read.to_vec());
-                gate.driver.net.reads.push_back((conn, read));
+                let read = SocketInput::Bytes(read.to_vec());
+                proxy_process.driver.net.reads.push_back((conn, read));
             }
             self.want_turn();
         }

@@ -5,14 +5,14 @@ use fastrand::Rng;
 use hstratum_core::chain::address::Network;
 use hstratum_core::session::difficulty::Dynamic;
 
-use crate::plan::{Faults, Kind, MinerPlan, Plan, between, draw_miners, draw_remembered};
+use crate::plan::{Faults, MinerKind, MinerPlan, RunPlan, between, draw_miners, draw_remembered};
 
 /// Time between the ends of the servers' faults, because each server is killed once more at that time.
 const HEAL_APART_MS: u64 = 70_000;
 
 /// Mean times between faults in milliseconds, or chances in each case. `None`: the fault does not occur.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FleetFaults {
+pub(crate) struct ProxyFaults {
     /// A server's process is suspended for a while.
     pub(crate) hang_ms: Option<u64>,
     /// All servers' processes are suspended at once.
@@ -44,8 +44,8 @@ pub(crate) struct FleetFaults {
 
 /// The plan of one run.
 #[derive(Debug, Clone)]
-pub(crate) struct FleetPlan {
-    pub(crate) servers: Vec<Plan>,
+pub(crate) struct ProxyWorldPlan {
+    pub(crate) servers: Vec<RunPlan>,
     pub(crate) miners: Vec<MinerPlan>,
     /// True for the miners that understand `mining.set_extranonce`.
     pub(crate) takes_extra_nonces: Vec<bool>,
@@ -55,15 +55,15 @@ pub(crate) struct FleetPlan {
     pub(crate) tells_addresses: bool,
     pub(crate) faulty_ms: u64,
     pub(crate) block_ms: u64,
-    pub(crate) faults: FleetFaults,
+    pub(crate) faults: ProxyFaults,
 }
 
-impl FleetPlan {
+impl ProxyWorldPlan {
     pub(crate) fn draw(rng: &mut Rng, hours: f64) -> Self {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let faulty_ms = (hours * 3_600_000.0 * (0.5 + rng.f64())) as u64;
         let has_secret = rng.bool();
-        let server = Plan {
+        let server = RunPlan {
             faulty_ms,
             network: [Network::Regtest, Network::Simnet][rng.usize(..2)],
             dynamic: [Dynamic::On, Dynamic::Off][rng.usize(..2)],
@@ -75,7 +75,7 @@ impl FleetPlan {
             faults: Faults::default(),
         };
         let count = rng.u64(2..4);
-        let servers = (0..count).map(|n| Plan {
+        let servers = (0..count).map(|n| RunPlan {
             faulty_ms: faulty_ms + n * HEAL_APART_MS,
             faults: Faults {
                 // All nodes share the chain and the time.
@@ -89,13 +89,13 @@ impl FleetPlan {
         let servers = servers.collect();
         let mut miners = draw_miners(rng);
         for miner in &mut miners {
-            if matches!(miner.kind, Kind::Slow | Kind::Admin) {
-                miner.kind = Kind::Honest;
+            if matches!(miner.kind, MinerKind::Slow | MinerKind::Admin) {
+                miner.kind = MinerKind::Honest;
             }
         }
         let takes_extra_nonces = miners.iter().map(|miner| {
             // Only kinds of miners are chosen of which such a client may exist.
-            matches!(miner.kind, Kind::Honest | Kind::Doubler) && rng.bool()
+            matches!(miner.kind, MinerKind::Honest | MinerKind::Doubler) && rng.bool()
         });
         Self {
             servers,
@@ -105,7 +105,7 @@ impl FleetPlan {
             tells_addresses: rng.bool(),
             faulty_ms,
             block_ms: between(rng, 15_000, 300_000),
-            faults: FleetFaults::draw(rng),
+            faults: ProxyFaults::draw(rng),
         }
     }
 
@@ -138,7 +138,7 @@ impl FleetPlan {
     }
 }
 
-impl FleetFaults {
+impl ProxyFaults {
     fn draw(rng: &mut Rng) -> Self {
         let calm = rng.u8(..10) == 0;
         let mut every = |least_ms: u64, most_ms: u64| {
@@ -168,10 +168,10 @@ impl FleetFaults {
 }
 
 /// Leaves out one kind of fault.
-type LeaveOut = fn(&mut FleetFaults);
+type OmitProxyFault = fn(&mut ProxyFaults);
 
 /// The function that leaves out each kind, by name.
-const LEAVE_OUT: [(&str, LeaveOut); 13] = [
+const LEAVE_OUT: [(&str, OmitProxyFault); 13] = [
     ("hang", |f| f.hang_ms = None),
     ("outage", |f| f.outage_ms = None),
     ("name moves", |f| f.move_ms = None),

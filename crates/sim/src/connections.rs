@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
-use crate::census::READ_BYTES;
-use crate::miner::{Asked, Pending};
-use crate::net::{Cord, Far};
-use crate::plan::{Kind, between, happens};
-use crate::plant::Plant;
-use crate::server::NetMail;
-use crate::world::{Doom, What, World, note};
+use crate::memory_check::READ_BYTES;
+use crate::miner::{SentRequest, Pending};
+use crate::net::{LinkId, ConnPeer};
+use crate::plan::{MinerKind, between, happens};
+use crate::injected_bug::InjectedBug;
+use crate::server::ConnEvent;
+use crate::world::{Doom, WorldEvent, World, note};
 
 /// Bytes a second that a slow reader takes.
 const SLOW_BYTES_PER_S: u64 = 400;
@@ -24,7 +24,7 @@ impl World {
             return;
         }
         let delay_ms = self.miners[miner].plan.latency_ms;
-        self.after(delay_ms, What::Arrive(miner));
+        self.after(delay_ms, WorldEvent::Arrive(miner));
     }
 
     pub(crate) fn arrive(&mut self, miner: usize) {
@@ -32,8 +32,8 @@ impl World {
         let resumes = self.miners[miner].session.is_some();
         let conn = match &mut self.process {
             Some(process) if process.is_listening => {
-                let far = Far::Miner(miner);
-                let conn = self.net.open(far, self.boot, latency_ms, self.now_ms);
+                let peer = ConnPeer::Miner(miner);
+                let conn = self.net.open(peer, self.boot, latency_ms, self.now_ms);
                 if resumes {
                     process.resumed.push(conn);
                 }
@@ -41,7 +41,7 @@ impl World {
             }
             _ => None,
         };
-        self.after(latency_ms, What::Answered(miner, conn));
+        self.after(latency_ms, WorldEvent::Answered(miner, conn));
     }
 
     pub(crate) fn answered(&mut self, at: usize, conn: Option<ConnId>) {
@@ -54,22 +54,22 @@ impl World {
                 wire.miner_open = false;
             }
             let delay_ms = miner.comes_back_ms().max(1_000);
-            return self.after(delay_ms, What::Connect(at));
+            return self.after(delay_ms, WorldEvent::Connect(at));
         };
         miner.conn = Some(conn);
         miner.since_ms = now_ms;
         miner.last_byte_ms = now_ms;
         let lines = miner.greet(now_ms);
-        let is_hostile = miner.kind() == Kind::Hostile;
+        let is_hostile = miner.kind() == MinerKind::Hostile;
         note!(self, "{at:<2} {:<6} connected", self.kind_of(at));
         for line in lines {
             self.transmit(conn, line.as_bytes());
         }
         if is_hostile {
-            self.after(100, What::Mischief(at, conn.0));
+            self.after(100, WorldEvent::Mischief(at, conn.0));
         }
-        if self.miners[at].kind() == Kind::Admin {
-            self.after(100, What::Order(at, conn.0));
+        if self.miners[at].kind() == MinerKind::Admin {
+            self.after(100, WorldEvent::Order(at, conn.0));
         }
     }
 
@@ -113,7 +113,7 @@ impl World {
             wire.to_server_ms = wire.to_server_ms.max(at_ms);
             let at_ms = wire.to_server_ms;
             if !wire.is_dead {
-                self.agenda.add(at_ms, What::ToServer(conn, piece));
+                self.event_queue.add(at_ms, WorldEvent::ToServer(conn, piece));
             }
         }
     }
@@ -121,7 +121,7 @@ impl World {
     /// Queues bytes from the pool to a miner; they leave at the end of the turn.
     pub(crate) fn send(&mut self, conn: ConnId, bytes: &[u8]) {
         let process = self.process.as_ref();
-        let forges = self.plant == Some(Plant::DuplicateAfterResume)
+        let forges = self.injected_bug == Some(InjectedBug::DuplicateAfterResume)
             && process.is_some_and(|process| process.resumed.contains(&conn));
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
@@ -150,7 +150,7 @@ impl World {
             .collect();
         for (conn, out) in full {
             let miner = self.net.miner_of(conn);
-            let is_slow = miner.is_some_and(|at| self.miners[at].kind() == Kind::Slow);
+            let is_slow = miner.is_some_and(|at| self.miners[at].kind() == MinerKind::Slow);
             for piece in self.split(&out) {
                 let mut delay_ms = self.draw_delay();
                 if is_slow {
@@ -162,7 +162,7 @@ impl World {
                 wire.unread += piece.len();
                 let (at_ms, unread) = (wire.to_miner_ms, wire.unread);
                 if !wire.is_dead {
-                    self.agenda.add(at_ms, What::ToMiner(conn, piece));
+                    self.event_queue.add(at_ms, WorldEvent::ToMiner(conn, piece));
                 }
                 if unread > OUT_BYTES_MAX {
                     self.server_gone(conn);
@@ -176,19 +176,19 @@ impl World {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
         };
-        note!(self, "closed by the server: {:?}", wire.far);
-        if let Far::Miner(at) = wire.far {
+        note!(self, "closed by the server: {:?}", wire.peer);
+        if let ConnPeer::Miner(at) = wire.peer {
             let miner = &self.miners[at];
             let is_listening = self.process.as_ref().is_some_and(|p| p.is_listening);
             let is_well = miner.conn == Some(conn) && miner.has_credit && is_listening;
-            let is_good = is_well && miner.is_honest() && miner.kind() != Kind::Doubler;
+            let is_good = is_well && miner.is_honest() && miner.kind() != MinerKind::Doubler;
             assert!(!is_good, "an honest miner was sent away: {:?}", miner.plan);
         }
         wire.server_open = false;
         wire.out.clear();
         let at_ms = wire.to_miner_ms.max(self.now_ms + wire.latency_ms);
         if !wire.is_dead {
-            self.agenda.add(at_ms, What::MinerGone(conn));
+            self.event_queue.add(at_ms, WorldEvent::MinerGone(conn));
         }
         self.net.tidy(conn);
     }
@@ -206,7 +206,7 @@ impl World {
             }
         }
         for (at_ms, conn) in noticed {
-            self.agenda.add(at_ms, What::MinerGone(conn));
+            self.event_queue.add(at_ms, WorldEvent::MinerGone(conn));
         }
     }
 
@@ -224,15 +224,15 @@ impl World {
         if !wire.server_open || wire.boot != boot {
             // The connection is unknown here: the machine answers with a reset.
             let latency_ms = wire.latency_ms;
-            return self.after(latency_ms, What::MinerGone(conn));
+            return self.after(latency_ms, WorldEvent::MinerGone(conn));
         }
         if !std::mem::replace(&mut wire.is_known, true) {
-            process.net_mail.push_back(NetMail::Opened(conn));
+            process.net_mail.push_back(ConnEvent::Opened(conn));
         }
         for read in bytes.chunks(READ_BYTES) {
             process
                 .net_mail
-                .push_back(NetMail::Bytes(conn, read.to_vec()));
+                .push_back(ConnEvent::Bytes(conn, read.to_vec()));
         }
         self.want_turn_soon();
     }
@@ -248,9 +248,9 @@ impl World {
         let is_known = wire.is_known && wire.boot == self.boot;
         if is_known && let Some(process) = &mut self.process {
             let is_told =
-                self.plant != Some(Plant::ForgottenEnd) || !process.resumed.contains(&conn);
+                self.injected_bug != Some(InjectedBug::ForgottenEnd) || !process.resumed.contains(&conn);
             if is_told {
-                process.net_mail.push_back(NetMail::Gone(conn));
+                process.net_mail.push_back(ConnEvent::Gone(conn));
             }
             self.want_turn_soon();
         }
@@ -263,27 +263,27 @@ impl World {
         let Some(wire) = self.net.wires.get_mut(&conn) else {
             return;
         };
-        let far = wire.far;
+        let peer = wire.peer;
         let was_open = std::mem::replace(&mut wire.miner_open, false);
         self.net.tidy(conn);
-        let at = match far {
-            Far::Miner(at) => at,
-            Far::Proxy(cord, _) => {
+        let at = match peer {
+            ConnPeer::Miner(at) => at,
+            ConnPeer::Proxy(link, _) => {
                 if was_open {
-                    self.to_proxy.push((cord, None));
+                    self.to_proxy.push((link, None));
                 }
                 return;
             }
         };
         let miner = &mut self.miners[at];
         if was_open && miner.conn == Some(conn) {
-            let is_share = |one: &&Pending| matches!(one.asked, Asked::Submit(_));
+            let is_share = |one: &&Pending| matches!(one.asked, SentRequest::Submit(_));
             let missed = miner.pending.iter().filter(is_share).count();
-            self.counts.miss(&miner.plan.name, missed as u64);
+            self.worker_stats.miss(&miner.plan.name, missed as u64);
             miner.hang_up(now_ms);
             let delay_ms = miner.comes_back_ms();
             note!(self, "{at:<2} {:<6} lost its connection", self.kind_of(at));
-            self.after(delay_ms, What::Connect(at));
+            self.after(delay_ms, WorldEvent::Connect(at));
         }
     }
 
@@ -295,33 +295,33 @@ impl World {
         if let Some(wire) = self.net.wires.get_mut(&conn) {
             let at_ms = wire.to_server_ms.max(self.now_ms + wire.latency_ms);
             if !wire.is_dead {
-                self.agenda.add(at_ms, What::ServerGone(conn));
+                self.event_queue.add(at_ms, WorldEvent::ServerGone(conn));
             }
         }
         self.miner_gone(conn);
     }
 
     /// Accepts a connection of a proxy; `None` if it is refused.
-    pub(crate) fn take_cord(
+    pub(crate) fn attach_link(
         &mut self,
-        cord: Cord,
+        link: LinkId,
         address: Option<IpAddr>,
         latency_ms: u64,
     ) -> Option<ConnId> {
         let process = self.process.as_ref().filter(|p| p.is_listening)?;
         // The port is closed while the process ends.
         let is_ending = process.stopping.is_some();
-        let far = Far::Proxy(cord, address);
-        (!is_ending).then(|| self.net.open(far, self.boot, latency_ms, self.now_ms))
+        let peer = ConnPeer::Proxy(link, address);
+        (!is_ending).then(|| self.net.open(peer, self.boot, latency_ms, self.now_ms))
     }
 
     /// Closes a connection from the proxy's side.
-    pub(crate) fn end_cord(&mut self, conn: ConnId) {
+    pub(crate) fn end_link(&mut self, conn: ConnId) {
         if let Some(wire) = self.net.wires.get_mut(&conn) {
             wire.miner_open = false;
             let at_ms = wire.to_server_ms.max(self.now_ms + wire.latency_ms);
             if !wire.is_dead {
-                self.agenda.add(at_ms, What::ServerGone(conn));
+                self.event_queue.add(at_ms, WorldEvent::ServerGone(conn));
             }
             self.net.tidy(conn);
         }
@@ -338,14 +338,14 @@ impl World {
     /// Applies a crash to connections, to blocks on their way, and, after a power cut, to everything that
     /// was not synced.
     pub(crate) fn settle_crash(&mut self, doom: Doom) {
-        self.settle_book();
+        self.settle_oracle();
         self.reset_all(doom != Doom::PowerCut);
         let mut sent_by_peers = Vec::new();
-        for (hash, found) in &self.book.blocks {
+        for (hash, found) in &self.oracle.blocks {
             let is_kept =
-                self.disk.spool.contains_key(hash) || self.disk.model.blocks.contains_key(hash);
+                self.disk.spool.contains_key(hash) || self.disk.ledger_model.blocks.contains_key(hash);
             if !is_kept {
-                self.book.lost_with_process.insert(*hash);
+                self.oracle.lost_with_process.insert(*hash);
             }
             let is_new = found.reached_node && found.verdict.is_none();
             if is_new && !self.chain.has(hash) && self.rngs.chain.bool() {
@@ -362,7 +362,7 @@ impl World {
             }
         }
         for (n, (hash, prev)) in sent_by_peers.into_iter().enumerate() {
-            self.after(61_000 + n as u64 * 10, What::PeersSend(hash, prev));
+            self.after(61_000 + n as u64 * 10, WorldEvent::PeersSend(hash, prev));
         }
     }
 }

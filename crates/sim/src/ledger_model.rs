@@ -14,7 +14,7 @@ use hstratum_core::units::{Hash, Height, Seq};
 
 /// The row of a found block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Row {
+pub struct ModelBlock {
     /// Its height.
     pub height: Height,
     /// Its state.
@@ -29,11 +29,11 @@ pub struct Row {
 
 /// The ledger in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Model {
+pub struct LedgerModel {
     /// The last share counted.
     pub seq: Seq,
     /// The blocks found by the pool.
-    pub blocks: BTreeMap<Hash, Row>,
+    pub blocks: BTreeMap<Hash, ModelBlock>,
     /// Shares by height, account and difficulty.
     pub credit: BTreeMap<(Height, Arc<str>, u64), u64>,
     /// The tip with the most work that the ledger was shown.
@@ -41,7 +41,7 @@ pub struct Model {
     maturity: u32,
 }
 
-impl Model {
+impl LedgerModel {
     /// An empty ledger for this maturity of rewards, in blocks.
     #[must_use]
     pub fn new(maturity: u32) -> Self {
@@ -62,7 +62,7 @@ impl Model {
 
     /// The work in a closed round.
     #[must_use]
-    pub fn work_of(&self, row: &Row) -> f64 {
+    pub fn work_of(&self, row: &ModelBlock) -> f64 {
         let from = row.round_from.unwrap_or(row.height);
         let shares = self.credit.iter();
         let shares = shares.filter(|((height, ..), _)| (from..=row.height).contains(height));
@@ -127,7 +127,7 @@ impl Model {
     }
 }
 
-impl Model {
+impl LedgerModel {
     /// Closes the round since the block below on the main chain, when a block is there for the first
     /// time.
     fn close_round(&mut self, hash: &Hash) {
@@ -143,7 +143,7 @@ impl Model {
     }
 }
 
-impl Ledger for Model {
+impl Ledger for LedgerModel {
     fn commit(&mut self, batch: &Batch) -> Result<Advanced, LedgerError> {
         if self.is_new(batch) {
             for (key, count) in &batch.shares.counts {
@@ -152,7 +152,7 @@ impl Ledger for Model {
             self.seq = batch.shares.range.map_or(self.seq, |(_, last)| last);
         }
         for block in &batch.found {
-            self.blocks.entry(block.hash).or_insert(Row {
+            self.blocks.entry(block.hash).or_insert(ModelBlock {
                 height: block.height,
                 state: BlockState::Found,
                 round_from: None,
