@@ -1,8 +1,8 @@
 //! Short texts: addresses, options, the file of users, the head of an HTTP request, what a proxy
 //! says of its client, and what a pool tells a miner.
 
-use hstratum::config::{Config, Origin, RawOption};
-use hstratum::files::users::{End, encode, parse};
+use hstratum::config::{Config, OptionOrigin, RawOption};
+use hstratum::files::users::{FileEnd, encode, parse};
 use hstratum::net::proxy_header::{HEADER_BYTES_MAX, Header, Start, parse as parse_proxy, start};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::{Address, Network};
@@ -66,9 +66,9 @@ fn option(line: &str) -> Option<RawOption> {
     let (key, value) = line.split_once('=')?;
     let mut key = key.chars();
     let origin = match key.next()? {
-        'f' => Origin::Flag,
-        'e' => Origin::Environment,
-        _ => Origin::File,
+        'f' => OptionOrigin::Flag,
+        'e' => OptionOrigin::Environment,
+        _ => OptionOrigin::File,
     };
     Some(RawOption {
         key: key.collect(),
@@ -84,19 +84,19 @@ pub(crate) fn users(data: &[u8]) {
     };
     let mut repaired = data.to_vec();
     match end {
-        End::Whole => {}
-        End::Unended => repaired.push(b'\n'),
-        End::Torn(whole) => repaired.truncate(whole),
+        FileEnd::Whole => {}
+        FileEnd::Unended => repaired.push(b'\n'),
+        FileEnd::Torn(whole) => repaired.truncate(whole),
     }
     let (again, end) = parse(&repaired).expect("what was read is read again");
-    assert_eq!((&again, end), (&records, End::Whole));
+    assert_eq!((&again, end), (&records, FileEnd::Whole));
 
     let written: String = records
         .iter()
         .map(|record| encode(&record.name, &record.password))
         .collect();
     let (again, end) = parse(written.as_bytes()).expect("what is written is read");
-    assert_eq!((&again, end), (&records, End::Whole));
+    assert_eq!((&again, end), (&records, FileEnd::Whole));
 
     let line = encode("a new\n\"name\"\u{e9}", &StoredPassword::Hash256([7; 32]));
     // Each cut reads the whole again: of a long file, a few are enough.
@@ -105,10 +105,10 @@ pub(crate) fn users(data: &[u8]) {
         torn.extend_from_slice(&line.as_bytes()[..cut]);
         let (again, end) = parse(&torn).expect("a torn end is no malformed line");
         if cut == line.len() - 1 {
-            assert_eq!(end, End::Unended);
+            assert_eq!(end, FileEnd::Unended);
         } else {
             assert_eq!(again, records);
-            assert!(cut == 0 || end == End::Torn(repaired.len()));
+            assert!(cut == 0 || end == FileEnd::Torn(repaired.len()));
         }
     }
 }

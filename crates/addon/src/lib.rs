@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
-use hstratum::config::{Config, Origin, RawOption};
-use hstratum::node::{Asked, Look, Node, Offer};
+use hstratum::config::{Config, OptionOrigin, RawOption};
+use hstratum::node::{BlockQuery, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
 use hstratum_core::accounting::ledger::{Chainwork, Tip, ChainView};
 use hstratum_core::chain::address::Network;
@@ -141,7 +141,7 @@ impl Node for Hsd {
             .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    fn locate(&self, blocks: Vec<Asked>) {
+    fn locate(&self, blocks: Vec<BlockQuery>) {
         let hashes = blocks.iter().map(|(hash, _)| buffer(hash)).collect();
         let heights = blocks.iter().map(|(_, height)| height.0).collect();
         let args = FnArgs::from((hashes, heights));
@@ -284,9 +284,9 @@ fn settings(options: StartOptions) -> Result<Settings> {
             key: option.key,
             value: option.value,
             origin: match option.origin.as_str() {
-                "flag" => Origin::Flag,
-                "environment" => Origin::Environment,
-                "file" => Origin::File,
+                "flag" => OptionOrigin::Flag,
+                "environment" => OptionOrigin::Environment,
+                "file" => OptionOrigin::File,
                 other => {
                     return Err(napi::Error::new(
                         ERR_VALUE,

@@ -180,7 +180,7 @@ impl ServerHandle {
     /// How the ledger that several servers share does, as JSON; null without one.
     #[napi(getter, catch_unwind)]
     pub fn shared_ledger(&self) -> Option<String> {
-        let reading = self.server.shared_standing()?;
+        let reading = self.server.cluster_status()?;
         Some(reading.to_json())
     }
 

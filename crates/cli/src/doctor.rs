@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use hstratum::doctor::{Finding, Part, Setup, Severity, examine};
+use hstratum::doctor::{Finding, CheckedPart, Setup, FindingSeverity, examine};
 use hstratum::payout::hsd::Url;
 use hstratum::stratum_url::StratumUrl;
 use hstratum_core::chain::address::Network;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&as_text(&findings, io::stdout().is_terminal()))?;
     }
-    Ok(match count(&findings, Severity::Problem) {
+    Ok(match count(&findings, FindingSeverity::Problem) {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
@@ -168,7 +168,7 @@ fn others(args: &Args, dir: Option<&Path>) -> Vec<Network> {
     .collect()
 }
 
-fn count(findings: &[Finding], severity: Severity) -> usize {
+fn count(findings: &[Finding], severity: FindingSeverity) -> usize {
     let same = findings
         .iter()
         .filter(|finding| finding.severity == severity);
@@ -186,15 +186,15 @@ fn as_json(findings: &[Finding]) -> serde_json::Value {
     });
     json!({
         "findings": list.collect::<Vec<_>>(),
-        "problems": count(findings, Severity::Problem),
-        "warnings": count(findings, Severity::Warning),
+        "problems": count(findings, FindingSeverity::Problem),
+        "warnings": count(findings, FindingSeverity::Warning),
     })
 }
 
 /// One line each, and what to do below it, under the names of the parts.
 fn as_text(findings: &[Finding], colours: bool) -> String {
     let mut out = String::new();
-    for part in Part::ALL {
+    for part in CheckedPart::ALL {
         let mut of_part = findings
             .iter()
             .filter(|finding| finding.part == part)
@@ -216,12 +216,12 @@ fn as_text(findings: &[Finding], colours: bool) -> String {
 }
 
 /// The word, as wide as the widest.
-fn paint(severity: Severity, colours: bool) -> String {
+fn paint(severity: FindingSeverity, colours: bool) -> String {
     let word = format!("{:<7}", severity.name());
     let colour = match severity {
-        Severity::Ok => 32,
-        Severity::Warning => 33,
-        Severity::Problem => 31,
+        FindingSeverity::Ok => 32,
+        FindingSeverity::Warning => 33,
+        FindingSeverity::Problem => 31,
     };
     match colours {
         true => format!("\x1b[{colour}m{word}\x1b[0m"),
@@ -237,14 +237,14 @@ fn clean(text: &str) -> String {
 }
 
 fn verdict(findings: &[Finding]) -> String {
-    let counted = |severity: Severity| match count(findings, severity) {
+    let counted = |severity: FindingSeverity| match count(findings, severity) {
         1 => format!("1 {}", severity.name()),
         number => format!("{number} {}s", severity.name()),
     };
-    let problems = counted(Severity::Problem);
+    let problems = counted(FindingSeverity::Problem);
     match findings.iter().map(|finding| finding.severity).max() {
-        Some(Severity::Problem) => format!("{problems}, {}", counted(Severity::Warning)),
-        Some(Severity::Warning) => format!("no problems, {}", counted(Severity::Warning)),
+        Some(FindingSeverity::Problem) => format!("{problems}, {}", counted(FindingSeverity::Warning)),
+        Some(FindingSeverity::Warning) => format!("no problems, {}", counted(FindingSeverity::Warning)),
         _ => "all is well".to_owned(),
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use hstratum::ledger_tools::{self, Imported, Paid, Place, Which};
-use hstratum::payout::hsd::{Node, Part, Patience, Url};
+use hstratum::ledger_tools::{self, Imported, Paid, LedgerLocation, BlockChoice};
+use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
 
 use crate::payout::{LedgerArgs, NODE_KEY, secret};
@@ -101,8 +101,8 @@ enum Command {
         ledger: LedgerArgs,
 
         /// The block
-        #[arg(value_name = "HASH|HEIGHT", value_parser = Which::parse)]
-        block: Which,
+        #[arg(value_name = "HASH|HEIGHT", value_parser = BlockChoice::parse)]
+        block: BlockChoice,
 
         /// The directory of the file
         #[arg(long, value_name = "DIR")]
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             bail!("{} in {}", counted(findings.len(), "error"), ledger.place)
         }
         Command::Backup { ledger, to } => {
-            let Place::File(path) = &ledger.place else {
+            let LedgerLocation::File(path) = &ledger.place else {
                 bail!("a shared ledger is copied by pg_dump, see docs/operating.md");
             };
             ledger_tools::backup(path, to)?;
@@ -175,8 +175,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let mut db = ledger.place.open()?;
             let network = ledger_tools::network(&mut db)?;
             let url = node_url.clone();
-            let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
-            let node = Node::new(url, secret(NODE_KEY)?, network, Patience::default());
+            let url = url.unwrap_or_else(|| Url::usual(network, HsdPart::Node));
+            let node = HsdNode::new(url, secret(NODE_KEY)?, network, HsdTimeouts::default());
             check_node(&mut db, &node)?;
             let rows = prune(&mut db, network)?;
             print(&format!("deleted {}\n", counted(rows, "row")))

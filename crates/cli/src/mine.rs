@@ -22,7 +22,7 @@ use hstratum_core::counted::counted;
 use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
 
 use cpu::Cpu;
-use link::Link;
+use link::MinerLink;
 use screen::Screen;
 
 use crate::terminal::number;
@@ -86,14 +86,14 @@ pub(crate) struct Args {
 }
 
 /// What the owning thread is told. The number is the connection's.
-enum Event {
+enum LinkEvent {
     Line(u64, String),
     Closed(u64, String),
     Found(Arc<Work>, Attempt),
 }
 
 /// Why mining over one connection ended.
-enum Ended {
+enum MiningEnd {
     Done,
     Lost(String),
 }
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         u32::try_from(cores).unwrap_or(1)
     });
     let (events, inbox) = sync_channel(EVENTS_MAX);
-    let mut miner = Miner {
+    let mut miner = CpuMiner {
         args,
         client: Client::new(&args.user, &args.password),
         cpu: Cpu::start(threads, &events)?,
@@ -122,13 +122,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     miner.run()
 }
 
-struct Miner<'a> {
+struct CpuMiner<'a> {
     args: &'a Args,
     client: Client,
     cpu: Cpu,
     screen: Screen,
-    inbox: Receiver<Event>,
-    events: SyncSender<Event>,
+    inbox: Receiver<LinkEvent>,
+    events: SyncSender<LinkEvent>,
     connection: u64,
     /// The client's work and when it came.
     current: Option<(Arc<Work>, Instant)>,
@@ -141,7 +141,7 @@ struct Miner<'a> {
     last_reply: Instant,
 }
 
-impl Miner<'_> {
+impl CpuMiner<'_> {
     fn run(&mut self) -> anyhow::Result<()> {
         let mut back_off = BACK_OFF_MIN;
         let mut last_cause = String::new();
@@ -151,11 +151,11 @@ impl Miner<'_> {
             let lasted = self.current.is_some() && begun.elapsed() >= BACK_OFF_MAX;
             self.forget_work();
             let cause = match ended? {
-                Ended::Done => {
+                MiningEnd::Done => {
                     self.screen.finish();
                     return Ok(());
                 }
-                Ended::Lost(cause) => cause,
+                MiningEnd::Lost(cause) => cause,
             };
             // A server that hands out work and closes at once is not one to hurry back to.
             if lasted {
@@ -176,19 +176,19 @@ impl Miner<'_> {
     }
 
     /// An error is one that no other connection would mend.
-    fn mine_connection(&mut self) -> anyhow::Result<Ended> {
+    fn mine_connection(&mut self) -> anyhow::Result<MiningEnd> {
         self.connection += 1;
-        let link = Link::open(&self.args.url, self.connection, &self.events);
+        let link = MinerLink::open(&self.args.url, self.connection, &self.events);
         let mut link = match link {
             Ok(link) => link,
-            Err(error) => return Ok(Ended::Lost(format!("{error:#}"))),
+            Err(error) => return Ok(MiningEnd::Lost(format!("{error:#}"))),
         };
         self.last_reply = Instant::now();
         let hello = self.client.connect().concat();
         let mut sent = link.send(&hello);
         loop {
             if let Err(error) = sent {
-                return Ok(Ended::Lost(format!("{error:#}")));
+                return Ok(MiningEnd::Lost(format!("{error:#}")));
             }
             let event = match self.inbox.recv_timeout(self.wait()) {
                 Ok(event) => Some(event),
@@ -215,15 +215,15 @@ impl Miner<'_> {
         }
     }
 
-    fn handle_event(&mut self, event: Option<Event>) -> anyhow::Result<Option<Ended>> {
+    fn handle_event(&mut self, event: Option<LinkEvent>) -> anyhow::Result<Option<MiningEnd>> {
         match event {
-            Some(Event::Line(connection, line)) if connection == self.connection => {
+            Some(LinkEvent::Line(connection, line)) if connection == self.connection => {
                 return self.handle_line(&line);
             }
-            Some(Event::Closed(connection, cause)) if connection == self.connection => {
-                return Ok(Some(Ended::Lost(cause)));
+            Some(LinkEvent::Closed(connection, cause)) if connection == self.connection => {
+                return Ok(Some(MiningEnd::Lost(cause)));
             }
-            Some(Event::Found(work, attempt)) if self.waiting.len() < WAITING_MAX => {
+            Some(LinkEvent::Found(work, attempt)) if self.waiting.len() < WAITING_MAX => {
                 self.waiting.push_back((work, attempt));
             }
             // What an earlier connection left, or nothing.
@@ -231,7 +231,7 @@ impl Miner<'_> {
         }
         if self.client.pending() > 0 && self.last_reply.elapsed() > REPLY_TIMEOUT {
             let seconds = REPLY_TIMEOUT.as_secs();
-            return Ok(Some(Ended::Lost(format!(
+            return Ok(Some(MiningEnd::Lost(format!(
                 "{} did not reply for {seconds} s",
                 self.args.url
             ))));
@@ -239,7 +239,7 @@ impl Miner<'_> {
         Ok(None)
     }
 
-    fn handle_line(&mut self, line: &str) -> anyhow::Result<Option<Ended>> {
+    fn handle_line(&mut self, line: &str) -> anyhow::Result<Option<MiningEnd>> {
         let pending = self.client.pending();
         let update = self.client.handle_line(line);
         if self.client.pending() < pending {
@@ -266,17 +266,17 @@ impl Miner<'_> {
             }
             Err(failure) => {
                 let server = &self.args.url;
-                return Ok(Some(Ended::Lost(format!("{server}: {failure}"))));
+                return Ok(Some(MiningEnd::Lost(format!("{server}: {failure}"))));
             }
         }
         let enough = self.args.blocks;
         if enough.is_some_and(|blocks| self.client.counts().blocks >= blocks) {
-            return Ok(Some(Ended::Done));
+            return Ok(Some(MiningEnd::Done));
         }
         Ok(None)
     }
 
-    fn submit_waiting(&mut self, link: &mut Link) -> anyhow::Result<()> {
+    fn submit_waiting(&mut self, link: &mut MinerLink) -> anyhow::Result<()> {
         while self.client.pending() < PENDING_MAX
             && Instant::now() >= self.next_submit
             && !self.may_be_enough()

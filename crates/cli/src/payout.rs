@@ -6,8 +6,8 @@ mod send;
 pub(crate) use send::{NODE_KEY, secret};
 
 use anyhow::bail;
-use hstratum::ledger_tools::Place;
-use hstratum::payout::{Fleet, Scheme, Terms};
+use hstratum::ledger_tools::LedgerLocation;
+use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms};
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};
 
@@ -65,14 +65,14 @@ enum SchemeName {
 
 impl TermsArgs {
     /// The terms, if the arguments go together.
-    pub(crate) fn terms(&self) -> anyhow::Result<Terms> {
+    pub(crate) fn terms(&self) -> anyhow::Result<PayoutTerms> {
         let scheme = match (self.scheme, self.window) {
             (SchemeName::Prop, None) => Scheme::Prop,
             (SchemeName::Pplns, Some(window)) => Scheme::Pplns { window },
             (SchemeName::Prop, Some(_)) => bail!("--window is for --scheme pplns only"),
             (SchemeName::Pplns, None) => bail!("--scheme pplns needs --window, e.g. --window 2"),
         };
-        Ok(Terms {
+        Ok(PayoutTerms {
             scheme,
             fee: self.fee,
             threshold: self.threshold,
@@ -85,7 +85,7 @@ impl TermsArgs {
 pub(crate) struct LedgerArgs {
     /// The ledger: a file, or postgres://… (the password may be in PGPASSWORD)
     #[arg(long = "ledger", display_order = 0, value_name = "FILE|URL")]
-    pub(crate) place: Place,
+    pub(crate) place: LedgerLocation,
 }
 
 /// Whom a payout waits for, as arguments.
@@ -99,7 +99,7 @@ pub(crate) struct FleetArgs {
 
 impl FleetArgs {
     /// The servers that a payout of this ledger waits for.
-    pub(crate) fn of(&self, db: &mut Db) -> anyhow::Result<Fleet> {
-        Fleet::of(db, &self.without)
+    pub(crate) fn of(&self, db: &mut Db) -> anyhow::Result<AwaitedServers> {
+        AwaitedServers::of(db, &self.without)
     }
 }

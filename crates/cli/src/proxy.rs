@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use hstratum::proxy::control::{self, Order};
+use hstratum::proxy::control::{self, ControlOrder};
 use hstratum::proxy::driver::Flags;
 use hstratum_core::counted::counted;
 use listenfd::ListenFd;
-use options::Options;
+use options::ProxyOptions;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     order: Option<Ask>,
 
     #[command(flatten)]
-    options: Options,
+    options: ProxyOptions,
 }
 
 #[derive(Subcommand)]
@@ -41,21 +41,21 @@ enum Ask {
     /// Show how a running proxy and its servers are
     #[command(after_help = "Example:
   hstratum proxy status --control /run/hstratum-proxy/control")]
-    Status(Status),
+    Status(StatusArgs),
     /// Move the miners of a server away, one by one, and send it no more
     #[command(after_help = "Example:
   hstratum proxy drain 10.0.0.1:3008 --control /run/hstratum-proxy/control")]
-    Drain(Server),
+    Drain(BackendArgs),
     /// Send miners to a drained server again
     #[command(after_help = "Example:
   hstratum proxy fill 10.0.0.1:3008 --control /run/hstratum-proxy/control")]
-    Fill(Server),
+    Fill(BackendArgs),
 }
 
 #[derive(clap::Args)]
-struct Status {
+struct StatusArgs {
     #[command(flatten)]
-    place: Place,
+    place: ControlArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -63,19 +63,19 @@ struct Status {
 }
 
 #[derive(clap::Args)]
-struct Place {
+struct ControlArgs {
     /// The running proxy's --control
     #[arg(long, value_name = "FILE", env = "HSTRATUM_PROXY_CONTROL")]
     control: PathBuf,
 }
 
 #[derive(clap::Args)]
-struct Server {
+struct BackendArgs {
     /// The server, as its --backend has it
     name: String,
 
     #[command(flatten)]
-    place: Place,
+    place: ControlArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -89,9 +89,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             let settings = args.options.with_file()?.settings()?;
             return hstratum::proxy::run(settings, signals()?, sockets_of_systemd);
         }
-        Some(Ask::Status(status)) => (status.place, Order::Status, status.json),
-        Some(Ask::Drain(server)) => (server.place, Order::Drain(server.name), server.json),
-        Some(Ask::Fill(server)) => (server.place, Order::Fill(server.name), server.json),
+        Some(Ask::Status(status)) => (status.place, ControlOrder::Status, status.json),
+        Some(Ask::Drain(server)) => (server.place, ControlOrder::Drain(server.name), server.json),
+        Some(Ask::Fill(server)) => (server.place, ControlOrder::Fill(server.name), server.json),
     };
     let answer = control::ask(&place.control, &order)?;
     if let Some(error) = answer["error"].as_str() {
@@ -101,9 +101,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     print(&match order {
-        Order::Drain(name) => format!("{} gets no more miners; its own move away\n", shown(&name)),
-        Order::Fill(name) => format!("{} gets miners again\n", shown(&name)),
-        Order::Status => table(&answer),
+        ControlOrder::Drain(name) => format!("{} gets no more miners; its own move away\n", shown(&name)),
+        ControlOrder::Fill(name) => format!("{} gets miners again\n", shown(&name)),
+        ControlOrder::Status => table(&answer),
     })
 }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hstratum::store::ledger::{Batch, Ledger, Tidied};
-use hstratum::store::sqlite::Sqlite;
+use hstratum::store::ledger::{Batch, Ledger, Compacted};
+use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::{Tally, ShareTotals};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
@@ -51,7 +51,7 @@ fn main() {
 }
 
 struct Month {
-    ledger: Sqlite,
+    ledger: SqliteLedger,
     dir: tempfile::TempDir,
     /// Account and worker.
     workers: Vec<(Arc<str>, Box<str>)>,
@@ -64,7 +64,7 @@ impl Month {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
         let (status, mut told) = (Arc::default(), Vec::new());
-        let ledger = Sqlite::open(&path, Network::Main, BEGIN_S, status, &mut told);
+        let ledger = SqliteLedger::open(&path, Network::Main, BEGIN_S, status, &mut told);
         let names: Vec<Arc<str>> = (0..accounts)
             .map(|n| format!("account{n:05}").into())
             .collect();
@@ -90,7 +90,7 @@ impl Month {
                 self.block(Height(number), unix_s);
             }
             let tip = Some(Height(number));
-            while self.ledger.tidy(tip, unix_s).expect("tidied") == Tidied::More {}
+            while self.ledger.compact(tip, unix_s).expect("tidied") == Compacted::More {}
             let day = number / HEIGHTS_A_DAY;
             if number.is_multiple_of(HEIGHTS_A_DAY)
                 && (matches!(day, 1 | 7) || day.is_multiple_of(10))

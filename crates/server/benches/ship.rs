@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use hstratum::config::settings::Settings;
-use hstratum::config::{Config, Origin, RawOption};
+use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
-use hstratum::store::dock::Dock;
+use hstratum::store::shipping_queue::ShippingQueue;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
-use hstratum::store::sqlite::Sqlite;
+use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::{Tally, ShareTotals};
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
@@ -45,7 +45,7 @@ fn main() {
         let path = dir.path().join(name).join(FILE);
         let mut ledger = open(&path);
         if name == "shared" {
-            let shared = ledger.share([1; 16], BEGIN_S, Arc::<Dock>::default());
+            let shared = ledger.share([1; 16], BEGIN_S, Arc::<ShippingQueue>::default());
             shared.expect("shared");
         }
         let begun = Instant::now();
@@ -79,13 +79,13 @@ fn processor_time(postmaster: u32) -> Duration {
     children.split_whitespace().map(used).sum::<Duration>() + used(&postmaster.to_string())
 }
 
-fn open(path: &Path) -> Sqlite {
+fn open(path: &Path) -> SqliteLedger {
     let (status, mut told) = (Arc::default(), Vec::new());
-    Sqlite::open(path, Network::Regtest, BEGIN_S, status, &mut told).expect("opened")
+    SqliteLedger::open(path, Network::Regtest, BEGIN_S, status, &mut told).expect("opened")
 }
 
 /// Commits so many seconds; gives the number of shares.
-fn run(ledger: &mut Sqlite, workers: usize, seconds: usize, is_shared: bool) -> u64 {
+fn run(ledger: &mut SqliteLedger, workers: usize, seconds: usize, is_shared: bool) -> u64 {
     let names: Vec<(Arc<str>, Box<str>)> = (0..workers)
         .map(|n| {
             let account = format!("account{:05}", n % 500).into();
@@ -149,7 +149,7 @@ struct Silence;
 impl Node for Silence {
     fn offer(&self, _: Offer) {}
 
-    fn locate(&self, _: Vec<hstratum::node::Asked>) {}
+    fn locate(&self, _: Vec<hstratum::node::BlockQuery>) {}
 
     fn log(&self, level: Level, text: &str) {
         println!("        {level:?}: {text}");
@@ -169,7 +169,7 @@ fn ship(dir: &Path, url: &str, sealed: u64, cpu: impl Fn() -> Option<Duration>) 
         .map(|(key, value)| RawOption {
             key: (*key).to_owned(),
             value: (*value).to_owned(),
-            origin: Origin::Flag,
+            origin: OptionOrigin::Flag,
         })
         .collect();
     let settings = Settings {
@@ -180,9 +180,9 @@ fn ship(dir: &Path, url: &str, sealed: u64, cpu: impl Fn() -> Option<Duration>) 
     let (begun, before) = (Instant::now(), cpu());
     let server = Server::start(settings, Arc::new(Silence)).expect("started");
     let done = loop {
-        let standing = server.shared_standing().expect("shared");
-        if standing.batches >= sealed {
-            break standing;
+        let cluster_status = server.cluster_status().expect("shared");
+        if cluster_status.batches >= sealed {
+            break cluster_status;
         }
         thread::sleep(Duration::from_millis(1));
     };

@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use hstratum::store::ledger::{Batch, Ledger};
-use hstratum::store::sqlite::Sqlite;
+use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Difficulty, Height, Seq};
@@ -18,7 +18,7 @@ fn commit_shares_of_accounts(bencher: Bencher<'_, '_>, (shares, accounts): (u64,
     let path = dir.path().join("ledger.db");
     let status = Default::default();
     let mut ledger =
-        Sqlite::open(&path, Network::Regtest, 1, status, &mut Vec::new()).expect("opened");
+        SqliteLedger::open(&path, Network::Regtest, 1, status, &mut Vec::new()).expect("opened");
     let names: Vec<_> = (0..accounts)
         .map(|n| format!("account{n}").into())
         .collect();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use hstratum::client_tls;
 use hstratum::config::settings::Settings;
-use hstratum::config::{Config, Origin, RawOption};
+use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
 use hstratum_core::chain::address::Network;
@@ -124,7 +124,7 @@ fn write_users(dir: &Path, names: Names) {
 struct NoNode;
 
 impl Node for NoNode {
-    fn locate(&self, _: Vec<hstratum::node::Asked>) {}
+    fn locate(&self, _: Vec<hstratum::node::BlockQuery>) {}
 
     fn offer(&self, _: Offer) {}
 
@@ -152,7 +152,7 @@ fn serve(dir: &Path) {
     .map(|(key, value)| RawOption {
         key: key.to_owned(),
         value,
-        origin: Origin::Flag,
+        origin: OptionOrigin::Flag,
     });
     let settings = Settings {
         config: Config::parse(&options).expect("good options"),

@@ -282,16 +282,16 @@ pub(crate) const LOCATE_MS: u64 = 5_000;
 pub(crate) const WATCHED_HEIGHTS: u32 = 1_000;
 
 /// Rows that one slice of the ledger's compaction reads, so that shares do not wait for it.
-pub(crate) const TIDY_ROWS: i64 = 1_000;
+pub(crate) const COMPACT_ROWS: i64 = 1_000;
 
 /// Milliseconds between two slices of the compaction.
 pub(crate) const TIDY_PAUSE_MS: u64 = 50;
 
 /// Milliseconds until the compaction checks again when nothing was left to do.
-pub(crate) const TIDY_EVERY_MS: u64 = 60_000;
+pub(crate) const COMPACT_EVERY_MS: u64 = 60_000;
 
 /// The same while it waits for a server that has not shipped everything.
-pub(crate) const TIDY_BEHIND: Duration = Duration::from_secs(5);
+pub(crate) const COMPACT_BEHIND: Duration = Duration::from_secs(5);
 
 /// Heights below the tip whose credit is kept uncompacted.
 pub(crate) const CREDIT_HEIGHTS_KEPT: u32 = 144;
@@ -401,7 +401,7 @@ pub(crate) const SHARED_AWAY: Duration = Duration::from_secs(2);
 
 /// Time that a stop waits for threads that write to the disk. Then they are left behind: nothing they had
 /// still to write was acknowledged.
-pub(crate) const CLERKS_STOP: Duration = Duration::from_secs(6);
+pub(crate) const WORKERS_STOP: Duration = Duration::from_secs(6);
 
 /// Time that a stop waits for threads that may be waiting for the shared ledger. Unshipped batches are
 /// shipped after the next start.
@@ -471,7 +471,7 @@ pub(crate) const BEHIND_TOLD: Duration = Duration::from_secs(30);
 pub(crate) const JOB_BEHIND_HEIGHTS: u32 = 6;
 
 /// Interval at which the coordinator (the holder of the lease) checks blocks in the shared ledger.
-pub(crate) const JUDGE_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const COORDINATOR_EVERY: Duration = Duration::from_millis(500);
 
 /// Blocks copied from a server's file to the shared ledger: the newest. The others are not copied.
 pub(crate) const FOUND_COPIED_MAX: i64 = 10_000;
@@ -494,4 +494,4 @@ pub(crate) const FORGETTING_S: i64 = 86_400;
 const _: () = assert!(SHARED_BATCHES_KEPT_S > 2 * OUTBOX_KEPT_S);
 const _: () =
     assert!(FINISH_MS + LEDGER_STOP_MS + SHARED_STOP.as_millis() as u64 <= CLOSE_MS - 1_000);
-const _: () = assert!(LEDGER_STOP_MS + 1_000 < CLERKS_STOP.as_millis() as u64);
+const _: () = assert!(LEDGER_STOP_MS + 1_000 < WORKERS_STOP.as_millis() as u64);

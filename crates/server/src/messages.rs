@@ -16,7 +16,7 @@ use rustls::ServerConfig;
 use crate::node::Look;
 
 /// Messages of the node.
-pub enum NodeMail {
+pub enum NodeEvent {
     /// The chain's new tip.
     Tip(Hash, Height),
     /// A template on the tip.
@@ -32,11 +32,11 @@ pub enum NodeMail {
     /// Read the certificate again.
     ReloadCertificates,
     /// Set an account's payout address.
-    SetAddress(AddressMail),
+    SetAddress(SetAddressCommand),
     /// Order of the operator, and the sender of its answer.
     Order(Order, Sender<OrderAnswer>),
     /// Make another server drain, or end its drain.
-    DrainServer(DrainMail),
+    DrainServer(DrainCommand),
     /// The node stops soon: notify here when proxies have moved their miners, or their time is over.
     Leave(Sender<()>),
     /// The node stops: notify here when everything is flushed.
@@ -47,7 +47,7 @@ pub enum NodeMail {
 pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
 
 /// An account's payout address, and the requester waiting for it to be durable.
-pub struct AddressMail {
+pub struct SetAddressCommand {
     /// Name of the account.
     pub account: String,
     /// Address of this network, in its canonical spelling.
@@ -57,7 +57,7 @@ pub struct AddressMail {
 }
 
 /// Drain order for a server, and the requester waiting for it to be delivered.
-pub struct DrainMail {
+pub struct DrainCommand {
     /// The server's name in the shared ledger.
     pub server: String,
     /// Seconds over which it sends its miners away; `None`: it accepts miners again.
@@ -67,7 +67,7 @@ pub struct DrainMail {
 }
 
 /// Messages of the worker threads.
-pub enum WorkMail {
+pub enum WorkerEvent {
     /// Shares up to this one are durable.
     Durable(Seq),
     /// Shares up to this one that are not durable were given up.
@@ -75,7 +75,7 @@ pub enum WorkMail {
     /// State of the ledger: whether it accepts shares.
     Ledger(LedgerState),
     /// Comparison of the node's chain with the highest tip that a ledger was shown.
-    Evidence(Shown, ChainView, Knowledge),
+    Evidence(EvidenceSource, ChainView, Knowledge),
     /// The verdict on this block is durable.
     BlockAnswered(Hash),
     /// Result of checking a password.
@@ -96,9 +96,9 @@ pub enum WorkMail {
 
 /// Sender of messages to the driver. Cheap to clone; sending never waits.
 #[derive(Clone)]
-pub(crate) struct Post {
-    node: Sender<NodeMail>,
-    work: Sender<WorkMail>,
+pub(crate) struct DriverHandle {
+    node: Sender<NodeEvent>,
+    work: Sender<WorkerEvent>,
     waker: Arc<mio::Waker>,
 }
 
@@ -106,33 +106,33 @@ pub(crate) struct Post {
 pub(crate) struct Stopped;
 
 /// The driver's receivers.
-pub struct Mailbox {
+pub struct DriverInbox {
     /// From the node.
-    pub node: Receiver<NodeMail>,
+    pub node: Receiver<NodeEvent>,
     /// From the worker threads.
-    pub work: Receiver<WorkMail>,
+    pub work: Receiver<WorkerEvent>,
 }
 
-impl Post {
+impl DriverHandle {
     /// Makes the two ends; a message wakes the poll of `waker`.
-    pub(crate) fn new(waker: mio::Waker) -> (Self, Mailbox) {
+    pub(crate) fn new(waker: mio::Waker) -> (Self, DriverInbox) {
         let (node, node_mail) = channel();
         let (work, work_mail) = channel();
-        let post = Self {
+        let to_driver = Self {
             node,
             work,
             waker: Arc::new(waker),
         };
-        let mailbox = Mailbox {
+        let inbox = DriverInbox {
             node: node_mail,
             work: work_mail,
         };
-        (post, mailbox)
+        (to_driver, inbox)
     }
 
     /// Sends a message of the node. It is dropped if the driver has stopped.
-    pub(crate) fn node(&self, mail: NodeMail) {
-        if self.node.send(mail).is_ok() {
+    pub(crate) fn node(&self, message: NodeEvent) {
+        if self.node.send(message).is_ok() {
             let _ = self.waker.wake();
         }
     }
@@ -141,8 +141,8 @@ impl Post {
     ///
     /// # Errors
     /// When the driver has stopped, so that the rest of the work is not needed.
-    pub(crate) fn work(&self, mail: WorkMail) -> Result<(), Stopped> {
-        self.work.send(mail).map_err(|_| Stopped)?;
+    pub(crate) fn work(&self, message: WorkerEvent) -> Result<(), Stopped> {
+        self.work.send(message).map_err(|_| Stopped)?;
         let _ = self.waker.wake();
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Post {
 
 /// Ledger that the node's chain was compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum EvidenceSource {
     /// The server's own file, which only its own node has shown a chain.
     File,
     /// The ledger shared by several servers.
@@ -158,7 +158,7 @@ pub enum Shown {
 }
 
 /// Messages to the spool.
-pub enum SpoolMail {
+pub enum SpoolCommand {
     /// Keep this block, with these transactions.
     Put(Arc<Solution>, Arc<RawTransactions>),
     /// The node has answered this block.

@@ -34,14 +34,14 @@ pub trait Node: Send + Sync {
 
     /// Asks for its view of the chain, and which blocks its main chain has at the heights of these; the
     /// answer comes as [`crate::server::Server::located`].
-    fn locate(&self, blocks: Vec<Asked>);
+    fn locate(&self, blocks: Vec<BlockQuery>);
 
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
 }
 
 /// Hash and height of a block that a node is asked about.
-pub type Asked = (Hash, Height);
+pub type BlockQuery = (Hash, Height);
 
 /// Result of a look at the chain: the node's view, and the places of the pool's blocks.
 #[derive(Debug, Clone)]

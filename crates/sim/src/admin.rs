@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use hstratum::store::keeper::StoreMail;
-use hstratum::store::ledger::AddressMail;
-use hstratum::workers::UsersMail;
+use hstratum::store::keeper::StoreCommand;
+use hstratum::store::ledger::SetAddressCommand;
+use hstratum::workers::UsersCommand;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;
@@ -118,8 +118,8 @@ impl World {
     }
 
     /// Queues a user for the writing thread.
-    pub(crate) fn add_user(&mut self, mail: UsersMail) {
-        let UsersMail::Add(ticket, user, _) = mail else {
+    pub(crate) fn add_user(&mut self, mail: UsersCommand) {
+        let UsersCommand::Add(ticket, user, _) = mail else {
             unreachable!("no operator gives orders here");
         };
         let Some(process) = &mut self.process else {
@@ -148,13 +148,13 @@ impl World {
             (None, _) => true,
             (Some(address), None) => {
                 let (answer, answered) = channel();
-                let mail = AddressMail {
+                let mail = SetAddressCommand {
                     account: adding.user.name.clone(),
                     address: address.clone(),
                     answer,
                 };
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));
-                self.post(StoreMail::SetAddress(mail));
+                self.post(StoreCommand::SetAddress(mail));
                 return self.after(20, WorldEvent::Users(self.boot));
             }
             (Some(_), Some((answered, until_ms))) => match answered.try_recv() {

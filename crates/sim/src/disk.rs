@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hstratum::node::Asked;
+use hstratum::node::BlockQuery;
 use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
-use hstratum::store::sqlite::Sqlite;
-use hstratum::store::status::Status;
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
+use hstratum::store::sqlite_ledger::SqliteLedger;
+use hstratum::store::ledger_status::LedgerStatus;
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Hash, Height, Seq};
@@ -44,7 +44,7 @@ pub(crate) enum CommitFate {
 
 /// The SQLite file, opened by a process.
 struct OpenLedger {
-    ledger: Sqlite,
+    ledger: SqliteLedger,
     path: PathBuf,
     network: Network,
 }
@@ -133,8 +133,8 @@ impl SimDisk {
     pub(crate) fn open(&mut self, unix_s: u64) {
         let Some(dir) = &self.dir else { return };
         let path = dir.path().join("ledger.db");
-        let status = Arc::new(Status::default());
-        let ledger = Sqlite::open(&path, self.network, unix_s, status, &mut Vec::new());
+        let status = Arc::new(LedgerStatus::default());
+        let ledger = SqliteLedger::open(&path, self.network, unix_s, status, &mut Vec::new());
         let ledger = ledger.expect("the ledger opens after any crash");
         let seq = ledger.last_seq().expect("the ledger can be read");
         assert_eq!(seq, self.ledger_model.seq, "the last share in the ledger's file");
@@ -371,18 +371,18 @@ impl Ledger for SimDisk {
         Ok(())
     }
 
-    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
+    fn watched(&mut self, tip: Height) -> Result<Vec<BlockQuery>, LedgerError> {
         match &mut self.sqlite {
             Some(open) => open.ledger.watched(tip),
             None => self.ledger_model.watched(tip),
         }
     }
 
-    fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError> {
+    fn compact(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Compacted, LedgerError> {
         self.refuse()?;
         match &mut self.sqlite {
-            Some(open) => open.ledger.tidy(tip, unix_s),
-            None => Ok(Tidied::All),
+            Some(open) => open.ledger.compact(tip, unix_s),
+            None => Ok(Compacted::All),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hstratum::messages::WorkMail;
-use hstratum::store::keeper::StoreMail;
-use hstratum::workers::PasswordMail;
+use hstratum::messages::WorkerEvent;
+use hstratum::store::keeper::StoreCommand;
+use hstratum::workers::PasswordCommand;
 use hstratum::{messages, node};
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
@@ -45,10 +45,10 @@ impl World {
         }
         for mail in spool {
             self.spool(match mail {
-                messages::SpoolMail::Put(solution, transactions) => {
+                messages::SpoolCommand::Put(solution, transactions) => {
                     SpoolTask::Put(solution.hash, solution.encode(&transactions))
                 }
-                messages::SpoolMail::Remove(hash) => SpoolTask::Remove(hash),
+                messages::SpoolCommand::Remove(hash) => SpoolTask::Remove(hash),
             });
         }
         for mail in passwords {
@@ -82,18 +82,18 @@ impl World {
         }
     }
 
-    fn post_to_store(&mut self, mail: StoreMail) {
-        if let StoreMail::Credits(credits) = &mail {
+    fn post_to_store(&mut self, mail: StoreCommand) {
+        if let StoreCommand::Credits(credits) = &mail {
             for credit in credits {
                 self.oracle.record(credit);
             }
             if self.injected_bug == Some(InjectedBug::ReplyBeforeSync)
                 && let Some(last) = credits.last()
             {
-                self.work_says(WorkMail::Durable(last.seq));
+                self.work_says(WorkerEvent::Durable(last.seq));
             }
         }
-        if let StoreMail::Tally(tallied) = &mail {
+        if let StoreCommand::Tally(tallied) = &mail {
             if self.injected_bug == Some(InjectedBug::LostTally) {
                 return;
             }
@@ -102,7 +102,7 @@ impl World {
         self.post(mail);
     }
 
-    fn ask_password(&mut self, PasswordMail(ticket, known, password): PasswordMail) {
+    fn ask_password(&mut self, PasswordCommand(ticket, known, password): PasswordCommand) {
         let is = if known == stored(&password) {
             Password::Right
         } else {

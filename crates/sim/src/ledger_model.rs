@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hstratum::node::{Asked, Look};
-use hstratum::store::ledger::{Advanced, Batch, BlockChange, Cause, Ledger, LedgerError, Tidied};
+use hstratum::node::{BlockQuery, Look};
+use hstratum::store::ledger::{Advanced, Batch, BlockChange, Cause, Ledger, LedgerError, Compacted};
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height, Seq};
@@ -184,12 +184,12 @@ impl Ledger for LedgerModel {
         Ok(())
     }
 
-    fn watched(&mut self, _: Height) -> Result<Vec<Asked>, LedgerError> {
+    fn watched(&mut self, _: Height) -> Result<Vec<BlockQuery>, LedgerError> {
         let rows = self.blocks.iter();
         Ok(rows.map(|(hash, row)| (*hash, row.height)).collect())
     }
 
-    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
-        Ok(Tidied::All)
+    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Compacted, LedgerError> {
+        Ok(Compacted::All)
     }
 }

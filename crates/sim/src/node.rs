@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hstratum::node::{Asked, Look};
+use hstratum::node::{BlockQuery, Look};
 use hstratum::store::ledger::BlockChange;
 use hstratum_core::accounting::ledger::{Tip, ChainView};
 use hstratum_core::chain::block::Verdict;
@@ -339,7 +339,7 @@ impl World {
     }
 
     /// Handles the server's request for the positions of its blocks.
-    pub(crate) fn ask_where(&mut self, asked: Vec<Asked>) {
+    pub(crate) fn ask_where(&mut self, asked: Vec<BlockQuery>) {
         if happens(&mut self.rngs.node, self.faults.lost_locate) {
             return self.inject("lost locate");
         }
@@ -348,7 +348,7 @@ impl World {
     }
 
     /// Answers that request. The work of a chain is its height in the simulator.
-    pub(crate) fn answer_where(&mut self, asked: &[Asked]) {
+    pub(crate) fn answer_where(&mut self, asked: &[BlockQuery]) {
         let height = self.chain.tip_height();
         let mut view = ChainView {
             tip: Tip {
@@ -358,7 +358,7 @@ impl World {
             },
             is_synced: self.now_ms >= self.node.synced_at_ms,
         };
-        let place = |(hash, height): &Asked| (*hash, self.chain.at(*height));
+        let place = |(hash, height): &BlockQuery| (*hash, self.chain.at(*height));
         let mut places: Vec<_> = asked.iter().map(place).collect();
         if self.injected_bug == Some(InjectedBug::JudgedWithoutEvidence) {
             // The injected bug of ignoring how much of the chain the node knows.

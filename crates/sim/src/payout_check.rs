@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hstratum::payout::{Fleet, Scheme, Terms, settle};
+use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms, settle};
 use hstratum::sql::{Db, Sqlite};
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 use hstratum_core::units::Height;
@@ -57,13 +57,13 @@ impl World {
         } else {
             Scheme::Prop
         };
-        let terms = Terms {
+        let terms = PayoutTerms {
             scheme,
             fee: FeePpm::new(fee_ppm).expect("below one"),
             threshold: 0,
         };
         let mut db = Db::Sqlite(Sqlite::open_beside(&path).expect("the ledger opens"));
-        let proxy_world = Fleet::of(&mut db, &[]).expect("a file has none");
+        let proxy_world = AwaitedServers::of(&mut db, &[]).expect("a file has none");
         let settled = settle(&mut db, network, &terms, &proxy_world, self.now().unix_s);
         let settled = settled.expect("what is confirmed can be settled");
         note!(

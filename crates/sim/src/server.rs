@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use hstratum::driver::{Driver, Failure, NewConfig};
-use hstratum::files::recovered::{Legacy, Unanswered};
-use hstratum::messages::{self, WorkMail};
+use hstratum::driver::{Driver, PanicPayload, NewConfig};
+use hstratum::files::recovered::{Recovered, Unanswered};
+use hstratum::messages::{self, WorkerEvent};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
@@ -58,7 +58,7 @@ pub(crate) struct ServerProcess {
     pub(crate) tip: Option<Hash>,
     pub(crate) node_mail: VecDeque<SimNodeMail>,
     pub(crate) net_mail: VecDeque<ConnEvent>,
-    pub(crate) work_mail: VecDeque<WorkMail>,
+    pub(crate) work_mail: VecDeque<WorkerEvent>,
     pub(crate) is_turn_due: bool,
     pub(crate) next_tick_ms: u64,
     pub(crate) is_listening: bool,
@@ -99,7 +99,7 @@ impl World {
             );
             (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
         });
-        let legacy = Legacy {
+        let recovered = Recovered {
             users: self
                 .disk
                 .users
@@ -114,11 +114,11 @@ impl World {
                 _ => self.disk.ledger_model.highest.map(|tip| tip.height),
             },
         };
-        let (ends, mailbox, desks) = DriverChannels::new();
+        let (ends, inbox, senders) = DriverChannels::new();
         let sim_host = Arc::new(SimHost::default());
         let ports = SimIo::new(now, sim_host.clone());
         let config = self.pool_config();
-        let driver = Driver::new(ports, mailbox, sim_host.clone(), desks, config, legacy);
+        let driver = Driver::new(ports, inbox, sim_host.clone(), senders, config, recovered);
         self.process = Some(ServerProcess {
             driver,
             pool: None,
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    pub(crate) fn work_says(&mut self, mail: WorkMail) {
+    pub(crate) fn work_says(&mut self, mail: WorkerEvent) {
         if let Some(process) = &mut self.process {
             process.work_mail.push_back(mail);
             self.want_turn_soon();
@@ -304,32 +304,32 @@ impl World {
     }
 
     /// Records a message of the node, to compare it with what miners get, and hands it to the driver.
-    fn hear(&mut self, mail: SimNodeMail) -> messages::NodeMail {
+    fn hear(&mut self, mail: SimNodeMail) -> messages::NodeEvent {
         let process = self.process.as_mut().expect("a process");
         match mail {
             SimNodeMail::Tip(hash, height) => {
                 process.tip = Some(hash);
                 self.tell_tip(hash);
-                messages::NodeMail::Tip(hash, height)
+                messages::NodeEvent::Tip(hash, height)
             }
             SimNodeMail::Template(parts) => {
                 let template = Template::new((*parts).clone()).expect("a right template");
                 if process.tip.is_none_or(|tip| tip == template.prev_block) {
                     self.tell_template(template.prev_block);
                 }
-                messages::NodeMail::Template(parts)
+                messages::NodeEvent::Template(parts)
             }
             SimNodeMail::Transactions(template, bytes) => {
-                messages::NodeMail::Transactions(template, bytes)
+                messages::NodeEvent::Transactions(template, bytes)
             }
-            SimNodeMail::NoTemplate(reason) => messages::NodeMail::NoTemplate(reason),
-            SimNodeMail::BlockResult(hash, verdict) => messages::NodeMail::BlockResult(hash, verdict),
-            SimNodeMail::Located(look) => messages::NodeMail::Located(look),
+            SimNodeMail::NoTemplate(reason) => messages::NodeEvent::NoTemplate(reason),
+            SimNodeMail::BlockResult(hash, verdict) => messages::NodeEvent::BlockResult(hash, verdict),
+            SimNodeMail::Located(look) => messages::NodeEvent::Located(look),
         }
     }
 
     pub(crate) fn password_checked(&mut self, ticket: u64, checked: Password) {
-        self.work_says(WorkMail::PasswordChecked(ticket, checked));
+        self.work_says(WorkerEvent::PasswordChecked(ticket, checked));
     }
 
     pub(crate) fn user_added(
@@ -338,7 +338,7 @@ impl World {
         name: String,
         kept: Result<StoredPassword, NotWritten>,
     ) {
-        self.work_says(WorkMail::UserAdded(ticket, name, kept));
+        self.work_says(WorkerEvent::UserAdded(ticket, name, kept));
     }
 
     /// Ends the process or its pool.
@@ -350,7 +350,7 @@ impl World {
     }
 
     /// Handles a failure of the pool that was injected; any other failure is a bug and is passed on.
-    fn fail_pool(&mut self, failure: Failure) {
+    fn fail_pool(&mut self, failure: PanicPayload) {
         if !failure.is::<Simulated>() {
             resume_unwind(failure);
         }
@@ -382,7 +382,7 @@ impl World {
         self.inject("stop");
         note!(self, "process   stops");
         let process = self.process.as_mut().expect("it was just there");
-        let close = messages::NodeMail::Close(done);
+        let close = messages::NodeEvent::Close(done);
         process.ends.node.send(close).expect("the driver reads it");
         process.driver.turn(&mut pool);
         assert!(process.driver.is_closing());

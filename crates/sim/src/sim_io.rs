@@ -8,14 +8,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hstratum::driver::Desks;
-use hstratum::driver::io::{Certificate, Surroundings};
-use hstratum::messages::{Mailbox, NodeMail, SpoolMail, WorkMail};
+use hstratum::driver::Senders;
+use hstratum::driver::io::{Certificate, DriverIo};
+use hstratum::messages::{DriverInbox, NodeEvent, SpoolCommand, WorkerEvent};
 use hstratum::net::ReadResult;
 use hstratum::node::{Node, Offer};
-use hstratum::proxy::driver::Outside;
-use hstratum::store::keeper::StoreMail;
-use hstratum::workers::{PasswordMail, UsersMail};
+use hstratum::proxy::driver::ProxyIo;
+use hstratum::store::keeper::StoreCommand;
+use hstratum::workers::{PasswordCommand, UsersCommand};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
 use hstratum_core::units::{ConnId, Now};
 
@@ -83,7 +83,7 @@ impl Node for SimHost {
         self.say(|said| said.offers.push(offer));
     }
 
-    fn locate(&self, _: Vec<hstratum::node::Asked>) {
+    fn locate(&self, _: Vec<hstratum::node::BlockQuery>) {
         unreachable!("the ledger's thread asks, and that is the lab's");
     }
 
@@ -94,31 +94,31 @@ impl Node for SimHost {
 
 /// The simulator's ends of the driver's channels.
 pub(crate) struct DriverChannels {
-    pub(crate) node: Sender<NodeMail>,
-    pub(crate) work: Sender<WorkMail>,
-    pub(crate) store: Receiver<StoreMail>,
-    pub(crate) passwords: Receiver<PasswordMail>,
-    pub(crate) users: Receiver<UsersMail>,
-    pub(crate) spool: Receiver<SpoolMail>,
+    pub(crate) node: Sender<NodeEvent>,
+    pub(crate) work: Sender<WorkerEvent>,
+    pub(crate) store: Receiver<StoreCommand>,
+    pub(crate) passwords: Receiver<PasswordCommand>,
+    pub(crate) users: Receiver<UsersCommand>,
+    pub(crate) spool: Receiver<SpoolCommand>,
 }
 
 impl DriverChannels {
-    pub(crate) fn new() -> (Self, Mailbox, Desks) {
+    pub(crate) fn new() -> (Self, DriverInbox, Senders) {
         let (node, node_mail) = channel();
         let (work, work_mail) = channel();
-        let (store_desk, store) = channel();
-        let (passwords_desk, passwords) = channel();
-        let (users_desk, users) = channel();
-        let (spool_desk, spool) = channel();
-        let mailbox = Mailbox {
+        let (store_sender, store) = channel();
+        let (passwords_sender, passwords) = channel();
+        let (users_sender, users) = channel();
+        let (spool_sender, spool) = channel();
+        let inbox = DriverInbox {
             node: node_mail,
             work: work_mail,
         };
-        let desks = Desks {
-            store: store_desk,
-            passwords: passwords_desk,
-            users: users_desk,
-            spool: Some(spool_desk),
+        let senders = Senders {
+            store: store_sender,
+            passwords: passwords_sender,
+            users: users_sender,
+            spool: Some(spool_sender),
             relay: None,
             // Alarms are not simulated.
             alarms: channel().0,
@@ -132,7 +132,7 @@ impl DriverChannels {
             users,
             spool,
         };
-        (ends, mailbox, desks)
+        (ends, inbox, senders)
     }
 }
 
@@ -221,7 +221,7 @@ impl SimIo {
     }
 }
 
-impl Surroundings for SimIo {
+impl DriverIo for SimIo {
     fn now(&self) -> Now {
         self.now
     }
@@ -338,7 +338,7 @@ impl Surroundings for SimIo {
     fn use_certificate(&mut self, _: Certificate) {}
 }
 
-impl Outside for SimIo {
+impl ProxyIo for SimIo {
     fn dial(&mut self, address: SocketAddr, preface: &[u8]) -> io::Result<ConnId> {
         let conn = self.next_conn();
         self.dialed.insert(conn);

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use hstratum::messages::{Shown, WorkMail};
-use hstratum::store::keeper::{Keeper, Next, Outcome, StoreMail};
+use hstratum::messages::{EvidenceSource, WorkerEvent};
+use hstratum::store::keeper::{Keeper, NextWork, StoreOutcome, StoreCommand};
 use hstratum_core::event::LedgerState;
 use hstratum_core::units::{Hash, Height, Now};
 
@@ -23,7 +23,7 @@ const CLOSE_MS: u64 = 10_000;
 /// The ledger's thread.
 pub(crate) struct StoreThread {
     keeper: Keeper,
-    mail: VecDeque<StoreMail>,
+    mail: VecDeque<StoreCommand>,
     /// True while a commit is in progress.
     is_busy: bool,
     /// Number of the latest wake-up; earlier ones are ignored.
@@ -54,7 +54,7 @@ impl StoreThread {
 
 impl World {
     /// Sends a message to the ledger's thread.
-    pub(crate) fn post(&mut self, mail: StoreMail) {
+    pub(crate) fn post(&mut self, mail: StoreCommand) {
         let Some(process) = &mut self.process else {
             return;
         };
@@ -161,52 +161,52 @@ impl World {
         }
         let delay_ms = match next {
             _ if has_mail => 0,
-            Next::Now => 0,
-            Next::At(at_ms) => at_ms.saturating_sub(self.now_ms).max(1),
+            NextWork::Now => 0,
+            NextWork::At(at_ms) => at_ms.saturating_sub(self.now_ms).max(1),
         };
         self.wake_store(delay_ms);
     }
 
-    fn tell(&mut self, outcome: Outcome) {
+    fn tell(&mut self, outcome: StoreOutcome) {
         if let Some((level, text)) = outcome.line() {
             note!(self, "ledger    {level:?}: {text}");
         }
         match outcome {
-            Outcome::Durable(seq) => self.work_says(WorkMail::Durable(seq)),
-            Outcome::NotDurable(seq) => {
+            StoreOutcome::Durable(seq) => self.work_says(WorkerEvent::Durable(seq)),
+            StoreOutcome::NotDurable(seq) => {
                 note!(self, "ledger    gives up to {}", seq.0);
                 if let Some(process) = &mut self.process {
                     process.gave_up = true;
                 }
                 self.ledger_trouble_ms = Some(self.now_ms);
-                self.work_says(WorkMail::NotDurable(seq));
+                self.work_says(WorkerEvent::NotDurable(seq));
             }
-            Outcome::Failing(_) => {
+            StoreOutcome::Failing(_) => {
                 self.inject("ledger failing");
-                self.work_says(WorkMail::Ledger(LedgerState::Failing));
+                self.work_says(WorkerEvent::Ledger(LedgerState::Failing));
             }
-            Outcome::Recovered => {
+            StoreOutcome::Recovered => {
                 self.ledger_trouble_ms = Some(self.now_ms);
-                self.work_says(WorkMail::Ledger(LedgerState::Open));
+                self.work_says(WorkerEvent::Ledger(LedgerState::Open));
             }
-            Outcome::Answered(hash) => {
+            StoreOutcome::Answered(hash) => {
                 self.spool(SpoolTask::Remove(hash));
-                self.work_says(WorkMail::BlockAnswered(hash));
+                self.work_says(WorkerEvent::BlockAnswered(hash));
             }
-            Outcome::DumpOwed => self.wake_dumps(),
-            Outcome::Locate(asked) => self.ask_where(asked),
-            Outcome::AddressKept(asker, kept) => {
+            StoreOutcome::DumpOwed => self.wake_dumps(),
+            StoreOutcome::Locate(asked) => self.ask_where(asked),
+            StoreOutcome::AddressKept(asker, kept) => {
                 // A sender that has waited too long has dropped its end.
                 let _ = asker.send(kept);
             }
-            Outcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
-            Outcome::Moved(change) => self.check_judged(&change),
+            StoreOutcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
+            StoreOutcome::Moved(change) => self.check_judged(&change),
             // The first case below is an injected bug; only file ledgers occur here, no shared ones.
-            Outcome::Weighed(..) if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
-            Outcome::Weighed(view, knowledge) => {
-                self.work_says(WorkMail::Evidence(Shown::File, view, knowledge));
+            StoreOutcome::Weighed(..) if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
+            StoreOutcome::Weighed(view, knowledge) => {
+                self.work_says(WorkerEvent::Evidence(EvidenceSource::File, view, knowledge));
             }
-            Outcome::Stalled | Outcome::Free(_) | Outcome::Knows(_) | Outcome::Seen(_) => {}
+            StoreOutcome::Stalled | StoreOutcome::Free(_) | StoreOutcome::Knows(_) | StoreOutcome::Seen(_) => {}
         }
     }
 
@@ -301,7 +301,7 @@ impl World {
                 self.check_dump(hash, height, total);
                 self.disk.dumps.insert(hash, total);
             }
-            self.post(StoreMail::Dumped(hash, effort));
+            self.post(StoreCommand::Dumped(hash, effort));
         }
         if self
             .process
@@ -340,7 +340,7 @@ impl World {
         };
         process.driver.end(&mut pool);
         self.carry_out(Offers::First);
-        self.post(StoreMail::Stop);
+        self.post(StoreCommand::Stop);
         let closes_ms = self.now_ms + CLOSE_MS;
         if let Some(process) = &mut self.process {
             process.closes_ms = Some(closes_ms);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use hstratum::node::{Asked, Look};
+use hstratum::node::{BlockQuery, Look};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Password;
@@ -69,7 +69,7 @@ pub(crate) enum WorldEvent {
     /// The node sends its verdict.
     Judge(u32, BlockOffer, NodeFate),
     /// The node answers where blocks are.
-    Locate(u32, Vec<Asked>),
+    Locate(u32, Vec<BlockQuery>),
     /// A miner tries to connect.
     Connect(usize),
     /// Its attempt arrives at the server.

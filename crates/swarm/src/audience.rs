@@ -73,7 +73,7 @@ impl FromStr for AtOnce {
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum AudienceLine {
     Job,
     Authorized,
     NotAuthorized,
@@ -82,7 +82,7 @@ enum Line {
 
 /// One miner.
 #[derive(Clone, Copy, PartialEq)]
-enum Seat {
+enum AudienceSeat {
     Empty,
     /// Since when, and what has come.
     Opening(Instant, Came),
@@ -98,7 +98,7 @@ struct Came {
 }
 
 /// What became of the opening.
-pub(crate) struct Gathered {
+pub(crate) struct AudienceOpened {
     /// Until the last had work, or nobody was on the way any more.
     pub(crate) took: Duration,
     /// What the server used before, and what it had used at the end.
@@ -110,7 +110,7 @@ pub(crate) struct Gathered {
 /// See the module.
 pub(crate) struct Audience {
     links: Links,
-    seats: Vec<Seat>,
+    seats: Vec<AudienceSeat>,
     accounts: usize,
     /// The first seat that was not opened yet.
     next: usize,
@@ -132,7 +132,7 @@ impl Audience {
         let seats = args.connections as usize;
         Ok(Self {
             links: Links::to(&args.url, args.connections, args.sources)?,
-            seats: vec![Seat::Empty; seats],
+            seats: vec![AudienceSeat::Empty; seats],
             accounts: args.accounts as usize,
             next: 0,
             at_once: args.at_once.0,
@@ -162,7 +162,7 @@ impl Audience {
     }
 
     /// Opens all connections and waits until each has work.
-    pub(crate) fn gather(&mut self) -> anyhow::Result<Gathered> {
+    pub(crate) fn gather(&mut self) -> anyhow::Result<AudienceOpened> {
         let before = self.look_at_server()?;
         let own_before = Usage::own()?;
         let begun = Instant::now();
@@ -185,7 +185,7 @@ impl Audience {
             Some(before) => self.look_at_server()?.map(|after| (before, after)),
             None => None,
         };
-        Ok(Gathered {
+        Ok(AudienceOpened {
             took,
 
             usage,
@@ -218,7 +218,7 @@ impl Audience {
             }
             let seat = self.next;
             self.next += 1;
-            self.seats[seat] = Seat::Opening(Instant::now(), Came::default());
+            self.seats[seat] = AudienceSeat::Opening(Instant::now(), Came::default());
             self.opening += 1;
             match self.links.open(seat) {
                 Ok(()) => {
@@ -253,17 +253,17 @@ impl Audience {
         let outcome = self.links.exchange(seat, |line| {
             let line = look_at(line);
             match (line, &mut *state) {
-                (Line::Job, Seat::Listening) => reached(seat),
-                (Line::Job, Seat::Opening(_, came)) => came.job = true,
-                (Line::Authorized, Seat::Opening(_, came)) => came.authorized = true,
-                _ => is_refused |= line == Line::NotAuthorized,
+                (AudienceLine::Job, AudienceSeat::Listening) => reached(seat),
+                (AudienceLine::Job, AudienceSeat::Opening(_, came)) => came.job = true,
+                (AudienceLine::Authorized, AudienceSeat::Opening(_, came)) => came.authorized = true,
+                _ => is_refused |= line == AudienceLine::NotAuthorized,
             }
         });
-        if let Seat::Opening(since, came) = *state
+        if let AudienceSeat::Opening(since, came) = *state
             && came.authorized
             && came.job
         {
-            *state = Seat::Listening;
+            *state = AudienceSeat::Listening;
             self.opening -= 1;
             self.listening += 1;
             self.latencies.add(since.elapsed());
@@ -278,28 +278,28 @@ impl Audience {
     fn lose(&mut self, seat: usize, cause: String) {
         self.links.close(seat);
         match self.seats[seat] {
-            Seat::Opening(..) => self.opening -= 1,
-            Seat::Listening => self.listening -= 1,
-            Seat::Empty | Seat::Gone => return,
+            AudienceSeat::Opening(..) => self.opening -= 1,
+            AudienceSeat::Listening => self.listening -= 1,
+            AudienceSeat::Empty | AudienceSeat::Gone => return,
         }
-        self.seats[seat] = Seat::Gone;
+        self.seats[seat] = AudienceSeat::Gone;
         self.ends.add(cause);
     }
 }
 
 /// hstratum and its like begin a job with `{"id":null,"method":"mining.notify"`; the answer to a
 /// subscribe names that method elsewhere.
-fn look_at(line: &[u8]) -> Line {
+fn look_at(line: &[u8]) -> AudienceLine {
     let has = |part: &[u8], text: &[u8]| text.windows(part.len()).any(|window| window == part);
     let head = &line[..line.len().min(64)];
     if has(br#""method":"mining.notify""#, head) {
-        Line::Job
+        AudienceLine::Job
     } else if !has(br#""id":1,"#, head) {
-        Line::Other
+        AudienceLine::Other
     } else if has(br#""result":true"#, head) {
-        Line::Authorized
+        AudienceLine::Authorized
     } else {
-        Line::NotAuthorized
+        AudienceLine::NotAuthorized
     }
 }
 
@@ -311,13 +311,13 @@ mod tests {
     fn lines_are_told_apart_at_their_beginning() {
         let look = |text: &str| look_at(text.as_bytes());
         let job = r#"{"id":null,"method":"mining.notify","params":["1"]}"#;
-        assert_eq!(look(job), Line::Job);
+        assert_eq!(look(job), AudienceLine::Job);
         let subscribed =
             r#"{"id":0,"result":[[["mining.notify","0000002a"]],"0000002a",4],"error":null}"#;
-        assert_eq!(look(subscribed), Line::Other);
+        assert_eq!(look(subscribed), AudienceLine::Other);
         let authorized = r#"{"id":1,"result":true,"error":null}"#;
-        assert_eq!(look(authorized), Line::Authorized);
+        assert_eq!(look(authorized), AudienceLine::Authorized);
         let refused = r#"{"id":1,"result":null,"error":[24,"unauthorized",false]}"#;
-        assert_eq!(look(refused), Line::NotAuthorized);
+        assert_eq!(look(refused), AudienceLine::NotAuthorized);
     }
 }

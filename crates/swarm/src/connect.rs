@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::audience::{self, Audience, Gathered};
+use crate::audience::{self, Audience, AudienceOpened};
 use crate::process::Usage;
 
 /// Runs it, and prints the report.
@@ -21,13 +21,13 @@ pub(crate) fn run(args: &audience::Args) -> anyhow::Result<()> {
 }
 
 /// Connects everybody and holds them for as long as it is said.
-pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Arrival)> {
+pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, ConnectArrival)> {
     let mut audience = Audience::new(args)?;
     let gathered = audience.gather()?;
     audience.rest(Duration::from_secs(args.hold))?;
     let held = audience.look_at_server()?;
     let latencies = &audience.latencies;
-    let arrival = Arrival {
+    let arrival = ConnectArrival {
         connections: args.connections,
         ready: audience.listening(),
         latency: latencies.to_json(),
@@ -39,18 +39,18 @@ pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Arrival
 }
 
 /// What the coming has shown.
-pub(crate) struct Arrival {
+pub(crate) struct ConnectArrival {
     connections: u32,
     /// Miners with work after the rest.
     ready: usize,
     latency: Value,
     ends: Value,
-    gathered: Gathered,
+    gathered: AudienceOpened,
     /// The server after the rest.
     held: Option<Usage>,
 }
 
-impl Arrival {
+impl ConnectArrival {
     /// Everybody must be there, or nothing was measured.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let (ready, connections) = (self.ready, self.connections);

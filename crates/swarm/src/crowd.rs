@@ -9,7 +9,7 @@ use hstratum_core::wire::client::Failure;
 
 use crate::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
 use crate::links::Links;
-use crate::miner::{Answer, Miner, Sent};
+use crate::miner::{SubmitAnswer, SwarmMiner, SwarmShare};
 use crate::sums::Kinds;
 
 /// What becomes of a connection that is lost.
@@ -22,17 +22,17 @@ pub(crate) enum Lost {
 }
 
 /// What the mode is told, with the account that it concerns.
-pub(crate) enum Told {
+pub(crate) enum CrowdEvent {
     /// A share was answered.
-    Answered(Answer),
+    Answered(SubmitAnswer),
     /// A share will never be.
-    Unanswered(Sent),
+    Unanswered(SwarmShare),
     /// A connection that had work has ended, and all of its shares have been told of.
     Lost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seat {
+enum CrowdSeat {
     /// To be opened; its time is in `due`.
     Empty,
     /// Without work yet.
@@ -44,10 +44,10 @@ enum Seat {
 }
 
 /// See the module. A miner is named by its seat.
-pub(crate) struct Crowd {
+pub(crate) struct SwarmCrowd {
     links: Links,
-    pub(crate) miners: Vec<Miner>,
-    seats: Vec<Seat>,
+    pub(crate) miners: Vec<SwarmMiner>,
+    seats: Vec<CrowdSeat>,
     /// How often each seat's connection has ended before it had work, in a row.
     failures: Vec<u32>,
     lost: Lost,
@@ -62,13 +62,13 @@ pub(crate) struct Crowd {
     pub(crate) ends: Kinds,
 }
 
-impl Crowd {
+impl SwarmCrowd {
     /// Miners that have not connected yet.
-    pub(crate) fn new(links: Links, miners: Vec<Miner>, lost: Lost) -> Self {
+    pub(crate) fn new(links: Links, miners: Vec<SwarmMiner>, lost: Lost) -> Self {
         let now = Instant::now();
         Self {
             links,
-            seats: vec![Seat::Empty; miners.len()],
+            seats: vec![CrowdSeat::Empty; miners.len()],
             failures: vec![0; miners.len()],
             lost,
             due: (0..miners.len()).map(|seat| (now, seat)).collect(),
@@ -106,7 +106,7 @@ impl Crowd {
         &mut self,
         timeout: Duration,
         seats: &mut Vec<usize>,
-        mut tell: impl FnMut(usize, Told),
+        mut tell: impl FnMut(usize, CrowdEvent),
     ) -> anyhow::Result<()> {
         self.open_due(&mut tell);
         seats.append(&mut self.again);
@@ -127,9 +127,9 @@ impl Crowd {
     pub(crate) fn with<T>(
         &mut self,
         seat: usize,
-        write: impl FnOnce(&mut Miner, &mut Vec<u8>) -> T,
+        write: impl FnOnce(&mut SwarmMiner, &mut Vec<u8>) -> T,
     ) -> Option<T> {
-        if self.seats[seat] != Seat::Working {
+        if self.seats[seat] != CrowdSeat::Working {
             return None;
         }
         let out = self.links.out(seat)?;
@@ -153,14 +153,14 @@ impl Crowd {
         })
     }
 
-    fn open_due(&mut self, tell: &mut impl FnMut(usize, Told)) {
+    fn open_due(&mut self, tell: &mut impl FnMut(usize, CrowdEvent)) {
         let now = Instant::now();
         while self.opening < OPENING_MAX
             && let Some(&(at, seat)) = self.due.first()
             && at <= now
         {
             self.due.pop_first();
-            self.seats[seat] = Seat::Opening;
+            self.seats[seat] = CrowdSeat::Opening;
             self.opening += 1;
             let hello = self.miners[seat].connect();
             match self.links.open(seat) {
@@ -173,20 +173,20 @@ impl Crowd {
         }
     }
 
-    fn exchange(&mut self, seat: usize, tell: &mut impl FnMut(usize, Told)) {
+    fn exchange(&mut self, seat: usize, tell: &mut impl FnMut(usize, CrowdEvent)) {
         let miner = &mut self.miners[seat];
         let mut failed = None;
         let outcome = self
             .links
             .exchange(seat, |line| match miner.handle_line(line) {
-                Ok(Some(answer)) => tell(miner.account, Told::Answered(answer)),
+                Ok(Some(answer)) => tell(miner.account, CrowdEvent::Answered(answer)),
                 Ok(None) => {}
                 Err(failure) => {
                     failed.get_or_insert(failure);
                 }
             });
-        if self.seats[seat] == Seat::Opening && miner.work().is_some() {
-            self.seats[seat] = Seat::Working;
+        if self.seats[seat] == CrowdSeat::Opening && miner.work().is_some() {
+            self.seats[seat] = CrowdSeat::Working;
             self.failures[seat] = 0;
             self.opening -= 1;
             self.working += 1;
@@ -203,33 +203,33 @@ impl Crowd {
         }
     }
 
-    fn lose(&mut self, seat: usize, cause: String, lost: Lost, tell: &mut impl FnMut(usize, Told)) {
+    fn lose(&mut self, seat: usize, cause: String, lost: Lost, tell: &mut impl FnMut(usize, CrowdEvent)) {
         self.links.close(seat);
         self.ends.add(cause);
         let was = self.seats[seat];
         match was {
-            Seat::Opening => self.opening -= 1,
-            Seat::Working => {
+            CrowdSeat::Opening => self.opening -= 1,
+            CrowdSeat::Working => {
                 self.working -= 1;
                 self.losses += 1;
             }
-            Seat::Empty | Seat::Gone => return,
+            CrowdSeat::Empty | CrowdSeat::Gone => return,
         }
         let account = self.miners[seat].account;
         for sent in self.miners[seat].disconnect() {
-            tell(account, Told::Unanswered(sent));
+            tell(account, CrowdEvent::Unanswered(sent));
         }
-        if was == Seat::Working {
-            tell(account, Told::Lost);
+        if was == CrowdSeat::Working {
+            tell(account, CrowdEvent::Lost);
         }
         self.seats[seat] = match lost {
-            Lost::Forgotten => Seat::Gone,
+            Lost::Forgotten => CrowdSeat::Gone,
             Lost::Reopened => {
                 let wait = REOPEN_MIN * 2_u32.saturating_pow(self.failures[seat]);
                 self.failures[seat] = (self.failures[seat] + 1).min(16);
                 self.due
                     .insert((Instant::now() + wait.min(REOPEN_MAX), seat));
-                Seat::Empty
+                CrowdSeat::Empty
             }
         };
     }

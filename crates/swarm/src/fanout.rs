@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 /// What one job has shown; times are from the trigger.
-struct Round {
+struct FanoutRound {
     first: Duration,
     last: Duration,
     /// What the server used.
@@ -76,7 +76,7 @@ struct Fanout {
     heard: Vec<u32>,
     /// From the trigger to each miner.
     latencies: Latencies,
-    rounds: Vec<Round>,
+    rounds: Vec<FanoutRound>,
 }
 
 impl Fanout {
@@ -85,7 +85,7 @@ impl Fanout {
         number: u32,
         audience: &mut Audience,
         trigger: &Trigger,
-    ) -> anyhow::Result<Round> {
+    ) -> anyhow::Result<FanoutRound> {
         audience.rest(FANOUT_REST)?;
         let before = audience.look_at_server()?;
         let (begun, pulled) = trigger.pull()?;
@@ -118,7 +118,7 @@ impl Fanout {
             audience.listen(left, |_| again += 1)?;
         }
         let after = audience.look_at_server()?;
-        Ok(Round {
+        Ok(FanoutRound {
             first: first.unwrap_or_default(),
             last,
             usage: after
@@ -169,7 +169,7 @@ impl Fanout {
     }
 }
 
-impl Round {
+impl FanoutRound {
     fn spread(&self) -> Duration {
         self.last.saturating_sub(self.first)
     }

@@ -112,7 +112,7 @@ impl Abuse {
 }
 
 /// One kind, and what came of it.
-struct Kind {
+struct HostileKind {
     abuse: Abuse,
     flood: Vec<u8>,
     opened: u64,
@@ -123,17 +123,17 @@ struct Kind {
 }
 
 #[derive(Clone, Copy)]
-enum Seat {
+enum HostileSeat {
     /// May be opened from then on.
     Free(Instant),
     /// Open; whether it has been heard of, and when it may send the next byte.
     Open(bool, Instant),
 }
 
-struct Crowd {
+struct HostileCrowd {
     links: Links,
-    seats: Vec<Seat>,
-    kinds: Vec<Kind>,
+    seats: Vec<HostileSeat>,
+    kinds: Vec<HostileKind>,
 }
 
 /// Runs it, and prints the report.
@@ -147,7 +147,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     );
     let look = || args.pid.map(Usage::of).transpose();
     let stop = stop_on_signals()?;
-    let mut crowd = Crowd::new(args)?;
+    let mut crowd = HostileCrowd::new(args)?;
     let before = look()?;
     let end = Instant::now() + Duration::from_secs(args.seconds);
     let mut ready = Vec::new();
@@ -162,7 +162,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Crowd {
+impl HostileCrowd {
     fn new(args: &Args) -> anyhow::Result<Self> {
         let all = Abuse::value_variants();
         let abuses = if args.abuse.is_empty() {
@@ -170,7 +170,7 @@ impl Crowd {
         } else {
             &args.abuse
         };
-        let kind = |&abuse: &Abuse| Kind {
+        let kind = |&abuse: &Abuse| HostileKind {
             abuse,
             flood: abuse.flood(),
             opened: 0,
@@ -180,7 +180,7 @@ impl Crowd {
         };
         Ok(Self {
             links: Links::to(&args.url, args.connections, args.sources)?,
-            seats: vec![Seat::Free(Instant::now()); args.connections as usize],
+            seats: vec![HostileSeat::Free(Instant::now()); args.connections as usize],
             kinds: abuses.iter().map(kind).collect(),
         })
     }
@@ -200,25 +200,25 @@ impl Crowd {
     fn open_some(&mut self) {
         let now = Instant::now();
         let kinds = self.kinds.len();
-        let free = |seat: &Seat| matches!(seat, Seat::Free(from) if *from <= now);
+        let free = |seat: &HostileSeat| matches!(seat, HostileSeat::Free(from) if *from <= now);
         let seats = self.seats.iter_mut().enumerate();
         for (number, seat) in seats.filter(|(_, seat)| free(seat)).take(OPENED_PER_TURN) {
             let kind = &mut self.kinds[number % kinds];
             match self.links.open(number) {
                 Ok(()) => {
                     kind.opened += 1;
-                    *seat = Seat::Open(false, now);
+                    *seat = HostileSeat::Open(false, now);
                 }
                 Err(error) => {
                     kind.ends.add(error.to_string());
-                    *seat = Seat::Free(now + REOPEN_MIN);
+                    *seat = HostileSeat::Free(now + REOPEN_MIN);
                 }
             }
         }
     }
 
     fn hear(&mut self, seat: usize) {
-        let Seat::Open(was_heard, due) = self.seats[seat] else {
+        let HostileSeat::Open(was_heard, due) = self.seats[seat] else {
             return;
         };
         let kinds = self.kinds.len();
@@ -227,7 +227,7 @@ impl Crowd {
         if was_heard && kind.abuse == Abuse::Deaf {
             return;
         }
-        self.seats[seat] = Seat::Open(true, due);
+        self.seats[seat] = HostileSeat::Open(true, due);
         let lines = &mut kind.lines;
         if let Err(error) = self.links.exchange(seat, |_| *lines += 1) {
             self.end(seat, error.to_string());
@@ -235,7 +235,7 @@ impl Crowd {
     }
 
     fn speak(&mut self, seat: usize) {
-        let Seat::Open(true, due) = self.seats[seat] else {
+        let HostileSeat::Open(true, due) = self.seats[seat] else {
             return;
         };
         let now = Instant::now();
@@ -249,11 +249,11 @@ impl Crowd {
         }
         if kind.abuse == Abuse::Trickle && now >= due {
             out.push(b'{');
-            self.seats[seat] = Seat::Open(true, now + TRICKLE);
+            self.seats[seat] = HostileSeat::Open(true, now + TRICKLE);
         } else {
             out.extend_from_slice(&kind.flood);
             if kind.abuse == Abuse::Idle {
-                self.seats[seat] = Seat::Open(true, now + IDLE);
+                self.seats[seat] = HostileSeat::Open(true, now + IDLE);
             }
         }
         kind.sent += u64::from(!out.is_empty());
@@ -269,12 +269,12 @@ impl Crowd {
         let kinds = self.kinds.len();
         self.kinds[seat % kinds].ends.add(cause);
         self.links.close(seat);
-        self.seats[seat] = Seat::Free(Instant::now() + REOPEN_MIN);
+        self.seats[seat] = HostileSeat::Free(Instant::now() + REOPEN_MIN);
     }
 
     fn report(&self, used: Option<(Usage, Usage)>, is_json: bool) -> String {
         let mut text = String::new();
-        for line in self.kinds.iter().map(Kind::to_json).chain(used.map(server)) {
+        for line in self.kinds.iter().map(HostileKind::to_json).chain(used.map(server)) {
             if is_json {
                 text += &format!("{line}\n");
             } else {
@@ -285,7 +285,7 @@ impl Crowd {
     }
 }
 
-impl Kind {
+impl HostileKind {
     fn to_json(&self) -> Value {
         json!({
             "kind": "abuse",

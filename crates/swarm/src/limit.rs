@@ -32,7 +32,7 @@ const TRIGGER: Token = Token(usize::MAX - 2);
 /// A job as long as a real one: ids, six hashes, version, bits, time, in JSON.
 const NOTIFY_BYTES: usize = 900;
 
-struct Conn {
+struct LimitConn {
     socket: TcpStream,
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
@@ -46,7 +46,7 @@ struct Limit {
     poll: Poll,
     miners: TcpListener,
     trigger: TcpListener,
-    conns: Slab<Conn>,
+    conns: Slab<LimitConn>,
     hasher: HeaderHasher,
     nonce: u32,
     notify: Vec<u8>,
@@ -123,7 +123,7 @@ impl Limit {
                 .register(self.poll.registry(), token, interest)
                 .is_ok()
             {
-                entry.insert(Conn {
+                entry.insert(LimitConn {
                     socket,
                     partial: Vec::new(),
                     unsent: Vec::new(),
@@ -211,7 +211,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-impl Conn {
+impl LimitConn {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.unsent.is_empty() {
             let sent = write_some(&mut self.socket, bytes)?;

@@ -28,11 +28,11 @@ pub(crate) struct Links {
     server: SocketAddr,
     /// How many addresses connections come from, in turn; 0 leaves it to the system.
     sources: u32,
-    links: Vec<Option<Link>>,
+    links: Vec<Option<SwarmLink>>,
     scratch: Vec<u8>,
 }
 
-struct Link {
+struct SwarmLink {
     stream: TcpStream,
     is_connected: bool,
     /// The server sends no more than what is there: read it all.
@@ -96,7 +96,7 @@ impl Links {
         self.poll
             .registry()
             .register(&mut stream, Token(seat), both)?;
-        self.links[seat] = Some(Link {
+        self.links[seat] = Some(SwarmLink {
             stream,
             is_connected: false,
             is_ending: false,
@@ -153,7 +153,7 @@ impl Links {
 /// `connect` says so when it is not done yet.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-impl Link {
+impl SwarmLink {
     fn flush(&mut self) -> io::Result<()> {
         if !self.is_connected {
             return Ok(());

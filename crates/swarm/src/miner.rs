@@ -19,7 +19,7 @@ const FIRST_ID: u64 = 10_000_000;
 
 /// A share on its way.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sent {
+pub(crate) struct SwarmShare {
     id: u64,
     /// When it was, or should have been, sent.
     pub(crate) at: Instant,
@@ -31,16 +31,16 @@ pub(crate) struct Sent {
 
 /// An answer to a submit.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) sent: Sent,
+pub(crate) struct SubmitAnswer {
+    pub(crate) sent: SwarmShare,
     pub(crate) verdict: Result<(), Refusal>,
     /// Whether it came in its turn.
-    pub(crate) order: Order,
+    pub(crate) order: ReplyOrder,
 }
 
 /// Whether a reply came in the order of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum ReplyOrder {
     /// It did.
     InTurn,
     /// Another should have come first.
@@ -49,7 +49,7 @@ pub(crate) enum Order {
 
 /// What to do with hashes that are blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blocks {
+pub(crate) enum BlockHashes {
     /// Look for another: on regtest every second hash is one.
     Skip,
     /// Submit them as any share.
@@ -77,7 +77,7 @@ pub(crate) enum Tried {
 }
 
 /// See the module.
-pub(crate) struct Miner {
+pub(crate) struct SwarmMiner {
     client: Client,
     user: String,
     /// Which account's its shares are.
@@ -89,12 +89,12 @@ pub(crate) struct Miner {
     extra_nonce2: u32,
     nonce: u32,
     next_id: u64,
-    outstanding: VecDeque<Sent>,
+    outstanding: VecDeque<SwarmShare>,
     /// Shares of the current work that were found before they are submitted.
     ahead: VecDeque<Attempt>,
 }
 
-impl Miner {
+impl SwarmMiner {
     pub(crate) fn new(user: &str, password: &str, account: usize) -> Self {
         Self {
             client: Client::new(user, password),
@@ -117,7 +117,7 @@ impl Miner {
     }
 
     /// The connection is gone: the shares that nobody answered.
-    pub(crate) fn disconnect(&mut self) -> impl Iterator<Item = Sent> + '_ {
+    pub(crate) fn disconnect(&mut self) -> impl Iterator<Item = SwarmShare> + '_ {
         self.forget_work();
         self.outstanding.drain(..)
     }
@@ -128,7 +128,7 @@ impl Miner {
     }
 
     /// The shares that wait for an answer.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Sent> {
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &SwarmShare> {
         self.outstanding.iter()
     }
 
@@ -142,7 +142,7 @@ impl Miner {
     /// # Errors
     ///
     /// When the connection is of no more use.
-    pub(crate) fn handle_line(&mut self, line: &[u8]) -> Result<Option<Answer>, Failure> {
+    pub(crate) fn handle_line(&mut self, line: &[u8]) -> Result<Option<SubmitAnswer>, Failure> {
         if let Some((id, verdict)) = parse_answer(line) {
             return Ok(self.answered(id, verdict));
         }
@@ -184,7 +184,7 @@ impl Miner {
     pub(crate) fn submit(
         &mut self,
         hashing: Hashing,
-        blocks: Blocks,
+        blocks: BlockHashes,
         at: Instant,
         out: &mut Vec<u8>,
     ) -> Tried {
@@ -202,7 +202,7 @@ impl Miner {
         let id = self.next_id;
         self.next_id += 1;
         self.write(id, &attempt, out);
-        self.outstanding.push_back(Sent {
+        self.outstanding.push_back(SwarmShare {
             id,
             at,
             difficulty: work.difficulty,
@@ -215,15 +215,15 @@ impl Miner {
         &mut self,
         work: &Work,
         hashes: u32,
-        blocks: Blocks,
+        blocks: BlockHashes,
     ) -> Option<(Attempt, Option<Hash>)> {
         for _ in 0..hashes {
             let attempt = self.next_attempt(work);
             let hash = work.hash(&attempt);
             let block = work.is_block(&hash);
             match (block, blocks) {
-                (true, Blocks::Take) => return Some((attempt, Some(hash))),
-                (true, Blocks::Skip) => {}
+                (true, BlockHashes::Take) => return Some((attempt, Some(hash))),
+                (true, BlockHashes::Skip) => {}
                 (false, _) if work.is_share(&hash) => return Some((attempt, None)),
                 (false, _) => {}
             }
@@ -257,15 +257,15 @@ impl Miner {
     }
 
     /// `None` if nothing of that id is waited for.
-    fn answered(&mut self, id: u64, verdict: Result<(), Refusal>) -> Option<Answer> {
+    fn answered(&mut self, id: u64, verdict: Result<(), Refusal>) -> Option<SubmitAnswer> {
         let place = self.outstanding.iter().position(|sent| sent.id == id)?;
         let order = if place == 0 {
-            Order::InTurn
+            ReplyOrder::InTurn
         } else {
-            Order::Astray
+            ReplyOrder::Astray
         };
         let sent = self.outstanding.remove(place)?;
-        Some(Answer {
+        Some(SubmitAnswer {
             sent,
             verdict,
             order,
@@ -304,8 +304,8 @@ mod tests {
         NOTIFY,
     ];
 
-    fn logged_in() -> Miner {
-        let mut miner = Miner::new("alice.\"1\"", "x", 3);
+    fn logged_in() -> SwarmMiner {
+        let mut miner = SwarmMiner::new("alice.\"1\"", "x", 3);
         assert_eq!(miner.connect().lines().count(), 2);
         for line in LOGIN {
             assert_eq!(miner.handle_line(line.as_bytes()), Ok(None));
@@ -313,7 +313,7 @@ mod tests {
         miner
     }
 
-    fn submit(miner: &mut Miner, blocks: Blocks) -> (Tried, Value) {
+    fn submit(miner: &mut SwarmMiner, blocks: BlockHashes) -> (Tried, Value) {
         let mut line = Vec::new();
         let tried = miner.submit(Hashing::AtMost(64), blocks, Instant::now(), &mut line);
         assert_eq!(line.pop(), Some(b'\n'));
@@ -325,8 +325,8 @@ mod tests {
         let mut miner = logged_in();
         let mut blocks = 0;
         for _ in 0..50 {
-            assert_eq!(submit(&mut miner, Blocks::Skip).0, Tried::Sent(None));
-            let (tried, line) = submit(&mut miner, Blocks::Take);
+            assert_eq!(submit(&mut miner, BlockHashes::Skip).0, Tried::Sent(None));
+            let (tried, line) = submit(&mut miner, BlockHashes::Take);
             assert_eq!(line["params"][0], "alice.\"1\"");
             assert_eq!(line["params"][1], "job\"1");
             blocks += i32::from(matches!(tried, Tried::Sent(Some(_))));
@@ -344,14 +344,14 @@ mod tests {
         let nonces: Vec<u32> = miner.ahead.iter().map(|attempt| attempt.nonce).collect();
         assert_eq!(nonces.len(), 3);
         for nonce in &nonces[..2] {
-            let (tried, line) = submit(&mut miner, Blocks::Skip);
+            let (tried, line) = submit(&mut miner, BlockHashes::Skip);
             assert_eq!(tried, Tried::Sent(None));
             assert_eq!(line["params"][4], format!("{nonce:08x}"));
         }
         let next = NOTIFY.replace(r#"job\"1"#, "next");
         assert_eq!(miner.handle_line(next.as_bytes()), Ok(None));
         assert!(miner.ahead.is_empty());
-        let (_, line) = submit(&mut miner, Blocks::Skip);
+        let (_, line) = submit(&mut miner, BlockHashes::Skip);
         assert_ne!(line["params"][4], format!("{:08x}", nonces[2]));
     }
 
@@ -361,10 +361,10 @@ mod tests {
         let mut nonces = Vec::new();
         for _ in 0..3 {
             for _ in 0..10 {
-                nonces.push(submit(&mut miner, Blocks::Skip).1["params"][4].to_string());
+                nonces.push(submit(&mut miner, BlockHashes::Skip).1["params"][4].to_string());
             }
             assert_eq!(miner.disconnect().count(), 10);
-            miner = Miner {
+            miner = SwarmMiner {
                 client: logged_in().client,
                 ..miner
             };
@@ -381,7 +381,7 @@ mod tests {
         let mut miner = logged_in();
         let ids: Vec<u64> = (0..3)
             .map(|_| {
-                submit(&mut miner, Blocks::Skip).1["id"]
+                submit(&mut miner, BlockHashes::Skip).1["id"]
                     .as_u64()
                     .expect("an id")
             })
@@ -389,7 +389,7 @@ mod tests {
         let mut answer = |line: String| miner.handle_line(line.as_bytes()).expect("a line");
         let yes = answer(format!(r#"{{"id":{},"result":true,"error":null}}"#, ids[0]));
         let yes = yes.expect("an answer");
-        assert_eq!((yes.verdict, yes.order), (Ok(()), Order::InTurn));
+        assert_eq!((yes.verdict, yes.order), (Ok(()), ReplyOrder::InTurn));
         assert_eq!(yes.sent.difficulty.get(), 2.3e-10);
         let no = format!(
             r#"{{"id":{},"result":null,"error":[21,"late",false]}}"#,
@@ -402,7 +402,7 @@ mod tests {
         };
         assert_eq!(
             (refused.verdict, refused.order),
-            (Err(refusal), Order::Astray)
+            (Err(refusal), ReplyOrder::Astray)
         );
         assert_eq!(answer(no), None);
         let odd = answer(format!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A rate that begins at some time and never waits for the server.
-pub(crate) struct Pace {
+pub(crate) struct SharePace {
     begun: Instant,
     /// Shares a second.
     rate: u32,
@@ -13,7 +13,7 @@ pub(crate) struct Pace {
     turn: usize,
 }
 
-impl Pace {
+impl SharePace {
     pub(crate) fn new(begun: Instant, rate: u32) -> Self {
         Self {
             begun,
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn shares_are_due_evenly_and_late_ones_keep_their_time() {
         let begun = Instant::now();
-        let mut pace = Pace::new(begun, 4);
+        let mut pace = SharePace::new(begun, 4);
         let later = begun + Duration::from_millis(600);
         assert_eq!(pace.due(later), Some(begun));
         pace.advance();
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_nobody_could_send_is_skipped_and_counted() {
         let begun = Instant::now();
-        let mut pace = Pace::new(begun, 1_000);
+        let mut pace = SharePace::new(begun, 1_000);
         let later = begun + Duration::from_secs(3);
         pace.skip(later);
         assert_eq!(pace.skipped(), 3_000);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::limits::{LATENCY_MAX, ROWS_MAX};
 use crate::process::Usage;
-use crate::sums::{Kinds, Sums};
+use crate::sums::{Kinds, AccountShares};
 
 /// How long replies took.
 pub(crate) struct Latencies {
@@ -48,7 +48,7 @@ impl Latencies {
 }
 
 /// What a run has shown.
-pub(crate) struct Report<'a> {
+pub(crate) struct SwarmReport<'a> {
     pub(crate) connections: usize,
     /// Miners that had work when submitting began, and how long that took.
     pub(crate) ready: usize,
@@ -69,12 +69,12 @@ pub(crate) struct Report<'a> {
     pub(crate) losses: u64,
     pub(crate) ends: &'a Kinds,
     /// Names and sums.
-    pub(crate) accounts: &'a [(String, Sums)],
+    pub(crate) accounts: &'a [(String, AccountShares)],
 }
 
-impl Report<'_> {
-    fn total(&self) -> Sums {
-        let mut total = Sums::default();
+impl SwarmReport<'_> {
+    fn total(&self) -> AccountShares {
+        let mut total = AccountShares::default();
         for (_, sums) in self.accounts {
             total.add_all(sums);
         }

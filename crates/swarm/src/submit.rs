@@ -15,19 +15,19 @@ use anyhow::{anyhow, ensure};
 use serde_json::json;
 use hstratum::stratum_url::StratumUrl;
 
-use crate::crowd::{Crowd, Lost};
+use crate::crowd::{SwarmCrowd, Lost};
 use crate::journal::Journal;
 use crate::limits::{
     AHEAD_MAX, CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX,
     PACED_PER_TURN, PROGRESS, SPINNING,
 };
 use crate::links::Links;
-use crate::miner::{Blocks, Hashing, Miner, Tried};
-use crate::pace::Pace;
+use crate::miner::{BlockHashes, Hashing, SwarmMiner, Tried};
+use crate::pace::SharePace;
 use crate::process::Usage;
-use crate::report::Report;
+use crate::report::SwarmReport;
 use crate::stop_on_signals;
-use crate::tally::Tally;
+use crate::tally::ShareTally;
 
 /// What `hstratum-swarm submit` takes.
 #[derive(clap::Args)]
@@ -119,13 +119,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // A server that was killed is not there to be looked at.
     let usage = before.and_then(|before| Some((before, swarm.look_at_server().ok()??)));
     swarm.drain()?;
-    let report = Report {
+    let report = SwarmReport {
         connections: swarm.crowd.miners.len(),
         ready,
         gathering,
         submitting,
         acknowledged,
-        skipped: swarm.pace.as_ref().map_or(0, Pace::skipped),
+        skipped: swarm.pace.as_ref().map_or(0, SharePace::skipped),
         out_of_order: swarm.tally.out_of_order,
         latencies: &swarm.tally.latencies,
         usage: usage.map(|(before, after)| after.since(&before)),
@@ -151,7 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Whether miners submit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SubmitPhase {
     Submitting,
     Resting,
 }
@@ -159,12 +159,12 @@ enum Phase {
 struct Swarm<'a> {
     args: &'a Args,
     stop: Arc<AtomicBool>,
-    crowd: Crowd,
-    tally: Tally,
+    crowd: SwarmCrowd,
+    tally: ShareTally,
     journal: Journal,
     hashing: Hashing,
     /// Of a given rate.
-    pace: Option<Pace>,
+    pace: Option<SharePace>,
     /// When the next block may be submitted, if ever.
     next_block: Option<Instant>,
     /// Miners that have not found their next share yet.
@@ -185,7 +185,7 @@ impl<'a> Swarm<'a> {
         let miners = (0..seats).map(|seat| {
             let account = seat % accounts;
             let user = format!("{}.w{}", names[account], seat + 1);
-            Miner::new(&user, &args.password, account)
+            SwarmMiner::new(&user, &args.password, account)
         });
         let lost = if args.reconnect {
             Lost::Reopened
@@ -195,8 +195,8 @@ impl<'a> Swarm<'a> {
         let now = Instant::now();
         Ok(Self {
             stop,
-            crowd: Crowd::new(links, miners.collect(), lost),
-            tally: Tally::new(names),
+            crowd: SwarmCrowd::new(links, miners.collect(), lost),
+            tally: ShareTally::new(names),
             journal: Journal::open(args.journal.as_deref())?,
             hashing: if args.no_hash {
                 Hashing::Nothing
@@ -216,7 +216,7 @@ impl<'a> Swarm<'a> {
     fn gather(&mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         while !self.crowd.is_gathered() && begun.elapsed() < GATHERING && !self.is_stopped() {
-            self.turn(Phase::Resting)?;
+            self.turn(SubmitPhase::Resting)?;
         }
         if self.crowd.working() == 0 && !self.is_stopped() {
             let server = &self.args.url;
@@ -233,7 +233,7 @@ impl<'a> Swarm<'a> {
         if self.hashing != Hashing::Nothing {
             return Ok(());
         }
-        let mut works = self.crowd.miners.iter().filter_map(Miner::work);
+        let mut works = self.crowd.miners.iter().filter_map(SwarmMiner::work);
         ensure!(
             works.all(|work| work.takes_every_hash() && work.block_difficulty().get() >= 1.0),
             "failed to do without hashing: not every hash is a share, or blocks are too easy"
@@ -256,14 +256,14 @@ impl<'a> Swarm<'a> {
     fn submit(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         let seconds = self.args.seconds.map(Duration::from_secs);
-        self.pace = self.args.rate.map(|rate| Pace::new(begun, rate));
+        self.pace = self.args.rate.map(|rate| SharePace::new(begun, rate));
         self.hashing_on = (0..self.crowd.miners.len()).collect();
         while !self.is_stopped()
             && !self.crowd.is_over()
             && !self.is_enough()
             && seconds.is_none_or(|seconds| begun.elapsed() < seconds)
         {
-            self.turn(Phase::Submitting)?;
+            self.turn(SubmitPhase::Submitting)?;
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl<'a> Swarm<'a> {
     fn drain(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while self.tally.outstanding() > 0 && begun.elapsed() < DRAINING {
-            self.turn(Phase::Resting)?;
+            self.turn(SubmitPhase::Resting)?;
         }
         for miner in &mut self.crowd.miners {
             let account = miner.account;
@@ -284,7 +284,7 @@ impl<'a> Swarm<'a> {
         self.write_progress()
     }
 
-    fn turn(&mut self, phase: Phase) -> anyhow::Result<()> {
+    fn turn(&mut self, phase: SubmitPhase) -> anyhow::Result<()> {
         let mut seats = Vec::new();
         let wait = self.wait(phase);
         if wait.is_zero() {
@@ -295,7 +295,7 @@ impl<'a> Swarm<'a> {
             self.tally.take(account, told);
         })?;
         self.tally.write_answers(&mut self.journal)?;
-        if phase == Phase::Submitting {
+        if phase == SubmitPhase::Submitting {
             if self.args.rate.is_some() {
                 self.submit_due()?;
             } else {
@@ -315,11 +315,11 @@ impl<'a> Swarm<'a> {
     }
 
     /// How long nothing has to be done unless something comes.
-    fn wait(&self, phase: Phase) -> Duration {
+    fn wait(&self, phase: SubmitPhase) -> Duration {
         let now = Instant::now();
         let wait = self.next_progress.saturating_duration_since(now);
         match &self.pace {
-            _ if phase == Phase::Resting => wait,
+            _ if phase == SubmitPhase::Resting => wait,
             _ if !self.hashing_on.is_empty() => Duration::ZERO,
             Some(pace) if !self.is_full => match pace.until_due(now) {
                 soon if soon < SPINNING => Duration::ZERO,
@@ -394,8 +394,8 @@ impl<'a> Swarm<'a> {
 
     fn submit_one(&mut self, seat: usize, at: Instant) -> anyhow::Result<Tried> {
         let blocks = match self.next_block {
-            Some(next) if next <= at => Blocks::Take,
-            _ => Blocks::Skip,
+            Some(next) if next <= at => BlockHashes::Take,
+            _ => BlockHashes::Skip,
         };
         let hashing = self.hashing;
         let tried = self.crowd.with(seat, |miner, out| {
@@ -424,7 +424,7 @@ impl<'a> Swarm<'a> {
         let mut progress = self.tally.progress();
         progress["open"] = json!(self.crowd.open());
         progress["working"] = json!(self.crowd.working());
-        let unanswered = self.crowd.miners.iter().flat_map(Miner::unanswered);
+        let unanswered = self.crowd.miners.iter().flat_map(SwarmMiner::unanswered);
         let oldest = unanswered.map(|sent| sent.at).min();
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
         progress["oldest_ms"] = json!(age.as_millis() as u64);

@@ -13,12 +13,12 @@ use crate::limits::KINDS_MAX;
 
 /// Shares by the difficulty they are credited with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Work {
+pub(crate) struct CreditedWork {
     /// By the bits of the difficulty: those of positive numbers are in their order.
     counts: BTreeMap<u64, u64>,
 }
 
-impl Work {
+impl CreditedWork {
     pub(crate) fn add(&mut self, difficulty: Difficulty) {
         *self.counts.entry(difficulty.get().to_bits()).or_default() += 1;
     }
@@ -53,18 +53,18 @@ impl Work {
 
 /// What became of an account's shares.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sums {
+pub(crate) struct AccountShares {
     /// All shares sent.
     pub(crate) submitted: u64,
     /// Shares that the server said yes to.
-    pub(crate) acknowledged: Work,
+    pub(crate) acknowledged: CreditedWork,
     /// Shares that the server said no to, by code.
     pub(crate) refused: BTreeMap<i64, u64>,
     /// Shares whose connection, or the run, ended before the answer came: nobody knows.
-    pub(crate) unanswered: Work,
+    pub(crate) unanswered: CreditedWork,
 }
 
-impl Sums {
+impl AccountShares {
     /// Shares that the server said no to.
     pub(crate) fn refusals(&self) -> u64 {
         self.refused.values().sum()
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn work_is_kept_apart_by_difficulty_and_adds_up() {
         let difficulty = |value| Difficulty::new(value).expect("above zero");
-        let mut work = Work::default();
+        let mut work = CreditedWork::default();
         for value in [0.5, 8.0, 0.5, 2.3e-10] {
             work.add(difficulty(value));
         }

@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::crowd::Told;
+use crate::crowd::CrowdEvent;
 use crate::journal::Journal;
-use crate::miner::{Answer, Miner, Order, Sent};
+use crate::miner::{SubmitAnswer, SwarmMiner, ReplyOrder, SwarmShare};
 use crate::report::Latencies;
-use crate::sums::{Kinds, Sums, Work};
+use crate::sums::{Kinds, AccountShares, CreditedWork};
 
 /// See the module.
-pub(crate) struct Tally {
+pub(crate) struct ShareTally {
     /// Names and sums.
-    pub(crate) accounts: Vec<(String, Sums)>,
+    pub(crate) accounts: Vec<(String, AccountShares)>,
     /// Accounts that lost a connection since the journal was told of them.
     changed: Vec<bool>,
     /// Answers to blocks that the journal has not been told of.
@@ -29,9 +29,9 @@ pub(crate) struct Tally {
     pub(crate) refusals: Kinds,
 }
 
-impl Tally {
+impl ShareTally {
     pub(crate) fn new(names: Vec<String>) -> Self {
-        let accounts = names.into_iter().map(|name| (name, Sums::default()));
+        let accounts = names.into_iter().map(|name| (name, AccountShares::default()));
         let accounts: Vec<_> = accounts.collect();
         Self {
             changed: vec![false; accounts.len()],
@@ -67,26 +67,26 @@ impl Tally {
     }
 
     /// Counts what the crowd tells.
-    pub(crate) fn take(&mut self, account: usize, told: Told) {
+    pub(crate) fn take(&mut self, account: usize, told: CrowdEvent) {
         match told {
-            Told::Answered(answer) => self.answer(account, answer),
-            Told::Unanswered(sent) => self.give_up(account, &sent),
-            Told::Lost => self.changed[account] = true,
+            CrowdEvent::Answered(answer) => self.answer(account, answer),
+            CrowdEvent::Unanswered(sent) => self.give_up(account, &sent),
+            CrowdEvent::Lost => self.changed[account] = true,
         }
     }
 
     /// A share will not be answered any more.
-    pub(crate) fn give_up(&mut self, account: usize, sent: &Sent) {
+    pub(crate) fn give_up(&mut self, account: usize, sent: &SwarmShare) {
         self.unanswered += 1;
         self.accounts[account].1.unanswered.add(sent.difficulty);
     }
 
-    fn answer(&mut self, account: usize, answer: Answer) {
+    fn answer(&mut self, account: usize, answer: SubmitAnswer) {
         let sums = &mut self.accounts[account].1;
         let sent = answer.sent;
         self.latencies
             .add(Instant::now().saturating_duration_since(sent.at));
-        self.out_of_order += u64::from(answer.order == Order::Astray);
+        self.out_of_order += u64::from(answer.order == ReplyOrder::Astray);
         if let Some(hash) = sent.block {
             let refused = answer.verdict.as_ref().err().map(ToString::to_string);
             self.answers
@@ -116,13 +116,13 @@ impl Tally {
     /// Tells the journal of accounts that lost a connection.
     pub(crate) fn write_changed(
         &mut self,
-        miners: &[Miner],
+        miners: &[SwarmMiner],
         journal: &mut Journal,
     ) -> anyhow::Result<()> {
         if !self.changed.contains(&true) || !journal.is_kept() {
             return Ok(());
         }
-        let mut outstanding = vec![Work::default(); self.accounts.len()];
+        let mut outstanding = vec![CreditedWork::default(); self.accounts.len()];
         for miner in miners {
             for sent in miner.unanswered() {
                 outstanding[miner.account].add(sent.difficulty);
@@ -137,11 +137,11 @@ impl Tally {
 
     /// Tells the journal of all accounts, at the end.
     pub(crate) fn write_all(&self, journal: &mut Journal) -> anyhow::Result<()> {
-        let lines = (0..self.accounts.len()).map(|account| self.line(account, &Work::default()));
+        let lines = (0..self.accounts.len()).map(|account| self.line(account, &CreditedWork::default()));
         journal.write("account", lines)
     }
 
-    fn line(&self, account: usize, outstanding: &Work) -> Value {
+    fn line(&self, account: usize, outstanding: &CreditedWork) -> Value {
         let (name, sums) = &self.accounts[account];
         let mut line = sums.to_json();
         line["account"] = json!(name);

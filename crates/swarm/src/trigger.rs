@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use hstratum::payout::hsd::{Node, Patience, Secret, Url};
+use hstratum::payout::hsd::{HsdNode, HsdTimeouts, HsdSecret, Url};
 use hstratum_core::chain::address::Network;
 
 /// The node's API key.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// See the module.
 pub(crate) enum Trigger {
     Port(SocketAddr),
-    Node(Url, Option<Secret>),
+    Node(Url, Option<HsdSecret>),
 }
 
 impl Trigger {
@@ -38,7 +38,7 @@ impl Trigger {
         match (args.trigger, &args.node_url) {
             (Some(address), _) => Ok(Self::Port(address)),
             (None, Some(url)) => {
-                let key = std::env::var(KEY).ok().map(Secret::new);
+                let key = std::env::var(KEY).ok().map(HsdSecret::new);
                 Ok(Self::Node(url.clone(), key))
             }
             (None, None) => Err(anyhow!("failed to find what causes a job")),
@@ -57,8 +57,8 @@ impl Trigger {
                 )
             }
             Self::Node(url, key) => {
-                let patience = Patience::default();
-                let node = Node::new(url.clone(), key.clone(), Network::Regtest, patience);
+                let patience = HsdTimeouts::default();
+                let node = HsdNode::new(url.clone(), key.clone(), Network::Regtest, patience);
                 Pulled::Asked(std::thread::spawn(move || node.mine_block(ADDRESS)))
             }
         };

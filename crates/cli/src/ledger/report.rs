@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hstratum::ledger_tools::{Activity, Place, RATE_SPANS_S, Report, report};
+use hstratum::ledger_tools::{Activity, LedgerLocation, RATE_SPANS_S, LedgerReport, report};
 use serde_json::{Value, json};
 
 use super::now_unix_s;
@@ -12,21 +12,21 @@ use hstratum_core::counted::counted;
 /// The names of [`RATE_SPANS_S`].
 const RATE_NAMES: [&str; RATE_SPANS_S.len()] = ["10 min", "1 h", "24 h"];
 
-pub(super) fn show_tables(ledger: &Place) -> anyhow::Result<()> {
+pub(super) fn show_tables(ledger: &LedgerLocation) -> anyhow::Result<()> {
     let report = read(ledger)?;
     let head = format!("{ledger} ({})\n", report.network.name());
     print(&(head + &as_table(&report)))
 }
 
-pub(super) fn show_json(ledger: &Place) -> anyhow::Result<()> {
+pub(super) fn show_json(ledger: &LedgerLocation) -> anyhow::Result<()> {
     print_json(&as_json(&read(ledger)?))
 }
 
-fn read(ledger: &Place) -> anyhow::Result<Report> {
+fn read(ledger: &LedgerLocation) -> anyhow::Result<LedgerReport> {
     report(&mut ledger.open()?, now_unix_s()?)
 }
 
-fn as_table(report: &Report) -> String {
+fn as_table(report: &LedgerReport) -> String {
     let mut out = String::new();
     let open = &report.open;
     let _ = writeln!(
@@ -86,7 +86,7 @@ fn as_table(report: &Report) -> String {
     out
 }
 
-fn write_accounts(report: &Report, out: &mut String) {
+fn write_accounts(report: &LedgerReport, out: &mut String) {
     let mut table = Table::new([
         "account",
         "credited",
@@ -115,7 +115,7 @@ fn write_accounts(report: &Report, out: &mut String) {
     table.write("Accounts", out);
 }
 
-fn as_json(report: &Report) -> Value {
+fn as_json(report: &LedgerReport) -> Value {
     let blocks = report.blocks.iter().map(|block| {
         json!({
             "height": block.height, "hash": block.hash, "state": block.state,

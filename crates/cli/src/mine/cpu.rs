@@ -12,18 +12,18 @@ use std::time::Instant;
 use anyhow::Context;
 use hstratum_core::wire::client::{Attempt, Work};
 
-use super::Event;
+use super::LinkEvent;
 
 /// Attempts between two looks at the clock and at the job: some milliseconds.
 const BATCH: u32 = 2048;
 
 /// The threads; they live as long as the process.
 pub(super) struct Cpu {
-    shared: Arc<Shared>,
+    shared: Arc<HashingState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct HashingState {
     task: Mutex<Task>,
     changed: Condvar,
     /// The task's number, to be looked at without the lock.
@@ -38,8 +38,8 @@ struct Task {
 }
 
 impl Cpu {
-    pub(super) fn start(threads: u32, events: &SyncSender<Event>) -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub(super) fn start(threads: u32, events: &SyncSender<LinkEvent>) -> anyhow::Result<Self> {
+        let shared = Arc::new(HashingState::default());
         for index in 0..threads {
             let (shared, events) = (shared.clone(), events.clone());
             let cursor = Cursor::new(index, threads);
@@ -75,7 +75,7 @@ impl Cpu {
     }
 }
 
-impl Shared {
+impl HashingState {
     fn lock(&self) -> MutexGuard<'_, Task> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +94,7 @@ impl Shared {
     }
 }
 
-fn run_hashing(shared: &Shared, mut cursor: Cursor, events: &SyncSender<Event>) {
+fn run_hashing(shared: &HashingState, mut cursor: Cursor, events: &SyncSender<LinkEvent>) {
     loop {
         let (work, since, generation) = shared.wait_for_work();
         cursor.next_extra_nonce2();
@@ -104,7 +104,7 @@ fn run_hashing(shared: &Shared, mut cursor: Cursor, events: &SyncSender<Event>) 
             let (hashes, found) = hash_batch(&work, time, &mut cursor);
             shared.hashes.fetch_add(hashes, Ordering::Relaxed);
             if let Some(attempt) = found
-                && events.send(Event::Found(work.clone(), attempt)).is_err()
+                && events.send(LinkEvent::Found(work.clone(), attempt)).is_err()
             {
                 return;
             }

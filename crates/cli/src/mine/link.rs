@@ -10,7 +10,7 @@ use anyhow::Context;
 use hstratum::client_tls::Wire;
 use hstratum::stratum_url::StratumUrl;
 
-use super::Event;
+use super::LinkEvent;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,17 +26,17 @@ const TLS_ALERT: &str = "\u{15}\u{3}";
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// An open connection; dropping it closes it and ends its reader.
-pub(super) struct Link {
+pub(super) struct MinerLink {
     wire: Wire,
     server: StratumUrl,
 }
 
-impl Link {
+impl MinerLink {
     /// Connects, and has what is received sent as events under this number.
     pub(super) fn open(
         server: &StratumUrl,
         number: u64,
-        events: &SyncSender<Event>,
+        events: &SyncSender<LinkEvent>,
     ) -> anyhow::Result<Self> {
         let stream = connect(server).with_context(|| format!("failed to connect to {server}"))?;
         let wire = match server.tls() {
@@ -65,7 +65,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for MinerLink {
     fn drop(&mut self) {
         // Fails if the other side was first.
         let _ = self.wire.socket().shutdown(Shutdown::Both);
@@ -89,22 +89,22 @@ fn connect(server: &StratumUrl) -> io::Result<TcpStream> {
 }
 
 /// Ends with the connection, or with the receiver of events.
-fn run_reading(wire: Wire, server: &StratumUrl, number: u64, events: &SyncSender<Event>) {
+fn run_reading(wire: Wire, server: &StratumUrl, number: u64, events: &SyncSender<LinkEvent>) {
     let mut reader = BufReader::new(wire);
     let mut has_read = false;
     loop {
         let event = match read_line(&mut reader) {
             Ok(Some(line)) if line.starts_with(TLS_ALERT) => {
-                Event::Closed(number, format!("{server} speaks TLS: {TLS_ADVICE}"))
+                LinkEvent::Closed(number, format!("{server} speaks TLS: {TLS_ADVICE}"))
             }
             Ok(Some(line)) => {
                 has_read = true;
-                Event::Line(number, line)
+                LinkEvent::Line(number, line)
             }
             Ok(None) if has_read || server.tls() => {
-                Event::Closed(number, format!("{server} closed the connection"))
+                LinkEvent::Closed(number, format!("{server} closed the connection"))
             }
-            Ok(None) => Event::Closed(
+            Ok(None) => LinkEvent::Closed(
                 number,
                 format!(
                     "{server} closed the connection without a word; does it speak TLS? Then {TLS_ADVICE}"
@@ -112,13 +112,13 @@ fn run_reading(wire: Wire, server: &StratumUrl, number: u64, events: &SyncSender
             ),
             Err(error) if is_timeout(&error) => {
                 let seconds = SILENCE_MAX.as_secs();
-                Event::Closed(number, format!("{server} sent nothing for {seconds} s"))
+                LinkEvent::Closed(number, format!("{server} sent nothing for {seconds} s"))
             }
             Err(error) => {
-                Event::Closed(number, format!("failed to receive from {server}: {error}"))
+                LinkEvent::Closed(number, format!("failed to receive from {server}: {error}"))
             }
         };
-        let last = matches!(event, Event::Closed(..));
+        let last = matches!(event, LinkEvent::Closed(..));
         if events.send(event).is_err() || last {
             return;
         }

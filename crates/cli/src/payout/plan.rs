@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hstratum::ledger_tools;
-use hstratum::payout::hsd::{Node, Part, Patience, Url};
-use hstratum::payout::{Outcome, Plan, Reason, Terms, Wait, check_node, plan};
+use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
+use hstratum::payout::{BalanceOutcome, PayoutPlan, HeldReason, PayoutTerms, Wait, check_node, plan};
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     ledger: LedgerArgs,
 
     #[command(flatten)]
-    fleet: FleetArgs,
+    awaited_servers: FleetArgs,
 
     #[command(flatten)]
     terms: TermsArgs,
@@ -48,8 +48,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
     let mut db = args.ledger.place.open()?;
     let network = ledger_tools::network(&mut db)?;
-    let fleet = args.fleet.of(&mut db)?;
-    let plan = plan(&mut db, network, &terms, &fleet)?;
+    let awaited_servers = args.awaited_servers.of(&mut db)?;
+    let plan = plan(&mut db, network, &terms, &awaited_servers)?;
     if args.json {
         let mut value = as_json(&plan);
         value["network"] = network.name().into();
@@ -74,12 +74,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 /// Why `payout send` would pay nothing, as far as a node says; none where none answers.
 fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<String>> {
     let url = args.node_url.clone();
-    let url = url.unwrap_or_else(|| Url::usual(network, Part::Node));
-    let patience = Patience {
+    let url = url.unwrap_or_else(|| Url::usual(network, HsdPart::Node));
+    let patience = HsdTimeouts {
         call: NODE_PATIENCE,
         create: NODE_PATIENCE,
     };
-    let node = Node::new(url, secret(NODE_KEY)?, network, patience);
+    let node = HsdNode::new(url, secret(NODE_KEY)?, network, patience);
     if node.status().is_err() {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<
         .map(|error| format!("{error:#}")))
 }
 
-fn in_words(terms: &Terms) -> String {
+fn in_words(terms: &PayoutTerms) -> String {
     let window = match terms.scheme.window() {
         window if window.is_empty() => window,
         window => format!(" over {window} x network difficulty"),
@@ -102,7 +102,7 @@ fn in_words(terms: &Terms) -> String {
 }
 
 /// The plan for people: amounts in HNS.
-pub(crate) fn as_table(plan: &Plan) -> String {
+pub(crate) fn as_table(plan: &PayoutPlan) -> String {
     let mut out = match &plan.tip {
         Some(tip) => format!("By the chain up to {} {}\n\n", tip.height.0, tip.hash),
         None => "No node has shown this ledger the chain yet: payouts wait\n\n".to_owned(),
@@ -132,7 +132,7 @@ pub(crate) fn as_table(plan: &Plan) -> String {
     out
 }
 
-fn write_servers(plan: &Plan, out: &mut String) {
+fn write_servers(plan: &PayoutPlan, out: &mut String) {
     if plan.servers.is_empty() {
         return;
     }
@@ -156,7 +156,7 @@ fn write_servers(plan: &Plan, out: &mut String) {
     table.write("Servers", out);
 }
 
-fn write_blocks(plan: &Plan, out: &mut String) {
+fn write_blocks(plan: &PayoutPlan, out: &mut String) {
     let mut table = Table::new([
         "height",
         "hash",
@@ -195,7 +195,7 @@ fn write_blocks(plan: &Plan, out: &mut String) {
     }
 }
 
-fn write_accounts(plan: &Plan, out: &mut String) {
+fn write_accounts(plan: &PayoutPlan, out: &mut String) {
     let mut table = Table::new([
         "account",
         "carried",
@@ -206,8 +206,8 @@ fn write_accounts(plan: &Plan, out: &mut String) {
     ]);
     for account in &plan.accounts {
         let (pays, to) = match &account.outcome {
-            Outcome::Pays { address, amount } => (*amount, shown(address)),
-            Outcome::Waits(wait) => (0, reason(*wait).to_owned()),
+            BalanceOutcome::Pays { address, amount } => (*amount, shown(address)),
+            BalanceOutcome::Waits(wait) => (0, reason(*wait).to_owned()),
         };
         table.row([
             shown(&account.name),
@@ -247,7 +247,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &PayoutPlan) -> Self {
         let mut totals = Self::default();
         for block in &plan.blocks {
             totals.reward += i128::from(block.reward);
@@ -259,7 +259,7 @@ impl Totals {
             totals.carried += i128::from(account.carried);
             totals.changes += i128::from(account.credited);
             totals.balance += i128::from(account.balance);
-            if let Outcome::Pays { amount, .. } = account.outcome {
+            if let BalanceOutcome::Pays { amount, .. } = account.outcome {
                 totals.pays += i128::from(amount);
                 totals.payees += 1;
             }
@@ -269,7 +269,7 @@ impl Totals {
 }
 
 /// The plan for scripts: amounts in base units.
-pub(crate) fn as_json(plan: &Plan) -> Value {
+pub(crate) fn as_json(plan: &PayoutPlan) -> Value {
     let blocks = plan.blocks.iter().map(|block| {
         let credits = block.credits.iter();
         let credits =
@@ -305,11 +305,11 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
             "balance": account.balance,
         });
         match &account.outcome {
-            Outcome::Pays { address, amount } => {
+            BalanceOutcome::Pays { address, amount } => {
                 value["address"] = address.as_str().into();
                 value["pays"] = (*amount).into();
             }
-            Outcome::Waits(wait) => {
+            BalanceOutcome::Waits(wait) => {
                 value["pays"] = 0.into();
                 value["why"] = reason(*wait).into();
             }
@@ -331,15 +331,15 @@ pub(crate) fn as_json(plan: &Plan) -> Value {
     })
 }
 
-fn why(reason: Reason) -> String {
+fn why(reason: HeldReason) -> String {
     match reason {
-        Reason::Unanswered => "the node has not answered".into(),
-        Reason::Immature => "its reward cannot be spent yet".into(),
-        Reason::Behind(height) => format!("the block at {height} comes first"),
-        Reason::Unshipped => "a server has not shipped all work up to it".into(),
-        Reason::Lost => "off the main chain, not yet for good".into(),
-        Reason::Incomplete => "credit of it is deleted: it is never divided".into(),
-        Reason::Inexact => {
+        HeldReason::Unanswered => "the node has not answered".into(),
+        HeldReason::Immature => "its reward cannot be spent yet".into(),
+        HeldReason::Behind(height) => format!("the block at {height} comes first"),
+        HeldReason::Unshipped => "a server has not shipped all work up to it".into(),
+        HeldReason::Lost => "off the main chain, not yet for good".into(),
+        HeldReason::Incomplete => "credit of it is deleted: it is never divided".into(),
+        HeldReason::Inexact => {
             "it or the block below came too late to tell its work: settle it by hand".into()
         }
     }

@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use hstratum::ledger_tools;
-use hstratum::payout::hsd::{Node, Part, Patience, Secret, Url, Wallet};
+use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, HsdSecret, Url, Wallet};
 use hstratum::payout::{
-    Change, Fleet, PayoutLock, Sender, Settled, Step, Terms, check_blocks, incomplete, payees,
+    SettlementChange, AwaitedServers, PayoutLock, Sender, Settled, PayoutStep, PayoutTerms, check_blocks, incomplete, payees,
     plan, settle,
 };
 use hstratum::sql::Db;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     ledger: LedgerArgs,
 
     #[command(flatten)]
-    fleet: FleetArgs,
+    awaited_servers: FleetArgs,
 
     #[command(flatten)]
     terms: TermsArgs,
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.terms()?;
     let mut db = args.ledger.place.open()?;
     let network = ledger_tools::network(&mut db)?;
-    let fleet = args.fleet.of(&mut db)?;
+    let awaited_servers = args.awaited_servers.of(&mut db)?;
     let (node, wallet) = connect(args, network)?;
     let sender = Sender {
         node: &node,
@@ -89,37 +89,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         now: now()?,
     };
     if args.dry_run {
-        return foretell(args, &terms, &sender, (&mut db, &fleet));
+        return foretell(args, &terms, &sender, (&mut db, &awaited_servers));
     }
     let mut lock = PayoutLock::take(&args.ledger.place)?;
-    let mut done = Done::default();
-    let outcome = send(&sender, &terms, (&mut db, &fleet), &mut lock, &mut done);
+    let mut done = RunTotals::default();
+    let outcome = send(&sender, &terms, (&mut db, &awaited_servers), &mut lock, &mut done);
     let told = tell(args, network, &done, outcome.as_ref().err());
     outcome.and(told)
 }
 
 /// What a run has done, also one that failed.
 #[derive(Default)]
-struct Done {
+struct RunTotals {
     settled: Vec<Settled>,
     /// Blocks that can never be divided exactly.
     incomplete: Vec<(u32, String)>,
-    steps: Vec<Step>,
+    steps: Vec<PayoutStep>,
 }
 
 fn send(
     sender: &Sender<'_>,
-    terms: &Terms,
-    (db, fleet): (&mut Db, &Fleet),
+    terms: &PayoutTerms,
+    (db, awaited_servers): (&mut Db, &AwaitedServers),
     lock: &mut PayoutLock,
-    done: &mut Done,
+    done: &mut RunTotals,
 ) -> anyhow::Result<()> {
     sender.check(db)?;
-    check_blocks(db, sender.node, fleet)?;
+    check_blocks(db, sender.node, awaited_servers)?;
     let may_pay = sender.advance(db, &mut done.steps)?;
     lock.check()?;
-    done.settled = settle(db, sender.network, terms, fleet, sender.now)?;
-    done.incomplete = incomplete(db, fleet)?;
+    done.settled = settle(db, sender.network, terms, awaited_servers, sender.now)?;
+    done.incomplete = incomplete(db, awaited_servers)?;
     if may_pay {
         let due = payees(db, sender.network, terms.threshold)?;
         lock.check()?;
@@ -128,14 +128,14 @@ fn send(
     Ok(())
 }
 
-fn connect(args: &Args, network: Network) -> anyhow::Result<(Node, Wallet)> {
+fn connect(args: &Args, network: Network) -> anyhow::Result<(HsdNode, Wallet)> {
     let url =
         |given: &Option<Url>, part| given.clone().unwrap_or_else(|| Url::usual(network, part));
-    let patience = Patience::default();
-    let node_url = url(&args.node_url, Part::Node);
-    let node = Node::new(node_url, secret(NODE_KEY)?, network, patience);
+    let patience = HsdTimeouts::default();
+    let node_url = url(&args.node_url, HsdPart::Node);
+    let node = HsdNode::new(node_url, secret(NODE_KEY)?, network, patience);
     let wallet = Wallet::new(
-        url(&args.wallet_url, Part::Wallet),
+        url(&args.wallet_url, HsdPart::Wallet),
         secret(WALLET_KEY)?,
         (&args.wallet, &args.account),
         secret(PASSPHRASE)?,
@@ -145,10 +145,10 @@ fn connect(args: &Args, network: Network) -> anyhow::Result<(Node, Wallet)> {
 }
 
 /// A secret of the environment; an empty one is none.
-pub(crate) fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
+pub(crate) fn secret(name: &str) -> anyhow::Result<Option<HsdSecret>> {
     match env::var(name) {
         Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => Ok(Some(Secret::new(text))),
+        Ok(text) => Ok(Some(HsdSecret::new(text))),
         Err(env::VarError::NotPresent) => Ok(None),
         // The error itself would show it.
         Err(env::VarError::NotUnicode(_)) => Err(anyhow!("{name} is not UTF-8")),
@@ -162,15 +162,15 @@ fn now() -> anyhow::Result<u64> {
 
 fn foretell(
     args: &Args,
-    terms: &Terms,
+    terms: &PayoutTerms,
     sender: &Sender<'_>,
-    (db, fleet): (&mut Db, &Fleet),
+    (db, awaited_servers): (&mut Db, &AwaitedServers),
 ) -> anyhow::Result<()> {
     sender.check(db)?;
-    check_blocks(db, sender.node, fleet)?;
+    check_blocks(db, sender.node, awaited_servers)?;
     let first = sender.foretell(db)?;
-    let plan = plan(db, sender.network, terms, fleet)?;
-    let waits = matches!(first, Some(Step::Waiting { .. }));
+    let plan = plan(db, sender.network, terms, awaited_servers)?;
+    let waits = matches!(first, Some(PayoutStep::Waiting { .. }));
     if args.json {
         let mut value = plan_json(&plan);
         value["network"] = sender.network.name().into();
@@ -185,8 +185,8 @@ fn foretell(
     }
     text += &plan_table(&plan);
     text += match first {
-        Some(Step::Waiting { .. }) => "\nNothing would be paid now: one payment at a time.\n",
-        Some(Step::Abandoned { .. } | Step::Discarded { .. }) => {
+        Some(PayoutStep::Waiting { .. }) => "\nNothing would be paid now: one payment at a time.\n",
+        Some(PayoutStep::Abandoned { .. } | PayoutStep::Discarded { .. }) => {
             "\nWhat that payment has taken from the balances would first be back in them.\n"
         }
         _ => "",
@@ -203,7 +203,7 @@ fn heading(args: &Args, network: Network) -> String {
 fn tell(
     args: &Args,
     network: Network,
-    done: &Done,
+    done: &RunTotals,
     error: Option<&anyhow::Error>,
 ) -> anyhow::Result<()> {
     if args.json {
@@ -237,7 +237,7 @@ fn tell(
         );
     }
     for step in &done.steps {
-        if let Step::Sent { .. } = step {
+        if let PayoutStep::Sent { .. } = step {
             write_paid(step, &mut text);
         }
     }
@@ -270,15 +270,15 @@ fn write_settled(settled: &[Settled], out: &mut String) {
     table.write("Blocks", out);
 }
 
-fn change(change: Change) -> &'static str {
+fn change(change: SettlementChange) -> &'static str {
     match change {
-        Change::Settled => "settled",
-        Change::Reversed => "reversed",
+        SettlementChange::Settled => "settled",
+        SettlementChange::Reversed => "reversed",
     }
 }
 
-fn write_paid(step: &Step, out: &mut String) {
-    let Step::Sent {
+fn write_paid(step: &PayoutStep, out: &mut String) {
+    let PayoutStep::Sent {
         network_fee,
         payees,
         ..
@@ -303,12 +303,12 @@ fn write_paid(step: &Step, out: &mut String) {
 }
 
 /// A step in one line.
-fn in_words(step: &Step) -> String {
+fn in_words(step: &PayoutStep) -> String {
     match step {
-        Step::Discarded { payment } => {
+        PayoutStep::Discarded { payment } => {
             format!("payment {payment} had no transaction yet: it is made again")
         }
-        Step::Confirmed {
+        PayoutStep::Confirmed {
             payment,
             txid,
             depth,
@@ -318,7 +318,7 @@ fn in_words(step: &Step) -> String {
                 counted(*depth, "block")
             )
         }
-        Step::Abandoned {
+        PayoutStep::Abandoned {
             payment,
             txid,
             by,
@@ -328,7 +328,7 @@ fn in_words(step: &Step) -> String {
              it and is {} deep; its accounts are due again",
             counted(*depth, "block")
         ),
-        Step::Waiting {
+        PayoutStep::Waiting {
             payment,
             txid,
             depth,
@@ -336,30 +336,30 @@ fn in_words(step: &Step) -> String {
         } => {
             format!("payment {payment} waits: {txid} is {depth} of {needed} blocks deep")
         }
-        Step::Sent { payment, txid, .. } => format!("payment {payment} sent: {txid}"),
-        Step::Left { accounts, amount } => {
+        PayoutStep::Sent { payment, txid, .. } => format!("payment {payment} sent: {txid}"),
+        PayoutStep::Left { accounts, amount } => {
             format!(
                 "with the next payment: {} HNS to {}",
                 hns(*amount),
                 counted(*accounts, "more account")
             )
         }
-        Step::NobodyDue => "nobody is due".to_owned(),
+        PayoutStep::NobodyDue => "nobody is due".to_owned(),
     }
 }
 
 /// A step for scripts: amounts in base units.
-fn step_json(step: &Step) -> Value {
+fn step_json(step: &PayoutStep) -> Value {
     match step {
-        Step::Discarded { payment } => json!({ "step": "discarded", "payment": payment }),
-        Step::Confirmed {
+        PayoutStep::Discarded { payment } => json!({ "step": "discarded", "payment": payment }),
+        PayoutStep::Confirmed {
             payment,
             txid,
             depth,
         } => json!({
             "step": "confirmed", "payment": payment, "txid": txid, "depth": depth,
         }),
-        Step::Abandoned {
+        PayoutStep::Abandoned {
             payment,
             txid,
             by,
@@ -367,7 +367,7 @@ fn step_json(step: &Step) -> Value {
         } => json!({
             "step": "abandoned", "payment": payment, "txid": txid, "by": by, "depth": depth,
         }),
-        Step::Waiting {
+        PayoutStep::Waiting {
             payment,
             txid,
             depth,
@@ -375,7 +375,7 @@ fn step_json(step: &Step) -> Value {
         } => json!({
             "step": "waiting", "payment": payment, "txid": txid, "depth": depth, "needed": needed,
         }),
-        Step::Sent {
+        PayoutStep::Sent {
             payment,
             txid,
             network_fee,
@@ -389,10 +389,10 @@ fn step_json(step: &Step) -> Value {
                 "outputs": outputs.collect::<Vec<_>>(),
             })
         }
-        Step::Left { accounts, amount } => {
+        PayoutStep::Left { accounts, amount } => {
             json!({ "step": "left", "accounts": accounts, "amount": amount })
         }
-        Step::NobodyDue => json!({ "step": "nobody due" }),
+        PayoutStep::NobodyDue => json!({ "step": "nobody due" }),
     }
 }
 

@@ -13,7 +13,7 @@ use hstratum::config::TlsFiles;
 use hstratum::limits::LISTENERS_MAX;
 use hstratum::net::cidr::AddressRange;
 use hstratum::net::listener::{self, Encryption, ListenSpec};
-use hstratum::proxy::settings::{Backend, Settings};
+use hstratum::proxy::settings::{Backend, ProxySettings};
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
@@ -32,7 +32,7 @@ const WAIT_S_MAX: u64 = 3_600;
 /// The options as they are given: each may be missing.
 #[derive(Args, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Options {
+pub(super) struct ProxyOptions {
     /// A TOML file with these options, named as here; flags and the environment go before it
     #[arg(
         long,
@@ -156,7 +156,7 @@ pub(super) struct Options {
     pub(super) take_over: bool,
 }
 
-impl Options {
+impl ProxyOptions {
     /// What is missing here is taken from the file, if one is named; an error names the line of it.
     pub(super) fn with_file(self) -> anyhow::Result<Self> {
         match &self.config {
@@ -194,7 +194,7 @@ impl Options {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Options> {
+fn read(path: &Path) -> anyhow::Result<ProxyOptions> {
     let shown = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("failed to read {shown}"))?;
     toml::from_str(&text).map_err(|error| {
@@ -218,9 +218,9 @@ fn read(path: &Path) -> anyhow::Result<Options> {
     })
 }
 
-impl Options {
+impl ProxyOptions {
     /// Judges them; the error is of the first that is missing or malformed.
-    pub(super) fn settings(self) -> anyhow::Result<Settings> {
+    pub(super) fn settings(self) -> anyhow::Result<ProxySettings> {
         let listen = each("listen", &self.listen, LISTENERS_MAX, |text| {
             ListenSpec::parse(text)
                 .filter(|spec| spec.difficulty.is_none())
@@ -260,7 +260,7 @@ impl Options {
             (1..=INBOUND_MAX).contains(&max_inbound),
             "max-inbound: expected 1 to {INBOUND_MAX}, found {max_inbound}"
         );
-        Ok(Settings {
+        Ok(ProxySettings {
             tls: tls_files(&listen, self.tls_cert, self.tls_key)?,
             listen,
             backends,

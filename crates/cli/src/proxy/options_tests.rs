@@ -1,14 +1,14 @@
 use super::*;
 
-fn options() -> Options {
-    Options {
+fn options() -> ProxyOptions {
+    ProxyOptions {
         listen: vec!["tcp://127.0.0.1:0".to_owned()],
         backend: vec!["127.0.0.1:3008".to_owned(), "[::1]:3008".to_owned()],
-        ..Options::default()
+        ..ProxyOptions::default()
     }
 }
 
-fn check_error(change: impl FnOnce(&mut Options), expected: &str) {
+fn check_error(change: impl FnOnce(&mut ProxyOptions), expected: &str) {
     let mut options = options();
     change(&mut options);
     let error = options.settings().expect_err("refused");
@@ -96,16 +96,16 @@ fn what_is_wrong_is_named() {
 fn flags_go_before_the_file_and_its_errors_have_a_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("proxy.toml");
-    let with = |text: &str, own: Options| {
+    let with = |text: &str, own: ProxyOptions| {
         fs::write(&path, text).expect("written");
-        Options {
+        ProxyOptions {
             config: Some(path.clone()),
             ..own
         }
         .with_file()
     };
     let text = "prefix = \"0a\"\nno-backend = \"close\"\nbackend = [\"127.0.0.1:1\"]\n";
-    let own = Options {
+    let own = ProxyOptions {
         backend: Vec::new(),
         prefix: Some("0b".to_owned()),
         ..options()
@@ -157,9 +157,9 @@ fn a_list_in_the_file_may_be_one_text_and_a_text_without_quotes_is_told() {
     let path = dir.path().join("proxy.toml");
     let read = |text: &str| {
         fs::write(&path, text).expect("written");
-        let options = Options {
+        let options = ProxyOptions {
             config: Some(path.clone()),
-            ..Options::default()
+            ..ProxyOptions::default()
         };
         options.with_file()
     };

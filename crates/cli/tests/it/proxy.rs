@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::proxy::control::Order;
+use hstratum::proxy::control::ControlOrder;
 use hstratum_core::order;
 use hstratum_core::order::{Answer, NewUser, Owner};
 
@@ -29,7 +29,7 @@ fn server() -> (Running, String) {
 /// Orders that each make a line of some seventy bytes.
 fn make_it_talk(front: &Front, name: &str, orders: usize) {
     for _ in 0..orders / 2 {
-        for order in [Order::Drain(name.to_owned()), Order::Fill(name.to_owned())] {
+        for order in [ControlOrder::Drain(name.to_owned()), ControlOrder::Fill(name.to_owned())] {
             front.try_ask(&order).expect("it answers");
         }
     }

@@ -12,12 +12,12 @@ use hstratum_core::alarm::{Alarm, AlarmKind, SharedLedgerInput, Severity, AlarmI
 use hstratum_core::event::Level;
 use hstratum_core::units::Now;
 
-use crate::alerts::webhook::Outbox;
+use crate::alerts::webhook::AlarmQueue;
 use crate::clock::unix_s;
-use crate::cluster::standing::{Link, Standing};
+use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
-use crate::store::status::Status;
+use crate::store::ledger_status::LedgerStatus;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
 
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Feed of recent alarms to open dashboard pages.
 #[derive(Default)]
-pub(crate) struct Bulletin(Mutex<VecDeque<Notice>>);
+pub(crate) struct AlarmFeed(Mutex<VecDeque<Notice>>);
 
 /// An alarm as the dashboard shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct Notice {
     pub text: String,
 }
 
-impl Bulletin {
+impl AlarmFeed {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
         self.0.lock().expect("nothing panics while it is held")
     }
@@ -60,21 +60,21 @@ impl Bulletin {
 
 /// State that alarms are derived from, besides the inputs sent to the thread.
 #[derive(Default)]
-pub(crate) struct Looks {
+pub(crate) struct AlarmSources {
     /// `None` without a shared ledger.
-    pub shared: Option<Arc<Standing>>,
+    pub shared: Option<Arc<ClusterStatus>>,
     pub node_lag: Arc<NodeLag>,
-    pub ledger: Arc<Status>,
+    pub ledger: Arc<LedgerStatus>,
     pub duties: Duties,
 }
 
-impl Looks {
+impl AlarmSources {
     fn signs(&self) -> impl Iterator<Item = AlarmInput> {
         let shared = self.shared.as_ref().map(|shared| shared.look());
         let shared = shared.into_iter().flat_map(|reading| {
             let link = match reading.link {
-                Link::Starting | Link::Up => SharedLedgerInput::Up,
-                Link::Away(reason) | Link::Refused(reason) => SharedLedgerInput::Down(reason),
+                ClusterLink::Starting | ClusterLink::Up => SharedLedgerInput::Up,
+                ClusterLink::Away(reason) | ClusterLink::Refused(reason) => SharedLedgerInput::Down(reason),
             };
             [AlarmInput::Twin(reading.is_twin), AlarmInput::Link(link)]
         });
@@ -92,9 +92,9 @@ impl Looks {
 pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<AlarmInput>,
-    outbox: Option<&Outbox>,
-    looks: &Looks,
-    bulletin: &Bulletin,
+    outbox: Option<&AlarmQueue>,
+    alarm_sources: &AlarmSources,
+    alarm_feed: &AlarmFeed,
     node: &dyn Node,
 ) {
     let started = Instant::now();
@@ -114,7 +114,7 @@ pub(crate) fn run(
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            for sign in looks.signs() {
+            for sign in alarm_sources.signs() {
                 watch.handle(now(), sign, &mut alarms);
             }
         }
@@ -122,7 +122,7 @@ pub(crate) fn run(
             if !alarm.kind.is_logged_elsewhere() {
                 node.log(level_of(alarm.kind), &alarm.text);
             }
-            bulletin.put(&alarm);
+            alarm_feed.put(&alarm);
             if let Some(outbox) = outbox {
                 outbox.push(alarm, unix_s());
             }
@@ -152,22 +152,22 @@ mod tests {
 
     impl Node for Deaf {
         fn offer(&self, _: Offer) {}
-        fn locate(&self, _: Vec<crate::node::Asked>) {}
+        fn locate(&self, _: Vec<crate::node::BlockQuery>) {}
         fn log(&self, _: Level, _: &str) {}
     }
 
     #[test]
     fn alarms_wait_for_the_pages_and_the_oldest_goes() {
-        let (desk, signs) = channel();
-        let bulletin = Bulletin::default();
+        let (sender, signs) = channel();
+        let alarm_feed = AlarmFeed::default();
         for _ in 0..HTTP_EVENTS_MAX + 5 {
-            desk.send(AlarmInput::PoolFailed).expect("it is read below");
+            sender.send(AlarmInput::PoolFailed).expect("it is read below");
         }
-        drop(desk);
-        run(50, &signs, None, &Looks::default(), &bulletin, &Deaf);
-        let notices = bulletin.take();
+        drop(sender);
+        run(50, &signs, None, &AlarmSources::default(), &alarm_feed, &Deaf);
+        let notices = alarm_feed.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, AlarmKind::PoolFailed);
-        assert!(bulletin.take().is_empty());
+        assert!(alarm_feed.take().is_empty());
     }
 }

@@ -61,13 +61,13 @@ pub(crate) fn parse_url(text: &str) -> Option<Secret> {
 
 /// Queue of alarms to deliver.
 #[derive(Default)]
-pub(crate) struct Outbox {
-    waiting: Mutex<Waiting>,
+pub(crate) struct AlarmQueue {
+    waiting: Mutex<WaitingAlarms>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingAlarms {
     alarms: VecDeque<(Alarm, u64)>,
     /// Number dropped since the last delivery.
     dropped: u64,
@@ -75,7 +75,7 @@ struct Waiting {
     closed: Option<Instant>,
 }
 
-impl Outbox {
+impl AlarmQueue {
     /// Queues an alarm of this time, Unix seconds; drops the oldest if the queue is full.
     pub(crate) fn push(&self, alarm: Alarm, time_s: u64) {
         let mut waiting = self.lock();
@@ -121,7 +121,7 @@ impl Outbox {
     /// Waits before another attempt; a stop ends the wait.
     fn pause(&self, wait: Duration) {
         let waiting = self.lock();
-        let is_open = |waiting: &mut Waiting| waiting.closed.is_none();
+        let is_open = |waiting: &mut WaitingAlarms| waiting.closed.is_none();
         drop(self.changed.wait_timeout_while(waiting, wait, is_open));
     }
 
@@ -130,7 +130,7 @@ impl Outbox {
         std::mem::take(&mut self.lock().alarms).len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingAlarms> {
         (self.waiting.lock()).expect("nothing panics while it is held")
     }
 }
@@ -139,15 +139,15 @@ impl Outbox {
 pub(crate) fn run(
     webhook: &Webhook,
     source: &Source,
-    outbox: &Outbox,
+    outbox: &AlarmQueue,
     node: &dyn Node,
 ) -> anyhow::Result<()> {
-    let mut courier = Courier::new(webhook, node);
-    let mut ids = Ids::new(&source.server)?;
+    let mut webhook_sender = WebhookSender::new(webhook, node);
+    let mut ids = DeliveryIds::new(&source.server)?;
     while let Some((alarm, time_s, dropped)) = outbox.next() {
         let id = ids.next();
         let body = body(&alarm, &id, time_s, source, dropped).to_string();
-        match courier.deliver(&id, &body, outbox) {
+        match webhook_sender.deliver(&id, &body, outbox) {
             Delivery::Taken => {}
             Delivery::Refused => outbox.drop_more(dropped + 1),
             Delivery::Stopped => {
@@ -170,12 +170,12 @@ pub(crate) struct Source {
 
 /// Generator of delivery ids, unique among servers and runs, whatever their clocks say and even if two
 /// servers have one name, since a receiver drops deliveries with a known id.
-struct Ids {
+struct DeliveryIds {
     start: String,
     number: u64,
 }
 
-impl Ids {
+impl DeliveryIds {
     fn new(server: &str) -> anyhow::Result<Self> {
         let mut run = [0; 8];
         getrandom::fill(&mut run).context("failed to get random bytes")?;
@@ -200,14 +200,14 @@ enum Delivery {
 }
 
 /// Reason why an attempt has failed.
-enum Failure {
+enum DeliveryError {
     /// The receiver has refused it: the cause may be this alarm itself.
     Refused(u16),
     /// It may work at another time.
     Other(String),
 }
 
-struct Courier<'a> {
+struct WebhookSender<'a> {
     agent: Agent,
     url: &'a str,
     key: Option<hmac::Key>,
@@ -216,7 +216,7 @@ struct Courier<'a> {
     is_failing: bool,
 }
 
-impl<'a> Courier<'a> {
+impl<'a> WebhookSender<'a> {
     fn new(webhook: &'a Webhook, node: &'a dyn Node) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -234,7 +234,7 @@ impl<'a> Courier<'a> {
     }
 
     /// Tries until it is accepted or refused for good, or a stop's time is over.
-    fn deliver(&mut self, id: &str, body: &str, outbox: &Outbox) -> Delivery {
+    fn deliver(&mut self, id: &str, body: &str, outbox: &AlarmQueue) -> Delivery {
         let mut wait_ms = WEBHOOK_RETRY_MS;
         let mut refusals = 0;
         loop {
@@ -250,7 +250,7 @@ impl<'a> Courier<'a> {
                 }
                 Err(failure) => failure,
             };
-            refusals += u32::from(matches!(failure, Failure::Refused(_)));
+            refusals += u32::from(matches!(failure, DeliveryError::Refused(_)));
             self.say_it_fails(&failure);
             if refusals == WEBHOOK_REFUSALS_MAX {
                 let text = "webhook: an alarm is given up, since it is refused each time";
@@ -266,7 +266,7 @@ impl<'a> Courier<'a> {
         }
     }
 
-    fn attempt(&self, id: &str, body: &str, time: Duration) -> Result<(), Failure> {
+    fn attempt(&self, id: &str, body: &str, time: Duration) -> Result<(), DeliveryError> {
         let mut request = (self.agent.post(self.url))
             .config()
             .timeout_global(Some(time))
@@ -281,21 +281,21 @@ impl<'a> Courier<'a> {
                 .header("Hstratum-Signature", &signature);
         }
         let answered = request.send(body);
-        let status = answered.map_err(|error| Failure::Other(error.to_string()))?;
+        let status = answered.map_err(|error| DeliveryError::Other(error.to_string()))?;
         match status.status().as_u16() {
             200..300 => Ok(()),
             // Too early, too many, too slow: all of these are temporary.
-            code @ (408 | 425 | 429) => Err(Failure::Other(format!("HTTP {code}"))),
-            code @ 400..500 => Err(Failure::Refused(code)),
-            code => Err(Failure::Other(format!("HTTP {code}"))),
+            code @ (408 | 425 | 429) => Err(DeliveryError::Other(format!("HTTP {code}"))),
+            code @ 400..500 => Err(DeliveryError::Refused(code)),
+            code => Err(DeliveryError::Other(format!("HTTP {code}"))),
         }
     }
 
-    fn say_it_fails(&mut self, failure: &Failure) {
+    fn say_it_fails(&mut self, failure: &DeliveryError) {
         if !std::mem::replace(&mut self.is_failing, true) {
             let reason = match failure {
-                Failure::Refused(code) => format!("HTTP {code}"),
-                Failure::Other(reason) => reason.clone(),
+                DeliveryError::Refused(code) => format!("HTTP {code}"),
+                DeliveryError::Other(reason) => reason.clone(),
             };
             let text = format!("webhook: an alarm is not delivered: {reason}; it is tried again");
             self.node.log(Level::Warning, &text);

@@ -12,7 +12,7 @@ fn alarm(number: usize) -> Alarm {
 
 #[test]
 fn outbox_drops_the_oldest_and_says_how_many() {
-    let outbox = Outbox::default();
+    let outbox = AlarmQueue::default();
     for number in 0..ALARMS_WAITING_MAX + 5 {
         outbox.push(alarm(number), 0);
     }
@@ -61,7 +61,7 @@ fn body_has_what_chats_show_and_calls_nobody() {
 fn no_two_servers_and_no_two_runs_have_the_same_ids() {
     let mut seen = std::collections::HashSet::new();
     for server in ["eu-1", "us-1", "eu-1"] {
-        let mut ids = Ids::new(server).expect("random bytes");
+        let mut ids = DeliveryIds::new(server).expect("random bytes");
         for _ in 0..3 {
             let id = ids.next();
             assert!(id.starts_with(server), "{id}");

@@ -22,14 +22,14 @@ use crate::limits::{
     PEM_BYTES_MAX, SQL_ANSWER_MS, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS,
 };
 use crate::sql::SqlError;
-use crate::sql::timed::{Patience, Timed};
+use crate::sql::timed::{AnswerTimeout, Timed};
 
 /// Environment variable with the password where the URL has none, as in PostgreSQL's own programs.
 const PASSWORD_VARIABLE: &str = "PGPASSWORD";
 
 /// A parsed `postgres://…` URL.
 #[derive(Clone)]
-pub struct Address {
+pub struct PostgresUrl {
     /// The URL as given; never logged.
     url: String,
     config: Config,
@@ -48,7 +48,7 @@ enum Tls {
     On(Option<PathBuf>),
 }
 
-impl Address {
+impl PostgresUrl {
     /// The same address with another time limit of one statement, in milliseconds.
     #[must_use]
     pub fn with_statement_ms(self, statement_ms: u64) -> Self {
@@ -64,7 +64,7 @@ impl Address {
     /// # Errors
     /// See [`SqlError`]; the text names the hosts.
     pub(crate) fn connect(&self) -> Result<Client, SqlError> {
-        let patience = Patience::new(SQL_CONNECT);
+        let patience = AnswerTimeout::new(SQL_CONNECT);
         let connected = match self.config.get_ssl_mode() {
             // Unix sockets: the library offers no stream to wrap.
             SslMode::Disable => self.config.connect(NoTls),
@@ -102,7 +102,7 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for PostgresUrl {
     type Err = anyhow::Error;
 
     /// # Errors
@@ -170,19 +170,19 @@ impl FromStr for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl PartialEq for Address {
+impl PartialEq for PostgresUrl {
     fn eq(&self, other: &Self) -> bool {
         self.url == other.url
     }
@@ -283,12 +283,12 @@ mod tests {
     use super::*;
 
     fn error(url: &str) -> String {
-        url.parse::<Address>().expect_err("refused").to_string()
+        url.parse::<PostgresUrl>().expect_err("refused").to_string()
     }
 
     #[test]
     fn address_is_shown_without_its_password() {
-        let address: Address = "postgres://pool:secret@127.0.0.1:5433,[::1]/pool"
+        let address: PostgresUrl = "postgres://pool:secret@127.0.0.1:5433,[::1]/pool"
             .parse()
             .expect("an address");
         assert_eq!(address.to_string(), "127.0.0.1:5433,::1:5432/pool");
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn tls_is_asked_of_every_server_elsewhere_unless_it_is_turned_off() {
-        let tls = |url: &str| url.parse::<Address>().expect("an address").tls.is_some();
+        let tls = |url: &str| url.parse::<PostgresUrl>().expect("an address").tls.is_some();
         assert!(!tls("postgres://pool@localhost/pool"));
         assert!(tls("postgres://pool@db.example.com/pool"));
         assert!(tls("postgres://pool@localhost/pool?sslmode=require"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of one server, as published to the others. Another version may publish more fields, or fewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Terms {
+pub struct ServerTerms {
     /// Address that its blocks pay; `None` before its first job.
     pub pays: Option<String>,
     /// `users`, `open` or `address`.
@@ -23,13 +23,13 @@ pub struct Terms {
 
 /// One line for each setting in which this server differs from others, with the others' names.
 pub(crate) fn differences<'a>(
-    own: &Terms,
-    others: impl Iterator<Item = (&'a str, &'a Terms)> + Clone,
+    own: &ServerTerms,
+    others: impl Iterator<Item = (&'a str, &'a ServerTerms)> + Clone,
 ) -> Vec<String> {
     // A report without these settings is from an earlier version.
     let others = others.filter(|(_, terms)| !terms.auth.is_empty());
     let mut lines = Vec::new();
-    let mut compare = |what: &str, of: fn(&Terms) -> Option<String>| {
+    let mut compare = |what: &str, of: fn(&ServerTerms) -> Option<String>| {
         let Some(ours) = of(own) else { return };
         let mut seen = Vec::new();
         for (name, terms) in others.clone() {
@@ -57,8 +57,8 @@ fn is_there(is_there: bool) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn terms() -> Terms {
-        Terms {
+    fn terms() -> ServerTerms {
+        ServerTerms {
             pays: Some("hs1qa".to_owned()),
             auth: "users".to_owned(),
             has_password: true,
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn what_differs_is_named_with_who_has_it() {
         let own = terms();
-        let unknown = Terms::default();
-        let starting = Terms {
+        let unknown = ServerTerms::default();
+        let starting = ServerTerms {
             pays: None,
             ..terms()
         };
         let same = [("b", &own), ("old", &unknown), ("new", &starting)];
         assert!(differences(&own, same.into_iter()).is_empty());
-        let other = Terms {
+        let other = ServerTerms {
             pays: Some("hs1qb".to_owned()),
             auth: "open".to_owned(),
             has_password: false,

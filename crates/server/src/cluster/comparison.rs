@@ -3,11 +3,11 @@
 use postgres::Client;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::course::{Compared, Own, Seen, agreed};
+use super::reconcile::{Compared, FileBatch, BatchHead, agreed};
 use crate::clock::unix_s;
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
-use crate::store::outbox::{Digest, Life};
+use crate::store::outbox::{Digest, RunId};
 use crate::store::schema::FileId;
 
 /// One of the file's origins.
@@ -64,10 +64,10 @@ pub(super) fn compared(
         ours: ours.sequence,
         theirs,
         agreed,
-        agreed_life: seen_here(file, ours.id, agreed)?.map(|seen| seen.life),
+        agreed_run: seen_here(file, ours.id, agreed)?.map(|seen| seen.run_id),
         kept_from,
-        next_lives: (
-            seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.life),
+        next_runs: (
+            seen_here(file, ours.id, agreed + 1)?.map(|seen| seen.run_id),
             life_there(client, shared, agreed + 1, theirs)?,
         ),
         is_current: ours.is_current,
@@ -75,46 +75,46 @@ pub(super) fn compared(
 }
 
 /// The file's record of a batch; of the last one there always is one.
-fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<Own>> {
+fn own(file: &Connection, ours: &Ours, sequence: i64) -> rusqlite::Result<Option<FileBatch>> {
     let old_s = unix_s().cast_signed() - SHARED_BATCHES_KEPT_S + FORGETTING_S;
     let kept = file
         .prepare_cached(
             "SELECT digest, sealed_at < ?3 FROM outbox WHERE origin = ?1 AND sequence = ?2",
         )?
         .query_row((ours.id, sequence, old_s), |row| {
-            Ok(Own {
+            Ok(FileBatch {
                 digest: row.get(0)?,
                 is_old: row.get(1)?,
             })
         })
         .optional()?;
-    let last = (sequence == ours.sequence).then_some(Own {
+    let last = (sequence == ours.sequence).then_some(FileBatch {
         digest: ours.digest,
         is_old: true,
     });
     Ok(kept.or(last))
 }
 
-fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<Option<Seen>> {
+fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<Option<BatchHead>> {
     file.prepare_cached("SELECT digest, life FROM outbox WHERE origin = ?1 AND sequence = ?2")?
         .query_row((origin, sequence), |row| {
-            Ok(Seen {
+            Ok(BatchHead {
                 digest: row.get(0)?,
-                life: row.get(1)?,
+                run_id: row.get(1)?,
             })
         })
         .optional()
 }
 
-fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<Seen>, SqlError> {
+fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<BatchHead>, SqlError> {
     let row = client.query_opt(
         "SELECT digest, life FROM batches WHERE origin = $1 AND sequence = $2",
         &[&origin, &sequence],
     )?;
     // A digest of another length belongs to none of our batches.
-    let seen = row.map(|row| Seen {
+    let seen = row.map(|row| BatchHead {
         digest: row.get::<_, &[u8]>(0).try_into().unwrap_or_default(),
-        life: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
+        run_id: row.get::<_, &[u8]>(1).try_into().unwrap_or_default(),
     });
     Ok(seen)
 }
@@ -125,7 +125,7 @@ fn life_there(
     origin: i64,
     sequence: i64,
     last: i64,
-) -> Result<Option<Life>, SqlError> {
+) -> Result<Option<RunId>, SqlError> {
     if sequence > last {
         return Ok(None);
     }

@@ -6,10 +6,10 @@ use hstratum_core::units::Height;
 use postgres::Client;
 
 use super::agreement::differences;
-use super::mark::Mark;
+use super::write_mark::WriteMark;
 use super::origin::{self, NOW_MS};
-use super::standing::{Member, Report};
-use super::talk::Talk;
+use super::cluster_status::{Member, ServerReport};
+use super::status_log::StatusLog;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
 use crate::sql::SqlError;
 use crate::store::schema::FileId;
@@ -59,10 +59,10 @@ impl Heartbeat {
     pub(super) fn send(
         &mut self,
         client: &mut Client,
-        mark: &mut Mark,
+        mark: &mut WriteMark,
         (tip, brought): (Option<Height>, Option<Height>),
-        report: &Report,
-        talk: &mut Talk,
+        report: &ServerReport,
+        status_log: &mut StatusLog,
     ) -> Result<Option<Vec<Member>>, SqlError> {
         let report = serde_json::to_string(report).expect("plain data");
         let whole = self.shipped_tip.zip(brought).map(|(a, b)| a.min(b));
@@ -92,19 +92,19 @@ impl Heartbeat {
         let answered = clock_ms();
         // The database read its clock somewhere between the two times.
         let ahead_ms = (now_ms - answered).max(0) - (asked - now_ms).max(0);
-        talk.apart(ahead_ms.abs(), ahead_ms.abs() > CLOCKS_APART_MS);
+        status_log.apart(ahead_ms.abs(), ahead_ms.abs() > CLOCKS_APART_MS);
         if !self.earlier.is_empty() {
             origin::succeed(client, self.origin, &self.earlier)?;
         }
         let members = members(client, now_ms)?;
-        self.look_for_twin(&members, talk);
-        self.compare(&members, talk);
+        self.look_for_twin(&members, status_log);
+        self.compare(&members, status_log);
         self.due = Instant::now() + HEARTBEAT;
         Ok(Some(members))
     }
 
     /// Compares our settings with those of the other live servers.
-    fn compare(&self, members: &[Member], talk: &mut Talk) {
+    fn compare(&self, members: &[Member], status_log: &mut StatusLog) {
         let is_ours = |member: &&Member| member.origin == self.origin;
         let Some(own) = members.iter().find(is_ours) else {
             return;
@@ -113,12 +113,12 @@ impl Heartbeat {
             .iter()
             .filter(|member| !is_ours(member) && member.is_alive())
             .map(|member| (member.label.as_str(), &member.report.terms));
-        talk.differ(differences(&own.report.terms, others));
+        status_log.differ(differences(&own.report.terms, others));
     }
 
     /// Detects another live server of the same name. Our own earlier file, before a restart with another one,
     /// falls silent and is not reported.
-    fn look_for_twin(&mut self, members: &[Member], talk: &mut Talk) {
+    fn look_for_twin(&mut self, members: &[Member], status_log: &mut StatusLog) {
         let is_there = members.iter().any(|member| {
             member.origin != self.origin && member.label == self.label && member.is_alive()
         });
@@ -126,7 +126,7 @@ impl Heartbeat {
         self.twin_since = is_there.then(|| self.twin_since.unwrap_or(now));
         let long = Duration::from_millis(ALIVE_MS.unsigned_abs()) + HEARTBEAT;
         let is_twin = self.twin_since.is_some_and(|since| now > since + long);
-        talk.twin(is_twin, &self.label);
+        status_log.twin(is_twin, &self.label);
     }
 }
 

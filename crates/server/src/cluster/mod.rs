@@ -5,29 +5,29 @@
 
 pub mod address;
 pub(crate) mod agreement;
-mod cargo;
+mod batch_writer;
 mod comparison;
-mod copy;
-mod course;
-mod found;
+mod users_cache;
+mod reconcile;
+mod found_blocks;
 mod heartbeat;
-mod intake;
-mod judge;
-mod judge_lease;
-pub(crate) mod listen;
-mod mark;
+mod local_import;
+mod coordinator;
+mod coordinator_lease;
+pub(crate) mod notifications;
+mod write_mark;
 mod names;
 pub(crate) mod origin;
-pub(crate) mod people;
-pub(crate) mod place;
+pub(crate) mod users_sync;
+pub(crate) mod context;
 pub mod relay;
 mod resolve;
-mod roll;
+mod users_table;
 pub mod schema;
 mod shipper;
-pub mod standing;
-pub(crate) mod start;
-mod talk;
+pub mod cluster_status;
+pub(crate) mod first_users;
+mod status_log;
 pub(crate) mod threads;
 
 use crate::store::schema::FILE_NAME;
@@ -39,35 +39,35 @@ use std::sync::mpsc::sync_channel;
 use hstratum_core::chain::address::Network;
 use postgres::Client;
 
-use self::agreement::Terms;
-use self::judge::Judge;
+use self::agreement::ServerTerms;
+use self::coordinator::Coordinator;
 use self::shipper::{Shipper, is_away};
-use self::standing::{Report, Standing};
+use self::cluster_status::{ServerReport, ClusterStatus};
 use self::threads::Threads;
 use crate::clock::unix_s;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
-use crate::messages::Post;
+use crate::messages::DriverHandle;
 use crate::node::Node;
-use crate::store::dock::Dock;
-use crate::store::status::Status;
-use crate::store::unproven::Refused;
-use crate::telemetry::live::Live;
+use crate::store::shipping_queue::ShippingQueue;
+use crate::store::ledger_status::LedgerStatus;
+use crate::store::unproven_workers::RefusedSubmits;
+use crate::telemetry::live::TelemetryReader;
 use crate::workers::duty::{Duties, keep};
 
 /// Name of the shipper's thread.
 const SHIPPER: &str = "hstratum-shared";
 
 /// Name of the thread that looks after blocks.
-const JUDGE: &str = "hstratum-judge";
+const COORDINATOR: &str = "hstratum-judge";
 
 /// Tries to connect to the shared ledger, if one is configured; `None` if there is none or it does not answer
 /// in [`SHARED_START`].
 ///
 /// # Errors
 /// When it answers that it does not accept this server.
-pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
+pub(crate) fn try_connect(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
     let Some(address) = settings.config.database.clone() else {
         return Ok(None);
     };
@@ -85,13 +85,13 @@ pub(crate) fn knock(settings: &Settings, threads: &Threads) -> anyhow::Result<Op
 }
 
 /// Channels and shared state of the two threads.
-pub(crate) struct Ends {
-    pub dock: Arc<Dock>,
-    pub standing: Arc<Standing>,
-    pub live: Live,
-    pub status: Arc<Status>,
+pub(crate) struct ShipperDeps {
+    pub shipping_queue: Arc<ShippingQueue>,
+    pub cluster_status: Arc<ClusterStatus>,
+    pub live: TelemetryReader,
+    pub status: Arc<LedgerStatus>,
     pub duties: Duties,
-    pub post: Post,
+    pub to_driver: DriverHandle,
 }
 
 /// Starts shipping, and looking after blocks.
@@ -100,7 +100,7 @@ pub(crate) struct Ends {
 /// When a thread cannot be started.
 pub(crate) fn start(
     settings: &Settings,
-    ends: Ends,
+    deps: ShipperDeps,
     connected: Option<Client>,
     threads: &Threads,
     node: &Arc<dyn Node>,
@@ -108,42 +108,42 @@ pub(crate) fn start(
     let (Some(address), Some(dir)) = (&settings.config.database, &settings.dir) else {
         return Ok(());
     };
-    let (live, status) = (ends.live, ends.status);
+    let (live, status) = (deps.live, deps.status);
     let terms = (terms(&settings.config), settings.network);
     let shipper = Shipper {
         address: address.clone(),
         network: settings.network,
         label: settings.config.server_id.clone(),
         ledger: dir.join(FILE_NAME),
-        dock: ends.dock,
-        standing: ends.standing,
+        shipping_queue: deps.shipping_queue,
+        cluster_status: deps.cluster_status,
         report: Box::new(move || report(&live, &status, &terms)),
-        duty: ends.duties.add("shipping"),
+        duty: deps.duties.add("shipping"),
     };
-    let judge = Judge {
+    let coordinator = Coordinator {
         address: address.clone(),
         network: settings.network,
         ledger: shipper.ledger.clone(),
         shares: dir.join("shares"),
-        dock: shipper.dock.clone(),
-        standing: shipper.standing.clone(),
-        duty: ends.duties.add("blocks of the shared ledger"),
-        post: ends.post,
+        shipping_queue: shipper.shipping_queue.clone(),
+        cluster_status: shipper.cluster_status.clone(),
+        duty: deps.duties.add("blocks of the shared ledger"),
+        to_driver: deps.to_driver,
     };
-    let (judge_node, node) = (node.clone(), node.clone());
+    let (coordinator_node, node) = (node.clone(), node.clone());
     let mut connected = connected;
     // Both end when the dock is closed.
     threads.spawn(SHIPPER, move |_| {
         keep(SHIPPER, &*node, || shipper.run(connected.take(), &*node));
     })?;
-    threads.spawn(JUDGE, move |_| {
-        keep(JUDGE, &*judge_node, || judge.run(&*judge_node));
+    threads.spawn(COORDINATOR, move |_| {
+        keep(COORDINATOR, &*coordinator_node, || coordinator.run(&*coordinator_node));
     })
 }
 
 /// The settings to be compared with other servers.
-fn terms(config: &Config) -> Terms {
-    Terms {
+fn terms(config: &Config) -> ServerTerms {
+    ServerTerms {
         pays: None,
         auth: config.auth.name().to_owned(),
         has_password: config.password.is_some(),
@@ -153,11 +153,11 @@ fn terms(config: &Config) -> Terms {
 }
 
 /// The report of this server for the others.
-fn report(live: &Live, status: &Status, (terms, network): &(Terms, Network)) -> Report {
-    let mut report = Report {
+fn report(live: &TelemetryReader, status: &LedgerStatus, (terms, network): &(ServerTerms, Network)) -> ServerReport {
+    let mut report = ServerReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         terms: terms.clone(),
-        ..Report::default()
+        ..ServerReport::default()
     };
     if let Some(now) = live.latest() {
         report.hashrate = now.view.hashrate;
@@ -178,11 +178,11 @@ fn report(live: &Live, status: &Status, (terms, network): &(Terms, Network)) -> 
 }
 
 /// Workers without an accepted share: the latest ten minutes first, then those with the most submits.
-fn refused(status: &Status, connected: &HashSet<(&str, &str)>) -> Vec<Refused> {
-    let mut rows: Vec<Refused> = status
+fn refused(status: &LedgerStatus, connected: &HashSet<(&str, &str)>) -> Vec<RefusedSubmits> {
+    let mut rows: Vec<RefusedSubmits> = status
         .unproven(unix_s())
         .into_iter()
-        .map(Refused::from)
+        .map(RefusedSubmits::from)
         .collect();
     rows.sort_by_key(|row| Reverse((row.start, row.all())));
     rows.truncate(REFUSED_TOLD_MAX);

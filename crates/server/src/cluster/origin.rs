@@ -15,7 +15,7 @@ pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 10
 
 /// Row of this server's own file in the shared ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own {
+pub struct OwnOrigin {
     /// Random id of the file.
     pub origin: FileId,
     /// Its number there, valid until the ledger is restored from a copy.

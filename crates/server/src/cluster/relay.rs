@@ -18,11 +18,11 @@ use hstratum_core::units::{Hash, Target};
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
-use super::listen::{self, News};
+use super::notifications::{self, News};
 use super::origin::{self, NOW_MS};
-use super::place::Place;
+use super::context::ClusterContext;
 use super::schema;
-use super::standing::Link;
+use super::cluster_status::ClusterLink;
 use crate::clock::unix_s;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
@@ -33,7 +33,7 @@ use crate::store::schema::FileId;
 use crate::workers::duty::Duty;
 
 /// Messages to the relay.
-pub enum RelayMail {
+pub enum RelayCommand {
     /// A block was found here.
     Found(Arc<Solution>, Arc<RawTransactions>),
     /// A block found by an earlier run.
@@ -46,11 +46,11 @@ pub enum RelayMail {
 
 /// State of the thread.
 pub(crate) struct Relay {
-    place: Place,
+    context: ClusterContext,
     node: Arc<dyn Node>,
-    open: Option<Open>,
+    open: Option<RelayConnection>,
     /// Blocks not in the shared ledger yet, oldest first.
-    owed: VecDeque<Owed>,
+    owed: VecDeque<UnrelayedBlock>,
     /// Blocks of others that were offered to our node, as long as they are listed.
     offered: HashSet<Hash>,
     next_look: Instant,
@@ -58,14 +58,14 @@ pub(crate) struct Relay {
     duty: Arc<Duty>,
 }
 
-struct Owed {
+struct UnrelayedBlock {
     hash: Hash,
     raw: Vec<u8>,
     since: Instant,
 }
 
 /// A connection and its prepared statements.
-struct Open {
+struct RelayConnection {
     postgres: Postgres,
     put: Statement,
     list: Statement,
@@ -73,9 +73,9 @@ struct Open {
 }
 
 impl Relay {
-    pub(crate) fn new(place: Place, duty: Arc<Duty>, node: Arc<dyn Node>) -> Self {
+    pub(crate) fn new(context: ClusterContext, duty: Arc<Duty>, node: Arc<dyn Node>) -> Self {
         Self {
-            place,
+            context,
             node,
             open: None,
             owed: VecDeque::new(),
@@ -87,21 +87,21 @@ impl Relay {
     }
 
     /// Runs until the driver is gone.
-    pub(crate) fn run(&mut self, mail: &Receiver<RelayMail>) {
+    pub(crate) fn run(&mut self, commands: &Receiver<RelayCommand>) {
         self.duty.again();
         loop {
             // The shipper logs that the shared ledger is away.
-            if !self.is_away || self.place.standing.read().link != Link::Up {
+            if !self.is_away || self.context.cluster_status.read().link != ClusterLink::Up {
                 self.duty.again();
             }
             let wait = self.next_look.saturating_duration_since(Instant::now());
-            match mail.recv_timeout(wait) {
-                Ok(RelayMail::Found(solution, transactions)) => {
+            match commands.recv_timeout(wait) {
+                Ok(RelayCommand::Found(solution, transactions)) => {
                     self.owe(solution.hash, solution.encode(&transactions));
                 }
-                Ok(RelayMail::Spooled(hash, raw)) => self.owe(hash, raw),
-                Ok(RelayMail::Stop) | Err(RecvTimeoutError::Disconnected) => return self.settle(),
-                Ok(RelayMail::Look) | Err(RecvTimeoutError::Timeout) => {
+                Ok(RelayCommand::Spooled(hash, raw)) => self.owe(hash, raw),
+                Ok(RelayCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return self.settle(),
+                Ok(RelayCommand::Look) | Err(RecvTimeoutError::Timeout) => {
                     self.next_look = Instant::now();
                 }
             }
@@ -120,18 +120,18 @@ impl Relay {
             self.owed.pop_front();
         }
         let since = Instant::now();
-        self.owed.push_back(Owed { hash, raw, since });
+        self.owed.push_back(UnrelayedBlock { hash, raw, since });
     }
 
     /// Writes queued blocks to the shared ledger.
     fn settle(&mut self) {
-        let is_late = |owed: &Owed| owed.since.elapsed() > Duration::from_secs(RELAY_S);
+        let is_late = |owed: &UnrelayedBlock| owed.since.elapsed() > Duration::from_secs(RELAY_S);
         self.owed.retain(|owed| !is_late(owed));
-        while let Some(Owed { hash, raw, since }) = self.owed.pop_front() {
+        while let Some(UnrelayedBlock { hash, raw, since }) = self.owed.pop_front() {
             let age_s = i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX);
             let origin = self.origin();
             if let Err(error) = self.ask(|open| open.put(&hash, &origin, &raw, age_s)) {
-                self.owed.push_front(Owed { hash, raw, since });
+                self.owed.push_front(UnrelayedBlock { hash, raw, since });
                 return self.complain(&error);
             }
             self.is_away = false;
@@ -170,12 +170,12 @@ impl Relay {
 
     /// Origin under which our blocks are stored there.
     fn origin(&self) -> FileId {
-        let (own, _) = self.place.standing.own();
-        own.map_or(self.place.origin, |own| own.origin)
+        let (own, _) = self.context.cluster_status.own();
+        own.map_or(self.context.origin, |own| own.origin)
     }
 
     /// Runs `ask` on the connection; once more on a new one, if the old one was lost.
-    fn ask<T>(&mut self, ask: impl Fn(&mut Open) -> Result<T, SqlError>) -> anyhow::Result<T> {
+    fn ask<T>(&mut self, ask: impl Fn(&mut RelayConnection) -> Result<T, SqlError>) -> anyhow::Result<T> {
         self.open.take_if(|open| open.postgres.is_lost());
         let was_open = self.open.is_some();
         let mut asked = self.ask_once(&ask);
@@ -187,11 +187,11 @@ impl Relay {
 
     fn ask_once<T>(
         &mut self,
-        ask: &impl Fn(&mut Open) -> Result<T, SqlError>,
+        ask: &impl Fn(&mut RelayConnection) -> Result<T, SqlError>,
     ) -> anyhow::Result<T> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::connect(&self.place)?,
+            None => RelayConnection::connect(&self.context)?,
         };
         // The connection is kept only if it has answered.
         let open = self.open.insert(open);
@@ -210,11 +210,11 @@ impl Relay {
     }
 }
 
-impl Open {
-    fn connect(place: &Place) -> anyhow::Result<Self> {
-        let mut postgres = schema::open(&place.address, place.network, unix_s())?;
+impl RelayConnection {
+    fn connect(context: &ClusterContext) -> anyhow::Result<Self> {
+        let mut postgres = schema::open(&context.address, context.network, unix_s())?;
         let client = postgres.client()?;
-        origin::find(client, &place.origin, &place.label)?;
+        origin::find(client, &context.origin, &context.label)?;
         let now_s = format!("{NOW_MS} / 1000");
         let put = format!(
             "INSERT INTO raw_blocks (hash, origin, found_at, raw)
@@ -252,7 +252,7 @@ impl Open {
             // The ledger was restored from an older copy; a new connection registers this server again.
             return Err(SqlError::Lost("this server is not known there".to_owned()));
         }
-        listen::tell(client, News::Block);
+        notifications::tell(client, News::Block);
         let forget =
             format!("DELETE FROM raw_blocks WHERE found_at < {NOW_MS} / 1000 - {RELAY_KEPT_S}");
         // If it fails now, the next server to run it does it.

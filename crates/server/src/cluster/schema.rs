@@ -7,7 +7,7 @@ use hstratum_core::chain::address::Network;
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel, Transaction};
 
-use super::address::Address;
+use super::address::PostgresUrl;
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Postgres, SqlError};
 
@@ -23,7 +23,7 @@ const STEPS: [&str; 4] = [
 ///
 /// # Errors
 /// [`SqlError::Lost`] inside if nobody answers; else one line that says what to do.
-pub fn open(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Postgres> {
+pub fn open(address: &PostgresUrl, network: Network, unix_s: u64) -> anyhow::Result<Postgres> {
     let mut postgres = Postgres::connect(address)?;
     prepare_at(address, postgres.client()?, network, unix_s)?;
     Ok(postgres)
@@ -33,14 +33,14 @@ pub fn open(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn connect(address: &Address, network: Network, unix_s: u64) -> anyhow::Result<Client> {
+pub(crate) fn connect(address: &PostgresUrl, network: Network, unix_s: u64) -> anyhow::Result<Client> {
     let mut client = address.connect()?;
     prepare_at(address, &mut client, network, unix_s)?;
     Ok(client)
 }
 
 fn prepare_at(
-    address: &Address,
+    address: &PostgresUrl,
     client: &mut Client,
     network: Network,
     unix_s: u64,
@@ -53,7 +53,7 @@ fn prepare_at(
 ///
 /// # Errors
 /// As [`open`]; when there is none, or its version is not this program's.
-pub fn open_existing(address: &Address) -> anyhow::Result<Db> {
+pub fn open_existing(address: &PostgresUrl) -> anyhow::Result<Db> {
     let mut postgres = Postgres::connect(address)?;
     let client = postgres.client()?;
     let mut tx = client.transaction().map_err(SqlError::from)?;

@@ -1,7 +1,7 @@
 //! The thread that ships batches from the server's file to the shared ledger, in order, each once.
 //!
 //! Mining never waits for it. While the shared ledger is away, batches stay in the file and connecting is
-//! retried. On each new connection the batches on both sides are compared (`course`), so that it does not
+//! retried. On each new connection the batches on both sides are compared (`reconcile`), so that it does not
 //! matter where the last connection was cut.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,23 +16,23 @@ use hstratum_core::units::Height;
 use postgres::Client;
 use rusqlite::Connection;
 
-use super::address::Address;
-use super::cargo::{Cargo, Carrier, Shipped};
+use super::address::PostgresUrl;
+use super::batch_writer::{OutgoingBatch, BatchWriter, Shipped};
 use super::comparison::{compared, origins};
-use super::course::{Course, Seen};
+use super::reconcile::{Reconciliation, BatchHead};
 use super::heartbeat::Heartbeat;
-use super::mark::Mark as LedgerMark;
-use super::origin::Own;
-use super::standing::{Report, Standing};
-use super::talk::Talk;
+use super::write_mark::WriteMark;
+use super::origin::OwnOrigin;
+use super::cluster_status::{ServerReport, ClusterStatus};
+use super::status_log::StatusLog;
 use super::{origin, schema};
 use crate::clock::unix_s;
-use crate::limits::{JUDGE_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
+use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::SqlError;
-use crate::store::body::Body;
-use crate::store::dock::Dock;
-use crate::store::ledger::{Mark, Parting};
+use crate::store::batch_codec::BatchBody;
+use crate::store::shipping_queue::ShippingQueue;
+use crate::store::ledger::{BatchMark, OriginFork};
 use crate::store::schema::{FileId, open_to_read};
 use crate::workers::duty::Duty;
 
@@ -41,16 +41,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Parameters of the thread.
 pub(crate) struct Shipper {
-    pub address: Address,
+    pub address: PostgresUrl,
     pub network: Network,
     /// The server's name.
     pub label: String,
     /// The server's ledger file.
     pub ledger: PathBuf,
-    pub dock: Arc<Dock>,
-    pub standing: Arc<Standing>,
+    pub shipping_queue: Arc<ShippingQueue>,
+    pub cluster_status: Arc<ClusterStatus>,
     /// Makes the report of this server for the others.
-    pub report: Box<dyn Fn() -> Report + Send>,
+    pub report: Box<dyn Fn() -> ServerReport + Send>,
     pub duty: Arc<Duty>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn is_away(error: &anyhow::Error) -> bool {
 }
 
 /// Reason why the work on a connection has ended.
-enum End {
+enum ShipEnd {
     /// Everything is shipped, and nothing more will come.
     Done,
     /// Both sides must be compared again, since the file now ships under another origin.
@@ -71,7 +71,7 @@ enum End {
 }
 
 /// Position at which shipping goes on.
-struct Place {
+struct ShipPosition {
     /// The origin's number in the file.
     file: i64,
     /// The origin's number in the shared ledger.
@@ -81,7 +81,7 @@ struct Place {
     /// The next batch to ship.
     next: i64,
     /// The mark that we wrote there last.
-    mark: LedgerMark,
+    mark: WriteMark,
     /// Ids of files that this server had before.
     earlier: Vec<FileId>,
 }
@@ -91,8 +91,8 @@ impl Shipper {
     /// is an existing connection.
     pub(crate) fn run(&self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
-        self.standing.watch(&self.dock);
-        let mut talk = Talk::new(node, &self.standing);
+        self.cluster_status.watch(&self.shipping_queue);
+        let mut status_log = StatusLog::new(node, &self.cluster_status);
         loop {
             // An absent shared ledger is logged separately.
             self.duty.again();
@@ -101,41 +101,41 @@ impl Shipper {
                 Ok,
             );
             let ended = client.and_then(|client| {
-                let worked = catch_unwind(AssertUnwindSafe(|| self.work(client, &mut talk)));
+                let worked = catch_unwind(AssertUnwindSafe(|| self.work(client, &mut status_log)));
                 worked.unwrap_or_else(|_| bail!("a bug in the shipper, please report it"))
             });
             match ended {
                 // The work ends without an error only when the server stops.
-                Ok(()) if self.dock.is_closed() => return,
+                Ok(()) if self.shipping_queue.is_closed() => return,
                 Ok(()) => {}
-                Err(error) => talk.down(&error),
+                Err(error) => status_log.down(&error),
             }
-            if self.dock.is_closed() {
-                return talk.left(self.left());
+            if self.shipping_queue.is_closed() {
+                return status_log.left(self.left());
             }
             self.count(0);
-            self.dock.wait_for_close(SHARED_RETRY);
+            self.shipping_queue.wait_for_close(SHARED_RETRY);
         }
     }
 
     /// Works on one connection, until everything is shipped and nothing more will come.
-    fn work(&self, client: Client, talk: &mut Talk) -> anyhow::Result<()> {
+    fn work(&self, client: Client, status_log: &mut StatusLog) -> anyhow::Result<()> {
         let file = open_to_read(&self.ledger).context("failed to open the ledger's file")?;
-        let mut carrier = Carrier::new(client)?;
+        let mut writer = BatchWriter::new(client)?;
         let mut is_put_back = false;
         loop {
-            let Some(place) = self.compare(&file, &mut carrier, talk)? else {
+            let Some(position) = self.compare(&file, &mut writer, status_log)? else {
                 continue;
             };
-            talk.up(&self.address, &self.label, self.left());
-            let again = shipped_before(&file, &place)?;
+            status_log.up(&self.address, &self.label, self.left());
+            let again = shipped_before(&file, &position)?;
             if is_put_back || again > 0 {
-                talk.put_back(again);
+                status_log.put_back(again);
             }
-            is_put_back = match self.ship_on(&file, &mut carrier, place, talk)? {
-                End::Done => return Ok(()),
-                End::Compare => false,
-                End::PutBack => true,
+            is_put_back = match self.ship_on(&file, &mut writer, position, status_log)? {
+                ShipEnd::Done => return Ok(()),
+                ShipEnd::Compare => false,
+                ShipEnd::PutBack => true,
             };
         }
     }
@@ -145,43 +145,43 @@ impl Shipper {
     fn compare(
         &self,
         file: &Connection,
-        carrier: &mut Carrier,
-        talk: &Talk,
-    ) -> anyhow::Result<Option<Place>> {
+        writer: &mut BatchWriter,
+        status_log: &StatusLog,
+    ) -> anyhow::Result<Option<ShipPosition>> {
         let all = origins(file)?;
         let earlier = all.iter().filter(|ours| !ours.is_current);
         let earlier: Vec<FileId> = earlier.map(|ours| ours.origin).collect();
         for ours in all {
             // The origin may belong to another server by now, since this file may be a copy.
-            let shared = origin::find(carrier.client(), &ours.origin, &self.label)?;
-            match compared(file, carrier.client(), &ours, shared)?.course() {
-                Course::Done => {}
-                Course::Part { kept } => {
-                    talk.parted(ours.sequence - kept);
-                    self.part(ours.id, kept)?;
+            let shared = origin::find(writer.client(), &ours.origin, &self.label)?;
+            match compared(file, writer.client(), &ours, shared)?.reconcile() {
+                Reconciliation::Done => {}
+                Reconciliation::ForkOrigin { kept } => {
+                    status_log.parted(ours.sequence - kept);
+                    self.fork_origin(ours.id, kept)?;
                     return Ok(None);
                 }
-                Course::Ship { at, next, missing } => {
+                Reconciliation::Ship { at, next, missing } => {
                     if let Some((first, last)) = missing {
-                        talk.missing(first, last);
+                        status_log.missing(first, last);
                     }
-                    let mut place = Place {
+                    let mut position = ShipPosition {
                         file: ours.id,
                         shared,
                         at,
                         next,
-                        mark: carrier.begin(shared)?,
+                        mark: writer.begin(shared)?,
                         earlier: earlier.clone(),
                     };
                     if ours.is_current {
-                        if !self.be(&ours.origin, shared, carrier)? {
+                        if !self.be(&ours.origin, shared, writer)? {
                             return Ok(None);
                         }
-                        self.mark(&place, next - 1);
-                        return Ok(Some(place));
+                        self.mark(&position, next - 1);
+                        return Ok(Some(position));
                     }
-                    while place.next <= ours.sequence {
-                        if self.ship_one(file, carrier, &mut place)? == Shipped::Moved {
+                    while position.next <= ours.sequence {
+                        if self.ship_one(file, writer, &mut position)? == Shipped::Moved {
                             return Ok(None);
                         }
                     }
@@ -192,16 +192,16 @@ impl Shipper {
     }
 
     /// Registers the file as ours under our name. Returns false if it has another number now.
-    fn be(&self, origin: &FileId, shared: i64, carrier: &mut Carrier) -> anyhow::Result<bool> {
-        let number = origin::name(carrier.client(), origin, &self.label)?;
+    fn be(&self, origin: &FileId, shared: i64, writer: &mut BatchWriter) -> anyhow::Result<bool> {
+        let number = origin::name(writer.client(), origin, &self.label)?;
         if number != shared {
             return Ok(false);
         }
-        let own = Own {
+        let own = OwnOrigin {
             origin: *origin,
             number,
         };
-        self.standing.update(|reading| {
+        self.cluster_status.update(|reading| {
             reading.own = Some(own);
             reading.generation += 1;
             reading.brought = None;
@@ -210,11 +210,11 @@ impl Shipper {
     }
 
     /// Makes the ledger's thread begin a new origin.
-    fn part(&self, from: i64, kept: i64) -> anyhow::Result<()> {
+    fn fork_origin(&self, from: i64, kept: i64) -> anyhow::Result<()> {
         let mut origin = FileId::default();
         getrandom::fill(&mut origin).context("failed to get random bytes")?;
-        let parting = Parting { from, kept, origin };
-        let is_done = self.dock.part(parting, Duration::from_millis(PART_MS));
+        let fork = OriginFork { from, kept, origin };
+        let is_done = self.shipping_queue.fork_origin(fork, Duration::from_millis(PART_MS));
         ensure!(
             is_done,
             "the ledger's file has not begun a new origin in time"
@@ -226,53 +226,53 @@ impl Shipper {
     fn ship_on(
         &self,
         file: &Connection,
-        carrier: &mut Carrier,
-        mut place: Place,
-        talk: &mut Talk,
-    ) -> anyhow::Result<End> {
-        let earlier = std::mem::take(&mut place.earlier);
-        let mut heartbeat = Heartbeat::new(place.shared, &self.label, earlier);
+        writer: &mut BatchWriter,
+        mut position: ShipPosition,
+        status_log: &mut StatusLog,
+    ) -> anyhow::Result<ShipEnd> {
+        let earlier = std::mem::take(&mut position.earlier);
+        let mut heartbeat = Heartbeat::new(position.shared, &self.label, earlier);
         let mut stop_by = None;
         loop {
-            let is_closed = self.dock.is_closed();
-            let head = self.dock.head().context("nothing was ever sealed")?;
-            if head.last.origin != place.file {
-                return Ok(End::Compare);
+            let is_closed = self.shipping_queue.is_closed();
+            let head = self.shipping_queue.head().context("nothing was ever sealed")?;
+            if head.last.origin != position.file {
+                return Ok(ShipEnd::Compare);
             }
-            while place.next <= head.last.sequence {
-                if self.ship_one(file, carrier, &mut place)? == Shipped::Moved {
-                    return Ok(End::PutBack);
+            while position.next <= head.last.sequence {
+                if self.ship_one(file, writer, &mut position)? == Shipped::Moved {
+                    return Ok(ShipEnd::PutBack);
                 }
-                self.mark(&place, place.at);
-                if heartbeat.is_due() && !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
-                    return Ok(End::PutBack);
+                self.mark(&position, position.at);
+                if heartbeat.is_due() && !self.beat(writer, &mut heartbeat, &mut position, status_log)? {
+                    return Ok(ShipEnd::PutBack);
                 }
                 let now = Instant::now();
-                if self.dock.is_closed() && now > *stop_by.get_or_insert(now + SHARED_STOP) {
-                    talk.left(self.left());
-                    return Ok(End::Done);
+                if self.shipping_queue.is_closed() && now > *stop_by.get_or_insert(now + SHARED_STOP) {
+                    status_log.left(self.left());
+                    return Ok(ShipEnd::Done);
                 }
             }
-            talk.caught_up();
+            status_log.caught_up();
             heartbeat.shipped_tip = head.tip;
             if is_closed {
                 self.wait_for_blocks(head.tip);
             }
-            if !self.beat(carrier, &mut heartbeat, &mut place, talk)? {
-                return Ok(End::PutBack);
+            if !self.beat(writer, &mut heartbeat, &mut position, status_log)? {
+                return Ok(ShipEnd::PutBack);
             }
             if is_closed {
-                return Ok(End::Done);
+                return Ok(ShipEnd::Done);
             }
-            self.dock.wait(heartbeat.due_in());
+            self.shipping_queue.wait(heartbeat.due_in());
         }
     }
 
     /// Waits until our blocks are copied, so that a server's last heartbeat says that everything is there;
     /// another thread copies them, which ends now as well.
     fn wait_for_blocks(&self, sealed: Option<Height>) {
-        let until = Instant::now() + JUDGE_EVERY;
-        while self.standing.read().brought < sealed && Instant::now() < until {
+        let until = Instant::now() + COORDINATOR_EVERY;
+        while self.cluster_status.read().brought < sealed && Instant::now() < until {
             thread::sleep(PAUSE);
         }
     }
@@ -280,25 +280,25 @@ impl Shipper {
     /// Sends a heartbeat; returns false if the shared ledger was replaced.
     fn beat(
         &self,
-        carrier: &mut Carrier,
+        writer: &mut BatchWriter,
         heartbeat: &mut Heartbeat,
-        place: &mut Place,
-        talk: &mut Talk,
+        position: &mut ShipPosition,
+        status_log: &mut StatusLog,
     ) -> anyhow::Result<bool> {
-        self.count(place.at);
-        let reading = self.standing.read();
-        let report = Report {
+        self.count(position.at);
+        let reading = self.cluster_status.read();
+        let report = ServerReport {
             behind: reading.behind,
             ..(self.report)()
         };
-        let heights = (self.dock.tip(), reading.brought);
-        let client = carrier.client();
-        let servers = heartbeat.send(client, &mut place.mark, heights, &report, talk)?;
+        let heights = (self.shipping_queue.tip(), reading.brought);
+        let client = writer.client();
+        let servers = heartbeat.send(client, &mut position.mark, heights, &report, status_log)?;
         let Some(servers) = servers else {
             return Ok(false);
         };
-        self.standing.update(|reading| reading.servers = servers);
-        self.standing.heard();
+        self.cluster_status.update(|reading| reading.servers = servers);
+        self.cluster_status.heard();
         self.duty.again();
         Ok(true)
     }
@@ -306,34 +306,34 @@ impl Shipper {
     fn ship_one(
         &self,
         file: &Connection,
-        carrier: &mut Carrier,
-        place: &mut Place,
+        writer: &mut BatchWriter,
+        position: &mut ShipPosition,
     ) -> anyhow::Result<Shipped> {
-        let cargo = load(file, place)?;
+        let outgoing = load(file, position)?;
         self.duty.again();
-        let shipped = carrier.ship(file, place.shared, &mut place.mark, &cargo)?;
-        self.standing.heard();
+        let shipped = writer.ship(file, position.shared, &mut position.mark, &outgoing)?;
+        self.cluster_status.heard();
         if shipped == Shipped::Yes {
-            place.at = place.next;
-            place.next += 1;
-            self.standing.update(|reading| {
+            position.at = position.next;
+            position.next += 1;
+            self.cluster_status.update(|reading| {
                 reading.batches += 1;
-                reading.rows += cargo.body.rows() as u64;
+                reading.rows += outgoing.body.rows() as u64;
             });
         }
         Ok(shipped)
     }
 
-    fn mark(&self, place: &Place, sequence: i64) {
-        self.dock.shipped(Mark {
-            origin: place.file,
+    fn mark(&self, position: &ShipPosition, sequence: i64) {
+        self.shipping_queue.shipped(BatchMark {
+            origin: position.file,
             sequence,
         });
     }
 
     /// Number of batches not known to be shipped.
     fn left(&self) -> i64 {
-        let head = self.dock.head();
+        let head = self.shipping_queue.head();
         let count = open_to_read(&self.ledger).and_then(|file| {
             file.query_row(
                 "SELECT count(*) FROM outbox WHERE shipped_at IS NULL",
@@ -346,7 +346,7 @@ impl Shipper {
 
     /// Publishes how many batches are waiting, with `at` the last one shipped; 0: not known.
     fn count(&self, at: i64) {
-        let head = self.dock.head();
+        let head = self.shipping_queue.head();
         let oldest = open_to_read(&self.ledger).and_then(|file| {
             file.query_row(
                 "SELECT count(*), min(sealed_at) FROM outbox
@@ -359,7 +359,7 @@ impl Shipper {
         let (behind, oldest) = oldest.unwrap_or((0, None));
         let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
         let lag = oldest.map_or(0, |sealed_at| now - sealed_at);
-        self.standing.update(|reading| {
+        self.cluster_status.update(|reading| {
             reading.behind = behind;
             reading.at = at;
             reading.lag_s = u64::try_from(lag).unwrap_or(0);
@@ -370,33 +370,33 @@ impl Shipper {
 }
 
 /// Number of batches shipped again although they were there before.
-fn shipped_before(file: &Connection, place: &Place) -> rusqlite::Result<i64> {
+fn shipped_before(file: &Connection, position: &ShipPosition) -> rusqlite::Result<i64> {
     file.query_row(
         "SELECT count(*) FROM outbox
          WHERE origin = ?1 AND sequence >= ?2 AND shipped_at IS NOT NULL",
-        (place.file, place.next),
+        (position.file, position.next),
         |row| row.get(0),
     )
 }
 
-fn load(file: &Connection, place: &Place) -> anyhow::Result<Cargo> {
+fn load(file: &Connection, position: &ShipPosition) -> anyhow::Result<OutgoingBatch> {
     let mut read = file.prepare_cached(
         "SELECT digest, life, body FROM outbox JOIN outbox_bodies USING (id)
          WHERE origin = ?1 AND sequence = ?2",
     )?;
-    let what = || format!("failed to read batch {} of the ledger's file", place.next);
+    let what = || format!("failed to read batch {} of the ledger's file", position.next);
     let (seen, body) = read
-        .query_row((place.file, place.next), |row| {
-            let seen = Seen {
+        .query_row((position.file, position.next), |row| {
+            let seen = BatchHead {
                 digest: row.get(0)?,
-                life: row.get(1)?,
+                run_id: row.get(1)?,
             };
-            Ok((seen, Body::parse(row.get_ref(2)?.as_blob()?)))
+            Ok((seen, BatchBody::parse(row.get_ref(2)?.as_blob()?)))
         })
         .with_context(what)?;
-    Ok(Cargo {
-        after: place.at,
-        sequence: place.next,
+    Ok(OutgoingBatch {
+        after: position.at,
+        sequence: position.next,
         seen,
         body: body.with_context(what)?,
     })

@@ -1,6 +1,6 @@
 use super::*;
 
-fn raw(origin: Origin, key: &str, value: &str) -> RawOption {
+fn raw(origin: OptionOrigin, key: &str, value: &str) -> RawOption {
     RawOption {
         key: key.into(),
         value: value.into(),
@@ -11,7 +11,7 @@ fn raw(origin: Origin, key: &str, value: &str) -> RawOption {
 fn flags(options: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let raw: Vec<RawOption> = options
         .iter()
-        .map(|(key, value)| raw(Origin::Flag, key, value))
+        .map(|(key, value)| raw(OptionOrigin::Flag, key, value))
         .collect();
     Config::parse(&raw)
 }
@@ -46,9 +46,9 @@ fn links_of_a_container_platform_are_no_options() {
             origin,
         }
     };
-    let links: Vec<RawOption> = linked.map(option(Origin::Environment)).into();
+    let links: Vec<RawOption> = linked.map(option(OptionOrigin::Environment)).into();
     Config::parse(&links).expect("they are passed over");
-    for flag in linked.map(option(Origin::Flag)) {
+    for flag in linked.map(option(OptionOrigin::Flag)) {
         Config::parse(&[flag]).expect_err("nobody else sets these");
     }
 }
@@ -152,9 +152,9 @@ fn everything_can_be_given() {
 
 #[test]
 fn flag_beats_environment_beats_file() {
-    let file = raw(Origin::File, "port", "1");
-    let environment = raw(Origin::Environment, "port", "2");
-    let flag = raw(Origin::Flag, "port", "3");
+    let file = raw(OptionOrigin::File, "port", "1");
+    let environment = raw(OptionOrigin::Environment, "port", "2");
+    let flag = raw(OptionOrigin::Flag, "port", "3");
     let port = |options: &[&RawOption]| {
         let options: Vec<RawOption> = options.iter().map(|&option| option.clone()).collect();
         Config::parse(&options).expect("valid").port
@@ -184,15 +184,15 @@ fn bare_flag_switches_on() {
 #[test]
 fn malformed_value_names_the_option_as_it_was_written() {
     check_error(
-        &[raw(Origin::Flag, "publichost", "a b")],
+        &[raw(OptionOrigin::Flag, "publichost", "a b")],
         "--stratum-public-host: expected a host name or IP address without a port, found \"a b\"",
     );
     check_error(
-        &[raw(Origin::Environment, "publicport", "0")],
+        &[raw(OptionOrigin::Environment, "publicport", "0")],
         "HSD_STRATUM_PUBLIC_PORT: expected a port from 1 to 65535, found \"0\"",
     );
     check_error(
-        &[raw(Origin::File, "difficulty", "-1\n")],
+        &[raw(OptionOrigin::File, "difficulty", "-1\n")],
         "difficulty in stratum.conf: expected a number above 0, found \"-1\\n\"",
     );
 }
@@ -201,8 +201,8 @@ fn malformed_value_names_the_option_as_it_was_written() {
 fn overridden_value_is_judged_too() {
     check_error(
         &[
-            raw(Origin::Flag, "port", "1"),
-            raw(Origin::File, "port", "x"),
+            raw(OptionOrigin::Flag, "port", "1"),
+            raw(OptionOrigin::File, "port", "x"),
         ],
         "port in stratum.conf: expected a port from 0 to 65535, found \"x\"",
     );
@@ -211,23 +211,23 @@ fn overridden_value_is_judged_too() {
 #[test]
 fn unknown_option_is_refused_with_the_nearest_name() {
     check_error(
-        &[raw(Origin::Flag, "dificulty", "8")],
+        &[raw(OptionOrigin::Flag, "dificulty", "8")],
         "--stratum-dificulty: unknown option, did you mean --stratum-difficulty?",
     );
     check_error(
-        &[raw(Origin::Flag, "tls-certificate", "x.pem")],
+        &[raw(OptionOrigin::Flag, "tls-certificate", "x.pem")],
         "--stratum-tls-certificate: unknown option",
     );
     check_error(
-        &[raw(Origin::File, "stratum-port", "3010")],
+        &[raw(OptionOrigin::File, "stratum-port", "3010")],
         "stratum-port in stratum.conf: unknown option, did you mean port in stratum.conf?",
     );
     check_error(
-        &[raw(Origin::Environment, "maxinbounds", "8")],
+        &[raw(OptionOrigin::Environment, "maxinbounds", "8")],
         "HSD_STRATUM_MAXINBOUNDS: unknown option, did you mean HSD_STRATUM_MAX_INBOUND?",
     );
     check_error(
-        &[raw(Origin::File, "colour", "red")],
+        &[raw(OptionOrigin::File, "colour", "red")],
         "colour in stratum.conf: unknown option",
     );
     let hostile = format!("x\n{}", "é".repeat(100_000));
@@ -264,7 +264,7 @@ fn values_out_of_bounds_are_refused() {
 #[test]
 fn nothing_is_no_value_of_any_option() {
     for spec in OPTIONS {
-        for origin in [Origin::Flag, Origin::Environment, Origin::File] {
+        for origin in [OptionOrigin::Flag, OptionOrigin::Environment, OptionOrigin::File] {
             let expected = format!(
                 "{}: it is empty: expected {}, or no such option at all",
                 origin.spell(spec.name),
@@ -283,13 +283,13 @@ fn ip_address_is_a_public_host() {
 
 #[test]
 fn password_is_never_shown() {
-    let option = raw(Origin::Flag, "password", "hunter2");
+    let option = raw(OptionOrigin::Flag, "password", "hunter2");
     assert!(!format!("{option:?}").contains("hunter2"));
     let config = Config::parse(&[option]).expect("valid");
     assert!(!format!("{config:?}").contains("hunter2"));
     let long = "hunter2".repeat(100);
     check_error(
-        &[raw(Origin::Flag, "password", &long)],
+        &[raw(OptionOrigin::Flag, "password", &long)],
         "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 700 bytes",
     );
 }
@@ -297,7 +297,7 @@ fn password_is_never_shown() {
 #[test]
 fn password_flag_without_a_password_is_refused() {
     check_error(
-        &[raw(Origin::Flag, "password", "true")],
+        &[raw(OptionOrigin::Flag, "password", "true")],
         "--stratum-password: expected a password of 1 to 256 bytes, not \"true\", found 4 bytes",
     );
 }
@@ -448,7 +448,7 @@ fn webhook_is_a_url_that_no_error_shows() {
 #[test]
 fn an_address_that_is_named_twice_is_refused() {
     let check = |listen: &str, expected: &str| {
-        check_error(&[raw(Origin::Flag, "listen", listen)], expected);
+        check_error(&[raw(OptionOrigin::Flag, "listen", listen)], expected);
     };
     for address in ["[::]:3008", "0.0.0.0:3008", "127.0.0.1:3008"] {
         check(
@@ -471,7 +471,7 @@ fn what_is_wrong_with_a_database_is_said_without_its_password() {
         "postgres://pool:secret@db:x/pool",
         "mysql://secret",
     ] {
-        let error = Config::parse(&[raw(Origin::Flag, "database", url)]).expect_err(url);
+        let error = Config::parse(&[raw(OptionOrigin::Flag, "database", url)]).expect_err(url);
         let text = error.to_string();
         assert!(text.starts_with("--stratum-database: "), "{text}");
         assert!(!text.contains("secret"), "{text}");

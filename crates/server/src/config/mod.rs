@@ -20,12 +20,12 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::alerts::webhook::{self, Webhook};
-use crate::cluster::address::Address;
+use crate::cluster::address::PostgresUrl;
 use crate::config::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
-pub use crate::config::raw_option::{Origin, RawOption};
+pub use crate::config::raw_option::{OptionOrigin, RawOption};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
@@ -90,7 +90,7 @@ pub struct Config {
     /// Percent of the hashrate whose loss raises an alarm; 0 turns that off.
     pub hashrate_alarm: u8,
     /// Address of the ledger that several servers share.
-    pub database: Option<Address>,
+    pub database: Option<PostgresUrl>,
     /// This server's name there.
     pub server_id: String,
 }
@@ -482,9 +482,9 @@ fn check_listeners(address: SocketAddr, listen: &[ListenSpec]) -> Result<(), Con
 }
 
 /// Parses the database's URL; an error does not contain its password.
-fn database(url: &Secret) -> Result<Address, ConfigError> {
+fn database(url: &Secret) -> Result<PostgresUrl, ConfigError> {
     url.0.parse().map_err(|error: anyhow::Error| {
-        ConfigError(format!("{}: {error:#}", Origin::Flag.spell("database")))
+        ConfigError(format!("{}: {error:#}", OptionOrigin::Flag.spell("database")))
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Origin of an option. A later one in this order overrides an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum OptionOrigin {
     /// A line `public-host: …` of `stratum.conf`.
     File,
     /// `HSD_STRATUM_PUBLIC_HOST=…`.
@@ -21,7 +21,7 @@ pub struct RawOption {
     /// The text given; a bare flag arrives as `true`.
     pub value: String,
     /// Its origin.
-    pub origin: Origin,
+    pub origin: OptionOrigin,
 }
 
 impl RawOption {
@@ -33,7 +33,7 @@ impl RawOption {
     /// True if a container platform has set it for a service named hsd-stratum: `HSD_STRATUM_PORT=tcp://…`,
     /// `HSD_STRATUM_PORT_3008_TCP_ADDR`, `HSD_STRATUM_SERVICE_HOST`.
     pub fn is_service_link(&self) -> bool {
-        if self.origin != Origin::Environment {
+        if self.origin != OptionOrigin::Environment {
             return false;
         }
         let key = self.bare_key();
@@ -57,7 +57,7 @@ impl fmt::Debug for RawOption {
     }
 }
 
-impl Origin {
+impl OptionOrigin {
     /// Spelling of an option's name in this origin.
     pub fn spell(self, name: &str) -> String {
         match self {

@@ -13,7 +13,7 @@ use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
-use crate::ledger_tools::Place;
+use crate::ledger_tools::LedgerLocation;
 use crate::net::listener::{Encryption, ListenSpec};
 use crate::store::schema::FILE_NAME;
 
@@ -30,10 +30,10 @@ pub struct Settings {
 
 impl Settings {
     /// Location of the ledger with the whole pool's data; `None` in memory.
-    pub(crate) fn ledger(&self) -> Option<Place> {
+    pub(crate) fn ledger(&self) -> Option<LedgerLocation> {
         let shared = self.config.database.clone();
-        let shared = shared.map(|address| Place::Shared(Box::new(address)));
-        let file = || Some(Place::File(self.dir.as_ref()?.join(FILE_NAME)));
+        let shared = shared.map(|address| LedgerLocation::Shared(Box::new(address)));
+        let file = || Some(LedgerLocation::File(self.dir.as_ref()?.join(FILE_NAME)));
         shared.or_else(file)
     }
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::config::in_force::InForce;
-use crate::config::{Config, Origin, RawOption};
+use crate::config::{Config, OptionOrigin, RawOption};
 
-use super::{Findings, Part};
+use super::{Findings, CheckedPart};
 
 /// Characters of a line that an error shows.
 const LINE_CHARS_MAX: usize = 60;
@@ -18,7 +18,7 @@ const LINE_CHARS_MAX: usize = 60;
 const PREFIX: &str = "stratum";
 
 /// Settings of the node and of hstratum.
-pub(super) struct Settings {
+pub(super) struct NodeSettings {
     /// hstratum's options; `None` if they are wrong.
     pub config: Option<Config>,
     /// Number of hstratum's options given in files and the environment.
@@ -30,7 +30,7 @@ pub(super) struct Settings {
 /// Settings by name.
 type Lines = Vec<(String, String)>;
 
-impl Settings {
+impl NodeSettings {
     /// Reads `hsd.conf`, `stratum.conf` and the environment.
     pub(super) fn read(
         dir: &Path,
@@ -52,7 +52,7 @@ impl Settings {
         let own = node.get("stratumconfig").map(PathBuf::from);
         if let Some(own) = own.as_ref().filter(|own| !own.exists()) {
             findings.problem(
-                Part::Configuration,
+                CheckedPart::Configuration,
                 format!("{} is not there", own.display()),
                 "stratum-config names it: make it, or name another",
             );
@@ -67,13 +67,13 @@ impl Settings {
             };
         };
 
-        let mut options = ours(&hsd, Origin::File);
+        let mut options = ours(&hsd, OptionOrigin::File);
         options.extend(stratum.iter().map(|(key, value)| RawOption {
             key: key.clone(),
             value: value.clone(),
-            origin: Origin::File,
+            origin: OptionOrigin::File,
         }));
-        options.extend(ours(&environment, Origin::Environment));
+        options.extend(ours(&environment, OptionOrigin::Environment));
         options.retain(|option| option.key != "config");
         let config = match Config::parse(&options) {
             Ok(config) => {
@@ -82,7 +82,7 @@ impl Settings {
             }
             Err(error) => {
                 findings.problem(
-                    Part::Configuration,
+                    CheckedPart::Configuration,
                     error,
                     format!("the node does not start with it: correct {}", own.display()),
                 );
@@ -123,7 +123,7 @@ impl Settings {
                 (facts, config.auth.name(), config.password.is_some())
             }
         };
-        findings.ok(Part::Configuration, facts);
+        findings.ok(CheckedPart::Configuration, facts);
         let who = match auth {
             "open" => "anybody may mine, by any name",
             "users" => "only accounts that were added may mine",
@@ -137,14 +137,14 @@ impl Settings {
             Some(_) => "",
             None => ", unless flags say otherwise",
         };
-        findings.ok(Part::Configuration, format!("{who}; {how}{unless}"));
+        findings.ok(CheckedPart::Configuration, format!("{who}; {how}{unless}"));
     }
 }
 
 fn look(config: &Config, findings: &mut Findings) {
     if config.port == 0 {
         findings.warn(
-            Part::Configuration,
+            CheckedPart::Configuration,
             "port is 0: another one at each start",
             "give miners one that stays, as in port: 3008",
         );
@@ -152,11 +152,11 @@ fn look(config: &Config, findings: &mut Findings) {
     if let Some(files) = &config.tls {
         match crate::net::tls::load(&files.cert, &files.key) {
             Ok(_) => findings.ok(
-                Part::Configuration,
+                CheckedPart::Configuration,
                 format!("{} and its key can be used", files.cert.display()),
             ),
             Err(error) => findings.problem(
-                Part::Configuration,
+                CheckedPart::Configuration,
                 format!("{error:#}"),
                 "the node does not start without: correct tls-cert and tls-key",
             ),
@@ -172,7 +172,7 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Lines::new()),
         Err(error) => {
             findings.problem(
-                Part::Configuration,
+                CheckedPart::Configuration,
                 format!("failed to read {name}: {error}"),
                 "run this as the user of the node",
             );
@@ -183,7 +183,7 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
         Ok(lines) => lines,
         Err(error) => {
             findings.problem(
-                Part::Configuration,
+                CheckedPart::Configuration,
                 format!("{name}: {error}"),
                 "the node does not start with it: write lines like port: 3008",
             );
@@ -197,7 +197,7 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
     let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
     if holds_secret && mode & 0o077 != 0 {
         findings.warn(
-            Part::Configuration,
+            CheckedPart::Configuration,
             format!("{name} has {secret}, and others may read it"),
             format!("chmod 600 {name}"),
         );
@@ -249,7 +249,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Those of hsd's settings that are for hstratum.
-fn ours(lines: &Lines, origin: Origin) -> Vec<RawOption> {
+fn ours(lines: &Lines, origin: OptionOrigin) -> Vec<RawOption> {
     let named = lines.iter().filter_map(|(key, value)| {
         let key = key.strip_prefix(PREFIX)?.trim_start_matches('-');
         let key = Some(key).filter(|key| !key.is_empty())?;
@@ -302,7 +302,7 @@ mod tests {
             ("HSD_API_KEY".into(), String::new()),
         ];
         let mut findings = Findings::default();
-        let settings = Settings::read(dir.path(), &environment, &mut findings);
+        let settings = NodeSettings::read(dir.path(), &environment, &mut findings);
         let config = settings.config.expect("valid");
         assert_eq!((config.port, config.max_inbound), (2, 7));
         assert_eq!(config.difficulty.get(), 4.0);
@@ -334,7 +334,7 @@ mod tests {
             let dir = tempfile::tempdir().expect("a directory");
             fs::write(dir.path().join(name), text).expect("written");
             let mut findings = Findings::default();
-            Settings::read(dir.path(), &[], &mut findings);
+            NodeSettings::read(dir.path(), &[], &mut findings);
             let found = &findings.0[0];
             assert_eq!(found.severity, super::super::Severity::Problem);
             assert!(found.text.contains(says), "{found:?}");

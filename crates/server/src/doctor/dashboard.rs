@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::config::HTTP_PORT;
 
 use super::node::NodeState;
-use super::{Findings, Known, Part};
+use super::{Findings, KnownServer, CheckedPart};
 
 /// Time for the dashboard's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findings) {
+pub(super) fn examine(known: &KnownServer<'_>, state: NodeState, findings: &mut Findings) {
     if let Some(options) = known.in_force {
         return match options.dashboard {
             Some(place) => ask(place, findings),
             None => findings.ok(
-                Part::Dashboard,
+                CheckedPart::Dashboard,
                 match known.config.and_then(|config| config.http_port) {
                     Some(0) => "there is none: http-port is 0",
                     _ => "there is none: http-port is 0, or 3080 was taken when the node started",
@@ -26,14 +26,14 @@ pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findin
     }
     let Some(config) = known.config else { return };
     if config.http_port == Some(0) {
-        return findings.ok(Part::Dashboard, "there is none: http-port is 0");
+        return findings.ok(CheckedPart::Dashboard, "there is none: http-port is 0");
     }
     let port = config.http_port.unwrap_or(HTTP_PORT);
     let place = SocketAddr::new(config.http_host, port);
     let ports = config.listen.iter().map(|spec| spec.address.port());
     if ports.chain([config.port]).any(|stratum| stratum == port) {
         return findings.problem(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("http-port {port} is a port of miners too"),
             "choose another http-port; 0 turns the dashboard off",
         );
@@ -49,16 +49,16 @@ pub(super) fn examine(known: &Known<'_>, state: NodeState, findings: &mut Findin
 fn check_free(place: SocketAddr, is_asked_for: bool, findings: &mut Findings) {
     match TcpListener::bind(place) {
         Ok(_) => findings.ok(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("{place} is free for the dashboard"),
         ),
         Err(error) if !is_asked_for => findings.warn(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("{place} is taken, so that there will be no dashboard: {error}"),
             "choose another http-port",
         ),
         Err(error) => findings.problem(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("{place} cannot be listened on: {error}"),
             "see who has the port, with ss -ltnp, and choose another http-port; http-host must be an \
              address of this machine",
@@ -78,19 +78,19 @@ fn ask(place: SocketAddr, findings: &mut Findings) {
         .new_agent();
     match agent.get(format!("http://{near}/healthz")).call() {
         Ok(answer) if answer.status() == 200 => {
-            findings.ok(Part::Dashboard, format!("http://{near}/ answers"));
+            findings.ok(CheckedPart::Dashboard, format!("http://{near}/ answers"));
         }
         Ok(mut answer) if answer.status() == 503 => {
             let said = answer.body_mut().read_to_string().unwrap_or_default();
             unwell(near, &said, findings);
         }
         Ok(answer) => findings.warn(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("http://{near}/healthz answers {}", answer.status()),
             "is it hstratum that has the port? See ss -ltnp",
         ),
         Err(error) => findings.warn(
-            Part::Dashboard,
+            CheckedPart::Dashboard,
             format!("http://{near}/ does not answer: {error}"),
             "was hsd given --stratum-http-port or --stratum-http-host? Then the dashboard is there",
         ),
@@ -107,9 +107,9 @@ fn unwell(near: SocketAddr, said: &str, findings: &mut Findings) {
     if !is_others.iter().any(|words| status.starts_with(words)) {
         let advice = "its log says why: make room or mend the disk, or restart the node with a ledger \
                       that can be written (docs/ledger.md)";
-        findings.problem(Part::Dashboard, text, advice);
+        findings.problem(CheckedPart::Dashboard, text, advice);
     } else {
-        findings.warn(Part::Dashboard, text, "what is wrong is told under node");
+        findings.warn(CheckedPart::Dashboard, text, "what is wrong is told under node");
     }
 }
 

@@ -88,12 +88,12 @@ impl Dialect {
 
 /// Checker for messages of a server that one of the two does not tolerate.
 #[derive(Default)]
-pub(super) struct Judge {
+pub(super) struct DialectCheck {
     has_difficulty: bool,
     complaints: Vec<String>,
 }
 
-impl Judge {
+impl DialectCheck {
     /// Checks the bytes of one read.
     pub(super) fn see_chunk(&mut self, chunk: &[u8]) {
         if chunk.last().is_some_and(|last| *last != b'\n') {
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn what_miners_do_not_bear_is_told_once() {
         let complaints = |lines: &[&str]| {
-            let mut judge = Judge::default();
+            let mut judge = DialectCheck::default();
             for line in lines {
                 judge.see_line(line);
                 judge.see_line(line);
@@ -249,7 +249,7 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains(says), "{found:?}");
         }
-        let mut judge = Judge::default();
+        let mut judge = DialectCheck::default();
         judge.see_chunk(b"{}\n{");
         assert_eq!(judge.complaints().len(), 1);
     }

@@ -11,13 +11,13 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 use rustix::fs::{Access, access, statvfs};
 
-use crate::files::users::{self, End};
+use crate::files::users::{self, FileEnd};
 use crate::ledger_tools;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 use crate::sql::{Db, Sqlite};
 
-use super::conf::Settings;
-use super::{Findings, Part};
+use super::conf::NodeSettings;
+use super::{Findings, CheckedPart};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,14 +30,14 @@ const FREE_BYTES_LOW: u64 = 2048 * MIB;
 /// Age at which a spooled block that the node has not answered is reported.
 const SPOOLED_LONG: Duration = Duration::from_secs(60);
 
-pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, findings: &mut Findings) {
+pub(super) fn examine(dir: &Path, network: Network, settings: &NodeSettings, findings: &mut Findings) {
     if settings
         .node
         .get("memory")
         .is_some_and(|value| value != "false")
     {
         findings.warn(
-            Part::Files,
+            CheckedPart::Files,
             "memory is set: nothing is written to disk",
             "leave memory out of hsd.conf, or no share outlives the node",
         );
@@ -50,7 +50,7 @@ pub(super) fn examine(dir: &Path, network: Network, settings: &Settings, finding
     check_room(existing, findings);
     if existing != stratum {
         findings.ok(
-            Part::Files,
+            CheckedPart::Files,
             format!("{} is created at the first start", stratum.display()),
         );
         return;
@@ -66,7 +66,7 @@ pub(super) fn examine_running(dir: &Path, findings: &mut Findings) {
     let log = dir.join("stratum").join("ledger.db-wal");
     if ledger.exists() && !log.exists() {
         findings.problem(
-            Part::Files,
+            CheckedPart::Files,
             format!("{} is missing: the ledger takes no shares", log.display()),
             "restart the node; never move a ledger's files while it runs",
         );
@@ -77,7 +77,7 @@ fn check_access(existing: &Path, stratum: &Path, findings: &mut Findings) {
     let name = existing.display();
     if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
         findings.problem(
-            Part::Files,
+            CheckedPart::Files,
             format!("this user may not write to {name}: {error}"),
             "run hsd and this as the user that owns it, or give it to that user with chown",
         );
@@ -98,7 +98,7 @@ fn check_access(existing: &Path, stratum: &Path, findings: &mut Findings) {
         };
         if file.uid() != owner.uid() {
             findings.problem(
-                Part::Files,
+                CheckedPart::Files,
                 format!(
                     "{} belongs to another user than its directory",
                     path.display()
@@ -115,11 +115,11 @@ fn check_room(existing: &Path, findings: &mut Findings) {
     let text = format!("{} free for {}", bytes(free), existing.display());
     if free < FREE_BYTES_MIN {
         let advice = "make room: without it shares are refused, and the node stops";
-        findings.problem(Part::Files, text, advice);
+        findings.problem(CheckedPart::Files, text, advice);
     } else if free < FREE_BYTES_LOW {
-        findings.warn(Part::Files, text, "make room: the chain grows");
+        findings.warn(CheckedPart::Files, text, "make room: the chain grows");
     } else {
-        findings.ok(Part::Files, text);
+        findings.ok(CheckedPart::Files, text);
     }
 }
 
@@ -127,11 +127,11 @@ fn check_users(path: &Path, findings: &mut Findings) {
     let name = path.display();
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return findings.ok(Part::Files, "no users.json: no accounts yet");
+            return findings.ok(CheckedPart::Files, "no users.json: no accounts yet");
         }
         Err(error) => {
             return findings.problem(
-                Part::Files,
+                CheckedPart::Files,
                 format!("failed to read {name}: {error}"),
                 "run this as the user of the node; else the node cannot read it either",
             );
@@ -140,18 +140,18 @@ fn check_users(path: &Path, findings: &mut Findings) {
     };
     match users::parse(&bytes) {
         Err(error) => findings.problem(
-            Part::Files,
+            CheckedPart::Files,
             format!("{name}: {error}"),
             "the node does not start with it: correct that line, or take it out",
         ),
-        Ok((_, End::Torn(_))) => findings.warn(
-            Part::Files,
+        Ok((_, FileEnd::Torn(_))) => findings.warn(
+            CheckedPart::Files,
             format!("the last line of {name} is torn"),
             "the next start of the node moves it into a file beside it: see what it was",
         ),
         Ok((records, _)) => {
             findings.ok(
-                Part::Files,
+                CheckedPart::Files,
                 format!("users.json: {}", counted(records.len(), "account")),
             );
         }
@@ -159,7 +159,7 @@ fn check_users(path: &Path, findings: &mut Findings) {
     let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
     if mode & 0o077 != 0 {
         findings.warn(
-            Part::Files,
+            CheckedPart::Files,
             format!("others may read {name}"),
             format!("chmod 600 {name}"),
         );
@@ -169,30 +169,30 @@ fn check_users(path: &Path, findings: &mut Findings) {
 fn check_ledger(path: &Path, network: Network, findings: &mut Findings) {
     let Ok(file) = fs::metadata(path) else {
         return findings.ok(
-            Part::Files,
+            CheckedPart::Files,
             "no ledger.db: it is created at the first start",
         );
     };
     let name = path.display();
     match judge_ledger(path, file.len(), network) {
         Err(error) => findings.problem(
-            Part::Files,
+            CheckedPart::Files,
             format!("{error:#}"),
             "the node does not start with it: put a backup in its place (docs/ledger.md)",
         ),
         Ok(None) => findings.ok(
-            Part::Files,
+            CheckedPart::Files,
             format!(
                 "ledger.db: {}, too large to be checked here; hstratum ledger check --ledger {name}",
                 bytes(file.len())
             ),
         ),
         Ok(Some(faults)) if faults.is_empty() => findings.ok(
-            Part::Files,
+            CheckedPart::Files,
             format!("ledger.db: {}, no errors found", bytes(file.len())),
         ),
         Ok(Some(faults)) => findings.problem(
-            Part::Files,
+            CheckedPart::Files,
             format!("ledger.db: {}, the first: {}", counted(faults.len(), "fault"), faults[0]),
             format!("hstratum ledger check --ledger {name} lists them; see docs/ledger.md"),
         ),
@@ -234,7 +234,7 @@ fn check_spool(dir: &Path, findings: &mut Findings) {
     let name = dir.display();
     if waiting > 0 {
         findings.warn(
-            Part::Files,
+            CheckedPart::Files,
             format!(
                 "{} in {name} the node has not answered",
                 counted(waiting, "found block")
@@ -244,13 +244,13 @@ fn check_spool(dir: &Path, findings: &mut Findings) {
     }
     if torn > 0 {
         findings.warn(
-            Part::Files,
+            CheckedPart::Files,
             format!("{} in {name} set aside as damaged", counted(torn, "file")),
             "check the disk; then move them away",
         );
     }
     if waiting + torn == 0 {
-        findings.ok(Part::Files, "no found block waits in spool/");
+        findings.ok(CheckedPart::Files, "no found block waits in spool/");
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
 
     fn examined(dir: &Path, network: Network) -> Vec<(Severity, String)> {
         let mut findings = Findings::default();
-        let settings = Settings::read(dir, &[], &mut Findings::default());
+        let settings = NodeSettings::read(dir, &[], &mut Findings::default());
         examine(dir, network, &settings, &mut findings);
         let found = findings.0.into_iter();
         found

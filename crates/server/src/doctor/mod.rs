@@ -23,14 +23,14 @@ use hstratum_core::chain::address::Network;
 use crate::config::Config;
 use crate::config::in_force::{InForce, plain};
 use crate::net::cidr::AddressRange;
-use crate::payout::hsd::{Secret, Url};
+use crate::payout::hsd::{HsdSecret, Url};
 
-use conf::Settings;
+use conf::NodeSettings;
 use node::NodeState;
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub enum FindingSeverity {
     /// As it should be.
     Ok,
     /// Works, but may not for long or not as meant.
@@ -39,7 +39,7 @@ pub enum Severity {
     Problem,
 }
 
-impl Severity {
+impl FindingSeverity {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -53,7 +53,7 @@ impl Severity {
 
 /// Subject of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum CheckedPart {
     /// Options, in files and the environment.
     Configuration,
     /// Files on the disk.
@@ -68,7 +68,7 @@ pub enum Part {
     Miners,
 }
 
-impl Part {
+impl CheckedPart {
     /// All of them, in the order of the report.
     pub const ALL: [Self; 6] = [
         Self::Configuration,
@@ -97,9 +97,9 @@ impl Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Its subject.
-    pub part: Part,
+    pub part: CheckedPart,
     /// Its severity.
-    pub severity: Severity,
+    pub severity: FindingSeverity,
     /// Description, in one line.
     pub text: String,
     /// Advice; `None` if nothing is wrong.
@@ -121,7 +121,7 @@ pub struct Setup {
     /// Address of the node's API, if it is not as in its configuration.
     pub node_url: Option<Url>,
     /// The node's API key, if it is not in its configuration.
-    pub node_key: Option<Secret>,
+    pub node_key: Option<HsdSecret>,
     /// The variables `HSD_…` of the environment.
     pub environment: Vec<(String, String)>,
     /// Account to mine with; without one a made-up name is tried.
@@ -137,13 +137,13 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     let Some(dir) = &setup.dir else {
         let server = setup.server.as_ref();
         let server = server.map_or(("", false), |(place, tls)| (place, *tls));
-        let known = Known::default();
+        let known = KnownServer::default();
         port::examine(setup, &known, server, NodeState::NotAsked, &mut findings);
         return findings.0;
     };
     if let Some(other) = setup.others.first() {
         findings.warn(
-            Part::Files,
+            CheckedPart::Files,
             format!(
                 "{} has no chain of {}, and there is one of {}",
                 dir.display(),
@@ -153,7 +153,7 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
             format!("did you mean --network {}?", other.name()),
         );
     }
-    let settings = Settings::read(dir, &setup.environment, &mut findings);
+    let settings = NodeSettings::read(dir, &setup.environment, &mut findings);
     files::examine(dir, setup.network, &settings, &mut findings);
     if let Some(config) = &settings.config {
         machine::examine(config, &mut findings);
@@ -163,7 +163,7 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     if state == NodeState::Serving {
         files::examine_running(dir, &mut findings);
     }
-    let known = Known {
+    let known = KnownServer {
         config: settings.config.as_ref(),
         in_force: in_force.as_ref(),
     };
@@ -172,7 +172,7 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     match &setup.server {
         // Nothing of this is known of a server elsewhere.
         Some((server, tls)) if !is_of(server, &own) => {
-            let (known, state) = (Known::default(), NodeState::NotAsked);
+            let (known, state) = (KnownServer::default(), NodeState::NotAsked);
             port::examine(setup, &known, (server, *tls), state, &mut findings);
         }
         Some((server, tls)) => {
@@ -191,14 +191,14 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
 
 /// Known facts of the server on this machine.
 #[derive(Default)]
-struct Known<'a> {
+struct KnownServer<'a> {
     /// Its options in files and the environment.
     config: Option<&'a Config>,
     /// Its options in force.
     in_force: Option<&'a InForce>,
 }
 
-impl Known<'_> {
+impl KnownServer<'_> {
     /// Its listeners, and whether each accepts only TLS; those with plain TCP first.
     fn listeners(&self) -> Vec<(SocketAddr, bool)> {
         match (self.in_force, self.config) {
@@ -266,21 +266,21 @@ fn near(listener: SocketAddr) -> SocketAddr {
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn ok(&mut self, part: Part, text: impl fmt::Display) {
-        self.push(part, Severity::Ok, text.to_string(), None);
+    fn ok(&mut self, part: CheckedPart, text: impl fmt::Display) {
+        self.push(part, FindingSeverity::Ok, text.to_string(), None);
     }
 
-    fn warn(&mut self, part: Part, text: impl fmt::Display, advice: impl fmt::Display) {
+    fn warn(&mut self, part: CheckedPart, text: impl fmt::Display, advice: impl fmt::Display) {
         let advice = Some(advice.to_string());
-        self.push(part, Severity::Warning, text.to_string(), advice);
+        self.push(part, FindingSeverity::Warning, text.to_string(), advice);
     }
 
-    fn problem(&mut self, part: Part, text: impl fmt::Display, advice: impl fmt::Display) {
+    fn problem(&mut self, part: CheckedPart, text: impl fmt::Display, advice: impl fmt::Display) {
         let advice = Some(advice.to_string());
-        self.push(part, Severity::Problem, text.to_string(), advice);
+        self.push(part, FindingSeverity::Problem, text.to_string(), advice);
     }
 
-    fn push(&mut self, part: Part, severity: Severity, text: String, advice: Option<String>) {
+    fn push(&mut self, part: CheckedPart, severity: FindingSeverity, text: String, advice: Option<String>) {
         self.0.push(Finding {
             part,
             severity,

@@ -10,14 +10,14 @@ use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
-use crate::ledger_tools::Place;
+use crate::ledger_tools::LedgerLocation;
 use crate::payout::hsd::{
-    Hstratum, Node, NodeStatus, Part as HsdPart, Patience, Payee, Secret, Url,
+    Hstratum, HsdNode, NodeStatus, HsdPart, HsdTimeouts, NodePayee, HsdSecret, Url,
 };
-use crate::store::evidence;
+use crate::store::best_tip;
 
-use super::conf::Settings;
-use super::{Findings, Part, Setup};
+use super::conf::NodeSettings;
+use super::{Findings, CheckedPart, Setup};
 
 /// Difference between the node's clock and others', in seconds, that is worth a warning.
 const CLOCK_OFF_S: u64 = 60;
@@ -50,7 +50,7 @@ pub(super) enum NodeState {
 /// Checks the node; returns its state, and the options in force if its hstratum reports them.
 pub(super) fn examine(
     setup: &Setup,
-    settings: &Settings,
+    settings: &NodeSettings,
     findings: &mut Findings,
 ) -> (NodeState, Option<InForce>) {
     let url = setup
@@ -58,13 +58,13 @@ pub(super) fn examine(
         .clone()
         .or_else(|| configured(setup.network, settings));
     let url = url.unwrap_or_else(|| Url::usual(setup.network, HsdPart::Node));
-    let configured_key = || settings.node.get("apikey").cloned().map(Secret::new);
+    let configured_key = || settings.node.get("apikey").cloned().map(HsdSecret::new);
     let key = setup.node_key.clone().or_else(configured_key);
-    let patience = Patience {
+    let patience = HsdTimeouts {
         call: PATIENCE,
         create: PATIENCE,
     };
-    let node = Node::new(url, key, setup.network, patience);
+    let node = HsdNode::new(url, key, setup.network, patience);
     let status = match node.status() {
         Ok(status) => status,
         Err(error) => {
@@ -74,7 +74,7 @@ pub(super) fn examine(
     };
     if status.network != setup.network.name() {
         findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             format!(
                 "the node at {} is on {}, not {}",
                 node.url(),
@@ -86,7 +86,7 @@ pub(super) fn examine(
         return (NodeState::Unknown, None);
     }
     findings.ok(
-        Part::Node,
+        CheckedPart::Node,
         format!(
             "hsd {} at {}, height {}",
             status.version,
@@ -106,7 +106,7 @@ pub(super) fn examine(
     check_places(told.places, findings);
     for line in told.differences {
         findings.warn(
-            Part::Node,
+            CheckedPart::Node,
             format!("servers of this pool differ: {line}"),
             "give all of them the same, and start those again that had another",
         );
@@ -119,21 +119,21 @@ fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
     let Some((all, taken)) = places else { return };
     if taken >= all {
         findings.warn(
-            Part::Miners,
+            CheckedPart::Miners,
             format!("the pool is full: {taken} of {all} connections"),
             "who comes next is refused, unless one without an accepted share gives way: raise \
              max-inbound, and see places and refusals in hsd-rpc getstratuminfo",
         );
     } else {
         findings.ok(
-            Part::Miners,
+            CheckedPart::Miners,
             format!("{taken} of {all} connections are taken"),
         );
     }
 }
 
 /// Address of the node's API according to the configuration.
-fn configured(network: Network, settings: &Settings) -> Option<Url> {
+fn configured(network: Network, settings: &NodeSettings) -> Option<Url> {
     let usual = Url::usual(network, HsdPart::Node).to_string();
     let port = match settings.node.get("httpport") {
         Some(port) => port.as_str(),
@@ -152,10 +152,10 @@ fn configured(network: Network, settings: &Settings) -> Option<Url> {
 }
 
 fn unreachable(
-    node: &Node,
+    node: &HsdNode,
     error: &anyhow::Error,
     network: Network,
-    settings: &Settings,
+    settings: &NodeSettings,
     findings: &mut Findings,
 ) -> NodeState {
     let refused = match error.downcast_ref::<ureq::Error>() {
@@ -164,14 +164,14 @@ fn unreachable(
     };
     if !refused {
         findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             format!("{error:#}"),
             "give the node's API key in HSTRATUM_NODE_API_KEY, and --node-url if it is elsewhere",
         );
         return NodeState::Unknown;
     }
     findings.problem(
-        Part::Node,
+        CheckedPart::Node,
         format!("no node runs: nothing answers at {}", node.url()),
         "start hsd with --plugins hstratum; give --node-url if it was told another --http-port",
     );
@@ -188,30 +188,30 @@ fn check_configured_payee(addresses: &str, network: Network, findings: &mut Find
         .find(|text| Address::parse_payable(text, network).is_none());
     match wrong {
         Some(text) => findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             format!(
                 "coinbase-address: {}",
                 Address::why_not_payable(text, network)
             ),
             format!("correct it in hsd.conf: it begins with {}1", network.hrp()),
         ),
-        None => findings.ok(Part::Node, format!("blocks will pay {addresses}")),
+        None => findings.ok(CheckedPart::Node, format!("blocks will pay {addresses}")),
     }
 }
 
-fn check_plugin(node: &Node, findings: &mut Findings) -> NodeState {
+fn check_plugin(node: &HsdNode, findings: &mut Findings) -> NodeState {
     match node.has_hstratum() {
         Ok(true) => NodeState::Serving,
         Ok(false) => {
             findings.problem(
-                Part::Node,
+                CheckedPart::Node,
                 "hstratum is not in this node",
                 "start hsd with --plugins hstratum, or have plugins: hstratum in hsd.conf",
             );
             NodeState::Without
         }
         Err(error) => {
-            findings.problem(Part::Node, format!("{error:#}"), "look at the node's log");
+            findings.problem(CheckedPart::Node, format!("{error:#}"), "look at the node's log");
             NodeState::Unknown
         }
     }
@@ -223,21 +223,21 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
     }
     match status.peers {
         0 => findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             "no peers: there is no work for miners, and a block would reach nobody",
             "look at the node's connection and firewall; --nodes=HOST names a peer",
         ),
         1..=3 => findings.warn(
-            Part::Node,
+            CheckedPart::Node,
             format!("only {}", counted(status.peers, "peer")),
             "more of them hear of a block sooner: --max-outbound=16, or --listen and an open port",
         ),
-        peers => findings.ok(Part::Node, format!("{peers} peers")),
+        peers => findings.ok(CheckedPart::Node, format!("{peers} peers")),
     }
     let age = now_s().saturating_sub(status.tip_time);
     if status.progress < 0.999 {
         findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             format!(
                 "still downloading the chain: {:.1} %",
                 status.progress * 100.0
@@ -246,18 +246,18 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
         );
     } else if age > TIP_OLD_S {
         findings.warn(
-            Part::Node,
+            CheckedPart::Node,
             format!("the newest block is {} h old", age / 3600),
             "compare its height with a block explorer's; if it is behind, start it again",
         );
     } else {
-        findings.ok(Part::Node, "synchronized");
+        findings.ok(CheckedPart::Node, "synchronized");
     }
 }
 
 /// Checks that the node knows at least as much of the chain as the ledger was shown. Other faults of either
 /// are found by other checks.
-fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &mut Findings) {
+fn check_knowledge(node: &HsdNode, setup: &Setup, settings: &NodeSettings, findings: &mut Findings) {
     let shared = settings
         .config
         .as_ref()
@@ -267,19 +267,19 @@ fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &m
         .as_ref()
         .map(|dir| dir.join("stratum").join("ledger.db"));
     let place = match (shared, file) {
-        (Some(address), _) => Place::Shared(Box::new(address)),
-        (None, Some(file)) if file.exists() => Place::File(file),
+        (Some(address), _) => LedgerLocation::Shared(Box::new(address)),
+        (None, Some(file)) if file.exists() => LedgerLocation::File(file),
         _ => return,
     };
     let highest = place
         .open_for_a_look(PATIENCE)
-        .and_then(|mut db| db.read(evidence::highest));
+        .and_then(|mut db| db.read(best_tip::highest));
     let (Ok(Some(highest)), Ok(view)) = (highest, node.view()) else {
         return;
     };
     match Knowledge::of(&view, &highest) {
         Knowledge::Behind(tip) => findings.problem(
-            Part::Node,
+            CheckedPart::Node,
             format!(
                 "the node knows less of the chain than the ledger was shown: its tip is at height {}, \
                  the ledger's at {}",
@@ -289,7 +289,7 @@ fn check_knowledge(node: &Node, setup: &Setup, settings: &Settings, findings: &m
              judged, and payouts wait; for another chain begin a new ledger (docs/ledger.md)",
         ),
         Knowledge::Enough => {
-            findings.ok(Part::Node, "it knows what the ledger was shown of the chain");
+            findings.ok(CheckedPart::Node, "it knows what the ledger was shown of the chain");
         }
         Knowledge::Tied(_) | Knowledge::Unsynced => {}
     }
@@ -305,34 +305,34 @@ fn check_clock(status: &NodeStatus, findings: &mut Findings) {
     };
     let text = format!("the clock is about {off} s off from other nodes'");
     if off > CLOCK_WRONG_S {
-        findings.problem(Part::Machine, text, advice);
+        findings.problem(CheckedPart::Machine, text, advice);
     } else if off > CLOCK_OFF_S {
-        findings.warn(Part::Machine, text, advice);
+        findings.warn(CheckedPart::Machine, text, advice);
     } else {
-        findings.ok(Part::Machine, "the clock agrees with other nodes'");
+        findings.ok(CheckedPart::Machine, "the clock agrees with other nodes'");
     }
 }
 
-fn check_payee(node: &Node, network: Network, findings: &mut Findings) {
+fn check_payee(node: &HsdNode, network: Network, findings: &mut Findings) {
     match node.payee() {
-        Ok(Payee::Address(address)) => {
+        Ok(NodePayee::Address(address)) => {
             findings.ok(
-                Part::Node,
+                CheckedPart::Node,
                 format!("blocks pay {}", address.encode(network)),
             );
         }
-        Ok(Payee::Nobody) => findings.problem(
-            Part::Node,
+        Ok(NodePayee::Nobody) => findings.problem(
+            CheckedPart::Node,
             "blocks would pay nobody, so that there is no work",
             "start hsd with --coinbase-address, or with its wallet",
         ),
-        Ok(Payee::NoBlock(why)) => findings.warn(
-            Part::Node,
+        Ok(NodePayee::NoBlock(why)) => findings.warn(
+            CheckedPart::Node,
             format!("whom blocks pay cannot be seen yet: hsd says {why:?}"),
             "run this again when the node is synchronized and has peers",
         ),
         Err(error) => {
-            findings.problem(Part::Node, format!("{error:#}"), "look at the node's log");
+            findings.problem(CheckedPart::Node, format!("{error:#}"), "look at the node's log");
         }
     }
 }

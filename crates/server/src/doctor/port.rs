@@ -9,15 +9,15 @@ use crate::config::Config;
 
 use super::dialect::Dialect;
 use super::node::NodeState;
-use super::trial::{self, Ended, Lived, Trial};
-use super::{Findings, Known, Part, Setup};
+use super::trial::{self, TrialEnd, Lived, Trial};
+use super::{Findings, KnownServer, CheckedPart, Setup};
 
 /// Account that is tried if none is given.
 const ACCOUNT: &str = "doctor";
 
 pub(super) fn examine(
     setup: &Setup,
-    known: &Known<'_>,
+    known: &KnownServer<'_>,
     (server, tls): (&str, bool),
     state: NodeState,
     findings: &mut Findings,
@@ -29,14 +29,14 @@ pub(super) fn examine(
     match state {
         NodeState::Stopped => {
             return findings.problem(
-                Part::Miners,
+                CheckedPart::Miners,
                 format!("{server} is in use, and not by a node at the address above"),
                 "see who has the port, with ss -ltnp; or give --node-url",
             );
         }
         NodeState::Without => {
             return findings.problem(
-                Part::Miners,
+                CheckedPart::Miners,
                 format!("{server} is in use, and not by this node"),
                 "see who has the port, with ss -ltnp, and give hstratum another one",
             );
@@ -59,9 +59,9 @@ pub(super) fn examine(
         };
         let outcome = match stream.take().map_or_else(|| trial::connect(server), Ok) {
             Ok(stream) => trial::run(&trial, stream),
-            Err(error) => Err(Ended::Failed(error.into())),
+            Err(error) => Err(TrialEnd::Failed(error.into())),
         };
-        let is_idle = matches!(outcome, Err(Ended::NoJob));
+        let is_idle = matches!(outcome, Err(TrialEnd::NoJob));
         tell(setup, dialect, &account, outcome, findings);
         if is_idle {
             // There is no job for the other dialect either.
@@ -71,7 +71,7 @@ pub(super) fn examine(
 }
 
 /// Account to mine as; with payout by address, a valid address.
-fn account(setup: &Setup, known: &Known<'_>) -> String {
+fn account(setup: &Setup, known: &KnownServer<'_>) -> String {
     if let Some(user) = &setup.user {
         return user.clone();
     }
@@ -84,7 +84,7 @@ fn account(setup: &Setup, known: &Known<'_>) -> String {
 
 fn explain_closed(
     error: &io::Error,
-    known: &Known<'_>,
+    known: &KnownServer<'_>,
     server: &str,
     state: NodeState,
     findings: &mut Findings,
@@ -92,7 +92,7 @@ fn explain_closed(
     let text = format!("{server} takes no connections: {error}");
     match (state, known.config) {
         (NodeState::Serving, _) => findings.problem(
-            Part::Miners,
+            CheckedPart::Miners,
             text,
             match known.in_force {
                 Some(_) => {
@@ -109,7 +109,7 @@ fn explain_closed(
         (NodeState::Stopped, Some(config)) => check_free(config, findings),
         (NodeState::Without | NodeState::Stopped, _) => {}
         (NodeState::NotAsked | NodeState::Unknown, _) => findings.problem(
-            Part::Miners,
+            CheckedPart::Miners,
             text,
             "is the server running, is this its host and port, does a firewall let it through?",
         ),
@@ -124,13 +124,13 @@ fn check_free(config: &Config, findings: &mut Findings) {
         .chain(config.listen.iter().map(|spec| spec.address))
     {
         match TcpListener::bind(place) {
-            Ok(_) => findings.ok(Part::Miners, format!("{place} is free for hstratum")),
+            Ok(_) => findings.ok(CheckedPart::Miners, format!("{place} is free for hstratum")),
             // Without IPv6 hstratum uses IPv4.
             Err(_) if place.ip() == Ipv6Addr::UNSPECIFIED && bind_v4(place.port()) => {
-                findings.ok(Part::Miners, format!("0.0.0.0:{} is free for hstratum", place.port()));
+                findings.ok(CheckedPart::Miners, format!("0.0.0.0:{} is free for hstratum", place.port()));
             }
             Err(error) => findings.problem(
-                Part::Miners,
+                CheckedPart::Miners,
                 format!("{place} cannot be listened on: {error}"),
                 match error.kind() {
                     io::ErrorKind::AddrInUse => {
@@ -154,23 +154,23 @@ fn tell(
     setup: &Setup,
     dialect: Dialect,
     account: &str,
-    outcome: Result<Lived, Ended>,
+    outcome: Result<Lived, TrialEnd>,
     findings: &mut Findings,
 ) {
     let who = format!("as a {}", dialect.name());
     match outcome {
         Ok(lived) => tell_life(&who, lived, findings),
-        Err(Ended::Unauthorized(refusal)) if setup.user.is_none() => findings.warn(
-            Part::Miners,
+        Err(TrialEnd::Unauthorized(refusal)) if setup.user.is_none() => findings.warn(
+            CheckedPart::Miners,
             format!("{who}: connected; an unknown account is refused: {refusal}"),
             "give --user and HSTRATUM_PASSWORD of an account, to see whether it gets work",
         ),
         Err(ended) => {
-            let works = matches!(ended, Ended::TipMoved);
+            let works = matches!(ended, TrialEnd::TipMoved);
             let (text, advice) = explain(ended, account);
             match works {
-                true => findings.warn(Part::Miners, format!("{who}: {text}"), advice),
-                false => findings.problem(Part::Miners, format!("{who}: {text}"), advice),
+                true => findings.warn(CheckedPart::Miners, format!("{who}: {text}"), advice),
+                false => findings.problem(CheckedPart::Miners, format!("{who}: {text}"), advice),
             }
         }
     }
@@ -189,12 +189,12 @@ fn tell_life(who: &str, lived: Lived, findings: &mut Findings) {
         difficulty => format!("{difficulty:.1e}"),
     };
     findings.ok(
-        Part::Miners,
+        CheckedPart::Miners,
         format!("{who}: a job of difficulty {difficulty} after {ms} ms{share}"),
     );
     for complaint in lived.complaints {
         findings.warn(
-            Part::Miners,
+            CheckedPart::Miners,
             format!("{who}: {complaint}"),
             "not hstratum's way: look at what is between it and the miners",
         );
@@ -202,33 +202,33 @@ fn tell_life(who: &str, lived: Lived, findings: &mut Findings) {
 }
 
 /// Text and advice for a failed trial.
-fn explain(ended: Ended, account: &str) -> (String, &'static str) {
+fn explain(ended: TrialEnd, account: &str) -> (String, &'static str) {
     match ended {
-        Ended::Unauthorized(refusal) => (
+        TrialEnd::Unauthorized(refusal) => (
             format!("the account {account:?} is refused: {refusal}"),
             "see that it is in users.json and that HSTRATUM_PASSWORD is its password",
         ),
-        Ended::NoJob => (
+        TrialEnd::NoJob => (
             "logged in, but no job came".to_owned(),
             "see the findings of the node, and \"no job\" in its log",
         ),
-        Ended::TipMoved => (
+        TrialEnd::TipMoved => (
             "logged in and had a job; each share was stale, since the tip moved".to_owned(),
             "the port works: blocks came in between; run this again",
         ),
-        Ended::Silent => (
+        TrialEnd::Silent => (
             "it takes connections, and does not reply".to_owned(),
             "the process that has the port hangs, or is not a stratum server: see ss -ltnp and its log",
         ),
-        Ended::Tls => (
+        TrialEnd::Tls => (
             "it speaks TLS".to_owned(),
             "give --url stratum+tls://HOST:PORT",
         ),
-        Ended::NoTls(error) => (
+        TrialEnd::NoTls(error) => (
             format!("no TLS there: {error}"),
             "give the port of a listener with tls:// or auto://, or --url stratum+tcp://HOST:PORT",
         ),
-        Ended::Rejected(refusal) => {
+        TrialEnd::Rejected(refusal) => {
             let advice = match refusal.text.as_str() {
                 "ledger unavailable" => {
                     "the ledger cannot be written: see the findings under files and dashboard, and \
@@ -238,7 +238,7 @@ fn explain(ended: Ended, account: &str) -> (String, &'static str) {
             };
             (format!("a good share is rejected: {refusal}"), advice)
         }
-        Ended::Failed(error) => (
+        TrialEnd::Failed(error) => (
             format!("{error:#}"),
             "is it hstratum that listens there? See ss -ltnp, and the node's log",
         ),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::wire::client::{Attempt, Client, ClientFailure, RequestRefusal, Update, Work};
 
-use super::dialect::{Dialect, Judge};
+use super::dialect::{Dialect, DialectCheck};
 use crate::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ pub(super) struct Lived {
 }
 
 /// Reason why the trial failed.
-pub(super) enum Ended {
+pub(super) enum TrialEnd {
     /// The account was refused.
     Unauthorized(RequestRefusal),
     /// It was logged in but got no job.
@@ -75,7 +75,7 @@ pub(super) enum Ended {
     Failed(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Ended {
+impl From<anyhow::Error> for TrialEnd {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
@@ -94,7 +94,7 @@ pub(super) fn connect(server: &str) -> io::Result<TcpStream> {
 }
 
 /// Runs the trial on an open connection.
-pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> {
+pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, TrialEnd> {
     let address = stream.peer_addr().context("failed to read an address")?;
     let stream = match trial.tls {
         true => {
@@ -102,18 +102,18 @@ pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> 
             stream
                 .set_read_timeout(Some(DEADLINE))
                 .context("failed to set a time limit")?;
-            Wire::tls(stream).map_err(Ended::NoTls)?
+            Wire::tls(stream).map_err(TrialEnd::NoTls)?
         }
         false => Wire::plain(stream),
     };
     let user = trial.dialect.user(trial.account);
-    let mut miner = Miner {
+    let mut miner = TrialMiner {
         trial,
         address,
         stream,
         begun: Instant::now(),
         client: Client::new(&user, trial.password),
-        judge: Judge::default(),
+        judge: DialectCheck::default(),
         unread: Vec::new(),
     };
     let work = miner.log_in(&user)?;
@@ -130,20 +130,20 @@ pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, Ended> 
     })
 }
 
-struct Miner<'a> {
+struct TrialMiner<'a> {
     trial: &'a Trial<'a>,
     address: SocketAddr,
     stream: Wire,
     begun: Instant,
     client: Client,
-    judge: Judge,
+    judge: DialectCheck,
     /// Beginning of a line.
     unread: Vec<u8>,
 }
 
-impl Miner<'_> {
+impl TrialMiner<'_> {
     /// Logs in and waits for work.
-    fn log_in(&mut self, user: &str) -> Result<Work, Ended> {
+    fn log_in(&mut self, user: &str) -> Result<Work, TrialEnd> {
         let [now, then] = self.trial.dialect.hello(self.client.connect(), user);
         if self.trial.as_proxy {
             self.send(PROXY_HEADER)?;
@@ -154,8 +154,8 @@ impl Miner<'_> {
             let line = match self.next_line() {
                 Ok(Some(line)) => line,
                 // Without a job hstratum lets miners wait, and then resets their connections.
-                _ if self.is_logged_in(&then) => return Err(Ended::NoJob),
-                Ok(None) => return Err(Ended::Silent),
+                _ if self.is_logged_in(&then) => return Err(TrialEnd::NoJob),
+                Ok(None) => return Err(TrialEnd::Silent),
                 Err(error) => return Err(self.explain(error)),
             };
             self.handle(&line)?;
@@ -173,7 +173,7 @@ impl Miner<'_> {
     }
 
     /// Mines a share; returns true if it is a block.
-    fn mine(&mut self, work: &Work) -> Result<bool, Ended> {
+    fn mine(&mut self, work: &Work) -> Result<bool, TrialEnd> {
         let mut work = work.clone();
         for _ in 0..SHARES_MAX {
             let attempt = find_share(&work)
@@ -187,11 +187,11 @@ impl Miner<'_> {
             // The tip has moved: the next job is there, or on its way.
             work = self.other_work(&work)?;
         }
-        Err(Ended::TipMoved)
+        Err(TrialEnd::TipMoved)
     }
 
     /// Reads the reply to a share; `None` if it was stale.
-    fn judged(&mut self) -> Result<Option<bool>, Ended> {
+    fn judged(&mut self) -> Result<Option<bool>, TrialEnd> {
         loop {
             let line = self.next_line()?;
             let line = line.ok_or_else(|| anyhow!("no reply to a share"))?;
@@ -200,13 +200,13 @@ impl Miner<'_> {
                 Update::Accepted { block } => return Ok(Some(block)),
                 Update::Rejected(refusal) if refusal.code == STALE => return Ok(None),
                 Update::Rejected(refusal) => {
-                    return Err(Ended::Rejected(refusal));
+                    return Err(TrialEnd::Rejected(refusal));
                 }
             }
         }
     }
 
-    fn other_work(&mut self, old: &Work) -> Result<Work, Ended> {
+    fn other_work(&mut self, old: &Work) -> Result<Work, TrialEnd> {
         loop {
             if let Some(work) = self.client.work()
                 && work.job != old.job
@@ -214,16 +214,16 @@ impl Miner<'_> {
                 return Ok(Work::clone(work));
             }
             let Some(line) = self.next_line()? else {
-                return Err(Ended::TipMoved);
+                return Err(TrialEnd::TipMoved);
             };
             self.handle(&line)?;
         }
     }
 
     /// Reason why nothing can be read any more.
-    fn explain(&self, error: anyhow::Error) -> Ended {
+    fn explain(&self, error: anyhow::Error) -> TrialEnd {
         match self.has_alert() {
-            true => Ended::Tls,
+            true => TrialEnd::Tls,
             false => error.into(),
         }
     }
@@ -233,13 +233,13 @@ impl Miner<'_> {
         self.unread.starts_with(&[0x15, 0x03])
     }
 
-    fn handle(&mut self, line: &str) -> Result<Update, Ended> {
+    fn handle(&mut self, line: &str) -> Result<Update, TrialEnd> {
         self.judge.see_line(line);
         let line = self.trial.dialect.received(line);
         self.client
             .handle_line(&line)
             .map_err(|failure| match failure {
-                ClientFailure::AuthorizeRefused(refusal) => Ended::Unauthorized(refusal),
+                ClientFailure::AuthorizeRefused(refusal) => TrialEnd::Unauthorized(refusal),
                 failure => anyhow!("{}: {failure}", self.address).into(),
             })
     }

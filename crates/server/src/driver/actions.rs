@@ -7,36 +7,36 @@ use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::order::{OrderOutcome, OrderId};
 
-use crate::cluster::relay::RelayMail;
-use crate::driver::io::Surroundings;
+use crate::cluster::relay::RelayCommand;
+use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
 use crate::files::recovered::Unanswered;
-use crate::messages::{OrderAnswer, SpoolMail};
+use crate::messages::{OrderAnswer, SpoolCommand};
 use crate::node::Offer;
-use crate::store::StoreMail;
-use crate::workers::{PasswordMail, UsersMail};
+use crate::store::StoreCommand;
+use crate::workers::{PasswordCommand, UsersCommand};
 
 /// Channels of the driver to the other threads. A closed channel means that the thread is gone, which it is
 /// only after the driver.
-pub struct Desks {
+pub struct Senders {
     /// To the ledger's thread.
-    pub store: Sender<StoreMail>,
+    pub store: Sender<StoreCommand>,
     /// To the threads that check passwords.
-    pub passwords: Sender<PasswordMail>,
+    pub passwords: Sender<PasswordCommand>,
     /// To the thread that writes users.
-    pub users: Sender<UsersMail>,
+    pub users: Sender<UsersCommand>,
     /// To the thread that keeps found blocks; `None` when nothing may be written.
-    pub spool: Option<Sender<SpoolMail>>,
+    pub spool: Option<Sender<SpoolCommand>>,
     /// To the thread that relays found blocks to other servers; `None` when there are none. It may be gone,
     /// and the driver does not depend on it.
-    pub relay: Option<Sender<RelayMail>>,
+    pub relay: Option<Sender<RelayCommand>>,
     /// To the thread that raises alarms; it may be gone, and the driver does not depend on it.
     pub alarms: Sender<AlarmInput>,
     /// To the thread that reads the certificate; `None` when no listener speaks TLS.
     pub certificates: Option<Sender<()>>,
 }
 
-impl<S: Surroundings> Driver<S> {
+impl<S: DriverIo> Driver<S> {
     /// Executes one action of the pool.
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
         match action {
@@ -46,10 +46,10 @@ impl<S: Surroundings> Driver<S> {
                 self.node.offer(Offer::Found(solution));
             }
             Action::Spool(solution, transactions) => {
-                if let Some(relay) = &self.desks.relay {
-                    let _ = relay.send(RelayMail::Found(solution.clone(), transactions.clone()));
+                if let Some(relay) = &self.senders.relay {
+                    let _ = relay.send(RelayCommand::Found(solution.clone(), transactions.clone()));
                 }
-                self.spool(SpoolMail::Put(solution, transactions));
+                self.spool(SpoolCommand::Put(solution, transactions));
             }
             Action::Record(credit) => {
                 self.last = credit.seq;
@@ -58,18 +58,18 @@ impl<S: Surroundings> Driver<S> {
             Action::BlockFound(block) => {
                 let account = block.account.clone();
                 self.sign(AlarmInput::Found(block.hash, block.height, account));
-                ask(&self.desks.store, StoreMail::BlockFound(block));
+                ask(&self.senders.store, StoreCommand::BlockFound(block));
             }
             Action::BlockAnswered(hash, verdict) => {
                 self.commit();
                 if let Some(fate) = fate(&verdict) {
                     self.sign(AlarmInput::Block(hash, None, fate));
                 }
-                ask(&self.desks.store, StoreMail::BlockAnswered(hash, verdict));
+                ask(&self.senders.store, StoreCommand::BlockAnswered(hash, verdict));
             }
             Action::Tally(tallied) => {
                 self.sign(AlarmInput::Work(tallied.clone()));
-                ask(&self.desks.store, StoreMail::Tally(tallied));
+                ask(&self.senders.store, StoreCommand::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
             Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
@@ -88,19 +88,19 @@ impl<S: Surroundings> Driver<S> {
             }
             Action::CheckPassword(ticket, stored, password) => {
                 ask(
-                    &self.desks.passwords,
-                    PasswordMail(ticket, stored, password),
+                    &self.senders.passwords,
+                    PasswordCommand(ticket, stored, password),
                 );
             }
             Action::AddUser(ticket, user, old) => {
-                ask(&self.desks.users, UsersMail::Add(ticket, user, old));
+                ask(&self.senders.users, UsersCommand::Add(ticket, user, old));
             }
             Action::KeepUser(ticket, name, stored) => {
-                ask(&self.desks.users, UsersMail::Keep(ticket, name, stored));
+                ask(&self.senders.users, UsersCommand::Keep(ticket, name, stored));
             }
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
-                ask(&self.desks.users, UsersMail::Bans(id, change, bans));
+                ask(&self.senders.users, UsersCommand::Bans(id, change, bans));
             }
             Action::Answer(id, Ok(OrderOutcome::Info(mut info))) => {
                 info.door = self.net.door();
@@ -113,7 +113,7 @@ impl<S: Surroundings> Driver<S> {
 
     /// Sends an input to the alarms.
     pub(crate) fn sign(&self, sign: AlarmInput) {
-        let _ = self.desks.alarms.send(sign);
+        let _ = self.senders.alarms.send(sign);
     }
 
     /// Sends an order's answer to its sender, if that still waits.
@@ -123,9 +123,9 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    fn spool(&self, mail: SpoolMail) {
-        if let Some(spool) = &self.desks.spool {
-            ask(spool, mail);
+    fn spool(&self, message: SpoolCommand) {
+        if let Some(spool) = &self.senders.spool {
+            ask(spool, message);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::unix_s;
 pub type Certificate = Arc<ServerConfig>;
 
 /// Sockets and clock of a driver. Only `wait` and `rest` block.
-pub trait Surroundings {
+pub trait DriverIo {
     /// Current time.
     fn now(&self) -> Now;
     /// Waits for a message or for something to read, at most for `timeout`.
@@ -70,12 +70,12 @@ pub trait Surroundings {
 }
 
 /// The sockets and clocks of this machine.
-pub struct Machine {
+pub struct SystemIo {
     pub(crate) net: Net,
     started: Instant,
 }
 
-impl Machine {
+impl SystemIo {
     pub(crate) fn new(net: Net) -> Self {
         Self {
             net,
@@ -84,7 +84,7 @@ impl Machine {
     }
 }
 
-impl Surroundings for Machine {
+impl DriverIo for SystemIo {
     fn now(&self) -> Now {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now {

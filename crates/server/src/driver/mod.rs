@@ -4,8 +4,8 @@
 //! and a new pool starts from what is durable.
 
 pub(crate) mod actions;
-mod ending;
-mod group;
+mod shutdown;
+mod share_group;
 pub mod io;
 mod templates;
 
@@ -30,19 +30,19 @@ use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Hash, Height, Now, Seq};
 
 use self::templates::Evidence;
-pub use crate::driver::actions::Desks;
-use crate::driver::io::Surroundings;
-use crate::files::recovered::{Legacy, Unanswered};
+pub use crate::driver::actions::Senders;
+use crate::driver::io::DriverIo;
+use crate::files::recovered::{Recovered, Unanswered};
 use crate::limits::{
     HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
-use crate::messages::{Mailbox, NodeMail, OrderAnswer, WorkMail};
+use crate::messages::{DriverInbox, NodeEvent, OrderAnswer, WorkerEvent};
 use crate::net::ReadResult;
 use crate::node::Node;
-use crate::store::StoreMail;
-use crate::telemetry::live::Pulse;
+use crate::store::StoreCommand;
+use crate::telemetry::live::TelemetryWriter;
 use crate::telemetry::node_lag::NodeLag;
-use crate::workers::UsersMail;
+use crate::workers::UsersCommand;
 
 /// State of the node as last told, for a new pool.
 #[derive(Default)]
@@ -60,9 +60,9 @@ struct NodeView {
 pub struct Driver<S> {
     /// Its sockets and its clock.
     pub net: S,
-    mailbox: Mailbox,
+    inbox: DriverInbox,
     pub(crate) node: Arc<dyn Node>,
-    pub(crate) desks: Desks,
+    pub(crate) senders: Senders,
     config: NewConfig,
     users: HashMap<String, StoredPassword>,
     pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
@@ -74,7 +74,7 @@ pub struct Driver<S> {
     pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
     last_order: OrderId,
     /// Publishes snapshots of the pool; `None` if nobody can read them.
-    pub(crate) pulse: Option<Pulse>,
+    pub(crate) telemetry: Option<TelemetryWriter>,
     view: NodeView,
     evidence: Evidence,
     /// Delay of the node's answers, for other threads.
@@ -100,33 +100,33 @@ pub struct Driver<S> {
 }
 
 /// Payload of a panic.
-pub type Failure = Box<dyn Any + Send>;
+pub type PanicPayload = Box<dyn Any + Send>;
 
 /// Makes the configuration of a pool that starts at this time, in Unix seconds.
 pub type NewConfig = Box<dyn FnMut(u64) -> PoolConfig + Send>;
 
-impl<S: Surroundings> Driver<S> {
+impl<S: DriverIo> Driver<S> {
     /// A driver that has not started.
     pub fn new(
         net: S,
-        mailbox: Mailbox,
+        inbox: DriverInbox,
         node: Arc<dyn Node>,
-        desks: Desks,
+        senders: Senders,
         config: NewConfig,
-        legacy: Legacy,
+        recovered: Recovered,
     ) -> Self {
-        let Legacy {
+        let Recovered {
             users,
             bans,
             unanswered,
             durable,
             highest,
-        } = legacy;
+        } = recovered;
         Self {
             net,
-            mailbox,
+            inbox,
             node,
-            desks,
+            senders,
             config,
             users,
             unanswered,
@@ -134,7 +134,7 @@ impl<S: Surroundings> Driver<S> {
             is_draining: false,
             orders: HashMap::new(),
             last_order: OrderId(0),
-            pulse: None,
+            telemetry: None,
             view: NodeView::default(),
             evidence: Evidence::new(highest),
             node_lag: Arc::default(),
@@ -214,28 +214,28 @@ impl<S: Surroundings> Driver<S> {
         }
         let view = std::mem::take(&mut self.view);
         if let Some(tip) = view.tip {
-            self.handle_node(&mut pool, now, NodeMail::Tip(tip.0, tip.1));
+            self.handle_node(&mut pool, now, NodeEvent::Tip(tip.0, tip.1));
         }
         let is_withheld = view.withheld.is_some();
         if let Some(parts) = view.template.or(view.withheld) {
-            self.handle_node(&mut pool, now, NodeMail::Template(Box::new(parts)));
+            self.handle_node(&mut pool, now, NodeEvent::Template(Box::new(parts)));
         }
         if let Some((template, transactions)) = view.transactions {
             self.handle_node(
                 &mut pool,
                 now,
-                NodeMail::Transactions(template, transactions),
+                NodeEvent::Transactions(template, transactions),
             );
         }
         if let Some(reason) = view.no_template.filter(|_| !is_withheld) {
-            self.handle_node(&mut pool, now, NodeMail::NoTemplate(reason));
+            self.handle_node(&mut pool, now, NodeEvent::NoTemplate(reason));
         }
         pool
     }
 
     /// Cleans up after a panic: executes the submission of found blocks that were under way, and resets the
     /// connections so that miners come back to a new pool.
-    pub fn clear_up(&mut self, failure: Failure) {
+    pub fn clear_up(&mut self, failure: PanicPayload) {
         self.node.log(
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
@@ -252,17 +252,17 @@ impl<S: Surroundings> Driver<S> {
     /// Processes messages, sockets and the clock once. A panic is left to the caller, for [`Self::clear_up`].
     pub fn turn(&mut self, pool: &mut Pool) {
         let mut wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
-        if self.pulse.as_ref().is_some_and(Pulse::is_gathering) {
+        if self.telemetry.as_ref().is_some_and(TelemetryWriter::is_gathering) {
             wait_ms = wait_ms.min(LIVE_SLICE_MS);
         }
         self.net.wait(Duration::from_millis(wait_ms));
         let now = self.net.now();
-        while let Ok(mail) = self.mailbox.node.try_recv() {
-            if let NodeMail::Close(done) = mail {
+        while let Ok(message) = self.inbox.node.try_recv() {
+            if let NodeEvent::Close(done) = message {
                 self.closing = Some(done);
                 return;
             }
-            self.handle_node(pool, now, mail);
+            self.handle_node(pool, now, message);
         }
         self.net.begin_turn(now.ms);
         // Their slots may be in use again already.
@@ -279,8 +279,8 @@ impl<S: Surroundings> Driver<S> {
             };
             self.read(pool, now, conn);
         }
-        while let Ok(mail) = self.mailbox.work.try_recv() {
-            self.handle_work(pool, now, mail);
+        while let Ok(message) = self.inbox.work.try_recv() {
+            self.handle_work(pool, now, message);
         }
         if now.ms >= self.next_tick_ms {
             self.next_tick_ms = now.ms + TICK_MS;
@@ -291,12 +291,12 @@ impl<S: Surroundings> Driver<S> {
                 self.next_look_ms = now.ms + LIVE_MS;
                 self.sign(AlarmInput::Occupancy(self.net.door()));
             }
-            if let Some(pulse) = &mut self.pulse {
-                pulse.beat(pool, now, || self.net.door());
+            if let Some(telemetry) = &mut self.telemetry {
+                telemetry.beat(pool, now, || self.net.door());
             }
         }
-        if let Some(pulse) = &mut self.pulse {
-            pulse.gather(pool, now);
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.gather(pool, now);
         }
         self.commit_in_time(now);
         self.net.flush();
@@ -326,47 +326,47 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    fn handle_node(&mut self, pool: &mut Pool, now: Now, mail: NodeMail) {
-        match mail {
-            NodeMail::Tip(hash, height) => {
+    fn handle_node(&mut self, pool: &mut Pool, now: Now, message: NodeEvent) {
+        match message {
+            NodeEvent::Tip(hash, height) => {
                 self.sign(AlarmInput::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
-                ask(&self.desks.store, StoreMail::Chain(height));
+                ask(&self.senders.store, StoreCommand::Chain(height));
             }
-            NodeMail::Template(parts) => self.take_template(pool, now, *parts),
-            NodeMail::Transactions(template, bytes) => {
+            NodeEvent::Template(parts) => self.take_template(pool, now, *parts),
+            NodeEvent::Transactions(template, bytes) => {
                 self.view.transactions = Some((template, bytes.clone()));
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
-            NodeMail::NoTemplate(reason) => self.take_reason(pool, now, reason),
-            NodeMail::BlockResult(hash, verdict) => {
+            NodeEvent::NoTemplate(reason) => self.take_reason(pool, now, reason),
+            NodeEvent::BlockResult(hash, verdict) => {
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }
-            NodeMail::Located(look) => ask(&self.desks.store, StoreMail::Located(look)),
-            NodeMail::ReloadCertificates => match &self.desks.certificates {
-                Some(desk) => ask(desk, ()),
+            NodeEvent::Located(look) => ask(&self.senders.store, StoreCommand::Located(look)),
+            NodeEvent::ReloadCertificates => match &self.senders.certificates {
+                Some(sender) => ask(sender, ()),
                 None => self
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
-            NodeMail::SetAddress(mail) => ask(&self.desks.users, UsersMail::SetAddress(mail)),
-            NodeMail::DrainServer(mail) => ask(&self.desks.users, UsersMail::DrainServer(mail)),
-            NodeMail::Order(order, answer) => {
+            NodeEvent::SetAddress(message) => ask(&self.senders.users, UsersCommand::SetAddress(message)),
+            NodeEvent::DrainServer(message) => ask(&self.senders.users, UsersCommand::DrainServer(message)),
+            NodeEvent::Order(order, answer) => {
                 self.last_order = OrderId(self.last_order.0 + 1);
                 let id = self.last_order;
                 self.orders.insert(id, answer);
                 self.order(pool, now, id, order);
             }
-            NodeMail::Leave(done) => {
+            NodeEvent::Leave(done) => {
                 self.leaving = Some((done, now.ms + LEAVE_MS));
                 self.handle(pool, now, Event::Leave);
                 self.look_whether_left(pool, now);
             }
-            NodeMail::Close(_) => unreachable!("a close ends the turn"),
+            NodeEvent::Close(_) => unreachable!("a close ends the turn"),
         }
     }
 
@@ -374,7 +374,7 @@ impl<S: Surroundings> Driver<S> {
         self.handle(pool, now, Event::Order(id, order));
         if self.is_draining != pool.is_draining() {
             self.is_draining = pool.is_draining();
-            ask(&self.desks.users, UsersMail::Draining(self.is_draining));
+            ask(&self.senders.users, UsersCommand::Draining(self.is_draining));
         }
         self.sign(AlarmInput::Drain(match self.is_draining {
             true => Draining::Yes,
@@ -391,40 +391,40 @@ impl<S: Surroundings> Driver<S> {
         }
     }
 
-    fn handle_work(&mut self, pool: &mut Pool, now: Now, mail: WorkMail) {
-        match mail {
-            WorkMail::Durable(seq) => {
+    fn handle_work(&mut self, pool: &mut Pool, now: Now, message: WorkerEvent) {
+        match message {
+            WorkerEvent::Durable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::Durable(seq));
-                if let Some(pulse) = &mut self.pulse {
-                    pulse.settled(seq);
+                if let Some(telemetry) = &mut self.telemetry {
+                    telemetry.settled(seq);
                 }
             }
-            WorkMail::NotDurable(seq) => {
+            WorkerEvent::NotDurable(seq) => {
                 self.settled = seq;
                 self.handle(pool, now, Event::NotDurable(seq));
-                if let Some(pulse) = &mut self.pulse {
-                    pulse.settled(seq);
+                if let Some(telemetry) = &mut self.telemetry {
+                    telemetry.settled(seq);
                 }
             }
-            WorkMail::Ledger(state) => {
+            WorkerEvent::Ledger(state) => {
                 self.ledger = state;
                 self.handle(pool, now, Event::Ledger(state));
             }
-            WorkMail::Evidence(of, view, knowledge) => {
+            WorkerEvent::Evidence(of, view, knowledge) => {
                 self.take_evidence(pool, now, (of, view, knowledge));
             }
-            WorkMail::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
-            WorkMail::PasswordChecked(ticket, checked) => {
+            WorkerEvent::BlockAnswered(hash) => drop(self.unanswered.remove(&hash)),
+            WorkerEvent::PasswordChecked(ticket, checked) => {
                 self.handle(pool, now, Event::PasswordChecked(ticket, checked));
             }
-            WorkMail::UserAdded(ticket, name, stored) => {
+            WorkerEvent::UserAdded(ticket, name, stored) => {
                 if let Ok(stored) = &stored {
                     self.users.insert(name, stored.clone());
                 }
                 self.handle(pool, now, Event::UserAdded(ticket, stored));
             }
-            WorkMail::Users(changes) => {
+            WorkerEvent::Users(changes) => {
                 for (name, password) in &changes {
                     match password {
                         Some(password) => self.users.insert(name.clone(), password.clone()),
@@ -433,13 +433,13 @@ impl<S: Surroundings> Driver<S> {
                 }
                 self.handle(pool, now, Event::Users(changes));
             }
-            WorkMail::Bans(bans) => {
+            WorkerEvent::Bans(bans) => {
                 self.bans.clone_from(&bans);
                 self.handle(pool, now, Event::Bans(bans));
             }
-            WorkMail::Order(order) => self.order(pool, now, OrderId(0), order),
-            WorkMail::Answer(id, answer) => self.answer(id, answer),
-            WorkMail::Certificate(certificate) => {
+            WorkerEvent::Order(order) => self.order(pool, now, OrderId(0), order),
+            WorkerEvent::Answer(id, answer) => self.answer(id, answer),
+            WorkerEvent::Certificate(certificate) => {
                 self.net.use_certificate(certificate);
                 self.node.log(Level::Info, "certificate reloaded");
             }
@@ -460,7 +460,7 @@ impl<S: Surroundings> Driver<S> {
 
     /// Executes the pool's actions. After a panic, here or before, actions that may be lost are skipped, and
     /// no others: a found block is submitted and kept whatever happens.
-    fn carry_out(&mut self, mut failure: Option<Failure>) -> Option<Failure> {
+    fn carry_out(&mut self, mut failure: Option<PanicPayload>) -> Option<PanicPayload> {
         let mut actions = std::mem::take(&mut self.actions);
         actions.drain(|action, bytes| {
             if failure.is_none() || action.outlives_failure() {
@@ -474,9 +474,9 @@ impl<S: Surroundings> Driver<S> {
 }
 
 /// Sends to a thread that outlives the driver, whatever its disk does.
-pub(crate) fn ask<T>(desk: &Sender<T>, mail: T) {
+pub(crate) fn ask<T>(sender: &Sender<T>, message: T) {
     assert!(
-        desk.send(mail).is_ok(),
+        sender.send(message).is_ok(),
         "a thread of the server has ended before the driver"
     );
 }

@@ -6,7 +6,7 @@
 //! that a ledger was shown. Fewer blocks are no reason: one node is always ahead of another, a reorganisation
 //! passes, and divided blocks lie far deeper.
 
-use crate::messages::{NodeMail, Shown};
+use crate::messages::{NodeEvent, EvidenceSource};
 use hstratum_core::accounting::ledger::{Knowledge, ChainView};
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::chain::template::{Template, TemplateParts};
@@ -15,10 +15,10 @@ use hstratum_core::pool::Pool;
 use hstratum_core::units::{Height, Now};
 
 use super::{Driver, ask};
-use crate::driver::io::Surroundings;
+use crate::driver::io::DriverIo;
 use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
-use crate::store::StoreMail;
-use crate::telemetry::live::Pulse;
+use crate::store::StoreCommand;
+use crate::telemetry::live::TelemetryWriter;
 
 /// Highest tips that the ledgers were shown, and how long the node has been behind each.
 #[derive(Debug, Default)]
@@ -49,10 +49,10 @@ impl Evidence {
         }
     }
 
-    fn take(&mut self, of: Shown, view: &ChainView, knowledge: Knowledge, now: Now) {
+    fn take(&mut self, of: EvidenceSource, view: &ChainView, knowledge: Knowledge, now: Now) {
         let lead = match of {
-            Shown::File => &mut self.file,
-            Shown::Shared => &mut self.shared,
+            EvidenceSource::File => &mut self.file,
+            EvidenceSource::Shared => &mut self.shared,
         };
         let (highest, is_behind) = match knowledge {
             Knowledge::Enough => (view.tip.height, false),
@@ -81,7 +81,7 @@ impl Evidence {
     }
 }
 
-impl<S: Surroundings> Driver<S> {
+impl<S: DriverIo> Driver<S> {
     pub(super) fn take_template(&mut self, pool: &mut Pool, now: Now, parts: TemplateParts) {
         let template = match Template::new(parts.clone()) {
             Ok(template) => template,
@@ -90,7 +90,7 @@ impl<S: Surroundings> Driver<S> {
             }
         };
         let tip = tip_of(&parts);
-        ask(&self.desks.store, StoreMail::Chain(tip));
+        ask(&self.senders.store, StoreCommand::Chain(tip));
         if let Some(highest) = self.evidence.beyond(tip) {
             return self.withhold(pool, now, parts, highest);
         }
@@ -98,10 +98,10 @@ impl<S: Surroundings> Driver<S> {
         self.view.template = Some(parts);
         self.view.withheld = None;
         self.view.no_template = None;
-        let begun = self.pulse.as_ref().map(Pulse::clock);
+        let begun = self.telemetry.as_ref().map(TelemetryWriter::clock);
         self.handle(pool, now, Event::Template(Box::new(template)));
-        if let (Some(pulse), Some(begun)) = (&mut self.pulse, begun) {
-            pulse.job_sent(begun);
+        if let (Some(telemetry), Some(begun)) = (&mut self.telemetry, begun) {
+            telemetry.job_sent(begun);
         }
     }
 
@@ -136,7 +136,7 @@ impl<S: Surroundings> Driver<S> {
         &mut self,
         pool: &mut Pool,
         now: Now,
-        (of, view, knowledge): (Shown, ChainView, Knowledge),
+        (of, view, knowledge): (EvidenceSource, ChainView, Knowledge),
     ) {
         self.evidence.take(of, &view, knowledge, now);
         if let Some(parts) = self.view.withheld.take_if(|parts| {
@@ -147,7 +147,7 @@ impl<S: Surroundings> Driver<S> {
             let id = parts.id;
             self.take_template(pool, now, parts);
             if let Some((template, bytes)) = transactions.filter(|(template, _)| *template == id) {
-                self.handle_node(pool, now, NodeMail::Transactions(template, bytes));
+                self.handle_node(pool, now, NodeEvent::Transactions(template, bytes));
             }
         } else if let Some(parts) = &self.view.template
             && let Some(highest) = self.evidence.beyond(tip_of(parts))
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    fn look(evidence: &mut Evidence, of: Shown, own: u32, highest: u32, now: Now) {
+    fn look(evidence: &mut Evidence, of: EvidenceSource, own: u32, highest: u32, now: Now) {
         let view = ChainView {
             tip: tip(own),
             is_synced: true,
@@ -208,12 +208,12 @@ mod tests {
         let few = 101 - JOB_BEHIND_HEIGHTS;
         assert_eq!(evidence.beyond(Height(few)), None);
         assert_eq!(evidence.beyond(Height(few - 1)), Some(Height(100)));
-        look(&mut evidence, Shown::Shared, few, 100, at(0));
+        look(&mut evidence, EvidenceSource::Shared, few, 100, at(0));
         assert_eq!(evidence.beyond(Height(few)), None);
         // Also if it lasts.
-        look(&mut evidence, Shown::Shared, few, 100, at(3_600_000));
+        look(&mut evidence, EvidenceSource::Shared, few, 100, at(3_600_000));
         assert_eq!(evidence.beyond(Height(few)), None);
-        look(&mut evidence, Shown::Shared, few, 101, at(3_600_000));
+        look(&mut evidence, EvidenceSource::Shared, few, 101, at(3_600_000));
         assert_eq!(evidence.beyond(Height(few)), Some(Height(101)));
     }
 
@@ -228,21 +228,21 @@ mod tests {
             },
             is_synced: true,
         };
-        evidence.take(Shown::File, &view, Knowledge::Enough, at(0));
+        evidence.take(EvidenceSource::File, &view, Knowledge::Enough, at(0));
         assert_eq!(evidence.beyond(Height(50)), None);
     }
 
     #[test]
     fn own_chain_that_is_shorter_is_told_at_once_and_another_servers_after_a_while() {
         let mut evidence = Evidence::default();
-        look(&mut evidence, Shown::Shared, 99, 100, at(0));
+        look(&mut evidence, EvidenceSource::Shared, 99, 100, at(0));
         assert_eq!(evidence.behind(at(1_000)), None);
-        look(&mut evidence, Shown::Shared, 100, 101, at(2_000));
+        look(&mut evidence, EvidenceSource::Shared, 100, 101, at(2_000));
         let late = at(u64::try_from(BEHIND_TOLD.as_millis()).expect("a small number"));
         assert_eq!(evidence.behind(late), Some(Height(101)));
-        look(&mut evidence, Shown::Shared, 101, 101, late);
+        look(&mut evidence, EvidenceSource::Shared, 101, 101, late);
         assert_eq!(evidence.behind(late), None);
-        look(&mut evidence, Shown::File, 90, 100, late);
+        look(&mut evidence, EvidenceSource::File, 90, 100, late);
         assert_eq!(evidence.behind(late), Some(Height(100)));
     }
 }

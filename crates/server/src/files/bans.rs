@@ -19,7 +19,7 @@ pub(crate) struct BansFile {
 }
 
 #[derive(Deserialize, Serialize)]
-struct Line {
+struct BanLine {
     address: IpAddr,
     /// Unix seconds.
     since: u64,
@@ -57,7 +57,7 @@ impl BansFile {
 fn encode(bans: &[Ban]) -> String {
     let mut text = String::new();
     for ban in bans {
-        let line = Line {
+        let line = BanLine {
             address: ban.address,
             since: ban.since_s,
             until: ban.until_s,
@@ -75,7 +75,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Ban>> {
         if line.trim().is_empty() {
             continue;
         }
-        let line: Line =
+        let line: BanLine =
             serde_json::from_str(line).with_context(|| format!("line {number} is not a ban"))?;
         bans.push(Ban {
             address: line.address,

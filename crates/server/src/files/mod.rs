@@ -29,7 +29,7 @@ use crate::workers::UsersFiles;
 
 /// Content of the files of an earlier run.
 #[derive(Default)]
-pub(crate) struct Files {
+pub(crate) struct ServerFiles {
     pub users_files: UsersFiles,
     pub users: HashMap<String, StoredPassword>,
     pub bans: Vec<Ban>,
@@ -37,7 +37,7 @@ pub(crate) struct Files {
     pub unanswered: BTreeMap<Hash, Unanswered>,
 }
 
-impl Files {
+impl ServerFiles {
     /// Reads the files, and repairs what a crash has left.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub enum Unanswered {
 }
 
 /// Everything recovered from earlier runs.
-pub struct Legacy {
+pub struct Recovered {
     /// Accounts and their passwords.
     pub users: HashMap<String, StoredPassword>,
     /// The operator's bans.

@@ -12,20 +12,20 @@ use crate::files::durable_fs;
 /// # Errors
 ///
 /// When it could not be written and synced. No partial file is visible then, and the call may be repeated.
-pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<Written> {
+pub fn write_dump(dir: &Path, dump: &Dump) -> anyhow::Result<DumpWritten> {
     let name = dump.file_name();
     if dir.join(&name).symlink_metadata().is_ok() {
         // An earlier call may have failed between the rename and this sync.
         durable_fs::sync_dir(dir)?;
-        return Ok(Written::Before);
+        return Ok(DumpWritten::Before);
     }
     durable_fs::write_whole(dir, &name, dump.to_json().as_bytes())?;
-    Ok(Written::Now)
+    Ok(DumpWritten::Now)
 }
 
 /// Result of writing a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum DumpWritten {
     /// Written now.
     Now,
     /// Existed before, and was not changed.

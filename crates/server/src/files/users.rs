@@ -43,7 +43,7 @@ pub enum Repair {
 
 /// Way in which an account was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum UserWritten {
     /// Appended to the others.
     Appended,
     /// Written with all others, since the file was gone.
@@ -52,7 +52,7 @@ pub enum Written {
 
 /// End of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum FileEnd {
     /// A newline, or an empty file.
     Whole,
     /// A complete record that lacks only its newline.
@@ -74,7 +74,7 @@ pub struct UsersFile {
 }
 
 #[derive(Deserialize, Serialize)]
-struct Line<'a> {
+struct UserLine<'a> {
     #[serde(borrow)]
     username: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
@@ -119,12 +119,12 @@ impl UsersFile {
         let (records, end) =
             parse(&bytes).map_err(|error| anyhow!("failed to read {}: {error}", path.display()))?;
         let repair = match end {
-            End::Whole => None,
-            End::Unended => {
+            FileEnd::Whole => None,
+            FileEnd::Unended => {
                 add_newline(&path)?;
                 Some(Repair::Completed)
             }
-            End::Torn(whole) => Some(cut_tail(&path, whole as u64, &bytes[whole..], now_s)?),
+            FileEnd::Torn(whole) => Some(cut_tail(&path, whole as u64, &bytes[whole..], now_s)?),
         };
         close_to_others(&path)?;
         let known = records
@@ -145,7 +145,7 @@ impl UsersFile {
     ///
     /// When the line could not be written and synced. The file is then as it was before, or is made so by the
     /// next append; the account must not be acknowledged.
-    pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
+    pub fn append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<UserWritten> {
         let written = self
             .try_append(name, password)
             .with_context(|| format!("failed to write {}", self.path.display()))?;
@@ -153,7 +153,7 @@ impl UsersFile {
         Ok(written)
     }
 
-    fn try_append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
+    fn try_append(&mut self, name: &str, password: &StoredPassword) -> anyhow::Result<UserWritten> {
         self.take_back()?;
         if !self.known.is_empty() && !self.path.exists() {
             return self.write_anew(name, password);
@@ -179,7 +179,7 @@ impl UsersFile {
             // If this fails too, the next append tries again before it writes.
             let _ = self.take_back();
         }
-        written.map(|()| Written::Appended)
+        written.map(|()| UserWritten::Appended)
     }
 
     /// Records the content after the file was written whole.
@@ -189,7 +189,7 @@ impl UsersFile {
 
     /// Rewrites the file after somebody has removed it: otherwise the other accounts would be gone after a
     /// restart.
-    fn write_anew(&self, name: &str, password: &StoredPassword) -> anyhow::Result<Written> {
+    fn write_anew(&self, name: &str, password: &StoredPassword) -> anyhow::Result<UserWritten> {
         let mut all: BTreeMap<&str, &StoredPassword> = self
             .known
             .iter()
@@ -200,7 +200,7 @@ impl UsersFile {
         let dir = durable_fs::parent(&self.path).context("it has no directory")?;
         let file = self.path.file_name().and_then(|name| name.to_str());
         durable_fs::write_secret(dir, file.context("it has no name")?, text.as_bytes())?;
-        Ok(Written::Anew)
+        Ok(UserWritten::Anew)
     }
 
     /// Cuts off what a failed append left, so that no unacknowledged account appears later.
@@ -220,7 +220,7 @@ impl UsersFile {
 /// # Errors
 ///
 /// With its number, when a line that ends in a newline is not a record.
-pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
+pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, FileEnd)> {
     let whole = bytes
         .iter()
         .rposition(|&byte| byte == b'\n')
@@ -234,11 +234,11 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
     };
     let mut records = parse_lines(lines)?;
     let end = match parse_line(tail) {
-        _ if tail.is_empty() => End::Whole,
-        None => End::Torn(whole),
+        _ if tail.is_empty() => FileEnd::Whole,
+        None => FileEnd::Torn(whole),
         Some(record) => {
             records.extend(record);
-            End::Unended
+            FileEnd::Unended
         }
     };
     Ok((last_of_each(records), end))
@@ -248,12 +248,12 @@ pub fn parse(bytes: &[u8]) -> anyhow::Result<(Vec<UserRecord>, End)> {
 pub fn encode(name: &str, password: &StoredPassword) -> String {
     let text = password.to_text();
     let line = match password.is_locked() {
-        false => Line {
+        false => UserLine {
             username: name.into(),
             password: text.into(),
             disabled: None,
         },
-        true => Line {
+        true => UserLine {
             username: name.into(),
             password: NO_PASSWORD.to_text().into(),
             disabled: Some(Disabled::Password(text.into())),
@@ -285,7 +285,7 @@ fn parse_line(line: &[u8]) -> Option<Option<UserRecord>> {
     if text.trim().is_empty() {
         return Some(None);
     }
-    let line: Line<'_> = serde_json::from_str(text).ok()?;
+    let line: UserLine<'_> = serde_json::from_str(text).ok()?;
     let password = StoredPassword::parse(&line.password)?;
     Some(Some(UserRecord {
         name: line.username.into_owned(),

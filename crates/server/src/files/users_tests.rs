@@ -49,7 +49,7 @@ fn a_file_that_is_removed_meanwhile_comes_back_with_everybody() {
     users.append("alice", &password(1)).expect("appended");
     fs::remove_file(&path).expect("removed");
     let written = users.append("bob", &password(2)).expect("written");
-    assert_eq!(written, Written::Anew);
+    assert_eq!(written, UserWritten::Anew);
     let mode = fs::metadata(&path).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let (_, records, _) = UsersFile::open(&path, 1_795_350_965).expect("opened");

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, Name, Params, Problem};
+use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::secret::Secret;
 use crate::server::operator::Orders;
@@ -59,7 +59,7 @@ async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
         return next.run(request).await;
     }
     let text = "this call needs the token: Authorization: Bearer …";
-    let mut response = Failure(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
+    let mut response = ApiError(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
     let bearer = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
     response
@@ -80,25 +80,25 @@ impl Operator {
 }
 
 /// A request's body, as JSON.
-struct Body<T>(T);
+struct JsonBody<T>(T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Failure;
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = Json::<T>::from_request(request, state).await;
-        let Json(body) = body.map_err(|error| Failure::wrong(error.body_text()))?;
+        let Json(body) = body.map_err(|error| ApiError::wrong(error.body_text()))?;
         Ok(Self(body))
     }
 }
 
 /// Takes a permit for an order that waits for its answer; 503 if there is none.
-fn enter(site: &Site) -> Result<SemaphorePermit<'_>, Failure> {
+fn enter(site: &Site) -> Result<SemaphorePermit<'_>, ApiError> {
     let entered = operator(site).places.try_acquire();
-    entered.map_err(|_| Failure::busy("too many orders are waiting, try again"))
+    entered.map_err(|_| ApiError::busy("too many orders are waiting, try again"))
 }
 
-async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
+async fn give(site: &Site, order: Order) -> Result<Told, ApiError> {
     let _place = enter(site)?;
     let ordered = operator(site).orders.give(order);
     let waited = tokio::task::spawn_blocking(move || ordered.wait()).await;
@@ -110,14 +110,14 @@ async fn give(site: &Site, order: Order) -> Result<Told, Failure> {
                 OrderRefusalKind::State => StatusCode::CONFLICT,
                 OrderRefusalKind::Disk => StatusCode::SERVICE_UNAVAILABLE,
             };
-            Err(Failure(status, refusal.text().to_owned()))
+            Err(ApiError(status, refusal.text().to_owned()))
         }
-        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server is stopping")),
+        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
+        Err(_) => Err(ApiError::busy("the server is stopping")),
     }
 }
 
-async fn done(site: &Site, order: Order) -> Result<StatusCode, Failure> {
+async fn done(site: &Site, order: Order) -> Result<StatusCode, ApiError> {
     give(site, order).await.map(|_| StatusCode::NO_CONTENT)
 }
 
@@ -199,12 +199,12 @@ impl From<Ban> for BanRow {
     }
 }
 
-type Done = Result<StatusCode, Failure>;
+type OrderResult = Result<StatusCode, ApiError>;
 
 /// Add a user.
 #[utoipa::path(post, path = "/api/v1/admin/users", tag = "admin", request_body = UserBody,
-    responses(Outcome))]
-async fn add_user(State(site): State<Arc<Site>>, Body(user): Body<UserBody>) -> Done {
+    responses(OrderResponses))]
+async fn add_user(State(site): State<Arc<Site>>, JsonBody(user): JsonBody<UserBody>) -> OrderResult {
     let UserBody {
         name,
         password,
@@ -222,51 +222,51 @@ async fn add_user(State(site): State<Arc<Site>>, Body(user): Body<UserBody>) -> 
 
 /// Give a user another password; who is connected stays.
 #[utoipa::path(put, path = "/api/v1/admin/users/{name}/password", tag = "admin",
-    params(("name" = String, Path)), request_body = PasswordBody, responses(Outcome))]
+    params(("name" = String, Path)), request_body = PasswordBody, responses(OrderResponses))]
 async fn set_password(
     State(site): State<Arc<Site>>,
-    Name(name): Name,
-    Body(PasswordBody { password }): Body<PasswordBody>,
-) -> Done {
+    PathName(name): PathName,
+    JsonBody(PasswordBody { password }): JsonBody<PasswordBody>,
+) -> OrderResult {
     done(&site, Order::SetPassword { name, password }).await
 }
 
 /// Have an account paid there.
 #[utoipa::path(put, path = "/api/v1/admin/users/{name}/address", tag = "admin",
-    params(("name" = String, Path)), request_body = AddressBody, responses(Outcome))]
+    params(("name" = String, Path)), request_body = AddressBody, responses(OrderResponses))]
 async fn set_address(
     State(site): State<Arc<Site>>,
-    Name(name): Name,
-    Body(AddressBody { address }): Body<AddressBody>,
-) -> Done {
+    PathName(name): PathName,
+    JsonBody(AddressBody { address }): JsonBody<AddressBody>,
+) -> OrderResult {
     let stored = operator(&site).orders.set_address(&name, &address);
-    let stored = stored.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    let stored = stored.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
     let _place = enter(&site)?;
     match tokio::task::spawn_blocking(move || stored.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server is stopping")),
+        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
+        Err(_) => Err(ApiError::busy("the server is stopping")),
     }
 }
 
 /// Let a user mine no more; its credit stays.
 #[utoipa::path(put, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
-    params(("name" = String, Path)), responses(Outcome))]
-async fn disable(State(site): State<Arc<Site>>, Name(name): Name) -> Done {
+    params(("name" = String, Path)), responses(OrderResponses))]
+async fn disable(State(site): State<Arc<Site>>, PathName(name): PathName) -> OrderResult {
     done(&site, Order::DisableUser(name)).await
 }
 
 /// Let it mine again.
 #[utoipa::path(delete, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
-    params(("name" = String, Path)), responses(Outcome))]
-async fn enable(State(site): State<Arc<Site>>, Name(name): Name) -> Done {
+    params(("name" = String, Path)), responses(OrderResponses))]
+async fn enable(State(site): State<Arc<Site>>, PathName(name): PathName) -> OrderResult {
     done(&site, Order::EnableUser(name)).await
 }
 
 /// Refuse an address and end its connections.
 #[utoipa::path(post, path = "/api/v1/admin/bans", tag = "admin", request_body = BanBody,
-    responses(Outcome))]
-async fn ban(State(site): State<Arc<Site>>, Body(ban): Body<BanBody>) -> Done {
+    responses(OrderResponses))]
+async fn ban(State(site): State<Arc<Site>>, JsonBody(ban): JsonBody<BanBody>) -> OrderResult {
     let order = Order::Ban {
         address: ban.address,
         duration_s: ban.seconds,
@@ -278,7 +278,7 @@ async fn ban(State(site): State<Arc<Site>>, Body(ban): Body<BanBody>) -> Done {
 /// Every address that is refused.
 #[utoipa::path(get, path = "/api/v1/admin/bans", tag = "admin", responses(
     (status = 200, body = [BanRow]), (status = 401, body = Problem)))]
-async fn bans(State(site): State<Arc<Site>>) -> Answer<Vec<BanRow>> {
+async fn bans(State(site): State<Arc<Site>>) -> ApiResult<Vec<BanRow>> {
     match give(&site, Order::ListBans).await? {
         Told::Bans(bans) => Ok(Json(bans.into_iter().map(BanRow::from).collect())),
         _ => unreachable!("a list of bans was ordered"),
@@ -287,18 +287,18 @@ async fn bans(State(site): State<Arc<Site>>) -> Answer<Vec<BanRow>> {
 
 /// Take connections from an address again, whoever has banned it.
 #[utoipa::path(delete, path = "/api/v1/admin/bans/{address}", tag = "admin",
-    params(("address" = String, Path)), responses(Outcome))]
-async fn unban(State(site): State<Arc<Site>>, Name(address): Name) -> Done {
+    params(("address" = String, Path)), responses(OrderResponses))]
+async fn unban(State(site): State<Arc<Site>>, PathName(address): PathName) -> OrderResult {
     let Ok(address) = address.parse() else {
-        return Err(Failure::wrong("expected an IP address"));
+        return Err(ApiError::wrong("expected an IP address"));
     };
     done(&site, Order::Unban(address)).await
 }
 
 /// Take no more connections, and move those there are away.
 #[utoipa::path(put, path = "/api/v1/admin/drain", tag = "admin", request_body = DrainBody,
-    responses(Outcome))]
-async fn drain(State(site): State<Arc<Site>>, Body(drain): Body<DrainBody>) -> Done {
+    responses(OrderResponses))]
+async fn drain(State(site): State<Arc<Site>>, JsonBody(drain): JsonBody<DrainBody>) -> OrderResult {
     let over_s = drain.seconds.unwrap_or(DRAIN_S);
     match drain.server {
         Some(server) => drain_server(&site, &server, Some(over_s)).await,
@@ -312,30 +312,30 @@ async fn drain(State(site): State<Arc<Site>>, Body(drain): Body<DrainBody>) -> D
     path = "/api/v1/admin/drain",
     tag = "admin",
     params(ServerQuery),
-    responses(Outcome)
+    responses(OrderResponses)
 )]
-async fn undrain(State(site): State<Arc<Site>>, Params(query): Params<ServerQuery>) -> Done {
+async fn undrain(State(site): State<Arc<Site>>, QueryParams(query): QueryParams<ServerQuery>) -> OrderResult {
     match query.server {
         Some(server) => drain_server(&site, &server, None).await,
         None => done(&site, Order::Undrain).await,
     }
 }
 
-async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> Done {
+async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> OrderResult {
     let told = operator(site).orders.drain_server(server, over_s);
-    let told = told.map_err(|error| Failure::wrong(format!("{error:#}")))?;
+    let told = told.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
     let _place = enter(site)?;
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => Err(Failure::busy(format!("{error:#}"))),
-        Err(_) => Err(Failure::busy("the server is stopping")),
+        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
+        Err(_) => Err(ApiError::busy("the server is stopping")),
     }
 }
 
 /// What an order comes to.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "for the document")]
-enum Outcome {
+enum OrderResponses {
     /// It is so, and durable.
     #[response(status = 204)]
     Done,
@@ -360,4 +360,4 @@ enum Outcome {
         super::refusals::with_addresses),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
-pub(crate) struct Document;
+pub(crate) struct AdminDocument;

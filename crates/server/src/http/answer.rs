@@ -32,9 +32,9 @@ pub(crate) struct Problem {
 
 /// An error as an answer: its status and text.
 #[derive(Debug)]
-pub(crate) struct Failure(pub StatusCode, pub String);
+pub(crate) struct ApiError(pub StatusCode, pub String);
 
-impl Failure {
+impl ApiError {
     pub(crate) fn wrong(text: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, text.into())
     }
@@ -48,54 +48,54 @@ impl Failure {
     }
 }
 
-impl From<Silent> for Failure {
+impl From<Silent> for ApiError {
     fn from(_: Silent) -> Self {
         Self::busy("the pool does not answer")
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.0, Json(Problem { error: self.1 })).into_response()
     }
 }
 
 /// Result of a handler.
-pub(crate) type Answer<T> = Result<Json<T>, Failure>;
+pub(crate) type ApiResult<T> = Result<Json<T>, ApiError>;
 
-pub(crate) async fn no_such_path() -> Failure {
-    Failure::missing("no such path")
+pub(crate) async fn no_such_path() -> ApiError {
+    ApiError::missing("no such path")
 }
 
-pub(crate) async fn only_get() -> Failure {
-    Failure(
+pub(crate) async fn only_get() -> ApiError {
+    ApiError(
         StatusCode::METHOD_NOT_ALLOWED,
         "this path does not accept that method".to_owned(),
     )
 }
 
 /// Parameters after the question mark.
-pub(crate) struct Params<T>(pub T);
+pub(crate) struct QueryParams<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
-    type Rejection = Failure;
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Query(params) =
-            Query::try_from_uri(&parts.uri).map_err(|error| Failure::wrong(error.body_text()))?;
+            Query::try_from_uri(&parts.uri).map_err(|error| ApiError::wrong(error.body_text()))?;
         Ok(Self(params))
     }
 }
 
 /// A name in the path.
-pub(crate) struct Name(pub String);
+pub(crate) struct PathName(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Name {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(name) = path.map_err(|error: PathRejection| Failure::wrong(error.body_text()))?;
+        let Path(name) = path.map_err(|error: PathRejection| ApiError::wrong(error.body_text()))?;
         Ok(Self(name))
     }
 }
@@ -103,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 /// Which way a list is sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
+pub(crate) enum SortOrder {
     /// Least first.
     Asc,
     /// Greatest first.
@@ -112,21 +112,21 @@ pub(crate) enum Order {
 }
 
 /// Checks a page's limit and offset, and fills in the default.
-pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u32), Failure> {
+pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u32), ApiError> {
     let limit = limit.unwrap_or(HTTP_ROWS);
     if !(1..=HTTP_ROWS_MAX).contains(&limit) {
         let text = format!("limit: expected 1 to {HTTP_ROWS_MAX}, found {limit}");
-        return Err(Failure::wrong(text));
+        return Err(ApiError::wrong(text));
     }
     Ok((limit, offset.unwrap_or(0)))
 }
 
 /// A search text in lower case, if it is not too long.
-pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
+pub(crate) fn search_for(text: Option<String>) -> Result<String, ApiError> {
     let text = text.unwrap_or_default();
     if text.chars().count() > HTTP_SEARCH_CHARS_MAX {
         let text = format!("search: expected at most {HTTP_SEARCH_CHARS_MAX} characters");
-        return Err(Failure::wrong(text));
+        return Err(ApiError::wrong(text));
     }
     Ok(text.to_lowercase())
 }
@@ -135,12 +135,12 @@ pub(crate) fn search_for(text: Option<String>) -> Result<String, Failure> {
 pub(crate) struct NoParams;
 
 impl<S: Sync> FromRequestParts<S> for NoParams {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match parts.uri.query() {
             None | Some("") => Ok(Self),
-            Some(_) => Err(Failure::wrong("this path takes no parameters")),
+            Some(_) => Err(ApiError::wrong("this path takes no parameters")),
         }
     }
 }
@@ -148,15 +148,15 @@ impl<S: Sync> FromRequestParts<S> for NoParams {
 /// Cached answers by request, including those in progress.
 #[derive(Default)]
 pub(crate) struct Answers {
-    known: Mutex<HashMap<String, Arc<Asked>>>,
+    known: Mutex<HashMap<String, Arc<SharedAnswer>>>,
 }
 
 /// Cache entry of one request. One task makes the answer while it holds the lock, and the others wait for it.
 #[derive(Default)]
-struct Asked(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
+struct SharedAnswer(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
 
 impl Answers {
-    fn of(&self, question: String) -> Arc<Asked> {
+    fn of(&self, question: String) -> Arc<SharedAnswer> {
         let mut known = self.known.lock().expect("nothing panics while it is held");
         if known.len() >= HTTP_ANSWERS_MAX && !known.contains_key(&question) {
             // Entries in progress live on in the tasks that use them.
@@ -210,13 +210,13 @@ pub(crate) async fn remember(
             return response;
         }
         let Ok(bytes) = axum::body::to_bytes(response.into_body(), usize::MAX).await else {
-            return Failure::busy("failed to make the answer").into_response();
+            return ApiError::busy("failed to make the answer").into_response();
         };
         *made = Some((Instant::now(), code, bytes.clone()));
         json(code, bytes)
     };
     let answered = tokio::time::timeout(HTTP_ANSWER, answering).await;
-    answered.unwrap_or_else(|_| Failure::busy("this took too long").into_response())
+    answered.unwrap_or_else(|_| ApiError::busy("this took too long").into_response())
 }
 
 fn json(code: StatusCode, bytes: Bytes) -> Response {

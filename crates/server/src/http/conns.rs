@@ -15,18 +15,18 @@ use crate::limits::{HTTP_CONNS_MAX, HTTP_CONNS_PER_ADDRESS, HTTP_CONNS_RESERVED}
 /// All connections.
 #[derive(Default)]
 pub(crate) struct Conns {
-    seats: Mutex<Seats>,
+    seats: Mutex<ConnSlots>,
     refused: AtomicU64,
     evicted: AtomicU64,
 }
 
 #[derive(Default)]
-struct Seats {
+struct ConnSlots {
     next: u64,
-    all: HashMap<u64, Seat>,
+    all: HashMap<u64, ConnSlot>,
 }
 
-struct Seat {
+struct ConnSlot {
     /// Client address; of IPv6 its /64.
     address: IpAddr,
     /// Time since which it is idle; `None` while a request is in progress.
@@ -36,7 +36,7 @@ struct Seat {
 }
 
 /// A connection's place, held until dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnPermit {
     conns: Arc<Conns>,
     id: u64,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Busy {
 
 impl Conns {
     /// Takes a place for a connection; `None` if there is none, and the connection is to be closed.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<ConnPermit> {
         let is_local = address.is_loopback();
         let address = network_of(address);
         let mut seats = self.lock();
@@ -71,13 +71,13 @@ impl Conns {
         }
         let id = seats.next;
         seats.next += 1;
-        let seat = Seat {
+        let seat = ConnSlot {
             address,
             idle_since: Some(Instant::now()),
             task: None,
         };
         seats.all.insert(id, seat);
-        Some(Place {
+        Some(ConnPermit {
             conns: self.clone(),
             id,
         })
@@ -94,7 +94,7 @@ impl Conns {
 
     /// Closes the longest idle connection of the address, or of the address with the most idle ones; returns
     /// false if there is none.
-    fn evict(&self, seats: &mut Seats, of: Option<IpAddr>) -> bool {
+    fn evict(&self, seats: &mut ConnSlots, of: Option<IpAddr>) -> bool {
         let mut idle: HashMap<IpAddr, (usize, Instant, u64)> = HashMap::new();
         for (id, seat) in &seats.all {
             let Some(since) = seat.idle_since else {
@@ -129,19 +129,19 @@ impl Conns {
         (self.lock().all.len(), refused, evicted)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seats> {
+    fn lock(&self) -> MutexGuard<'_, ConnSlots> {
         self.seats.lock().expect("nothing panics while it is held")
     }
 }
 
-impl Seats {
+impl ConnSlots {
     fn of(&self, address: IpAddr) -> usize {
         let own = self.all.values().filter(|seat| seat.address == address);
         own.count()
     }
 }
 
-impl Place {
+impl ConnPermit {
     /// See [`Conns::began`].
     pub(crate) fn id(&self) -> u64 {
         self.id
@@ -167,7 +167,7 @@ impl Busy {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnPermit {
     fn drop(&mut self) {
         self.conns.lock().all.remove(&self.id);
     }

@@ -22,10 +22,10 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::Site;
-use super::answer::{Failure, Problem};
-use super::book::Book;
-use super::pool::Pool;
-use super::round::{Block, BlocksShown, read_blocks};
+use super::answer::{ApiError, Problem};
+use super::ledger_reader::LedgerReader;
+use super::pool::ApiPool;
+use super::round::{ApiBlock, BlocksShown, read_blocks};
 use crate::alerts::Notice;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
@@ -36,7 +36,7 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// What has happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct Happening {
+pub(crate) struct ApiEvent {
     /// Counts up from the server's start.
     id: u64,
     /// Unix seconds.
@@ -59,7 +59,7 @@ pub(crate) struct Happening {
     reason: Option<String>,
 }
 
-impl Happening {
+impl ApiEvent {
     fn new(kind: &'static str, reason: Option<String>) -> Self {
         Self {
             id: 0,
@@ -117,7 +117,7 @@ impl Happening {
         })
     }
 
-    fn of_block(block: &Block) -> Self {
+    fn of_block(block: &ApiBlock) -> Self {
         Self {
             time: block.changed_at,
             state: Some(block.state.clone()),
@@ -141,22 +141,22 @@ pub(crate) fn is_stream(answer: &Response) -> bool {
 
 /// Listeners, and recent events for new ones.
 #[derive(Default)]
-pub(crate) struct Events(Mutex<Told>);
+pub(crate) struct Events(Mutex<EventListeners>);
 
 #[derive(Default)]
-struct Told {
+struct EventListeners {
     listeners: Vec<mpsc::Sender<Bytes>>,
     recent: VecDeque<Bytes>,
     next_id: u64,
 }
 
 impl Events {
-    fn lock(&self) -> MutexGuard<'_, Told> {
+    fn lock(&self) -> MutexGuard<'_, EventListeners> {
         self.0.lock().expect("nothing panics while it is held")
     }
 
     /// Adds a listener, which first receives the recent events; `None` at the limit.
-    fn listen(&self) -> Option<Messages> {
+    fn listen(&self) -> Option<EventStream> {
         let mut told = self.lock();
         told.listeners.retain(|listener| !listener.is_closed());
         if told.listeners.len() >= HTTP_LISTENERS_MAX {
@@ -164,30 +164,30 @@ impl Events {
         }
         let (sender, messages) = mpsc::channel(HTTP_MESSAGES_WAITING_MAX);
         let _ = sender.try_send(Bytes::from_static(b"retry: 2000\n\n"));
-        for happening in &told.recent {
-            let _ = sender.try_send(happening.clone());
+        for event in &told.recent {
+            let _ = sender.try_send(event.clone());
         }
         told.listeners.push(sender);
-        Some(Messages(messages))
+        Some(EventStream(messages))
     }
 
-    /// Sends an event to all listeners; `happening` makes it from its number.
-    pub(crate) fn happened<H: Serialize>(&self, happening: impl FnOnce(u64) -> H) {
+    /// Sends an event to all listeners; `event` makes it from its number.
+    pub(crate) fn happened<H: Serialize>(&self, event: impl FnOnce(u64) -> H) {
         let mut told = self.lock();
         told.next_id += 1;
         if told.recent.len() == HTTP_EVENTS_MAX {
             told.recent.pop_front();
         }
-        let message = message("happening", &happening(told.next_id));
+        let message = message("happening", &event(told.next_id));
         told.tell(&message);
         told.recent.push_back(message);
     }
 
     /// Answer to a new listener: an endless stream.
-    pub(crate) fn answer(&self) -> Result<Response, Failure> {
+    pub(crate) fn answer(&self) -> Result<Response, ApiError> {
         let messages = self.listen();
         let messages =
-            messages.ok_or_else(|| Failure::busy("too many listeners, try again later"))?;
+            messages.ok_or_else(|| ApiError::busy("too many listeners, try again later"))?;
         let kind = [(CONTENT_TYPE, "text/event-stream")];
         Ok((kind, Body::new(messages)).into_response())
     }
@@ -199,7 +199,7 @@ impl Events {
     }
 }
 
-impl Told {
+impl EventListeners {
     /// Sends a message to all listeners, and drops those whose queue is full: they do not read.
     fn tell(&mut self, message: &Bytes) {
         self.listeners
@@ -213,9 +213,9 @@ fn message(kind: &str, data: &impl Serialize) -> Bytes {
 }
 
 /// Body of an endless answer.
-struct Messages(mpsc::Receiver<Bytes>);
+struct EventStream(mpsc::Receiver<Bytes>);
 
-impl hyper::body::Body for Messages {
+impl hyper::body::Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -228,35 +228,35 @@ impl hyper::body::Body for Messages {
     }
 }
 
-/// Server-sent events: `happening` for each of what happened lately and happens from now on, `pool`
+/// Server-sent events: `event` for each of what happened lately and happens from now on, `pool`
 /// each second with what `/api/v1/pool` gives.
 #[utoipa::path(get, path = "/api/v1/events", tag = "pool", responses(
-    (status = 200, content_type = "text/event-stream", body = Happening),
+    (status = 200, content_type = "text/event-stream", body = ApiEvent),
     (status = 503, body = Problem)))]
-pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, ApiError> {
     site.events.answer()
 }
 
 /// Watches the pool and sends events, as long as the server runs.
 pub(crate) async fn run(site: Arc<Site>) {
-    let mut watch = Watch::default();
+    let mut watch = StateWatch::default();
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
         let now = site.sources.live.look().await;
-        for happening in watch.compare(now.as_deref()) {
-            site.events.happened(|id| Happening { id, ..happening });
+        for event in watch.compare(now.as_deref()) {
+            site.events.happened(|id| ApiEvent { id, ..event });
         }
-        let notices = site.sources.bulletin.take().into_iter();
-        for happening in notices.filter_map(Happening::of_alarm) {
-            site.events.happened(|id| Happening { id, ..happening });
+        let notices = site.sources.alarm_feed.take().into_iter();
+        for event in notices.filter_map(ApiEvent::of_alarm) {
+            site.events.happened(|id| ApiEvent { id, ..event });
         }
         if site.events.is_heard()
             && let Ok((now, workers)) = site.sources.live.look_at_workers().await
         {
-            let online = site.roster.online(&site).await;
-            let pool = Pool::of(&site, &now, &workers, online, None);
+            let online = site.worker_list.online(&site).await;
+            let pool = ApiPool::of(&site, &now, &workers, online, None);
             site.events.lock().tell(&message("pool", &pool));
         }
     }
@@ -264,48 +264,48 @@ pub(crate) async fn run(site: Arc<Site>) {
 
 /// Watches the ledger's blocks; a task of its own, since a shared ledger may not answer for a while.
 pub(crate) async fn watch_ledger(site: Arc<Site>) {
-    let Some(book) = &site.book else { return };
-    let mut blocks = Blocks::default();
+    let Some(reader) = &site.reader else { return };
+    let mut blocks = BlockStates::default();
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        blocks.compare(&site, book).await;
-        if book.is_shared() {
-            site.fleet.refresh(book, site.sources.own_number()).await;
+        blocks.compare(&site, reader).await;
+        if reader.is_shared() {
+            site.pool_servers.refresh(reader, site.sources.own_number()).await;
         }
     }
 }
 
 /// State seen last.
 #[derive(Default)]
-struct Watch {
-    state: Option<Seen>,
+struct StateWatch {
+    state: Option<PoolState>,
 }
 
 /// States of the latest blocks, by hash; `None` before the first look.
 #[derive(Default)]
-struct Blocks(Option<HashMap<String, String>>);
+struct BlockStates(Option<HashMap<String, String>>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct PoolState {
     answers: bool,
     has_job: bool,
     ledger: LedgerState,
 }
 
-impl Watch {
-    fn compare(&mut self, now: Result<&Snapshot, &Silent>) -> Vec<Happening> {
+impl StateWatch {
+    fn compare(&mut self, now: Result<&Snapshot, &Silent>) -> Vec<ApiEvent> {
         let before = self.state;
         let seen = match now {
-            Ok(now) => Seen {
+            Ok(now) => PoolState {
                 answers: true,
                 has_job: now.is_healthy(),
                 ledger: now.view.ledger,
             },
-            Err(Silent) => Seen {
+            Err(Silent) => PoolState {
                 answers: false,
-                ..before.unwrap_or(Seen {
+                ..before.unwrap_or(PoolState {
                     answers: false,
                     has_job: false,
                     ledger: LedgerState::Open,
@@ -318,29 +318,29 @@ impl Watch {
         };
         let mut happenings = Vec::new();
         if before.answers && !seen.answers {
-            happenings.push(Happening::new("silent", None));
+            happenings.push(ApiEvent::new("silent", None));
         }
         if before.has_job != seen.has_job {
             let reason = now.ok().and_then(|now| now.view.no_template.clone());
             let kind = if seen.has_job { "job" } else { "no_job" };
-            happenings.push(Happening::new(kind, reason));
+            happenings.push(ApiEvent::new(kind, reason));
         }
         if before.ledger != seen.ledger {
             let kind = match seen.ledger {
                 LedgerState::Open => "ledger_open",
                 LedgerState::Failing => "ledger_failing",
             };
-            happenings.push(Happening::new(kind, None));
+            happenings.push(ApiEvent::new(kind, None));
         }
         happenings
     }
 }
 
-impl Blocks {
+impl BlockStates {
     /// Sends events for blocks whose state has changed; the first time for all of the latest ones.
-    async fn compare(&mut self, site: &Site, book: &Book) {
-        let shown = BlocksShown::on(site, book);
-        let latest = book.read(move |sql| {
+    async fn compare(&mut self, site: &Site, reader: &LedgerReader) {
+        let shown = BlocksShown::on(site, reader);
+        let latest = reader.read(move |sql| {
             let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
             read_blocks(sql, order, &[], &shown)
         });
@@ -349,8 +349,8 @@ impl Blocks {
         let known = self.0.get_or_insert_default();
         for block in latest.iter().rev() {
             if known.get(&block.hash) != Some(&block.state) {
-                let happening = Happening::of_block(block);
-                site.events.happened(|id| Happening { id, ..happening });
+                let event = ApiEvent::of_block(block);
+                site.events.happened(|id| ApiEvent { id, ..event });
             }
         }
         *known = latest
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn alarms_are_told_once_and_in_their_own_words() {
         let of = |kind| {
-            Happening::of_alarm(Notice {
+            ApiEvent::of_alarm(Notice {
                 kind,
                 text: "alice.rig1 is gone".to_owned(),
             })

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, Name, Params, Problem};
+use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
-use super::roster::{Sent, unproven};
+use super::workers::{SentShares, unproven};
 use crate::clock::unix_s;
 use crate::sql::{Row, Sql, SqlError};
-use crate::store::unproven::Refused;
+use crate::store::unproven_workers::RefusedSubmits;
 use crate::values;
 
 /// Spans of statistics, and the minimum time for which the ledger keeps each, in seconds.
@@ -102,16 +102,16 @@ pub(crate) struct Point {
     (status = 200, body = History), (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn of_pool(
     State(site): State<Arc<Site>>,
-    Params(asked): Params<HistoryAsked>,
-) -> Answer<History> {
+    QueryParams(asked): QueryParams<HistoryAsked>,
+) -> ApiResult<History> {
     let range = asked.range.unwrap_or_default();
-    let Some(book) = &site.book else {
+    let Some(reader) = &site.reader else {
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
-    let pool_sums = site.sums.clone();
-    let unproven = unproven(&site, &site.fleet.known());
-    let history = book.read(move |sql| {
+    let pool_sums = site.work_history.clone();
+    let unproven = unproven(&site, &site.pool_servers.known());
+    let history = reader.read(move |sql| {
         let (length, step) = range.seconds();
         let from = now - now % step - length;
         let mut sums = pool_sums.read(sql, (step, from), now)?;
@@ -129,24 +129,24 @@ pub(crate) async fn of_pool(
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn of_account(
     State(site): State<Arc<Site>>,
-    Name(name): Name,
-    Params(asked): Params<AccountHistoryAsked>,
-) -> Answer<History> {
+    PathName(name): PathName,
+    QueryParams(asked): QueryParams<AccountHistoryAsked>,
+) -> ApiResult<History> {
     let range = asked.range.unwrap_or_default();
-    let Some(book) = &site.book else {
+    let Some(reader) = &site.reader else {
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
-    let query = if book.is_shared() { BY_WORKER } else { BY_TIME };
-    let mut unproven = unproven(&site, &site.fleet.known());
+    let query = if reader.is_shared() { BY_WORKER } else { BY_TIME };
+    let mut unproven = unproven(&site, &site.pool_servers.known());
     unproven.retain(|(row, _)| row.account == name);
-    let history = book.read(move |sql| {
+    let history = reader.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";
         let worker = asked.worker.as_deref();
         let mut sums = match sql.query_opt(find, &values![&name])? {
             Some(account) => sums_of_account(sql, range, now, (account.get(0)?, worker), query)?,
             None if unproven.is_empty() => return Ok(None),
-            None => Sums::new(),
+            None => SentByStep::new(),
         };
         let (_, step) = range.seconds();
         let own = unproven.iter().map(|(row, _)| row);
@@ -157,18 +157,18 @@ pub(crate) async fn of_account(
     let history = history.await?;
     history
         .map(Json)
-        .ok_or_else(|| Failure::missing("no such account"))
+        .ok_or_else(|| ApiError::missing("no such account"))
 }
 
 /// Statistics by the start of each step.
-type Sums = BTreeMap<i64, Sent>;
+type SentByStep = BTreeMap<i64, SentShares>;
 
 const SENT: &str = "CAST(sum(s.accepted) AS BIGINT), CAST(sum(s.stale) AS BIGINT), \
                     CAST(sum(s.low) AS BIGINT), CAST(sum(s.duplicate) AS BIGINT), \
                     sum(s.accepted_work)";
 
-fn add(sums: &mut Sums, row: &Row) -> Result<(), SqlError> {
-    let sent = Sent {
+fn add(sums: &mut SentByStep, row: &Row) -> Result<(), SqlError> {
+    let sent = SentShares {
         accepted: row.get(1)?,
         stale: row.get(2)?,
         low: row.get(3)?,
@@ -180,7 +180,7 @@ fn add(sums: &mut Sums, row: &Row) -> Result<(), SqlError> {
 }
 
 /// Adds workers that never had a share accepted: those of the last hour, which are in no ledger.
-fn add_unproven<'a>(sums: &mut Sums, step: i64, unproven: impl Iterator<Item = &'a Refused>) {
+fn add_unproven<'a>(sums: &mut SentByStep, step: i64, unproven: impl Iterator<Item = &'a RefusedSubmits>) {
     for row in unproven {
         let sum = sums.entry(row.start - row.start.rem_euclid(step));
         sum.or_default().add(&row.into());
@@ -221,8 +221,8 @@ fn sums_of_account(
     now: i64,
     (account, worker): (i64, Option<&str>),
     query: &str,
-) -> Result<Sums, SqlError> {
-    let mut sums = Sums::new();
+) -> Result<SentByStep, SqlError> {
+    let mut sums = SentByStep::new();
     let (_, step) = range.seconds();
     let query = query.replace("{SENT}", SENT);
     for (span, from) in spans(range, now) {
@@ -250,7 +250,7 @@ fn network(sql: &mut dyn Sql, range: Range, now: i64) -> Result<Vec<(i64, f64)>,
 }
 
 impl History {
-    fn of(range: Range, sums: Sums, network: &[(i64, f64)], now: i64) -> Self {
+    fn of(range: Range, sums: SentByStep, network: &[(i64, f64)], now: i64) -> Self {
         let (_, step_s) = range.seconds();
         let points = sums.into_iter().map(|(time, sent)| {
             let seconds = (now - time).min(step_s);
@@ -286,10 +286,10 @@ mod tests {
         let (step, told_every) = (600, 10);
         for passed in 1..=step {
             let told = (passed + 9) / told_every;
-            let sent = Sent {
+            let sent = SentShares {
                 accepted: told,
                 work: (told * told_every) as f64,
-                ..Sent::default()
+                ..SentShares::default()
             };
             let sums = BTreeMap::from([(1_200, sent)]);
             let history = History::of(Range::Day, sums, &[], 1_200 + passed);

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::LocalAddress;
-use super::answer::Failure;
+use super::answer::ApiError;
 
 /// Allows nothing from elsewhere, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -68,12 +68,12 @@ pub(crate) async fn guard(
 /// Characters shown of a refused host; a valid name is no longer.
 const HOST_SHOWN_MAX: usize = 253;
 
-fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), Failure> {
+fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     let is_ours = |host: &str| is_ours(host, local, public);
     if hosts.next().is_some() || !host.is_some_and(is_ours) {
-        return Err(Failure(
+        return Err(ApiError(
             StatusCode::MISDIRECTED_REQUEST,
             match host {
                 Some(host) if host.len() <= HOST_SHOWN_MAX => format!(
@@ -96,7 +96,7 @@ fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<()
     });
     if is_foreign {
         let text = "a page of another site may not ask this";
-        return Err(Failure(StatusCode::FORBIDDEN, text.to_owned()));
+        return Err(ApiError(StatusCode::FORBIDDEN, text.to_owned()));
     }
     Ok(())
 }

@@ -11,11 +11,11 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::wire::message::Reject;
 
 use super::Site;
-use super::answer::{Failure, Problem};
-use super::page::Page;
+use super::answer::{ApiError, Problem};
+use super::prometheus::MetricsText;
 use super::pool::{Online, network_hashrate};
 use super::refusals::by_reason;
-use crate::cluster::standing::{Link, Reading};
+use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
 use crate::telemetry::live::Snapshot;
@@ -23,10 +23,10 @@ use crate::telemetry::live::Snapshot;
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(
     (status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
-pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, ApiError> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
     // If the ledger hangs, the other metrics are still given.
-    let blocks = match &site.book {
+    let blocks = match &site.reader {
         None => Some((Arc::default(), Duration::ZERO)),
         Some(_) => {
             let counted = site
@@ -36,7 +36,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, F
             counted.ok().and_then(Result::ok)
         }
     };
-    let mut page = Page::default();
+    let mut page = MetricsText::default();
     of_pool(&mut page, &site, &now, Online::of(&workers).workers);
     of_shares(&mut page, &now);
     if let Some((blocks, age)) = blocks {
@@ -79,7 +79,7 @@ fn count_blocks(sql: &mut dyn Sql) -> Result<BlockCounts, SqlError> {
     counts.collect()
 }
 
-fn of_pool(page: &mut Page, site: &Site, now: &Snapshot, workers: u64) {
+fn of_pool(page: &mut MetricsText, site: &Site, now: &Snapshot, workers: u64) {
     let info = [
         ("version", env!("CARGO_PKG_VERSION")),
         ("network", site.network.name()),
@@ -159,7 +159,7 @@ pub(crate) fn refusals(door: &Occupancy, banned: Option<u64>) -> Vec<(&'static s
 }
 
 /// Occupancy of the sockets, of a server or a proxy.
-pub(crate) fn of_door(page: &mut Page, of: &str, door: &Occupancy, refusals: &[(&'static str, u64)]) {
+pub(crate) fn of_door(page: &mut MetricsText, of: &str, door: &Occupancy, refusals: &[(&'static str, u64)]) {
     let mut gauge = |name: &str, help, value: u64| page.gauge(&format!("{of}_{name}"), help, value);
     let help = "Connections that there may be.";
     gauge("connections_max", help, door.places as u64);
@@ -186,7 +186,7 @@ pub(crate) fn of_door(page: &mut Page, of: &str, door: &Occupancy, refusals: &[(
     }
 }
 
-fn of_shares(page: &mut Page, now: &Snapshot) {
+fn of_shares(page: &mut MetricsText, now: &Snapshot) {
     let counts = now.view.counts;
     let name = "hstratum_shares_total";
     page.begin(name, "counter", "Submits, by what came of them.");
@@ -204,7 +204,7 @@ fn of_shares(page: &mut Page, now: &Snapshot) {
     page.counter("hstratum_blocks_found_total", help, counts.blocks);
 }
 
-fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
+fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     let help = "From an accepted share's record to its reply.";
     page.histogram("hstratum_reply_seconds", help, &now.replies);
     let help = "From a template's arrival until the last miner was told.";
@@ -239,9 +239,9 @@ fn of_times(page: &mut Page, site: &Site, now: &Snapshot) {
 }
 
 /// Metrics of the ledger that several servers share.
-fn of_shared(page: &mut Page, reading: &Reading) {
+fn of_shared(page: &mut MetricsText, reading: &ClusterReading) {
     let help = "1 while the shared ledger can be reached and takes shares, else 0.";
-    let is_up = u8::from(reading.link == Link::Up);
+    let is_up = u8::from(reading.link == ClusterLink::Up);
     page.gauge("hstratum_shared_up", help, is_up);
     let help = "Batches of shares that wait for the shared ledger.";
     page.gauge("hstratum_shared_behind_batches", help, reading.behind);

@@ -7,26 +7,26 @@
 
 mod admin;
 pub(crate) mod answer;
-mod book;
+mod ledger_reader;
 mod conns;
-mod day;
+mod last_day;
 pub(crate) mod events;
-mod fleet;
-mod gathered;
+mod servers;
+mod cached_query;
 mod history;
 pub(crate) mod host_guard;
-mod late;
+mod late_hours;
 pub(crate) mod metrics;
 mod openapi;
-pub(crate) mod page;
+pub(crate) mod prometheus;
 mod pages;
 mod payouts;
-mod people;
+mod accounts;
 mod pool;
 pub(crate) mod refusals;
-mod roster;
+mod workers;
 mod round;
-mod sums;
+mod work_history;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -52,20 +52,20 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use self::admin::Operator;
-use self::answer::{Answers, Failure};
-use self::book::Book;
-use self::conns::{Conns, Place};
+use self::answer::{Answers, ApiError};
+use self::ledger_reader::LedgerReader;
+use self::conns::{Conns, ConnPermit};
 use self::events::Events;
-use self::fleet::Fleet;
-use self::gathered::Gathered;
+use self::servers::ServerList;
+use self::cached_query::CachedQuery;
 use self::host_guard::Public;
 use self::metrics::BlockCounts;
-use self::people::Balances;
-use self::roster::Roster;
-use self::round::Round;
-use self::sums::PoolSums;
-use crate::alerts::Bulletin;
-use crate::cluster::standing::Standing;
+use self::accounts::Balances;
+use self::workers::WorkerList;
+use self::round::ApiRound;
+use self::work_history::WorkHistory;
+use crate::alerts::AlarmFeed;
+use crate::cluster::cluster_status::ClusterStatus;
 use crate::config::settings::Settings;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
@@ -74,20 +74,20 @@ use crate::limits::{
 };
 use crate::node::Node;
 use crate::server::operator::Orders;
-use crate::store::status::Status;
-use crate::telemetry::live::Live;
+use crate::store::ledger_status::LedgerStatus;
+use crate::telemetry::live::TelemetryReader;
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
 
 /// Data that HTTP shows.
 pub(crate) struct Sources {
-    pub live: Live,
-    pub status: Arc<Status>,
+    pub live: TelemetryReader,
+    pub status: Arc<LedgerStatus>,
     pub node_lag: Arc<NodeLag>,
     /// `None` without a shared ledger.
-    pub shared: Option<Arc<Standing>>,
+    pub shared: Option<Arc<ClusterStatus>>,
     pub duties: Duties,
-    pub bulletin: Arc<Bulletin>,
+    pub alarm_feed: Arc<AlarmFeed>,
 }
 
 impl Sources {
@@ -111,19 +111,19 @@ pub(crate) struct Site {
     pub explorer: Option<String>,
     pub started: Instant,
     /// Reader of the ledger; `None` if it is in memory.
-    pub book: Option<Book>,
+    pub reader: Option<LedgerReader>,
     /// The same for long queries.
-    pub background: Option<Book>,
+    pub background: Option<LedgerReader>,
     /// This server's name.
     pub server_id: String,
-    pub fleet: Fleet,
-    pub roster: Roster,
-    pub sums: Arc<PoolSums>,
-    pub round: Gathered<Round>,
-    pub balances: Gathered<Balances>,
+    pub pool_servers: ServerList,
+    pub worker_list: WorkerList,
+    pub work_history: Arc<WorkHistory>,
+    pub round: CachedQuery<ApiRound>,
+    pub balances: CachedQuery<Balances>,
     pub events: Events,
     pub answers: Answers,
-    pub blocks_by_state: Gathered<BlockCounts>,
+    pub blocks_by_state: CachedQuery<BlockCounts>,
     pub conns: Arc<Conns>,
     /// Access for the operator; `None` if it is not configured.
     pub operator: Option<Operator>,
@@ -178,20 +178,20 @@ impl Site {
             stratum_port: config.public_port,
             explorer: config.explorer.clone(),
             started: Instant::now(),
-            book: ledger
+            reader: ledger
                 .clone()
-                .map(|place| Book::new(place, sources.status.clone())),
-            background: ledger.map(|place| Book::slow(place, sources.status.clone())),
+                .map(|place| LedgerReader::new(place, sources.status.clone())),
+            background: ledger.map(|place| LedgerReader::slow(place, sources.status.clone())),
             sources,
             server_id: config.server_id.clone(),
-            fleet: Fleet::default(),
-            roster: Roster::default(),
-            sums: Arc::default(),
-            round: Gathered::default(),
-            balances: Gathered::default(),
+            pool_servers: ServerList::default(),
+            worker_list: WorkerList::default(),
+            work_history: Arc::default(),
+            round: CachedQuery::default(),
+            balances: CachedQuery::default(),
             events: Events::default(),
             answers: Answers::default(),
-            blocks_by_state: Gathered::default(),
+            blocks_by_state: CachedQuery::default(),
             conns: Arc::default(),
             operator: config.http_token.clone().map(|token| Operator {
                 token,
@@ -251,13 +251,13 @@ fn router(site: Arc<Site>) -> Router {
     let api = Router::new()
         .route("/pool", get(pool::pool))
         .route("/pool/history", get(history::of_pool))
-        .route("/servers", get(fleet::servers))
+        .route("/servers", get(servers::servers))
         .route("/round", get(round::round))
         .route("/blocks", get(round::blocks))
-        .route("/accounts", get(people::accounts))
-        .route("/accounts/{name}", get(people::account))
+        .route("/accounts", get(accounts::accounts))
+        .route("/accounts/{name}", get(accounts::account))
         .route("/accounts/{name}/history", get(history::of_account))
-        .route("/workers", get(people::workers))
+        .route("/workers", get(accounts::workers))
         .route("/payouts", get(payouts::payouts))
         .route("/refusals", get(refusals::refusals))
         .layer(axum::middleware::from_fn_with_state(
@@ -307,7 +307,7 @@ pub(crate) async fn accept(
     }
 }
 
-async fn serve(socket: TcpStream, router: Router, place: Arc<Place>) -> anyhow::Result<()> {
+async fn serve(socket: TcpStream, router: Router, place: Arc<ConnPermit>) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let local = LocalAddress(socket.local_addr()?);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -316,7 +316,7 @@ async fn serve(socket: TcpStream, router: Router, place: Arc<Place>) -> anyhow::
         let answering = router.clone().call(request);
         async move {
             let Some(answer) = within(HTTP_REQUEST, answering).await else {
-                return Ok(Failure::busy("this took too long").into_response());
+                return Ok(ApiError::busy("this took too long").into_response());
             };
             let answer = answer.unwrap_or_else(|never| match never {});
             if events::is_stream(&answer) {

@@ -7,12 +7,12 @@ use axum::extract::State;
 use utoipa::OpenApi;
 
 use super::Site;
-use super::answer::Order;
+use super::answer::SortOrder;
 use super::history::Range;
-use super::people::{AccountSort, WorkerSort};
+use super::accounts::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
 use super::{
-    admin, events, fleet, history, metrics, pages, payouts, people, pool, refusals, round,
+    admin, events, servers, history, metrics, pages, payouts, accounts, pool, refusals, round,
 };
 
 /// Everything that can be asked.
@@ -26,14 +26,14 @@ use super::{
     ),
     paths(
         pool::pool,
-        fleet::servers,
+        servers::servers,
         history::of_pool,
         round::round,
         round::blocks,
-        people::accounts,
-        people::account,
+        accounts::accounts,
+        accounts::account,
         history::of_account,
-        people::workers,
+        accounts::workers,
         payouts::payouts,
         refusals::refusals,
         events::events,
@@ -42,7 +42,7 @@ use super::{
         pool::health,
         pages::code,
     ),
-    components(schemas(AccountSort, BlockStateAsked, Order, Range, WorkerSort)),
+    components(schemas(AccountSort, BlockStateAsked, SortOrder, Range, WorkerSort)),
     tags(
         (name = "pool", description = "The pool as a whole."),
         (name = "miners", description = "Accounts, their machines, what they are paid."),
@@ -57,7 +57,7 @@ pub(crate) struct Document;
 pub(crate) async fn document(State(site): State<Arc<Site>>) -> Json<utoipa::openapi::OpenApi> {
     let mut document = Document::openapi();
     if site.operator.is_some() {
-        document.merge(admin::Document::openapi());
+        document.merge(admin::AdminDocument::openapi());
     }
     Json(document)
 }

@@ -12,7 +12,7 @@ use axum::routing::get;
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::Site;
-use super::answer::Failure;
+use super::answer::ApiError;
 use super::pool::{host_of, stratum_url};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -88,10 +88,10 @@ fn give(file: &File, headers: &HeaderMap) -> Response {
 pub(crate) async fn code(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     let url = stratum_url(&site, host_of(&headers));
     let code = QrCode::encode_text(&url, QrCodeEcc::Medium)
-        .map_err(|_| Failure::wrong("the address is too long for a code"))?;
+        .map_err(|_| ApiError::wrong("the address is too long for a code"))?;
     Ok(([(CONTENT_TYPE, SVG)], svg(&code)).into_response())
 }
 

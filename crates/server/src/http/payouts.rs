@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Params, Problem, page_of};
+use super::answer::{ApiResult, QueryParams, Problem, page_of};
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -60,13 +60,13 @@ pub(crate) struct PayoutsAsked {
     (status = 200, body = Payouts), (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn payouts(
     State(site): State<Arc<Site>>,
-    Params(asked): Params<PayoutsAsked>,
-) -> Answer<Payouts> {
+    QueryParams(asked): QueryParams<PayoutsAsked>,
+) -> ApiResult<Payouts> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
-    let Some(book) = &site.book else {
+    let Some(reader) = &site.reader else {
         return Ok(Json(Payouts::default()));
     };
-    let page = book.read(move |sql| read(sql, asked.account.as_deref(), limit, offset));
+    let page = reader.read(move |sql| read(sql, asked.account.as_deref(), limit, offset));
     Ok(Json(page.await?))
 }
 

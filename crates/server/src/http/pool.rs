@@ -16,10 +16,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Site;
-use super::answer::{Answer, NoParams, Problem};
-use super::fleet::Server;
+use super::answer::{ApiResult, NoParams, Problem};
+use super::servers::ApiServer;
 use super::host_guard::without_port;
-use crate::cluster::standing::Link;
+use crate::cluster::cluster_status::ClusterLink;
 use crate::telemetry::live::{Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 use crate::workers::duty::Duties;
@@ -29,7 +29,7 @@ pub(crate) const BLOCK_S: f64 = 600.0;
 
 /// The pool as it is now.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Pool {
+pub(crate) struct ApiPool {
     /// This program's version.
     version: &'static str,
     /// `main`, `testnet`, `regtest` or `simnet`.
@@ -91,7 +91,7 @@ pub(crate) struct Pool {
     /// Addresses that are refused.
     banned: usize,
     /// Submits to this server since it started.
-    shares: Shares,
+    shares: ApiShares,
 }
 
 /// How full the sockets are, and who was not let in since the start.
@@ -152,7 +152,7 @@ impl Places {
 
 /// Submits by what came of them.
 #[derive(Clone, Copy, Serialize, ToSchema)]
-pub(crate) struct Shares {
+pub(crate) struct ApiShares {
     accepted: u64,
     /// For a job that is no longer worth anything.
     stale: u64,
@@ -164,7 +164,7 @@ pub(crate) struct Shares {
     other: u64,
 }
 
-impl Shares {
+impl ApiShares {
     fn of(counts: &PoolCounts) -> Self {
         let of = |reject: Reject| counts.rejected[reject as usize];
         let stale = of(Reject::JobNotFound) + of(Reject::StalePrevblk);
@@ -207,7 +207,7 @@ pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
 }
 
-impl Pool {
+impl ApiPool {
     pub(crate) fn of(
         site: &Site,
         now: &Snapshot,
@@ -218,8 +218,8 @@ impl Pool {
         let job = now.view.job;
         let difficulty = job.map(|job| job.network_difficulty.get());
         let ledger = site.sources.status.read();
-        let known = site.fleet.known();
-        let sum = |of: fn(&Server) -> u64| known.others().map(of).sum::<u64>();
+        let known = site.pool_servers.known();
+        let sum = |of: fn(&ApiServer) -> u64| known.others().map(of).sum::<u64>();
         let online = online.unwrap_or_else(|| {
             let here = Online::of(workers);
             Online {
@@ -245,11 +245,11 @@ impl Pool {
                 .map_or_else(Vec::new, |shared| {
                     let reading = shared.look();
                     match reading.link {
-                        Link::Up => reading.differences,
+                        ClusterLink::Up => reading.differences,
                         _ => Vec::new(),
                     }
                 }),
-            has_ledger: site.book.is_some(),
+            has_ledger: site.reader.is_some(),
             stratum_url: stratum_url(site, host),
             hashrate: now.view.hashrate + elsewhere,
             network_hashrate: difficulty.map(network_hashrate),
@@ -272,15 +272,15 @@ impl Pool {
             shared_ledger_away: known.away,
             places: Places::of(now),
             banned: now.view.banned,
-            shares: Shares::of(&now.view.counts),
+            shares: ApiShares::of(&now.view.counts),
         }
     }
 }
 
-impl Pool {
+impl ApiPool {
     /// The pool as the only server of a list, if the ledger is not shared.
-    pub(crate) fn as_server(&self, name: String) -> Server {
-        Server {
+    pub(crate) fn as_server(&self, name: String) -> ApiServer {
+        ApiServer {
             name,
             is_this: true,
             is_alive: true,
@@ -319,15 +319,15 @@ pub(crate) fn host_of(headers: &HeaderMap) -> Option<&str> {
 
 /// The pool as it is now.
 #[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses(
-    (status = 200, body = Pool), (status = 503, body = Problem)))]
+    (status = 200, body = ApiPool), (status = 503, body = Problem)))]
 pub(crate) async fn pool(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
     _: NoParams,
-) -> Answer<Pool> {
+) -> ApiResult<ApiPool> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
-    let online = site.roster.online(&site).await;
-    let pool = Pool::of(&site, &now, &workers, online, host_of(&headers));
+    let online = site.worker_list.online(&site).await;
+    let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
     Ok(Json(pool))
 }
 

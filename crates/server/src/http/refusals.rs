@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Params, Problem, page_of};
+use super::answer::{ApiResult, QueryParams, Problem, page_of};
 
 /// What was refused from one address.
 #[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct Refusal {
+pub(crate) struct ApiRefusal {
     /// Of IPv6 the first of its /64. Only for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
@@ -36,13 +36,13 @@ pub(crate) struct Refusal {
 
 /// Logins that were refused, since the server started.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Refusals {
+pub(crate) struct ApiRefusals {
     /// All of them.
     logins: u64,
     /// Addresses that are remembered, at most 256.
     total: usize,
     /// By address, the latest first.
-    refusals: Vec<Refusal>,
+    refusals: Vec<ApiRefusal>,
 }
 
 /// Which refusals are wanted.
@@ -58,7 +58,7 @@ pub(crate) struct RefusalsAsked {
     offset: Option<u32>,
 }
 
-impl Refusal {
+impl ApiRefusal {
     pub(crate) fn of(refused: &RefusedAddress) -> Self {
         Self {
             address: None,
@@ -89,30 +89,30 @@ pub(crate) fn by_reason(counts: RefusalCounts) -> impl Iterator<Item = (&'static
 
 /// Logins that were refused on this server.
 #[utoipa::path(get, path = "/api/v1/refusals", tag = "miners", params(RefusalsAsked), responses(
-    (status = 200, body = Refusals), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiRefusals), (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn refusals(
     State(site): State<Arc<Site>>,
-    Params(asked): Params<RefusalsAsked>,
-) -> Answer<Refusals> {
-    give(&site, asked, Refusal::of).await
+    QueryParams(asked): QueryParams<RefusalsAsked>,
+) -> ApiResult<ApiRefusals> {
+    give(&site, asked, ApiRefusal::of).await
 }
 
 /// Logins that were refused on this server, and from where.
 #[utoipa::path(get, path = "/api/v1/admin/refusals", tag = "admin", params(RefusalsAsked), responses(
-    (status = 200, body = Refusals), (status = 400, body = Problem),
+    (status = 200, body = ApiRefusals), (status = 400, body = Problem),
     (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn with_addresses(
     State(site): State<Arc<Site>>,
-    Params(asked): Params<RefusalsAsked>,
-) -> Answer<Refusals> {
-    give(&site, asked, Refusal::with_address).await
+    QueryParams(asked): QueryParams<RefusalsAsked>,
+) -> ApiResult<ApiRefusals> {
+    give(&site, asked, ApiRefusal::with_address).await
 }
 
-async fn give(site: &Site, asked: RefusalsAsked, row: fn(&RefusedAddress) -> Refusal) -> Answer<Refusals> {
+async fn give(site: &Site, asked: RefusalsAsked, row: fn(&RefusedAddress) -> ApiRefusal) -> ApiResult<ApiRefusals> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let now = site.sources.live.look().await?;
     let rows = now.view.refused.iter().skip(offset as usize);
-    Ok(Json(Refusals {
+    Ok(Json(ApiRefusals {
         logins: now.view.refused_logins.iter().sum(),
         total: now.view.refused.len(),
         refusals: rows.take(limit as usize).map(row).collect(),

@@ -1,18 +1,18 @@
-use super::super::fleet::Server;
+use super::super::servers::ApiServer;
 use super::*;
 
 /// 300 seconds after the start of ten minutes.
 const NOW: u64 = 1_200_300;
 
 /// Statistics of alice.rig on a server: shares since `first`, at this rate.
-fn past(origin: i64, first: i64, hashes_per_s: f64, last: i64) -> Past {
+fn past(origin: i64, first: i64, hashes_per_s: f64, last: i64) -> PastWork {
     let seconds = (last - first) as f64;
-    Past {
+    PastWork {
         account: "alice".into(),
         worker: "rig".into(),
-        sent: Sent {
+        sent: SentShares {
             accepted: 1,
-            ..Sent::default()
+            ..SentShares::default()
         },
         last: Some(last),
         origin,
@@ -34,30 +34,30 @@ fn live(hashrate: f64) -> WorkerView {
 }
 
 /// Rows that server 1 or 2 shows.
-fn shown_by(own: i64, pasts: &[Past], live: &[WorkerView], unproven: &[Unproven]) -> Vec<Row> {
-    let servers = [1, 2].map(|origin| Server {
+fn shown_by(own: i64, pasts: &[PastWork], live: &[WorkerView], unproven: &[UnprovenWorker]) -> Vec<WorkerRow> {
+    let servers = [1, 2].map(|origin| ApiServer {
         is_this: origin == own,
-        ..Server::named(origin)
+        ..ApiServer::named(origin)
     });
-    let fleet = Known {
+    let pool_servers = ServersRead {
         servers: Arc::new(servers.into()),
         away: None,
     };
-    let hour = Pasts {
+    let hour = PastWorks {
         since: NOW - 3_600,
         at: NOW,
         pasts: pasts.to_vec(),
     };
     let mut merged = Merged::default();
     merged.add_hour(&hour, NOW);
-    merged.add_recent(&hour, &fleet);
+    merged.add_recent(&hour, &pool_servers);
     merged.add_unproven(unproven, NOW);
     let own = Arc::from(format!("server-{own}"));
     merged.add_live(live, &own, RateOf::Ledger, NOW);
     merged.rows
 }
 
-fn one(mut rows: Vec<Row>) -> Row {
+fn one(mut rows: Vec<WorkerRow>) -> WorkerRow {
     assert_eq!(rows.len(), 1, "a worker is one worker: {rows:?}");
     rows.remove(0)
 }
@@ -79,7 +79,7 @@ fn worker_that_moved_is_the_same_on_every_server() {
         assert_eq!(row.last_share_at, Some(now));
     }
     assert_eq!((left.connections, has.connections), (0, 1));
-    let online = |rows: &[Row]| rows.iter().filter(|row| row.is_online()).count();
+    let online = |rows: &[WorkerRow]| rows.iter().filter(|row| row.is_online()).count();
     assert_eq!(online(&[left, has]), 2, "it counts on both, once each");
 }
 
@@ -115,20 +115,20 @@ fn last_share_is_known_from_the_connection_before_the_ledger_has_it() {
 
 #[test]
 fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
-    let refused = Refused {
+    let refused = RefusedSubmits {
         account: "carol".into(),
         worker: "bad".into(),
         start: 1_200_000,
         low: 4,
         stale: 1,
         is_connected: true,
-        ..Refused::default()
+        ..RefusedSubmits::default()
     };
-    let old = Refused {
+    let old = RefusedSubmits {
         start: 1_200_000 - 4_200,
         ..refused.clone()
     };
-    let gone = Refused {
+    let gone = RefusedSubmits {
         is_connected: false,
         start: refused.start - 600,
         ..refused.clone()
@@ -143,7 +143,7 @@ fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
     assert!(!row.is_online());
 
     // Its accepted shares on another server are added.
-    let known = Refused {
+    let known = RefusedSubmits {
         account: "alice".into(),
         worker: "rig".into(),
         ..refused
@@ -158,24 +158,24 @@ fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
 fn clock_that_goes_back_makes_no_number_fail() {
     for back in [1, 3_601, 7_200, NOW] {
         let now = NOW - back;
-        let hour = Pasts {
+        let hour = PastWorks {
             since: NOW - 3_600,
             at: NOW,
             pasts: vec![past(2, signed(NOW) - 60, 1.0, signed(NOW))],
         };
-        let fleet = Known {
-            servers: Arc::new(vec![Server::named(2)]),
+        let pool_servers = ServersRead {
+            servers: Arc::new(vec![ApiServer::named(2)]),
             away: None,
         };
-        let refused = Refused {
+        let refused = RefusedSubmits {
             start: signed(NOW),
             low: 1,
-            ..Refused::default()
+            ..RefusedSubmits::default()
         };
         let mut merged = Merged::default();
         merged.add_hour(&hour, now);
         merged.add_day((signed(NOW), Vec::new()), now);
-        merged.add_recent(&hour, &fleet);
+        merged.add_recent(&hour, &pool_servers);
         merged.add_unproven(&[(refused, None)], now);
         merged.add_live(&[live(1.0)], &"here".into(), RateOf::Connections, now);
         for row in &merged.rows {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use super::answer::{Answer, Failure, NoParams, Params, Problem, page_of};
-use super::book::Book;
+use super::answer::{ApiResult, ApiError, NoParams, QueryParams, Problem, page_of};
+use super::ledger_reader::LedgerReader;
 use crate::ledger_tools;
 use crate::limits::{HTTP_KEPT, HTTP_ROUND_ACCOUNTS};
 use crate::sql::{Sql, SqlError, Value, WORK};
@@ -17,7 +17,7 @@ use crate::values;
 
 /// The work since the pool's last block on the main chain.
 #[derive(Clone, Default, Serialize, ToSchema)]
-pub(crate) struct Round {
+pub(crate) struct ApiRound {
     /// Its first height.
     pub(crate) from_height: u32,
     /// When the block before it was found, Unix seconds; none where there is none.
@@ -42,7 +42,7 @@ pub(crate) struct RoundAccount {
 
 /// A block that the pool found.
 #[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct Block {
+pub(crate) struct ApiBlock {
     pub(crate) hash: String,
     pub(crate) height: u32,
     /// `found`, `accepted`, `confirmed`, `orphaned` or `refused`.
@@ -80,12 +80,12 @@ pub(crate) struct Luck {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Blocks {
+pub(crate) struct ApiBlocks {
     /// Rows of the whole list.
     total: i64,
     /// Of the last hundred blocks on the main chain.
     luck: Luck,
-    blocks: Vec<Block>,
+    blocks: Vec<ApiBlock>,
 }
 
 /// A state of blocks.
@@ -118,36 +118,36 @@ pub(crate) struct BlocksAsked {
 
 /// The open round.
 #[utoipa::path(get, path = "/api/v1/round", tag = "pool", responses(
-    (status = 200, body = Round), (status = 503, body = Problem)))]
-pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> Answer<Round> {
-    Ok(Json(match &site.book {
-        None => Round::default(),
+    (status = 200, body = ApiRound), (status = 503, body = Problem)))]
+pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> ApiResult<ApiRound> {
+    Ok(Json(match &site.reader {
+        None => ApiRound::default(),
         Some(_) => read_round(&site).await?.as_ref().clone(),
     }))
 }
 
 /// The open round as cached. Must be called only if there is a ledger.
-pub(crate) async fn read_round(site: &Site) -> Result<Arc<Round>, Failure> {
+pub(crate) async fn read_round(site: &Site) -> Result<Arc<ApiRound>, ApiError> {
     site.round.get(site, HTTP_KEPT, open_round).await
 }
 
 /// The pool's blocks, from above.
 #[utoipa::path(get, path = "/api/v1/blocks", tag = "pool", params(BlocksAsked), responses(
-    (status = 200, body = Blocks), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiBlocks), (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn blocks(
     State(site): State<Arc<Site>>,
-    Params(asked): Params<BlocksAsked>,
-) -> Answer<Blocks> {
+    QueryParams(asked): QueryParams<BlocksAsked>,
+) -> ApiResult<ApiBlocks> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
-    let Some(book) = &site.book else {
-        return Ok(Json(Blocks {
+    let Some(reader) = &site.reader else {
+        return Ok(Json(ApiBlocks {
             total: 0,
             luck: Luck::default(),
             blocks: Vec::new(),
         }));
     };
-    let shown = BlocksShown::on(&site, book);
-    let page = book.read(move |sql| {
+    let shown = BlocksShown::on(&site, reader);
+    let page = reader.read(move |sql| {
         let state = asked.state.map(BlockStateAsked::name);
         let account = asked.account.as_deref();
         let row = sql.query_one(
@@ -159,7 +159,7 @@ pub(crate) async fn blocks(
         let order = format!("{OF} ORDER BY height DESC, hash LIMIT ?3 OFFSET ?4");
         let params = values![state, account, limit, offset];
         let blocks = read_blocks(sql, &order, &params, &shown)?;
-        Ok(Blocks {
+        Ok(ApiBlocks {
             total: row.get(0)?,
             luck: luck(sql)?,
             blocks,
@@ -184,7 +184,7 @@ impl BlockStateAsked {
     }
 }
 
-fn open_round(sql: &mut dyn Sql) -> Result<Round, SqlError> {
+fn open_round(sql: &mut dyn Sql) -> Result<ApiRound, SqlError> {
     let open = ledger_tools::open_round(sql)?;
     let last = sql.query_opt(
         "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
@@ -205,7 +205,7 @@ fn open_round(sql: &mut dyn Sql) -> Result<Round, SqlError> {
             work: row.get(1)?,
         })
     });
-    Ok(Round {
+    Ok(ApiRound {
         from_height: open.from_height,
         since: last.map(|row| row.get(0)).transpose()?,
         shares: open.shares,
@@ -235,10 +235,10 @@ pub(crate) struct BlocksShown {
 }
 
 impl BlocksShown {
-    pub(crate) fn on(site: &Site, book: &Book) -> Self {
+    pub(crate) fn on(site: &Site, reader: &LedgerReader) -> Self {
         Self {
             explorer: site.explorer.clone(),
-            is_shared: book.is_shared(),
+            is_shared: reader.is_shared(),
         }
     }
 
@@ -258,7 +258,7 @@ pub(crate) fn read_blocks(
     rest: &str,
     params: &[Value],
     shown: &BlocksShown,
-) -> Result<Vec<Block>, SqlError> {
+) -> Result<Vec<ApiBlock>, SqlError> {
     let rows = sql.query(
         &format!(
             "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
@@ -277,7 +277,7 @@ pub(crate) fn read_blocks(
             let link = explorer.replace("%h", &height.to_string());
             link.replace("%s", &hash)
         });
-        Ok(Block {
+        Ok(ApiBlock {
             state: row.get(2)?,
             reason: row.get(3)?,
             found_at: row.get(4)?,

@@ -12,14 +12,14 @@ use crate::values;
 
 /// A block, by its hash or by its height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum BlockChoice {
     /// A hash.
     Hash(Hash),
     /// A height at which one block of the pool has closed its round.
     Height(u32),
 }
 
-impl Which {
+impl BlockChoice {
     /// Parses a height, or a hash of 64 hex digits.
     ///
     /// # Errors
@@ -38,12 +38,12 @@ impl Which {
 ///
 /// # Errors
 /// When the ledger has no such block, or the file cannot be written.
-pub fn dump(db: &mut Db, which: Which, dir: &Path) -> anyhow::Result<String> {
+pub fn dump(db: &mut Db, which: BlockChoice, dir: &Path) -> anyhow::Result<String> {
     let found = db.read(|sql| {
         let network = super::network_of(sql)?;
         let hash = match which {
-            Which::Hash(hash) => hash,
-            Which::Height(height) => hash_at(sql, height)?,
+            BlockChoice::Hash(hash) => hash,
+            BlockChoice::Height(height) => hash_at(sql, height)?,
         };
         Ok::<_, anyhow::Error>(read_dump(sql, network, &hash)?)
     })?;

@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::Network;
 use rusqlite::Connection;
 
-use super::Place;
+use super::LedgerLocation;
 use super::shares_file::{self, SharesFile};
 use crate::files::durable_fs;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
@@ -65,7 +65,7 @@ pub enum Imported {
 /// # Errors
 /// When there is no ledger and none can be created. Refusals of single files are results.
 pub fn import(
-    ledger: &Place,
+    ledger: &LedgerLocation,
     files: &[PathBuf],
     paid: Paid,
     now_unix_s: u64,
@@ -82,7 +82,7 @@ pub fn import(
         }
     }
     let told = |outcomes: Vec<Option<Imported>>| Ok(outcomes.into_iter().flatten().collect());
-    if let Place::File(path) = ledger
+    if let LedgerLocation::File(path) = ledger
         && !exists(path)?
     {
         let Some((_, first)) = read.first() else {

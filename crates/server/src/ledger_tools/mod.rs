@@ -8,7 +8,7 @@ mod backup;
 mod check;
 mod dump;
 mod import;
-mod place;
+mod location;
 mod report;
 mod shares_file;
 
@@ -20,12 +20,12 @@ use crate::sql::{Db, Sql};
 pub use address::set_address;
 pub use backup::backup;
 pub use check::check;
-pub use dump::{Which, dump};
+pub use dump::{BlockChoice, dump};
 pub use import::{Imported, Paid, import};
-pub use place::Place;
+pub use location::LedgerLocation;
 pub(crate) use report::open_round;
 pub use report::{
-    AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, Report, WorkerReport, report,
+    AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, LedgerReport, WorkerReport, report,
 };
 
 /// The network of a ledger.

@@ -21,7 +21,7 @@ const SPAN_S: u64 = 600;
 
 /// Content of the report.
 #[derive(Debug)]
-pub struct Report {
+pub struct LedgerReport {
     /// Its network.
     pub network: Network,
     /// The work since the pool's last block on the main chain.
@@ -115,13 +115,13 @@ pub struct WorkerReport {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn report(db: &mut Db, now_unix_s: u64) -> anyhow::Result<Report> {
+pub fn report(db: &mut Db, now_unix_s: u64) -> anyhow::Result<LedgerReport> {
     db.read(|sql| report_of(sql, now_unix_s))
 }
 
-fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<Report> {
+fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<LedgerReport> {
     let workers = workers(sql, now_unix_s).context("failed to read the statistics")?;
-    Ok(Report {
+    Ok(LedgerReport {
         network: super::network_of(sql)?,
         open: open_round(sql).context("failed to read the credit")?,
         blocks: blocks(sql).context("failed to read the blocks")?,

@@ -68,17 +68,17 @@ struct Raw<'a> {
     #[serde(borrow)]
     total: &'a RawValue,
     #[serde(borrow)]
-    shares: Shares<'a>,
+    shares: RawShares<'a>,
 }
 
 /// Every member as in the file, including duplicates.
-struct Shares<'a>(Vec<(String, &'a RawValue)>);
+struct RawShares<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Shares<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RawShares<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Shares<'de>;
+            type Value = RawShares<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object of accounts and difficulties")
@@ -89,7 +89,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Shares<'a> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Shares(members))
+                Ok(RawShares(members))
             }
         }
         deserializer.deserialize_map(Members)
@@ -155,7 +155,7 @@ fn parse(text: &str) -> anyhow::Result<SharesFile> {
     })
 }
 
-fn shares(raw: &Shares<'_>) -> anyhow::Result<Vec<(String, f64)>> {
+fn shares(raw: &RawShares<'_>) -> anyhow::Result<Vec<(String, f64)>> {
     let mut shares = Vec::with_capacity(raw.0.len());
     for (name, value) in &raw.0 {
         ensure!(!name.is_empty(), "an account has no name");

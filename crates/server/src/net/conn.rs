@@ -19,7 +19,7 @@ use crate::net::tls::TlsSession;
 
 /// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum ConnStage {
     /// Connecting to the peer.
     Dialing,
     /// Waiting for the PROXY header of a trusted proxy.
@@ -34,7 +34,7 @@ pub(crate) enum Stage {
     Closing,
 }
 
-impl Stage {
+impl ConnStage {
     /// True if others than this module know the connection.
     pub(crate) fn is_known(self) -> bool {
         matches!(self, Self::Dialing | Self::Open)
@@ -42,7 +42,7 @@ impl Stage {
 }
 
 /// Result of a read.
-pub(crate) enum Input {
+pub(crate) enum ReadInput {
     /// This many bytes.
     Bytes(usize),
     /// Nothing, but there may be more at once.
@@ -55,7 +55,7 @@ pub(crate) enum Input {
     Gone,
 }
 
-impl Input {
+impl ReadInput {
     pub(crate) fn of_error(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::Nothing,
@@ -73,7 +73,7 @@ enum Transport {
 /// A connection.
 pub(crate) struct Conn {
     pub id: ConnId,
-    pub stage: Stage,
+    pub stage: ConnStage,
     pub arrival: Arrival,
     /// Time in milliseconds at which it is closed if it is still in this stage.
     pub due_ms: u64,
@@ -103,7 +103,7 @@ impl Conn {
     pub(crate) fn new(
         id: ConnId,
         socket: TcpStream,
-        stage: Stage,
+        stage: ConnStage,
         encryption: Encryption,
         arrival: Arrival,
     ) -> Self {
@@ -143,7 +143,7 @@ impl Conn {
     /// Descriptor and queued bytes, if another process could take the connection over.
     pub(crate) fn handle(&self) -> Option<(BorrowedFd<'_>, &[u8])> {
         let is_plain = matches!(self.transport, Transport::Plain);
-        let can_go_on = is_plain && self.stage == Stage::Open;
+        let can_go_on = is_plain && self.stage == ConnStage::Open;
         can_go_on.then(|| (self.socket.as_fd(), &self.out[self.out_done..]))
     }
 
@@ -165,7 +165,7 @@ impl Conn {
 
     /// True if there is anything for [`Self::flush`] to do.
     pub(crate) fn wants_flush(&self) -> bool {
-        !self.out.is_empty() || self.stage == Stage::Closing || self.wants_tls_write()
+        !self.out.is_empty() || self.stage == ConnStage::Closing || self.wants_tls_write()
     }
 
     fn wants_tls_write(&self) -> bool {
@@ -181,40 +181,40 @@ impl Conn {
     }
 
     /// Checks whether the peer has accepted the connection.
-    pub(crate) fn look_whether_there(&mut self) -> Input {
+    pub(crate) fn look_whether_there(&mut self) -> ReadInput {
         match (self.socket.take_error(), self.socket.peer_addr()) {
             (Ok(None), Ok(_)) => {
-                self.stage = Stage::Open;
-                Input::Again
+                self.stage = ConnStage::Open;
+                ReadInput::Again
             }
-            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => Input::Nothing,
-            _ => Input::Gone,
+            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => ReadInput::Nothing,
+            _ => ReadInput::Gone,
         }
     }
 
     /// Reads a PROXY header off the connection, once it is there as a whole.
-    pub(crate) fn take_header(&mut self) -> Input {
+    pub(crate) fn take_header(&mut self) -> ReadInput {
         let mut bytes = [0; HEADER_BYTES_MAX];
         let len = match self.socket.peek(&mut bytes) {
-            Ok(0) => return Input::Gone,
+            Ok(0) => return ReadInput::Gone,
             Ok(len) => len,
-            Err(error) => return Input::of_error(&error),
+            Err(error) => return ReadInput::of_error(&error),
         };
         match proxy_header::parse(&bytes[..len]) {
             Header::Partial => self.wait_for_more(),
-            Header::Malformed => Input::Gone,
+            Header::Malformed => ReadInput::Gone,
             Header::Whole {
                 bytes: taken,
                 source,
             } => {
                 if self.socket.read_exact(&mut bytes[..taken]).is_err() {
-                    return Input::Gone;
+                    return ReadInput::Gone;
                 }
                 if let Some(address) = source {
                     self.set_miner(address);
                 }
-                self.stage = Stage::Silent;
-                Input::Again
+                self.stage = ConnStage::Silent;
+                ReadInput::Again
             }
         }
     }
@@ -225,12 +225,12 @@ impl Conn {
     }
 
     /// Peeks at the first bytes: plain, TLS, or a PROXY header from an untrusted peer.
-    pub(crate) fn look(&mut self, certificate: Option<&Arc<ServerConfig>>) -> Input {
+    pub(crate) fn look(&mut self, certificate: Option<&Arc<ServerConfig>>) -> ReadInput {
         let mut bytes = [0; 16];
         let len = match self.socket.peek(&mut bytes) {
-            Ok(0) => return Input::Gone,
+            Ok(0) => return ReadInput::Gone,
             Ok(len) => len,
-            Err(error) => return Input::of_error(&error),
+            Err(error) => return ReadInput::of_error(&error),
         };
         // A TLS client begins with a handshake record.
         let is_tls = match self.encryption {
@@ -241,55 +241,55 @@ impl Conn {
         if is_tls {
             let certificate = certificate.expect("the options give one to every TLS listener");
             let Ok(session) = TlsSession::new(certificate.clone()) else {
-                return Input::Gone;
+                return ReadInput::Gone;
             };
             self.transport = Transport::Tls(Box::new(session));
-            self.stage = Stage::Handshake;
-            return Input::Again;
+            self.stage = ConnStage::Handshake;
+            return ReadInput::Again;
         }
         match proxy_header::start(&bytes[..len]) {
-            Start::Header => Input::Gone,
+            Start::Header => ReadInput::Gone,
             Start::Unclear => self.wait_for_more(),
             Start::Other => {
-                self.stage = Stage::Open;
-                Input::Again
+                self.stage = ConnStage::Open;
+                ReadInput::Again
             }
         }
     }
 
     /// Too little was peeked at: the socket becomes ready again when more has come.
-    fn wait_for_more(&self) -> Input {
+    fn wait_for_more(&self) -> ReadInput {
         if self.is_read_closed {
-            Input::Gone
+            ReadInput::Gone
         } else {
-            Input::Nothing
+            ReadInput::Nothing
         }
     }
 
     /// Continues the TLS handshake.
-    pub(crate) fn shake_hands(&mut self) -> Input {
+    pub(crate) fn shake_hands(&mut self) -> ReadInput {
         let Transport::Tls(session) = &mut self.transport else {
             unreachable!("a handshake begins with a session");
         };
         let input = session.shake_hands(&mut self.socket);
-        if !matches!(input, Input::Gone) && !session.is_handshaking() {
-            self.stage = Stage::Open;
+        if !matches!(input, ReadInput::Gone) && !session.is_handshaking() {
+            self.stage = ConnStage::Open;
         }
         input
     }
 
     /// Reads plaintext, in pieces of any length.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> Input {
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> ReadInput {
         match &mut self.transport {
             Transport::Plain => match self.socket.read(into) {
-                Ok(0) => Input::Finished,
+                Ok(0) => ReadInput::Finished,
                 Ok(len) => {
                     // A short read has emptied the socket: epoll reports later bytes (epoll(7)), and an end
                     // that is there already.
                     self.may_read = len == into.len() || self.is_read_closed;
-                    Input::Bytes(len)
+                    ReadInput::Bytes(len)
                 }
-                Err(error) => Input::of_error(&error),
+                Err(error) => ReadInput::of_error(&error),
             },
             Transport::Tls(session) => session.read(&mut self.socket, into),
         }
@@ -333,7 +333,7 @@ impl Conn {
     }
 
     fn flush_all(&mut self) -> io::Result<()> {
-        if self.stage == Stage::Dialing {
+        if self.stage == ConnStage::Dialing {
             return Ok(());
         }
         while self.out_done < self.out.len() {
@@ -348,7 +348,7 @@ impl Conn {
         self.out.clear();
         self.out.shrink_to(WRITE_BYTES);
         if let Transport::Tls(session) = &mut self.transport {
-            if self.stage == Stage::Closing && !self.has_said_goodbye {
+            if self.stage == ConnStage::Closing && !self.has_said_goodbye {
                 self.has_said_goodbye = true;
                 session.say_goodbye();
             }

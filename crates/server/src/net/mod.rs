@@ -4,7 +4,7 @@
 //! The pool is told of a connection when it is open: its first bytes are there, a trusted proxy has sent its
 //! header, and the TLS handshake is done. Until then only this module knows it, and its time is limited.
 
-mod arrivals;
+mod accept;
 pub mod cidr;
 pub(crate) mod conn;
 pub(crate) mod fd_limit;
@@ -12,13 +12,13 @@ pub mod listener;
 pub(crate) mod per_address;
 pub(crate) mod port;
 pub mod proxy_header;
-mod queues;
+mod read_queue;
 pub(crate) mod tls;
-mod yielding;
+mod eviction;
 
-pub(crate) use arrivals::Origin;
+pub(crate) use accept::ConnOrigin;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow};
-use yielding::Yielding;
+use eviction::EvictionOrder;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -39,7 +39,7 @@ use crate::limits::{
     OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
 };
 use crate::net::cidr::AddressRange;
-use crate::net::conn::{Conn, Input, Stage};
+use crate::net::conn::{Conn, ReadInput, ConnStage};
 use crate::net::listener::{ListenSpec, Listener};
 use crate::net::per_address::PerAddress;
 
@@ -77,7 +77,7 @@ pub(crate) struct Net {
     dialed: usize,
     per_address: PerAddress,
     /// Accepted connections without an accepted share.
-    yielding: Yielding,
+    yielding: EvictionOrder,
     /// Counters of connections that were refused or closed to make room.
     refused: Occupancy,
     generation: u32,
@@ -136,7 +136,7 @@ impl Net {
             conns_max: config.conns_max,
             dialed: 0,
             per_address: PerAddress::new(config.per_address_max),
-            yielding: Yielding::default(),
+            yielding: EvictionOrder::default(),
             refused: Occupancy::default(),
             generation: 0,
             now_ms: 0,
@@ -188,7 +188,7 @@ impl Net {
             {
                 let id = conn.id;
                 conn.is_read_closed |= event.is_read_closed() || event.is_error();
-                if event.is_readable() || conn.is_read_closed || conn.stage == Stage::Dialing {
+                if event.is_readable() || conn.is_read_closed || conn.stage == ConnStage::Dialing {
                     conn.may_read = true;
                     self.queue_read(id);
                 }
@@ -238,26 +238,26 @@ impl Net {
         }
         let stage = conn.stage;
         let input = match stage {
-            Stage::Header => conn.take_header(),
-            Stage::Silent => conn.look(self.certificate.as_ref()),
-            Stage::Handshake => conn.shake_hands(),
-            Stage::Open => conn.read(&mut self.scratch),
-            Stage::Closing => Input::Nothing,
-            Stage::Dialing => conn.look_whether_there(),
+            ConnStage::Header => conn.take_header(),
+            ConnStage::Silent => conn.look(self.certificate.as_ref()),
+            ConnStage::Handshake => conn.shake_hands(),
+            ConnStage::Open => conn.read(&mut self.scratch),
+            ConnStage::Closing => ReadInput::Nothing,
+            ConnStage::Dialing => conn.look_whether_there(),
         };
         if conn.wants_flush() {
             self.mark_dirty(id);
         }
         match input {
-            Input::Finished if !self.conns[slot_of(id)].is_dialed => {
+            ReadInput::Finished if !self.conns[slot_of(id)].is_dialed => {
                 self.conns[slot_of(id)].may_read = false;
                 self.set_due(id, CLOSING_MS);
                 return ReadResult::Finished;
             }
-            Input::Gone | Input::Finished if stage.is_known() => return ReadResult::Gone,
-            Input::Gone | Input::Finished => self.remove(id),
-            Input::Nothing => self.conns[slot_of(id)].may_read = false,
-            Input::Again | Input::Bytes(_) => {}
+            ReadInput::Gone | ReadInput::Finished if stage.is_known() => return ReadResult::Gone,
+            ReadInput::Gone | ReadInput::Finished => self.remove(id),
+            ReadInput::Nothing => self.conns[slot_of(id)].may_read = false,
+            ReadInput::Again | ReadInput::Bytes(_) => {}
         }
         let Some(conn) = self.get_mut(id) else {
             return ReadResult::Nothing;
@@ -268,26 +268,26 @@ impl Net {
         }
         self.queue_read(id);
         match input {
-            _ if new_stage != stage && new_stage == Stage::Open => ReadResult::Opened(arrival),
-            Input::Bytes(len) => ReadResult::Bytes(len),
+            _ if new_stage != stage && new_stage == ConnStage::Open => ReadResult::Opened(arrival),
+            ReadInput::Bytes(len) => ReadResult::Bytes(len),
             _ => ReadResult::Nothing,
         }
     }
 
     /// Handles a connection's change of stage; returns false if the connection was closed.
-    fn advance(&mut self, id: ConnId, old: Stage, new: Stage) -> bool {
-        if old == Stage::Header && !self.is_let_in(id) {
+    fn advance(&mut self, id: ConnId, old: ConnStage, new: ConnStage) -> bool {
+        if old == ConnStage::Header && !self.is_let_in(id) {
             self.lose(id);
             return false;
         }
         let arrival = self.conns[slot_of(id)].arrival;
-        if new == Stage::Open && arrival.kind == ArrivalKind::Proxy {
+        if new == ConnStage::Open && arrival.kind == ArrivalKind::Proxy {
             // A trusted proxy itself, which makes a health check.
             self.yielding.leave(id);
         }
         match new {
-            Stage::Silent => self.set_due(id, SILENT_START_MS),
-            Stage::Handshake => self.set_due(id, OPENING_MS),
+            ConnStage::Silent => self.set_due(id, SILENT_START_MS),
+            ConnStage::Handshake => self.set_due(id, OPENING_MS),
             _ => self.set_due(id, u64::MAX),
         }
         true
@@ -360,7 +360,7 @@ impl Net {
             };
             match flushed {
                 Err(_) => self.lose(id),
-                Ok(()) if conn.stage == Stage::Closing && conn.is_flushed() => self.remove(id),
+                Ok(()) if conn.stage == ConnStage::Closing && conn.is_flushed() => self.remove(id),
                 Ok(()) if was_held && !conn.is_held() => self.queue_read(id),
                 Ok(()) => {}
             }
@@ -390,7 +390,7 @@ impl Net {
             }
             CloseHow::Flushed => {
                 conn.end_in_order();
-                conn.stage = Stage::Closing;
+                conn.stage = ConnStage::Closing;
                 conn.is_paused = true;
                 self.set_due(id, CLOSING_MS);
                 self.mark_dirty(id);
@@ -404,7 +404,7 @@ impl Net {
             conn.reset();
         }
         self.per_address.clear();
-        self.yielding = Yielding::default();
+        self.yielding = EvictionOrder::default();
         self.dialed = 0;
         self.due.clear();
         self.readable.clear();

@@ -17,7 +17,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::limits::{HANDSHAKE_BYTES_MAX, PEM_BYTES_MAX, TLS_RECORD_BYTES};
-use crate::net::conn::Input;
+use crate::net::conn::ReadInput;
 use crate::net::listener::{Encryption, ListenSpec};
 
 /// Files of a certificate.
@@ -128,31 +128,31 @@ impl TlsSession {
     }
 
     /// Reads once and continues the handshake.
-    pub(crate) fn shake_hands(&mut self, socket: &mut TcpStream) -> Input {
+    pub(crate) fn shake_hands(&mut self, socket: &mut TcpStream) -> ReadInput {
         match self.take_in(socket) {
-            Input::Bytes(len) => {
+            ReadInput::Bytes(len) => {
                 self.handshake_bytes += len;
                 if self.handshake_bytes > HANDSHAKE_BYTES_MAX && self.is_handshaking() {
-                    return Input::Gone;
+                    return ReadInput::Gone;
                 }
-                Input::Again
+                ReadInput::Again
             }
             other => other,
         }
     }
 
     /// Reads plaintext. The socket is read only when none is left.
-    pub(crate) fn read(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Input {
+    pub(crate) fn read(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> ReadInput {
         match self.plaintext(into) {
-            Input::Nothing => {}
+            ReadInput::Nothing => {}
             other => return other,
         }
         match self.take_in(socket) {
-            Input::Bytes(_) => {}
+            ReadInput::Bytes(_) => {}
             other => return other,
         }
         match self.plaintext(into) {
-            Input::Nothing => Input::Again,
+            ReadInput::Nothing => ReadInput::Again,
             other => other,
         }
     }
@@ -186,28 +186,28 @@ impl TlsSession {
         self.inner.send_close_notify();
     }
 
-    fn plaintext(&mut self, into: &mut [u8]) -> Input {
+    fn plaintext(&mut self, into: &mut [u8]) -> ReadInput {
         match self.inner.reader().read(into) {
-            Ok(0) => Input::Finished,
-            Ok(len) => Input::Bytes(len),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Input::Nothing,
-            Err(_) => Input::Gone,
+            Ok(0) => ReadInput::Finished,
+            Ok(len) => ReadInput::Bytes(len),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadInput::Nothing,
+            Err(_) => ReadInput::Gone,
         }
     }
 
     /// Reads encrypted bytes once from the socket.
-    fn take_in(&mut self, socket: &mut TcpStream) -> Input {
+    fn take_in(&mut self, socket: &mut TcpStream) -> ReadInput {
         match self.inner.read_tls(socket) {
-            Ok(0) => Input::Gone,
+            Ok(0) => ReadInput::Gone,
             Ok(len) => match self.inner.process_new_packets() {
-                Ok(_) => Input::Bytes(len),
+                Ok(_) => ReadInput::Bytes(len),
                 Err(_) => {
                     // The alert tells whoever set the peer up what is wrong.
                     let _ = self.flush(socket);
-                    Input::Gone
+                    ReadInput::Gone
                 }
             },
-            Err(error) => Input::of_error(&error),
+            Err(error) => ReadInput::of_error(&error),
         }
     }
 }

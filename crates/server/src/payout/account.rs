@@ -14,7 +14,7 @@ use crate::sql::{Sql, SqlError};
 pub(super) struct Rank(u32);
 
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct LedgerAccount {
     pub(super) id: i64,
     pub(super) name: String,
     /// The payout address that was set, if any.
@@ -23,16 +23,16 @@ pub(super) struct Account {
 
 /// All accounts. Must be read in the transaction that reads the rows referring to them.
 #[derive(Debug)]
-pub(super) struct Accounts {
-    by_name: Vec<Account>,
+pub(super) struct LedgerAccounts {
+    by_name: Vec<LedgerAccount>,
     ranks: HashMap<i64, Rank>,
 }
 
-impl Accounts {
+impl LedgerAccounts {
     pub(super) fn read(sql: &mut dyn Sql) -> Result<Self, SqlError> {
         let rows = sql.query("SELECT id, name, address FROM accounts", &[])?;
         let rows = rows.iter().map(|row| {
-            Ok(Account {
+            Ok(LedgerAccount {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 address: row.get(2)?,
@@ -52,7 +52,7 @@ impl Accounts {
         rank.with_context(|| format!("the ledger refers to account {id}, which it does not have"))
     }
 
-    pub(super) fn get(&self, rank: Rank) -> &Account {
+    pub(super) fn get(&self, rank: Rank) -> &LedgerAccount {
         &self.by_name[rank.0 as usize]
     }
 

@@ -13,7 +13,7 @@ use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::transaction::{TxInput, TxOutput, Transaction};
 use hstratum_core::units::{hex, unhex};
 
-use super::hsd::{Coin, Node, Wallet};
+use super::hsd::{Coin, HsdNode, Wallet};
 use super::payee::Payee;
 use super::payment::Signed;
 use crate::limits::PAYMENT_WEIGHT_MAX;
@@ -29,7 +29,7 @@ pub(super) fn check(
     raw: String,
     payees: &[Payee],
     fee_max: u64,
-    (node, wallet): (&Node, &Wallet),
+    (node, wallet): (&HsdNode, &Wallet),
     network: Network,
 ) -> anyhow::Result<(Signed, Transaction)> {
     let tx = parse(&raw)?;

@@ -11,11 +11,11 @@ use anyhow::Context;
 use hstratum_core::accounting::payout::{FeePpm, Split, Weight, PplnsWindow, split};
 use hstratum_core::units::Difficulty;
 
-use super::account::{Accounts, Rank};
-use super::fleet::Fleet;
-use super::{Scheme, Terms};
+use super::account::{LedgerAccounts, Rank};
+use super::awaited_servers::AwaitedServers;
+use super::{Scheme, PayoutTerms};
 use crate::sql::{Row, Sql, SqlError, Value};
-use crate::store::tidy::{below_span, is_crossed};
+use crate::store::compaction::{below_span, is_crossed};
 use crate::values;
 
 /// A block whose reward can be spent and has not been divided.
@@ -66,7 +66,7 @@ pub(super) struct Unsettled {
     pub(super) inexact: Vec<Due>,
 }
 
-pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unsettled> {
+pub(super) fn unsettled(sql: &mut dyn Sql, awaited_servers: &AwaitedServers) -> anyhow::Result<Unsettled> {
     let rows = sql
         .query(
             "SELECT hash, height, reward, difficulty FROM blocks
@@ -86,7 +86,7 @@ pub(super) fn unsettled(sql: &mut dyn Sql, fleet: &Fleet) -> anyhow::Result<Unse
     });
     let blocks = blocks.collect::<anyhow::Result<Vec<Due>>>()?;
     let first_unsure = unsure(sql)?.first().map_or(u32::MAX, |block| block.height);
-    let shipped = fleet.shipped(sql)?;
+    let shipped = awaited_servers.shipped(sql)?;
     let (below, behind): (Vec<_>, _) = blocks
         .into_iter()
         .partition(|block| block.height <= first_unsure);
@@ -201,19 +201,19 @@ pub(crate) fn cut_below(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option
 /// True if nothing has changed that the division depends on.
 pub(super) fn still_holds(
     sql: &mut dyn Sql,
-    fleet: &Fleet,
+    awaited_servers: &AwaitedServers,
     division: &Division,
 ) -> anyhow::Result<bool> {
     let block = &division.block;
-    let due = unsettled(sql, fleet)?.due;
+    let due = unsettled(sql, awaited_servers)?.due;
     Ok(due.contains(block) && cut_below(sql, block.height)? == division.cut)
 }
 
 /// Divides a block's reward. Must be called in the transaction that read the block and the accounts.
 pub(super) fn divide(
     sql: &mut dyn Sql,
-    accounts: &Accounts,
-    terms: &Terms,
+    accounts: &LedgerAccounts,
+    terms: &PayoutTerms,
     block: Due,
 ) -> anyhow::Result<Division> {
     let cut = cut_below(sql, block.height)?;
@@ -245,7 +245,7 @@ pub(crate) fn divided_over_its_round(
     reward: u64,
     fee: FeePpm,
 ) -> anyhow::Result<BTreeMap<i64, u64>> {
-    let accounts = Accounts::read(sql)?;
+    let accounts = LedgerAccounts::read(sql)?;
     let cut = cut_below(sql, height)?;
     let work = round_work(sql, &accounts, cut, height)?;
     let amounts = split(reward, fee, &work.weights).amounts.into_iter();
@@ -300,7 +300,7 @@ struct Worked {
 
 fn round_work(
     sql: &mut dyn Sql,
-    accounts: &Accounts,
+    accounts: &LedgerAccounts,
     cut: Option<u32>,
     height: u32,
 ) -> anyhow::Result<Worked> {
@@ -321,7 +321,7 @@ fn round_work(
 /// window contains the same work whether it was merged or not.
 fn window_work(
     sql: &mut dyn Sql,
-    accounts: &Accounts,
+    accounts: &LedgerAccounts,
     mut window: PplnsWindow<Rank>,
     height: u32,
 ) -> anyhow::Result<Worked> {
@@ -355,7 +355,7 @@ fn window_work(
 /// Work of each account in an interval of heights, and the number of shares.
 fn sum_work(
     sql: &mut dyn Sql,
-    accounts: &Accounts,
+    accounts: &LedgerAccounts,
     bounds: &[Value],
 ) -> anyhow::Result<(BTreeMap<Rank, Weight>, u64)> {
     let mut shares = 0;

@@ -12,17 +12,17 @@ use anyhow::{Context, bail};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::cluster::address::Address;
-use crate::ledger_tools::Place;
+use crate::cluster::address::PostgresUrl;
+use crate::ledger_tools::LedgerLocation;
 use crate::sql::SqlError;
 
 /// Application name of such a session, for the server's list of sessions.
 const SESSION: &str = "hstratum payout";
 
 /// The lock, held until dropped.
-pub struct PayoutLock(Held);
+pub struct PayoutLock(HeldLock);
 
-enum Held {
+enum HeldLock {
     File(#[expect(dead_code, reason = "the lock lives as long as the open file")] File),
     Row(Box<Client>),
 }
@@ -32,10 +32,10 @@ impl PayoutLock {
     ///
     /// # Errors
     /// When another process holds it, which is named, or it cannot be taken.
-    pub fn take(place: &Place) -> anyhow::Result<Self> {
-        Ok(Self(match place {
-            Place::File(path) => Held::File(lock_file(path)?),
-            Place::Shared(address) => Held::Row(Box::new(lock_row(address)?)),
+    pub fn take(location: &LedgerLocation) -> anyhow::Result<Self> {
+        Ok(Self(match location {
+            LedgerLocation::File(path) => HeldLock::File(lock_file(path)?),
+            LedgerLocation::Shared(address) => HeldLock::Row(Box::new(lock_row(address)?)),
         }))
     }
 
@@ -44,7 +44,7 @@ impl PayoutLock {
     /// # Errors
     /// When it is no longer held.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        if let Held::Row(client) = &mut self.0 {
+        if let HeldLock::Row(client) = &mut self.0 {
             client
                 .query_one("SELECT 1", &[])
                 .map_err(SqlError::from)
@@ -79,7 +79,7 @@ fn lock_file(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn lock_row(address: &Address) -> anyhow::Result<Client> {
+fn lock_row(address: &PostgresUrl) -> anyhow::Result<Client> {
     let mut client = address.connect()?;
     let failed = || format!("failed to lock the shared ledger {address}");
     let pid = std::process::id();
@@ -112,7 +112,7 @@ fn lock_row(address: &Address) -> anyhow::Result<Client> {
 }
 
 /// The payout sessions that the server knows.
-fn holders(address: &Address) -> Result<String, SqlError> {
+fn holders(address: &PostgresUrl) -> Result<String, SqlError> {
     let rows = address.connect()?.query(
         "SELECT application_name, CAST(extract(epoch FROM now() - xact_start) AS BIGINT)
          FROM pg_stat_activity WHERE application_name LIKE $1 AND xact_start IS NOT NULL",

@@ -12,8 +12,8 @@
 mod account;
 mod check;
 mod due;
-mod fate;
-mod fleet;
+mod transaction_fate;
+mod awaited_servers;
 pub mod hsd;
 mod lock;
 mod payee;
@@ -22,21 +22,21 @@ mod plan;
 mod prune;
 mod send;
 mod settle;
-mod witness;
+mod node_knowledge;
 
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 
 pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
-pub(crate) use fleet::shipped_by_all;
-pub use fleet::{Fleet, Server};
+pub(crate) use awaited_servers::shipped_by_all;
+pub use awaited_servers::{AwaitedServers, AwaitedServer};
 pub use lock::PayoutLock;
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
-pub use plan::{AccountPlan, BlockPlan, Held, Outcome, Plan, Reason, plan};
+pub use plan::{AccountPlan, BlockPlan, HeldBlock, BalanceOutcome, PayoutPlan, HeldReason, plan};
 pub use prune::prune;
-pub use send::{Sender, Step};
-pub use settle::{Change, Settled, incomplete, settle};
-pub use witness::{check_blocks, check_node};
+pub use send::{Sender, PayoutStep};
+pub use settle::{SettlementChange, Settled, incomplete, settle};
+pub use node_knowledge::{check_blocks, check_node};
 
 /// Method of dividing a reward.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,7 @@ impl Scheme {
 
 /// Terms between the pool and its miners.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct PayoutTerms {
     /// Method of dividing a reward.
     pub scheme: Scheme,
     /// The pool's share of it.

@@ -2,7 +2,7 @@
 
 use hstratum_core::chain::address::{Address, Network};
 
-use super::account::{Account, Accounts};
+use super::account::{LedgerAccount, LedgerAccounts};
 use crate::sql::{Db, Sql};
 
 /// An account that is due.
@@ -40,7 +40,7 @@ pub enum Wait {
 /// When the ledger cannot be read.
 pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<Vec<Payee>> {
     let (accounts, balances) = db.read(|sql: &mut dyn Sql| {
-        let accounts = Accounts::read(sql)?;
+        let accounts = LedgerAccounts::read(sql)?;
         let balances = accounts.balances(sql)?;
         anyhow::Ok((accounts, balances))
     })?;
@@ -59,7 +59,7 @@ pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<V
 
 /// Decides whether an account with that balance is paid, where, and how much.
 pub(super) fn judge(
-    account: &Account,
+    account: &LedgerAccount,
     balance: i64,
     network: Network,
     threshold: u64,

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use hstratum_core::accounting::ledger::Tip;
 use hstratum_core::chain::address::Network;
 
-use super::Terms;
-use super::account::{Accounts, Rank};
+use super::PayoutTerms;
+use super::account::{LedgerAccounts, Rank};
 use super::due::{self, Division, Due, Unsettled, divide};
-use super::fleet::{Fleet, Server};
+use super::awaited_servers::{AwaitedServers, AwaitedServer};
 use super::payee::{Wait, judge};
 use super::settle::{Settled, check_network, reversible};
 use crate::sql::{Db, Sql};
-use crate::store::evidence;
+use crate::store::best_tip;
 use crate::values;
 
 /// Effects of settling and paying now. All amounts in base units.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct PayoutPlan {
     /// Blocks that would be settled, by height.
     pub blocks: Vec<BlockPlan>,
     /// The highest tip that the ledger was shown; states of blocks are as of that tip.
@@ -25,9 +25,9 @@ pub struct Plan {
     /// Settlements that would be reversed because their block is lost.
     pub reversals: Vec<Settled>,
     /// Blocks that wait, by height.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldBlock>,
     /// The servers that share the ledger, by name; none if it is a file.
-    pub servers: Vec<Server>,
+    pub servers: Vec<AwaitedServer>,
     /// Every account that is credited or has a balance before or after, by name.
     pub accounts: Vec<AccountPlan>,
 }
@@ -57,7 +57,7 @@ pub struct BlockPlan {
 
 /// A block that is not settled yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldBlock {
     /// 64 hex digits.
     pub hash: String,
     /// Its height.
@@ -65,12 +65,12 @@ pub struct Held {
     /// Its reward.
     pub reward: u64,
     /// Reason why it waits.
-    pub reason: Reason,
+    pub reason: HeldReason,
 }
 
 /// Reason why a block is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum HeldReason {
     /// The node has given no verdict on it.
     Unanswered,
     /// Its reward cannot be spent yet.
@@ -102,12 +102,12 @@ pub struct AccountPlan {
     /// Its balance after the plan: the sum of the two.
     pub balance: i64,
     /// Decision on that balance.
-    pub outcome: Outcome,
+    pub outcome: BalanceOutcome,
 }
 
 /// Decision on a balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum BalanceOutcome {
     /// All of it is due at this address.
     Pays {
         /// An address of the ledger's network.
@@ -123,25 +123,25 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the ledger cannot be read or is of another network.
-pub fn plan(db: &mut Db, network: Network, terms: &Terms, fleet: &Fleet) -> anyhow::Result<Plan> {
-    db.read(|sql| plan_of(sql, network, terms, fleet))
+pub fn plan(db: &mut Db, network: Network, terms: &PayoutTerms, awaited_servers: &AwaitedServers) -> anyhow::Result<PayoutPlan> {
+    db.read(|sql| plan_of(sql, network, terms, awaited_servers))
 }
 
 fn plan_of(
     sql: &mut dyn Sql,
     network: Network,
-    terms: &Terms,
-    fleet: &Fleet,
-) -> anyhow::Result<Plan> {
+    terms: &PayoutTerms,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<PayoutPlan> {
     check_network(sql, network)?;
-    let accounts = Accounts::read(sql)?;
+    let accounts = LedgerAccounts::read(sql)?;
     let reversals = reversible(sql)?;
     let Unsettled {
         due,
         behind,
         unshipped,
         inexact,
-    } = due::unsettled(sql, fleet)?;
+    } = due::unsettled(sql, awaited_servers)?;
     let mut changes: BTreeMap<Rank, i64> = BTreeMap::new();
     for reversal in &reversals {
         take_back(sql, &accounts, reversal, &mut changes)?;
@@ -168,11 +168,11 @@ fn plan_of(
         let (carried, credited) = (of(&carried, rank), of(&changes, rank));
         let balance = carried + credited;
         let outcome = match judge(account, balance, network, terms.threshold) {
-            Ok((address, amount)) => Outcome::Pays {
+            Ok((address, amount)) => BalanceOutcome::Pays {
                 address: address.to_owned(),
                 amount,
             },
-            Err(wait) => Outcome::Waits(wait),
+            Err(wait) => BalanceOutcome::Waits(wait),
         };
         AccountPlan {
             account_id: account.id,
@@ -183,19 +183,19 @@ fn plan_of(
             outcome,
         }
     });
-    Ok(Plan {
+    Ok(PayoutPlan {
         accounts: accounts.collect(),
         blocks,
-        tip: evidence::highest(sql)?,
+        tip: best_tip::highest(sql)?,
         held: held(sql, behind, unshipped, incomplete, inexact)?,
-        servers: fleet.servers(sql)?,
+        servers: awaited_servers.servers(sql)?,
         reversals,
     })
 }
 
 fn take_back(
     sql: &mut dyn Sql,
-    accounts: &Accounts,
+    accounts: &LedgerAccounts,
     reversal: &Settled,
     changes: &mut BTreeMap<Rank, i64>,
 ) -> anyhow::Result<()> {
@@ -206,7 +206,7 @@ fn take_back(
     Ok(())
 }
 
-fn block_plan(division: Division, accounts: &Accounts) -> BlockPlan {
+fn block_plan(division: Division, accounts: &LedgerAccounts) -> BlockPlan {
     let Division {
         block,
         from_height,
@@ -235,32 +235,32 @@ fn held(
     unshipped: Vec<Due>,
     incomplete: Vec<Due>,
     inexact: Vec<Due>,
-) -> anyhow::Result<Vec<Held>> {
+) -> anyhow::Result<Vec<HeldBlock>> {
     let unsure = due::unsure(sql)?;
     let first = unsure.first().map_or(0, |block| block.height);
-    let unsure = unsure.into_iter().map(|block| Held {
+    let unsure = unsure.into_iter().map(|block| HeldBlock {
         reason: match &*block.state {
-            "found" => Reason::Unanswered,
-            "accepted" => Reason::Immature,
-            _ => Reason::Lost,
+            "found" => HeldReason::Unanswered,
+            "accepted" => HeldReason::Immature,
+            _ => HeldReason::Lost,
         },
         hash: block.hash,
         height: block.height,
         reward: block.reward,
     });
     let others = |blocks: Vec<Due>, reason| {
-        blocks.into_iter().map(move |block| Held {
+        blocks.into_iter().map(move |block| HeldBlock {
             hash: block.hash,
             height: block.height,
             reward: block.reward,
             reason,
         })
     };
-    let mut held: Vec<Held> = unsure
-        .chain(others(behind, Reason::Behind(first)))
-        .chain(others(unshipped, Reason::Unshipped))
-        .chain(others(incomplete, Reason::Incomplete))
-        .chain(others(inexact, Reason::Inexact))
+    let mut held: Vec<HeldBlock> = unsure
+        .chain(others(behind, HeldReason::Behind(first)))
+        .chain(others(unshipped, HeldReason::Unshipped))
+        .chain(others(incomplete, HeldReason::Incomplete))
+        .chain(others(inexact, HeldReason::Inexact))
         .collect();
     held.sort_by_key(|block| block.height);
     Ok(held)

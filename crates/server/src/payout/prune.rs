@@ -14,7 +14,7 @@ use super::due::weight;
 use super::settle::check_network;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql};
-use crate::store::evidence;
+use crate::store::best_tip;
 use crate::values;
 
 /// Depth of a settled block before its credit is deleted, in coinbase maturities.
@@ -69,7 +69,7 @@ pub fn prune(db: &mut Db, network: Network) -> anyhow::Result<u64> {
 
 /// Height up to which credit may be deleted.
 fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
-    let tip = evidence::highest(sql)?.map(|tip| tip.height.0);
+    let tip = best_tip::highest(sql)?.map(|tip| tip.height.0);
     let depth = network.coinbase_maturity() * MATURITIES_DEEP;
     let Some(deep) = tip.and_then(|tip| tip.checked_sub(depth + 1)) else {
         return Ok(None);

@@ -19,7 +19,7 @@
 //! when that is certain.
 //!
 //! A stored transaction is given up only when another one has spent an input of it, as deep as
-//! coinbases must be ([`Fate::Replaced`]); then its amounts are in the balances again. Anything else,
+//! coinbases must be ([`TransactionFate::Replaced`]); then its amounts are in the balances again. Anything else,
 //! a refusal of the node included, leaves it as it is. hsd keeps locks in memory only, so every run
 //! sets them again.
 
@@ -31,11 +31,11 @@ use hstratum_core::counted::counted;
 use hstratum_core::units::hex;
 
 use super::check::{check, parse};
-use super::fate::{Fate, fate};
-use super::hsd::{Demand, Node, Wallet};
+use super::transaction_fate::{TransactionFate, fate};
+use super::hsd::{Demand, HsdNode, Wallet};
 use super::payee::Payee;
 use super::payment::{self, PaymentState, Signed, Unfinished};
-use super::witness::check_node;
+use super::node_knowledge::check_node;
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
 
@@ -45,7 +45,7 @@ const ANNOUNCED_S: u64 = 60 * 60;
 
 /// A thing that a run has done or found. Amounts in base units.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PayoutStep {
     /// A payment that an earlier run had begun, without a transaction, was deleted.
     Discarded {
         /// Row in `payments`.
@@ -107,7 +107,7 @@ pub enum Step {
 /// Node, wallet and limits of payments.
 pub struct Sender<'a> {
     /// The node that transactions are given to.
-    pub node: &'a Node,
+    pub node: &'a HsdNode,
     /// The wallet that pays.
     pub wallet: &'a Wallet,
     /// The ledger's network.
@@ -156,38 +156,38 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// The obstacle; the call may be repeated.
-    pub fn advance(&self, db: &mut Db, steps: &mut Vec<Step>) -> anyhow::Result<bool> {
+    pub fn advance(&self, db: &mut Db, steps: &mut Vec<PayoutStep>) -> anyhow::Result<bool> {
         let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(true);
         };
         let Unfinished { id, state, .. } = found;
         let Some(signed) = &found.signed else {
             payment::discard(db, id)?;
-            steps.push(Step::Discarded { payment: id });
+            steps.push(PayoutStep::Discarded { payment: id });
             return Ok(true);
         };
         let tx = stored(id, signed)?;
         let fate = self.fate(&tx, found.created_at)?;
         match fate {
-            Fate::Replaced { .. } => self.check_chain(db)?,
-            Fate::Mined { depth } if depth >= self.depth_needed() => self.check_chain(db)?,
+            TransactionFate::Replaced { .. } => self.check_chain(db)?,
+            TransactionFate::Mined { depth } if depth >= self.depth_needed() => self.check_chain(db)?,
             _ => self.hold(id, &tx)?,
         }
         let txid = signed.txid.clone();
         match fate {
-            Fate::Mined { depth } if depth >= self.depth_needed() => {
+            TransactionFate::Mined { depth } if depth >= self.depth_needed() => {
                 payment::mark(db, id, PaymentState::Confirmed, self.now)?;
-                steps.push(Step::Confirmed {
+                steps.push(PayoutStep::Confirmed {
                     payment: id,
                     txid,
                     depth,
                 });
                 Ok(true)
             }
-            Fate::Replaced { by, depth } => {
+            TransactionFate::Replaced { by, depth } => {
                 payment::mark(db, id, PaymentState::Abandoned, self.now)?;
                 let by = hex(&by.0);
-                steps.push(Step::Abandoned {
+                steps.push(PayoutStep::Abandoned {
                     payment: id,
                     txid,
                     by,
@@ -195,19 +195,19 @@ impl Sender<'_> {
                 });
                 Ok(true)
             }
-            Fate::Mined { depth } => {
+            TransactionFate::Mined { depth } => {
                 self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, depth));
                 Ok(false)
             }
             // hsd treats a transaction that it already has as an error, and logs a stack trace. After an hour
             // it is sent all the same, since there may have been no peers before.
-            Fate::Waits if self.now < found.created_at.saturating_add(ANNOUNCED_S) => {
+            TransactionFate::Waits if self.now < found.created_at.saturating_add(ANNOUNCED_S) => {
                 self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, 0));
                 Ok(false)
             }
-            Fate::Waits | Fate::Unknown | Fate::Contested { .. } => {
+            TransactionFate::Waits | TransactionFate::Unknown | TransactionFate::Contested { .. } => {
                 self.broadcast(id, &tx, signed, found.created_at)?;
                 self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, 0));
@@ -220,33 +220,33 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// When it cannot be determined.
-    pub fn foretell(&self, db: &mut Db) -> anyhow::Result<Option<Step>> {
+    pub fn foretell(&self, db: &mut Db) -> anyhow::Result<Option<PayoutStep>> {
         let Some(found) = db.read(|sql| payment::unfinished(sql, self.wallet.id()))? else {
             return Ok(None);
         };
         let id = found.id;
         let Some(signed) = &found.signed else {
-            return Ok(Some(Step::Discarded { payment: id }));
+            return Ok(Some(PayoutStep::Discarded { payment: id }));
         };
         let tx = stored(id, signed)?;
         let txid = signed.txid.clone();
         let step = match self.fate(&tx, found.created_at)? {
-            Fate::Mined { depth } if depth >= self.depth_needed() => Step::Confirmed {
+            TransactionFate::Mined { depth } if depth >= self.depth_needed() => PayoutStep::Confirmed {
                 payment: id,
                 txid,
                 depth,
             },
-            Fate::Replaced { by, depth } => {
+            TransactionFate::Replaced { by, depth } => {
                 let by = hex(&by.0);
-                Step::Abandoned {
+                PayoutStep::Abandoned {
                     payment: id,
                     txid,
                     by,
                     depth,
                 }
             }
-            Fate::Mined { depth } => self.waiting(id, txid, depth),
-            Fate::Waits | Fate::Contested { .. } | Fate::Unknown => self.waiting(id, txid, 0),
+            TransactionFate::Mined { depth } => self.waiting(id, txid, depth),
+            TransactionFate::Waits | TransactionFate::Contested { .. } | TransactionFate::Unknown => self.waiting(id, txid, 0),
         };
         Ok(Some(step))
     }
@@ -256,10 +256,10 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// The obstacle. Nothing is paid then, or the payment is stored and the next run continues.
-    pub fn pay(&self, db: &mut Db, due: Vec<Payee>, steps: &mut Vec<Step>) -> anyhow::Result<()> {
+    pub fn pay(&self, db: &mut Db, due: Vec<Payee>, steps: &mut Vec<PayoutStep>) -> anyhow::Result<()> {
         let (batch, left) = batch(due);
         if batch.is_empty() {
-            steps.push(Step::NobodyDue);
+            steps.push(PayoutStep::NobodyDue);
             return Ok(());
         }
         let id = payment::open(db, self.wallet.id(), &batch, self.now)?;
@@ -275,14 +275,14 @@ impl Sender<'_> {
         self.hold(id, &tx)?;
         self.broadcast(id, &tx, &signed, self.now)?;
         payment::mark(db, id, PaymentState::Sent, self.now)?;
-        steps.push(Step::Sent {
+        steps.push(PayoutStep::Sent {
             payment: id,
             txid: signed.txid,
             network_fee: signed.network_fee,
             payees: batch,
         });
         if !left.is_empty() {
-            steps.push(Step::Left {
+            steps.push(PayoutStep::Left {
                 accounts: left.len() as u64,
                 amount: left.iter().map(|payee| payee.amount).sum(),
             });
@@ -350,7 +350,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn fate(&self, tx: &Transaction, created_at: u64) -> anyhow::Result<Fate> {
+    fn fate(&self, tx: &Transaction, created_at: u64) -> anyhow::Result<TransactionFate> {
         let parts = (self.node, self.wallet);
         fate(tx, parts, created_at, self.network.coinbase_maturity())
     }
@@ -372,17 +372,17 @@ impl Sender<'_> {
             .broadcast(&signed.raw)
             .with_context(|| kept.clone())?;
         match self.fate(tx, created_at).with_context(|| kept.clone())? {
-            Fate::Waits | Fate::Mined { .. } => Ok(()),
-            Fate::Contested { by, depth } => {
+            TransactionFate::Waits | TransactionFate::Mined { .. } => Ok(()),
+            TransactionFate::Contested { by, depth } => {
                 let (by, needed) = (hex(&by.0), self.network.coinbase_maturity());
                 bail!(
                     "{kept}: {by} has spent an input of it and is {depth} of {needed} blocks deep"
                 )
             }
-            Fate::Replaced { by, .. } => {
+            TransactionFate::Replaced { by, .. } => {
                 bail!("{kept}: {} has spent an input of it", hex(&by.0))
             }
-            Fate::Unknown => bail!("{kept}: its log says why, docs/ledger.md what to do"),
+            TransactionFate::Unknown => bail!("{kept}: its log says why, docs/ledger.md what to do"),
         }
     }
 
@@ -393,9 +393,9 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn waiting(&self, payment: i64, txid: String, depth: u32) -> Step {
+    fn waiting(&self, payment: i64, txid: String, depth: u32) -> PayoutStep {
         let needed = self.depth_needed();
-        Step::Waiting {
+        PayoutStep::Waiting {
             payment,
             txid,
             depth,

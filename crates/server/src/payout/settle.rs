@@ -7,17 +7,17 @@
 use anyhow::{Context, bail};
 use hstratum_core::chain::address::Network;
 
-use super::Terms;
-use super::account::Accounts;
+use super::PayoutTerms;
+use super::account::LedgerAccounts;
 use super::due::{self, Division, divide};
-use super::fleet::Fleet;
+use super::awaited_servers::AwaitedServers;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
 
 /// Change of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum SettlementChange {
     /// The block's reward is divided.
     Settled,
     /// The block is lost, and its credits are taken back.
@@ -31,7 +31,7 @@ pub struct Settled {
     /// Its row in `settlements`.
     pub id: i64,
     /// The change.
-    pub change: Change,
+    pub change: SettlementChange,
     /// The block's hash, 64 hex digits.
     pub block: String,
     /// The block's height.
@@ -57,8 +57,8 @@ pub struct Settled {
 pub fn settle(
     db: &mut Db,
     network: Network,
-    terms: &Terms,
-    fleet: &Fleet,
+    terms: &PayoutTerms,
+    awaited_servers: &AwaitedServers,
     now_unix_s: u64,
 ) -> anyhow::Result<Vec<Settled>> {
     db.read(|sql| check_network(sql, network))?;
@@ -69,10 +69,10 @@ pub fn settle(
     for settlement in db.read(reversible)? {
         done.extend(reverse(db, settlement)?);
     }
-    while let Some((division, accounts)) = db.read(|sql| next(sql, terms, fleet))? {
+    while let Some((division, accounts)) = db.read(|sql| next(sql, terms, awaited_servers))? {
         let settling = Settling {
             terms,
-            fleet,
+            awaited_servers,
             division: &division,
             accounts: &accounts,
         };
@@ -112,7 +112,7 @@ pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
     let settled = rows.iter().map(|row| {
         Ok(Settled {
             id: row.get(0)?,
-            change: Change::Reversed,
+            change: SettlementChange::Reversed,
             block: row.get(1)?,
             height: row.get(2)?,
             reward: row.get(3)?,
@@ -143,14 +143,14 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
 /// Divides the lowest block that is due and can be divided exactly.
 fn next(
     sql: &mut dyn Sql,
-    terms: &Terms,
-    fleet: &Fleet,
-) -> anyhow::Result<Option<(Division, Accounts)>> {
-    let due = due::unsettled(sql, fleet)?.due;
+    terms: &PayoutTerms,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<Option<(Division, LedgerAccounts)>> {
+    let due = due::unsettled(sql, awaited_servers)?.due;
     if due.is_empty() {
         return Ok(None);
     }
-    let accounts = Accounts::read(sql).context("failed to read the accounts")?;
+    let accounts = LedgerAccounts::read(sql).context("failed to read the accounts")?;
     for block in due {
         let division = divide(sql, &accounts, terms, block)?;
         if division.is_whole {
@@ -164,17 +164,17 @@ fn next(
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn incomplete(db: &mut Db, fleet: &Fleet) -> anyhow::Result<Vec<(u32, String)>> {
-    let left = db.read(|sql| due::unsettled(sql, fleet))?.due;
+pub fn incomplete(db: &mut Db, awaited_servers: &AwaitedServers) -> anyhow::Result<Vec<(u32, String)>> {
+    let left = db.read(|sql| due::unsettled(sql, awaited_servers))?.due;
     Ok(left.into_iter().map(|due| (due.height, due.hash)).collect())
 }
 
 /// A settlement being written.
 struct Settling<'a> {
-    terms: &'a Terms,
-    fleet: &'a Fleet,
+    terms: &'a PayoutTerms,
+    awaited_servers: &'a AwaitedServers,
     division: &'a Division,
-    accounts: &'a Accounts,
+    accounts: &'a LedgerAccounts,
 }
 
 impl Settling<'_> {
@@ -195,7 +195,7 @@ impl Settling<'_> {
         }
         Ok(Settled {
             id,
-            change: Change::Settled,
+            change: SettlementChange::Settled,
             block: block.hash.clone(),
             height: block.height,
             reward: block.reward,
@@ -251,7 +251,7 @@ impl Settling<'_> {
 
     /// Puts the settlement into force, if the block is still due.
     fn finish(&self, sql: &mut dyn Sql, id: i64) -> anyhow::Result<bool> {
-        let holds = due::still_holds(sql, self.fleet, self.division)?;
+        let holds = due::still_holds(sql, self.awaited_servers, self.division)?;
         if holds {
             let finish = "UPDATE settlements SET state = 'settled' WHERE id = ?1";
             sql.execute(finish, &values![id])?;

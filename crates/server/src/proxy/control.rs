@@ -23,7 +23,7 @@ use crate::proxy::log;
 
 /// Order to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ControlOrder {
     /// Report the status.
     Status,
     /// Take a server out.
@@ -32,7 +32,7 @@ pub enum Order {
     Fill(String),
 }
 
-impl Order {
+impl ControlOrder {
     /// Encodes it as a line.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -56,9 +56,9 @@ impl Order {
 }
 
 /// Message to the proxy's loop.
-pub enum Mail {
+pub enum ProxyCommand {
     /// An order, and the sender of its answer.
-    Order(Order, Sender<String>),
+    Order(ControlOrder, Sender<String>),
     /// A server's name has these addresses.
     Addresses(BackendIndex, Vec<SocketAddr>),
     /// Another process wants to take over: collect the offer that it gets first.
@@ -105,15 +105,15 @@ impl Control {
     ///
     /// # Errors
     /// When the path cannot be taken, or the thread cannot be started.
-    pub(super) fn start(mut self, post: Sender<Mail>, waker: Arc<Waker>) -> anyhow::Result<Self> {
+    pub(super) fn start(mut self, to_driver: Sender<ProxyCommand>, waker: Arc<Waker>) -> anyhow::Result<Self> {
         if let Some(aside) = &self.aside {
             let shown = self.path.display();
             fs::rename(aside, &self.path).with_context(|| format!("failed to open {shown}"))?;
             self.aside = None;
         }
         let listener = self.listener.take().expect("it is started once");
-        let desk = Arc::new(Desk {
-            post,
+        let control_thread = Arc::new(ControlThread {
+            to_driver,
             waker,
             is_handing_over: AtomicBool::new(false),
         });
@@ -122,7 +122,7 @@ impl Control {
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
                     // One client at a time; a slow one is cut off soon.
-                    let answer = || answer(&stream, &desk);
+                    let answer = || answer(&stream, &control_thread);
                     // A panic ends this order and no other.
                     let _ = catch_unwind(AssertUnwindSafe(answer));
                 }
@@ -169,17 +169,17 @@ fn remove_socket(path: &Path) -> anyhow::Result<()> {
 }
 
 /// State of the thread that processes orders.
-struct Desk {
-    post: Sender<Mail>,
+struct ControlThread {
+    to_driver: Sender<ProxyCommand>,
     waker: Arc<Waker>,
     /// True while handing over, which is allowed to one process at a time.
     is_handing_over: AtomicBool,
 }
 
-impl Desk {
+impl ControlThread {
     /// Sends a message to the loop.
-    fn tell(&self, mail: Mail) -> anyhow::Result<()> {
-        self.post.send(mail)?;
+    fn tell(&self, mail: ProxyCommand) -> anyhow::Result<()> {
+        self.to_driver.send(mail)?;
         self.waker.wake()?;
         Ok(())
     }
@@ -187,36 +187,36 @@ impl Desk {
     /// Lets another process get ready to take over, while the loop serves the miners.
     fn hand_over(&self, stream: UnixStream) -> anyhow::Result<()> {
         let (reply, offered) = channel();
-        self.tell(Mail::Offer(reply))?;
+        self.tell(ProxyCommand::Offer(reply))?;
         let offered = offered.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS))??;
         handover::offer(&stream, &offered)?;
-        self.tell(Mail::HandOver(stream))
+        self.tell(ProxyCommand::HandOver(stream))
     }
 }
 
-fn answer(stream: &UnixStream, desk: &Arc<Desk>) -> anyhow::Result<()> {
+fn answer(stream: &UnixStream, control_thread: &Arc<ControlThread>) -> anyhow::Result<()> {
     let patience = Some(Duration::from_millis(CONTROL_ANSWER_MS));
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
     let mut line = String::new();
     BufReader::new(stream.take(CONTROL_LINE_BYTES)).read_line(&mut line)?;
-    if line.trim_end() == handover::ASK && !desk.is_handing_over.swap(true, Ordering::Relaxed) {
-        let (desk, stream) = (desk.clone(), stream.try_clone()?);
+    if line.trim_end() == handover::ASK && !control_thread.is_handing_over.swap(true, Ordering::Relaxed) {
+        let (control_thread, stream) = (control_thread.clone(), stream.try_clone()?);
         thread::Builder::new()
             .name("hstratum-handover".to_owned())
             .spawn(move || {
-                if let Err(error) = desk.hand_over(stream) {
+                if let Err(error) = control_thread.hand_over(stream) {
                     log("warning", &format!("failed to hand over: {error:#}"));
                 }
-                desk.is_handing_over.store(false, Ordering::Relaxed);
+                control_thread.is_handing_over.store(false, Ordering::Relaxed);
             })?;
         return Ok(());
     }
-    let text = match Order::parse(line.trim_end()) {
+    let text = match ControlOrder::parse(line.trim_end()) {
         None => serde_json::json!({"error": "unknown order"}).to_string(),
         Some(order) => {
             let (reply, replied) = channel();
-            desk.tell(Mail::Order(order, reply))?;
+            control_thread.tell(ProxyCommand::Order(order, reply))?;
             replied.recv_timeout(Duration::from_millis(CONTROL_ANSWER_MS))?
         }
     };
@@ -229,7 +229,7 @@ fn answer(stream: &UnixStream, desk: &Arc<Desk>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When no proxy answers there.
-pub fn ask(path: &Path, order: &Order) -> anyhow::Result<serde_json::Value> {
+pub fn ask(path: &Path, order: &ControlOrder) -> anyhow::Result<serde_json::Value> {
     let shown = path.display();
     let patience = Some(Duration::from_millis(CONTROL_ANSWER_MS));
     let mut answer = String::new();
@@ -250,14 +250,14 @@ mod tests {
     #[test]
     fn orders_are_read_as_they_are_written() {
         for order in [
-            Order::Status,
-            Order::Drain("a:3008".to_owned()),
-            Order::Fill("[::1]:3008".to_owned()),
+            ControlOrder::Status,
+            ControlOrder::Drain("a:3008".to_owned()),
+            ControlOrder::Fill("[::1]:3008".to_owned()),
         ] {
-            assert_eq!(Order::parse(&order.encode()), Some(order));
+            assert_eq!(ControlOrder::parse(&order.encode()), Some(order));
         }
         for line in ["", "drain", "stop", "status now"] {
-            assert_eq!(Order::parse(line), None, "{line:?}");
+            assert_eq!(ControlOrder::parse(line), None, "{line:?}");
         }
     }
 }

@@ -22,17 +22,17 @@ use hstratum_core::proxy::{
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
-use crate::driver::io::{Machine, Surroundings};
+use crate::driver::io::{SystemIo, DriverIo};
 use crate::limits::{
     HANDSHAKES_PER_TURN, PROXY_MOVES_MAX, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
 };
 use crate::net::{ReadResult, tls};
-use crate::proxy::control::{Mail, Order};
+use crate::proxy::control::{ProxyCommand, ControlOrder};
 use crate::proxy::log;
-use crate::proxy::names::Addresses;
-pub use crate::proxy::outside::Outside;
-use crate::proxy::settings::Settings;
-use crate::proxy::shown::{Happening, Jobless, Shown, Window};
+use crate::proxy::resolver::Addresses;
+pub use crate::proxy::io::ProxyIo;
+use crate::proxy::settings::ProxySettings;
+use crate::proxy::status::{ProxyNotice, Jobless, ProxyStatus, StatusWindow};
 use crate::telemetry::histogram::Histogram;
 
 /// Flags set by signals.
@@ -71,13 +71,13 @@ impl Moves {
 }
 
 /// The proxy's driver and all it owns.
-pub struct Driver<S> {
+pub struct ProxyDriver<S> {
     /// Sockets and clock.
     pub net: S,
     pub(super) proxy: Proxy,
-    pub(super) settings: Settings,
+    pub(super) settings: ProxySettings,
     pub(super) addresses: Addresses,
-    mail: Receiver<Mail>,
+    mail: Receiver<ProxyCommand>,
     flags: Flags,
     next_tick_ms: u64,
     /// State of refused connections, and when it is checked next.
@@ -94,27 +94,27 @@ pub struct Driver<S> {
     /// Number of panics of the rules.
     failures: u64,
     /// Snapshot for readers on other threads.
-    pub(super) window: Arc<Window>,
+    pub(super) window: Arc<StatusWindow>,
     /// The HTTP socket, for a process that takes over.
     pub(super) http: Option<TcpListener>,
 }
 
 /// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum RunEnd {
     /// A signal.
     Stopped,
     /// Another process has taken over.
     HandedOver,
 }
 
-impl<S: Outside> Driver<S> {
+impl<S: ProxyIo> ProxyDriver<S> {
     /// A loop that has not started.
     pub fn new(
         net: S,
         proxy: Proxy,
-        settings: Settings,
-        mail: Receiver<Mail>,
+        settings: ProxySettings,
+        mail: Receiver<ProxyCommand>,
         flags: Flags,
     ) -> Self {
         let watch = AlarmMonitor::new(0, net.now());
@@ -202,15 +202,15 @@ impl<S: Outside> Driver<S> {
         }
         while let Ok(mail) = self.mail.try_recv() {
             match mail {
-                Mail::Order(order, answer) => {
+                ProxyCommand::Order(order, answer) => {
                     // The client may be gone.
                     let _ = answer.send(self.obey(&order));
                 }
-                Mail::Addresses(place, found) => self.addresses.set(place, found),
-                Mail::Offer(answer) => {
+                ProxyCommand::Addresses(place, found) => self.addresses.set(place, found),
+                ProxyCommand::Offer(answer) => {
                     let _ = answer.send(self.offer());
                 }
-                Mail::HandOver(stream) => return Some(stream),
+                ProxyCommand::HandOver(stream) => return Some(stream),
             }
         }
         if now_ms >= self.next_tick_ms {
@@ -218,7 +218,7 @@ impl<S: Outside> Driver<S> {
             self.handle(ProxyEvent::Tick);
             self.report_moves(now_ms);
             self.look_at_door(now_ms);
-            self.window.show(self.shown());
+            self.window.show(self.current_status());
             if self.flags.reload.swap(false, Ordering::Relaxed) {
                 self.reload();
             }
@@ -331,16 +331,16 @@ impl<S: Outside> Driver<S> {
             jobless.p99,
             jobless.max
         );
-        self.window.tell(&Happening::moved(moves as u64, jobless));
+        self.window.tell(&ProxyNotice::moved(moves as u64, jobless));
         self.moves.jobless_ms.clear();
         self.net.say(Level::Info, &text);
     }
 
-    fn obey(&mut self, order: &Order) -> String {
+    fn obey(&mut self, order: &ControlOrder) -> String {
         match order {
-            Order::Status => self.status(),
-            Order::Drain(name) => self.drain(name, BackendDrain::Out),
-            Order::Fill(name) => self.drain(name, BackendDrain::In),
+            ControlOrder::Status => self.status(),
+            ControlOrder::Drain(name) => self.drain(name, BackendDrain::Out),
+            ControlOrder::Fill(name) => self.drain(name, BackendDrain::In),
         }
     }
 
@@ -360,11 +360,11 @@ impl<S: Outside> Driver<S> {
     }
 
     fn status(&self) -> String {
-        self.shown().json().to_string()
+        self.current_status().json().to_string()
     }
 
-    fn shown(&self) -> Shown {
-        Shown {
+    fn current_status(&self) -> ProxyStatus {
+        ProxyStatus {
             servers: self.proxy.status(),
             miners: self.proxy.miners(),
             door: self.net.door(),
@@ -396,10 +396,10 @@ impl<S: Outside> Driver<S> {
     }
 }
 
-impl Driver<Machine> {
+impl ProxyDriver<SystemIo> {
     /// Runs until another process has taken over, or a signal comes. `config` makes the configuration of new
     /// rules.
-    pub(super) fn run(&mut self, mut config: impl FnMut() -> ProxyConfig) -> End {
+    pub(super) fn run(&mut self, mut config: impl FnMut() -> ProxyConfig) -> RunEnd {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.run_rules())) {
                 Ok(end) => return end,
@@ -413,7 +413,7 @@ impl Driver<Machine> {
         self.failures += 1;
         let text = "the proxy has failed, which is a bug; it is restarted and miners reconnect";
         log("error", text);
-        self.window.tell(&Happening::new("failed"));
+        self.window.tell(&ProxyNotice::new("failed"));
         self.net.reset_all();
         // The failed rules may have switched to refusing miners; the new rules start with accepting.
         self.listen(Listening::On);
@@ -429,12 +429,12 @@ impl Driver<Machine> {
     }
 
     /// Runs the rules; after a signal, waits for replies that servers owe, and closes all connections.
-    fn run_rules(&mut self) -> End {
+    fn run_rules(&mut self) -> RunEnd {
         while !self.flags.stop.load(Ordering::Relaxed) {
             if let Some(stream) = self.turn()
                 && self.hand_over(&stream)
             {
-                return End::HandedOver;
+                return RunEnd::HandedOver;
             }
         }
         self.net.net.close_listeners();
@@ -445,7 +445,7 @@ impl Driver<Machine> {
         }
         self.net.flush();
         self.net.reset_all();
-        End::Stopped
+        RunEnd::Stopped
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::*;
 use crate::net::{Net, NetConfig};
 use crate::net::listener::ListenSpec;
-use crate::proxy::settings::{Backend, Settings};
+use crate::proxy::settings::{BackendAddress, ProxySettings};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,10 +28,10 @@ fn config(backends: &[&str]) -> ProxyConfig {
 }
 
 /// One server, which is not there, behind any free port.
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ProxySettings {
+    ProxySettings {
         listen: vec![ListenSpec::parse("tcp://127.0.0.1:0").expect("a listener")],
-        backends: vec![Backend {
+        backends: vec![BackendAddress {
             name: "127.0.0.1:9".to_owned(),
             address: Some(SocketAddr::from(([127, 0, 0, 1], 9))),
         }],
@@ -59,9 +59,9 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn ask(post: &Sender<Mail>, order: Order) -> Value {
+fn ask(to_driver: &Sender<ProxyCommand>, order: ControlOrder) -> Value {
     let (answer, answered) = channel();
-    post.send(Mail::Order(order, answer)).expect("it runs");
+    to_driver.send(ProxyCommand::Order(order, answer)).expect("it runs");
     let text = answered.recv_timeout(PATIENCE).expect("an answer");
     serde_json::from_str(&text).expect("JSON")
 }
@@ -87,15 +87,15 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
         stop: stop.clone(),
         reload: Arc::default(),
     };
-    let (post, mail) = channel();
+    let (to_driver, mail) = channel();
     // Accepted by the kernel before the rules begin.
     let mut early = connect(address);
     early.write_all(b"{\"id\":1}\n").expect("sent");
     let (done, ended) = channel();
     let running = thread::spawn(move || {
-        let machine = Machine::new(net);
+        let machine = SystemIo::new(net);
         let rules = Proxy::new(config(&["127.0.0.1:9", "127.0.0.1:10"]), machine.now());
-        let mut driver = Driver::new(machine, rules, settings, mail, flags);
+        let mut driver = ProxyDriver::new(machine, rules, settings, mail, flags);
         driver.drained.insert(0);
         let end = driver.run(|| config(&["127.0.0.1:9"]));
         done.send(end).expect("the test waits");
@@ -110,12 +110,12 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     late.read_to_string(&mut answer).expect("an answer");
     assert!(answer.contains("pool.example.com:3008"), "{answer}");
 
-    let status = ask(&post, Order::Status);
+    let status = ask(&to_driver, ControlOrder::Status);
     assert_eq!(status["failures"], 1);
     assert_eq!(status["servers"][0]["drained"], true, "as before");
     stop.store(true, Ordering::Relaxed);
     waker.wake().expect("it runs");
-    assert_eq!(ended.recv_timeout(PATIENCE), Ok(End::Stopped));
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(RunEnd::Stopped));
     running.join().expect("no panic gets out");
 }
 
@@ -127,7 +127,7 @@ fn outages_are_as_long_as_they_were() {
         moves.add(ms, 0);
     }
     let jobless = Jobless::of(&mut moves.jobless_ms).expect("three");
-    let told = serde_json::to_value(Happening::moved(3, jobless)).expect("plain data");
+    let told = serde_json::to_value(ProxyNotice::moved(3, jobless)).expect("plain data");
     assert_eq!(told["miners"], 3);
     let expected = serde_json::json!({"p50": 10_900, "p99": 1_000_000, "max": 1_000_000});
     assert_eq!(told["jobless_ms"], expected);
@@ -156,11 +156,11 @@ fn silent_sockets_give_way_and_are_shown() {
         stop: stop.clone(),
         reload: Arc::default(),
     };
-    let (post, mail) = channel();
+    let (to_driver, mail) = channel();
     let running = thread::spawn(move || {
-        let machine = Machine::new(net);
+        let machine = SystemIo::new(net);
         let rules = Proxy::new(config(&["127.0.0.1:9"]), machine.now());
-        Driver::new(machine, rules, settings, mail, flags).run(|| config(&["127.0.0.1:9"]))
+        ProxyDriver::new(machine, rules, settings, mail, flags).run(|| config(&["127.0.0.1:9"]))
     });
     let _silent: Vec<TcpStream> = (0..20).map(|_| connect(address)).collect();
     let mut miner = connect(address);
@@ -170,11 +170,11 @@ fn silent_sockets_give_way_and_are_shown() {
     let mut answer = String::new();
     miner.read_to_string(&mut answer).expect("an answer");
     assert!(answer.contains("pool.example.com:3008"), "{answer}");
-    let places = &ask(&post, Order::Status)["places"];
+    let places = &ask(&to_driver, ControlOrder::Status)["places"];
     assert_eq!(places["all"], 4);
     assert!(places["silent"].as_u64() >= Some(1), "{places}");
     assert!(places["gave_way"].as_u64() >= Some(17), "{places}");
     stop.store(true, Ordering::Relaxed);
     waker.wake().expect("it runs");
-    assert_eq!(running.join().expect("no panic"), End::Stopped);
+    assert_eq!(running.join().expect("no panic"), RunEnd::Stopped);
 }

@@ -66,16 +66,16 @@ struct MinerFrame {
 }
 
 /// A connection in transfer: its descriptor, and the bytes queued to leave on it.
-pub(super) struct Moving<Fd> {
+pub(super) struct HandoverState<Fd> {
     pub fd: Fd,
     pub out: Vec<u8>,
 }
 
 /// A miner in transfer.
-pub(super) struct MovingMiner<Fd> {
-    pub conn: Moving<Fd>,
+pub(super) struct HandoverMiner<Fd> {
+    pub conn: HandoverState<Fd>,
     pub arrival: Arrival,
-    pub link: Option<Moving<Fd>>,
+    pub link: Option<HandoverState<Fd>>,
     pub state: MinerState,
 }
 
@@ -88,13 +88,13 @@ pub struct Offered {
 }
 
 /// Connection between the two processes, with a deadline for the whole exchange.
-pub(super) struct Line<'a> {
+pub(super) struct HandoverLine<'a> {
     stream: &'a UnixStream,
     due: Instant,
 }
 
 /// The old process, seen by the new one; it keeps the miners until it has confirmed their release.
-pub(super) struct Giver {
+pub(super) struct HandoverGiver {
     stream: UnixStream,
     shown: String,
 }
@@ -105,7 +105,7 @@ pub(super) struct Giver {
 /// # Errors
 /// When it does not become ready.
 pub(super) fn offer(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()> {
-    let line = Line::new(stream, PREPARE_MS);
+    let line = HandoverLine::new(stream, PREPARE_MS);
     let fds: Vec<BorrowedFd<'_>> = offered.listeners.iter().map(AsFd::as_fd).collect();
     line.send(&Frame::Listeners, &fds)?;
     line.send(&Frame::Drained(offered.drained.clone()), &[])?;
@@ -118,9 +118,9 @@ pub(super) fn offer(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()
 /// When that fails: then everything is still ours.
 pub(super) fn give<'a>(
     stream: &UnixStream,
-    miners: impl Iterator<Item = MovingMiner<BorrowedFd<'a>>>,
+    miners: impl Iterator<Item = HandoverMiner<BorrowedFd<'a>>>,
 ) -> anyhow::Result<()> {
-    let line = Line::new(stream, HANDOVER_MS);
+    let line = HandoverLine::new(stream, HANDOVER_MS);
     for miner in miners {
         let fds: Vec<BorrowedFd<'_>> = [miner.conn.fd]
             .into_iter()
@@ -141,7 +141,7 @@ pub(super) fn give<'a>(
     line.write_all(YOURS)
 }
 
-impl Giver {
+impl HandoverGiver {
     /// Requests a handover from the proxy of a control socket; `None` if there is no proxy.
     ///
     /// # Errors
@@ -153,7 +153,7 @@ impl Giver {
         let shown = path.display().to_string();
         let giver = Self { stream, shown };
         let offered = giver.while_taking(|| {
-            let line = Line::new(&giver.stream, PREPARE_MS);
+            let line = HandoverLine::new(&giver.stream, PREPARE_MS);
             line.write_all(format!("{ASK}\n").as_bytes())?;
             let mut offered = Offered::default();
             loop {
@@ -174,10 +174,10 @@ impl Giver {
     ///
     /// # Errors
     /// When they are not ours; then the other process still has them.
-    pub(super) fn take(self, most: usize) -> anyhow::Result<Vec<MovingMiner<OwnedFd>>> {
+    pub(super) fn take(self, most: usize) -> anyhow::Result<Vec<HandoverMiner<OwnedFd>>> {
         self.while_taking(|| {
             // Longer than the other process takes to decide, so that released miners are always received.
-            let line = Line::new(&self.stream, HANDOVER_MS + PREPARE_MS);
+            let line = HandoverLine::new(&self.stream, HANDOVER_MS + PREPARE_MS);
             line.write_all(READY)?;
             let mut miners = Vec::new();
             loop {
@@ -205,7 +205,7 @@ impl Giver {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> HandoverLine<'a> {
     fn new(stream: &'a UnixStream, time_ms: u64) -> Self {
         Self {
             stream,
@@ -316,15 +316,15 @@ fn is_for_later(error: &io::Error) -> bool {
     )
 }
 
-fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<MovingMiner<OwnedFd>> {
+fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<HandoverMiner<OwnedFd>> {
     let bytes = |text: &str| unhex(text).context("expected hex digits");
     let mut fds = fds.into_iter();
-    let conn = Moving {
+    let conn = HandoverState {
         fd: fds.next().context("a miner without a connection")?,
         out: bytes(&frame.out)?,
     };
     let link_out = bytes(&frame.link_out)?;
-    Ok(MovingMiner {
+    Ok(HandoverMiner {
         conn,
         arrival: Arrival {
             address: frame.address,
@@ -334,7 +334,7 @@ fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<MovingMiner<Ow
             },
             difficulty: Difficulty::new(1.0).expect("above 0"),
         },
-        link: fds.next().map(|fd| Moving { fd, out: link_out }),
+        link: fds.next().map(|fd| HandoverState { fd, out: link_out }),
         state: frame.state,
     })
 }
@@ -345,9 +345,9 @@ mod tests {
 
     use super::*;
 
-    fn giver_of(stream: UnixStream) -> Giver {
+    fn giver_of(stream: UnixStream) -> HandoverGiver {
         let shown = "a test".to_owned();
-        Giver { stream, shown }
+        HandoverGiver { stream, shown }
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let taking = std::thread::spawn(move || {
-            let (giver, offered) = Giver::ask(&path).expect("offered").expect("there");
+            let (giver, offered) = HandoverGiver::ask(&path).expect("offered").expect("there");
             (offered, giver.take(0).expect("taken").len())
         });
         let (stream, _) = control.accept().expect("asked");
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn who_was_not_told_that_the_miners_are_its_own_has_none() {
         let (giver, taker) = UnixStream::pair().expect("a pair");
-        Line::new(&giver, 1_000)
+        HandoverLine::new(&giver, 1_000)
             .send(&Frame::End, &[])
             .expect("sent");
         drop(giver);

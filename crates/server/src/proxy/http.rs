@@ -19,17 +19,17 @@ use hstratum_core::proxy::BackendDrain;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::http::answer::{self, Answer, Failure};
+use crate::http::answer::{self, ApiResult, ApiError};
 use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
-use crate::http::page::Page;
+use crate::http::prometheus::MetricsText;
 use crate::http::refusals::by_reason;
 use crate::proxy::log;
-use crate::proxy::shown::{Shown, Window};
+use crate::proxy::status::{ProxyStatus, StatusWindow};
 
 /// State shared by all requests.
-struct Site {
-    window: Arc<Window>,
+struct ProxySite {
+    window: Arc<StatusWindow>,
     started: Instant,
 }
 
@@ -61,10 +61,10 @@ pub(super) fn bind(
 /// When the thread cannot be started.
 pub(super) fn start(
     listener: TcpListener,
-    window: Arc<Window>,
+    window: Arc<StatusWindow>,
     public: Public,
 ) -> anyhow::Result<()> {
-    let site = Arc::new(Site {
+    let site = Arc::new(ProxySite {
         window,
         started: Instant::now(),
     });
@@ -83,7 +83,7 @@ pub(super) fn start(
     Ok(())
 }
 
-fn serve(listener: TcpListener, site: Arc<Site>, public: Public) -> anyhow::Result<()> {
+fn serve(listener: TcpListener, site: Arc<ProxySite>, public: Public) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -95,7 +95,7 @@ fn serve(listener: TcpListener, site: Arc<Site>, public: Public) -> anyhow::Resu
     })
 }
 
-fn router(site: Arc<Site>, public: Public) -> Router {
+fn router(site: Arc<ProxySite>, public: Public) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
@@ -110,22 +110,22 @@ fn router(site: Arc<Site>, public: Public) -> Router {
         .with_state(site)
 }
 
-impl Site {
-    fn look(&self) -> Result<Shown, Failure> {
-        let shown = self.window.look();
-        shown.ok_or_else(|| Failure::busy("the proxy does not answer"))
+impl ProxySite {
+    fn look(&self) -> Result<ProxyStatus, ApiError> {
+        let proxy_status = self.window.look();
+        proxy_status.ok_or_else(|| ApiError::busy("the proxy does not answer"))
     }
 }
 
-async fn status(State(site): State<Arc<Site>>) -> Answer<Value> {
+async fn status(State(site): State<Arc<ProxySite>>) -> ApiResult<Value> {
     Ok(Json(site.look()?.json()))
 }
 
-async fn events(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+async fn events(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {
     site.window.events.answer()
 }
 
-async fn health(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+async fn health(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {
     let trouble = site.look()?.trouble();
     let code = match trouble {
         None => StatusCode::OK,
@@ -135,9 +135,9 @@ async fn health(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
     Ok((code, Json(body)).into_response())
 }
 
-async fn metrics(State(site): State<Arc<Site>>) -> Result<Page, Failure> {
-    let shown = site.look()?;
-    let mut page = Page::default();
+async fn metrics(State(site): State<Arc<ProxySite>>) -> Result<MetricsText, ApiError> {
+    let proxy_status = site.look()?;
+    let mut page = MetricsText::default();
     let info = [("version", env!("CARGO_PKG_VERSION"))];
     let name = "hstratum_proxy_info";
     page.begin(name, "gauge", "What is running; always 1.");
@@ -146,22 +146,22 @@ async fn metrics(State(site): State<Arc<Site>>) -> Result<Page, Failure> {
     let help = "Time since the start.";
     page.gauge("hstratum_proxy_uptime_seconds", help, uptime_s);
     let help = "Miners that are connected.";
-    page.gauge("hstratum_proxy_miners", help, shown.miners);
+    page.gauge("hstratum_proxy_miners", help, proxy_status.miners);
     of_door(
         &mut page,
         "hstratum_proxy",
-        &shown.door,
-        &refusals(&shown.door, None),
+        &proxy_status.door,
+        &refusals(&proxy_status.door, None),
     );
-    of_servers(&mut page, &shown);
-    of_work(&mut page, &shown);
+    of_servers(&mut page, &proxy_status);
+    of_work(&mut page, &proxy_status);
     Ok(page)
 }
 
-fn of_servers(page: &mut Page, shown: &Shown) {
-    let mut each = |name: &str, help: &str, value: fn(&Server) -> Option<u64>| {
+fn of_servers(page: &mut MetricsText, proxy_status: &ProxyStatus) {
+    let mut each = |name: &str, help: &str, value: fn(&BackendGauge) -> Option<u64>| {
         page.begin(name, "gauge", help);
-        for server in &shown.servers {
+        for server in &proxy_status.servers {
             if let Some(value) = value(server) {
                 page.line(name, &[("server", &server.name)], value);
             }
@@ -185,10 +185,10 @@ fn of_servers(page: &mut Page, shown: &Shown) {
     });
 }
 
-type Server = hstratum_core::proxy::BackendStatus;
+type BackendGauge = hstratum_core::proxy::BackendStatus;
 
-fn of_work(page: &mut Page, shown: &Shown) {
-    let counts = shown.counts;
+fn of_work(page: &mut MetricsText, proxy_status: &ProxyStatus) {
+    let counts = proxy_status.counts;
     let name = "hstratum_proxy_shares_total";
     let help = "Shares by what came of them; the last two were refused by the proxy itself.";
     page.begin(name, "counter", help);
@@ -202,7 +202,7 @@ fn of_work(page: &mut Page, shown: &Shown) {
     }
     let name = "hstratum_proxy_logins_refused_total";
     page.begin(name, "counter", "Logins that were refused, by reason.");
-    for (reason, count) in by_reason(shown.refused_logins) {
+    for (reason, count) in by_reason(proxy_status.refused_logins) {
         if count > 0 || reason == RefusalReason::Server.name() {
             page.line(name, &[("reason", reason)], count);
         }
@@ -212,12 +212,12 @@ fn of_work(page: &mut Page, shown: &Shown) {
     page.line(name, &[("from", "lost")], counts.moved_lost);
     page.line(name, &[("from", "alive")], counts.moved_alive);
     let help = "How long miners that moved had no job.";
-    page.histogram("hstratum_proxy_jobless_seconds", help, &shown.jobless);
+    page.histogram("hstratum_proxy_jobless_seconds", help, &proxy_status.jobless);
     let help = "Miners that were told another extranonce1.";
     let changed = counts.extra_nonces_changed;
     page.counter("hstratum_proxy_extranonces_changed_total", help, changed);
     let help = "Miners reset because no server took them.";
     page.counter("hstratum_proxy_resets_total", help, counts.reset);
     let help = "Bugs that ended the rules; they began anew and miners reconnected.";
-    page.counter("hstratum_proxy_failures_total", help, shown.failures);
+    page.counter("hstratum_proxy_failures_total", help, proxy_status.failures);
 }

@@ -1,15 +1,15 @@
 //! `hstratum proxy`: sockets and the clock around the rules in `hstratum_core::proxy`.
 
 pub mod control;
-mod crowd;
+mod crowd_log;
 pub mod driver;
 mod handover;
 mod http;
-mod names;
-mod outside;
+mod resolver;
+mod io;
 pub mod settings;
-mod shown;
-mod transfer;
+mod status;
+mod driver_handover;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -19,13 +19,13 @@ use std::sync::mpsc::channel;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
 
-use crate::driver::io::{Machine, Surroundings};
+use crate::driver::io::{SystemIo, DriverIo};
 use crate::http::host_guard::Public;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::proxy::control::Control;
-use crate::proxy::driver::{Driver, End, Flags};
-use crate::proxy::handover::{Giver, Offered};
-use crate::proxy::settings::Settings;
+use crate::proxy::driver::{ProxyDriver, RunEnd, Flags};
+use crate::proxy::handover::{HandoverGiver, Offered};
+use crate::proxy::settings::ProxySettings;
 use crate::stderr;
 
 /// Descriptors for purposes other than miners and their links.
@@ -39,21 +39,21 @@ pub type Given = fn() -> anyhow::Result<Vec<OwnedFd>>;
 ///
 /// # Errors
 /// One line that names the faulty option, address or file.
-pub fn run(settings: Settings, flags: Flags, given: Given) -> anyhow::Result<()> {
+pub fn run(settings: ProxySettings, flags: Flags, given: Given) -> anyhow::Result<()> {
     stderr::start()?;
     let ended = run_to_the_end(settings, flags, given);
     stderr::finish();
     ended
 }
 
-fn run_to_the_end(settings: Settings, flags: Flags, given: Given) -> anyhow::Result<()> {
+fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow::Result<()> {
     // Everything that can fail is tried before anything is taken over: the other process goes on until then.
     let conns_max = conns_max(settings.max_inbound);
     let certificate = (settings.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
     let certificate = certificate.transpose()?;
     let (giver, offered) = match &settings.take_over {
         None => (None, None),
-        Some(path) => Giver::ask(path)?.unzip(),
+        Some(path) => HandoverGiver::ask(path)?.unzip(),
     };
     let Offered {
         listeners: mut inherited,
@@ -84,18 +84,18 @@ fn run_to_the_end(settings: Settings, flags: Flags, given: Given) -> anyhow::Res
         certificate,
     })?;
     let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
-    let (post, mail) = channel();
+    let (to_driver, mail) = channel();
     let waker = Arc::new(waker);
-    names::start(&settings.backends, &post, &waker)?;
+    resolver::start(&settings.backends, &to_driver, &waker)?;
     let control = match &settings.control {
         None => None,
         Some(path) => Some(Control::bind(path, giver.is_some())?),
     };
     let told = settings.clone();
     let config = || rules_of(&told, addresses[0].port());
-    let machine = Machine::new(net);
+    let machine = SystemIo::new(net);
     let rules = Proxy::new(config(), machine.now());
-    let mut driver = Driver::new(machine, rules, settings, mail, flags);
+    let mut driver = ProxyDriver::new(machine, rules, settings, mail, flags);
     if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
     }
@@ -104,7 +104,7 @@ fn run_to_the_end(settings: Settings, flags: Flags, given: Given) -> anyhow::Res
     for (spec, _) in driver.net.net.listeners() {
         log("info", &format!("listening on {spec}"));
     }
-    let control = control.and_then(|control| told_of(control.start(post, waker)));
+    let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
     if let Some(listener) = http {
         let public = Public::of(told.public_host.as_deref(), &told.http_host_names);
         let started = http::start(listener, driver.window.clone(), public);
@@ -114,7 +114,7 @@ fn run_to_the_end(settings: Settings, flags: Flags, given: Given) -> anyhow::Res
         driver.take_over(&drained, miners);
     }
     match (driver.run(config), control) {
-        (End::HandedOver, Some(control)) => control.leave(),
+        (RunEnd::HandedOver, Some(control)) => control.leave(),
         _ => log("info", "stopped"),
     }
     Ok(())
@@ -128,7 +128,7 @@ fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
 }
 
 /// Configuration of the rules at each of their starts.
-fn rules_of(settings: &Settings, port: u16) -> ProxyConfig {
+fn rules_of(settings: &ProxySettings, port: u16) -> ProxyConfig {
     let mut key = [0; 32];
     getrandom::fill(&mut key).expect("the system has random bytes");
     ProxyConfig {

@@ -12,7 +12,7 @@ use crate::net::tls::TlsFiles;
 
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
+pub struct BackendAddress {
     /// Name as the operator wrote it.
     pub name: String,
     /// Its address, unless that has to be resolved.
@@ -21,11 +21,11 @@ pub struct Backend {
 
 /// The options, complete and valid.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ProxySettings {
     /// Listeners for miners.
     pub listen: Vec<ListenSpec>,
     /// The servers.
-    pub backends: Vec<Backend>,
+    pub backends: Vec<BackendAddress>,
     /// Secret shared with the servers.
     pub secret: Option<ProxySecret>,
     /// The first byte of session ids.

@@ -14,45 +14,45 @@ use hstratum_core::event::Level;
 use hstratum_core::order::Order;
 use hstratum_core::units::{Hash, Height};
 
-use crate::alerts::{Bulletin, Looks};
-use crate::cluster::place::Place;
-use crate::cluster::relay::RelayMail;
-use crate::cluster::standing::{self, Standing};
-use crate::cluster::start::{self, Opened};
+use crate::alerts::{AlarmFeed, AlarmSources};
+use crate::cluster::context::ClusterContext;
+use crate::cluster::relay::RelayCommand;
+use crate::cluster::cluster_status::{self, ClusterStatus};
+use crate::cluster::first_users::{self, FirstUsers};
 use crate::cluster::threads::Threads;
-use crate::cluster::{self, Ends};
+use crate::cluster::{self, ShipperDeps};
 use crate::config;
 use crate::config::in_force::InForce;
 use crate::config::settings::{Settings, who_may_mine};
 use crate::driver::Driver;
-use crate::driver::io::Machine;
-use crate::files::Files;
-use crate::files::recovered::{Legacy, Unanswered};
+use crate::driver::io::SystemIo;
+use crate::files::ServerFiles;
+use crate::files::recovered::{Recovered, Unanswered};
 use crate::http::{self, Site, Sources};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
-use crate::messages::{NodeMail, Post};
+use crate::messages::{NodeEvent, DriverHandle};
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::{Look, Node};
 use crate::server::operator::Orders;
 pub use crate::server::operator::{AddressStored, Ordered, ServerDrained};
-use crate::store::status::{Reading, Status};
-use crate::store::{Store, StoreMail};
+use crate::store::ledger_status::{LedgerReading, LedgerStatus};
+use crate::store::{Store, StoreCommand};
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::Lag;
 use crate::telemetry::node_lag::NodeLag;
 pub use crate::telemetry::open_round::{RoundKnown, RoundReader};
-use crate::workers::UsersMail;
+use crate::workers::UsersCommand;
 use crate::workers::duty::Duties;
-use crate::workers::threads::{self, Office, spawn};
+use crate::workers::threads::{self, ThreadDeps, spawn};
 
 /// A running server.
 pub struct Server {
-    post: Post,
+    to_driver: DriverHandle,
     orders: Orders,
     addresses: Vec<SocketAddr>,
-    status: Arc<Status>,
-    standing: Option<Arc<Standing>>,
+    status: Arc<LedgerStatus>,
+    cluster_status: Option<Arc<ClusterStatus>>,
     node_lag: Arc<NodeLag>,
     round: RoundReader,
     in_force: InForce,
@@ -65,17 +65,17 @@ impl Server {
     /// # Errors
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
-        let mut files = Files::open(&settings, &*node)?;
+        let mut files = ServerFiles::open(&settings, &*node)?;
         let threads = Threads::none();
-        let connected = cluster::knock(&settings, &threads)?;
+        let connected = cluster::try_connect(&settings, &threads)?;
         let store = Store::open(&settings, &*node)?;
-        let standing = store.dock.is_some().then(Arc::<Standing>::default);
-        let opened = open_shared(&settings, &store, standing.as_ref(), &node)?;
-        if let Some(opened) = &opened {
-            files.users.clone_from(&opened.people.users);
-            files.bans = opened.people.bans.values().cloned().collect();
+        let cluster_status = store.shipping_queue.is_some().then(Arc::<ClusterStatus>::default);
+        let first_users = open_shared(&settings, &store, cluster_status.as_ref(), &node)?;
+        if let Some(first_users) = &first_users {
+            files.users.clone_from(&first_users.users_and_bans.users);
+            files.bans = first_users.users_and_bans.bans.values().cloned().collect();
         }
-        let dock = store.dock.clone();
+        let shipping_queue = store.shipping_queue.clone();
         let duties = Duties::default();
         let (durable, highest, status) = (store.durable, store.highest, store.status.clone());
         let config = &settings.config;
@@ -95,72 +95,72 @@ impl Server {
         let http = http::bind(config, &*node)?;
         let dashboard = http.as_ref().and_then(|http| http.local_addr().ok());
         let in_force = InForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard);
-        let (post, mailbox) = Post::new(waker);
-        let bulletin = Arc::new(Bulletin::default());
+        let (to_driver, inbox) = DriverHandle::new(waker);
+        let alarm_feed = Arc::new(AlarmFeed::default());
         let node_lag = Arc::new(NodeLag::default());
-        let looks = Looks {
-            shared: standing.clone(),
+        let alarm_sources = AlarmSources {
+            shared: cluster_status.clone(),
             node_lag: node_lag.clone(),
             ledger: status.clone(),
             duties: duties.clone(),
         };
-        let office = Office {
+        let deps = ThreadDeps {
             settings: &settings,
-            post: &post,
+            to_driver: &to_driver,
             node: &node,
-            bulletin: &bulletin,
-            looks: &looks,
+            alarm_feed: &alarm_feed,
+            alarm_sources: &alarm_sources,
             threads: &threads,
             duties: &duties,
         };
-        let (desks, mut clerks) =
-            threads::start(&office, store, files.users_files, files.spool, opened)?;
-        let (store_desk, users_desk) = (desks.store.clone(), desks.users.clone());
-        let relay_desk = desks.relay.clone();
-        if let Some(relay) = &desks.relay {
+        let (senders, mut join_handles) =
+            threads::start(&deps, store, files.users_files, files.spool, first_users)?;
+        let (store_sender, users_sender) = (senders.store.clone(), senders.users.clone());
+        let relay_sender = senders.relay.clone();
+        if let Some(relay) = &senders.relay {
             for (hash, raw) in files.unanswered.values().filter_map(Unanswered::recent) {
-                let _ = relay.send(RelayMail::Spooled(hash, raw));
+                let _ = relay.send(RelayCommand::Spooled(hash, raw));
             }
         }
-        let orders = Orders::new(post.clone(), &settings);
+        let orders = Orders::new(to_driver.clone(), &settings);
         let round = RoundReader::new(settings.ledger());
         let settings = settings.with_port(addresses[0].port());
-        let (pulse, live) = live::channel();
-        if let (Some(dock), Some(standing)) = (dock, &standing) {
-            let ends = Ends {
-                dock,
-                standing: standing.clone(),
+        let (telemetry, live) = live::channel();
+        if let (Some(shipping_queue), Some(cluster_status)) = (shipping_queue, &cluster_status) {
+            let deps = ShipperDeps {
+                shipping_queue,
+                cluster_status: cluster_status.clone(),
                 live: live.clone(),
                 status: status.clone(),
                 duties: duties.clone(),
-                post: post.clone(),
+                to_driver: to_driver.clone(),
             };
-            cluster::start(&settings, ends, connected, &threads, &node)?;
+            cluster::first_users(&settings, deps, connected, &threads, &node)?;
         }
         if let Some(listener) = http {
             let sources = Sources {
                 live,
                 status: status.clone(),
                 node_lag: node_lag.clone(),
-                shared: standing.clone(),
-                bulletin,
+                shared: cluster_status.clone(),
+                alarm_feed,
                 duties,
             };
             let (site, http_node) = (Site::new(&settings, sources, &orders), node.clone());
-            clerks.push(spawn("hstratum-http", move || {
+            join_handles.push(spawn("hstratum-http", move || {
                 http::run(listener, site, &*http_node);
             })?);
         }
         let mut driver = Driver::new(
-            Machine::new(net),
-            mailbox,
+            SystemIo::new(net),
+            inbox,
             node.clone(),
-            desks,
+            senders,
             Box::new(move |unix_s| {
                 let config = settings.pool_config(unix_s);
                 config.expect("a system that gave random bytes at the start goes on giving them")
             }),
-            Legacy {
+            Recovered {
                 users: files.users,
                 bans: files.bans,
                 unanswered: files.unanswered,
@@ -168,28 +168,28 @@ impl Server {
                 highest,
             },
         );
-        driver.pulse = Some(pulse);
+        driver.telemetry = Some(telemetry);
         driver.node_lag = node_lag.clone();
         spawn("hstratum", move || {
             let done = driver.run();
             // The channels close with the driver, and each worker ends when its work is done.
             drop(driver);
-            let _ = store_desk.send(StoreMail::Stop);
-            let _ = users_desk.send(UsersMail::Stop);
-            let _ = relay_desk.map(|relay| relay.send(RelayMail::Stop));
-            drop((store_desk, users_desk));
-            threads::join(clerks, &*node);
+            let _ = store_sender.send(StoreCommand::Stop);
+            let _ = users_sender.send(UsersCommand::Stop);
+            let _ = relay_sender.map(|relay| relay.send(RelayCommand::Stop));
+            drop((store_sender, users_sender));
+            threads::join(join_handles, &*node);
             // The ledger's last batches are sealed by now.
             threads.stop();
             node.log(Level::Info, "stopped");
             let _ = done.send(());
         })?;
         Ok(Self {
-            post,
+            to_driver,
             orders,
             addresses,
             status,
-            standing,
+            cluster_status,
             node_lag,
             round,
             in_force,
@@ -214,17 +214,17 @@ impl Server {
     /// Reads the certificate and its key again, for new connections. If that fails, the reason is logged and
     /// the old ones stay.
     pub fn reload_certificates(&self) {
-        self.post.node(NodeMail::ReloadCertificates);
+        self.to_driver.node(NodeEvent::ReloadCertificates);
     }
 
     /// Status of the ledger.
-    pub fn ledger_status(&self) -> Reading {
+    pub fn ledger_status(&self) -> LedgerReading {
         self.status.read()
     }
 
     /// Status of the shared ledger; `None` without one.
-    pub fn shared_standing(&self) -> Option<standing::Reading> {
-        self.standing.as_ref().map(|standing| standing.look())
+    pub fn cluster_status(&self) -> Option<cluster_status::ClusterReading> {
+        self.cluster_status.as_ref().map(|cluster_status| cluster_status.look())
     }
 
     /// Reader of the open round (the shares since the pool's last block).
@@ -250,32 +250,32 @@ impl Server {
 
     /// Tells the pool that the chain has a new tip of this height.
     pub fn tip(&self, hash: Hash, height: Height) {
-        self.post.node(NodeMail::Tip(hash, height));
+        self.to_driver.node(NodeEvent::Tip(hash, height));
     }
 
     /// Takes the node's answer to [`Node::locate`].
     pub fn located(&self, look: Look) {
-        self.post.node(NodeMail::Located(look));
+        self.to_driver.node(NodeEvent::Located(look));
     }
 
     /// Takes a template on the node's tip.
     pub fn template(&self, parts: TemplateParts) {
-        self.post.node(NodeMail::Template(Box::new(parts)));
+        self.to_driver.node(NodeEvent::Template(Box::new(parts)));
     }
 
     /// Takes a template's raw transactions, concatenated, without the coinbase.
     pub fn transactions(&self, template: u64, bytes: Arc<[u8]>) {
-        self.post.node(NodeMail::Transactions(template, bytes));
+        self.to_driver.node(NodeEvent::Transactions(template, bytes));
     }
 
     /// Takes the reason why there can be no job now.
     pub fn no_template(&self, reason: String) {
-        self.post.node(NodeMail::NoTemplate(reason));
+        self.to_driver.node(NodeEvent::NoTemplate(reason));
     }
 
     /// Takes the node's answer to a block.
     pub fn block_result(&self, hash: Hash, verdict: Verdict) {
-        self.post.node(NodeMail::BlockResult(hash, verdict));
+        self.to_driver.node(NodeEvent::BlockResult(hash, verdict));
     }
 
     /// Sets an account's payout address; neither has to be known before. The returned value waits until it is
@@ -306,7 +306,7 @@ impl Server {
     /// done, which is at once if no proxy has any.
     pub fn leave(&self) -> Closing {
         let (done, left) = channel();
-        self.post.node(NodeMail::Leave(done));
+        self.to_driver.node(NodeEvent::Leave(done));
         Closing(left)
     }
 
@@ -314,7 +314,7 @@ impl Server {
     /// failure, completes at once.
     pub fn close(&self) -> Closing {
         let (done, closed) = channel();
-        self.post.node(NodeMail::Close(done));
+        self.to_driver.node(NodeEvent::Close(done));
         Closing(closed)
     }
 }
@@ -357,21 +357,21 @@ fn log_listeners(net: &Net, config: &config::Config, node: &dyn Node) -> Vec<Soc
 fn open_shared(
     settings: &Settings,
     store: &Store,
-    standing: Option<&Arc<Standing>>,
+    cluster_status: Option<&Arc<ClusterStatus>>,
     node: &Arc<dyn Node>,
-) -> anyhow::Result<Option<Opened>> {
-    let (Some(address), Some(standing)) = (&settings.config.database, standing) else {
+) -> anyhow::Result<Option<FirstUsers>> {
+    let (Some(address), Some(cluster_status)) = (&settings.config.database, cluster_status) else {
         return Ok(None);
     };
-    let place = Place {
+    let context = ClusterContext {
         address: address.clone(),
         network: settings.network,
         origin: store.origin(),
-        standing: standing.clone(),
+        cluster_status: cluster_status.clone(),
         label: settings.config.server_id.clone(),
         dir: settings.dir.clone(),
     };
-    start::open(place, node).map(Some)
+    first_users::open(context, node).map(Some)
 }
 
 /// Raises the limit of file descriptors as far as possible, and returns the number of connections that fit.

@@ -11,26 +11,26 @@ use hstratum_core::order::{OrderOutcome, Order, OrderRefusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
-use crate::messages::{AddressMail, DrainMail, NodeMail, Post};
+use crate::messages::{SetAddressCommand, DrainCommand, NodeEvent, DriverHandle};
 use crate::workers;
 
 /// Sender of orders to the driver.
 #[derive(Clone)]
 pub(crate) struct Orders {
-    post: Post,
+    to_driver: DriverHandle,
     network: Network,
     /// Description of where users, bans and addresses are written, for messages.
     people: &'static str,
 }
 
 impl Orders {
-    pub(crate) fn new(post: Post, settings: &Settings) -> Self {
+    pub(crate) fn new(to_driver: DriverHandle, settings: &Settings) -> Self {
         let people = match settings.config.database {
             Some(_) => "the shared ledger",
             None => "the disk",
         };
         Self {
-            post,
+            to_driver,
             network: settings.network,
             people,
         }
@@ -49,7 +49,7 @@ impl Orders {
             bail!("{}", Address::why_not_payable(address, self.network));
         };
         let (answer, answered) = channel();
-        self.post.node(NodeMail::SetAddress(AddressMail {
+        self.to_driver.node(NodeEvent::SetAddress(SetAddressCommand {
             account: account.to_owned(),
             address: payable.encode(self.network),
             answer,
@@ -71,7 +71,7 @@ impl Orders {
             bail!(OrderRefusal::DrainTooLong.text());
         }
         let (answer, answered) = channel();
-        self.post.node(NodeMail::DrainServer(DrainMail {
+        self.to_driver.node(NodeEvent::DrainServer(DrainCommand {
             server: server.to_owned(),
             over_s,
             answer,
@@ -87,7 +87,7 @@ impl Orders {
             Order::Drain { .. } | Order::Undrain => "the pool",
             _ => self.people,
         };
-        self.post.node(NodeMail::Order(order, answer));
+        self.to_driver.node(NodeEvent::Order(order, answer));
         Ordered {
             answered,
             waits_for,

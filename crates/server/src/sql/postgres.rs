@@ -15,7 +15,7 @@ use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 
 use super::{Retry, Row, Sql, SqlError, Value};
-use crate::cluster::address::Address;
+use crate::cluster::address::PostgresUrl;
 use crate::limits::{SQL_CONNECT, SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
 
 /// Wait before the first repetition of a transaction; each further wait is longer by as much.
@@ -23,17 +23,17 @@ const TRY_AGAIN: Duration = Duration::from_millis(5);
 
 /// Connection to a ledger in PostgreSQL.
 pub struct Postgres {
-    address: Address,
-    open: Option<Open>,
+    address: PostgresUrl,
+    open: Option<PostgresConnection>,
 }
 
 /// An open connection and its prepared statements.
-struct Open {
+struct PostgresConnection {
     client: Client,
-    statements: Statements,
+    statements: StatementCache,
 }
 
-type Statements = HashMap<String, Statement>;
+type StatementCache = HashMap<String, Statement>;
 
 /// Refuses a database encoding that cannot store every name, since one such name would block all later
 /// writes.
@@ -54,7 +54,7 @@ impl Postgres {
     ///
     /// # Errors
     /// [`SqlError::Lost`] if nobody answers, [`SqlError::Failed`] if the server refuses us.
-    pub fn connect(address: &Address) -> Result<Self, SqlError> {
+    pub fn connect(address: &PostgresUrl) -> Result<Self, SqlError> {
         let mut postgres = Self {
             address: address.clone(),
             open: None,
@@ -76,7 +76,7 @@ impl Postgres {
         (self.open.as_ref()).is_none_or(|open| open.client.is_closed())
     }
 
-    fn open(&mut self) -> Result<&mut Open, SqlError> {
+    fn open(&mut self) -> Result<&mut PostgresConnection, SqlError> {
         if self
             .open
             .as_ref()
@@ -89,9 +89,9 @@ impl Postgres {
             None => {
                 let mut client = self.address.connect()?;
                 check_encoding(&mut client)?;
-                Open {
+                PostgresConnection {
                     client,
-                    statements: Statements::new(),
+                    statements: StatementCache::new(),
                 }
             }
         };
@@ -101,7 +101,7 @@ impl Postgres {
     /// Closes the connection after an error if it no longer works: the error may be the last message before
     /// the server closes it.
     fn close_if_lost(&mut self) {
-        let is_lost = |open: &mut Open| open.client.is_valid(SQL_CONNECT).is_err();
+        let is_lost = |open: &mut PostgresConnection| open.client.is_valid(SQL_CONNECT).is_err();
         self.open.take_if(is_lost);
     }
 
@@ -120,14 +120,14 @@ impl Postgres {
         &mut self,
         read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
-        let Open { client, statements } = self.open()?;
+        let PostgresConnection { client, statements } = self.open()?;
         let tx = client
             .build_transaction()
             .isolation_level(IsolationLevel::RepeatableRead)
             .read_only(true)
             .start()
             .map_err(SqlError::from)?;
-        let found = read(&mut Session { tx, statements })?;
+        let found = read(&mut PostgresTransaction { tx, statements })?;
         Ok(found)
     }
 
@@ -157,13 +157,13 @@ impl Postgres {
         &mut self,
         write: &mut impl FnMut(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
-        let Open { client, statements } = self.open()?;
+        let PostgresConnection { client, statements } = self.open()?;
         let tx = client
             .build_transaction()
             .isolation_level(IsolationLevel::Serializable)
             .start()
             .map_err(SqlError::from)?;
-        let mut session = Session { tx, statements };
+        let mut session = PostgresTransaction { tx, statements };
         let written = write(&mut session)?;
         session.tx.commit().map_err(SqlError::from)?;
         Ok(written)
@@ -171,12 +171,12 @@ impl Postgres {
 }
 
 /// A transaction.
-struct Session<'a> {
+struct PostgresTransaction<'a> {
     tx: Transaction<'a>,
-    statements: &'a mut Statements,
+    statements: &'a mut StatementCache,
 }
 
-impl Session<'_> {
+impl PostgresTransaction<'_> {
     fn prepare(&mut self, sql: &str) -> Result<Statement, SqlError> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
@@ -190,7 +190,7 @@ impl Session<'_> {
     }
 }
 
-impl Sql for Session<'_> {
+impl Sql for PostgresTransaction<'_> {
     fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, SqlError> {
         let statement = self.prepare(sql)?;
         let rows = self.tx.query(&statement, &pointers(params))?;

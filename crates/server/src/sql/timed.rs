@@ -28,13 +28,13 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const READY: u8 = b'Z';
 
 type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
-type Failure = Box<dyn Error + Send + Sync>;
+type BoxedError = Box<dyn Error + Send + Sync>;
 
 /// Time limit of the server's silence while it owes an answer; shared with the stream.
 #[derive(Clone)]
-pub(crate) struct Patience(Arc<AtomicU64>);
+pub(crate) struct AnswerTimeout(Arc<AtomicU64>);
 
-impl Patience {
+impl AnswerTimeout {
     pub(crate) fn new(patience: Duration) -> Self {
         let new = Self(Arc::default());
         new.set(patience);
@@ -56,15 +56,15 @@ impl Patience {
 #[derive(Clone)]
 pub(crate) struct Timed {
     pub tls: Option<MakeRustlsConnect>,
-    pub patience: Patience,
+    pub patience: AnswerTimeout,
 }
 
 impl MakeTlsConnect<Socket> for Timed {
     type Stream = Stream;
     type TlsConnect = Connecting;
-    type Error = Failure;
+    type Error = BoxedError;
 
-    fn make_tls_connect(&mut self, host: &str) -> Result<Connecting, Failure> {
+    fn make_tls_connect(&mut self, host: &str) -> Result<Connecting, BoxedError> {
         let tls = match &mut self.tls {
             Some(tls) => Some(MakeTlsConnect::<Socket>::make_tls_connect(tls, host)?),
             None => None,
@@ -79,20 +79,20 @@ impl MakeTlsConnect<Socket> for Timed {
 /// A connection being opened.
 pub(crate) struct Connecting {
     tls: Option<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect>,
-    patience: Patience,
+    patience: AnswerTimeout,
 }
 
 impl TlsConnect<Socket> for Connecting {
     type Stream = Stream;
-    type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send>>;
+    type Error = BoxedError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxedError>> + Send>>;
 
     fn connect(self, mut socket: Socket) -> Self::Future {
         let Self { tls, patience } = self;
         Box::pin(async move {
             let handshake = async {
                 let Some(tls) = tls else {
-                    return Ok::<_, Failure>(Inner::Plain(socket));
+                    return Ok::<_, BoxedError>(Inner::Plain(socket));
                 };
                 socket.write_all(&SSL_REQUEST).await?;
                 if socket.read_u8().await? != b'S' {
@@ -105,7 +105,7 @@ impl TlsConnect<Socket> for Connecting {
                 inner: inner.map_err(|_| silent())??,
                 patience,
                 owed: None,
-                messages: Messages::default(),
+                messages: MessageFraming::default(),
             })
         })
     }
@@ -114,21 +114,21 @@ impl TlsConnect<Socket> for Connecting {
 /// A stream to the database, with a deadline while an answer is pending.
 pub(crate) struct Stream {
     inner: Inner,
-    patience: Patience,
+    patience: AnswerTimeout,
     /// Deadline for the server's next byte; `None` while no answer is pending.
     owed: Option<Pin<Box<Sleep>>>,
-    messages: Messages,
+    messages: MessageFraming,
 }
 
 /// Parser position in the server's messages: each is a type, a length that includes itself, and a body.
 #[derive(Default)]
-struct Messages {
+struct MessageFraming {
     head: [u8; 5],
     head_bytes: usize,
     body_bytes_left: usize,
 }
 
-impl Messages {
+impl MessageFraming {
     /// Advances over these bytes; returns true if the end of an answer is among them.
     fn are_ready(&mut self, mut bytes: &[u8]) -> bool {
         let mut is_ready = false;
@@ -251,7 +251,7 @@ mod tests {
         let ready = [b'Z', 0, 0, 0, 5, b'I'];
         let row = [&[b'D', 0, 0, 0, 10][..], &ready].concat();
         let told = [b'A', 0, 0, 0, 4];
-        let mut messages = Messages::default();
+        let mut messages = MessageFraming::default();
         assert!(!messages.are_ready(&row));
         for byte in row {
             assert!(!messages.are_ready(&[byte]));

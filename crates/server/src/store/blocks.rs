@@ -3,17 +3,17 @@
 //!
 //! A block closes its round when a look at the chain finds it on the main chain for the first time, in the
 //! same transaction. The state transitions are in `hstratum_core::accounting::ledger`; how much a node's word
-//! counts is in `evidence`.
+//! counts is in `best_tip`.
 
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Target};
 
-use super::evidence;
+use super::best_tip;
 use super::ledger::{Advanced, BlockChange, Cause};
 use crate::limits::{LOCATE_MAX, LOCATE_OPEN_MAX, LOCATE_REST_MAX, WATCHED_HEIGHTS};
-use crate::node::{Asked, Look};
+use crate::node::{BlockQuery, Look};
 use crate::sql::{Row, Sql, SqlError};
 use crate::values;
 
@@ -90,7 +90,7 @@ pub fn advance(
     let mut done = Advanced::default();
     let mut open = Vec::new();
     for look in looks {
-        let knowledge = evidence::weigh(sql, &look.view, unix_s)?;
+        let knowledge = best_tip::weigh(sql, &look.view, unix_s)?;
         done.knowledge = Some(knowledge);
         if knowledge != Knowledge::Enough {
             continue;
@@ -121,7 +121,7 @@ pub fn advance(
 }
 
 /// The columns of a block's row that decide its next state.
-struct Known {
+struct BlockRow {
     height: Height,
     state: BlockState,
     /// Its round is closed.
@@ -130,7 +130,7 @@ struct Known {
     is_final: bool,
 }
 
-fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
+fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<BlockRow>, SqlError> {
     let known = "SELECT height, state, closed_at, final_at FROM blocks WHERE hash = ?1";
     let Some(row) = sql.query_opt(known, &values![hash.to_string()])? else {
         return Ok(None);
@@ -139,7 +139,7 @@ fn find(sql: &mut dyn Sql, hash: &Hash) -> Result<Option<Known>, SqlError> {
     // The table's CHECK constraint admits only known names.
     let state = BlockState::from_name(&name)
         .ok_or_else(|| SqlError::Failed(format!("block {hash} is {name:?}")))?;
-    Ok(Some(Known {
+    Ok(Some(BlockRow {
         height: Height(row.get(0)?),
         state,
         is_closed: row.get::<Option<i64>>(2)?.is_some(),
@@ -172,7 +172,7 @@ fn sight(
     tip: Height,
     (hash, there): &(Hash, Option<Hash>),
     unix_s: i64,
-) -> Result<Option<(Known, Sighting, Option<BlockChange>)>, SqlError> {
+) -> Result<Option<(BlockRow, Sighting, Option<BlockChange>)>, SqlError> {
     let Some(known) = find(sql, hash)? else {
         return Ok(None);
     };
@@ -193,7 +193,7 @@ fn sight(
 fn change(
     sql: &mut dyn Sql,
     hash: &Hash,
-    known: &Known,
+    known: &BlockRow,
     (to, reason): (BlockState, &str),
     cause: Cause,
     unix_s: i64,
@@ -261,7 +261,7 @@ pub fn unclosed(sql: &mut dyn Sql) -> Result<Vec<Hash>, SqlError> {
 
 /// Positions of [`watched`] in the blocks that take turns, kept as long as the ledger is open.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct WatchTurns {
     open: Option<(i64, String)>,
     rest: Option<(i64, String)>,
 }
@@ -275,7 +275,7 @@ const OPEN: &str = "(state IN ('found', 'accepted')
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut Turns) -> Result<Vec<Asked>, SqlError> {
+pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut WatchTurns) -> Result<Vec<BlockQuery>, SqlError> {
     let lowest = tip.0.saturating_sub(WATCHED_HEIGHTS);
     let mut rows = turn(sql, OPEN, LOCATE_OPEN_MAX, &mut turns.open)?;
     rows.extend(sql.query(

@@ -16,7 +16,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Row};
 
 use super::schema::{beside, open_to_read_write};
-use super::status::Status;
+use super::ledger_status::LedgerStatus;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
 use crate::workers::duty::Duty;
@@ -30,7 +30,7 @@ pub(super) fn run(
     ledger: &Path,
     wanted: &Receiver<()>,
     look_every: Duration,
-    status: &Status,
+    status: &LedgerStatus,
     duty: &Duty,
     node: &dyn Node,
 ) {
@@ -76,7 +76,7 @@ fn long_log(ledger: &Path) -> Option<(u64, SystemTime)> {
 
 /// Copies a log that nobody writes to, and truncates its file. If another connection reads or writes
 /// meanwhile, the next check tries again.
-fn shorten(ledger: &Path, status: &Status) -> anyhow::Result<()> {
+fn shorten(ledger: &Path, status: &LedgerStatus) -> anyhow::Result<()> {
     let conn = open_to_read_write(ledger)?;
     let get = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
     let copied: (i64, i64) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], get)?;

@@ -15,8 +15,8 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
-use super::keeper::StoreMail;
-use crate::files::share_dump::{Written, write_dump};
+use super::keeper::StoreCommand;
+use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
@@ -33,7 +33,7 @@ pub(super) struct Dumps {
     pub dir: PathBuf,
     pub network: Network,
     /// Sender to the keeper.
-    pub desk: Sender<StoreMail>,
+    pub sender: Sender<StoreCommand>,
 }
 
 impl Dumps {
@@ -96,12 +96,12 @@ impl Dumps {
                 let name = dump.file_name();
                 match write_dump(&self.dir, &dump) {
                     Ok(done) => {
-                        if done == Written::Now {
+                        if done == DumpWritten::Now {
                             node.log(Level::Info, &format!("share dump written: {name}"));
                         }
                         written.insert(dump.block);
                         // The keeper outlives this thread.
-                        let _ = self.desk.send(StoreMail::Dumped(dump.block, effort));
+                        let _ = self.sender.send(StoreCommand::Dumped(dump.block, effort));
                     }
                     Err(error) if first_error.is_ok() => {
                         first_error =
@@ -114,11 +114,11 @@ impl Dumps {
     }
 }
 
-/// Columns of a block that its dump needs, in the order of [`Owed::read`].
+/// Columns of a block that its dump needs, in the order of [`OwedDump::read`].
 const COLUMNS: &str = "height, round_from, hash, time, closed_at, txid, address, reward";
 
 /// Row of a block, as far as its dump needs it.
-struct Owed {
+struct OwedDump {
     height: u32,
     from: u32,
     hash: Hash,
@@ -179,11 +179,11 @@ pub fn read_dump(
         &format!("SELECT {COLUMNS} FROM blocks WHERE hash = ?1 AND closed_at IS NOT NULL"),
         &values![hash.to_string()],
     )?;
-    row.map(|row| Owed::read(&row)?.dump(sql, network))
+    row.map(|row| OwedDump::read(&row)?.dump(sql, network))
         .transpose()
 }
 
-impl Owed {
+impl OwedDump {
     fn read(row: &Row) -> Result<Self, SqlError> {
         Ok(Self {
             height: row.get(0)?,

@@ -14,21 +14,21 @@ use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height, Now};
 
 use super::ledger::{
-    AddressMail, Advanced, Batch, Cause, Ledger, LedgerError, Mark, Parting, Seal, TallyKey,
-    Tidied, advice,
+    SetAddressCommand, Advanced, Batch, Cause, Ledger, LedgerError, BatchMark, OriginFork, Seal, TallyKey,
+    Compacted, advice,
 };
-pub use super::outcome::Outcome;
+pub use super::store_outcome::StoreOutcome;
 use crate::limits::{
     DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
-    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, TIDY_EVERY_MS, TIDY_PAUSE_MS,
+    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, COMPACT_EVERY_MS, TIDY_PAUSE_MS,
 };
-use crate::node::{Asked, Look};
+use crate::node::{BlockQuery, Look};
 
 /// Span of the newest statistics, in seconds.
 pub(super) const SPAN_S: u64 = 600;
 
 /// Messages to the ledger's thread, processed in the order of sending.
-pub enum StoreMail {
+pub enum StoreCommand {
     /// Shares to make durable.
     Credits(Vec<Credit>),
     /// Statistics of what miners submitted.
@@ -44,20 +44,20 @@ pub enum StoreMail {
     /// A block's dump is on the disk; its round's effort.
     Dumped(Hash, f64),
     /// Store an account's payout address.
-    SetAddress(AddressMail),
+    SetAddress(SetAddressCommand),
     /// Ask the node about these blocks of the shared ledger too.
-    Watch(Vec<Asked>),
+    Watch(Vec<BlockQuery>),
     /// The shared ledger has this batch and all before it.
-    Shipped(Mark),
+    Shipped(BatchMark),
     /// The shared ledger has gone on without this file.
-    Part(Parting),
+    ForkOrigin(OriginFork),
     /// The driver has stopped: commit everything that is held back.
     Stop,
 }
 
 /// Time of the next call of [`Keeper::work`], if no message comes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextWork {
     /// At once.
     Now,
     /// At this time, in milliseconds.
@@ -66,7 +66,7 @@ pub enum Next {
 
 /// State of the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Disk {
+enum DiskState {
     Fine,
     /// Another process has been writing since `since_ms`; `logged` once the log says so.
     Stalled {
@@ -82,7 +82,7 @@ enum Disk {
 }
 
 /// A question to the node that is not answered yet.
-struct Question {
+struct NodeQuestion {
     asked_ms: u64,
     /// Blocks asked about, except those of which a verdict came since.
     hashes: HashSet<Hash>,
@@ -97,14 +97,14 @@ pub struct Keeper {
     tallies: BTreeMap<TallyKey, Tally>,
     /// Batch offered to the ledger and not yet known to be durable.
     current: Option<Batch>,
-    disk: Disk,
+    disk: DiskState,
     retry_at_ms: u64,
     tip: Option<Height>,
     /// The chain has changed since the last question.
     is_question_due: bool,
-    question: Option<Question>,
+    question: Option<NodeQuestion>,
     /// Blocks of the shared ledger for the next question.
-    watch: Vec<Asked>,
+    watch: Vec<BlockQuery>,
     /// The node's last look, including the blocks of the shared ledger.
     seen: Option<Look>,
     /// How the node's chain work compares with the highest tip, as last found.
@@ -134,7 +134,7 @@ impl Keeper {
             next: Batch::default(),
             tallies: BTreeMap::new(),
             current: None,
-            disk: Disk::Fine,
+            disk: DiskState::Fine,
             retry_at_ms: now.ms,
             tip: None,
             is_question_due: false,
@@ -143,7 +143,7 @@ impl Keeper {
             seen: None,
             knowledge: Knowledge::Enough,
             unanswered: HashSet::new(),
-            tidy_at_ms: now.ms + TIDY_EVERY_MS,
+            tidy_at_ms: now.ms + COMPACT_EVERY_MS,
             tidy_error: None,
             sealing: None,
             is_stopping: false,
@@ -163,19 +163,19 @@ impl Keeper {
     }
 
     /// Processes a message.
-    pub fn take(&mut self, mail: StoreMail, now: Now) {
-        match mail {
-            StoreMail::Credits(credits) => {
+    pub fn take(&mut self, command: StoreCommand, now: Now) {
+        match command {
+            StoreCommand::Credits(credits) => {
                 for credit in credits {
                     self.next.shares.add(credit);
                 }
             }
-            StoreMail::Tally(tallied) => self.take_tallies(tallied, now),
-            StoreMail::BlockFound(block) => {
+            StoreCommand::Tally(tallied) => self.take_tallies(tallied, now),
+            StoreCommand::BlockFound(block) => {
                 self.unanswered.insert(block.hash);
                 self.next.found.push(*block);
             }
-            StoreMail::BlockAnswered(hash, verdict) => {
+            StoreCommand::BlockAnswered(hash, verdict) => {
                 if let Some(question) = &mut self.question {
                     // The node may have looked before it gave this verdict, so the look says nothing of this
                     // block.
@@ -185,11 +185,11 @@ impl Keeper {
                 self.is_question_due = true;
                 self.next.verdicts.push((hash, verdict));
             }
-            StoreMail::Chain(height) => {
+            StoreCommand::Chain(height) => {
                 self.tip = Some(height);
                 self.is_question_due = true;
             }
-            StoreMail::Located(mut look) => {
+            StoreCommand::Located(mut look) => {
                 let Some(question) = self.question.take() else {
                     return;
                 };
@@ -203,21 +203,21 @@ impl Keeper {
                 look.places.retain(|(hash, _)| hashes.contains(hash));
                 self.next.looks.push(look);
             }
-            StoreMail::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
-            StoreMail::SetAddress(mail) => self.next.addresses.push(mail),
-            StoreMail::Watch(hashes) => {
+            StoreCommand::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
+            StoreCommand::SetAddress(command) => self.next.addresses.push(command),
+            StoreCommand::Watch(hashes) => {
                 self.watch = hashes;
                 self.is_question_due = true;
             }
-            StoreMail::Shipped(mark) => {
+            StoreCommand::Shipped(mark) => {
                 self.next.shipped.push(mark);
                 if let Some(sealing) = &mut self.sealing {
                     // There may have been no room in the outbox before.
                     sealing.is_owed = true;
                 }
             }
-            StoreMail::Part(parting) => self.next.parting = Some(parting),
-            StoreMail::Stop => self.is_stopping = true,
+            StoreCommand::ForkOrigin(fork) => self.next.fork = Some(fork),
+            StoreCommand::Stop => self.is_stopping = true,
         }
     }
 
@@ -256,17 +256,17 @@ impl Keeper {
     }
 
     /// Does the next step: at most one transaction for shares and blocks.
-    pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
+    pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
         if let Some(look) = self.seen.take() {
-            out.push(Outcome::Seen(look));
+            out.push(StoreOutcome::Seen(look));
         }
-        if self.disk == Disk::Failing {
+        if self.disk == DiskState::Failing {
             self.give_up(out);
         }
         if now.ms < self.retry_at_ms {
-            return Next::At(self.retry_at_ms);
+            return NextWork::At(self.retry_at_ms);
         }
-        if self.disk == Disk::Failing
+        if self.disk == DiskState::Failing
             && let Err(error) = ledger.probe()
         {
             return self.failed(error, now, out);
@@ -285,7 +285,7 @@ impl Keeper {
     }
 
     /// Handles a panic in the ledger's code, which is a bug, like a disk that refuses.
-    pub fn broken(&mut self, now: Now, out: &mut Vec<Outcome>) -> Next {
+    pub fn broken(&mut self, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
         let reason = "a bug in the ledger's code, please report it".to_owned();
         self.failed(LedgerError::Failed(reason), now, out)
     }
@@ -324,124 +324,124 @@ impl Keeper {
         Some(Seal { tip: self.tip })
     }
 
-    fn committed(&mut self, advanced: &Advanced, out: &mut Vec<Outcome>) {
+    fn committed(&mut self, advanced: &Advanced, out: &mut Vec<StoreOutcome>) {
         let batch = self.current.take().unwrap_or_default();
         if let Some((_, last)) = batch.shares.range {
-            out.push(Outcome::Durable(last));
+            out.push(StoreOutcome::Durable(last));
         }
         // A node that did not know a block's parent has reached no verdict, and may have the parent by now.
         let said = batch.verdicts.iter();
         let said = said.filter(|(_, verdict)| !matches!(verdict, Verdict::Unknown(_)));
         for hash in said.map(|(hash, _)| hash).chain(&advanced.answered) {
             if self.unanswered.remove(hash) {
-                out.push(Outcome::Answered(*hash));
+                out.push(StoreOutcome::Answered(*hash));
             }
         }
-        for mail in batch.addresses {
-            out.push(Outcome::AddressKept(mail.answer, Ok(())));
+        for command in batch.addresses {
+            out.push(StoreOutcome::AddressKept(command.answer, Ok(())));
         }
         if !batch.verdicts.is_empty() || !batch.looks.is_empty() {
-            out.push(Outcome::DumpOwed);
+            out.push(StoreOutcome::DumpOwed);
         }
         if let Some((look, knowledge)) = batch.looks.last().zip(advanced.knowledge) {
-            out.push(Outcome::Weighed(look.view, knowledge));
+            out.push(StoreOutcome::Weighed(look.view, knowledge));
             let before = std::mem::replace(&mut self.knowledge, knowledge);
             if std::mem::discriminant(&before) != std::mem::discriminant(&knowledge) {
-                out.push(Outcome::Knows(knowledge));
+                out.push(StoreOutcome::Knows(knowledge));
             }
         }
         for change in &advanced.changes {
             if change.cause == Cause::Chain {
-                out.push(Outcome::Moved(change.clone()));
+                out.push(StoreOutcome::Moved(change.clone()));
             }
         }
     }
 
-    fn fine_again(&mut self, now: Now, out: &mut Vec<Outcome>) {
-        match std::mem::replace(&mut self.disk, Disk::Fine) {
-            Disk::Fine | Disk::Refusing { .. } => {}
-            Disk::Stalled { since_ms, logged } => {
+    fn fine_again(&mut self, now: Now, out: &mut Vec<StoreOutcome>) {
+        match std::mem::replace(&mut self.disk, DiskState::Fine) {
+            DiskState::Fine | DiskState::Refusing { .. } => {}
+            DiskState::Stalled { since_ms, logged } => {
                 if logged {
                     let seconds = (now.ms - since_ms) / 1000;
-                    out.push(Outcome::Free(seconds));
+                    out.push(StoreOutcome::Free(seconds));
                 }
             }
-            Disk::Failing => {
-                out.push(Outcome::Recovered);
+            DiskState::Failing => {
+                out.push(StoreOutcome::Recovered);
                 let text = "the ledger can be written again: shares are taken".to_owned();
-                out.push(Outcome::Log(Level::Info, text));
+                out.push(StoreOutcome::Log(Level::Info, text));
             }
         }
     }
 
-    fn failed(&mut self, error: LedgerError, now: Now, out: &mut Vec<Outcome>) -> Next {
+    fn failed(&mut self, error: LedgerError, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
         match (error, &mut self.disk) {
-            (LedgerError::Busy, Disk::Failing | Disk::Refusing { .. }) => {}
-            (LedgerError::Busy, Disk::Stalled { since_ms, logged }) => {
+            (LedgerError::Busy, DiskState::Failing | DiskState::Refusing { .. }) => {}
+            (LedgerError::Busy, DiskState::Stalled { since_ms, logged }) => {
                 if !*logged && now.ms - *since_ms >= LEDGER_STALL_MS {
                     *logged = true;
-                    out.push(Outcome::Stalled);
+                    out.push(StoreOutcome::Stalled);
                 }
             }
-            (LedgerError::Busy, Disk::Fine) => {
-                self.disk = Disk::Stalled {
+            (LedgerError::Busy, DiskState::Fine) => {
+                self.disk = DiskState::Stalled {
                     since_ms: now.ms,
                     logged: false,
                 };
             }
-            (LedgerError::Failed(_), Disk::Failing) => {
+            (LedgerError::Failed(_), DiskState::Failing) => {
                 self.retry_at_ms = now.ms + DISK_RETRY_MS;
-                return Next::At(self.retry_at_ms);
+                return NextWork::At(self.retry_at_ms);
             }
-            (LedgerError::Failed(reason), Disk::Refusing { since_ms }) => {
+            (LedgerError::Failed(reason), DiskState::Refusing { since_ms }) => {
                 if now.ms - *since_ms >= LEDGER_PATIENCE_MS {
                     self.start_failing(reason, out);
                     self.retry_at_ms = now.ms + DISK_RETRY_MS;
-                    return Next::At(self.retry_at_ms);
+                    return NextWork::At(self.retry_at_ms);
                 }
             }
-            (LedgerError::Failed(_), Disk::Fine | Disk::Stalled { .. }) => {
+            (LedgerError::Failed(_), DiskState::Fine | DiskState::Stalled { .. }) => {
                 self.fine_again(now, out);
-                self.disk = Disk::Refusing { since_ms: now.ms };
+                self.disk = DiskState::Refusing { since_ms: now.ms };
             }
         }
         self.retry_at_ms = match self.disk {
             // SQLite has waited already.
-            Disk::Stalled { .. } => now.ms,
+            DiskState::Stalled { .. } => now.ms,
             _ => now.ms + LEDGER_RETRY_MS,
         };
-        Next::At(self.retry_at_ms)
+        NextWork::At(self.retry_at_ms)
     }
 
-    fn start_failing(&mut self, reason: String, out: &mut Vec<Outcome>) {
-        self.disk = Disk::Failing;
+    fn start_failing(&mut self, reason: String, out: &mut Vec<StoreOutcome>) {
+        self.disk = DiskState::Failing;
         let advice = advice(&reason);
         let text = format!("the ledger cannot be written and shares are refused: {reason}{advice}");
-        out.push(Outcome::Log(Level::Error, text));
-        out.push(Outcome::Failing(reason));
+        out.push(StoreOutcome::Log(Level::Error, text));
+        out.push(StoreOutcome::Failing(reason));
         self.give_up(out);
     }
 
     /// Gives up shares and requests that someone waits for, and nothing else.
-    fn give_up(&mut self, out: &mut Vec<Outcome>) {
+    fn give_up(&mut self, out: &mut Vec<StoreOutcome>) {
         let mut given_up = None;
         for batch in self.current.iter_mut().chain([&mut self.next]) {
             let shares = std::mem::take(&mut batch.shares);
             given_up = shares.range.map(|(_, last)| last).or(given_up);
-            for mail in batch.addresses.drain(..) {
+            for command in batch.addresses.drain(..) {
                 let error = anyhow::anyhow!("the ledger cannot be written");
-                out.push(Outcome::AddressKept(mail.answer, Err(error)));
+                out.push(StoreOutcome::AddressKept(command.answer, Err(error)));
             }
         }
         if let Some(last) = given_up {
-            out.push(Outcome::NotDurable(last));
+            out.push(StoreOutcome::NotDurable(last));
         }
         self.current.take_if(|batch| batch.is_empty());
     }
 
     /// Asks the node about the pool's blocks, when the chain has changed and no question is open.
-    fn ask(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) {
-        let is_late = |question: &mut Question| now.ms >= question.asked_ms + LOCATE_MS;
+    fn ask(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<StoreOutcome>) {
+        let is_late = |question: &mut NodeQuestion| now.ms >= question.asked_ms + LOCATE_MS;
         if let Some(lost) = self.question.take_if(is_late) {
             self.is_question_due = true;
             self.watch.extend(lost.watch);
@@ -458,34 +458,34 @@ impl Keeper {
         let others = watch.iter().filter(|(hash, _)| !own.contains(hash));
         asked.extend(others.map(|(hash, height)| (*hash, *height)));
         // The node is asked for its view of the chain even if there are no blocks.
-        self.question = Some(Question {
+        self.question = Some(NodeQuestion {
             asked_ms: now.ms,
             hashes: own,
             watch,
         });
-        out.push(Outcome::Locate(asked));
+        out.push(StoreOutcome::Locate(asked));
     }
 
     /// Time of the next step; runs a slice of compaction if there is nothing else to do.
-    fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<Outcome>) -> Next {
+    fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
         if !self.next.is_empty() || !self.tallies.is_empty() {
-            return Next::Now;
+            return NextWork::Now;
         }
         if now.ms >= self.tidy_at_ms && !self.is_stopping {
-            let pause_ms = match ledger.tidy(self.tip, now.unix_s) {
-                Ok(Tidied::More) => TIDY_PAUSE_MS,
-                Ok(Tidied::All) => {
+            let pause_ms = match ledger.compact(self.tip, now.unix_s) {
+                Ok(Compacted::More) => TIDY_PAUSE_MS,
+                Ok(Compacted::All) => {
                     self.tidy_error = None;
-                    TIDY_EVERY_MS
+                    COMPACT_EVERY_MS
                 }
                 Err(LedgerError::Busy) => TIDY_PAUSE_MS,
                 Err(LedgerError::Failed(reason)) => {
                     if self.tidy_error.as_ref() != Some(&reason) {
                         let text = format!("failed to tidy the ledger: {reason}");
-                        out.push(Outcome::Log(Level::Warning, text));
+                        out.push(StoreOutcome::Log(Level::Warning, text));
                         self.tidy_error = Some(reason);
                     }
-                    TIDY_EVERY_MS
+                    COMPACT_EVERY_MS
                 }
             };
             self.tidy_at_ms = now.ms + pause_ms;
@@ -496,6 +496,6 @@ impl Keeper {
             sealing.at_ms.max(now.ms + 1).min(now.ms + SEAL_EVERY_MS)
         });
         let times = [Some(self.tidy_at_ms), answer_at_ms, seal_at_ms];
-        Next::At(times.into_iter().flatten().min().unwrap_or(self.tidy_at_ms))
+        NextWork::At(times.into_iter().flatten().min().unwrap_or(self.tidy_at_ms))
     }
 }

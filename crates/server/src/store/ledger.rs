@@ -4,7 +4,7 @@
 //! A commit writes all of its [`Batch`] or nothing. A commit that failed may have taken effect all the same,
 //! so a batch of shares is offered again unchanged, and counts once.
 
-use crate::node::{Asked, Look};
+use crate::node::{BlockQuery, Look};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 
-pub use crate::messages::AddressMail;
+pub use crate::messages::SetAddressCommand;
 use crate::store::schema::FileId;
 
 /// Storage of the ledger.
@@ -34,18 +34,18 @@ pub trait Ledger {
     ///
     /// # Errors
     /// When they cannot be read.
-    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError>;
+    fn watched(&mut self, tip: Height) -> Result<Vec<BlockQuery>, LedgerError>;
 
     /// One slice of compaction: merges old credit and old statistics. Sums do not change.
     ///
     /// # Errors
     /// When nothing was done.
-    fn tidy(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Tidied, LedgerError>;
+    fn compact(&mut self, tip: Option<Height>, unix_s: u64) -> Result<Compacted, LedgerError>;
 }
 
 /// Result of a slice of compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tidied {
+pub enum Compacted {
     /// More is left to merge.
     More,
     /// Nothing is left to merge for now.
@@ -76,7 +76,7 @@ pub type ShareKey = (Height, Arc<str>, u64);
 
 /// Shares that are made durable together.
 #[derive(Debug, Clone, Default)]
-pub struct Shares {
+pub struct ShareGroup {
     /// First and last sequence number.
     pub range: Option<(Seq, Seq)>,
     /// Number of shares of each key.
@@ -85,7 +85,7 @@ pub struct Shares {
     pub heights: BTreeMap<Height, f64>,
 }
 
-impl Shares {
+impl ShareGroup {
     /// Counts a share. Shares come in the order of their sequence numbers.
     pub fn add(&mut self, credit: Credit) {
         let first = self.range.map_or(credit.seq, |(first, _)| first);
@@ -121,7 +121,7 @@ pub struct Batch {
     /// Time of the batch, Unix seconds.
     pub unix_s: u64,
     /// Shares, that is, money.
-    pub shares: Shares,
+    pub shares: ShareGroup,
     /// Blocks that were offered to the node.
     pub found: Vec<FoundBlock>,
     /// Looks at the chain, with the places of blocks.
@@ -131,20 +131,20 @@ pub struct Batch {
     /// Blocks whose dump is on the disk, with the round's effort.
     pub dumped: Vec<(Hash, f64)>,
     /// Payout addresses of accounts.
-    pub addresses: Vec<AddressMail>,
+    pub addresses: Vec<SetAddressCommand>,
     /// Worker statistics.
     pub tallies: Vec<(TallyKey, Tally)>,
     /// Batches known to be in the shared ledger.
-    pub shipped: Vec<Mark>,
+    pub shipped: Vec<BatchMark>,
     /// Set when the shared ledger has gone on without this file.
-    pub parting: Option<Parting>,
+    pub fork: Option<OriginFork>,
     /// Set when what is pending is to be sealed for the shared ledger.
     pub seal: Option<Seal>,
 }
 
 /// A batch for the shared ledger, and all before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct BatchMark {
     /// Number of the origin in the file.
     pub origin: i64,
     /// Number of the batch.
@@ -153,7 +153,7 @@ pub struct Mark {
 
 /// Order to begin a new origin: the shared ledger has different batches under the numbers of this file's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parting {
+pub struct OriginFork {
     /// Number of the old origin in the file.
     pub from: i64,
     /// Last batch that the shared ledger has as this file does; the later ones are shipped anew.
@@ -180,7 +180,7 @@ impl Batch {
             && self.addresses.is_empty()
             && self.tallies.is_empty()
             && self.shipped.is_empty()
-            && self.parting.is_none()
+            && self.fork.is_none()
             && self.seal.is_none()
     }
 }

@@ -5,23 +5,23 @@
 //! behind `ledger`; this module has the clock, the channels and the threads.
 
 pub mod blocks;
-pub(crate) mod body;
+pub(crate) mod batch_codec;
 mod checkpoint;
-pub mod dock;
+pub mod shipping_queue;
 pub mod dumps;
-pub mod evidence;
+pub mod best_tip;
 pub mod keeper;
-pub(crate) mod late;
+pub(crate) mod late_statistics;
 pub mod ledger;
 pub(crate) mod outbox;
-mod outcome;
+mod store_outcome;
 pub mod schema;
-pub mod sqlite;
-pub mod status;
-mod tables;
-mod tallies;
-pub mod tidy;
-pub(crate) mod unproven;
+pub mod sqlite_ledger;
+pub mod ledger_status;
+mod share_tables;
+mod worker_statistics;
+pub mod compaction;
+pub(crate) mod unproven_workers;
 
 use crate::clock::unix_s;
 use crate::store::schema::FILE_NAME;
@@ -40,23 +40,23 @@ use hstratum_core::event::{LedgerState, Level};
 use hstratum_core::units::{Height, Now, Seq};
 
 use self::checkpoint::Growth;
-use self::dock::Dock;
+use self::shipping_queue::ShippingQueue;
 use self::dumps::Dumps;
-pub use self::keeper::StoreMail;
-use self::keeper::{Keeper, Next, Outcome};
+pub use self::keeper::StoreCommand;
+use self::keeper::{Keeper, NextWork, StoreOutcome};
 use self::ledger::Ledger;
-pub use self::outbox::Life;
-use self::sqlite::Sqlite;
-use self::status::Status;
+pub use self::outbox::RunId;
+use self::sqlite_ledger::SqliteLedger;
+use self::ledger_status::LedgerStatus;
 use crate::config::settings::Settings;
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
-use crate::messages::{Post, Shown, SpoolMail, WorkMail};
+use crate::messages::{DriverHandle, EvidenceSource, SpoolCommand, WorkerEvent};
 use crate::node::Node;
 use crate::workers::duty::{Duties, Duty, keep};
 
 /// An open ledger whose threads are not started yet.
 pub(crate) struct Store {
-    ledger: Sqlite,
+    ledger: SqliteLedger,
     network: Network,
     /// The server's directory; `None` in memory.
     dir: Option<PathBuf>,
@@ -64,20 +64,20 @@ pub(crate) struct Store {
     pub durable: Seq,
     /// Height of the highest tip that it was shown.
     pub highest: Option<Height>,
-    pub status: Arc<Status>,
+    pub status: Arc<LedgerStatus>,
     /// Exchange with the shipper of the shared ledger; `None` without one.
-    pub dock: Option<Arc<Dock>>,
+    pub shipping_queue: Option<Arc<ShippingQueue>>,
 }
 
 /// Channels to the threads that the ledger reports to.
-pub(crate) struct Parties {
-    pub post: Post,
+pub(crate) struct StoreOutputs {
+    pub to_driver: DriverHandle,
     pub node: Arc<dyn Node>,
-    pub spool: Option<Sender<SpoolMail>>,
+    pub spool: Option<Sender<SpoolCommand>>,
     /// Receiver of alarm inputs; it may be gone.
     pub alarms: Sender<AlarmInput>,
     /// Sender to the store itself, for the thread that writes dumps.
-    pub desk: Sender<StoreMail>,
+    pub sender: Sender<StoreCommand>,
     pub duties: Duties,
 }
 
@@ -87,20 +87,20 @@ impl Store {
     /// # Errors
     /// One line that names the file and says what to do; nothing was written in that case.
     pub(crate) fn open(settings: &Settings, node: &dyn Node) -> anyhow::Result<Self> {
-        let status = Arc::new(Status::default());
+        let status = Arc::new(LedgerStatus::default());
         let network = settings.network;
         let mut told = Vec::new();
         let mut ledger = match &settings.dir {
             Some(dir) => {
                 let path = dir.join(FILE_NAME);
-                Sqlite::open(&path, network, unix_s(), status.clone(), &mut told)?
+                SqliteLedger::open(&path, network, unix_s(), status.clone(), &mut told)?
             }
-            None => Sqlite::in_memory(network, unix_s(), status.clone())?,
+            None => SqliteLedger::in_memory(network, unix_s(), status.clone())?,
         };
         for line in told {
             node.log(Level::Info, &line);
         }
-        let dock = share(&mut ledger, settings, node)?;
+        let shipping_queue = share(&mut ledger, settings, node)?;
         let unread = |error| anyhow::anyhow!("failed to read the ledger: {error}");
         let durable = ledger.last_seq().map_err(unread)?;
         let highest = ledger.highest().map_err(unread)?;
@@ -111,7 +111,7 @@ impl Store {
             durable,
             highest: highest.map(|tip| tip.height),
             status,
-            dock,
+            shipping_queue,
         })
     }
 
@@ -121,23 +121,23 @@ impl Store {
     }
 
     /// Runs until the driver and the dump thread are gone and everything is done.
-    pub(crate) fn run(self, mail: &Receiver<StoreMail>, parties: Parties) {
+    pub(crate) fn run(self, mail: &Receiver<StoreCommand>, outputs: StoreOutputs) {
         let Self {
             ledger,
             network,
             dir,
             status,
-            dock,
+            shipping_queue,
             ..
         } = self;
-        let Parties {
-            post,
+        let StoreOutputs {
+            to_driver,
             node,
             spool,
             alarms,
-            desk,
+            sender,
             duties,
-        } = parties;
+        } = outputs;
         // A pending wake-up is enough.
         let (owed_desk, owed) = sync_channel(1);
         let (log_desk, log_full) = sync_channel(1);
@@ -147,12 +147,12 @@ impl Store {
             let mut helpers = Vec::new();
             if let Some(dir) = dir {
                 let path = dir.join(FILE_NAME);
-                if dock.is_none() {
+                if shipping_queue.is_none() {
                     let dumps = Dumps {
                         ledger: path.clone(),
                         dir: dir.join("shares"),
                         network,
-                        desk,
+                        sender,
                     };
                     let duty = duties.add("share dumps");
                     helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
@@ -160,7 +160,7 @@ impl Store {
                     }));
                 } else {
                     // It would keep our own channel open.
-                    drop(desk);
+                    drop(sender);
                 }
                 let duty = duties.add("the ledger's log");
                 let status = status.clone();
@@ -170,7 +170,7 @@ impl Store {
                     });
                 }));
             } else {
-                drop(desk);
+                drop(sender);
             }
             for helper in helpers {
                 if let Err(error) = helper {
@@ -179,14 +179,14 @@ impl Store {
                 }
             }
             let now = clock(Instant::now());
-            let mut clerk = Clerk {
-                keeper: match dock {
+            let mut ledger_thread = LedgerThread {
+                keeper: match shipping_queue {
                     None => Keeper::new(now),
                     Some(_) => Keeper::new(now).sharing(now),
                 },
-                dock: dock.as_deref(),
+                shipping_queue: shipping_queue.as_deref(),
                 ledger,
-                post: &post,
+                to_driver: &to_driver,
                 node,
                 spool: spool.as_ref(),
                 alarms,
@@ -198,20 +198,20 @@ impl Store {
                 copying: Growth::above(WAL_BYTES),
                 duty: duties.add("the ledger"),
             };
-            keep("hstratum-ledger", node, || clerk.run(mail));
+            keep("hstratum-ledger", node, || ledger_thread.run(mail));
         });
-        if let Some(dock) = dock {
-            dock.close();
+        if let Some(shipping_queue) = shipping_queue {
+            shipping_queue.close();
         }
     }
 }
 
 /// Connects the ledger to the shipper of the shared one, if there is one.
 fn share(
-    ledger: &mut Sqlite,
+    ledger: &mut SqliteLedger,
     settings: &Settings,
     node: &dyn Node,
-) -> anyhow::Result<Option<Arc<Dock>>> {
+) -> anyhow::Result<Option<Arc<ShippingQueue>>> {
     let Some(database) = &settings.config.database else {
         if ledger.is_owing()? {
             let text = "the ledger holds shares that are in no shared ledger yet: they stay there \
@@ -225,26 +225,26 @@ fn share(
             "--stratum-database needs a node that keeps files: shares wait in one for {database}"
         );
     };
-    let mut life = [0; 16];
-    getrandom::fill(&mut life).context("failed to get random bytes")?;
-    let dock = Arc::new(Dock::default());
+    let mut run_id = [0; 16];
+    getrandom::fill(&mut run_id).context("failed to get random bytes")?;
+    let shipping_queue = Arc::new(ShippingQueue::default());
     let path = dir.join(FILE_NAME);
     ledger
-        .share(life, unix_s(), dock.clone())
+        .share(run_id, unix_s(), shipping_queue.clone())
         .with_context(|| format!("failed to share the ledger {}", path.display()))?;
-    Ok(Some(dock))
+    Ok(Some(shipping_queue))
 }
 
 /// State of the ledger's thread.
-struct Clerk<'a, L> {
+struct LedgerThread<'a, L> {
     keeper: Keeper,
-    dock: Option<&'a Dock>,
+    shipping_queue: Option<&'a ShippingQueue>,
     ledger: L,
-    post: &'a Post,
+    to_driver: &'a DriverHandle,
     node: &'a dyn Node,
-    spool: Option<&'a Sender<SpoolMail>>,
+    spool: Option<&'a Sender<SpoolCommand>>,
     alarms: Sender<AlarmInput>,
-    status: &'a Status,
+    status: &'a LedgerStatus,
     /// Wakes the thread that writes dumps.
     owed: Option<SyncSender<()>>,
     /// Wakes the thread that copies the log.
@@ -256,9 +256,9 @@ struct Clerk<'a, L> {
     duty: Arc<Duty>,
 }
 
-impl<L: Ledger> Clerk<'_, L> {
-    fn run(&mut self, mail: &Receiver<StoreMail>) {
-        let mut next = Next::Now;
+impl<L: Ledger> LedgerThread<'_, L> {
+    fn run(&mut self, mail: &Receiver<StoreCommand>) {
+        let mut next = NextWork::Now;
         loop {
             match self.receive(mail, next) {
                 Ok(first) => {
@@ -272,7 +272,7 @@ impl<L: Ledger> Clerk<'_, L> {
                     if self.keeper.is_done() {
                         return;
                     }
-                    if let Next::At(at_ms) = next {
+                    if let NextWork::At(at_ms) = next {
                         let wait_ms = at_ms.saturating_sub(self.now().ms);
                         std::thread::sleep(Duration::from_millis(wait_ms));
                     }
@@ -289,30 +289,30 @@ impl<L: Ledger> Clerk<'_, L> {
 
     fn receive(
         &self,
-        mail: &Receiver<StoreMail>,
-        next: Next,
-    ) -> Result<StoreMail, RecvTimeoutError> {
+        mail: &Receiver<StoreCommand>,
+        next: NextWork,
+    ) -> Result<StoreCommand, RecvTimeoutError> {
         let wait_ms = match next {
-            Next::Now => 0,
-            Next::At(at_ms) => at_ms.saturating_sub(self.now().ms),
+            NextWork::Now => 0,
+            NextWork::At(at_ms) => at_ms.saturating_sub(self.now().ms),
         };
         mail.recv_timeout(Duration::from_millis(wait_ms))
     }
 
-    fn take(&mut self, mail: StoreMail, now: Now) {
-        if matches!(mail, StoreMail::Stop) {
+    fn take(&mut self, mail: StoreCommand, now: Now) {
+        if matches!(mail, StoreCommand::Stop) {
             self.stop_by = Some(Instant::now() + Duration::from_millis(LEDGER_STOP_MS));
         }
-        if let (StoreMail::Chain(tip), Some(dock)) = (&mail, self.dock) {
-            dock.set_tip(*tip);
+        if let (StoreCommand::Chain(tip), Some(shipping_queue)) = (&mail, self.shipping_queue) {
+            shipping_queue.set_tip(*tip);
         }
         self.keeper.take(mail, now);
     }
 
-    fn work(&mut self) -> Next {
+    fn work(&mut self) -> NextWork {
         let now = self.now();
-        if let Some(dock) = self.dock {
-            for mail in dock.take() {
+        if let Some(shipping_queue) = self.shipping_queue {
+            for mail in shipping_queue.take() {
                 self.keeper.take(mail, now);
             }
         }
@@ -337,58 +337,58 @@ impl<L: Ledger> Clerk<'_, L> {
         next
     }
 
-    fn tell(&self, outcome: Outcome) {
+    fn tell(&self, outcome: StoreOutcome) {
         if let Some((level, text)) = outcome.line() {
             self.node.log(level, &text);
         }
         match outcome {
             // The driver may have stopped, and nobody waits any more.
-            Outcome::Durable(seq) => drop(self.post.work(WorkMail::Durable(seq))),
-            Outcome::NotDurable(seq) => drop(self.post.work(WorkMail::NotDurable(seq))),
-            Outcome::Failing(reason) => {
+            StoreOutcome::Durable(seq) => drop(self.to_driver.work(WorkerEvent::Durable(seq))),
+            StoreOutcome::NotDurable(seq) => drop(self.to_driver.work(WorkerEvent::NotDurable(seq))),
+            StoreOutcome::Failing(reason) => {
                 self.sign(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
                 self.status.set_failing(Some(reason));
-                drop(self.post.work(WorkMail::Ledger(LedgerState::Failing)));
+                drop(self.to_driver.work(WorkerEvent::Ledger(LedgerState::Failing)));
             }
-            Outcome::Recovered => {
+            StoreOutcome::Recovered => {
                 self.sign(AlarmInput::Ledger(LedgerInput::Fine));
                 self.status.set_failing(None);
-                drop(self.post.work(WorkMail::Ledger(LedgerState::Open)));
+                drop(self.to_driver.work(WorkerEvent::Ledger(LedgerState::Open)));
             }
-            Outcome::Answered(hash) => {
+            StoreOutcome::Answered(hash) => {
                 if let Some(spool) = self.spool {
-                    let _ = spool.send(SpoolMail::Remove(hash));
+                    let _ = spool.send(SpoolCommand::Remove(hash));
                 }
-                drop(self.post.work(WorkMail::BlockAnswered(hash)));
+                drop(self.to_driver.work(WorkerEvent::BlockAnswered(hash)));
             }
-            Outcome::DumpOwed => wake(self.owed.as_ref()),
-            Outcome::Locate(asked) => self.node.locate(asked),
-            Outcome::Seen(look) => {
-                if let Some(dock) = self.dock {
-                    dock.set_seen(look);
+            StoreOutcome::DumpOwed => wake(self.owed.as_ref()),
+            StoreOutcome::Locate(asked) => self.node.locate(asked),
+            StoreOutcome::Seen(look) => {
+                if let Some(shipping_queue) = self.shipping_queue {
+                    shipping_queue.set_seen(look);
                 }
             }
-            Outcome::AddressKept(answer, kept) => drop(answer.send(kept)),
-            Outcome::Stalled => {
+            StoreOutcome::AddressKept(answer, kept) => drop(answer.send(kept)),
+            StoreOutcome::Stalled => {
                 self.status.set_stalled(true);
                 self.sign(AlarmInput::Ledger(LedgerInput::Stalled));
             }
-            Outcome::Free(_) => {
+            StoreOutcome::Free(_) => {
                 self.status.set_stalled(false);
                 self.sign(AlarmInput::Ledger(LedgerInput::Fine));
             }
-            Outcome::Moved(change) => {
+            StoreOutcome::Moved(change) => {
                 if let Some(fate) = fate(change.to) {
                     self.sign(AlarmInput::Block(change.hash, Some(change.height), fate));
                 }
             }
-            Outcome::Weighed(view, knowledge) => {
+            StoreOutcome::Weighed(view, knowledge) => {
                 drop(
-                    self.post
-                        .work(WorkMail::Evidence(Shown::File, view, knowledge)),
+                    self.to_driver
+                        .work(WorkerEvent::Evidence(EvidenceSource::File, view, knowledge)),
                 );
             }
-            Outcome::Knows(_) | Outcome::Log(..) => {}
+            StoreOutcome::Knows(_) | StoreOutcome::Log(..) => {}
         }
     }
 
@@ -426,9 +426,9 @@ fn fate(state: BlockState) -> Option<BlockOutcome> {
 }
 
 /// Wakes a thread unless a wake-up is already pending.
-fn wake(desk: Option<&SyncSender<()>>) {
-    if let Some(desk) = desk {
-        let _ = desk.try_send(());
+fn wake(sender: Option<&SyncSender<()>>) {
+    if let Some(sender) = sender {
+        let _ = sender.try_send(());
     }
 }
 

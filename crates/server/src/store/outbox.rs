@@ -9,13 +9,13 @@ use anyhow::ensure;
 use hstratum_core::units::Hash;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::body::{Body, CreditRow, StatisticsRow};
-use super::dock::Head;
-use super::ledger::{Batch, Mark, Parting};
-use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_KEPT_S, TIDY_ROWS};
+use super::batch_codec::{BatchBody, CreditRow, StatisticsRow};
+use super::shipping_queue::SealedHead;
+use super::ledger::{Batch, BatchMark, OriginFork};
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_KEPT_S, COMPACT_ROWS};
 
 /// Random id of one run of a server.
-pub type Life = [u8; 16];
+pub type RunId = [u8; 16];
 
 /// Digest of a batch and all before it; zeros before the first.
 pub(crate) type Digest = [u8; 32];
@@ -26,7 +26,7 @@ pub(super) struct Outbox {
     id: i64,
     sequence: i64,
     digest: Digest,
-    life: Life,
+    run_id: RunId,
     /// Bytes of batches not known to be shipped.
     backlog: u64,
 }
@@ -45,7 +45,7 @@ pub(super) enum Sealed {
 ///
 /// # Errors
 /// When accounts were already paid from this file, or it cannot be written.
-pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result<()> {
+pub(super) fn begin(tx: &Transaction, run_id: RunId, unix_s: i64) -> anyhow::Result<()> {
     let has_paid = "SELECT EXISTS (SELECT 1 FROM settlements)";
     let has_paid: bool = tx.query_row(has_paid, [], |row| row.get(0))?;
     ensure!(
@@ -71,17 +71,17 @@ pub(super) fn begin(tx: &Transaction, life: Life, unix_s: i64) -> anyhow::Result
          DELETE FROM statistics;",
     )?;
     // Every copy of the file derives the same id for this batch, so that it is imported only once.
-    outbox.life = adopted(&outbox.digest);
+    outbox.run_id = adopted(&outbox.digest);
     outbox.seal_all(tx, unix_s)?;
     tx.execute(
         "UPDATE outbox_origins SET life = ?2 WHERE id = ?1",
-        (outbox.id, life),
+        (outbox.id, run_id),
     )?;
     Ok(())
 }
 
 /// Id of the run for everything gathered while the file was not shared.
-fn adopted(before: &Digest) -> Life {
+fn adopted(before: &Digest) -> RunId {
     let Hash(hash) = Hash::blake2b(&[b"not shared", before]);
     *hash.first_chunk().expect("a hash is longer")
 }
@@ -92,8 +92,8 @@ pub(super) fn write(
     known: &mut Option<Outbox>,
     batch: &Batch,
     unix_s: i64,
-) -> rusqlite::Result<Option<Head>> {
-    if batch.shipped.is_empty() && batch.parting.is_none() && batch.seal.is_none() {
+) -> rusqlite::Result<Option<SealedHead>> {
+    if batch.shipped.is_empty() && batch.fork.is_none() && batch.seal.is_none() {
         return Ok(None);
     }
     let mut outbox = match known.take() {
@@ -103,14 +103,14 @@ pub(super) fn write(
     for mark in &batch.shipped {
         outbox.shipped(tx, mark, unix_s)?;
     }
-    if let Some(parting) = &batch.parting {
-        outbox.part(tx, parting, unix_s)?;
+    if let Some(fork) = &batch.fork {
+        outbox.fork_origin(tx, fork, unix_s)?;
     }
     let sealed = match batch.seal {
         None => None,
         Some(seal) => Some((seal.tip, outbox.seal(tx, unix_s)?)),
     };
-    let head = Head {
+    let head = SealedHead {
         last: outbox.head(),
         tip: match sealed {
             Some((tip, Sealed::All)) => tip,
@@ -138,7 +138,7 @@ impl Outbox {
                     id: row.get(0)?,
                     sequence: row.get(1)?,
                     digest: row.get(2)?,
-                    life: row.get(3)?,
+                    run_id: row.get(3)?,
                     backlog: backlog.unsigned_abs(),
                 })
             },
@@ -146,8 +146,8 @@ impl Outbox {
     }
 
     /// The origin's number in the file, and its last batch.
-    pub(super) fn head(&self) -> Mark {
-        Mark {
+    pub(super) fn head(&self) -> BatchMark {
+        BatchMark {
             origin: self.id,
             sequence: self.sequence,
         }
@@ -172,7 +172,7 @@ impl Outbox {
         if body.is_empty() {
             return Ok(());
         }
-        self.append(tx, &self.life.clone(), &body.encode(), unix_s)?;
+        self.append(tx, &self.run_id.clone(), &body.encode(), unix_s)?;
         tx.execute("DELETE FROM pending_credit", [])?;
         tx.execute("DELETE FROM pending_statistics", [])?;
         Ok(())
@@ -181,12 +181,12 @@ impl Outbox {
     fn append(
         &mut self,
         tx: &Transaction,
-        life: &Life,
+        run_id: &RunId,
         body: &[u8],
         unix_s: i64,
     ) -> rusqlite::Result<()> {
         self.sequence += 1;
-        self.digest = digest(&self.digest, life, body);
+        self.digest = digest(&self.digest, run_id, body);
         let id = tx
             .prepare_cached(
                 "INSERT INTO outbox (origin, sequence, life, digest, sealed_at, bytes)
@@ -195,7 +195,7 @@ impl Outbox {
             .insert((
                 self.id,
                 self.sequence,
-                life,
+                run_id,
                 self.digest,
                 unix_s,
                 i64::try_from(body.len()).unwrap_or(i64::MAX),
@@ -212,7 +212,7 @@ impl Outbox {
     pub(super) fn shipped(
         &mut self,
         tx: &Transaction,
-        mark: &Mark,
+        mark: &BatchMark,
         unix_s: i64,
     ) -> rusqlite::Result<()> {
         let mut bytes = tx.prepare_cached(
@@ -235,34 +235,34 @@ impl Outbox {
     }
 
     /// Begins a new origin, because the shared ledger has other batches under the old one than this file.
-    /// Batches above `parting.kept` are unknown there and move to the new origin; those up to it stay under
+    /// Batches above `fork.kept` are unknown there and move to the new origin; those up to it stay under
     /// the old one, in case that ledger is restored to an earlier state.
-    pub(super) fn part(
+    pub(super) fn fork_origin(
         &mut self,
         tx: &Transaction,
-        parting: &Parting,
+        fork: &OriginFork,
         unix_s: i64,
     ) -> rusqlite::Result<()> {
         let done = tx
             .query_row(
                 "SELECT 1 FROM outbox_origins WHERE origin = ?1",
-                [parting.origin],
+                [fork.origin],
                 |_| Ok(()),
             )
             .optional()?;
-        if done.is_some() || parting.from != self.id {
+        if done.is_some() || fork.from != self.id {
             return Ok(());
         }
-        let kept = Mark {
+        let kept = BatchMark {
             origin: self.id,
-            sequence: parting.kept,
+            sequence: fork.kept,
         };
         self.shipped(tx, &kept, unix_s)?;
         let old = self.id;
         tx.execute(
             "INSERT INTO outbox_origins (origin, sequence, digest, shipped, life)
              VALUES (?1, 0, zeroblob(32), 0, ?2)",
-            (parting.origin, self.life),
+            (fork.origin, self.run_id),
         )?;
         let backlog = self.backlog;
         *self = Self {
@@ -275,13 +275,13 @@ impl Outbox {
             "SELECT id, life, body FROM outbox JOIN outbox_bodies USING (id)
              WHERE origin = ?1 AND sequence > ?2 ORDER BY sequence",
         )?;
-        let mut rows = ours.query((old, parting.kept))?;
+        let mut rows = ours.query((old, fork.kept))?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
-            let life: Life = row.get(1)?;
+            let run_id: RunId = row.get(1)?;
             let body = row.get_ref(2)?.as_blob()?;
             self.sequence += 1;
-            self.digest = digest(&self.digest, &life, body);
+            self.digest = digest(&self.digest, &run_id, body);
             tx.execute(
                 "UPDATE outbox SET origin = ?2, sequence = ?3, digest = ?4 WHERE id = ?1",
                 (id, self.id, self.sequence, self.digest),
@@ -295,19 +295,19 @@ impl Outbox {
             "UPDATE outbox_origins SET sequence = ?2, digest = coalesce(
                (SELECT digest FROM outbox WHERE origin = ?1 AND sequence = ?2), digest)
              WHERE id = ?1",
-            (old, parting.kept),
+            (old, fork.kept),
         )?;
         self.backlog = backlog;
         Ok(())
     }
 }
 
-pub(crate) fn digest(before: &Digest, life: &Life, body: &[u8]) -> Digest {
-    Hash::blake2b(&[before, life, body]).0
+pub(crate) fn digest(before: &Digest, run_id: &RunId, body: &[u8]) -> Digest {
+    Hash::blake2b(&[before, run_id, body]).0
 }
 
 /// All pending rows.
-fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
+fn pending(tx: &Transaction) -> rusqlite::Result<BatchBody> {
     let mut credit = tx.prepare_cached(
         "SELECT height, account, difficulty, count FROM pending_credit
          ORDER BY height, account, difficulty",
@@ -342,7 +342,7 @@ fn pending(tx: &Transaction) -> rusqlite::Result<Body> {
             times: (row.get(11)?, row.get(12)?),
         })
     })?;
-    Ok(Body {
+    Ok(BatchBody {
         heights: heights.collect::<rusqlite::Result<_>>()?,
         credit: credit.collect::<rusqlite::Result<_>>()?,
         statistics: statistics.collect::<rusqlite::Result<_>>()?,
@@ -356,7 +356,7 @@ pub(super) fn prune(tx: &Transaction, unix_s: i64) -> rusqlite::Result<usize> {
          WHERE shipped_at < ?1",
     )?;
     let ids: Vec<i64> = old
-        .query_map((unix_s - OUTBOX_KEPT_S, TIDY_ROWS), |row| row.get(0))?
+        .query_map((unix_s - OUTBOX_KEPT_S, COMPACT_ROWS), |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for id in &ids {
         tx.prepare_cached("DELETE FROM outbox_bodies WHERE id = ?1")?
@@ -437,7 +437,7 @@ mod tests {
             add(&tx, 1);
             outbox.seal_all(&tx, day * DAY).expect("sealed");
         }
-        let second = Mark {
+        let second = BatchMark {
             sequence: 2,
             ..outbox.head()
         };
@@ -460,13 +460,13 @@ mod tests {
             add(&tx, count);
             outbox.seal_all(&tx, count).expect("sealed");
         }
-        let parting = Parting {
+        let fork = OriginFork {
             from: outbox.head().origin,
             kept: 1,
             origin: [9; 16],
         };
         for _ in 0..2 {
-            outbox.part(&tx, &parting, 9).expect("parted");
+            outbox.fork_origin(&tx, &fork, 9).expect("parted");
             let reloaded = Outbox::load(&tx).expect("read");
             assert_eq!(
                 (reloaded.head(), reloaded.digest),

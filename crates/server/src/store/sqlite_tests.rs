@@ -13,7 +13,7 @@ struct Silent;
 impl Node for Silent {
     fn offer(&self, _: Offer) {}
 
-    fn locate(&self, _: Vec<Asked>) {}
+    fn locate(&self, _: Vec<BlockQuery>) {}
 
     fn log(&self, _: Level, text: &str) {
         panic!("nothing fails: {text}");
@@ -34,10 +34,10 @@ fn batch(first: u64, accounts: u64) -> Batch {
     batch
 }
 
-fn open(dir: &Path) -> Sqlite {
+fn open(dir: &Path) -> SqliteLedger {
     let path = dir.join("ledger.db");
     let (network, status) = (Network::Regtest, Arc::default());
-    Sqlite::open(&path, network, 1, status, &mut Vec::new()).expect("opened")
+    SqliteLedger::open(&path, network, 1, status, &mut Vec::new()).expect("opened")
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn full_disk_takes_nothing_and_takes_it_once_when_there_is_room() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut ledger = open(dir.path());
     ledger.commit(&batch(1, 1)).expect("there is room");
-    let set_pages = |ledger: &Sqlite, pages: i64| {
+    let set_pages = |ledger: &SqliteLedger, pages: i64| {
         let pragma = "max_page_count";
         let set = |row: &rusqlite::Row| row.get::<_, i64>(0);
         ledger

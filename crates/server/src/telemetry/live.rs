@@ -41,12 +41,12 @@ pub(crate) struct Snapshot {
 }
 
 /// Time of the last request for workers, in milliseconds since `started`; 0 is never.
-struct Asked {
+struct WorkersWanted {
     started: Instant,
     at_ms: AtomicU64,
 }
 
-impl Asked {
+impl WorkersWanted {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -58,9 +58,9 @@ impl Asked {
 }
 
 /// The driver's side.
-pub(crate) struct Pulse {
+pub(crate) struct TelemetryWriter {
     sender: watch::Sender<Option<Arc<Snapshot>>>,
-    asked: Arc<Asked>,
+    asked: Arc<WorkersWanted>,
     next_ms: u64,
     next_workers_ms: u64,
     workers: Option<Arc<Vec<WorkerStatus>>>,
@@ -78,22 +78,22 @@ pub(crate) struct Pulse {
 
 /// The readers' side. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Live {
+pub(crate) struct TelemetryReader {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
-    asked: Arc<Asked>,
+    asked: Arc<WorkersWanted>,
 }
 
 /// Error: the driver has published nothing for too long, or has stopped.
 #[derive(Debug)]
 pub(crate) struct Silent;
 
-pub(crate) fn channel() -> (Pulse, Live) {
+pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
     let (sender, receiver) = watch::channel(None);
-    let asked = Arc::new(Asked {
+    let asked = Arc::new(WorkersWanted {
         started: Instant::now(),
         at_ms: AtomicU64::new(0),
     });
-    let pulse = Pulse {
+    let telemetry = TelemetryWriter {
         sender,
         asked: asked.clone(),
         next_ms: 0,
@@ -107,10 +107,10 @@ pub(crate) fn channel() -> (Pulse, Live) {
         fan_out: Histogram::default(),
         on_their_way: VecDeque::new(),
     };
-    (pulse, Live { receiver, asked })
+    (telemetry, TelemetryReader { receiver, asked })
 }
 
-impl Live {
+impl TelemetryReader {
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();
@@ -118,7 +118,7 @@ impl Live {
     }
 }
 
-impl Pulse {
+impl TelemetryWriter {
     /// Time for [`Self::job_sent`].
     pub(crate) fn clock(&self) -> Instant {
         Instant::now()
@@ -212,7 +212,7 @@ impl Pulse {
     }
 }
 
-impl Live {
+impl TelemetryReader {
     /// A snapshot that is at most a second or two old.
     pub(crate) async fn look(&self) -> Result<Arc<Snapshot>, Silent> {
         self.wait(|_| true).await

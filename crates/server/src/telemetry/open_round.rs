@@ -5,21 +5,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ledger_tools::{OpenRound, Place, open_round};
+use crate::ledger_tools::{OpenRound, LedgerLocation, open_round};
 use crate::limits::{HTTP_GATHER, ROUND_LOOK, ROUND_REST};
 
 /// Reader of the open round; without a ledger it is empty.
 #[derive(Clone)]
-pub struct RoundReader(Option<Arc<Inside>>);
+pub struct RoundReader(Option<Arc<OpenRoundInner>>);
 
-struct Inside {
-    place: Place,
-    state: Mutex<State>,
+struct OpenRoundInner {
+    location: LedgerLocation,
+    state: Mutex<OpenRoundState>,
     read: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct OpenRoundState {
     /// Time since which a reading is under way.
     reading_since: Option<Instant>,
     /// Time of the last reading, its duration, and its result.
@@ -41,10 +41,10 @@ pub struct RoundKnown {
 }
 
 impl RoundReader {
-    pub(crate) fn new(ledger: Option<Place>) -> Self {
-        Self(ledger.map(|place| {
-            Arc::new(Inside {
-                place,
+    pub(crate) fn new(ledger: Option<LedgerLocation>) -> Self {
+        Self(ledger.map(|location| {
+            Arc::new(OpenRoundInner {
+                location,
                 state: Mutex::default(),
                 read: Condvar::new(),
             })
@@ -74,7 +74,7 @@ impl RoundReader {
     }
 }
 
-impl State {
+impl OpenRoundState {
     /// True if no new reading is due. A failed reading is not repeated at once either.
     fn is_fresh(&self) -> bool {
         let rest = |took: Duration| took * ROUND_REST;
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-impl Inside {
+impl OpenRoundInner {
     /// Starts a reading thread; returns false if that fails.
     fn begin(self: &Arc<Self>) -> bool {
         let inside = self.clone();
@@ -125,11 +125,11 @@ impl Inside {
     }
 
     fn read(&self) -> anyhow::Result<OpenRound> {
-        let mut db = self.place.open_for_a_look(HTTP_GATHER)?;
+        let mut db = self.location.open_for_a_look(HTTP_GATHER)?;
         Ok(db.read(open_round)?)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenRoundState> {
         self.state.lock().expect("nothing panics while it is held")
     }
 }

@@ -6,12 +6,12 @@ use crate::limits::{COMPLAIN_AGAIN, COMPLAIN_AGAIN_MAX};
 
 /// Back-off of one problem.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint {
+pub(crate) struct LogBackoff {
     /// Time of the next line, and the wait after that.
     next: Option<(Instant, Duration)>,
 }
 
-impl Complaint {
+impl LogBackoff {
     /// Records that the problem persists; returns true if it is to be logged now.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let wait = match self.next {
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn what_stays_wrong_is_said_less_and_less_often_and_at_once_after_it_was_well() {
-        let (begun, mut complaint) = (Instant::now(), Complaint::default());
+        let (begun, mut complaint) = (Instant::now(), LogBackoff::default());
         let day = (0..24 * 3600).step_by(2);
         let said = day.filter(|s| complaint.is_due(begun + Duration::from_secs(*s)));
         // At once, after one minute, two, four, ... 32, and then each hour.

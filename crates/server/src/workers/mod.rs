@@ -7,7 +7,7 @@ pub(crate) mod log_backoff;
 pub mod password_hash;
 pub(crate) mod threads;
 
-use crate::messages::{AddressMail, DrainMail, Post, SpoolMail, WorkMail};
+use crate::messages::{SetAddressCommand, DrainCommand, DriverHandle, SpoolCommand, WorkerEvent};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -23,22 +23,22 @@ use hstratum_core::units::Hash;
 use crate::config::TlsFiles;
 use crate::files::bans::BansFile;
 use crate::files::spool::Spool;
-use crate::files::users::{UsersFile, Written};
-use crate::ledger_tools::Place;
+use crate::files::users::{UsersFile, UserWritten};
+use crate::ledger_tools::LedgerLocation;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
 use crate::net::tls;
 use crate::node::Node;
 use crate::sql::{Sql, SqlError};
-use crate::store::StoreMail;
+use crate::store::StoreCommand;
 use crate::values;
 use crate::workers::duty::Duty;
-use crate::workers::log_backoff::Complaint;
+use crate::workers::log_backoff::LogBackoff;
 
 /// Request to check a password.
-pub struct PasswordMail(pub Ticket, pub StoredPassword, pub String);
+pub struct PasswordCommand(pub Ticket, pub StoredPassword, pub String);
 
 /// Changes by the operator, for the thread that writes users.
-pub enum UsersMail {
+pub enum UsersCommand {
     /// Write this user with a password in the clear; the user has this stored password now, or does not
     /// exist.
     Add(Ticket, NewUser, Option<StoredPassword>),
@@ -47,11 +47,11 @@ pub enum UsersMail {
     /// Write this change, which leads to these bans.
     Bans(OrderId, BanChange, Vec<Ban>),
     /// Set an account's payout address.
-    SetAddress(AddressMail),
+    SetAddress(SetAddressCommand),
     /// This server drains, or no longer does.
     Draining(bool),
     /// Make another server drain.
-    DrainServer(DrainMail),
+    DrainServer(DrainCommand),
     /// Another server may have changed something.
     Look,
     /// The driver is gone.
@@ -69,13 +69,13 @@ pub(crate) struct UsersFiles {
 pub(crate) fn run_certificates(
     files: &TlsFiles,
     mail: &Receiver<()>,
-    post: &Post,
+    to_driver: &DriverHandle,
     node: &dyn Node,
 ) {
     for () in mail {
         match tls::load(&files.cert, &files.key) {
             Ok(certificate) => {
-                if post.work(WorkMail::Certificate(certificate)).is_err() {
+                if to_driver.work(WorkerEvent::Certificate(certificate)).is_err() {
                     return;
                 }
             }
@@ -89,10 +89,10 @@ pub(crate) fn run_certificates(
 
 /// Checks passwords. Several threads run this, each taking the next request when it is free. Requests left at
 /// a stop are dropped, since hashing them could take long.
-pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
+pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordCommand>>, to_driver: &DriverHandle) {
     loop {
         let next = mail.lock().expect("nothing panics while it is held").recv();
-        let Ok(PasswordMail(ticket, stored, password)) = next else {
+        let Ok(PasswordCommand(ticket, stored, password)) = next else {
             return;
         };
         let checked = if password_hash::verify(&stored, &password) {
@@ -100,8 +100,8 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
         } else {
             Password::Wrong
         };
-        if post
-            .work(WorkMail::PasswordChecked(ticket, checked))
+        if to_driver
+            .work(WorkerEvent::PasswordChecked(ticket, checked))
             .is_err()
         {
             return;
@@ -114,9 +114,9 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordMail>>, post: &Post) {
 /// ledger before the user is in the file.
 pub(crate) fn run_users(
     files: &mut UsersFiles,
-    mail: &Receiver<UsersMail>,
-    (ledger, place): (&Sender<StoreMail>, Option<&Place>),
-    post: &Post,
+    mail: &Receiver<UsersCommand>,
+    (ledger, location): (&Sender<StoreCommand>, Option<&LedgerLocation>),
+    to_driver: &DriverHandle,
     node: &dyn Node,
 ) {
     let told = |error: anyhow::Error| node.log(Level::Error, &format!("{error:#}"));
@@ -126,42 +126,42 @@ pub(crate) fn run_users(
     };
     for mail in mail {
         let answer = match mail {
-            UsersMail::Add(ticket, user, old) => {
+            UsersCommand::Add(ticket, user, old) => {
                 // An account with a password belongs to whoever knows it, so its owner is not checked.
-                let place = place.filter(|_| old.is_none());
-                let added = match spare_owner(place, &user, node) {
+                let location = location.filter(|_| old.is_none());
+                let added = match spare_owner(location, &user, node) {
                     Err(error) => Err(failed(error)),
                     Ok(Spared::Yes) => Err(NotWritten::Owned),
                     Ok(Spared::No) => {
                         add_user(files.users.as_mut(), ledger, &user, node).map_err(failed)
                     }
                 };
-                WorkMail::UserAdded(ticket, user.name, added)
+                WorkerEvent::UserAdded(ticket, user.name, added)
             }
-            UsersMail::Keep(ticket, name, stored) => {
+            UsersCommand::Keep(ticket, name, stored) => {
                 let file = files.users.as_mut();
                 let kept = file.map_or(Ok(()), |file| append(file, &name, &stored, node));
-                WorkMail::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
+                WorkerEvent::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
             }
-            UsersMail::Bans(order, _, bans) => {
+            UsersCommand::Bans(order, _, bans) => {
                 let kept = files.bans.as_ref().map_or(Ok(()), |file| file.write(&bans));
                 let answer = kept.map_err(told).map_err(|()| OrderRefusal::BanNotStored);
-                WorkMail::Answer(order, answer.map(|()| OrderOutcome::Done))
+                WorkerEvent::Answer(order, answer.map(|()| OrderOutcome::Done))
             }
-            UsersMail::SetAddress(mail) => {
+            UsersCommand::SetAddress(mail) => {
                 // A ledger that is gone drops the message, which tells the sender.
-                let _ = ledger.send(StoreMail::SetAddress(mail));
+                let _ = ledger.send(StoreCommand::SetAddress(mail));
                 continue;
             }
-            UsersMail::DrainServer(mail) => {
+            UsersCommand::DrainServer(mail) => {
                 let alone = anyhow!("this server shares no ledger with others (database)");
                 let _ = mail.answer.send(Err(alone));
                 continue;
             }
-            UsersMail::Draining(_) | UsersMail::Look => continue,
-            UsersMail::Stop => return,
+            UsersCommand::Draining(_) | UsersCommand::Look => continue,
+            UsersCommand::Stop => return,
         };
-        if post.work(answer).is_err() {
+        if to_driver.work(answer).is_err() {
             return;
         }
     }
@@ -175,12 +175,12 @@ enum Spared {
 
 /// Decides whether a user may be added under a name that already has an owner: only the ledger knows which
 /// accounts have earned or have an address.
-fn spare_owner(place: Option<&Place>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
-    let Some(place) = place else {
+fn spare_owner(location: Option<&LedgerLocation>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
+    let Some(location) = location else {
         return Ok(Spared::No);
     };
     let look = || -> Result<bool, SqlError> {
-        let mut db = place.open_for_a_look(OWNER_LOOK)?;
+        let mut db = location.open_for_a_look(OWNER_LOOK)?;
         db.read(|sql: &mut dyn Sql| {
             let known = sql.query_opt(
                 "SELECT id FROM accounts WHERE name = ?1",
@@ -216,7 +216,7 @@ pub(crate) fn owned(name: &str, owner: Owner) -> String {
 
 fn add_user(
     file: Option<&mut UsersFile>,
-    ledger: &Sender<StoreMail>,
+    ledger: &Sender<StoreCommand>,
     user: &NewUser,
     node: &dyn Node,
 ) -> anyhow::Result<StoredPassword> {
@@ -240,21 +240,21 @@ fn append(
     stored: &StoredPassword,
     node: &dyn Node,
 ) -> anyhow::Result<()> {
-    if file.append(name, stored)? == Written::Anew {
+    if file.append(name, stored)? == UserWritten::Anew {
         let text = "users.json was gone: it was written anew with every account that is known";
         node.log(Level::Warning, text);
     }
     Ok(())
 }
 
-fn set_address(ledger: &Sender<StoreMail>, user: &NewUser, address: String) -> anyhow::Result<()> {
+fn set_address(ledger: &Sender<StoreCommand>, user: &NewUser, address: String) -> anyhow::Result<()> {
     let (answer, answered) = channel();
-    let mail = AddressMail {
+    let mail = SetAddressCommand {
         account: user.name.clone(),
         address,
         answer,
     };
-    if ledger.send(StoreMail::SetAddress(mail)).is_err() {
+    if ledger.send(StoreCommand::SetAddress(mail)).is_err() {
         bail!("the ledger is closed");
     }
     wait_for_address(&answered, "the ledger")
@@ -273,30 +273,30 @@ pub(crate) fn wait_for_address(
 }
 
 /// Found blocks that the disk has refused so far, retried until they are written.
-struct Owed<'a> {
+struct UnspooledBlocks<'a> {
     spool: &'a Spool,
     list: VecDeque<(Hash, Vec<u8>)>,
-    refusal: Complaint,
+    refusal: LogBackoff,
     /// Log back-off of missing reserved space.
-    bareness: Complaint,
+    bareness: LogBackoff,
     is_reserved: bool,
     reserve_at: Instant,
 }
 
-impl<'a> Owed<'a> {
+impl<'a> UnspooledBlocks<'a> {
     fn new(spool: &'a Spool) -> Self {
         Self {
             spool,
             list: VecDeque::new(),
-            refusal: Complaint::default(),
-            bareness: Complaint::default(),
+            refusal: LogBackoff::default(),
+            bareness: LogBackoff::default(),
             is_reserved: false,
             reserve_at: Instant::now(),
         }
     }
 
     /// The next message, or `Timeout` when it is time to retry.
-    fn receive(&self, mail: &Receiver<SpoolMail>) -> Result<SpoolMail, RecvTimeoutError> {
+    fn receive(&self, mail: &Receiver<SpoolCommand>) -> Result<SpoolCommand, RecvTimeoutError> {
         if self.list.is_empty() && self.is_reserved {
             mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
@@ -364,19 +364,19 @@ impl<'a> Owed<'a> {
 
 /// Keeps found blocks in the spool until the node has answered. Returns when all senders are gone and each
 /// block was tried a last time.
-pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolMail>, duty: &Duty, node: &dyn Node) {
-    let mut owed = Owed::new(spool);
+pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolCommand>, duty: &Duty, node: &dyn Node) {
+    let mut owed = UnspooledBlocks::new(spool);
     loop {
         owed.reserve(node);
         let received = owed.receive(mail);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
-            Ok(SpoolMail::Put(solution, transactions)) => {
+            Ok(SpoolCommand::Put(solution, transactions)) => {
                 let raw = solution.encode(&transactions);
                 owed.list.push_back((solution.hash, raw));
                 duty.owe();
             }
-            Ok(SpoolMail::Remove(hash)) => {
+            Ok(SpoolCommand::Remove(hash)) => {
                 owed.list.retain(|(owed, _)| *owed != hash);
                 if let Err(error) = spool.remove(&hash) {
                     node.log(Level::Error, &format!("{error:#}"));

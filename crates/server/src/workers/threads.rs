@@ -9,35 +9,35 @@ use anyhow::Context;
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
 
-use crate::alerts::webhook::{self, Outbox, Source};
-use crate::alerts::{self, Bulletin, Looks};
-use crate::cluster::listen::{self, News};
-use crate::cluster::place::Place;
-use crate::cluster::relay::{Relay, RelayMail};
-use crate::cluster::start::Opened;
+use crate::alerts::webhook::{self, AlarmQueue, Source};
+use crate::alerts::{self, AlarmFeed, AlarmSources};
+use crate::cluster::notifications::{self, News};
+use crate::cluster::context::ClusterContext;
+use crate::cluster::relay::{Relay, RelayCommand};
+use crate::cluster::first_users::FirstUsers;
 use crate::cluster::threads::Threads;
 use crate::config::settings::Settings;
-use crate::driver::Desks;
+use crate::driver::Senders;
 use crate::files::spool::Spool;
-use crate::limits::{CLERKS_STOP, PASSWORD_THREADS_MAX};
-use crate::messages::Post;
+use crate::limits::{WORKERS_STOP, PASSWORD_THREADS_MAX};
+use crate::messages::DriverHandle;
 use crate::node::Node;
-use crate::store::{Parties, Store};
+use crate::store::{StoreOutputs, Store};
 use crate::workers::duty::{Duties, keep};
-use crate::workers::{self, UsersFiles, UsersMail};
+use crate::workers::{self, UsersFiles, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
 
 /// Dependencies of the worker threads.
-pub(crate) struct Office<'a> {
+pub(crate) struct ThreadDeps<'a> {
     pub settings: &'a Settings,
-    pub post: &'a Post,
+    pub to_driver: &'a DriverHandle,
     pub node: &'a Arc<dyn Node>,
     /// Feed that alarms are published to.
-    pub bulletin: &'a Arc<Bulletin>,
+    pub alarm_feed: &'a Arc<AlarmFeed>,
     /// State that alarms are derived from, besides the inputs sent to them.
-    pub looks: &'a Looks,
+    pub alarm_sources: &'a AlarmSources,
     /// Threads that wait for the shared ledger.
     pub threads: &'a Threads,
     /// Monitored duties of all threads.
@@ -46,84 +46,84 @@ pub(crate) struct Office<'a> {
 
 /// Starts the worker threads. Each ends when its channel closes.
 pub(crate) fn start(
-    office: &Office<'_>,
+    deps: &ThreadDeps<'_>,
     store: Store,
     users_files: UsersFiles,
     spool: Option<Spool>,
-    opened: Option<Opened>,
-) -> anyhow::Result<(Desks, Vec<JoinHandle<()>>)> {
-    let Office {
+    first_users: Option<FirstUsers>,
+) -> anyhow::Result<(Senders, Vec<JoinHandle<()>>)> {
+    let ThreadDeps {
         settings,
-        post,
+        to_driver,
         node,
         threads,
         duties,
         ..
-    } = *office;
-    let (store_desk, store_mail) = channel();
-    let (users_desk, users_mail) = channel();
-    let mut clerks = Vec::new();
+    } = *deps;
+    let (store_sender, store_commands) = channel();
+    let (users_sender, users_commands) = channel();
+    let mut join_handles = Vec::new();
 
     let spool = match spool {
         None => None,
         Some(spool) => {
-            let (spool_desk, spool_mail) = channel();
+            let (spool_sender, spool_commands) = channel();
             let spool_node = node.clone();
             let duty = duties.add("spooled blocks");
-            clerks.push(spawn_kept("hstratum-spool", node, move || {
-                workers::run_spool(&spool, &spool_mail, &duty, &*spool_node);
+            join_handles.push(spawn_kept("hstratum-spool", node, move || {
+                workers::run_spool(&spool, &spool_commands, &duty, &*spool_node);
             })?);
-            Some(spool_desk)
+            Some(spool_sender)
         }
     };
-    let (alarms_desk, signs) = channel();
-    clerks.extend(start_alarms(office, signs)?);
-    let parties = Parties {
-        alarms: alarms_desk.clone(),
-        post: post.clone(),
+    let (alarms_sender, signs) = channel();
+    join_handles.extend(start_alarms(deps, signs)?);
+    let outputs = StoreOutputs {
+        alarms: alarms_sender.clone(),
+        to_driver: to_driver.clone(),
         node: node.clone(),
         spool: spool.clone(),
-        desk: store_desk.clone(),
+        sender: store_sender.clone(),
         duties: duties.clone(),
     };
-    clerks.push(spawn("hstratum-ledger", move || {
-        store.run(&store_mail, parties);
+    join_handles.push(spawn("hstratum-ledger", move || {
+        store.run(&store_commands, outputs);
     })?);
-    let (passwords_desk, passwords_mail) = channel();
-    let passwords_mail = Arc::new(Mutex::new(passwords_mail));
+    let (passwords_sender, passwords_commands) = channel();
+    let passwords_commands = Arc::new(Mutex::new(passwords_commands));
     for _ in 0..password_threads() {
-        let (passwords_mail, passwords_post) = (passwords_mail.clone(), post.clone());
-        clerks.push(spawn_kept("hstratum-login", node, move || {
-            workers::run_passwords(&passwords_mail, &passwords_post);
+        let (passwords_commands, passwords_to_driver) = (passwords_commands.clone(), to_driver.clone());
+        join_handles.push(spawn_kept("hstratum-login", node, move || {
+            workers::run_passwords(&passwords_commands, &passwords_to_driver);
         })?);
     }
-    let (users_post, users_node) = (post.clone(), node.clone());
+    let (users_to_driver, users_node) = (to_driver.clone(), node.clone());
     let mut relay = None;
-    if let Some(Opened {
-        place,
-        people,
-        registry,
-    }) = opened
+    if let Some(FirstUsers {
+        context,
+        users_and_bans,
+        users_sync,
+    }) = first_users
     {
         let duty = duties.add("users");
         threads.spawn("hstratum-users", move |_| {
-            if let Ok(mut registry) = registry.recv() {
+            if let Ok(mut users_sync) = users_sync.recv() {
                 keep("hstratum-users", &*users_node, || {
-                    registry.run(&people, &users_mail, &duty, &users_post);
+                    users_sync.run(&users_and_bans, &users_commands, &duty, &users_to_driver);
                 });
             }
         })?;
-        relay = Some(start_relay(place, office, &users_desk)?);
+        relay = Some(start_relay(context, deps, &users_sender)?);
     } else {
-        let users_ledger = store_desk.clone();
+        let users_ledger = store_sender.clone();
         let users_place = settings.ledger();
         let mut users_files = users_files;
-        clerks.push(spawn_kept("hstratum-users", node, move || {
+        join_handles.push(spawn_kept("hstratum-users", node, move || {
             workers::run_users(
                 &mut users_files,
-                &users_mail,
+                &users_commands,
                 (&users_ledger, users_place.as_ref()),
-                &users_post,
+                &users_to_driver,
                 &*users_node,
             );
         })?);
@@ -131,86 +131,86 @@ pub(crate) fn start(
     let certificates = match &settings.config.tls {
         None => None,
         Some(files) => {
-            let (desk, mail) = channel();
-            let (files, post, told) = (files.clone(), post.clone(), node.clone());
-            clerks.push(spawn_kept("hstratum-tls", node, move || {
-                workers::run_certificates(&files, &mail, &post, &*told);
+            let (sender, commands) = channel();
+            let (files, to_driver, told) = (files.clone(), to_driver.clone(), node.clone());
+            join_handles.push(spawn_kept("hstratum-tls", node, move || {
+                workers::run_certificates(&files, &commands, &to_driver, &*told);
             })?);
-            Some(desk)
+            Some(sender)
         }
     };
-    let desks = Desks {
-        store: store_desk,
-        passwords: passwords_desk,
-        users: users_desk,
+    let senders = Senders {
+        store: store_sender,
+        passwords: passwords_sender,
+        users: users_sender,
         spool,
         relay,
-        alarms: alarms_desk,
+        alarms: alarms_sender,
         certificates,
     };
-    Ok((desks, clerks))
+    Ok((senders, join_handles))
 }
 
 /// Starts the relay of found blocks, and the thread that listens for notifications of other servers.
 fn start_relay(
-    place: Place,
-    office: &Office<'_>,
-    users: &Sender<UsersMail>,
-) -> anyhow::Result<Sender<RelayMail>> {
-    let (desk, mail) = channel();
-    let (threads, duties, node) = (office.threads, office.duties, office.node);
+    context: ClusterContext,
+    deps: &ThreadDeps<'_>,
+    users: &Sender<UsersCommand>,
+) -> anyhow::Result<Sender<RelayCommand>> {
+    let (sender, commands) = channel();
+    let (threads, duties, node) = (deps.threads, deps.duties, deps.node);
     let duty = duties.add("relayed blocks");
-    let address = place.address.clone();
-    let mut relay = Relay::new(place, duty, node.clone());
+    let address = context.address.clone();
+    let mut relay = Relay::new(context, duty, node.clone());
     let told = node.clone();
     threads.spawn("hstratum-relay", move |_| {
-        keep("hstratum-relay", &*told, || relay.run(&mail));
+        keep("hstratum-relay", &*told, || relay.run(&commands));
     })?;
-    let (users, blocks, told) = (users.clone(), desk.clone(), node.clone());
+    let (users, blocks, told) = (users.clone(), sender.clone(), node.clone());
     threads.spawn("hstratum-listen", move |is_stopping| {
         keep("hstratum-listen", &*told, || {
-            listen::run(&address, is_stopping, |news| match news {
-                News::People => drop(users.send(UsersMail::Look)),
-                News::Block => drop(blocks.send(RelayMail::Look)),
+            notifications::run(&address, is_stopping, |news| match news {
+                News::People => drop(users.send(UsersCommand::Look)),
+                News::Block => drop(blocks.send(RelayCommand::Look)),
             });
         });
     })?;
-    Ok(desk)
+    Ok(sender)
 }
 
 /// Starts the thread that raises alarms, and with a webhook the one that delivers them.
-fn start_alarms(office: &Office<'_>, signs: Receiver<AlarmInput>) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let (settings, node) = (office.settings, office.node);
-    let (looks, bulletin) = (office.looks, office.bulletin.clone());
-    let mut clerks = Vec::new();
-    let looks = Looks {
-        shared: looks.shared.clone(),
-        node_lag: looks.node_lag.clone(),
-        ledger: looks.ledger.clone(),
-        duties: looks.duties.clone(),
+fn start_alarms(deps: &ThreadDeps<'_>, signs: Receiver<AlarmInput>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let (settings, node) = (deps.settings, deps.node);
+    let (alarm_sources, alarm_feed) = (deps.alarm_sources, deps.alarm_feed.clone());
+    let mut join_handles = Vec::new();
+    let alarm_sources = AlarmSources {
+        shared: alarm_sources.shared.clone(),
+        node_lag: alarm_sources.node_lag.clone(),
+        ledger: alarm_sources.ledger.clone(),
+        duties: alarm_sources.duties.clone(),
     };
     let mut outbox = None;
     if let Some(webhook) = &settings.config.webhook {
-        let (posted, webhook) = (Arc::new(Outbox::default()), webhook.clone());
+        let (posted, webhook) = (Arc::new(AlarmQueue::default()), webhook.clone());
         outbox = Some(posted.clone());
-        let courier_node = node.clone();
+        let webhook_node = node.clone();
         let source = Source {
             network: settings.network,
             server: settings.config.server_id.clone(),
         };
-        clerks.push(spawn_kept("hstratum-webhook", node, move || {
-            let ended = webhook::run(&webhook, &source, &posted, &*courier_node);
+        join_handles.push(spawn_kept("hstratum-webhook", node, move || {
+            let ended = webhook::run(&webhook, &source, &posted, &*webhook_node);
             if let Err(error) = ended {
-                courier_node.log(Level::Error, &format!("webhook: {error:#}"));
+                webhook_node.log(Level::Error, &format!("webhook: {error:#}"));
             }
         })?);
     }
     let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());
-    clerks.push(spawn_kept("hstratum-alarms", node, move || {
+    join_handles.push(spawn_kept("hstratum-alarms", node, move || {
         let outbox = outbox.as_deref();
-        alerts::run(drop_percent, &signs, outbox, &looks, &bulletin, &*told);
+        alerts::run(drop_percent, &signs, outbox, &alarm_sources, &alarm_feed, &*told);
     })?);
-    Ok(clerks)
+    Ok(join_handles)
 }
 
 /// Number of threads that check passwords; half the cores at most, since the node needs cores too.
@@ -239,17 +239,17 @@ pub(crate) fn spawn(
         .with_context(|| format!("failed to start the thread {name}"))
 }
 
-/// Waits up to [`CLERKS_STOP`] for threads to end: the disk they write to may hang.
-pub(crate) fn join(clerks: Vec<JoinHandle<()>>, node: &dyn Node) {
-    let by = Instant::now() + CLERKS_STOP;
-    for clerk in clerks {
-        while !clerk.is_finished() && Instant::now() < by {
+/// Waits up to [`WORKERS_STOP`] for threads to end: the disk they write to may hang.
+pub(crate) fn join(join_handles: Vec<JoinHandle<()>>, node: &dyn Node) {
+    let by = Instant::now() + WORKERS_STOP;
+    for handle in join_handles {
+        while !handle.is_finished() && Instant::now() < by {
             thread::sleep(JOIN_POLL);
         }
-        if clerk.is_finished() {
-            let _ = clerk.join();
+        if handle.is_finished() {
+            let _ = handle.join();
         } else {
-            let name = clerk.thread().name().unwrap_or_default();
+            let name = handle.thread().name().unwrap_or_default();
             let text = format!("the thread {name} is left behind: what it waits for hangs");
             node.log(Level::Warning, &text);
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hstratum::ledger_tools::Place;
+use hstratum::ledger_tools::LedgerLocation;
 use hstratum::sql::Postgres as Connection;
 use hstratum::values;
 use serde_json::{Value, json};
@@ -197,7 +197,7 @@ fn lock_in_the_database_is_shown_as_a_ledger_that_is_away() {
             value.expect("the metric").parse().expect("a number")
         };
         wait_until("it is up", || metric("hstratum_shared_up") == 1.0);
-        let Place::Shared(address) = ledger.place() else {
+        let LedgerLocation::Shared(address) = ledger.place() else {
             panic!("it is in PostgreSQL");
         };
         let mut other = Connection::connect(&address).expect("connected");

@@ -255,7 +255,7 @@ fn copy_of_a_file_on_another_machine_is_another_server() {
     let labels = "SELECT string_agg(label, ' ' ORDER BY id) FROM origins";
     assert_eq!(database.sql(labels), "one two");
     let numbers = [&one, &two].map(|running| {
-        let own = running.server.shared_standing().expect("shared").own;
+        let own = running.server.cluster_status().expect("shared").own;
         own.expect("known").number
     });
     assert_ne!(numbers[0], numbers[1]);

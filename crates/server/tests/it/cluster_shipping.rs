@@ -159,7 +159,7 @@ fn several_servers_ship_at_the_same_time() {
          FROM credit JOIN accounts ON id = account GROUP BY name) AS sums",
     );
     assert_eq!(accounts, "alice60 bob60");
-    let members = || servers[0].server.shared_standing().expect("shared").servers;
+    let members = || servers[0].server.cluster_status().expect("shared").servers;
     wait_until("each server knows all", || {
         let labels: Vec<String> = members().into_iter().map(|member| member.label).collect();
         labels == ["one", "three", "two"]
@@ -212,7 +212,7 @@ fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
     let lines = running.node.wait_for_logs("the shared ledger is away", 2);
     assert!(lines[1].1.contains("no room (SQLSTATE 53100)"), "{lines:?}");
     wait_until("it is seen that it is away", || {
-        let standing = running.server.shared_standing().expect("shared");
+        let standing = running.server.cluster_status().expect("shared");
         standing.link.name() == "away" && standing.behind > 0
     });
     database.sql("DROP TRIGGER full_disk ON batches");
@@ -229,7 +229,7 @@ fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
     assert_eq!(
         running
             .server
-            .shared_standing()
+            .cluster_status()
             .expect("shared")
             .link
             .name(),

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hstratum::ledger_tools::Place;
+use hstratum::ledger_tools::LedgerLocation;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
 use hstratum::store::schema;
 use hstratum::{cluster, values};
@@ -85,7 +85,7 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> LedgerLocation {
         self.argument().parse().expect("a ledger")
     }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use hstratum::payout::hsd::{Node, Patience, Secret, Url, Wallet};
-use hstratum::payout::{Sender, Step, payees};
+use hstratum::payout::hsd::{Node, HsdTimeouts, HsdSecret, Url, Wallet};
+use hstratum::payout::{Sender, PayoutStep, payees};
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
 use serde_json::{Value, json};
@@ -156,12 +156,12 @@ fn refusal(message: &str) -> Reply {
 }
 
 /// One run as the command makes it: the steps, and how it ended.
-fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<Step>, Result<(), String>) {
-    let patience = Patience {
+fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Result<(), String>) {
+    let patience = HsdTimeouts {
         call: Duration::from_secs(10),
         create: Duration::from_millis(200),
     };
-    let secret = |text: &str| Some(Secret::new(text.to_owned()));
+    let secret = |text: &str| Some(HsdSecret::new(text.to_owned()));
     let names = ("primary", "default");
     let network = Network::Regtest;
     let node = Node::new(node.url.clone(), secret(KEY), network, patience);
@@ -342,7 +342,7 @@ fn what_an_earlier_run_left_without_a_transaction_is_begun_anew() {
             wallet.reply("POST /wallet/primary/create ", Reply::Json(500, json!({})));
             let (steps, outcome) = run(&file, &node, &wallet);
             outcome.unwrap_err();
-            assert_eq!(steps, [Step::Discarded { payment: 9 }]);
+            assert_eq!(steps, [PayoutStep::Discarded { payment: 9 }]);
             assert_untouched(&file);
         }
     }

@@ -1,11 +1,11 @@
 //! Rounds, dumps and upkeep, the same on either engine.
 
-use hstratum::node::{Asked, Look};
+use hstratum::node::{BlockQuery, Look};
 use hstratum::sql::{Sql, SqlError};
-use hstratum::store::blocks::{self, Finder, Rounds, Turns};
+use hstratum::store::blocks::{self, Finder, Rounds, WatchTurns};
 use hstratum::store::dumps::{read_dump, read_owed};
-use hstratum::store::ledger::{BlockChange, Tidied};
-use hstratum::store::tidy::{self, Progress};
+use hstratum::store::ledger::{BlockChange, Compacted};
+use hstratum::store::compaction::{self, Progress};
 use hstratum::values;
 use hstratum_core::accounting::ledger::{BlockState, Tip, View};
 use hstratum_core::chain::address::Network;
@@ -76,8 +76,8 @@ fn look(ledger: &Ledger, view: View, places: Vec<(Hash, Option<Hash>)>) -> Vec<B
 /// A node of this view looks at all blocks that are watched.
 fn look_at_all(ledger: &Ledger, view: View, on_main: &[&str]) -> Vec<BlockChange> {
     let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
-    let watched = ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut Turns::default()));
-    let place = |(hash, height): Asked| {
+    let watched = ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut WatchTurns::default()));
+    let place = |(hash, height): BlockQuery| {
         let there = match on_main.contains(&hash) {
             true => hash,
             false => other_at(height),
@@ -192,7 +192,7 @@ fn no_difficulty_makes_a_sum_fail() {
         let mut progress = Progress::default();
         for _ in 0..20 {
             let tip = Some(Height(400));
-            let (_, next) = ledger.write(|sql| tidy::slice(sql, progress, tip, 10 * 86_400));
+            let (_, next) = ledger.write(|sql| compaction::slice(sql, progress, tip, 10 * 86_400));
             progress = next;
         }
         assert_eq!(ledger.get("SELECT count(*) FROM statistics"), 1);
@@ -238,12 +238,12 @@ fn dump_is_owed_by_the_server_that_found_the_block_until_it_is_written() {
 }
 
 /// Tidies until nothing is left; says in how many slices.
-fn tidy(ledger: &Ledger, tip: Option<Height>, unix_s: i64) -> u32 {
+fn compact(ledger: &Ledger, tip: Option<Height>, unix_s: i64) -> u32 {
     let mut progress = Progress::default();
     for slices in 0.. {
-        let (tidied, next) = ledger.write(|sql| tidy::slice(sql, progress, tip, unix_s));
+        let (compacted, next) = ledger.write(|sql| compaction::slice(sql, progress, tip, unix_s));
         progress = next;
-        if tidied == Tidied::All {
+        if compacted == Compacted::All {
             return slices;
         }
     }
@@ -285,7 +285,7 @@ fn compaction_keeps_the_sums_of_every_round() {
         };
         let count = |sql: &str| -> i64 { ledger.value(sql, &[]) };
         let before = sums();
-        tidy(ledger, Some(Height(1000)), 0);
+        compact(ledger, Some(Height(1000)), 0);
         assert_eq!(sums(), before);
         let all = "SELECT CAST(sum(count) AS BIGINT) FROM credit";
         assert_eq!(count(all), 1000 * i64::from(servers));
@@ -293,7 +293,7 @@ fn compaction_keeps_the_sums_of_every_round() {
         // ends at 864 is not over yet, nor of one server.
         let rows = "SELECT count(*) FROM credit";
         assert_eq!(count(rows), 2 * 11 + 220 * i64::from(servers));
-        assert_eq!(tidy(ledger, Some(Height(1000)), 0), 11);
+        assert_eq!(compact(ledger, Some(Height(1000)), 0), 11);
     });
 }
 
@@ -322,7 +322,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
             Ok(())
         });
         let now = begin + 400 * 3_600;
-        tidy(ledger, None, now);
+        compact(ledger, None, now);
         let sums = || -> (i64, f64, i64) {
             let row = &ledger.rows(
                 "SELECT CAST(coalesce(sum(accepted), 0) AS BIGINT), coalesce(sum(accepted_work), 0.0),
@@ -342,7 +342,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
         };
         assert_eq!(of(600), 24 * all);
         assert!(of(3_600) < 192 && of(DAY) < 10, "{} {}", of(3_600), of(DAY));
-        tidy(ledger, None, begin + 500 * DAY);
+        compact(ledger, None, begin + 500 * DAY);
         assert_eq!(sums(), (0, 0.0, 0));
     });
 }
@@ -432,7 +432,7 @@ fn lost_blocks_are_watched_until_that_is_for_good_and_none_is_forgotten() {
             }
             Ok(())
         });
-        let mut turns = Turns::default();
+        let mut turns = WatchTurns::default();
         let tip = Height(100_000);
         let mut ask = || ledger.read(|sql| blocks::watched(sql, tip, &mut turns));
         let mut seen = std::collections::BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hstratum::payout::{Fleet, Scheme, Terms, plan};
+use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
@@ -76,13 +76,13 @@ fn a_round_is_read_in_the_memory_of_its_accounts() {
         let window = Decimal::parse_positive("1000000").expect("a number");
         for scheme in [Scheme::Prop, Scheme::Pplns { window }] {
             let fee = FeePpm::parse_percent("0").expect("a percentage");
-            let terms = Terms {
+            let terms = PayoutTerms {
                 scheme,
                 fee,
                 threshold: 0,
             };
             let mut db = ledger.open();
-            let fleet = Fleet::of(&mut db, &[]).expect("known");
+            let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
             taken(&format!("a payout by {scheme:?}"), || {
                 let planned = plan(&mut db, NETWORK, &terms, &fleet).expect("planned");
                 assert_eq!(planned.blocks.len(), 1);

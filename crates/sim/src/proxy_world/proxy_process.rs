@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use hstratum::net::proxy_header::{self, Header};
-use hstratum::proxy::control::{Mail, Order};
-use hstratum::proxy::driver::{Driver, Flags};
-use hstratum::proxy::settings::{Backend, Settings};
+use hstratum::proxy::control::{ProxyCommand, ControlOrder};
+use hstratum::proxy::driver::{ProxyDriver, Flags};
+use hstratum::proxy::settings::{BackendAddress, ProxySettings};
 use hstratum_core::event::Listening;
 use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
@@ -32,9 +32,9 @@ const LATENCY_MS: u64 = 3;
 
 /// The process.
 pub(crate) struct ProxyProcess {
-    pub(crate) driver: Driver<SimIo>,
+    pub(crate) driver: ProxyDriver<SimIo>,
     pub(crate) sim_host: Arc<SimHost>,
-    orders: Sender<Mail>,
+    orders: Sender<ProxyCommand>,
     is_turn_due: bool,
     /// True while it accepts miners.
     pub(crate) is_listening: bool,
@@ -69,11 +69,11 @@ impl ProxyWorld {
             public_host: None,
             public_port: 3008,
         };
-        let backends = places.map(|place| Backend {
+        let backends = places.map(|place| BackendAddress {
             name: name_of(place),
             address: None,
         });
-        let settings = Settings {
+        let settings = ProxySettings {
             listen: Vec::new(),
             backends: backends.collect(),
             secret: config.secret.clone(),
@@ -97,11 +97,11 @@ impl ProxyWorld {
         let (orders, mail) = channel();
         let ports = SimIo::new(now, sim_host.clone());
         for (place, server) in self.servers.iter().enumerate() {
-            let mail = Mail::Addresses(place, vec![address_of(place, server.moves)]);
+            let mail = ProxyCommand::Addresses(place, vec![address_of(place, server.moves)]);
             orders.send(mail).expect("the driver reads it");
         }
         ProxyProcess {
-            driver: Driver::new(
+            driver: ProxyDriver::new(
                 ports,
                 Proxy::new(config, now),
                 settings,
@@ -161,7 +161,7 @@ impl ProxyWorld {
     }
 
     /// Calls the driver; false if the proxy has failed in it, as injected.
-    fn drive(&mut self, act: impl FnOnce(&mut Driver<SimIo>)) -> bool {
+    fn drive(&mut self, act: impl FnOnce(&mut ProxyDriver<SimIo>)) -> bool {
         let now = self.now();
         let proxy_process = self.proxy_process.as_mut().expect("there is a process");
         proxy_process.driver.net.now = now;
@@ -179,10 +179,10 @@ impl ProxyWorld {
     }
 
     /// Sends an order of the operator to the proxy.
-    pub(crate) fn order(&mut self, order: Order) {
+    pub(crate) fn order(&mut self, order: ControlOrder) {
         if let Some(proxy_process) = &self.proxy_process {
             // The answer is not awaited.
-            let mail = Mail::Order(order, channel().0);
+            let mail = ProxyCommand::Order(order, channel().0);
             proxy_process.orders.send(mail).expect("the driver reads it");
             self.want_turn();
         }
@@ -195,18 +195,18 @@ impl ProxyWorld {
         if let Some(proxy_process) = &self.proxy_process
             && self.injected_bug != Some(InjectedBug::StaleAddress)
         {
-            let mail = Mail::Addresses(place, vec![address_of(place, moves)]);
+            let mail = ProxyCommand::Addresses(place, vec![address_of(place, moves)]);
             proxy_process.orders.send(mail).expect("the driver reads it");
             self.want_turn();
         }
     }
 
-    pub(crate) fn drain_order(place: usize) -> Order {
-        Order::Drain(name_of(place))
+    pub(crate) fn drain_order(place: usize) -> ControlOrder {
+        ControlOrder::Drain(name_of(place))
     }
 
-    pub(crate) fn fill_order(place: usize) -> Order {
-        Order::Fill(name_of(place))
+    pub(crate) fn fill_order(place: usize) -> ControlOrder {
+        ControlOrder::Fill(name_of(place))
     }
 
     /// Applies everything that the proxy has done in a turn.
@@ -384,13 +384,13 @@ impl ProxyWorld {
     /// Hands everything over to another process; in a fourth of the cases that fails, and this process
     /// continues.
     pub(crate) fn hand_over(&mut self) {
-        if self.proxy_process.is_none() || !self.drive(Driver::freeze) {
+        if self.proxy_process.is_none() || !self.drive(ProxyDriver::freeze) {
             return;
         }
         if self.rngs.proxy_process.u8(..4) == 0 {
             note!(self, "proxy     fails to hand over");
             self.inject("failed hand-over");
-            self.drive(Driver::go_on);
+            self.drive(ProxyDriver::go_on);
             return;
         }
         let mut old = self.proxy_process.take().expect("it was just there");

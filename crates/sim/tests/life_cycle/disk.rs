@@ -1,7 +1,7 @@
 //! The ledger of a case.
 
-use hstratum::node::Asked;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
+use hstratum::node::BlockQuery;
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
 use hstratum_core::units::Height;
 use hstratum_sim::ledger_model::LedgerModel;
 
@@ -28,11 +28,11 @@ impl Ledger for Disk {
         Ok(())
     }
 
-    fn watched(&mut self, tip: Height) -> Result<Vec<Asked>, LedgerError> {
+    fn watched(&mut self, tip: Height) -> Result<Vec<BlockQuery>, LedgerError> {
         self.ledger_model.watched(tip)
     }
 
-    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Tidied, LedgerError> {
-        Ok(Tidied::All)
+    fn compact(&mut self, _: Option<Height>, _: u64) -> Result<Compacted, LedgerError> {
+        Ok(Compacted::All)
     }
 }

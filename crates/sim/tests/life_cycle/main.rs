@@ -10,8 +10,8 @@ mod disk;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use disk::Disk;
-use hstratum::node::{Asked, Look};
-use hstratum::store::keeper::{Keeper, Outcome, StoreMail};
+use hstratum::node::{BlockQuery, Look};
+use hstratum::store::keeper::{Keeper, StoreOutcome, StoreCommand};
 use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, ChainView};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
@@ -79,7 +79,7 @@ struct Case {
     answered: BTreeSet<usize>,
     refused: BTreeSet<usize>,
     /// The open question where blocks are, and the chain at the time it was asked.
-    question: Option<(Vec<Asked>, usize)>,
+    question: Option<(Vec<BlockQuery>, usize)>,
     /// Messages to the keeper since the last commit; together with the disk they are all that it knows.
     told: Vec<String>,
     dumps: BTreeMap<usize, u32>,
@@ -133,7 +133,7 @@ impl Case {
                 network_difficulty: Difficulty::new(8.0).expect("a difficulty"),
             });
         let mut keeper = Keeper::new(now);
-        keeper.take(StoreMail::Credits(credits.collect()), now);
+        keeper.take(StoreCommand::Credits(credits.collect()), now);
         keeper.work(&mut disk, now, &mut Vec::new());
         Self {
             disk,
@@ -189,7 +189,7 @@ impl Case {
         steps
     }
 
-    fn tell(&mut self, name: String, mail: StoreMail) {
+    fn tell(&mut self, name: String, mail: StoreCommand) {
         self.told.push(name);
         self.keeper.take(mail, self.now);
     }
@@ -197,7 +197,7 @@ impl Case {
     fn find(&mut self, block: usize) {
         self.tell(
             format!("found {block}"),
-            StoreMail::BlockFound(Box::new(found(block))),
+            StoreCommand::BlockFound(Box::new(found(block))),
         );
         self.unanswered.insert(block);
     }
@@ -206,7 +206,7 @@ impl Case {
         self.unanswered.remove(&block);
         self.is_due = true;
         let name = format!("answered {block} {verdict:?}");
-        self.tell(name, StoreMail::BlockAnswered(hash(block), verdict));
+        self.tell(name, StoreCommand::BlockAnswered(hash(block), verdict));
     }
 
     fn take(&mut self, step: Step) {
@@ -238,7 +238,7 @@ impl Case {
                 self.grown += GROWTH;
                 self.is_due = true;
                 let tip = self.tip();
-                self.tell(format!("chain {}", tip.0), StoreMail::Chain(tip));
+                self.tell(format!("chain {}", tip.0), StoreCommand::Chain(tip));
             }
             Step::Locate => {
                 let (asked, _) = self.question.take().expect("a question");
@@ -262,9 +262,9 @@ impl Case {
         Height(CHAINS[self.chain].1 + self.grown)
     }
 
-    fn locate(&mut self, asked: &[Asked]) {
+    fn locate(&mut self, asked: &[BlockQuery]) {
         let main: Vec<Hash> = CHAINS[self.chain].0.iter().map(|at| hash(*at)).collect();
-        let place = |(hash, _): &Asked| {
+        let place = |(hash, _): &BlockQuery| {
             let there = if main.contains(hash) {
                 *hash
             } else {
@@ -279,17 +279,17 @@ impl Case {
         self.was_blind = false;
         self.tell(
             format!("located in {}", self.chain),
-            StoreMail::Located(look),
+            StoreCommand::Located(look),
         );
     }
 
-    fn locate_blindly(&mut self, asked: &[Asked]) {
+    fn locate_blindly(&mut self, asked: &[BlockQuery]) {
         let look = Look {
             view: view(Height(1)),
             places: asked.iter().map(|(hash, _)| (*hash, None)).collect(),
         };
         self.was_blind = true;
-        self.tell("located blindly".to_owned(), StoreMail::Located(look));
+        self.tell("located blindly".to_owned(), StoreCommand::Located(look));
     }
 
     fn work(&mut self, fate: Step) {
@@ -304,19 +304,19 @@ impl Case {
         }
         for outcome in out {
             match outcome {
-                Outcome::Answered(answered) => {
+                StoreOutcome::Answered(answered) => {
                     let block = (0..3).find(|block| hash(*block) == answered).expect("ours");
                     let state = self.disk.ledger_model.blocks[&answered].state;
                     assert_ne!(state, BlockState::Found, "the verdict on {block} was lost");
                     self.spool.remove(&block);
                     self.answered.insert(block);
                 }
-                Outcome::Locate(asked) => {
+                StoreOutcome::Locate(asked) => {
                     self.is_due = false;
                     self.question = Some((asked, self.chain));
                 }
-                Outcome::Moved(change) => assert!(!self.was_blind, "decided blindly: {change:?}"),
-                Outcome::NotDurable(_) => panic!("there are no shares to give up"),
+                StoreOutcome::Moved(change) => assert!(!self.was_blind, "decided blindly: {change:?}"),
+                StoreOutcome::NotDurable(_) => panic!("there are no shares to give up"),
                 _ => {}
             }
         }
@@ -332,7 +332,7 @@ impl Case {
                 let block = (0..3).find(|block| hash(*block) == at).expect("ours");
                 // An existing file is not written again.
                 self.dumps.entry(block).or_insert(from.0);
-                self.tell(format!("dumped {block}"), StoreMail::Dumped(at, 1.0));
+                self.tell(format!("dumped {block}"), StoreCommand::Dumped(at, 1.0));
             }
         }
     }
@@ -413,7 +413,7 @@ impl Case {
         self.work(Step::Commit);
         self.work(Step::Commit);
         let tip = self.tip();
-        self.tell("chain".to_owned(), StoreMail::Chain(tip));
+        self.tell("chain".to_owned(), StoreCommand::Chain(tip));
         self.work(Step::Commit);
         if let Some((asked, _)) = self.question.take() {
             self.locate(&asked);

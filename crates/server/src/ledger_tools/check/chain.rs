@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::Check;
 use crate::payout::is_whole;
 use crate::sql::SqlError;
-use crate::store::evidence;
+use crate::store::best_tip;
 
 /// States of blocks rest on the highest tip that was shown.
 pub(super) fn judged_blocks_were_shown(check: &mut Check<'_>) -> anyhow::Result<()> {
-    let tip = match evidence::highest(check.sql) {
+    let tip = match best_tip::highest(check.sql) {
         Ok(tip) => tip,
         Err(SqlError::Failed(reason)) => {
             check.find(reason);

@@ -65,7 +65,7 @@ fn follow(
         }
         for row in rows {
             let sequence: i64 = row.get(0)?;
-            let (life, own): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
+            let (run_id, own): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
             let body: Option<Vec<u8>> = row.get(4)?;
             let name = format!("batch {sequence} of origin {origin}");
             match &before {
@@ -96,7 +96,7 @@ fn follow(
                     let expected = start.and_then(|start| {
                         Some(digest(
                             &start.try_into().ok()?,
-                            &life.try_into().ok()?,
+                            &run_id.try_into().ok()?,
                             &body,
                         ))
                     });

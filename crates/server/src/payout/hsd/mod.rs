@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
-pub use node::{Block, Coin, Hstratum, Node, NodeInfo, NodeStatus, Payee};
-pub use wallet::{Demand, Known, Wallet};
+pub use node::{HsdBlock, Coin, Hstratum, HsdNode, NodeInfo, NodeStatus, NodePayee};
+pub use wallet::{Demand, WalletTransaction, Wallet};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
 
@@ -68,7 +68,7 @@ impl fmt::Display for Url {
 impl Url {
     /// hsd's default address on this machine.
     #[must_use]
-    pub fn usual(network: Network, part: Part) -> Self {
+    pub fn usual(network: Network, part: HsdPart) -> Self {
         let base = match network {
             Network::Main => 12_000,
             Network::Testnet => 13_000,
@@ -76,8 +76,8 @@ impl Url {
             Network::Simnet => 15_000,
         };
         let offset = match part {
-            Part::Node => 37,
-            Part::Wallet => 39,
+            HsdPart::Node => 37,
+            HsdPart::Wallet => 39,
         };
         Self(format!("http://127.0.0.1:{}", base + offset))
     }
@@ -85,7 +85,7 @@ impl Url {
 
 /// The parts of hsd, each with its own port and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum HsdPart {
     /// The full node.
     Node,
     /// The wallet.
@@ -94,9 +94,9 @@ pub enum Part {
 
 /// A text that is never displayed.
 #[derive(Clone)]
-pub struct Secret(String);
+pub struct HsdSecret(String);
 
-impl Secret {
+impl HsdSecret {
     /// Wraps the text.
     #[must_use]
     pub fn new(text: String) -> Self {
@@ -104,7 +104,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for HsdSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
@@ -112,14 +112,14 @@ impl fmt::Debug for Secret {
 
 /// Time limits of hsd's answers.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct HsdTimeouts {
     /// For anything but making a transaction.
     pub call: Duration,
     /// For making a transaction, funded and signed.
     pub create: Duration,
 }
 
-impl Default for Patience {
+impl Default for HsdTimeouts {
     fn default() -> Self {
         Self {
             call: HSD_CALL,
@@ -130,30 +130,30 @@ impl Default for Patience {
 
 /// Error: hsd has answered with a refusal.
 #[derive(Debug)]
-struct Refusal {
+struct HsdRefusal {
     status: u16,
     message: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for HsdRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, message } = self;
         write!(f, "hsd says {message:?} (status {status})")
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for HsdRefusal {}
 
 /// One of hsd's HTTP servers.
 struct Endpoint {
     agent: Agent,
     url: Url,
-    authorization: Option<Secret>,
-    patience: Patience,
+    authorization: Option<HsdSecret>,
+    patience: HsdTimeouts,
 }
 
 impl Endpoint {
-    fn new(url: Url, key: Option<Secret>, patience: Patience) -> Self {
+    fn new(url: Url, key: Option<HsdSecret>, patience: HsdTimeouts) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -163,7 +163,7 @@ impl Endpoint {
             .new_agent();
         let authorization = key.map(|key| {
             let user_and_key = BASE64_STANDARD.encode(format!("x:{}", key.0));
-            Secret(format!("Basic {user_and_key}"))
+            HsdSecret(format!("Basic {user_and_key}"))
         });
         Self {
             agent,
@@ -237,7 +237,7 @@ impl Endpoint {
                 "hsd refuses the API key: the node's is HSTRATUM_NODE_API_KEY in the environment, \
                  the wallet's HSTRATUM_WALLET_API_KEY"
             ),
-            _ => Err(Refusal {
+            _ => Err(HsdRefusal {
                 status,
                 message: saying(&text),
             }
@@ -245,7 +245,7 @@ impl Endpoint {
         }
     }
 
-    /// A call of hsd's JSON-RPC. An error answer is a [`Refusal`].
+    /// A call of hsd's JSON-RPC. An error answer is a [`HsdRefusal`].
     fn rpc(&self, method: &str, params: &Value) -> anyhow::Result<Value> {
         let body = json!({ "method": method, "params": params, "id": 1 });
         let answer = self
@@ -254,7 +254,7 @@ impl Endpoint {
         let mut answer = answer.ok_or_else(|| anyhow!("no JSON-RPC at {}", self.url))?;
         if let Some(message) = answer.pointer("/error/message") {
             let message = cut(message.as_str().unwrap_or("?"));
-            return Err(Refusal {
+            return Err(HsdRefusal {
                 status: 200,
                 message,
             })
@@ -314,14 +314,14 @@ mod tests {
         let told = |text: &str| text.parse::<Url>().unwrap_err();
         assert!(told("https://a:1").starts_with("TLS is not spoken"));
         assert!(told("http://x:key@a:1").starts_with("a key in a URL"));
-        let usual = Url::usual(Network::Regtest, Part::Wallet);
+        let usual = Url::usual(Network::Regtest, HsdPart::Wallet);
         assert_eq!(usual.to_string(), "http://127.0.0.1:14039");
-        let usual = Url::usual(Network::Main, Part::Node);
+        let usual = Url::usual(Network::Main, HsdPart::Node);
         assert_eq!(usual.to_string(), "http://127.0.0.1:12037");
     }
 
     #[test]
     fn a_secret_is_not_shown() {
-        assert_eq!(format!("{:?}", Secret::new("key".into())), "[secret]");
+        assert_eq!(format!("{:?}", HsdSecret::new("key".into())), "[secret]");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::in_force::InForce;
 
-use super::{Endpoint, Patience, Refusal, Secret, Url, as_hash, cut};
+use super::{Endpoint, HsdTimeouts, HsdRefusal, HsdSecret, Url, as_hash, cut};
 
 /// A node's network and height.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct NodeStatus {
 
 /// Receiver of the reward of a node's next block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payee {
+pub enum NodePayee {
     /// This address.
     Address(Address),
     /// Nobody: the node has neither an address nor a wallet.
@@ -74,7 +74,7 @@ pub struct Coin {
 
 /// A block in the node's chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct HsdBlock {
     /// 1 for the tip; `None` off the main chain.
     pub depth: Option<u32>,
     /// Its transactions.
@@ -82,15 +82,15 @@ pub struct Block {
 }
 
 /// hsd's full node.
-pub struct Node {
+pub struct HsdNode {
     endpoint: Endpoint,
     network: Network,
 }
 
-impl Node {
+impl HsdNode {
     /// Makes the client without sending anything.
     #[must_use]
-    pub fn new(url: Url, key: Option<Secret>, network: Network, patience: Patience) -> Self {
+    pub fn new(url: Url, key: Option<HsdSecret>, network: Network, patience: HsdTimeouts) -> Self {
         Self {
             endpoint: Endpoint::new(url, key, patience),
             network,
@@ -150,8 +150,8 @@ impl Node {
             waits.iter().any(|begin| reason.starts_with(begin))
         };
         let is_synced = match self.payee()? {
-            Payee::NoBlock(reason) => !is_waiting(&reason),
-            Payee::Address(_) | Payee::Nobody => true,
+            NodePayee::NoBlock(reason) => !is_waiting(&reason),
+            NodePayee::Address(_) | NodePayee::Nobody => true,
         };
         Ok(ChainView { tip, is_synced })
     }
@@ -198,7 +198,7 @@ impl Node {
         let Err(error) = self.endpoint.rpc("setstratumaddress", &json!([])) else {
             return Ok(true);
         };
-        match error.downcast_ref::<Refusal>() {
+        match error.downcast_ref::<HsdRefusal>() {
             Some(refusal) => Ok(!refusal.message.starts_with("Method not found")),
             None => Err(error),
         }
@@ -227,16 +227,16 @@ impl Node {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn payee(&self) -> anyhow::Result<Payee> {
+    pub fn payee(&self) -> anyhow::Result<NodePayee> {
         let request = json!([{ "capabilities": ["coinbasetxn"] }]);
         let answer = match self.endpoint.rpc("getblocktemplate", &request) {
             Ok(answer) => answer,
             Err(error) => {
-                return match error.downcast_ref::<Refusal>() {
+                return match error.downcast_ref::<HsdRefusal>() {
                     Some(refusal) if refusal.message.starts_with("No addresses") => {
-                        Ok(Payee::Nobody)
+                        Ok(NodePayee::Nobody)
                     }
-                    Some(refusal) => Ok(Payee::NoBlock(refusal.message.clone())),
+                    Some(refusal) => Ok(NodePayee::NoBlock(refusal.message.clone())),
                     None => Err(error),
                 };
             }
@@ -246,7 +246,7 @@ impl Node {
             Some(Transaction::parse(&raw)?.outputs.first()?.address.clone())
         };
         let address = address().ok_or_else(|| self.strange("getblocktemplate"))?;
-        Ok(Payee::Address(address))
+        Ok(NodePayee::Address(address))
     }
 
     /// An output that neither the chain nor the mempool has spent (lib/node/fullnode.js, getCoin).
@@ -284,13 +284,13 @@ impl Node {
     ///
     /// # Errors
     /// When it does not answer, or does not have the block, or no longer.
-    pub fn block(&self, hash: &Hash) -> anyhow::Result<Block> {
+    pub fn block(&self, hash: &Hash) -> anyhow::Result<HsdBlock> {
         let answer = self
             .endpoint
             .rpc("getblock", &json!([hex(&hash.0), true, false]))?;
         let block = || {
             let txids = answer.get("tx")?.as_array()?.iter();
-            Some(Block {
+            Some(HsdBlock {
                 depth: depth(&answer)?,
                 txids: txids.map(as_hash).collect::<Option<_>>()?,
             })
@@ -305,7 +305,7 @@ impl Node {
     pub fn has_in_mempool(&self, txid: &Hash) -> anyhow::Result<bool> {
         match self.endpoint.rpc("getmempoolentry", &json!([hex(&txid.0)])) {
             Ok(_) => Ok(true),
-            Err(error) => match error.downcast_ref::<Refusal>() {
+            Err(error) => match error.downcast_ref::<HsdRefusal>() {
                 Some(refusal) if refusal.message == "Transaction not in mempool." => Ok(false),
                 _ => Err(error),
             },

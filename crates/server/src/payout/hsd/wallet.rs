@@ -6,7 +6,7 @@ use hstratum_core::chain::transaction::Outpoint;
 use hstratum_core::units::{Hash, hex};
 use serde_json::{Value, json};
 
-use super::{Endpoint, Patience, Secret, Url, as_hash};
+use super::{Endpoint, HsdTimeouts, HsdSecret, Url, as_hash};
 
 /// Requirements of a transaction that the wallet is to make.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Demand<'a> {
 
 /// A transaction in the wallet's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct WalletTransaction {
     /// Its id.
     pub txid: Hash,
     /// The transaction in hsd's encoding, hex.
@@ -37,7 +37,7 @@ pub struct Wallet {
     endpoint: Endpoint,
     id: String,
     account: String,
-    passphrase: Option<Secret>,
+    passphrase: Option<HsdSecret>,
 }
 
 impl Wallet {
@@ -47,10 +47,10 @@ impl Wallet {
     /// When hsd allows no such name (lib/wallet/common.js, isName).
     pub fn new(
         url: Url,
-        key: Option<Secret>,
+        key: Option<HsdSecret>,
         (id, account): (&str, &str),
-        passphrase: Option<Secret>,
-        patience: Patience,
+        passphrase: Option<HsdSecret>,
+        patience: HsdTimeouts,
     ) -> anyhow::Result<Self> {
         for (what, name) in [("wallet", id), ("account", account)] {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -189,7 +189,7 @@ impl Wallet {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn transaction(&self, txid: &Hash) -> anyhow::Result<Option<Known>> {
+    pub fn transaction(&self, txid: &Hash) -> anyhow::Result<Option<WalletTransaction>> {
         let path = self.path(&format!("/tx/{}", hex(&txid.0)));
         let Some(answer) = self.endpoint.call("GET", &path, None)? else {
             return Ok(None);
@@ -203,7 +203,7 @@ impl Wallet {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn history(&self, after: Option<Hash>) -> anyhow::Result<Vec<Known>> {
+    pub fn history(&self, after: Option<Hash>) -> anyhow::Result<Vec<WalletTransaction>> {
         let after = after.map(|txid| format!("&after={}", hex(&txid.0)));
         let path = self.path(&format!(
             "/tx/history?reverse=true{}",
@@ -220,9 +220,9 @@ impl Wallet {
     }
 }
 
-fn as_known(answer: &Value) -> Option<Known> {
+fn as_known(answer: &Value) -> Option<WalletTransaction> {
     let block = answer.get("block")?;
-    Some(Known {
+    Some(WalletTransaction {
         txid: as_hash(answer.get("hash")?)?,
         raw: answer.get("tx")?.as_str()?.to_owned(),
         block: match block {

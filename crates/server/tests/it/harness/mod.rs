@@ -18,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hstratum::config::settings::Settings;
-use hstratum::config::{Config, Origin, RawOption};
-use hstratum::node::{Asked, Look, Node, Offer};
+use hstratum::config::{Config, OptionOrigin, RawOption};
+use hstratum::node::{BlockQuery, Look, Node, Offer};
 use hstratum::server::Server;
 use hstratum_core::accounting::ledger::{Tip, View};
 use hstratum_core::chain::address::Network;
@@ -78,7 +78,7 @@ struct Seen {
 
 impl Seen {
     /// Blocks are on the main chain as far as it reaches and nothing else was said.
-    fn look(&self, blocks: &[Asked]) -> Look {
+    fn look(&self, blocks: &[BlockQuery]) -> Look {
         let highest = blocks.iter().map(|(_, height)| *height).max();
         let view = self
             .view
@@ -86,7 +86,7 @@ impl Seen {
         let refused = self.answer.as_ref().is_some_and(|answer| {
             !matches!(answer, Verdict::Accepted) // Side, refused, unknown
         });
-        let place = |(hash, height): &Asked| {
+        let place = |(hash, height): &BlockQuery| {
             let is_lost = self.lost.contains(hash) || refused;
             let there = if is_lost { other_at(*height) } else { *hash };
             (*hash, (*height <= view.tip.height).then_some(there))
@@ -152,7 +152,7 @@ impl Node for TestNode {
         }
     }
 
-    fn locate(&self, blocks: Vec<Asked>) {
+    fn locate(&self, blocks: Vec<BlockQuery>) {
         let mut seen = self.seen();
         seen.located
             .push(blocks.iter().map(|(hash, _)| *hash).collect());
@@ -345,7 +345,7 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
         .map(|(name, value)| RawOption {
             key: name.replace('-', ""),
             value: value.to_owned(),
-            origin: Origin::Flag,
+            origin: OptionOrigin::Flag,
         })
         .collect();
     Settings {

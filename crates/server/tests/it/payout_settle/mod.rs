@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hstratum::ledger_tools::{check, set_address};
 use hstratum::payout::{
-    Change, Fleet, Outcome, PayoutLock, Plan, Reason, Scheme, Settled, Terms, Wait, payees, plan,
+    Change, AwaitedServers, Outcome, PayoutLock, PayoutPlan, Reason, Scheme, Settled, PayoutTerms, Wait, payees, plan,
     prune, settle,
 };
 use hstratum::sql::{Sql, SqlError};
@@ -21,30 +21,30 @@ use crate::ledgers::{Ledger, on_each};
 
 const HNS: u64 = 1_000_000;
 
-fn prop(fee: &str) -> Terms {
-    Terms {
+fn prop(fee: &str) -> PayoutTerms {
+    PayoutTerms {
         scheme: Scheme::Prop,
         fee: FeePpm::parse_percent(fee).expect("a percentage"),
         threshold: 0,
     }
 }
 
-fn pplns(window: &str) -> Terms {
+fn pplns(window: &str) -> PayoutTerms {
     let window = Decimal::parse_positive(window).expect("a number");
-    Terms {
+    PayoutTerms {
         scheme: Scheme::Pplns { window },
         ..prop("0")
     }
 }
 
 /// Settles as another process does; the plan must have foretold it.
-fn run(ledger: &Ledger, terms: &Terms) -> Vec<Settled> {
+fn run(ledger: &Ledger, terms: &PayoutTerms) -> Vec<Settled> {
     run_without(ledger, terms, &[])
 }
 
-fn run_without(ledger: &Ledger, terms: &Terms, without: &[String]) -> Vec<Settled> {
+fn run_without(ledger: &Ledger, terms: &PayoutTerms, without: &[String]) -> Vec<Settled> {
     let mut db = ledger.open();
-    let fleet = Fleet::of(&mut db, without).expect("known");
+    let fleet = AwaitedServers::of(&mut db, without).expect("known");
     let planned = plan(&mut db, Network::Regtest, terms, &fleet).expect("planned");
     let settled = settle(&mut db, Network::Regtest, terms, &fleet, 5_000).expect("settled");
     let of = |change| settled.iter().filter(move |one| one.change == change);
@@ -71,9 +71,9 @@ fn run_without(ledger: &Ledger, terms: &Terms, without: &[String]) -> Vec<Settle
     settled
 }
 
-fn planned(ledger: &Ledger, terms: &Terms) -> Plan {
+fn planned(ledger: &Ledger, terms: &PayoutTerms) -> PayoutPlan {
     let mut db = ledger.open();
-    let fleet = Fleet::of(&mut db, &[]).expect("known");
+    let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
     plan(&mut db, Network::Regtest, terms, &fleet).expect("planned")
 }
 
@@ -375,7 +375,7 @@ fn thousands_of_accounts_are_settled_in_short_transactions() {
 fn a_ledger_of_another_network_is_left_alone() {
     on_each(|ledger| {
         let mut db = ledger.open();
-        let fleet = Fleet::of(&mut db, &[]).expect("known");
+        let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
         assert!(settle(&mut db, Network::Main, &prop("0"), &fleet, 1).is_err());
         assert!(plan(&mut db, Network::Main, &prop("0"), &fleet).is_err());
     });

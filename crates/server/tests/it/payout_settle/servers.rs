@@ -1,7 +1,7 @@
 //! What several servers have not shipped yet, and blocks that come too late.
 
 use hstratum::ledger_tools::check;
-use hstratum::payout::{Fleet, Reason};
+use hstratum::payout::{AwaitedServers, Reason};
 use hstratum::store::ledger::Tidied;
 use hstratum::store::tidy::{self, Progress};
 use hstratum::values;
@@ -83,13 +83,13 @@ fn payout_waits_for_what_servers_have_not_shipped() {
     assert_eq!(heights(&settled), [2]);
     let settled = run_without(ledger, &prop("0"), &without(&["down", "behind"]));
     assert_eq!(heights(&settled), [3]);
-    let error = Fleet::of(&mut ledger.open(), &without(&["twice"])).expect_err("which");
+    let error = AwaitedServers::of(&mut ledger.open(), &without(&["twice"])).expect_err("which");
     assert!(error.to_string().contains("several servers"), "{error:#}");
     let number = "SELECT min(id) FROM origins WHERE label = 'twice'";
     let first = format!("#{}", ledger.get(number));
     let settled = run_without(ledger, &prop("0"), &without(&["down", "behind", &first]));
     assert_eq!(heights(&settled), [4]);
-    let error = Fleet::of(&mut ledger.open(), &without(&["nobody"])).expect_err("unknown");
+    let error = AwaitedServers::of(&mut ledger.open(), &without(&["nobody"])).expect_err("unknown");
     assert!(error.to_string().contains("\"nobody\""), "{error:#}");
 }
 

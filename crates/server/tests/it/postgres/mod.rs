@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use hstratum::cluster::address::Address;
+use hstratum::cluster::address::PostgresUrl;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -140,7 +140,7 @@ impl Server {
     }
 
     /// The database named `pool`, read.
-    pub(crate) fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> PostgresUrl {
         self.url().parse().expect("an address")
     }
 

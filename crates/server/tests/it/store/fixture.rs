@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hstratum::node::{Asked, Look};
-use hstratum::store::StoreMail;
+use hstratum::node::{BlockQuery, Look};
+use hstratum::store::StoreCommand;
 use hstratum::store::keeper::{Keeper, Next, Outcome};
 use hstratum::store::sqlite::Sqlite;
 use hstratum_core::accounting::ledger::{Credit, Tip, View};
@@ -86,11 +86,11 @@ impl Rig {
             difficulty: difficulty(value),
             network_difficulty: difficulty(100.0),
         };
-        self.keeper.take(StoreMail::Credits(vec![credit]), self.now);
+        self.keeper.take(StoreCommand::Credits(vec![credit]), self.now);
     }
 
     pub fn found(&mut self, height: u32, name: &str) {
-        let mail = StoreMail::BlockFound(Box::new(found_block(height, name)));
+        let mail = StoreCommand::BlockFound(Box::new(found_block(height, name)));
         self.keeper.take(mail, self.now);
     }
 
@@ -98,7 +98,7 @@ impl Rig {
         if verdict == Verdict::Accepted {
             self.on_main.push(hash(name));
         }
-        let mail = StoreMail::BlockAnswered(hash(name), verdict);
+        let mail = StoreCommand::BlockAnswered(hash(name), verdict);
         self.keeper.take(mail, self.now);
     }
 
@@ -107,7 +107,7 @@ impl Rig {
         self.judged(name, Verdict::Accepted);
         // The node's tip comes with it.
         let tip = self.tip.max(height);
-        self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
+        self.keeper.take(StoreCommand::Chain(Height(tip)), self.now);
         self.tip = tip;
         let asked = self.work();
         self.look(asked, view(tip));
@@ -127,7 +127,7 @@ impl Rig {
     fn see(&mut self, tip: u32, on_main: Option<&[&str]>) {
         self.now.ms += LATER_MS;
         self.tip = tip;
-        self.keeper.take(StoreMail::Chain(Height(tip)), self.now);
+        self.keeper.take(StoreCommand::Chain(Height(tip)), self.now);
         let asked = self.work();
         if let Some(names) = on_main {
             self.on_main = names.iter().map(|name| hash(name)).collect();
@@ -136,8 +136,8 @@ impl Rig {
     }
 
     /// The node answers; returns what it is asked next.
-    pub fn look(&mut self, asked: Vec<Asked>, view: View) -> Vec<Asked> {
-        let place = |(hash, height): Asked| {
+    pub fn look(&mut self, asked: Vec<BlockQuery>, view: View) -> Vec<BlockQuery> {
+        let place = |(hash, height): BlockQuery| {
             let there = match self.on_main.contains(&hash) {
                 true => hash,
                 false => Hash::blake2b(&[b"of others", &height.0.to_le_bytes()]),
@@ -145,13 +145,13 @@ impl Rig {
             (hash, (height <= view.tip.height).then_some(there))
         };
         let places = asked.into_iter().map(place).collect();
-        let mail = StoreMail::Located(Look { view, places });
+        let mail = StoreCommand::Located(Look { view, places });
         self.keeper.take(mail, self.now);
         self.work()
     }
 
     /// Works until nothing is left to do at this time; returns what was asked of the node.
-    pub fn work(&mut self) -> Vec<Asked> {
+    pub fn work(&mut self) -> Vec<BlockQuery> {
         let mut asked = Vec::new();
         loop {
             let mut out = Vec::new();

@@ -8,10 +8,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use hstratum::node::Asked;
-use hstratum::store::StoreMail;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Tidied};
-use hstratum::store::sqlite::Sqlite;
+use hstratum::node::BlockQuery;
+use hstratum::store::StoreCommand;
+use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
+use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::{Credit, Tallied, Tally, Work};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
@@ -140,7 +140,7 @@ fn round_is_closed_only_when_the_node_has_said_what_is_left_of_earlier_ones() {
     let mut rig = Rig::new();
     rig.accepted(10, "gone");
     rig.now.ms += LATER_MS;
-    rig.keeper.take(StoreMail::Chain(Height(12)), rig.now);
+    rig.keeper.take(StoreCommand::Chain(Height(12)), rig.now);
     let asked = rig.work();
     assert_eq!(asked, [(hash("gone"), Height(10))]);
     // Found on the new chain while the question is open.
@@ -163,7 +163,7 @@ fn verdict_is_not_undone_by_a_look_at_the_chain_before_it() {
     let mut rig = Rig::new();
     rig.found(10, "one");
     rig.work();
-    rig.keeper.take(StoreMail::Chain(Height(9)), rig.now);
+    rig.keeper.take(StoreCommand::Chain(Height(9)), rig.now);
     let asked = rig.work();
     assert_eq!(asked, [(hash("one"), Height(10))]);
     rig.judged("one", Verdict::Accepted);
@@ -307,7 +307,7 @@ fn names_without_an_accepted_share_make_no_rows() {
         tallied("alice", 1, 1),
         tallied("alice", 0, 2),
     ];
-    rig.keeper.take(StoreMail::Tally(all), rig.now);
+    rig.keeper.take(StoreCommand::Tally(all), rig.now);
     rig.work();
     let rows = "SELECT group_concat(name || accepted || low || start) FROM statistics
                 JOIN workers ON workers.id = worker";
@@ -321,13 +321,13 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
     let begin = rig.now.unix_s;
     for _ in 0..400 {
         rig.keeper
-            .take(StoreMail::Tally(vec![tallied("alice", 2, 1)]), rig.now);
+            .take(StoreCommand::Tally(vec![tallied("alice", 2, 1)]), rig.now);
         rig.work();
         rig.now.unix_s += 3_600;
     }
     // The clock jumping back changes nothing for what is there.
     rig.now.unix_s -= 7_200;
-    while rig.ledger.tidy(None, rig.now.unix_s).expect("tidied") == Tidied::More {}
+    while rig.ledger.compact(None, rig.now.unix_s).expect("tidied") == Compacted::More {}
     let sums =
         "SELECT sum(accepted) || ' ' || sum(accepted_work) || ' ' || sum(low) FROM statistics";
     assert_eq!(rig.text(sums), "800 400.0 400");
@@ -336,7 +336,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
     let text = rig.text(spans);
     assert!(text.contains("600x") && text.contains("86400x"), "{text}");
     let years = begin + 500 * 86_400;
-    while rig.ledger.tidy(None, years).expect("tidied") == Tidied::More {}
+    while rig.ledger.compact(None, years).expect("tidied") == Compacted::More {}
     assert_eq!(rig.text(sums), "");
 }
 
@@ -356,7 +356,7 @@ fn compaction_keeps_the_sums_of_every_round() {
     let rows = "SELECT '' || count(*) FROM credit";
     let before = rig.text(sums);
     assert_eq!(rig.text(rows), "1000");
-    while rig.ledger.tidy(Some(Height(1000)), 0).expect("tidied") == Tidied::More {}
+    while rig.ledger.compact(Some(Height(1000)), 0).expect("tidied") == Compacted::More {}
     assert_eq!(rig.text(sums), before);
     assert_eq!(rig.text("SELECT '' || sum(count) FROM credit"), "1000");
     // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that ends
@@ -376,12 +376,12 @@ impl Ledger for Broken {
         Ok(())
     }
 
-    fn watched(&mut self, _tip: Height) -> Result<Vec<Asked>, LedgerError> {
+    fn watched(&mut self, _tip: Height) -> Result<Vec<BlockQuery>, LedgerError> {
         Ok(Vec::new())
     }
 
-    fn tidy(&mut self, _tip: Option<Height>, _unix_s: u64) -> Result<Tidied, LedgerError> {
-        Ok(Tidied::All)
+    fn compact(&mut self, _tip: Option<Height>, _unix_s: u64) -> Result<Compacted, LedgerError> {
+        Ok(Compacted::All)
     }
 }
 
@@ -406,10 +406,10 @@ fn nothing_is_forgotten_over_a_panic_in_the_ledgers_code() {
 #[test]
 fn commits_are_counted_and_timed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let status = Arc::new(hstratum::store::status::Status::default());
+    let status = Arc::new(hstratum::store::ledger_status::LedgerStatus::default());
     let path = dir.path().join("ledger.db");
     let mut ledger =
-        Sqlite::open(&path, Network::Regtest, 1, status.clone(), &mut Vec::new()).expect("opened");
+        SqliteLedger::open(&path, Network::Regtest, 1, status.clone(), &mut Vec::new()).expect("opened");
     let mut seq = 0;
     for group in [1, 10, 1000, 20_000] {
         let mut batch = Batch::default();

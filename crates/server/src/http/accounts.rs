@@ -1,0 +1,473 @@
+//! Accounts and workers.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Site;
+use super::answer::{ApiResult, ApiError, PathName, NoParams, SortOrder, QueryParams, Problem, page_of, search_for};
+use super::workers::{WorkerRow, SentShares};
+use super::round::read_round;
+use crate::limits::HTTP_KEPT;
+use crate::sql::{Sql, SqlError, WORK};
+use crate::values;
+
+/// A machine of an account.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Worker {
+    /// Who is paid. Untrusted text.
+    account: String,
+    /// Untrusted text; empty where the miner names none.
+    worker: String,
+    /// Connections that it has now to this server.
+    connections: u32,
+    /// Servers that it mines on: this one where it is connected; where several share a ledger, each that
+    /// has accepted a share of it within ten minutes. Empty where it is away. Untrusted text.
+    servers: Vec<String>,
+    /// What it works at, where it is connected.
+    difficulty: Option<f64>,
+    /// Whether it sends blocks only, as HandyMiner does in solo mode: its hashrate is known from its blocks
+    /// alone.
+    sends_blocks: bool,
+    /// Hashes a second, estimated from the shares of the last minutes; where several servers share a
+    /// ledger, of the last ten to twenty minutes, or since its first share in them, on all servers.
+    hashrate: f64,
+    /// Over the last hour.
+    hashrate_1h: f64,
+    /// Over the last day.
+    hashrate_24h: f64,
+    /// Of the last hour.
+    shares: ApiSums,
+    /// Refused submits among all of the last hour, from 0 to 1.
+    reject_rate: Option<f64>,
+    /// When a share was last accepted, Unix seconds. Of one before this version the begin of those ten
+    /// minutes.
+    last_share_at: Option<i64>,
+}
+
+/// Submits by what came of them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiSums {
+    accepted: i64,
+    stale: i64,
+    low: i64,
+    duplicate: i64,
+}
+
+/// An account. Amounts in base units.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct ApiAccount {
+    /// Untrusted text.
+    name: String,
+    /// Workers that are connected.
+    workers_online: u32,
+    /// Workers seen within a day.
+    workers: u32,
+    /// Hashes a second, estimated from the shares of the last minutes.
+    hashrate: f64,
+    /// Over the last hour.
+    hashrate_1h: f64,
+    /// Over the last day.
+    hashrate_24h: f64,
+    /// Refused submits among all of the last hour, from 0 to 1.
+    reject_rate: Option<f64>,
+    /// When a share was last accepted, Unix seconds.
+    last_share_at: Option<i64>,
+    /// All that it was ever credited.
+    credited: i64,
+    /// All that was paid, or is on its way.
+    paid: i64,
+    /// The difference.
+    balance: i64,
+}
+
+/// One account in full.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AccountInFull {
+    #[serde(flatten)]
+    account: ApiAccount,
+    /// Where it is paid, if that was set; else its name counts, if that is an address.
+    address: Option<String>,
+    /// Blocks that its shares were.
+    blocks: i64,
+    /// Its work in the open round.
+    round_work: f64,
+    /// The same as a part of all, from 0 to 1.
+    round_share: Option<f64>,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiWorkers {
+    /// Rows of the whole list.
+    total: usize,
+    workers: Vec<Worker>,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiAccounts {
+    /// Rows of the whole list.
+    total: usize,
+    accounts: Vec<ApiAccount>,
+}
+
+/// What workers are sorted by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WorkerSort {
+    Name,
+    #[default]
+    Hashrate,
+    #[serde(rename = "hashrate_1h")]
+    Hour,
+    #[serde(rename = "hashrate_24h")]
+    Day,
+    Difficulty,
+    RejectRate,
+    LastShare,
+}
+
+/// What accounts are sorted by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AccountSort {
+    Name,
+    #[default]
+    Hashrate,
+    #[serde(rename = "hashrate_1h")]
+    Hour,
+    #[serde(rename = "hashrate_24h")]
+    Day,
+    Workers,
+    RejectRate,
+    LastShare,
+    Balance,
+}
+
+/// Which workers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WorkersAsked {
+    /// Of this account only.
+    account: Option<String>,
+    /// Whose account or worker has this in its name, in upper or lower case.
+    #[param(max_length = 128)]
+    search: Option<String>,
+    /// Connected ones only, or those that are away only.
+    online: Option<bool>,
+    sort: Option<WorkerSort>,
+    order: Option<SortOrder>,
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+/// Which accounts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AccountsAsked {
+    /// Whose name has this in it, in upper or lower case.
+    #[param(max_length = 128)]
+    search: Option<String>,
+    sort: Option<AccountSort>,
+    order: Option<SortOrder>,
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    offset: Option<u32>,
+}
+
+/// Workers that are connected or were within a day.
+#[utoipa::path(get, path = "/api/v1/workers", tag = "miners", params(WorkersAsked), responses(
+    (status = 200, body = ApiWorkers), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn workers(
+    State(site): State<Arc<Site>>,
+    QueryParams(asked): QueryParams<WorkersAsked>,
+) -> ApiResult<ApiWorkers> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let search = search_for(asked.search)?;
+    let rows = site.worker_list.rows(&site).await?;
+    let mut found: Vec<&WorkerRow> = rows
+        .iter()
+        .filter(|row| {
+            asked
+                .account
+                .as_deref()
+                .is_none_or(|account| account == &*row.account)
+        })
+        .filter(|row| asked.online.is_none_or(|online| online == row.is_online()))
+        .filter(|row| has(&row.account, &search) || has(&row.worker, &search))
+        .collect();
+    let sort = asked.sort.unwrap_or_default();
+    let by = |a: &&WorkerRow, b: &&WorkerRow| compare_workers(sort, a, b);
+    in_order(&mut found, asked.order, by, |a, b| {
+        (&a.account, &a.worker).cmp(&(&b.account, &b.worker))
+    });
+    let page = found.iter().skip(offset as usize).take(limit as usize);
+    Ok(Json(ApiWorkers {
+        total: found.len(),
+        workers: page.map(|row| Worker::of(row)).collect(),
+    }))
+}
+
+/// Accounts that have workers, connected or seen within a day, or that are owed something.
+#[utoipa::path(get, path = "/api/v1/accounts", tag = "miners", params(AccountsAsked), responses(
+    (status = 200, body = ApiAccounts), (status = 400, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn accounts(
+    State(site): State<Arc<Site>>,
+    QueryParams(asked): QueryParams<AccountsAsked>,
+) -> ApiResult<ApiAccounts> {
+    let (limit, offset) = page_of(asked.limit, asked.offset)?;
+    let search = search_for(asked.search)?;
+    let rows = site.worker_list.rows(&site).await?;
+    let owed = match &site.reader {
+        None => Arc::default(),
+        Some(_) => site.balances.get(&site, HTTP_KEPT, balances).await?,
+    };
+    let mut all = gather(rows.iter());
+    for (name, credited, paid) in owed.iter() {
+        let account = all
+            .entry(name.clone())
+            .or_insert_with(|| ApiAccount::new(name.clone()));
+        (account.credited, account.paid) = (*credited, *paid);
+        account.balance = credited - paid;
+    }
+    let mut found: Vec<&ApiAccount> = all.values().filter(|one| has(&one.name, &search)).collect();
+    let sort = asked.sort.unwrap_or_default();
+    let by = |a: &&ApiAccount, b: &&ApiAccount| compare_accounts(sort, a, b);
+    in_order(&mut found, asked.order, by, |a, b| a.name.cmp(&b.name));
+    let page = found.iter().skip(offset as usize).take(limit as usize);
+    Ok(Json(ApiAccounts {
+        total: found.len(),
+        accounts: page.map(|&account| account.clone()).collect(),
+    }))
+}
+
+/// One account.
+#[utoipa::path(get, path = "/api/v1/accounts/{name}", tag = "miners",
+    params(("name" = String, Path, description = "The account's name.")), responses(
+    (status = 200, body = AccountInFull), (status = 400, body = Problem),
+    (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn account(
+    State(site): State<Arc<Site>>,
+    PathName(name): PathName,
+    _: NoParams,
+) -> ApiResult<AccountInFull> {
+    let rows = site.worker_list.rows(&site).await?;
+    let own = rows.iter().filter(|row| *row.account == *name);
+    let gathered = gather(own).remove(&name);
+    let is_mining = gathered.is_some();
+    let account = gathered.unwrap_or_else(|| ApiAccount::new(name.clone()));
+    let mut full = AccountInFull {
+        account,
+        address: None,
+        blocks: 0,
+        round_work: 0.0,
+        round_share: None,
+    };
+    let mut all_work = 0.0;
+    let kept = match &site.reader {
+        None => None,
+        Some(reader) => {
+            let round = read_round(&site).await?;
+            let from_height = round.from_height;
+            all_work = round.work;
+            reader.read(move |sql| kept(sql, &name, from_height)).await?
+        }
+    };
+    match kept {
+        Some(kept) => {
+            full.address = kept.address;
+            full.blocks = kept.blocks;
+            full.account.credited = kept.credited;
+            full.account.paid = kept.paid;
+            full.account.balance = kept.credited - kept.paid;
+            full.round_work = kept.round_work;
+            full.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
+        }
+        None if is_mining => {}
+        None => return Err(ApiError::missing("no such account")),
+    }
+    Ok(Json(full))
+}
+
+/// An account's data in the ledger.
+struct AccountMoney {
+    address: Option<String>,
+    credited: i64,
+    paid: i64,
+    blocks: i64,
+    round_work: f64,
+}
+
+fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<AccountMoney>, SqlError> {
+    let found = sql.query_opt(
+        "SELECT a.id, a.address, b.credited, b.paid,
+                (SELECT count(*) FROM blocks WHERE blocks.account = a.id)
+           FROM accounts AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
+        &values![name],
+    )?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let id: i64 = row.get(0)?;
+    // Height by height, since credit is in their order.
+    let round = sql.query_one(
+        &format!(
+            "SELECT coalesce(sum({WORK}), 0.0)
+               FROM heights AS h CROSS JOIN credit AS c
+              WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1"
+        ),
+        &values![id, from_height],
+    )?;
+    Ok(Some(AccountMoney {
+        address: row.get(1)?,
+        credited: row.get(2)?,
+        paid: row.get(3)?,
+        blocks: row.get(4)?,
+        round_work: round.get(0)?,
+    }))
+}
+
+/// Accounts that were ever credited, with the sums of credits and payments.
+pub(crate) type Balances = Vec<(String, i64, i64)>;
+
+fn balances(sql: &mut dyn Sql) -> Result<Balances, SqlError> {
+    let rows = sql.query(
+        "SELECT name, credited, paid FROM balances WHERE credited <> 0 OR paid <> 0",
+        &[],
+    )?;
+    let balances = rows
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    balances.collect()
+}
+
+/// Groups workers by account.
+fn gather<'a>(rows: impl IntoIterator<Item = &'a WorkerRow>) -> HashMap<String, ApiAccount> {
+    let mut sums: HashMap<&str, (ApiAccount, SentShares)> = HashMap::new();
+    for row in rows {
+        let (account, sent) = sums
+            .entry(&row.account)
+            .or_insert_with(|| (ApiAccount::new(row.account.to_string()), SentShares::default()));
+        account.workers += 1;
+        account.workers_online += u32::from(row.is_online());
+        account.hashrate += row.rates[0];
+        account.hashrate_1h += row.rates[1];
+        account.hashrate_24h += row.rates[2];
+        account.last_share_at = account.last_share_at.max(row.last_share_at);
+        sent.add(&row.sent);
+    }
+    sums.into_values()
+        .map(|(mut account, sent)| {
+            account.reject_rate = sent.reject_rate();
+            (account.name.clone(), account)
+        })
+        .collect()
+}
+
+impl ApiAccount {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            workers_online: 0,
+            workers: 0,
+            hashrate: 0.0,
+            hashrate_1h: 0.0,
+            hashrate_24h: 0.0,
+            reject_rate: None,
+            last_share_at: None,
+            credited: 0,
+            paid: 0,
+            balance: 0,
+        }
+    }
+}
+
+impl Worker {
+    fn of(row: &WorkerRow) -> Self {
+        let [hashrate, hashrate_1h, hashrate_24h] = row.rates;
+        Self {
+            account: row.account.to_string(),
+            worker: row.worker.to_string(),
+            connections: row.connections,
+            servers: row.servers.iter().map(ToString::to_string).collect(),
+            difficulty: row.difficulty.filter(|_| row.connections > 0),
+            sends_blocks: row.sends_blocks,
+            hashrate,
+            hashrate_1h,
+            hashrate_24h,
+            shares: ApiSums {
+                accepted: row.sent.accepted,
+                stale: row.sent.stale,
+                low: row.sent.low,
+                duplicate: row.sent.duplicate,
+            },
+            reject_rate: row.sent.reject_rate(),
+            last_share_at: row.last_share_at,
+        }
+    }
+}
+
+fn has(name: &str, search: &str) -> bool {
+    search.is_empty() || name.to_lowercase().contains(search)
+}
+
+fn compare_workers(sort: WorkerSort, a: &WorkerRow, b: &WorkerRow) -> Ordering {
+    match sort {
+        WorkerSort::Name => (&a.account, &a.worker).cmp(&(&b.account, &b.worker)),
+        WorkerSort::Hashrate => a.rates[0].total_cmp(&b.rates[0]),
+        WorkerSort::Hour => a.rates[1].total_cmp(&b.rates[1]),
+        WorkerSort::Day => a.rates[2].total_cmp(&b.rates[2]),
+        WorkerSort::Difficulty => numbers(a.difficulty, b.difficulty),
+        WorkerSort::RejectRate => numbers(a.sent.reject_rate(), b.sent.reject_rate()),
+        WorkerSort::LastShare => a.last_share_at.cmp(&b.last_share_at),
+    }
+}
+
+fn compare_accounts(sort: AccountSort, a: &ApiAccount, b: &ApiAccount) -> Ordering {
+    match sort {
+        AccountSort::Name => a.name.cmp(&b.name),
+        AccountSort::Hashrate => a.hashrate.total_cmp(&b.hashrate),
+        AccountSort::Hour => a.hashrate_1h.total_cmp(&b.hashrate_1h),
+        AccountSort::Day => a.hashrate_24h.total_cmp(&b.hashrate_24h),
+        AccountSort::Workers => a.workers_online.cmp(&b.workers_online),
+        AccountSort::RejectRate => numbers(a.reject_rate, b.reject_rate),
+        AccountSort::LastShare => a.last_share_at.cmp(&b.last_share_at),
+        AccountSort::Balance => a.balance.cmp(&b.balance),
+    }
+}
+
+fn numbers(a: Option<f64>, b: Option<f64>) -> Ordering {
+    a.unwrap_or(-1.0).total_cmp(&b.unwrap_or(-1.0))
+}
+
+/// Sorts; equal rows are in the order of names, so that pages do not overlap.
+fn in_order<T>(
+    rows: &mut [T],
+    order: Option<SortOrder>,
+    by: impl Fn(&T, &T) -> Ordering,
+    names: impl Fn(&T, &T) -> Ordering,
+) {
+    rows.sort_by(|a, b| {
+        let way = match order.unwrap_or_default() {
+            SortOrder::Asc => by(a, b),
+            SortOrder::Desc => by(b, a),
+        };
+        way.then_with(|| names(a, b))
+    });
+}

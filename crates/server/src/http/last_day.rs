@@ -1,0 +1,359 @@
+//! Work of each worker in the last day, read hour by hour, and within an hour span by span: with 100,000
+//! workers a day is 14.4 million rows. Hours that are over are cached, an interrupted reading continues where
+//! it was, and the known part is shown meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Site;
+use super::ledger_reader::LedgerReader;
+use super::late_hours::{Changes, Late, read_changes};
+use crate::clock::unix_s;
+use crate::limits::{HTTP_DAY_KEPT, HTTP_REST, HTTP_SOON, HTTP_WORKERS_MAX};
+use crate::sql::{Sql, SqlError};
+use crate::values;
+
+const SPAN_S: i64 = 600;
+const HOUR_S: i64 = 3_600;
+const DAY_S: i64 = 86_400;
+
+/// Seconds after its end during which an hour may still grow, since shares come in batches.
+const LATE_S: i64 = 900;
+
+type WorkerId = (Arc<str>, Arc<str>);
+
+/// Cache of the last day.
+#[derive(Clone, Default)]
+pub(crate) struct LastDay(Arc<LastDayInner>);
+
+#[derive(Default)]
+struct LastDayInner {
+    state: Mutex<LastDayState>,
+    /// Notified when a reading has ended.
+    read: Notify,
+}
+
+#[derive(Default)]
+struct LastDayState {
+    workers: Vec<WorkerId>,
+    places: HashMap<WorkerId, usize>,
+    /// Time of each worker's last accepted share, by the worker's index.
+    last: Vec<i64>,
+    hours: BTreeMap<i64, Hour>,
+    late: Late,
+    /// The hour that is being read.
+    partial: Option<Partial>,
+    is_reading: bool,
+    /// Time at which the last reading ended, and its duration.
+    ended: Option<(Instant, Duration)>,
+}
+
+/// Accepted work of one hour, by the worker's index.
+struct Hour {
+    work: Vec<f64>,
+    /// Unix seconds until which it is cached.
+    until: i64,
+}
+
+struct Partial {
+    start: i64,
+    next_span: i64,
+    work: Vec<f64>,
+}
+
+/// One row: account, worker, work, and time of the last accepted share.
+type HourRow = (String, String, f64, Option<i64>);
+
+/// Work of one worker in the known part of the day.
+pub(crate) struct DayPast {
+    pub account: Arc<str>,
+    pub worker: Arc<str>,
+    pub work: f64,
+    /// Time of its last accepted share.
+    pub last: Option<i64>,
+}
+
+impl LastDay {
+    /// Returns the time since which work is known, and all workers. If that is out of date, reading continues
+    /// in the background; a reading that is usually short is awaited.
+    pub(crate) async fn get(&self, site: &Site) -> (i64, Vec<DayPast>) {
+        let background = site.background.as_ref().expect("there is a ledger");
+        let read = self.0.read.notified();
+        if self.0.begin() {
+            let (inside, background) = (self.0.clone(), background.clone());
+            tokio::spawn(async move {
+                let begun = Instant::now();
+                inside.read_on(&background).await;
+                inside.end(begun);
+            });
+        }
+        if self.0.is_soon_read() && background.away().is_none() {
+            let _ = tokio::time::timeout(HTTP_SOON, read).await;
+        }
+        let inside = self.0.clone();
+        let summed = tokio::task::spawn_blocking(move || inside.lock().sum(now_s()));
+        summed.await.unwrap_or_else(|_| (now_s(), Vec::new()))
+    }
+}
+
+impl LastDayInner {
+    /// Begins a reading if one is due and none is under way; returns whether it did.
+    fn begin(&self) -> bool {
+        let mut state = self.lock();
+        let rests = state
+            .ended
+            .is_some_and(|(at, took)| at.elapsed() < (took * HTTP_REST).min(HTTP_DAY_KEPT));
+        let begins = !state.is_reading && !rests;
+        state.is_reading |= begins;
+        begins
+    }
+
+    fn end(&self, begun: Instant) {
+        let mut state = self.lock();
+        state.is_reading = false;
+        state.ended = Some((Instant::now(), begun.elapsed()));
+        drop(state);
+        self.read.notify_waiters();
+    }
+
+    fn is_soon_read(&self) -> bool {
+        let state = self.lock();
+        let was = state.ended.is_none_or(|(_, took)| took < HTTP_SOON / 2);
+        state.is_reading && was
+    }
+
+    /// Reads missing and outdated spans, the latest first, until it fails or is done.
+    async fn read_on(&self, reader: &LedgerReader) {
+        let now = now_s();
+        let changes = reader
+            .read(move |sql| read_changes(sql, first_hour(now)))
+            .await;
+        let Ok(changes) = changes else { return };
+        self.lock().forget_late(&changes);
+        loop {
+            let span = self.lock().next_span(now);
+            let Some(span) = span else { return };
+            let Ok(rows) = reader.read(move |sql| read_span(sql, span)).await else {
+                return;
+            };
+            self.lock().take(span, rows, now);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LastDayState> {
+        self.state.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl LastDayState {
+    /// Drops hours that have grown late.
+    fn forget_late(&mut self, changes: &Changes) {
+        for hour in self.late.news(changes) {
+            self.hours.remove(&hour);
+            self.partial.take_if(|partial| partial.start == hour);
+        }
+    }
+
+    /// The span to read next.
+    fn next_span(&mut self, now: i64) -> Option<i64> {
+        self.hours.retain(|start, _| *start >= first_hour(now));
+        if let Some(partial) = &self.partial
+            && partial.start >= first_hour(now)
+        {
+            return Some(partial.next_span);
+        }
+        let current = now - now % HOUR_S;
+        let mut start = current;
+        while start >= first_hour(now) {
+            if self.hours.get(&start).is_none_or(|hour| now >= hour.until) {
+                self.partial = Some(Partial {
+                    start,
+                    next_span: start,
+                    work: Vec::new(),
+                });
+                return Some(start);
+            }
+            start -= HOUR_S;
+        }
+        self.partial = None;
+        None
+    }
+
+    fn take(&mut self, span: i64, rows: Vec<HourRow>, now: i64) {
+        if self.workers.len() >= HTTP_WORKERS_MAX {
+            // Too many names have come and gone: everything is read again.
+            *self = Self {
+                is_reading: true,
+                ended: self.ended,
+                ..Self::default()
+            };
+            return;
+        }
+        let Some(mut partial) = self.partial.take() else {
+            return;
+        };
+        for (account, worker, work, last) in rows {
+            let place = self.place(account, worker);
+            if partial.work.len() <= place {
+                partial.work.resize(place + 1, 0.0);
+            }
+            partial.work[place] += work;
+            if let Some(last) = last {
+                self.last[place] = self.last[place].max(last);
+            }
+        }
+        partial.next_span = span + SPAN_S;
+        let end = partial.start + HOUR_S;
+        if partial.next_span < end && partial.next_span <= now {
+            self.partial = Some(partial);
+            return;
+        }
+        // An hour that may still grow is read again by the next reading; the others when they are twice as
+        // old.
+        let age = now - end;
+        let until = if age > LATE_S { now + age } else { now + 1 };
+        let work = partial.work;
+        self.hours.insert(partial.start, Hour { work, until });
+    }
+
+    fn place(&mut self, account: String, worker: String) -> usize {
+        let name: WorkerId = (account.into(), worker.into());
+        if let Some(place) = self.places.get(&name) {
+            return *place;
+        }
+        let place = self.workers.len();
+        self.places.insert(name.clone(), place);
+        self.workers.push(name);
+        self.last.push(i64::MIN);
+        place
+    }
+
+    /// Sums of the hours from now back to the first gap.
+    fn sum(&self, now: i64) -> (i64, Vec<DayPast>) {
+        let mut work = vec![0.0; self.workers.len()];
+        let mut seen = vec![false; self.workers.len()];
+        let mut start = now - now % HOUR_S;
+        let mut since = now;
+        while let Some(hour) = self.hours.get(&start).filter(|_| start >= first_hour(now)) {
+            for (place, sent) in hour.work.iter().enumerate() {
+                work[place] += sent;
+                seen[place] |= *sent > 0.0;
+            }
+            since = start;
+            start -= HOUR_S;
+        }
+        let pasts = self.workers.iter().enumerate().filter_map(|(place, name)| {
+            let is_late = self.last[place] >= since;
+            (seen[place] || is_late).then(|| DayPast {
+                account: name.0.clone(),
+                worker: name.1.clone(),
+                work: work[place],
+                last: is_late.then_some(self.last[place]),
+            })
+        });
+        (since, pasts.collect())
+    }
+}
+
+/// Start of the first whole hour of the last day.
+fn first_hour(now: i64) -> i64 {
+    let from = now - now % SPAN_S - DAY_S;
+    from + (HOUR_S - from.rem_euclid(HOUR_S)) % HOUR_S
+}
+
+fn now_s() -> i64 {
+    i64::try_from(unix_s()).unwrap_or(i64::MAX)
+}
+
+fn read_span(sql: &mut dyn Sql, span: i64) -> Result<Vec<HourRow>, SqlError> {
+    let rows = sql.query(
+        "SELECT a.name, w.name, s.work, s.last
+           FROM (SELECT worker, sum(accepted_work) AS work,
+                        max(CASE WHEN last_share > 0 THEN last_share
+                                 WHEN accepted > 0 THEN start END) AS last
+                   FROM statistics WHERE span = 600 AND start = ?1 GROUP BY worker) AS s
+           JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
+        &values![span],
+    )?;
+    let found = rows
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn row(worker: &str, work: f64, last: i64) -> HourRow {
+        ("alice".to_owned(), worker.to_owned(), work, Some(last))
+    }
+
+    /// Reads on until it fails at the given span, or is done; returns the spans that were read.
+    fn read(state: &mut LastDayState, now: i64, fails_at: Option<i64>) -> Vec<i64> {
+        let mut spans = Vec::new();
+        while let Some(span) = state.next_span(now) {
+            if Some(span) == fails_at {
+                return spans;
+            }
+            spans.push(span);
+            state.take(span, vec![row("a", 1.0, span)], now);
+        }
+        spans
+    }
+
+    #[test]
+    fn what_was_read_is_kept_when_a_reading_is_interrupted() {
+        let mut state = LastDayState::default();
+        let hour = NOW - NOW % HOUR_S;
+        let cut = hour - 5 * HOUR_S + 2 * SPAN_S;
+        let first = read(&mut state, NOW, Some(cut));
+        assert!(first.len() > 25, "{first:?}");
+        let (since, pasts) = state.sum(NOW);
+        assert_eq!(since, hour - 4 * HOUR_S, "what is known is shown");
+        assert!(pasts[0].work > 20.0);
+
+        let rest = read(&mut state, NOW, None);
+        assert_eq!(rest.first(), Some(&cut), "it goes on where it was");
+        assert!(
+            rest.iter().all(|span| !first.contains(span)),
+            "nothing is read twice"
+        );
+        let (since, pasts) = state.sum(NOW);
+        assert_eq!(since, first_hour(NOW));
+        assert_eq!(pasts[0].work, (first.len() + rest.len()) as f64);
+
+        // Soon after, only hours that may have grown are read: this one, and the one before it.
+        let again = read(&mut state, NOW + 2, None);
+        assert!(again.iter().all(|span| *span >= hour - HOUR_S), "{again:?}");
+        assert_eq!(state.sum(NOW + 2).1[0].work, pasts[0].work);
+    }
+
+    #[test]
+    fn workers_leave_with_the_last_hour_they_mined_in() {
+        let mut state = LastDayState::default();
+        let gone = NOW - NOW % HOUR_S - 20 * HOUR_S;
+        while let Some(span) = state.next_span(NOW) {
+            let rows = if span == gone {
+                vec![row("b", 3.0, span)]
+            } else {
+                vec![row("a", 1.0, span)]
+            };
+            state.take(span, rows, NOW);
+        }
+        let (_, pasts) = state.sum(NOW);
+        let b = pasts
+            .iter()
+            .find(|past| &*past.worker == "b")
+            .expect("it mined");
+        assert_eq!((b.work, b.last), (3.0, Some(gone)));
+        let later = NOW + 6 * HOUR_S;
+        read(&mut state, later, None);
+        assert!(state.sum(later).1.iter().all(|past| &*past.worker != "b"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Metrics page in Prometheus' text format.
+
+use std::fmt::{Display, Write};
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use crate::telemetry::histogram::{BOUNDS_S, Histogram};
+
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The text so far.
+#[derive(Default)]
+pub(crate) struct MetricsText(String);
+
+impl IntoResponse for MetricsText {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, FORMAT)], self.0).into_response()
+    }
+}
+
+impl MetricsText {
+    pub(crate) fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    pub(crate) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        if labels.is_empty() {
+            self.push(format_args!("{name} {value}\n"));
+        } else {
+            self.push(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
+        }
+    }
+
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.begin(name, "gauge", help);
+        self.line(name, &[], value);
+    }
+
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.begin(name, "counter", help);
+        self.line(name, &[], value);
+    }
+
+    pub(crate) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.begin(name, "histogram", help);
+        let mut below = 0;
+        for (bound, count) in BOUNDS_S.iter().zip(histogram.counts) {
+            below += count;
+            let bound = bound.to_string();
+            self.line(&format!("{name}_bucket"), &[("le", &bound)], below);
+        }
+        let count = histogram.count;
+        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], count);
+        self.line(&format!("{name}_sum"), &[], histogram.sum_s);
+        self.line(&format!("{name}_count"), &[], count);
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(text).expect("a text takes all");
+    }
+}

@@ -1,0 +1,444 @@
+//! All workers that mine or have mined within a day: the driver's current list, merged with the ledger's
+//! statistics of the last hour and day. Made at most every few seconds, however many clients ask.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hstratum_core::pool::status::WorkerStatus;
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use tokio::sync::Mutex;
+
+use super::Site;
+use super::answer::ApiError;
+use super::ledger_reader::LedgerReader;
+use super::last_day::{LastDay, DayPast};
+use super::servers::ServersRead;
+use super::cached_query::CachedQuery;
+use super::pool::Online;
+use crate::clock::unix_s;
+use crate::limits::{HTTP_KEPT, HTTP_SOON};
+use crate::sql::{Sql, SqlError};
+use crate::store::unproven_workers::RefusedSubmits;
+use crate::values;
+
+/// Time for which a list is cached.
+const ROSTER_KEPT: Duration = Duration::from_secs(2);
+
+/// Time for which a worker that has left stays listed while the ledger has nothing of it yet: statistics are
+/// sent there every ten seconds, and read half a minute later at the latest.
+const LEFT_KEPT: Duration = Duration::from_secs(60);
+
+/// Shortest span of statistics, in seconds.
+const SPAN_S: u64 = 600;
+
+/// Least time over which a rate is computed, in seconds; otherwise a first share would give too high a rate.
+const RATE_S_MIN: u64 = 60;
+
+/// Seconds after its last share for which a worker counts as online on a server that shares the ledger.
+const ONLINE_S: i64 = 600;
+
+/// Number of submits of a worker in some time, by outcome.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SentShares {
+    pub accepted: i64,
+    pub stale: i64,
+    pub low: i64,
+    pub duplicate: i64,
+    pub work: f64,
+}
+
+impl SentShares {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.stale += other.stale;
+        self.low += other.low;
+        self.duplicate += other.duplicate;
+        self.work += other.work;
+    }
+
+    /// Number of submits of all outcomes.
+    pub(crate) fn all(&self) -> i64 {
+        self.accepted + self.stale + self.low + self.duplicate
+    }
+
+    /// Ratio of refused submits to all, from 0 to 1; `None` if there are none.
+    pub(crate) fn reject_rate(&self) -> Option<f64> {
+        let refused = self.stale + self.low + self.duplicate;
+        let all = self.all();
+        (all > 0).then(|| refused as f64 / all as f64)
+    }
+}
+
+/// A worker. Names are untrusted text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkerRow {
+    pub account: Arc<str>,
+    pub worker: Arc<str>,
+    /// Its current connections to this server.
+    pub connections: u32,
+    /// Names of the servers that it mines on: this one if it is connected; if several share the ledger, each
+    /// that has accepted a share of it within ten minutes.
+    pub servers: Vec<Arc<str>>,
+    pub difficulty: Option<f64>,
+    /// One of its connections sends blocks only.
+    pub sends_blocks: bool,
+    /// Hashes per second: now, over the last hour, over the last day.
+    pub rates: [f64; 3],
+    /// Submits in the last hour.
+    pub sent: SentShares,
+    /// Time of its last accepted share, Unix seconds.
+    pub last_share_at: Option<i64>,
+}
+
+impl WorkerRow {
+    /// True if it mines now.
+    pub(crate) fn is_online(&self) -> bool {
+        self.connections > 0 || !self.servers.is_empty()
+    }
+}
+
+/// Statistics of one worker on one server in the last hour.
+#[derive(Clone)]
+struct PastWork {
+    account: Arc<str>,
+    worker: Arc<str>,
+    sent: SentShares,
+    /// Time of its last accepted share; of a server that does not report it, the start of those ten minutes.
+    last: Option<i64>,
+    /// Number of the server.
+    origin: i64,
+    /// Work of the last whole ten minutes and of those that have begun, and the time of its first share.
+    recent_work: f64,
+    recent_first: Option<i64>,
+}
+
+/// Statistics since some time.
+#[derive(Default)]
+struct PastWorks {
+    since: u64,
+    at: u64,
+    pasts: Vec<PastWork>,
+}
+
+/// Workers that have left and are not in the ledger's statistics yet, with the time since when.
+type Left = HashMap<(Arc<str>, Arc<str>), Instant>;
+
+/// The cached list, and the queries it is made from.
+#[derive(Default)]
+pub(crate) struct WorkerList {
+    made: Mutex<Option<MadeList>>,
+    hour: CachedQuery<PastWorks>,
+    day: LastDay,
+}
+
+/// A list, and the workers in it only because the list before had them.
+#[derive(Clone)]
+struct MadeList {
+    at: Instant,
+    rows: Arc<Vec<WorkerRow>>,
+    online: Online,
+    left: Left,
+}
+
+/// Statistics of a worker without an accepted share, and the other server that it is connected to.
+type UnprovenWorker = (RefusedSubmits, Option<Arc<str>>);
+
+impl WorkerList {
+    /// All workers, in no order.
+    pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
+        Ok(self.made(site).await?.rows)
+    }
+
+    /// Number of workers in [`Self::rows`] that are online, on all servers that share the ledger; `None` if
+    /// the ledger is not shared or the list is not ready soon.
+    pub(crate) async fn online(&self, site: &Site) -> Option<Online> {
+        site.reader.as_ref().filter(|reader| reader.is_shared())?;
+        let made = tokio::time::timeout(HTTP_SOON, self.made(site)).await;
+        made.ok()?.ok().map(|made| made.online)
+    }
+
+    async fn made(&self, site: &Site) -> Result<MadeList, ApiError> {
+        let mut made = self.made.lock().await;
+        if let Some(made) = &*made
+            && made.at.elapsed() < ROSTER_KEPT
+        {
+            return Ok(made.clone());
+        }
+        let (_, live) = site.sources.live.look_at_workers().await?;
+        let (hour, day) = match &site.reader {
+            None => Default::default(),
+            Some(_) => {
+                let hour = self.hour.get(site, HTTP_KEPT, since(3_600)).await?;
+                (hour, self.day.get(site).await)
+            }
+        };
+        let pool_servers = site.pool_servers.known();
+        let unproven = unproven(site, &pool_servers);
+        let is_shared = site.reader.as_ref().is_some_and(LedgerReader::is_shared);
+        let own = Arc::from(site.server_id.as_str());
+        let before = made.take();
+        let merging = tokio::task::spawn_blocking(move || {
+            let now = unix_s();
+            let mut merged = Merged::default();
+            merged.add_hour(&hour, now);
+            merged.add_day(day, now);
+            if is_shared {
+                merged.add_recent(&hour, &pool_servers);
+            }
+            merged.add_unproven(&unproven, now);
+            let rate = match is_shared {
+                true => RateOf::Ledger,
+                false => RateOf::Connections,
+            };
+            merged.add_live(&live, &own, rate, now);
+            let left = before.map_or_else(Left::new, |before| merged.add_left(before));
+            let online = merged.rows.iter().filter(|row| row.is_online());
+            let online = Online::count(online.map(|row| (&*row.account, &*row.worker)));
+            (Arc::new(merged.rows), online, left)
+        });
+        let (rows, online, left) = merging
+            .await
+            .map_err(|_| ApiError::busy("failed to list the workers, which is a bug"))?;
+        let at = Instant::now();
+        *made = Some(MadeList {
+            at,
+            rows,
+            online,
+            left,
+        });
+        Ok(made.clone().expect("it was just made"))
+    }
+}
+
+/// Statistics of workers that never had a share accepted, here and on the other servers.
+pub(super) fn unproven(site: &Site, pool_servers: &ServersRead) -> Vec<UnprovenWorker> {
+    let own = site.sources.status.unproven(unix_s()).into_iter();
+    let mut rows: Vec<UnprovenWorker> = own.map(|row| (RefusedSubmits::from(row), None)).collect();
+    for server in pool_servers.others() {
+        let name: Arc<str> = server.name.as_str().into();
+        rows.extend(server.refused.iter().map(|row| {
+            let place = row.is_connected.then(|| name.clone());
+            (row.clone(), place)
+        }));
+    }
+    rows
+}
+
+impl From<&RefusedSubmits> for SentShares {
+    fn from(row: &RefusedSubmits) -> Self {
+        Self {
+            stale: row.stale,
+            low: row.low,
+            duplicate: row.duplicate,
+            ..Self::default()
+        }
+    }
+}
+
+/// Query of the statistics of the last `time_s` seconds.
+fn since(time_s: u64) -> impl FnOnce(&mut dyn Sql) -> Result<PastWorks, SqlError> {
+    move |sql| {
+        let at = unix_s();
+        let since = (at - at % SPAN_S).saturating_sub(time_s);
+        let pasts = read(sql, since, recent_since(at))?;
+        Ok(PastWorks { since, at, pasts })
+    }
+}
+
+fn read(sql: &mut dyn Sql, since: u64, recent: u64) -> Result<Vec<PastWork>, SqlError> {
+    let rows = sql.query(
+        "SELECT a.id, a.name, w.name, s.accepted, s.work, s.stale, s.low, s.duplicate, s.last,
+                s.origin, s.recent, s.first
+           FROM (SELECT worker, origin,
+                        sum(CASE WHEN start >= ?2 THEN accepted_work ELSE 0.0 END) AS recent,
+                        min(CASE WHEN start >= ?2 AND first_share > 0 THEN first_share END) AS first,
+                        CAST(sum(accepted) AS BIGINT) AS accepted,
+                        sum(accepted_work) AS work, CAST(sum(stale) AS BIGINT) AS stale,
+                        CAST(sum(low) AS BIGINT) AS low,
+                        CAST(sum(duplicate) AS BIGINT) AS duplicate,
+                        max(CASE WHEN last_share > 0 THEN last_share
+                                 WHEN accepted > 0 THEN start END) AS last
+                   FROM statistics WHERE span = 600 AND start >= ?1 GROUP BY worker, origin) AS s
+           JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
+        &values![since, recent],
+    )?;
+    let mut names: HashMap<i64, Arc<str>> = HashMap::new();
+    let pasts = rows.iter().map(|row| {
+        let name: String = row.get(1)?;
+        let account = names.entry(row.get(0)?).or_insert_with(|| name.into());
+        Ok(PastWork {
+            account: account.clone(),
+            worker: row.get::<String>(2)?.into(),
+            sent: SentShares {
+                accepted: row.get(3)?,
+                work: row.get(4)?,
+                stale: row.get(5)?,
+                low: row.get(6)?,
+                duplicate: row.get(7)?,
+            },
+            last: row.get(8)?,
+            origin: row.get(9)?,
+            recent_work: row.get(10)?,
+            recent_first: row.get(11)?,
+        })
+    });
+    pasts.collect()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Start of the last whole ten minutes.
+fn recent_since(now: u64) -> u64 {
+    (now - now % SPAN_S).saturating_sub(SPAN_S)
+}
+
+/// Source of a worker's current rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RateOf {
+    /// The shares of its connections, whose weight decays.
+    Connections,
+    /// The ledger: if several servers share one, each shows the same rate, also of a worker that has moved.
+    Ledger,
+}
+
+/// A list in the making.
+#[derive(Default)]
+struct Merged {
+    places: HashMap<(Arc<str>, Arc<str>), usize>,
+    rows: Vec<WorkerRow>,
+}
+
+impl Merged {
+    fn row(&mut self, account: &Arc<str>, worker: &Arc<str>) -> &mut WorkerRow {
+        let place = self.place(account, worker);
+        &mut self.rows[place]
+    }
+
+    fn place(&mut self, account: &Arc<str>, worker: &Arc<str>) -> usize {
+        let names = (account.clone(), worker.clone());
+        *self.places.entry(names).or_insert_with(|| {
+            self.rows.push(WorkerRow {
+                account: account.clone(),
+                worker: worker.clone(),
+                ..WorkerRow::default()
+            });
+            self.rows.len() - 1
+        })
+    }
+
+    /// Adds the submits of the last hour, to all servers.
+    fn add_hour(&mut self, hour: &PastWorks, now: u64) {
+        let seconds = now.saturating_sub(hour.since).max(1) as f64;
+        for past in &hour.pasts {
+            let row = self.row(&past.account, &past.worker);
+            row.rates[1] += past.sent.work * HASHES_PER_DIFFICULTY / seconds;
+            row.sent.add(&past.sent);
+            row.last_share_at = row.last_share_at.max(past.last);
+        }
+    }
+
+    /// Adds the known part of the last day.
+    fn add_day(&mut self, (since, pasts): (i64, Vec<DayPast>), now: u64) {
+        let since = u64::try_from(since).unwrap_or(0);
+        let seconds = now.saturating_sub(since).max(1) as f64;
+        for past in pasts {
+            let row = self.row(&past.account, &past.worker);
+            row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
+            row.last_share_at = row.last_share_at.max(past.last);
+        }
+    }
+
+    /// Adds the workers that have mined lately: their servers, and their rate on all of them since the first
+    /// share of that time.
+    fn add_recent(&mut self, hour: &PastWorks, pool_servers: &ServersRead) {
+        let servers = pool_servers.by_origin();
+        let begin = signed(recent_since(hour.at));
+        let mut recent: HashMap<usize, (f64, i64)> = HashMap::new();
+        for past in hour.pasts.iter().filter(|past| past.recent_work > 0.0) {
+            let place = self.place(&past.account, &past.worker);
+            let first = past.recent_first.unwrap_or(begin).max(begin);
+            let (work, since) = recent.entry(place).or_insert((0.0, first));
+            *work += past.recent_work;
+            *since = first.min(*since);
+            let is_online = past.last >= Some(signed(hour.at).saturating_sub(ONLINE_S));
+            let row = &mut self.rows[place];
+            if let Some(server) = servers.get(&past.origin)
+                && is_online
+                && (server.is_alive || server.is_this)
+                && !row.servers.iter().any(|name| **name == *server.name)
+            {
+                row.servers.push(server.name.as_str().into());
+            }
+        }
+        for (place, (work, since)) in recent {
+            let since = u64::try_from(since).unwrap_or(0);
+            let seconds = hour.at.saturating_sub(since).max(RATE_S_MIN) as f64;
+            self.rows[place].rates[0] = work * HASHES_PER_DIFFICULTY / seconds;
+        }
+    }
+
+    /// Adds workers that never had a share accepted.
+    fn add_unproven(&mut self, unproven: &[UnprovenWorker], now: u64) {
+        let since = signed((now - now % SPAN_S).saturating_sub(3_600));
+        for (refused, server) in unproven.iter().filter(|(row, _)| row.start >= since) {
+            let names = [&refused.account, &refused.worker].map(|name| Arc::from(name.as_str()));
+            let row = self.row(&names[0], &names[1]);
+            row.sent.add(&refused.into());
+            if let Some(server) = server
+                && !row.servers.contains(server)
+            {
+                row.servers.push(server.clone());
+            }
+        }
+    }
+
+    /// Adds workers of the list before that had a share accepted and are in no statistics yet.
+    fn add_left(&mut self, before: MadeList) -> Left {
+        let mut left = Left::new();
+        for row in before.rows.iter().filter(|row| row.last_share_at.is_some()) {
+            let names = (row.account.clone(), row.worker.clone());
+            let since = before.left.get(&names).copied().unwrap_or(before.at);
+            if since.elapsed() >= LEFT_KEPT || self.places.contains_key(&names) {
+                continue;
+            }
+            *self.row(&row.account, &row.worker) = WorkerRow {
+                connections: 0,
+                servers: Vec::new(),
+                rates: [0.0, row.rates[1], row.rates[2]],
+                ..row.clone()
+            };
+            left.insert(names, since);
+        }
+        left
+    }
+
+    fn add_live(&mut self, live: &[WorkerStatus], own: &Arc<str>, rate: RateOf, now: u64) {
+        let now = signed(now);
+        for one in live {
+            let row = self.row(&one.account, &Arc::from(&*one.worker));
+            row.connections += 1;
+            if rate == RateOf::Connections {
+                row.rates[0] += one.hashrate;
+            }
+            let last = one
+                .last_share_ms
+                .map(|age_ms| now.saturating_sub(signed(age_ms / 1000)));
+            row.last_share_at = row.last_share_at.max(last);
+            row.sends_blocks |= one.sends_blocks;
+            row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
+            if !row.servers.contains(own) {
+                row.servers.push(own.clone());
+            }
+        }
+        for row in &mut self.rows {
+            row.servers.sort_unstable();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

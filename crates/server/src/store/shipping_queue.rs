@@ -1,0 +1,204 @@
+//! Exchange between the ledger's thread and the shipper of the shared ledger: sealed batches are announced in
+//! one direction, shipped ones in the other. Neither thread blocks the other.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hstratum_core::accounting::ledger::ChainView;
+use hstratum_core::units::Height;
+
+use super::keeper::StoreCommand;
+use super::ledger::{BatchMark, OriginFork};
+use crate::node::{BlockQuery, Look};
+
+/// Progress of sealing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedHead {
+    /// The last sealed batch.
+    pub last: BatchMark,
+    /// The sealed batches hold all shares from before the node had this tip.
+    pub tip: Option<Height>,
+    /// Bytes of batches not known to be shipped.
+    pub backlog: u64,
+    /// The backlog is so large that nothing more is sealed.
+    pub is_full: bool,
+}
+
+/// State shared by the ledger's thread, the shipper and the coordinator.
+#[derive(Debug, Default)]
+pub struct ShippingQueue {
+    state: Mutex<ShippingState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct ShippingState {
+    head: Option<SealedHead>,
+    /// Height of the node's tip.
+    tip: Option<Height>,
+    shipped: Vec<BatchMark>,
+    fork: Option<OriginFork>,
+    /// Blocks of the shared ledger that the node is to be asked about.
+    watch: Vec<BlockQuery>,
+    /// The node's last answer about them, not taken yet.
+    seen: Option<Look>,
+    /// The node's view of the chain at its last look.
+    view: Option<ChainView>,
+    /// Wakes the shipper: a batch was sealed, or it is to stop.
+    is_news: bool,
+    is_closed: bool,
+}
+
+impl ShippingQueue {
+    /// Announces that batches were sealed or marked as shipped.
+    pub(super) fn sealed(&self, head: SealedHead) {
+        let mut state = self.lock();
+        let tip = head.tip.or(state.head.and_then(|before| before.tip));
+        let is_more = state
+            .head
+            .is_none_or(|before| before.last != head.last || before.tip != tip);
+        state.head = Some(SealedHead { tip, ..head });
+        state.is_news |= is_more;
+        self.changed.notify_all();
+    }
+
+    /// Takes what the shipper and the coordinator have left for the ledger's thread.
+    pub(super) fn take(&self) -> Vec<StoreCommand> {
+        let mut state = self.lock();
+        let marks = std::mem::take(&mut state.shipped).into_iter();
+        let fork = state.fork.take().map(StoreCommand::ForkOrigin);
+        let watch = std::mem::take(&mut state.watch);
+        let watch = (!watch.is_empty()).then_some(StoreCommand::Watch(watch));
+        let mails = marks.map(StoreCommand::Shipped).chain(fork).chain(watch);
+        mails.collect()
+    }
+
+    /// Requests that the node be asked where these blocks are.
+    pub(crate) fn watch(&self, blocks: Vec<BlockQuery>) {
+        self.lock().watch = blocks;
+    }
+
+    /// Records the node's answer.
+    pub(super) fn set_seen(&self, seen: Look) {
+        let mut state = self.lock();
+        state.view = Some(seen.view);
+        // A look at this server's blocks only must not replace one that includes the shared ledger's blocks.
+        if !seen.places.is_empty() || state.seen.is_none() {
+            state.seen = Some(seen);
+        }
+    }
+
+    /// The node's view of the chain at its last look.
+    pub(crate) fn view(&self) -> Option<ChainView> {
+        self.lock().view
+    }
+
+    /// Takes the node's last answer.
+    pub(crate) fn take_seen(&self) -> Option<Look> {
+        self.lock().seen.take()
+    }
+
+    /// Declares that nothing more will be sealed, and wakes the shipper.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.is_news = true;
+        self.changed.notify_all();
+    }
+
+    /// True once nothing more will be sealed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Height of the node's tip.
+    pub(crate) fn tip(&self) -> Option<Height> {
+        self.lock().tip
+    }
+
+    pub(super) fn set_tip(&self, tip: Height) {
+        self.lock().tip = Some(tip);
+    }
+
+    /// Waits until nothing more will be sealed, or for `patience`.
+    pub(crate) fn wait_for_close(&self, patience: Duration) {
+        let state = self.lock();
+        let _closed = self
+            .changed
+            .wait_timeout_while(state, patience, |state| !state.is_closed)
+            .expect("nothing panics while it is held");
+    }
+
+    /// Progress of sealing; `None` before the first announcement.
+    pub(crate) fn head(&self) -> Option<SealedHead> {
+        self.lock().head
+    }
+
+    /// Records that the shared ledger has this batch and all before it.
+    pub(crate) fn shipped(&self, mark: BatchMark) {
+        let mut state = self.lock();
+        state
+            .shipped
+            .retain(|earlier| earlier.origin != mark.origin);
+        state.shipped.push(mark);
+    }
+
+    /// Waits until something was sealed or the dock was closed, or for `patience`.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let state = self.lock();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, patience, |state| !state.is_news)
+            .expect("nothing panics while it is held");
+        state.is_news = false;
+    }
+
+    /// Makes the ledger's thread begin a new origin for the file; returns false if it has not within
+    /// `patience`.
+    pub(crate) fn fork_origin(&self, fork: OriginFork, patience: Duration) -> bool {
+        let mut state = self.lock();
+        let from = fork.from;
+        state.fork = Some(fork);
+        let is_old = |state: &mut ShippingState| state.head.is_none_or(|head| head.last.origin == from);
+        let (state, waited) = self
+            .changed
+            .wait_timeout_while(state, patience, is_old)
+            .expect("nothing panics while it is held");
+        drop(state);
+        !waited.timed_out()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ShippingState> {
+        self.state.lock().expect("nothing panics while it is held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::accounting::ledger::Tip;
+    use hstratum_core::units::Hash;
+
+    use super::*;
+
+    #[test]
+    fn look_without_blocks_of_others_leaves_the_one_that_has_them() {
+        let shipping_queue = ShippingQueue::default();
+        let look = |places: &[(Hash, Option<Hash>)], is_synced| Look {
+            view: ChainView {
+                tip: Tip {
+                    height: Height(7),
+                    hash: Hash::ZERO,
+                    work: 7.into(),
+                },
+                is_synced,
+            },
+            places: places.to_vec(),
+        };
+        let places = [(Hash::ZERO, None)];
+        shipping_queue.set_seen(look(&places, true));
+        shipping_queue.set_seen(look(&[], false));
+        assert!(shipping_queue.view().is_some_and(|view| !view.is_synced));
+        assert_eq!(shipping_queue.take_seen().expect("one").places, places);
+        assert!(shipping_queue.take_seen().is_none());
+    }
+}
