@@ -113,11 +113,11 @@ fn planted_bugs_of_a_proxy_are_found() {
 }
 
 /// Checks that the run fails with the bug, and with this message.
-fn check_plant(injected_bug: InjectedBug, whole: &Run, says: &str) {
+fn check_plant(bug: InjectedBug, whole: &Run, says: &str) {
     let planted = Run {
-        injected_bug: Some(injected_bug),
+        injected_bug: Some(bug),
         ..whole.clone()
     };
     let failure = run(&planted).expect_err("it is found");
-    assert!(failure.what.contains(says), "{plant:?}: {}", failure.what);
+    assert!(failure.what.contains(says), "{bug:?}: {}", failure.what);
 }

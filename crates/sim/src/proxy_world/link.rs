@@ -287,7 +287,8 @@ impl ProxyWorld {
         let Some(bytes) = bytes else {
             note!(
                 self,
-                "link      {cord} is gone: {:?}",
+                "link      {} is gone: {:?}",
+                link,
                 self.links[&link].peer
             );
             self.see_loss(link);
