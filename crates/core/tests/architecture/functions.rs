@@ -32,7 +32,7 @@ const LONGER: [(&str, &str, usize); 11] = [
         80,
     ),
     ("sim/src/fault.rs", "fault", 77),
-    ("sim/src/play.rs", "read_reply", 95),
+    ("sim/src/miner_behaviour.rs", "read_reply", 95),
 ];
 
 /// The lines of each function of a source text as rustfmt writes it, by name.
