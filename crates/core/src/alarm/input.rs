@@ -6,7 +6,7 @@ use crate::accounting::ledger::Tallied;
 use crate::occupancy::Occupancy;
 use crate::units::{Hash, Height};
 
-/// One report to a [`AlarmMonitor`](super::Watch).
+/// One report to a [`AlarmMonitor`](super::AlarmMonitor).
 pub enum AlarmInput {
     /// The chain has a new tip.
     Tip(Hash),
