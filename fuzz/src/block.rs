@@ -1,11 +1,11 @@
-//! Bytes of a coinbase, a header or a whole block.
+//! Fuzzes the parsers of a coinbase, a header and a whole block.
 
 use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, encode_header};
 use hstratum_core::chain::template::{Coinbase, RawTransactions, encode_block};
 
 pub(crate) fn coinbase(data: &[u8]) {
-    // As the spool reads a block back: the bytes may be torn.
+    // The spool reads blocks back in this way, and their bytes may be cut off.
     let found = FoundBlock::parse(data);
     match data.first_chunk::<HEADER_BYTES>() {
         None => assert!(found.is_none()),

@@ -1,4 +1,4 @@
-//! What must hold for any bytes: one function a target, and a panic says that it does not.
+//! Fuzz targets: one function each, which panics if an invariant does not hold for its bytes.
 //!
 //! Nothing here knows libFuzzer. `fuzz_targets/` hands these functions to it, and
 //! `crates/server/tests/it/fuzz` runs them over the corpus and its mutations on every test run.
@@ -9,12 +9,12 @@ mod message;
 mod pool;
 mod text;
 
-/// A function that panics when its bytes break something.
+/// A function that panics if its bytes break an invariant.
 pub type Target = fn(&[u8]);
 
 const STRETCHED_BYTES_MAX: usize = 24 * 1024;
 
-/// Every target by its name, which is also that of its corpus.
+/// Every target with its name, which is also the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", text::address),
     ("client", text::client),
@@ -37,8 +37,8 @@ pub fn run(name: &str, data: &[u8]) {
     target(data);
 }
 
-/// Turns each byte 1 into two thousand, so that few bytes can reach the limit of a line. What
-/// would be longer than three such lines is left out.
+/// Replaces each byte 1 by two thousand bytes, so that few bytes can reach the limit of a line. Output
+/// longer than three such lines is cut.
 fn stretched(data: &[u8]) -> Vec<u8> {
     let mut long = Vec::with_capacity(data.len());
     for &byte in data {

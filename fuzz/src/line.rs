@@ -1,9 +1,9 @@
-//! Lines are the same however their bytes are cut, and no more is held than the limit allows.
+//! Lines are the same at every cut of their bytes, and no more is held than the limit allows.
 
 use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::wire::line::{Flow, LineBuffer, LineTooLong};
 
-/// The first four bytes say how long the pieces are; a line that begins with `s` stops the reader.
+/// The first four bytes set the sizes of the pieces; a line that begins with `s` stops the reader.
 pub(crate) fn line(data: &[u8]) {
     let Some((sizes, text)) = data.split_at_checked(4) else {
         return;
@@ -14,8 +14,8 @@ pub(crate) fn line(data: &[u8]) {
 
     let mut rest = &text[..];
     let pieces = sizes.iter().cycle().map_while(|&size| {
-        // Squared, so that both single bytes and whole kilobytes come; of a long text no single
-        // bytes, since each piece reads again what is held.
+        // Squared, so that both single bytes and whole kilobytes occur. A long text gets no single bytes,
+        // because each piece reads all held bytes again.
         let size = (usize::from(size).pow(2) / 8).max(1 + text.len() / 512);
         let size = size.min(rest.len().max(1));
         let (piece, after) = rest.split_at_checked(size)?;

@@ -1,4 +1,4 @@
-//! Any line can be read as a request, and what is written back is one line of JSON.
+//! Any line can be parsed as a request, and every reply is one line of JSON.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 pub(crate) fn message(data: &[u8]) {
-    // As the pool reads a line: without control characters.
+    // The pool parses a line in this way, without control characters.
     let clean: Vec<u8> = data
         .iter()
         .copied()
@@ -32,7 +32,7 @@ pub(crate) fn message(data: &[u8]) {
     let id = request.id().unwrap_or("null");
     check_replies(id);
 
-    // Each kind of parameters, whatever the method: none may panic.
+    // Every kind of parameters is parsed, for any method: none may panic.
     let _ = request.method();
     let _ = request.number();
     if let Ok((names, values)) = request.extensions() {
@@ -41,7 +41,7 @@ pub(crate) fn message(data: &[u8]) {
     let texts = request.texts();
     if let Ok(submit) = request.submit() {
         check_submit(&submit, id);
-        // The mask is not looked at there, so it may be what is no text here.
+        // The mask is ignored there, so it may be something that is no text here.
         if let Ok(texts) = texts {
             assert_eq!(texts[0].as_deref(), Some(&*submit.user));
             assert_eq!(texts[1].as_deref(), Some(&*submit.job));
@@ -49,7 +49,7 @@ pub(crate) fn message(data: &[u8]) {
     }
 }
 
-/// Whatever the id is, a reply is one line, is JSON, and has the id as it came.
+/// For any id, a reply is one line of JSON with the id as it came.
 fn check_replies(id: &str) {
     let mut out = Vec::new();
     write_reject(&mut out, id, Reject::Duplicate);

@@ -1,5 +1,5 @@
-//! Short texts: addresses, options, the file of users, the head of an HTTP request, what a proxy
-//! says of its client, and what a pool tells a miner.
+//! Short texts: addresses, options, the users file, the head of an HTTP request, a proxy header, and the
+//! lines of a pool to a miner.
 
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::files::users::{FileEnd, encode, parse};
@@ -39,7 +39,7 @@ pub(crate) fn address(data: &[u8]) {
     }
 }
 
-/// A line for an option: `f`, `e` or `c` for its origin, then `key=value`.
+/// Parses a line as an option: `f`, `e` or `c` for its source, then `key=value`.
 pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let options: Vec<RawOption> = text.split('\n').filter_map(option).collect();
@@ -77,7 +77,7 @@ fn option(line: &str) -> Option<RawOption> {
     })
 }
 
-/// What is read stays the same after a repair, and through an append that is torn anywhere.
+/// The users read from a file stay the same after a repair, and after an append that is cut off anywhere.
 pub(crate) fn users(data: &[u8]) {
     let Ok((records, end)) = parse(data) else {
         return;
@@ -99,7 +99,7 @@ pub(crate) fn users(data: &[u8]) {
     assert_eq!((&again, end), (&records, FileEnd::Whole));
 
     let line = encode("a new\n\"name\"\u{e9}", &StoredPassword::Hash256([7; 32]));
-    // Each cut reads the whole again: of a long file, a few are enough.
+    // Each cut reads the whole file again: for a long file, a few cuts are enough.
     for cut in (0..line.len()).step_by(1 + repaired.len() / 128) {
         let mut torn = repaired.clone();
         torn.extend_from_slice(&line.as_bytes()[..cut]);
@@ -113,8 +113,8 @@ pub(crate) fn users(data: &[u8]) {
     }
 }
 
-/// A header is the same however much of it has come and whatever follows, and is not waited for
-/// beyond its limit.
+/// A header is parsed in the same way from any prefix that contains it and with anything after it, and is
+/// not waited for beyond its limit.
 pub(crate) fn proxy_header(data: &[u8]) {
     let read = parse_proxy(data);
     if data.len() > HEADER_BYTES_MAX {
@@ -138,7 +138,7 @@ pub(crate) fn proxy_header(data: &[u8]) {
     }
 }
 
-/// The first byte says whether there is a public host. The rest is what a client sends.
+/// The first byte sets if there is a public host. The rest is sent by the client.
 pub(crate) fn redirect(data: &[u8]) {
     let Some((&kind, text)) = data.split_first() else {
         return;
@@ -148,7 +148,7 @@ pub(crate) fn redirect(data: &[u8]) {
     let mut lines = text
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    // Any other line than a request's is judged, and what follows is a head all the same.
+    // Any line may be the request line here; the following lines are parsed as a head all the same.
     let _ = lines.next().map(is_request_line);
     let mut head = HttpHead::default();
     let (mut bytes, mut headers) = (0, 0);
@@ -187,7 +187,7 @@ fn check_response(response: &[u8], has_public_host: bool) {
     assert!(!head.contains(|c: char| c.is_control() && c != '\r' && c != '\n'));
 }
 
-/// A pool may say anything to a miner.
+/// A pool may send anything to a miner.
 pub(crate) fn client(data: &[u8]) {
     let mut client = Client::new("alice", "x");
     let _ = client.connect();

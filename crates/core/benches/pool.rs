@@ -1,4 +1,4 @@
-//! What lines, jobs and shares cost in the pool, without sockets and without a disk.
+//! Benchmarks of the pool: lines, jobs and shares, without sockets and without a disk.
 
 #[allow(dead_code)]
 #[path = "../tests/harness/node.rs"]
@@ -31,7 +31,7 @@ const BITS_HARD: u32 = 0x1a00_ffff;
 /// Every hash is a share.
 const DIFFICULTY: f64 = 1e-11;
 
-/// Counts what is allocated.
+/// Counts allocations.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
@@ -68,7 +68,7 @@ fn encode_notify(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A pool with so many miners that all have a job.
+/// A pool with `miners` miners that all have a job.
 fn pool_with(miners: u32) -> (Pool, Chain, Actions, String) {
     let mut pool = Pool::new(Setup::default().config(), [], Seq(0), NOW);
     let (mut chain, mut out) = (chain(), Actions::default());
@@ -101,7 +101,7 @@ fn pool_with(miners: u32) -> (Pool, Chain, Actions, String) {
     (pool, chain, out, job)
 }
 
-/// From the bytes of a submit to the reply, as if the ledger took no time.
+/// From the bytes of a submit to its reply; the ledger takes no time.
 #[divan::bench]
 fn share_to_reply(bencher: Bencher<'_, '_>) {
     let (mut pool, _, mut out, job) = pool_with(1);
@@ -129,7 +129,7 @@ fn share_to_reply(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A new tip with its job, for all of so many miners; sockets are not in it.
+/// A new tip with its job for all miners, without sockets.
 #[divan::bench(args = [1, 1_000, 10_000], sample_count = 20)]
 fn new_job(bencher: Bencher<'_, '_>, miners: u32) {
     let (mut pool, mut chain, mut out, _) = pool_with(miners);

@@ -1,4 +1,4 @@
-//! What one share costs, beside a second implementation of the same hash, and what one job costs.
+//! Benchmarks of one share, also with a second implementation of its hash, and of one job.
 
 use divan::{Bencher, black_box};
 use hns_header_consensus::Header;

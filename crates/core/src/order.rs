@@ -47,7 +47,7 @@ pub enum Order {
         /// Duration of the spread, in seconds.
         over_s: u64,
     },
-    /// Take connections again.
+    /// Accept connections again: end the drain.
     Undrain,
     /// Report the status of the pool.
     Info,

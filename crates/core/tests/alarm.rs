@@ -1,4 +1,4 @@
-//! When an operator is woken, and when not, over a clock given by the test.
+//! Tests of the alarms: the reports that raise one and those that do not, on a clock given by the test.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use hstratum_core::alarm::{
 };
 use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height, Now};
 
-/// How often the pool tells what miners have sent.
+/// Seconds between two reports of submitted shares.
 const TALLY_S: u64 = 10;
 const TIP: Hash = Hash([1; 32]);
 
@@ -31,7 +31,7 @@ impl Desk {
         }
     }
 
-    /// A desk where there is a job.
+    /// A server that has a job.
     fn serving() -> Self {
         let mut desk = Self::new(50);
         desk.sign(AlarmInput::Template(TIP));
@@ -42,7 +42,7 @@ impl Desk {
         self.watch.handle(self.now, sign, &mut self.alarms);
     }
 
-    /// So many seconds in which `workers` send a share every `TALLY_S` seconds.
+    /// Lets these seconds pass, in which `workers` send a share every `TALLY_S` seconds.
     fn mine(&mut self, seconds: u64, workers: &[&str]) {
         for second in 1..=seconds {
             self.now.ms += 1_000;
@@ -103,7 +103,7 @@ fn block_is_told_once_for_each_thing_that_becomes_of_it() {
         desk.alarms[0].text,
         format!("Block 100 is found, by alice ({hash})")
     );
-    // Offered again by a pool that began anew.
+    // Offered again by a pool that was started anew.
     desk.sign(found(Some("alice")));
     for fate in [
         BlockOutcome::Accepted,
@@ -174,7 +174,7 @@ fn tip_without_a_template_is_no_job() {
     desk.sign(AlarmInput::Tip(Hash([2; 32])));
     desk.pass(16);
     assert_eq!(desk.kinds(), [AlarmKind::NoJob]);
-    // The chain is back at the block that the job is for.
+    // The chain is back on the parent of the job.
     desk.sign(AlarmInput::Tip(TIP));
     assert_eq!(desk.kinds(), [AlarmKind::JobAgain]);
 }
@@ -277,7 +277,7 @@ fn smaller_loss_chance_and_an_option_of_zero_raise_no_alarm() {
     off.mine(60 * 60, &[]);
     assert!(!off.kinds().contains(&AlarmKind::HashrateDrop));
 
-    // A single hard one, a block of a miner that sends nothing else perhaps, says nothing.
+    // One very hard share, such as a block of a miner that sends nothing else, is no evidence.
     let mut hard = Desk::serving();
     hard.mine(20 * 60, &["a", "b", "c"]);
     let mut block = share("solo");
@@ -286,7 +286,7 @@ fn smaller_loss_chance_and_an_option_of_zero_raise_no_alarm() {
     hard.mine(60 * 60, &["a", "b", "c"]);
     assert!(!hard.kinds().contains(&AlarmKind::HashrateDrop));
 
-    // A share in five minutes is too little to tell.
+    // A share in five minutes is too few to judge.
     let mut few = Desk::serving();
     for minute in 0..240 {
         let workers: &[&str] = if minute % 5 == 0 { &["slow"] } else { &[] };
@@ -326,7 +326,7 @@ fn cut_that_silences_ten_thousand_is_one_alarm() {
     let farm = names(10_000);
     let farm: Vec<&str> = farm.iter().map(String::as_str).collect();
     desk.mine(30 * 60, &farm);
-    // The last shares of some come a little later.
+    // The last shares of some workers come a little later.
     desk.mine(40, &farm[5_000..]);
     desk.mine(60 * 60, &[]);
     let gone = desk.alarms.iter().filter(|a| a.kind == AlarmKind::WorkersGone);

@@ -1,4 +1,4 @@
-//! Target arithmetic for any number, against plain big integers and a second implementation.
+//! Target arithmetic for any number, compared with plain big integers and with a second implementation.
 
 use hns_header_consensus::{DecodedTarget, Header};
 use hstratum_core::units::{Difficulty, Target};
@@ -72,7 +72,7 @@ fn difficulty_one() -> Big {
     Big(vec![u32::MAX; 7])
 }
 
-/// `(m, e)` with m · 2^e the value, found by multiplying, not by looking at its bits.
+/// `(m, e)` such that m · 2^e is the value, found by multiplying and not from its bits.
 fn split(value: f64) -> (u64, i32) {
     let (mut mantissa, mut exponent) = (value, 0);
     while mantissa < 2_f64.powi(52) && exponent > -1074 {
@@ -86,7 +86,7 @@ fn split(value: f64) -> (u64, i32) {
     (mantissa as u64, exponent)
 }
 
-/// t · d ≤ 2^224 − 1 < (t + 1) · d; at the top of the range the first half only.
+/// Checks t · d ≤ 2^224 − 1 < (t + 1) · d; at the top of the range only the first half.
 fn check_target(value: f64) {
     let target = Target::of_difficulty(Difficulty::new(value).unwrap());
     let (mantissa, exponent) = split(value);
@@ -103,11 +103,11 @@ fn check_target(value: f64) {
     }
 }
 
-/// Between the halves of the gaps below and above the number given.
+/// Checks that the exact quotient is between the halves of the gaps below and above the given double.
 fn check_difficulty(raw: &[u8; 32]) {
     let value = Target(*raw).difficulty().get();
     let (mantissa, exponent) = split(value);
-    // Below a power of two the gap is half of that above. Quarters of a gap make all integers.
+    // Below a power of two the gap is half of that above. In quarters of a gap all are integers.
     let below = if mantissa == 1 << 52 { 1 } else { 2 };
     let up = usize::try_from(exponent - 2).unwrap_or(0);
     let down = usize::try_from(2 - exponent).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Any input at all: random sessions that must go the same way twice, and bytes from anybody.
+//! Arbitrary input: random sessions that must give the same output twice, and arbitrary bytes.
 
 mod harness;
 
@@ -20,7 +20,7 @@ impl Dice {
     }
 }
 
-/// A few thousand events of everything; what came of them, in order.
+/// Plays a few thousand random events of all kinds; gives the output in order.
 fn random_session(seed: u64) -> Vec<Output> {
     let mut dice = Dice(seed);
     let mut table = Table::new(&Setup {
@@ -130,7 +130,7 @@ fn the_same_events_give_the_same_actions() {
     }
 }
 
-/// Lines with and without an id, good and bad; none that ends a connection.
+/// Valid and invalid lines, with an id or without; none that closes a connection.
 fn any_line() -> impl Strategy<Value = String> {
     let id = prop_oneof![
         Just(String::new()),
@@ -161,7 +161,7 @@ fn any_line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Cuts `text` into pieces at any places.
+/// Cuts `text` at these places.
 fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
     places.extend([0, text.len()]);

@@ -1,5 +1,5 @@
-//! What the pool tells the ledger of work, and what it makes of the ledger's word, beyond what the
-//! transcripts show.
+//! The pool and the ledger, beyond the transcripts: reports of submitted shares, and reactions to the
+//! ledger's state.
 
 mod harness;
 
@@ -15,14 +15,14 @@ fn work(count: u64) -> ShareTotals {
     }
 }
 
-/// What was tallied, by worker's name.
+/// The reported shares, by worker's name.
 fn tallied(table: &mut Table) -> Vec<Tallied> {
     let mut list = std::mem::take(&mut table.tallied);
     list.sort_by_key(|one| (one.account.clone(), one.worker.clone()));
     list
 }
 
-/// What an operator is told who asks now.
+/// The pool's status as an operator gets it now.
 fn info(table: &mut Table) -> String {
     table.order(Order::Info);
     let told = table.output.iter().rev().find_map(|output| match output {
@@ -55,13 +55,13 @@ fn every_outcome_is_counted_once_for_the_worker_that_sent_it() {
     let late = table.find(miner, &stale, Want::Share, stale.time);
     table.send(miner, &submit_line("9", "alice.two", &stale.id, &late));
     table.send(miner, &submit_line("9", "alice.two", "00", &late));
-    // Neither says anything of somebody's work.
+    // Neither is counted for a worker.
     table.send(miner, &submit_line("9", "mallory", &stale.id, &late));
     let early = table.find(miner, &stale, Want::Share, 1);
     table.send(miner, &submit_line("9", "alice.two", &stale.id, &early));
 
     assert_eq!(tallied(&mut table), []);
-    // An operator who asks is told at once, before the ledger is.
+    // An operator gets the count at once, before it is reported to the ledger.
     let counted = "accepted: Work { count: 3,";
     let asked = info(&mut table);
     assert!(asked.contains(counted), "{asked}");

@@ -1,5 +1,5 @@
-//! Who is sent away, and who is not: connections that talk nonsense, addresses that keep coming back
-//! with them, and miners whose difficulty is wrong.
+//! Misbehaviour: which connections are dropped and which are not, addresses that are banned, and miners
+//! with a wrong difficulty.
 
 mod harness;
 
@@ -59,7 +59,7 @@ fn low_shares_of_the_first_minute_count_for_nothing() {
     assert!(table.is_open(alice));
 }
 
-/// Talks nonsense until it is dropped.
+/// Sends malformed lines until the connection is dropped.
 fn misbehave(table: &mut Table, miner: Miner) {
     for _ in 0..SCORE_MAX / 10 {
         table.send(miner, "nonsense");
@@ -86,7 +86,7 @@ fn an_address_that_keeps_misbehaving_is_refused_for_ten_minutes() {
     assert!(table.is_open(forgiven));
 }
 
-/// Alice, who has earned something at this address.
+/// Connects alice, who has an accepted share from this address.
 fn earn_at(table: &mut Table, address: Ipv4Addr) -> Miner {
     let alice = table.connect_from(address);
     table.login(alice, "alice");
@@ -190,7 +190,7 @@ fn so_many_addresses_can_be_banned_and_no_more() {
     table.order(ban(Ipv4Addr::from(0), Some(60)));
     let served = table.connect_from(full);
     assert!(table.is_open(served));
-    // One that is over makes room.
+    // An expired ban makes room.
     table.advance(60_000);
     table.order(ban(full, None));
     assert!(!table.is_open(served));
@@ -247,7 +247,7 @@ fn a_fast_miner_gets_a_harder_job_and_no_share_is_lost_on_the_way() {
         );
         let job = table.job(alice);
         table.submit(alice, &job, Want::Share);
-        // One of the first job, under its own difficulty.
+        // A share of the first job, under the first difficulty.
         table.submit(alice, &first, Want::Share);
         table.advance(250);
     }

@@ -1,5 +1,5 @@
-//! What a transcript cannot say: order within an event, and many of a thing. What must hold after
-//! every event is asserted by the harness.
+//! Properties that transcripts cannot show: the order of actions within an event, and large numbers. The
+//! harness checks the invariants after every event.
 
 mod harness;
 
@@ -57,7 +57,7 @@ fn a_block_is_offered_once_for_a_thousand_submits() {
     for _ in 0..50 {
         table.send(alice, &line);
     }
-    // A stale one is no duplicate, so nobody is blamed for it.
+    // A stale share is no duplicate, so it does not score.
     table.tip();
     for _ in 0..1000 {
         table.send(alice, &line);
@@ -207,7 +207,7 @@ fn a_connection_with_too_many_waiting_replies_pauses_and_loses_nothing() {
     for part in lines.chunks(500) {
         table.send(alice, &part.join("\n"));
     }
-    // The password is checked first: its reply is the last one that fits.
+    // The password check comes first: its reply is the last one that fits.
     table.clerk_held = false;
     table.advance(250);
     assert!(table.is_paused(alice) && table.lines(alice).is_empty());
@@ -223,7 +223,7 @@ fn a_connection_with_too_many_waiting_replies_pauses_and_loses_nothing() {
     assert_eq!(table.lines(alice).len(), lines.len());
 }
 
-/// By which it asks how the server is: no miner is behind it.
+/// A proxy asks for the server's status over this connection; no miner is behind it.
 #[test]
 fn a_proxys_own_connection_is_not_counted_among_the_miners() {
     if differs_behind_a_proxy("it is about a proxy's own lines, which no miner's are") {

@@ -1,5 +1,5 @@
-//! The suites of manners, of real miners' recordings and of the pool's rules once more, with a proxy
-//! before the pool: the table lays itself so where this is the test.
+//! Runs the suites of misbehaviour, of miners' recordings and of the pool once more, with a proxy before
+//! the pool: the harness adds it if it is built for this test.
 
 #![allow(clippy::duplicate_mod, reason = "each suite brings its table")]
 

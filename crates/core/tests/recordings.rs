@@ -1,7 +1,7 @@
-//! What real miners sent, recorded against other servers: every line of it is understood here.
+//! Lines of real miners, recorded against other servers: the pool must understand every one.
 //!
-//! `>` is a line from the miner, `<` one of the server it spoke to then. Shares are for that
-//! server's jobs, so that all they can get here is an answer.
+//! `>` is a line from the miner, `<` one of its server at that time. The shares are for that server's
+//! jobs, so they can only be rejected.
 
 mod harness;
 
@@ -44,7 +44,8 @@ fn replay(name: &str, recording: &str) {
     }
 }
 
-/// One answer, none that says the line was not understood, and the miner still there.
+/// Checks that there is one answer, that it does not say the line was malformed, and that the miner is
+/// still connected.
 fn check(table: &mut Table, miner: Miner, at: &str) {
     let replies: Vec<&String> = table
         .output

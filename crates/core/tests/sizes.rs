@@ -1,4 +1,4 @@
-//! What strangers try to make grow.
+//! Limits of memory that strangers could otherwise make grow.
 
 mod harness;
 
@@ -50,7 +50,7 @@ fn who_asks_without_end_keeps_others_waiting_for_a_turn_only() {
     }
     let frank = table.connect();
     table.send(frank, &authorize("right"));
-    // A farm that comes back asks once.
+    // A farm that reconnects needs one check.
     let again = table.connect();
     table.send(again, &authorize("right"));
     for _ in 0..=QUESTIONS_ASKED_MAX {
@@ -76,7 +76,7 @@ fn jobs_are_so_many_and_no_more() {
     assert!(table.size("own jobs") <= OWN_JOBS_MAX);
 }
 
-/// Whoever mines what it was sent last is never refused, and the whole remembers no more than it may.
+/// A miner that works on its latest job is never refused, and the limit over all jobs holds.
 #[test]
 fn shares_are_remembered_of_two_generations_of_jobs() {
     let mut table = Table::with_job(&Setup {
@@ -86,14 +86,14 @@ fn shares_are_remembered_of_two_generations_of_jobs() {
     let (alice, bob) = (table.miner("alice"), table.miner("alice"));
     let first = table.job(bob);
     for n in 0..200 {
-        // Bob is one job behind, as on a slow line.
+        // Bob is one job behind, as on a slow connection.
         let job = table.job(alice);
         let late = table.job_before(bob, usize::from(table.job_count(bob) > 1));
         table.submit(alice, &job, Want::Share);
         table.submit(bob, &late, Want::Share);
         assert_eq!(table.answers(alice), ["true"], "share {n}");
         assert_eq!(table.answers(bob), ["true"], "share {n} of who is late");
-        // Counts against the limit.
+        // Count against the limit.
         assert!(table.size("shares of all jobs") <= 40);
     }
     assert!(table.job_count(alice) >= 400 / 20, "fresh jobs went out");
@@ -110,8 +110,8 @@ fn shares_are_remembered_of_two_generations_of_jobs() {
     );
 }
 
-/// A name is half a kilobyte that costs no work: few on each connection, and more only for as many as
-/// a whole pool can bear. One that has earned counts no more.
+/// A name takes half a kilobyte and no work: few are allowed on each connection, and more only up to a
+/// limit for the whole pool. A name with an accepted share no longer counts.
 #[test]
 fn names_without_a_share_are_few() {
     let mut table = Table::with_job(&Setup::default());
@@ -130,7 +130,7 @@ fn names_without_a_share_are_few() {
         strangers.push(mallory);
     }
     assert_eq!(table.size(what), NAMES_UNPROVEN_ALL_MAX);
-    // Honest miners have their names all the same, and further ones when those have earned.
+    // Honest miners still get their names, and more once those have accepted shares.
     let alice = table.miner("alice");
     table.lines(alice);
     for n in 1..2 * NAMES_UNPROVEN_MAX {
@@ -153,7 +153,7 @@ fn names_without_a_share_are_few() {
     assert_eq!(table.size(what), 0);
 }
 
-/// Each would cross into the node's own log.
+/// Each line would cross into the node's own log.
 #[test]
 fn a_flood_of_logins_makes_few_lines() {
     let mut table = Table::with_job(&Setup::default());

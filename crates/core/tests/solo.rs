@@ -1,4 +1,4 @@
-//! A miner that sends blocks only, whatever it is told: HandyMiner in solo mode.
+//! HandyMiner in solo mode: a miner that sends blocks only, whatever its difficulty.
 
 mod harness;
 
@@ -6,10 +6,10 @@ use harness::{DIFFICULTY_TINY, Setup, Table, Want, submit_line};
 use hstratum_core::accounting::ledger::Tallied;
 use hstratum_core::limits::TALLY_MS;
 
-/// As the main network has it, about.
+/// About the target of the main network.
 const BITS_MAIN: u32 = 0x1906_292f;
 
-/// What it begins with.
+/// The first lines that it sends.
 const ADMIN: &str = r#"{"id":"a","method":"mining.authorize_admin","params":["x"]}"#;
 const AUTHORIZE: &str = r#"{"id":"b","method":"mining.authorize","params":["alice","x"]}"#;
 const SUBSCRIBE: &str = r#"{"id":"c","method":"mining.subscribe","params":[]}"#;

@@ -1,24 +1,24 @@
-//! Conversations as text, one file a case, in `transcripts/`. `UPDATE_EXPECT=1` rewrites what the
-//! pool says in them.
+//! Conversations as text, one file for each case, in `transcripts/`. `UPDATE_EXPECT=1` rewrites the
+//! pool's output in them.
 //!
 //! ```text
-//! % difficulty 8            how the table is laid; also auth, difficulty-min, dynamic, password,
+//! % difficulty 8            setup of the pool; also auth, difficulty-min, dynamic, password,
 //!                           public-host, user, slow-user
 //! # a comment
 //! ! template                the node: see `Play::node`; `! order …` the operator: see `order`;
 //!                           `! elsewhere …` another server of the pool: see `elsewhere`
 //! @ +5s                     time passes
-//! > {"id":1,…}              a miner says; `2> …` for another, who connects with the first line
-//! ^ the next 3 lines        come in one segment
-//! < {"id":1,…}              the pool says
-//! * credit alice …          the pool wants something else done; `2* reset` when it is about a miner
+//! > {"id":1,…}              a miner sends; `2> …` for another, which connects with its first line
+//! ^ the next 3 lines        arrive in one segment
+//! < {"id":1,…}              the pool sends
+//! * credit alice …          another action of the pool; `2* reset` if it is about a miner
 //! ```
 //!
-//! In what a miner says `{share}`, `{block}` and `{low}` are the last three fields of a submit for
-//! the job that the line names, `{again}` those of the last one; options follow: `time+10`,
-//! `time-10`, `wide` (a nonce of 16 digits), `upper`. `{cut}` leaves the newline out, `{byte 09}`
-//! is any byte, `{pad 9000}` many. What differs from run to run has a name: `$job1`, `$session1`,
-//! `$witness2`, numbered as it comes.
+//! In a miner's line `{share}`, `{block}` and `{low}` stand for the last three fields of a submit for the
+//! job that the line names, `{again}` for those of the last one; options follow: `time+10`, `time-10`,
+//! `wide` (a nonce of 16 digits), `upper`. `{cut}` leaves the newline out, `{byte 09}` is any byte,
+//! `{pad 9000}` many. Values that differ from run to run have names: `$job1`, `$session1`, `$witness2`,
+//! numbered in order of appearance.
 
 mod harness;
 
@@ -46,7 +46,7 @@ fn transcripts_are_what_the_pool_says() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// What is not the same through a proxy, and why.
+/// Transcripts that differ through a proxy, with the reason.
 const PROXIED_OTHERWISE: [(&str, &str); 10] = [
     ("clock-back.txt", WAITS),
     ("elsewhere.txt", WAITS),
@@ -71,7 +71,7 @@ const PROXIED_OTHERWISE: [(&str, &str); 10] = [
 const WAITS: &str = "a miner whose server ends its connection may go to another for 15 s";
 const EARLIER: &str = "who does not log in is reset five seconds before a server would do it";
 
-/// Every rule of the direct way by the same test, once more: lines, users, bans, limits, refusals.
+/// Plays every transcript through a proxy too: lines, users, bans, limits and refusals must be the same.
 #[test]
 fn transcripts_are_what_a_proxy_before_the_pool_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
@@ -94,8 +94,8 @@ fn transcripts_are_what_a_proxy_before_the_pool_says() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// Plays a file through a proxy; the first thing that differs. What a miner is told has its order; what
-/// the pool does besides comes in any.
+/// Plays a file through a proxy; gives the first difference. Each miner's lines are compared in order,
+/// all other output in any order.
 fn check_proxied(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).expect("a text file");
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -121,8 +121,8 @@ fn check_proxied(path: &Path) -> Option<String> {
     None
 }
 
-/// Lines for each miner in their order, then all else; without how reading is paced, and without logins
-/// that the proxy itself refuses.
+/// Each miner's lines in order, then all other output; without pauses of reading, and without logins that
+/// the proxy itself refuses.
 fn proxied(outputs: Vec<String>) -> Vec<String> {
     let is_pace = |line: &String| ["paused", "resumed"].contains(&split(line).2);
     let is_nameless = |line: &String| line.ends_with("no name, or too long");
@@ -136,7 +136,7 @@ fn proxied(outputs: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// Plays a file; what differs, each with its line.
+/// Plays a file; gives the differences, each with its line.
 fn check(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("a text file");
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -178,7 +178,7 @@ fn check(path: &Path) -> Vec<String> {
     failures
 }
 
-/// Splits `2> text` into the miner, the kind and the text.
+/// Splits `2> text` into miner, kind and text.
 fn split(line: &str) -> (&str, &str, &str) {
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
     let (label, rest) = line.split_at(digits);
@@ -190,16 +190,16 @@ fn is_output(line: &str) -> bool {
     matches!(split(line).1, "<" | "*")
 }
 
-/// A transcript being played.
+/// The state of a transcript being played.
 struct Play {
     table: Table,
     miners: HashMap<String, Miner>,
-    /// Values with the names that stand for them, in the order in which they came.
+    /// Values and the names that stand for them, in order of appearance.
     names: Vec<(String, String)>,
     counts: HashMap<&'static str, usize>,
-    /// Lines still to come in this segment, and those that came.
+    /// Count of lines still to come in this segment, and the bytes so far.
     segment: (usize, Vec<u8>),
-    /// What each said of a line that is not whole.
+    /// The unfinished line of each miner.
     lines: HashMap<Miner, Vec<u8>>,
     last: Option<Found>,
 }
@@ -217,7 +217,7 @@ impl Play {
         }
     }
 
-    /// Plays a line that is no output; gives what comes of it.
+    /// Plays an input line; gives the resulting output.
     fn line(&mut self, line: &str) -> Vec<String> {
         let (label, kind, text) = split(line);
         match kind {
@@ -306,7 +306,7 @@ impl Play {
         }
     }
 
-    /// Replaces what stands in braces; whether the newline is left out.
+    /// Replaces everything in braces; true if the newline is left out.
     fn fill(&mut self, miner: Miner, text: &str) -> (Vec<u8>, bool) {
         let (mut bytes, mut rest, mut is_cut) = (Vec::new(), text, false);
         while let Some(at) = rest
@@ -334,7 +334,7 @@ impl Play {
         (bytes, is_cut)
     }
 
-    /// The last fields of a submit.
+    /// The last three fields of a submit.
     fn solve(&mut self, miner: Miner, line: &str, what: &str, options: &str) -> String {
         let want = match what {
             "share" => Want::Share,
@@ -359,7 +359,7 @@ impl Play {
         shape(&found, options)
     }
 
-    /// An output as a line of the transcript.
+    /// The transcript line of an output.
     fn show(&mut self, output: Output) -> String {
         let label_of = |play: &Self, miner: Miner| {
             let label = play.miners.iter().find(|(_, open)| **open == miner);
@@ -382,7 +382,7 @@ impl Play {
         self.names.iter().fold(line, shorten).trim_end().to_owned()
     }
 
-    /// Names what differs from run to run in a line of the pool.
+    /// Names the values in a line of the pool that differ from run to run.
     fn learn(&mut self, line: &str) {
         let value: Value = serde_json::from_str(line).unwrap_or_default();
         if let Some(session) = value["result"][1].as_str().filter(|text| text.len() == 8) {

@@ -1,4 +1,4 @@
-//! Vardiff against miners of every size, with share arrivals drawn instead of hashed.
+//! Vardiff with miners of every size; the arrivals of shares are drawn at random instead of hashed.
 //!
 //! `make vardiff` prints the table.
 
@@ -9,7 +9,7 @@ const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 const START: f64 = 8.0;
 const SWEEP_MS: u64 = 5_000;
 const JOB_MS: u64 = 60_000;
-/// A fresh job takes this long to reach the miner and be begun: until then the old one is mined.
+/// Time until a miner works on a fresh job; until then it mines the old one.
 const ADOPT_MS: u64 = 300;
 const HOURS: u64 = 4;
 const SEEDS: u64 = 20;
@@ -32,21 +32,21 @@ impl Draws {
     }
 }
 
-/// What became of one miner.
+/// The result of one simulated miner.
 #[derive(Default)]
 struct Outcome {
-    /// When its difficulty first came within a factor of two of the ideal one.
+    /// Time at which its difficulty first came within a factor of two of the ideal one.
     settled_ms: Option<u64>,
-    /// How long it was out of that again.
+    /// Time for which it was outside of that again.
     off_ms: u64,
-    /// Shares until then.
+    /// Shares before that time.
     shares_before: u64,
-    /// Shares of each full minute after that.
+    /// Shares in each full minute after that.
     minutes: Vec<u64>,
-    /// Changes of difficulty after that, and those of them that cost a job of its own.
+    /// Changes of difficulty after that, and those of them that took a job of its own.
     changes: u64,
     own_jobs: u64,
-    /// Shares of jobs under an earlier difficulty: credited, and no evidence.
+    /// Shares of jobs under an earlier difficulty: credited, but not evidence.
     late: u64,
 }
 
@@ -55,7 +55,7 @@ fn simulate(hashrate: f64, seed: u64) -> Outcome {
     let mut draws = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut vardiff = Vardiff::new(0);
     let mut outcome = Outcome::default();
-    // What the miner mines, what it was told, and what the next job will carry.
+    // The difficulties of the job being mined, of the last job sent, and of the next one.
     let (mut mined, mut told, mut next) = (START, START, START);
     let mut adopt_at = None;
     let (mut round_at, mut job_at, mut before) = (SWEEP_MS, JOB_MS, 0);

@@ -1,5 +1,5 @@
-//! Golden data made by hsd (`vectors/generate.js`), every field of it, and the share of a real
-//! device. Where hsd is not the oracle, a second implementation or plain arithmetic is.
+//! Golden data made by hsd (`vectors/generate.js`), checked in every field, and the share of a real
+//! device. Where hsd is not the reference, a second implementation or plain arithmetic is.
 
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::header::{
@@ -83,7 +83,7 @@ fn headers_are_written_and_read_as_in_hsd() {
     }
 }
 
-/// The share hash covers the subheader and commit hash; these say where it would go wrong.
+/// The share hash covers subheader and commit hash; comparing them shows where it would go wrong.
 #[test]
 fn parts_of_a_header_hash_as_in_hsd() {
     for vector in &load(include_str!("vectors/headers.json")) {
@@ -231,7 +231,7 @@ fn solved_templates_give_the_blocks_of_hsd() {
             header_hash(&fields, &proof, &mask),
             hash(solved, "block_hash")
         );
-        // Blocks of more than seven transactions are in the vectors as a hash only.
+        // Blocks of more than seven transactions are in the vectors only as a hash.
         let Some(block) = solved["block"].as_str() else {
             continue;
         };
@@ -250,7 +250,7 @@ fn solved_templates_give_the_blocks_of_hsd() {
     assert_eq!(whole, 5);
 }
 
-/// The header and a count of one byte.
+/// Bytes of the header and a count of one byte.
 const HEADER_AND_COUNT_BYTES: usize = 237;
 
 #[test]
@@ -313,7 +313,7 @@ fn coinbases_with_claims_and_airdrops_are_read() {
     }
 }
 
-/// The coinbase of hsd's first template with one thing wrong at a time.
+/// The coinbase of hsd's first template, with one thing wrong at a time.
 #[test]
 fn transactions_that_are_no_coinbase_are_refused() {
     let good = bytes(&load(include_str!("vectors/templates.json"))[0], "coinbase");

@@ -1,7 +1,7 @@
-//! The pool with four connections, a node, a ledger and a clerk, all played from bytes.
+//! The pool with four connections, a node, a ledger and a password hasher, all driven by bytes.
 //!
-//! The first byte chooses the setup. The rest are steps with `~` between them: the first byte of a
-//! step says what happens, the others are its argument. See `Table::step`.
+//! The first byte chooses the setup. The rest are steps separated by `~`: the first byte of a step is its
+//! kind, the others are its argument. See `Table::step`.
 
 mod seat;
 mod table;

@@ -1,4 +1,4 @@
-//! One connection as its miner sees it: what was sent, and which replies must come, in order.
+//! One connection as its miner sees it: the bytes sent, and the replies that must come, in order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,11 +27,12 @@ enum Speech {
 pub(super) struct Seat {
     pub(super) conn: ConnId,
     pub(super) is_paused: bool,
-    /// The pool has said that it drops a connection, maybe this one: replies may be missing.
+    /// True once the pool has logged that it drops a connection, which may be this one: replies may be
+    /// missing.
     pub(super) is_suspect: bool,
     /// Bytes that wait while the pool does not read.
     pub(super) unread: Vec<u8>,
-    /// The reply to subscribe, which names the extra nonce.
+    /// The reply to subscribe, which has the extra nonce.
     pub(super) session: Option<String>,
     unfinished: Vec<u8>,
     speech: Speech,
@@ -54,7 +55,7 @@ impl Seat {
         }
     }
 
-    /// Notes which replies bytes call for that the pool is about to read.
+    /// Notes the replies that must follow from bytes that the pool is about to read.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.unfinished.extend_from_slice(bytes);
         let text = std::mem::take(&mut self.unfinished);
@@ -113,7 +114,7 @@ impl Seat {
         });
     }
 
-    /// Takes what the pool sends; how many shares that acknowledges.
+    /// Takes bytes from the pool; gives the count of shares they acknowledge.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> u64 {
         assert!(!bytes.is_empty(), "nothing was sent");
         if self.speech == Speech::Http {
@@ -129,7 +130,7 @@ impl Seat {
             .sum()
     }
 
-    /// Whether the line acknowledges a share.
+    /// Takes a line; true if it acknowledges a share.
     fn receive_line(&mut self, line: &str) -> bool {
         let fields: BTreeMap<String, &RawValue> =
             serde_json::from_str(line).expect("a JSON object is sent");
@@ -149,12 +150,12 @@ impl Seat {
         expected.is_submit && result == "true"
     }
 
-    /// Whether a reply must come for everything that was sent.
+    /// True if a reply must come for everything that was sent.
     pub(super) fn is_owed_all(&self) -> bool {
         !self.is_suspect && matches!(self.speech, Speech::Nothing | Speech::Stratum)
     }
 
-    /// The pool must stop to read where replies pile up.
+    /// Checks that the pool stops reading when too many replies wait.
     pub(super) fn check_backlog(&self) {
         let replies = self.expected.len();
         let bytes: usize = self.expected.iter().map(|e| e.id.len()).sum();
@@ -175,7 +176,7 @@ impl Seat {
         }
     }
 
-    /// Whether the pool must have closed this connection by now.
+    /// True if the pool must have closed this connection by now.
     pub(super) fn is_over(&self) -> bool {
         self.speech == Speech::Over
     }

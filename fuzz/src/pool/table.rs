@@ -1,4 +1,4 @@
-//! Plays the pool's surroundings and checks what it does after every event.
+//! Drives the pool's surroundings and checks its output after every event.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::seat::Seat;
 use super::template::{Blocks, TIME, template};
 
 const SEATS: usize = 4;
-/// What a repeated step sends, in bytes.
+/// Bytes that a repeated step sends.
 const REPEATED_BYTES_MAX: usize = 24 * 1024;
 
 pub(super) struct Table {
@@ -35,9 +35,9 @@ pub(super) struct Table {
     tip: Hash,
     template_id: u64,
     recorded: Seq,
-    /// Of these the ledger has spoken.
+    /// The last share that the ledger has settled.
     settled: Seq,
-    /// How many of these it has made durable.
+    /// Count of shares that the ledger has made durable.
     durable: u64,
     acknowledged: u64,
     offered: HashSet<Hash>,
@@ -94,7 +94,7 @@ impl Table {
         }
     }
 
-    /// What the first byte of a step stands for.
+    /// Carries out a step of the kind that its first byte stands for.
     pub(super) fn step(&mut self, kind: u8, argument: &[u8]) {
         let number = usize::from(argument.first().copied().unwrap_or(0));
         match kind {
@@ -133,7 +133,8 @@ impl Table {
         }
     }
 
-    /// The ledger, the clerk and the miners do all that is left to do; then nothing may be owed.
+    /// Carries out everything that the ledger, the password hasher and the miners still owe; then no
+    /// reply may be missing.
     pub(super) fn settle(&mut self) {
         while self.settled < self.recorded || !self.logins.is_empty() || !self.writes.is_empty() {
             self.make_durable(self.recorded);
@@ -180,7 +181,7 @@ impl Table {
         }
     }
 
-    /// Has the pool read what waits, where it reads.
+    /// Makes the pool read waiting bytes on connections that it reads from.
     fn read_on(&mut self) {
         for at in 0..SEATS {
             if let Some(seat) = &mut self.seats[at]
@@ -323,7 +324,8 @@ impl Table {
         }
     }
 
-    /// The pool does not say whom it drops, unless only one can be meant.
+    /// Marks the connections that the pool may have dropped: its log line does not name one, unless there
+    /// is only one candidate.
     fn suspect(&mut self, speaker: Option<ConnId>) {
         for seat in self.seats.iter_mut().flatten() {
             seat.is_suspect |= speaker.is_none_or(|conn| conn == seat.conn);
@@ -339,7 +341,7 @@ impl Table {
         assert!(same.count() <= 1, "two with the extra nonce {session:?}");
     }
 
-    /// Nothing is done to a connection that is not there.
+    /// A connection that the pool acts on, which must be open.
     fn seat(&mut self, conn: ConnId) -> &mut Seat {
         self.seats[slot(conn)]
             .as_mut()
@@ -352,7 +354,7 @@ fn slot(conn: ConnId) -> usize {
     usize::try_from(conn.0 & 0xffff_ffff).expect("a seat's number")
 }
 
-/// So often that the replies reach their limits.
+/// Repeats the bytes often enough for the replies to reach their limits.
 fn repeated(bytes: &[u8]) -> Vec<u8> {
     let often = REPEATED_BYTES_MAX / bytes.len().max(1);
     bytes.repeat(often.min(PENDING_REPLIES_MAX))

@@ -6,9 +6,9 @@ use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::units::{Hash, Height, Target, unhex};
 use serde_json::Value;
 
-/// Every second hash is a block.
+/// One hash in two is a block.
 const EASY_BITS: u32 = 0x207f_ffff;
-/// No hash is.
+/// No hash is a block.
 const HARD_BITS: u32 = 0x1900_ffff;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -230,7 +230,7 @@ impl<const KEPT_MS: u64> Offences<KEPT_MS> {
         }
     }
 
-    /// Oldest first.
+    /// The addresses with their offences, oldest first.
     fn list(&self) -> impl Iterator<Item = (&IpAddr, &Offence)> {
         let addresses = self.order.iter();
         addresses.map(|address| (address, &self.by_address[address]))

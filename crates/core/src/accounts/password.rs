@@ -18,7 +18,7 @@ const ARGON2ID_PREFIX: &str = "$argon2id$";
 /// A password as `users.json` stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoredPassword {
-    /// Double SHA-256 without salt, as files of the JavaScript ancestor have it.
+    /// Double SHA-256 without salt, as in the files of the JavaScript hstratum.
     Hash256([u8; 32]),
     /// A PHC string that begins `$argon2id$`.
     Argon2id(String),

@@ -52,7 +52,7 @@ pub enum Purpose {
 
 /// Everything that can happen to a proxy.
 pub enum ProxyEvent<'a> {
-    /// A miner has connected.
+    /// A miner has connected and sent its first bytes.
     Connected(ConnId, Arrival),
     /// The answer to [`ProxyAction::Dial`]: the connection that is being made, if one is. It comes before any
     /// event of that connection.

@@ -1,17 +1,18 @@
-//! Files that import each other in a circle can only be read together: no circle is wider than today.
+//! Checks import circles: files that import each other in a circle can only be read together, so no
+//! circle may get wider.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::{crates, read, sources};
 
-/// The most files of one circle, by crate. A circle that became smaller is put down as it is now; none needs
-/// more than three.
+/// Most files in one circle, by crate. When a circle has become smaller, its new size is entered here; no
+/// crate needs more than three.
 const FILES_MAX: [(&str, usize); 2] = [("core", 9), ("server", 16)];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The path of a module, without the crate: `pool::submit`; that of `pool/mod.rs` is `pool`.
+/// The path of a module without the crate: `pool::submit`; for `pool/mod.rs` it is `pool`.
 fn module_of(path: &Path, src: &Path) -> String {
     let path = path
         .strip_prefix(src)
@@ -24,7 +25,7 @@ fn module_of(path: &Path, src: &Path) -> String {
     parts.join("::").trim_end_matches("::mod").to_owned()
 }
 
-/// The product's part of a file: what stands before its tests, without comments.
+/// The product's part of a file: the code before its tests, without comments.
 fn product(text: &str) -> String {
     let text = text
         .split("\n#[cfg(test)]\nmod ")
@@ -36,7 +37,7 @@ fn product(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// All paths that begin so, without that; groups in braces opened.
+/// All paths after the prefix `begin`, with groups in braces expanded.
 fn paths(text: &str, begin: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(begin) {
@@ -59,7 +60,7 @@ fn paths(text: &str, begin: &str) -> Vec<String> {
     found
 }
 
-/// What each module of a crate imports of the others.
+/// The imports of each module of a crate from the others.
 fn imports(name: &str) -> Imports {
     let src = crates().join(name).join("src");
     let files: BTreeMap<String, String> = sources(&src)
@@ -100,7 +101,7 @@ fn imports(name: &str) -> Imports {
     all.collect()
 }
 
-/// All that can be reached from a module.
+/// All modules reachable from a module.
 fn reach<'a>(all: &'a Imports, from: &'a str) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
@@ -114,7 +115,7 @@ fn reach<'a>(all: &'a Imports, from: &'a str) -> BTreeSet<&'a str> {
     reached
 }
 
-/// The circle that a module is in: what it reaches and is reached by.
+/// The widest circle: modules that reach each other.
 fn widest_circle(all: &Imports) -> Vec<&str> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = all
         .keys()

@@ -1,5 +1,5 @@
-//! What the core must not have: other dependencies, or the world. What no crate must have: longer functions
-//! and wider circles of imports than today.
+//! Checks of the architecture: the core has no other dependencies and no I/O; in all crates functions
+//! stay short and import circles narrow.
 
 mod circles;
 mod functions;
@@ -7,7 +7,8 @@ mod functions;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each is arithmetic, parsing or a hash function, and has a reason in docs/decisions.
+/// Dependencies that the core may have: each is arithmetic, parsing or a hash function, and has a reason
+/// in docs/decisions.
 const DEPENDENCIES: [&str; 8] = [
     "bech32",
     "blake2",
@@ -19,7 +20,8 @@ const DEPENDENCIES: [&str; 8] = [
     "subtle",
 ];
 
-/// Clocks, sockets, files, threads and a standard output belong to the server.
+/// Names that the core must not use: clocks, sockets, files, threads and standard output belong to the
+/// server.
 const WORLD: [&str; 14] = [
     "std::fs",
     "std::net::Tcp",
@@ -41,7 +43,7 @@ fn core() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where all crates are.
+/// The folder of all crates.
 fn crates() -> &'static Path {
     core().parent().expect("the crates' folder")
 }

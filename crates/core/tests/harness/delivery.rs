@@ -1,4 +1,4 @@
-//! What reaches a miner, and what must hold of it.
+//! Delivery of the pool's lines to miners, and the checks of each line.
 
 use super::work::assert_hidden;
 use super::{Miner, Output, Table};

@@ -1,4 +1,4 @@
-//! A proxy between the miners of a table and its pool, so that the same test goes through it.
+//! A proxy between the miners of the harness and its pool, so that the same test can run through it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +11,7 @@ use hstratum_core::units::{ConnId, Now};
 use super::seat::name_of;
 use super::{Miner, Output, Table};
 
-/// Whether every table has a proxy.
+/// True if every harness has a proxy.
 pub(super) const IS_EVERYWHERE: bool = is_proxied(env!("CARGO_CRATE_NAME"));
 
 const fn is_proxied(name: &str) -> bool {
@@ -24,7 +24,7 @@ pub(crate) const SCORE_LIMIT: u32 = match IS_EVERYWHERE {
     false => SCORE_MAX,
 };
 
-/// Whether a test is left out behind a proxy, for this reason.
+/// True if a test is skipped behind a proxy, for this reason.
 pub(crate) fn differs_behind_a_proxy(why: &str) -> bool {
     if IS_EVERYWHERE {
         println!("left out: {why}");
@@ -32,7 +32,7 @@ pub(crate) fn differs_behind_a_proxy(why: &str) -> bool {
     IS_EVERYWHERE
 }
 
-/// What is on its way between the proxy and the pool.
+/// A message on its way between the proxy and the pool.
 pub(super) enum Wire {
     Connect(ConnId, Arrival),
     ToPool(ConnId, Vec<u8>),
@@ -45,11 +45,11 @@ pub(super) enum Wire {
 struct Link {
     purpose: Purpose,
     is_paused: bool,
-    /// What the pool has not read.
+    /// Bytes that the pool has not read.
     held: Vec<Vec<u8>>,
 }
 
-/// See the module.
+/// The proxy with its connections to the pool.
 pub(super) struct Front {
     proxy: Proxy,
     ms: u64,
@@ -59,17 +59,18 @@ pub(super) struct Front {
     is_pool_listening: bool,
 }
 
-/// Slots of links: miners have those below.
+/// First slot of connections to the pool; miners have those below.
 const LINKS_FROM: u64 = 1_000;
-/// The proxy asks a server every 200 ms how it is, and a miner that has lost its server looks for one
-/// within 750 ms.
+/// The proxy probes a server every 200 ms, and a miner that has lost its server looks for another within
+/// 750 ms.
 const LOOK_MS: u64 = 1_200;
 
-/// As a server without this method says: miners then come to it whether it has a job or not.
+/// The answer of a server without this method: the proxy then sends miners to it whether it has a job or
+/// not.
 const UNKNOWN: &[u8] = b"{\"id\":\"p\",\"result\":null,\"error\":[0,\"unknown method\",false]}\n";
 
 fn is_hello(bytes: &[u8]) -> bool {
-    // The first comes behind the subscribe, which is answered by the pool.
+    // The first one comes with the subscribe, which the pool answers.
     String::from_utf8_lossy(bytes).contains("hstratum.hello")
 }
 
@@ -97,19 +98,19 @@ impl Front {
 }
 
 impl Table {
-    /// The same with a proxy before the pool, which tells it the miners' addresses.
+    /// Adds a proxy before the pool, which tells the pool the miners' addresses.
     pub(crate) fn behind_a_proxy(mut self, public_host: Option<String>) -> Self {
         self.front = Some(Box::new(Front::new(self.now, public_host)));
         self.look_through_front();
         self
     }
 
-    /// The proxy has time to see how the pool is.
+    /// Gives the proxy time to probe the pool.
     pub(crate) fn look_through_front(&mut self) {
         self.advance_front(LOOK_MS);
     }
 
-    /// Time passes at the proxy.
+    /// Lets time pass for the proxy.
     pub(super) fn advance_front(&mut self, ms: u64) {
         for _ in 0..ms / PROXY_TICK_MS {
             let Some(front) = &mut self.front else { return };
@@ -205,7 +206,7 @@ impl Table {
         seat.map(Miner)
     }
 
-    /// Something on its way arrives.
+    /// Delivers a message.
     pub(super) fn carry(&mut self, wire: Wire) {
         let front = self.front.as_mut().expect("there is a proxy");
         match wire {
@@ -241,7 +242,7 @@ impl Table {
         }
     }
 
-    /// What the pool does to a connection of the proxy's; false when it is none.
+    /// Applies a pool's action on a connection of the proxy; false if it is not on one.
     pub(super) fn perform_for_front(&mut self, action: &Action, bytes: &[u8]) -> bool {
         let Some(front) = &mut self.front else {
             return false;
@@ -272,7 +273,7 @@ impl Table {
                     wires.push_back(Wire::EndToProxy(*conn));
                 }
             }
-            // The proxy has gone from it already.
+            // The proxy has closed it already.
             Action::Send(..) | Action::SendShared(..) | Action::Admitted(_) => {}
             Action::Listen(listening) => {
                 front.is_pool_listening = *listening == Listening::On;

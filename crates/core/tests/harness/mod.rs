@@ -1,5 +1,5 @@
-//! A table with a pool at it: miners, a node, a ledger and a clerk for passwords, all in memory
-//! and driven by the test. What must hold after every event is asserted in `seat` and here.
+//! A harness for one pool: miners, a node, a ledger and a password hasher, all in memory and driven by
+//! the test. The invariants are checked after every event, in `seat` and here.
 
 #![allow(
     dead_code,
@@ -41,25 +41,25 @@ use setup::stored;
 pub(crate) use setup::{DIFFICULTY_TINY, Setup};
 pub(crate) use work::{Found, Want, Work, submit_line};
 
-/// The clock's start, Unix seconds.
+/// Unix time at the start, in seconds.
 const START_S: u64 = 1_700_000_000;
-/// As the server does.
+/// The server's tick, in milliseconds.
 const TICK_MS: u64 = 250;
 
-/// A miner's place at the table.
+/// A miner of the harness, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Miner(usize);
 
-/// What comes out of the pool, in order.
+/// Output of the pool, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Output {
     /// A line for a miner.
     Line(Miner, String),
-    /// Anything else, in words; of a miner, if it is about one.
+    /// Any other action in words; with a miner if it is about one.
     Effect(Option<Miner>, String),
 }
 
-/// What somebody still has to do before the pool goes on.
+/// An answer that the pool's surroundings owe it.
 enum Due {
     Durable(Seq),
     NotDurable(Seq),
@@ -69,18 +69,18 @@ enum Due {
     Carried(Wire),
 }
 
-/// See the module.
+/// The harness: the pool and its surroundings.
 pub(crate) struct Table {
     pub(crate) chain: Chain,
-    /// Nothing becomes durable while it is set.
-    /// How far the pool's clock is behind the chain's.
+    /// Seconds by which the pool's clock is behind the chain.
     pub(crate) clock_behind_s: u64,
+    /// True while nothing becomes durable.
     pub(crate) ledger_held: bool,
-    /// What is recorded is given up while it is set.
+    /// True while recorded shares are given up.
     pub(crate) ledger_broken: bool,
-    /// No password is checked and no user written while it is set.
+    /// True while no password is checked and no user written.
     pub(crate) clerk_held: bool,
-    /// Why users cannot be written just now.
+    /// The reason why users cannot be written now.
     pub(crate) refuses: Option<NotWritten>,
     pub(crate) output: Vec<Output>,
     pub(crate) records: Vec<Credit>,
@@ -92,7 +92,7 @@ pub(crate) struct Table {
     pub(crate) log: Vec<String>,
     pub(crate) works: HashMap<String, Work>,
     pool: Pool,
-    /// The proxy before it, if there is one.
+    /// The proxy before the pool, if there is one.
     front: Option<Box<Front>>,
     now: Now,
     difficulty: Difficulty,
@@ -100,7 +100,7 @@ pub(crate) struct Table {
     seats: Vec<Seat>,
     questions: VecDeque<Due>,
     settled: Seq,
-    /// Ids of jobs that a connection was given in an earlier event.
+    /// Ids of jobs that connections were sent in earlier events.
     dealt: HashSet<String>,
     dealt_now: Vec<String>,
 }
@@ -144,14 +144,14 @@ impl Table {
         }
     }
 
-    /// A table with a template on it.
+    /// A harness whose pool has a template.
     pub(crate) fn with_job(setup: &Setup) -> Self {
         let mut table = Self::new(setup);
         table.template();
         table
     }
 
-    /// A table with a job and alice at it.
+    /// A harness with a job, and alice connected.
     pub(crate) fn with_alice() -> (Self, Miner) {
         let mut table = Self::with_job(&Setup::default());
         let alice = table.miner("alice");
@@ -159,14 +159,14 @@ impl Table {
         (table, alice)
     }
 
-    // The operator.
+    // Actions of the operator.
 
     /// Gives an order.
     pub(crate) fn order(&mut self, order: Order) {
         self.handle(Event::Order(OrderId(1), order));
     }
 
-    // The miners.
+    // Actions of the miners.
 
     /// A new connection from an address of its own.
     pub(crate) fn connect(&mut self) -> Miner {
@@ -179,7 +179,7 @@ impl Table {
         self.arrive(IpAddr::V4(address), ArrivalKind::Miner)
     }
 
-    /// A new connection; a slot of the pool that is free again is used again.
+    /// A new connection; a free slot of the pool is used again.
     pub(crate) fn arrive(&mut self, address: IpAddr, kind: ArrivalKind) -> Miner {
         let open = self.seats.iter().filter(|seat| seat.is_open);
         let taken: HashSet<u64> = open.map(|seat| seat.conn.0 & 0xffff_ffff).collect();
@@ -200,7 +200,7 @@ impl Table {
         Miner(self.seats.len() - 1)
     }
 
-    /// A connection with a user that has its first job.
+    /// A connection with a user and its first job.
     pub(crate) fn miner(&mut self, user: &str) -> Miner {
         let miner = self.connect();
         self.login(miner, user);
@@ -218,7 +218,7 @@ impl Table {
         self.send(miner, &authorize);
     }
 
-    /// One line, or several with newlines between them in one piece. Each that has an id must be
+    /// Sends one line, or several with newlines between them in one piece. Each line with an id must be
     /// answered, in order.
     pub(crate) fn send(&mut self, miner: Miner, lines: &str) {
         for line in lines.split('\n') {
@@ -227,12 +227,12 @@ impl Table {
         self.send_bytes(miner, format!("{lines}\n").as_bytes());
     }
 
-    /// A reply that must come next, to a request that is sent as bytes.
+    /// Expects a reply to a request that is sent as bytes.
     pub(crate) fn await_reply(&mut self, miner: Miner, line: &str) {
         self.seats[miner.0].await_reply(line);
     }
 
-    /// Any bytes; a paused connection gets them when it is resumed, as from a socket's buffer.
+    /// Sends any bytes; on a paused connection they wait, as in a socket's buffer.
     pub(crate) fn send_bytes(&mut self, miner: Miner, bytes: &[u8]) {
         let seat = &mut self.seats[miner.0];
         assert!(seat.is_open, "a closed connection says nothing");
@@ -240,7 +240,7 @@ impl Table {
         self.settle();
     }
 
-    /// From here on nothing is expected of the replies' ids.
+    /// Stops checking the ids of replies from here on.
     pub(crate) fn ignore_replies(&mut self, miner: Miner) {
         self.seats[miner.0].ignores_replies = true;
     }
@@ -265,12 +265,12 @@ impl Table {
         self.seats[miner.0].is_paused
     }
 
-    /// Requests whose answer has not come.
+    /// Count of requests without an answer.
     pub(crate) fn unanswered(&self, miner: Miner) -> usize {
         self.seats[miner.0].awaited.len()
     }
 
-    /// The lines that a miner got since the last call.
+    /// The lines that a miner has received since the last call.
     pub(crate) fn lines(&mut self, miner: Miner) -> Vec<String> {
         let mut lines = Vec::new();
         self.output.retain(|output| match output {
@@ -283,18 +283,18 @@ impl Table {
         lines
     }
 
-    /// The job a miner has.
+    /// The last job of a miner.
     pub(crate) fn job(&self, miner: Miner) -> Work {
         self.job_before(miner, 0)
     }
 
-    /// The job that came `back` jobs before the one a miner has.
+    /// The job that came `back` jobs before a miner's last one.
     pub(crate) fn job_before(&self, miner: Miner, back: usize) -> Work {
         let mut jobs = self.seats[miner.0].jobs.iter().rev();
         jobs.nth(back).expect("so many jobs were sent").clone()
     }
 
-    /// How many jobs a miner was sent.
+    /// Count of jobs sent to a miner.
     pub(crate) fn job_count(&self, miner: Miner) -> usize {
         self.seats[miner.0].jobs.len()
     }
@@ -303,7 +303,7 @@ impl Table {
         self.seats[miner.0].extra_nonce1.unwrap_or(0)
     }
 
-    /// Finds what is wanted for a job; never the same twice.
+    /// Finds a solution of the wanted kind for a job; never the same one twice.
     pub(crate) fn find(&mut self, miner: Miner, work: &Work, want: Want, time: u32) -> Found {
         let n1 = self.extra_nonce1(miner);
         let seat = &mut self.seats[miner.0];
@@ -317,7 +317,7 @@ impl Table {
         found
     }
 
-    /// Finds and submits; the user is alice, the id 9.
+    /// Finds a solution and submits it; the user is alice, the id 9.
     pub(crate) fn submit(&mut self, miner: Miner, work: &Work, want: Want) -> String {
         let found = self.find(miner, work, want, work.time);
         let line = submit_line("9", "alice", &work.id, &found);
@@ -334,7 +334,7 @@ impl Table {
         }
     }
 
-    /// Everybody does what they have to do, until nobody has.
+    /// Carries out everything owed, until nothing is left.
     fn settle(&mut self) {
         while let Some(due) = self.next_due() {
             match due {
@@ -453,7 +453,7 @@ impl Table {
         }
     }
 
-    /// What comes of a user that is written.
+    /// The result of writing a user.
     fn written(&self, password: StoredPassword) -> Result<StoredPassword, NotWritten> {
         self.refuses.map_or(Ok(password), Err)
     }

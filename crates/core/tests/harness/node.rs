@@ -1,21 +1,21 @@
-//! The node's side of the table: a chain of tips that only need to differ, and templates on them
-//! with the coinbases and transactions of hsd's own.
+//! The node of the harness: a chain of tips that only need to differ, and templates on them with hsd's
+//! own coinbases and transactions.
 
 use hstratum_core::chain::merkle::Branch;
 use hstratum_core::chain::template::{Coinbase, Template, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 
-/// One hash in 256 is a block, so that a share can be one or not.
+/// One hash in 256 is a block, so that a share can be a block or not.
 const BITS_EASY: u32 = 0x2000_ffff;
-/// Where the locktime, which is the height, stands in hsd's coinbases without claims.
+/// Offset of the locktime, which is the height, in hsd's coinbases without claims.
 const LOCKTIME_AT: usize = 78;
 
-/// A chain of which only the tip's hash and height are known.
+/// A chain of which only the tip's hash and height are kept.
 pub(crate) struct Chain {
     /// The network's target in compact form for the next templates.
     pub(crate) bits: u32,
-    /// Transactions of the next templates: 0, 1, 2, 3, 7, 64 or 333, as the vectors have them.
+    /// Count of transactions in the next templates: 0, 1, 2, 3, 7, 64 or 333, as in the vectors.
     pub(crate) transactions: usize,
     /// The last template's number.
     pub(crate) template: u64,
@@ -42,7 +42,7 @@ impl Chain {
         (self.tip, Height(self.height))
     }
 
-    /// The chain grows by a block.
+    /// Adds a block to the chain.
     pub(crate) fn grow(&mut self) -> Hash {
         self.height += 1;
         self.tip = Hash::blake2b(&[&self.tip.0]);

@@ -1,4 +1,4 @@
-//! A connection as its miner sees it, and what no miner may ever see.
+//! A connection as its miner sees it, and the checks of every line that the miner receives.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,24 +10,24 @@ use serde_json::Value;
 
 use super::Work;
 
-/// Goldshell loses a line that does not fit a segment.
+/// A Goldshell loses a line that does not fit into a TCP segment.
 const NOTIFY_BYTES_MAX: usize = 1_400;
 
-/// See the module.
+/// One connection, with the state that its lines are checked against.
 pub(crate) struct Seat {
     pub(super) conn: ConnId,
     pub(super) is_open: bool,
     pub(super) is_paused: bool,
-    /// Sent by the miner and not yet read by the pool.
+    /// Bytes sent by the miner and not yet read by the pool.
     pub(super) inbox: VecDeque<Vec<u8>>,
-    /// The ids of requests that must be answered, in this order.
+    /// Ids of the requests that must be answered, in this order.
     pub(super) awaited: VecDeque<Value>,
     pub(super) ignores_replies: bool,
     pub(super) extra_nonce1: Option<u32>,
     pub(super) jobs: Vec<Work>,
     pub(super) next_nonce: u32,
     difficulty: Option<Difficulty>,
-    /// Parents with witness roots: the header space that was given out here.
+    /// Parents with witness roots: the header space that was handed out here.
     spaces: HashSet<(String, String)>,
 }
 
@@ -48,7 +48,7 @@ impl Seat {
         }
     }
 
-    /// A line that is about to be sent: what has an id, and what is no request, is answered.
+    /// Expects an answer to a line that is about to be sent, if it has an id or is no request.
     pub(super) fn await_reply(&mut self, line: &str) {
         let line: String = line.chars().filter(|c| !c.is_ascii_control()).collect();
         if line.trim().is_empty() {
@@ -132,7 +132,7 @@ impl Seat {
     }
 }
 
-/// An action in words; none for what a miner sees and for what only a debugger wants to see.
+/// An action in words; `None` for actions that the miner sees or that only matter for debugging.
 pub(super) fn name_of(action: &Action) -> Option<String> {
     Some(match action {
         Action::Send(..)

@@ -1,4 +1,4 @@
-//! How a table is laid: the pool's configuration and its users.
+//! The setup of a harness: the pool's configuration and its users.
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::{StoredPassword, hash256};
@@ -11,7 +11,7 @@ use hstratum_core::units::Difficulty;
 
 /// Every second hash is a share.
 pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
-/// How a table is laid.
+/// The setup of a harness.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) difficulty: f64,
@@ -21,9 +21,9 @@ pub(crate) struct Setup {
     pub(crate) admin_password: Option<String>,
     pub(crate) public_host: Option<String>,
     pub(crate) shares_remembered_max: usize,
-    /// Names and passwords of users whose passwords only the clerk can check.
+    /// Names and passwords of users with argon2id passwords, which only the hasher can check.
     pub(crate) slow_users: Vec<(String, String)>,
-    /// The same of those with the ancestor's kind of password.
+    /// Names and passwords of users with passwords in the old form.
     pub(crate) users: Vec<(String, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// What the pool is told at its start.
+    /// The pool's configuration.
     pub(crate) fn config(&self) -> PoolConfig {
         PoolConfig {
             boot: Boot {
@@ -65,7 +65,7 @@ impl Setup {
         }
     }
 
-    /// The users as they are kept.
+    /// The users in their stored form.
     pub(crate) fn stored_users(&self) -> Vec<(String, StoredPassword)> {
         let slow = self.slow_users.iter();
         let slow = slow.map(|(name, password)| (name.clone(), stored(password)));
@@ -77,7 +77,7 @@ impl Setup {
     }
 }
 
-/// What the clerk at this table writes for a password.
+/// The stored form of a password in the harness.
 pub(crate) fn stored(password: &str) -> StoredPassword {
     StoredPassword::Argon2id(format!("$argon2id${password}"))
 }

@@ -1,4 +1,4 @@
-//! What a transcript says of other servers, of the operator and of its table.
+//! Lines of a transcript about other servers, the operator and the setup.
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
@@ -8,7 +8,7 @@ use hstratum_core::session::difficulty::Dynamic;
 use super::Table;
 use super::setup::{Setup, stored};
 
-/// What another server has changed.
+/// Applies a change made on another server.
 pub(crate) fn elsewhere(table: &mut Table, text: &str) {
     let words: Vec<&str> = text.split(' ').collect();
     let mut user = |name: &str, password| table.change_user((name.to_owned(), password));
@@ -67,7 +67,7 @@ pub(crate) fn order(text: &str) -> Order {
     }
 }
 
-/// The lines that begin with `%`.
+/// The setup from the lines that begin with `%`.
 pub(crate) fn setup(text: &str) -> Setup {
     let mut setup = Setup::default();
     for line in text.lines().filter_map(|line| line.strip_prefix("% ")) {

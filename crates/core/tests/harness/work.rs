@@ -1,21 +1,21 @@
-//! A miner: reads jobs off the wire and finds nonces for what a test wants to submit.
+//! A miner's work: reads jobs from the wire and finds nonces of the kind that a test needs.
 
 use hstratum_core::chain::header::{HeaderFields, HeaderHasher, Proof, extra_nonce, mask_hash};
 use hstratum_core::units::{Difficulty, Hash, Target, parse_hex_u32};
 use serde_json::Value;
 
-/// What a submit is to be.
+/// The kind of submit that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
     /// A share that is a block.
     Block,
-    /// A share that is none.
+    /// A share that is not a block.
     Share,
-    /// Above the share's target.
+    /// A hash above the share target.
     Low,
 }
 
-/// What a miner fills into a submit.
+/// The values that a miner puts into a submit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) n2: u32,
@@ -31,7 +31,7 @@ impl Found {
     }
 }
 
-/// A job as its `mining.notify` has it, under the difficulty announced before.
+/// A job as read from `mining.notify`, with the difficulty announced before it.
 #[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) id: String,
@@ -71,12 +71,12 @@ impl Work {
         }
     }
 
-    /// Whether a share of this job can be no block.
+    /// True if a share of this job need not be a block.
     pub(crate) fn has_mere_shares(&self) -> bool {
         self.network < self.share
     }
 
-    /// The first nonce from `from.nonce` on that gives what is wanted.
+    /// The first nonce from `from.nonce` on that gives the wanted kind.
     pub(crate) fn find(&self, want: Want, n1: u32, from: Found) -> Found {
         const TRIES_MAX: u32 = 1 << 20;
         for nonce in from.nonce..from.nonce + TRIES_MAX {
@@ -106,7 +106,7 @@ pub(crate) fn submit_line(id: &str, user: &str, job: &str, found: &Found) -> Str
     format!(r#"{{"id":{id},"method":"mining.submit","params":["{user}","{job}",{fields}]}}"#)
 }
 
-/// A mask is in nothing that a miner is sent.
+/// Checks that the mask is not in the bytes sent to a miner.
 pub(crate) fn assert_hidden(mask: Hash, bytes: &[u8]) {
     let text = mask.to_string();
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);

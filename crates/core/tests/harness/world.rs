@@ -1,4 +1,4 @@
-//! What a table's clock, ledger, clerk, node and other servers do when the test says so.
+//! Changes of the clock, the ledger, the node and other servers that a test asks for.
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
@@ -9,7 +9,7 @@ use hstratum_core::units::{Hash, Seq};
 use super::{START_S, TICK_MS, Table};
 
 impl Table {
-    /// Time passes, in ticks.
+    /// Lets time pass, in ticks.
     pub(crate) fn advance(&mut self, ms: u64) {
         for _ in 0..ms / TICK_MS {
             self.now.ms += TICK_MS;
@@ -20,58 +20,58 @@ impl Table {
         }
     }
 
-    /// Does everything that was held back.
+    /// Releases everything that was held back.
     pub(crate) fn release(&mut self) {
         self.ledger_held = false;
         self.clerk_held = false;
         self.settle();
     }
 
-    /// The ledger, which is held, is durable up to `seq` and no further.
+    /// Makes the held ledger durable up to `seq` and no further.
     pub(crate) fn durable(&mut self, seq: u64) {
         self.settled = Seq(seq);
         self.handle(Event::Durable(Seq(seq)));
     }
 
-    /// The disk refuses: what is recorded is given up.
+    /// Makes the disk refuse writes: recorded shares are given up.
     pub(crate) fn break_ledger(&mut self) {
         self.ledger_broken = true;
         self.handle(Event::Ledger(LedgerState::Failing));
     }
 
-    /// The disk takes shares again.
+    /// Makes the disk accept writes again.
     pub(crate) fn mend_ledger(&mut self) {
         self.ledger_broken = false;
         self.handle(Event::Ledger(LedgerState::Open));
     }
 
-    /// The server stops.
+    /// Stops the server.
     pub(crate) fn stop(&mut self) {
         self.handle(Event::Stop);
     }
 
-    /// The node answers the last block that was offered.
+    /// Sends the node's verdict on the last block offered.
     pub(crate) fn answer_block(&mut self, verdict: Verdict) {
         let hash = self.solutions.last().expect("a block was offered").hash;
         self.answer(hash, verdict);
     }
 
-    /// The node answers a block.
+    /// Sends the node's verdict on a block.
     pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
         self.handle(Event::BlockResult(hash, verdict));
     }
 
-    /// The node is offered a block that an earlier run left in the spool.
+    /// Offers a block that an earlier run left in the spool.
     pub(crate) fn spooled(&mut self, block: FoundBlock) {
         self.handle(Event::Spooled(Box::new(block)));
     }
 
-    /// Another server has changed a user.
+    /// Applies a user change made on another server.
     pub(crate) fn change_user(&mut self, change: UserChange) {
         self.handle(Event::Users(vec![change]));
     }
 
-    /// Another server has changed the bans: these there are.
+    /// Applies a change of the bans made on another server; `bans` are all of them.
     pub(crate) fn change_bans(&mut self, bans: Vec<Ban>) {
         self.handle(Event::Bans(bans));
     }

@@ -1,4 +1,4 @@
-//! The proxy's rules: with servers that are real pools, and die or hang at every point.
+//! The proxy with servers that are real pools, and that die or hang at every point.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -14,7 +14,7 @@ use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
 use stage::{Failing, SECRET, Stage};
 
-/// The logins of the field, and what follows them.
+/// Login sequences of known miners, and the lines after them.
 const DIALECTS: [(&str, &[&str]); 5] = [
     (
         "subscribe first",
@@ -64,8 +64,7 @@ const DIALECTS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// Plays a session; what is on the wires passes as it will, and after `after` things the server
-/// fails. Returns how many things passed.
+/// Plays a session; after `after` messages on the wires the server fails. Returns the count of messages.
 fn play(lines: &[&str], secret: bool, failing: Option<(usize, Failing)>) -> usize {
     let mut stage = Stage::new(3, secret);
     stage.passed = 0;
@@ -167,7 +166,7 @@ fn moving_thousands_costs_no_password_hash_where_there_is_a_secret() {
         let (left, right) = (stage.spread()[0], stage.spread()[1]);
         assert!(left > 8 && right > 8, "{left} {right}");
         let hashed = stage.servers[1].hashed;
-        // The other one has not seen alice since it was started.
+        // The other server has not seen alice since it was started.
         stage.revive(1);
         stage.wait(8_000);
         assert_eq!(stage.servers[1].hashed - hashed, usize::from(!secret));
@@ -280,7 +279,7 @@ fn a_miner_that_was_on_its_way_when_its_server_came_back_comes_back_later() {
     let mut stage = Stage::new(2, true);
     let miner = stage.miner("alice");
     let home = stage.server_of(miner);
-    // Its login at the other takes so long that both are over before it is done.
+    // Its login at the other server takes so long that both drains are over before it is done.
     for drain in [BackendDrain::Out, BackendDrain::In] {
         stage.handle(ProxyEvent::Drain(home, drain));
         stage.tick();
@@ -359,7 +358,7 @@ fn a_server_that_talks_nonsense_to_its_miners_is_left() {
     assert_eq!(stage.status(), ["down", "up"]);
     assert_eq!(stage.spread(), [0, 30]);
     for (miner, id) in miners.into_iter().zip(ids) {
-        // Answered by whichever server, or lost with the connection.
+        // Answered by one of the servers, or lost with the connection.
         stage.players[miner].answer(id);
         assert_eq!(stage.submit_and_see(miner), "true");
     }
@@ -370,7 +369,7 @@ fn miners_that_queue_for_a_server_that_hangs_go_to_the_next() {
     let mut stage = Stage::new(3, true);
     let miners: Vec<usize> = (0..900).map(|_| stage.miner("alice")).collect();
     assert!(stage.spread().iter().all(|&miners| miners > 256));
-    // More lose the first server than may log in at the second at once.
+    // More miners lose the first server than may log in at the second at once.
     stage.fail(1, Failing::Hangs);
     stage.fail(0, Failing::Dies);
     stage.wait(3_000);
@@ -444,7 +443,7 @@ fn a_server_is_not_left_for_one_dead_connection() {
         }
         assert_eq!(stage.spread(), before);
         assert_eq!(stage.counts().moved_lost, 0);
-        // The next connection is as good as the first.
+        // The next connection works as well as the first.
         stage.fail(0, Failing::Hangs);
         play(&mut stage, 1_000);
         assert_eq!(stage.status(), ["down", "up"]);

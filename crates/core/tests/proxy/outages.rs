@@ -1,4 +1,4 @@
-//! Servers that are gone, behind or drained: where their miners go.
+//! Servers that are down, behind or drained, and the moves of their miners.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn without_a_server_miners_wait_for_a_bounded_time_or_not_at_all() {
         if until_ms > 0 {
             stage.wait(until_ms - 200);
             assert!(stage.players[miner].is_open);
-            // Whatever it sends is answered.
+            // Its requests are still answered.
             assert_eq!(stage.submit_and_see(miner), "job not found");
         }
         stage.wait(400);
@@ -54,7 +54,7 @@ fn without_a_server_for_long_whoever_comes_is_refused_until_there_is_one() {
     assert_eq!(stage.submit_and_see(miner), "true");
 }
 
-/// Nothing recurses over those who wait, and nobody tries again and again at once.
+/// Nothing recurses over the waiting miners, and no one retries in a loop.
 #[test]
 fn dials_that_fail_at_once_are_few() {
     let mut stage = Stage::new(2, true);
@@ -64,14 +64,14 @@ fn dials_that_fail_at_once_are_few() {
     }
     let before = stage.dials;
     stage.wait(2_000);
-    // Of each server a few in half a second, and its probe.
+    // A few for each server in half a second, and its probe.
     assert!(stage.dials - before < 100, "{}", stage.dials - before);
     stage.is_out_of_descriptors = false;
     stage.wait(5_000);
     assert_eq!(stage.spread().iter().sum::<usize>(), 1_000);
 }
 
-/// Connections end before anything tells that their server is down: they are counted all the same.
+/// Connections end before the server is known to be down: their miners are counted all the same.
 #[test]
 fn those_that_move_are_counted() {
     let mut stage = Stage::new(2, true);
@@ -89,12 +89,12 @@ fn those_that_move_are_counted() {
     assert_eq!(stage.spread(), [0, miners.len()]);
 }
 
-/// They lose it a while before the proxy's own connection tells that it is down.
+/// The miners lose it a while before the proxy's own connection shows that it is down.
 #[test]
 fn those_that_lost_a_server_before_it_was_down_are_counted_too() {
     let mut stage = Stage::new(1, true);
     let miners: Vec<usize> = (0..12).map(|_| stage.miner("alice")).collect();
-    // It takes nobody for a while, and still answers the proxy.
+    // The server refuses new miners for a while, but still answers the proxy.
     stage.servers[0].refuses_miners = true;
     stage.cut(0);
     stage.wait(2_000);
@@ -108,7 +108,7 @@ fn those_that_lost_a_server_before_it_was_down_are_counted_too() {
         "{downs:?}"
     );
     assert_eq!(stage.lost(), [12]);
-    // The next time it is another's count.
+    // The next outage has a count of its own.
     stage.servers[0].refuses_miners = false;
     stage.revive(0);
     stage.wait(5_000);
@@ -122,8 +122,8 @@ fn those_that_lost_a_server_before_it_was_down_are_counted_too() {
     assert_eq!(stage.lost(), [1]);
 }
 
-/// Where its extranonce1 is another's at the only good server, a miner does not stay at one whose
-/// work is worth nothing.
+/// A miner whose extranonce1 is in use at the only good server must not stay at one where its work is
+/// worth nothing.
 #[test]
 fn a_miner_does_not_stay_at_an_unfit_server_for_its_extranonce() {
     let mut stage = Stage::new(2, true);
@@ -163,7 +163,7 @@ fn a_drained_server_is_better_than_one_that_is_behind() {
     }
 }
 
-/// Its home never lets it in: it does not try only that for ever.
+/// The server it belongs to never admits it: it must not try only that one for ever.
 #[test]
 fn a_miner_of_an_unfit_server_tries_all_others() {
     let mut stage = Stage::new(3, true);
@@ -180,7 +180,8 @@ fn a_miner_of_an_unfit_server_tries_all_others() {
     }
 }
 
-/// One that is behind since the proxy began would never be known else, and nobody be moved.
+/// A server that was behind when the proxy started must still become known as unfit, so that its miners
+/// are moved.
 #[test]
 fn a_server_that_is_behind_since_a_take_over_is_left() {
     let mut stage = Stage::new(2, true);

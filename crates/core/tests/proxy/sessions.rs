@@ -1,4 +1,4 @@
-//! Sessions, what miners and servers say, and who is let in.
+//! Sessions through the proxy: lines of miners and servers, and admission.
 
 use hstratum_core::accounts::refused_logins::RefusalReason;
 
@@ -41,7 +41,7 @@ fn an_extranonce_that_is_taken_is_replaced_where_the_miner_understands_that() {
         stage.settle();
         let session = stage.players[miner].extra_nonce1.expect("a session");
         let server = stage.server_of(miner);
-        // Somebody who came to the other server without the proxy.
+        // A stranger that has connected to the other server without the proxy.
         let other = 1 - server;
         let now = stage.now;
         let conn = ConnId(99 << 32 | 9_999);
@@ -104,7 +104,8 @@ fn hostile_miners_are_stopped_before_they_reach_a_server() {
     assert_eq!(stage.spread(), [0]);
 }
 
-/// A miner gives way to others until it has an accepted share, also in the process that takes over.
+/// A miner's connection may be displaced until it has an accepted share, also in the process that takes
+/// over.
 #[test]
 fn an_accepted_share_is_told_once_and_again_after_a_take_over() {
     let mut stage = Stage::new(2, true);
@@ -117,11 +118,12 @@ fn an_accepted_share_is_told_once_and_again_after_a_take_over() {
     assert_eq!(stage.proven.len(), 1);
     stage.handing_over = Some(stage.passed + 1);
     assert_eq!(stage.submit_and_see(lazy), "true");
-    // Each once, or twice where the other process had to be told.
+    // Each one once, or twice if the other process had to be told.
     assert!((3..=4).contains(&stage.proven.len()), "{:?}", stage.proven);
 }
 
-/// A miner that sends no more is told of its last share, then its connection ends.
+/// A miner that has closed its sending side gets the answer to its last share, then its connection is
+/// closed.
 #[test]
 fn a_share_with_an_end_behind_it_is_answered() {
     let mut stage = Stage::new(1, true);
@@ -183,7 +185,7 @@ fn the_floor_of_a_server_holds_through_a_proxy() {
     );
     stage.wait(10_000);
     assert_eq!(stage.submit_and_see(miner), "true");
-    // What it asked for is said again to the server that takes it over.
+    // Its requests for settings are repeated to the server that takes it over.
     let server = stage.server_of(miner);
     stage.fail(server, Failing::Dies);
     stage.wait(2_000);
@@ -196,8 +198,8 @@ fn the_floor_of_a_server_holds_through_a_proxy() {
     );
 }
 
-/// What the proxy adds to a line must not make a server refuse it, and no server is to blame for what
-/// its miners write.
+/// The bytes that the proxy adds to a line must not make a server refuse it, and no server is blamed for
+/// its miners' lines.
 #[test]
 fn a_miners_lines_of_every_length_are_no_servers_fault() {
     for secret in [true, false] {
@@ -219,7 +221,7 @@ fn a_miners_lines_of_every_length_are_no_servers_fault() {
                 stage.settle();
             }
         }
-        // The same miners come to another server.
+        // The same miners move to another server.
         stage.fail(0, Failing::Dies);
         stage.wait(10_000);
         assert_eq!(stage.status(), ["down", "up"], "{:?}", stage.log);
@@ -273,7 +275,7 @@ fn a_connection_that_is_not_taken_is_no_servers_end() {
     assert_eq!(stage.submit_and_see(miner), "true");
 }
 
-/// A proof shows that a user was let in once. Whether it may mine is the server's to say.
+/// A proof shows that a user was admitted once; the server decides if it may still mine.
 #[test]
 fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
     for secret in [true, false] {
@@ -298,7 +300,7 @@ fn a_user_that_is_disabled_mines_no_more_through_a_proxy() {
     }
 }
 
-/// Whoever refuses a login, the proxy's operator sees it: the server, or the proxy itself.
+/// The proxy's operator sees every refused login, of a server and of the proxy itself.
 #[test]
 fn each_login_that_is_refused_is_counted() {
     let mut stage = Stage::new(2, true);
@@ -332,7 +334,7 @@ fn an_extranonce_that_changes_at_the_server_is_passed_on() {
         if understands {
             assert_eq!(stage.players[miner].extra_nonce1, Some(0x0bad_cafe));
         } else {
-            // One that does not understand it goes to a server where it keeps its own.
+            // A miner that does not understand it moves to a server where it keeps its own.
             assert_eq!(stage.players[miner].told_extra_nonces, 0);
             assert_ne!(stage.server_of(miner), server);
             assert_eq!(stage.submit_and_see(miner), "true");
@@ -340,7 +342,7 @@ fn an_extranonce_that_changes_at_the_server_is_passed_on() {
     }
 }
 
-/// The server that it moves to has not heard that it asked for the admin's rights.
+/// The server that it moves to has not seen that it asked for the admin's rights.
 #[test]
 fn a_miner_that_sends_blocks_only_does_so_at_the_next_server_too() {
     for secret in [false, true] {
@@ -368,8 +370,8 @@ fn a_miner_that_sends_blocks_only_does_so_at_the_next_server_too() {
     }
 }
 
-/// The time of the job that is out is too far ahead then: the next one comes through the proxy as well, and
-/// no server is left for it.
+/// The time of the last job is then too far ahead: the next one comes through the proxy as well, and no
+/// miner leaves its server for it.
 #[test]
 fn jobs_are_sent_anew_when_the_clock_goes_back_by_two_hours() {
     let mut stage = Stage::new(2, true);
@@ -381,7 +383,7 @@ fn jobs_are_sent_anew_when_the_clock_goes_back_by_two_hours() {
     assert_ne!(before, job(&stage));
     assert_eq!(stage.submit_and_see(miner), "true");
     assert_eq!(stage.lost(), [0, 0]);
-    // Back again.
+    // The clocks are right again.
     stage.clock_behind_s = 0;
     stage.wait(2_000);
     assert_eq!(stage.submit_and_see(miner), "true");

@@ -1,9 +1,8 @@
-//! A stage with a proxy on it: servers, which are real pools, before it miners, and wires between
-//! them that carry one thing at a time, so that a server can die after any of them.
+//! A harness for the proxy: servers that are real pools, miners, and wires between them that carry one
+//! message at a time, so that a server can fail after any of them.
 //!
-//! What must hold is asserted as things pass: every request of a miner is answered once and in
-//! order, no server sees a job that is not its own, and a miner's extranonce1 changes only where it
-//! is told.
+//! Checked on every message: each request of a miner is answered once and in order, no server sees a job
+//! that is not its own, and a miner's extranonce1 changes only if it is announced.
 
 mod player;
 mod server;
@@ -24,10 +23,10 @@ pub(crate) use player::Player;
 pub(crate) use server::{SECRET, Server};
 
 const START_S: u64 = 1_700_000_000;
-/// As the shell does.
+/// The proxy's tick, in milliseconds.
 const TICK_MS: u64 = 50;
 
-/// Where all miners come from.
+/// The origin of all miners' connections.
 fn arrival() -> Arrival {
     Arrival {
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
@@ -36,7 +35,7 @@ fn arrival() -> Arrival {
     }
 }
 
-/// What is on the wires.
+/// A message on the wires.
 enum Passing {
     ToProxy(ConnId, Vec<u8>),
     Opened(ConnId),
@@ -46,47 +45,47 @@ enum Passing {
     ToMiner(usize, Vec<u8>),
 }
 
-/// How a server fails.
+/// The way a server fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failing {
     /// Its connections end and no more can be made.
     Dies,
-    /// It takes connections and bytes, and says nothing.
+    /// It accepts connections and bytes, but sends nothing.
     Hangs,
 }
 
-/// See the module.
+/// The harness: the proxy, its servers and its miners.
 pub(crate) struct Stage {
     proxy: Proxy,
     pub(crate) now: Now,
-    /// How far all clocks are behind the chain's.
+    /// Seconds by which all clocks are behind the chain.
     pub(crate) clock_behind_s: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) players: Vec<Player>,
     wires: VecDeque<Passing>,
-    /// Of the proxy's connections: to which server.
+    /// The server of each connection that the proxy has made.
     links: HashMap<ConnId, usize>,
     /// The newest probe of each server.
     probes: HashMap<usize, ConnId>,
-    /// Connections to servers that swallow everything.
+    /// Connections to servers on which everything is lost.
     dead: HashSet<ConnId>,
-    /// The proxy has no descriptors left.
+    /// True while the proxy has no descriptors left.
     pub(crate) is_out_of_descriptors: bool,
     next_slot: u64,
     actions: ProxyActions,
-    /// Things that have passed.
+    /// Count of messages delivered.
     pub(crate) passed: usize,
-    /// After so many things the server that has the first miner fails, once.
+    /// Count of messages after which the first miner's server fails, once.
     pub(crate) failing: Option<(usize, Failing)>,
-    /// After so many things another process goes on with the miners, once.
+    /// Count of messages after which another process takes over the miners, once.
     pub(crate) handing_over: Option<usize>,
     config: ProxyConfig,
     pub(crate) moved_ms: Vec<u64>,
-    /// Miners that give way to nobody.
+    /// Miners reported as having an accepted share.
     pub(crate) proven: Vec<ConnId>,
-    /// Miners' connections are refused.
+    /// True while miners' connections are refused.
     pub(crate) is_refusing: bool,
-    /// Connections to servers that were wanted.
+    /// Count of connections to servers that the proxy asked for.
     pub(crate) dials: usize,
     pub(crate) log: Vec<String>,
 }
@@ -142,7 +141,7 @@ impl Stage {
         self.proxy.counts()
     }
 
-    /// The reasons of logins that were refused, by address.
+    /// The reasons of refused logins, by address.
     pub(crate) fn refusals(&self) -> Vec<Vec<(RefusalReason, u64)>> {
         let list = self.proxy.refusals().list();
         list.iter().map(|one| one.reasons().collect()).collect()
@@ -153,7 +152,7 @@ impl Stage {
         status.iter().map(|server| server.state).collect()
     }
 
-    /// How many miners each server has.
+    /// Count of miners on each server.
     pub(crate) fn spread(&self) -> Vec<usize> {
         let status = self.proxy.status();
         status.iter().map(|server| server.miners).collect()
@@ -167,7 +166,7 @@ impl Stage {
         self.players.len() - 1
     }
 
-    /// A miner that has its first job.
+    /// A new miner with its first job.
     pub(crate) fn miner(&mut self, user: &str) -> usize {
         let miner = self.connect();
         self.say(
@@ -182,7 +181,7 @@ impl Stage {
         miner
     }
 
-    /// One line of a miner, which is on its way then.
+    /// Sends one line of a miner.
     pub(crate) fn say(&mut self, miner: usize, line: &str) {
         let player = &mut self.players[miner];
         assert!(player.is_open, "a closed connection says nothing");
@@ -192,7 +191,7 @@ impl Stage {
         self.wires.push_back(Passing::ToProxy(conn, bytes));
     }
 
-    /// A line whose answer nobody waits for.
+    /// Sends a line whose answer is not awaited.
     pub(crate) fn say_anything(&mut self, miner: usize, line: &str) {
         let player = &mut self.players[miner];
         player.hears_anything = true;
@@ -200,7 +199,7 @@ impl Stage {
         self.wires.push_back(Passing::ToProxy(conn, bytes));
     }
 
-    /// A new miner that has asked for its session.
+    /// A new miner that has subscribed.
     pub(crate) fn connect_and_subscribe(&mut self) -> usize {
         let miner = self.connect();
         let line = r#"{"id":1,"method":"mining.subscribe","params":["agent"]}"#;
@@ -209,14 +208,14 @@ impl Stage {
         miner
     }
 
-    /// The operator of a server disables a user there.
+    /// Makes the operator of a server disable a user there.
     pub(crate) fn disable(&mut self, server: usize, user: &str) {
         self.servers[server].disable(self.now, user);
         self.collect(server);
         self.settle();
     }
 
-    /// Somebody comes to a server without the proxy, and takes a session there.
+    /// Lets a stranger connect to a server without the proxy, and take a session there.
     pub(crate) fn squat(&mut self, server: usize, session: u32) {
         let conn = ConnId(99 << 32 | 9_999);
         self.servers[server].connect(self.now, conn);
@@ -226,20 +225,20 @@ impl Stage {
         self.servers[server].receive(self.now, conn, line.as_bytes());
     }
 
-    /// How many miners each server lost when it went down.
+    /// Count of miners that each server lost when it went down.
     pub(crate) fn lost(&self) -> Vec<usize> {
         let status = self.proxy.status();
         status.iter().map(|server| server.lost).collect()
     }
 
-    /// A valid share of the job that a miner has; its id.
+    /// Submits a valid share for a miner's job; gives the request's id.
     pub(crate) fn submit(&mut self, miner: usize) -> u64 {
         let (id, line) = self.players[miner].share();
         self.say(miner, &line);
         id
     }
 
-    /// Submits, and what is answered in the end.
+    /// Submits a share; gives its answer.
     pub(crate) fn submit_and_see(&mut self, miner: usize) -> String {
         let id = self.submit(miner);
         self.settle();
@@ -253,7 +252,7 @@ impl Stage {
         self.settle();
     }
 
-    /// Where a miner is.
+    /// The server of a miner.
     pub(crate) fn server_of(&self, miner: usize) -> usize {
         let extra_nonce1 = self.players[miner].extra_nonce1.expect("it is subscribed");
         let has = |server: &&Server| server.has_session(extra_nonce1);
@@ -275,17 +274,17 @@ impl Stage {
         }
     }
 
-    /// What passes on the probe's connection to a server is lost from now on.
+    /// Loses everything on the probe's connection to a server from now on.
     pub(crate) fn lose_probe(&mut self, server: usize) {
         self.dead.insert(self.probes[&server]);
     }
 
-    /// A server says what no server says, on each connection of a miner's.
+    /// Makes a server send a line that is not stratum on each miner's connection.
     pub(crate) fn garble(&mut self, server: usize) {
         self.let_say(server, "what?");
     }
 
-    /// A server says a line on each connection of a miner's.
+    /// Makes a server send a line on each miner's connection.
     pub(crate) fn let_say(&mut self, server: usize, line: &str) {
         for conn in self.links_of(server) {
             let line = format!("{line}\n").into_bytes();
@@ -302,7 +301,7 @@ impl Stage {
         self.collect(server);
     }
 
-    /// A new block for one server.
+    /// Adds a new block for one server.
     pub(crate) fn block(&mut self, server: usize) {
         self.servers[server].block(self.now);
         self.collect(server);
@@ -314,14 +313,14 @@ impl Stage {
         self.settle();
     }
 
-    /// A tick, after which nothing on the wires arrives yet.
+    /// Makes a tick, after which nothing on the wires arrives yet.
     pub(crate) fn tick(&mut self) {
         self.now.ms += TICK_MS;
         self.now.unix_s = START_S + self.now.ms / 1000 - self.clock_behind_s;
         self.handle(ProxyEvent::Tick);
     }
 
-    /// Time passes, in ticks; all that is on the wires arrives.
+    /// Lets time pass, in ticks; everything on the wires arrives.
     pub(crate) fn wait(&mut self, ms: u64) {
         let end = self.now.ms + ms;
         self.settle();
@@ -335,12 +334,12 @@ impl Stage {
         }
     }
 
-    /// Whatever is on the wires arrives, and what follows from it.
+    /// Delivers everything on the wires, and everything that follows.
     pub(crate) fn settle(&mut self) {
         while self.step() {}
     }
 
-    /// One thing arrives; false when nothing is on its way.
+    /// Delivers one message; false if there is none.
     pub(crate) fn step(&mut self) -> bool {
         if let Some((after, failing)) = self.failing
             && self.passed >= after
@@ -378,7 +377,7 @@ impl Stage {
             Passing::ToProxy(conn, bytes) => self.handle(ProxyEvent::Received(conn, &bytes)),
             Passing::Opened(conn) => self.handle(ProxyEvent::Opened(conn)),
             Passing::ClosedToProxy(conn) => {
-                // What was on its way before the end has arrived.
+                // Everything sent before the end has arrived.
                 self.links.remove(&conn);
                 self.handle(ProxyEvent::Closed(conn));
             }
@@ -395,7 +394,7 @@ impl Stage {
         true
     }
 
-    /// What a server has said goes onto the wires.
+    /// Puts a server's output onto the wires.
     fn collect(&mut self, server: usize) {
         let said = std::mem::take(&mut self.servers[server].said);
         for (conn, bytes) in said {

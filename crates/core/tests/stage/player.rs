@@ -1,4 +1,4 @@
-//! A miner on the stage: says lines, finds shares, and checks what it hears.
+//! A miner of the proxy's harness: sends lines, finds shares, and checks the lines it receives.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,22 +7,22 @@ use serde_json::Value;
 
 use crate::harness::{Found, Want, Work};
 
-/// The ids of shares begin here.
+/// First id of submits.
 const FIRST_SHARE: u64 = 1_000;
 
-/// See the module.
+/// The state of one miner.
 pub(crate) struct Player {
     pub(crate) conn: ConnId,
     pub(crate) is_open: bool,
     pub(crate) is_paused: bool,
-    /// What it says is not always JSON, and its answers are not looked at.
+    /// True if it sends lines that are not JSON; its answers are not checked.
     pub(crate) hears_anything: bool,
     pub(crate) extra_nonce1: Option<u32>,
     pub(crate) job: Option<Work>,
-    /// Every id of a job that came.
+    /// Ids of all jobs received.
     pub(crate) jobs: Vec<String>,
     pub(crate) difficulties: Vec<f64>,
-    /// How often it was told another extranonce1.
+    /// Count of changes of extranonce1 announced to it.
     pub(crate) told_extra_nonces: usize,
     difficulty: Difficulty,
     awaited: VecDeque<Value>,
@@ -59,12 +59,12 @@ impl Player {
         }
     }
 
-    /// Requests whose answer has not come.
+    /// Count of requests without an answer.
     pub(crate) fn unanswered(&self) -> usize {
         self.awaited.len()
     }
 
-    /// A share of the job it has, and the request's id.
+    /// Finds a share for its job; gives the request's id and line.
     pub(crate) fn share(&mut self) -> (u64, String) {
         let job = self.job.as_ref().expect("a job");
         let from = Found {
@@ -82,7 +82,7 @@ impl Player {
         (id, line)
     }
 
-    /// `true`, or the text of the reject.
+    /// The answer: `true` or the text of the reject.
     pub(crate) fn answer(&self, id: u64) -> String {
         let answer = self.answers.get(&id);
         let answer = answer.unwrap_or_else(|| panic!("no answer to {id}"));

@@ -1,4 +1,4 @@
-//! A server on the stage: a real pool on a chain of its own, whose ledger is at once durable.
+//! A server of the proxy's harness: a real pool on a chain of its own, whose shares are durable at once.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,33 +15,33 @@ use crate::harness::{Chain, Setup};
 
 pub(crate) const SECRET: &str = "between servers and proxies";
 
-/// See the module.
+/// The state of one server.
 pub(crate) struct Server {
     pub(crate) number: usize,
-    /// None while it is dead.
+    /// `None` while the server is dead.
     pool: Option<Pool>,
     chain: Chain,
     starts: u64,
     is_hanging: bool,
-    /// Connections that it has taken.
+    /// Connections that it has accepted.
     open: BTreeSet<ConnId>,
-    /// Of each connection its session.
+    /// Session id of each connection.
     sessions: HashMap<ConnId, u32>,
-    /// Jobs that this start has given out.
+    /// Ids of jobs sent since this start.
     jobs: HashSet<String>,
-    /// Shares that are in the ledger.
+    /// Count of shares in the ledger.
     pub(crate) recorded: u64,
-    /// Passwords that had to be hashed.
+    /// Count of passwords that had to be hashed.
     pub(crate) hashed: usize,
-    /// Lines that are no JSON: what it says instead of all else.
+    /// True to send lines that are not JSON instead of everything else.
     pub(crate) talks_nonsense: bool,
-    /// Only the proxy's own connections are taken.
+    /// True to accept only the proxy's own connections.
     pub(crate) refuses_miners: bool,
     pub(crate) refuses_users: bool,
-    /// It does not take the next connection, though it is well.
+    /// True to refuse the next connection, although it is up.
     pub(crate) refuses_next: bool,
     orders: u64,
-    /// What it has said, or that it ended a connection.
+    /// Output: bytes for a connection, or `None` for its end.
     pub(crate) said: Vec<(ConnId, Option<Vec<u8>>)>,
     actions: Actions,
 }
@@ -75,7 +75,7 @@ impl Server {
         self.starts += 1;
         let setup = Setup {
             slow_users: vec![("alice".to_owned(), "x".to_owned())],
-            // That of whoever asks for nothing.
+            // The difficulty of miners that request none.
             difficulty_min: crate::harness::DIFFICULTY_TINY,
             ..Setup::default()
         };
@@ -95,7 +95,7 @@ impl Server {
         self.handle(now, Event::Template(Box::new(template)));
     }
 
-    /// The connections that end with it.
+    /// Makes it die; gives the connections that end.
     pub(crate) fn die(&mut self) -> Vec<ConnId> {
         self.pool = None;
         self.is_hanging = false;
@@ -118,17 +118,17 @@ impl Server {
         self.handle(now, Event::Order(OrderId(self.orders), order));
     }
 
-    /// It is about to stop.
+    /// Announces that it stops soon.
     pub(crate) fn leave(&mut self, now: Now) {
         self.handle(now, Event::Leave);
     }
 
-    /// Miners that the proxy could still take elsewhere.
+    /// Count of miners that the proxy could still move elsewhere.
     pub(crate) fn proxied(&mut self) -> u64 {
         self.pool.as_mut().expect("it runs").proxied()
     }
 
-    /// Who may have work.
+    /// The status of every worker.
     pub(crate) fn workers(&self, now: Now) -> Vec<WorkerStatus> {
         let mut workers = Vec::new();
         let pool = self.pool.as_ref().expect("it runs");
@@ -147,7 +147,7 @@ impl Server {
         self.handle(now, Event::Template(Box::new(template)));
     }
 
-    /// False when it refuses.
+    /// Accepts a connection; false if it refuses.
     pub(crate) fn connect(&mut self, now: Now, conn: ConnId) -> bool {
         if self.pool.is_none() || std::mem::take(&mut self.refuses_next) {
             return false;
@@ -177,7 +177,7 @@ impl Server {
         self.handle(now, Event::Received(conn, bytes));
     }
 
-    /// A job of another server must not come here.
+    /// Checks that a submit is not for another server's job.
     fn check_request(&self, line: &[u8]) {
         let Ok(request) = serde_json::from_slice::<Value>(line) else {
             return;
@@ -212,7 +212,7 @@ impl Server {
         self.pool = Some(pool);
     }
 
-    /// What follows from what the pool wants.
+    /// Applies the pool's actions; gives the event that follows.
     fn perform_all(&mut self) -> Option<Event<'static>> {
         let mut actions = std::mem::take(&mut self.actions);
         let mut next = None;

@@ -1,9 +1,9 @@
-//! Another process goes on with the miners; a server ends their connections.
+//! Takeover of the miners by another process; connections of miners ended by a server.
 
 use super::*;
 
 impl Stage {
-    /// Another process goes on with the miners, by what it reads of them.
+    /// Lets another process take over the miners, from their serialized state.
     pub(crate) fn hand_over(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
         self.proxy.freeze(self.now, &mut actions);
@@ -39,7 +39,7 @@ impl Stage {
         }
     }
 
-    /// A server ends each connection of a miner's, and none of the proxy's own.
+    /// Makes a server close each miner's connection, but none of the proxy's own.
     pub(crate) fn cut(&mut self, server: usize) {
         for conn in self.links_of(server) {
             self.wires.push_back(Passing::ClosedToProxy(conn));
