@@ -104,8 +104,8 @@ pub struct RequestRefusal {
 }
 
 impl RequestRefusal {
-    /// The refusal in a reply; `None` if the reply is positive. An error is `[code, text, …]`, `{"code":
-    /// …, "message": …}` or a text; a result of `false` or null without an error is a refusal too.
+    /// The refusal in a reply; `None` if the reply is positive. An error is `[code, text, …]`,
+    /// `{"code": …, "message": …}` or a text; a result of `false` or null without an error is a refusal too.
     #[must_use]
     pub fn of_reply(message: &Value) -> Option<Self> {
         let error = &message["error"];

@@ -1,4 +1,4 @@
-//! A function is read at a glance: no new one is longer than 70 lines, and none of the old ones grows.
+//! Checks that functions stay short: no new one is longer than 70 lines, and none of the old ones grows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,8 +7,8 @@ use crate::{crates, read, sources};
 
 const LINES_MAX: usize = 70;
 
-/// Functions that are longer today, with their lines. One that became shorter is put down as it is now, and
-/// leaves the list at [`LINES_MAX`].
+/// Functions that are longer today, with their lines. When one has become shorter, its new length is
+/// entered here; at [`LINES_MAX`] it leaves the list.
 const LONGER: [(&str, &str, usize); 11] = [
     ("server/src/cluster/cargo.rs", "prepare", 72),
     ("server/src/driver/actions.rs", "perform", 72),
@@ -35,7 +35,7 @@ const LONGER: [(&str, &str, usize); 11] = [
     ("sim/src/miner_behaviour.rs", "read_reply", 95),
 ];
 
-/// The lines of each function of a source text as rustfmt writes it, by name.
+/// Names and lengths of the functions in a source text formatted by rustfmt.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
