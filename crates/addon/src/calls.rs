@@ -1,6 +1,6 @@
-//! Calls whose answer has to be waited for. Each waits on a thread of its own, never on the node's or
-//! on libuv's, which are the node's disk; every wait has a deadline. The answer goes to JavaScript
-//! through a weak function, so that nothing that hangs keeps the process from its end.
+//! Asynchronous calls of the plugin. Each waits on a thread of its own, never on the node's thread or on
+//! libuv's, which the node's disk needs; every wait has a deadline. The answer goes to JavaScript through
+//! a weak function, so that a call that hangs does not keep the process alive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,21 +18,22 @@ const WAITING_MAX: usize = 32;
 
 type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
-/// Where answers go: the call's number, and what came of it.
+/// The JavaScript callback for answers: the call's number and the answer.
 pub(crate) type OnAnswer = ThreadsafeFunction<AnswerArgs, (), AnswerArgs, Status, false, true>;
 
-/// Calls that wait for the same thing, so that others are not refused for their sake.
+/// Classes of calls that wait for the same thing; each has a limit of its own, so that one class cannot
+/// block the others.
 #[derive(Clone, Copy)]
 pub(crate) enum Class {
-    /// The pool alone.
+    /// Waits for the pool only.
     Look,
-    /// The disk or the shared ledger.
+    /// Waits for the disk or the shared ledger.
     Change,
-    /// A stop.
+    /// Waits for a stop.
     Stop,
 }
 
-/// See the module.
+/// The calls that wait, and the callback for their answers.
 pub(crate) struct Calls {
     on_answer: Arc<OnAnswer>,
     waiting: Arc<[AtomicUsize; 3]>,
@@ -46,7 +47,7 @@ impl Calls {
         }
     }
 
-    /// Answers the call when `wait`, which has a deadline, comes to its end.
+    /// Runs `wait`, which has a deadline, on a new thread, and answers the call with its result.
     pub(crate) fn begin(
         &self,
         class: Class,
@@ -80,7 +81,8 @@ impl Calls {
     }
 }
 
-/// Refused only while the process ends, when nobody waits any more.
+/// Calls back into JavaScript. The call is refused only while the process ends, when the answer is not
+/// needed any more.
 fn answer(on_answer: &OnAnswer, call: u32, answer: AnswerObject) {
     let args = FnArgs::from((call, answer));
     on_answer.call(args, ThreadsafeFunctionCallMode::NonBlocking);

@@ -1,8 +1,9 @@
-//! Where hsd and hstratum meet: JavaScript objects become plain data and back, nothing else.
+//! The bridge between hsd and hstratum: JavaScript objects become plain data and back. No decision is
+//! made here.
 //!
-//! Every export catches panics, since one that crosses would abort the node. Calls into JavaScript
-//! go through weak thread-safe functions, which do not keep the process alive; what they hand over
-//! cannot fail to be made.
+//! Every export catches panics, because a panic that crosses into the node would abort it. Calls into
+//! JavaScript go through weak thread-safe functions, which do not keep the process alive; building their
+//! arguments cannot fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -30,31 +31,31 @@ const ERR_OPTION: &str = "ERR_HSTRATUM_OPTION";
 const ERR_START: &str = "ERR_HSTRATUM_START";
 const ERR_VALUE: &str = "ERR_HSTRATUM_VALUE";
 
-/// An option as it was given.
+/// An option as the operator gave it.
 #[napi(object)]
 pub struct GivenOption {
-    /// Lower case, without hyphens.
+    /// The name in lower case, without hyphens.
     pub key: String,
-    /// The text given.
+    /// The value as text.
     pub value: String,
-    /// `flag`, `environment` or `file`.
+    /// The source: `flag`, `environment` or `file`.
     pub origin: String,
 }
 
-/// What [`start`] needs.
+/// The parameters of [`start`].
 #[napi(object)]
 pub struct StartOptions {
     /// The node's network.
     pub network: String,
-    /// `<prefix>/<network>/stratum`.
+    /// The data folder: `<prefix>/<network>/stratum`.
     pub prefix: String,
-    /// Nothing is to be written to disk.
+    /// True if nothing may be written to disk.
     pub memory: bool,
     /// Every option that was given.
     pub options: Vec<GivenOption>,
 }
 
-/// A template; see `TemplateParts`.
+/// A template; the fields are those of `TemplateParts`.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct TemplateObject {
@@ -75,7 +76,7 @@ pub struct TemplateObject {
     pub leaves: Buffer,
 }
 
-/// What the node knows of the chain.
+/// The node's view of the chain.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct ViewObject {
@@ -86,12 +87,13 @@ pub struct ViewObject {
     pub synced: bool,
 }
 
-/// A found block for the node: the proof and the coinbase for one of its templates, or `raw`.
+/// A found block for the node: its proof and coinbase for one of the node's templates, or the whole block
+/// in `raw`.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct SolutionObject {
     pub hash: Buffer,
-    /// 0 when the block comes whole.
+    /// Number of the template; 0 if the block comes whole.
     pub template: i64,
     pub nonce: u32,
     pub time: i64,
@@ -100,14 +102,14 @@ pub struct SolutionObject {
     pub coinbase: Buffer,
     pub merkle_root: Buffer,
     pub witness_root: Buffer,
-    /// Whether peers are to have it at once.
+    /// True to send it to peers at once.
     pub broadcast: bool,
-    /// Whether another server has found it: there is no answer then.
+    /// True if another server has found it; the node's verdict is then not awaited.
     pub relayed: bool,
     pub raw: Option<Buffer>,
 }
 
-/// Where the server listens.
+/// The address of a listener.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct AddressObject {
@@ -122,7 +124,7 @@ type OnLog = ThreadsafeFunction<LogArgs, (), LogArgs, Status, false, true>;
 type LocateArgs = FnArgs<(Vec<Buffer>, Vec<u32>)>;
 type OnLocate = ThreadsafeFunction<LocateArgs, (), LocateArgs, Status, false, true>;
 
-/// hsd, by way of the plugin's callbacks.
+/// hsd, called through the plugin's callbacks.
 struct Hsd {
     on_solution: OnSolution,
     on_log: OnLog,
@@ -136,7 +138,7 @@ impl Node for Hsd {
             Offer::Spooled { hash, raw } => whole(hash, raw, false),
             Offer::Relayed { hash, raw } => whole(hash, raw, true),
         };
-        // Refused only while the process ends; the spool has the block then.
+        // Refused only while the process ends; the block is then in the spool.
         self.on_solution
             .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
     }
@@ -200,12 +202,12 @@ type StartedArgs = FnArgs<(Option<&'static str>, Option<String>, Option<ServerHa
 type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, true>;
 type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
-/// Starts a server, on a thread of its own: files, names and the shared ledger can hang. `on_started`
-/// is told its outcome: an error's code and its one line, which names the option, the file or the
-/// address that is wrong, or the server.
+/// Starts a server on a thread of its own, because files, name lookups and the shared ledger can hang.
+/// `on_started` gets the result: the server, or an error's code and its one line, which names the wrong
+/// option, file or address.
 ///
 /// # Errors
-/// When there can be no thread.
+/// The thread or a callback could not be created.
 #[napi(catch_unwind)]
 pub fn start(
     options: StartOptions,
@@ -315,7 +317,8 @@ pub struct ServerHandle {
 }
 
 mod calls;
-// Here, since napi must have seen the class and its name before another file adds to it.
+// Declared here, because napi must have seen the class and its name before another file adds methods to
+// it.
 mod orders;
 
 use calls::{Calls, Class};
@@ -323,13 +326,13 @@ use orders::AnswerObject;
 
 #[napi]
 impl ServerHandle {
-    /// Seconds between templates for mempool changes.
+    /// Seconds between templates made for mempool changes.
     #[napi(getter, catch_unwind)]
     pub fn refresh_seconds(&self) -> u32 {
         self.refresh_s
     }
 
-    /// Where miners connect.
+    /// The first address where miners connect.
     #[napi(getter, catch_unwind)]
     pub fn address(&self) -> AddressObject {
         let address = self.server.address();
@@ -339,15 +342,15 @@ impl ServerHandle {
         }
     }
 
-    /// The chain has a new tip.
+    /// Reports that the chain has a new tip.
     #[napi(catch_unwind)]
     pub fn tip(&self, hash: Buffer, height: u32) -> Result<()> {
         self.server.tip(hash_of(&hash)?, Height(height));
         Ok(())
     }
 
-    /// The answer to `onLocate`: what the node knows of the chain, and of each hash the main chain's
-    /// one at its height, empty where the chain does not reach it.
+    /// The answer to `onLocate`: the node's view of the chain, and for each hash the hash of the main
+    /// chain's block at its height, empty if the chain does not reach it.
     #[napi(catch_unwind)]
     pub fn located(&self, view: ViewObject, hashes: Vec<Buffer>, there: Vec<Buffer>) -> Result<()> {
         let mut places = Vec::new();
@@ -366,7 +369,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// The node offers a template on its tip.
+    /// Passes on a new template on the node's tip.
     #[napi(catch_unwind)]
     pub fn template(&self, template: TemplateObject) -> Result<()> {
         self.server.template(TemplateParts {
@@ -389,7 +392,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// The raw transactions of a template, the coinbase excluded.
+    /// Passes on the raw transactions of a template, without the coinbase.
     #[napi(catch_unwind)]
     pub fn transactions(&self, template: i64, raw: Buffer) -> Result<()> {
         self.server
@@ -397,22 +400,22 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Why there can be no job now.
+    /// Reports that there can be no job now, for this reason.
     #[napi(catch_unwind)]
     pub fn no_template(&self, reason: String) {
         self.server.no_template(reason);
     }
 
-    /// The node's answer to a block.
+    /// Reports the node's verdict on a block.
     #[napi(catch_unwind)]
     pub fn block_result(&self, hash: Buffer, verdict: String, reason: String) -> Result<()> {
         let verdict = match verdict.as_str() {
             "accepted" => Verdict::Accepted,
             "side" => Verdict::Side,
             "rejected" => Verdict::Refused(reason),
-            // Jobs are made on what the node knows: it has lost its chain, and may get it back.
+            // Jobs are made on the node's tip, so the node has lost its chain and may get it back.
             "orphan" => Verdict::Unknown("its parent is unknown to the node".to_owned()),
-            // The node has it from before, and not in its chain.
+            // The node knows the block from before, but not on its main chain.
             "duplicate" if reason.is_empty() => Verdict::Side,
             "duplicate" => Verdict::Refused(reason),
             "failed" => Verdict::Unknown(reason),
@@ -427,7 +430,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// How late the node's event loop was of late, in seconds.
+    /// Reports the recent delays of the node's event loop, in seconds.
     #[napi(catch_unwind)]
     pub fn node_lag(&self, mean_s: f64, p99_s: f64, max_s: f64) {
         self.server.node_lag(Lag {
@@ -437,26 +440,27 @@ impl ServerHandle {
         });
     }
 
-    /// What the node was asked and has not answered for too long; null where there is nothing.
+    /// Reports the question that the node has not answered for too long; null if there is none.
     #[napi(catch_unwind)]
     pub fn node_overdue(&self, what: Option<String>) {
         self.server.node_overdue(what);
     }
 
-    /// Reads the certificate of TLS listeners anew; nobody is dropped.
+    /// Reads the certificate of the TLS listeners again; open connections stay.
     #[napi(catch_unwind)]
     pub fn reload(&self) {
         self.server.reload_certificates();
     }
 
-    /// Has proxies take their miners elsewhere before a stop; answered when they have, or after four
+    /// Asks proxies to move their miners elsewhere before a stop; answered when they have, or after four
     /// seconds.
     #[napi(catch_unwind)]
     pub fn leave(&self, call: u32) {
         self.stop(call, self.server.leave());
     }
 
-    /// Stops; answered when all is flushed, or with false when that took longer than ten seconds.
+    /// Stops the server; answered with true when everything is written, or with false if that takes
+    /// longer than ten seconds.
     #[napi(catch_unwind)]
     pub fn close(&self, call: u32) {
         self.stop(call, self.server.close());

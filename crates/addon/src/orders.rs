@@ -1,5 +1,5 @@
-//! The operator's orders: one method each, and what came of them as an object. Each takes the number of
-//! its call, under which it is answered.
+//! The operator's orders: one method each, with the answers as objects. Each takes the number of its
+//! call, under which it is answered.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use crate::calls::Class;
 use crate::{ERR_VALUE, Result, ServerHandle, unsigned};
 
-/// Addresses with refused logins that are told, the latest.
+/// Addresses with refused logins that are shown, the latest first.
 const REFUSALS_SHOWN: usize = 16;
 
 #[napi]
 impl ServerHandle {
-    /// Adds a user; see [`AnswerObject`] for what it is answered with.
+    /// Adds a user; answered with an [`AnswerObject`], as are all orders.
     #[napi(catch_unwind)]
     pub fn add_user(&self, call: u32, name: String, password: String, address: Option<String>) {
         let order = Order::AddUser(NewUser {
@@ -33,13 +33,13 @@ impl ServerHandle {
         self.order(Class::Change, call, order);
     }
 
-    /// Gives a user another password.
+    /// Replaces a user's password.
     #[napi(catch_unwind)]
     pub fn set_password(&self, call: u32, name: String, password: String) {
         self.order(Class::Change, call, Order::SetPassword { name, password });
     }
 
-    /// Disables a user and ends its connections.
+    /// Disables a user and closes its connections.
     #[napi(catch_unwind)]
     pub fn disable_user(&self, call: u32, name: String) {
         self.order(Class::Change, call, Order::DisableUser(name));
@@ -51,7 +51,7 @@ impl ServerHandle {
         self.order(Class::Change, call, Order::EnableUser(name));
     }
 
-    /// Has an account paid at an address from now on; answered when that is durable.
+    /// Sets the payout address of an account; answered once that is durable.
     #[napi(catch_unwind)]
     pub fn set_address(&self, call: u32, account: String, address: String) -> Result<()> {
         let stored = self.server.set_address(&account, &address);
@@ -63,7 +63,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Refuses an address for so many seconds; 0: until it is unbanned.
+    /// Bans an address for these seconds; 0 until the ban is lifted.
     #[napi(catch_unwind)]
     pub fn ban(&self, call: u32, address: String, seconds: i64, reason: String) -> Result<()> {
         let seconds = unsigned(seconds)?;
@@ -76,7 +76,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Takes connections from an address again.
+    /// Lifts the ban of an address.
     #[napi(catch_unwind)]
     pub fn unban(&self, call: u32, address: String) -> Result<()> {
         let address = address_of(&address)?;
@@ -84,13 +84,13 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// The addresses that are refused.
+    /// Lists all bans in force.
     #[napi(catch_unwind)]
     pub fn bans(&self, call: u32) {
         self.order(Class::Look, call, Order::ListBans);
     }
 
-    /// Takes no more connections and moves miners away over so many seconds.
+    /// Refuses new connections and closes the open ones, spread over these seconds.
     #[napi(catch_unwind)]
     pub fn drain(&self, call: u32, seconds: i64) -> Result<()> {
         let over_s = unsigned(seconds)?;
@@ -98,14 +98,14 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Takes connections again.
+    /// Ends a drain.
     #[napi(catch_unwind)]
     pub fn undrain(&self, call: u32) {
         self.order(Class::Change, call, Order::Undrain);
     }
 
-    /// Has the servers of that name in the shared ledger move miners away over so many seconds, or
-    /// take connections again where none are given; answered when they have been told.
+    /// Drains the servers of that name in the shared ledger over these seconds, or ends their drain if
+    /// `seconds` is null; answered once it is written there.
     #[napi(catch_unwind)]
     pub fn drain_server(&self, call: u32, server: String, seconds: Option<i64>) -> Result<()> {
         let over_s = seconds.map(unsigned).transpose()?;
@@ -118,7 +118,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// How the pool does. Nothing that can hang is asked: the round is as it was read last.
+    /// The status of the pool. Nothing that can hang is asked: the round's figures are those read last.
     #[napi(catch_unwind)]
     pub fn info(&self, call: u32) {
         let (info, round) = (self.server.order(Order::Info), self.server.round());
@@ -135,7 +135,7 @@ impl ServerHandle {
         });
     }
 
-    /// So many workers after the first `from`, of one account or of all.
+    /// Up to `count` workers after the first `from`, of one account or of all.
     #[napi(catch_unwind)]
     pub fn workers(&self, call: u32, account: Option<String>, count: u32, from: u32) {
         let order = Order::ListWorkers {
@@ -146,38 +146,38 @@ impl ServerHandle {
         self.order(Class::Look, call, order);
     }
 
-    /// hstratum's version.
+    /// Version of hstratum.
     #[napi(getter, catch_unwind)]
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// Where miners connect, all of it: `ADDRESS:PORT`.
+    /// All addresses where miners connect, as `ADDRESS:PORT`.
     #[napi(getter, catch_unwind)]
     pub fn addresses(&self) -> Vec<String> {
         let addresses = self.server.addresses().iter();
         addresses.map(ToString::to_string).collect()
     }
 
-    /// The options that it runs with, as JSON.
+    /// The options in force, as JSON.
     #[napi(getter, catch_unwind)]
     pub fn options(&self) -> String {
         serde_json::to_string(self.server.in_force()).unwrap_or_else(|_| "null".to_owned())
     }
 
-    /// Why shares are refused or wait for the ledger's sake; null when they are taken.
+    /// The reason why shares are refused, or wait for the ledger; null while they are accepted.
     #[napi(getter, catch_unwind)]
     pub fn ledger_trouble(&self) -> Option<String> {
         self.server.ledger_status().trouble()
     }
 
-    /// That the node knows less of the chain than the ledger was shown; null where it does not.
+    /// A text if the node knows less of the chain than the ledger was shown; null if it does not.
     #[napi(getter, catch_unwind)]
     pub fn node_behind(&self) -> Option<String> {
         self.server.node_behind()
     }
 
-    /// How the ledger that several servers share does, as JSON; null without one.
+    /// The status of the shared ledger, as JSON; null without one.
     #[napi(getter, catch_unwind)]
     pub fn shared_ledger(&self) -> Option<String> {
         let reading = self.server.cluster_status()?;
@@ -193,38 +193,38 @@ impl ServerHandle {
     }
 }
 
-/// What came of a call.
+/// The answer to a call.
 #[napi(object)]
 #[derive(Default)]
 pub struct AnswerObject {
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     pub failed: Option<String>,
-    /// Of a stop: whether all is done.
+    /// For a stop: true if everything was done.
     pub done: Option<bool>,
-    /// Why it was not carried out.
+    /// The reason why the order was refused.
     pub refused: Option<String>,
-    /// Then: `malformed`, `state` or `disk`.
+    /// The class of a refusal: `malformed`, `state` or `disk`.
     pub kind: Option<String>,
-    /// The addresses that are refused, where it asks for them.
+    /// The bans in force, if they were asked for.
     pub bans: Option<Vec<BanObject>>,
-    /// How the pool does, as JSON text.
+    /// The status of the pool, as JSON text.
     pub info: Option<String>,
     /// Workers, as JSON text.
     pub workers: Option<String>,
 }
 
-/// An address that is refused.
+/// The ban of one address.
 #[napi(object)]
 pub struct BanObject {
-    /// Of IPv6 the first of the /64 that is meant.
+    /// The address; for IPv6 the first of the /64 that is banned.
     pub address: String,
-    /// Unix seconds.
+    /// Start of the ban, in Unix seconds.
     pub since: i64,
-    /// Unix seconds; none: until it is unbanned.
+    /// End of the ban, in Unix seconds; null until it is lifted.
     pub until: Option<i64>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// `operator` or `pool`.
+    /// The party that banned it: `operator` or `pool`.
     pub by: String,
 }
 
@@ -239,7 +239,7 @@ impl AnswerObject {
 
 fn answer_object(answer: std::result::Result<OrderOutcome, OrderRefusal>) -> AnswerObject {
     match answer {
-        // The information has its own way, beside the round.
+        // The status is built in [`ServerHandle::info`], together with the round.
         Ok(OrderOutcome::Done | OrderOutcome::Info(_)) => AnswerObject::default(),
         Ok(OrderOutcome::Workers(workers, total)) => AnswerObject {
             workers: Some(workers_json(&workers, total).to_string()),

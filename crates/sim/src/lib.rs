@@ -216,7 +216,8 @@ fn keep_panics() {
 
 /// Runs a seed to its end.
 ///
-/// # Errors The first violated invariant.
+/// # Errors
+/// The first violated invariant.
 pub fn run(run: &Run) -> Result<RunReport, Box<SeedFailure>> {
     keep_panics();
     SAID.set(Some(String::new()));

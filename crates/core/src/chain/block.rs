@@ -43,7 +43,8 @@ impl Solution {
     /// Checks the whole block anew from its parts, because a node that announces an invalid block is
     /// banned by its peers.
     ///
-    /// # Errors The part that is wrong.
+    /// # Errors
+    /// The part that is wrong.
     pub fn verify(&self) -> Result<(), &'static str> {
         let template = &self.template;
         if self.coinbase.txid() != template.coinbase.txid()
