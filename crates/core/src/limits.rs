@@ -226,7 +226,7 @@ pub const PROXY_USER_BYTES_MAX: usize = 16 * 1024;
 pub const JOBS_PER_LINK_MAX: usize = SHARED_JOBS_MAX + OWN_JOBS_MAX;
 
 /// Misbehaviour score at which a proxy drops a miner: a little below the server's limit, because the
-/// server would drop the proxy's connection without knowing the miner's address.
+/// server knows its connections only as the proxy's.
 pub const PROXY_SCORE_MAX: u32 = SCORE_MAX - SCORE_MAX / 10;
 
 /// Milliseconds in which a miner must be subscribed and authorized through a proxy: a little less than at
@@ -244,7 +244,7 @@ pub const LINK_DIAL_MS: u64 = 1_000;
 pub const LINK_LOGIN_MS: u64 = 3_000;
 
 /// Milliseconds for which a miner that moves waits for the last answers of a server that is still up.
-/// Then it is treated as lost.
+/// Then the server is treated as lost.
 pub const LEAVING_MS: u64 = 2_000;
 
 /// Milliseconds until a miner that no server has taken tries all of them again; half of it is spread by

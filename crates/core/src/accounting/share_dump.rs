@@ -1,7 +1,7 @@
 //! The share dump: the file `shares/[height]-[hash].json`, written when a block of the pool is accepted.
 //!
-//! The fields, their names and their order are those of the JavaScript pool that this one replaces,
-//! because payout scripts in the field read these files.
+//! The fields, their names and their order are those of the JavaScript hstratum, because payout scripts in
+//! the field read these files.
 
 use std::collections::BTreeMap;
 

@@ -16,7 +16,7 @@ const SAMPLE: u32 = 16;
 const SAMPLE_MAX: u32 = 64;
 /// Shortest duration assumed for a sample, in milliseconds: several shares can arrive in one TCP segment.
 const SAMPLE_MS_MIN: u64 = 250;
-/// Time without enough shares after which the difficulty falls, in milliseconds.
+/// Time without a share after which the difficulty falls, in milliseconds.
 const SILENCE_MS: u64 = 30_000;
 /// Divisor of the difficulty after [`SILENCE_MS`] without any share.
 const SILENCE_FACTOR: f64 = 8.0;
