@@ -182,6 +182,7 @@ impl FeePpm {
 
     /// Reads a percentage with at most four decimals, such as `1.25`.
     ///
+    /// # Errors
     /// A text that is not such a number, or above 100.
     pub fn parse_percent(text: &str) -> Result<Self, NotANumber> {
         let ppm = parse_decimal(text, PERCENT_DECIMALS)
@@ -229,6 +230,7 @@ pub struct Decimal {
 impl Decimal {
     /// Reads a number above zero with at most nine decimals, such as `2` or `0.5`.
     ///
+    /// # Errors
     /// A text that is not such a number.
     pub fn parse_positive(text: &str) -> Result<Self, NotANumber> {
         let decimal = parse_decimal(text, DECIMALS_MAX)?;
@@ -261,6 +263,7 @@ impl fmt::Display for Decimal {
 
 /// Reads an amount of HNS with at most six decimals, such as `10` or `0.5`, as base units.
 ///
+/// # Errors
 /// A text that is not such a number, or an amount above `i64::MAX`, which a ledger cannot hold.
 pub fn parse_hns(text: &str) -> Result<u64, NotANumber> {
     let units = parse_decimal(text, HNS_DECIMALS)?.scaled(HNS_DECIMALS)?;

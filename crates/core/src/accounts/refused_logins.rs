@@ -15,7 +15,7 @@ use crate::units::Now;
 /// The reason why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// The account is known, and the password is not its.
+    /// The account is known, but the password is wrong.
     WrongPassword,
     /// `auth: users`, and there is no such user.
     UnknownUser,

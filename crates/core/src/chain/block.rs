@@ -30,7 +30,7 @@ pub struct Solution {
     pub difficulty: Difficulty,
 }
 
-/// The distance a found block travels.
+/// The spread of a found block: to the node's peers too, or into its chain only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// To the peers at once, and into the chain.

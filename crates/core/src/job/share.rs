@@ -9,7 +9,7 @@ use crate::limits::TIME_AHEAD_MAX_S;
 use crate::units::{Hash, Target};
 use crate::wire::message::{Reject, Submit};
 
-/// The place of a job's parent in the chain.
+/// The relation of a job's parent to the chain's tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
     /// It is the tip.

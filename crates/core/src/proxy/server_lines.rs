@@ -84,6 +84,7 @@ pub(crate) enum LinkSlot {
 impl MinerContext<'_> {
     /// Handles bytes of a server that are for a miner.
     ///
+    /// # Errors
     /// The reason why the link must be given up.
     pub(crate) fn hear(
         &mut self,
