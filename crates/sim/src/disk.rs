@@ -55,7 +55,7 @@ pub(crate) struct SimDisk {
     /// The greatest height of a tip that the ledger was shown.
     pub(crate) shown: Height,
     sqlite: Option<OpenLedger>,
-    /// Removed together with this value.
+    /// The folder of the SQLite file, which is removed together with this value.
     dir: Option<tempfile::TempDir>,
     network: Network,
     pub(crate) fate: CommitFate,

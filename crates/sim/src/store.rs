@@ -201,7 +201,7 @@ impl World {
             }
             StoreOutcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             StoreOutcome::Moved(change) => self.check_judged(&change),
-            // The first case below is an injected bug; only file ledgers occur here, no shared ones.
+            // An injected bug. `Seen`, below, is for a shared ledger, which this one is not.
             StoreOutcome::Weighed(..) if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
             StoreOutcome::Weighed(view, knowledge) => {
                 self.work_says(WorkerEvent::Evidence(EvidenceSource::File, view, knowledge));
