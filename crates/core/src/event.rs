@@ -86,7 +86,7 @@ pub enum ArrivalKind {
 /// State of the ledger, as far as shares depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedgerState {
-    /// It takes shares.
+    /// The ledger takes shares.
     Open,
     /// The disk refuses writes: shares are refused until it accepts them.
     Failing,
@@ -95,9 +95,9 @@ pub enum LedgerState {
 /// Result of a password check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// It is the account's.
+    /// The account's password.
     Right,
-    /// It is not.
+    /// Another password.
     Wrong,
 }
 

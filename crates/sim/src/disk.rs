@@ -30,15 +30,15 @@ const CREDITED_BELOW_MAX: u32 = 20;
 /// The result of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitFate {
-    /// It succeeds.
+    /// The commit succeeds.
     Fine,
-    /// It fails.
+    /// The commit fails.
     Fails,
-    /// It succeeds but reports a failure, as when the answer of another machine is lost.
+    /// The commit succeeds but reports a failure, as when the answer of another machine is lost.
     SeemsToFail,
-    /// It fails, but may be there after a crash if nothing was written since, as with SQLite's log.
+    /// The commit fails, but may be there after a crash if nothing was written since, as with SQLite's log.
     FailsUntilCrash,
-    /// It finds the ledger locked by another process.
+    /// The commit finds the ledger locked by another process.
     Busy,
 }
 

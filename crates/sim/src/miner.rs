@@ -33,7 +33,7 @@ pub(crate) struct Pending {
 pub(crate) enum SentRequest {
     Subscribe,
     Authorize,
-    /// One that is refused.
+    /// A request that the pool refuses.
     Nonsense,
     /// A subscription to changes of extranonce1.
     ExtraNonces,

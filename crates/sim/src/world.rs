@@ -74,7 +74,7 @@ pub(crate) enum WorldEvent {
     Connect(usize),
     /// Its attempt arrives at the server.
     Arrive(usize),
-    /// It is connected, or refused.
+    /// The miner is connected, or refused.
     Answered(usize, Option<ConnId>),
     /// Bytes arrive.
     ToServer(ConnId, Vec<u8>),
@@ -133,9 +133,9 @@ pub(crate) struct BlockOffer {
 pub(crate) enum NodeFate {
     Judges,
     Refuses,
-    /// It accepts the block but cannot say so.
+    /// The node accepts the block but cannot say so.
     ForgetsAfter,
-    /// It does not accept the block and cannot say so.
+    /// The node does not accept the block and cannot say so.
     Forgets,
 }
 

@@ -58,13 +58,13 @@ pub enum Draining {
 /// The state of a block after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockOutcome {
-    /// It is on the main chain.
+    /// On the main chain.
     Accepted,
-    /// Its reward can be spent.
+    /// On the main chain, deep enough that its reward can be spent.
     Confirmed,
-    /// It is valid, but not on the main chain.
+    /// Valid, but not on the main chain.
     Orphaned,
-    /// The node has refused it, for this reason.
+    /// Refused by the node, for this reason.
     Refused(String),
 }
 
@@ -84,6 +84,6 @@ pub enum LedgerInput {
 pub enum SharedLedgerInput {
     /// The ledger can be reached.
     Up,
-    /// It cannot be reached, for this reason.
+    /// The ledger cannot be reached, for this reason.
     Down(String),
 }

@@ -76,11 +76,11 @@ impl Solution {
 /// The node's answer about a found block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is on the main chain.
+    /// On the main chain.
     Accepted,
-    /// It is valid and stored, on a side chain.
+    /// Valid and stored, on a side chain.
     Side,
-    /// It is not in the chain, for the reason given.
+    /// Not in the chain, for the reason given.
     Refused(String),
     /// The node could not tell, for the reason given: the block stays in the spool.
     Unknown(String),

@@ -325,7 +325,7 @@ fn split_leaves(leaves: &[u8]) -> Option<(Vec<Hash>, Vec<Hash>)> {
 /// Reasons why a template is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateError {
-    /// It is no coinbase, or its first witness does not have the shape hsd gives it.
+    /// The coinbase is malformed, or its first witness does not have the shape hsd gives it.
     BadCoinbase,
     /// The leaves are not a multiple of 64 bytes.
     BadLeaves,

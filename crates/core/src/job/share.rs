@@ -12,9 +12,9 @@ use crate::wire::message::{Reject, Submit};
 /// The relation of a job's parent to the chain's tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// It is the tip.
+    /// The parent is the tip.
     Tip,
-    /// It was the tip earlier.
+    /// The parent was the tip earlier.
     Stale,
 }
 

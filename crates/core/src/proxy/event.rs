@@ -83,7 +83,7 @@ pub enum ProxyEvent<'a> {
 pub enum BackendDrain {
     /// Drained: its miners move to other servers, as long as there are any.
     Out,
-    /// It takes miners.
+    /// Not drained: the server takes miners.
     In,
 }
 

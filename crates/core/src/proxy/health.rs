@@ -29,7 +29,7 @@ pub(crate) enum BackendState {
     /// Nothing is known yet.
     Starting,
     Up,
-    /// It answers, but miners are better off on another server.
+    /// Answering, but miners are better off on another server.
     Unfit(&'static str),
     Down(&'static str),
 }

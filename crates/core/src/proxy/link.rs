@@ -14,11 +14,11 @@ use crate::wire::line::LineBuffer;
 /// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkStage {
-    /// It is being made.
+    /// The connection is being made.
     Dialing,
     /// The login is in progress.
     LoggingIn,
-    /// The miner can be moved to it.
+    /// The login is complete; the miner can be moved to this connection.
     Ready,
 }
 

@@ -13,9 +13,9 @@ use crate::wire::message::{Reject, write_reject, write_true};
 /// The ledger's outcome for a recorded share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// It is stored and survives a crash.
+    /// Stored; the share survives a crash.
     Durable,
-    /// It could not be stored and was not counted.
+    /// Not stored and not counted.
     GivenUp,
 }
 

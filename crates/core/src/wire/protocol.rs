@@ -7,9 +7,9 @@ use crate::wire::line::Flow;
 pub(crate) enum ProtocolPhase {
     /// No line was read yet.
     New,
-    /// It speaks stratum.
+    /// Stratum.
     Stratum,
-    /// It speaks HTTP.
+    /// HTTP, with the head of the request.
     Http(HttpHead),
     /// Nothing more is read; the connection is about to be closed.
     Closing,

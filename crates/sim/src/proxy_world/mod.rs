@@ -50,7 +50,7 @@ pub(crate) enum ProxyWorldEvent {
     Connect(usize),
     /// Its attempt arrives at the proxy.
     Arrive(usize),
-    /// It is connected, or refused.
+    /// The miner is connected, or refused.
     Answered(usize, Option<LinkId>),
     /// Bytes arrive.
     ToProxy(LinkId, Vec<u8>),
