@@ -1,9 +1,9 @@
-//! How large the ledger's file becomes: a month of many workers, written through the real store
-//! with a clock that is made up, upkeep included.
+//! Size of the ledger's file after a month of many workers, written through the real store with a simulated
+//! clock, including compaction.
 //!
-//! Every row is there that a real month has. What is cut short is the number of commits: a height's
-//! shares are one transaction and its statistics another. WORKERS, ACCOUNTS and DAYS change the
-//! numbers; TMPDIR=/dev/shm spares the disk.
+//! All rows of a real month are written. Only the number of commits is lower: the shares of a height are one
+//! transaction and its statistics another. WORKERS, ACCOUNTS and DAYS change the numbers; TMPDIR=/dev/shm
+//! spares the disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ const HEIGHTS_A_DAY: u32 = 144;
 const HEIGHT_S: u64 = 600;
 const SHARES_A_HEIGHT: u64 = 80;
 const BEGIN_S: u64 = 1_700_000_400;
-/// One of the pool in so many blocks.
+/// One in this many blocks is the pool's.
 const OURS: u32 = 144;
-/// One worker in so many changes its difficulty at a height.
+/// One worker in this many changes its difficulty at a height.
 const CHANGES: usize = 20;
-/// Each worker's difficulty is one of so many: vardiff has four to each doubling.
+/// Number of different difficulties of workers: vardiff has four to each doubling.
 const DIFFICULTIES: usize = 12;
 
 fn main() {
@@ -188,12 +188,12 @@ impl Month {
     }
 }
 
-/// Which difficulty a worker has, whatever account it is of.
+/// Index of a worker's difficulty, independent of its account.
 fn step(worker: usize) -> usize {
     ((worker * 2_654_435_761) >> 16) % DIFFICULTIES
 }
 
-/// The steps of vardiff.
+/// Difficulty at a step of vardiff.
 fn difficulty(step: usize) -> f64 {
     ((4 + step % 4) << (8 + step / 4)) as f64
 }

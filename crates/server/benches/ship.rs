@@ -1,9 +1,9 @@
-//! What a shared ledger costs: the same minute of many workers committed to a file that is the ledger,
-//! and to one that ships; then how fast PostgreSQL takes what the second one has sealed.
+//! Cost of a shared ledger: the same minute of many workers is committed to a file that is the ledger, and to
+//! one that ships; then PostgreSQL's speed in writing what the second one has sealed.
 //!
-//! The file part is on TMPDIR: with TMPDIR=/dev/shm a sync costs nothing, and what is left is the
-//! processor's. The database is a server of the bench's own, or `DATABASE=postgres://…`, an empty one.
-//! WORKERS and SECONDS change the numbers.
+//! The file part is on TMPDIR: with TMPDIR=/dev/shm a sync costs nothing, and only processor time is left.
+//! The database is a server started by the bench, or `DATABASE=postgres://…`, an empty one. WORKERS and
+//! SECONDS change the numbers.
 
 #[path = "../tests/it/postgres/mod.rs"]
 mod postgres;
@@ -26,9 +26,9 @@ use hstratum_core::event::Level;
 use hstratum_core::units::{Height, Seq};
 
 const BEGIN_S: u64 = 1_700_000_400;
-/// A worker sends a share every so many seconds.
+/// Seconds between two shares of a worker.
 const SHARE_S: usize = 8;
-/// Its tally is told every so many seconds.
+/// Seconds between two reports of its statistics.
 const TALLY_S: usize = 10;
 /// Groups of shares a second.
 const GROUPS: usize = 100;
@@ -67,7 +67,7 @@ fn main() {
     }
 }
 
-/// What the processes of a PostgreSQL server have used that run now.
+/// Processor time used so far by the running processes of a PostgreSQL server.
 fn processor_time(postmaster: u32) -> Duration {
     let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))
         .expect("Linux lists children");
@@ -84,7 +84,7 @@ fn open(path: &Path) -> SqliteLedger {
     SqliteLedger::open(path, Network::Regtest, BEGIN_S, status, &mut told).expect("opened")
 }
 
-/// Commits so many seconds; gives the number of shares.
+/// Commits this many seconds of shares; returns the number of shares.
 fn run(ledger: &mut SqliteLedger, workers: usize, seconds: usize, is_shared: bool) -> u64 {
     let names: Vec<(Arc<str>, Box<str>)> = (0..workers)
         .map(|n| {
@@ -143,7 +143,7 @@ fn tally(worker: usize) -> Tally {
     }
 }
 
-/// A node that never has anything.
+/// A node that does nothing.
 struct Silence;
 
 impl Node for Silence {
@@ -156,7 +156,7 @@ impl Node for Silence {
     }
 }
 
-/// Has a server ship all that the file holds; `cpu` says what the database has used.
+/// Makes a server ship all that the file holds; `cpu` gives the processor time of the database.
 fn ship(dir: &Path, url: &str, sealed: u64, cpu: impl Fn() -> Option<Duration>) {
     let options = [
         ("host", "127.0.0.1"),

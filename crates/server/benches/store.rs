@@ -1,4 +1,4 @@
-//! What it costs to make shares durable: one transaction, synced, in a file on the disk.
+//! Cost of making shares durable: one transaction, synced, in a file on the disk.
 
 use divan::{Bencher, black_box};
 use hstratum::store::ledger::{Batch, Ledger};
@@ -11,7 +11,7 @@ fn main() {
     divan::main();
 }
 
-/// Shares of few accounts and of many; that shares of one kind become one row is done before.
+/// Shares of few accounts and of many, already summed up to one row for each kind.
 #[divan::bench(args = [(1, 10), (100, 10), (10_000, 10), (100, 100), (10_000, 10_000)], sample_count = 50)]
 fn commit_shares_of_accounts(bencher: Bencher<'_, '_>, (shares, accounts): (u64, u64)) {
     let dir = tempfile::tempdir().expect("a directory");

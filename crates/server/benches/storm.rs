@@ -1,7 +1,7 @@
-//! Thousands of miners at once: how long until the first and the last have work.
+//! Thousands of miners at once: time until the first and the last have work.
 //!
-//! `make storm` prints the table. Server and miners are processes of their own, on loopback. Each
-//! miner connects, sends subscribe and authorize in one go, and is done with its first job.
+//! `make storm` prints the table. Server and miners are processes of their own, on loopback. Each miner
+//! connects, sends subscribe and authorize in one write, and is done with its first job.
 
 #[allow(dead_code, unreachable_pub)]
 #[path = "../tests/it/harness/template.rs"]
@@ -32,14 +32,14 @@ const RUNS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(180);
 const PASSWORD: &str = "her-password";
 
-/// Who comes.
+/// User names of the miners.
 #[derive(Clone, Copy, PartialEq)]
 enum Names {
-    /// Anybody: nothing is to be checked.
+    /// Any name: nothing is to be checked.
     Open,
     /// Workers of one account with a password.
     OneAccount,
-    /// Each an account of its own with a password.
+    /// For each miner an account of its own with a password.
     ManyAccounts,
 }
 
@@ -80,8 +80,8 @@ fn report() {
     }
 }
 
-/// Starts a server, lets the miners come and ends it. When the first, the middle and the last had
-/// work, in seconds.
+/// Starts a server, lets the miners connect and stops it. Returns the times in seconds when the first, the
+/// middle and the last had work.
 fn run(tls: bool, names: Names) -> [f64; 3] {
     let dir = tempfile::tempdir().expect("a directory");
     write_users(dir.path(), names);
@@ -135,7 +135,7 @@ impl Node for NoNode {
     }
 }
 
-/// A server until its standard input ends; says its ports, plain and TLS.
+/// Runs a server until its standard input ends; prints its ports, plain and TLS.
 fn serve(dir: &Path) {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -175,7 +175,7 @@ struct Miner {
     received: Vec<u8>,
 }
 
-/// Lets all miners come; when each had work, in that order.
+/// Lets all miners connect; returns the times when each had work, in that order.
 fn storm(port: u16, tls: bool, names: Names) -> Vec<Duration> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let config = tls.then(|| Arc::new(client_tls::config().expect("versions")));
@@ -186,7 +186,7 @@ fn storm(port: u16, tls: bool, names: Names) -> Vec<Duration> {
         .map(|n| Some(Miner::connect(address, n, names, config.clone(), &poll)))
         .collect();
     let mut had_work = Vec::new();
-    // They stay until the last has come, as miners do.
+    // Connections stay open until the last miner has work.
     let mut done = Vec::new();
     while had_work.len() < MINERS {
         assert!(
@@ -241,7 +241,7 @@ impl Miner {
         }
     }
 
-    /// Does what the socket allows; true when it has work.
+    /// Does what the socket allows; returns true when the miner has work.
     fn go_on(&mut self) -> bool {
         if self.socket.peer_addr().is_err() {
             return false;
