@@ -1,4 +1,4 @@
-//! `hstratum proxy` as a process before servers.
+//! `hstratum proxy` as a process before several servers.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use crate::harness::{Miner, wait_until};
 
-/// A port that nobody has, for now.
+/// A port that is free at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
 }
 
-/// A proxy and its files; it ends with this.
+/// A proxy process and its files; killed when dropped.
 pub(crate) struct Front {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
@@ -35,7 +35,7 @@ impl Front {
         Self::start_saying(backends, args, Stdio::piped())
     }
 
-    /// The same with its standard error there.
+    /// The same with a given standard error.
     pub(crate) fn start_saying(backends: &[String], args: &[&str], stderr: Stdio) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut front = Self {
@@ -55,14 +55,14 @@ impl Front {
         front
     }
 
-    /// The command that starts it, or another in its place.
+    /// The command that starts it, or another process in its place.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hstratum"));
         command.args(self.args(args)).stdout(Stdio::null());
         command
     }
 
-    /// The same with fewer open files.
+    /// The same with a limit of open files.
     pub(crate) fn command_with_files(&self, limit: &str, args: &[&str]) -> Command {
         let mut command = Command::new("sh");
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
@@ -78,7 +78,7 @@ impl Front {
             "proxy".to_owned(),
             format!("--listen=tcp://{}", self.address),
             format!("--control={}", self.control.display()),
-            // A busy machine is no hanging server.
+            // A long timeout, so that a busy machine is not taken for a hanging server.
             "--probe-timeout=3000".to_owned(),
         ];
         all.extend(self.backends.iter().map(|name| format!("--backend={name}")));
@@ -98,7 +98,7 @@ impl Front {
         });
     }
 
-    /// Another process takes over; how the old one ended.
+    /// Lets another process take over; returns the exit status of the old one.
     pub(crate) fn take_over_by(&mut self, mut command: Command) -> ExitStatus {
         let new = command.stderr(Stdio::piped()).spawn().expect("started");
         let mut old = std::mem::replace(&mut self.child, new);
@@ -106,7 +106,7 @@ impl Front {
         old.wait().expect("ended")
     }
 
-    /// Waits until it has all servers for up.
+    /// Waits until it considers all servers up.
     pub(crate) fn wait_until_up(&self) {
         wait_until("all servers are up", || {
             let status = self.try_ask(&Order::Status);
@@ -124,12 +124,12 @@ impl Front {
         self.try_ask(&Order::Status).expect("it answers")
     }
 
-    /// What it has said so far.
+    /// Lines of its log so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no panic").clone()
     }
 
-    /// Waits until it has said something like this.
+    /// Waits for a log line that contains `part`.
     pub(crate) fn wait_for_line(&self, part: &str) -> String {
         let find = || self.lines().into_iter().find(|line| line.contains(part));
         wait_until(&format!("{part:?} is said"), || find().is_some());

@@ -109,7 +109,7 @@ fn a_backup_is_one_whole_file_and_never_overwrites() {
         "--to",
         text(&copy),
     ];
-    // Somebody writes meanwhile.
+    // Another process writes meanwhile.
     let beside = rusqlite::Connection::open(&path).expect("opened");
     beside
         .execute_batch("BEGIN IMMEDIATE; UPDATE credit SET count = 4")
@@ -170,7 +170,7 @@ fn a_report_tells_effort_luck_and_hashrates() {
         let worker = &report["workers"][0];
         assert_eq!([&worker["accepted"], &worker["duplicate"]], [18, 9]);
         let rate = |span: &str| worker["hashrate"][span].as_f64().expect("a number");
-        // Sixty of work in ten to twenty minutes.
+        // Work of 60 in ten to twenty minutes.
         let exact = 60.0 * 4_294_967_296.0;
         assert!(
             (exact / 1_260.0..=exact / 600.0).contains(&rate("10m")),

@@ -1,4 +1,4 @@
-//! `hstratum ledger check`, through the binary, on ledgers of either engine that break each promise.
+//! `hstratum ledger check`, through the binary, on ledgers of either engine that violate each promise.
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -10,7 +10,7 @@ use crate::program::{hstratum, text};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
 
-/// What a check finds, in lines.
+/// Findings of a check, in lines.
 fn findings(ledger: &Ledger, shares: Option<&Path>) -> Vec<String> {
     let path = ledger.argument();
     let mut args = vec!["ledger", "check", "--ledger", &path];
@@ -25,7 +25,7 @@ fn findings(ledger: &Ledger, shares: Option<&Path>) -> Vec<String> {
     lines
 }
 
-/// One finding, which says that.
+/// Expects one finding with this text.
 fn finds(ledger: &Ledger, shares: Option<&Path>, what: &str) {
     let found = findings(ledger, shares);
     assert!(
@@ -41,7 +41,7 @@ fn a_check_misses_what_is_not_there() {
         finds(ledger, None, "pool_entries is not there");
     });
     on_each(|ledger| {
-        // Of a shared one nobody would know that it is a ledger.
+        // A shared ledger could not be recognized as one.
         if ledger.is_file() {
             ledger.execute("DELETE FROM meta", &[]);
             finds(ledger, None, "meta has 0 rows");
@@ -66,7 +66,7 @@ fn a_check_misses_credit_of_a_round_that_is_not_settled() {
         assert_eq!(hstratum(&dump).0, 0);
         assert!(findings(ledger, Some(dir.path())).is_empty());
 
-        // Another's: the dump knows.
+        // Credit of another account is found by the dump.
         let bob = ledger.account("bob");
         let mallory = ledger.account("mallory");
         let give = "UPDATE credit SET account = ?2 WHERE account = ?1";
@@ -78,11 +78,11 @@ fn a_check_misses_credit_of_a_round_that_is_not_settled() {
             "has 100 of work of \"bob\", of which the ledger has 0",
         );
         ledger.execute(give, &values![mallory, bob]);
-        // What came after the dump is well.
+        // Credit later than the dump is fine.
         ledger.credit(7, "carol", 1.0, 1);
         assert!(findings(ledger, Some(dir.path())).is_empty());
 
-        // Gone: its effort knows, wherever the credit was merged.
+        // Missing credit is found by the effort, wherever the credit was merged.
         let effort = "UPDATE blocks SET effort = 3.0 WHERE hash = ?1";
         ledger.execute(effort, &values![&hash]);
         assert!(findings(ledger, None).is_empty());
@@ -122,7 +122,7 @@ fn a_check_knows_blocks_and_rounds_that_cannot_be() {
             None,
             "the rounds of the blocks 7 and 9 overlap, from height 5 on",
         );
-        // Imported after the other was found.
+        // Imported after the other block was found.
         let difficulty = "UPDATE blocks SET difficulty = ?1 WHERE height = 7";
         ledger.execute(difficulty, &values![0.0]);
         assert!(findings(ledger, None).is_empty());
@@ -256,8 +256,8 @@ fn a_check_follows_batches() {
     );
 }
 
-/// Each block looked at all others below it: minutes, where a stranger's test network had thousands of a
-/// height.
+/// Comparing each block with all lower ones took minutes on a public test network with thousands of blocks of
+/// one height.
 #[test]
 fn thousands_of_blocks_of_two_heights_are_checked_in_seconds() {
     let ledger = Ledger::in_file();
@@ -274,7 +274,7 @@ fn thousands_of_blocks_of_two_heights_are_checked_in_seconds() {
     assert!(took.as_secs() < 10, "{took:?}");
 }
 
-/// Those of docs/ledger.md: on a file with all of its tables.
+/// The queries of docs/ledger.md work, on a file with all of its tables.
 #[test]
 fn queries_of_the_page_are_answered() {
     let page = include_str!("../../../../docs/ledger.md");

@@ -83,7 +83,7 @@ fn old_files_become_blocks_and_work_once() {
     );
 }
 
-/// A dump of one of several blocks of a height.
+/// Dump of one of several blocks of a height.
 fn second_of(dir: &Path, height: u32, first: char, alice: f64) -> PathBuf {
     let hash = format!("{first}{height:063x}");
     let name = hash.clone();
@@ -110,7 +110,7 @@ fn work_of_a_file_is_never_counted_twice() {
         };
         let work = || ledger.get("SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM credit");
 
-        // Two blocks of one height: the file with the most brings the work.
+        // Two blocks of one height: the file with the most work brings it.
         let less = second_of(dir.path(), 5, '1', 0.1);
         let more = second_of(dir.path(), 5, '2', 0.4);
         let (code, out, err) = import(false, &[&less, &more]);
@@ -121,7 +121,7 @@ fn work_of_a_file_is_never_counted_twice() {
         assert_eq!(work(), 2);
         assert_eq!(ledger.get("SELECT count(*) FROM blocks"), 2);
 
-        // Some of a round is there, as in a backup, and so in the round of the next block.
+        // Part of a round is there, as in a backup, and so it is in the round of the next block.
         ledger.credit(7, "alice", 1.0, 1);
         let (partly, next) = (
             shares_file(dir.path(), 9, |_| {}),
@@ -148,7 +148,7 @@ fn work_of_a_file_is_never_counted_twice() {
         assert!(out.contains("block 12 with the work of 2"), "{out}");
         assert_eq!(work(), 5);
 
-        // What was divided is gone from the credit, and counts all the same.
+        // Divided work was deleted from the credit, and counts all the same.
         for statement in [
             "UPDATE blocks SET round_from = 10 WHERE height = 12",
             "INSERT INTO settlements (block, state, scheme, fee_ppm, from_height, shares, reward, fee,

@@ -14,7 +14,7 @@ const NOTIFY: &str = r#"{"id":null,"method":"mining.notify","params":["job-1","9
 const SUBSCRIBED: &str =
     r#"[[["mining.notify","0000002a"],["mining.set_difficulty","0000002a"]],"0000002a",4]"#;
 
-/// A server's end of one connection.
+/// The server's side of one connection.
 struct Peer {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
@@ -28,7 +28,7 @@ impl Peer {
         Self { stream, reader }
     }
 
-    /// The next request of this method: its parameters' text and its id.
+    /// Waits for the next request of this method; returns its parameters' text and its id.
     fn expect(&mut self, method: &str) -> (serde_json::Value, u64) {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line");
@@ -54,7 +54,7 @@ impl Peer {
         self.send(&format!(r#"{{"id":{id},"result":null,"error":{error}}}"#));
     }
 
-    /// Closes without losing what was sent: unread input would make a reset of it.
+    /// Closes without losing sent data: with unread input the close would be a reset.
     fn close(mut self) {
         self.stream.shutdown(Shutdown::Write).expect("open");
         io::copy(&mut self.reader, &mut io::sink()).expect("closed by the miner");
@@ -166,7 +166,7 @@ fn paused_miner_goes_on_after_each_pause() {
     }
     let (code, stdout, stderr) = miner.finish();
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    // Five pauses lie between six shares.
+    // There are five pauses between six shares.
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert!(
         begun.elapsed() < Duration::from_secs(9),
@@ -181,7 +181,7 @@ fn miner_paces_itself_where_shares_are_blocks_and_sends_no_more_of_them_than_wan
     let miner = Miner::start(server, &["--blocks", "4"]);
     let mut peer = Peer::accept(&listener);
     peer.welcome();
-    // Nothing is answered before the last is here: what is on its way counts too.
+    // Nothing is answered before the last is here: submits under way count too.
     let ids: Vec<u64> = (0..4).map(|_| peer.expect("mining.submit").1).collect();
     assert!(begun.elapsed() >= Duration::from_millis(3 * 400));
     for id in ids {

@@ -1,5 +1,5 @@
-//! Mistakes at the command line: what is printed, and the exit code. 2 is clap's, for what it
-//! cannot read at all; 1 is everything else. Each is told in one line, which says what to do.
+//! Mistakes at the command line: the printed line and the exit code. Code 2 is clap's, for arguments that it
+//! cannot parse; all others are 1. Each mistake gets one line, with advice.
 
 use std::fs;
 use std::net::TcpListener;
@@ -277,7 +277,7 @@ fn ledgers(dir: &Path) {
     fs::write(dir.join("damaged.db"), bytes).expect("written");
 }
 
-/// Without the right to read a ledger, or to write beside it, the tools say so.
+/// Without permission to read a ledger, or to write beside it, the tools say so.
 #[test]
 fn a_ledger_of_another_user_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -289,7 +289,7 @@ fn a_ledger_of_another_user_is_told() {
     let mut command = vec![program];
     let copy = format!("{place}/hstratum");
     if fs::File::open(&ledger).is_ok() {
-        // The system's administrator may read all: be nobody.
+        // Root may read everything, so the tool runs as nobody.
         fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("set");
         // By another process: a program that is being written cannot be run, and a child that is begun
         // meanwhile would inherit the open file.
@@ -344,7 +344,7 @@ fn each_is_told_in_one_line_with_its_exit_code() {
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         let begin = if code == 2 { "error: " } else { "hstratum: " };
         let expected = format!("{begin}{}\n", fill(line));
-        // What the limit of descriptors does is another matter.
+        // Warnings about the limit of descriptors are not of this test.
         let told = stderr.lines().filter(|line| !line.starts_with("[warning]"));
         let told: String = told.flat_map(|line| [line, "\n"]).collect();
         let is_whole = code == 2 || told == expected;

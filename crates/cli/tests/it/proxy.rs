@@ -1,4 +1,4 @@
-//! `hstratum proxy` as a process: what it must bear, and how another takes over.
+//! `hstratum proxy` as a process: robustness, and the handover to another process.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ fn server() -> (Running, String) {
     (running, name)
 }
 
-/// Orders that each make a line of some seventy bytes.
+/// Gives orders that each cause a log line of some seventy bytes.
 fn make_it_talk(front: &Front, name: &str, orders: usize) {
     for _ in 0..orders / 2 {
         for order in [ControlOrder::Drain(name.to_owned()), ControlOrder::Fill(name.to_owned())] {
@@ -40,7 +40,7 @@ fn standard_error_that_nobody_reads_harms_nobody() {
     let (_running, name) = server();
     let full = File::options().write(true).open("/dev/full");
     let full = full.expect("a disk that is full");
-    // A pipe takes 65,536 bytes.
+    // A pipe buffers 65,536 bytes.
     for (what, stderr, orders) in [
         ("full disk", Stdio::from(full), 10),
         ("no reader", Stdio::piped(), 10),
@@ -63,7 +63,7 @@ fn standard_error_that_nobody_reads_harms_nobody() {
     }
 }
 
-/// Everything that can fail is tried before anything is taken.
+/// Everything that can fail is tried before anything is taken over.
 #[test]
 fn who_cannot_take_over_leaves_the_miners_where_they_are() {
     let (_running, name) = server();
@@ -88,7 +88,7 @@ fn who_cannot_take_over_leaves_the_miners_where_they_are() {
     }
     drop(refused);
     fs::remove_dir(&beside).expect("removed");
-    // Too few files for what it would get.
+    // Too few descriptors for what it would take over.
     let mut others: Vec<Miner> = (0..12).map(|_| front.mine_as("bob")).collect();
     let mut command = front.command_with_files("-n 150", &["--take-over"]);
     let output = command.output().expect("run");
@@ -114,7 +114,7 @@ fn who_cannot_take_over_leaves_the_miners_where_they_are() {
     front.mine_as("carol").mine(Want::Share);
 }
 
-/// The usual soft limit is raised before anything comes.
+/// The usual soft limit is raised before connections are accepted.
 #[test]
 fn a_take_over_needs_no_more_files_than_the_system_allows() {
     let (_running, name) = server();
@@ -129,7 +129,7 @@ fn a_take_over_needs_no_more_files_than_the_system_allows() {
     assert_eq!(front.status()["miners"], 40);
 }
 
-/// One that answers a byte at a time has no more time than others.
+/// A client that sends a byte at a time has no more time than others.
 #[test]
 fn a_process_that_takes_over_slowly_does_not_hold_the_miners() {
     let (_running, name) = server();
@@ -140,7 +140,7 @@ fn a_process_that_takes_over_slowly_does_not_hold_the_miners() {
     taker.write_all(b"hand over 2\n").expect("asked");
     let mut bytes = [0; 4096];
     assert!(taker.read(&mut bytes).expect("an offer") > 0);
-    // Nobody is held while it makes itself ready.
+    // Miners are served while it gets ready.
     miner.mine(Want::Share);
     taker.write_all(b"ready\n").expect("said");
     let mut writer = taker.try_clone().expect("cloned");
@@ -152,7 +152,7 @@ fn a_process_that_takes_over_slowly_does_not_hold_the_miners() {
             }
         }
     });
-    // Frozen as soon as the miners are on their way.
+    // Stopped as soon as the miners are on their way.
     while taker.read(&mut bytes).expect("the miners") == bytes.len() {}
     let begun = Instant::now();
     miner.mine(Want::Share);
@@ -184,7 +184,7 @@ fn control_removes_nothing_but_a_socket() {
     drop(front);
 }
 
-/// One that is no more has left its socket.
+/// A proxy that was killed has left its socket.
 #[test]
 fn the_socket_of_a_proxy_that_was_killed_is_replaced() {
     let (_running, name) = server();
@@ -216,7 +216,7 @@ fn a_name_that_cannot_be_found_stops_nothing_and_all_addresses_are_tried() {
     front.wait_for_line("failed to find nowhere.invalid:3008");
 }
 
-/// Every miner notices a reset, not every one a FIN.
+/// Every miner notices a reset, but not every one a FIN.
 #[test]
 fn a_proxy_that_is_killed_resets_its_miners() {
     let (_running, name) = server();
@@ -228,7 +228,7 @@ fn a_proxy_that_is_killed_resets_its_miners() {
     assert_eq!(miner.end().1, End::Reset);
 }
 
-/// A miner's line is never a server's fault.
+/// A miner's line, however long, is never counted as a server's failure.
 #[test]
 fn lines_as_long_as_may_be_take_no_server_down() {
     let (_running, name) = server();
@@ -241,7 +241,7 @@ fn lines_as_long_as_may_be_take_no_server_down() {
             let line = r#"{"method":"mining.ping","params":[]}"#;
             other.send_raw(format!("{line:<bytes$}\n").as_bytes());
             other.send(1, "mining.nonsense", &serde_json::json!([]));
-            // Answered, or refused: whichever, it is this connection's alone.
+            // Answered or refused: either affects only this connection.
             let _ = other.is_served();
         }
         honest.mine(Want::Share);
@@ -255,7 +255,7 @@ fn lines_as_long_as_may_be_take_no_server_down() {
     assert_eq!(downs, 0);
 }
 
-/// A miner's own list of pools gets its turn.
+/// A miner tries the next entry of its own list of pools.
 #[test]
 fn without_a_server_the_port_refuses_until_there_is_one() {
     let port = free_port();
@@ -268,7 +268,7 @@ fn without_a_server_the_port_refuses_until_there_is_one() {
     wait_until("whoever comes is refused", || {
         TcpStream::connect(front.address).is_err()
     });
-    // A new process takes connections for a while, since it knows of no outage yet.
+    // A new process accepts connections for a while, since it knows of no outage yet.
     let command = front.command(&["--no-backend=wait:1s", "--take-over"]);
     assert!(front.take_over_by(command).success());
     wait_until("they are taken again", || {
@@ -285,7 +285,7 @@ fn without_a_server_the_port_refuses_until_there_is_one() {
     front.mine_as("alice").mine(Want::Share);
 }
 
-/// A proof lets in nobody whom the operator has put out.
+/// A proof admits nobody whom the operator has excluded.
 #[test]
 fn a_disabled_account_mines_no_more_through_a_proxy() {
     let servers = [server(), server()];

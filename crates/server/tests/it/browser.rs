@@ -1,4 +1,4 @@
-//! A small HTTP client on a real socket, for what a browser or a scraper would send, and worse.
+//! A small HTTP client on a real socket, for requests of browsers and scrapers, and malformed ones.
 
 #![allow(
     dead_code,
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-/// A server with these options, and a browser before its dashboard.
+/// A server with these options, and a client of its dashboard.
 pub fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
     let port = free_port();
     let text = port.to_string();
@@ -44,7 +44,7 @@ pub fn serve(options: &[(&str, &str)]) -> (Running, Browser) {
     (start(&all), Browser::new(port))
 }
 
-/// See the module.
+/// HTTP client of one server.
 pub struct Browser {
     pub port: u16,
 }
@@ -60,7 +60,7 @@ impl Browser {
         stream
     }
 
-    /// A plain request, as a browser on this machine sends it.
+    /// A plain GET, as a browser on this machine sends it.
     pub fn get(&self, path: &str) -> Answer {
         let host = format!("127.0.0.1:{}", self.port);
         self.ask("GET", path, &[("Host", &host)])
@@ -72,7 +72,7 @@ impl Browser {
         answer.json()
     }
 
-    /// A call with JSON in it, with a token or none.
+    /// A request with a JSON body, with or without a token.
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let host = format!("127.0.0.1:{}", self.port);
         let bearer = token.map(|token| format!("Bearer {token}"));
@@ -117,7 +117,7 @@ impl Browser {
         }
     }
 
-    /// Listens to events; gives the lines as they come.
+    /// Opens the event stream, to read its lines as they come.
     pub fn listen(&self) -> BufReader<TcpStream> {
         let mut stream = self.connect();
         let request = format!(
@@ -132,7 +132,7 @@ impl Browser {
     }
 }
 
-/// Reads a status and headers.
+/// Reads the status and the headers.
 pub fn head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     let mut status = None;
     let mut headers = Vec::new();
@@ -152,7 +152,7 @@ pub fn head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     }
 }
 
-/// Reads until a line that begins so; gives the rest of it.
+/// Reads until a line with this beginning; returns the rest of it.
 pub fn wait_for_line(reader: &mut impl BufRead, begin: &str) -> String {
     loop {
         let mut line = String::new();
@@ -164,7 +164,7 @@ pub fn wait_for_line(reader: &mut impl BufRead, begin: &str) -> String {
     }
 }
 
-/// A port that nobody has just now.
+/// A port that is free at this moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound").port()

@@ -1,4 +1,4 @@
-//! Files and databases that were put back from copies: what either has is counted once.
+//! Files and databases restored from copies: the shares of either are counted once.
 
 use std::path::Path;
 
@@ -24,12 +24,12 @@ fn file_from_a_backup_of_long_ago_brings_only_what_is_new() {
     });
 }
 
-/// A file goes on that is older than what was shipped from it; what happens in between may be given.
+/// Restores a file that is older than what was shipped from it; `meanwhile` runs in between.
 fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     let mut database = Server::start();
     let running = serve(&directory(), &database.url(), "one");
     let mut miner = running.mine_as("alice");
-    // Who gathered the batch before tells who gathered what is pending.
+    // The run that gathered the batch before identifies the one that gathered what is pending.
     mine(&mut miner, 1);
     wait_for_count(&database, 1);
     let mut mined = 1;
@@ -40,7 +40,7 @@ fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     drop(running);
     meanwhile(backup.path(), &database);
 
-    // The database is away while the older file gathers: it cannot know yet.
+    // The database is away while the older file gathers, so that it cannot notice yet.
     database.kill();
     let running = serve(&backup, &database.url(), "one");
     let mut miner = running.mine_as("alice");
@@ -63,8 +63,7 @@ fn restore_a_file(meanwhile: impl FnOnce(&Path, &Server)) {
     wait_for_count(&database, mined + 1);
 }
 
-/// The batches that were shipped from a file after it was copied are known no more: nor are those before it,
-/// or there were none.
+/// The copy lacks the batches that were shipped after it was made, and has none from before.
 #[test]
 fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
     let database = Server::start();
@@ -74,7 +73,7 @@ fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
     mine(&mut miner, 1);
     wait_for_count(&database, 1);
     let backup = copy_file(&running);
-    // As a copy of before the first second was over has it.
+    // Like a copy made within the first second.
     open(backup.path())
         .execute_batch(
             "DELETE FROM outbox_bodies; DELETE FROM outbox; DELETE FROM pending_credit;
@@ -92,7 +91,7 @@ fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
     let running = serve(&backup, &url, "one");
     running.node.wait_for_log("is an older copy of a file");
     mine(&mut running.mine_as("bob"), 1);
-    // It comes behind all that was there before.
+    // It comes after all that was there before.
     let bob = "SELECT count(*) FROM credit JOIN accounts ON id = account WHERE name = 'bob'";
     wait_until("what is new is there", || database.sql(bob) == "1");
     assert_eq!(count(&database), 5);
@@ -112,7 +111,7 @@ fn file_whose_old_batches_were_tidied_away_brings_what_was_pending_once() {
     });
 }
 
-/// Has the shared ledger forget what is old, as whoever is the judge does.
+/// Makes the shared ledger delete old records, as the coordinator does.
 fn forget_batches(database: &Server, url: &str) {
     database.sql("UPDATE batches SET applied_at = applied_at - 40 * 86400");
     let judge = serve(&directory(), url, "judge");
@@ -140,11 +139,11 @@ fn both_sides_from_backups_keep_what_either_has() {
     wait_for_count(&database, mined + 4);
     drop(running);
 
-    // Only the file fell back: it parts, and what it ships is new.
+    // Only the file was restored: it begins a new origin, and what it ships is new.
     let running = serve(&backup, &database.url(), "one");
     mine(&mut running.mine_as("alice"), 2);
     wait_for_count(&database, mined + 4 + 2);
-    // Then the database does: what the first file had is in the second as far as its backup went.
+    // Then the database is restored: the first file's shares are in the second up to its backup.
     database.restore(&early);
     wait_for_count(&database, mined + 2);
     assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");

@@ -1,5 +1,5 @@
-//! Blocks of several servers in one ledger: rounds are closed once and for all of them, one server
-//! says what becomes of blocks, the finder writes the dump.
+//! Blocks of several servers in one ledger: rounds are closed once for all of them, one server decides the
+//! states of blocks, and the finder writes the dump.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn serve(database: &Server, label: &str) -> Running {
     start_in(root, &options)
 }
 
-/// Has a server mine at this many blocks above the first height.
+/// Lets a server mine at this many blocks above the first height.
 fn work_at(running: &Running, above: u32) {
     running.move_on(Chain::easy().empty_at(above));
 }
@@ -87,7 +87,7 @@ fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
     );
 }
 
-/// As after the database was away, when nobody could say that it is alive.
+/// As after an outage of the database, when no server could send a heartbeat.
 #[test]
 fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
     let database = Server::start();
@@ -105,7 +105,7 @@ fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
     wait_for(&database, &state(&hash), "accepted 0");
     // Its patience does not end.
     database.sql("UPDATE blocks SET closed_at = closed_at + 86400");
-    // It has looked after its blocks meanwhile.
+    // It has copied its blocks meanwhile.
     let seen = "SELECT seen_at_ms FROM origins WHERE label = 'one'";
     let begun: i64 = database.sql(seen).parse().expect("a number");
     wait_until("two seconds of the server's life", || {
@@ -134,7 +134,7 @@ fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
     wait_for(&database, &state(&hash), "accepted 0");
     let holder = "SELECT label FROM leases JOIN origins ON origins.id = holder
                   WHERE leases.name = 'judge'";
-    // The second one's node is ahead.
+    // The second server's node is ahead.
     let look = |above: u32, on_main: bool, expected: &str| {
         match on_main {
             true => two.node.find_again(hash),
@@ -147,7 +147,7 @@ fn server_at_the_highest_tip_says_what_becomes_of_another_ones_block() {
     look(10, true, "confirmed 0");
     look(11, false, "orphaned 0");
     look(12, true, "confirmed 0");
-    // The dump is of the round as it was, and by the one that found it.
+    // The dump is of the round as it was, and written by the finder.
     one.wait_for_file(&format!("shares/{FIRST_HEIGHT}-{hash}.json"));
     assert!(two.files("shares").is_empty());
     drop(two);
@@ -181,7 +181,7 @@ fn blocks_from_before_are_brought_with_their_rounds() {
     );
 }
 
-/// A block of a server that has not shipped may come yet: what lies across its height is not merged.
+/// Credit across the height of a block that another server may not have copied yet is not merged.
 #[test]
 fn credit_is_merged_only_up_to_where_every_server_has_shipped() {
     let database = Server::start();
@@ -198,7 +198,7 @@ fn credit_is_merged_only_up_to_where_every_server_has_shipped() {
     work_at(&one, 1_000);
     let told = format!("SELECT shipped_tip > {high} FROM origins WHERE label = 'one'");
     wait_for(&database, &told, "t");
-    // It is the judge, and tidies at once.
+    // It is the coordinator, and compacts at once.
     wait_for(
         &database,
         "SELECT count(*) FROM leases WHERE holder IS NOT NULL",
@@ -208,7 +208,7 @@ fn credit_is_merged_only_up_to_where_every_server_has_shipped() {
     work_at(&one, 1_001);
     wait_for(&database, "SELECT count(*) FROM blocks", "1");
     assert_eq!(database.sql("SELECT count(*) FROM spans"), "0");
-    // The late one is there at last; a new judge tidies at once.
+    // The late server has shipped at last; a new coordinator compacts at once.
     database.sql(&format!(
         "UPDATE origins SET shipped_tip = {FIRST_HEIGHT} + 1001 WHERE label = 'late'"
     ));

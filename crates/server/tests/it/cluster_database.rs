@@ -44,7 +44,7 @@ fn several_servers_make_the_tables_at_the_same_time() {
     }
 }
 
-/// As the first program that had one made it.
+/// As made by the first version that had a shared ledger.
 #[test]
 fn version_1_keeps_its_rows() {
     let server = Server::start();
@@ -79,7 +79,7 @@ fn version_1_keeps_its_rows() {
         ("SELECT name, balance FROM balances", "alice|10"),
         ("SELECT sequence, successor IS NULL FROM origins", "9|t"),
         ("SELECT state, final_at IS NULL FROM blocks", "confirmed|t"),
-        // What was merged is seen from what is missing.
+        // The merged heights are derived from the missing rows.
         (
             "SELECT string_agg(first || '-' || last, ' ') FROM spans",
             "3-5",
@@ -110,7 +110,7 @@ fn values_come_back_as_they_went_from_either_engine() {
                 &values![i64::MAX],
             )
         });
-        // SQLite's file is strict and has no such kinds: it says so, and nothing else.
+        // SQLite's strict tables have no such types: it reports just that.
         let row = read.expect("written and read");
         let back: Vec<Value> = vec![
             row.get::<String>(0).expect("text").into(),
@@ -160,7 +160,7 @@ fn lost_connection_is_told_from_what_is_wrong_and_made_anew() {
     };
     assert_eq!(read(&mut db), Ok(0));
     server.kill();
-    // What it has begun may outlive it for a moment.
+    // Its statement may outlive it for a moment.
     let error = loop {
         if let Err(error) = read(&mut db) {
             break error;
@@ -170,7 +170,7 @@ fn lost_connection_is_told_from_what_is_wrong_and_made_anew() {
     assert!(!error.is_conflict());
     server.resume();
     assert_eq!(read(&mut db), Ok(0));
-    // The end of a connection may come after the server's last word on it.
+    // The connection's end may come after the server's last message.
     for _ in 0..20 {
         server.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -188,7 +188,7 @@ fn lost_connection_is_told_from_what_is_wrong_and_made_anew() {
 fn session_that_hangs_in_a_transaction_holds_nobody_up_for_long() {
     let server = Server::start();
     let mut db = open(&server);
-    // As of a server that was cut off, or stopped, before its commit.
+    // Like a server that was cut off, or stopped, before its commit.
     let mut hung = Postgres::connect(&server.address()).expect("connected");
     let client = hung.client().expect("connected");
     client
@@ -215,7 +215,7 @@ fn database_is_spoken_to_by_tls_where_the_url_says_so() {
     let certificate = server.encrypt();
     let address = url(&certificate.display().to_string());
     let until = Instant::now() + Duration::from_secs(20);
-    // It reads its settings when it comes to that.
+    // The server rereads its settings with a delay.
     let mut db = loop {
         match Postgres::connect(&address) {
             Ok(db) => break db,

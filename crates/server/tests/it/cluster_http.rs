@@ -22,7 +22,7 @@ fn now_s() -> i64 {
     i64::try_from(since.expect("after 1970").as_secs()).expect("before the end of time")
 }
 
-/// A server that tells of itself and was seen then; gives its number.
+/// Inserts a server with its report, last seen at that time; returns its number.
 fn told(ledger: &Ledger, name: &str, seen_at_ms: i64, report: &Value) -> i64 {
     ledger.execute(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip, report)
@@ -32,7 +32,7 @@ fn told(ledger: &Ledger, name: &str, seen_at_ms: i64, report: &Value) -> i64 {
     ledger.value("SELECT max(id) FROM origins", &[])
 }
 
-/// What a worker has sent to a server within the last minutes.
+/// Inserts what a worker sent to a server within the last minutes.
 fn mined(ledger: &Ledger, origin: i64, account: &str, worker: &str) {
     let id = ledger.account(account);
     ledger.execute(
@@ -53,7 +53,7 @@ fn pool_is_that_of_all_servers() {
         "hashrate": 1e15, "connections": 5, "workers": 4, "accounts": 3, "has_job": true,
         "behind": 2, "version": "9", "more": [],
     });
-    // It is seen for the whole test.
+    // It counts as seen for the whole test.
     let soon_ms = (now_s() + 3_600) * 1_000;
     let there = told(&ledger, "<b>there</b>", soon_ms, &report);
     told(&ledger, "nonsense", soon_ms - 3_660_000, &json!("nonsense"));
@@ -120,7 +120,7 @@ fn pool_is_that_of_all_servers() {
     ] {
         browser.json(path);
     }
-    // What was mined here comes to it in a while.
+    // Shares mined here are shipped after a while.
     let work = &browser.json("/api/v1/round")["accounts"][0]["work"];
     assert!((3.0..3.1).contains(&work.as_f64().expect("work")), "{work}");
     let history = browser.json("/api/v1/accounts/alice/history");
@@ -128,7 +128,7 @@ fn pool_is_that_of_all_servers() {
     assert!(*accepted == 8 || *accepted == 9, "{accepted}");
 }
 
-/// What a server ships hours later, since it could not before, is in every chart and every sum.
+/// Statistics that a server ships hours late are in every chart and every sum.
 #[test]
 fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
     let ledger = Ledger::in_postgres();
@@ -179,8 +179,8 @@ fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
     });
 }
 
-/// A lock in the database holds what is shipped, and nobody says anything: that is seen within seconds,
-/// whichever table it is.
+/// A lock in the database blocks shipping without any error: that is noticed within seconds, whichever table
+/// it is on.
 #[test]
 fn lock_in_the_database_is_shown_as_a_ledger_that_is_away() {
     for table in ["credit", "origins"] {
@@ -256,7 +256,7 @@ fn live_parts_go_on_while_the_shared_ledger_is_away() {
     });
 }
 
-/// What servers of one pool should have in common is compared, each time that it changes.
+/// Settings that servers of one pool should have in common are compared at each change.
 #[test]
 fn servers_that_differ_say_so() {
     let ledger = Ledger::in_postgres();
@@ -265,7 +265,7 @@ fn servers_that_differ_say_so() {
     let terms = json!({"pays": "hs1qother", "auth": "users", "has_password": true,
         "has_proxy_secret": false, "difficulty_min": "1000"});
     let there = told(&ledger, "there", soon_ms, &report(&terms));
-    // One of an earlier version tells nothing of it.
+    // A server of an earlier version reports none of them.
     told(&ledger, "old", soon_ms, &json!({"version": "8"}));
     let (running, browser) = serve(&ledger);
     let differs = |what: &str| {
@@ -278,7 +278,7 @@ fn servers_that_differ_say_so() {
     let least = differs("difficulty-min");
     let (least, there_too) = least.split_once(" here, ").expect("both");
     assert_eq!(there_too, "1000 on \"there\"");
-    // It has an address of its own with its first job.
+    // It has a payout address with its first job.
     running.move_on(Chain::hard().empty_at(1));
     let pays = differs("blocks pay");
     let (pays, there_too) = pays.split_once(" here, ").expect("both");

@@ -1,4 +1,4 @@
-//! A database host that takes connections and says nothing: others are tried, and nothing waits for it
+//! A database host that accepts connections and says nothing: other hosts are tried, and nothing waits for it
 //! for long.
 
 use std::net::{TcpListener, TcpStream};
@@ -92,7 +92,7 @@ fn database_that_hangs_in_a_statement_is_lost() {
     Connection::connect(&address).expect("connected again");
 }
 
-/// The node waits with it: nobody knows yet who may mine.
+/// The node's start waits as well, since it is not known yet who may mine.
 #[test]
 fn first_start_at_a_host_that_hangs_fails_soon() {
     let root = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Found blocks on their way to the other servers of one pool, with a real PostgreSQL.
+//! Relay of found blocks to the other servers of one pool, with a real PostgreSQL.
 
 use std::fs;
 use std::time::{Instant, SystemTime};
@@ -12,7 +12,7 @@ use crate::postgres::Server as Database;
 
 fn server(database: &Database, label: &str) -> Running {
     let running = start(&[("database", &database.url()), ("server-id", label)]);
-    // Its blocks are of today.
+    // Its blocks are dated today.
     let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let mut parts = Chain::easy().empty_at(0);
     parts.time = today.expect("after 1970").as_secs();
@@ -21,7 +21,7 @@ fn server(database: &Database, label: &str) -> Running {
     running
 }
 
-/// A block is found there: its hash and its bytes.
+/// Finds a block there; returns its hash and its bytes.
 fn find(running: &Running) -> (Hash, Vec<u8>) {
     let hash = running.mine_as("alice").mine(Want::Block);
     let raw = running.wait_for_file(&format!("spool/{hash}.block"));
@@ -40,7 +40,7 @@ fn found_block_comes_whole_to_the_other_servers_node_and_is_no_find_of_it() {
         from.elapsed().as_millis()
     );
 
-    // An answer that nobody waits for changes nothing.
+    // A verdict that nobody waits for changes nothing.
     second
         .server
         .block_result(hash, Verdict::Refused("no".to_owned()));
@@ -64,7 +64,7 @@ fn block_found_while_the_database_was_away_travels_when_it_is_back() {
     database.resume();
     assert_eq!(second.node.relayed_number(0), (hash, raw.clone()));
 
-    // And one that was left unanswered by a run that could not tell anybody.
+    // And a block left unanswered by a run that could not relay it.
     database.kill();
     let url = database.url();
     let first = restart(first, &[("database", &url), ("server-id", "first")]);
@@ -84,7 +84,7 @@ fn what_is_no_block_is_not_offered_and_old_ones_go() {
     let (hash, raw) = find(&first);
     second.node.relayed_number(0);
 
-    // Of another server: too large, of another name, without work, old, and very old.
+    // Of another server: too large, under another name, without work, old, and very old.
     let mut idle = raw.clone();
     let other = loop {
         idle[0] = idle[0].wrapping_add(1);

@@ -1,5 +1,5 @@
-//! A shared ledger that hiccups, is put back from a copy while servers are connected, or is brought to by
-//! a copy of a server's file: whose work it was, and which blocks, is as it was.
+//! A shared ledger that fails briefly, is restored from a copy while servers are connected, or is shipped to
+//! by a copy of a server's file: whose work it was, and which blocks, stays right.
 
 use std::fs;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn serve(database: &Server, label: &str) -> Running {
     serve_in(directory(), database, label)
 }
 
-/// Has a server mine at this many blocks above the first height.
+/// Lets a server mine at this many blocks above the first height.
 fn work_at(running: &Running, above: u32) {
     running.move_on(Chain::easy().empty_at(above));
 }
@@ -63,7 +63,7 @@ fn state(hash: &Hash) -> String {
 const CREDIT: &str = "SELECT string_agg(name || sum, ' ' ORDER BY name) FROM (
     SELECT name, sum(count) FROM credit JOIN accounts ON id = account GROUP BY name) AS sums";
 
-/// All connections of servers.
+/// Cuts all connections of servers.
 const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid <> pg_backend_pid() AND application_name = 'hstratum'";
 
@@ -110,7 +110,7 @@ fn database_that_is_put_back_in_place_gets_everything_again_and_mixes_nobody_up(
     mine(&mut alice, 3);
     wait_for(&database, CREDIT, "alice3");
     let dump = database.dump();
-    // From here on both servers know what the copy does not.
+    // Everything from here on is missing in the copy.
     let mut carol = one.mine_as("carol.rig");
     mine(&mut carol, 5);
     let hash = find(&one, "alice");
@@ -119,7 +119,7 @@ fn database_that_is_put_back_in_place_gets_everything_again_and_mixes_nobody_up(
 
     one.node.wait_for_logs("share dump written", 1);
     database.restore_in_place(&dump);
-    // Somebody else takes the number that carol had.
+    // Another account gets the row id that carol had.
     let mut mallory = two.mine_as("mallory.rig");
     mine(&mut mallory, 2);
     mine(&mut carol, 4);
@@ -160,7 +160,7 @@ fn database_that_is_put_back_again_and_again_under_load_loses_and_doubles_nothin
     let mut mined = std::collections::BTreeMap::new();
     let mut shares =
         |running: &Running, round: u32, miners: &mut Vec<(String, Miner)>, of: &str| {
-            // Somebody new on each server in each round.
+            // A new account on each server in each round.
             let name = format!(
                 "{of}{}",
                 char::from(b'a' + u8::try_from(round).expect("few"))
@@ -189,7 +189,7 @@ fn database_that_is_put_back_again_and_again_under_load_loses_and_doubles_nothin
     assert_eq!(database.sql("SELECT count(*) FROM origins"), "2");
 }
 
-/// Payouts rely on what a server tells: both its shares and its blocks have to be there before.
+/// Payouts rely on the height that a server reports: both its shares and its blocks must be there before.
 #[test]
 fn what_is_told_as_shipped_waits_for_the_blocks() {
     let database = Server::start();
@@ -212,7 +212,7 @@ fn what_is_told_as_shipped_waits_for_the_blocks() {
         "SELECT tip FROM origins",
         &FIRST_HEIGHT.to_string(),
     );
-    // Some heartbeats long.
+    // Several heartbeats long.
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
         assert!(told() < FIRST_HEIGHT, "the block is not there yet");

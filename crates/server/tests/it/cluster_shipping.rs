@@ -1,5 +1,5 @@
-//! Servers that ship to a shared ledger, over all that can happen to either side: what miners were
-//! told is counted there, each share once.
+//! Servers that ship to a shared ledger, over all kinds of failures on either side: every share acknowledged
+//! to a miner is counted there once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ fn connection_that_is_cut_in_a_commit_loses_and_doubles_nothing() {
     let running = serve(&directory(), &wire.url(), "one");
     let mut miner = running.mine_as("alice");
     let mut mined = 1;
-    // Only a connection that has shipped before is known by what it says.
+    // Only a connection that has shipped before recognizes the fault.
     mine(&mut miner, 1);
     wait_for_count(&database, mined);
     for lost in [Lost::Order, Lost::Answer, Lost::Order, Lost::Answer] {
@@ -84,7 +84,7 @@ fn batch_whose_mark_was_lost_is_not_shipped_again() {
     mine(&mut miner, 5);
     wait_for_count(&database, 5);
     drop(running);
-    // As a crash between the commit there and the one here leaves it.
+    // As left by a crash between the commit there and the one here.
     open(root.path())
         .execute_batch(
             "UPDATE outbox SET shipped_at = NULL; UPDATE outbox_origins SET shipped = 0;",
@@ -115,7 +115,7 @@ fn database_that_falls_back_gets_everything_again() {
     wait_for_count(&database, 9);
 }
 
-/// A miner says how hard its shares are to be; of those that are refused it is no work.
+/// A miner chooses the difficulty of its shares; for refused ones it counts as no work.
 #[test]
 fn batch_with_work_beyond_all_measure_is_shipped() {
     let database = Server::start();
@@ -218,7 +218,7 @@ fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
     database.sql("DROP TRIGGER full_disk ON batches");
     wait_for_count(&database, 3);
 
-    // Its tables are gone: somebody has to do something.
+    // Its tables are gone, which an operator has to fix.
     let saved = database.save();
     database.sql("DROP TABLE credit");
     mine(&mut miner, 1);
@@ -303,7 +303,7 @@ fn another_host_of_the_url_takes_over_and_gets_what_it_lacks() {
     let mut miner = running.mine_as("alice");
     mine(&mut miner, 3);
     wait_for_count(&first, 3);
-    // The second holds what the first held then, as a standby that is behind does.
+    // The second holds what the first held then, like a standby that lags behind.
     let behind = first.save();
     second.restore(&behind);
     second.set_read_only("on");
@@ -337,7 +337,7 @@ fn credit_from_before_is_taken_in_unless_somebody_was_paid() {
     wait_for_count(&database, 8);
     wait_for_statistics(&database, 8);
     drop(running);
-    // A backup from before does not bring it again.
+    // A backup from before does not ship it again.
     let running = serve(&copy, &database.url(), "one");
     mine(&mut running.mine_as("alice"), 1);
     wait_for_count(&database, 9);
@@ -359,7 +359,7 @@ fn credit_from_before_is_taken_in_unless_somebody_was_paid() {
     assert!(text.contains("has settlements of its own"), "{text}");
 }
 
-/// A file that was imported or repaired may have names that no database holds.
+/// A file that was imported or repaired may have names that no database can store.
 #[test]
 fn a_name_that_the_database_cannot_hold_stops_nothing() {
     let database = Server::start();

@@ -1,5 +1,5 @@
-//! Users, bans and drains of one pool on several servers, with a real PostgreSQL: what is changed on one
-//! server, and what becomes of it on the others.
+//! Users, bans and drains of one pool on several servers, with a real PostgreSQL: changes on one server, and
+//! their effects on the others.
 
 use std::net::{IpAddr, TcpStream};
 use std::ops::ControlFlow;
@@ -85,14 +85,14 @@ fn banned(running: &Running) -> Vec<IpAddr> {
 fn may_mine(running: &Running, user: &str, password: &str) -> bool {
     let mut miner = running.connect();
     miner.send(1, "mining.authorize", &json!([user, password]));
-    // Whoever is no user any more is reset, also while it is being answered.
+    // A miner whose user was removed is reset, even while it is being answered.
     match miner.reply_or_end() {
         ControlFlow::Continue(reply) => reply["result"] == true,
         ControlFlow::Break(_) => false,
     }
 }
 
-/// Waits until it is so there, and says that it took no more than a second and a bit.
+/// Waits for a condition, and checks that it took little more than a second.
 fn soon(what: &str, is_so: impl FnMut() -> bool) {
     let from = Instant::now();
     wait_until(what, is_so);
@@ -125,7 +125,7 @@ fn a_change_on_one_server_counts_on_the_other() {
     });
     assert!(!may_mine(&first, "alice", "pw") && !may_mine(&second, "alice", "pw"));
 
-    // Somebody who mines there is sent away.
+    // A miner that is connected there is sent away.
     let mut miner = second.connect();
     miner.log_in("alice.rig", "new");
     miner.wait_for_work();
@@ -176,7 +176,7 @@ fn without_the_database_who_is_known_mines_and_nobody_is_changed() {
     assert!(stored.wait().is_err());
     first.node.wait_for_log("users and bans cannot be changed");
 
-    // A restart knows who was known, also on the server where nothing was changed.
+    // A restart knows the users, also on the server where nothing was changed.
     let url = database.url();
     let first = restart(first, &options(&url, "first"));
     let second = restart(second, &options(&url, "second"));
@@ -185,7 +185,7 @@ fn without_the_database_who_is_known_mines_and_nobody_is_changed() {
         assert!(may_mine(running, "alice", "pw") && may_mine(running, "bob", "pw"));
         assert!(!may_mine(running, "carol", "pw"));
     }
-    // A ban holds where it was ordered, and the others hear of it later.
+    // A ban holds where it was ordered, and the others learn of it later.
     assert_eq!(ban(&first, "10.1.2.3"), Err(Refusal::BanNotShared));
     assert_eq!(banned(&first), ["10.1.2.3".parse::<IpAddr>().expect("one")]);
 
@@ -222,7 +222,7 @@ fn start_needs_the_database_once_and_names_it_without_its_password() {
     assert!(text.contains(&shown) && text.contains("no copy"), "{text}");
     assert!(!text.contains("right"), "{text}");
 
-    // Once it was there, a wrong password is an error all the same.
+    // Once users were known, a wrong password is an error all the same.
     database.resume();
     let settings = settings(&options(&right, "first"), Some(&dir));
     let node = Arc::new(crate::harness::TestNode::default());
@@ -316,8 +316,8 @@ fn hostile_names_stay_names() {
     for name in names {
         assert_eq!(add(&first, name, "p'w\"?"), Ok(Answer::Done), "{name:?}");
     }
-    // Changes come in their order. What begins with the admin's name is not tried before: that would be
-    // guesses of the admin's password.
+    // Changes are processed in order. A login with the admin's name as prefix is not checked before: that
+    // would be a guess of the admin's password.
     assert_eq!(add(&first, "last", "pw"), Ok(Answer::Done));
     wait_until("the last is known", || may_mine(&second, "last", "pw"));
     for name in names {
@@ -326,7 +326,7 @@ fn hostile_names_stay_names() {
     assert_eq!(add(&first, "a\0b", "pw"), Err(Refusal::InvalidName));
     assert_eq!(add(&second, "admin", "pw"), Err(Refusal::AdminIsOption));
 
-    // What somebody else writes there harms nobody.
+    // Rows written by another program do no harm.
     database.sql(
         "INSERT INTO accounts (name, password, change) VALUES
            (repeat('x', 4000), 'x', 1), (E'a\\nb', 'y', 1), ('', 'z', 1), ('odd', 'no hash', 1),
@@ -382,7 +382,7 @@ fn own_files_are_taken_in_once_and_not_written() {
     soon("carol is known", || may_mine(&first, "carol", "c"));
     assert_eq!(banned(&second).len(), 2);
     soon("the ban is known", || banned(&first).len() == 2);
-    // Old hashes are written anew in the shared ledger, not in the file.
+    // Old hashes are rewritten in the shared ledger, not in the file.
     let kinds = "SELECT count(*) FROM accounts WHERE password LIKE '$argon2id$%'";
     wait_until("they are of the new kind", || database.sql(kinds) == "3");
     let content = fs::read_to_string(second.dir.join("users.json")).expect("read");
@@ -437,7 +437,7 @@ fn server_drains_when_another_says_so() {
         ("0", "1")
     );
 
-    // What is ordered there itself counts as well, and is seen.
+    // An order given on the server itself counts as well, and is shown.
     assert_eq!(order(&second, Order::Undrain), Ok(Answer::Done));
     assert!(!is_refused(&second));
     soon("it is seen", || flag("second") == "0");
@@ -473,7 +473,7 @@ fn ledger_that_has_gone_back_is_taken_as_it_is() {
         assert_eq!(add(&first, name, "pw"), Ok(Answer::Done));
         wait_until("it is known", || may_mine(&second, name, "pw"));
     }
-    // As a standby that had not got the last transaction.
+    // Like a standby that lacked the last transaction.
     database.sql("DELETE FROM accounts WHERE name = 'bob'; UPDATE changes SET number = 1");
     first
         .node

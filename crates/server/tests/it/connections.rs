@@ -1,4 +1,4 @@
-//! Who may connect, and who harms whom.
+//! Limits of connections, and isolation of connections from each other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -31,7 +31,7 @@ fn connection_over_the_limit_is_reset_until_one_goes() {
     wait_for_room(&running, 2);
 }
 
-/// Waits until so many can be connected together.
+/// Waits until this many can be connected together.
 fn wait_for_room(running: &Running, count: usize) {
     wait_until(&format!("there is room for {count}"), || {
         let address = running.server.address();
@@ -55,7 +55,7 @@ fn miners_may_go_at_any_moment() {
         miner.send_raw(&session.as_bytes()[..step]);
         match step % 4 {
             0 => miner.reset(),
-            // Dropped with what it was sent unread.
+            // Dropped with unread data.
             1 => drop(miner),
             2 => miner.finish(),
             _ => {
@@ -104,7 +104,7 @@ fn miner_that_reads_no_jobs_is_dropped_alone() {
         miner.mine(Want::Share);
         Miner::try_connect(running.server.address()).is_some_and(|mut third| third.is_served())
     });
-    // What the system had taken for it may still be read; most was never sent.
+    // The kernel's buffer may still be read; most was never sent.
     let (lines, end) = deaf.end();
     assert_eq!(end, End::Reset);
     assert!(lines < jobs, "{lines} of {jobs}");
@@ -117,7 +117,7 @@ fn miner_that_reads_replies_slowly_gets_them_all_and_holds_up_nobody() {
     running.server.template(Chain::easy().empty_at(0));
     let slow = Miner::connect_narrow(running.server.address());
     let (mut writer, mut slow) = slow.split();
-    // Far more than may wait: the server stops reading, so that the writer must wait too.
+    // Far more than may be queued: the server stops reading, so that the writer must wait too.
     const COUNT: usize = 100_000;
     let writing = thread::spawn(move || {
         for _ in 0..COUNT / 100 {
@@ -149,7 +149,7 @@ fn all_addresses_are_those_of_both_families() {
         let mut miner = Miner::connect(SocketAddr::new(address, port));
         miner.send(1, "mining.authorize", &json!([format!("at-{address}"), ""]));
         assert_eq!(miner.reply()["result"], true);
-        // An IPv4 miner is not shown as a mapped one.
+        // An IPv4 miner is not shown as a mapped address.
         let (_, line) = running.node.wait_for_log(&format!("at-{address}"));
         assert!(line.ends_with(&format!("from {address}")), "{line}");
     }
@@ -173,7 +173,7 @@ fn port_that_is_taken_is_named() {
 
 const ADDRESS_FILE: &str = "HSTRATUM_TEST_ADDRESS_FILE";
 
-/// The server of the next test, in a process of its own: descriptors are the process's.
+/// The server of the next test, in a process of its own, since descriptors are counted per process.
 #[test]
 fn server_with_few_descriptors() {
     let Some(file) = std::env::var_os(ADDRESS_FILE) else {
@@ -222,7 +222,7 @@ fn want_of_descriptors_is_survived() {
     for miner in &mut miners {
         miner.send_raw(NONSENSE.as_bytes());
     }
-    // Some are taken at once; the others wait, and are taken when those go.
+    // Some are accepted at once; the others wait until those are closed.
     for mut miner in miners {
         assert_eq!(miner.line(), UNKNOWN);
     }
@@ -230,7 +230,7 @@ fn want_of_descriptors_is_survived() {
     assert!(last.is_served());
 }
 
-/// A port full of silent sockets serves whoever comes, and shows how it is.
+/// A port full of silent sockets serves new miners, and shows its occupancy.
 #[test]
 fn silent_sockets_give_way_to_miners_and_are_shown() {
     let running = start(&[("max-inbound", "8"), ("difficulty", EVERY_HASH)]);

@@ -4,12 +4,12 @@ use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::template::Coinbase;
 use hstratum_core::units::{Hash, Height};
 
-/// The hash of the block that a test calls so.
+/// The hash of the block with this name in a test.
 pub(crate) fn hash(name: &str) -> Hash {
     Hash::blake2b(&[name.as_bytes()])
 }
 
-/// One of alice's.
+/// A block found by alice.
 pub(crate) fn found_block(height: u32, name: &str) -> FoundBlock {
     FoundBlock {
         hash: hash(name),

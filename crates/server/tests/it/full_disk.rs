@@ -1,4 +1,4 @@
-//! A disk without a byte left, a found block, and a power failure: on a small filesystem of its own.
+//! A full disk, a found block, and a power failure: on a small filesystem of its own.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -17,7 +17,7 @@ const PART: &str = "HSTRATUM_TEST_FULL_DISK";
 const NAME: &str = "full_disk::block_that_is_found_on_a_full_disk_survives_a_kill";
 const FILLER: &str = "filler";
 
-/// The disk, and in it the directory whose files outlive the first part.
+/// The full disk, and in it the directory whose files outlive the first part.
 fn disk() -> (PathBuf, PathBuf) {
     let disk = PathBuf::from(std::env::var_os("TMPDIR").expect("set by the first process"));
     let kept = disk.join("kept");
@@ -60,7 +60,7 @@ fn block_that_is_found_on_a_full_disk_survives_a_kill() {
         .output();
     let out = match out {
         Ok(out) if !matches!(out.status.code(), Some(77)) => out,
-        // Only where a machine lets nobody mount.
+        // Only where the machine forbids mounting.
         refused => return println!("not tried: {refused:?}"),
     };
     let text = String::from_utf8_lossy(&out.stderr);
@@ -74,7 +74,7 @@ fn block_that_is_found_on_a_full_disk_survives_a_kill() {
     );
 }
 
-/// The process that finds it, and is killed.
+/// The process that finds the block, and is killed.
 fn find() {
     let (disk, kept) = disk();
     let root = Arc::new(tempfile::tempdir().expect("a directory"));
@@ -87,14 +87,14 @@ fn find() {
     fill(&disk);
     let hash = miner.mine(Want::Block);
     running.wait_for_file(&format!("spool/{hash}.block"));
-    // There was no room for it but what was kept.
+    // There was only the reserved space for it.
     let reserve = |n: &u32| running.dir.join(format!("spool/.reserve-{n}")).exists();
     assert_eq!((0..4).filter(reserve).count(), 3);
     fs::rename(&running.dir, kept).expect("renamed");
     std::process::abort();
 }
 
-/// The next one, on a disk with room again.
+/// The next process, on a disk with free space again.
 fn come_back() {
     let (disk, kept) = disk();
     fs::remove_file(disk.join(FILLER)).expect("removed");

@@ -1,4 +1,4 @@
-//! HTTP on real sockets: who may ask, what is answered, what is too much.
+//! HTTP on real sockets: access, answers, limits.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -292,7 +292,7 @@ fn many_requests_fit_on_one_connection() {
     }
 }
 
-/// Every `$ref` of a document.
+/// Collects every `$ref` of a document.
 fn references(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

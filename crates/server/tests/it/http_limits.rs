@@ -1,4 +1,4 @@
-//! HTTP on real sockets: too many connections, half requests, one question in many spellings.
+//! Limits of HTTP on real sockets: too many connections, partial requests, one question in many spellings.
 
 use std::io::{Read, Write};
 
@@ -13,7 +13,7 @@ fn endless_heads_and_too_many_connections_are_cut_off() {
     let (running, browser) = serve(&[]);
     let mut stream = browser.connect();
     let endless = format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(64 * 1024));
-    // The end may come before all is sent.
+    // The connection may be closed before all is sent.
     let _ = stream.write_all(endless.as_bytes());
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -33,7 +33,7 @@ fn endless_heads_and_too_many_connections_are_cut_off() {
         closed.is_ok_and(|len| len == 0),
         "the one that was silent for longest"
     );
-    // Miners do not notice.
+    // Miners are not affected.
     running.move_on(Chain::hard().empty_at(1));
     running.mine_as("alice").mine(Want::Share);
     for listener in &mut listeners {

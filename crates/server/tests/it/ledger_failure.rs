@@ -1,4 +1,4 @@
-//! A ledger that cannot be written, as miners see it, and what the ledger keeps of addresses.
+//! A ledger that cannot be written, as miners see it, and what the ledger stores of addresses.
 
 use hstratum_core::order::{Answer, NewUser, Order, Owner};
 use hstratum_core::wire::client::Update;
@@ -17,7 +17,7 @@ const MEND: &str = "DROP TRIGGER no_group; DROP TRIGGER no_address; DROP TRIGGER
 
 const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
 
-/// The ledger, as another process has it.
+/// Opens the ledger as another process does.
 fn beside(running: &Running) -> Connection {
     Connection::open(running.dir.join("ledger.db")).expect("opened")
 }
@@ -31,7 +31,7 @@ fn count(conn: &Connection, sql: &str) -> i64 {
     conn.query_row(sql, [], |row| row.get(0)).expect("a number")
 }
 
-/// Reads until a share is judged; the text of the reject.
+/// Reads until a share is judged; returns the text of the reject.
 fn verdict(miner: &mut Miner) -> Result<(), String> {
     loop {
         match miner.update().expect("a line of stratum") {
@@ -68,7 +68,7 @@ fn shares_are_refused_while_the_ledger_fails_and_taken_when_it_is_back() {
     expect_refused(&mut miner);
     assert_eq!(running.node.offer_number(0).hash(), block);
 
-    // A pool that fails meanwhile is followed by one that knows.
+    // The pool that follows a panic meanwhile knows of it.
     running.node.panic_in_next_offer();
     miner.submit(Want::Block);
     assert_eq!(miner.end().1, End::Reset);
@@ -87,7 +87,7 @@ fn shares_are_refused_while_the_ledger_fails_and_taken_when_it_is_back() {
     assert_eq!(count(&ledger, "SELECT count(*) FROM blocks"), 2);
 }
 
-/// An admin on the wire, who adds users that are paid at the address; the replies.
+/// An admin on the wire, who adds users with a payout address; returns the replies.
 fn adding(running: &Running) -> impl FnMut(&str) -> Value + use<> {
     let mut admin = running.connect();
     admin.send(1, "mining.authorize_admin", &json!(["secret"]));
@@ -136,7 +136,7 @@ fn what_miners_have_sent_is_kept_over_a_stop() {
     assert_eq!(count(&ledger, sent), 3);
 }
 
-/// A name that earns has an owner: an admin on the wire does not take it over, the operator may.
+/// A name that has earned has an owner: an admin on the wire cannot take it over, the operator can.
 #[test]
 fn an_account_that_earns_is_added_by_the_operator_alone() {
     let options = [

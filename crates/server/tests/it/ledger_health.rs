@@ -1,4 +1,4 @@
-//! A ledger that another process holds is not well, and is said to be so.
+//! A ledger held by another process is reported as unhealthy.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What somebody without hash power can make of the ledger and the log.
+//! Effects that a client without hash power can have on the ledger and the log.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ fn count(running: &Running, sql: &str) -> i64 {
         .expect("a number")
 }
 
-/// On a network where a block takes work, who has none earns nothing, whatever it asks for.
+/// On a network where a block takes work, a client without hash power earns nothing, whatever it asks for.
 #[test]
 fn without_work_there_is_no_row() {
     let running = start(&[("difficulty-min", "1")]);
@@ -43,7 +43,7 @@ fn without_work_there_is_no_row() {
     assert_eq!(count(&running, "SELECT count(*) FROM accounts"), 0);
 }
 
-/// Each connection asks for a number of its own; the rows are those of the grid.
+/// Each connection asks for a difficulty of its own; the rows are those of the fixed grid.
 #[test]
 fn every_difficulty_makes_few_rows() {
     let running = start(&[("difficulty", EVERY_HASH)]);
@@ -64,7 +64,7 @@ fn every_difficulty_makes_few_rows() {
     assert!(rows <= 17, "{rows} rows of one doubling");
 }
 
-/// At the node's default level each login is a line; a flood of them is not.
+/// At the node's default level each login is a log line; a flood of them is limited.
 #[test]
 fn a_flood_of_logins_leaves_the_log_alone() {
     let running = start(&[]);

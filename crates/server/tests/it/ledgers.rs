@@ -1,6 +1,6 @@
-//! Ledgers of either engine, with blocks and credit as a test wants them.
+//! Ledgers of either engine, with the blocks and credit that a test wants.
 
-// Each test binary uses a part of it.
+// Each test program uses a part of it.
 #![allow(dead_code)]
 
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::postgres::Server;
 
-/// A block costs this much on the ledger's network.
+/// Network difficulty of all blocks.
 pub(crate) const NETWORK_DIFFICULTY: f64 = 100.0;
 
 pub(crate) struct Ledger {
@@ -36,7 +36,7 @@ pub(crate) fn on_each(test: impl Fn(&Ledger)) {
 }
 
 impl Ledger {
-    /// A new one, of regtest, in a file.
+    /// A new one for regtest, in a file.
     pub(crate) fn in_file() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
@@ -48,7 +48,7 @@ impl Ledger {
         }
     }
 
-    /// A new one, of regtest, in PostgreSQL.
+    /// A new one for regtest, in PostgreSQL.
     pub(crate) fn in_postgres() -> Self {
         Self::on(Server::shared())
     }
@@ -72,12 +72,12 @@ impl Ledger {
         matches!(self.home, Home::File(_))
     }
 
-    /// Of one in a file.
+    /// Path of a ledger in a file.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir().join("ledger.db")
     }
 
-    /// Of one in a file.
+    /// Directory of a ledger in a file.
     pub(crate) fn dir(&self) -> &Path {
         match &self.home {
             Home::File(dir) => dir.path(),
@@ -89,7 +89,7 @@ impl Ledger {
         self.argument().parse().expect("a ledger")
     }
 
-    /// As `--ledger` takes it.
+    /// Argument for `--ledger`.
     pub(crate) fn argument(&self) -> String {
         match &self.home {
             Home::File(_) => self.path().display().to_string(),
@@ -97,7 +97,7 @@ impl Ledger {
         }
     }
 
-    /// Beside the first connection, as another process has it.
+    /// Another connection, as of another process.
     pub(crate) fn open(&self) -> Db {
         match &self.home {
             Home::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
@@ -108,12 +108,12 @@ impl Ledger {
         }
     }
 
-    /// Its server ends at once.
+    /// Kills its server.
     pub(crate) fn stop(&mut self) {
         self.server().kill();
     }
 
-    /// Its server runs again.
+    /// Starts its server again.
     pub(crate) fn resume(&mut self) {
         self.server().resume();
     }
@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    /// From now on the server asks this role for its password.
+    /// Makes the server ask this role for its password from now on.
     pub(crate) fn require_password(&self, role: &str) {
         if let Home::Postgres(_, server) = &self.home {
             server.require_password(role);
@@ -174,7 +174,7 @@ impl Ledger {
         self.show(height);
     }
 
-    /// Somebody has shown it a chain that is at least so long, with as much work as blocks.
+    /// Shows it a chain of at least this height, with as much work as blocks.
     pub(crate) fn show(&self, height: u32) {
         self.execute(
             "INSERT INTO highest_tip (id, height, hash, work, seen_at) VALUES (1, ?1, ?2, ?2, 900)
@@ -184,7 +184,7 @@ impl Ledger {
         );
     }
 
-    /// A block of 2000 HNS with its dump written; its hash is the height twice.
+    /// Inserts a block of 2000 HNS whose dump is written; its hash is the height twice.
     pub(crate) fn block(&self, height: u32, state: &str) -> String {
         self.named_block(&format!("{height:032}{height:032}"), height, state)
     }
@@ -201,7 +201,7 @@ impl Ledger {
         hash.to_owned()
     }
 
-    /// One that is lost is so for good.
+    /// Sets a block's state; a lost one is lost for good.
     pub(crate) fn set_state(&self, hash: &str, state: &str) {
         self.execute(
             "UPDATE blocks SET state = ?2, final_at = CASE WHEN CAST(?2 AS TEXT)
@@ -215,12 +215,12 @@ impl Ledger {
         self.value(balance, &values![self.account(account)])
     }
 
-    /// One integer.
+    /// Reads one integer.
     pub(crate) fn get(&self, sql: &str) -> i64 {
         self.value(sql, &[])
     }
 
-    /// One value.
+    /// Reads one value.
     pub(crate) fn value<T: FromValue>(&self, sql: &str, params: &[Value]) -> T {
         let row = self.read(|db: &mut dyn Sql| db.query_one(sql, params));
         row.get(0).expect(sql)

@@ -1,4 +1,4 @@
-//! Listeners: TLS or not, behind proxies or not, each with its own difficulty.
+//! Listeners: with and without TLS, behind proxies or not, each with its own difficulty.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ fn data(name: &str) -> String {
     format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Starts a server that has the first certificate.
+/// Starts a server with the first certificate.
 fn start_tls(options: &[(&str, &str)]) -> Running {
     let (cert, key) = (data("first.crt"), data("first.key"));
     let mut all = vec![("tls-cert", &*cert), ("tls-key", &*key)];
@@ -68,7 +68,7 @@ fn http_over_tls_ends_with_a_goodbye() {
     let running = start_tls(&[TLS]);
     let mut miner = connect_tls(second(&running));
     miner.send("GET / HTTP/1.1\r\nHost: pool.test\r\n\r\n");
-    // An end without one would be an error.
+    // A connection closed without the TLS closing alert would be an error.
     let answer = miner.read_to_end();
     assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
 }
@@ -101,10 +101,10 @@ fn what_is_no_tls_ends_alone() {
         &long,
     ];
     for (number, bytes) in garbage.iter().enumerate() {
-        // What is plain may well be a miner on the listener for both.
+        // Plain bytes may come from a miner on the listener for both.
         for address in &running.server.addresses()[1..2 + usize::from(bytes[0] == 0x16)] {
             let mut peer = connect(*address);
-            // It may be gone before all is sent.
+            // It may be closed before all is sent.
             let _ = peer.write_all(bytes);
             wait_for_end(&mut peer, &format!("garbage {number}"));
         }
@@ -118,7 +118,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The server ends the connection, however; at most an alert comes before that.
+/// Waits until the server closes the connection, in whatever way; at most an alert comes before that.
 fn wait_for_end(peer: &mut TcpStream, what: &str) {
     let mut rest = Vec::new();
     match peer.read_to_end(&mut rest) {
@@ -176,7 +176,7 @@ fn all_who_connect_with_tls_at_once_get_a_job() {
     }
 }
 
-/// A certificate that can be replaced.
+/// Installs a certificate that can be replaced.
 fn install(dir: &Path, cert: &str, key: &str) {
     fs::copy(data(cert), dir.join("tls.crt")).expect("copied");
     fs::copy(data(key), dir.join("tls.key")).expect("copied");
@@ -194,7 +194,7 @@ fn certificate_changes_under_a_miner() {
     old.log_in("alice");
     assert_eq!(old.certificate(), certificate("first"));
 
-    // What does not fit changes nothing.
+    // A key that does not fit changes nothing.
     install(dir.path(), "second.crt", "first.key");
     running.server.reload_certificates();
     running.node.wait_for_log("the old certificate stays");
@@ -267,7 +267,7 @@ fn unusable_certificate_stops_the_start() {
     );
 }
 
-/// One in each form, for 192.0.2.7 where it is for anybody.
+/// Headers in each form, for 192.0.2.7 where they name an address.
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_BLOCK: &[u8] = b"\xc0\x00\x02\x07\x7f\0\0\x01\x30\x39\x0b\xc0";
 
@@ -276,7 +276,7 @@ fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     [V2_START, &[command, family, 0, len], block].concat()
 }
 
-/// Logs in behind a header, and says which address was seen.
+/// Logs in behind a header, and returns the address that was logged.
 fn seen_through(running: &Running, name: &str, header: &[u8]) -> String {
     let mut miner = Miner::connect(running.server.address());
     miner.send_raw(header);
@@ -375,7 +375,7 @@ fn header_from_anyone_else_ends_the_connection() {
             let mut peer = connect(*address);
             peer.write_all(header).expect("sent");
             wait_for_end(&mut peer, "at once");
-            // In pieces it is none the less a header.
+            // A header in pieces is accepted.
             let mut peer = connect(*address);
             peer.set_nodelay(true).expect("an option");
             for byte in header {
@@ -386,7 +386,7 @@ fn header_from_anyone_else_ends_the_connection() {
             wait_for_end(&mut peer, "in pieces");
         }
     }
-    // Nor is what only begins like one.
+    // Bytes that only begin like a header are refused.
     let mut miner = running.connect();
     miner.send_raw(b"PROX\n{\"id\":1,\"method\":\"mining.nonsense\"}\n");
     miner.line();

@@ -1,4 +1,4 @@
-//! What the operator orders, on a real server: answers, files, and what outlives a failure.
+//! Orders of the operator, on a real server: answers, files, and what survives a failure.
 
 use std::fs;
 use std::net::{IpAddr, TcpStream};
@@ -53,7 +53,7 @@ fn is_refused(running: &Running) -> bool {
     TcpStream::connect(running.server.address()).is_err()
 }
 
-/// A miner finds a block, and the pool fails over it.
+/// Lets a miner find a block on which the pool panics.
 fn fail(running: &Running, mut miner: Miner) {
     running.node.panic_in_next_offer();
     miner.submit(Want::Block);
@@ -74,7 +74,7 @@ fn bans_a_drain_and_disabled_users_outlive_a_failure_of_the_pool() {
     assert_eq!(order(&running, drain), Ok(Answer::Done));
     fail(&running, miner);
 
-    // The new pool answers, and takes nobody.
+    // The new pool answers, and accepts no miners.
     assert_eq!(banned(&running), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     assert!(is_refused(&running));
     assert_eq!(order(&running, Order::Undrain), Ok(Answer::Done));
@@ -91,7 +91,7 @@ fn order_is_answered_also_when_the_server_stops_or_the_pool_fails() {
     let mut miner = running.mine_as("alice");
     let (waiting, waits) = std::sync::mpsc::channel();
     running.node.in_next_offer(move |server| {
-        // It comes after the block, and before the failure is over.
+        // Sent after the block, and before the failure is over.
         waiting.send(server.order(Order::ListBans)).expect("taken");
         panic!("a failure that a test asked for");
     });
@@ -109,7 +109,7 @@ fn what_cannot_be_written_is_said_and_users_stay_as_they_were() {
     let running = start(&[]);
     running.server.template(Chain::easy().empty_at(0));
     assert_eq!(add(&running, "alice", "pw"), Ok(Answer::Done));
-    // A directory is in the way of either file.
+    // A directory in the place of either file makes writing fail.
     let users = running.dir.join("users.json");
     fs::rename(&users, running.dir.join("users.json.old")).expect("renamed");
     fs::create_dir(&users).expect("created");

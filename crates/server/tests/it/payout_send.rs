@@ -1,5 +1,5 @@
-//! Sending with an hsd that misbehaves: what a real one cannot be made to do. What it does right,
-//! and what happens when the command is killed, is in plugin/test/payout.test.js.
+//! Sending with an hsd that misbehaves in ways that a real one cannot be made to. Sending with a real one,
+//! and killing the command, is tested in plugin/test/payout.test.js.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,14 +20,14 @@ const MAX: u64 = 10_000_000;
 const KEY: &str = "a key";
 const PASSPHRASE: &str = "a passphrase";
 
-/// What a request gets: an answer with a status, or nothing ever.
+/// Reply to a request: an answer with a status, or nothing ever.
 #[derive(Clone)]
 enum Reply {
     Json(u16, Value),
     Silence,
 }
 
-/// Answers requests by the first line that begins as told; 404 otherwise.
+/// Answers requests by the first line that begins as configured; 404 otherwise.
 struct FakeHsd {
     url: Url,
     replies: Arc<Mutex<Vec<(&'static str, Reply)>>>,
@@ -64,7 +64,7 @@ impl FakeHsd {
     }
 }
 
-/// Gives the connection back if it is to hear nothing.
+/// Returns the connection if it is to get no answer.
 fn serve(
     stream: TcpStream,
     replies: &Mutex<Vec<(&'static str, Reply)>>,
@@ -141,7 +141,7 @@ fn owing(file: Ledger) -> (Ledger, FakeHsd, FakeHsd) {
     (file, node, wallet)
 }
 
-/// From now on the node's chain has so many blocks, and as much work.
+/// Sets the length of the node's chain, and its work.
 fn knows(node: &FakeHsd, height: u32) {
     let hash = format!("{height:064x}");
     let result = json!({"blocks": height, "bestblockhash": &hash, "chainwork": &hash});
@@ -155,7 +155,7 @@ fn refusal(message: &str) -> Reply {
     ok(json!({"result": null, "error": {"message": message}}))
 }
 
-/// One run as the command makes it: the steps, and how it ended.
+/// One run as the command makes it: the steps, and the result.
 fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Result<(), String>) {
     let patience = HsdTimeouts {
         call: Duration::from_secs(10),
@@ -199,7 +199,7 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Res
     (steps, outcome)
 }
 
-/// The account still has all its balance and no payment is there.
+/// Checks that the account still has all its balance and there is no payment.
 fn assert_untouched(file: &Ledger) {
     let balance: i64 = file.get("SELECT balance FROM balances");
     let payments: i64 = file.get("SELECT count(*) FROM payments");
@@ -267,7 +267,7 @@ fn a_payment_that_was_not_asked_for_is_not_stored() {
     }
 }
 
-/// A payment whose transaction is stored, as a run before has left it.
+/// Stores a signed payment, as an earlier run would leave it.
 fn store_payment(file: &Ledger) -> String {
     let raw = hstratum_core::units::unhex(RAW.trim()).expect("hex");
     let tx = hstratum_core::chain::transaction::Transaction::parse(&raw).expect("a transaction");
@@ -303,7 +303,7 @@ fn what_cannot_be_told_never_lets_a_payment_be_made_anew() {
             outcome.unwrap_err();
             assert_eq!((steps, payment_state(&file).as_str()), (vec![], "signed"));
         }
-        // The node knows nothing of it nor of its inputs, as one that is behind; the wallet has another
+        // The node knows neither it nor its inputs, like one that is behind; the wallet has another
         // transaction in its history whose bytes are not its own.
         node.reply("getmempoolentry", ok(refused));
         wallet.reply("PUT /wallet/primary/locked/", ok(json!({"success": true})));
@@ -413,8 +413,8 @@ fn node_that_knows_less_than_the_ledger_is_refused_by_name_and_nothing_changes()
     }
 }
 
-/// As after `hsd` was reset: the transaction that pays is in no block that the node knows of, and its
-/// coins seem spent by another.
+/// As after `hsd` was reset: the transaction that pays is in no block that the node knows of, and its coins
+/// seem spent by another.
 #[test]
 fn payment_is_not_brought_forward_by_a_node_that_lost_its_chain() {
     for ledger in [Ledger::in_file(), Ledger::in_postgres()] {

@@ -1,4 +1,4 @@
-//! A panic of the pool ends connections and nothing else.
+//! A panic of the pool resets connections and has no other effect.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::harness::{Chain, DEADLINE, EVERY_HASH, Miner, Offered, Running, start
 
 const FAILED: &str = "the pool has failed";
 
-/// A miner finds a block, and the pool fails in the middle of saying so.
+/// Lets a miner find a block while the pool panics in its submission.
 fn fail(running: &Running, miner: &mut Miner) -> hstratum_core::units::Hash {
     running.node.panic_in_next_offer();
     let hash = miner.submit(Want::Block);
@@ -79,7 +79,7 @@ fn block_found_before_the_failure_closes_its_round_after_it() {
     running.server.block_result(hash, Verdict::Accepted);
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
     let dump: Value = serde_json::from_slice(&running.wait_for_file(&name)).expect("JSON");
-    // The share that is the block was judged before the failure, so it counts.
+    // The block's share was judged before the failure, so it counts.
     assert_eq!(
         dump["shares"],
         json!({ "alice": 7.275957614183426e-12, "bob": 7.275957614183426e-12 })
@@ -114,7 +114,7 @@ const UNAUTHORIZED: &str = r#"{"id":1,"result":null,"error":[24,"unauthorized us
 
 #[test]
 fn password_found_right_before_the_failure_opens_no_door_after_it() {
-    // One account each, since one question is asked once.
+    // One account for each, since one password is checked once.
     const ACCOUNTS: usize = 200;
     let password = hstratum::workers::password_hash::hash("pw")
         .expect("hashed")
@@ -182,7 +182,7 @@ fn failure_while_the_server_stops_does_not_keep_it_from_stopping() {
     let running = start(&[("difficulty", EVERY_HASH)]);
     running.server.template(Chain::easy().empty_at(0));
     let mut miner = running.mine_as("alice");
-    // More shares than may wait, so that the second block is still unread when the stop begins.
+    // More shares than may be queued, so that the second block is still unread when the stop begins.
     let mut lines = miner.solve(Want::Block).0;
     for _ in 0..PENDING_REPLIES_MAX {
         lines += &miner.solve(Want::Share).0;

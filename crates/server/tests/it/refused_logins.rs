@@ -1,4 +1,4 @@
-//! A login that is refused is seen: in the log, in the metrics, in the API.
+//! Refused logins are reported: in the log, in the metrics, in the API.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What is kept over a restart.
+//! Files that are kept over a restart.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn old_line(user: &str) -> String {
     format!("{{\"username\":\"{user}\",\"password\":\"{password}\"}}")
 }
 
-/// A directory in which a file is already.
+/// A directory that already contains a file.
 fn root_with(path: &str, content: &[u8]) -> Arc<TempDir> {
     let root = Arc::new(tempfile::tempdir().expect("a directory"));
     let path = root.path().join("stratum").join(path);
@@ -31,7 +31,7 @@ fn root_with(path: &str, content: &[u8]) -> Arc<TempDir> {
     root
 }
 
-/// Whether a user may mine.
+/// True if a user may mine.
 fn may_mine(running: &Running, user: &str, password: &str) -> bool {
     let mut miner = running.connect();
     miner.send(1, "mining.authorize", &json!([user, password]));
@@ -111,7 +111,7 @@ fn user_added_on_the_wire_logs_in_after_a_restart() {
     assert_eq!(admin.reply()["error"][1], "User already exists.");
 }
 
-/// A server that has found a block and stopped without an answer to it: no look gives one either.
+/// A server that has found a block and stopped without a verdict on it; looks do not find it either.
 fn with_unanswered_block() -> (Running, Hash, Vec<u8>) {
     let running = start(&[]);
     running.node.be_blind();
@@ -233,7 +233,7 @@ fn damaged_file_in_the_spool_is_reported_and_kept() {
     assert_eq!(running.node.offers(), 1);
 }
 
-/// A file that has its header's name, and no block behind it.
+/// Writes a file named by its header's hash, with no block behind the header.
 fn headless_block(spool: &Path) -> Hash {
     use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
     let raw = [7; HEADER_BYTES + 10];
@@ -243,7 +243,7 @@ fn headless_block(spool: &Path) -> Hash {
     hash
 }
 
-/// A file in the place of a directory, as a disk that refuses.
+/// Puts a file in the place of a directory, so that writing fails.
 fn block_dir(running: &Running, name: &str) {
     let path = running.dir.join(name);
     // The spool is created at the start, the others by the first write.
@@ -332,7 +332,7 @@ fn without_a_directory_nothing_is_written() {
     assert_eq!(names_here(), before);
 }
 
-/// What is in the directory that the tests run in.
+/// Names in the working directory of the tests.
 fn names_here() -> Vec<std::ffi::OsString> {
     let entries = fs::read_dir(".").expect("listed");
     let mut names: Vec<_> = entries
@@ -342,7 +342,7 @@ fn names_here() -> Vec<std::ffi::OsString> {
     names
 }
 
-/// Somebody has removed it while the node was stopped, or before.
+/// The file was removed while the node was stopped, or before.
 #[test]
 fn a_start_that_finds_no_users_says_so() {
     let root = Arc::new(tempfile::tempdir().expect("a directory"));

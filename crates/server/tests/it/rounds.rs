@@ -1,4 +1,4 @@
-//! Rounds, dumps and upkeep, the same on either engine.
+//! Rounds, share dumps and compaction, the same on either engine.
 
 use hstratum::node::{BlockQuery, Look};
 use hstratum::sql::{Sql, SqlError};
@@ -20,7 +20,7 @@ const NETWORK: Network = Network::Regtest;
 fn found(ledger: &Ledger, height: u32, name: &str, origin: i64) {
     let account = Some(ledger.account("alice"));
     let finder = Finder { account, origin };
-    // Whoever tells of it again changes nothing.
+    // Reporting it again changes nothing.
     for unix_s in [7, 8] {
         ledger
             .write(|sql| blocks::insert(sql, NETWORK, &found_block(height, name), finder, unix_s));
@@ -49,12 +49,12 @@ fn judged(ledger: &Ledger, verdicts: &[(&str, Verdict)]) -> Vec<BlockChange> {
     changes
 }
 
-/// What a synchronized node knows whose chain has so many blocks.
+/// View of a synchronized node whose chain has this many blocks.
 fn view(tip: u32) -> View {
     View {
         tip: Tip {
             height: Height(tip),
-            // The same that `Ledger::show` shows.
+            // The same hash as `Ledger::show` uses.
             hash: Hash::from_hex(&format!("{tip:064x}")).expect("a hash"),
             work: u64::from(tip).into(),
         },
@@ -73,7 +73,7 @@ fn look(ledger: &Ledger, view: View, places: Vec<(Hash, Option<Hash>)>) -> Vec<B
     advanced.changes
 }
 
-/// A node of this view looks at all blocks that are watched.
+/// Applies a look of a node with this view at all blocks that are watched.
 fn look_at_all(ledger: &Ledger, view: View, on_main: &[&str]) -> Vec<BlockChange> {
     let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
     let watched = ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut WatchTurns::default()));
@@ -92,7 +92,7 @@ fn accepted(ledger: &Ledger, height: u32, name: &str) {
     judged(ledger, &[(name, Verdict::Accepted)]);
 }
 
-/// The chain has this height, and these are in it.
+/// Applies a look: the chain has this height, and contains these blocks.
 fn chain(ledger: &Ledger, tip: u32, on_main: &[&str]) -> Vec<BlockChange> {
     look_at_all(ledger, view(tip), on_main)
 }
@@ -125,7 +125,7 @@ fn orphaned_blocks_heights_fall_to_the_next_block_and_back() {
         assert_eq!(block(ledger, "next"), "accepted 11");
         chain(ledger, 15, &["first", "orphan", "next"]);
         assert_eq!(block(ledger, "orphan"), "confirmed 11");
-        // As it was when its dump was written.
+        // As when its dump was written.
         assert_eq!(block(ledger, "next"), "confirmed 11");
     });
 }
@@ -169,7 +169,7 @@ fn rounds_that_close_together_close_from_below() {
     });
 }
 
-/// Whatever difficulty a miner has asked for: PostgreSQL takes what is beyond a double for an error.
+/// Any difficulty that a miner may ask for: PostgreSQL treats one beyond a double as an error.
 #[test]
 fn no_difficulty_makes_a_sum_fail() {
     on_each(|ledger| {
@@ -237,7 +237,7 @@ fn dump_is_owed_by_the_server_that_found_the_block_until_it_is_written() {
     });
 }
 
-/// Tidies until nothing is left; says in how many slices.
+/// Compacts until nothing is left; returns the number of slices.
 fn compact(ledger: &Ledger, tip: Option<Height>, unix_s: i64) -> u32 {
     let mut progress = Progress::default();
     for slices in 0.. {
@@ -289,8 +289,8 @@ fn compaction_keeps_the_sums_of_every_round() {
         assert_eq!(sums(), before);
         let all = "SELECT CAST(sum(count) AS BIGINT) FROM credit";
         assert_eq!(count(all), 1000 * i64::from(servers));
-        // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that
-        // ends at 864 is not over yet, nor of one server.
+        // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that ends at
+        // 864 is not over yet, and still belongs to one server.
         let rows = "SELECT count(*) FROM credit";
         assert_eq!(count(rows), 2 * 11 + 220 * i64::from(servers));
         assert_eq!(compact(ledger, Some(Height(1000)), 0), 11);
@@ -357,7 +357,7 @@ fn node_that_knows_less_than_the_ledger_was_shown_decides_nothing() {
         assert_eq!(block(ledger, "three"), "confirmed 13");
         accepted(ledger, 16, "four");
         let before = states(ledger);
-        // Its chain was lost: it has one block, then more, and others at all heights.
+        // The node's chain was lost: it has one block, then more, and others at all heights.
         for tip in [1, 11, 15] {
             assert_eq!(chain(ledger, tip, &[]), []);
         }
@@ -380,8 +380,8 @@ fn node_that_knows_less_than_the_ledger_was_shown_decides_nothing() {
         short.tip.work = 31.into();
         assert_eq!(look_at_all(ledger, short, &[]), []);
         assert_eq!(states(ledger), before);
-        // A true reorganisation: what was only accepted is lost at once, what was confirmed when the
-        // other block is as deep.
+        // A true reorganisation: a block that was only accepted is lost at once, one that was confirmed when
+        // the other block is as deep.
         let mut short = view(14);
         short.tip.work = 32.into();
         let changes = look_at_all(ledger, short, &["one", "two"]);
@@ -389,7 +389,7 @@ fn node_that_knows_less_than_the_ledger_was_shown_decides_nothing() {
         assert_eq!(chain(ledger, 33, &["one", "two"]).len(), 2);
         assert_eq!(block(ledger, "three"), "orphaned 13");
         assert_eq!(block(ledger, "four"), "orphaned 15");
-        // And back, whatever their height is by then.
+        // And back, whatever the depth is by then.
         chain(ledger, 5_000, &["one", "two", "three", "four"]);
         assert_eq!(block(ledger, "three"), "confirmed 13");
     });
@@ -406,7 +406,7 @@ fn verdict_closes_no_round_before_lower_blocks_were_looked_at() {
     on_each(|ledger| {
         accepted(ledger, 10, "gone");
         found(ledger, 12, "next", 0);
-        // A reorganisation has taken the lower one, and nobody has looked.
+        // A reorganisation has removed the lower one, and nobody has looked.
         let verdicts = [(hash("next"), Verdict::Accepted)];
         ledger.write(|sql| blocks::advance(sql, NETWORK, &[], &verdicts, Rounds::Close, 9));
         assert_eq!(block(ledger, "next"), "accepted -");
@@ -439,7 +439,7 @@ fn lost_blocks_are_watched_until_that_is_for_good_and_none_is_forgotten() {
         let first = ask();
         assert!(first.len() <= 2_000, "{}", first.len());
         seen.extend(first);
-        // 1,250 lost ones are two turns, of the others 100 have their turn at a time.
+        // 1,250 lost ones are two turns; of the others 100 are in each turn.
         seen.extend(ask());
         let lost = seen.iter().filter(|(_, height)| height.0 % 2 == 0);
         assert_eq!(lost.count(), 1_250);
@@ -447,7 +447,7 @@ fn lost_blocks_are_watched_until_that_is_for_good_and_none_is_forgotten() {
             seen.extend(ask());
         }
         assert_eq!(seen.len(), 2_500);
-        // One that is lost for good has its turn with the others.
+        // A block that is lost for good takes turns with the others.
         chain(ledger, 100_000, &[]);
         let open: i64 =
             ledger.get("SELECT count(*) FROM blocks WHERE state = 'orphaned' AND final_at IS NULL");

@@ -111,7 +111,7 @@ fn session_goes_from_subscribe_to_an_accepted_share() {
     miner.client.handle_line(&notify).expect("a job");
     miner.mine(Want::Share);
 
-    // A new tip: shares for the old job are stale at once, and new work comes with the template.
+    // After a new tip, shares for the old job are stale at once, and new work comes with the template.
     let old = miner.wait_for_work();
     let (stale, _) = miner.solve(Want::Share);
     running.move_on(chain.empty_at(1));
@@ -152,7 +152,7 @@ fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     running.node.wait_for_log("share dump written");
 }
 
-/// The bytes are a header of this hash, a count, a coinbase and these transactions.
+/// Checks that the bytes are a header of this hash, a count, a coinbase and these transactions.
 fn check_block(raw: &[u8], hash: Hash, transactions: &[u8], count: u8) {
     let (fields, proof, mask) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
     assert_eq!(header_hash(&fields, &proof, &mask), hash);

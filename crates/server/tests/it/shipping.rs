@@ -1,6 +1,6 @@
-//! Servers that ship to a database of a test's own, and what is there.
+//! Servers that ship to a database of a test's own, and checks of its content.
 
-// Each test binary uses a part of it.
+// Each test program uses a part of it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -48,7 +48,7 @@ pub(crate) fn wait_for_count(database: &Server, shares: u64) {
     assert_eq!(count(database), shares);
 }
 
-/// Statistics follow shares by some seconds.
+/// Waits for statistics, which follow shares by some seconds.
 pub(crate) fn wait_for_statistics(database: &Server, shares: u64) {
     let accepted = "SELECT coalesce(sum(accepted), 0) FROM statistics";
     let count = || -> u64 { database.sql(accepted).parse().expect("a number") };
@@ -56,12 +56,12 @@ pub(crate) fn wait_for_statistics(database: &Server, shares: u64) {
     assert_eq!(count(), shares);
 }
 
-/// What a crash in this moment leaves of the ledger's file.
+/// Copies the ledger's file as a crash at this moment would leave it.
 pub(crate) fn copy_file(running: &Running) -> Arc<TempDir> {
     let root = directory();
     let dir = root.path().join("stratum");
     fs::create_dir(&dir).expect("made");
-    // Who there is: for a start without the database.
+    // Users and bans, needed for a start without the database.
     let names = ["shared/users.json", "shared/bans.json"];
     fs::create_dir(dir.join("shared")).expect("made");
     for name in ["ledger.db", "ledger.db-wal"].iter().chain(&names) {
@@ -77,7 +77,7 @@ pub(crate) fn open(root: &Path) -> Connection {
     Connection::open(root.join("stratum/ledger.db")).expect("opened")
 }
 
-/// A copy of the file with shares in it that are in no batch; counts those that it took to get one.
+/// A copy of the file with pending shares; counts the shares that it took to get one.
 pub(crate) fn copy_with_pending(
     running: &Running,
     miner: &mut Miner,

@@ -1,4 +1,4 @@
-//! Stopping: nothing that was accepted is lost, and nothing is left behind.
+//! Stopping: no accepted share is lost, and nothing is left behind.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn second_close_returns_at_once() {
     let (first, second) = (running.server.close(), running.server.close());
     assert!(first.wait() && second.wait());
     close_soon(&running);
-    // What comes after the end is nobody's.
+    // Messages after the stop are ignored.
     running.server.template(Chain::easy().empty_at(0));
     running.server.no_template("closed".into());
     assert_eq!(running.node.log_texts().last().expect("a line"), "stopped");
@@ -88,7 +88,7 @@ fn shares_before_the_last_block_are_in_its_dump() {
     assert_eq!(end, End::Reset);
     assert!(replies <= SHARES, "{replies}");
     running.node.wait_for_log("stopped");
-    // The node is not asked any more where the block is: the next start does that.
+    // The node is no longer asked where the block is; the next start does that.
     let running = restart(running, &[("difficulty", EVERY_HASH)]);
     running.server.template(Chain::easy().empty_at(1));
     let name = format!("shares/{FIRST_HEIGHT}-{hash}.json");
@@ -125,7 +125,7 @@ fn passwords_that_wait_to_be_checked_do_not_hold_up_the_stop() {
     admin.send(2, "mining.add_user", &json!(["alice", "pw"]));
     admin.reply();
     assert_eq!(admin.reply()["result"], true);
-    // Some milliseconds each.
+    // Each check takes some milliseconds.
     let mut guessers: Vec<Miner> = (0..1000).map(|_| running.connect()).collect();
     for (number, guesser) in guessers.iter_mut().enumerate() {
         guesser.log_in("alice", &format!("guess {number}"));
@@ -134,7 +134,7 @@ fn passwords_that_wait_to_be_checked_do_not_hold_up_the_stop() {
     close_soon(&running);
 }
 
-/// What a miner sends before it ends is answered, and then its connection ends.
+/// A miner's last requests before it ends are answered, and then its connection is closed.
 #[test]
 fn a_share_with_an_end_behind_it_is_credited_and_answered() {
     let running = start(&[("difficulty", EVERY_HASH)]);
@@ -146,7 +146,7 @@ fn a_share_with_an_end_behind_it_is_credited_and_answered() {
         miner.expect_accepted();
         assert_eq!(miner.end().1, End::Finished);
     }
-    // So is whatever else it has asked.
+    // Other requests are answered too.
     let mut other = running.connect();
     other.send(1, "mining.ping", &json!([]));
     other.finish();

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::DEADLINE;
 
-/// What the miner insists on.
+/// TLS version that the miner insists on.
 #[derive(Clone, Copy)]
 pub enum Version {
     Any,
@@ -29,7 +29,7 @@ pub fn certificate(name: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("a certificate")
 }
 
-/// A miner that trusts that certificate alone.
+/// Configuration of a miner that trusts only that certificate.
 pub fn client_config(name: &str, version: Version) -> Arc<ClientConfig> {
     let versions = match version {
         Version::Any => [&TLS12, &TLS13].to_vec(),
@@ -60,7 +60,7 @@ pub fn hello() -> Vec<u8> {
     bytes
 }
 
-/// An encrypted connection and what it knows.
+/// An encrypted connection with its client state.
 pub struct TlsMiner {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     client: Client,
@@ -84,7 +84,7 @@ impl TlsMiner {
         }
     }
 
-    /// Sends the first message of the handshake and waits for nothing.
+    /// Sends the first message of the handshake without waiting.
     pub fn begin(&mut self) {
         let stream = self.stream.get_mut();
         stream.conn.write_tls(&mut stream.sock).expect("sent");
@@ -103,14 +103,14 @@ impl TlsMiner {
         line
     }
 
-    /// What comes until the server says goodbye.
+    /// Reads until the server's closing alert.
     pub fn read_to_end(&mut self) -> String {
         let mut text = String::new();
         self.stream.read_to_string(&mut text).expect("a goodbye");
         text
     }
 
-    /// What the server showed.
+    /// The certificate that the server presented.
     pub fn certificate(&self) -> CertificateDer<'static> {
         let chain = self.stream.get_ref().conn.peer_certificates();
         chain.expect("a handshake")[0].clone().into_owned()
@@ -131,7 +131,7 @@ impl TlsMiner {
         }
     }
 
-    /// Waits for other work than there is.
+    /// Waits for work other than the current one.
     pub fn wait_for_other_work(&mut self) {
         let old = self.wait_for_work();
         while Arc::ptr_eq(&old, &self.wait_for_work()) {

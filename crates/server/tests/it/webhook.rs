@@ -1,4 +1,4 @@
-//! Alarms, delivered to a real HTTP server that is not always well.
+//! Alarms, delivered to a real HTTP server that fails at times.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,13 +18,13 @@ use crate::harness::{Chain, DEADLINE, Running, start};
 #[derive(Clone, Copy, PartialEq)]
 enum Answer {
     Status(u16),
-    /// Ends the connection without an answer.
+    /// Closes the connection without an answer.
     Close,
     /// Says nothing until the sender gives up.
     Hang,
 }
 
-/// A POST as it came.
+/// A received POST.
 #[derive(Clone, Debug)]
 struct Request {
     path: String,
@@ -50,7 +50,7 @@ struct Receiving {
 }
 
 impl Receiving {
-    /// Answers so, and then always with 204.
+    /// Answers as given, and then always with 204.
     fn start(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         Self::on(listener, answers)
@@ -79,12 +79,12 @@ impl Receiving {
         format!("http://{}/hook?key=a-token", self.address)
     }
 
-    /// The next request, and what was done with it.
+    /// The next request, and its treatment.
     fn next(&self) -> (Request, Answer) {
         self.requests.recv_timeout(DEADLINE).expect("a request")
     }
 
-    /// The next that was taken.
+    /// The next request that was accepted.
     fn taken(&self) -> Request {
         loop {
             let (request, answer) = self.next();
@@ -129,7 +129,7 @@ fn read(socket: &TcpStream) -> Option<Request> {
     Some(request)
 }
 
-/// Whether the connection goes on.
+/// Answers; returns true if the connection stays open.
 fn respond(
     mut socket: &TcpStream,
     answer: Answer,
@@ -173,7 +173,7 @@ fn alarms_come_in_order_signed_and_without_a_gap_though_the_receiver_is_unwell()
 
     let (first, _) = receiving.next();
     let taken = receiving.taken();
-    // The same alarm, so that the receiver can tell, signed anew.
+    // The same id, so that the receiver recognizes the alarm, and a new signature.
     assert_eq!(first.header("hstratum-id"), taken.header("hstratum-id"));
     assert_eq!(first.body, taken.body);
     assert_eq!(taken.path, "/hook?key=a-token");
@@ -246,7 +246,7 @@ fn https_is_spoken_and_what_is_none_is_a_failure() {
     let url = format!("https://{}/", listener.local_addr().expect("an address"));
     let running = start(&[("webhook", &url)]);
     find_block(&running, &mut Chain::easy());
-    // The handshake begins, which is all that can be seen without a public certificate.
+    // The start of a handshake is all that can be seen without a public certificate.
     let (mut socket, _) = listener.accept().expect("a connection");
     let mut head = [0; 3];
     socket.read_exact(&mut head).expect("a record");

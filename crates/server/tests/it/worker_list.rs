@@ -26,7 +26,7 @@ fn a_worker_that_left_is_listed_until_the_ledger_has_it_and_after() {
             .query_row(count, [], |row| row.get::<_, i64>(0))
             .expect("a number")
     };
-    // Some looks more when the ledger has it.
+    // A few more requests after the ledger has it.
     let mut looks = 0;
     while looks < 8 {
         let rows = list();

@@ -1,4 +1,5 @@
-//! Whoever takes every place keeps nobody out: who gives way when the server is full.
+//! A full server: connections that are closed for new ones, so that nobody can lock others out by taking
+//! every place.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ fn connect_from(source: [u8; 4], address: SocketAddr) -> std::io::Result<TcpStre
     Ok(socket.into())
 }
 
-/// One that has logged in and has work, unless it was reset before.
+/// A connection that has logged in and has work, unless it was reset before.
 fn work_from(source: [u8; 4], address: SocketAddr, user: &str) -> Option<Miner> {
     let mut miner = Miner::over(connect_from(source, address).ok()?);
     miner.try_log_in(user).then_some(miner)
@@ -30,8 +31,8 @@ fn is_logged(running: &Running, part: &str) -> bool {
         .any(|line| line.contains(part))
 }
 
-/// An address that takes every place and logs in on each keeps nobody else out, and puts nobody off
-/// who has a share.
+/// An address that takes every place and logs in on each locks nobody else out, and displaces nobody with an
+/// accepted share.
 #[test]
 fn an_address_that_logs_in_everywhere_makes_room_for_others() {
     let _turn = crate::turn();
@@ -61,8 +62,8 @@ fn an_address_that_logs_in_everywhere_makes_room_for_others() {
     });
 }
 
-/// A farm behind one address that comes back at once, while another address holds every place, is in
-/// within seconds.
+/// A farm behind one address that reconnects at once, while another address holds every place, is back within
+/// seconds.
 #[test]
 fn a_farm_that_comes_back_at_once_is_in_within_seconds() {
     let _turn = crate::turn();
@@ -84,7 +85,7 @@ fn a_farm_that_comes_back_at_once_is_in_within_seconds() {
         match miner.and_then(|mut miner| miner.try_log_in("farm.rig").then_some(miner)) {
             Some(miner) => farm.push(miner),
             None => {
-                // It comes again, as miners do.
+                // It reconnects, as miners do.
                 again += 1;
                 coming.push(connect());
             }

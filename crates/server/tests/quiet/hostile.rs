@@ -1,6 +1,6 @@
-//! Who abuses the server harms only himself: each abuse beside miners that go on as ever.
+//! Abuse of the server, while honest miners mine unaffected.
 //!
-//! `make hostile` prints what the honest miners saw meanwhile.
+//! `make hostile` prints the honest miners' latencies.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,12 +16,12 @@ use crate::harness::{Chain, EVERY_HASH, Miner, Running, start, wait_until};
 
 const HONEST: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long each abuse goes on.
+/// Duration of each abuse.
 const ABUSE: Duration = Duration::from_millis(1_500);
-/// How much the process, which holds both sides, may grow over all of it.
+/// Bytes by which the process, which holds both sides, may grow in all.
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
 
-/// What abuse does until it is told to stop. It says how much of it there was.
+/// Abuses the server until it is told to stop; returns the number of attempts.
 type Abuse = fn(SocketAddr, &AtomicBool) -> u64;
 
 const ABUSES: [(&str, Abuse); 11] = [
@@ -67,7 +67,7 @@ fn honest_miners_go_on_as_ever() {
     assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes");
 }
 
-/// Lets honest miners mine while somebody abuses the server; each of their shares is accepted.
+/// Lets honest miners mine during an abuse; each of their shares is accepted.
 fn run(running: &Running, abuse: Abuse) -> (u64, Vec<Duration>) {
     let stop = Arc::new(AtomicBool::new(false));
     let honest: Vec<_> = (0..HONEST)
@@ -100,7 +100,7 @@ fn nothing(_: SocketAddr, _: &AtomicBool) -> u64 {
     0
 }
 
-/// Connects; a server that refuses has done its part.
+/// Connects; `None` if the server refuses, as it may.
 fn connect(address: SocketAddr) -> Option<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream
@@ -109,7 +109,7 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Writes again and again, on a new connection when the old one is gone.
+/// Writes repeatedly, on a new connection when the old one is gone.
 fn flood(address: SocketAddr, stop: &AtomicBool, bytes: &[u8]) -> u64 {
     let mut times = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -194,7 +194,7 @@ fn resets(address: SocketAddr, stop: &AtomicBool) -> u64 {
     times
 }
 
-/// Twice as many as there are places; then those that were reset come again.
+/// Opens twice as many connections as there are places, and reopens those that were reset.
 fn idle(address: SocketAddr, stop: &AtomicBool) -> u64 {
     const LOGIN: &[u8] = b"{\"id\":1,\"method\":\"mining.subscribe\"}\n\
         {\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"idle\",\"\"]}\n";
@@ -220,7 +220,7 @@ fn leave(address: SocketAddr, stop: &AtomicBool) -> u64 {
     times
 }
 
-/// What the process holds in memory (Linux: /proc/self/statm, in pages of 4 KiB).
+/// Resident memory of the process (Linux: /proc/self/statm, in pages of 4 KiB).
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages = statm
@@ -241,7 +241,7 @@ fn three_times_more_come_than_there_is_room_for() {
         .collect();
     miner.mine(Want::Share);
     drop(streams);
-    // The room is free again.
+    // Places are free again.
     wait_until("another miner is served", || {
         Miner::try_connect(running.server.address()).is_some_and(|mut other| other.is_served())
     });

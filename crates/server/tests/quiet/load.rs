@@ -27,7 +27,7 @@ fn all_who_connect_at_once_get_a_job_and_the_next() {
     for (miner, work) in miners.iter_mut().zip(&first) {
         miner.wait_for_new_work(work);
     }
-    // The first job is each one's own, so that no two ever hash the same.
+    // Each one's first job is its own, so that no two ever hash the same.
     let mut jobs: Vec<&str> = first.iter().map(|work| work.job.as_str()).collect();
     jobs.sort_unstable();
     jobs.dedup();
@@ -38,7 +38,7 @@ const MINERS: usize = 50;
 const SUBMITS: u32 = 4000;
 /// One hash in fourteen is above its target.
 const DIFFICULTY: f64 = 1.0 / (1_u64 << 32) as f64;
-/// So many submits, and then one of them again.
+/// Number of submits after which one is sent again.
 const DUPLICATE_EACH: u32 = 100;
 
 #[test]
@@ -63,7 +63,7 @@ fn each_of_many_submits_is_answered_once_and_counted_once() {
     let name = format!("shares/{}-{hash}.json", FIRST_HEIGHT + 1);
     let dump = String::from_utf8(running.wait_for_file(&name)).expect("UTF-8");
     let expected = json!({ "alice": DIFFICULTY * f64::from(accepted + 1) });
-    // As text: reading a number back may round it.
+    // Compared as text, since parsing a number may round it.
     let expected = serde_json::to_string_pretty(&expected).expect("plain");
     assert!(
         dump.replace("\n  ", "\n").contains(&expected),
@@ -71,8 +71,8 @@ fn each_of_many_submits_is_answered_once_and_counted_once() {
     );
 }
 
-/// Submits good shares, some above their target and some twice, without waiting for answers;
-/// says how many were accepted.
+/// Submits good shares, some above their target and some twice, without waiting for answers; returns the
+/// number accepted.
 fn submit_and_count(running: &Running) -> u32 {
     let mut miner = running.mine_as("alice");
     let work = miner.wait_for_work();

@@ -1,4 +1,4 @@
-//! Who reads a round keeps accounts in memory, not rows: a stranger makes the rows.
+//! Reading a round keeps accounts in memory, not rows, since anybody can cause rows.
 
 use std::fs;
 
@@ -14,20 +14,20 @@ use crate::ledgers::{Ledger, on_each};
 
 const NETWORK: Network = Network::Regtest;
 const ROWS: i64 = 300_000;
-/// Far less than the rows, of which each takes 200 bytes and more when it is read.
+/// Far less than the rows, each of which takes 200 bytes and more when read.
 const BYTES_MAX: u64 = 16 << 20;
 
-/// The most memory that the process had, and from now on has.
+/// Peak memory of the process so far; resets the peak.
 fn peak_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    // Begins anew (proc(5), clear_refs).
+    // Resets the peak (proc(5), clear_refs).
     fs::write("/proc/self/clear_refs", "5").expect("our own");
     kib.expect("a size") << 10
 }
 
-/// How much more memory than before something took at most.
+/// Checks the growth of peak memory during `work`.
 fn taken(what: &str, work: impl FnOnce()) {
     peak_bytes();
     let before = peak_bytes();
@@ -39,7 +39,7 @@ fn taken(what: &str, work: impl FnOnce()) {
     assert!(bytes < BYTES_MAX, "{what} took {bytes} bytes");
 }
 
-/// Each row another difficulty, of one account.
+/// Inserts rows of one account, each with another difficulty.
 fn rows(ledger: &Ledger, height: u32) {
     let mallory = ledger.account("mallory");
     ledger.write(|sql| {

@@ -29,7 +29,7 @@ fn parse(output: &Output) -> Vec<Value> {
     lines.collect::<Result<_, _>>().expect("JSON lines")
 }
 
-/// The limit server, ended with its test.
+/// The limit server, killed with its test.
 struct Limit {
     process: Child,
     port: u16,

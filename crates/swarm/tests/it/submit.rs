@@ -42,7 +42,7 @@ impl Swarm {
         Self(child)
     }
 
-    /// What it printed, once it has ended well.
+    /// Its output, once it has ended without an error.
     fn finish(mut self) -> Vec<Value> {
         let (code, stdout, stderr) = self.end();
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
@@ -90,7 +90,7 @@ fn accounts(lines: &[Value]) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// The number of shares in `[[difficulty, count], …]`, all of the difficulty that is expected.
+/// The number of shares in `[[difficulty, count], …]`, all at the expected difficulty.
 fn count(work: &Value) -> u64 {
     let parts = work.as_array().expect("a list").iter();
     parts
@@ -101,7 +101,7 @@ fn count(work: &Value) -> u64 {
         .sum()
 }
 
-/// Closes the round with a block at this height: the number of shares of each account in the dump.
+/// Closes the round with a block at this height; returns the number of shares of each account in the dump.
 fn shares_in_dump(running: &Running, chain: &mut Chain, above: u32) -> BTreeMap<String, u64> {
     running.move_on(chain.empty_at(above));
     let mut miner = running.mine_as("closer");
@@ -203,7 +203,7 @@ fn shares_a_crash_left_unanswered_are_told_apart_and_miners_come_back() {
     };
     wait_until("shares are acknowledged", || acknowledged().1 > 2_000);
 
-    // A block of somebody else's, in whose offer the pool crashes: all are disconnected.
+    // Another miner's block, in whose offer the pool panics: all are disconnected.
     running.node.panic_in_next_offer();
     running.move_on(chain.empty_at(1));
     let mut finder = running.mine_as("closer");

@@ -1,5 +1,5 @@
-//! The fuzz targets on the stable toolchain: over their corpus, and over mutations of it that are
-//! the same on every run. `HSTRATUM_FUZZ_RUNS=100` does a hundred times as many.
+//! Runs the fuzz targets with the stable toolchain: over their corpus, and over mutations of it that are the
+//! same on every run. `HSTRATUM_FUZZ_RUNS=100` makes a hundred times as many.
 
 mod mutator;
 #[path = "../../../../../fuzz/src/lib.rs"]
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use mutator::Mutator;
 
-/// No mutation is longer, in bytes.
+/// Greatest length of a mutation in bytes.
 const INPUT_BYTES_MAX: usize = 8 * 1024;
 
 fn fuzz_dir() -> PathBuf {
@@ -24,7 +24,7 @@ fn fuzz_dir() -> PathBuf {
         .expect("it is there")
 }
 
-/// The files of a target's corpus, in the order of their names.
+/// Files of a target's corpus, in the order of their names.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let dir = fuzz_dir().join("corpus").join(target);
     let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
@@ -40,7 +40,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// Runs a target over its corpus and over so many mutations of it.
+/// Runs a target over its corpus and over this many mutations of it.
 fn check(target: &str, mutations: u64) {
     let corpus = corpus(target);
     for (path, bytes) in &corpus {

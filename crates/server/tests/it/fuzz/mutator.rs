@@ -1,11 +1,11 @@
-//! Changes bytes as libFuzzer does, without looking at coverage: the same seed, the same bytes.
+//! Mutates bytes as libFuzzer does, but without coverage: the same seed gives the same bytes.
 
-/// Xorshift.
+/// Random numbers by xorshift.
 pub(crate) struct Mutator(u64);
 
 impl Mutator {
     pub(crate) fn new(seed: u64) -> Self {
-        // Small seeds differ in a few bits only: spread them first.
+        // Small seeds differ in few bits, so they are spread first.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -20,7 +20,7 @@ impl Mutator {
         &list[self.below(list.len())]
     }
 
-    /// One of `inputs`, changed a few times.
+    /// One of `inputs` with a few mutations.
     pub(crate) fn mutate(
         &mut self,
         inputs: &[Vec<u8>],
@@ -76,7 +76,7 @@ impl Mutator {
     }
 }
 
-/// The words of a dictionary as libFuzzer reads it: one in quotes a line, `\"`, `\\` and `\xNN`.
+/// Parses a libFuzzer dictionary: one word in quotes a line, with `\"`, `\\` and `\xNN`.
 pub(crate) fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let lines = dictionary.lines().filter(|line| !line.starts_with('#'));
     lines.map(word).collect()

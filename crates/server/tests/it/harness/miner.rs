@@ -1,4 +1,4 @@
-//! A miner at the other end of a real socket, as blocking as can be.
+//! A miner on a real socket with blocking calls.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::DEADLINE;
 
-/// How a connection came to its end.
+/// The way in which a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The server has closed it.
@@ -22,16 +22,16 @@ pub enum End {
     Reset,
 }
 
-/// What a miner wants of a hash.
+/// Requirement of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
     /// It meets the network's target.
     Block,
-    /// It is a share and no block.
+    /// It is a share but no block.
     Share,
 }
 
-/// A connection and what it knows.
+/// A connection with its client state.
 pub struct Miner {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
@@ -44,7 +44,7 @@ impl Miner {
         Self::over(TcpStream::connect_timeout(&address, DEADLINE).expect("connected"))
     }
 
-    /// A connection, unless it is reset before it is one.
+    /// A connection, unless it is reset at once.
     pub fn try_connect(address: SocketAddr) -> Option<Self> {
         match TcpStream::connect_timeout(&address, DEADLINE) {
             Ok(stream) => Some(Self::over(stream)),
@@ -53,7 +53,7 @@ impl Miner {
         }
     }
 
-    /// A connection that takes in little while it is not read.
+    /// A connection with a small receive buffer.
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
         let socket = socket.expect("a socket");
@@ -75,7 +75,7 @@ impl Miner {
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("sent");
     }
@@ -126,7 +126,7 @@ impl Miner {
         }
     }
 
-    /// The same, or the end of the connection where that comes first.
+    /// The same, or the end of the connection if that comes first.
     pub fn reply_or_end(&mut self) -> ControlFlow<End, Value> {
         loop {
             let line = self.read_line()?;
@@ -138,8 +138,8 @@ impl Miner {
         }
     }
 
-    /// Reads to the end: how many lines came before it, and which end it was. A line that was on
-    /// its way when the connection was reset may be cut.
+    /// Reads to the end; returns the number of lines before it, and the kind of end. A line that was under
+    /// way when the connection was reset may be cut.
     pub fn end(&mut self) -> (usize, End) {
         let mut lines = 0;
         let mut line = Vec::new();
@@ -156,14 +156,14 @@ impl Miner {
         }
     }
 
-    /// Sends subscribe and authorize; their replies are read by whatever reads next.
+    /// Sends subscribe and authorize; the next reading call reads their replies.
     pub fn log_in(&mut self, user: &str, password: &str) {
         self.client = Client::new(user, password);
         let lines = self.client.connect().concat();
         self.send_raw(lines.as_bytes());
     }
 
-    /// Logs in and reads until there is work; false when the connection was reset before.
+    /// Logs in and reads until there is work; returns false if the connection was reset before.
     pub fn try_log_in(&mut self, user: &str) -> bool {
         self.client = Client::new(user, "");
         let lines = self.client.connect().concat();
@@ -206,14 +206,15 @@ impl Miner {
         self.client.handle_line(&line)
     }
 
-    /// Finds a hash as wanted for the current work, and submits it: the block's hash.
+    /// Finds a hash with this requirement for the current work, and submits it; returns the hash.
     pub fn submit(&mut self, want: Want) -> Hash {
         let (line, hash) = self.solve(want);
         self.send_raw(line.as_bytes());
         hash
     }
 
-    /// Finds a hash as wanted for the current work: the line that submits it, and the hash.
+    /// Finds a hash with this requirement for the current work; returns the line that submits it, and the
+    /// hash.
     pub fn solve(&mut self, want: Want) -> (String, Hash) {
         let work = self.wait_for_work();
         loop {
@@ -235,7 +236,7 @@ impl Miner {
         }
     }
 
-    /// Reads until a share is judged, and expects that it was accepted.
+    /// Reads until a share is judged, and asserts that it was accepted.
     pub fn expect_accepted(&mut self) {
         loop {
             match self.update().expect("a line of stratum") {
@@ -246,14 +247,14 @@ impl Miner {
         }
     }
 
-    /// Finds and submits, and waits until it is accepted.
+    /// Finds and submits a hash, and waits until it is accepted.
     pub fn mine(&mut self, want: Want) -> Hash {
         let hash = self.submit(want);
         self.expect_accepted();
         hash
     }
 
-    /// Whether a request is answered; if not, the connection was reset.
+    /// True if a request is answered; otherwise the connection was reset.
     pub fn is_served(&mut self) -> bool {
         let request = b"{\"id\":8,\"method\":\"mining.nonsense\"}\n";
         self.stream.write_all(request).is_ok() && self.read_line().is_continue()
@@ -265,7 +266,7 @@ impl Miner {
         (Self::over(stream), self)
     }
 
-    /// Sends a FIN and goes on reading.
+    /// Sends a FIN and continues reading.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("open");
     }

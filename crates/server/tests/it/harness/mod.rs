@@ -1,6 +1,6 @@
-//! What the tests of the server share: a node that remembers, a server on loopback, templates.
+//! Common parts of the server's tests: a node that records, a server on loopback, templates.
 //!
-//! Nothing here sleeps in hope: every wait is for a thing, and ends at [`DEADLINE`].
+//! There are no fixed sleeps: every wait is for a condition, and fails at [`DEADLINE`].
 
 #![allow(
     dead_code,
@@ -32,13 +32,13 @@ use tempfile::TempDir;
 pub use miner::Miner;
 pub use template::Chain;
 
-/// How long a test waits for anything before it fails.
+/// Time that a test waits for anything before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A difficulty so low that every hash is a share, whatever the bits; one that miners are told as it is.
+/// A difficulty at which every hash is a share, whatever its bits, and which is sent to miners unrounded.
 pub const EVERY_HASH: &str = "7.275957614183426e-12";
 
-/// A block as it was offered.
+/// A block in the form in which it was offered.
 #[derive(Clone)]
 pub enum Offered {
     Found(Arc<Solution>),
@@ -58,26 +58,26 @@ impl Offered {
 struct Seen {
     log: Vec<(Level, String)>,
     offers: Vec<Offered>,
-    /// Blocks of other servers, whole.
+    /// Blocks of other servers, with all their bytes.
     relayed: Vec<(Hash, Vec<u8>)>,
-    /// Blocks that were asked about, question by question.
+    /// Blocks that were asked about, by question.
     located: Vec<Vec<Hash>>,
-    /// What is answered to each offer at once.
+    /// Verdict given to each offer at once.
     answer: Option<Verdict>,
-    /// The height of its chain, as far as it was told.
+    /// Height of its chain, as far as it was told.
     tip: Option<Height>,
     /// Blocks that are not on its main chain.
     lost: Vec<Hash>,
-    /// What it knows of the chain, if that is not all.
+    /// Its view of the chain, unless it knows all of it.
     view: Option<View>,
-    /// It does not say where blocks are.
+    /// It does not answer where blocks are.
     is_blind: bool,
-    /// What happens inside the next offers.
+    /// Code to run inside the next offers.
     hooks: VecDeque<Hook>,
 }
 
 impl Seen {
-    /// Blocks are on the main chain as far as it reaches and nothing else was said.
+    /// Answers a question: blocks are on the main chain as far as it reaches, unless set otherwise.
     fn look(&self, blocks: &[BlockQuery]) -> Look {
         let highest = blocks.iter().map(|(_, height)| *height).max();
         let view = self
@@ -96,7 +96,7 @@ impl Seen {
     }
 }
 
-/// What a synchronized node knows whose chain is so long.
+/// View of a synchronized node whose chain has this height.
 pub fn view_at(height: Height) -> View {
     let tip = Tip {
         height,
@@ -109,14 +109,14 @@ pub fn view_at(height: Height) -> View {
     }
 }
 
-/// Somebody else's block of this height.
+/// Hash of another miner's block of this height.
 pub fn other_at(height: Height) -> Hash {
     Hash::blake2b(&[b"of others", &height.0.to_le_bytes()])
 }
 
 type Hook = Box<dyn FnOnce(&Server) + Send>;
 
-/// A node that remembers what it was told.
+/// A node that records what it is told.
 #[derive(Default)]
 pub struct TestNode {
     seen: Mutex<Seen>,
@@ -140,7 +140,7 @@ impl Node for TestNode {
         let (answer, hook) = (seen.answer.clone(), seen.hooks.pop_front());
         drop(seen);
         self.changed.notify_all();
-        // Blocks of an earlier run are offered before there is a server to answer.
+        // Blocks of an earlier run are offered before there is a server to answer to.
         let Some(server) = self.server.get().and_then(Weak::upgrade) else {
             return;
         };
@@ -196,37 +196,37 @@ impl TestNode {
         }
     }
 
-    /// Answers every offer from now on.
+    /// Gives this verdict to every offer from now on.
     pub fn answer_with(&self, verdict: Verdict) {
         self.seen().answer = Some(verdict);
     }
 
-    /// Its chain ends here; it has as much work as blocks.
+    /// Sets the height of its chain, with as much work as blocks.
     pub fn be_at(&self, tip: Height) {
         self.seen().tip = Some(tip);
     }
 
-    /// What it says of the chain from now on, whatever it was told.
+    /// Sets its view of the chain, whatever it was told.
     pub fn know(&self, view: View) {
         self.seen().view = Some(view);
     }
 
-    /// It does not say where blocks are any more.
+    /// Stops answering where blocks are.
     pub fn be_blind(&self) {
         self.seen().is_blind = true;
     }
 
-    /// This block is not on its main chain from now on.
+    /// Takes a block off its main chain.
     pub fn lose(&self, hash: Hash) {
         self.seen().lost.push(hash);
     }
 
-    /// It is again.
+    /// Puts it back.
     pub fn find_again(&self, hash: Hash) {
         self.seen().lost.retain(|lost| *lost != hash);
     }
 
-    /// Runs this inside one of the next offers, in turn.
+    /// Runs the hook inside one of the next offers, in order.
     pub fn in_next_offer(&self, hook: impl FnOnce(&Server) + Send + 'static) {
         self.seen().hooks.push_back(Box::new(hook));
     }
@@ -236,12 +236,12 @@ impl TestNode {
         self.in_next_offer(|_| panic!("a failure that a test asked for"));
     }
 
-    /// The offer of this number, counted from 0, once it is there.
+    /// The offer of this number, counted from 0, once it has come.
     pub fn offer_number(&self, number: usize) -> Offered {
         self.wait("offer", |seen| seen.offers.get(number).cloned())
     }
 
-    /// Waits for a question about exactly these blocks, in any order, and forgets all before it.
+    /// Waits for a question about exactly these blocks, in any order, and drops all before it.
     pub fn wait_for_question(&self, about: &[Hash]) {
         let mut about = about.to_vec();
         about.sort();
@@ -256,7 +256,7 @@ impl TestNode {
         self.seen().located.clear();
     }
 
-    /// The block of another server of this number, counted from 0, once it is there.
+    /// The relayed block of this number, counted from 0, once it has come.
     pub fn relayed_number(&self, number: usize) -> (Hash, Vec<u8>) {
         self.wait("relayed block", |seen| seen.relayed.get(number).cloned())
     }
@@ -269,12 +269,12 @@ impl TestNode {
         self.seen().offers.len()
     }
 
-    /// The first log line that contains `part`, once it is there.
+    /// The first log line that contains `part`, once there is one.
     pub fn wait_for_log(&self, part: &str) -> (Level, String) {
         self.wait_for_logs(part, 1).remove(0)
     }
 
-    /// The log lines that contain `part`, once there are so many.
+    /// The log lines that contain `part`, once there are this many.
     pub fn wait_for_logs(&self, part: &str, count: usize) -> Vec<(Level, String)> {
         self.wait(&format!("log line {part:?}"), |seen| {
             let mut lines = seen.log.clone();
@@ -293,12 +293,12 @@ impl TestNode {
 pub struct Running {
     pub server: Arc<Server>,
     pub node: Arc<TestNode>,
-    /// The server's directory; it outlives the server.
+    /// The server's directory, which outlives the server.
     pub dir: PathBuf,
     root: Arc<TempDir>,
 }
 
-/// Starts a server in a new directory. Options are named as flags are, without prefix.
+/// Starts a server in a new directory. Options are named like flags, without prefix.
 pub fn start(options: &[(&str, &str)]) -> Running {
     let root = Arc::new(tempfile::tempdir().expect("a directory"));
     start_in(root, options)
@@ -330,7 +330,7 @@ pub fn start_in(root: Arc<TempDir>, options: &[(&str, &str)]) -> Running {
 
 /// Settings for loopback and any free port.
 pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
-    // Difficulty stays: nearly all tests find more shares than a miner would.
+    // Fixed difficulty, since nearly all tests find shares faster than a miner would.
     let mut all = vec![
         ("host", "127.0.0.1"),
         ("port", "0"),
@@ -356,7 +356,7 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
 }
 
 impl Running {
-    /// The chain has a new tip, and a template on it.
+    /// Gives the server a new tip and a template on it.
     pub fn move_on(&self, parts: TemplateParts) {
         let tip = Height(parts.height.0 - 1);
         self.node.be_at(tip);
@@ -377,12 +377,12 @@ impl Running {
         miner
     }
 
-    /// The names in a directory of the server, sorted; none if there is no such directory.
+    /// Sorted names in a directory of the server; none if it does not exist.
     pub fn files(&self, dir: &str) -> Vec<String> {
         names(&self.dir.join(dir))
     }
 
-    /// A file's content, once it is there.
+    /// A file's content, once it exists.
     pub fn wait_for_file(&self, path: &str) -> Vec<u8> {
         let path = self.dir.join(path);
         wait_until(&format!("{} is there", path.display()), || path.exists());
@@ -409,13 +409,13 @@ fn names(dir: &Path) -> Vec<String> {
     };
     let name = |entry: std::fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
     let names = entries.map(|entry| name(entry.expect("read")));
-    // What holds room for found blocks is no file of theirs.
+    // Reserve files are not blocks.
     let mut names: Vec<String> = names.filter(|name| !name.starts_with(".reserve")).collect();
     names.sort();
     names
 }
 
-/// Asks again and again until it is so: for what tells nobody when it happens.
+/// Polls until the condition holds, for things that are not reported.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {

@@ -7,15 +7,15 @@ use hstratum_core::chain::template::{Coinbase, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 
-/// Every second hash is a block.
+/// Target at which every second hash is a block.
 pub const EASY_BITS: u32 = 0x207f_ffff;
-/// No hash is.
+/// Target that no hash meets.
 pub const HARD_BITS: u32 = 0x1900_ffff;
 
-/// The height of the first template, which is in its coinbase.
+/// Height of the first template, as in its coinbase.
 pub const FIRST_HEIGHT: u32 = 100_000;
 
-/// Makes one template after the other.
+/// Maker of successive templates.
 pub struct Chain {
     vectors: Vec<Value>,
     bits: u32,
@@ -40,7 +40,7 @@ impl Chain {
         }
     }
 
-    /// A template without transactions, so many blocks above the first height.
+    /// A template without transactions, this many blocks above the first height.
     pub fn empty_at(&mut self, above: u32) -> TemplateParts {
         let mut parts = self.parts_of(0);
         let height = FIRST_HEIGHT + above;
@@ -58,7 +58,7 @@ impl Chain {
         parts
     }
 
-    /// A template with three transactions, and those.
+    /// A template with three transactions, and their bytes.
     pub fn with_transactions(&mut self) -> (TemplateParts, Arc<[u8]>) {
         let parts = self.parts_of(3);
         let block = bytes(&self.vectors[3]["solved"], "block");

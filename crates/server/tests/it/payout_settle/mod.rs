@@ -1,4 +1,4 @@
-//! Settling blocks in real ledger files.
+//! Settlement of blocks in real ledgers.
 
 mod servers;
 mod upkeep;
@@ -37,7 +37,7 @@ fn pplns(window: &str) -> PayoutTerms {
     }
 }
 
-/// Settles as another process does; the plan must have foretold it.
+/// Settles as another process does; the plan must have predicted it.
 fn run(ledger: &Ledger, terms: &PayoutTerms) -> Vec<Settled> {
     run_without(ledger, terms, &[])
 }
@@ -110,7 +110,7 @@ fn the_window_ends_within_a_span_of_heights() {
         ledger.credit(3, "bob", 50.0, 1);
         ledger.block(2, "confirmed");
         ledger.block(3, "confirmed");
-        // Two hundred of work: 50 of bob's, and half of alice's 300.
+        // Work of 200: 50 of bob's, and half of alice's 300.
         run(ledger, &pplns("2"));
         let second: i64 = ledger.get("SELECT max(id) FROM settlements");
         let part = |name: &str| {
@@ -172,7 +172,7 @@ fn a_payout_process_at_a_time() {
         let holder = format!("process {}", std::process::id());
         assert!(ledger.is_file() || text.contains(&holder), "{text}");
         drop(lock);
-        // A server sees a moment later that a connection has ended.
+        // A server notices with a delay that a connection has ended.
         let until = Instant::now() + Duration::from_secs(10);
         while PayoutLock::take(&ledger.place()).is_err() {
             assert!(Instant::now() < until, "free again");
@@ -201,7 +201,7 @@ fn a_block_waits_for_lower_ones() {
         ledger.set_state(&second, "orphaned");
         let settled = run(ledger, &prop("0"));
         assert_eq!(heights(&settled), [3]);
-        // The orphan's interval has merged into this round.
+        // The orphan's heights have become part of this round.
         assert_eq!(
             ledger.get("SELECT from_height FROM settlements WHERE id = 2"),
             2
@@ -247,7 +247,7 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
         );
         assert_eq!(ledger.balance(address), 0);
 
-        // A little less deep is not lost.
+        // A slightly lower depth does not make it lost.
         ledger.set_state(&hash, "accepted");
         assert_eq!(run(ledger, &prop("0")), []);
 
@@ -268,7 +268,7 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
             Vec::<String>::new()
         );
 
-        // The next block makes it up in part, and the first comes back.
+        // The next block covers a part of it, and the first comes back.
         ledger.credit(6, address, 1.0, 1);
         ledger.block(6, "confirmed");
         assert_eq!(heights(&run(ledger, &prop("0"))), [6]);
@@ -364,7 +364,7 @@ fn thousands_of_accounts_are_settled_in_short_transactions() {
         waits.len(),
         waits.last()
     );
-    // The machine may be busy; held for the whole settlement, it would be longer.
+    // The machine may be busy; a lock held for the whole settlement would take longer.
     assert!(
         waits.iter().all(|wait| *wait < Duration::from_secs(2)),
         "{waits:?}"

@@ -1,4 +1,4 @@
-//! What several servers have not shipped yet, and blocks that come too late.
+//! Settlement with servers that have not shipped everything, and blocks that become known too late.
 
 use hstratum::ledger_tools::check;
 use hstratum::payout::{AwaitedServers, Reason};
@@ -10,7 +10,7 @@ use hstratum_core::units::Height;
 use crate::ledgers::{Ledger, on_each};
 use super::{heights, planned, pplns, prop, run, run_without};
 
-/// A server as the shared ledger knows it.
+/// Inserts a server into the shared ledger.
 fn server(ledger: &Ledger, label: &str, seen_s_ago: i64, shipped_tip: Option<u32>) {
     ledger.execute(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms, shipped_tip)
@@ -35,7 +35,7 @@ fn payout_waits_for_what_servers_have_not_shipped() {
     }
     server(ledger, "ahead", 0, Some(9));
     server(ledger, "long gone", 8 * DAY, Some(0));
-    // It has gone on from an older copy of its file: what that had not shipped, nobody waits for.
+    // It has begun a new origin after its file was restored: nothing more will come from the old one.
     server(ledger, "replaced", 2 * DAY, None);
     server(ledger, "replaced", 0, Some(4));
     ledger.execute(
@@ -43,7 +43,7 @@ fn payout_waits_for_what_servers_have_not_shipped() {
          WHERE label = 'replaced' AND shipped_tip IS NULL",
         &[],
     );
-    // Two have one name: what either has not shipped is waited for.
+    // Two servers of one name: both are waited for.
     server(ledger, "twice", 2 * DAY, Some(3));
     server(ledger, "twice", 0, Some(4));
     server(ledger, "down", 6 * DAY, Some(1));
@@ -93,7 +93,7 @@ fn payout_waits_for_what_servers_have_not_shipped() {
     assert!(error.to_string().contains("\"nobody\""), "{error:#}");
 }
 
-/// Merges what is old, as a server at this tip does.
+/// Compacts old credit, like a server at this tip.
 fn merge(ledger: &Ledger, tip: u32) {
     let mut progress = Progress::default();
     loop {
@@ -115,7 +115,7 @@ fn a_block_that_comes_after_its_credit_was_merged_is_divided_by_nobody() {
         ledger.block(100, "confirmed");
         ledger.block(200, "confirmed");
         merge(ledger, 400);
-        // Alice's ten shares are with bob's now.
+        // Alice's ten shares are merged with bob's now.
         let late = ledger.block(10, "confirmed");
         assert_eq!(heights(&run(ledger, &prop("0"))), [200]);
         let plan = planned(ledger, &pplns("1"));
@@ -128,7 +128,7 @@ fn a_block_that_comes_after_its_credit_was_merged_is_divided_by_nobody() {
         let found = check(&mut ledger.open(), None).expect("checked");
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("can be cut no more"), "{found:?}");
-        // It was none after all.
+        // The block turns out to be lost.
         ledger.set_state(&late, "orphaned");
         assert_eq!(heights(&run(ledger, &prop("0"))), [100]);
         assert_eq!(check(&mut ledger.open(), None).expect("checked"), [""; 0]);

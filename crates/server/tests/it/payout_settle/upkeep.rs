@@ -1,4 +1,4 @@
-//! What was paid by other means, what is pruned, and what a check finds.
+//! Work that was paid by other means, pruning, and findings of a check.
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn credit_is_pruned_when_nothing_can_ask_for_it_again() {
         run(ledger, &pplns("1"));
         ledger.credit(30, "alice", 100.0, 1);
         prune();
-        // Twice one network difficulty before block 15 are heights 15 and 12, and one is kept below.
+        // Twice one network difficulty before block 15 are heights 15 and 12, and one more is kept below.
         assert_eq!(lowest(), 11);
     });
 }
@@ -143,7 +143,7 @@ fn broken_promises_are_found() {
             );
         });
     }
-    // What PostgreSQL does not let happen.
+    // PostgreSQL's constraints do not allow this.
     let ledger = Ledger::in_file();
     ledger.credit(1, "alice", 1.0, 5);
     let conn = rusqlite::Connection::open(ledger.path()).expect("opened");
@@ -171,7 +171,7 @@ fn credit_that_was_pruned_is_never_divided_for_the_whole() {
                 ledger.get("SELECT count(*) FROM credit WHERE height <= 20"),
                 0
             );
-            // Two are lost after all, and one comes back; what was paid stays exact.
+            // Two turn out to be lost, and one comes back; payments stay exact.
             let before = ["alice", "bob"].map(|name| ledger.balance(name));
             ledger.set_state(&blocks[1], "orphaned");
             ledger.set_state(&blocks[2], "orphaned");

@@ -1,6 +1,6 @@
-//! A PostgreSQL server of a test's own: in a directory of its own, on a free port, gone with the test.
+//! A PostgreSQL server for a test: in its own directory, on a free port, removed with the test.
 
-// Each test binary uses a part of it.
+// Each test program uses a part of it.
 #![allow(dead_code)]
 
 pub(crate) mod wire;
@@ -19,18 +19,18 @@ use hstratum::cluster::address::PostgresUrl;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The password of user `pool` where one is asked for.
+/// Password of user `pool`, if one is asked for.
 pub(crate) const PASSWORD: &str = "right";
 
-/// How long a server may take to start, on a busy machine.
+/// Time for a server to start, on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// A running PostgreSQL server.
 pub(crate) struct Server {
     dir: TempDir,
     port: u16,
     user: Option<u32>,
-    /// Whether it syncs what it commits. A test ends processes, not the machine.
+    /// It syncs its commits. Most tests kill processes, not the machine, and need no sync.
     is_durable: bool,
     running: Option<Child>,
 }
@@ -41,7 +41,7 @@ impl Server {
         Self::make(false)
     }
 
-    /// One that syncs as an operator's does.
+    /// A server that syncs, like an operator's.
     pub(crate) fn durable() -> Self {
         Self::make(true)
     }
@@ -79,7 +79,7 @@ impl Server {
         server
     }
 
-    /// From now on it asks for its password.
+    /// Makes it ask for its password from now on.
     pub(crate) fn lock(&self) {
         self.sql(&format!("ALTER USER pool PASSWORD '{PASSWORD}'"));
         let rule = "host all all 127.0.0.1/32 scram-sha-256\n";
@@ -87,7 +87,7 @@ impl Server {
         self.sql("SELECT pg_reload_conf()");
     }
 
-    /// From now on it speaks TLS as well, as `pool.test`; gives its certificate.
+    /// Makes it speak TLS as well, as `pool.test`; returns the path of its certificate.
     pub(crate) fn encrypt(&self) -> PathBuf {
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
         for (from, to) in [("first.crt", "server.crt"), ("first.key", "server.key")] {
@@ -103,22 +103,22 @@ impl Server {
         ours.join("first.crt")
     }
 
-    /// Where it listens.
+    /// Its port.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its first process.
+    /// Id of its first process.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(Child::id)
     }
 
-    /// Where it is, for user `pool`.
+    /// URL for user `pool`.
     pub(crate) fn url(&self) -> String {
         format!("postgres://pool@127.0.0.1:{}/pool", self.port)
     }
 
-    /// The one that tests of this program share while any of them runs; each has a database of its
+    /// The server shared by the tests of this program while any of them runs; each test has a database of its
     /// own there.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
@@ -131,7 +131,7 @@ impl Server {
         server
     }
 
-    /// Where a new, empty database of it is, for user `pool`.
+    /// URL of a new, empty database for user `pool`.
     pub(crate) fn database(&self) -> String {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
         let name = format!("pool_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
@@ -139,23 +139,23 @@ impl Server {
         format!("postgres://pool@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// The database named `pool`, read.
+    /// Parsed address of the database `pool`.
     pub(crate) fn address(&self) -> PostgresUrl {
         self.url().parse().expect("an address")
     }
 
-    /// Its process ends at once, whatever it does.
+    /// Kills its process, whatever it is doing.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.running.take() {
-            // The postmaster's children see that it is gone.
+            // The postmaster's children notice its end.
             child.kill().expect("killed");
             child.wait().expect("waited");
         }
     }
 
-    /// It runs again.
+    /// Starts it again.
     pub(crate) fn resume(&mut self) {
-        // Its children hold the port and the lock until they have seen its end.
+        // Its children hold the port and the lock until they have noticed its end.
         let until = Instant::now() + START;
         loop {
             assert!(Instant::now() < until, "PostgreSQL does not start");
@@ -187,7 +187,7 @@ impl Server {
         }
     }
 
-    /// From now on this role needs its password.
+    /// Makes it ask this role for its password from now on.
     pub(crate) fn require_password(&self, role: &str) {
         let path = self.data().join("pg_hba.conf");
         let rules = fs::read_to_string(&path).expect("read");
@@ -196,7 +196,7 @@ impl Server {
         self.sql_in("postgres", "SELECT pg_reload_conf()");
     }
 
-    /// What it holds now. It is killed for that, and runs again.
+    /// Copies its data. It is killed for that, and started again.
     pub(crate) fn save(&mut self) -> TempDir {
         let saved = tempfile::tempdir().expect("a directory");
         self.kill();
@@ -205,10 +205,10 @@ impl Server {
         saved
     }
 
-    /// It holds again what it held, and runs.
+    /// Restores a copy of its data, and starts it.
     pub(crate) fn restore(&mut self, saved: &TempDir) {
         self.kill();
-        // Its children have to be gone: they may still write.
+        // Its children have to be gone, since they may still write.
         self.resume();
         self.stop();
         fs::remove_dir_all(self.data()).expect("removed");
@@ -216,7 +216,7 @@ impl Server {
         self.resume();
     }
 
-    /// It hangs, with all its processes, until what is given is dropped.
+    /// Suspends all its processes until the result is dropped.
     pub(crate) fn freeze(&self) -> Frozen {
         let first = self.pid().expect("it runs");
         let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
@@ -233,7 +233,7 @@ impl Server {
         frozen
     }
 
-    /// A copy of the database `pool`, as an operator makes it.
+    /// A dump of the database `pool`, as an operator makes it.
     pub(crate) fn dump(&self) -> PathBuf {
         let path = self.dir.path().join("pool.dump");
         let made = self
@@ -245,7 +245,7 @@ impl Server {
         path
     }
 
-    /// Puts the copy back in place of what is there, while others are connected.
+    /// Restores the dump in place, while others are connected.
     pub(crate) fn restore_in_place(&self, dump: &Path) {
         let mut restore = self.client("pg_restore");
         restore.args([
@@ -261,7 +261,7 @@ impl Server {
         );
     }
 
-    /// One of PostgreSQL's own programs, on its way here.
+    /// Command for one of PostgreSQL's own programs, connected to it.
     fn client(&self, program: &str) -> Command {
         let mut command = self.command(program);
         command
@@ -277,7 +277,7 @@ impl Server {
         command
     }
 
-    /// It ends in order.
+    /// Stops it in order.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.running.take() {
             let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
@@ -286,13 +286,13 @@ impl Server {
         }
     }
 
-    /// Whether new connections to `pool` may only read: `on` or `off`.
+    /// Sets whether new connections to `pool` are read-only: `on` or `off`.
     pub(crate) fn set_read_only(&self, on: &str) {
         let set = format!("ALTER DATABASE pool SET default_transaction_read_only = {on}");
         self.sql_in("postgres", &set);
     }
 
-    /// Carries statements out, as an operator would.
+    /// Executes statements, as an operator would.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.sql_in("pool", statements)
     }
@@ -340,7 +340,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(child) = &mut self.running {
-            // It ends at once, and what it shares with its children goes with it.
+            // It is killed at once, and its children end with it.
             if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
                 let _ = kill_process(pid, Signal::QUIT);
             }
@@ -349,7 +349,7 @@ impl Drop for Server {
     }
 }
 
-/// Processes that do not run until it is dropped.
+/// Suspended processes, resumed when dropped.
 pub(crate) struct Frozen(Vec<i32>);
 
 impl Frozen {
@@ -367,19 +367,19 @@ impl Drop for Frozen {
     }
 }
 
-/// With owners and rights.
+/// Copies with owners and permissions.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status();
     assert!(copied.expect("cp").success(), "copied");
 }
 
-/// Nobody, where we are root.
+/// The user nobody, if we are root.
 fn other_user(ours: &Path) -> Option<u32> {
     let is_root = fs::metadata(ours).expect("it is there").uid() == 0;
     is_root.then_some(65_534)
 }
 
-/// Where Debian has them, else the path.
+/// Directory of the programs in Debian, else the search path.
 fn programs() -> PathBuf {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let mut found: Vec<PathBuf> = debian

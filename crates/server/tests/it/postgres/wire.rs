@@ -1,5 +1,4 @@
-//! What is between a server and its database, and cuts a connection at one of the commits that take
-//! batches there.
+//! Proxy between a server and its database that cuts a connection at one of the commits that write batches.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,22 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// What is lost with the connection.
+/// Message that is lost with the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The order to commit: the database gives everything up.
+    /// The commit request: the database rolls everything back.
     Order,
-    /// The answer: the database has committed, and nobody knows.
+    /// The answer: the database has committed, and the client does not know.
     Answer,
 }
 
-/// See the module. Its threads end with the connections, and the last one with the program.
+/// The proxy. Its threads end with the connections, and the last one with the program.
 pub(crate) struct Wire {
     port: u16,
     next: Next,
 }
 
-/// What the next commit loses.
+/// Message that the next commit loses.
 #[derive(Clone, Default)]
 struct Next(Arc<Mutex<Option<Lost>>>);
 
@@ -33,7 +32,7 @@ impl Next {
 }
 
 impl Wire {
-    /// To the database at a port of loopback.
+    /// Starts a proxy to the database at a port of loopback.
     pub(crate) fn to(database: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
@@ -53,12 +52,12 @@ impl Wire {
         format!("postgres://pool@127.0.0.1:{}/pool", self.port)
     }
 
-    /// The next commit of batches loses this.
+    /// Makes the next commit of batches lose this message.
     pub(crate) fn lose(&self, lost: Lost) {
         *self.next.get() = Some(lost);
     }
 
-    /// Whether it has.
+    /// True once it has lost it.
     pub(crate) fn has_lost(&self) -> bool {
         self.next.get().is_none()
     }
@@ -93,7 +92,7 @@ fn pass(client: TcpStream, server: TcpStream, next: Next) {
     thread::spawn(move || copy(&mut from, &mut to, |_| !is_deaf.load(Ordering::SeqCst)));
 }
 
-/// Until either side has closed, or something is not to pass: then both are closed.
+/// Copies bytes until either side has closed or `passes` refuses some; then closes both.
 fn copy(from: &mut TcpStream, to: &mut TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer)

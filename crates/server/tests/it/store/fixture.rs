@@ -17,10 +17,10 @@ use tempfile::TempDir;
 use crate::found::found_block;
 pub(crate) use crate::found::hash;
 
-/// Long after a question to the node is no longer waited for.
+/// A time after which a question to the node is no longer waited for.
 pub const LATER_MS: u64 = 60_000;
 
-/// A keeper on a file of its own, with a clock that the test moves.
+/// A keeper on its own file, with a clock that the test moves.
 pub struct Rig {
     pub dir: TempDir,
     pub ledger: Sqlite,
@@ -33,7 +33,7 @@ pub struct Rig {
     pub on_main: Vec<Hash>,
 }
 
-/// What a synchronized node knows whose chain has so many blocks.
+/// View of a synchronized node whose chain has this many blocks.
 pub fn view(tip: u32) -> View {
     View {
         tip: Tip {
@@ -105,7 +105,7 @@ impl Rig {
     pub fn accepted(&mut self, height: u32, name: &str) {
         self.found(height, name);
         self.judged(name, Verdict::Accepted);
-        // The node's tip comes with it.
+        // The node's tip changes with it.
         let tip = self.tip.max(height);
         self.keeper.take(StoreCommand::Chain(Height(tip)), self.now);
         self.tip = tip;
@@ -113,17 +113,17 @@ impl Rig {
         self.look(asked, view(tip));
     }
 
-    /// The chain has this height, and the node says which of our blocks are in it.
+    /// Sets the chain's height and our blocks in it, as the node sees them.
     pub fn chain(&mut self, tip: u32, on_main: &[&str]) {
         self.see(tip, Some(on_main));
     }
 
-    /// The chain has this height, and all are where they were.
+    /// Sets the chain's height; all blocks stay where they were.
     pub fn chain_as_it_is(&mut self, tip: u32) {
         self.see(tip, None);
     }
 
-    /// The same; without names all are where they were.
+    /// The same; without names all blocks stay where they were.
     fn see(&mut self, tip: u32, on_main: Option<&[&str]>) {
         self.now.ms += LATER_MS;
         self.tip = tip;
@@ -135,7 +135,7 @@ impl Rig {
         self.look(asked, view(tip));
     }
 
-    /// The node answers; returns what it is asked next.
+    /// The node answers; returns the blocks of its next question.
     pub fn look(&mut self, asked: Vec<BlockQuery>, view: View) -> Vec<BlockQuery> {
         let place = |(hash, height): BlockQuery| {
             let there = match self.on_main.contains(&hash) {
@@ -150,7 +150,7 @@ impl Rig {
         self.work()
     }
 
-    /// Works until nothing is left to do at this time; returns what was asked of the node.
+    /// Works until nothing is left to do at this time; returns the blocks that the node was asked about.
     pub fn work(&mut self) -> Vec<BlockQuery> {
         let mut asked = Vec::new();
         loop {
@@ -159,7 +159,7 @@ impl Rig {
             for outcome in out {
                 match outcome {
                     Outcome::Locate(hashes) => asked = hashes,
-                    // What is new in that is told apart.
+                    // Changes in it are reported by other outcomes.
                     Outcome::Weighed(..) => {}
                     outcome => self.told.push(line(outcome)),
                 }
@@ -172,7 +172,7 @@ impl Rig {
         }
     }
 
-    /// Lets time pass, in steps in which a retry can happen.
+    /// Lets time pass, in steps that allow retries.
     pub fn wait(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(100) {
             self.now.ms += 100;

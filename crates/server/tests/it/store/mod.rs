@@ -1,4 +1,4 @@
-//! The ledger's keeper on a real file: what is committed together, what survives, what is told.
+//! The ledger's keeper on a real file: grouping of commits, durability, and reported outcomes.
 
 #[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
 mod fixture;
@@ -97,7 +97,7 @@ fn orphaned_blocks_heights_fall_to_the_next_block_and_back() {
     rig.told();
     rig.chain(15, &["first", "orphan", "next"]);
     assert_eq!(rig.block("orphan"), "confirmed 11");
-    // As it was when its dump was written.
+    // As when its dump was written.
     assert_eq!(rig.block("next"), "confirmed 11");
 }
 
@@ -152,7 +152,7 @@ fn round_is_closed_only_when_the_node_has_said_what_is_left_of_earlier_ones() {
     let asked = rig.look(asked, view(12));
     assert_eq!(rig.block("gone"), "orphaned 0");
     assert_eq!(rig.block("next"), "accepted -");
-    // It is asked again at once, for what has come meanwhile.
+    // It is asked about again at once, since something has come meanwhile.
     assert!(asked.contains(&(hash("next"), Height(12))));
     rig.look(asked, view(12));
     assert_eq!(rig.block("next"), "accepted 0");
@@ -219,7 +219,7 @@ fn disk_that_refuses_loses_shares_openly_and_blocks_never() {
     rig.credit(1, "alice", 1.0);
     rig.work();
     assert_eq!(rig.told(), ["durable 1"]);
-    // The file's directory is gone, as when a disk is.
+    // The file's directory is gone, as with a lost disk.
     let away = rig.dir.path().with_extension("away");
     fs::rename(rig.dir.path(), &away).expect("renamed");
     rig.credit(2, "alice", 1.0);
@@ -325,7 +325,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
         rig.work();
         rig.now.unix_s += 3_600;
     }
-    // The clock jumping back changes nothing for what is there.
+    // A clock that jumps back changes nothing for existing rows.
     rig.now.unix_s -= 7_200;
     while rig.ledger.compact(None, rig.now.unix_s).expect("tidied") == Compacted::More {}
     let sums =
@@ -359,12 +359,12 @@ fn compaction_keeps_the_sums_of_every_round() {
     while rig.ledger.compact(Some(Height(1000)), 0).expect("tidied") == Compacted::More {}
     assert_eq!(rig.text(sums), before);
     assert_eq!(rig.text("SELECT '' || sum(count) FROM credit"), "1000");
-    // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that ends
-    // at 864 is not over yet.
+    // Two accounts at the ends of the spans (five multiples of 144, six blocks); the span that ends at 864 is
+    // not over yet.
     assert_eq!(rig.text(rows), (2 * 11 + 220).to_string());
 }
 
-/// A ledger whose code has a bug.
+/// A ledger whose code panics.
 struct Broken;
 
 impl Ledger for Broken {
@@ -402,7 +402,7 @@ fn nothing_is_forgotten_over_a_panic_in_the_ledgers_code() {
     assert_eq!(rig.block("one"), "found -");
 }
 
-/// Prints what a commit costs on this machine's disk.
+/// Prints the cost of a commit on this machine's disk.
 #[test]
 fn commits_are_counted_and_timed() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -431,7 +431,8 @@ fn commits_are_counted_and_timed() {
     assert!(reading.wal_bytes > 0);
 }
 
-/// As after its chain was lost: it says so once, and nothing changes until it knows as much again.
+/// As after its chain was lost: it is logged once, and nothing changes until the node knows as much work
+/// again.
 #[test]
 fn node_that_lost_its_chain_is_told_of_once_and_changes_nothing() {
     let mut rig = Rig::new();
@@ -457,7 +458,7 @@ fn node_that_lost_its_chain_is_told_of_once_and_changes_nothing() {
     assert_eq!(rig.text(states), before);
 }
 
-/// As when its parent was unknown: the node may have it all the same later on.
+/// As when its parent was unknown: the node may have it later all the same.
 #[test]
 fn look_answers_for_a_block_that_had_no_verdict() {
     let mut rig = Rig::new();
@@ -472,7 +473,7 @@ fn look_answers_for_a_block_that_had_no_verdict() {
     // The chain does not reach them.
     rig.chain(9, &[]);
     assert!(answers(&mut rig).is_empty());
-    // One is there; what is in the other's place is not as deep as a reward must be.
+    // One is there; the block in the other's place is not as deep as a reward must be.
     rig.chain(10, &["late"]);
     assert_eq!(answers(&mut rig), [late]);
     assert_eq!(rig.block("late"), "accepted 0");

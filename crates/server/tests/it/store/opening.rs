@@ -1,10 +1,10 @@
-//! What a start makes of the files that it finds.
+//! Opening of existing files at a start.
 
 use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// What the start says of files that are no ledger of ours; they are left as they were.
+/// Errors for files that are not our ledger; they are left unchanged.
 #[test]
 fn damaged_file_stops_the_start_and_is_left_alone() {
     let good = {
@@ -66,7 +66,7 @@ fn ledger_of_another_network_stops_the_start() {
     assert!(text.contains("regtest") && text.contains("main"), "{text}");
 }
 
-/// A ledger with a share, and a copy of it in that journal mode, which is as another program leaves it.
+/// A ledger with a share, and a copy of it in that journal mode, as another program leaves it.
 fn copy_in(mode: &str) -> (Rig, tempfile::TempDir, PathBuf) {
     let mut rig = Rig::new();
     rig.credit(1, "alice", 1.0);
@@ -93,8 +93,7 @@ fn journal_mode(path: &Path) -> String {
         .expect("read")
 }
 
-/// The copy that `hstratum ledger backup` makes has no log of its own, nor has that of the program
-/// sqlite3.
+/// The copy that `hstratum ledger backup` makes has no write-ahead log, nor has that of the program sqlite3.
 #[test]
 fn backup_in_any_journal_mode_takes_shares() {
     for mode in ["delete", "truncate", "persist", "memory", "off", "wal"] {
@@ -108,7 +107,7 @@ fn backup_in_any_journal_mode_takes_shares() {
     }
 }
 
-/// What a killed program left in its rollback journal is taken back.
+/// A killed program's rollback journal is rolled back.
 #[test]
 fn transaction_of_a_program_that_was_killed_is_taken_back() {
     let (_rig, dir, copy) = copy_in("delete");
@@ -158,7 +157,7 @@ fn ledger_that_cannot_be_written_at_the_start_is_refused_by_name() {
     let rig = Rig::new();
     let path = rig.path();
     drop(rig.ledger);
-    // Another program holds it in a way that no log can be.
+    // Another program holds it in a mode that allows no log.
     let db = Connection::open(&path).expect("opened");
     db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN; SELECT * FROM meta")
         .expect("read");
