@@ -72,7 +72,7 @@ struct CoordinatorSession<'a> {
     copied: Copied,
     compacted: compaction::Progress,
     compact_at: Instant,
-    /// What the last question to the node was about: its tip, and blocks whose round is open.
+    /// Subject of the last question to the node: its tip, and blocks whose round is open.
     asked_at: Option<(Tip, Vec<Hash>)>,
     turns: blocks::WatchTurns,
     /// Time since which the node knows less work than the shared ledger was shown, and whether that is

@@ -82,7 +82,7 @@ impl Compared {
         }
     }
 
-    /// What was pending in the older copy is a part of the batch that the newer one made of it, if one run
+    /// Rows pending in the older copy are a part of the batch that the newer one made of them, if one run
     /// gathered both, since pending rows only grow. If the shared ledger has deleted its record, the same
     /// follows if the batch was gathered by the run that had gathered the one before.
     fn fork_origin(&self) -> Reconciliation {

@@ -24,7 +24,7 @@ use crate::sql::{Db, Sql, SqlError};
 use crate::store::schema;
 use crate::values;
 
-/// Whether the old payout has paid for these blocks.
+/// Statement of the operator on whether the old payout has paid for these blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paid {
     /// It has: they are never settled.

@@ -45,7 +45,7 @@ pub struct OpenRound {
     pub shares: i64,
     /// Sum of their difficulties.
     pub work: f64,
-    /// That work divided by the work expected for a block.
+    /// Sum of their difficulties divided by the work expected for a block.
     pub effort: f64,
 }
 

@@ -63,7 +63,7 @@ pub fn insert(
     Ok(())
 }
 
-/// Whether [`advance`] closes rounds.
+/// Treatment of rounds by [`advance`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
     /// Close them: they are of this ledger.

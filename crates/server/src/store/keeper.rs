@@ -107,7 +107,7 @@ pub struct Keeper {
     watch: Vec<BlockQuery>,
     /// The node's last look, including the blocks of the shared ledger.
     seen: Option<Look>,
-    /// How the node's chain work compares with the highest tip, as last found.
+    /// Comparison of the node's chain work with the highest tip, as last found.
     knowledge: Knowledge,
     /// Blocks offered in this run that stay in the spool until their verdict is durable.
     unanswered: HashSet<Hash>,

@@ -214,7 +214,7 @@ pub struct BlockChange {
 pub struct Advanced {
     /// Blocks that changed their state, lowest height first.
     pub changes: Vec<BlockChange>,
-    /// How the chain work of the node that looked last compares with the highest tip.
+    /// Comparison of the chain work of the node that looked last with the highest tip.
     pub knowledge: Option<Knowledge>,
     /// Blocks that the main chain has, or has another for good at their height.
     pub answered: Vec<Hash>,

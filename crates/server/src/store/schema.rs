@@ -115,7 +115,7 @@ pub(crate) fn damaged(path: &Path) -> String {
 /// Turns an empty file, or memory, into a ledger.
 ///
 /// # Errors
-/// What SQLite says.
+/// Errors of SQLite.
 pub fn create(
     conn: &Connection,
     network: &str,
