@@ -150,7 +150,8 @@ impl FromStr for PostgresUrl {
             None if is_near => None,
             None => Some(client_config(None)?),
         };
-        // `Prefer` even without TLS, so that the stream is wrapped ([`Timed`] asks for TLS itself).
+        // `Require` even without TLS, so that the library has [`Timed`] wrap the stream; it asks for TLS
+        // itself.
         let is_local = config
             .get_hosts()
             .iter()

@@ -90,7 +90,7 @@ impl Relay {
     pub(crate) fn run(&mut self, commands: &Receiver<RelayCommand>) {
         self.duty.again();
         loop {
-            // The shipper logs that the shared ledger is away.
+            // While the shared ledger is away the duty is not late: that is reported separately.
             if !self.is_away || self.context.cluster_status.read().link != ClusterLink::Up {
                 self.duty.again();
             }

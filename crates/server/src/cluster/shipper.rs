@@ -94,7 +94,7 @@ impl Shipper {
         self.cluster_status.watch(&self.shipping_queue);
         let mut status_log = StatusLog::new(node, &self.cluster_status);
         loop {
-            // An absent shared ledger is logged separately.
+            // While the shared ledger is away the duty is not late: that is reported separately.
             self.duty.again();
             let client = first.take().map_or_else(
                 || schema::connect(&self.address, self.network, unix_s()),
@@ -369,7 +369,7 @@ impl Shipper {
     }
 }
 
-/// Number of batches shipped again although they were there before.
+/// Number of batches to be shipped again although they were shipped before.
 fn shipped_before(file: &Connection, position: &ShipPosition) -> rusqlite::Result<i64> {
     file.query_row(
         "SELECT count(*) FROM outbox

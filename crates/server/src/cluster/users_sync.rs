@@ -135,7 +135,7 @@ impl UsersSync {
             return;
         }
         loop {
-            // The shipper logs that the shared ledger is away.
+            // While the shared ledger is away the duty is not late: that is reported separately.
             if !self.is_away || self.context.cluster_status.read().link != ClusterLink::Up {
                 duty.again();
             }
@@ -202,7 +202,7 @@ impl UsersSync {
                 let _ = mail.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }
-            // The state that the shared ledger ordered; it may have changed again since.
+            // Nothing to write: this state was ordered in the shared ledger, which may have another by now.
             UsersCommand::Draining(is_draining)
                 if self.owed.draining.is_none() && is_draining == self.is_draining =>
             {

@@ -382,7 +382,7 @@ impl<S: DriverIo> Driver<S> {
         }));
     }
 
-    /// Ends a stop's wait for proxies to move their miners, when they have or their time is over.
+    /// Notifies a stop that waits for proxies, when they have moved their miners or their time is over.
     fn look_whether_left(&mut self, pool: &mut Pool, now: Now) {
         let is_due = |(_, until_ms): &mut (_, u64)| *until_ms <= now.ms || pool.proxied() == 0;
         if let Some((done, _)) = self.leaving.take_if(is_due) {

@@ -25,7 +25,7 @@ use crate::telemetry::live::TelemetryWriter;
 pub(super) struct Evidence {
     file: Lead,
     shared: Lead,
-    /// Height that was logged last as ahead of the node.
+    /// The result of [`Evidence::behind`] that was reported last.
     told: Option<Height>,
 }
 
@@ -158,7 +158,7 @@ impl<S: DriverIo> Driver<S> {
         self.tell_evidence(now);
     }
 
-    /// Logs when the node begins to know less than a ledger was shown, and when that is over.
+    /// Reports when the node begins to know less than a ledger was shown, and when that is over.
     pub(super) fn tell_evidence(&mut self, now: Now) {
         let behind = self.evidence.behind(now);
         if self.evidence.told != behind {

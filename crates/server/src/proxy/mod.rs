@@ -99,7 +99,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
     }
-    // From here on the miners are ours, so nothing may fail.
+    // Once this succeeds the miners are ours, so nothing after it may fail.
     let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
     for (spec, _) in driver.net.net.listeners() {
         log("info", &format!("listening on {spec}"));
