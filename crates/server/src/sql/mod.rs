@@ -3,11 +3,11 @@
 //! Statements are written once, in the SQL that both engines accept. This means:
 //! - parameters are `?1`, `?2`, …, and a statement has no other question mark;
 //! - PostgreSQL's `sum` of integers is no integer: `CAST(sum(x) AS BIGINT)`;
-//! - what is selected beside an aggregate is in `GROUP BY`;
+//! - columns selected beside an aggregate are in `GROUP BY`;
 //! - `ON CONFLICT DO NOTHING`, not `OR IGNORE`; `RETURNING id`, not the last row's id;
 //! - a conflict's target is named before `DO UPDATE`, and its columns are written `table.column`;
 //! - times come as parameters; a truth is `CASE WHEN … THEN 1 ELSE 0 END`;
-//! - a parameter whose column does not say what it is, is `CAST(?1 AS BIGINT)`;
+//! - a parameter whose type does not follow from its column is written `CAST(?1 AS BIGINT)`;
 //! - PostgreSQL treats a product, quotient or sum out of a double's range, or too small, as an error:
 //!   computations with difficulties use [`WORK`] or [`EFFORT`].
 //!

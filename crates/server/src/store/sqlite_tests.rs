@@ -56,7 +56,7 @@ fn log_begins_anew_though_nobody_else_copies_it() {
     assert!(largest < WAL_BYTES_HIGH + WAL_BYTES, "{largest}");
 }
 
-/// A reader has kept the log from beginning anew; after that nothing is written any more.
+/// A reader has kept the log from being reset; after that nothing is written any more.
 #[test]
 fn a_long_log_becomes_short_though_nothing_is_written() {
     let dir = tempfile::tempdir().expect("a directory");
