@@ -1,5 +1,5 @@
-//! The server as the node's side sees it: it is started, given events, and stopped. No method but the `wait`s
-//! blocks.
+//! The server as the node's side sees it: it is started, given events, and stopped. Only
+//! [`Server::start`] and the methods named `wait` block.
 
 pub(crate) mod operator;
 

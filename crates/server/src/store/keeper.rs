@@ -49,7 +49,7 @@ pub enum StoreCommand {
     Watch(Vec<BlockQuery>),
     /// The shared ledger has this batch and all before it.
     Shipped(BatchMark),
-    /// The shared ledger has gone on without this file.
+    /// Begin a new origin: the shared ledger has other batches under the present one than this file.
     ForkOrigin(OriginFork),
     /// The driver has stopped: commit everything that is held back.
     Stop,

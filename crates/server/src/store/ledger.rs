@@ -136,7 +136,7 @@ pub struct Batch {
     pub tallies: Vec<(TallyKey, Tally)>,
     /// Batches known to be in the shared ledger.
     pub shipped: Vec<BatchMark>,
-    /// Set when the shared ledger has gone on without this file.
+    /// Set when the file is to begin a new origin.
     pub fork: Option<OriginFork>,
     /// Set when what is pending is to be sealed for the shared ledger.
     pub seal: Option<Seal>,

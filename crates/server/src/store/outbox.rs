@@ -44,7 +44,7 @@ pub(super) enum Sealed {
 /// as its own batch, and so is credit of the ledger proper, which moves into the shared one.
 ///
 /// # Errors
-/// When accounts were already paid from this file, or it cannot be written.
+/// When the file has settlements of its own, or cannot be written.
 pub(super) fn begin(tx: &Transaction, run_id: RunId, unix_s: i64) -> anyhow::Result<()> {
     let has_paid = "SELECT EXISTS (SELECT 1 FROM settlements)";
     let has_paid: bool = tx.query_row(has_paid, [], |row| row.get(0))?;
