@@ -52,6 +52,7 @@ pub(crate) struct Worker {
 
 /// Submits by what came of them.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Sums)]
 pub(crate) struct ApiSums {
     accepted: i64,
     stale: i64,
@@ -61,6 +62,7 @@ pub(crate) struct ApiSums {
 
 /// An account. Amounts in base units.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct ApiAccount {
     /// Untrusted text.
     name: String,
@@ -103,6 +105,7 @@ pub(crate) struct AccountInFull {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Workers)]
 pub(crate) struct ApiWorkers {
     /// Rows of the whole list.
     total: usize,
@@ -111,6 +114,7 @@ pub(crate) struct ApiWorkers {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Accounts)]
 pub(crate) struct ApiAccounts {
     /// Rows of the whole list.
     total: usize,

@@ -36,6 +36,7 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// What has happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Happening)]
 pub(crate) struct ApiEvent {
     /// Counts up from the server's start.
     id: u64,

@@ -29,6 +29,7 @@ pub(crate) const BLOCK_S: f64 = 600.0;
 
 /// The pool as it is now.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Pool)]
 pub(crate) struct ApiPool {
     /// This program's version.
     version: &'static str,
@@ -152,6 +153,7 @@ impl Places {
 
 /// Submits by what came of them.
 #[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = Shares)]
 pub(crate) struct ApiShares {
     accepted: u64,
     /// For a job that is no longer worth anything.

@@ -17,6 +17,7 @@ use crate::values;
 
 /// The work since the pool's last block on the main chain.
 #[derive(Clone, Default, Serialize, ToSchema)]
+#[schema(as = Round)]
 pub(crate) struct ApiRound {
     /// Its first height.
     pub(crate) from_height: u32,
@@ -42,6 +43,7 @@ pub(crate) struct RoundAccount {
 
 /// A block that the pool found.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Block)]
 pub(crate) struct ApiBlock {
     pub(crate) hash: String,
     pub(crate) height: u32,
@@ -80,6 +82,7 @@ pub(crate) struct Luck {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Blocks)]
 pub(crate) struct ApiBlocks {
     /// Rows of the whole list.
     total: i64,

@@ -24,6 +24,7 @@ const SHOWN_MS: u64 = 86_400_000;
 
 /// A server of the pool.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Server)]
 pub(crate) struct ApiServer {
     /// Its name. Untrusted text.
     pub name: String,
@@ -62,6 +63,7 @@ pub(crate) struct ApiServer {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Servers)]
 pub(crate) struct ApiServers {
     /// Rows of the whole list.
     total: usize,
