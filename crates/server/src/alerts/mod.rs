@@ -19,7 +19,7 @@ use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
 use crate::store::ledger_status::LedgerStatus;
 use crate::telemetry::node_lag::NodeLag;
-use crate::workers::duty::Duties;
+use crate::duty::Duties;
 
 /// Interval at which the monitor is told the time.
 const TICK: Duration = Duration::from_secs(1);

@@ -41,7 +41,7 @@ use crate::store::ledger::Compacted;
 use crate::store::schema::open_to_read;
 use crate::store::compaction;
 use crate::values;
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 
 /// Duty under which its [`WriteMark`] is stored in the shared ledger.
 const DUTY: &str = "blocks";

@@ -54,7 +54,7 @@ use crate::store::shipping_queue::ShippingQueue;
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::telemetry::live::TelemetryReader;
-use crate::workers::duty::{Duties, keep};
+use crate::duty::{Duties, keep};
 
 /// Name of the shipper's thread.
 const SHIPPER: &str = "hstratum-shared";

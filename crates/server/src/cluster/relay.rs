@@ -30,7 +30,7 @@ use crate::limits::{
 use crate::node::{Node, Offer};
 use crate::sql::{Postgres, SqlError};
 use crate::store::schema::FileId;
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 
 /// Messages to the relay.
 pub enum RelayCommand {

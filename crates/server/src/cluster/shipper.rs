@@ -34,7 +34,7 @@ use crate::store::batch_codec::BatchBody;
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::ledger::{BatchMark, OriginFork};
 use crate::store::schema::{FileId, open_to_read};
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 
 /// Interval of polling the progress of the other thread.
 const PAUSE: Duration = Duration::from_millis(10);

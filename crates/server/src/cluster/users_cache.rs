@@ -12,7 +12,7 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 
 use crate::files::bans::BansFile;
-use crate::files::durable_fs;
+use crate::durable_fs;
 use crate::files::users::{self, UsersFile};
 
 const DIR: &str = "shared";

@@ -31,7 +31,7 @@ use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
 use crate::sql::{Db, SqlError};
 use crate::store::schema::FileId;
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 use crate::workers::{UsersCommand, owned, password_hash};
 
 /// State of the thread.

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use serde::{Deserialize, Serialize};
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 
 const NAME: &str = "bans.json";
 

@@ -1,7 +1,6 @@
 //! Files in a server's directory, other than the ledger, and how they are read at a start.
 
 pub(crate) mod bans;
-pub(crate) mod durable_fs;
 pub mod recovered;
 pub mod share_dump;
 pub mod spool;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hstratum_core::accounting::share_dump::Dump;
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 
 /// Writes the file whole and durably, once: an existing file of that name is not changed, whatever it
 /// contains, since a script may have paid by it or an operator corrected it.

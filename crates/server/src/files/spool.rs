@@ -16,7 +16,7 @@ use hstratum_core::units::Hash;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 use crate::limits::BLOCK_BYTES_MAX;
 
 const SUFFIX: &str = ".block";

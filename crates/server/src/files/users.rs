@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::password::StoredPassword;
 use serde::{Deserialize, Serialize};
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

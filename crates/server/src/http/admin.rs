@@ -22,7 +22,7 @@ use super::Site;
 use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::secret::Secret;
-use crate::server::operator::Orders;
+use crate::operator::Orders;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The operator's token, and the way of its orders to the driver.

@@ -73,11 +73,11 @@ use crate::limits::{
     HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
 use crate::node::Node;
-use crate::server::operator::Orders;
+use crate::operator::Orders;
 use crate::store::ledger_status::LedgerStatus;
 use crate::telemetry::live::TelemetryReader;
 use crate::telemetry::node_lag::NodeLag;
-use crate::workers::duty::Duties;
+use crate::duty::Duties;
 
 /// Data that HTTP shows.
 pub(crate) struct Sources {

@@ -22,7 +22,7 @@ use super::host_guard::without_port;
 use crate::cluster::cluster_status::ClusterLink;
 use crate::telemetry::live::{Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
-use crate::workers::duty::Duties;
+use crate::duty::Duties;
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
 pub(crate) const BLOCK_S: f64 = 600.0;

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 use crate::sql;
 use crate::store::schema;
 

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use super::LedgerLocation;
 use super::shares_file::{self, SharesFile};
-use crate::files::durable_fs;
+use crate::durable_fs;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, SqlError};
 use crate::store::schema;

@@ -1,7 +1,6 @@
 //! The server as the node's side sees it: it is started, given events, and stopped. Only
 //! [`Server::start`] and the methods named `wait` block.
 
-pub(crate) mod operator;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,8 +33,8 @@ use crate::messages::{NodeEvent, DriverHandle};
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::{Look, Node};
-use crate::server::operator::Orders;
-pub use crate::server::operator::{AddressStored, Ordered, ServerDrained};
+use crate::operator::Orders;
+pub use crate::operator::{AddressStored, Ordered, ServerDrained};
 use crate::store::ledger_status::{LedgerReading, LedgerStatus};
 use crate::store::{Store, StoreCommand};
 use crate::telemetry::live;
@@ -43,7 +42,7 @@ pub use crate::telemetry::node_lag::Lag;
 use crate::telemetry::node_lag::NodeLag;
 pub use crate::telemetry::open_round::{RoundKnown, RoundReader};
 use crate::workers::UsersCommand;
-use crate::workers::duty::Duties;
+use crate::duty::Duties;
 use crate::workers::threads::{self, ThreadDeps, spawn};
 
 /// A running server.

@@ -19,7 +19,7 @@ use super::schema::{beside, open_to_read_write};
 use super::ledger_status::LedgerStatus;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 
 /// Bytes of a page in the log, including its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
 const LOG_PAGE_BYTES: u64 = 4096 + 24;

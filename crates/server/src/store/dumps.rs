@@ -21,7 +21,7 @@ use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
-use crate::workers::duty::Duty;
+use crate::duty::Duty;
 
 /// Blocks read at once; their dumps are made one at a time.
 pub(crate) const DUMPS_PER_TURN: i64 = 100;

@@ -52,7 +52,7 @@ use crate::config::settings::Settings;
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
 use crate::messages::{DriverHandle, EvidenceSource, SpoolCommand, WorkerEvent};
 use crate::node::Node;
-use crate::workers::duty::{Duties, Duty, keep};
+use crate::duty::{Duties, Duty, keep};
 
 /// An open ledger whose threads are not started yet.
 pub(crate) struct Store {

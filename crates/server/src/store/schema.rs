@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, access};
 
-use crate::files::durable_fs;
+use crate::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// Migrations from each version to the next; the first makes version 1 of an empty file.

@@ -6,7 +6,7 @@ use super::*;
 use crate::limits::WAL_BYTES;
 use crate::node::{Node, Offer};
 use crate::store::checkpoint;
-use crate::workers::duty::Duties;
+use crate::duty::Duties;
 
 struct Silent;
 

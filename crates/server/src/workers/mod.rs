@@ -2,8 +2,6 @@
 //!
 //! Writes are retried until they succeed, so that a found block is kept.
 
-pub(crate) mod duty;
-pub(crate) mod log_backoff;
 pub mod password_hash;
 pub(crate) mod threads;
 
@@ -31,8 +29,8 @@ use crate::node::Node;
 use crate::sql::{Sql, SqlError};
 use crate::store::StoreCommand;
 use crate::values;
-use crate::workers::duty::Duty;
-use crate::workers::log_backoff::LogBackoff;
+use crate::duty::Duty;
+use crate::log_backoff::LogBackoff;
 
 /// Request to check a password.
 pub struct PasswordCommand(pub Ticket, pub StoredPassword, pub String);

@@ -23,7 +23,7 @@ use crate::limits::{WORKERS_STOP, PASSWORD_THREADS_MAX};
 use crate::messages::DriverHandle;
 use crate::node::Node;
 use crate::store::{StoreOutputs, Store};
-use crate::workers::duty::{Duties, keep};
+use crate::duty::{Duties, keep};
 use crate::workers::{self, UsersFiles, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
