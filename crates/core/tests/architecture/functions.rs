@@ -15,7 +15,7 @@ const LONGER: [(&str, &str, usize); 11] = [
     ("server/src/proxy/mod.rs", "run_to_the_end", 73),
     ("server/src/server/mod.rs", "start", 131),
     ("server/src/store/mod.rs", "run", 83),
-    ("server/src/workers/threads.rs", "start", 105),
+    ("server/src/server/threads.rs", "start", 105),
     (
         "cli/tests/it/ledger_import.rs",
         "old_files_become_blocks_and_work_once",

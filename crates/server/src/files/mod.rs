@@ -24,7 +24,13 @@ use crate::files::spool::Spool;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
 use crate::store::schema::FILE_NAME;
-use crate::workers::UsersFiles;
+
+/// The files of users and bans; none in memory, or where several servers share them.
+#[derive(Default)]
+pub(crate) struct UsersFiles {
+    pub users: Option<UsersFile>,
+    pub bans: Option<BansFile>,
+}
 
 /// Content of the files of an earlier run.
 #[derive(Default)]

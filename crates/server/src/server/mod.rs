@@ -1,6 +1,7 @@
 //! The server as the node's side sees it: it is started, given events, and stopped. Only
 //! [`Server::start`] and the methods named `wait` block.
 
+mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use crate::telemetry::node_lag::NodeLag;
 pub use crate::telemetry::open_round::{RoundKnown, RoundReader};
 use crate::workers::UsersCommand;
 use crate::duty::Duties;
-use crate::workers::threads::{self, ThreadDeps, spawn};
+use crate::server::threads::{self, ThreadDeps, spawn};
 
 /// A running server.
 pub struct Server {

@@ -3,7 +3,6 @@
 //! Writes are retried until they succeed, so that a found block is kept.
 
 pub mod password_hash;
-pub(crate) mod threads;
 
 use crate::messages::{SetAddressCommand, DrainCommand, DriverHandle, SpoolCommand, WorkerEvent};
 use std::collections::VecDeque;
@@ -19,7 +18,7 @@ use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, OrderId, Owner, Or
 use hstratum_core::units::Hash;
 
 use crate::config::TlsFiles;
-use crate::files::bans::BansFile;
+use crate::files::UsersFiles;
 use crate::files::spool::Spool;
 use crate::files::users::{UsersFile, UserWritten};
 use crate::ledger_tools::LedgerLocation;
@@ -54,13 +53,6 @@ pub enum UsersCommand {
     Look,
     /// The driver is gone.
     Stop,
-}
-
-/// Files of users and bans.
-#[derive(Default)]
-pub(crate) struct UsersFiles {
-    pub users: Option<UsersFile>,
-    pub bans: Option<BansFile>,
 }
 
 /// Reads the certificate whenever told to, and sends it to the driver.

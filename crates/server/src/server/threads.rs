@@ -24,7 +24,8 @@ use crate::messages::DriverHandle;
 use crate::node::Node;
 use crate::store::{StoreOutputs, Store};
 use crate::duty::{Duties, keep};
-use crate::workers::{self, UsersFiles, UsersCommand};
+use crate::files::UsersFiles;
+use crate::workers::{self, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
