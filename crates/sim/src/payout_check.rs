@@ -79,7 +79,7 @@ impl World {
     }
 
     fn check_amounts(&self, path: &Path, window: Option<&str>, fee_ppm: u32) {
-        let conn = hstratum::store::schema::open_beside(path).expect("the ledger opens");
+        let conn = hstratum::sql::file_schema::open_beside(path).expect("the ledger opens");
         let confirmed: i64 = one(
             &conn,
             "SELECT count(*) FROM blocks WHERE state = 'confirmed'",

@@ -8,7 +8,7 @@ use crate::clock::unix_s;
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
 use crate::store::outbox::{Digest, RunId};
-use crate::store::schema::FileId;
+use crate::sql::file_schema::FileId;
 
 /// One of the file's origins.
 pub(super) struct Ours {

@@ -18,7 +18,7 @@ use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
-use super::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use super::found_blocks::Copied;
 use super::coordinator_lease;
 use super::write_mark::WriteMark;
@@ -38,7 +38,7 @@ use crate::store::blocks::{self, Rounds};
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
 use crate::store::ledger::Compacted;
-use crate::store::schema::open_to_read;
+use crate::sql::file_schema::open_to_read;
 use crate::store::compaction;
 use crate::values;
 use crate::duty::Duty;

@@ -12,7 +12,7 @@ use super::cluster_status::{Member, ServerReport};
 use super::status_log::StatusLog;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
 use crate::sql::SqlError;
-use crate::store::schema::FileId;
+use crate::sql::file_schema::FileId;
 
 /// Milliseconds of silence after which a server is no longer shown.
 const SHOWN_MS: i64 = 86_400_000;

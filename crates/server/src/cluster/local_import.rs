@@ -15,7 +15,7 @@ use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Sql, SqlError, Sqlite};
-use crate::store::schema::FILE_NAME;
+use crate::sql::file_schema::FILE_NAME;
 
 /// Content of the files.
 #[derive(Default)]

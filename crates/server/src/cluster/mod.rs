@@ -3,7 +3,6 @@
 //! A share is acknowledged once it is in a server's own file; from there it is shipped to the shared ledger,
 //! once.
 
-pub mod address;
 pub(crate) mod agreement;
 mod batch_writer;
 mod comparison;
@@ -21,16 +20,15 @@ pub(crate) mod origin;
 pub(crate) mod users_sync;
 pub(crate) mod context;
 pub mod relay;
-mod resolve;
 mod users_table;
-pub mod schema;
 mod shipper;
 pub mod cluster_status;
 pub(crate) mod first_users;
 mod status_log;
 pub(crate) mod threads;
 
-use crate::store::schema::FILE_NAME;
+use crate::sql::database_schema;
+use crate::sql::file_schema::FILE_NAME;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -75,7 +73,7 @@ pub(crate) fn try_connect(settings: &Settings, threads: &Threads) -> anyhow::Res
     let (told, answer) = sync_channel(1);
     threads.spawn(SHIPPER, move |_| {
         // The caller may have given up waiting.
-        let _ = told.send(schema::connect(&address, network, unix_s()));
+        let _ = told.send(database_schema::connect(&address, network, unix_s()));
     })?;
     match answer.recv_timeout(SHARED_START) {
         Ok(Ok(client)) => Ok(Some(client)),

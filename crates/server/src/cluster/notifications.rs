@@ -8,7 +8,7 @@ use std::time::Instant;
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 
-use super::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use crate::limits::{LISTEN_AGAIN, SHARED_LOOK};
 use crate::sql::SqlError;
 

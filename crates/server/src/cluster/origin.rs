@@ -8,7 +8,7 @@ use postgres::GenericClient;
 
 use crate::limits::ALIVE_MS;
 use crate::sql::SqlError;
-use crate::store::schema::FileId;
+use crate::sql::file_schema::FileId;
 
 /// SQL for the database's clock in milliseconds, the one clock that all servers share.
 pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";

@@ -21,7 +21,7 @@ use postgres::{Client, Statement};
 use super::notifications::{self, News};
 use super::origin::{self, NOW_MS};
 use super::context::ClusterContext;
-use super::schema;
+use crate::sql::database_schema;
 use super::cluster_status::ClusterLink;
 use crate::clock::unix_s;
 use crate::limits::{
@@ -29,7 +29,7 @@ use crate::limits::{
 };
 use crate::node::{Node, Offer};
 use crate::sql::{Postgres, SqlError};
-use crate::store::schema::FileId;
+use crate::sql::file_schema::FileId;
 use crate::duty::Duty;
 
 /// Messages to the relay.
@@ -212,7 +212,7 @@ impl Relay {
 
 impl RelayConnection {
     fn connect(context: &ClusterContext) -> anyhow::Result<Self> {
-        let mut postgres = schema::open(&context.address, context.network, unix_s())?;
+        let mut postgres = database_schema::open(&context.address, context.network, unix_s())?;
         let client = postgres.client()?;
         origin::find(client, &context.origin, &context.label)?;
         let now_s = format!("{NOW_MS} / 1000");

@@ -16,7 +16,7 @@ use hstratum_core::units::Height;
 use postgres::Client;
 use rusqlite::Connection;
 
-use super::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use super::batch_writer::{OutgoingBatch, BatchWriter, Shipped};
 use super::comparison::{compared, origins};
 use super::reconcile::{Reconciliation, BatchHead};
@@ -25,7 +25,7 @@ use super::write_mark::WriteMark;
 use super::origin::OwnOrigin;
 use super::cluster_status::{ServerReport, ClusterStatus};
 use super::status_log::StatusLog;
-use super::{origin, schema};
+use super::origin;
 use crate::clock::unix_s;
 use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
@@ -33,7 +33,8 @@ use crate::sql::SqlError;
 use crate::store::batch_codec::BatchBody;
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::ledger::{BatchMark, OriginFork};
-use crate::store::schema::{FileId, open_to_read};
+use crate::sql::database_schema;
+use crate::sql::file_schema::{FileId, open_to_read};
 use crate::duty::Duty;
 
 /// Interval of polling the progress of the other thread.
@@ -97,7 +98,7 @@ impl Shipper {
             // While the shared ledger is away the duty is not late: that is reported separately.
             self.duty.again();
             let client = first.take().map_or_else(
-                || schema::connect(&self.address, self.network, unix_s()),
+                || database_schema::connect(&self.address, self.network, unix_s()),
                 Ok,
             );
             let ended = client.and_then(|client| {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use hstratum_core::counted::counted;
 use hstratum_core::event::Level;
 
-use super::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use super::shipper::is_away;
 use super::cluster_status::{ClusterLink, ClusterStatus};
 use crate::limits::BEHIND_BATCHES;

@@ -24,13 +24,14 @@ use super::notifications::{self, News};
 use super::context::ClusterContext;
 use super::users_table::{self, ChangePage, ChangeOutcome};
 use super::cluster_status::ClusterLink;
-use super::{origin, schema};
+use super::origin;
 use crate::clock::unix_s;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
 use crate::sql::{Db, SqlError};
-use crate::store::schema::FileId;
+use crate::sql::database_schema;
+use crate::sql::file_schema::FileId;
 use crate::duty::Duty;
 use crate::workers::{UsersCommand, owned, password_hash};
 
@@ -416,7 +417,7 @@ impl UsersSync {
 
     fn connect(&mut self) -> anyhow::Result<()> {
         let context = &self.context;
-        let mut postgres = schema::open(&context.address, context.network, unix_s())?;
+        let mut postgres = database_schema::open(&context.address, context.network, unix_s())?;
         let client = postgres.client()?;
         let origin = origin::find(client, &context.origin, &context.label)?;
         if let Some(taken) = local_import::take_in(client, origin, context.dir.as_deref())? {

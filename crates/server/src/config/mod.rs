@@ -20,7 +20,7 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 
 use crate::alerts::webhook::{self, Webhook};
-use crate::cluster::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use crate::config::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,

@@ -13,9 +13,9 @@ use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
-use crate::ledger_tools::LedgerLocation;
+use crate::sql::location::LedgerLocation;
 use crate::net::listener::{Encryption, ListenSpec};
-use crate::store::schema::FILE_NAME;
+use crate::sql::file_schema::FILE_NAME;
 
 /// Options, network and directory of a server.
 #[derive(Clone, Debug)]

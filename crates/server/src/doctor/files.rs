@@ -271,7 +271,7 @@ fn bytes(number: u64) -> String {
 mod tests {
     use super::super::Severity;
     use super::*;
-    use crate::store::schema::create;
+    use crate::sql::file_schema::create;
     use rusqlite::Connection;
 
     fn examined(dir: &Path, network: Network) -> Vec<(Severity, String)> {

@@ -10,7 +10,7 @@ use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
-use crate::ledger_tools::LedgerLocation;
+use crate::sql::location::LedgerLocation;
 use crate::payout::hsd::{
     Hstratum, HsdNode, NodeStatus, HsdPart, HsdTimeouts, NodePayee, HsdSecret, Url,
 };

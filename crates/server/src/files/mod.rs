@@ -23,7 +23,7 @@ use crate::files::recovered::Unanswered;
 use crate::files::spool::Spool;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
-use crate::store::schema::FILE_NAME;
+use crate::sql::file_schema::FILE_NAME;
 
 /// The files of users and bans; none in memory, or where several servers share them.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
-use crate::ledger_tools::LedgerLocation;
+use crate::sql::location::LedgerLocation;
 use crate::limits::{
     HTTP_AWAY, HTTP_GATHER, HTTP_GATHER_FILE, HTTP_GIVE_WAY, HTTP_GIVE_WAY_LOOK,
     HTTP_GIVE_WAY_WAIT, HTTP_QUERIES_MAX, HTTP_QUERY, WAL_BYTES_HIGH,

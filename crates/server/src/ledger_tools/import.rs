@@ -16,12 +16,12 @@ use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::Network;
 use rusqlite::Connection;
 
-use super::LedgerLocation;
+use crate::sql::location::LedgerLocation;
 use super::shares_file::{self, SharesFile};
 use crate::durable_fs;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, SqlError};
-use crate::store::schema;
+use crate::sql::file_schema;
 use crate::values;
 
 /// Statement of the operator on whether the old payout has paid for these blocks.
@@ -141,7 +141,7 @@ fn create(ledger: &Path, network: Network, now_unix_s: u64) -> anyhow::Result<()
     let mut origin = [0; 16];
     getrandom::fill(&mut origin).with_context(context)?;
     let conn = Connection::open(temporary).with_context(context)?;
-    schema::create(&conn, network.name(), origin, now_unix_s).with_context(context)?;
+    file_schema::create(&conn, network.name(), origin, now_unix_s).with_context(context)?;
     // SQLite moves everything into the one file when the last connection closes.
     conn.close()
         .map_err(|(_, error)| error)

@@ -8,7 +8,6 @@ mod backup;
 mod check;
 mod dump;
 mod import;
-mod location;
 mod report;
 mod shares_file;
 
@@ -22,7 +21,7 @@ pub use backup::backup;
 pub use check::check;
 pub use dump::{BlockChoice, dump};
 pub use import::{Imported, Paid, import};
-pub use location::LedgerLocation;
+pub use crate::sql::location::LedgerLocation;
 pub(crate) use report::open_round;
 pub use report::{
     AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, LedgerReport, WorkerReport, report,

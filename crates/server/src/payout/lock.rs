@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::cluster::address::PostgresUrl;
-use crate::ledger_tools::LedgerLocation;
+use crate::sql::url::PostgresUrl;
+use crate::sql::location::LedgerLocation;
 use crate::sql::SqlError;
 
 /// Application name of such a session, for the server's list of sessions.

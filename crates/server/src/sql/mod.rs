@@ -13,12 +13,17 @@
 //!
 //! All integers are 64 bits wide. Writes of many rows at a time to PostgreSQL are not here but in `cluster`.
 
+pub mod database_schema;
+mod error;
+pub mod file_schema;
+pub(crate) mod location;
 mod postgres;
+mod resolve;
 mod sqlite;
 pub(crate) mod timed;
+pub mod url;
 
-use std::fmt;
-
+pub use self::error::{Retry, SqlError};
 pub use self::postgres::Postgres;
 pub use self::sqlite::Sqlite;
 pub(crate) use self::sqlite::named;
@@ -122,53 +127,6 @@ impl Db {
         }
     }
 }
-
-/// An error that may be a conflict between transactions.
-pub trait Retry {
-    /// True if the transaction may succeed when repeated.
-    fn is_conflict(&self) -> bool;
-}
-
-impl Retry for SqlError {
-    fn is_conflict(&self) -> bool {
-        *self == Self::Conflict
-    }
-}
-
-impl Retry for anyhow::Error {
-    fn is_conflict(&self) -> bool {
-        self.downcast_ref::<SqlError>()
-            .is_some_and(Retry::is_conflict)
-    }
-}
-
-/// Reason why a statement was not executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SqlError {
-    /// Another process is writing to the file; this passes.
-    Busy,
-    /// Conflict with another transaction; a repetition may succeed.
-    Conflict,
-    /// It exceeded its time limit.
-    Interrupted,
-    /// The connection to the server is lost, or the server is shutting down.
-    Lost(String),
-    /// Anything else.
-    Failed(String),
-}
-
-impl fmt::Display for SqlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy => f.write_str("another process writes to the ledger"),
-            Self::Conflict => f.write_str("others write to the ledger all the time"),
-            Self::Interrupted => f.write_str("the ledger took too long"),
-            Self::Lost(reason) | Self::Failed(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl std::error::Error for SqlError {}
 
 /// A value in a column, or a parameter.
 #[derive(Debug, Clone, PartialEq)]

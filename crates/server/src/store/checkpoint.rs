@@ -15,7 +15,7 @@ use hstratum_core::event::Level;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Row};
 
-use super::schema::{beside, open_to_read_write};
+use crate::sql::file_schema::{beside, open_to_read_write};
 use super::ledger_status::LedgerStatus;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;

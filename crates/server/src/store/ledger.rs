@@ -14,7 +14,7 @@ use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 
 pub use crate::messages::SetAddressCommand;
-use crate::store::schema::FileId;
+use crate::sql::file_schema::FileId;
 
 /// Storage of the ledger.
 pub trait Ledger {

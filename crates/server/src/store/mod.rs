@@ -15,7 +15,6 @@ pub(crate) mod late_statistics;
 pub mod ledger;
 pub(crate) mod outbox;
 mod store_outcome;
-pub mod schema;
 pub mod sqlite_ledger;
 pub mod ledger_status;
 mod share_tables;
@@ -24,7 +23,7 @@ pub mod compaction;
 pub(crate) mod unproven_workers;
 
 use crate::clock::unix_s;
-use crate::store::schema::FILE_NAME;
+use crate::sql::file_schema::{FILE_NAME, FileId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,7 +115,7 @@ impl Store {
     }
 
     /// Id under which the file ships to the shared ledger, or would.
-    pub(crate) fn origin(&self) -> schema::FileId {
+    pub(crate) fn origin(&self) -> FileId {
         self.ledger.ships_as()
     }
 

@@ -21,7 +21,7 @@ use super::shipping_queue::{ShippingQueue, SealedHead};
 use super::best_tip;
 use super::ledger::{Advanced, Batch, LOG_ADVICE, Ledger, LedgerError, ShareGroup, Compacted};
 use super::outbox::{self, RunId, Outbox};
-use super::schema::{self, FileId, beside};
+use crate::sql::file_schema::{self, FileId, beside};
 use super::ledger_status::LedgerStatus;
 use super::share_tables::{OWN, PENDING, ShareTables};
 use super::{worker_statistics, compaction};
@@ -83,7 +83,7 @@ impl SqliteLedger {
         status: Arc<LedgerStatus>,
         told: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
-        let conn = schema::open_own(path, network.name(), unix_s, told)?;
+        let conn = file_schema::open_own(path, network.name(), unix_s, told)?;
         let opened = Self::on(conn, Some(path.to_owned()), network, status)?;
         // A ledger that refuses shares now is reported before miners connect.
         match opened.write_probe() {
@@ -100,7 +100,7 @@ impl SqliteLedger {
     /// Errors of SQLite.
     pub fn in_memory(network: Network, unix_s: u64, status: Arc<LedgerStatus>) -> anyhow::Result<Self> {
         let conn = Connection::open_in_memory()?;
-        schema::create(&conn, network.name(), [0; 16], unix_s)?;
+        file_schema::create(&conn, network.name(), [0; 16], unix_s)?;
         Ok(Self::on(conn, None, network, status)?)
     }
 
@@ -112,7 +112,7 @@ impl SqliteLedger {
     ) -> rusqlite::Result<Self> {
         let log = Log::default();
         prepare(&mut conn, &log)?;
-        let origin = schema::origin_of(&conn)?;
+        let origin = file_schema::origin_of(&conn)?;
         Ok(Self {
             conn,
             path,
@@ -296,7 +296,7 @@ impl Ledger for SqliteLedger {
         if let Some(path) = &self.path {
             // The old connection closes first, which saves what is in its log.
             self.conn = Connection::open_in_memory()?;
-            let conn = schema::open_again(path, &self.origin)
+            let conn = file_schema::open_again(path, &self.origin)
                 .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
             self.conn = conn;
             prepare(&mut self.conn, &self.log)?;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ledger_tools::{OpenRound, LedgerLocation, open_round};
+use crate::ledger_tools::{OpenRound, open_round};
+use crate::sql::location::LedgerLocation;
 use crate::limits::{HTTP_GATHER, ROUND_LOOK, ROUND_REST};
 
 /// Reader of the open round; without a ledger it is empty.

@@ -21,7 +21,7 @@ use crate::config::TlsFiles;
 use crate::files::UsersFiles;
 use crate::files::spool::Spool;
 use crate::files::users::{UsersFile, UserWritten};
-use crate::ledger_tools::LedgerLocation;
+use crate::sql::location::LedgerLocation;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
 use crate::net::tls;
 use crate::node::Node;

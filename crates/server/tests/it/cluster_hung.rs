@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::cluster::address::Address;
+use hstratum::sql::url::PostgresUrl;
 use hstratum::sql::{Postgres as Connection, SqlError};
 use tempfile::TempDir;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use hstratum::ledger_tools::LedgerLocation;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
-use hstratum::store::schema;
-use hstratum::{cluster, values};
+use hstratum::sql::{database_schema, file_schema};
+use hstratum::values;
 use hstratum_core::chain::address::Network;
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ impl Ledger {
     pub(crate) fn in_file() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        drop(schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
+        drop(file_schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
         let db = Db::Sqlite(Sqlite::open_beside(&path).expect("opened"));
         Self {
             home: Home::File(dir),
@@ -61,7 +61,7 @@ impl Ledger {
     fn on(server: Arc<Server>) -> Self {
         let url = server.database();
         let address = url.parse().expect("an address");
-        let opened = cluster::schema::open(&address, Network::Regtest, 1_000).expect("created");
+        let opened = database_schema::open(&address, Network::Regtest, 1_000).expect("created");
         Self {
             home: Home::Postgres(url, server),
             db: RefCell::new(Db::Postgres(Box::new(opened))),
@@ -103,7 +103,7 @@ impl Ledger {
             Home::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
             Home::Postgres(url, _) => {
                 let address = url.parse().expect("an address");
-                cluster::schema::open_existing(&address).expect("opened")
+                database_schema::open_existing(&address).expect("opened")
             }
         }
     }

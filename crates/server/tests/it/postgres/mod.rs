@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use hstratum::cluster::address::PostgresUrl;
+use hstratum::sql::url::PostgresUrl;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

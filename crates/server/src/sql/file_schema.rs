@@ -18,11 +18,11 @@ use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// Migrations from each version to the next; the first makes version 1 of an empty file.
 const STEPS: [&str; 5] = [
-    include_str!("schema.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
+    include_str!("file_schema.sql"),
+    include_str!("file_schema_2.sql"),
+    include_str!("file_schema_3.sql"),
+    include_str!("file_schema_4.sql"),
+    include_str!("file_schema_5.sql"),
 ];
 
 /// `application_id` of a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
@@ -243,7 +243,7 @@ fn open_own_with(
 }
 
 /// Opens a file without checking that it is a ledger. A copy without a log gets one.
-pub(super) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
+pub(crate) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
@@ -257,7 +257,7 @@ pub(super) fn open_to_read_write(path: &Path) -> anyhow::Result<Connection> {
 }
 
 /// Reopens a ledger that this program has or had open: checks nothing but that it is the same file.
-pub(super) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connection> {
+pub(crate) fn open_again(path: &Path, origin: &FileId) -> anyhow::Result<Connection> {
     let conn = open_to_read_write(path)?;
     ensure!(
         origin_of(&conn)? == *origin,
@@ -276,7 +276,7 @@ pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Id of the file.
-pub(super) fn origin_of(conn: &Connection) -> rusqlite::Result<FileId> {
+pub(crate) fn origin_of(conn: &Connection) -> rusqlite::Result<FileId> {
     conn.query_row("SELECT origin FROM meta", [], |row| row.get(0))
 }
 
@@ -389,7 +389,7 @@ fn create_file(path: &Path, steps: &[&str], network: &str, unix_s: u64) -> anyho
 }
 
 /// The path with a suffix appended to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::resolve;
+use crate::sql::resolve;
 use crate::limits::{
     PEM_BYTES_MAX, SQL_ANSWER_MS, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS,
 };

@@ -7,16 +7,16 @@ use hstratum_core::chain::address::Network;
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel, Transaction};
 
-use super::address::PostgresUrl;
+use crate::sql::url::PostgresUrl;
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::{Db, Postgres, SqlError};
 
 /// Migrations from each version to the next; the first makes version 1 of an empty database.
 const STEPS: [&str; 4] = [
-    include_str!("schema.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
+    include_str!("database_schema.sql"),
+    include_str!("database_schema_2.sql"),
+    include_str!("database_schema_3.sql"),
+    include_str!("database_schema_4.sql"),
 ];
 
 /// Opens a shared ledger: creates it if there is none, and upgrades it if it is of an earlier version.
