@@ -285,7 +285,7 @@ pub(crate) const WATCHED_HEIGHTS: u32 = 1_000;
 pub(crate) const COMPACT_ROWS: i64 = 1_000;
 
 /// Milliseconds between two slices of the compaction.
-pub(crate) const TIDY_PAUSE_MS: u64 = 50;
+pub(crate) const COMPACT_PAUSE_MS: u64 = 50;
 
 /// Milliseconds until the compaction checks again when nothing was left to do.
 pub(crate) const COMPACT_EVERY_MS: u64 = 60_000;

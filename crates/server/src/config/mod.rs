@@ -11,13 +11,13 @@ pub mod settings;
 mod wrong;
 
 use crate::secret::Secret;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
+use thiserror::Error;
 
 use crate::alerts::webhook::{self, Webhook};
 use crate::sql::url::PostgresUrl;
@@ -98,19 +98,12 @@ pub struct Config {
 /// Default port of the dashboard.
 pub const HTTP_PORT: u16 = 3080;
 
-/// Reason why options were refused, in one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why options were refused, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct ConfigError(String);
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Value of an option that is not given.
+/// What an option is when it is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// This value.

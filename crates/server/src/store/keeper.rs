@@ -15,12 +15,12 @@ use hstratum_core::units::{Hash, Height, Now};
 
 use super::ledger::{
     SetAddressCommand, Advanced, Batch, Cause, Ledger, LedgerError, BatchMark, OriginFork, Seal, TallyKey,
-    Compacted, advice,
+    Compacted,
 };
 pub use super::store_outcome::StoreOutcome;
 use crate::limits::{
     DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
-    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, COMPACT_EVERY_MS, TIDY_PAUSE_MS,
+    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, COMPACT_EVERY_MS, COMPACT_PAUSE_MS,
 };
 use crate::node::{BlockQuery, Look};
 
@@ -111,8 +111,8 @@ pub struct Keeper {
     knowledge: Knowledge,
     /// Blocks offered in this run that stay in the spool until their verdict is durable.
     unanswered: HashSet<Hash>,
-    tidy_at_ms: u64,
-    tidy_error: Option<String>,
+    compact_at_ms: u64,
+    compact_error: Option<LedgerError>,
     /// `None` without a shared ledger.
     sealing: Option<Sealing>,
     is_stopping: bool,
@@ -143,8 +143,8 @@ impl Keeper {
             seen: None,
             knowledge: Knowledge::Enough,
             unanswered: HashSet::new(),
-            tidy_at_ms: now.ms + COMPACT_EVERY_MS,
-            tidy_error: None,
+            compact_at_ms: now.ms + COMPACT_EVERY_MS,
+            compact_error: None,
             sealing: None,
             is_stopping: false,
         }
@@ -389,18 +389,18 @@ impl Keeper {
                     logged: false,
                 };
             }
-            (LedgerError::Failed(_), DiskState::Failing) => {
+            (_, DiskState::Failing) => {
                 self.retry_at_ms = now.ms + DISK_RETRY_MS;
                 return NextWork::At(self.retry_at_ms);
             }
-            (LedgerError::Failed(reason), DiskState::Refusing { since_ms }) => {
+            (error, DiskState::Refusing { since_ms }) => {
                 if now.ms - *since_ms >= LEDGER_PATIENCE_MS {
-                    self.start_failing(reason, out);
+                    self.start_failing(&error, out);
                     self.retry_at_ms = now.ms + DISK_RETRY_MS;
                     return NextWork::At(self.retry_at_ms);
                 }
             }
-            (LedgerError::Failed(_), DiskState::Fine | DiskState::Stalled { .. }) => {
+            (_, DiskState::Fine | DiskState::Stalled { .. }) => {
                 self.fine_again(now, out);
                 self.disk = DiskState::Refusing { since_ms: now.ms };
             }
@@ -413,9 +413,9 @@ impl Keeper {
         NextWork::At(self.retry_at_ms)
     }
 
-    fn start_failing(&mut self, reason: String, out: &mut Vec<StoreOutcome>) {
+    fn start_failing(&mut self, error: &LedgerError, out: &mut Vec<StoreOutcome>) {
         self.disk = DiskState::Failing;
-        let advice = advice(&reason);
+        let (reason, advice) = (error.to_string(), error.advice());
         let text = format!("the ledger cannot be written and shares are refused: {reason}{advice}");
         out.push(StoreOutcome::Log(Level::Error, text));
         out.push(StoreOutcome::Failing(reason));
@@ -471,31 +471,31 @@ impl Keeper {
         if !self.next.is_empty() || !self.tallies.is_empty() {
             return NextWork::Now;
         }
-        if now.ms >= self.tidy_at_ms && !self.is_stopping {
+        if now.ms >= self.compact_at_ms && !self.is_stopping {
             let pause_ms = match ledger.compact(self.tip, now.unix_s) {
-                Ok(Compacted::More) => TIDY_PAUSE_MS,
+                Ok(Compacted::More) => COMPACT_PAUSE_MS,
                 Ok(Compacted::All) => {
-                    self.tidy_error = None;
+                    self.compact_error = None;
                     COMPACT_EVERY_MS
                 }
-                Err(LedgerError::Busy) => TIDY_PAUSE_MS,
-                Err(LedgerError::Failed(reason)) => {
-                    if self.tidy_error.as_ref() != Some(&reason) {
-                        let text = format!("failed to tidy the ledger: {reason}");
+                Err(LedgerError::Busy) => COMPACT_PAUSE_MS,
+                Err(error) => {
+                    if self.compact_error.as_ref() != Some(&error) {
+                        let text = format!("failed to tidy the ledger: {error}");
                         out.push(StoreOutcome::Log(Level::Warning, text));
-                        self.tidy_error = Some(reason);
+                        self.compact_error = Some(error);
                     }
                     COMPACT_EVERY_MS
                 }
             };
-            self.tidy_at_ms = now.ms + pause_ms;
+            self.compact_at_ms = now.ms + pause_ms;
         }
         let answer_at_ms = self.question.as_ref().map(|open| open.asked_ms + LOCATE_MS);
         let seal_at_ms = self.sealing.as_ref().map(|sealing| {
             // Marks of the shipper come without a message.
             sealing.at_ms.max(now.ms + 1).min(now.ms + SEAL_EVERY_MS)
         });
-        let times = [Some(self.tidy_at_ms), answer_at_ms, seal_at_ms];
-        NextWork::At(times.into_iter().flatten().min().unwrap_or(self.tidy_at_ms))
+        let times = [Some(self.compact_at_ms), answer_at_ms, seal_at_ms];
+        NextWork::At(times.into_iter().flatten().min().unwrap_or(self.compact_at_ms))
     }
 }

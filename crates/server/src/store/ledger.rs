@@ -6,12 +6,12 @@
 
 use crate::node::{BlockQuery, Look};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
+use thiserror::Error;
 
 pub use crate::messages::SetAddressCommand;
 use crate::sql::file_schema::FileId;
@@ -53,19 +53,27 @@ pub enum Compacted {
 }
 
 /// Reason why something is not known to be durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LedgerError {
-    /// Another process is writing; this passes.
+    /// Somebody else writes: it will pass.
+    #[error("another process writes to it")]
     Busy,
-    /// The disk refuses, or the file is no longer the one that was opened.
+    /// The disk refuses, or the file is no longer what it was.
+    #[error("{0}")]
     Failed(String),
+    /// The ledger's log, the file of this name, is gone: only a restart helps.
+    #[error("{0} is missing: stop the node, see docs/ledger.md, Backup and restore")]
+    LogMissing(String),
 }
 
-impl fmt::Display for LedgerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LedgerError {
+    /// What an operator is told to do besides, where trying again may help.
+    pub(super) fn advice(&self) -> &'static str {
         match self {
-            Self::Busy => f.write_str("another process writes to it"),
-            Self::Failed(reason) => f.write_str(reason),
+            Self::Busy | Self::Failed(_) => {
+                "; make room or mend the disk: it is tried again every two seconds"
+            }
+            Self::LogMissing(_) => "",
         }
     }
 }
@@ -218,15 +226,4 @@ pub struct Advanced {
     pub knowledge: Option<Knowledge>,
     /// Blocks that the main chain has, or has another for good at their height.
     pub answered: Vec<Hash>,
-}
-
-/// Advice when the ledger's log is not in its place, where making room on the disk does not help.
-pub(super) const LOG_ADVICE: &str = "stop the node, see docs/ledger.md, Backup and restore";
-
-/// Advice that follows the reason why a ledger cannot be written.
-pub(super) fn advice(reason: &str) -> &'static str {
-    match reason.contains(LOG_ADVICE) {
-        true => "",
-        false => "; make room or mend the disk: it is tried again every two seconds",
-    }
 }

@@ -19,7 +19,7 @@ use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
 use super::shipping_queue::{ShippingQueue, SealedHead};
 use super::best_tip;
-use super::ledger::{Advanced, Batch, LOG_ADVICE, Ledger, LedgerError, ShareGroup, Compacted};
+use super::ledger::{Advanced, Batch, Ledger, LedgerError, ShareGroup, Compacted};
 use super::outbox::{self, RunId, Outbox};
 use crate::sql::file_schema::{self, FileId, beside};
 use super::ledger_status::LedgerStatus;
@@ -88,9 +88,7 @@ impl SqliteLedger {
         // A ledger that refuses shares now is reported before miners connect.
         match opened.write_probe() {
             Ok(()) | Err(LedgerError::Busy) => Ok(opened),
-            Err(LedgerError::Failed(reason)) => {
-                bail!("the ledger {} cannot be written: {reason}", path.display())
-            }
+            Err(error) => bail!("the ledger {} cannot be written: {error}", path.display()),
         }
     }
 
@@ -266,9 +264,7 @@ fn check_log(path: Option<&Path>) -> Result<(), LedgerError> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let name = log.file_name().unwrap_or_default().to_string_lossy();
-            Err(LedgerError::Failed(format!(
-                "{name} is missing: {LOG_ADVICE}"
-            )))
+            Err(LedgerError::LogMissing(name.into_owned()))
         }
         Err(error) => Err(LedgerError::Failed(format!("its log: {error}"))),
     }

@@ -138,11 +138,12 @@ fn a_log_that_is_missing_is_named_with_what_helps() {
     let error = ledger
         .commit(&batch(2, 1))
         .expect_err("nothing to write to");
-    let text = match error {
-        LedgerError::Failed(text) => text,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(text, format!("ledger.db-wal is missing: {LOG_ADVICE}"));
-    assert_eq!(super::super::ledger::advice(&text), "");
-    assert!(super::super::ledger::advice("disk full").contains("make room"));
+    assert_eq!(error, LedgerError::LogMissing("ledger.db-wal".to_owned()));
+    assert_eq!(
+        error.to_string(),
+        "ledger.db-wal is missing: stop the node, see docs/ledger.md, Backup and restore"
+    );
+    assert_eq!(error.advice(), "");
+    let full = LedgerError::Failed("disk full".to_owned());
+    assert!(full.advice().contains("make room"));
 }
