@@ -5,8 +5,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, IpAddr, ServerName, UnixTime};
@@ -76,13 +77,13 @@ impl Read for Wire {
         };
         let mut chunk = [0; CHUNK_BYTES];
         loop {
-            match lock(tls).reader().read(into) {
+            match tls.lock().reader().read(into) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
             // Reads without holding the lock, so that others may write.
             let length = (&*self.socket).read(&mut chunk)?;
-            let mut tls = lock(tls);
+            let mut tls = tls.lock();
             let mut unread = &chunk[..length];
             if unread.is_empty() {
                 tls.read_tls(&mut unread)?;
@@ -101,7 +102,7 @@ impl Write for Wire {
         let Some(tls) = &self.tls else {
             return (&*self.socket).write(bytes);
         };
-        let mut tls = lock(tls);
+        let mut tls = tls.lock();
         let length = tls.writer().write(bytes)?;
         flush(&mut tls, &self.socket)?;
         Ok(length)
@@ -110,10 +111,6 @@ impl Write for Wire {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn lock(tls: &Mutex<ClientConnection>) -> MutexGuard<'_, ClientConnection> {
-    tls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn flush(tls: &mut ClientConnection, mut socket: &TcpStream) -> io::Result<()> {

@@ -5,11 +5,12 @@
 //! something that hangs, a thread that is gone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hstratum_core::event::Level;
+use parking_lot::Mutex;
 
 use crate::limits::{DUTY_AGAIN, DUTY_PATIENCE};
 use crate::node::Node;
@@ -32,13 +33,13 @@ impl Duties {
             name,
             since: Mutex::new(None),
         });
-        lock(&self.0).push(new.clone());
+        self.0.lock().push(new.clone());
         new
     }
 
     /// Each duty, and how long it has been pending.
     pub(crate) fn ages(&self) -> Vec<(&'static str, Duration)> {
-        let all = lock(&self.0);
+        let all = self.0.lock();
         let ages = all.iter().map(|duty| (duty.name, duty.age()));
         ages.collect()
     }
@@ -53,36 +54,32 @@ impl Duties {
 impl Duty {
     /// Records that there is something to do.
     pub(crate) fn owe(&self) {
-        lock(&self.since).get_or_insert_with(Instant::now);
+        self.since.lock().get_or_insert_with(Instant::now);
     }
 
     /// Records that everything is done.
     pub(crate) fn done(&self) {
-        *lock(&self.since) = None;
+        *self.since.lock() = None;
     }
 
     /// Records that everything is done, in a duty that is always pending again.
     pub(crate) fn again(&self) {
-        *lock(&self.since) = Some(Instant::now());
+        *self.since.lock() = Some(Instant::now());
     }
 
     /// Makes the duty late.
     #[cfg(test)]
     pub(crate) fn owe_since_long(&self) {
-        *lock(&self.since) = Instant::now().checked_sub(DUTY_PATIENCE);
+        *self.since.lock() = Instant::now().checked_sub(DUTY_PATIENCE);
     }
 
     fn age(&self) -> Duration {
-        lock(&self.since).map_or(Duration::ZERO, |since| since.elapsed())
+        self.since.lock().map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it is held")
-}
-
-/// Runs a thread's work until it returns. A panic, which is a bug, ends only the attempt: the work is begun
-/// again after [`DUTY_AGAIN`].
+/// Carries out what a thread is there for. It comes back when that is over; a panic is a bug, which ends
+/// what was being done and nothing else.
 pub(crate) fn keep(name: &str, node: &dyn Node, mut work: impl FnMut()) {
     while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
         let text = format!("a bug in the thread {name}, please report it: it is restarted");

@@ -5,12 +5,13 @@ pub(crate) mod webhook;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::alarm::{Alarm, AlarmKind, SharedLedgerInput, Severity, AlarmInput, AlarmMonitor};
 use hstratum_core::event::Level;
 use hstratum_core::units::Now;
+use parking_lot::Mutex;
 
 use crate::alerts::webhook::AlarmQueue;
 use crate::clock::unix_s;
@@ -36,13 +37,10 @@ pub(crate) struct Notice {
 }
 
 impl AlarmFeed {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
-        self.0.lock().expect("nothing panics while it is held")
-    }
 
     /// Appends an alarm; drops the oldest if nobody takes them.
     fn put(&self, alarm: &Alarm) {
-        let mut notices = self.lock();
+        let mut notices = self.0.lock();
         if notices.len() == HTTP_EVENTS_MAX {
             notices.pop_front();
         }
@@ -54,7 +52,7 @@ impl AlarmFeed {
 
     /// Takes the alarms since the last call.
     pub(crate) fn take(&self) -> VecDeque<Notice> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.0.lock())
     }
 }
 

@@ -4,7 +4,6 @@
 //! many. The URL may contain a token, so it is never logged.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use hstratum_core::alarm::{Alarm, Detail};
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::hex;
+use parking_lot::{Condvar, Mutex};
 use ring::hmac;
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -78,7 +78,7 @@ struct WaitingAlarms {
 impl AlarmQueue {
     /// Queues an alarm of this time, Unix seconds; drops the oldest if the queue is full.
     pub(crate) fn push(&self, alarm: Alarm, time_s: u64) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.alarms.len() == ALARMS_WAITING_MAX {
             waiting.alarms.pop_front();
             waiting.dropped += 1;
@@ -89,14 +89,14 @@ impl AlarmQueue {
 
     /// Declares that no more alarms will come.
     pub(crate) fn close(&self) {
-        self.lock().closed = Some(Instant::now());
+        self.waiting.lock().closed = Some(Instant::now());
         self.changed.notify_all();
     }
 
     /// Waits for the next alarm; returns it with its time and the number dropped before it. `None` after the
     /// last.
     fn next(&self) -> Option<(Alarm, u64, u64)> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         loop {
             if let Some((alarm, time_s)) = waiting.alarms.pop_front() {
                 return Some((alarm, time_s, std::mem::take(&mut waiting.dropped)));
@@ -104,34 +104,30 @@ impl AlarmQueue {
             if waiting.closed.is_some() {
                 return None;
             }
-            waiting = (self.changed.wait(waiting)).expect("nothing panics while it is held");
+            self.changed.wait(&mut waiting);
         }
     }
 
     fn drop_more(&self, count: u64) {
-        self.lock().dropped += count;
+        self.waiting.lock().dropped += count;
     }
 
     /// Time left for deliveries during a stop; `None` while there is no stop.
     fn left(&self) -> Option<Duration> {
-        let stop = self.lock().closed? + Duration::from_millis(WEBHOOK_STOP_MS);
+        let stop = self.waiting.lock().closed? + Duration::from_millis(WEBHOOK_STOP_MS);
         Some(stop.saturating_duration_since(Instant::now()))
     }
 
     /// Waits before another attempt; a stop ends the wait.
     fn pause(&self, wait: Duration) {
-        let waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let is_open = |waiting: &mut WaitingAlarms| waiting.closed.is_none();
-        drop(self.changed.wait_timeout_while(waiting, wait, is_open));
+        self.changed.wait_while_for(&mut waiting, is_open, wait);
     }
 
     /// Drops all that is left, and returns the number.
     fn abandon(&self) -> usize {
-        std::mem::take(&mut self.lock().alarms).len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WaitingAlarms> {
-        (self.waiting.lock()).expect("nothing panics while it is held")
+        std::mem::take(&mut self.waiting.lock().alarms).len()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Status of this server in the shared ledger, and of the other servers, for other threads.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hstratum_core::units::Height;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -200,12 +201,12 @@ impl Default for ClusterStatus {
 impl ClusterStatus {
     /// The status as last reported by the shipper.
     pub fn read(&self) -> ClusterReading {
-        self.lock().clone()
+        self.reading.lock().clone()
     }
 
     /// This server's row there, and the number of comparisons.
     pub(crate) fn own(&self) -> (Option<OwnOrigin>, u64) {
-        let reading = self.lock();
+        let reading = self.reading.lock();
         (reading.own, reading.generation)
     }
 
@@ -247,13 +248,7 @@ impl ClusterStatus {
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut ClusterReading)) {
-        change(&mut self.lock());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ClusterReading> {
-        self.reading
-            .lock()
-            .expect("nothing panics while it is held")
+        change(&mut self.reading.lock());
     }
 }
 

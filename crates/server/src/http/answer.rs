@@ -1,7 +1,7 @@
 //! Common parts of all answers: errors, parameters, pages of lists, and the cache for identical requests.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -158,7 +159,7 @@ struct SharedAnswer(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
 
 impl Answers {
     fn of(&self, question: String) -> Arc<SharedAnswer> {
-        let mut known = self.known.lock().expect("nothing panics while it is held");
+        let mut known = self.known.lock();
         if known.len() >= HTTP_ANSWERS_MAX && !known.contains_key(&question) {
             // Entries in progress live on in the tasks that use them.
             known.clear();

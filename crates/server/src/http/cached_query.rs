@@ -3,9 +3,10 @@
 //! the last result is given. A query that is usually short is awaited, so that small pools see current
 //! results.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Site;
@@ -104,7 +105,7 @@ impl<T: Send + Sync + 'static> CachedQuery<T> {
 impl<T> CachedQueryInner<T> {
     /// The last result, unless it is old enough to be read again.
     fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<(Arc<T>, Duration)> {
-        let known = self.lock();
+        let known = self.known.lock();
         let last = known.last.as_ref()?;
         let age = last.at.elapsed();
         (age < kept(last.took)).then(|| (last.value.clone(), age))
@@ -112,14 +113,13 @@ impl<T> CachedQueryInner<T> {
 
     /// Duration, value and age of the last result.
     fn last(&self) -> Option<(Duration, (Arc<T>, Duration))> {
-        let known = self.lock();
+        let known = self.known.lock();
         let last = known.last.as_ref();
         last.map(|last| (last.took, (last.value.clone(), last.at.elapsed())))
     }
 
     fn failure(&self, away: Option<String>) -> ApiError {
-        let failed = self
-            .lock()
+        let failed = self.known.lock()
             .failure
             .as_ref()
             .map(|failure| failure.1.clone());
@@ -131,11 +131,11 @@ impl<T> CachedQueryInner<T> {
 
     /// Marks a reading as begun; returns false if one is under way.
     fn begin(&self) -> bool {
-        !std::mem::replace(&mut self.lock().is_reading, true)
+        !std::mem::replace(&mut self.known.lock().is_reading, true)
     }
 
     fn end(&self, begun: Instant, done: Result<T, ApiError>) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         known.is_reading = false;
         match done {
             Ok(value) => {
@@ -150,9 +150,5 @@ impl<T> CachedQueryInner<T> {
         }
         drop(known);
         self.read.notify_waiters();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CachedQueryState<T>> {
-        self.known.lock().expect("nothing panics while it is held")
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hstratum_core::accounts::ban::network_of;
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::limits::{HTTP_CONNS_MAX, HTTP_CONNS_PER_ADDRESS, HTTP_CONNS_RESERVED};
@@ -53,7 +54,7 @@ impl Conns {
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<ConnPermit> {
         let is_local = address.is_loopback();
         let address = network_of(address);
-        let mut seats = self.lock();
+        let mut seats = self.seats.lock();
         let own = seats.of(address);
         let has_room = match (own >= HTTP_CONNS_PER_ADDRESS && !is_local, is_local) {
             (true, _) => self.evict(&mut seats, Some(address)),
@@ -85,7 +86,7 @@ impl Conns {
 
     /// Records the task of a connection, to be aborted when its place is needed.
     pub(crate) fn began(&self, id: u64, task: AbortHandle) {
-        match self.lock().all.get_mut(&id) {
+        match self.seats.lock().all.get_mut(&id) {
             Some(seat) => seat.task = Some(task),
             // It has ended, or was evicted before it started.
             None => task.abort(),
@@ -126,11 +127,7 @@ impl Conns {
     pub(crate) fn counts(&self) -> (usize, u64, u64) {
         let refused = self.refused.load(Ordering::Relaxed);
         let evicted = self.evicted.load(Ordering::Relaxed);
-        (self.lock().all.len(), refused, evicted)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ConnSlots> {
-        self.seats.lock().expect("nothing panics while it is held")
+        (self.seats.lock().all.len(), refused, evicted)
     }
 }
 
@@ -149,7 +146,7 @@ impl ConnPermit {
 
     /// Marks the start of a request.
     pub(crate) fn busy(&self) -> Busy {
-        if let Some(seat) = self.conns.lock().all.get_mut(&self.id) {
+        if let Some(seat) = self.conns.seats.lock().all.get_mut(&self.id) {
             seat.idle_since = None;
         }
         Busy {
@@ -169,7 +166,7 @@ impl Busy {
 
 impl Drop for ConnPermit {
     fn drop(&mut self) {
-        self.conns.lock().all.remove(&self.id);
+        self.conns.seats.lock().all.remove(&self.id);
     }
 }
 
@@ -178,7 +175,7 @@ impl Drop for Busy {
         if self.stays {
             return;
         }
-        if let Some(seat) = self.conns.lock().all.get_mut(&self.id) {
+        if let Some(seat) = self.conns.seats.lock().all.get_mut(&self.id) {
             seat.idle_since = Some(Instant::now());
         }
     }

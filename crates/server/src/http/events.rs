@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use hstratum_core::alarm::AlarmKind;
 use hstratum_core::event::LedgerState;
 use hyper::body::Frame;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
@@ -152,13 +153,10 @@ struct EventListeners {
 }
 
 impl Events {
-    fn lock(&self) -> MutexGuard<'_, EventListeners> {
-        self.0.lock().expect("nothing panics while it is held")
-    }
 
     /// Adds a listener, which first receives the recent events; `None` at the limit.
     fn listen(&self) -> Option<EventStream> {
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         told.listeners.retain(|listener| !listener.is_closed());
         if told.listeners.len() >= HTTP_LISTENERS_MAX {
             return None;
@@ -174,7 +172,7 @@ impl Events {
 
     /// Sends an event to all listeners; `event` makes it from its number.
     pub(crate) fn happened<H: Serialize>(&self, event: impl FnOnce(u64) -> H) {
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         told.next_id += 1;
         if told.recent.len() == HTTP_EVENTS_MAX {
             told.recent.pop_front();
@@ -194,7 +192,7 @@ impl Events {
     }
 
     fn is_heard(&self) -> bool {
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         told.listeners.retain(|listener| !listener.is_closed());
         !told.listeners.is_empty()
     }
@@ -258,7 +256,7 @@ pub(crate) async fn run(site: Arc<Site>) {
         {
             let online = site.worker_list.online(&site).await;
             let pool = ApiPool::of(&site, &now, &workers, online, None);
-            site.events.lock().tell(&message("pool", &pool));
+            site.events.0.lock().tell(&message("pool", &pool));
         }
     }
 }

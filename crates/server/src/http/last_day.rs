@@ -3,9 +3,10 @@
 //! it was, and the known part is shown meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Site;
@@ -94,7 +95,7 @@ impl LastDay {
             let _ = tokio::time::timeout(HTTP_SOON, read).await;
         }
         let inside = self.0.clone();
-        let summed = tokio::task::spawn_blocking(move || inside.lock().sum(now_s()));
+        let summed = tokio::task::spawn_blocking(move || inside.state.lock().sum(now_s()));
         summed.await.unwrap_or_else(|_| (now_s(), Vec::new()))
     }
 }
@@ -102,7 +103,7 @@ impl LastDay {
 impl LastDayInner {
     /// Begins a reading if one is due and none is under way; returns whether it did.
     fn begin(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let rests = state
             .ended
             .is_some_and(|(at, took)| at.elapsed() < (took * HTTP_REST).min(HTTP_DAY_KEPT));
@@ -112,7 +113,7 @@ impl LastDayInner {
     }
 
     fn end(&self, begun: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_reading = false;
         state.ended = Some((Instant::now(), begun.elapsed()));
         drop(state);
@@ -120,7 +121,7 @@ impl LastDayInner {
     }
 
     fn is_soon_read(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         let was = state.ended.is_none_or(|(_, took)| took < HTTP_SOON / 2);
         state.is_reading && was
     }
@@ -132,19 +133,15 @@ impl LastDayInner {
             .read(move |sql| read_changes(sql, first_hour(now)))
             .await;
         let Ok(changes) = changes else { return };
-        self.lock().forget_late(&changes);
+        self.state.lock().forget_late(&changes);
         loop {
-            let span = self.lock().next_span(now);
+            let span = self.state.lock().next_span(now);
             let Some(span) = span else { return };
             let Ok(rows) = reader.read(move |sql| read_span(sql, span)).await else {
                 return;
             };
-            self.lock().take(span, rows, now);
+            self.state.lock().take(span, rows, now);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LastDayState> {
-        self.state.lock().expect("nothing panics while it is held")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Reads the ledger beside its writers: on threads that may block, for a limited time, from one state of it.
 //! If several servers share a ledger, the shared one is read.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
@@ -150,7 +151,7 @@ impl LedgerReaderInner {
             return false;
         }
         let log_bytes = self.status.wal_bytes();
-        lock(&self.gate).is_closed(log_bytes, Instant::now())
+        self.gate.lock().is_closed(log_bytes, Instant::now())
     }
 
     fn read<T>(
@@ -160,17 +161,17 @@ impl LedgerReaderInner {
         if let Some(reason) = self.away() {
             return Err(reason);
         }
-        let known = lock(&self.open).pop();
+        let known = self.open.lock().pop();
         let done = self.read_from(known, query);
         match done {
             Ok(found) => {
-                *lock(&self.away) = None;
+                *self.away.lock() = None;
                 Ok(found)
             }
             Err(SqlError::Interrupted) => Err("the ledger took too long".to_owned()),
             Err(SqlError::Lost(reason)) => {
                 let text = format!("the shared ledger is away: {reason}");
-                *lock(&self.away) = Some((Instant::now(), text.clone()));
+                *self.away.lock() = Some((Instant::now(), text.clone()));
                 Err(text)
             }
             Err(error) => Err(format!("failed to read the ledger: {error}")),
@@ -190,19 +191,15 @@ impl LedgerReaderInner {
             file.limit(Instant::now() + self.patience)?;
         }
         let found = db.read(query)?;
-        lock(&self.open).push(db);
+        self.open.lock().push(db);
         Ok(found)
     }
 
     fn away(&self) -> Option<String> {
-        let away = lock(&self.away).clone();
+        let away = self.away.lock().clone();
         let fresh = away.filter(|(at, _)| at.elapsed() < HTTP_AWAY);
         fresh.map(|(_, reason)| reason)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it is held")
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@
 //! been merged into longer spans, it is read whole, from all spans at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::late_hours::{Changes, Late, read_changes};
 use super::workers::SentShares;
@@ -88,7 +89,7 @@ impl WorkHistory {
 
     /// Drops the steps that contain hours which have grown.
     fn forget_late(&self, changes: &Changes) -> u64 {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let news = known.late.news(changes);
         if !news.is_empty() {
             known.generation += 1;
@@ -99,17 +100,13 @@ impl WorkHistory {
         }
         known.generation
     }
-
-    fn lock(&self) -> MutexGuard<'_, KnownSteps> {
-        self.0.lock().expect("nothing panics while it is held")
-    }
 }
 
 impl HistoryReading<'_> {
     /// Reads or computes one step; `None` when there is no time left.
     fn step(&mut self, step: HistoryStep) -> Result<Option<SentShares>, SqlError> {
         let (span, start) = step;
-        let kept = self.sums.lock().steps.get(&step).copied();
+        let kept = self.sums.0.lock().steps.get(&step).copied();
         if let Some(kept) = kept
             && self.now < kept.until
         {
@@ -127,7 +124,7 @@ impl HistoryReading<'_> {
         if let Some(sent) = sent
             && age > LATE_S
         {
-            let mut known = self.sums.lock();
+            let mut known = self.sums.0.lock();
             if known.steps.len() >= HTTP_SUMS_MAX {
                 known.steps.clear();
             }

@@ -1,11 +1,11 @@
 //! Snapshots of a proxy's state: the loop publishes them, and readers take copies.
 
-use std::sync::Mutex;
 use std::time::Instant;
 
 use hstratum_core::accounts::refused_logins::{RefusalReason, RefusedAddress};
 use hstratum_core::occupancy::Occupancy;
 use hstratum_core::proxy::{BackendStatus, ProxyCounts, BackendDrain};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ pub(super) struct StatusWindow {
 impl StatusWindow {
     /// Publishes the state, and sends events for servers whose state has changed.
     pub(super) fn show(&self, now: ProxyStatus) {
-        let mut latest = self.latest.lock().expect("nothing panics while it is held");
+        let mut latest = self.latest.lock();
         let before = latest.as_ref().map_or(&[][..], |latest| &latest.servers);
         for (place, server) in now.servers.iter().enumerate() {
             let before = before.get(place);
@@ -197,7 +197,7 @@ impl StatusWindow {
 
     /// The last snapshot; `None` if the loop publishes none any more, which means trouble.
     pub(super) fn look(&self) -> Option<ProxyStatus> {
-        let latest = self.latest.lock().expect("nothing panics while it is held");
+        let latest = self.latest.lock();
         latest
             .clone()
             .filter(|latest| latest.at.elapsed() < LIVE_ANSWER)

@@ -1,13 +1,14 @@
 //! Starts the worker threads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
+use parking_lot::Mutex;
 
 use crate::alerts::webhook::{self, AlarmQueue, Source};
 use crate::alerts::{self, AlarmFeed, AlarmSources};

@@ -1,9 +1,10 @@
 //! Status of the ledger, for other threads.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hstratum_core::accounting::ledger::Tally;
+use parking_lot::Mutex;
 
 use super::ledger::TallyKey;
 use super::unproven_workers::UnprovenWorkers;
@@ -48,16 +49,16 @@ impl LedgerReading {
 impl LedgerStatus {
     /// The status now.
     pub fn read(&self) -> LedgerReading {
-        self.lock().clone()
+        self.reading.lock().clone()
     }
 
     /// Bytes used in the write-ahead log.
     pub(crate) fn wal_bytes(&self) -> u64 {
-        self.lock().wal_bytes
+        self.reading.lock().wal_bytes
     }
 
     pub(super) fn committed(&self, took: Duration, shares: u64, wal_bytes: u64) {
-        let mut reading = self.lock();
+        let mut reading = self.reading.lock();
         reading.last_commit = took;
         reading.commits.observe(took, 1);
         reading.wal_bytes = wal_bytes;
@@ -67,20 +68,20 @@ impl LedgerStatus {
 
     /// Records that the log was copied and truncated.
     pub(super) fn log_is_short(&self) {
-        self.lock().wal_bytes = 0;
+        self.reading.lock().wal_bytes = 0;
     }
 
     pub(super) fn set_failing(&self, reason: Option<String>) {
-        self.lock().failing = reason;
+        self.reading.lock().failing = reason;
     }
 
     /// Statistics of the last hour of workers that never had a share accepted.
     pub(crate) fn unproven(&self, unix_s: u64) -> Vec<(TallyKey, Tally)> {
-        self.lock_unproven().list(unix_s)
+        self.unproven.lock().list(unix_s)
     }
 
     pub(super) fn unproven_of(&self, account: &Arc<str>, worker: &str) -> Vec<(u64, Tally)> {
-        self.lock_unproven().of(account, worker)
+        self.unproven.lock().of(account, worker)
     }
 
     /// Records that these are durable, except those that were left out.
@@ -90,7 +91,7 @@ impl LedgerStatus {
         left_out: &[&(TallyKey, Tally)],
         unix_s: u64,
     ) {
-        let mut unproven = self.lock_unproven();
+        let mut unproven = self.unproven.lock();
         for ((_, account, worker), tally) in tallies {
             if tally.accepted.count > 0 {
                 unproven.forget(account, worker);
@@ -101,19 +102,7 @@ impl LedgerStatus {
         }
     }
 
-    fn lock_unproven(&self) -> MutexGuard<'_, UnprovenWorkers> {
-        self.unproven
-            .lock()
-            .expect("nothing panics while it is held")
-    }
-
     pub(super) fn set_stalled(&self, is_stalled: bool) {
-        self.lock().is_stalled = is_stalled;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LedgerReading> {
-        self.reading
-            .lock()
-            .expect("nothing panics while it is held")
+        self.reading.lock().is_stalled = is_stalled;
     }
 }

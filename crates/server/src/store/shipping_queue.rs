@@ -1,11 +1,11 @@
 //! Exchange between the ledger's thread and the shipper of the shared ledger: sealed batches are announced in
 //! one direction, shipped ones in the other. Neither thread blocks the other.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hstratum_core::accounting::ledger::ChainView;
 use hstratum_core::units::Height;
+use parking_lot::{Condvar, Mutex};
 
 use super::keeper::StoreCommand;
 use super::ledger::{BatchMark, OriginFork};
@@ -52,7 +52,7 @@ struct ShippingState {
 impl ShippingQueue {
     /// Announces that batches were sealed or marked as shipped.
     pub(super) fn sealed(&self, head: SealedHead) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let tip = head.tip.or(state.head.and_then(|before| before.tip));
         let is_more = state
             .head
@@ -64,7 +64,7 @@ impl ShippingQueue {
 
     /// Takes what the shipper and the coordinator have left for the ledger's thread.
     pub(super) fn take(&self) -> Vec<StoreCommand> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let marks = std::mem::take(&mut state.shipped).into_iter();
         let fork = state.fork.take().map(StoreCommand::ForkOrigin);
         let watch = std::mem::take(&mut state.watch);
@@ -75,12 +75,12 @@ impl ShippingQueue {
 
     /// Requests that the node be asked where these blocks are.
     pub(crate) fn watch(&self, blocks: Vec<BlockQuery>) {
-        self.lock().watch = blocks;
+        self.state.lock().watch = blocks;
     }
 
     /// Records the node's answer.
     pub(super) fn set_seen(&self, seen: Look) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.view = Some(seen.view);
         // A look at this server's blocks only must not replace one that includes the shared ledger's blocks.
         if !seen.places.is_empty() || state.seen.is_none() {
@@ -90,17 +90,17 @@ impl ShippingQueue {
 
     /// The node's view of the chain at its last look.
     pub(crate) fn view(&self) -> Option<ChainView> {
-        self.lock().view
+        self.state.lock().view
     }
 
     /// Takes the node's last answer.
     pub(crate) fn take_seen(&self) -> Option<Look> {
-        self.lock().seen.take()
+        self.state.lock().seen.take()
     }
 
     /// Declares that nothing more will be sealed, and wakes the shipper.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_closed = true;
         state.is_news = true;
         self.changed.notify_all();
@@ -108,35 +108,33 @@ impl ShippingQueue {
 
     /// True once nothing more will be sealed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.state.lock().is_closed
     }
 
     /// Height of the node's tip.
     pub(crate) fn tip(&self) -> Option<Height> {
-        self.lock().tip
+        self.state.lock().tip
     }
 
     pub(super) fn set_tip(&self, tip: Height) {
-        self.lock().tip = Some(tip);
+        self.state.lock().tip = Some(tip);
     }
 
     /// Waits until nothing more will be sealed, or for `patience`.
     pub(crate) fn wait_for_close(&self, patience: Duration) {
-        let state = self.lock();
-        let _closed = self
-            .changed
-            .wait_timeout_while(state, patience, |state| !state.is_closed)
-            .expect("nothing panics while it is held");
+        let mut state = self.state.lock();
+        self.changed
+            .wait_while_for(&mut state, |state| !state.is_closed, patience);
     }
 
     /// Progress of sealing; `None` before the first announcement.
     pub(crate) fn head(&self) -> Option<SealedHead> {
-        self.lock().head
+        self.state.lock().head
     }
 
     /// Records that the shared ledger has this batch and all before it.
     pub(crate) fn shipped(&self, mark: BatchMark) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state
             .shipped
             .retain(|earlier| earlier.origin != mark.origin);
@@ -145,31 +143,21 @@ impl ShippingQueue {
 
     /// Waits until something was sealed or the dock was closed, or for `patience`.
     pub(crate) fn wait(&self, patience: Duration) {
-        let state = self.lock();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, patience, |state| !state.is_news)
-            .expect("nothing panics while it is held");
+        let mut state = self.state.lock();
+        self.changed
+            .wait_while_for(&mut state, |state| !state.is_news, patience);
         state.is_news = false;
     }
 
     /// Makes the ledger's thread begin a new origin for the file; returns false if it has not within
     /// `patience`.
     pub(crate) fn fork_origin(&self, fork: OriginFork, patience: Duration) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let from = fork.from;
         state.fork = Some(fork);
         let is_old = |state: &mut ShippingState| state.head.is_none_or(|head| head.last.origin == from);
-        let (state, waited) = self
-            .changed
-            .wait_timeout_while(state, patience, is_old)
-            .expect("nothing panics while it is held");
-        drop(state);
+        let waited = self.changed.wait_while_for(&mut state, is_old, patience);
         !waited.timed_out()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ShippingState> {
-        self.state.lock().expect("nothing panics while it is held")
     }
 }
 

@@ -1,9 +1,9 @@
 //! Health of the node: the delay of its event loop, as the node measures it, a request that it has not
 //! answered in time, and whether it knows less chain work than the ledgers were shown.
 
-use std::sync::{Mutex, MutexGuard};
 
 use hstratum_core::units::Height;
+use parking_lot::Mutex;
 
 /// Delays of the event loop in one period, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,29 +26,29 @@ pub(crate) struct NodeLag {
 
 impl NodeLag {
     pub(crate) fn tell(&self, lag: Lag) {
-        *lock(&self.lag) = Some(lag);
+        *self.lag.lock() = Some(lag);
     }
 
     pub(crate) fn read(&self) -> Option<Lag> {
-        *lock(&self.lag)
+        *self.lag.lock()
     }
 
     pub(crate) fn set_overdue(&self, what: Option<String>) {
-        *lock(&self.overdue) = what;
+        *self.overdue.lock() = what;
     }
 
     /// Message about a request that the node has not answered, with its age.
     pub(crate) fn overdue(&self) -> Option<String> {
-        lock(&self.overdue).clone()
+        self.overdue.lock().clone()
     }
 
     pub(crate) fn set_behind(&self, height: Option<Height>) {
-        *lock(&self.behind) = height;
+        *self.behind.lock() = height;
     }
 
     /// Message that the node knows less of the chain than a ledger was shown.
     pub(crate) fn behind(&self) -> Option<String> {
-        lock(&self.behind).map(|height| {
+        self.behind.lock().map(|height| {
             format!(
                 "it knows less of the chain than the ledger was shown, up to height {}",
                 height.0
@@ -57,6 +57,3 @@ impl NodeLag {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it is held")
-}

@@ -1,9 +1,11 @@
 //! The open round (the shares since the pool's last block), cached as last read. A caller waits for a quick
 //! reading, and never for a ledger that hangs.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::ledger_tools::{OpenRound, open_round};
 use crate::sql::location::LedgerLocation;
@@ -58,7 +60,7 @@ impl RoundReader {
         let Some(inside) = &self.0 else {
             return RoundKnown::default();
         };
-        let mut state = inside.lock();
+        let mut state = inside.state.lock();
         if !state.is_fresh() {
             if state.reading_since.is_none() && inside.begin() {
                 state.reading_since = Some(Instant::now());
@@ -66,10 +68,9 @@ impl RoundReader {
             // A reading that hangs is awaited only for the rest of that time, counted from its start.
             let since = state.reading_since.unwrap_or_else(Instant::now);
             let patience = ROUND_LOOK.saturating_sub(since.elapsed());
-            let waited = inside
+            inside
                 .read
-                .wait_timeout_while(state, patience, |state| state.reading_since.is_some());
-            (state, _) = waited.expect("nothing panics while it is held");
+                .wait_while_for(&mut state, |state| state.reading_since.is_some(), patience);
         }
         state.known()
     }
@@ -107,7 +108,7 @@ impl OpenRoundInner {
         let thread = thread::Builder::new().name("hstratum-round".to_owned());
         let begun = thread.spawn(move || {
             let (begun, done) = (Instant::now(), inside.read());
-            let mut state = inside.lock();
+            let mut state = inside.state.lock();
             state.reading_since = None;
             match done {
                 Ok(round) => {
@@ -128,9 +129,5 @@ impl OpenRoundInner {
     fn read(&self) -> anyhow::Result<OpenRound> {
         let mut db = self.location.open_for_a_look(HTTP_GATHER)?;
         Ok(db.read(open_round)?)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, OpenRoundState> {
-        self.state.lock().expect("nothing panics while it is held")
     }
 }

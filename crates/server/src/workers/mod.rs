@@ -6,7 +6,6 @@ pub mod password_hash;
 
 use crate::messages::{SetAddressCommand, DrainCommand, DriverHandle, SpoolCommand, WorkerEvent};
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, Password, Ticket};
 use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, OrderId, Owner, OrderRefusal};
 use hstratum_core::units::Hash;
+use parking_lot::Mutex;
 
 use crate::config::TlsFiles;
 use crate::files::UsersFiles;
@@ -81,7 +81,7 @@ pub(crate) fn run_certificates(
 /// a stop are dropped, since hashing them could take long.
 pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordCommand>>, to_driver: &DriverHandle) {
     loop {
-        let next = mail.lock().expect("nothing panics while it is held").recv();
+        let next = mail.lock().recv();
         let Ok(PasswordCommand(ticket, stored, password)) = next else {
             return;
         };
