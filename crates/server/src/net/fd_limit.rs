@@ -18,8 +18,22 @@ pub(crate) fn raise() -> usize {
     })
 }
 
-/// Number of descriptors that the process may still open; `None` if the system does not report the number of
-/// open ones without listing them (Linux 6.2 and later do, in the size of /proc/self/fd).
+/// Raises the limit, and gives how many connections fit, each of so many descriptors beside those that are
+/// kept; and a line for the operator where that is less than was wanted.
+pub(crate) fn conns_max(wanted: usize, kept: usize, each: usize) -> (usize, Option<String>) {
+    let allowed = raise();
+    let fitting = (allowed.saturating_sub(kept) / each).max(1);
+    let lowered = (fitting < wanted).then(|| {
+        format!(
+            "max-inbound is lowered from {wanted} to {fitting}: only {allowed} file descriptors are \
+             allowed; raise LimitNOFILE (systemd) or ulimit -n"
+        )
+    });
+    (fitting.min(wanted), lowered)
+}
+
+/// Descriptors that the process may still open; none where the system does not say how many are open
+/// without listing them (Linux 6.2 and later do, in the size of /proc/self/fd).
 pub(crate) fn left() -> Option<u64> {
     let open = std::fs::metadata("/proc/self/fd").ok()?.len();
     let limit = getrlimit(Resource::Nofile).current?;

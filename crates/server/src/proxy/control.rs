@@ -19,7 +19,7 @@ use mio::Waker;
 
 use crate::limits::{CONTROL_ANSWER_MS, CONTROL_LINE_BYTES};
 use crate::proxy::handover::{self, Offered};
-use crate::proxy::log;
+use crate::stderr;
 
 /// Order to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ fn answer(stream: &UnixStream, control_thread: &Arc<ControlThread>) -> anyhow::R
             .name("hstratum-handover".to_owned())
             .spawn(move || {
                 if let Err(error) = control_thread.hand_over(stream) {
-                    log("warning", &format!("failed to hand over: {error:#}"));
+                    stderr::line("warning", &format!("failed to hand over: {error:#}"));
                 }
                 control_thread.is_handing_over.store(false, Ordering::Relaxed);
             })?;

@@ -28,7 +28,7 @@ use crate::limits::{
 };
 use crate::net::{ReadResult, tls};
 use crate::proxy::control::{ProxyCommand, ControlOrder};
-use crate::proxy::log;
+use crate::stderr;
 use crate::proxy::resolver::Addresses;
 pub use crate::proxy::io::ProxyIo;
 use crate::proxy::settings::ProxySettings;
@@ -412,7 +412,7 @@ impl ProxyDriver<SystemIo> {
     fn begin_anew(&mut self, config: ProxyConfig) {
         self.failures += 1;
         let text = "the proxy has failed, which is a bug; it is restarted and miners reconnect";
-        log("error", text);
+        stderr::line("error", text);
         self.window.tell(&ProxyNotice::new("failed"));
         self.net.reset_all();
         // The failed rules may have switched to refusing miners; the new rules start with accepting.

@@ -14,7 +14,7 @@ use super::driver::ProxyDriver;
 use crate::driver::io::{SystemIo, DriverIo};
 use crate::net::ConnOrigin;
 use crate::proxy::handover::{self, HandoverState, HandoverMiner, Offered};
-use crate::proxy::log;
+use crate::stderr;
 use crate::proxy::io::ProxyIo;
 
 impl<S: ProxyIo> ProxyDriver<S> {
@@ -37,7 +37,7 @@ impl ProxyDriver<SystemIo> {
     pub(super) fn take_over(&mut self, drained: &[String], miners: Vec<HandoverMiner<OwnedFd>>) {
         // The other process may have switched to refusing; these rules start with accepting.
         if let Err(error) = self.net.net.listen_anew() {
-            log("error", &format!("failed to listen: {error}"));
+            stderr::line("error", &format!("failed to listen: {error}"));
         }
         for name in drained {
             // A server that is no longer configured needs no drain.
@@ -49,11 +49,11 @@ impl ProxyDriver<SystemIo> {
                 Ok(()) => taken += 1,
                 Err(error) => {
                     let text = format!("failed to take over a miner: {error:#}");
-                    log("warning", &text);
+                    stderr::line("warning", &text);
                 }
             }
         }
-        log("info", &format!("taken over: {}", counted(taken, "miner")));
+        stderr::line("info", &format!("taken over: {}", counted(taken, "miner")));
     }
 
     fn take_over_one(&mut self, miner: HandoverMiner<OwnedFd>) -> anyhow::Result<()> {
@@ -101,12 +101,12 @@ impl ProxyDriver<SystemIo> {
         });
         match handover::give(stream, miners) {
             Ok(()) => {
-                log("info", "another process goes on");
+                stderr::line("info", "another process goes on");
                 self.net.net.leave_to_others(&kept);
                 true
             }
             Err(error) => {
-                log("error", &format!("failed to hand over: {error:#}"));
+                stderr::line("error", &format!("failed to hand over: {error:#}"));
                 self.go_on();
                 false
             }

@@ -24,7 +24,7 @@ use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
 use crate::http::prometheus::MetricsText;
 use crate::http::refusals::by_reason;
-use crate::proxy::log;
+use crate::stderr;
 use crate::proxy::status::{ProxyStatus, StatusWindow};
 
 /// State shared by all requests.
@@ -51,7 +51,7 @@ pub(super) fn bind(
             .with_context(|| format!("failed to listen on {address} (http)"))?,
     };
     listener.set_nonblocking(true)?;
-    log("info", &format!("status on http://{address}/api/v1/status"));
+    stderr::line("info", &format!("status on http://{address}/api/v1/status"));
     Ok(listener)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn start(
                 Ok(Err(error)) => format!("{error:#}"),
                 Err(_) => "a bug".to_owned(),
             };
-            log("error", &format!("HTTP has failed and is gone: {reason}"));
+            stderr::line("error", &format!("HTTP has failed and is gone: {reason}"));
         })
         .context("failed to start the thread hstratum-http")?;
     Ok(())

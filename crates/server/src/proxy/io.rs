@@ -8,7 +8,7 @@ use hstratum_core::event::Level;
 use hstratum_core::units::ConnId;
 
 use crate::driver::io::{SystemIo, DriverIo};
-use crate::proxy::log;
+use crate::stderr;
 
 /// Sockets, clock and log of the proxy's driver. The simulator implements it too.
 pub trait ProxyIo: DriverIo {
@@ -42,9 +42,9 @@ impl ProxyIo for SystemIo {
 
     fn say(&mut self, level: Level, text: &str) {
         match level {
-            Level::Error => log("error", text),
-            Level::Warning => log("warning", text),
-            Level::Info => log("info", text),
+            Level::Error => stderr::line("error", text),
+            Level::Warning => stderr::line("warning", text),
+            Level::Info => stderr::line("info", text),
             Level::Debug => {}
         }
     }

@@ -102,7 +102,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     // Once this succeeds the miners are ours, so nothing after it may fail.
     let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
     for (spec, _) in driver.net.net.listeners() {
-        log("info", &format!("listening on {spec}"));
+        stderr::line("info", &format!("listening on {spec}"));
     }
     let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
     if let Some(listener) = http {
@@ -115,7 +115,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     }
     match (driver.run(config), control) {
         (RunEnd::HandedOver, Some(control)) => control.leave(),
-        _ => log("info", "stopped"),
+        _ => stderr::line("info", "stopped"),
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
 /// Logs the error of something that miners do not depend on.
 fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
     result
-        .map_err(|error| log("error", &format!("{error:#}")))
+        .map_err(|error| stderr::line("error", &format!("{error:#}")))
         .ok()
 }
 
@@ -145,19 +145,9 @@ fn rules_of(settings: &ProxySettings, port: u16) -> ProxyConfig {
 
 /// Number of connections that fit: a miner needs two descriptors, its own and that of its link.
 fn conns_max(wanted: usize) -> usize {
-    let allowed = fd_limit::raise();
-    let fitting = (allowed.saturating_sub(DESCRIPTORS_KEPT) / 2).max(1);
-    if fitting < wanted {
-        let text = format!(
-            "max-inbound is lowered from {wanted} to {fitting}: only {allowed} file descriptors are \
-             allowed; raise LimitNOFILE (systemd) or ulimit -n"
-        );
-        log("warning", &text);
+    let (conns_max, lowered) = fd_limit::conns_max(wanted, DESCRIPTORS_KEPT, 2);
+    if let Some(text) = lowered {
+        stderr::line("warning", &text);
     }
-    fitting.min(wanted)
-}
-
-/// Writes a line for the operator.
-fn log(level: &str, text: &str) {
-    stderr::line(level, text);
+    conns_max
 }

@@ -15,7 +15,7 @@ use mio::Waker;
 
 use crate::limits::{ADDRESSES_MAX, NAME_EVERY, NAME_FIRST, NAME_RETRY};
 use crate::proxy::control::ProxyCommand;
-use crate::proxy::log;
+use crate::stderr;
 use crate::proxy::settings::BackendAddress;
 
 /// A connection being opened.
@@ -167,7 +167,7 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
         let wait = match found {
             Ok(mut found) if !found.is_empty() => {
                 if !reason.is_empty() {
-                    log("info", &format!("{name} has an address again"));
+                    stderr::line("info", &format!("{name} has an address again"));
                     reason.clear();
                 }
                 // Name servers give them in another order each time.
@@ -185,7 +185,7 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
                     .err()
                     .map_or("no address".to_owned(), |e| e.to_string());
                 if reason != now {
-                    log("warning", &format!("failed to find {name}: {now}"));
+                    stderr::line("warning", &format!("failed to find {name}: {now}"));
                     reason = now;
                 }
                 NAME_RETRY

@@ -85,7 +85,7 @@ impl Server {
             listeners: settings.listeners(),
             inherited: Vec::new(),
             proxies: config.proxy_protocol.clone(),
-            conns_max: raise_descriptors(config.max_inbound as usize, &*node),
+            conns_max: conns_max(config, &*node),
             per_address_max: config.max_per_address,
             certificate: certificate.transpose()?,
         })?;
@@ -374,16 +374,12 @@ fn open_shared(
     first_users::open(context, node).map(Some)
 }
 
-/// Raises the limit of file descriptors as far as possible, and returns the number of connections that fit.
-fn raise_descriptors(wanted: usize, node: &dyn Node) -> usize {
-    let allowed = fd_limit::raise();
-    let fitting = allowed.saturating_sub(DESCRIPTORS_KEPT).max(1);
-    if fitting < wanted {
-        let text = format!(
-            "max-inbound is lowered from {wanted} to {fitting}: only {allowed} file descriptors are \
-             allowed; raise LimitNOFILE (systemd) or ulimit -n"
-        );
+/// How many connections there may be.
+fn conns_max(config: &config::Config, node: &dyn Node) -> usize {
+    let wanted = config.max_inbound as usize;
+    let (conns_max, lowered) = fd_limit::conns_max(wanted, DESCRIPTORS_KEPT, 1);
+    if let Some(text) = lowered {
         node.log(Level::Warning, &text);
     }
-    fitting.min(wanted)
+    conns_max
 }
