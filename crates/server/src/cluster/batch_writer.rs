@@ -17,10 +17,9 @@ use rusqlite::types::Type;
 use super::reconcile::BatchHead;
 use super::write_mark::WriteMark;
 use super::names::storable;
-use super::origin::NOW_MS;
 use crate::clock::unix_s;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
-use crate::sql::{STATISTICS_WORK_MAX, SqlError};
+use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError};
 use crate::store::batch_codec::{BatchBody, StatisticsRow};
 use crate::store::late_statistics::late_hours;
 

@@ -22,7 +22,7 @@ use crate::sql::url::PostgresUrl;
 use super::found_blocks::Copied;
 use super::coordinator_lease;
 use super::write_mark::WriteMark;
-use super::origin::{NOW_MS, OwnOrigin};
+use super::origin::OwnOrigin;
 use super::shipper::is_away;
 use super::cluster_status::{ClusterLink, ClusterStatus};
 use crate::files::share_dump::{DumpWritten, write_dump};
@@ -33,7 +33,7 @@ use crate::limits::{
 use crate::messages::{DriverHandle, EvidenceSource, WorkerEvent};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
-use crate::sql::{Db, Postgres, Sql, SqlError};
+use crate::sql::{NOW_MS, Db, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};

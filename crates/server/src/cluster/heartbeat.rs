@@ -7,11 +7,11 @@ use postgres::Client;
 
 use super::agreement::differences;
 use super::write_mark::WriteMark;
-use super::origin::{self, NOW_MS};
+use super::origin;
 use super::cluster_status::{Member, ServerReport};
 use super::status_log::StatusLog;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
-use crate::sql::SqlError;
+use crate::sql::{NOW_MS, SqlError};
 use crate::sql::file_schema::FileId;
 
 /// Milliseconds of silence after which a server is no longer shown.

@@ -10,11 +10,10 @@ use hstratum_core::accounts::clean_name;
 use hstratum_core::event::Level;
 use postgres::{Client, Transaction};
 
-use super::origin::NOW_MS;
 use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
-use crate::sql::{Db, Sql, SqlError, Sqlite};
+use crate::sql::{NOW_MS, Db, Sql, SqlError, Sqlite, signed};
 use crate::sql::file_schema::FILE_NAME;
 
 /// Content of the files.
@@ -199,8 +198,4 @@ fn take_users(
                   WHERE accounts.password IS NULL";
     taken.users = tx.execute(insert, &[&names, &passwords, &disabled, &number])?;
     Ok(())
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -7,13 +7,10 @@
 use postgres::GenericClient;
 
 use crate::limits::ALIVE_MS;
-use crate::sql::SqlError;
+use crate::sql::{NOW_MS, SqlError};
 use crate::sql::file_schema::FileId;
 
-/// SQL for the database's clock in milliseconds, the one clock that all servers share.
-pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
-
-/// Row of this server's own file in the shared ledger.
+/// This server's own file, as the shared ledger knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnOrigin {
     /// Random id of the file.

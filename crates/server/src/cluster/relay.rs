@@ -19,16 +19,16 @@ use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
 use super::notifications::{self, News};
-use super::origin::{self, NOW_MS};
+use super::origin;
 use super::context::ClusterContext;
-use crate::sql::database_schema;
+use crate::sql::{database_schema, signed};
 use super::cluster_status::ClusterLink;
 use crate::clock::unix_s;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
-use crate::sql::{Postgres, SqlError};
+use crate::sql::{NOW_MS, Postgres, SqlError};
 use crate::sql::file_schema::FileId;
 use crate::duty::Duty;
 
@@ -128,7 +128,7 @@ impl Relay {
         let is_late = |owed: &UnrelayedBlock| owed.since.elapsed() > Duration::from_secs(RELAY_S);
         self.owed.retain(|owed| !is_late(owed));
         while let Some(UnrelayedBlock { hash, raw, since }) = self.owed.pop_front() {
-            let age_s = i64::try_from(since.elapsed().as_secs()).unwrap_or(i64::MAX);
+            let age_s = signed(since.elapsed().as_secs());
             let origin = self.origin();
             if let Err(error) = self.ask(|open| open.put(&hash, &origin, &raw, age_s)) {
                 self.owed.push_front(UnrelayedBlock { hash, raw, since });

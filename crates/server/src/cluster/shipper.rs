@@ -29,7 +29,7 @@ use super::origin;
 use crate::clock::unix_s;
 use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
-use crate::sql::SqlError;
+use crate::sql::{SqlError, signed};
 use crate::store::batch_codec::BatchBody;
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::ledger::{BatchMark, OriginFork};
@@ -358,7 +358,7 @@ impl Shipper {
             )
         });
         let (behind, oldest) = oldest.unwrap_or((0, None));
-        let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+        let now = signed(unix_s());
         let lag = oldest.map_or(0, |sealed_at| now - sealed_at);
         self.cluster_status.update(|reading| {
             reading.behind = behind;

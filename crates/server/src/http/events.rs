@@ -28,6 +28,7 @@ use super::ledger_reader::LedgerReader;
 use super::pool::ApiPool;
 use super::round::{ApiBlock, BlocksShown, read_blocks};
 use crate::alerts::Notice;
+use crate::sql::signed;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
 use crate::telemetry::live::{Silent, Snapshot};
@@ -65,7 +66,7 @@ impl ApiEvent {
     fn new(kind: &'static str, reason: Option<String>) -> Self {
         Self {
             id: 0,
-            time: i64::try_from(unix_s()).unwrap_or(i64::MAX),
+            time: signed(unix_s()),
             kind,
             alarm: None,
             severity: None,

@@ -14,7 +14,7 @@ use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
 use super::workers::{SentShares, unproven};
 use crate::clock::unix_s;
-use crate::sql::{Row, Sql, SqlError};
+use crate::sql::{Row, Sql, SqlError, signed};
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::values;
 
@@ -108,7 +108,7 @@ pub(crate) async fn of_pool(
     let Some(reader) = &site.reader else {
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
-    let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let now = signed(unix_s());
     let pool_sums = site.work_history.clone();
     let unproven = unproven(&site, &site.pool_servers.known());
     let history = reader.read(move |sql| {
@@ -136,7 +136,7 @@ pub(crate) async fn of_account(
     let Some(reader) = &site.reader else {
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
-    let now = i64::try_from(unix_s()).unwrap_or(i64::MAX);
+    let now = signed(unix_s());
     let query = if reader.is_shared() { BY_WORKER } else { BY_TIME };
     let mut unproven = unproven(&site, &site.pool_servers.known());
     unproven.retain(|(row, _)| row.account == name);

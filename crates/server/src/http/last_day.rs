@@ -14,7 +14,7 @@ use super::ledger_reader::LedgerReader;
 use super::late_hours::{Changes, Late, read_changes};
 use crate::clock::unix_s;
 use crate::limits::{HTTP_DAY_KEPT, HTTP_REST, HTTP_SOON, HTTP_WORKERS_MAX};
-use crate::sql::{Sql, SqlError};
+use crate::sql::{Sql, SqlError, signed};
 use crate::values;
 
 const SPAN_S: i64 = 600;
@@ -262,7 +262,7 @@ fn first_hour(now: i64) -> i64 {
 }
 
 fn now_s() -> i64 {
-    i64::try_from(unix_s()).unwrap_or(i64::MAX)
+    signed(unix_s())
 }
 
 fn read_span(sql: &mut dyn Sql, span: i64) -> Result<Vec<HourRow>, SqlError> {

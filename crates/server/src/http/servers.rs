@@ -14,9 +14,8 @@ use super::Site;
 use super::answer::{ApiResult, QueryParams, Problem, page_of};
 use super::ledger_reader::LedgerReader;
 use super::pool::ApiPool;
-use crate::cluster::origin::NOW_MS;
 use crate::limits::{HTTP_SERVERS_MAX, SERVER_LIVE_MS};
-use crate::sql::{Sql, SqlError};
+use crate::sql::{NOW_MS, Sql, SqlError};
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::values;
 

@@ -18,7 +18,7 @@ use super::cached_query::CachedQuery;
 use super::pool::Online;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
-use crate::sql::{Sql, SqlError};
+use crate::sql::{Sql, SqlError, signed};
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::values;
 
@@ -286,11 +286,7 @@ fn read(sql: &mut dyn Sql, since: u64, recent: u64) -> Result<Vec<PastWork>, Sql
     pasts.collect()
 }
 
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Start of the last whole ten minutes.
+/// The begin of the last whole ten minutes.
 fn recent_since(now: u64) -> u64 {
     (now - now % SPAN_S).saturating_sub(SPAN_S)
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::cluster::origin::NOW_MS;
 use crate::limits::SERVER_AWAITED;
-use crate::sql::{Db, Sql};
+use crate::sql::{NOW_MS, Db, Sql};
 use crate::values;
 
 /// A server's ledger file, as recorded in the shared ledger.

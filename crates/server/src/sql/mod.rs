@@ -38,10 +38,18 @@ pub(crate) const EFFORT: &str = "CASE WHEN c.difficulty > 1e-100 AND c.difficult
                                  AND h.difficulty > 1e-100 AND h.difficulty < 1e100 \
                                  THEN c.difficulty * c.count / h.difficulty ELSE 0.0 END";
 
-/// Greatest work of a row of `statistics`; larger values are cut, so that they cannot make a sum fail.
+/// The database's clock, in milliseconds: the one clock that all servers share.
+pub(crate) const NOW_MS: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// The greatest work of a row of `statistics`: what is beyond is no work, and must not make a sum fail.
 pub(crate) const STATISTICS_WORK_MAX: f64 = 1e200;
 
-/// A connection that can be queried and written to, or a transaction on it.
+/// The databases' integers are signed; what would not fit is beyond all counts, times and amounts.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What can be asked and told: a connection, or a transaction on it.
 pub trait Sql {
     /// All rows of a query at once.
     ///
@@ -164,7 +172,7 @@ from_integer!(i64, u32, i32);
 impl From<u64> for Value {
     /// Larger numbers than fit exceed all counts, times and amounts.
     fn from(number: u64) -> Self {
-        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+        Self::Integer(signed(number))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::sql::resolve;
 use crate::limits::{
     PEM_BYTES_MAX, SQL_ANSWER_MS, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS,
 };
-use crate::sql::SqlError;
+use crate::sql::error::SqlError;
 use crate::sql::timed::{AnswerTimeout, Timed};
 
 /// Environment variable with the password where the URL has none, as in PostgreSQL's own programs.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::keeper::SPAN_S;
+use crate::sql::signed;
 
 /// Step in seconds in which late statistics are recorded.
 pub(crate) const LATE_STEP_S: i64 = 3_600;
@@ -13,7 +14,7 @@ const LATE_S: u64 = 300;
 
 /// Hours, each once, of those spans that ended long ago.
 pub(crate) fn late_hours(starts: impl Iterator<Item = i64>, unix_s: u64) -> Vec<i64> {
-    let latest = i64::try_from(unix_s.saturating_sub(SPAN_S + LATE_S)).unwrap_or(i64::MAX);
+    let latest = signed(unix_s.saturating_sub(SPAN_S + LATE_S));
     let late = starts.filter(|start| *start < latest);
     let hours: BTreeSet<i64> = late.map(|start| start - start % LATE_STEP_S).collect();
     hours.into_iter().collect()

@@ -27,7 +27,7 @@ use super::share_tables::{OWN, PENDING, ShareTables};
 use super::{worker_statistics, compaction};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::node::BlockQuery;
-use crate::sql::SqlError;
+use crate::sql::{SqlError, signed};
 
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
@@ -435,11 +435,6 @@ impl IdCache {
         self.workers_len += 1;
         Ok(Some(id))
     }
-}
-
-/// Converts to SQLite's signed integers; larger numbers than fit exceed all counts, times and amounts.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl From<rusqlite::Error> for LedgerError {

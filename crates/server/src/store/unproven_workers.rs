@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keeper::SPAN_S;
 use super::ledger::TallyKey;
-use super::sqlite_ledger::signed;
 use crate::limits::UNPROVEN_MAX;
+use crate::sql::signed;
 
 /// Seconds for which a row is kept after its ten minutes are over.
 const KEPT_S: u64 = 3_600;

@@ -8,7 +8,8 @@ use rusqlite::Transaction;
 use super::keeper::SPAN_S;
 use super::late_statistics::late_hours;
 use super::ledger::{Batch, TallyKey};
-use super::sqlite_ledger::{IdCache, Unknown, signed};
+use super::sqlite_ledger::{IdCache, Unknown};
+use crate::sql::signed;
 use super::ledger_status::LedgerStatus;
 use super::share_tables::ShareTables;
 

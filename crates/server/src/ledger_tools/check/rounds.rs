@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::Check;
 use crate::clock::unix_s;
 use crate::ledger_tools::shares_file::{self, SharesFile};
-use crate::sql::{SqlError, WORK};
+use crate::sql::{SqlError, WORK, signed};
 use crate::values;
 
 /// Relative difference allowed between two sums of the same doubles added in different orders.
@@ -38,7 +38,7 @@ pub(super) fn heights_have_one_block(check: &mut Check<'_>) -> anyhow::Result<()
 
 /// Unix time before which a block must have been looked at by now.
 fn looked_at() -> i64 {
-    i64::try_from(unix_s().saturating_sub(LOOK_S)).unwrap_or(i64::MAX)
+    signed(unix_s().saturating_sub(LOOK_S))
 }
 
 /// A block that is or was on the main chain has closed a round, which ends at its height.
