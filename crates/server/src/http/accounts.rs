@@ -9,7 +9,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Site;
+use super::ledger_queries::balances;
+use super::site::Site;
 use super::answer::{ApiResult, ApiError, PathName, NoParams, SortOrder, QueryParams, Problem, page_of, search_for};
 use super::workers::{WorkerRow, SentShares};
 use super::round::read_round;
@@ -203,7 +204,7 @@ pub(crate) async fn workers(
 ) -> ApiResult<ApiWorkers> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let search = search_for(asked.search)?;
-    let rows = site.worker_list.rows(&site).await?;
+    let rows = site.workers().await?;
     let mut found: Vec<&WorkerRow> = rows
         .iter()
         .filter(|row| {
@@ -237,10 +238,10 @@ pub(crate) async fn accounts(
 ) -> ApiResult<ApiAccounts> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let search = search_for(asked.search)?;
-    let rows = site.worker_list.rows(&site).await?;
+    let rows = site.workers().await?;
     let owed = match &site.reader {
         None => Arc::default(),
-        Some(_) => site.balances.get(&site, HTTP_KEPT, balances).await?,
+        Some(_) => site.balances.get(site.background(), HTTP_KEPT, balances).await?,
     };
     let mut all = gather(rows.iter());
     for (name, credited, paid) in owed.iter() {
@@ -271,7 +272,7 @@ pub(crate) async fn account(
     PathName(name): PathName,
     _: NoParams,
 ) -> ApiResult<AccountInFull> {
-    let rows = site.worker_list.rows(&site).await?;
+    let rows = site.workers().await?;
     let own = rows.iter().filter(|row| *row.account == *name);
     let gathered = gather(own).remove(&name);
     let is_mining = gathered.is_some();
@@ -347,21 +348,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
     }))
 }
 
-/// Accounts that were ever credited, with the sums of credits and payments.
-pub(crate) type Balances = Vec<(String, i64, i64)>;
-
-fn balances(sql: &mut dyn Sql) -> Result<Balances, SqlError> {
-    let rows = sql.query(
-        "SELECT name, credited, paid FROM balances WHERE credited <> 0 OR paid <> 0",
-        &[],
-    )?;
-    let balances = rows
-        .iter()
-        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-    balances.collect()
-}
-
-/// Groups workers by account.
+/// The accounts of these workers.
 fn gather<'a>(rows: impl IntoIterator<Item = &'a WorkerRow>) -> HashMap<String, ApiAccount> {
     let mut sums: HashMap<&str, (ApiAccount, SentShares)> = HashMap::new();
     for row in rows {

@@ -18,20 +18,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::Site;
+use super::site::{Operator, Site};
 use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
-use crate::secret::Secret;
-use crate::operator::Orders;
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// The operator's token, and the way of its orders to the driver.
-pub(crate) struct Operator {
-    pub token: Secret,
-    pub orders: Orders,
-    /// Permits for orders that wait for their answer.
-    pub places: Semaphore,
-}
+use tokio::sync::SemaphorePermit;
 
 /// The paths below `/admin`, for a site with an operator.
 pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {

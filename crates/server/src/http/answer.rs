@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Site;
 use crate::limits::{
     HTTP_ANSWER, HTTP_ANSWERS_MAX, HTTP_REMEMBERED, HTTP_ROWS, HTTP_ROWS_MAX, HTTP_SEARCH_CHARS_MAX,
 };
@@ -186,7 +185,7 @@ fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
 /// Middleware that answers GET requests from the cache, makes one task answer for all that wait, and ends
 /// what takes longer than [`HTTP_ANSWER`].
 pub(crate) async fn remember(
-    State(site): State<Arc<Site>>,
+    State(answers): State<Arc<Answers>>,
     headers: HeaderMap,
     mut request: Request,
     next: Next,
@@ -198,7 +197,7 @@ pub(crate) async fn remember(
     if request.method() != Method::GET {
         return next.run(request).await;
     }
-    let asked = site.answers.of(question_of(&headers, request.uri()));
+    let asked = answers.of(question_of(&headers, request.uri()));
     let answering = async {
         let mut made = asked.0.lock().await;
         if let Some((at, code, bytes)) = &*made

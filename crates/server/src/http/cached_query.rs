@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Site;
+use super::ledger_reader::LedgerReader;
 use super::answer::ApiError;
 use crate::limits::{HTTP_FIRST, HTTP_KEPT_MIN, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
@@ -55,11 +55,11 @@ impl<T: Send + Sync + 'static> CachedQuery<T> {
     /// See [`Self::get_with_age`].
     pub(crate) async fn get(
         &self,
-        site: &Site,
+        background: &LedgerReader,
         kept: Duration,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<Arc<T>, ApiError> {
-        Ok(self.get_with_age(site, kept, query).await?.0)
+        Ok(self.get_with_age(background, kept, query).await?.0)
     }
 
     /// Returns the last result and its age. A new reading begins in the background when the result is older
@@ -67,11 +67,10 @@ impl<T: Send + Sync + 'static> CachedQuery<T> {
     /// a ledger.
     pub(crate) async fn get_with_age(
         &self,
-        site: &Site,
+        background: &LedgerReader,
         kept: Duration,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<(Arc<T>, Duration), ApiError> {
-        let background = site.background.as_ref().expect("there is a ledger");
         let least = match background.is_shared() {
             true => HTTP_KEPT_MIN,
             false => Duration::ZERO,

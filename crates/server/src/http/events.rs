@@ -3,38 +3,28 @@
 //!
 //! Each message is made once for all listeners. A page that does not read is disconnected, and reconnects.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use hstratum_core::alarm::AlarmKind;
-use hstratum_core::event::LedgerState;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
-use super::Site;
-use super::answer::{ApiError, Problem};
-use super::ledger_reader::LedgerReader;
-use super::pool::ApiPool;
-use super::round::{ApiBlock, BlocksShown, read_blocks};
+use super::answer::ApiError;
+use super::ledger_queries::ApiBlock;
 use crate::alerts::Notice;
 use crate::sql::signed;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
-use crate::telemetry::live::{Silent, Snapshot};
-
-/// Interval of the pool's state.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// What has happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -63,7 +53,7 @@ pub(crate) struct ApiEvent {
 }
 
 impl ApiEvent {
-    fn new(kind: &'static str, reason: Option<String>) -> Self {
+    pub(super) fn new(kind: &'static str, reason: Option<String>) -> Self {
         Self {
             id: 0,
             time: signed(unix_s()),
@@ -80,7 +70,7 @@ impl ApiEvent {
     }
 
     /// Event of an alarm, unless another event here reports the same.
-    fn of_alarm(notice: Notice) -> Option<Self> {
+    pub(super) fn of_alarm(notice: Notice) -> Option<Self> {
         let is_new = match notice.kind {
             AlarmKind::BlockFound
             | AlarmKind::BlockAccepted
@@ -120,7 +110,8 @@ impl ApiEvent {
         })
     }
 
-    fn of_block(block: &ApiBlock) -> Self {
+
+    pub(super) fn of_block(block: &ApiBlock) -> Self {
         Self {
             time: block.changed_at,
             state: Some(block.state.clone()),
@@ -183,7 +174,17 @@ impl Events {
         told.recent.push_back(message);
     }
 
-    /// Answer to a new listener: an endless stream.
+    /// Tells one, which gets its number here.
+    pub(super) fn tell(&self, event: ApiEvent) {
+        self.happened(|id| ApiEvent { id, ..event });
+    }
+
+    /// Tells how the pool is, which is told once and not kept for later listeners.
+    pub(super) fn tell_pool(&self, pool: &impl Serialize) {
+        self.0.lock().tell(&message("pool", pool));
+    }
+
+    /// The endless answer to whoever wants to know.
     pub(crate) fn answer(&self) -> Result<Response, ApiError> {
         let messages = self.listen();
         let messages =
@@ -192,7 +193,8 @@ impl Events {
         Ok((kind, Body::new(messages)).into_response())
     }
 
-    fn is_heard(&self) -> bool {
+    /// Whether anybody listens.
+    pub(super) fn is_heard(&self) -> bool {
         let mut told = self.0.lock();
         told.listeners.retain(|listener| !listener.is_closed());
         !told.listeners.is_empty()
@@ -225,138 +227,6 @@ impl hyper::body::Body for EventStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = self.0.poll_recv(context);
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-/// Server-sent events: `event` for each of what happened lately and happens from now on, `pool`
-/// each second with what `/api/v1/pool` gives.
-#[utoipa::path(get, path = "/api/v1/events", tag = "pool", responses(
-    (status = 200, content_type = "text/event-stream", body = ApiEvent),
-    (status = 503, body = Problem)))]
-pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, ApiError> {
-    site.events.answer()
-}
-
-/// Watches the pool and sends events, as long as the server runs.
-pub(crate) async fn run(site: Arc<Site>) {
-    let mut watch = StateWatch::default();
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        beat.tick().await;
-        let now = site.sources.live.look().await;
-        for event in watch.compare(now.as_deref()) {
-            site.events.happened(|id| ApiEvent { id, ..event });
-        }
-        let notices = site.sources.alarm_feed.take().into_iter();
-        for event in notices.filter_map(ApiEvent::of_alarm) {
-            site.events.happened(|id| ApiEvent { id, ..event });
-        }
-        if site.events.is_heard()
-            && let Ok((now, workers)) = site.sources.live.look_at_workers().await
-        {
-            let online = site.worker_list.online(&site).await;
-            let pool = ApiPool::of(&site, &now, &workers, online, None);
-            site.events.0.lock().tell(&message("pool", &pool));
-        }
-    }
-}
-
-/// Watches the ledger's blocks; a task of its own, since a shared ledger may not answer for a while.
-pub(crate) async fn watch_ledger(site: Arc<Site>) {
-    let Some(reader) = &site.reader else { return };
-    let mut blocks = BlockStates::default();
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        beat.tick().await;
-        blocks.compare(&site, reader).await;
-        if reader.is_shared() {
-            site.pool_servers.refresh(reader, site.sources.own_number()).await;
-        }
-    }
-}
-
-/// State seen last.
-#[derive(Default)]
-struct StateWatch {
-    state: Option<PoolState>,
-}
-
-/// States of the latest blocks, by hash; `None` before the first look.
-#[derive(Default)]
-struct BlockStates(Option<HashMap<String, String>>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct PoolState {
-    answers: bool,
-    has_job: bool,
-    ledger: LedgerState,
-}
-
-impl StateWatch {
-    fn compare(&mut self, now: Result<&Snapshot, &Silent>) -> Vec<ApiEvent> {
-        let before = self.state;
-        let seen = match now {
-            Ok(now) => PoolState {
-                answers: true,
-                has_job: now.is_healthy(),
-                ledger: now.view.ledger,
-            },
-            Err(Silent) => PoolState {
-                answers: false,
-                ..before.unwrap_or(PoolState {
-                    answers: false,
-                    has_job: false,
-                    ledger: LedgerState::Open,
-                })
-            },
-        };
-        self.state = Some(seen);
-        let Some(before) = before else {
-            return Vec::new();
-        };
-        let mut happenings = Vec::new();
-        if before.answers && !seen.answers {
-            happenings.push(ApiEvent::new("silent", None));
-        }
-        if before.has_job != seen.has_job {
-            let reason = now.ok().and_then(|now| now.view.no_template.clone());
-            let kind = if seen.has_job { "job" } else { "no_job" };
-            happenings.push(ApiEvent::new(kind, reason));
-        }
-        if before.ledger != seen.ledger {
-            let kind = match seen.ledger {
-                LedgerState::Open => "ledger_open",
-                LedgerState::Failing => "ledger_failing",
-            };
-            happenings.push(ApiEvent::new(kind, None));
-        }
-        happenings
-    }
-}
-
-impl BlockStates {
-    /// Sends events for blocks whose state has changed; the first time for all of the latest ones.
-    async fn compare(&mut self, site: &Site, reader: &LedgerReader) {
-        let shown = BlocksShown::on(site, reader);
-        let latest = reader.read(move |sql| {
-            let order = "ORDER BY changed_at DESC, height DESC LIMIT 30";
-            read_blocks(sql, order, &[], &shown)
-        });
-        // A failed reading is repeated with the next period.
-        let Ok(latest) = latest.await else { return };
-        let known = self.0.get_or_insert_default();
-        for block in latest.iter().rev() {
-            if known.get(&block.hash) != Some(&block.state) {
-                let event = ApiEvent::of_block(block);
-                site.events.happened(|id| ApiEvent { id, ..event });
-            }
-        }
-        *known = latest
-            .into_iter()
-            .map(|block| (block.hash, block.state))
-            .collect();
     }
 }
 

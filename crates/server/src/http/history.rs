@@ -9,7 +9,7 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Site;
+use super::site::Site;
 use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use super::pool::{BLOCK_S, network_hashrate};
 use super::workers::{SentShares, unproven};
@@ -110,7 +110,7 @@ pub(crate) async fn of_pool(
     };
     let now = signed(unix_s());
     let pool_sums = site.work_history.clone();
-    let unproven = unproven(&site, &site.pool_servers.known());
+    let unproven = unproven(&site.sources.status, &site.pool_servers.known());
     let history = reader.read(move |sql| {
         let (length, step) = range.seconds();
         let from = now - now % step - length;
@@ -138,7 +138,7 @@ pub(crate) async fn of_account(
     };
     let now = signed(unix_s());
     let query = if reader.is_shared() { BY_WORKER } else { BY_TIME };
-    let mut unproven = unproven(&site, &site.pool_servers.known());
+    let mut unproven = unproven(&site.sources.status, &site.pool_servers.known());
     unproven.retain(|(row, _)| row.account == name);
     let history = reader.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";

@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::LocalAddress;
 use super::answer::ApiError;
 
 /// Allows nothing from elsewhere, and nothing inline.
@@ -30,7 +29,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Names by which clients may ask for this server.
+/// The end of the connection that is ours.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalAddress(pub SocketAddr);
+
+/// How the operator calls this server.
 #[derive(Clone)]
 pub(crate) struct Public(Arc<[String]>);
 

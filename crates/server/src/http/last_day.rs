@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Site;
 use super::ledger_reader::LedgerReader;
 use super::late_hours::{Changes, Late, read_changes};
 use crate::clock::unix_s;
@@ -78,10 +77,9 @@ pub(crate) struct DayPast {
 }
 
 impl LastDay {
-    /// Returns the time since which work is known, and all workers. If that is out of date, reading continues
-    /// in the background; a reading that is usually short is awaited.
-    pub(crate) async fn get(&self, site: &Site) -> (i64, Vec<DayPast>) {
-        let background = site.background.as_ref().expect("there is a ledger");
+    /// Since when it is known, and everybody. Where that is old it is read on in the background; what
+    /// is soon read is waited for.
+    pub(crate) async fn get(&self, background: &LedgerReader) -> (i64, Vec<DayPast>) {
         let read = self.0.read.notified();
         if self.0.begin() {
             let (inside, background) = (self.0.clone(), background.clone());

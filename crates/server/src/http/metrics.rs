@@ -10,14 +10,15 @@ use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::wire::message::Reject;
 
-use super::Site;
+use super::ledger_queries::count_blocks;
+use super::site::Site;
 use super::answer::{ApiError, Problem};
 use super::prometheus::MetricsText;
-use super::pool::{Online, network_hashrate};
+use super::pool::network_hashrate;
+use super::workers::Online;
 use super::refusals::by_reason;
 use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
-use crate::sql::{Sql, SqlError};
 use crate::telemetry::live::Snapshot;
 
 /// Metrics for Prometheus.
@@ -31,7 +32,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
         Some(_) => {
             let counted = site
                 .blocks_by_state
-                .get_with_age(&site, HTTP_KEPT, count_blocks);
+                .get_with_age(site.background(), HTTP_KEPT, count_blocks);
             let counted = tokio::time::timeout(HTTP_SOON, counted).await;
             counted.ok().and_then(Result::ok)
         }
@@ -68,15 +69,6 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
         of_shared(&mut page, &shared.look());
     }
     Ok(page.into_response())
-}
-
-/// Number of blocks by the name of their state.
-pub(crate) type BlockCounts = Vec<(String, i64)>;
-
-fn count_blocks(sql: &mut dyn Sql) -> Result<BlockCounts, SqlError> {
-    let rows = sql.query("SELECT state, count(*) FROM blocks GROUP BY state", &[])?;
-    let counts = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-    counts.collect()
 }
 
 fn of_pool(page: &mut MetricsText, site: &Site, now: &Snapshot, workers: u64) {

@@ -11,11 +11,14 @@ mod ledger_reader;
 mod conns;
 mod last_day;
 pub(crate) mod events;
+mod event_watch;
 mod servers;
+mod site;
 mod cached_query;
 mod history;
 pub(crate) mod host_guard;
 mod late_hours;
+mod ledger_queries;
 pub(crate) mod metrics;
 mod openapi;
 pub(crate) mod prometheus;
@@ -26,6 +29,7 @@ mod pool;
 pub(crate) mod refusals;
 mod workers;
 mod round;
+mod server_list;
 mod work_history;
 
 use std::convert::Infallible;
@@ -35,103 +39,29 @@ use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context;
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use self::admin::Operator;
-use self::answer::{Answers, ApiError};
-use self::ledger_reader::LedgerReader;
+use self::answer::ApiError;
 use self::conns::{Conns, ConnPermit};
-use self::events::Events;
-use self::servers::ServerList;
-use self::cached_query::CachedQuery;
-use self::host_guard::Public;
-use self::metrics::BlockCounts;
-use self::accounts::Balances;
-use self::workers::WorkerList;
-use self::round::ApiRound;
-use self::work_history::WorkHistory;
-use crate::alerts::AlarmFeed;
-use crate::cluster::cluster_status::ClusterStatus;
-use crate::config::settings::Settings;
+use self::host_guard::{LocalAddress, Public};
+pub(crate) use self::site::{Site, Sources};
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX,
     HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
 use crate::node::Node;
-use crate::operator::Orders;
-use crate::store::ledger_status::LedgerStatus;
-use crate::telemetry::live::TelemetryReader;
-use crate::telemetry::node_lag::NodeLag;
-use crate::duty::Duties;
-
-/// Data that HTTP shows.
-pub(crate) struct Sources {
-    pub live: TelemetryReader,
-    pub status: Arc<LedgerStatus>,
-    pub node_lag: Arc<NodeLag>,
-    /// `None` without a shared ledger.
-    pub shared: Option<Arc<ClusterStatus>>,
-    pub duties: Duties,
-    pub alarm_feed: Arc<AlarmFeed>,
-}
-
-impl Sources {
-    /// This server's number in the shared ledger, if there is one.
-    fn own_number(&self) -> Option<i64> {
-        let (own, _) = self.shared.as_ref()?.own();
-        own.map(|own| own.number)
-    }
-}
-
-/// State shared by all requests.
-pub(crate) struct Site {
-    pub sources: Sources,
-    pub network: Network,
-    /// Authorization mode: `users`, `open` or `address`.
-    pub auth: &'static str,
-    pub public_host: Option<String>,
-    /// Further names that requests may use for this server.
-    pub host_names: Vec<String>,
-    pub stratum_port: u16,
-    pub explorer: Option<String>,
-    pub started: Instant,
-    /// Reader of the ledger; `None` if it is in memory.
-    pub reader: Option<LedgerReader>,
-    /// The same for long queries.
-    pub background: Option<LedgerReader>,
-    /// This server's name.
-    pub server_id: String,
-    pub pool_servers: ServerList,
-    pub worker_list: WorkerList,
-    pub work_history: Arc<WorkHistory>,
-    pub round: CachedQuery<ApiRound>,
-    pub balances: CachedQuery<Balances>,
-    pub events: Events,
-    pub answers: Answers,
-    pub blocks_by_state: CachedQuery<BlockCounts>,
-    pub conns: Arc<Conns>,
-    /// Access for the operator; `None` if it is not configured.
-    pub operator: Option<Operator>,
-}
-
-/// Our address of the connection.
-#[derive(Clone, Copy)]
-pub(crate) struct LocalAddress(pub SocketAddr);
 
 /// Binds the port; `None` if HTTP is turned off. The default port may be in use, by another node on this
 /// machine for example: mining goes on without a dashboard then.
@@ -166,43 +96,7 @@ pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<Tc
     }
 }
 
-impl Site {
-    pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
-        let config = &settings.config;
-        let ledger = settings.ledger();
-        Self {
-            network: settings.network,
-            auth: config.auth.name(),
-            public_host: config.public_host.clone(),
-            host_names: config.http_host_names.clone(),
-            stratum_port: config.public_port,
-            explorer: config.explorer.clone(),
-            started: Instant::now(),
-            reader: ledger
-                .clone()
-                .map(|place| LedgerReader::new(place, sources.status.clone())),
-            background: ledger.map(|place| LedgerReader::slow(place, sources.status.clone())),
-            sources,
-            server_id: config.server_id.clone(),
-            pool_servers: ServerList::default(),
-            worker_list: WorkerList::default(),
-            work_history: Arc::default(),
-            round: CachedQuery::default(),
-            balances: CachedQuery::default(),
-            events: Events::default(),
-            answers: Answers::default(),
-            blocks_by_state: CachedQuery::default(),
-            conns: Arc::default(),
-            operator: config.http_token.clone().map(|token| Operator {
-                token,
-                orders: orders.clone(),
-                places: Semaphore::new(HTTP_ORDERS_MAX),
-            }),
-        }
-    }
-}
-
-/// Serves until the driver has stopped. A failure is logged and affects nothing outside HTTP.
+/// Serves until the driver has stopped. A failure in here is logged and harms nobody else.
 pub(crate) fn run(listener: TcpListener, site: Site, node: &dyn Node) {
     let served = catch_unwind(AssertUnwindSafe(|| serve_all(listener, site)));
     let reason = match served {
@@ -230,8 +124,8 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         let router = router(site.clone());
         let (live, conns) = (site.sources.live.clone(), site.conns.clone());
         let ledger_site = site.clone();
-        tokio::spawn(keep(move || events::watch_ledger(ledger_site.clone())));
-        tokio::spawn(keep(move || events::run(site.clone())));
+        tokio::spawn(keep(move || event_watch::watch_ledger(ledger_site.clone())));
+        tokio::spawn(keep(move || event_watch::run(site.clone())));
         tokio::spawn(async move { accept(&listener, &router, &conns).await });
         live.ended().await;
         anyhow::Ok(())
@@ -261,10 +155,10 @@ fn router(site: Arc<Site>) -> Router {
         .route("/payouts", get(payouts::payouts))
         .route("/refusals", get(refusals::refusals))
         .layer(axum::middleware::from_fn_with_state(
-            site.clone(),
+            site.answers.clone(),
             answer::remember,
         ))
-        .route("/events", get(events::events))
+        .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));
     let api = match site.operator {
         Some(_) => api.nest("/admin", admin::routes(&site)),

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use utoipa::OpenApi;
 
-use super::Site;
+use super::site::Site;
 use super::answer::SortOrder;
 use super::history::Range;
 use super::accounts::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
 use super::{
-    admin, events, servers, history, metrics, pages, payouts, accounts, pool, refusals, round,
+    admin, event_watch, servers, history, metrics, pages, payouts, accounts, pool, refusals, round,
 };
 
 /// Everything that can be asked.
@@ -36,7 +36,7 @@ use super::{
         accounts::workers,
         payouts::payouts,
         refusals::refusals,
-        events::events,
+        event_watch::events,
         document,
         metrics::metrics,
         pool::health,

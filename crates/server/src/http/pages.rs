@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use qrcodegen::{QrCode, QrCodeEcc};
 
-use super::Site;
+use super::site::Site;
 use super::answer::ApiError;
 use super::pool::{host_of, stratum_url};
 

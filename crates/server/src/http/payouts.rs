@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Site;
+use super::site::Site;
 use super::answer::{ApiResult, QueryParams, Problem, page_of};
 use crate::sql::{Sql, SqlError};
 use crate::values;

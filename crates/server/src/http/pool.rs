@@ -1,6 +1,5 @@
 //! Current state of the pool, and its health.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,9 +14,10 @@ use hstratum_core::wire::message::Reject;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Site;
+use super::server_list::ApiServer;
+use super::site::Site;
+use super::workers::Online;
 use super::answer::{ApiResult, NoParams, Problem};
-use super::servers::ApiServer;
 use super::host_guard::without_port;
 use crate::cluster::cluster_status::ClusterLink;
 use crate::telemetry::live::{Silent, Snapshot};
@@ -181,30 +181,7 @@ impl ApiShares {
     }
 }
 
-/// Numbers of online workers and of their accounts, each name counted once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Online {
-    pub workers: u64,
-    pub accounts: u64,
-}
-
-impl Online {
-    /// Counts the connections of this server.
-    pub(crate) fn of(workers: &[WorkerStatus]) -> Self {
-        Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
-    }
-
-    pub(crate) fn count<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let names: HashSet<_> = names.collect();
-        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
-        Self {
-            workers: names.len() as u64,
-            accounts: accounts.len() as u64,
-        }
-    }
-}
-
-/// Network hashrate at a difficulty, in hashes per second.
+/// Hashes a second of a network of this difficulty.
 pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
 }
@@ -328,7 +305,7 @@ pub(crate) async fn pool(
     _: NoParams,
 ) -> ApiResult<ApiPool> {
     let (now, workers) = site.sources.live.look_at_workers().await?;
-    let online = site.worker_list.online(&site).await;
+    let online = site.online().await;
     let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
     Ok(Json(pool))
 }

@@ -9,7 +9,7 @@ use hstratum_core::accounts::refused_logins::{RefusalCounts, RefusalReason, Refu
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Site;
+use super::site::Site;
 use super::answer::{ApiResult, QueryParams, Problem, page_of};
 
 /// What was refused from one address.

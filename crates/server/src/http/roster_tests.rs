@@ -1,4 +1,4 @@
-use super::super::servers::ApiServer;
+use super::super::server_list::ApiServer;
 use super::*;
 
 /// 300 seconds after the start of ten minutes.

@@ -7,69 +7,12 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Site;
+use super::site::Site;
 use super::answer::{ApiResult, ApiError, NoParams, QueryParams, Problem, page_of};
-use super::ledger_reader::LedgerReader;
-use crate::ledger_tools;
-use crate::limits::{HTTP_KEPT, HTTP_ROUND_ACCOUNTS};
-use crate::sql::{Sql, SqlError, Value, WORK};
+use super::ledger_queries::{ApiBlock, ApiRound, open_round, read_blocks};
+use crate::limits::HTTP_KEPT;
+use crate::sql::{Sql, SqlError};
 use crate::values;
-
-/// The work since the pool's last block on the main chain.
-#[derive(Clone, Default, Serialize, ToSchema)]
-#[schema(as = Round)]
-pub(crate) struct ApiRound {
-    /// Its first height.
-    pub(crate) from_height: u32,
-    /// When the block before it was found, Unix seconds; none where there is none.
-    since: Option<i64>,
-    /// Number of shares.
-    shares: i64,
-    /// Their summed difficulty.
-    pub(crate) work: f64,
-    /// That work over the work expected for a block: at 1 a block is due.
-    effort: f64,
-    /// The accounts with the most work in it.
-    accounts: Vec<RoundAccount>,
-}
-
-/// An account's part of a round.
-#[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct RoundAccount {
-    /// Untrusted text.
-    account: String,
-    work: f64,
-}
-
-/// A block that the pool found.
-#[derive(Clone, Serialize, ToSchema)]
-#[schema(as = Block)]
-pub(crate) struct ApiBlock {
-    pub(crate) hash: String,
-    pub(crate) height: u32,
-    /// `found`, `accepted`, `confirmed`, `orphaned` or `refused`.
-    pub(crate) state: String,
-    /// Why it was refused; empty else.
-    pub(crate) reason: String,
-    /// Unix seconds.
-    pub(crate) found_at: i64,
-    /// When its state last changed, Unix seconds.
-    pub(crate) changed_at: i64,
-    /// Whose share it was, where that is known. Untrusted text.
-    pub(crate) account: Option<String>,
-    /// In base units.
-    reward: i64,
-    /// The network's.
-    difficulty: f64,
-    /// Work of its round over the work expected; luck is its inverse.
-    effort: Option<f64>,
-    /// Whether its reward is divided, or was by other means.
-    is_settled: bool,
-    /// The server that found it, where several share the ledger. Untrusted text.
-    server: Option<String>,
-    /// Where to see it, if an explorer is set.
-    pub(crate) link: Option<String>,
-}
 
 /// Effort of the latest blocks.
 #[derive(Default, Serialize, ToSchema)]
@@ -131,7 +74,7 @@ pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> ApiResu
 
 /// The open round as cached. Must be called only if there is a ledger.
 pub(crate) async fn read_round(site: &Site) -> Result<Arc<ApiRound>, ApiError> {
-    site.round.get(site, HTTP_KEPT, open_round).await
+    site.round.get(site.background(), HTTP_KEPT, open_round).await
 }
 
 /// The pool's blocks, from above.
@@ -149,7 +92,7 @@ pub(crate) async fn blocks(
             blocks: Vec::new(),
         }));
     };
-    let shown = BlocksShown::on(&site, reader);
+    let shown = site.blocks_shown(reader);
     let page = reader.read(move |sql| {
         let state = asked.state.map(BlockStateAsked::name);
         let account = asked.account.as_deref();
@@ -187,37 +130,6 @@ impl BlockStateAsked {
     }
 }
 
-fn open_round(sql: &mut dyn Sql) -> Result<ApiRound, SqlError> {
-    let open = ledger_tools::open_round(sql)?;
-    let last = sql.query_opt(
-        "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
-          ORDER BY height DESC LIMIT 1",
-        &[],
-    )?;
-    let rows = sql.query(
-        &format!(
-            "SELECT name, sum({WORK}) AS work FROM credit AS c
-               JOIN accounts AS a ON a.id = c.account WHERE height >= ?1
-              GROUP BY c.account, name ORDER BY work DESC, name LIMIT ?2"
-        ),
-        &values![open.from_height, HTTP_ROUND_ACCOUNTS],
-    )?;
-    let accounts = rows.iter().map(|row| {
-        Ok(RoundAccount {
-            account: row.get(0)?,
-            work: row.get(1)?,
-        })
-    });
-    Ok(ApiRound {
-        from_height: open.from_height,
-        since: last.map(|row| row.get(0)).transpose()?,
-        shares: open.shares,
-        work: open.work,
-        effort: open.effort,
-        accounts: accounts.collect::<Result<_, SqlError>>()?,
-    })
-}
-
 fn luck(sql: &mut dyn Sql) -> Result<Luck, SqlError> {
     let row = sql.query_one(
         "SELECT count(*), avg(effort) FROM (SELECT effort FROM blocks
@@ -229,72 +141,4 @@ fn luck(sql: &mut dyn Sql) -> Result<Luck, SqlError> {
         blocks: row.get(0)?,
         effort: row.get(1)?,
     })
-}
-
-/// Settings of how blocks are shown.
-pub(crate) struct BlocksShown {
-    explorer: Option<String>,
-    is_shared: bool,
-}
-
-impl BlocksShown {
-    pub(crate) fn on(site: &Site, reader: &LedgerReader) -> Self {
-        Self {
-            explorer: site.explorer.clone(),
-            is_shared: reader.is_shared(),
-        }
-    }
-
-    /// SQL expression for the name of the server that found it.
-    fn finder(&self) -> &'static str {
-        if self.is_shared {
-            "(SELECT label FROM origins WHERE origins.id = b.origin)"
-        } else {
-            "CAST(NULL AS TEXT)"
-        }
-    }
-}
-
-/// Reads blocks; `rest` is the SQL after the tables.
-pub(crate) fn read_blocks(
-    sql: &mut dyn Sql,
-    rest: &str,
-    params: &[Value],
-    shown: &BlocksShown,
-) -> Result<Vec<ApiBlock>, SqlError> {
-    let rows = sql.query(
-        &format!(
-            "SELECT hash, height, state, reason, found_at, changed_at, a.name, reward, difficulty,
-                    effort, CASE WHEN EXISTS
-                      (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-                      THEN 1 ELSE 0 END,
-                    {}
-               FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}",
-            shown.finder()
-        ),
-        params,
-    )?;
-    let blocks = rows.iter().map(|row| {
-        let (hash, height): (String, u32) = (row.get(0)?, row.get(1)?);
-        let link = shown.explorer.as_deref().map(|explorer| {
-            let link = explorer.replace("%h", &height.to_string());
-            link.replace("%s", &hash)
-        });
-        Ok(ApiBlock {
-            state: row.get(2)?,
-            reason: row.get(3)?,
-            found_at: row.get(4)?,
-            changed_at: row.get(5)?,
-            account: row.get(6)?,
-            reward: row.get(7)?,
-            difficulty: row.get(8)?,
-            effort: row.get(9)?,
-            is_settled: row.get::<i64>(10)? == 1,
-            server: row.get(11)?,
-            hash,
-            height,
-            link,
-        })
-    });
-    blocks.collect()
 }

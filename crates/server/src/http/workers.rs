@@ -1,7 +1,7 @@
 //! All workers that mine or have mined within a day: the driver's current list, merged with the ledger's
 //! statistics of the last hour and day. Made at most every few seconds, however many clients ask.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use hstratum_core::pool::status::WorkerStatus;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use tokio::sync::Mutex;
 
-use super::Site;
 use super::answer::ApiError;
 use super::ledger_reader::LedgerReader;
 use super::last_day::{LastDay, DayPast};
-use super::servers::ServersRead;
+use super::server_list::{ServerList, ServersRead};
 use super::cached_query::CachedQuery;
-use super::pool::Online;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError, signed};
+use crate::store::ledger_status::LedgerStatus;
 use crate::store::unproven_workers::RefusedSubmits;
+use crate::telemetry::live::TelemetryReader;
 use crate::values;
 
 /// Time for which a list is cached.
@@ -113,7 +113,42 @@ struct PastWork {
     recent_first: Option<i64>,
 }
 
-/// Statistics since some time.
+/// How many workers are online, and of how many accounts, each name once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Online {
+    pub workers: u64,
+    pub accounts: u64,
+}
+
+impl Online {
+    /// Of the connections of this server.
+    pub(crate) fn of(workers: &[WorkerStatus]) -> Self {
+        Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
+    }
+
+    pub(crate) fn count<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let names: HashSet<_> = names.collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        Self {
+            workers: names.len() as u64,
+            accounts: accounts.len() as u64,
+        }
+    }
+}
+
+/// Where the list comes from.
+pub(crate) struct WorkerSources<'a> {
+    pub live: &'a TelemetryReader,
+    pub status: &'a LedgerStatus,
+    /// None where there is no ledger, as `background`.
+    pub reader: Option<&'a LedgerReader>,
+    pub background: Option<&'a LedgerReader>,
+    pub servers: &'a ServerList,
+    /// This server's name.
+    pub server_id: &'a str,
+}
+
+/// What was sent since some time, as it was read at another.
 #[derive(Default)]
 struct PastWorks {
     since: u64,
@@ -145,38 +180,41 @@ struct MadeList {
 type UnprovenWorker = (RefusedSubmits, Option<Arc<str>>);
 
 impl WorkerList {
-    /// All workers, in no order.
-    pub(crate) async fn rows(&self, site: &Site) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
-        Ok(self.made(site).await?.rows)
+    /// Everybody, in no order.
+    pub(crate) async fn rows(
+        &self,
+        sources: &WorkerSources<'_>,
+    ) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
+        Ok(self.made(sources).await?.rows)
     }
 
     /// Number of workers in [`Self::rows`] that are online, on all servers that share the ledger; `None` if
     /// the ledger is not shared or the list is not ready soon.
-    pub(crate) async fn online(&self, site: &Site) -> Option<Online> {
-        site.reader.as_ref().filter(|reader| reader.is_shared())?;
-        let made = tokio::time::timeout(HTTP_SOON, self.made(site)).await;
+    pub(crate) async fn online(&self, sources: &WorkerSources<'_>) -> Option<Online> {
+        sources.reader.filter(|reader| reader.is_shared())?;
+        let made = tokio::time::timeout(HTTP_SOON, self.made(sources)).await;
         made.ok()?.ok().map(|made| made.online)
     }
 
-    async fn made(&self, site: &Site) -> Result<MadeList, ApiError> {
+    async fn made(&self, sources: &WorkerSources<'_>) -> Result<MadeList, ApiError> {
         let mut made = self.made.lock().await;
         if let Some(made) = &*made
             && made.at.elapsed() < ROSTER_KEPT
         {
             return Ok(made.clone());
         }
-        let (_, live) = site.sources.live.look_at_workers().await?;
-        let (hour, day) = match &site.reader {
+        let (_, live) = sources.live.look_at_workers().await?;
+        let (hour, day) = match sources.background {
             None => Default::default(),
-            Some(_) => {
-                let hour = self.hour.get(site, HTTP_KEPT, since(3_600)).await?;
-                (hour, self.day.get(site).await)
+            Some(background) => {
+                let hour = self.hour.get(background, HTTP_KEPT, since(3_600)).await?;
+                (hour, self.day.get(background).await)
             }
         };
-        let pool_servers = site.pool_servers.known();
-        let unproven = unproven(site, &pool_servers);
-        let is_shared = site.reader.as_ref().is_some_and(LedgerReader::is_shared);
-        let own = Arc::from(site.server_id.as_str());
+        let pool_servers = sources.servers.known();
+        let unproven = unproven(sources.status, &pool_servers);
+        let is_shared = sources.reader.is_some_and(LedgerReader::is_shared);
+        let own = Arc::from(sources.server_id);
         let before = made.take();
         let merging = tokio::task::spawn_blocking(move || {
             let now = unix_s();
@@ -212,8 +250,8 @@ impl WorkerList {
 }
 
 /// Statistics of workers that never had a share accepted, here and on the other servers.
-pub(super) fn unproven(site: &Site, pool_servers: &ServersRead) -> Vec<UnprovenWorker> {
-    let own = site.sources.status.unproven(unix_s()).into_iter();
+pub(super) fn unproven(status: &LedgerStatus, pool_servers: &ServersRead) -> Vec<UnprovenWorker> {
+    let own = status.unproven(unix_s()).into_iter();
     let mut rows: Vec<UnprovenWorker> = own.map(|row| (RefusedSubmits::from(row), None)).collect();
     for server in pool_servers.others() {
         let name: Arc<str> = server.name.as_str().into();

@@ -1,0 +1,157 @@
+//! State that every request may use: where answers come from, and what is kept of them. It imports no
+//! handler.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hstratum_core::chain::address::Network;
+use tokio::sync::Semaphore;
+
+use super::answer::{Answers, ApiError};
+use super::cached_query::CachedQuery;
+use super::conns::Conns;
+use super::events::Events;
+use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
+use super::ledger_reader::LedgerReader;
+use super::server_list::ServerList;
+use super::work_history::WorkHistory;
+use super::workers::{Online, WorkerList, WorkerRow, WorkerSources};
+use crate::alerts::AlarmFeed;
+use crate::cluster::cluster_status::ClusterStatus;
+use crate::config::settings::Settings;
+use crate::duty::Duties;
+use crate::limits::HTTP_ORDERS_MAX;
+use crate::operator::Orders;
+use crate::secret::Secret;
+use crate::store::ledger_status::LedgerStatus;
+use crate::telemetry::live::TelemetryReader;
+use crate::telemetry::node_lag::NodeLag;
+
+/// What HTTP shows, and where it comes from.
+pub(crate) struct Sources {
+    pub live: TelemetryReader,
+    pub status: Arc<LedgerStatus>,
+    pub node_lag: Arc<NodeLag>,
+    /// None where no ledger is shared.
+    pub shared: Option<Arc<ClusterStatus>>,
+    pub duties: Duties,
+    pub alarm_feed: Arc<AlarmFeed>,
+}
+
+impl Sources {
+    /// This server's number in the shared ledger, where there is one.
+    pub(super) fn own_number(&self) -> Option<i64> {
+        let (own, _) = self.shared.as_ref()?.own();
+        own.map(|own| own.number)
+    }
+}
+
+/// What every request may use.
+pub(crate) struct Site {
+    pub sources: Sources,
+    pub network: Network,
+    /// Who may mine: `users`, `open` or `address`.
+    pub auth: &'static str,
+    pub public_host: Option<String>,
+    /// Names by which it may be asked beside that.
+    pub host_names: Vec<String>,
+    pub stratum_port: u16,
+    pub explorer: Option<String>,
+    pub started: Instant,
+    /// None in memory.
+    pub reader: Option<LedgerReader>,
+    /// For what takes long.
+    pub background: Option<LedgerReader>,
+    /// This server's name.
+    pub server_id: String,
+    pub pool_servers: ServerList,
+    pub worker_list: WorkerList,
+    pub work_history: Arc<WorkHistory>,
+    pub round: CachedQuery<ApiRound>,
+    pub balances: CachedQuery<Balances>,
+    pub events: Events,
+    pub answers: Arc<Answers>,
+    pub blocks_by_state: CachedQuery<BlockCounts>,
+    pub conns: Arc<Conns>,
+    /// Who may give orders; none: nobody.
+    pub operator: Option<Operator>,
+}
+
+/// Who may give orders over HTTP.
+pub(crate) struct Operator {
+    pub token: Secret,
+    pub orders: Orders,
+    /// For those that wait.
+    pub places: Semaphore,
+}
+
+impl Site {
+    pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
+        let config = &settings.config;
+        let ledger = settings.ledger();
+        Self {
+            network: settings.network,
+            auth: config.auth.name(),
+            public_host: config.public_host.clone(),
+            host_names: config.http_host_names.clone(),
+            stratum_port: config.public_port,
+            explorer: config.explorer.clone(),
+            started: Instant::now(),
+            reader: ledger
+                .clone()
+                .map(|place| LedgerReader::new(place, sources.status.clone())),
+            background: ledger.map(|place| LedgerReader::slow(place, sources.status.clone())),
+            sources,
+            server_id: config.server_id.clone(),
+            pool_servers: ServerList::default(),
+            worker_list: WorkerList::default(),
+            work_history: Arc::default(),
+            round: CachedQuery::default(),
+            balances: CachedQuery::default(),
+            events: Events::default(),
+            answers: Arc::default(),
+            blocks_by_state: CachedQuery::default(),
+            conns: Arc::default(),
+            operator: config.http_token.clone().map(|token| Operator {
+                token,
+                orders: orders.clone(),
+                places: Semaphore::new(HTTP_ORDERS_MAX),
+            }),
+        }
+    }
+
+    /// For queries that take long. There is a ledger.
+    pub(crate) fn background(&self) -> &LedgerReader {
+        self.background.as_ref().expect("there is a ledger")
+    }
+
+    /// Everybody who mines or has mined within a day, in no order.
+    pub(crate) async fn workers(&self) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
+        self.worker_list.rows(&self.worker_sources()).await
+    }
+
+    /// How many are online on all servers, where several share the ledger. None where that is not known
+    /// soon.
+    pub(crate) async fn online(&self) -> Option<Online> {
+        self.worker_list.online(&self.worker_sources()).await
+    }
+
+    /// How blocks of that ledger are shown.
+    pub(crate) fn blocks_shown(&self, reader: &LedgerReader) -> BlocksShown {
+        BlocksShown {
+            explorer: self.explorer.clone(),
+            is_shared: reader.is_shared(),
+        }
+    }
+
+    fn worker_sources(&self) -> WorkerSources<'_> {
+        WorkerSources {
+            live: &self.sources.live,
+            status: &self.sources.status,
+            reader: self.reader.as_ref(),
+            background: self.background.as_ref(),
+            servers: &self.pool_servers,
+            server_id: &self.server_id,
+        }
+    }
+}
