@@ -13,7 +13,7 @@ use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{BlockQuery, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
-use hstratum_core::accounting::ledger::{Chainwork, Tip, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{Reach, Solution, Verdict};
 use hstratum_core::chain::template::TemplateParts;

@@ -8,7 +8,9 @@ use hstratum::server::RoundKnown;
 use hstratum_core::accounting::ledger::ShareTotals;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::RefusalReason;
-use hstratum_core::order::{OrderOutcome, Info, NewUser, Order, Owner, OrderRefusal, OrderRefusalKind, WorkerInfo};
+use hstratum_core::order::{
+    Info, NewUser, Order, OrderOutcome, OrderRefusal, OrderRefusalKind, Owner, WorkerInfo,
+};
 use napi_derive::napi;
 use serde_json::{Value, json};
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
-use hstratum::ledger_tools::Place;
+use hstratum::ledger_tools::LedgerLocation;
 
 /// Tools for Handshake stratum mining.
 #[derive(Parser)]
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 /// clap repeats the value that is wrong, and that of a ledger may hold a password.
 fn without_password(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
-        let shown = Place::without_password(value);
+        let shown = LedgerLocation::without_password(value);
         error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
     }
     error

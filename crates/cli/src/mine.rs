@@ -19,7 +19,7 @@ use anyhow::anyhow;
 use clap::builder::NonEmptyStringValueParser;
 use hstratum::stratum_url::StratumUrl;
 use hstratum_core::counted::counted;
-use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
+use hstratum_core::wire::client::{Attempt, Client, ClientFailure, Update, Work};
 
 use cpu::Cpu;
 use link::MinerLink;
@@ -252,7 +252,7 @@ impl CpuMiner<'_> {
             Ok(Update::Rejected(refusal)) => {
                 self.screen.event(&format!("share rejected: {refusal}"));
             }
-            Err(Failure::AuthorizeRefused(refusal)) => {
+            Err(ClientFailure::AuthorizeRefused(refusal)) => {
                 self.screen.finish();
                 let (user, server) = (&self.args.user, &self.args.url);
                 // What servers of this kind say of both.

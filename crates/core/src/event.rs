@@ -9,7 +9,7 @@ use crate::accounts::ban::{Ban, BanChange};
 use crate::accounts::password::StoredPassword;
 use crate::chain::block::{FoundBlock, Solution, Verdict};
 use crate::chain::template::{RawTransactions, Template};
-use crate::order::{OrderOutcome, NewUser, NotWritten, Order, OrderId, OrderRefusal, UserChange};
+use crate::order::{NewUser, NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange};
 use crate::units::{ConnId, Difficulty, Hash, Seq};
 
 /// Number of a password check or a user write, by which its answer is matched.

@@ -5,7 +5,7 @@
 //! allowed here first; lines about blocks, the ledger and the operator's orders are never limited.
 
 use crate::counted::counted;
-use crate::event::{Actions, Level, AnyAction};
+use crate::event::{Actions, AnyAction, Level};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
 use crate::units::Now;
 

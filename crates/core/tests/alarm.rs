@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::{Tallied, Tally, ShareTotals};
+use hstratum_core::accounting::ledger::{ShareTotals, Tallied, Tally};
 use hstratum_core::alarm::{
-    Alarm, Detail, Draining, BlockOutcome, AlarmKind, LedgerInput, SharedLedgerInput, AlarmInput, AlarmMonitor,
+    Alarm, AlarmInput, AlarmKind, AlarmMonitor, BlockOutcome, Detail, Draining, LedgerInput,
+    SharedLedgerInput,
 };
 use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height, Now};
 
@@ -90,7 +91,10 @@ fn node_that_is_behind_is_told_of_once_and_when_it_has_caught_up() {
     for height in [None, Some(7), Some(9), None, None] {
         desk.sign(AlarmInput::Behind(height.map(Height)));
     }
-    assert_eq!(desk.kinds(), [AlarmKind::NodeBehind, AlarmKind::NodeCaughtUp]);
+    assert_eq!(
+        desk.kinds(),
+        [AlarmKind::NodeBehind, AlarmKind::NodeCaughtUp]
+    );
 }
 
 #[test]
@@ -239,7 +243,9 @@ fn lost_hashrate_is_told_once_and_when_it_is_back() {
     assert_eq!(desk.kinds(), []);
     desk.mine(30 * 60, &all[..1]);
     let alarms = std::mem::take(&mut desk.alarms);
-    let drop = alarms.iter().find(|alarm| alarm.kind == AlarmKind::HashrateDrop);
+    let drop = alarms
+        .iter()
+        .find(|alarm| alarm.kind == AlarmKind::HashrateDrop);
     let Some(Detail::Hashrate { now, before }) = drop.map(|alarm| &alarm.detail) else {
         panic!("no drop: {alarms:?}");
     };
@@ -329,7 +335,10 @@ fn cut_that_silences_ten_thousand_is_one_alarm() {
     // The last shares of some workers come a little later.
     desk.mine(40, &farm[5_000..]);
     desk.mine(60 * 60, &[]);
-    let gone = desk.alarms.iter().filter(|a| a.kind == AlarmKind::WorkersGone);
+    let gone = desk
+        .alarms
+        .iter()
+        .filter(|a| a.kind == AlarmKind::WorkersGone);
     let gone: Vec<_> = gone.collect();
     let [Alarm { text, detail, .. }] = gone.as_slice() else {
         panic!("{gone:?}");
@@ -353,7 +362,11 @@ fn outage_of_the_job_is_one_alarm_and_who_does_not_come_back_another() {
     desk.mine(30 * 60, &all[..1]);
     let kinds = desk.kinds();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
-    for kind in [AlarmKind::JobAgain, AlarmKind::HashrateDrop, AlarmKind::WorkersGone] {
+    for kind in [
+        AlarmKind::JobAgain,
+        AlarmKind::HashrateDrop,
+        AlarmKind::WorkersGone,
+    ] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
 }
@@ -407,7 +420,10 @@ fn what_is_left_undone_is_told_once_for_each_duty() {
     for is_twin in [false, true, true, false, true] {
         desk.sign(AlarmInput::Twin(is_twin));
     }
-    assert_eq!(desk.kinds(), [AlarmKind::ServerIdTwice, AlarmKind::ServerIdTwice]);
+    assert_eq!(
+        desk.kinds(),
+        [AlarmKind::ServerIdTwice, AlarmKind::ServerIdTwice]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{DIFFICULTY_TINY, Miner, Output, Table, Want, submit_line};
-use hstratum_core::accounting::ledger::{Tallied, ShareTotals};
+use hstratum_core::accounting::ledger::{ShareTotals, Tallied};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
 use hstratum_core::order::Order;
 

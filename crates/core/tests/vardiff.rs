@@ -2,7 +2,9 @@
 //!
 //! `make vardiff` prints the table.
 
-use hstratum_core::session::vardiff::{DifficultyChange, DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff};
+use hstratum_core::session::vardiff::{
+    DIFFICULTY_MIN, DifficultyChange, SHARES_PER_MINUTE, Vardiff,
+};
 use hstratum_core::units::Difficulty;
 
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -98,7 +100,8 @@ fn simulate(hashrate: f64, seed: u64) -> Outcome {
             Some(DifficultyChange::Soon(difficulty)) => next = difficulty.get(),
             None => {}
         }
-        let leaves = matches!(change, Some(DifficultyChange::Now(_))) || (job_at - JOB_MS == now && now > 0);
+        let leaves =
+            matches!(change, Some(DifficultyChange::Now(_))) || (job_at - JOB_MS == now && now > 0);
         if leaves && next != told {
             told = next;
             adopt_at = Some(now + ADOPT_MS);

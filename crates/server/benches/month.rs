@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hstratum::store::ledger::{Batch, Ledger, Compacted};
+use hstratum::store::ledger::{Batch, Compacted, Ledger};
 use hstratum::store::sqlite_ledger::SqliteLedger;
-use hstratum_core::accounting::ledger::{Tally, ShareTotals};
+use hstratum_core::accounting::ledger::{ShareTotals, Tally};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;

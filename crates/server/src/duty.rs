@@ -74,7 +74,9 @@ impl Duty {
     }
 
     fn age(&self) -> Duration {
-        self.since.lock().map_or(Duration::ZERO, |since| since.elapsed())
+        self.since
+            .lock()
+            .map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 

@@ -5,11 +5,11 @@ use hstratum_core::chain::template::{RawTransactions, TemplateParts};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::accounting::ledger::{Knowledge, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Knowledge};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{LedgerState, Password, Ticket};
-use hstratum_core::order::{OrderOutcome, NotWritten, Order, OrderId, OrderRefusal, UserChange};
+use hstratum_core::order::{NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 

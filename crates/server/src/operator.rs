@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
-use hstratum_core::order::{OrderOutcome, Order, OrderRefusal};
+use hstratum_core::order::{Order, OrderOutcome, OrderRefusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
-use crate::messages::{SetAddressCommand, DrainCommand, NodeEvent, DriverHandle};
+use crate::messages::{DrainCommand, DriverHandle, NodeEvent, SetAddressCommand};
 use crate::workers;
 
 /// Sender of orders to the driver.
@@ -49,11 +49,12 @@ impl Orders {
             bail!("{}", Address::why_not_payable(address, self.network));
         };
         let (answer, answered) = channel();
-        self.to_driver.node(NodeEvent::SetAddress(SetAddressCommand {
-            account: account.to_owned(),
-            address: payable.encode(self.network),
-            answer,
-        }));
+        self.to_driver
+            .node(NodeEvent::SetAddress(SetAddressCommand {
+                account: account.to_owned(),
+                address: payable.encode(self.network),
+                answer,
+            }));
         let ledger = match self.people {
             "the disk" => "the ledger",
             shared => shared,

@@ -14,11 +14,11 @@ use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;
 use hstratum_core::order::{NewUser, NotWritten};
 
-use crate::miner::{SentRequest, SimMiner, Pending};
-use crate::plan::happens;
 use crate::injected_bug::InjectedBug;
+use crate::miner::{Pending, SentRequest, SimMiner};
+use crate::plan::happens;
 use crate::server::stored;
-use crate::world::{REST_MS, WorldEvent, World, note};
+use crate::world::{REST_MS, World, WorldEvent, note};
 
 pub(crate) const ADMIN_PASSWORD: &str = "sesame";
 /// Time that the server waits for the ledger to store an address.
@@ -169,7 +169,8 @@ impl World {
         if hangs_ms > 0 {
             return self.after(hangs_ms, WorldEvent::Users(self.boot));
         }
-        let PendingUser { ticket, user, .. } = process.adding.pop_front().expect("it was just there");
+        let PendingUser { ticket, user, .. } =
+            process.adding.pop_front().expect("it was just there");
         let is_full = now_ms < self.disk.full_until_ms;
         let fails = is_full || happens(&mut self.rngs.disk, self.faults.failed_file);
         let kept = (is_kept && !fails).then(|| stored(&user.password));
@@ -185,7 +186,13 @@ impl World {
 
 impl SimMiner {
     /// Adds a request to those that wait for a reply, and gives its line.
-    pub(crate) fn ask(&mut self, now_ms: u64, asked: SentRequest, method: &str, params: &str) -> String {
+    pub(crate) fn ask(
+        &mut self,
+        now_ms: u64,
+        asked: SentRequest,
+        method: &str,
+        params: &str,
+    ) -> String {
         let id = self.id();
         let line =
             format!("{{\"id\":{id},\"method\":\"mining.{method}\",\"params\":[{params}]}}\n");

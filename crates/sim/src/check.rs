@@ -7,9 +7,9 @@ use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 
-use crate::oracle::{OracleBlock, BlockPlace};
+use crate::oracle::{BlockPlace, OracleBlock};
 use crate::plan::MinerKind;
-use crate::world::{ChainIs, WorldEvent, World, note};
+use crate::world::{ChainIs, World, WorldEvent, note};
 
 /// Longest time for which an honest miner on a good connection may be without current work.
 const STARVED_MS: u64 = 40_000;
@@ -95,7 +95,10 @@ impl World {
 
     fn check_miner(&self, at: usize, tip: Option<Hash>, told_ms: u64) {
         let miner = &self.miners[at];
-        let is_other = matches!(miner.kind(), MinerKind::Slow | MinerKind::Admin | MinerKind::Hostile);
+        let is_other = matches!(
+            miner.kind(),
+            MinerKind::Slow | MinerKind::Admin | MinerKind::Hostile
+        );
         if is_other || self.is_banned(at) {
             return;
         }
@@ -178,7 +181,7 @@ impl World {
         self.check_floor();
         if self.chain_is == ChainIs::Own {
             // Miners behind a proxy are not counted in the statistics.
-            self.counts.check();
+            self.worker_stats.check();
         }
         assert!(self.disk.spool.is_empty(), "blocks are left in the spool");
         let mut rounds = BTreeSet::new();

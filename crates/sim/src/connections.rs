@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
-use crate::memory_check::READ_BYTES;
-use crate::miner::{SentRequest, Pending};
-use crate::net::{LinkId, ConnPeer};
-use crate::plan::{MinerKind, between, happens};
 use crate::injected_bug::InjectedBug;
+use crate::memory_check::READ_BYTES;
+use crate::miner::{Pending, SentRequest};
+use crate::net::{ConnPeer, LinkId};
+use crate::plan::{MinerKind, between, happens};
 use crate::server::ConnEvent;
-use crate::world::{Doom, WorldEvent, World, note};
+use crate::world::{Doom, World, WorldEvent, note};
 
 /// Bytes a second that a slow reader takes.
 const SLOW_BYTES_PER_S: u64 = 400;
@@ -113,7 +113,8 @@ impl World {
             wire.to_server_ms = wire.to_server_ms.max(at_ms);
             let at_ms = wire.to_server_ms;
             if !wire.is_dead {
-                self.event_queue.add(at_ms, WorldEvent::ToServer(conn, piece));
+                self.event_queue
+                    .add(at_ms, WorldEvent::ToServer(conn, piece));
             }
         }
     }
@@ -162,7 +163,8 @@ impl World {
                 wire.unread += piece.len();
                 let (at_ms, unread) = (wire.to_miner_ms, wire.unread);
                 if !wire.is_dead {
-                    self.event_queue.add(at_ms, WorldEvent::ToMiner(conn, piece));
+                    self.event_queue
+                        .add(at_ms, WorldEvent::ToMiner(conn, piece));
                 }
                 if unread > OUT_BYTES_MAX {
                     self.server_gone(conn);
@@ -247,8 +249,8 @@ impl World {
         }
         let is_known = wire.is_known && wire.boot == self.boot;
         if is_known && let Some(process) = &mut self.process {
-            let is_told =
-                self.injected_bug != Some(InjectedBug::ForgottenEnd) || !process.resumed.contains(&conn);
+            let is_told = self.injected_bug != Some(InjectedBug::ForgottenEnd)
+                || !process.resumed.contains(&conn);
             if is_told {
                 process.net_mail.push_back(ConnEvent::Gone(conn));
             }
@@ -342,8 +344,8 @@ impl World {
         self.reset_all(doom != Doom::PowerCut);
         let mut sent_by_peers = Vec::new();
         for (hash, found) in &self.oracle.blocks {
-            let is_kept =
-                self.disk.spool.contains_key(hash) || self.disk.ledger_model.blocks.contains_key(hash);
+            let is_kept = self.disk.spool.contains_key(hash)
+                || self.disk.ledger_model.blocks.contains_key(hash);
             if !is_kept {
                 self.oracle.lost_with_process.insert(*hash);
             }

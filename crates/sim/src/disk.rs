@@ -10,17 +10,17 @@ use std::sync::Arc;
 use hstratum::node::BlockQuery;
 use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
-use hstratum::store::sqlite_ledger::SqliteLedger;
+use hstratum::store::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError};
 use hstratum::store::ledger_status::LedgerStatus;
+use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::admin::Users;
-use crate::oracle::CreditCounts;
-use crate::ledger_model::LedgerModel;
 use crate::injected_bug::InjectedBug;
+use crate::ledger_model::LedgerModel;
+use crate::oracle::CreditCounts;
 use crate::server::{KNOWN_USER, stored};
 
 /// Most heights below the highest known tip at which a share may be credited: the server accepts a node
@@ -86,7 +86,11 @@ pub(crate) struct SimDisk {
 }
 
 impl SimDisk {
-    pub(crate) fn new(network: Network, kept: LedgerBacking, injected_bug: Option<InjectedBug>) -> Self {
+    pub(crate) fn new(
+        network: Network,
+        kept: LedgerBacking,
+        injected_bug: Option<InjectedBug>,
+    ) -> Self {
         // An injected bug is in the model, so SQLite would only disagree with it.
         let kept = match injected_bug {
             None | Some(InjectedBug::WindowOffByOne) => kept,
@@ -137,7 +141,10 @@ impl SimDisk {
         let ledger = SqliteLedger::open(&path, self.network, unix_s, status, &mut Vec::new());
         let ledger = ledger.expect("the ledger opens after any crash");
         let seq = ledger.last_seq().expect("the ledger can be read");
-        assert_eq!(seq, self.ledger_model.seq, "the last share in the ledger's file");
+        assert_eq!(
+            seq, self.ledger_model.seq,
+            "the last share in the ledger's file"
+        );
         self.sqlite = Some(OpenLedger {
             ledger,
             path,
@@ -226,7 +233,8 @@ impl SimDisk {
     /// found later inside a merged span does not split it, and is never settled.
     pub(crate) fn merged_into(&self) -> impl Fn(Height) -> Height + use<> {
         let spans = self.path().map(|(path, _)| {
-            let conn = hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
+            let conn =
+                hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
             let mut statement = conn
                 .prepare("SELECT first, last FROM spans")
                 .expect("the tables are as they are documented");

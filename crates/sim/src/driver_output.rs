@@ -11,13 +11,13 @@ use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};
 use hstratum_core::units::Hash;
 
+use crate::injected_bug::InjectedBug;
 use crate::node::short;
 use crate::plan::between;
-use crate::injected_bug::InjectedBug;
-use crate::sim_io::SocketAction;
 use crate::server::{Offers, stored};
+use crate::sim_io::SocketAction;
 use crate::store::SpoolTask;
-use crate::world::{BlockOffer, WorldEvent, World, note};
+use crate::world::{BlockOffer, World, WorldEvent, note};
 
 impl World {
     /// Applies everything that the driver has done in a turn. If the process dies in this turn, no bytes

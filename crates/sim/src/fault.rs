@@ -2,7 +2,7 @@
 
 use crate::net::ConnPeer;
 use crate::plan::{Faults, MinerKind, between, wait};
-use crate::world::{Doom, FaultKind, HEALED_MS, WorldEvent, World, note};
+use crate::world::{Doom, FaultKind, HEALED_MS, World, WorldEvent, note};
 
 /// Most seconds by which the clock is set ahead of the true time, or behind it. A block may be at most
 /// two hours ahead of the clock, and must be above the median time past, which is ten minutes behind the

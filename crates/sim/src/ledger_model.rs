@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hstratum::node::{BlockQuery, Look};
-use hstratum::store::ledger::{Advanced, Batch, BlockChange, Cause, Ledger, LedgerError, Compacted};
+use hstratum::store::ledger::{
+    Advanced, Batch, BlockChange, Cause, Compacted, Ledger, LedgerError,
+};
 use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height, Seq};
@@ -189,7 +191,7 @@ impl Ledger for LedgerModel {
         Ok(rows.map(|(hash, row)| (*hash, row.height)).collect())
     }
 
-    fn tidy(&mut self, _: Option<Height>, _: u64) -> Result<Compacted, LedgerError> {
+    fn compact(&mut self, _: Option<Height>, _: u64) -> Result<Compacted, LedgerError> {
         Ok(Compacted::All)
     }
 }

@@ -7,32 +7,32 @@
 #![forbid(unsafe_code)]
 
 mod admin;
-mod event_queue;
-mod oracle;
-mod memory_check;
 mod chain;
 mod check;
-mod worker_stats;
+mod connections;
 mod disk;
+mod driver_output;
+mod event_queue;
 mod fault;
-mod proxy_world;
+pub mod injected_bug;
+pub mod ledger_model;
+mod memory_check;
 mod miner;
+mod miner_behaviour;
 mod mining;
 mod misbehaviour;
-pub mod ledger_model;
 mod net;
 mod node;
+mod oracle;
 mod payout_check;
-mod driver_output;
 pub mod plan;
-pub mod injected_bug;
-mod miner_behaviour;
-mod sim_io;
+mod proxy_world;
 mod server;
+mod sim_io;
 mod store;
 mod trace;
-mod connections;
 mod work;
+mod worker_stats;
 mod world;
 
 use std::cell::RefCell;
@@ -40,10 +40,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use injected_bug::InjectedBug;
+use plan::{Injected, RunPlan};
 use proxy_world::ProxyWorld;
 use proxy_world::plan::ProxyWorldPlan;
-use plan::{Injected, RunPlan};
-use injected_bug::InjectedBug;
 use world::World;
 
 /// The set-up that is simulated.
@@ -229,10 +229,20 @@ pub fn run(run: &Run) -> Result<RunReport, Box<SeedFailure>> {
             (result, world.step, world.now_ms, world.trace.last())
         }
         Scene::Proxy => {
-            let mut proxy_world = ProxyWorld::new(run.seed, run.proxy_world_plan(), run.injected_bug, run.prints);
+            let mut proxy_world = ProxyWorld::new(
+                run.seed,
+                run.proxy_world_plan(),
+                run.injected_bug,
+                run.prints,
+            );
             let result = catch_unwind(AssertUnwindSafe(|| proxy_world.run(run.steps_max)));
             let result = result.map(|()| proxy_world.report());
-            (result, proxy_world.step, proxy_world.now_ms, proxy_world.last())
+            (
+                result,
+                proxy_world.step,
+                proxy_world.now_ms,
+                proxy_world.last(),
+            )
         }
     };
     let what = SAID.take().unwrap_or_default();

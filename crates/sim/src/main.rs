@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use hstratum_sim::injected_bug::InjectedBug;
-use hstratum_sim::{SeedFailure, RunReport, Run, Scene, run, shrink};
+use hstratum_sim::{Run, RunReport, Scene, SeedFailure, run, shrink};
 
 const USAGE: &str = "usage: hstratum-sim [--seeds N] [--first N] [--seed N] [--hours H] [--trace] \
                      [--plant NAME] [--plants] [--proxy]";

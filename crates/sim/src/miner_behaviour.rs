@@ -5,13 +5,13 @@ use hstratum_core::limits::JOBLESS_GRACE_MS;
 use hstratum_core::units::{ConnId, Hash};
 use serde_json::Value;
 
-use crate::miner::{SentRequest, ServerMessage, Pending, Submitted};
-use crate::mining::{PreparedShare, ShareNonces, Repeat};
+use crate::miner::{Pending, SentRequest, ServerMessage, Submitted};
+use crate::mining::{PreparedShare, Repeat, ShareNonces};
 use crate::net::ConnPeer;
 use crate::node::short;
 use crate::plan::MinerKind;
 use crate::work::MinerJob;
-use crate::world::{WorldEvent, World, note};
+use crate::world::{World, WorldEvent, note};
 
 /// Time after trouble with the ledger for which shares may be refused because of it.
 const LEDGER_EXCUSE_MS: u64 = 120_000;
@@ -86,7 +86,9 @@ impl World {
                 self.seek(at);
             }
             ServerMessage::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
-            ServerMessage::ExtraNonce(_) => assert!(!is_honest, "nobody asked for another extranonce1"),
+            ServerMessage::ExtraNonce(_) => {
+                assert!(!is_honest, "nobody asked for another extranonce1")
+            }
             ServerMessage::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
         }
     }
@@ -115,7 +117,10 @@ impl World {
             (SentRequest::Subscribe, None) => {
                 let n1 = result[1].as_str().expect("extranonce1");
                 miner.extra_nonce1 = u32::from_str_radix(n1, 16).ok();
-                if matches!(miner.kind(), MinerKind::Honest | MinerKind::Slow | MinerKind::Doubler) {
+                if matches!(
+                    miner.kind(),
+                    MinerKind::Honest | MinerKind::Slow | MinerKind::Doubler
+                ) {
                     miner.session = result[0][0][1].as_str().map(str::to_owned);
                 }
                 self.seek(at);
@@ -134,8 +139,8 @@ impl World {
                 // A hostile miner at the same address may have guessed too often.
                 let host = miner.plan.host;
                 let mut others = self.miners.iter();
-                let is_excused =
-                    others.any(|other| other.kind() == MinerKind::Hostile && other.plan.host == host);
+                let is_excused = others
+                    .any(|other| other.kind() == MinerKind::Hostile && other.plan.host == host);
                 assert!(is_excused, "an admin was refused: {error:?}");
                 self.hang_up(at);
             }
@@ -211,7 +216,10 @@ impl World {
                 // The last job is still sent until connections are reset.
                 let until_ms = self.clock_set_ms + JOBLESS_GRACE_MS + DELIVERY_MS;
                 let is_excused = submitted.job_ms <= until_ms;
-                assert!(is_excused || self.miners[at].kind() == MinerKind::Slow, "{says}");
+                assert!(
+                    is_excused || self.miners[at].kind() == MinerKind::Slow,
+                    "{says}"
+                );
             }
             20 => {
                 let is_excused = self.is_ledger_excused(pending.sent_ms);

@@ -2,8 +2,8 @@
 
 use hstratum_core::units::Hash;
 
+use crate::miner::{Pending, SentRequest, SimMiner, Submitted};
 use crate::oracle::CreditKey;
-use crate::miner::{SentRequest, SimMiner, Pending, Submitted};
 use crate::plan::{MinerKind, wait};
 use crate::work::{MinerJob, hashes_of};
 
@@ -39,7 +39,12 @@ impl SimMiner {
     }
 
     /// Builds the parameters of a submit, and records everything known about the share.
-    pub(crate) fn claim(&self, job: &MinerJob, proof: ShareNonces, repeat: Repeat) -> Option<PreparedShare> {
+    pub(crate) fn claim(
+        &self,
+        job: &MinerJob,
+        proof: ShareNonces,
+        repeat: Repeat,
+    ) -> Option<PreparedShare> {
         let (n2, time, nonce) = proof;
         let hash = job.hash(self.extra_nonce1?, n2, time, nonce);
         let key: CreditKey = (

@@ -5,7 +5,7 @@ use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
 
 use crate::mining::Repeat;
 use crate::server::KNOWN_USER;
-use crate::world::{WorldEvent, World};
+use crate::world::{World, WorldEvent};
 
 /// The miner's next step after sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,24 +99,36 @@ impl World {
             // A session that no connection had.
             2 => {
                 let session = format!(r#""x","{:08x}""#, rng.u32(..));
-                (request("subscribe", &session).into_bytes(), AfterMisbehaviour::HangsUp)
+                (
+                    request("subscribe", &session).into_bytes(),
+                    AfterMisbehaviour::HangsUp,
+                )
             }
             // A password check that nobody waits for.
             3 => {
                 let guess = format!(r#""{KNOWN_USER}","{}""#, rng.u32(..));
-                (request("authorize", &guess).into_bytes(), AfterMisbehaviour::HangsUp)
+                (
+                    request("authorize", &guess).into_bytes(),
+                    AfterMisbehaviour::HangsUp,
+                )
             }
             4 => {
                 let users = 0..=USERS_PER_SESSION_MAX;
                 let name = |n| format!(r#""mallory.{n}","x""#);
                 let lines = users.map(|n| request("authorize", &name(n)));
-                (lines.collect::<String>().into_bytes(), AfterMisbehaviour::Stays)
+                (
+                    lines.collect::<String>().into_bytes(),
+                    AfterMisbehaviour::Stays,
+                )
             }
             5 => {
                 let wish = |_| format!("{:e}", 10_f64.powf(-10.0 * rng.f64()));
                 let wishes = (0..40).map(wish).enumerate();
                 let lines = wishes.map(|(n, wish)| ask_for(n, &wish));
-                (lines.collect::<String>().into_bytes(), AfterMisbehaviour::Stays)
+                (
+                    lines.collect::<String>().into_bytes(),
+                    AfterMisbehaviour::Stays,
+                )
             }
             // Replies queued behind a share that waits for the ledger.
             6 => {
@@ -124,7 +136,10 @@ impl World {
                 let lines = request("ping", "").repeat(2_000);
                 (lines.into_bytes(), AfterMisbehaviour::Stays)
             }
-            _ => (b"GET / HTTP/1.1\r\nA: b\r\n".to_vec(), AfterMisbehaviour::HangsUp),
+            _ => (
+                b"GET / HTTP/1.1\r\nA: b\r\n".to_vec(),
+                AfterMisbehaviour::HangsUp,
+            ),
         }
     }
 

@@ -61,7 +61,13 @@ impl SimNet {
     }
 
     /// Opens a connection in the lowest slot that the pool has free.
-    pub(crate) fn open(&mut self, peer: ConnPeer, boot: u32, latency_ms: u64, now_ms: u64) -> ConnId {
+    pub(crate) fn open(
+        &mut self,
+        peer: ConnPeer,
+        boot: u32,
+        latency_ms: u64,
+        now_ms: u64,
+    ) -> ConnId {
         let taken: Vec<u64> = self
             .wires
             .iter()

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use hstratum::node::{BlockQuery, Look};
 use hstratum::store::ledger::BlockChange;
-use hstratum_core::accounting::ledger::{Tip, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Tip};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::merkle::Branch;
 use hstratum_core::chain::template::{Coinbase, TemplateParts};
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 
-use crate::plan::{between, happens, wait};
 use crate::injected_bug::InjectedBug;
+use crate::plan::{between, happens, wait};
 use crate::work::bits_of;
-use crate::world::{ChainIs, NodeFate, SimNodeMail, BlockOffer, WorldEvent, World, note};
+use crate::world::{BlockOffer, ChainIs, NodeFate, SimNodeMail, World, WorldEvent, note};
 
 /// Coinbases and leaves made by hsd.
 const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
@@ -129,7 +129,8 @@ impl World {
         self.node.says_at_ms = self.node.says_at_ms.max(at_ms);
         let (at_ms, boot) = (self.node.says_at_ms, self.boot);
         if self.process.is_some() {
-            self.event_queue.add(at_ms, WorldEvent::NodeSays(boot, mail));
+            self.event_queue
+                .add(at_ms, WorldEvent::NodeSays(boot, mail));
         }
     }
 
@@ -155,7 +156,8 @@ impl World {
         self.node.wanted += 1;
         let number = self.node.wanted;
         let at_ms = (self.now_ms + delay_ms).max(self.node.stalled_until_ms);
-        self.event_queue.add(at_ms, WorldEvent::Template(self.boot, number));
+        self.event_queue
+            .add(at_ms, WorldEvent::Template(self.boot, number));
     }
 
     pub(crate) fn make_template(&mut self, number: u64) {

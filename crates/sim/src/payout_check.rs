@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms, settle};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, settle};
 use hstratum::sql::{Db, Sqlite};
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 use hstratum_core::units::Height;
 use num_bigint::BigUint;
 use rusqlite::Connection;
 
-use crate::oracle::CreditCounts;
 use crate::injected_bug::InjectedBug;
+use crate::oracle::CreditCounts;
 use crate::world::{World, note};
 
 /// The unit of exact work is 2^-1074, of which every double above zero is a multiple.

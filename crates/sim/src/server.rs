@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use hstratum::driver::{Driver, PanicPayload, NewConfig};
+use hstratum::driver::{Driver, NewConfig, PanicPayload};
 use hstratum::files::recovered::{Recovered, Unanswered};
 use hstratum::messages::{self, WorkerEvent};
 use hstratum_core::accounts::Auth;
@@ -22,13 +22,13 @@ use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
 use crate::admin::{ADMIN_PASSWORD, PendingUser};
-use crate::worker_stats::WorkerStatsCheck;
+use crate::injected_bug::InjectedBug;
 use crate::net::ConnPeer;
 use crate::plan::{between, happens};
-use crate::injected_bug::InjectedBug;
-use crate::sim_io::{SimHost, DriverChannels, SimIo, SocketInput, Simulated};
+use crate::sim_io::{DriverChannels, SimHost, SimIo, Simulated, SocketInput};
 use crate::store::{SpoolTask, StoreThread};
-use crate::world::{Doom, SimNodeMail, WorldEvent, World, note};
+use crate::worker_stats::WorkerStatsCheck;
+use crate::world::{Doom, SimNodeMail, World, WorldEvent, note};
 
 /// The same values as in the server.
 const TICK_MS: u64 = 250;
@@ -323,7 +323,9 @@ impl World {
                 messages::NodeEvent::Transactions(template, bytes)
             }
             SimNodeMail::NoTemplate(reason) => messages::NodeEvent::NoTemplate(reason),
-            SimNodeMail::BlockResult(hash, verdict) => messages::NodeEvent::BlockResult(hash, verdict),
+            SimNodeMail::BlockResult(hash, verdict) => {
+                messages::NodeEvent::BlockResult(hash, verdict)
+            }
             SimNodeMail::Located(look) => messages::NodeEvent::Located(look),
         }
     }

@@ -351,6 +351,7 @@ impl ProxyIo for SimIo {
     }
 
     fn say(&mut self, level: Level, text: &str) {
-        self.sim_host.say(|said| said.log.push((level, text.to_owned())));
+        self.sim_host
+            .say(|said| said.log.push((level, text.to_owned())));
     }
 }

@@ -4,16 +4,16 @@
 use std::collections::VecDeque;
 
 use hstratum::messages::{EvidenceSource, WorkerEvent};
-use hstratum::store::keeper::{Keeper, NextWork, StoreOutcome, StoreCommand};
+use hstratum::store::keeper::{Keeper, NextWork, StoreCommand, StoreOutcome};
 use hstratum_core::event::LedgerState;
 use hstratum_core::units::{Hash, Height, Now};
 
 use crate::disk::CommitFate;
+use crate::injected_bug::InjectedBug;
 use crate::node::short;
 use crate::plan::{between, happens};
-use crate::injected_bug::InjectedBug;
 use crate::server::Offers;
-use crate::world::{Doom, WorldEvent, World, note};
+use crate::world::{Doom, World, WorldEvent, note};
 
 /// Wait before writing a file again that the disk has refused, in milliseconds.
 const DISK_RETRY_MS: u64 = 2_000;
@@ -202,11 +202,15 @@ impl World {
             StoreOutcome::Log(level, text) => note!(self, "ledger    {level:?}: {text}"),
             StoreOutcome::Moved(change) => self.check_judged(&change),
             // An injected bug. `Seen`, below, is for a shared ledger, which this one is not.
-            StoreOutcome::Weighed(..) if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
+            StoreOutcome::Weighed(..)
+                if self.injected_bug == Some(InjectedBug::JobWithoutEvidence) => {}
             StoreOutcome::Weighed(view, knowledge) => {
                 self.work_says(WorkerEvent::Evidence(EvidenceSource::File, view, knowledge));
             }
-            StoreOutcome::Stalled | StoreOutcome::Free(_) | StoreOutcome::Knows(_) | StoreOutcome::Seen(_) => {}
+            StoreOutcome::Stalled
+            | StoreOutcome::Free(_)
+            | StoreOutcome::Knows(_)
+            | StoreOutcome::Seen(_) => {}
         }
     }
 

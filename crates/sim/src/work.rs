@@ -72,7 +72,14 @@ impl MinerJob {
     }
 
     /// The first share at or after a nonce.
-    pub(crate) fn find(&self, n1: u32, n2: u32, time: u32, nonce: u32, target: &Target) -> FoundHash {
+    pub(crate) fn find(
+        &self,
+        n1: u32,
+        n2: u32,
+        time: u32,
+        nonce: u32,
+        target: &Target,
+    ) -> FoundHash {
         for tries in 0..TRIES_MAX {
             let nonce = nonce.wrapping_add(tries);
             let hash = self.hash(n1, n2, time, nonce);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::accounting::ledger::{Tallied, ShareTotals};
+use hstratum_core::accounting::ledger::{ShareTotals, Tallied};
 
 /// Account and worker.
 type WorkerKey = (String, String);
@@ -64,7 +64,8 @@ impl WorkerStatsCheck {
     pub(crate) fn check(&self) {
         let names = self.seen.keys().chain(self.told.keys());
         for name in names {
-            let of = |map: &BTreeMap<WorkerKey, Outcomes>| map.get(name).copied().unwrap_or_default();
+            let of =
+                |map: &BTreeMap<WorkerKey, Outcomes>| map.get(name).copied().unwrap_or_default();
             let (seen, told) = (of(&self.seen), of(&self.told));
             let missed = self.unanswered.get(name).copied().unwrap_or(0);
             let mut beyond = 0;

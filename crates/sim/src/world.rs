@@ -12,18 +12,18 @@ use hstratum_core::event::Password;
 use hstratum_core::units::{ConnId, Hash, Height, Now};
 
 use crate::RunReport;
-use crate::event_queue::EventQueue;
-use crate::oracle::Oracle;
 use crate::chain::Chain;
-use crate::worker_stats::WorkerStatsCheck;
-use crate::disk::{SimDisk, LedgerBacking};
+use crate::disk::{LedgerBacking, SimDisk};
+use crate::event_queue::EventQueue;
+use crate::injected_bug::InjectedBug;
 use crate::miner::SimMiner;
 use crate::net::{LinkId, SimNet};
 use crate::node::SimNode;
+use crate::oracle::Oracle;
 use crate::plan::{Faults, Injected, RunPlan, wait};
-use crate::injected_bug::InjectedBug;
 use crate::server::ServerProcess;
 use crate::trace::Trace;
+use crate::worker_stats::WorkerStatsCheck;
 
 /// Unix time at the start, in seconds.
 pub(crate) const START_S: u64 = 1_700_000_000;
@@ -258,7 +258,12 @@ const LEFT_MS: u64 = 30_000;
 pub(crate) const REST_MS: u64 = HEALED_MS + 60_000;
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: RunPlan, injected_bug: Option<InjectedBug>, prints: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        plan: RunPlan,
+        injected_bug: Option<InjectedBug>,
+        prints: bool,
+    ) -> Self {
         let mut root = Rng::with_seed(seed ^ 0x5eed_5eed);
         let kept = if seed.is_multiple_of(2) {
             LedgerBacking::InSqlite
@@ -266,7 +271,9 @@ impl World {
             LedgerBacking::InModel
         };
         let miners = plan.miners.iter().cloned();
-        let miners = miners.map(|plan| SimMiner::new(plan, root.fork())).collect();
+        let miners = miners
+            .map(|plan| SimMiner::new(plan, root.fork()))
+            .collect();
         let rngs = WorldRngs {
             chain: root.fork(),
             node: root.fork(),

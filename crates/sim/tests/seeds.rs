@@ -70,9 +70,17 @@ fn planted_bugs_are_found() {
             6,
             "a share was credited at height",
         ),
-        (InjectedBug::ForgottenEnd, 1, "kept after everybody has left"),
+        (
+            InjectedBug::ForgottenEnd,
+            1,
+            "kept after everybody has left",
+        ),
         (InjectedBug::LostTally, 1, "has seen"),
-        (InjectedBug::BlockWaitsForDisk, 3, "was not offered to the node"),
+        (
+            InjectedBug::BlockWaitsForDisk,
+            3,
+            "was not offered to the node",
+        ),
         (InjectedBug::FloorIgnored, 2, "below the floor"),
         (InjectedBug::ForgottenUser, 2, "is written"),
         (
@@ -90,19 +98,35 @@ fn planted_bugs_are_found() {
 #[test]
 fn planted_bugs_of_a_proxy_are_found() {
     for (injected_bug, seed, says) in [
-        (InjectedBug::OldJobPassedOn, 1, "a job that it has not given"),
-        (InjectedBug::DroppedAnswer, 1, "in the order of the requests"),
+        (
+            InjectedBug::OldJobPassedOn,
+            1,
+            "a job that it has not given",
+        ),
+        (
+            InjectedBug::DroppedAnswer,
+            1,
+            "in the order of the requests",
+        ),
         (
             InjectedBug::InventedAnswer,
             1,
             "acknowledged that is not on the disk",
         ),
-        (InjectedBug::DroppedMiner, 1, "dropped while a server is well"),
+        (
+            InjectedBug::DroppedMiner,
+            1,
+            "dropped while a server is well",
+        ),
         (InjectedBug::SilentExtraNonce, 3, "high-hash"),
         (InjectedBug::LengthenedLine, 3, "a line that is too long"),
         (InjectedBug::DeafProxy, 1, "refused while a server is well"),
         (InjectedBug::HeldNewcomers, 1, "taken though no server"),
-        (InjectedBug::StaleAddress, 2, "dropped while a server is well"),
+        (
+            InjectedBug::StaleAddress,
+            2,
+            "dropped while a server is well",
+        ),
     ] {
         check_plant(injected_bug, &Run::of(seed, 1.0).with_proxy(), says);
     }

@@ -255,7 +255,9 @@ impl Audience {
             match (line, &mut *state) {
                 (AudienceLine::Job, AudienceSeat::Listening) => reached(seat),
                 (AudienceLine::Job, AudienceSeat::Opening(_, came)) => came.job = true,
-                (AudienceLine::Authorized, AudienceSeat::Opening(_, came)) => came.authorized = true,
+                (AudienceLine::Authorized, AudienceSeat::Opening(_, came)) => {
+                    came.authorized = true
+                }
                 _ => is_refused |= line == AudienceLine::NotAuthorized,
             }
         });

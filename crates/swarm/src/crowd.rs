@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use hstratum_core::wire::client::Failure;
+use hstratum_core::wire::client::ClientFailure;
 
 use crate::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
 use crate::links::Links;
@@ -194,7 +194,7 @@ impl SwarmCrowd {
         if let Some(failure) = failed {
             let lost = match failure {
                 // No other connection will help.
-                Failure::AuthorizeRefused(_) => Lost::Forgotten,
+                ClientFailure::AuthorizeRefused(_) => Lost::Forgotten,
                 _ => self.lost,
             };
             self.lose(seat, failure.to_string(), lost, tell);
@@ -203,7 +203,13 @@ impl SwarmCrowd {
         }
     }
 
-    fn lose(&mut self, seat: usize, cause: String, lost: Lost, tell: &mut impl FnMut(usize, CrowdEvent)) {
+    fn lose(
+        &mut self,
+        seat: usize,
+        cause: String,
+        lost: Lost,
+        tell: &mut impl FnMut(usize, CrowdEvent),
+    ) {
         self.links.close(seat);
         self.ends.add(cause);
         let was = self.seats[seat];

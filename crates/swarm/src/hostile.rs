@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use serde_json::{Value, json};
 use hstratum::stratum_url::StratumUrl;
+use serde_json::{Value, json};
 
 use crate::limits::{CONNECTIONS_MAX, HOSTILE_TURN, IDLE, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
 use crate::links::Links;
@@ -274,7 +274,12 @@ impl HostileCrowd {
 
     fn report(&self, used: Option<(Usage, Usage)>, is_json: bool) -> String {
         let mut text = String::new();
-        for line in self.kinds.iter().map(HostileKind::to_json).chain(used.map(server)) {
+        for line in self
+            .kinds
+            .iter()
+            .map(HostileKind::to_json)
+            .chain(used.map(server))
+        {
             if is_json {
                 text += &format!("{line}\n");
             } else {

@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use hstratum::stratum_url::StratumUrl;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
-use hstratum::stratum_url::StratumUrl;
 
 use crate::descriptors;
 use crate::limits::{EVENTS, LINE_BYTES_MAX, READ_BYTES};

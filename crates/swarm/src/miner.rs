@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hstratum_core::units::{Difficulty, Hash};
-use hstratum_core::wire::client::{Attempt, Client, Failure, Refusal, Work};
+use hstratum_core::wire::client::{Attempt, Client, ClientFailure, RequestRefusal, Work};
 use serde_json::{Value, json};
 
 /// Ids of submits begin here; those below are [`Client`]'s. Replies are as long as those of a
@@ -33,7 +33,7 @@ pub(crate) struct SwarmShare {
 #[derive(Debug, PartialEq)]
 pub(crate) struct SubmitAnswer {
     pub(crate) sent: SwarmShare,
-    pub(crate) verdict: Result<(), Refusal>,
+    pub(crate) verdict: Result<(), RequestRefusal>,
     /// Whether it came in its turn.
     pub(crate) order: ReplyOrder,
 }
@@ -142,7 +142,10 @@ impl SwarmMiner {
     /// # Errors
     ///
     /// When the connection is of no more use.
-    pub(crate) fn handle_line(&mut self, line: &[u8]) -> Result<Option<SubmitAnswer>, Failure> {
+    pub(crate) fn handle_line(
+        &mut self,
+        line: &[u8],
+    ) -> Result<Option<SubmitAnswer>, ClientFailure> {
         if let Some((id, verdict)) = parse_answer(line) {
             return Ok(self.answered(id, verdict));
         }
@@ -257,7 +260,7 @@ impl SwarmMiner {
     }
 
     /// `None` if nothing of that id is waited for.
-    fn answered(&mut self, id: u64, verdict: Result<(), Refusal>) -> Option<SubmitAnswer> {
+    fn answered(&mut self, id: u64, verdict: Result<(), RequestRefusal>) -> Option<SubmitAnswer> {
         let place = self.outstanding.iter().position(|sent| sent.id == id)?;
         let order = if place == 0 {
             ReplyOrder::InTurn
@@ -275,7 +278,7 @@ impl SwarmMiner {
 
 /// The id of a submit and what the server says to it; `None` for any other line. What hstratum
 /// sends for a yes is read without a parser.
-fn parse_answer(line: &[u8]) -> Option<(u64, Result<(), Refusal>)> {
+fn parse_answer(line: &[u8]) -> Option<(u64, Result<(), RequestRefusal>)> {
     let rest = line.strip_prefix(br#"{"id":"#)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let id: u64 = str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
@@ -289,7 +292,7 @@ fn parse_answer(line: &[u8]) -> Option<(u64, Result<(), Refusal>)> {
     if message.get("method").is_some() {
         return None;
     }
-    Some((id, Refusal::of_reply(&message).map_or(Ok(()), Err)))
+    Some((id, RequestRefusal::of_reply(&message).map_or(Ok(()), Err)))
 }
 
 #[cfg(test)]
@@ -396,7 +399,7 @@ mod tests {
             ids[2]
         );
         let refused = answer(no.clone()).expect("an answer");
-        let refusal = Refusal {
+        let refusal = RequestRefusal {
             code: 21,
             text: "late".into(),
         };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::limits::{LATENCY_MAX, ROWS_MAX};
 use crate::process::Usage;
-use crate::sums::{Kinds, AccountShares};
+use crate::sums::{AccountShares, Kinds};
 
 /// How long replies took.
 pub(crate) struct Latencies {

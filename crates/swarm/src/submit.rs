@@ -12,10 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
-use serde_json::json;
 use hstratum::stratum_url::StratumUrl;
+use serde_json::json;
 
-use crate::crowd::{SwarmCrowd, Lost};
+use crate::crowd::{Lost, SwarmCrowd};
 use crate::journal::Journal;
 use crate::limits::{
     AHEAD_MAX, CONNECTIONS_MAX, DRAINING, GATHERING, HASHES_PER_TURN, OUTSTANDING_MAX,

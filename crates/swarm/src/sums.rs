@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use hstratum_core::units::Difficulty;
-use hstratum_core::wire::client::Refusal;
+use hstratum_core::wire::client::RequestRefusal;
 use serde_json::{Value, json};
 
 use crate::limits::KINDS_MAX;
@@ -70,7 +70,7 @@ impl AccountShares {
         self.refused.values().sum()
     }
 
-    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: &RequestRefusal) {
         if self.refused.len() < KINDS_MAX || self.refused.contains_key(&refusal.code) {
             *self.refused.entry(refusal.code).or_default() += 1;
         } else {

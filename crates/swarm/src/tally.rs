@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::crowd::CrowdEvent;
 use crate::journal::Journal;
-use crate::miner::{SubmitAnswer, SwarmMiner, ReplyOrder, SwarmShare};
+use crate::miner::{ReplyOrder, SubmitAnswer, SwarmMiner, SwarmShare};
 use crate::report::Latencies;
-use crate::sums::{Kinds, AccountShares, CreditedWork};
+use crate::sums::{AccountShares, CreditedWork, Kinds};
 
 /// See the module.
 pub(crate) struct ShareTally {
@@ -31,7 +31,9 @@ pub(crate) struct ShareTally {
 
 impl ShareTally {
     pub(crate) fn new(names: Vec<String>) -> Self {
-        let accounts = names.into_iter().map(|name| (name, AccountShares::default()));
+        let accounts = names
+            .into_iter()
+            .map(|name| (name, AccountShares::default()));
         let accounts: Vec<_> = accounts.collect();
         Self {
             changed: vec![false; accounts.len()],
@@ -137,7 +139,8 @@ impl ShareTally {
 
     /// Tells the journal of all accounts, at the end.
     pub(crate) fn write_all(&self, journal: &mut Journal) -> anyhow::Result<()> {
-        let lines = (0..self.accounts.len()).map(|account| self.line(account, &CreditedWork::default()));
+        let lines =
+            (0..self.accounts.len()).map(|account| self.line(account, &CreditedWork::default()));
         journal.write("account", lines)
     }
 

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use hstratum::payout::hsd::{HsdNode, HsdTimeouts, HsdSecret, Url};
+use hstratum::payout::hsd::{HsdNode, HsdSecret, HsdTimeouts, Url};
 use hstratum_core::chain::address::Network;
 
 /// The node's API key.

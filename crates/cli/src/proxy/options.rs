@@ -13,7 +13,7 @@ use hstratum::config::TlsFiles;
 use hstratum::limits::LISTENERS_MAX;
 use hstratum::net::cidr::AddressRange;
 use hstratum::net::listener::{self, Encryption, ListenSpec};
-use hstratum::proxy::settings::{Backend, ProxySettings};
+use hstratum::proxy::settings::{BackendAddress, ProxySettings};
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
 use hstratum_core::proxy::NoBackend;
@@ -311,7 +311,7 @@ fn each<T>(
 }
 
 /// That there is something to listen on and to send miners to, each server once and none the proxy itself.
-fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result<()> {
+fn check_backends(listen: &[ListenSpec], backends: &[BackendAddress]) -> anyhow::Result<()> {
     ensure!(
         !listen.is_empty(),
         "--listen is required, e.g. --listen tcp://[::]:3008"
@@ -343,7 +343,7 @@ fn check_backends(listen: &[ListenSpec], backends: &[Backend]) -> anyhow::Result
 
 /// Whether a server's address is one of our own listeners: the proxy would connect to itself. Of all
 /// addresses of this machine those are known that lead nowhere else.
-fn is_own(own: SocketAddr, backend: &Backend) -> bool {
+fn is_own(own: SocketAddr, backend: &BackendAddress) -> bool {
     let is_local = |host: &str| host.eq_ignore_ascii_case("localhost");
     let host = backend.name.rsplit_once(':').map_or("", |(host, _)| host);
     let port = backend.name.rsplit_once(':').map_or("", |(_, port)| port);
@@ -358,7 +358,7 @@ fn is_own(own: SocketAddr, backend: &Backend) -> bool {
     }
 }
 
-fn backend(text: &str) -> anyhow::Result<Backend> {
+fn backend(text: &str) -> anyhow::Result<BackendAddress> {
     let expected = "expected HOST:PORT";
     let (host, port) = text.rsplit_once(':').context(expected)?;
     ensure!(
@@ -367,7 +367,7 @@ fn backend(text: &str) -> anyhow::Result<Backend> {
             && port.parse::<u16>().is_ok_and(|p| p > 0),
         expected
     );
-    Ok(Backend {
+    Ok(BackendAddress {
         name: text.to_owned(),
         address: text.parse().ok(),
     })

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use hstratum::proxy::control::{self, Order};
+use hstratum::proxy::control::{self, ControlOrder};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -109,19 +109,19 @@ impl Front {
     /// Waits until it considers all servers up.
     pub(crate) fn wait_until_up(&self) {
         wait_until("all servers are up", || {
-            let status = self.try_ask(&Order::Status);
+            let status = self.try_ask(&ControlOrder::Status);
             let servers = status.as_ref().map(|status| &status["servers"]);
             let servers = servers.and_then(Value::as_array);
             servers.is_some_and(|all| all.iter().all(|server| server["state"] == "up"))
         });
     }
 
-    pub(crate) fn try_ask(&self, order: &Order) -> Option<Value> {
+    pub(crate) fn try_ask(&self, order: &ControlOrder) -> Option<Value> {
         control::ask(&self.control, order).ok()
     }
 
     pub(crate) fn status(&self) -> Value {
-        self.try_ask(&Order::Status).expect("it answers")
+        self.try_ask(&ControlOrder::Status).expect("it answers")
     }
 
     /// Lines of its log so far.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hstratum::proxy::control::ControlOrder;
 use hstratum_core::order;
-use hstratum_core::order::{Answer, NewUser, Owner};
+use hstratum_core::order::{NewUser, OrderOutcome, Owner};
 
 use crate::front::{Front, free_port};
 use crate::harness::miner::{End, Want};
@@ -29,7 +29,10 @@ fn server() -> (Running, String) {
 /// Gives orders that each cause a log line of some seventy bytes.
 fn make_it_talk(front: &Front, name: &str, orders: usize) {
     for _ in 0..orders / 2 {
-        for order in [ControlOrder::Drain(name.to_owned()), ControlOrder::Fill(name.to_owned())] {
+        for order in [
+            ControlOrder::Drain(name.to_owned()),
+            ControlOrder::Fill(name.to_owned()),
+        ] {
             front.try_ask(&order).expect("it answers");
         }
     }
@@ -301,7 +304,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
             owner: Owner::Overruled,
         });
         let done = running.server.order(add).wait().expect("answered");
-        assert_eq!(done, Ok(Answer::Done));
+        assert_eq!(done, Ok(OrderOutcome::Done));
     }
     let mut bob = front.mine_as("bob");
     let mut alice = front.connect();
@@ -310,7 +313,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     for (running, _) in &servers {
         let disable = order::Order::DisableUser("alice".to_owned());
         let done = running.server.order(disable).wait().expect("answered");
-        assert_eq!(done, Ok(Answer::Done));
+        assert_eq!(done, Ok(OrderOutcome::Done));
     }
     assert_eq!(alice.end().1, End::Reset);
     let mut again = front.connect();

@@ -122,7 +122,13 @@ pub struct RefusedLogins {
 
 impl RefusedLogins {
     /// Counts a refused login; returns a log line if one is due.
-    pub fn note(&mut self, now: Now, from: IpAddr, name: &str, reason: RefusalReason) -> Option<String> {
+    pub fn note(
+        &mut self,
+        now: Now,
+        from: IpAddr,
+        name: &str,
+        reason: RefusalReason,
+    ) -> Option<String> {
         self.counts[reason as usize] += 1;
         let address = network_of(from);
         let at = self.list.iter().rposition(|one| one.address == address);
@@ -247,7 +253,11 @@ mod tests {
         let mut refusals = RefusedLogins::default();
         for n in 0..2 * REFUSALS_MAX as u32 {
             let from = std::net::Ipv4Addr::from(n).into();
-            assert!(refusals.note(at(0), from, "x", RefusalReason::Malformed).is_some());
+            assert!(
+                refusals
+                    .note(at(0), from, "x", RefusalReason::Malformed)
+                    .is_some()
+            );
         }
         let list = refusals.list();
         assert_eq!(list.len(), REFUSALS_MAX);
@@ -265,12 +275,19 @@ mod tests {
     fn a_row_counts_each_reason() {
         let mut refusals = RefusedLogins::default();
         let from = "192.0.2.7".parse().expect("an address");
-        for reason in [RefusalReason::UnknownUser, RefusalReason::Names, RefusalReason::UnknownUser] {
+        for reason in [
+            RefusalReason::UnknownUser,
+            RefusalReason::Names,
+            RefusalReason::UnknownUser,
+        ] {
             refusals.note(at(0), from, "bob", reason);
         }
         let list = refusals.list();
         let reasons: Vec<_> = list[0].reasons().collect();
-        assert_eq!(reasons, [(RefusalReason::UnknownUser, 2), (RefusalReason::Names, 1)]);
+        assert_eq!(
+            reasons,
+            [(RefusalReason::UnknownUser, 2), (RefusalReason::Names, 1)]
+        );
         assert_eq!(list[0].count(), 3);
     }
 

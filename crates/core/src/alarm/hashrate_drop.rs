@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::accounting::ledger::{Tallied, ShareTotals};
-use crate::alarm::{Alarm, Detail, AlarmKind};
+use crate::accounting::ledger::{ShareTotals, Tallied};
+use crate::alarm::{Alarm, AlarmKind, Detail};
 use crate::units::HASHES_PER_DIFFICULTY;
 
 const MINUTE_MS: u64 = 60_000;

@@ -6,18 +6,18 @@
 //! outage raises one alarm, and workers that do not come back after it are noticed. Sending alarms is not
 //! in here.
 
-mod occupancy;
 pub mod hashrate_drop;
-mod kind;
 mod input;
+mod kind;
+mod occupancy;
 pub(crate) mod worker_loss;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use self::input::{AlarmInput, BlockOutcome, Draining, LedgerInput, SharedLedgerInput};
+pub use self::kind::{Alarm, AlarmKind, Detail, Severity};
 use self::occupancy::OccupancyWatch;
-pub use self::kind::{Alarm, Detail, AlarmKind, Severity};
-pub use self::input::{Draining, BlockOutcome, LedgerInput, SharedLedgerInput, AlarmInput};
 use crate::alarm::hashrate_drop::HashrateDrop;
 use crate::alarm::worker_loss::WorkerLoss;
 use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};
@@ -270,7 +270,9 @@ impl AlarmMonitor {
                     is_told: false,
                 };
             }
-            (SharedLedgerReported::Down { reason, .. }, SharedLedgerInput::Down(newer)) => *reason = newer,
+            (SharedLedgerReported::Down { reason, .. }, SharedLedgerInput::Down(newer)) => {
+                *reason = newer
+            }
         }
     }
 
@@ -325,13 +327,23 @@ impl AlarmMonitor {
         }
     }
 
-    fn settle_block(&mut self, hash: Hash, height: Option<Height>, fate: BlockOutcome, out: &mut Vec<Alarm>) {
+    fn settle_block(
+        &mut self,
+        hash: Hash,
+        height: Option<Height>,
+        fate: BlockOutcome,
+        out: &mut Vec<Alarm>,
+    ) {
         let known = self.known(hash, height);
         let (kind, words, reason) = match fate {
             BlockOutcome::Accepted => (AlarmKind::BlockAccepted, "is on the main chain", None),
             BlockOutcome::Confirmed => (AlarmKind::BlockConfirmed, "is confirmed", None),
             BlockOutcome::Orphaned => (AlarmKind::BlockOrphaned, "is orphaned, no reward", None),
-            BlockOutcome::Refused(reason) => (AlarmKind::BlockRefused, "was refused by the node", Some(reason)),
+            BlockOutcome::Refused(reason) => (
+                AlarmKind::BlockRefused,
+                "was refused by the node",
+                Some(reason),
+            ),
         };
         if known.told != Some(kind) {
             known.told = Some(kind);

@@ -12,7 +12,7 @@ use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login, User, clean_name};
 use crate::event::{Action, Actions, Level, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
-use crate::order::{OrderOutcome, UserEdit, NewUser, NotWritten, OrderId, Owner, OrderRefusal};
+use crate::order::{NewUser, NotWritten, OrderId, OrderOutcome, OrderRefusal, Owner, UserEdit};
 use crate::pool::dispatch::{Reply, RequestContext};
 use crate::pool::{Pool, PoolShared};
 use crate::session::difficulty::split_password;
@@ -330,7 +330,9 @@ impl RequestContext<'_> {
         };
         let account = user.account.clone();
         let PoolShared {
-            password_tasks, password_queue, ..
+            password_tasks,
+            password_queue,
+            ..
         } = &mut *self.shared;
         let is_new = password_tasks.ask_login(asker, user, password, &stored);
         if let Some(ticket) = password_tasks.login_of(&account, password) {

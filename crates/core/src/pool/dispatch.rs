@@ -177,11 +177,7 @@ impl RequestContext<'_> {
         self.shared.close_later(session.conn, self.now);
     }
 
-    fn subscribe(
-        &mut self,
-        session: &mut Session,
-        request: &Request<'_>,
-    ) -> Result<Reply, Reject> {
+    fn subscribe(&mut self, session: &mut Session, request: &Request<'_>) -> Result<Reply, Reject> {
         let params = request.texts()?;
         if !self.shared.is_listening {
             return Err(Reject::NotUpToDate);

@@ -4,7 +4,7 @@
 //! An order is answered once its change is durable. A disabled user keeps its credit and its password;
 //! its connections end at once.
 
-use crate::order::{OrderOutcome, UserEdit, NewUser, Order, OrderId, Owner, OrderRefusal};
+use crate::order::{NewUser, Order, OrderId, OrderOutcome, OrderRefusal, Owner, UserEdit};
 use std::net::IpAddr;
 
 use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};
@@ -183,7 +183,10 @@ impl PoolShared {
     ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         self.check_name(&name)?;
         check_password(&password)?;
-        let old = self.accounts.password(&name).ok_or(OrderRefusal::NoSuchUser)?;
+        let old = self
+            .accounts
+            .password(&name)
+            .ok_or(OrderRefusal::NoSuchUser)?;
         let user = NewUser {
             is_locked: old.is_locked(),
             owner: Owner::Overruled,
@@ -203,7 +206,10 @@ impl PoolShared {
         out: &mut Actions,
     ) -> Result<Option<OrderOutcome>, OrderRefusal> {
         self.check_name(&name)?;
-        let old = self.accounts.password(&name).ok_or(OrderRefusal::NoSuchUser)?;
+        let old = self
+            .accounts
+            .password(&name)
+            .ok_or(OrderRefusal::NoSuchUser)?;
         let new = match change {
             UserEdit::Disabled => old.clone().locked(),
             _ => old.clone().unlocked(),
@@ -211,7 +217,8 @@ impl PoolShared {
         if new == *old {
             return Ok(Some(OrderOutcome::Done));
         }
-        let ticket = (self.password_tasks).ask_write(name.clone(), None, Writer::Operator(id, change));
+        let ticket =
+            (self.password_tasks).ask_write(name.clone(), None, Writer::Operator(id, change));
         out.push(Action::KeepUser(ticket, name, new));
         Ok(None)
     }

@@ -184,7 +184,11 @@ mod tests {
         }
         assert_eq!(password_queue.sizes(), (1, QUESTIONS_ASKED_MAX));
         assert_eq!(answer(&mut password_queue, 0), [many + 99]);
-        assert_eq!(answer(&mut password_queue, 0), NONE, "an answer counts once");
+        assert_eq!(
+            answer(&mut password_queue, 0),
+            NONE,
+            "an answer counts once"
+        );
         for ticket in 1..many + 100 {
             assert_eq!(answer(&mut password_queue, ticket), NONE);
         }

@@ -75,7 +75,13 @@ impl PendingShares {
 
 impl Pool {
     /// Releases the replies to the waiting shares up to `settled`, which all have this outcome.
-    pub(crate) fn handle_settled(&mut self, now: Now, settled: Seq, fate: Durability, out: &mut Actions) {
+    pub(crate) fn handle_settled(
+        &mut self,
+        now: Now,
+        settled: Seq,
+        fate: Durability,
+        out: &mut Actions,
+    ) {
         while let Some(share) = self.shared.ledger.pop(settled) {
             let Some(session) = self.sessions.get_mut(share.conn) else {
                 continue;

@@ -123,7 +123,9 @@ impl RequestContext<'_> {
         let state = self.shared.ledger.state();
         let conn = session.conn;
         let difficulty_policy = &session.difficulty_policy;
-        let told = difficulty_policy.sends_blocks().then(|| difficulty_policy.told(claim.difficulty));
+        let told = difficulty_policy
+            .sends_blocks()
+            .then(|| difficulty_policy.told(claim.difficulty));
         let job = self
             .find_job(session, claim.job)
             .ok_or(Reject::JobNotFound)?;

@@ -41,7 +41,9 @@ impl RequestContext<'_> {
         difficulty: Option<Difficulty>,
     ) -> Result<Reply, Reject> {
         let difficulty = difficulty.ok_or(Reject::InvalidParams)?;
-        session.difficulty_policy.request(RequestedDifficulty::Start(difficulty), self.now.ms);
+        session
+            .difficulty_policy
+            .request(RequestedDifficulty::Start(difficulty), self.now.ms);
         self.send_requested_difficulty(session);
         Ok(Reply::True)
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::accounts::proxy_secret::ProxySecret;
-use crate::event::{Arrival, CloseHow, Level, Listening, AnyAction};
+use crate::event::{AnyAction, Arrival, CloseHow, Level, Listening};
 use crate::units::ConnId;
 
 /// A server, as its index in [`ProxyConfig::backends`].

@@ -3,7 +3,7 @@
 use crate::event::Level;
 use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
 use crate::proxy::ProxyShared;
-use crate::proxy::event::{ProxyActions, BackendDrain, BackendIndex};
+use crate::proxy::event::{BackendDrain, BackendIndex, ProxyActions};
 use crate::proxy::health::{Backend, BackendChange, BackendState};
 use crate::units::Now;
 
@@ -62,7 +62,12 @@ impl ProxyShared {
     }
 
     /// Drains a server, or ends its drain.
-    pub(crate) fn set_drain(&mut self, place: BackendIndex, drain: BackendDrain, out: &mut ProxyActions) {
+    pub(crate) fn set_drain(
+        &mut self,
+        place: BackendIndex,
+        drain: BackendDrain,
+        out: &mut ProxyActions,
+    ) {
         let backend = &mut self.backends[place];
         if backend.drain != drain {
             backend.drain = drain;

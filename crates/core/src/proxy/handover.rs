@@ -9,7 +9,7 @@ use crate::limits::PROXY_PARAMS_BYTES_MAX;
 use crate::proxy::event::ProxyActions;
 use crate::proxy::health::BackendChange;
 use crate::proxy::link::{BackendLink, LinkStage};
-use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest, MinerUser};
+use crate::proxy::miner::{MinerRequest, MinerUser, ProxiedMiner, RequestKind};
 use crate::proxy::{Proxy, Role};
 use crate::units::{ConnId, Now, hex, unhex};
 use crate::wire::protocol::ProtocolPhase;

@@ -13,10 +13,12 @@ use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, LOGINS_PER_BACKEND, OUTAGE_MS, PROBE_EVERY_MS, PROBE_LIFE_MS,
     PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
-use crate::proxy::server_lines::{Hello, ServerLine};
+use crate::proxy::event::{
+    BackendDrain, BackendIndex, BackendStatus, ProxyAction, ProxyActions, Purpose,
+};
 use crate::proxy::miner_lines::OWN_ID;
-use crate::proxy::event::{ProxyAction, ProxyActions, BackendStatus, BackendDrain, BackendIndex, Purpose};
-use crate::proxy::{Role, ProxyShared};
+use crate::proxy::server_lines::{Hello, ServerLine};
+use crate::proxy::{ProxyShared, Role};
 use crate::units::{ConnId, Now};
 use crate::wire::line::{Flow, LineBuffer};
 
@@ -313,7 +315,13 @@ impl ProxyShared {
     }
 
     /// Handles the probe's connection being established.
-    pub(crate) fn probe_opened(&mut self, place: BackendIndex, conn: ConnId, now: Now, out: &mut ProxyActions) {
+    pub(crate) fn probe_opened(
+        &mut self,
+        place: BackendIndex,
+        conn: ConnId,
+        now: Now,
+        out: &mut ProxyActions,
+    ) {
         let ask = self.ask(place);
         let backend = &mut self.backends[place];
         if !matches!(backend.probe, Probe::Dialing(Some(dialed), _) if dialed == conn) {
@@ -442,7 +450,13 @@ impl ProxyShared {
     }
 
     /// Marks a server down.
-    pub(crate) fn fail(&mut self, place: BackendIndex, why: &'static str, now: Now, out: &mut ProxyActions) {
+    pub(crate) fn fail(
+        &mut self,
+        place: BackendIndex,
+        why: &'static str,
+        now: Now,
+        out: &mut ProxyActions,
+    ) {
         self.end_probe(place, out);
         let backend = &mut self.backends[place];
         backend.probe = Probe::Waiting(now.ms + PROBE_RETRY_MS);

@@ -7,9 +7,9 @@ use crate::event::Level;
 use crate::limits::{
     LEAVING_MS, LINE_BYTES_MAX, LINK_LOGIN_MS, MISMATCHES_MAX, MISMATCHES_UNFIT_MAX,
 };
-use crate::proxy::miner_lines::{MinerContext, OWN_ID, subscribe_line};
-use crate::proxy::link::{LoginRequest, LinkStage};
+use crate::proxy::link::{LinkStage, LoginRequest};
 use crate::proxy::miner::ProxiedMiner;
+use crate::proxy::miner_lines::{MinerContext, OWN_ID, subscribe_line};
 
 /// The reason for resetting a miner that cannot keep its extranonce1.
 const IN_USE: &str = "its extranonce1 is in use everywhere";

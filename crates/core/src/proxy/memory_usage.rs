@@ -38,7 +38,11 @@ impl Proxy {
         let line_bytes_max = LINE_BYTES_MAX + read_bytes;
         let answer_bytes_max = SERVER_LINE_BYTES_MAX + read_bytes;
         most("requests", PROXY_REQUESTS_MAX, |one| one.requests.len());
-        most("bytes of users", PROXY_USER_BYTES_MAX, ProxiedMiner::user_bytes);
+        most(
+            "bytes of users",
+            PROXY_USER_BYTES_MAX,
+            ProxiedMiner::user_bytes,
+        );
         most("bytes of a line", line_bytes_max, |one| one.lines.len());
         most("bytes of an answer", answer_bytes_max, |one| {
             one.most(|link| link.lines.len())

@@ -222,7 +222,8 @@ impl ProxiedMiner {
         if self.requests.is_empty() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
         } else {
-            self.requests.push_back(MinerRequest::Answered(answer.into()));
+            self.requests
+                .push_back(MinerRequest::Answered(answer.into()));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::limits::{LINE_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCO
 use crate::pool::authorize::name_and_password;
 use crate::proxy::ProxyShared;
 use crate::proxy::event::{ProxyAction, ProxyActions};
-use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest, MinerUser};
+use crate::proxy::miner::{MinerRequest, MinerUser, ProxiedMiner, RequestKind};
 use crate::session::difficulty::{BLOCKS_AGENT, RequestedDifficulty, split_password};
 use crate::units::{Now, parse_hex_u32};
 use crate::wire::line::Flow;
@@ -130,7 +130,9 @@ impl MinerContext<'_> {
             }
             "mining.authorize" => RequestKind::Authorize(self.user(miner, request)?),
             "mining.configure" => match request.params_text() {
-                params if params.len() <= PROXY_PARAMS_BYTES_MAX => RequestKind::Configure(params.into()),
+                params if params.len() <= PROXY_PARAMS_BYTES_MAX => {
+                    RequestKind::Configure(params.into())
+                }
                 // Forwarded once, and not repeated at the next server.
                 _ => RequestKind::Other,
             },
@@ -166,7 +168,11 @@ impl MinerContext<'_> {
         Err(Reject::JobNotFound)
     }
 
-    fn user(&mut self, miner: &ProxiedMiner, request: &message::Request<'_>) -> Result<MinerUser, Reject> {
+    fn user(
+        &mut self,
+        miner: &ProxiedMiner,
+        request: &message::Request<'_>,
+    ) -> Result<MinerUser, Reject> {
         let params = request.texts();
         let named = (params.as_deref().map_err(|reject| *reject)).and_then(name_and_password);
         let (name, password) = named.inspect_err(|_| {

@@ -6,26 +6,27 @@
 //! server is sent to no other, and every request is answered once and in order, by a server, or with a
 //! reject if none can.
 
-mod server_lines;
-mod outage;
-mod miner_lines;
 mod event;
-mod handover;
-mod health;
-mod session_ids;
 mod fitness;
+mod handover;
+mod hash_ring;
+mod health;
 mod link;
 mod login;
-mod miner;
-mod moves;
-mod hash_ring;
 mod memory_usage;
+mod miner;
+mod miner_lines;
+mod moves;
+mod outage;
+mod server_lines;
+mod session_ids;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 
 pub use event::{
-    ProxyAction, ProxyActions, BackendStatus, ProxyCounts, BackendDrain, ProxyEvent, NoBackend, BackendIndex, ProxyConfig, Purpose,
+    BackendDrain, BackendIndex, BackendStatus, NoBackend, ProxyAction, ProxyActions, ProxyConfig,
+    ProxyCounts, ProxyEvent, Purpose,
 };
 
 pub use handover::MinerState;
@@ -35,13 +36,13 @@ use crate::accounts::refused_logins::RefusedLogins;
 use crate::event::{Arrival, ArrivalKind, CloseHow, Level};
 use crate::limits::{BACKENDS_MAX, CLOSE_DELAY_MS, CLOSING_LATER_MAX};
 use crate::log_limit::LogLimit;
-use crate::proxy::server_lines::{LinkSlot, LinkFault, link_mut, slot_of_link};
-use crate::proxy::miner_lines::MinerContext;
-use crate::proxy::health::{Backend, BackendChange, BackendState};
-use crate::proxy::session_ids::SessionIds;
-use crate::proxy::miner::ProxiedMiner;
-use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::hash_ring::Ring;
+use crate::proxy::health::{Backend, BackendChange, BackendState};
+use crate::proxy::miner::ProxiedMiner;
+use crate::proxy::miner_lines::MinerContext;
+use crate::proxy::moves::LOSES_ALL;
+use crate::proxy::server_lines::{LinkFault, LinkSlot, link_mut, slot_of_link};
+use crate::proxy::session_ids::SessionIds;
 use crate::units::{ConnId, Now};
 
 /// The purpose of a connection.
@@ -209,7 +210,9 @@ impl Proxy {
             ProxyEvent::Stop => {
                 self.shared.is_stopping = true;
                 for conn in self.all_miners() {
-                    self.with(now, conn, out, |context, miner| context.update_backpressure(miner));
+                    self.with(now, conn, out, |context, miner| {
+                        context.update_backpressure(miner)
+                    });
                 }
             }
         }
@@ -241,7 +244,13 @@ impl Proxy {
         self.miners.iter().flatten().any(|miner| miner.is_owed())
     }
 
-    fn handle_connected(&mut self, now: Now, conn: ConnId, arrival: Arrival, out: &mut ProxyActions) {
+    fn handle_connected(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        arrival: Arrival,
+        out: &mut ProxyActions,
+    ) {
         if self.shared.is_refusing {
             out.push(ProxyAction::Close(conn, CloseHow::Reset));
             return;
@@ -303,7 +312,9 @@ impl Proxy {
     fn handle_received(&mut self, now: Now, conn: ConnId, bytes: &[u8], out: &mut ProxyActions) {
         match self.shared.roles.get(conn) {
             Some(Role::Miner) => {
-                self.with(now, conn, out, |context, miner| context.receive(miner, bytes));
+                self.with(now, conn, out, |context, miner| {
+                    context.receive(miner, bytes)
+                });
             }
             Some(Role::Link(miner)) => {
                 self.with(now, miner, out, |context, miner| {
@@ -321,7 +332,9 @@ impl Proxy {
         match role {
             Some(Role::Miner) => self.forget(now, conn, out),
             Some(Role::Link(miner)) => {
-                self.with(now, miner, out, |context, miner| context.link_closed(miner, conn));
+                self.with(now, miner, out, |context, miner| {
+                    context.link_closed(miner, conn)
+                });
             }
             Some(Role::Probe(place)) => self.shared.probe_closed(place, now, out),
             None => {}
@@ -344,7 +357,9 @@ impl Proxy {
         }
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
-            self.with(now, conn, out, |context, miner| context.check_timeouts(miner));
+            self.with(now, conn, out, |context, miner| {
+                context.check_timeouts(miner)
+            });
         }
         while let Some(&(at_ms, conn)) = self.shared.misplaced.front()
             && at_ms <= now.ms
@@ -377,7 +392,9 @@ impl Proxy {
             }
         }
         while let Some((conn, place)) = self.shared.turned_away.pop() {
-            self.with(now, conn, out, |context, miner| context.turn_away(miner, place));
+            self.with(now, conn, out, |context, miner| {
+                context.turn_away(miner, place)
+            });
         }
         for place in 0..self.shared.backends.len() {
             while self.shared.backends[place].has_room()

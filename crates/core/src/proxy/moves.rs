@@ -4,14 +4,14 @@
 //! elsewhere keeps its server until the other one is ready and the last answers have come.
 
 use crate::event::{CloseHow, Level};
-use crate::limits::{MISPLACED_MS, LINK_LOGIN_MS, PROXY_LOGIN_MS, RETRY_MS};
+use crate::limits::{LINK_LOGIN_MS, MISPLACED_MS, PROXY_LOGIN_MS, RETRY_MS};
 use crate::proxy::Role;
-use crate::proxy::server_lines::{LinkSlot, slot_of_link};
-use crate::proxy::miner_lines::MinerContext;
-use crate::proxy::event::{ProxyAction, NoBackend, BackendIndex, Purpose};
+use crate::proxy::event::{BackendIndex, NoBackend, ProxyAction, Purpose};
 use crate::proxy::health::{Backend, BackendState};
 use crate::proxy::link::{BackendLink, LinkStage};
-use crate::proxy::miner::{ProxiedMiner, MinerRequest};
+use crate::proxy::miner::{MinerRequest, ProxiedMiner};
+use crate::proxy::miner_lines::MinerContext;
+use crate::proxy::server_lines::{LinkSlot, slot_of_link};
 use crate::units::ConnId;
 
 /// The reason for resetting a miner whose connections are ended by all servers.
@@ -27,8 +27,9 @@ impl MinerContext<'_> {
         let session = miner.session.expect("it was dealt with the first line");
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
         let now_ms = self.now.ms;
-        let untried =
-            |place: BackendIndex| miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms;
+        let untried = |place: BackendIndex| {
+            miner.tried & 1 << place == 0 && backends[place].dial_from_ms <= now_ms
+        };
         let best = |is_good: fn(&Backend) -> bool| {
             ring.home(session, |place| is_good(&backends[place]) && untried(place))
         };
@@ -73,11 +74,17 @@ impl MinerContext<'_> {
         miner.queued = None;
         miner.next = Some(BackendLink::new(place, self.now.ms));
         let purpose = Purpose::Miner(miner.conn, place);
-        self.out.push(ProxyAction::Dial(purpose, Some(miner.address)));
+        self.out
+            .push(ProxyAction::Dial(purpose, Some(miner.address)));
     }
 
     /// Handles the answer to [`ProxyAction::Dial`].
-    pub(crate) fn dialed(&mut self, miner: &mut ProxiedMiner, place: BackendIndex, dialed: Option<ConnId>) {
+    pub(crate) fn dialed(
+        &mut self,
+        miner: &mut ProxiedMiner,
+        place: BackendIndex,
+        dialed: Option<ConnId>,
+    ) {
         let waits = |link: &&mut BackendLink| link.place == place && link.conn.is_none();
         match (miner.next.as_mut().filter(waits), dialed) {
             (Some(link), Some(conn)) => {
@@ -386,8 +393,12 @@ impl MinerContext<'_> {
     /// True if the miner is on an unfit server, where its work may be worth nothing.
     pub(super) fn is_unfit(&self, miner: &ProxiedMiner) -> bool {
         let current = miner.current.as_ref();
-        current
-            .is_some_and(|link| matches!(self.shared.backends[link.place].state, BackendState::Unfit(_)))
+        current.is_some_and(|link| {
+            matches!(
+                self.shared.backends[link.place].state,
+                BackendState::Unfit(_)
+            )
+        })
     }
 
     /// A server that is better than an unfit one and has not failed to take the miner.

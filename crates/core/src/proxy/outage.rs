@@ -9,14 +9,20 @@ use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
 use crate::proxy::Proxy;
-use crate::proxy::event::{ProxyAction, ProxyActions, NoBackend, BackendIndex};
+use crate::proxy::event::{BackendIndex, NoBackend, ProxyAction, ProxyActions};
 use crate::proxy::health::Backend;
 use crate::units::{ConnId, Now};
 
 impl Proxy {
     /// Handles the loss of a server: miners that are on it, on the way to it or in its queue go to
     /// others.
-    pub(super) fn handle_lost(&mut self, now: Now, place: BackendIndex, since_ms: u64, out: &mut ProxyActions) {
+    pub(super) fn handle_lost(
+        &mut self,
+        now: Now,
+        place: BackendIndex,
+        since_ms: u64,
+        out: &mut ProxyActions,
+    ) {
         self.shared.backends[place].queue.clear();
         for conn in self.all_miners() {
             self.with(now, conn, out, |context, miner| {

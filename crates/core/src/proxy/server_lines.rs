@@ -13,10 +13,10 @@ use crate::limits::{
     LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
     SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
 };
-use crate::proxy::server_lines::LinkFault::Nonsense;
+use crate::proxy::link::{BackendLink, LinkStage, LoginRequest};
+use crate::proxy::miner::{MinerRequest, ProxiedMiner, RequestKind};
 use crate::proxy::miner_lines::{MinerContext, OWN_ID};
-use crate::proxy::link::{BackendLink, LoginRequest, LinkStage};
-use crate::proxy::miner::{RequestKind, ProxiedMiner, MinerRequest};
+use crate::proxy::server_lines::LinkFault::Nonsense;
 use crate::units::{parse_hex_u32, unhex};
 use crate::wire::line::Flow;
 use crate::wire::message::Reject;
@@ -126,7 +126,12 @@ impl MinerContext<'_> {
         heard.and(read.map_err(|_| Nonsense))
     }
 
-    fn hear_line(&mut self, miner: &mut ProxiedMiner, slot: LinkSlot, line: &[u8]) -> Result<(), LinkFault> {
+    fn hear_line(
+        &mut self,
+        miner: &mut ProxiedMiner,
+        slot: LinkSlot,
+        line: &[u8],
+    ) -> Result<(), LinkFault> {
         let said = ServerLine::parse(line).ok_or(Nonsense)?;
         match said.method {
             Some("mining.notify") => self.hear_job(miner, slot, &said, line),
@@ -294,8 +299,12 @@ impl MinerContext<'_> {
                 self.take_extra_nonce(miner, extra_nonce1);
             }
             (RequestKind::Authorize(user), None) if said.is_true() => miner.add_user(user),
-            (RequestKind::Authorize(user), _) => self.note_refused(miner, &user.name, RefusalReason::Server),
-            (RequestKind::AuthorizeAdmin, Some(_)) => self.note_refused(miner, ADMIN, RefusalReason::Server),
+            (RequestKind::Authorize(user), _) => {
+                self.note_refused(miner, &user.name, RefusalReason::Server)
+            }
+            (RequestKind::AuthorizeAdmin, Some(_)) => {
+                self.note_refused(miner, ADMIN, RefusalReason::Server)
+            }
             (RequestKind::Configure(params), None) => miner.configured = Some(params),
             (RequestKind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,
             _ => {}
@@ -330,7 +339,11 @@ impl MinerContext<'_> {
     }
 
     /// Handles an answer to one of the proxy's own requests during a login.
-    fn hear_own(&mut self, miner: &mut ProxiedMiner, said: &ServerLine<'_>) -> Result<(), LinkFault> {
+    fn hear_own(
+        &mut self,
+        miner: &mut ProxiedMiner,
+        said: &ServerLine<'_>,
+    ) -> Result<(), LinkFault> {
         let link = miner.next.as_mut().ok_or(Nonsense)?;
         let own = link.login_requests.pop_front().ok_or(Nonsense)?;
         if said.id.map(RawValue::get) != Some(OWN_ID) {
@@ -408,7 +421,10 @@ pub(crate) fn link_mut(miner: &mut ProxiedMiner, slot: LinkSlot) -> Option<&mut 
 }
 
 /// The link that a connection belongs to.
-pub(crate) fn slot_of_link(miner: &ProxiedMiner, conn: Option<crate::units::ConnId>) -> Option<LinkSlot> {
+pub(crate) fn slot_of_link(
+    miner: &ProxiedMiner,
+    conn: Option<crate::units::ConnId>,
+) -> Option<LinkSlot> {
     let is = |link: &Option<BackendLink>| link.as_ref().is_some_and(|link| link.conn == conn);
     if is(&miner.current) {
         Some(LinkSlot::Current)

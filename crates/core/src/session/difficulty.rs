@@ -254,10 +254,26 @@ mod tests {
     fn wishes_are_taken_off_the_end_of_a_password() {
         for (text, password, wish) in [
             ("x", "x", None),
-            ("x,d=512", "x", Some(RequestedDifficulty::Start(difficulty(512.0)))),
-            ("d=0.5", "", Some(RequestedDifficulty::Start(difficulty(0.5)))),
-            ("a,b,fd=16", "a,b", Some(RequestedDifficulty::Fixed(difficulty(16.0)))),
-            ("x,d=1,fd=2", "x", Some(RequestedDifficulty::Fixed(difficulty(2.0)))),
+            (
+                "x,d=512",
+                "x",
+                Some(RequestedDifficulty::Start(difficulty(512.0))),
+            ),
+            (
+                "d=0.5",
+                "",
+                Some(RequestedDifficulty::Start(difficulty(0.5))),
+            ),
+            (
+                "a,b,fd=16",
+                "a,b",
+                Some(RequestedDifficulty::Fixed(difficulty(16.0))),
+            ),
+            (
+                "x,d=1,fd=2",
+                "x",
+                Some(RequestedDifficulty::Fixed(difficulty(2.0))),
+            ),
             ("x,d=0", "x,d=0", None),
             ("x,d=inf", "x,d=inf", None),
             ("d=8,x", "d=8,x", None),
@@ -273,7 +289,10 @@ mod tests {
         difficulty_policy.request(RequestedDifficulty::Start(difficulty(64.0)), 0);
         difficulty_policy.hint(difficulty(32.0));
         for n in 0..100 {
-            assert_eq!(difficulty_policy.share(difficulty(2.0), 1, n), Urgency::Later);
+            assert_eq!(
+                difficulty_policy.share(difficulty(2.0), 1, n),
+                Urgency::Later
+            );
         }
         assert_eq!(difficulty_policy.difficulty(), difficulty(2.0));
     }
@@ -284,7 +303,11 @@ mod tests {
             let mut difficulty_policy = difficulty_policy(dynamic);
             difficulty_policy.request(RequestedDifficulty::Start(difficulty(2.0)), 0);
             difficulty_policy.request(RequestedDifficulty::Start(difficulty(64.0)), 0);
-            assert_eq!(difficulty_policy.difficulty(), difficulty(64.0), "{dynamic:?}");
+            assert_eq!(
+                difficulty_policy.difficulty(),
+                difficulty(64.0),
+                "{dynamic:?}"
+            );
         }
     }
 
@@ -299,7 +322,11 @@ mod tests {
             let mut difficulty_policy = difficulty_policy(Dynamic::On);
             difficulty_policy.bound_for(agent);
             difficulty_policy.request(RequestedDifficulty::Start(difficulty(1e6)), 0);
-            assert_eq!(difficulty_policy.difficulty(), difficulty(told), "{agent:?}");
+            assert_eq!(
+                difficulty_policy.difficulty(),
+                difficulty(told),
+                "{agent:?}"
+            );
         }
     }
 
@@ -316,20 +343,31 @@ mod tests {
             assert_eq!(urgency, Urgency::Later);
         }
         assert_eq!(difficulty_policy.difficulty(), Difficulty::MAX);
-        assert_eq!(difficulty_policy.to_resume(), difficulty(2.0), "another may resume it");
+        assert_eq!(
+            difficulty_policy.to_resume(),
+            difficulty(2.0),
+            "another may resume it"
+        );
         let main = difficulty(7e8);
         assert_eq!(difficulty_policy.told(main), difficulty(HANDYMINER_MAX));
         assert_eq!(difficulty_policy.told(difficulty(700.0)), difficulty(700.0));
         difficulty_policy.mines_shares(100);
         assert_eq!(difficulty_policy.difficulty(), difficulty(2.0));
-        assert_eq!(difficulty_policy.told(main), main, "what everybody is told is true");
+        assert_eq!(
+            difficulty_policy.told(main),
+            main,
+            "what everybody is told is true"
+        );
     }
 
     #[test]
     fn nothing_is_easier_than_the_floor_whoever_asks() {
         let tiny = difficulty(1e-300);
         let floor = difficulty(0.5);
-        for wish in [RequestedDifficulty::Start(tiny), RequestedDifficulty::Fixed(tiny)] {
+        for wish in [
+            RequestedDifficulty::Start(tiny),
+            RequestedDifficulty::Fixed(tiny),
+        ] {
             let mut difficulty_policy = difficulty_policy(Dynamic::On);
             difficulty_policy.request(wish, 0);
             assert_eq!(difficulty_policy.difficulty(), floor, "{wish:?}");
@@ -337,7 +375,11 @@ mod tests {
         let mut difficulty_policy = difficulty_policy(Dynamic::On);
         difficulty_policy.at_least(tiny);
         difficulty_policy.hint(tiny);
-        assert_eq!(difficulty_policy.difficulty(), floor, "a session that is resumed");
+        assert_eq!(
+            difficulty_policy.difficulty(),
+            floor,
+            "a session that is resumed"
+        );
         for round in 1..100 {
             difficulty_policy.silence(difficulty_policy.difficulty(), 1, round * 60_000);
         }

@@ -248,7 +248,8 @@ impl Session {
     pub(crate) fn count_share(&mut self, difficulty: Difficulty, now: Now) -> Urgency {
         self.has_credit = true;
         if self.announced == Some(difficulty) {
-            self.difficulty_policy.share(difficulty, self.users.len(), now.ms)
+            self.difficulty_policy
+                .share(difficulty, self.users.len(), now.ms)
         } else {
             Urgency::Later
         }
@@ -257,7 +258,9 @@ impl Session {
     /// Checks if shares have been missing for too long. [`Urgency::Now`] if the difficulty is far off.
     pub(crate) fn check_silence(&mut self, now: Now) -> Urgency {
         match self.announced {
-            Some(announced) => self.difficulty_policy.silence(announced, self.users.len(), now.ms),
+            Some(announced) => self
+                .difficulty_policy
+                .silence(announced, self.users.len(), now.ms),
             None => Urgency::Later,
         }
     }

@@ -58,7 +58,12 @@ impl Vardiff {
 
     /// Counts an accepted share of difficulty `current`; returns the change that is needed, if any.
     /// `workers` is the number of workers on the connection.
-    pub fn share(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<DifficultyChange> {
+    pub fn share(
+        &mut self,
+        current: Difficulty,
+        workers: usize,
+        now_ms: u64,
+    ) -> Option<DifficultyChange> {
         self.shares += 1;
         self.work += current.get();
         if self.shares < SAMPLE {
@@ -74,7 +79,12 @@ impl Vardiff {
     }
 
     /// Checks a connection that sends no or few shares; returns an easier difficulty if one is needed.
-    pub fn silence(&mut self, current: Difficulty, workers: usize, now_ms: u64) -> Option<DifficultyChange> {
+    pub fn silence(
+        &mut self,
+        current: Difficulty,
+        workers: usize,
+        now_ms: u64,
+    ) -> Option<DifficultyChange> {
         let elapsed_ms = now_ms - self.since_ms;
         if elapsed_ms < SILENCE_MS || self.shares >= SAMPLE {
             return None;

@@ -360,12 +360,16 @@ impl Client {
                 .handle_subscribed(&message["result"])
                 .map(|()| Update::Nothing)
                 .ok_or_else(malformed),
-            (ClientRequest::Subscribe, Some(refusal)) => Err(ClientFailure::SubscribeRefused(refusal)),
+            (ClientRequest::Subscribe, Some(refusal)) => {
+                Err(ClientFailure::SubscribeRefused(refusal))
+            }
             (ClientRequest::Authorize, None) => {
                 self.authorized = true;
                 Ok(Update::Nothing)
             }
-            (ClientRequest::Authorize, Some(refusal)) => Err(ClientFailure::AuthorizeRefused(refusal)),
+            (ClientRequest::Authorize, Some(refusal)) => {
+                Err(ClientFailure::AuthorizeRefused(refusal))
+            }
             (ClientRequest::Submit { block }, None) => {
                 self.counts.accepted += 1;
                 self.counts.blocks += u64::from(block);

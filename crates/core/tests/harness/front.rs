@@ -237,7 +237,9 @@ impl Table {
                 Some(_) => self.step(Event::Received(conn, &bytes)),
             },
             Wire::EndToPool(conn) => self.step(Event::Closed(conn)),
-            Wire::ToProxy(conn, bytes) => self.tell_front(proxy::ProxyEvent::Received(conn, &bytes)),
+            Wire::ToProxy(conn, bytes) => {
+                self.tell_front(proxy::ProxyEvent::Received(conn, &bytes))
+            }
             Wire::EndToProxy(conn) => self.tell_front(proxy::ProxyEvent::Closed(conn)),
         }
     }

@@ -9,7 +9,7 @@ mod stage;
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::LEAVE_MS;
-use hstratum_core::proxy::{BackendDrain, ProxyEvent, NoBackend};
+use hstratum_core::proxy::{BackendDrain, NoBackend, ProxyEvent};
 use hstratum_core::units::{ConnId, unhex};
 use serde_json::Value;
 use stage::{Failing, SECRET, Stage};

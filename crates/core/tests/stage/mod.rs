@@ -15,7 +15,8 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::accounts::refused_logins::RefusalReason;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
-    ProxyAction, ProxyActions, ProxyCounts, BackendDrain, ProxyEvent, NoBackend, Proxy, ProxyConfig, Purpose,
+    BackendDrain, NoBackend, Proxy, ProxyAction, ProxyActions, ProxyConfig, ProxyCounts,
+    ProxyEvent, Purpose,
 };
 use hstratum_core::units::{ConnId, Difficulty, Now};
 
@@ -455,7 +456,8 @@ impl Stage {
     fn perform(&mut self, action: ProxyAction, bytes: &[u8]) {
         let miner = |players: &[Player], conn| players.iter().position(|p| p.conn == conn);
         match action {
-            ProxyAction::Send(conn, _) => match (miner(&self.players, conn), self.links.get(&conn)) {
+            ProxyAction::Send(conn, _) => match (miner(&self.players, conn), self.links.get(&conn))
+            {
                 (Some(miner), _) => {
                     self.wires
                         .push_back(Passing::ToMiner(miner, bytes.to_vec()));

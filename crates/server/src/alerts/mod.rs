@@ -4,11 +4,13 @@
 pub(crate) mod webhook;
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use hstratum_core::alarm::{Alarm, AlarmKind, SharedLedgerInput, Severity, AlarmInput, AlarmMonitor};
+use hstratum_core::alarm::{
+    Alarm, AlarmInput, AlarmKind, AlarmMonitor, Severity, SharedLedgerInput,
+};
 use hstratum_core::event::Level;
 use hstratum_core::units::Now;
 use parking_lot::Mutex;
@@ -16,11 +18,11 @@ use parking_lot::Mutex;
 use crate::alerts::webhook::AlarmQueue;
 use crate::clock::unix_s;
 use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
+use crate::duty::Duties;
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
 use crate::store::ledger_status::LedgerStatus;
 use crate::telemetry::node_lag::NodeLag;
-use crate::duty::Duties;
 
 /// Interval at which the monitor is told the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,7 +39,6 @@ pub(crate) struct Notice {
 }
 
 impl AlarmFeed {
-
     /// Appends an alarm; drops the oldest if nobody takes them.
     fn put(&self, alarm: &Alarm) {
         let mut notices = self.0.lock();
@@ -72,7 +73,9 @@ impl AlarmSources {
         let shared = shared.into_iter().flat_map(|reading| {
             let link = match reading.link {
                 ClusterLink::Starting | ClusterLink::Up => SharedLedgerInput::Up,
-                ClusterLink::Away(reason) | ClusterLink::Refused(reason) => SharedLedgerInput::Down(reason),
+                ClusterLink::Away(reason) | ClusterLink::Refused(reason) => {
+                    SharedLedgerInput::Down(reason)
+                }
             };
             [AlarmInput::Twin(reading.is_twin), AlarmInput::Link(link)]
         });
@@ -159,10 +162,19 @@ mod tests {
         let (sender, signs) = channel();
         let alarm_feed = AlarmFeed::default();
         for _ in 0..HTTP_EVENTS_MAX + 5 {
-            sender.send(AlarmInput::PoolFailed).expect("it is read below");
+            sender
+                .send(AlarmInput::PoolFailed)
+                .expect("it is read below");
         }
         drop(sender);
-        run(50, &signs, None, &AlarmSources::default(), &alarm_feed, &Deaf);
+        run(
+            50,
+            &signs,
+            None,
+            &AlarmSources::default(),
+            &alarm_feed,
+            &Deaf,
+        );
         let notices = alarm_feed.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, AlarmKind::PoolFailed);

@@ -14,9 +14,9 @@ use postgres::{Client, IsolationLevel, Statement, Transaction};
 use rusqlite::Connection;
 use rusqlite::types::Type;
 
+use super::names::storable;
 use super::reconcile::BatchHead;
 use super::write_mark::WriteMark;
-use super::names::storable;
 use crate::clock::unix_s;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError};
@@ -241,7 +241,8 @@ impl BatchWriter {
             tx.execute(&statements.late, &[&origin, &late])?;
         }
         let BatchHead { digest, run_id } = &outgoing.seen;
-        let params: [&(dyn ToSql + Sync); 4] = [&origin, &outgoing.sequence, &&digest[..], &&run_id[..]];
+        let params: [&(dyn ToSql + Sync); 4] =
+            [&origin, &outgoing.sequence, &&digest[..], &&run_id[..]];
         tx.execute(&statements.batch, &params)?;
         tx.execute(&statements.advance, &[&origin, &outgoing.sequence])?;
         tx.commit()?;

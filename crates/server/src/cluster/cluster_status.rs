@@ -214,7 +214,10 @@ impl ClusterStatus {
     /// reports nothing; then this is derived from the length of its silence and from what was sealed
     /// meanwhile.
     pub fn look(&self) -> ClusterReading {
-        let head = self.shipping_queue.get().and_then(|shipping_queue| shipping_queue.head());
+        let head = self
+            .shipping_queue
+            .get()
+            .and_then(|shipping_queue| shipping_queue.head());
         self.look_at(head.map(|head| (head.last.sequence, head.backlog)))
     }
 

@@ -3,12 +3,12 @@
 use postgres::Client;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::reconcile::{Compared, FileBatch, BatchHead, agreed};
+use super::reconcile::{BatchHead, Compared, FileBatch, agreed};
 use crate::clock::unix_s;
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
-use crate::store::outbox::{Digest, RunId};
 use crate::sql::file_schema::FileId;
+use crate::store::outbox::{Digest, RunId};
 
 /// One of the file's origins.
 pub(super) struct Ours {
@@ -106,7 +106,11 @@ fn seen_here(file: &Connection, origin: i64, sequence: i64) -> rusqlite::Result<
         .optional()
 }
 
-fn seen_there(client: &mut Client, origin: i64, sequence: i64) -> Result<Option<BatchHead>, SqlError> {
+fn seen_there(
+    client: &mut Client,
+    origin: i64,
+    sequence: i64,
+) -> Result<Option<BatchHead>, SqlError> {
     let row = client.query_opt(
         "SELECT digest, life FROM batches WHERE origin = $1 AND sequence = $2",
         &[&origin, &sequence],

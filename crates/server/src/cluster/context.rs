@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use hstratum_core::chain::address::Network;
 
-use crate::sql::url::PostgresUrl;
-use super::users_table::OwnServer;
 use super::cluster_status::ClusterStatus;
+use super::users_table::OwnServer;
 use crate::sql::file_schema::FileId;
+use crate::sql::url::PostgresUrl;
 
 /// The address, this server's identity, and its status there.
 #[derive(Clone)]

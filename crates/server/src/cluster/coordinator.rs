@@ -12,36 +12,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hstratum_core::accounting::ledger::{Knowledge, Tip, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Knowledge, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
-use crate::sql::url::PostgresUrl;
-use super::found_blocks::Copied;
+use super::cluster_status::{ClusterLink, ClusterStatus};
 use super::coordinator_lease;
-use super::write_mark::WriteMark;
+use super::found_blocks::Copied;
 use super::origin::OwnOrigin;
 use super::shipper::is_away;
-use super::cluster_status::{ClusterLink, ClusterStatus};
+use super::write_mark::WriteMark;
+use crate::duty::Duty;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::{
-    AWAITED_MS, BEHIND_TOLD, CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, COORDINATOR_EVERY,
-    SHARED_BATCHES_KEPT_S, SHARED_RETRY, COMPACT_BEHIND, COMPACT_EVERY_MS, COMPACT_ROWS,
+    AWAITED_MS, BEHIND_TOLD, COMPACT_BEHIND, COMPACT_EVERY_MS, COMPACT_ROWS, COORDINATOR_EVERY,
+    CREDIT_HEIGHTS_KEPT, DUMP_PATIENCE_S, SHARED_BATCHES_KEPT_S, SHARED_RETRY,
 };
 use crate::messages::{DriverHandle, EvidenceSource, WorkerEvent};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
-use crate::sql::{NOW_MS, Db, Postgres, Sql, SqlError};
+use crate::sql::file_schema::open_to_read;
+use crate::sql::url::PostgresUrl;
+use crate::sql::{Db, NOW_MS, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::compaction;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
 use crate::store::ledger::Compacted;
-use crate::sql::file_schema::open_to_read;
-use crate::store::compaction;
+use crate::store::shipping_queue::ShippingQueue;
 use crate::values;
-use crate::duty::Duty;
 
 /// Duty under which its [`WriteMark`] is stored in the shared ledger.
 const DUTY: &str = "blocks";
@@ -193,7 +193,11 @@ impl CoordinatorSession<'_> {
     /// Copies our blocks from the file, and publishes the height up to which all of them are there: a batch
     /// sealed with a tip comes after the blocks below it.
     fn bring(&mut self, unix_s: i64) -> Result<TurnOutcome, SqlError> {
-        let sealed = self.coordinator.shipping_queue.head().and_then(|head| head.tip);
+        let sealed = self
+            .coordinator
+            .shipping_queue
+            .head()
+            .and_then(|head| head.tip);
         let (network, (own, generation)) = (self.coordinator.network, self.own);
         for found in self.copied.missing(&self.file)? {
             let (mark, next) = (self.mark, self.mark.next());
@@ -247,10 +251,11 @@ impl CoordinatorSession<'_> {
         {
             self.weighed = weighed;
             // The driver may have stopped.
-            let _ = self
-                .coordinator
-                .to_driver
-                .work(WorkerEvent::Evidence(EvidenceSource::Shared, view, knowledge));
+            let _ = self.coordinator.to_driver.work(WorkerEvent::Evidence(
+                EvidenceSource::Shared,
+                view,
+                knowledge,
+            ));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Lease of the coordinator: held by one server at a time, whose node is synchronized and knows at least as
 //! much work as this ledger was ever shown.
 
-use hstratum_core::accounting::ledger::{Knowledge, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Knowledge};
 
 use crate::limits::ALIVE_MS;
 use crate::sql::{Sql, SqlError};

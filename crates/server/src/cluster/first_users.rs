@@ -8,10 +8,10 @@ use std::thread;
 use anyhow::{Context, bail};
 use hstratum_core::event::Level;
 
-use super::users_cache::{UsersCache, UsersAndBans};
-use super::users_sync::UsersSync;
 use super::context::ClusterContext;
 use super::shipper::is_away;
+use super::users_cache::{UsersAndBans, UsersCache};
+use super::users_sync::UsersSync;
 use crate::clock::unix_s;
 use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;

@@ -6,13 +6,13 @@ use hstratum_core::units::Height;
 use postgres::Client;
 
 use super::agreement::differences;
-use super::write_mark::WriteMark;
-use super::origin;
 use super::cluster_status::{Member, ServerReport};
+use super::origin;
 use super::status_log::StatusLog;
+use super::write_mark::WriteMark;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
-use crate::sql::{NOW_MS, SqlError};
 use crate::sql::file_schema::FileId;
+use crate::sql::{NOW_MS, SqlError};
 
 /// Milliseconds of silence after which a server is no longer shown.
 const SHOWN_MS: i64 = 86_400_000;

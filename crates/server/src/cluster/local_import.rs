@@ -13,8 +13,8 @@ use postgres::{Client, Transaction};
 use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
-use crate::sql::{NOW_MS, Db, Sql, SqlError, Sqlite, signed};
 use crate::sql::file_schema::FILE_NAME;
+use crate::sql::{Db, NOW_MS, Sql, SqlError, Sqlite, signed};
 
 /// Content of the files.
 #[derive(Default)]
@@ -126,7 +126,11 @@ fn addresses(ledger: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(pairs.collect::<Result<_, SqlError>>()?)
 }
 
-fn take(client: &mut Client, origin: i64, files: &LocalFiles) -> Result<Option<LocalImport>, postgres::Error> {
+fn take(
+    client: &mut Client,
+    origin: i64,
+    files: &LocalFiles,
+) -> Result<Option<LocalImport>, postgres::Error> {
     let mut tx = client.transaction()?;
     let lock = "SELECT users_at IS NOT NULL FROM origins WHERE id = $1 FOR UPDATE";
     if tx.query_one(lock, &[&origin])?.get(0) {

@@ -5,27 +5,27 @@
 
 pub(crate) mod agreement;
 mod batch_writer;
+pub mod cluster_status;
 mod comparison;
-mod users_cache;
-mod reconcile;
+pub(crate) mod context;
+mod coordinator;
+mod coordinator_lease;
+pub(crate) mod first_users;
 mod found_blocks;
 mod heartbeat;
 mod local_import;
-mod coordinator;
-mod coordinator_lease;
-pub(crate) mod notifications;
-mod write_mark;
 mod names;
+pub(crate) mod notifications;
 pub(crate) mod origin;
-pub(crate) mod users_sync;
-pub(crate) mod context;
+mod reconcile;
 pub mod relay;
-mod users_table;
 mod shipper;
-pub mod cluster_status;
-pub(crate) mod first_users;
 mod status_log;
 pub(crate) mod threads;
+mod users_cache;
+pub(crate) mod users_sync;
+mod users_table;
+mod write_mark;
 
 use crate::sql::database_schema;
 use crate::sql::file_schema::FILE_NAME;
@@ -38,21 +38,21 @@ use hstratum_core::chain::address::Network;
 use postgres::Client;
 
 use self::agreement::ServerTerms;
+use self::cluster_status::{ClusterStatus, ServerReport};
 use self::coordinator::Coordinator;
 use self::shipper::{Shipper, is_away};
-use self::cluster_status::{ServerReport, ClusterStatus};
 use self::threads::Threads;
 use crate::clock::unix_s;
 use crate::config::Config;
 use crate::config::settings::Settings;
+use crate::duty::{Duties, keep};
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::DriverHandle;
 use crate::node::Node;
-use crate::store::shipping_queue::ShippingQueue;
 use crate::store::ledger_status::LedgerStatus;
+use crate::store::shipping_queue::ShippingQueue;
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::telemetry::live::TelemetryReader;
-use crate::duty::{Duties, keep};
 
 /// Name of the shipper's thread.
 const SHIPPER: &str = "hstratum-shared";
@@ -65,7 +65,10 @@ const COORDINATOR: &str = "hstratum-judge";
 ///
 /// # Errors
 /// When it answers that it does not accept this server.
-pub(crate) fn try_connect(settings: &Settings, threads: &Threads) -> anyhow::Result<Option<Client>> {
+pub(crate) fn try_connect(
+    settings: &Settings,
+    threads: &Threads,
+) -> anyhow::Result<Option<Client>> {
     let Some(address) = settings.config.database.clone() else {
         return Ok(None);
     };
@@ -135,7 +138,9 @@ pub(crate) fn start(
         keep(SHIPPER, &*node, || shipper.run(connected.take(), &*node));
     })?;
     threads.spawn(COORDINATOR, move |_| {
-        keep(COORDINATOR, &*coordinator_node, || coordinator.run(&*coordinator_node));
+        keep(COORDINATOR, &*coordinator_node, || {
+            coordinator.run(&*coordinator_node)
+        });
     })
 }
 
@@ -151,7 +156,11 @@ fn terms(config: &Config) -> ServerTerms {
 }
 
 /// The report of this server for the others.
-fn report(live: &TelemetryReader, status: &LedgerStatus, (terms, network): &(ServerTerms, Network)) -> ServerReport {
+fn report(
+    live: &TelemetryReader,
+    status: &LedgerStatus,
+    (terms, network): &(ServerTerms, Network),
+) -> ServerReport {
     let mut report = ServerReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         terms: terms.clone(),

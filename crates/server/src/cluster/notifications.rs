@@ -8,9 +8,9 @@ use std::time::Instant;
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 
-use crate::sql::url::PostgresUrl;
 use crate::limits::{LISTEN_AGAIN, SHARED_LOOK};
 use crate::sql::SqlError;
+use crate::sql::url::PostgresUrl;
 
 /// Channel for changes of users, bans and drains.
 const PEOPLE: &str = "hstratum_people";

@@ -7,8 +7,8 @@
 use postgres::GenericClient;
 
 use crate::limits::ALIVE_MS;
-use crate::sql::{NOW_MS, SqlError};
 use crate::sql::file_schema::FileId;
+use crate::sql::{NOW_MS, SqlError};
 
 /// This server's own file, as the shared ledger knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -168,7 +168,8 @@ mod tests {
         (forgotten_there, is_current): (i64, bool),
     ) -> Reconciliation {
         let (mine, all_theirs) = (digests(ours), digests(theirs));
-        let last = |batches: &BTreeMap<i64, BatchHead>| batches.keys().next_back().copied().unwrap_or(0);
+        let last =
+            |batches: &BTreeMap<i64, BatchHead>| batches.keys().next_back().copied().unwrap_or(0);
         let above = |batches: &BTreeMap<i64, BatchHead>, number: i64| -> BTreeMap<i64, BatchHead> {
             batches.range(number + 1..).map(|(k, v)| (*k, *v)).collect()
         };
@@ -257,20 +258,42 @@ mod tests {
             Reconciliation::ForkOrigin { kept: 3 }
         );
         // The first batch differs already.
-        assert_eq!(reconcile("x1y2", 0, "a1b1", true), Reconciliation::ForkOrigin { kept: 1 });
-        assert_eq!(reconcile("x2y2", 0, "a1b1", true), Reconciliation::ForkOrigin { kept: 0 });
+        assert_eq!(
+            reconcile("x1y2", 0, "a1b1", true),
+            Reconciliation::ForkOrigin { kept: 1 }
+        );
+        assert_eq!(
+            reconcile("x2y2", 0, "a1b1", true),
+            Reconciliation::ForkOrigin { kept: 0 }
+        );
         // It has deleted everything that it had shipped.
-        assert_eq!(reconcile("a1b1", 2, "a1b1c1", true), Reconciliation::ForkOrigin { kept: 2 });
+        assert_eq!(
+            reconcile("a1b1", 2, "a1b1c1", true),
+            Reconciliation::ForkOrigin { kept: 2 }
+        );
     }
 
     #[test]
     fn older_file_parts_also_where_the_shared_ledger_has_forgotten() {
-        let reconcile = |ours, forgotten| course_of_old(ours, (forgotten, 2), "a1b1c1d2", (4, true));
+        let reconcile =
+            |ours, forgotten| course_of_old(ours, (forgotten, 2), "a1b1c1d2", (4, true));
         assert_eq!(reconcile("a1b1", 0), Reconciliation::ForkOrigin { kept: 2 });
-        assert_eq!(reconcile("a1b1x3", 0), Reconciliation::ForkOrigin { kept: 2 });
-        assert_eq!(reconcile("a1b1x1", 0), Reconciliation::ForkOrigin { kept: 3 });
-        assert_eq!(reconcile("a1b1x1y3z3w3v3", 0), Reconciliation::ForkOrigin { kept: 3 });
-        assert_eq!(reconcile("a1b1x3y3", 2), Reconciliation::ForkOrigin { kept: 2 });
+        assert_eq!(
+            reconcile("a1b1x3", 0),
+            Reconciliation::ForkOrigin { kept: 2 }
+        );
+        assert_eq!(
+            reconcile("a1b1x1", 0),
+            Reconciliation::ForkOrigin { kept: 3 }
+        );
+        assert_eq!(
+            reconcile("a1b1x1y3z3w3v3", 0),
+            Reconciliation::ForkOrigin { kept: 3 }
+        );
+        assert_eq!(
+            reconcile("a1b1x3y3", 2),
+            Reconciliation::ForkOrigin { kept: 2 }
+        );
         // Nothing has been shipped for long.
         let idle = course_of_old("a1b1", (2, 2), "a1b1", (2, true));
         assert_eq!(idle, ship(2, 3));
@@ -278,7 +301,10 @@ mod tests {
 
     #[test]
     fn origin_that_was_parted_from_is_only_shipped_again() {
-        assert_eq!(reconcile("a1b1x1", 0, "a1b1c1d2", false), Reconciliation::Done);
+        assert_eq!(
+            reconcile("a1b1x1", 0, "a1b1c1d2", false),
+            Reconciliation::Done
+        );
         assert_eq!(reconcile("a1b1", 0, "a1b1", false), Reconciliation::Done);
         assert_eq!(reconcile("a1b1x1", 0, "a1b1", false), ship(2, 3));
         assert_eq!(reconcile("a1b1x1", 0, "a1", false), ship(1, 2));

@@ -18,19 +18,19 @@ use hstratum_core::units::{Hash, Target};
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
+use super::cluster_status::ClusterLink;
+use super::context::ClusterContext;
 use super::notifications::{self, News};
 use super::origin;
-use super::context::ClusterContext;
-use crate::sql::{database_schema, signed};
-use super::cluster_status::ClusterLink;
 use crate::clock::unix_s;
+use crate::duty::Duty;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
-use crate::sql::{NOW_MS, Postgres, SqlError};
 use crate::sql::file_schema::FileId;
-use crate::duty::Duty;
+use crate::sql::{NOW_MS, Postgres, SqlError};
+use crate::sql::{database_schema, signed};
 
 /// Messages to the relay.
 pub enum RelayCommand {
@@ -100,7 +100,9 @@ impl Relay {
                     self.owe(solution.hash, solution.encode(&transactions));
                 }
                 Ok(RelayCommand::Spooled(hash, raw)) => self.owe(hash, raw),
-                Ok(RelayCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return self.settle(),
+                Ok(RelayCommand::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.settle();
+                }
                 Ok(RelayCommand::Look) | Err(RecvTimeoutError::Timeout) => {
                     self.next_look = Instant::now();
                 }
@@ -175,7 +177,10 @@ impl Relay {
     }
 
     /// Runs `ask` on the connection; once more on a new one, if the old one was lost.
-    fn ask<T>(&mut self, ask: impl Fn(&mut RelayConnection) -> Result<T, SqlError>) -> anyhow::Result<T> {
+    fn ask<T>(
+        &mut self,
+        ask: impl Fn(&mut RelayConnection) -> Result<T, SqlError>,
+    ) -> anyhow::Result<T> {
         self.open.take_if(|open| open.postgres.is_lost());
         let was_open = self.open.is_some();
         let mut asked = self.ask_once(&ask);

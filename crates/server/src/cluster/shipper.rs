@@ -16,26 +16,26 @@ use hstratum_core::units::Height;
 use postgres::Client;
 use rusqlite::Connection;
 
-use crate::sql::url::PostgresUrl;
-use super::batch_writer::{OutgoingBatch, BatchWriter, Shipped};
+use super::batch_writer::{BatchWriter, OutgoingBatch, Shipped};
+use super::cluster_status::{ClusterStatus, ServerReport};
 use super::comparison::{compared, origins};
-use super::reconcile::{Reconciliation, BatchHead};
 use super::heartbeat::Heartbeat;
-use super::write_mark::WriteMark;
-use super::origin::OwnOrigin;
-use super::cluster_status::{ServerReport, ClusterStatus};
-use super::status_log::StatusLog;
 use super::origin;
+use super::origin::OwnOrigin;
+use super::reconcile::{BatchHead, Reconciliation};
+use super::status_log::StatusLog;
+use super::write_mark::WriteMark;
 use crate::clock::unix_s;
+use crate::duty::Duty;
 use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
-use crate::sql::{SqlError, signed};
-use crate::store::batch_codec::BatchBody;
-use crate::store::shipping_queue::ShippingQueue;
-use crate::store::ledger::{BatchMark, OriginFork};
 use crate::sql::database_schema;
 use crate::sql::file_schema::{FileId, open_to_read};
-use crate::duty::Duty;
+use crate::sql::url::PostgresUrl;
+use crate::sql::{SqlError, signed};
+use crate::store::batch_codec::BatchBody;
+use crate::store::ledger::{BatchMark, OriginFork};
+use crate::store::shipping_queue::ShippingQueue;
 
 /// Interval of polling the progress of the other thread.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -215,7 +215,9 @@ impl Shipper {
         let mut origin = FileId::default();
         getrandom::fill(&mut origin).context("failed to get random bytes")?;
         let fork = OriginFork { from, kept, origin };
-        let is_done = self.shipping_queue.fork_origin(fork, Duration::from_millis(PART_MS));
+        let is_done = self
+            .shipping_queue
+            .fork_origin(fork, Duration::from_millis(PART_MS));
         ensure!(
             is_done,
             "the ledger's file has not begun a new origin in time"
@@ -236,7 +238,10 @@ impl Shipper {
         let mut stop_by = None;
         loop {
             let is_closed = self.shipping_queue.is_closed();
-            let head = self.shipping_queue.head().context("nothing was ever sealed")?;
+            let head = self
+                .shipping_queue
+                .head()
+                .context("nothing was ever sealed")?;
             if head.last.origin != position.file {
                 return Ok(ShipEnd::Compare);
             }
@@ -245,11 +250,15 @@ impl Shipper {
                     return Ok(ShipEnd::PutBack);
                 }
                 self.mark(&position, position.at);
-                if heartbeat.is_due() && !self.beat(writer, &mut heartbeat, &mut position, status_log)? {
+                if heartbeat.is_due()
+                    && !self.beat(writer, &mut heartbeat, &mut position, status_log)?
+                {
                     return Ok(ShipEnd::PutBack);
                 }
                 let now = Instant::now();
-                if self.shipping_queue.is_closed() && now > *stop_by.get_or_insert(now + SHARED_STOP) {
+                if self.shipping_queue.is_closed()
+                    && now > *stop_by.get_or_insert(now + SHARED_STOP)
+                {
                     status_log.left(self.left());
                     return Ok(ShipEnd::Done);
                 }
@@ -298,7 +307,8 @@ impl Shipper {
         let Some(servers) = servers else {
             return Ok(false);
         };
-        self.cluster_status.update(|reading| reading.servers = servers);
+        self.cluster_status
+            .update(|reading| reading.servers = servers);
         self.cluster_status.heard();
         self.duty.again();
         Ok(true)
@@ -385,7 +395,12 @@ fn load(file: &Connection, position: &ShipPosition) -> anyhow::Result<OutgoingBa
         "SELECT digest, life, body FROM outbox JOIN outbox_bodies USING (id)
          WHERE origin = ?1 AND sequence = ?2",
     )?;
-    let what = || format!("failed to read batch {} of the ledger's file", position.next);
+    let what = || {
+        format!(
+            "failed to read batch {} of the ledger's file",
+            position.next
+        )
+    };
     let (seen, body) = read
         .query_row((position.file, position.next), |row| {
             let seen = BatchHead {

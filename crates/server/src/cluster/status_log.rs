@@ -5,11 +5,11 @@ use std::time::Instant;
 use hstratum_core::counted::counted;
 use hstratum_core::event::Level;
 
-use crate::sql::url::PostgresUrl;
-use super::shipper::is_away;
 use super::cluster_status::{ClusterLink, ClusterStatus};
+use super::shipper::is_away;
 use crate::limits::BEHIND_BATCHES;
 use crate::node::Node;
+use crate::sql::url::PostgresUrl;
 
 /// States that were logged last.
 pub(super) struct StatusLog<'a> {
@@ -160,7 +160,8 @@ impl<'a> StatusLog<'a> {
             self.node.log(Level::Warning, &text);
         }
         if self.is_twin != is_there {
-            self.cluster_status.update(|reading| reading.is_twin = is_there);
+            self.cluster_status
+                .update(|reading| reading.is_twin = is_there);
         }
         self.is_twin = is_there;
     }
@@ -180,7 +181,8 @@ impl<'a> StatusLog<'a> {
                 .log(Level::Info, "servers of this pool agree again");
         }
         self.differences.clone_from(&lines);
-        self.cluster_status.update(|reading| reading.differences = lines);
+        self.cluster_status
+            .update(|reading| reading.differences = lines);
     }
 
     /// Milliseconds by which the database's clock is ahead of ours.

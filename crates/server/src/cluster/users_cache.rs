@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 
-use crate::files::bans::BansFile;
 use crate::durable_fs;
+use crate::files::bans::BansFile;
 use crate::files::users::{self, UsersFile};
 
 const DIR: &str = "shared";

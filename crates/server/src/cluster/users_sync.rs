@@ -16,23 +16,25 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, Order, Owner, OrderRefusal, UserChange};
+use hstratum_core::order::{
+    NewUser, NotWritten, Order, OrderOutcome, OrderRefusal, Owner, UserChange,
+};
 
-use super::users_cache::{UsersCache, UsersAndBans};
+use super::cluster_status::ClusterLink;
+use super::context::ClusterContext;
 use super::local_import;
 use super::notifications::{self, News};
-use super::context::ClusterContext;
-use super::users_table::{self, ChangePage, ChangeOutcome};
-use super::cluster_status::ClusterLink;
 use super::origin;
+use super::users_cache::{UsersAndBans, UsersCache};
+use super::users_table::{self, ChangeOutcome, ChangePage};
 use crate::clock::unix_s;
+use crate::duty::Duty;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
-use crate::sql::{Db, SqlError};
 use crate::sql::database_schema;
 use crate::sql::file_schema::FileId;
-use crate::duty::Duty;
+use crate::sql::{Db, SqlError};
 use crate::workers::{UsersCommand, owned, password_hash};
 
 /// State of the thread.
@@ -143,7 +145,9 @@ impl UsersSync {
             let wait = self.next_look.saturating_duration_since(Instant::now());
             let told = match mail.recv_timeout(wait) {
                 Ok(UsersCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(UsersCommand::Look) | Err(RecvTimeoutError::Timeout) => self.look_and_tell(to_driver),
+                Ok(UsersCommand::Look) | Err(RecvTimeoutError::Timeout) => {
+                    self.look_and_tell(to_driver)
+                }
                 Ok(mail) => self.take(mail, to_driver),
             };
             let told = told.and_then(|()| match Instant::now() >= self.next_look {
@@ -195,11 +199,15 @@ impl UsersSync {
                 // The pool may have been told the state before this change.
                 let bans = self.users_and_bans.bans.values().cloned().collect();
                 to_driver.work(WorkerEvent::Bans(bans))?;
-                to_driver.work(WorkerEvent::Answer(order, kept.map(|()| OrderOutcome::Done)))
+                to_driver.work(WorkerEvent::Answer(
+                    order,
+                    kept.map(|()| OrderOutcome::Done),
+                ))
             }
             UsersCommand::SetAddress(mail) => {
                 let (name, address) = (&mail.account, &mail.address);
-                let stored = self.write(|open| users_table::write_address(&mut open.db, name, address));
+                let stored =
+                    self.write(|open| users_table::write_address(&mut open.db, name, address));
                 let _ = mail.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }
@@ -245,8 +253,9 @@ impl UsersSync {
         address: Option<&String>,
         owner: Owner,
     ) -> Result<StoredPassword, NotWritten> {
-        let write =
-            |open: &mut UsersConnection| users_table::write_user(&mut open.db, name, old, &new, address, owner);
+        let write = |open: &mut UsersConnection| {
+            users_table::write_user(&mut open.db, name, old, &new, address, owner)
+        };
         match self.write(write) {
             Ok(written @ (ChangeOutcome::Yes | ChangeOutcome::TakenOver)) => {
                 if written == ChangeOutcome::TakenOver {
@@ -469,7 +478,10 @@ impl UsersSync {
         users.retain(|(name, password)| self.users_and_bans.users.get(name) != password.as_ref());
         for (name, password) in &users {
             match password {
-                Some(password) => self.users_and_bans.users.insert(name.clone(), password.clone()),
+                Some(password) => self
+                    .users_and_bans
+                    .users
+                    .insert(name.clone(), password.clone()),
                 None => self.users_and_bans.users.remove(name),
             };
         }

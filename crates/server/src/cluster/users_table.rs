@@ -13,8 +13,8 @@ use hstratum_core::order::{Owner, UserChange};
 
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
-use crate::sql::{Db, Row, Sql, SqlError};
 use crate::sql::file_schema::FileId;
+use crate::sql::{Db, Row, Sql, SqlError};
 use crate::values;
 
 /// Result of one read.
@@ -223,7 +223,11 @@ fn next_change(sql: &mut dyn Sql) -> Result<i64, SqlError> {
 }
 
 /// Records whether this server drains; returns false if it is not known there by its name yet.
-pub(crate) fn write_draining(db: &mut Db, me: OwnServer<'_>, is_draining: bool) -> Result<bool, SqlError> {
+pub(crate) fn write_draining(
+    db: &mut Db,
+    me: OwnServer<'_>,
+    is_draining: bool,
+) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let update = "UPDATE origins SET is_draining = ?3 WHERE origin = ?1 AND label = ?2";
         let is_draining = u32::from(is_draining);

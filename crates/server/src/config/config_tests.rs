@@ -264,7 +264,11 @@ fn values_out_of_bounds_are_refused() {
 #[test]
 fn nothing_is_no_value_of_any_option() {
     for spec in OPTIONS {
-        for origin in [OptionOrigin::Flag, OptionOrigin::Environment, OptionOrigin::File] {
+        for origin in [
+            OptionOrigin::Flag,
+            OptionOrigin::Environment,
+            OptionOrigin::File,
+        ] {
             let expected = format!(
                 "{}: it is empty: expected {}, or no such option at all",
                 origin.spell(spec.name),
@@ -310,7 +314,11 @@ fn table_is_sound() {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b == b'-')
         );
-        assert!(!spec.meaning.is_empty() && !spec.meaning.contains('\n') && !spec.meaning.ends_with('.'));
+        assert!(
+            !spec.meaning.is_empty()
+                && !spec.meaning.contains('\n')
+                && !spec.meaning.ends_with('.')
+        );
         let twice = OPTIONS[index + 1..]
             .iter()
             .any(|other| other.key() == spec.key());

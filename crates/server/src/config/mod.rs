@@ -20,7 +20,6 @@ use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
 use crate::alerts::webhook::{self, Webhook};
-use crate::sql::url::PostgresUrl;
 use crate::config::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
@@ -31,6 +30,7 @@ use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
 use crate::net::tls;
 pub use crate::net::tls::TlsFiles;
+use crate::sql::url::PostgresUrl;
 use wrong::{empty, malformed, unknown};
 
 /// Characters of a value that an error shows.
@@ -477,7 +477,10 @@ fn check_listeners(address: SocketAddr, listen: &[ListenSpec]) -> Result<(), Con
 /// Parses the database's URL; an error does not contain its password.
 fn database(url: &Secret) -> Result<PostgresUrl, ConfigError> {
     url.0.parse().map_err(|error: anyhow::Error| {
-        ConfigError(format!("{}: {error:#}", OptionOrigin::Flag.spell("database")))
+        ConfigError(format!(
+            "{}: {error:#}",
+            OptionOrigin::Flag.spell("database")
+        ))
     })
 }
 

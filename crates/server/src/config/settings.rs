@@ -13,9 +13,9 @@ use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
-use crate::sql::location::LedgerLocation;
 use crate::net::listener::{Encryption, ListenSpec};
 use crate::sql::file_schema::FILE_NAME;
+use crate::sql::location::LedgerLocation;
 
 /// Options, network and directory of a server.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::{fs, io};
 use crate::config::in_force::InForce;
 use crate::config::{Config, OptionOrigin, RawOption};
 
-use super::{Findings, CheckedPart};
+use super::{CheckedPart, Findings};
 
 /// Characters of a line that an error shows.
 const LINE_CHARS_MAX: usize = 60;

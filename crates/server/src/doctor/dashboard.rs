@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::HTTP_PORT;
 
 use super::node::NodeState;
-use super::{Findings, KnownServer, CheckedPart};
+use super::{CheckedPart, Findings, KnownServer};
 
 /// Time for the dashboard's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -109,7 +109,11 @@ fn unwell(near: SocketAddr, said: &str, findings: &mut Findings) {
                       that can be written (docs/ledger.md)";
         findings.problem(CheckedPart::Dashboard, text, advice);
     } else {
-        findings.warn(CheckedPart::Dashboard, text, "what is wrong is told under node");
+        findings.warn(
+            CheckedPart::Dashboard,
+            text,
+            "what is wrong is told under node",
+        );
     }
 }
 

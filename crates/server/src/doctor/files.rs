@@ -17,7 +17,7 @@ use crate::limits::LEDGER_CHECK_BYTES_MAX;
 use crate::sql::{Db, Sqlite};
 
 use super::conf::NodeSettings;
-use super::{Findings, CheckedPart};
+use super::{CheckedPart, Findings};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,7 +30,12 @@ const FREE_BYTES_LOW: u64 = 2048 * MIB;
 /// Age at which a spooled block that the node has not answered is reported.
 const SPOOLED_LONG: Duration = Duration::from_secs(60);
 
-pub(super) fn examine(dir: &Path, network: Network, settings: &NodeSettings, findings: &mut Findings) {
+pub(super) fn examine(
+    dir: &Path,
+    network: Network,
+    settings: &NodeSettings,
+    findings: &mut Findings,
+) {
     if settings
         .node
         .get("memory")

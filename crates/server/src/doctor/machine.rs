@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::config::Config;
 use crate::limits::DESCRIPTORS_KEPT;
 
-use super::{Findings, CheckedPart};
+use super::{CheckedPart, Findings};
 
 pub(super) fn examine(config: &Config, findings: &mut Findings) {
     let wanted = u64::from(config.max_inbound) + DESCRIPTORS_KEPT as u64;
@@ -23,6 +23,9 @@ pub(super) fn examine(config: &Config, findings: &mut Findings) {
             CheckedPart::Machine,
             format!("a process may open {hard} files here, {wanted} are needed"),
         ),
-        None => findings.ok(CheckedPart::Machine, "a process may open any number of files"),
+        None => findings.ok(
+            CheckedPart::Machine,
+            "a process may open any number of files",
+        ),
     }
 }

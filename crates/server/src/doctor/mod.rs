@@ -280,7 +280,13 @@ impl Findings {
         self.push(part, FindingSeverity::Problem, text.to_string(), advice);
     }
 
-    fn push(&mut self, part: CheckedPart, severity: FindingSeverity, text: String, advice: Option<String>) {
+    fn push(
+        &mut self,
+        part: CheckedPart,
+        severity: FindingSeverity,
+        text: String,
+        advice: Option<String>,
+    ) {
         self.0.push(Finding {
             part,
             severity,

@@ -10,14 +10,14 @@ use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
-use crate::sql::location::LedgerLocation;
 use crate::payout::hsd::{
-    Hstratum, HsdNode, NodeStatus, HsdPart, HsdTimeouts, NodePayee, HsdSecret, Url,
+    HsdNode, HsdPart, HsdSecret, HsdTimeouts, Hstratum, NodePayee, NodeStatus, Url,
 };
+use crate::sql::location::LedgerLocation;
 use crate::store::best_tip;
 
 use super::conf::NodeSettings;
-use super::{Findings, CheckedPart, Setup};
+use super::{CheckedPart, Findings, Setup};
 
 /// Difference between the node's clock and others', in seconds, that is worth a warning.
 const CLOCK_OFF_S: u64 = 60;
@@ -211,7 +211,11 @@ fn check_plugin(node: &HsdNode, findings: &mut Findings) -> NodeState {
             NodeState::Without
         }
         Err(error) => {
-            findings.problem(CheckedPart::Node, format!("{error:#}"), "look at the node's log");
+            findings.problem(
+                CheckedPart::Node,
+                format!("{error:#}"),
+                "look at the node's log",
+            );
             NodeState::Unknown
         }
     }
@@ -257,7 +261,12 @@ fn check_sync(status: &NodeStatus, network: Network, findings: &mut Findings) {
 
 /// Checks that the node knows at least as much of the chain as the ledger was shown. Other faults of either
 /// are found by other checks.
-fn check_knowledge(node: &HsdNode, setup: &Setup, settings: &NodeSettings, findings: &mut Findings) {
+fn check_knowledge(
+    node: &HsdNode,
+    setup: &Setup,
+    settings: &NodeSettings,
+    findings: &mut Findings,
+) {
     let shared = settings
         .config
         .as_ref()
@@ -332,7 +341,11 @@ fn check_payee(node: &HsdNode, network: Network, findings: &mut Findings) {
             "run this again when the node is synchronized and has peers",
         ),
         Err(error) => {
-            findings.problem(CheckedPart::Node, format!("{error:#}"), "look at the node's log");
+            findings.problem(
+                CheckedPart::Node,
+                format!("{error:#}"),
+                "look at the node's log",
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::config::Config;
 
 use super::dialect::Dialect;
 use super::node::NodeState;
-use super::trial::{self, TrialEnd, Lived, Trial};
-use super::{Findings, KnownServer, CheckedPart, Setup};
+use super::trial::{self, Lived, Trial, TrialEnd};
+use super::{CheckedPart, Findings, KnownServer, Setup};
 
 /// Account that is tried if none is given.
 const ACCOUNT: &str = "doctor";

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::alarm::{BlockOutcome, AlarmInput};
+use hstratum_core::alarm::{AlarmInput, BlockOutcome};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::{Action, Level};
-use hstratum_core::order::{OrderOutcome, OrderId};
+use hstratum_core::order::{OrderId, OrderOutcome};
 
 use crate::cluster::relay::RelayCommand;
 use crate::driver::io::DriverIo;
@@ -65,7 +65,10 @@ impl<S: DriverIo> Driver<S> {
                 if let Some(fate) = fate(&verdict) {
                     self.sign(AlarmInput::Block(hash, None, fate));
                 }
-                ask(&self.senders.store, StoreCommand::BlockAnswered(hash, verdict));
+                ask(
+                    &self.senders.store,
+                    StoreCommand::BlockAnswered(hash, verdict),
+                );
             }
             Action::Tally(tallied) => {
                 self.sign(AlarmInput::Work(tallied.clone()));
@@ -96,7 +99,10 @@ impl<S: DriverIo> Driver<S> {
                 ask(&self.senders.users, UsersCommand::Add(ticket, user, old));
             }
             Action::KeepUser(ticket, name, stored) => {
-                ask(&self.senders.users, UsersCommand::Keep(ticket, name, stored));
+                ask(
+                    &self.senders.users,
+                    UsersCommand::Keep(ticket, name, stored),
+                );
             }
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);

@@ -4,9 +4,9 @@
 //! and a new pool starts from what is durable.
 
 pub(crate) mod actions;
-mod shutdown;
-mod share_group;
 pub mod io;
+mod share_group;
+mod shutdown;
 mod templates;
 
 use std::any::Any;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::alarm::{Draining, AlarmInput};
+use hstratum_core::alarm::{AlarmInput, Draining};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
@@ -252,7 +252,11 @@ impl<S: DriverIo> Driver<S> {
     /// Processes messages, sockets and the clock once. A panic is left to the caller, for [`Self::clear_up`].
     pub fn turn(&mut self, pool: &mut Pool) {
         let mut wait_ms = self.next_tick_ms.saturating_sub(self.net.now().ms);
-        if self.telemetry.as_ref().is_some_and(TelemetryWriter::is_gathering) {
+        if self
+            .telemetry
+            .as_ref()
+            .is_some_and(TelemetryWriter::is_gathering)
+        {
             wait_ms = wait_ms.min(LIVE_SLICE_MS);
         }
         self.net.wait(Duration::from_millis(wait_ms));
@@ -353,8 +357,12 @@ impl<S: DriverIo> Driver<S> {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
-            NodeEvent::SetAddress(message) => ask(&self.senders.users, UsersCommand::SetAddress(message)),
-            NodeEvent::DrainServer(message) => ask(&self.senders.users, UsersCommand::DrainServer(message)),
+            NodeEvent::SetAddress(message) => {
+                ask(&self.senders.users, UsersCommand::SetAddress(message))
+            }
+            NodeEvent::DrainServer(message) => {
+                ask(&self.senders.users, UsersCommand::DrainServer(message))
+            }
             NodeEvent::Order(order, answer) => {
                 self.last_order = OrderId(self.last_order.0 + 1);
                 let id = self.last_order;
@@ -374,7 +382,10 @@ impl<S: DriverIo> Driver<S> {
         self.handle(pool, now, Event::Order(id, order));
         if self.is_draining != pool.is_draining() {
             self.is_draining = pool.is_draining();
-            ask(&self.senders.users, UsersCommand::Draining(self.is_draining));
+            ask(
+                &self.senders.users,
+                UsersCommand::Draining(self.is_draining),
+            );
         }
         self.sign(AlarmInput::Drain(match self.is_draining {
             true => Draining::Yes,

@@ -6,8 +6,8 @@
 //! that a ledger was shown. Fewer blocks are no reason: one node is always ahead of another, a reorganisation
 //! passes, and divided blocks lie far deeper.
 
-use crate::messages::{NodeEvent, EvidenceSource};
-use hstratum_core::accounting::ledger::{Knowledge, ChainView};
+use crate::messages::{EvidenceSource, NodeEvent};
+use hstratum_core::accounting::ledger::{ChainView, Knowledge};
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::chain::template::{Template, TemplateParts};
 use hstratum_core::event::Event;
@@ -211,9 +211,21 @@ mod tests {
         look(&mut evidence, EvidenceSource::Shared, few, 100, at(0));
         assert_eq!(evidence.beyond(Height(few)), None);
         // Also if it lasts.
-        look(&mut evidence, EvidenceSource::Shared, few, 100, at(3_600_000));
+        look(
+            &mut evidence,
+            EvidenceSource::Shared,
+            few,
+            100,
+            at(3_600_000),
+        );
         assert_eq!(evidence.beyond(Height(few)), None);
-        look(&mut evidence, EvidenceSource::Shared, few, 101, at(3_600_000));
+        look(
+            &mut evidence,
+            EvidenceSource::Shared,
+            few,
+            101,
+            at(3_600_000),
+        );
         assert_eq!(evidence.beyond(Height(few)), Some(Height(101)));
     }
 

@@ -9,11 +9,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{
+    ApiError, ApiResult, NoParams, PathName, Problem, QueryParams, SortOrder, page_of, search_for,
+};
 use super::ledger_queries::balances;
-use super::site::Site;
-use super::answer::{ApiResult, ApiError, PathName, NoParams, SortOrder, QueryParams, Problem, page_of, search_for};
-use super::workers::{WorkerRow, SentShares};
 use super::round::read_round;
+use super::site::Site;
+use super::workers::{SentShares, WorkerRow};
 use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError, WORK};
 use crate::values;
@@ -241,7 +243,11 @@ pub(crate) async fn accounts(
     let rows = site.workers().await?;
     let owed = match &site.reader {
         None => Arc::default(),
-        Some(_) => site.balances.get(site.background(), HTTP_KEPT, balances).await?,
+        Some(_) => {
+            site.balances
+                .get(site.background(), HTTP_KEPT, balances)
+                .await?
+        }
     };
     let mut all = gather(rows.iter());
     for (name, credited, paid) in owed.iter() {
@@ -291,7 +297,9 @@ pub(crate) async fn account(
             let round = read_round(&site).await?;
             let from_height = round.from_height;
             all_work = round.work;
-            reader.read(move |sql| kept(sql, &name, from_height)).await?
+            reader
+                .read(move |sql| kept(sql, &name, from_height))
+                .await?
         }
     };
     match kept {
@@ -352,9 +360,12 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
 fn gather<'a>(rows: impl IntoIterator<Item = &'a WorkerRow>) -> HashMap<String, ApiAccount> {
     let mut sums: HashMap<&str, (ApiAccount, SentShares)> = HashMap::new();
     for row in rows {
-        let (account, sent) = sums
-            .entry(&row.account)
-            .or_insert_with(|| (ApiAccount::new(row.account.to_string()), SentShares::default()));
+        let (account, sent) = sums.entry(&row.account).or_insert_with(|| {
+            (
+                ApiAccount::new(row.account.to_string()),
+                SentShares::default(),
+            )
+        });
         account.workers += 1;
         account.workers_online += u32::from(row.is_online());
         account.hashrate += row.rates[0];

@@ -12,14 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
 use axum::{Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::order::{OrderOutcome as Told, NewUser, Order, Owner, OrderRefusalKind};
+use hstratum_core::order::{NewUser, Order, OrderOutcome as Told, OrderRefusalKind, Owner};
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
+use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams};
 use super::site::{Operator, Site};
-use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use tokio::sync::SemaphorePermit;
 
@@ -194,7 +194,10 @@ type OrderResult = Result<StatusCode, ApiError>;
 /// Add a user.
 #[utoipa::path(post, path = "/api/v1/admin/users", tag = "admin", request_body = UserBody,
     responses(OrderResponses))]
-async fn add_user(State(site): State<Arc<Site>>, JsonBody(user): JsonBody<UserBody>) -> OrderResult {
+async fn add_user(
+    State(site): State<Arc<Site>>,
+    JsonBody(user): JsonBody<UserBody>,
+) -> OrderResult {
     let UserBody {
         name,
         password,
@@ -304,7 +307,10 @@ async fn drain(State(site): State<Arc<Site>>, JsonBody(drain): JsonBody<DrainBod
     params(ServerQuery),
     responses(OrderResponses)
 )]
-async fn undrain(State(site): State<Arc<Site>>, QueryParams(query): QueryParams<ServerQuery>) -> OrderResult {
+async fn undrain(
+    State(site): State<Arc<Site>>,
+    QueryParams(query): QueryParams<ServerQuery>,
+) -> OrderResult {
     match query.server {
         Some(server) => drain_server(&site, &server, None).await,
         None => done(&site, Order::Undrain).await,

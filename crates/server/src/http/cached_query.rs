@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::ledger_reader::LedgerReader;
 use super::answer::ApiError;
+use super::ledger_reader::LedgerReader;
 use crate::limits::{HTTP_FIRST, HTTP_KEPT_MIN, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
 
@@ -118,7 +118,9 @@ impl<T> CachedQueryInner<T> {
     }
 
     fn failure(&self, away: Option<String>) -> ApiError {
-        let failed = self.known.lock()
+        let failed = self
+            .known
+            .lock()
             .failure
             .as_ref()
             .map(|failure| failure.1.clone());

@@ -63,7 +63,9 @@ pub(crate) async fn watch_ledger(site: Arc<Site>) {
         beat.tick().await;
         blocks.compare(&site, reader).await;
         if reader.is_shared() {
-            site.pool_servers.refresh(reader, site.sources.own_number()).await;
+            site.pool_servers
+                .refresh(reader, site.sources.own_number())
+                .await;
         }
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -22,9 +21,9 @@ use utoipa::ToSchema;
 use super::answer::ApiError;
 use super::ledger_queries::ApiBlock;
 use crate::alerts::Notice;
-use crate::sql::signed;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
+use crate::sql::signed;
 
 /// What has happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -110,7 +109,6 @@ impl ApiEvent {
         })
     }
 
-
     pub(super) fn of_block(block: &ApiBlock) -> Self {
         Self {
             time: block.changed_at,
@@ -145,7 +143,6 @@ struct EventListeners {
 }
 
 impl Events {
-
     /// Adds a listener, which first receives the recent events; `None` at the limit.
     fn listen(&self) -> Option<EventStream> {
         let mut told = self.0.lock();

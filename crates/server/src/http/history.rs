@@ -9,9 +9,9 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::site::Site;
-use super::answer::{ApiResult, ApiError, PathName, QueryParams, Problem};
+use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams};
 use super::pool::{BLOCK_S, network_hashrate};
+use super::site::Site;
 use super::workers::{SentShares, unproven};
 use crate::clock::unix_s;
 use crate::sql::{Row, Sql, SqlError, signed};
@@ -137,7 +137,11 @@ pub(crate) async fn of_account(
         return Ok(Json(History::of(range, BTreeMap::new(), &[], 0)));
     };
     let now = signed(unix_s());
-    let query = if reader.is_shared() { BY_WORKER } else { BY_TIME };
+    let query = if reader.is_shared() {
+        BY_WORKER
+    } else {
+        BY_TIME
+    };
     let mut unproven = unproven(&site.sources.status, &site.pool_servers.known());
     unproven.retain(|(row, _)| row.account == name);
     let history = reader.read(move |sql| {
@@ -180,7 +184,11 @@ fn add(sums: &mut SentByStep, row: &Row) -> Result<(), SqlError> {
 }
 
 /// Adds workers that never had a share accepted: those of the last hour, which are in no ledger.
-fn add_unproven<'a>(sums: &mut SentByStep, step: i64, unproven: impl Iterator<Item = &'a RefusedSubmits>) {
+fn add_unproven<'a>(
+    sums: &mut SentByStep,
+    step: i64,
+    unproven: impl Iterator<Item = &'a RefusedSubmits>,
+) {
     for row in unproven {
         let sum = sums.entry(row.start - row.start.rem_euclid(step));
         sum.or_default().add(&row.into());

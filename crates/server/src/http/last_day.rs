@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::ledger_reader::LedgerReader;
 use super::late_hours::{Changes, Late, read_changes};
+use super::ledger_reader::LedgerReader;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_DAY_KEPT, HTTP_REST, HTTP_SOON, HTTP_WORKERS_MAX};
 use crate::sql::{Sql, SqlError, signed};

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::answer::ApiError;
-use crate::sql::location::LedgerLocation;
 use crate::limits::{
     HTTP_AWAY, HTTP_GATHER, HTTP_GATHER_FILE, HTTP_GIVE_WAY, HTTP_GIVE_WAY_LOOK,
     HTTP_GIVE_WAY_WAIT, HTTP_QUERIES_MAX, HTTP_QUERY, WAL_BYTES_HIGH,
 };
+use crate::sql::location::LedgerLocation;
 use crate::sql::{Db, Sql, SqlError};
 use crate::store::ledger_status::LedgerStatus;
 
@@ -50,7 +50,12 @@ impl LedgerReader {
         Self::with(location, status, 1, patience)
     }
 
-    fn with(location: LedgerLocation, status: Arc<LedgerStatus>, queries: usize, patience: Duration) -> Self {
+    fn with(
+        location: LedgerLocation,
+        status: Arc<LedgerStatus>,
+        queries: usize,
+        patience: Duration,
+    ) -> Self {
         Self {
             inner: Arc::new(LedgerReaderInner {
                 location,

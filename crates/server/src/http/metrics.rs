@@ -10,13 +10,13 @@ use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use hstratum_core::wire::message::Reject;
 
-use super::ledger_queries::count_blocks;
-use super::site::Site;
 use super::answer::{ApiError, Problem};
-use super::prometheus::MetricsText;
+use super::ledger_queries::count_blocks;
 use super::pool::network_hashrate;
-use super::workers::Online;
+use super::prometheus::MetricsText;
 use super::refusals::by_reason;
+use super::site::Site;
+use super::workers::Online;
 use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::telemetry::live::Snapshot;
@@ -30,9 +30,9 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
     let blocks = match &site.reader {
         None => Some((Arc::default(), Duration::ZERO)),
         Some(_) => {
-            let counted = site
-                .blocks_by_state
-                .get_with_age(site.background(), HTTP_KEPT, count_blocks);
+            let counted =
+                site.blocks_by_state
+                    .get_with_age(site.background(), HTTP_KEPT, count_blocks);
             let counted = tokio::time::timeout(HTTP_SOON, counted).await;
             counted.ok().and_then(Result::ok)
         }
@@ -151,7 +151,12 @@ pub(crate) fn refusals(door: &Occupancy, banned: Option<u64>) -> Vec<(&'static s
 }
 
 /// Occupancy of the sockets, of a server or a proxy.
-pub(crate) fn of_door(page: &mut MetricsText, of: &str, door: &Occupancy, refusals: &[(&'static str, u64)]) {
+pub(crate) fn of_door(
+    page: &mut MetricsText,
+    of: &str,
+    door: &Occupancy,
+    refusals: &[(&'static str, u64)],
+) {
     let mut gauge = |name: &str, help, value: u64| page.gauge(&format!("{of}_{name}"), help, value);
     let help = "Connections that there may be.";
     gauge("connections_max", help, door.places as u64);

@@ -5,32 +5,32 @@
 
 #![allow(unused_qualifications, reason = "what utoipa's macros write")]
 
+mod accounts;
 mod admin;
 pub(crate) mod answer;
-mod ledger_reader;
-mod conns;
-mod last_day;
-pub(crate) mod events;
-mod event_watch;
-mod servers;
-mod site;
 mod cached_query;
+mod conns;
+mod event_watch;
+pub(crate) mod events;
 mod history;
 pub(crate) mod host_guard;
+mod last_day;
 mod late_hours;
 mod ledger_queries;
+mod ledger_reader;
 pub(crate) mod metrics;
 mod openapi;
-pub(crate) mod prometheus;
 mod pages;
 mod payouts;
-mod accounts;
 mod pool;
+pub(crate) mod prometheus;
 pub(crate) mod refusals;
-mod workers;
 mod round;
 mod server_list;
+mod servers;
+mod site;
 mod work_history;
+mod workers;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -53,7 +53,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use self::answer::ApiError;
-use self::conns::{Conns, ConnPermit};
+use self::conns::{ConnPermit, Conns};
 use self::host_guard::{LocalAddress, Public};
 pub(crate) use self::site::{Site, Sources};
 use crate::config::{Config, HTTP_PORT};

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use utoipa::OpenApi;
 
-use super::site::Site;
+use super::accounts::{AccountSort, WorkerSort};
 use super::answer::SortOrder;
 use super::history::Range;
-use super::accounts::{AccountSort, WorkerSort};
 use super::round::BlockStateAsked;
+use super::site::Site;
 use super::{
-    admin, event_watch, servers, history, metrics, pages, payouts, accounts, pool, refusals, round,
+    accounts, admin, event_watch, history, metrics, pages, payouts, pool, refusals, round, servers,
 };
 
 /// Everything that can be asked.

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use qrcodegen::{QrCode, QrCodeEcc};
 
-use super::site::Site;
 use super::answer::ApiError;
 use super::pool::{host_of, stratum_url};
+use super::site::Site;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";

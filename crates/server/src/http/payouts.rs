@@ -7,8 +7,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{ApiResult, Problem, QueryParams, page_of};
 use super::site::Site;
-use super::answer::{ApiResult, QueryParams, Problem, page_of};
 use crate::sql::{Sql, SqlError};
 use crate::values;
 

@@ -14,15 +14,15 @@ use hstratum_core::wire::message::Reject;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answer::{ApiResult, NoParams, Problem};
+use super::host_guard::without_port;
 use super::server_list::ApiServer;
 use super::site::Site;
 use super::workers::Online;
-use super::answer::{ApiResult, NoParams, Problem};
-use super::host_guard::without_port;
 use crate::cluster::cluster_status::ClusterLink;
+use crate::duty::Duties;
 use crate::telemetry::live::{Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
-use crate::duty::Duties;
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
 pub(crate) const BLOCK_S: f64 = 600.0;

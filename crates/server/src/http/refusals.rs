@@ -9,8 +9,8 @@ use hstratum_core::accounts::refused_logins::{RefusalCounts, RefusalReason, Refu
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{ApiResult, Problem, QueryParams, page_of};
 use super::site::Site;
-use super::answer::{ApiResult, QueryParams, Problem, page_of};
 
 /// What was refused from one address.
 #[derive(Clone, Serialize, ToSchema)]
@@ -86,7 +86,10 @@ impl ApiRefusal {
 
 /// Counts by the reason's name.
 pub(crate) fn by_reason(counts: RefusalCounts) -> impl Iterator<Item = (&'static str, u64)> {
-    RefusalReason::ALL.into_iter().map(RefusalReason::name).zip(counts)
+    RefusalReason::ALL
+        .into_iter()
+        .map(RefusalReason::name)
+        .zip(counts)
 }
 
 /// Logins that were refused on this server.
@@ -110,7 +113,11 @@ pub(crate) async fn with_addresses(
     give(&site, asked, ApiRefusal::with_address).await
 }
 
-async fn give(site: &Site, asked: RefusalsAsked, row: fn(&RefusedAddress) -> ApiRefusal) -> ApiResult<ApiRefusals> {
+async fn give(
+    site: &Site,
+    asked: RefusalsAsked,
+    row: fn(&RefusedAddress) -> ApiRefusal,
+) -> ApiResult<ApiRefusals> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let now = site.sources.live.look().await?;
     let rows = now.view.refused.iter().skip(offset as usize);

@@ -34,7 +34,12 @@ fn live(hashrate: f64) -> WorkerView {
 }
 
 /// Rows that server 1 or 2 shows.
-fn shown_by(own: i64, pasts: &[PastWork], live: &[WorkerView], unproven: &[UnprovenWorker]) -> Vec<WorkerRow> {
+fn shown_by(
+    own: i64,
+    pasts: &[PastWork],
+    live: &[WorkerView],
+    unproven: &[UnprovenWorker],
+) -> Vec<WorkerRow> {
     let servers = [1, 2].map(|origin| ApiServer {
         is_this: origin == own,
         ..ApiServer::named(origin)

@@ -7,9 +7,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::site::Site;
-use super::answer::{ApiResult, ApiError, NoParams, QueryParams, Problem, page_of};
+use super::answer::{ApiError, ApiResult, NoParams, Problem, QueryParams, page_of};
 use super::ledger_queries::{ApiBlock, ApiRound, open_round, read_blocks};
+use super::site::Site;
 use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::values;
@@ -74,7 +74,9 @@ pub(crate) async fn round(State(site): State<Arc<Site>>, _: NoParams) -> ApiResu
 
 /// The open round as cached. Must be called only if there is a ledger.
 pub(crate) async fn read_round(site: &Site) -> Result<Arc<ApiRound>, ApiError> {
-    site.round.get(site.background(), HTTP_KEPT, open_round).await
+    site.round
+        .get(site.background(), HTTP_KEPT, open_round)
+        .await
 }
 
 /// The pool's blocks, from above.

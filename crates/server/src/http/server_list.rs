@@ -117,7 +117,10 @@ impl ServersRead {
 
 /// `own` is this server's number: another one may have its name. A file from which its server has gone on
 /// to a later one is not shown.
-pub(crate) fn read_servers(sql: &mut dyn Sql, own: Option<i64>) -> Result<Vec<ApiServer>, SqlError> {
+pub(crate) fn read_servers(
+    sql: &mut dyn Sql,
+    own: Option<i64>,
+) -> Result<Vec<ApiServer>, SqlError> {
     let rows = sql.query(
         &format!(
             "SELECT id, label, {NOW_MS} - seen_at_ms, tip, shipped_tip, is_draining, report

@@ -136,7 +136,11 @@ impl HistoryReading<'_> {
         Ok(sent)
     }
 
-    fn sum_of(&mut self, (span, from): HistoryStep, to: i64) -> Result<Option<SentShares>, SqlError> {
+    fn sum_of(
+        &mut self,
+        (span, from): HistoryStep,
+        to: i64,
+    ) -> Result<Option<SentShares>, SqlError> {
         let mut sum = SentShares::default();
         let mut start = from;
         while start < to.min(self.now + 1) {

@@ -10,10 +10,10 @@ use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use tokio::sync::Mutex;
 
 use super::answer::ApiError;
-use super::ledger_reader::LedgerReader;
-use super::last_day::{LastDay, DayPast};
-use super::server_list::{ServerList, ServersRead};
 use super::cached_query::CachedQuery;
+use super::last_day::{DayPast, LastDay};
+use super::ledger_reader::LedgerReader;
+use super::server_list::{ServerList, ServersRead};
 use crate::clock::unix_s;
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError, signed};

@@ -16,12 +16,12 @@ use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::Network;
 use rusqlite::Connection;
 
-use crate::sql::location::LedgerLocation;
 use super::shares_file::{self, SharesFile};
 use crate::durable_fs;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
-use crate::sql::{Db, Sql, SqlError};
 use crate::sql::file_schema;
+use crate::sql::location::LedgerLocation;
+use crate::sql::{Db, Sql, SqlError};
 use crate::values;
 
 /// Statement of the operator on whether the old payout has paid for these blocks.

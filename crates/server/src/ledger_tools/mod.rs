@@ -16,15 +16,16 @@ use hstratum_core::chain::address::Network;
 
 use crate::sql::{Db, Sql};
 
+pub use crate::sql::location::LedgerLocation;
 pub use address::set_address;
 pub use backup::backup;
 pub use check::check;
 pub use dump::{BlockChoice, dump};
 pub use import::{Imported, Paid, import};
-pub use crate::sql::location::LedgerLocation;
 pub(crate) use report::open_round;
 pub use report::{
-    AccountReport, Activity, BlockReport, OpenRound, RATE_SPANS_S, LedgerReport, WorkerReport, report,
+    AccountReport, Activity, BlockReport, LedgerReport, OpenRound, RATE_SPANS_S, WorkerReport,
+    report,
 };
 
 /// The network of a ledger.

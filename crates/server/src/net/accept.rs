@@ -135,7 +135,10 @@ impl Net {
         if listening == Listening::Off {
             let opening: Vec<ConnId> = self.due.iter().map(|&(_, id)| id).collect();
             for id in opening {
-                if self.get_mut(id).is_some_and(|c| c.stage != ConnStage::Closing) {
+                if self
+                    .get_mut(id)
+                    .is_some_and(|c| c.stage != ConnStage::Closing)
+                {
                     self.lose(id);
                 }
             }

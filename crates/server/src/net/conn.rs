@@ -187,7 +187,9 @@ impl Conn {
                 self.stage = ConnStage::Open;
                 ReadInput::Again
             }
-            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => ReadInput::Nothing,
+            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => {
+                ReadInput::Nothing
+            }
             _ => ReadInput::Gone,
         }
     }

@@ -7,6 +7,7 @@
 mod accept;
 pub mod cidr;
 pub(crate) mod conn;
+mod eviction;
 pub(crate) mod fd_limit;
 pub mod listener;
 pub(crate) mod per_address;
@@ -14,11 +15,10 @@ pub(crate) mod port;
 pub mod proxy_header;
 mod read_queue;
 pub(crate) mod tls;
-mod eviction;
 
 pub(crate) use accept::ConnOrigin;
-use hstratum_core::event::{Arrival, ArrivalKind, CloseHow};
 use eviction::EvictionOrder;
+use hstratum_core::event::{Arrival, ArrivalKind, CloseHow};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -39,7 +39,7 @@ use crate::limits::{
     OUT_BYTES_MAX, READ_BYTES, SILENT_START_MS,
 };
 use crate::net::cidr::AddressRange;
-use crate::net::conn::{Conn, ReadInput, ConnStage};
+use crate::net::conn::{Conn, ConnStage, ReadInput};
 use crate::net::listener::{ListenSpec, Listener};
 use crate::net::per_address::PerAddress;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::limits::SERVER_AWAITED;
-use crate::sql::{NOW_MS, Db, Sql};
+use crate::sql::{Db, NOW_MS, Sql};
 use crate::values;
 
 /// A server's ledger file, as recorded in the shared ledger.
@@ -60,14 +60,16 @@ impl AwaitedServers {
         };
         let servers = db.read(|sql| awaited_servers.servers(sql))?;
         for name in without {
-            let is_meant =
-                |server: &&AwaitedServer| server.label == *name || format!("#{}", server.number) == *name;
+            let is_meant = |server: &&AwaitedServer| {
+                server.label == *name || format!("#{}", server.number) == *name
+            };
             let meant: Vec<&AwaitedServer> = servers.iter().filter(is_meant).collect();
             match meant[..] {
                 [] => bail!("the ledger knows no server {name:?}"),
                 [only] => awaited_servers.without.push(only.number),
                 _ => {
-                    let seen = |one: &&AwaitedServer| format!("#{} {} s", one.number, one.seen.as_secs());
+                    let seen =
+                        |one: &&AwaitedServer| format!("#{} {} s", one.number, one.seen.as_secs());
                     let seen: Vec<String> = meant.iter().map(seen).collect();
                     bail!(
                         "several servers have the name {name:?}: say which by its number (seen {} ago)",

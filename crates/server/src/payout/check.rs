@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail, ensure};
 use hstratum_core::accounting::payout::Hns;
 use hstratum_core::chain::address::{Address, Network};
-use hstratum_core::chain::transaction::{TxInput, TxOutput, Transaction};
+use hstratum_core::chain::transaction::{Transaction, TxInput, TxOutput};
 use hstratum_core::units::{hex, unhex};
 
 use super::hsd::{Coin, HsdNode, Wallet};

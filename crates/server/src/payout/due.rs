@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::{FeePpm, Split, Weight, PplnsWindow, split};
+use hstratum_core::accounting::payout::{FeePpm, PplnsWindow, Split, Weight, split};
 use hstratum_core::units::Difficulty;
 
 use super::account::{LedgerAccounts, Rank};
 use super::awaited_servers::AwaitedServers;
-use super::{Scheme, PayoutTerms};
+use super::{PayoutTerms, Scheme};
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::compaction::{below_span, is_crossed};
 use crate::values;
@@ -66,7 +66,10 @@ pub(super) struct Unsettled {
     pub(super) inexact: Vec<Due>,
 }
 
-pub(super) fn unsettled(sql: &mut dyn Sql, awaited_servers: &AwaitedServers) -> anyhow::Result<Unsettled> {
+pub(super) fn unsettled(
+    sql: &mut dyn Sql,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<Unsettled> {
     let rows = sql
         .query(
             "SELECT hash, height, reward, difficulty FROM blocks
@@ -218,9 +221,12 @@ pub(super) fn divide(
 ) -> anyhow::Result<Division> {
     let cut = cut_below(sql, block.height)?;
     let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
-        (Scheme::Pplns { window }, Some(network)) => {
-            window_work(sql, accounts, PplnsWindow::new(window, network), block.height)
-        }
+        (Scheme::Pplns { window }, Some(network)) => window_work(
+            sql,
+            accounts,
+            PplnsWindow::new(window, network),
+            block.height,
+        ),
         // The difficulty of an imported block is not known, so it is divided over its own round.
         (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(sql, accounts, cut, block.height),
     };

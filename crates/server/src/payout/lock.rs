@@ -12,9 +12,9 @@ use anyhow::{Context, bail};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::sql::url::PostgresUrl;
-use crate::sql::location::LedgerLocation;
 use crate::sql::SqlError;
+use crate::sql::location::LedgerLocation;
+use crate::sql::url::PostgresUrl;
 
 /// Application name of such a session, for the server's list of sessions.
 const SESSION: &str = "hstratum payout";

@@ -10,33 +10,33 @@
 //! Its write transactions are far shorter than 10 ms, since those of the server wait for them.
 
 mod account;
+mod awaited_servers;
 mod check;
 mod due;
-mod transaction_fate;
-mod awaited_servers;
 pub mod hsd;
 mod lock;
+mod node_knowledge;
 mod payee;
 mod payment;
 mod plan;
 mod prune;
 mod send;
 mod settle;
-mod node_knowledge;
+mod transaction_fate;
 
 use hstratum_core::accounting::payout::{Decimal, FeePpm};
 
-pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
 pub(crate) use awaited_servers::shipped_by_all;
-pub use awaited_servers::{AwaitedServers, AwaitedServer};
+pub use awaited_servers::{AwaitedServer, AwaitedServers};
+pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
 pub use lock::PayoutLock;
+pub use node_knowledge::{check_blocks, check_node};
 pub use payee::{Payee, Wait, payees};
 pub use payment::PaymentState;
-pub use plan::{AccountPlan, BlockPlan, HeldBlock, BalanceOutcome, PayoutPlan, HeldReason, plan};
+pub use plan::{AccountPlan, BalanceOutcome, BlockPlan, HeldBlock, HeldReason, PayoutPlan, plan};
 pub use prune::prune;
-pub use send::{Sender, PayoutStep};
-pub use settle::{SettlementChange, Settled, incomplete, settle};
-pub use node_knowledge::{check_blocks, check_node};
+pub use send::{PayoutStep, Sender};
+pub use settle::{Settled, SettlementChange, incomplete, settle};
 
 /// Method of dividing a reward.
 #[derive(Debug, Clone, Copy)]

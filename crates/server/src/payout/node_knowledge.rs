@@ -5,8 +5,8 @@ use anyhow::{Context, bail, ensure};
 use hstratum_core::accounting::ledger::{Knowledge, Tip};
 use hstratum_core::units::{Hash, Height};
 
-use super::due::{self, Due};
 use super::awaited_servers::AwaitedServers;
+use super::due::{self, Due};
 use super::hsd::HsdNode;
 use super::settle::reversible;
 use crate::sql::Db;
@@ -49,7 +49,11 @@ pub fn check_node(db: &mut Db, node: &HsdNode) -> anyhow::Result<Tip> {
 ///
 /// # Errors
 /// When it does not agree, with the node's address.
-pub fn check_blocks(db: &mut Db, node: &HsdNode, awaited_servers: &AwaitedServers) -> anyhow::Result<()> {
+pub fn check_blocks(
+    db: &mut Db,
+    node: &HsdNode,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<()> {
     let tip = node.view()?.tip.height;
     let lost = db.read(reversible)?;
     let due = db.read(|sql| due::unsettled(sql, awaited_servers))?.due;

@@ -7,8 +7,8 @@ use hstratum_core::chain::address::Network;
 
 use super::PayoutTerms;
 use super::account::{LedgerAccounts, Rank};
+use super::awaited_servers::{AwaitedServer, AwaitedServers};
 use super::due::{self, Division, Due, Unsettled, divide};
-use super::awaited_servers::{AwaitedServers, AwaitedServer};
 use super::payee::{Wait, judge};
 use super::settle::{Settled, check_network, reversible};
 use crate::sql::{Db, Sql};
@@ -123,7 +123,12 @@ pub enum BalanceOutcome {
 ///
 /// # Errors
 /// When the ledger cannot be read or is of another network.
-pub fn plan(db: &mut Db, network: Network, terms: &PayoutTerms, awaited_servers: &AwaitedServers) -> anyhow::Result<PayoutPlan> {
+pub fn plan(
+    db: &mut Db,
+    network: Network,
+    terms: &PayoutTerms,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<PayoutPlan> {
     db.read(|sql| plan_of(sql, network, terms, awaited_servers))
 }
 

@@ -31,11 +31,11 @@ use hstratum_core::counted::counted;
 use hstratum_core::units::hex;
 
 use super::check::{check, parse};
-use super::transaction_fate::{TransactionFate, fate};
 use super::hsd::{Demand, HsdNode, Wallet};
+use super::node_knowledge::check_node;
 use super::payee::Payee;
 use super::payment::{self, PaymentState, Signed, Unfinished};
-use super::node_knowledge::check_node;
+use super::transaction_fate::{TransactionFate, fate};
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
 
@@ -170,7 +170,9 @@ impl Sender<'_> {
         let fate = self.fate(&tx, found.created_at)?;
         match fate {
             TransactionFate::Replaced { .. } => self.check_chain(db)?,
-            TransactionFate::Mined { depth } if depth >= self.depth_needed() => self.check_chain(db)?,
+            TransactionFate::Mined { depth } if depth >= self.depth_needed() => {
+                self.check_chain(db)?
+            }
             _ => self.hold(id, &tx)?,
         }
         let txid = signed.txid.clone();
@@ -207,7 +209,9 @@ impl Sender<'_> {
                 steps.push(self.waiting(id, txid, 0));
                 Ok(false)
             }
-            TransactionFate::Waits | TransactionFate::Unknown | TransactionFate::Contested { .. } => {
+            TransactionFate::Waits
+            | TransactionFate::Unknown
+            | TransactionFate::Contested { .. } => {
                 self.broadcast(id, &tx, signed, found.created_at)?;
                 self.mark_sent(db, id, state)?;
                 steps.push(self.waiting(id, txid, 0));
@@ -231,11 +235,13 @@ impl Sender<'_> {
         let tx = stored(id, signed)?;
         let txid = signed.txid.clone();
         let step = match self.fate(&tx, found.created_at)? {
-            TransactionFate::Mined { depth } if depth >= self.depth_needed() => PayoutStep::Confirmed {
-                payment: id,
-                txid,
-                depth,
-            },
+            TransactionFate::Mined { depth } if depth >= self.depth_needed() => {
+                PayoutStep::Confirmed {
+                    payment: id,
+                    txid,
+                    depth,
+                }
+            }
             TransactionFate::Replaced { by, depth } => {
                 let by = hex(&by.0);
                 PayoutStep::Abandoned {
@@ -246,7 +252,9 @@ impl Sender<'_> {
                 }
             }
             TransactionFate::Mined { depth } => self.waiting(id, txid, depth),
-            TransactionFate::Waits | TransactionFate::Contested { .. } | TransactionFate::Unknown => self.waiting(id, txid, 0),
+            TransactionFate::Waits
+            | TransactionFate::Contested { .. }
+            | TransactionFate::Unknown => self.waiting(id, txid, 0),
         };
         Ok(Some(step))
     }
@@ -256,7 +264,12 @@ impl Sender<'_> {
     ///
     /// # Errors
     /// The obstacle. Nothing is paid then, or the payment is stored and the next run continues.
-    pub fn pay(&self, db: &mut Db, due: Vec<Payee>, steps: &mut Vec<PayoutStep>) -> anyhow::Result<()> {
+    pub fn pay(
+        &self,
+        db: &mut Db,
+        due: Vec<Payee>,
+        steps: &mut Vec<PayoutStep>,
+    ) -> anyhow::Result<()> {
         let (batch, left) = batch(due);
         if batch.is_empty() {
             steps.push(PayoutStep::NobodyDue);
@@ -382,7 +395,9 @@ impl Sender<'_> {
             TransactionFate::Replaced { by, .. } => {
                 bail!("{kept}: {} has spent an input of it", hex(&by.0))
             }
-            TransactionFate::Unknown => bail!("{kept}: its log says why, docs/ledger.md what to do"),
+            TransactionFate::Unknown => {
+                bail!("{kept}: its log says why, docs/ledger.md what to do")
+            }
         }
     }
 

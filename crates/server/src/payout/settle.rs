@@ -9,8 +9,8 @@ use hstratum_core::chain::address::Network;
 
 use super::PayoutTerms;
 use super::account::LedgerAccounts;
-use super::due::{self, Division, divide};
 use super::awaited_servers::AwaitedServers;
+use super::due::{self, Division, divide};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
@@ -164,7 +164,10 @@ fn next(
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn incomplete(db: &mut Db, awaited_servers: &AwaitedServers) -> anyhow::Result<Vec<(u32, String)>> {
+pub fn incomplete(
+    db: &mut Db,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<Vec<(u32, String)>> {
     let left = db.read(|sql| due::unsettled(sql, awaited_servers))?.due;
     Ok(left.into_iter().map(|due| (due.height, due.hash)).collect())
 }

@@ -8,7 +8,7 @@ use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::Hash;
 
 use super::check::parse;
-use super::hsd::{WalletTransaction, HsdNode, Wallet};
+use super::hsd::{HsdNode, Wallet, WalletTransaction};
 use crate::limits::{HISTORY_PAGES_MAX, OUTPUTS_ASKED_MAX};
 
 /// Seconds by which the block of a conflicting transaction may be dated before the payment: clocks and block
@@ -113,7 +113,9 @@ fn rival(
                 }
             }
         }
-        let old = |known: &WalletTransaction| known.block.is_some() && known.time + DATES_DIFFER_S < created_at;
+        let old = |known: &WalletTransaction| {
+            known.block.is_some() && known.time + DATES_DIFFER_S < created_at
+        };
         match page.last() {
             Some(last) if !old(last) => after = Some(last.txid),
             _ => break,

@@ -105,7 +105,11 @@ impl Control {
     ///
     /// # Errors
     /// When the path cannot be taken, or the thread cannot be started.
-    pub(super) fn start(mut self, to_driver: Sender<ProxyCommand>, waker: Arc<Waker>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        mut self,
+        to_driver: Sender<ProxyCommand>,
+        waker: Arc<Waker>,
+    ) -> anyhow::Result<Self> {
         if let Some(aside) = &self.aside {
             let shown = self.path.display();
             fs::rename(aside, &self.path).with_context(|| format!("failed to open {shown}"))?;
@@ -200,7 +204,9 @@ fn answer(stream: &UnixStream, control_thread: &Arc<ControlThread>) -> anyhow::R
     stream.set_write_timeout(patience)?;
     let mut line = String::new();
     BufReader::new(stream.take(CONTROL_LINE_BYTES)).read_line(&mut line)?;
-    if line.trim_end() == handover::ASK && !control_thread.is_handing_over.swap(true, Ordering::Relaxed) {
+    if line.trim_end() == handover::ASK
+        && !control_thread.is_handing_over.swap(true, Ordering::Relaxed)
+    {
         let (control_thread, stream) = (control_thread.clone(), stream.try_clone()?);
         thread::Builder::new()
             .name("hstratum-handover".to_owned())
@@ -208,7 +214,9 @@ fn answer(stream: &UnixStream, control_thread: &Arc<ControlThread>) -> anyhow::R
                 if let Err(error) = control_thread.hand_over(stream) {
                     stderr::line("warning", &format!("failed to hand over: {error:#}"));
                 }
-                control_thread.is_handing_over.store(false, Ordering::Relaxed);
+                control_thread
+                    .is_handing_over
+                    .store(false, Ordering::Relaxed);
             })?;
         return Ok(());
     }

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
-use hstratum_core::proxy::{ProxyEvent, BackendIndex};
+use hstratum_core::proxy::{BackendIndex, ProxyEvent};
 use hstratum_core::units::ConnId;
 
 use super::driver::ProxyDriver;
-use super::resolver::NextDial;
 use super::io::ProxyIo;
+use super::resolver::NextDial;
 use crate::limits::LIVE_MS;
 use crate::net::proxy_header;
 

@@ -17,22 +17,24 @@ use hstratum_core::event::{Arrival, Level, Listening};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::log_limit::LogLimit;
 use hstratum_core::proxy::{
-    ProxyAction, ProxyActions, BackendDrain, ProxyEvent, MinerState, BackendIndex, Proxy, ProxyConfig, Purpose,
+    BackendDrain, BackendIndex, MinerState, Proxy, ProxyAction, ProxyActions, ProxyConfig,
+    ProxyEvent, Purpose,
 };
 use hstratum_core::units::ConnId;
 use serde_json::json;
 
-use crate::driver::io::{SystemIo, DriverIo};
+use crate::driver::io::{DriverIo, SystemIo};
 use crate::limits::{
-    HANDSHAKES_PER_TURN, PROXY_MOVES_MAX, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN, RESTART_MS,
+    HANDSHAKES_PER_TURN, PROXY_MOVES_MAX, PROXY_MOVES_QUIET_MS, PROXY_STOP_MS, READS_PER_TURN,
+    RESTART_MS,
 };
 use crate::net::{ReadResult, tls};
-use crate::proxy::control::{ProxyCommand, ControlOrder};
-use crate::stderr;
-use crate::proxy::resolver::Addresses;
+use crate::proxy::control::{ControlOrder, ProxyCommand};
 pub use crate::proxy::io::ProxyIo;
+use crate::proxy::resolver::Addresses;
 use crate::proxy::settings::ProxySettings;
-use crate::proxy::status::{ProxyNotice, Jobless, ProxyStatus, StatusWindow};
+use crate::proxy::status::{Jobless, ProxyNotice, ProxyStatus, StatusWindow};
+use crate::stderr;
 use crate::telemetry::histogram::Histogram;
 
 /// Flags set by signals.

@@ -11,11 +11,11 @@ use hstratum_core::event::CloseHow;
 use hstratum_core::proxy::BackendDrain;
 
 use super::driver::ProxyDriver;
-use crate::driver::io::{SystemIo, DriverIo};
+use crate::driver::io::{DriverIo, SystemIo};
 use crate::net::ConnOrigin;
-use crate::proxy::handover::{self, HandoverState, HandoverMiner, Offered};
-use crate::stderr;
+use crate::proxy::handover::{self, HandoverMiner, HandoverState, Offered};
 use crate::proxy::io::ProxyIo;
+use crate::stderr;
 
 impl<S: ProxyIo> ProxyDriver<S> {
     /// Everything that another process gets before the miners.

@@ -8,8 +8,8 @@ use hstratum_core::units::Difficulty;
 use serde_json::Value;
 
 use super::*;
-use crate::net::{Net, NetConfig};
 use crate::net::listener::ListenSpec;
+use crate::net::{Net, NetConfig};
 use crate::proxy::settings::{BackendAddress, ProxySettings};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,9 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 fn ask(to_driver: &Sender<ProxyCommand>, order: ControlOrder) -> Value {
     let (answer, answered) = channel();
-    to_driver.send(ProxyCommand::Order(order, answer)).expect("it runs");
+    to_driver
+        .send(ProxyCommand::Order(order, answer))
+        .expect("it runs");
     let text = answered.recv_timeout(PATIENCE).expect("an answer");
     serde_json::from_str(&text).expect("JSON")
 }

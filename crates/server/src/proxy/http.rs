@@ -19,13 +19,13 @@ use hstratum_core::proxy::BackendDrain;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::http::answer::{self, ApiResult, ApiError};
+use crate::http::answer::{self, ApiError, ApiResult};
 use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
 use crate::http::prometheus::MetricsText;
 use crate::http::refusals::by_reason;
-use crate::stderr;
 use crate::proxy::status::{ProxyStatus, StatusWindow};
+use crate::stderr;
 
 /// State shared by all requests.
 struct ProxySite {
@@ -212,7 +212,11 @@ fn of_work(page: &mut MetricsText, proxy_status: &ProxyStatus) {
     page.line(name, &[("from", "lost")], counts.moved_lost);
     page.line(name, &[("from", "alive")], counts.moved_alive);
     let help = "How long miners that moved had no job.";
-    page.histogram("hstratum_proxy_jobless_seconds", help, &proxy_status.jobless);
+    page.histogram(
+        "hstratum_proxy_jobless_seconds",
+        help,
+        &proxy_status.jobless,
+    );
     let help = "Miners that were told another extranonce1.";
     let changed = counts.extra_nonces_changed;
     page.counter("hstratum_proxy_extranonces_changed_total", help, changed);

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use hstratum_core::event::Level;
 use hstratum_core::units::ConnId;
 
-use crate::driver::io::{SystemIo, DriverIo};
+use crate::driver::io::{DriverIo, SystemIo};
 use crate::stderr;
 
 /// Sockets, clock and log of the proxy's driver. The simulator implements it too.

@@ -3,13 +3,13 @@
 pub mod control;
 mod crowd_log;
 pub mod driver;
+mod driver_handover;
 mod handover;
 mod http;
-mod resolver;
 mod io;
+mod resolver;
 pub mod settings;
 mod status;
-mod driver_handover;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -19,11 +19,11 @@ use std::sync::mpsc::channel;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
 
-use crate::driver::io::{SystemIo, DriverIo};
+use crate::driver::io::{DriverIo, SystemIo};
 use crate::http::host_guard::Public;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::proxy::control::Control;
-use crate::proxy::driver::{ProxyDriver, RunEnd, Flags};
+use crate::proxy::driver::{Flags, ProxyDriver, RunEnd};
 use crate::proxy::handover::{HandoverGiver, Offered};
 use crate::proxy::settings::ProxySettings;
 use crate::stderr;

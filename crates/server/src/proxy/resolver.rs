@@ -15,8 +15,8 @@ use mio::Waker;
 
 use crate::limits::{ADDRESSES_MAX, NAME_EVERY, NAME_FIRST, NAME_RETRY};
 use crate::proxy::control::ProxyCommand;
-use crate::stderr;
 use crate::proxy::settings::BackendAddress;
+use crate::stderr;
 
 /// A connection being opened.
 struct Dialing {
@@ -135,7 +135,9 @@ pub(super) fn start(
             .name("hstratum-resolve".to_owned())
             .spawn(move || {
                 look_up(&name, Some(first), |found| {
-                    let is_told = to_driver.send(ProxyCommand::Addresses(place, found)).is_ok();
+                    let is_told = to_driver
+                        .send(ProxyCommand::Addresses(place, found))
+                        .is_ok();
                     is_told && waker.wake().is_ok()
                 });
             })

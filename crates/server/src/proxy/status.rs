@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hstratum_core::accounts::refused_logins::{RefusalReason, RefusedAddress};
 use hstratum_core::occupancy::Occupancy;
-use hstratum_core::proxy::{BackendStatus, ProxyCounts, BackendDrain};
+use hstratum_core::proxy::{BackendDrain, BackendStatus, ProxyCounts};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -15,10 +15,10 @@ use hstratum_core::order::Order;
 use hstratum_core::units::{Hash, Height};
 
 use crate::alerts::{AlarmFeed, AlarmSources};
-use crate::cluster::context::ClusterContext;
-use crate::cluster::relay::RelayCommand;
 use crate::cluster::cluster_status::{self, ClusterStatus};
+use crate::cluster::context::ClusterContext;
 use crate::cluster::first_users::{self, FirstUsers};
+use crate::cluster::relay::RelayCommand;
 use crate::cluster::threads::Threads;
 use crate::cluster::{self, ShipperDeps};
 use crate::config;
@@ -26,16 +26,18 @@ use crate::config::in_force::InForce;
 use crate::config::settings::{Settings, who_may_mine};
 use crate::driver::Driver;
 use crate::driver::io::SystemIo;
+use crate::duty::Duties;
 use crate::files::ServerFiles;
 use crate::files::recovered::{Recovered, Unanswered};
 use crate::http::{self, Site, Sources};
 use crate::limits::{CLOSE_MS, DESCRIPTORS_KEPT};
-use crate::messages::{NodeEvent, DriverHandle};
+use crate::messages::{DriverHandle, NodeEvent};
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
 pub use crate::operator::{AddressStored, Ordered, ServerDrained};
+use crate::server::threads::{ThreadDeps, spawn};
 use crate::store::ledger_status::{LedgerReading, LedgerStatus};
 use crate::store::{Store, StoreCommand};
 use crate::telemetry::live;
@@ -43,8 +45,6 @@ pub use crate::telemetry::node_lag::Lag;
 use crate::telemetry::node_lag::NodeLag;
 pub use crate::telemetry::open_round::{RoundKnown, RoundReader};
 use crate::workers::UsersCommand;
-use crate::duty::Duties;
-use crate::server::threads::{self, ThreadDeps, spawn};
 
 /// A running server.
 pub struct Server {
@@ -69,7 +69,10 @@ impl Server {
         let threads = Threads::none();
         let connected = cluster::try_connect(&settings, &threads)?;
         let store = Store::open(&settings, &*node)?;
-        let cluster_status = store.shipping_queue.is_some().then(Arc::<ClusterStatus>::default);
+        let cluster_status = store
+            .shipping_queue
+            .is_some()
+            .then(Arc::<ClusterStatus>::default);
         let first_users = open_shared(&settings, &store, cluster_status.as_ref(), &node)?;
         if let Some(first_users) = &first_users {
             files.users.clone_from(&first_users.users_and_bans.users);
@@ -135,7 +138,7 @@ impl Server {
                 duties: duties.clone(),
                 to_driver: to_driver.clone(),
             };
-            cluster::first_users(&settings, deps, connected, &threads, &node)?;
+            cluster::start(&settings, deps, connected, &threads, &node)?;
         }
         if let Some(listener) = http {
             let sources = Sources {
@@ -224,7 +227,9 @@ impl Server {
 
     /// Status of the shared ledger; `None` without one.
     pub fn cluster_status(&self) -> Option<cluster_status::ClusterReading> {
-        self.cluster_status.as_ref().map(|cluster_status| cluster_status.look())
+        self.cluster_status
+            .as_ref()
+            .map(|cluster_status| cluster_status.look())
     }
 
     /// Reader of the open round (the shares since the pool's last block).
@@ -265,7 +270,8 @@ impl Server {
 
     /// Takes a template's raw transactions, concatenated, without the coinbase.
     pub fn transactions(&self, template: u64, bytes: Arc<[u8]>) {
-        self.to_driver.node(NodeEvent::Transactions(template, bytes));
+        self.to_driver
+            .node(NodeEvent::Transactions(template, bytes));
     }
 
     /// Takes the reason why there can be no job now.

@@ -1,7 +1,7 @@
 //! Starts the worker threads.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,20 +12,20 @@ use parking_lot::Mutex;
 
 use crate::alerts::webhook::{self, AlarmQueue, Source};
 use crate::alerts::{self, AlarmFeed, AlarmSources};
-use crate::cluster::notifications::{self, News};
 use crate::cluster::context::ClusterContext;
-use crate::cluster::relay::{Relay, RelayCommand};
 use crate::cluster::first_users::FirstUsers;
+use crate::cluster::notifications::{self, News};
+use crate::cluster::relay::{Relay, RelayCommand};
 use crate::cluster::threads::Threads;
 use crate::config::settings::Settings;
 use crate::driver::Senders;
-use crate::files::spool::Spool;
-use crate::limits::{WORKERS_STOP, PASSWORD_THREADS_MAX};
-use crate::messages::DriverHandle;
-use crate::node::Node;
-use crate::store::{StoreOutputs, Store};
 use crate::duty::{Duties, keep};
 use crate::files::UsersFiles;
+use crate::files::spool::Spool;
+use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
+use crate::messages::DriverHandle;
+use crate::node::Node;
+use crate::store::{Store, StoreOutputs};
 use crate::workers::{self, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
@@ -94,7 +94,8 @@ pub(crate) fn start(
     let (passwords_sender, passwords_commands) = channel();
     let passwords_commands = Arc::new(Mutex::new(passwords_commands));
     for _ in 0..password_threads() {
-        let (passwords_commands, passwords_to_driver) = (passwords_commands.clone(), to_driver.clone());
+        let (passwords_commands, passwords_to_driver) =
+            (passwords_commands.clone(), to_driver.clone());
         join_handles.push(spawn_kept("hstratum-login", node, move || {
             workers::run_passwords(&passwords_commands, &passwords_to_driver);
         })?);
@@ -181,7 +182,10 @@ fn start_relay(
 }
 
 /// Starts the thread that raises alarms, and with a webhook the one that delivers them.
-fn start_alarms(deps: &ThreadDeps<'_>, signs: Receiver<AlarmInput>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+fn start_alarms(
+    deps: &ThreadDeps<'_>,
+    signs: Receiver<AlarmInput>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let (settings, node) = (deps.settings, deps.node);
     let (alarm_sources, alarm_feed) = (deps.alarm_sources, deps.alarm_feed.clone());
     let mut join_handles = Vec::new();
@@ -210,7 +214,14 @@ fn start_alarms(deps: &ThreadDeps<'_>, signs: Receiver<AlarmInput>) -> anyhow::R
     let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());
     join_handles.push(spawn_kept("hstratum-alarms", node, move || {
         let outbox = outbox.as_deref();
-        alerts::run(drop_percent, &signs, outbox, &alarm_sources, &alarm_feed, &*told);
+        alerts::run(
+            drop_percent,
+            &signs,
+            outbox,
+            &alarm_sources,
+            &alarm_feed,
+            &*told,
+        );
     })?);
     Ok(join_handles)
 }

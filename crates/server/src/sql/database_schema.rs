@@ -7,8 +7,8 @@ use hstratum_core::chain::address::Network;
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel, Transaction};
 
-use crate::sql::url::PostgresUrl;
 use crate::limits::SQL_TRIES_MAX;
+use crate::sql::url::PostgresUrl;
 use crate::sql::{Db, Postgres, SqlError};
 
 /// Migrations from each version to the next; the first makes version 1 of an empty database.
@@ -33,7 +33,11 @@ pub fn open(address: &PostgresUrl, network: Network, unix_s: u64) -> anyhow::Res
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn connect(address: &PostgresUrl, network: Network, unix_s: u64) -> anyhow::Result<Client> {
+pub(crate) fn connect(
+    address: &PostgresUrl,
+    network: Network,
+    unix_s: u64,
+) -> anyhow::Result<Client> {
     let mut client = address.connect()?;
     prepare_at(address, &mut client, network, unix_s)?;
     Ok(client)

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use crate::limits::SQL_PATIENCE_MS;
 use crate::sql::database_schema;
 use crate::sql::url::PostgresUrl;
-use crate::limits::SQL_PATIENCE_MS;
 use crate::sql::{Db, Postgres, SqlError, Sqlite};
 
 /// Location of a ledger.

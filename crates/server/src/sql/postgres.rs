@@ -15,8 +15,8 @@ use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 
 use super::{Retry, Row, Sql, SqlError, Value};
-use crate::sql::url::PostgresUrl;
 use crate::limits::{SQL_CONNECT, SQL_STATEMENTS_MAX, SQL_TRIES_MAX};
+use crate::sql::url::PostgresUrl;
 
 /// Wait before the first repetition of a transaction; each further wait is longer by as much.
 const TRY_AGAIN: Duration = Duration::from_millis(5);

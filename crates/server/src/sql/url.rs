@@ -17,11 +17,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::sql::resolve;
 use crate::limits::{
     PEM_BYTES_MAX, SQL_ANSWER_MS, SQL_CONNECT, SQL_IDLE_MS, SQL_SILENCE, SQL_STATEMENT_MS,
 };
 use crate::sql::error::SqlError;
+use crate::sql::resolve;
 use crate::sql::timed::{AnswerTimeout, Timed};
 
 /// Environment variable with the password where the URL has none, as in PostgreSQL's own programs.
@@ -300,7 +300,12 @@ mod tests {
 
     #[test]
     fn tls_is_asked_of_every_server_elsewhere_unless_it_is_turned_off() {
-        let tls = |url: &str| url.parse::<PostgresUrl>().expect("an address").tls.is_some();
+        let tls = |url: &str| {
+            url.parse::<PostgresUrl>()
+                .expect("an address")
+                .tls
+                .is_some()
+        };
         assert!(!tls("postgres://pool@localhost/pool"));
         assert!(tls("postgres://pool@db.example.com/pool"));
         assert!(tls("postgres://pool@localhost/pool?sslmode=require"));

@@ -1,7 +1,7 @@
 //! The highest tip (most chain work) that any node has shown the ledger. A node's word about blocks counts
 //! only if it knows at least as much work.
 
-use hstratum_core::accounting::ledger::{Chainwork, Knowledge, Tip, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Chainwork, Knowledge, Tip};
 use hstratum_core::units::{Hash, Height};
 
 use crate::sql::{Sql, SqlError};

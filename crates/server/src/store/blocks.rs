@@ -275,7 +275,11 @@ const OPEN: &str = "(state IN ('found', 'accepted')
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn watched(sql: &mut dyn Sql, tip: Height, turns: &mut WatchTurns) -> Result<Vec<BlockQuery>, SqlError> {
+pub fn watched(
+    sql: &mut dyn Sql,
+    tip: Height,
+    turns: &mut WatchTurns,
+) -> Result<Vec<BlockQuery>, SqlError> {
     let lowest = tip.0.saturating_sub(WATCHED_HEIGHTS);
     let mut rows = turn(sql, OPEN, LOCATE_OPEN_MAX, &mut turns.open)?;
     rows.extend(sql.query(

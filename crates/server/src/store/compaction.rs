@@ -8,7 +8,7 @@
 use hstratum_core::units::Height;
 
 use super::ledger::Compacted;
-use crate::limits::{CREDIT_HEIGHTS_KEPT, COMPACT_ROWS};
+use crate::limits::{COMPACT_ROWS, CREDIT_HEIGHTS_KEPT};
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -59,7 +59,11 @@ pub fn slice(
 }
 
 fn more_if(rows: u64) -> Compacted {
-    if rows > 0 { Compacted::More } else { Compacted::All }
+    if rows > 0 {
+        Compacted::More
+    } else {
+        Compacted::All
+    }
 }
 
 /// Merges the credit of one span, or a part of it, into the span's last height.

@@ -14,13 +14,13 @@ use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height, Now};
 
 use super::ledger::{
-    SetAddressCommand, Advanced, Batch, Cause, Ledger, LedgerError, BatchMark, OriginFork, Seal, TallyKey,
-    Compacted,
+    Advanced, Batch, BatchMark, Cause, Compacted, Ledger, LedgerError, OriginFork, Seal,
+    SetAddressCommand, TallyKey,
 };
 pub use super::store_outcome::StoreOutcome;
 use crate::limits::{
-    DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS, LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS,
-    TALLIES_PER_COMMIT, TALLIES_WAITING_MAX, COMPACT_EVERY_MS, COMPACT_PAUSE_MS,
+    COMPACT_EVERY_MS, COMPACT_PAUSE_MS, DISK_RETRY_MS, LEDGER_PATIENCE_MS, LEDGER_RETRY_MS,
+    LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS, TALLIES_PER_COMMIT, TALLIES_WAITING_MAX,
 };
 use crate::node::{BlockQuery, Look};
 
@@ -256,7 +256,12 @@ impl Keeper {
     }
 
     /// Does the next step: at most one transaction for shares and blocks.
-    pub fn work(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
+    pub fn work(
+        &mut self,
+        ledger: &mut impl Ledger,
+        now: Now,
+        out: &mut Vec<StoreOutcome>,
+    ) -> NextWork {
         if let Some(look) = self.seen.take() {
             out.push(StoreOutcome::Seen(look));
         }
@@ -467,7 +472,12 @@ impl Keeper {
     }
 
     /// Time of the next step; runs a slice of compaction if there is nothing else to do.
-    fn then(&mut self, ledger: &mut impl Ledger, now: Now, out: &mut Vec<StoreOutcome>) -> NextWork {
+    fn then(
+        &mut self,
+        ledger: &mut impl Ledger,
+        now: Now,
+        out: &mut Vec<StoreOutcome>,
+    ) -> NextWork {
         if !self.next.is_empty() || !self.tallies.is_empty() {
             return NextWork::Now;
         }
@@ -496,6 +506,12 @@ impl Keeper {
             sealing.at_ms.max(now.ms + 1).min(now.ms + SEAL_EVERY_MS)
         });
         let times = [Some(self.compact_at_ms), answer_at_ms, seal_at_ms];
-        NextWork::At(times.into_iter().flatten().min().unwrap_or(self.compact_at_ms))
+        NextWork::At(
+            times
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(self.compact_at_ms),
+        )
     }
 }

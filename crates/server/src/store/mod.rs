@@ -4,23 +4,23 @@
 //! Everything that arrives while a commit runs goes into the next one. Decisions are in `keeper`, storage is
 //! behind `ledger`; this module has the clock, the channels and the threads.
 
-pub mod blocks;
 pub(crate) mod batch_codec;
-mod checkpoint;
-pub mod shipping_queue;
-pub mod dumps;
 pub mod best_tip;
+pub mod blocks;
+mod checkpoint;
+pub mod compaction;
+pub mod dumps;
 pub mod keeper;
 pub(crate) mod late_statistics;
 pub mod ledger;
-pub(crate) mod outbox;
-mod store_outcome;
-pub mod sqlite_ledger;
 pub mod ledger_status;
+pub(crate) mod outbox;
 mod share_tables;
-mod worker_statistics;
-pub mod compaction;
+pub mod shipping_queue;
+pub mod sqlite_ledger;
+mod store_outcome;
 pub(crate) mod unproven_workers;
+mod worker_statistics;
 
 use crate::clock::unix_s;
 use crate::sql::file_schema::{FILE_NAME, FileId};
@@ -32,26 +32,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
-use hstratum_core::alarm::{BlockOutcome, LedgerInput, AlarmInput};
+use hstratum_core::alarm::{AlarmInput, BlockOutcome, LedgerInput};
 use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 use hstratum_core::event::{LedgerState, Level};
 use hstratum_core::units::{Height, Now, Seq};
 
 use self::checkpoint::Growth;
-use self::shipping_queue::ShippingQueue;
 use self::dumps::Dumps;
 pub use self::keeper::StoreCommand;
 use self::keeper::{Keeper, NextWork, StoreOutcome};
 use self::ledger::Ledger;
-pub use self::outbox::RunId;
-use self::sqlite_ledger::SqliteLedger;
 use self::ledger_status::LedgerStatus;
+pub use self::outbox::RunId;
+use self::shipping_queue::ShippingQueue;
+use self::sqlite_ledger::SqliteLedger;
 use crate::config::settings::Settings;
+use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
 use crate::messages::{DriverHandle, EvidenceSource, SpoolCommand, WorkerEvent};
 use crate::node::Node;
-use crate::duty::{Duties, Duty, keep};
 
 /// An open ledger whose threads are not started yet.
 pub(crate) struct Store {
@@ -343,11 +343,16 @@ impl<L: Ledger> LedgerThread<'_, L> {
         match outcome {
             // The driver may have stopped, and nobody waits any more.
             StoreOutcome::Durable(seq) => drop(self.to_driver.work(WorkerEvent::Durable(seq))),
-            StoreOutcome::NotDurable(seq) => drop(self.to_driver.work(WorkerEvent::NotDurable(seq))),
+            StoreOutcome::NotDurable(seq) => {
+                drop(self.to_driver.work(WorkerEvent::NotDurable(seq)))
+            }
             StoreOutcome::Failing(reason) => {
                 self.sign(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
                 self.status.set_failing(Some(reason));
-                drop(self.to_driver.work(WorkerEvent::Ledger(LedgerState::Failing)));
+                drop(
+                    self.to_driver
+                        .work(WorkerEvent::Ledger(LedgerState::Failing)),
+                );
             }
             StoreOutcome::Recovered => {
                 self.sign(AlarmInput::Ledger(LedgerInput::Fine));
@@ -382,10 +387,11 @@ impl<L: Ledger> LedgerThread<'_, L> {
                 }
             }
             StoreOutcome::Weighed(view, knowledge) => {
-                drop(
-                    self.to_driver
-                        .work(WorkerEvent::Evidence(EvidenceSource::File, view, knowledge)),
-                );
+                drop(self.to_driver.work(WorkerEvent::Evidence(
+                    EvidenceSource::File,
+                    view,
+                    knowledge,
+                )));
             }
             StoreOutcome::Knows(_) | StoreOutcome::Log(..) => {}
         }

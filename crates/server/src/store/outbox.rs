@@ -10,9 +10,9 @@ use hstratum_core::units::Hash;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::batch_codec::{BatchBody, CreditRow, StatisticsRow};
-use super::shipping_queue::SealedHead;
 use super::ledger::{Batch, BatchMark, OriginFork};
-use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_KEPT_S, COMPACT_ROWS};
+use super::shipping_queue::SealedHead;
+use crate::limits::{COMPACT_ROWS, OUTBOX_BYTES_MAX, OUTBOX_KEPT_S};
 
 /// Random id of one run of a server.
 pub type RunId = [u8; 16];

@@ -155,7 +155,8 @@ impl ShippingQueue {
         let mut state = self.state.lock();
         let from = fork.from;
         state.fork = Some(fork);
-        let is_old = |state: &mut ShippingState| state.head.is_none_or(|head| head.last.origin == from);
+        let is_old =
+            |state: &mut ShippingState| state.head.is_none_or(|head| head.last.origin == from);
         let waited = self.changed.wait_while_for(&mut state, is_old, patience);
         !waited.timed_out()
     }

@@ -15,18 +15,18 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Height, Seq};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::best_tip;
 use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
-use super::shipping_queue::{ShippingQueue, SealedHead};
-use super::best_tip;
-use super::ledger::{Advanced, Batch, Ledger, LedgerError, ShareGroup, Compacted};
-use super::outbox::{self, RunId, Outbox};
-use crate::sql::file_schema::{self, FileId, beside};
+use super::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError, ShareGroup};
 use super::ledger_status::LedgerStatus;
+use super::outbox::{self, Outbox, RunId};
 use super::share_tables::{OWN, PENDING, ShareTables};
-use super::{worker_statistics, compaction};
+use super::shipping_queue::{SealedHead, ShippingQueue};
+use super::{compaction, worker_statistics};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::node::BlockQuery;
+use crate::sql::file_schema::{self, FileId, beside};
 use crate::sql::{SqlError, signed};
 
 /// Bytes that a probe writes: more than a usual group changes.
@@ -96,7 +96,11 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// Errors of SQLite.
-    pub fn in_memory(network: Network, unix_s: u64, status: Arc<LedgerStatus>) -> anyhow::Result<Self> {
+    pub fn in_memory(
+        network: Network,
+        unix_s: u64,
+        status: Arc<LedgerStatus>,
+    ) -> anyhow::Result<Self> {
         let conn = Connection::open_in_memory()?;
         file_schema::create(&conn, network.name(), [0; 16], unix_s)?;
         Ok(Self::on(conn, None, network, status)?)
@@ -140,7 +144,12 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// One line that says why this is impossible.
-    pub fn share(&mut self, run_id: RunId, unix_s: u64, shipping_queue: Arc<ShippingQueue>) -> anyhow::Result<()> {
+    pub fn share(
+        &mut self,
+        run_id: RunId,
+        unix_s: u64,
+        shipping_queue: Arc<ShippingQueue>,
+    ) -> anyhow::Result<()> {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -313,7 +322,8 @@ impl Ledger for SqliteLedger {
             tx.commit()?;
             return Ok(Compacted::More);
         }
-        let (compacted, progress) = compaction::slice(&mut &*tx, self.compacted, tip, signed(unix_s))?;
+        let (compacted, progress) =
+            compaction::slice(&mut &*tx, self.compacted, tip, signed(unix_s))?;
         tx.commit()?;
         self.compacted = progress;
         Ok(compacted)

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use hstratum_core::accounting::ledger::{BlockState, Knowledge, ChainView};
+use hstratum_core::accounting::ledger::{BlockState, ChainView, Knowledge};
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Seq};
 

@@ -8,10 +8,10 @@ use rusqlite::Transaction;
 use super::keeper::SPAN_S;
 use super::late_statistics::late_hours;
 use super::ledger::{Batch, TallyKey};
-use super::sqlite_ledger::{IdCache, Unknown};
-use crate::sql::signed;
 use super::ledger_status::LedgerStatus;
 use super::share_tables::ShareTables;
+use super::sqlite_ledger::{IdCache, Unknown};
+use crate::sql::signed;
 
 /// Writes worker statistics. Those of a worker without any accepted share are left out, and returned; with
 /// its first share, all that were left out before are written.

@@ -1,7 +1,6 @@
 //! Health of the node: the delay of its event loop, as the node measures it, a request that it has not
 //! answered in time, and whether it knows less chain work than the ledgers were shown.
 
-
 use hstratum_core::units::Height;
 use parking_lot::Mutex;
 
@@ -56,4 +55,3 @@ impl NodeLag {
         })
     }
 }
-

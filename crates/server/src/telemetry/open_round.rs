@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ledger_tools::{OpenRound, open_round};
-use crate::sql::location::LedgerLocation;
 use crate::limits::{HTTP_GATHER, ROUND_LOOK, ROUND_REST};
+use crate::sql::location::LedgerLocation;
 
 /// Reader of the open round; without a ledger it is empty.
 #[derive(Clone)]

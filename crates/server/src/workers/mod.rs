@@ -4,7 +4,7 @@
 
 pub mod password_hash;
 
-use crate::messages::{SetAddressCommand, DrainCommand, DriverHandle, SpoolCommand, WorkerEvent};
+use crate::messages::{DrainCommand, DriverHandle, SetAddressCommand, SpoolCommand, WorkerEvent};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -13,23 +13,23 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, Password, Ticket};
-use hstratum_core::order::{OrderOutcome, NewUser, NotWritten, OrderId, Owner, OrderRefusal};
+use hstratum_core::order::{NewUser, NotWritten, OrderId, OrderOutcome, OrderRefusal, Owner};
 use hstratum_core::units::Hash;
 use parking_lot::Mutex;
 
 use crate::config::TlsFiles;
+use crate::duty::Duty;
 use crate::files::UsersFiles;
 use crate::files::spool::Spool;
-use crate::files::users::{UsersFile, UserWritten};
-use crate::sql::location::LedgerLocation;
+use crate::files::users::{UserWritten, UsersFile};
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
+use crate::log_backoff::LogBackoff;
 use crate::net::tls;
 use crate::node::Node;
+use crate::sql::location::LedgerLocation;
 use crate::sql::{Sql, SqlError};
 use crate::store::StoreCommand;
 use crate::values;
-use crate::duty::Duty;
-use crate::log_backoff::LogBackoff;
 
 /// Request to check a password.
 pub struct PasswordCommand(pub Ticket, pub StoredPassword, pub String);
@@ -65,7 +65,10 @@ pub(crate) fn run_certificates(
     for () in mail {
         match tls::load(&files.cert, &files.key) {
             Ok(certificate) => {
-                if to_driver.work(WorkerEvent::Certificate(certificate)).is_err() {
+                if to_driver
+                    .work(WorkerEvent::Certificate(certificate))
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -165,7 +168,11 @@ enum Spared {
 
 /// Decides whether a user may be added under a name that already has an owner: only the ledger knows which
 /// accounts have earned or have an address.
-fn spare_owner(location: Option<&LedgerLocation>, user: &NewUser, node: &dyn Node) -> anyhow::Result<Spared> {
+fn spare_owner(
+    location: Option<&LedgerLocation>,
+    user: &NewUser,
+    node: &dyn Node,
+) -> anyhow::Result<Spared> {
     let Some(location) = location else {
         return Ok(Spared::No);
     };
@@ -237,7 +244,11 @@ fn append(
     Ok(())
 }
 
-fn set_address(ledger: &Sender<StoreCommand>, user: &NewUser, address: String) -> anyhow::Result<()> {
+fn set_address(
+    ledger: &Sender<StoreCommand>,
+    user: &NewUser,
+    address: String,
+) -> anyhow::Result<()> {
     let (answer, answered) = channel();
     let mail = SetAddressCommand {
         account: user.name.clone(),
@@ -354,7 +365,12 @@ impl<'a> UnspooledBlocks<'a> {
 
 /// Keeps found blocks in the spool until the node has answered. Returns when all senders are gone and each
 /// block was tried a last time.
-pub(crate) fn run_spool(spool: &Spool, mail: &Receiver<SpoolCommand>, duty: &Duty, node: &dyn Node) {
+pub(crate) fn run_spool(
+    spool: &Spool,
+    mail: &Receiver<SpoolCommand>,
+    duty: &Duty,
+    node: &dyn Node,
+) {
     let mut owed = UnspooledBlocks::new(spool);
     loop {
         owed.reserve(node);

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::sql::url::PostgresUrl;
 use hstratum::sql::database_schema;
+use hstratum::sql::url::PostgresUrl;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
 use hstratum_core::chain::address::Network;
@@ -202,7 +202,7 @@ fn session_that_hangs_in_a_transaction_holds_nobody_up_for_long() {
 fn database_is_spoken_to_by_tls_where_the_url_says_so() {
     let server = Server::start();
     let port = server.port();
-    let url = |roots: &str| -> Address {
+    let url = |roots: &str| -> PostgresUrl {
         let url =
             format!("postgres://pool@pool.test:{port}/pool?hostaddr=127.0.0.1&sslrootcert={roots}");
         url.parse().expect("an address")

@@ -67,7 +67,7 @@ fn first_start_and_later_ones_pass_over_a_host_that_hangs() {
 #[test]
 fn command_passes_over_a_host_that_hangs() {
     let database = Server::start();
-    let address: Address = both(hang(), &database).parse().expect("an address");
+    let address: PostgresUrl = both(hang(), &database).parse().expect("an address");
     let begun = Instant::now();
     Connection::connect(&address).expect("connected");
     assert!(begun.elapsed() < Duration::from_secs(10));

@@ -212,8 +212,8 @@ fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
     let lines = running.node.wait_for_logs("the shared ledger is away", 2);
     assert!(lines[1].1.contains("no room (SQLSTATE 53100)"), "{lines:?}");
     wait_until("it is seen that it is away", || {
-        let standing = running.server.cluster_status().expect("shared");
-        standing.link.name() == "away" && standing.behind > 0
+        let cluster_status = running.server.cluster_status().expect("shared");
+        cluster_status.link.name() == "away" && cluster_status.behind > 0
     });
     database.sql("DROP TRIGGER full_disk ON batches");
     wait_for_count(&database, 3);
@@ -227,12 +227,7 @@ fn database_that_takes_nothing_is_told_once_and_gets_all_when_it_does() {
     database.restore(&saved);
     wait_for_count(&database, 4);
     assert_eq!(
-        running
-            .server
-            .cluster_status()
-            .expect("shared")
-            .link
-            .name(),
+        running.server.cluster_status().expect("shared").link.name(),
         "up"
     );
 }

@@ -9,7 +9,7 @@ use std::{fs, thread};
 
 use hstratum::server::Server;
 use hstratum_core::accounts::password::hash256;
-use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
+use hstratum_core::order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
 use hstratum_core::units::hex;
 use serde_json::json;
 use tempfile::TempDir;
@@ -42,11 +42,11 @@ fn options<'a>(url: &'a str, label: &'a str) -> [(&'a str, &'a str); 4] {
     ]
 }
 
-fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {
+fn order(running: &Running, order: Order) -> Result<OrderOutcome, OrderRefusal> {
     running.server.order(order).wait().expect("an answer")
 }
 
-fn add(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal> {
+fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, OrderRefusal> {
     let (name, password) = (name.to_owned(), password.to_owned());
     let user = NewUser {
         name,
@@ -58,12 +58,12 @@ fn add(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal>
     order(running, Order::AddUser(user))
 }
 
-fn change(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal> {
+fn change(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, OrderRefusal> {
     let (name, password) = (name.to_owned(), password.to_owned());
     order(running, Order::SetPassword { name, password })
 }
 
-fn ban(running: &Running, address: &str) -> Result<Answer, Refusal> {
+fn ban(running: &Running, address: &str) -> Result<OrderOutcome, OrderRefusal> {
     let address = address.parse().expect("an address");
     order(
         running,
@@ -77,7 +77,7 @@ fn ban(running: &Running, address: &str) -> Result<Answer, Refusal> {
 
 fn banned(running: &Running) -> Vec<IpAddr> {
     match order(running, Order::ListBans) {
-        Ok(Answer::Bans(bans)) => bans.into_iter().map(|ban| ban.address).collect(),
+        Ok(OrderOutcome::Bans(bans)) => bans.into_iter().map(|ban| ban.address).collect(),
         other => panic!("no list: {other:?}"),
     }
 }
@@ -117,9 +117,12 @@ fn a_change_on_one_server_counts_on_the_other() {
     soon("alice is known", || may_mine(&second, "alice", "pw"));
     let query = "SELECT address FROM accounts WHERE name = 'alice'";
     assert_eq!(database.sql(query), address);
-    assert_eq!(add(&second, "alice", "other"), Err(Refusal::UserExists));
+    assert_eq!(
+        add(&second, "alice", "other"),
+        Err(OrderRefusal::UserExists)
+    );
 
-    assert_eq!(change(&second, "alice", "new"), Ok(Answer::Done));
+    assert_eq!(change(&second, "alice", "new"), Ok(OrderOutcome::Done));
     soon("alice has another password", || {
         may_mine(&first, "alice", "new")
     });
@@ -130,12 +133,12 @@ fn a_change_on_one_server_counts_on_the_other() {
     miner.log_in("alice.rig", "new");
     miner.wait_for_work();
     let disable = Order::DisableUser("alice".to_owned());
-    assert_eq!(order(&first, disable), Ok(Answer::Done));
+    assert_eq!(order(&first, disable), Ok(OrderOutcome::Done));
     assert_eq!(miner.end().1, End::Reset);
     assert!(!may_mine(&second, "alice", "new"));
     assert_eq!(
         order(&second, Order::EnableUser("alice".to_owned())),
-        Ok(Answer::Done)
+        Ok(OrderOutcome::Done)
     );
     soon("alice is enabled", || may_mine(&first, "alice", "new"));
 
@@ -153,13 +156,16 @@ fn a_change_on_one_server_counts_on_the_other() {
 fn without_the_database_who_is_known_mines_and_nobody_is_changed() {
     let mut database = Database::start();
     let (first, second) = (server(&database, "first"), server(&database, "second"));
-    assert_eq!(add(&first, "alice", "pw"), Ok(Answer::Done));
-    assert_eq!(add(&first, "bob", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&first, "alice", "pw"), Ok(OrderOutcome::Done));
+    assert_eq!(add(&first, "bob", "pw"), Ok(OrderOutcome::Done));
     wait_until("alice is known", || may_mine(&second, "bob", "pw"));
     database.kill();
 
-    assert_eq!(add(&first, "carol", "pw"), Err(Refusal::LedgerAway));
-    assert_eq!(change(&first, "alice", "new"), Err(Refusal::LedgerAway));
+    assert_eq!(add(&first, "carol", "pw"), Err(OrderRefusal::LedgerAway));
+    assert_eq!(
+        change(&first, "alice", "new"),
+        Err(OrderRefusal::LedgerAway)
+    );
     let mut admin = first.connect();
     admin.send(1, "mining.authorize_admin", &json!(["secret"]));
     admin.send(2, "mining.add_user", &json!(["carol", "pw"]));
@@ -186,14 +192,14 @@ fn without_the_database_who_is_known_mines_and_nobody_is_changed() {
         assert!(!may_mine(running, "carol", "pw"));
     }
     // A ban holds where it was ordered, and the others learn of it later.
-    assert_eq!(ban(&first, "10.1.2.3"), Err(Refusal::BanNotShared));
+    assert_eq!(ban(&first, "10.1.2.3"), Err(OrderRefusal::BanNotShared));
     assert_eq!(banned(&first), ["10.1.2.3".parse::<IpAddr>().expect("one")]);
 
     database.resume();
     first
         .node
         .wait_for_log("users and bans can be changed again");
-    assert_eq!(add(&first, "carol", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&first, "carol", "pw"), Ok(OrderOutcome::Done));
     soon("carol is known", || may_mine(&second, "carol", "pw"));
     soon("the ban is known", || banned(&second) == banned(&first));
     assert!(may_mine(&first, "alice", "pw"));
@@ -252,9 +258,9 @@ fn users_that_were_acknowledged_survive_a_database_that_is_killed_meanwhile() {
         database.resume();
         adding.join().expect("no panic")
     });
-    assert_eq!(answers[0], Ok(Answer::Done));
+    assert_eq!(answers[0], Ok(OrderOutcome::Done));
     first.node.wait_for_log("can be changed again");
-    assert_eq!(add(&first, "last", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&first, "last", "pw"), Ok(OrderOutcome::Done));
     wait_until("the last is known", || may_mine(&second, "last", "pw"));
     let there = database.sql("SELECT name FROM accounts");
     let there: Vec<&str> = there.lines().collect();
@@ -263,7 +269,7 @@ fn users_that_were_acknowledged_survive_a_database_that_is_killed_meanwhile() {
         let is_there = there.contains(&name.as_str());
         match answer {
             Ok(_) => assert!(is_there, "{name} is lost"),
-            Err(refusal) => assert_eq!(*refusal, Refusal::LedgerAway),
+            Err(refusal) => assert_eq!(*refusal, OrderRefusal::LedgerAway),
         }
         assert_eq!(
             may_mine(&first, &name, "pw"),
@@ -290,8 +296,8 @@ fn name_that_two_servers_add_at_once_is_one_users() {
             [one.join().expect("no panic"), two.join().expect("no panic")]
         });
         let (right, wrong) = match answers {
-            [Ok(Answer::Done), Err(Refusal::UserExists)] => ("one", "two"),
-            [Err(Refusal::UserExists), Ok(Answer::Done)] => ("two", "one"),
+            [Ok(OrderOutcome::Done), Err(OrderRefusal::UserExists)] => ("one", "two"),
+            [Err(OrderRefusal::UserExists), Ok(OrderOutcome::Done)] => ("two", "one"),
             other => panic!("{other:?}"),
         };
         for running in [&first, &second] {
@@ -314,17 +320,24 @@ fn hostile_names_stay_names() {
         &long,
     ];
     for name in names {
-        assert_eq!(add(&first, name, "p'w\"?"), Ok(Answer::Done), "{name:?}");
+        assert_eq!(
+            add(&first, name, "p'w\"?"),
+            Ok(OrderOutcome::Done),
+            "{name:?}"
+        );
     }
     // Changes are processed in order. A login with the admin's name as prefix is not checked before: that
     // would be a guess of the admin's password.
-    assert_eq!(add(&first, "last", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&first, "last", "pw"), Ok(OrderOutcome::Done));
     wait_until("the last is known", || may_mine(&second, "last", "pw"));
     for name in names {
         assert!(may_mine(&second, name, "p'w\"?"), "{name:?}");
     }
-    assert_eq!(add(&first, "a\0b", "pw"), Err(Refusal::InvalidName));
-    assert_eq!(add(&second, "admin", "pw"), Err(Refusal::AdminIsOption));
+    assert_eq!(add(&first, "a\0b", "pw"), Err(OrderRefusal::InvalidName));
+    assert_eq!(
+        add(&second, "admin", "pw"),
+        Err(OrderRefusal::AdminIsOption)
+    );
 
     // Rows written by another program do no harm.
     database.sql(
@@ -392,7 +405,7 @@ fn own_files_are_taken_in_once_and_not_written() {
 
     // A ban that was lifted does not come back from the file.
     let lift = Order::Unban("10.0.0.1".parse().expect("one"));
-    assert_eq!(order(&second, lift), Ok(Answer::Done));
+    assert_eq!(order(&second, lift), Ok(OrderOutcome::Done));
     soon("it is lifted", || banned(&first).len() == 1);
     let url = database.url();
     let first = restart(first, &options(&url, "first"));
@@ -407,13 +420,13 @@ fn bans_reach_every_server_and_end_connections_there() {
     let mut miner = second.connect();
     miner.send(1, "mining.ping", &json!([]));
     assert_eq!(miner.reply()["result"], "pong");
-    assert_eq!(ban(&first, "127.0.0.1"), Ok(Answer::Done));
+    assert_eq!(ban(&first, "127.0.0.1"), Ok(OrderOutcome::Done));
     assert_eq!(miner.end().1, End::Reset);
     let mut again = second.connect();
     again.send(2, "mining.ping", &json!([]));
     assert_eq!(again.end().1, End::Reset);
     let lift = Order::Unban("127.0.0.1".parse().expect("one"));
-    assert_eq!(order(&second, lift), Ok(Answer::Done));
+    assert_eq!(order(&second, lift), Ok(OrderOutcome::Done));
     assert!(banned(&second).is_empty());
     soon("it is lifted", || banned(&first).is_empty());
     assert!(!may_mine(&first, "nobody", ""));
@@ -438,10 +451,13 @@ fn server_drains_when_another_says_so() {
     );
 
     // An order given on the server itself counts as well, and is shown.
-    assert_eq!(order(&second, Order::Undrain), Ok(Answer::Done));
+    assert_eq!(order(&second, Order::Undrain), Ok(OrderOutcome::Done));
     assert!(!is_refused(&second));
     soon("it is seen", || flag("second") == "0");
-    assert_eq!(order(&second, Order::Drain { over_s: 0 }), Ok(Answer::Done));
+    assert_eq!(
+        order(&second, Order::Drain { over_s: 0 }),
+        Ok(OrderOutcome::Done)
+    );
     soon("it is seen", || flag("second") == "1");
     let told = first.server.drain_server("second", None).expect("taken");
     told.wait().expect("told");
@@ -470,7 +486,7 @@ fn ledger_that_has_gone_back_is_taken_as_it_is() {
     let database = Database::start();
     let (first, second) = (server(&database, "first"), server(&database, "second"));
     for name in ["alice", "bob"] {
-        assert_eq!(add(&first, name, "pw"), Ok(Answer::Done));
+        assert_eq!(add(&first, name, "pw"), Ok(OrderOutcome::Done));
         wait_until("it is known", || may_mine(&second, name, "pw"));
     }
     // Like a standby that lacked the last transaction.
@@ -480,6 +496,6 @@ fn ledger_that_has_gone_back_is_taken_as_it_is() {
         .wait_for_log("users that the shared ledger no longer has: 1");
     wait_until("bob is no user", || !may_mine(&second, "bob", "pw"));
     assert!(may_mine(&second, "alice", "pw") && may_mine(&first, "alice", "pw"));
-    assert_eq!(add(&second, "bob", "other"), Ok(Answer::Done));
+    assert_eq!(add(&second, "bob", "other"), Ok(OrderOutcome::Done));
     wait_until("bob is new", || may_mine(&first, "bob", "other"));
 }

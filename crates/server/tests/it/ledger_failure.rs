@@ -1,6 +1,6 @@
 //! A ledger that cannot be written, as miners see it, and what the ledger stores of addresses.
 
-use hstratum_core::order::{Answer, NewUser, Order, Owner};
+use hstratum_core::order::{NewUser, Order, OrderOutcome, Owner};
 use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -170,6 +170,6 @@ fn an_account_that_earns_is_added_by_the_operator_alone() {
         owner: Owner::Overruled,
     };
     let order = running.server.order(Order::AddUser(user));
-    assert_eq!(order.wait().expect("an answer"), Ok(Answer::Done));
+    assert_eq!(order.wait().expect("an answer"), Ok(OrderOutcome::Done));
     running.node.wait_for_log("\"alice\" is a user from now on");
 }

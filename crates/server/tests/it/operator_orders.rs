@@ -5,17 +5,17 @@ use std::net::{IpAddr, TcpStream};
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::Level;
-use hstratum_core::order::{Answer, NewUser, Order, Owner, Refusal};
+use hstratum_core::order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
 use serde_json::json;
 
 use crate::harness::miner::{End, Want};
 use crate::harness::{Chain, Miner, Running, start};
 
-fn order(running: &Running, order: Order) -> Result<Answer, Refusal> {
+fn order(running: &Running, order: Order) -> Result<OrderOutcome, OrderRefusal> {
     running.server.order(order).wait().expect("an answer")
 }
 
-fn add(running: &Running, name: &str, password: &str) -> Result<Answer, Refusal> {
+fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, OrderRefusal> {
     order(
         running,
         Order::AddUser(NewUser {
@@ -38,7 +38,7 @@ fn ban(address: &str) -> Order {
 
 fn banned(running: &Running) -> Vec<IpAddr> {
     match order(running, Order::ListBans) {
-        Ok(Answer::Bans(bans)) => bans.into_iter().map(|ban: Ban| ban.address).collect(),
+        Ok(OrderOutcome::Bans(bans)) => bans.into_iter().map(|ban: Ban| ban.address).collect(),
         other => panic!("no list: {other:?}"),
     }
 }
@@ -66,21 +66,21 @@ fn bans_a_drain_and_disabled_users_outlive_a_failure_of_the_pool() {
     let running = start(&[]);
     running.server.template(Chain::easy().empty_at(0));
     let miner = running.mine_as("visitor");
-    assert_eq!(add(&running, "alice", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&running, "alice", "pw"), Ok(OrderOutcome::Done));
     let disable = Order::DisableUser("alice".to_owned());
-    assert_eq!(order(&running, disable), Ok(Answer::Done));
-    assert_eq!(order(&running, ban("192.0.2.1")), Ok(Answer::Done));
+    assert_eq!(order(&running, disable), Ok(OrderOutcome::Done));
+    assert_eq!(order(&running, ban("192.0.2.1")), Ok(OrderOutcome::Done));
     let drain = Order::Drain { over_s: 3600 };
-    assert_eq!(order(&running, drain), Ok(Answer::Done));
+    assert_eq!(order(&running, drain), Ok(OrderOutcome::Done));
     fail(&running, miner);
 
     // The new pool answers, and accepts no miners.
     assert_eq!(banned(&running), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     assert!(is_refused(&running));
-    assert_eq!(order(&running, Order::Undrain), Ok(Answer::Done));
+    assert_eq!(order(&running, Order::Undrain), Ok(OrderOutcome::Done));
     assert!(!may_mine(&running, "alice", "pw"));
     let enable = Order::EnableUser("alice".to_owned());
-    assert_eq!(order(&running, enable), Ok(Answer::Done));
+    assert_eq!(order(&running, enable), Ok(OrderOutcome::Done));
     assert!(may_mine(&running, "alice", "pw"));
 }
 
@@ -108,7 +108,7 @@ fn order_is_answered_also_when_the_server_stops_or_the_pool_fails() {
 fn what_cannot_be_written_is_said_and_users_stay_as_they_were() {
     let running = start(&[]);
     running.server.template(Chain::easy().empty_at(0));
-    assert_eq!(add(&running, "alice", "pw"), Ok(Answer::Done));
+    assert_eq!(add(&running, "alice", "pw"), Ok(OrderOutcome::Done));
     // A directory in the place of either file makes writing fail.
     let users = running.dir.join("users.json");
     fs::rename(&users, running.dir.join("users.json.old")).expect("renamed");
@@ -116,18 +116,18 @@ fn what_cannot_be_written_is_said_and_users_stay_as_they_were() {
     fs::create_dir(running.dir.join("bans.json")).expect("created");
 
     let disable = Order::DisableUser("alice".to_owned());
-    assert_eq!(order(&running, disable), Err(Refusal::UserNotStored));
+    assert_eq!(order(&running, disable), Err(OrderRefusal::UserNotStored));
     assert!(may_mine(&running, "alice", "pw"));
     let (level, _) = running.node.wait_for_log("users.json");
     assert_eq!(level, Level::Error);
 
     assert_eq!(
         order(&running, ban("192.0.2.1")),
-        Err(Refusal::BanNotStored)
+        Err(OrderRefusal::BanNotStored)
     );
     assert_eq!(banned(&running).len(), 1, "it holds all the same");
     fs::remove_dir(running.dir.join("bans.json")).expect("removed");
-    assert_eq!(order(&running, ban("192.0.2.2")), Ok(Answer::Done));
+    assert_eq!(order(&running, ban("192.0.2.2")), Ok(OrderOutcome::Done));
     let text = fs::read_to_string(running.dir.join("bans.json")).expect("read");
     assert_eq!(text.lines().count(), 2);
 }
@@ -139,13 +139,13 @@ fn drain_ends_connections_and_its_end_takes_new_ones() {
     let mut miners: Vec<Miner> = (0..4).map(|n| running.mine_as(&format!("m{n}"))).collect();
     assert_eq!(
         order(&running, Order::Drain { over_s: 1 }),
-        Ok(Answer::Done)
+        Ok(OrderOutcome::Done)
     );
     assert!(is_refused(&running));
     for miner in &mut miners {
         assert_eq!(miner.end().1, End::Reset);
     }
     running.node.wait_for_log("drained: no miner is connected");
-    assert_eq!(order(&running, Order::Undrain), Ok(Answer::Done));
+    assert_eq!(order(&running, Order::Undrain), Ok(OrderOutcome::Done));
     assert!(running.connect().is_served());
 }

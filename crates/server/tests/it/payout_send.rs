@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use hstratum::payout::hsd::{Node, HsdTimeouts, HsdSecret, Url, Wallet};
-use hstratum::payout::{Sender, PayoutStep, payees};
+use hstratum::payout::hsd::{HsdNode, HsdSecret, HsdTimeouts, Url, Wallet};
+use hstratum::payout::{PayoutStep, Sender, payees};
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
 use serde_json::{Value, json};
@@ -164,7 +164,7 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Res
     let secret = |text: &str| Some(HsdSecret::new(text.to_owned()));
     let names = ("primary", "default");
     let network = Network::Regtest;
-    let node = Node::new(node.url.clone(), secret(KEY), network, patience);
+    let node = HsdNode::new(node.url.clone(), secret(KEY), network, patience);
     let wallet = Wallet::new(
         wallet.url.clone(),
         secret(KEY),

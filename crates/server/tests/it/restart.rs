@@ -13,7 +13,9 @@ use tempfile::TempDir;
 
 use crate::harness::miner::Want;
 use crate::harness::template::FIRST_HEIGHT;
-use crate::harness::{Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in};
+use crate::harness::{
+    Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in,
+};
 
 /// hash256 of `pw`, as old files have it.
 fn old_line(user: &str) -> String {

@@ -3,11 +3,11 @@
 use hstratum::node::{BlockQuery, Look};
 use hstratum::sql::{Sql, SqlError};
 use hstratum::store::blocks::{self, Finder, Rounds, WatchTurns};
+use hstratum::store::compaction::{self, Progress};
 use hstratum::store::dumps::{read_dump, read_owed};
 use hstratum::store::ledger::{BlockChange, Compacted};
-use hstratum::store::compaction::{self, Progress};
 use hstratum::values;
-use hstratum_core::accounting::ledger::{BlockState, Tip, View};
+use hstratum_core::accounting::ledger::{BlockState, ChainView, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Hash, Height};
@@ -50,8 +50,8 @@ fn judged(ledger: &Ledger, verdicts: &[(&str, Verdict)]) -> Vec<BlockChange> {
 }
 
 /// View of a synchronized node whose chain has this many blocks.
-fn view(tip: u32) -> View {
-    View {
+fn view(tip: u32) -> ChainView {
+    ChainView {
         tip: Tip {
             height: Height(tip),
             // The same hash as `Ledger::show` uses.
@@ -66,7 +66,7 @@ fn other_at(height: Height) -> Hash {
     Hash::blake2b(&[b"of others", &height.0.to_le_bytes()])
 }
 
-fn look(ledger: &Ledger, view: View, places: Vec<(Hash, Option<Hash>)>) -> Vec<BlockChange> {
+fn look(ledger: &Ledger, view: ChainView, places: Vec<(Hash, Option<Hash>)>) -> Vec<BlockChange> {
     let looks = [Look { view, places }];
     let advanced =
         ledger.write(|sql| blocks::advance(sql, NETWORK, &looks, &[], Rounds::Close, 11));
@@ -74,9 +74,10 @@ fn look(ledger: &Ledger, view: View, places: Vec<(Hash, Option<Hash>)>) -> Vec<B
 }
 
 /// Applies a look of a node with this view at all blocks that are watched.
-fn look_at_all(ledger: &Ledger, view: View, on_main: &[&str]) -> Vec<BlockChange> {
+fn look_at_all(ledger: &Ledger, view: ChainView, on_main: &[&str]) -> Vec<BlockChange> {
     let on_main: Vec<Hash> = on_main.iter().map(|name| hash(name)).collect();
-    let watched = ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut WatchTurns::default()));
+    let watched =
+        ledger.read(|sql| blocks::watched(sql, view.tip.height, &mut WatchTurns::default()));
     let place = |(hash, height): BlockQuery| {
         let there = match on_main.contains(&hash) {
             true => hash,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms, plan};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
@@ -82,9 +82,9 @@ fn a_round_is_read_in_the_memory_of_its_accounts() {
                 threshold: 0,
             };
             let mut db = ledger.open();
-            let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
+            let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
             taken(&format!("a payout by {scheme:?}"), || {
-                let planned = plan(&mut db, NETWORK, &terms, &fleet).expect("planned");
+                let planned = plan(&mut db, NETWORK, &terms, &awaited_servers).expect("planned");
                 assert_eq!(planned.blocks.len(), 1);
             });
         }

@@ -2,9 +2,9 @@
 
 use hstratum_core::units::{Hash, Height};
 
-use crate::proxy_world::{ProxyWorld, ProxyWorldEvent, LEAVE_MS};
 use crate::node::short;
 use crate::plan::{between, wait};
+use crate::proxy_world::{LEAVE_MS, ProxyWorld, ProxyWorldEvent};
 use crate::world::note;
 
 impl ProxyWorld {
@@ -69,7 +69,8 @@ impl ProxyWorld {
                 let delay_ms = between(&mut self.rngs.chain, 20, 2_000);
                 let until_ms = isolated_until_ms.max(self.servers[other].isolated_until_ms);
                 let at_ms = self.now_ms.max(until_ms) + delay_ms;
-                self.event_queue.add(at_ms, ProxyWorldEvent::Gossip(other, tip));
+                self.event_queue
+                    .add(at_ms, ProxyWorldEvent::Gossip(other, tip));
             }
         }
     }
@@ -78,7 +79,9 @@ impl ProxyWorld {
     pub(crate) fn gossip(&mut self, place: usize, hash: Hash) {
         if self.is_isolated(place) {
             let at_ms = self.servers[place].isolated_until_ms;
-            return self.event_queue.add(at_ms, ProxyWorldEvent::Gossip(place, hash));
+            return self
+                .event_queue
+                .add(at_ms, ProxyWorldEvent::Gossip(place, hash));
         }
         let mut missing = Vec::new();
         let mut at = hash;

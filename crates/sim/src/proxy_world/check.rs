@@ -2,11 +2,11 @@
 //! every reject has a reason, every request is answered, and nothing is kept of miners that have left.
 
 use crate::memory_check::READ_BYTES;
+use crate::miner::{Pending, Submitted};
+use crate::net::{ConnPeer, LinkId};
 use crate::proxy_world::fault::NO_CORD;
 use crate::proxy_world::proxy_process::PATIENCE_MS;
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent, RECOVERED_MS, link};
-use crate::miner::{Pending, Submitted};
-use crate::net::{LinkId, ConnPeer};
 use crate::world::note;
 
 /// Time for which a server must have been well before dropping a miner is an error: the proxy needs it to
@@ -64,7 +64,9 @@ impl ProxyWorld {
     /// Checks that miners are accepted while a server is well, and refused when none has been there for
     /// long.
     pub(crate) fn check_door(&self) {
-        let Some(proxy_process) = &self.proxy_process else { return };
+        let Some(proxy_process) = &self.proxy_process else {
+            return;
+        };
         let is_taken = proxy_process.is_listening;
         assert!(
             is_taken || self.well_ms() < WELL_MS,
@@ -297,7 +299,9 @@ impl ProxyWorld {
         if !self.step.is_multiple_of(64) {
             return;
         }
-        let Some(proxy_process) = &self.proxy_process else { return };
+        let Some(proxy_process) = &self.proxy_process else {
+            return;
+        };
         for size in proxy_process.driver.proxy().sizes(READ_BYTES) {
             assert!(size.count <= size.limit, "the proxy grows: {size:?}");
             let most = self.largest.entry(size.what).or_default();

@@ -5,12 +5,12 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::ConnId;
 use serde_json::Value;
 
+use crate::injected_bug::InjectedBug;
+use crate::net::LinkId;
+use crate::plan::{between, wait};
 use crate::proxy_world::link::LinkPeer;
 use crate::proxy_world::plan::ProxyFaults;
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
-use crate::net::LinkId;
-use crate::plan::{between, wait};
-use crate::injected_bug::InjectedBug;
 use crate::world::note;
 
 /// Faults that occur at random times.

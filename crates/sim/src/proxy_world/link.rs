@@ -7,9 +7,9 @@ use hstratum_core::units::{ConnId, Difficulty};
 use serde_json::Value;
 
 use crate::memory_check::READ_BYTES;
-use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
 use crate::net::LinkId;
 use crate::plan::{between, happens};
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
 use crate::sim_io::SocketInput;
 use crate::world::note;
 
@@ -139,7 +139,8 @@ impl ProxyWorld {
             state.to_proxy_ms = state.to_proxy_ms.max(at_ms);
             if !state.is_dead {
                 let at_ms = state.to_proxy_ms;
-                self.event_queue.add(at_ms, ProxyWorldEvent::ToProxy(link, piece));
+                self.event_queue
+                    .add(at_ms, ProxyWorldEvent::ToProxy(link, piece));
             }
         }
     }
@@ -172,7 +173,8 @@ impl ProxyWorld {
             state.to_miner_ms = state.to_miner_ms.max(at_ms);
             if !state.is_dead {
                 let at_ms = state.to_miner_ms;
-                self.event_queue.add(at_ms, ProxyWorldEvent::ToMiner(link, piece));
+                self.event_queue
+                    .add(at_ms, ProxyWorldEvent::ToMiner(link, piece));
             }
         }
     }
@@ -182,7 +184,8 @@ impl ProxyWorld {
         let state = &self.links[&link];
         let at_ms = state.to_miner_ms.max(self.now_ms + state.latency_ms);
         if !state.is_dead {
-            self.event_queue.add(at_ms, ProxyWorldEvent::MinerGone(link));
+            self.event_queue
+                .add(at_ms, ProxyWorldEvent::MinerGone(link));
         }
     }
 
@@ -192,7 +195,9 @@ impl ProxyWorld {
         let Some(state) = self.links.get_mut(&link).filter(|link| !link.is_dead) else {
             return;
         };
-        let LinkPeer::Miner(rig) = state.peer else { return };
+        let LinkPeer::Miner(rig) = state.peer else {
+            return;
+        };
         if !state.proxy_open || state.boot != self.boot || self.proxy_process.is_none() {
             // The connection is unknown here: the machine answers with a reset.
             return self.end_miners(link);
@@ -221,7 +226,11 @@ impl ProxyWorld {
         self.end_proxys(link);
         if let Some(proxy_process) = self.proxy_process.as_mut().filter(|_| is_here) {
             if is_known {
-                proxy_process.driver.net.reads.push_back((conn, SocketInput::Gone));
+                proxy_process
+                    .driver
+                    .net
+                    .reads
+                    .push_back((conn, SocketInput::Gone));
             } else {
                 proxy_process.driver.net.forget(conn);
             }
@@ -264,7 +273,9 @@ impl ProxyWorld {
             true => SocketInput::Opened(arrival_of(0)),
             false => SocketInput::Gone,
         };
-        let Some(proxy_process) = &mut self.proxy_process else { return };
+        let Some(proxy_process) = &mut self.proxy_process else {
+            return;
+        };
         proxy_process.driver.net.reads.push_back((conn, read));
         if is_taken {
             let state = self.links.get_mut(&link).expect("it was just there");
@@ -294,7 +305,11 @@ impl ProxyWorld {
             self.see_loss(link);
             self.end_proxys(link);
             if let Some(proxy_process) = &mut self.proxy_process {
-                proxy_process.driver.net.reads.push_back((conn, SocketInput::Gone));
+                proxy_process
+                    .driver
+                    .net
+                    .reads
+                    .push_back((conn, SocketInput::Gone));
                 self.want_turn();
             }
             return;

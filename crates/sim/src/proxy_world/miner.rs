@@ -4,13 +4,13 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::Height;
 use serde_json::Value;
 
-use crate::proxy_world::link::LinkPeer;
-use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
-use crate::miner::{SentRequest, ServerMessage, SimMiner, Pending};
+use crate::miner::{Pending, SentRequest, ServerMessage, SimMiner};
 use crate::mining::Repeat;
 use crate::net::LinkId;
 use crate::node::short;
 use crate::plan::{MinerKind, MinerPlan};
+use crate::proxy_world::link::LinkPeer;
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
 use crate::work::MinerJob;
 use crate::world::note;
 
@@ -53,7 +53,10 @@ impl ProxyWorld {
     pub(crate) fn arrive(&mut self, rig: usize) {
         let latency_ms = self.rigs[rig].miner.plan.latency_ms;
         self.check_door();
-        let proxy_process = self.proxy_process.as_mut().filter(|proxy_process| proxy_process.is_listening);
+        let proxy_process = self
+            .proxy_process
+            .as_mut()
+            .filter(|proxy_process| proxy_process.is_listening);
         let conn = proxy_process.map(|proxy_process| proxy_process.driver.net.next_conn());
         let link = conn.map(|conn| self.add_link(LinkPeer::Miner(rig), conn, latency_ms));
         self.after(latency_ms, ProxyWorldEvent::Answered(rig, link));
@@ -94,7 +97,9 @@ impl ProxyWorld {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        let LinkPeer::Miner(rig) = state.peer else { return };
+        let LinkPeer::Miner(rig) = state.peer else {
+            return;
+        };
         state.far_open = false;
         let one = &mut self.rigs[rig];
         if one.link == Some(link) {
@@ -133,7 +138,9 @@ impl ProxyWorld {
         let Some(state) = self.links.get(&link).filter(|state| !state.is_dead) else {
             return;
         };
-        let LinkPeer::Miner(rig) = state.peer else { return };
+        let LinkPeer::Miner(rig) = state.peer else {
+            return;
+        };
         let one = &mut self.rigs[rig];
         if one.link != Some(link) {
             return;

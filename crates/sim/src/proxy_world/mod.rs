@@ -6,11 +6,11 @@
 
 mod chain;
 mod check;
-mod link;
 mod fault;
-mod proxy_process;
-pub(crate) mod plan;
+mod link;
 mod miner;
+pub(crate) mod plan;
+mod proxy_process;
 mod share;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,15 +21,15 @@ use hstratum_core::units::{Hash, Height, Now};
 
 use crate::RunReport;
 use crate::event_queue::EventQueue;
-use crate::proxy_world::link::ProxyLink;
-use crate::proxy_world::fault::{Squatter, ProxyFault};
-use crate::proxy_world::proxy_process::ProxyProcess;
-use crate::proxy_world::plan::{ProxyFaults, ProxyWorldPlan};
-use crate::proxy_world::miner::ProxyWorldMiner;
-use crate::proxy_world::share::ProxiedShares;
+use crate::injected_bug::InjectedBug;
 use crate::net::LinkId;
 use crate::plan::Injected;
-use crate::injected_bug::InjectedBug;
+use crate::proxy_world::fault::{ProxyFault, Squatter};
+use crate::proxy_world::link::ProxyLink;
+use crate::proxy_world::miner::ProxyWorldMiner;
+use crate::proxy_world::plan::{ProxyFaults, ProxyWorldPlan};
+use crate::proxy_world::proxy_process::ProxyProcess;
+use crate::proxy_world::share::ProxiedShares;
 use crate::trace::Trace;
 use crate::world::{ChainIs, START_S, World, note};
 
@@ -158,7 +158,12 @@ const LEAVE_MS: u64 = 770_000;
 const CLOSE_MS: u64 = 810_000;
 
 impl ProxyWorld {
-    pub(crate) fn new(seed: u64, plan: ProxyWorldPlan, injected_bug: Option<InjectedBug>, prints: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        plan: ProxyWorldPlan,
+        injected_bug: Option<InjectedBug>,
+        prints: bool,
+    ) -> Self {
         let mut root = Rng::with_seed(seed ^ 0xf1ee_7000);
         let servers = plan.servers.iter().enumerate().map(|(n, server)| {
             let trace = Trace::labelled(prints, format!("s{n} "));
@@ -178,7 +183,8 @@ impl ProxyWorld {
         });
         let servers: Vec<ServerWorld> = servers.collect();
         let rigs = plan.miners.iter().zip(&plan.takes_extra_nonces);
-        let rigs = rigs.map(|(miner, takes)| ProxyWorldMiner::new(miner.clone(), root.fork(), *takes));
+        let rigs =
+            rigs.map(|(miner, takes)| ProxyWorldMiner::new(miner.clone(), root.fork(), *takes));
         let rigs = rigs.collect();
         let rngs = ProxyWorldRngs {
             net: root.fork(),

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use hstratum::net::proxy_header::{self, Header};
-use hstratum::proxy::control::{ProxyCommand, ControlOrder};
-use hstratum::proxy::driver::{ProxyDriver, Flags};
+use hstratum::proxy::control::{ControlOrder, ProxyCommand};
+use hstratum::proxy::driver::{Flags, ProxyDriver};
 use hstratum::proxy::settings::{BackendAddress, ProxySettings};
 use hstratum_core::event::Listening;
 use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
 use hstratum_core::units::ConnId;
 
-use crate::proxy_world::link::{LinkPeer, arrival_of};
-use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::injected_bug::InjectedBug;
 use crate::net::LinkId;
 use crate::plan::{between, happens};
-use crate::injected_bug::InjectedBug;
-use crate::sim_io::{SimHost, SocketAction, SimIo, Simulated};
+use crate::proxy_world::link::{LinkPeer, arrival_of};
+use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
 use crate::server::secret;
+use crate::sim_io::{SimHost, SimIo, Simulated, SocketAction};
 use crate::world::note;
 
 /// Time for which miners wait for a server.
@@ -148,7 +148,9 @@ impl ProxyWorld {
 
     /// Gives the proxy a turn, with everything that has come.
     pub(crate) fn turn(&mut self) {
-        let Some(proxy_process) = &mut self.proxy_process else { return };
+        let Some(proxy_process) = &mut self.proxy_process else {
+            return;
+        };
         proxy_process.is_turn_due = false;
         if !self.drive(|driver| drop(driver.turn())) {
             return;
@@ -183,7 +185,10 @@ impl ProxyWorld {
         if let Some(proxy_process) = &self.proxy_process {
             // The answer is not awaited.
             let mail = ProxyCommand::Order(order, channel().0);
-            proxy_process.orders.send(mail).expect("the driver reads it");
+            proxy_process
+                .orders
+                .send(mail)
+                .expect("the driver reads it");
             self.want_turn();
         }
     }
@@ -196,7 +201,10 @@ impl ProxyWorld {
             && self.injected_bug != Some(InjectedBug::StaleAddress)
         {
             let mail = ProxyCommand::Addresses(place, vec![address_of(place, moves)]);
-            proxy_process.orders.send(mail).expect("the driver reads it");
+            proxy_process
+                .orders
+                .send(mail)
+                .expect("the driver reads it");
             self.want_turn();
         }
     }
@@ -341,7 +349,8 @@ impl ProxyWorld {
     /// True if the proxy takes a server to be up.
     pub(crate) fn is_up(&self, place: usize) -> bool {
         let proxy_process = self.proxy_process.as_ref();
-        proxy_process.is_some_and(|proxy_process| proxy_process.driver.proxy().status()[place].state == "up")
+        proxy_process
+            .is_some_and(|proxy_process| proxy_process.driver.proxy().status()[place].state == "up")
     }
 
     /// Handles a failure of the proxy: its connections end, and it starts again later.
@@ -355,7 +364,9 @@ impl ProxyWorld {
 
     /// Ends the process, and with it its connections.
     pub(crate) fn end_proxy_process(&mut self) {
-        let Some(proxy_process) = self.proxy_process.take() else { return };
+        let Some(proxy_process) = self.proxy_process.take() else {
+            return;
+        };
         self.count(proxy_process.driver.proxy().counts());
         let kept: Vec<LinkId> = proxy_process.links.values().copied().collect();
         self.end_links(&kept);
@@ -439,7 +450,9 @@ impl ProxyWorld {
         let link = link.map(|link| self.adopt(old, link));
         let proxy_process = self.proxy_process.as_mut().expect("the new process");
         let state = serde_json::from_str(text).expect("it was written by the same program");
-        let is_taken = proxy_process.driver.go_on_with((conn, arrival_of(rig)), link, state);
+        let is_taken = proxy_process
+            .driver
+            .go_on_with((conn, arrival_of(rig)), link, state);
         assert!(is_taken, "it was written by the same program");
     }
 

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use hstratum_core::units::Hash;
 use serde_json::Value;
 
-use crate::oracle::CreditKey;
-use crate::proxy_world::ProxyWorld;
-use crate::proxy_world::link::LinkPeer;
 use crate::miner::Submitted;
 use crate::mining::PreparedShare;
 use crate::net::LinkId;
+use crate::oracle::CreditKey;
+use crate::proxy_world::ProxyWorld;
+use crate::proxy_world::link::LinkPeer;
 
 /// A share sent by a miner.
 struct SentShare {

@@ -1,7 +1,7 @@
 //! The ledger of a case.
 
 use hstratum::node::BlockQuery;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
+use hstratum::store::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError};
 use hstratum_core::units::Height;
 use hstratum_sim::ledger_model::LedgerModel;
 

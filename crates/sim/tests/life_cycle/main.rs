@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use disk::Disk;
 use hstratum::node::{BlockQuery, Look};
-use hstratum::store::keeper::{Keeper, StoreOutcome, StoreCommand};
-use hstratum_core::accounting::ledger::{BlockState, Credit, Tip, ChainView};
+use hstratum::store::keeper::{Keeper, StoreCommand, StoreOutcome};
+use hstratum_core::accounting::ledger::{BlockState, ChainView, Credit, Tip};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
 use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq, unhex};
@@ -315,7 +315,9 @@ impl Case {
                     self.is_due = false;
                     self.question = Some((asked, self.chain));
                 }
-                StoreOutcome::Moved(change) => assert!(!self.was_blind, "decided blindly: {change:?}"),
+                StoreOutcome::Moved(change) => {
+                    assert!(!self.was_blind, "decided blindly: {change:?}")
+                }
                 StoreOutcome::NotDurable(_) => panic!("there are no shares to give up"),
                 _ => {}
             }

@@ -8,7 +8,9 @@ use super::UsersSync;
 
 impl UsersSync {
     pub(super) fn keep_user(&mut self, name: &str, password: &StoredPassword) {
-        self.users_and_bans.users.insert(name.to_owned(), password.clone());
+        self.users_and_bans
+            .users
+            .insert(name.to_owned(), password.clone());
         let kept = self.copy.as_mut().map(|copy| copy.add_user(name, password));
         self.complain(kept);
     }

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
-pub use node::{HsdBlock, Coin, Hstratum, HsdNode, NodeInfo, NodeStatus, NodePayee};
-pub use wallet::{Demand, WalletTransaction, Wallet};
+pub use node::{Coin, HsdBlock, HsdNode, Hstratum, NodeInfo, NodePayee, NodeStatus};
+pub use wallet::{Demand, Wallet, WalletTransaction};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
 

@@ -1,7 +1,7 @@
 //! hsd's full node: its chain, its mempool, and sending to the network.
 
 use anyhow::anyhow;
-use hstratum_core::accounting::ledger::{Chainwork, Tip, ChainView};
+use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::in_force::InForce;
 
-use super::{Endpoint, HsdTimeouts, HsdRefusal, HsdSecret, Url, as_hash, cut};
+use super::{Endpoint, HsdRefusal, HsdSecret, HsdTimeouts, Url, as_hash, cut};
 
 /// A node's network and height.
 #[derive(Clone, Debug, PartialEq, Eq)]

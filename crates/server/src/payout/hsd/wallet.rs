@@ -6,7 +6,7 @@ use hstratum_core::chain::transaction::Outpoint;
 use hstratum_core::units::{Hash, hex};
 use serde_json::{Value, json};
 
-use super::{Endpoint, HsdTimeouts, HsdSecret, Url, as_hash};
+use super::{Endpoint, HsdSecret, HsdTimeouts, Url, as_hash};
 
 /// Requirements of a transaction that the wallet is to make.
 #[derive(Debug)]

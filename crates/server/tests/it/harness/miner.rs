@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hstratum_core::units::Hash;
-use hstratum_core::wire::client::{Attempt, Client, Failure, Update, Work};
+use hstratum_core::wire::client::{Attempt, Client, ClientFailure, Update, Work};
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -201,7 +201,7 @@ impl Miner {
     }
 
     /// Reads one line into the client.
-    pub fn update(&mut self) -> Result<Update, Failure> {
+    pub fn update(&mut self) -> Result<Update, ClientFailure> {
         let line = self.line();
         self.client.handle_line(&line)
     }

@@ -21,7 +21,7 @@ use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{BlockQuery, Look, Node, Offer};
 use hstratum::server::Server;
-use hstratum_core::accounting::ledger::{Tip, View};
+use hstratum_core::accounting::ledger::{ChainView, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{Solution, Verdict};
 use hstratum_core::chain::template::TemplateParts;
@@ -69,7 +69,7 @@ struct Seen {
     /// Blocks that are not on its main chain.
     lost: Vec<Hash>,
     /// Its view of the chain, unless it knows all of it.
-    view: Option<View>,
+    view: Option<ChainView>,
     /// It does not answer where blocks are.
     is_blind: bool,
     /// Code to run inside the next offers.
@@ -97,13 +97,13 @@ impl Seen {
 }
 
 /// View of a synchronized node whose chain has this height.
-pub fn view_at(height: Height) -> View {
+pub fn view_at(height: Height) -> ChainView {
     let tip = Tip {
         height,
         hash: other_at(height),
         work: u64::from(height.0).into(),
     };
-    View {
+    ChainView {
         tip,
         is_synced: true,
     }
@@ -207,7 +207,7 @@ impl TestNode {
     }
 
     /// Sets its view of the chain, whatever it was told.
-    pub fn know(&self, view: View) {
+    pub fn know(&self, view: ChainView) {
         self.seen().view = Some(view);
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hstratum::ledger_tools::{check, set_address};
 use hstratum::payout::{
-    Change, AwaitedServers, Outcome, PayoutLock, PayoutPlan, Reason, Scheme, Settled, PayoutTerms, Wait, payees, plan,
-    prune, settle,
+    AwaitedServers, BalanceOutcome, HeldReason, PayoutLock, PayoutPlan, PayoutTerms, Scheme,
+    Settled, SettlementChange, Wait, payees, plan, prune, settle,
 };
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
@@ -44,17 +44,18 @@ fn run(ledger: &Ledger, terms: &PayoutTerms) -> Vec<Settled> {
 
 fn run_without(ledger: &Ledger, terms: &PayoutTerms, without: &[String]) -> Vec<Settled> {
     let mut db = ledger.open();
-    let fleet = AwaitedServers::of(&mut db, without).expect("known");
-    let planned = plan(&mut db, Network::Regtest, terms, &fleet).expect("planned");
-    let settled = settle(&mut db, Network::Regtest, terms, &fleet, 5_000).expect("settled");
+    let awaited_servers = AwaitedServers::of(&mut db, without).expect("known");
+    let planned = plan(&mut db, Network::Regtest, terms, &awaited_servers).expect("planned");
+    let settled =
+        settle(&mut db, Network::Regtest, terms, &awaited_servers, 5_000).expect("settled");
     let of = |change| settled.iter().filter(move |one| one.change == change);
-    assert!(of(Change::Reversed).eq(&planned.reversals));
+    assert!(of(SettlementChange::Reversed).eq(&planned.reversals));
     let foretold = planned
         .blocks
         .iter()
         .map(|block| (&block.hash, block.credited));
     assert!(
-        of(Change::Settled)
+        of(SettlementChange::Settled)
             .map(|one| (&one.block, one.credited))
             .eq(foretold)
     );
@@ -73,8 +74,8 @@ fn run_without(ledger: &Ledger, terms: &PayoutTerms, without: &[String]) -> Vec<
 
 fn planned(ledger: &Ledger, terms: &PayoutTerms) -> PayoutPlan {
     let mut db = ledger.open();
-    let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
-    plan(&mut db, Network::Regtest, terms, &fleet).expect("planned")
+    let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
+    plan(&mut db, Network::Regtest, terms, &awaited_servers).expect("planned")
 }
 
 fn heights(settled: &[Settled]) -> Vec<u32> {
@@ -253,11 +254,11 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
 
         ledger.set_state(&hash, "orphaned");
         let settled = run(ledger, &prop("0"));
-        assert_eq!(settled[0].change, Change::Reversed);
+        assert_eq!(settled[0].change, SettlementChange::Reversed);
         assert_eq!(ledger.balance(address), -1_500 * HNS as i64);
         assert_eq!(ledger.balance("no address"), 0);
         let plan = planned(ledger, &prop("0"));
-        assert_eq!(plan.accounts[0].outcome, Outcome::Waits(Wait::Owes));
+        assert_eq!(plan.accounts[0].outcome, BalanceOutcome::Waits(Wait::Owes));
         assert!(
             payees(&mut ledger.open(), Network::Regtest, 0)
                 .expect("read")
@@ -375,9 +376,9 @@ fn thousands_of_accounts_are_settled_in_short_transactions() {
 fn a_ledger_of_another_network_is_left_alone() {
     on_each(|ledger| {
         let mut db = ledger.open();
-        let fleet = AwaitedServers::of(&mut db, &[]).expect("known");
-        assert!(settle(&mut db, Network::Main, &prop("0"), &fleet, 1).is_err());
-        assert!(plan(&mut db, Network::Main, &prop("0"), &fleet).is_err());
+        let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
+        assert!(settle(&mut db, Network::Main, &prop("0"), &awaited_servers, 1).is_err());
+        assert!(plan(&mut db, Network::Main, &prop("0"), &awaited_servers).is_err());
     });
 }
 

@@ -1,14 +1,14 @@
 //! Settlement with servers that have not shipped everything, and blocks that become known too late.
 
 use hstratum::ledger_tools::check;
-use hstratum::payout::{AwaitedServers, Reason};
-use hstratum::store::ledger::Tidied;
-use hstratum::store::tidy::{self, Progress};
+use hstratum::payout::{AwaitedServers, HeldReason};
+use hstratum::store::compaction::{self, Progress};
+use hstratum::store::ledger::Compacted;
 use hstratum::values;
 use hstratum_core::units::Height;
 
-use crate::ledgers::{Ledger, on_each};
 use super::{heights, planned, pplns, prop, run, run_without};
+use crate::ledgers::{Ledger, on_each};
 
 /// Inserts a server into the shared ledger.
 fn server(ledger: &Ledger, label: &str, seen_s_ago: i64, shipped_tip: Option<u32>) {
@@ -55,7 +55,10 @@ fn payout_waits_for_what_servers_have_not_shipped() {
         .iter()
         .map(|one| (one.height, one.reason))
         .collect();
-    assert_eq!(held, [2, 3, 4].map(|height| (height, Reason::Unshipped)));
+    assert_eq!(
+        held,
+        [2, 3, 4].map(|height| (height, HeldReason::Unshipped))
+    );
     let awaited: Vec<_> = plan
         .servers
         .iter()
@@ -98,9 +101,9 @@ fn merge(ledger: &Ledger, tip: u32) {
     let mut progress = Progress::default();
     loop {
         let tip = Some(Height(tip));
-        let (tidied, next) = ledger.write(|sql| tidy::slice(sql, progress, tip, 1_000));
+        let (compacted, next) = ledger.write(|sql| compaction::slice(sql, progress, tip, 1_000));
         progress = next;
-        if tidied == Tidied::All {
+        if compacted == Compacted::All {
             return;
         }
     }
@@ -124,7 +127,7 @@ fn a_block_that_comes_after_its_credit_was_merged_is_divided_by_nobody() {
             .iter()
             .map(|one| (one.height, one.reason))
             .collect();
-        assert_eq!(held, [10, 100].map(|height| (height, Reason::Inexact)));
+        assert_eq!(held, [10, 100].map(|height| (height, HeldReason::Inexact)));
         let found = check(&mut ledger.open(), None).expect("checked");
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("can be cut no more"), "{found:?}");

@@ -183,7 +183,7 @@ fn credit_that_was_pruned_is_never_divided_for_the_whole() {
             assert_eq!(heights(&settled), [30], "20 has lost its credit");
             let held = planned(ledger, &terms).held;
             let held: Vec<_> = held.iter().map(|one| (one.height, one.reason)).collect();
-            assert_eq!(held, [(20, Reason::Incomplete)]);
+            assert_eq!(held, [(20, HeldReason::Incomplete)]);
             let after = ["alice", "bob"].map(|name| ledger.balance(name));
             let lost = terms.fee.of(2_000 * HNS) as i64 - 2_000 * HNS as i64;
             assert_eq!(after, before.map(|balance| balance + lost / 2));
@@ -208,7 +208,7 @@ fn lost_block_holds_up_those_above_until_it_is_lost_for_good() {
         assert_eq!(run(ledger, &prop("0")), []);
         let held = planned(ledger, &prop("0")).held;
         let held: Vec<_> = held.iter().map(|one| (one.height, one.reason)).collect();
-        assert_eq!(held, [(1, Reason::Lost), (2, Reason::Behind(1))]);
+        assert_eq!(held, [(1, HeldReason::Lost), (2, HeldReason::Behind(1))]);
         ledger.set_state(&lower, "orphaned");
         assert_eq!(heights(&run(ledger, &prop("0"))), [2]);
         assert_eq!(ledger.balance("alice"), 1_000 * HNS as i64);
@@ -227,7 +227,10 @@ fn settlement_is_reversed_only_when_its_block_is_lost_for_good() {
         assert_eq!(run(ledger, &prop("0")), []);
         assert_eq!(ledger.balance("alice"), 2_000 * HNS as i64);
         ledger.set_state(&hash, "orphaned");
-        assert_eq!(run(ledger, &prop("0"))[0].change, Change::Reversed);
+        assert_eq!(
+            run(ledger, &prop("0"))[0].change,
+            SettlementChange::Reversed
+        );
         assert_eq!(ledger.balance("alice"), 0);
     });
 }

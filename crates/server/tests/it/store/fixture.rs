@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hstratum::node::{BlockQuery, Look};
 use hstratum::store::StoreCommand;
-use hstratum::store::keeper::{Keeper, Next, Outcome};
-use hstratum::store::sqlite::Sqlite;
-use hstratum_core::accounting::ledger::{Credit, Tip, View};
+use hstratum::store::keeper::{Keeper, NextWork, StoreOutcome};
+use hstratum::store::sqlite_ledger::SqliteLedger;
+use hstratum_core::accounting::ledger::{ChainView, Credit, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq};
@@ -23,7 +23,7 @@ pub const LATER_MS: u64 = 60_000;
 /// A keeper on its own file, with a clock that the test moves.
 pub struct Rig {
     pub dir: TempDir,
-    pub ledger: Sqlite,
+    pub ledger: SqliteLedger,
     pub keeper: Keeper,
     pub now: Now,
     pub seq: u64,
@@ -34,8 +34,8 @@ pub struct Rig {
 }
 
 /// View of a synchronized node whose chain has this many blocks.
-pub fn view(tip: u32) -> View {
-    View {
+pub fn view(tip: u32) -> ChainView {
+    ChainView {
         tip: Tip {
             height: Height(tip),
             hash: Hash::blake2b(&[b"of others", &tip.to_le_bytes()]),
@@ -45,9 +45,9 @@ pub fn view(tip: u32) -> View {
     }
 }
 
-pub fn open(dir: &Path) -> anyhow::Result<Sqlite> {
+pub fn open(dir: &Path) -> anyhow::Result<SqliteLedger> {
     let path = dir.join("ledger.db");
-    Sqlite::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
+    SqliteLedger::open(&path, Network::Regtest, 1, Arc::default(), &mut Vec::new())
 }
 
 pub fn difficulty(value: f64) -> Difficulty {
@@ -86,7 +86,8 @@ impl Rig {
             difficulty: difficulty(value),
             network_difficulty: difficulty(100.0),
         };
-        self.keeper.take(StoreCommand::Credits(vec![credit]), self.now);
+        self.keeper
+            .take(StoreCommand::Credits(vec![credit]), self.now);
     }
 
     pub fn found(&mut self, height: u32, name: &str) {
@@ -136,7 +137,7 @@ impl Rig {
     }
 
     /// The node answers; returns the blocks of its next question.
-    pub fn look(&mut self, asked: Vec<BlockQuery>, view: View) -> Vec<BlockQuery> {
+    pub fn look(&mut self, asked: Vec<BlockQuery>, view: ChainView) -> Vec<BlockQuery> {
         let place = |(hash, height): BlockQuery| {
             let there = match self.on_main.contains(&hash) {
                 true => hash,
@@ -158,16 +159,16 @@ impl Rig {
             let next = self.keeper.work(&mut self.ledger, self.now, &mut out);
             for outcome in out {
                 match outcome {
-                    Outcome::Locate(hashes) => asked = hashes,
+                    StoreOutcome::Locate(hashes) => asked = hashes,
                     // Changes in it are reported by other outcomes.
-                    Outcome::Weighed(..) => {}
+                    StoreOutcome::Weighed(..) => {}
                     outcome => self.told.push(line(outcome)),
                 }
             }
             match next {
-                Next::Now => {}
-                Next::At(ms) if ms <= self.now.ms => {}
-                Next::At(_) => return asked,
+                NextWork::Now => {}
+                NextWork::At(ms) if ms <= self.now.ms => {}
+                NextWork::At(_) => return asked,
             }
         }
     }
@@ -211,18 +212,18 @@ impl Rig {
     }
 }
 
-pub fn line(outcome: Outcome) -> String {
+pub fn line(outcome: StoreOutcome) -> String {
     if let Some((_, text)) = outcome.line() {
         return text;
     }
     match outcome {
-        Outcome::Durable(seq) => format!("durable {}", seq.0),
-        Outcome::NotDurable(seq) => format!("not durable {}", seq.0),
-        Outcome::Failing(_) => "failing".into(),
-        Outcome::Recovered => "recovered".into(),
-        Outcome::Answered(hash) => format!("answered {hash}"),
-        Outcome::DumpOwed => "dump owed".into(),
-        Outcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
+        StoreOutcome::Durable(seq) => format!("durable {}", seq.0),
+        StoreOutcome::NotDurable(seq) => format!("not durable {}", seq.0),
+        StoreOutcome::Failing(_) => "failing".into(),
+        StoreOutcome::Recovered => "recovered".into(),
+        StoreOutcome::Answered(hash) => format!("answered {hash}"),
+        StoreOutcome::DumpOwed => "dump owed".into(),
+        StoreOutcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
         _ => unreachable!("taken out before"),
     }
 }

@@ -8,15 +8,15 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use fixture::{LATER_MS, Rig, difficulty, hash, line, open, view};
 use hstratum::node::BlockQuery;
 use hstratum::store::StoreCommand;
-use hstratum::store::ledger::{Advanced, Batch, Ledger, LedgerError, Compacted};
+use hstratum::store::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError};
 use hstratum::store::sqlite_ledger::SqliteLedger;
-use hstratum_core::accounting::ledger::{Credit, Tallied, Tally, Work};
+use hstratum_core::accounting::ledger::{Credit, ShareTotals, Tallied, Tally};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Height, Seq};
-use fixture::{LATER_MS, Rig, difficulty, hash, line, open, view};
 use rusqlite::Connection;
 
 #[test]
@@ -284,7 +284,7 @@ fn hostile_names_come_back_as_they_were() {
 }
 
 fn tallied(account: &str, accepted: u64, low: u64) -> Tallied {
-    let work = |count: u64| Work {
+    let work = |count: u64| ShareTotals {
         count,
         difficulty: count as f64 / 2.0,
     };
@@ -409,7 +409,8 @@ fn commits_are_counted_and_timed() {
     let status = Arc::new(hstratum::store::ledger_status::LedgerStatus::default());
     let path = dir.path().join("ledger.db");
     let mut ledger =
-        SqliteLedger::open(&path, Network::Regtest, 1, status.clone(), &mut Vec::new()).expect("opened");
+        SqliteLedger::open(&path, Network::Regtest, 1, status.clone(), &mut Vec::new())
+            .expect("opened");
     let mut seq = 0;
     for group in [1, 10, 1000, 20_000] {
         let mut batch = Batch::default();
