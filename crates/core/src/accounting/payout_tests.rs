@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn a_window_longer_than_history_is_all_of_it(rows in vec(row(), 0..20), reward in reward()) {
         let length = Decimal::parse_positive("18000000000").expect("a number");
-        let mut window = Window::new(length, Difficulty::new(f64::MAX).expect("finite"));
+        let mut window = PplnsWindow::new(length, Difficulty::new(f64::MAX).expect("finite"));
         let mut whole: BTreeMap<u8, Weight> = BTreeMap::new();
         for (account, difficulty, count) in &rows {
             let count = count % 100_000_000 + 1;
@@ -144,7 +144,7 @@ proptest! {
         // In tenths of a network difficulty of 10: the length is the work.
         let text = format!("{}.{}", length / 10, length % 10);
         let length_of = Decimal::parse_positive(&text).expect("a number");
-        let mut window = Window::new(length_of, Difficulty::new(10.0).expect("a number"));
+        let mut window = PplnsWindow::new(length_of, Difficulty::new(10.0).expect("a number"));
         let mut total = 0_u64;
         for height in &heights {
             let rows: Vec<_> = height.iter().map(|(a, d, c)| (*a, f64::from(*d), *c)).collect();

@@ -205,7 +205,7 @@ fn rejects_are_counted_by_code() {
     ] {
         client.submit(&work, &attempt).expect("a line");
         let line = format!(r#"{{"id":{id},"result":null,"error":{error}}}"#);
-        let refusal = Refusal {
+        let refusal = RequestRefusal {
             code,
             text: text.into(),
         };
@@ -253,17 +253,20 @@ fn reconnect_resumes_the_session_and_drops_old_work() {
 
 #[test]
 fn refused_subscribe_and_authorize_are_failures() {
-    let refusal = |code, text: &str| Refusal {
+    let refusal = |code, text: &str| RequestRefusal {
         code,
         text: text.into(),
     };
     assert_eq!(
         connected().handle_line(r#"{"id":0,"result":null,"error":[0,"not up to date",false]}"#),
-        Err(Failure::SubscribeRefused(refusal(0, "not up to date")))
+        Err(ClientFailure::SubscribeRefused(refusal(
+            0,
+            "not up to date"
+        )))
     );
     assert_eq!(
         connected().handle_line(r#"{"id":1,"result":false,"error":null}"#),
-        Err(Failure::AuthorizeRefused(refusal(0, "refused")))
+        Err(ClientFailure::AuthorizeRefused(refusal(0, "refused")))
     );
     let error = connected()
         .handle_line(r#"{"id":1,"result":null,"error":[24,"unauthorized user",false]}"#)
@@ -290,7 +293,7 @@ fn unknown_lines_are_ignored() {
     );
     assert_eq!(
         client.handle_line(r#"{"id":null,"method":"client.reconnect","params":[]}"#),
-        Err(Failure::Reconnect)
+        Err(ClientFailure::Reconnect)
     );
 }
 
@@ -316,6 +319,9 @@ fn malformed_lines_are_failures_and_never_panics() {
         r#"{"method":"mining.set_extranonce","params":["0badcafe00",5]}"#,
     ] {
         let failure = connected().handle_line(line);
-        assert!(matches!(failure, Err(Failure::Malformed(_))), "{line}");
+        assert!(
+            matches!(failure, Err(ClientFailure::Malformed(_))),
+            "{line}"
+        );
     }
 }

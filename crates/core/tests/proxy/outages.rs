@@ -144,7 +144,7 @@ fn a_miner_does_not_stay_at_an_unfit_server_for_its_extranonce() {
 fn a_drained_server_is_better_than_one_that_is_behind() {
     let mut stage = Stage::new(2, true);
     let miners: Vec<usize> = (0..6).map(|_| stage.miner("alice")).collect();
-    stage.handle(Event::Drain(0, Drain::Out));
+    stage.handle(ProxyEvent::Drain(0, BackendDrain::Out));
     stage.wait(3_000);
     assert_eq!(stage.spread(), [0, 6]);
     stage.block(0);

@@ -132,7 +132,7 @@ fn a_share_with_an_end_behind_it_is_answered() {
     let id = stage.submit(miner);
     assert!(stage.step(), "it comes to the proxy");
     for conn in conns {
-        stage.handle(Event::Finished(conn));
+        stage.handle(ProxyEvent::Finished(conn));
     }
     assert!(stage.players[miner].is_open, "it is owed an answer");
     assert!(!stage.players[idle].is_open);

@@ -20,7 +20,7 @@ impl Stage {
         let kept: Vec<ConnId> = miners.iter().filter_map(|(_, link, _)| *link).collect();
         for conn in self.links.keys().copied().collect::<Vec<_>>() {
             if !kept.contains(&conn) {
-                self.perform(Action::Close(conn, CloseHow::Reset), &[]);
+                self.perform(ProxyAction::Close(conn, CloseHow::Reset), &[]);
             }
         }
         self.proxy = Proxy::new(self.config.clone(), self.now);

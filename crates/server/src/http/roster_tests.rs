@@ -21,8 +21,8 @@ fn past(origin: i64, first: i64, hashes_per_s: f64, last: i64) -> PastWork {
     }
 }
 
-fn live(hashrate: f64) -> WorkerView {
-    WorkerView {
+fn live(hashrate: f64) -> WorkerStatus {
+    WorkerStatus {
         account: "alice".into(),
         worker: "rig".into(),
         difficulty: None,

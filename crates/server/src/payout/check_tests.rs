@@ -15,8 +15,8 @@ fn payee(fill: u8, amount: u64) -> Payee {
     }
 }
 
-fn output(fill: u8, value: u64) -> Output {
-    Output {
+fn output(fill: u8, value: u64) -> TxOutput {
+    TxOutput {
         value,
         address: address(fill),
         plain: true,
@@ -25,7 +25,7 @@ fn output(fill: u8, value: u64) -> Output {
 
 /// Two inputs of 1 HNS; 1.2 to the first account, 0.3 to the second, change, and a fee.
 fn good() -> (Transaction, Vec<Payee>, Vec<Coin>) {
-    let input = |index| Input {
+    let input = |index| TxInput {
         outpoint: Outpoint {
             txid: Hash([7; 32]),
             index,
@@ -55,7 +55,7 @@ fn judge(
     tx: &Transaction,
     payees: &[Payee],
     coins: &[Coin],
-) -> Result<(u64, Option<Output>), String> {
+) -> Result<(u64, Option<TxOutput>), String> {
     let change = judge_outputs(tx, payees, Network::Regtest).map_err(|error| error.to_string())?;
     let fee = judge_inputs(tx, coins, 10_000).map_err(|error| error.to_string())?;
     Ok((fee, change.cloned()))
