@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use hstratum::doctor::{Finding, CheckedPart, Setup, FindingSeverity, examine};
+use hstratum::doctor::{CheckedPart, Finding, FindingSeverity, Setup, examine};
 use hstratum::payout::hsd::Url;
 use hstratum::stratum_url::StratumUrl;
 use hstratum_core::chain::address::Network;
@@ -243,8 +243,12 @@ fn verdict(findings: &[Finding]) -> String {
     };
     let problems = counted(FindingSeverity::Problem);
     match findings.iter().map(|finding| finding.severity).max() {
-        Some(FindingSeverity::Problem) => format!("{problems}, {}", counted(FindingSeverity::Warning)),
-        Some(FindingSeverity::Warning) => format!("no problems, {}", counted(FindingSeverity::Warning)),
+        Some(FindingSeverity::Problem) => {
+            format!("{problems}, {}", counted(FindingSeverity::Warning))
+        }
+        Some(FindingSeverity::Warning) => {
+            format!("no problems, {}", counted(FindingSeverity::Warning))
+        }
         _ => "all is well".to_owned(),
     }
 }

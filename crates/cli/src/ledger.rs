@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use hstratum::ledger_tools::{self, Imported, Paid, LedgerLocation, BlockChoice};
+use hstratum::ledger_tools::{self, BlockChoice, Imported, LedgerLocation, Paid};
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
 

@@ -7,7 +7,7 @@ pub(crate) use send::{NODE_KEY, secret};
 
 use anyhow::bail;
 use hstratum::ledger_tools::LedgerLocation;
-use hstratum::payout::{AwaitedServers, Scheme, PayoutTerms};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme};
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};
 

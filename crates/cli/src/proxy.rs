@@ -101,7 +101,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     print(&match order {
-        ControlOrder::Drain(name) => format!("{} gets no more miners; its own move away\n", shown(&name)),
+        ControlOrder::Drain(name) => {
+            format!("{} gets no more miners; its own move away\n", shown(&name))
+        }
         ControlOrder::Fill(name) => format!("{} gets miners again\n", shown(&name)),
         ControlOrder::Status => table(&answer),
     })

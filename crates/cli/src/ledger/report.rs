@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hstratum::ledger_tools::{Activity, LedgerLocation, RATE_SPANS_S, LedgerReport, report};
+use hstratum::ledger_tools::{Activity, LedgerLocation, LedgerReport, RATE_SPANS_S, report};
 use serde_json::{Value, json};
 
 use super::now_unix_s;

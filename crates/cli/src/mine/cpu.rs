@@ -104,7 +104,9 @@ fn run_hashing(shared: &HashingState, mut cursor: Cursor, events: &SyncSender<Li
             let (hashes, found) = hash_batch(&work, time, &mut cursor);
             shared.hashes.fetch_add(hashes, Ordering::Relaxed);
             if let Some(attempt) = found
-                && events.send(LinkEvent::Found(work.clone(), attempt)).is_err()
+                && events
+                    .send(LinkEvent::Found(work.clone(), attempt))
+                    .is_err()
             {
                 return;
             }

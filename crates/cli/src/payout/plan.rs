@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hstratum::ledger_tools;
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
-use hstratum::payout::{BalanceOutcome, PayoutPlan, HeldReason, PayoutTerms, Wait, check_node, plan};
+use hstratum::payout::{
+    BalanceOutcome, HeldReason, PayoutPlan, PayoutTerms, Wait, check_node, plan,
+};
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 

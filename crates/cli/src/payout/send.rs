@@ -7,10 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use hstratum::ledger_tools;
-use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, HsdSecret, Url, Wallet};
+use hstratum::payout::hsd::{HsdNode, HsdPart, HsdSecret, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
-    SettlementChange, AwaitedServers, PayoutLock, Sender, Settled, PayoutStep, PayoutTerms, check_blocks, incomplete, payees,
-    plan, settle,
+    AwaitedServers, PayoutLock, PayoutStep, PayoutTerms, Sender, Settled, SettlementChange,
+    check_blocks, incomplete, payees, plan, settle,
 };
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::parse_hns;
@@ -93,7 +93,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut lock = PayoutLock::take(&args.ledger.place)?;
     let mut done = RunTotals::default();
-    let outcome = send(&sender, &terms, (&mut db, &awaited_servers), &mut lock, &mut done);
+    let outcome = send(
+        &sender,
+        &terms,
+        (&mut db, &awaited_servers),
+        &mut lock,
+        &mut done,
+    );
     let told = tell(args, network, &done, outcome.as_ref().err());
     outcome.and(told)
 }

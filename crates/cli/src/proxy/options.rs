@@ -434,5 +434,5 @@ fn tls_files(
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
+#[path = "options_tests.rs"]
 mod tests;
