@@ -336,7 +336,7 @@ mod tests {
             let mut findings = Findings::default();
             NodeSettings::read(dir.path(), &[], &mut findings);
             let found = &findings.0[0];
-            assert_eq!(found.severity, super::super::Severity::Problem);
+            assert_eq!(found.severity, super::super::FindingSeverity::Problem);
             assert!(found.text.contains(says), "{found:?}");
         }
     }

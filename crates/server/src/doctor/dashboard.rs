@@ -119,10 +119,10 @@ fn unwell(near: SocketAddr, said: &str, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Severity;
+    use super::super::FindingSeverity;
     use super::*;
 
-    fn found(place: SocketAddr, look: fn(SocketAddr, &mut Findings)) -> (Severity, String) {
+    fn found(place: SocketAddr, look: fn(SocketAddr, &mut Findings)) -> (FindingSeverity, String) {
         let mut findings = Findings::default();
         look(place, &mut findings);
         let [one] = <[_; 1]>::try_from(findings.0).expect("one finding");
@@ -134,15 +134,15 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let place = taken.local_addr().expect("bound");
         let (severity, text) = found(place, |place, to| check_free(place, true, to));
-        assert_eq!(severity, Severity::Problem);
+        assert_eq!(severity, FindingSeverity::Problem);
         assert!(text.contains("cannot be listened on"), "{text}");
         let usual = found(place, |place, to| check_free(place, false, to));
-        assert_eq!(usual.0, Severity::Warning);
+        assert_eq!(usual.0, FindingSeverity::Warning);
         drop(taken);
         let free = found(place, |place, to| check_free(place, true, to));
-        assert_eq!(free.0, Severity::Ok);
+        assert_eq!(free.0, FindingSeverity::Ok);
         let (severity, text) = found(place, ask);
-        assert_eq!(severity, Severity::Warning);
+        assert_eq!(severity, FindingSeverity::Warning);
         assert!(text.contains("does not answer"), "{text}");
     }
 
@@ -152,10 +152,10 @@ mod tests {
         for (said, severity) in [
             (
                 r#"{"status":"the ledger cannot be written and shares are refused"}"#,
-                Severity::Problem,
+                FindingSeverity::Problem,
             ),
-            (r#"{"status":"no job for miners"}"#, Severity::Warning),
-            ("", Severity::Warning),
+            (r#"{"status":"no job for miners"}"#, FindingSeverity::Warning),
+            ("", FindingSeverity::Warning),
         ] {
             let mut findings = Findings::default();
             unwell(place, said, &mut findings);

@@ -274,12 +274,12 @@ fn bytes(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Severity;
+    use super::super::FindingSeverity;
     use super::*;
     use crate::sql::file_schema::create;
     use rusqlite::Connection;
 
-    fn examined(dir: &Path, network: Network) -> Vec<(Severity, String)> {
+    fn examined(dir: &Path, network: Network) -> Vec<(FindingSeverity, String)> {
         let mut findings = Findings::default();
         let settings = NodeSettings::read(dir, &[], &mut Findings::default());
         examine(dir, network, &settings, &mut findings);
@@ -289,7 +289,7 @@ mod tests {
             .collect()
     }
 
-    fn worst(found: &[(Severity, String)]) -> &(Severity, String) {
+    fn worst(found: &[(FindingSeverity, String)]) -> &(FindingSeverity, String) {
         found
             .iter()
             .max_by_key(|(severity, _)| *severity)
@@ -306,13 +306,13 @@ mod tests {
     fn nothing_yet_and_a_whole_set_are_well() {
         let dir = tempfile::tempdir().expect("a directory");
         let found = examined(dir.path(), Network::Regtest);
-        assert_eq!(worst(&found).0, Severity::Ok, "{found:?}");
+        assert_eq!(worst(&found).0, FindingSeverity::Ok, "{found:?}");
 
         let stratum = dir.path().join("stratum");
         fs::create_dir_all(stratum.join("spool")).expect("created");
         drop(ledger(&stratum.join("ledger.db")));
         let found = examined(dir.path(), Network::Regtest);
-        assert_eq!(worst(&found).0, Severity::Ok, "{found:?}");
+        assert_eq!(worst(&found).0, FindingSeverity::Ok, "{found:?}");
         assert!(
             found
                 .iter()
@@ -340,11 +340,11 @@ mod tests {
             assert_eq!(*found, severity, "{text}");
             assert!(text.contains(says), "{text}");
         };
-        check("users.json", "{\n", Severity::Problem, "line 1");
-        check("users.json", "{\"user", Severity::Warning, "torn");
-        check("ledger.db", "no database", Severity::Problem, "ledger.db");
-        check("spool/00.block", "x", Severity::Warning, "1 found block in");
-        check("spool/00.block.torn", "x", Severity::Warning, "damaged");
+        check("users.json", "{\n", FindingSeverity::Problem, "line 1");
+        check("users.json", "{\"user", FindingSeverity::Warning, "torn");
+        check("ledger.db", "no database", FindingSeverity::Problem, "ledger.db");
+        check("spool/00.block", "x", FindingSeverity::Warning, "1 found block in");
+        check("spool/00.block.torn", "x", FindingSeverity::Warning, "damaged");
     }
 
     #[test]
@@ -365,6 +365,6 @@ mod tests {
         )
         .expect("a payment without its transaction");
         let found = examined(dir.path(), Network::Regtest);
-        assert_eq!(worst(&found).0, Severity::Problem, "{found:?}");
+        assert_eq!(worst(&found).0, FindingSeverity::Problem, "{found:?}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Luck {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Blocks)]
+#[schema(as = ApiBlocks)]
 pub(crate) struct ApiBlocks {
     /// Rows of the whole list.
     total: i64,

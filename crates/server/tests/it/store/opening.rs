@@ -55,7 +55,7 @@ fn log_without_its_file_stops_the_start() {
 #[test]
 fn ledger_of_another_network_stops_the_start() {
     let rig = Rig::new();
-    let text = Sqlite::open(
+    let text = SqliteLedger::open(
         &rig.path(),
         Network::Main,
         1,
